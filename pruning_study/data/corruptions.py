@@ -127,7 +127,9 @@ def corrupted(sample: Sample, corruption: str, severity: int, folder: Path) -> n
     folder : Path
         Folder of the data sets; the file is in its subfolder `corrupted`.
 
-    Returns ------- uint8 [n, C, H, W], memory-mapped
+    Returns
+    -------
+    uint8 [n, C, H, W], memory-mapped
 
     Raises
     ------
@@ -160,7 +162,7 @@ def _make_parts(sample: Sample, corruption: str, severity: int) -> Iterator[np.n
 
 
 def corrupt(images: np.ndarray, digest: str, corruption: str, severity: int, indices: list[int]) -> np.ndarray:
-    """Return corrupted images.
+    """Corrupt images, reproducibly for each image.
 
     Parameters
     ----------

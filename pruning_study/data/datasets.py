@@ -46,7 +46,7 @@ class Dataset:
     validation_indices : int64 [n], optional
         Training images that the data set itself holds out for validation.
     test_fraction : float, optional
-        Share of each class held out for testing on reading. None if the data set has its own test images.
+        Share of each class held out for testing by `load`. None if the data set has its own test images.
     train_entropies : float64 [N], optional
         Entropies of the training images before they were resized, in bits. None if they were not resized.
     """
@@ -143,7 +143,7 @@ def is_here(dataset: str, *, data_dir: Path) -> bool:
 
 
 def source(dataset: str, *, data_dir: Path) -> Path:
-    """Return the file or folder that `load` reads; a data set to download has no file yet."""
+    """Return the file or folder that `load` reads, which may not exist before a download."""
     return _located(dataset, data_dir) or _named(dataset, data_dir)
 
 

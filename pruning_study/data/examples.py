@@ -188,7 +188,7 @@ def in_layout(images: Tensor, memory_format: torch.memory_format) -> Tensor:
 
 
 def generator(seed: int, stream: str) -> torch.Generator:
-    """Return a random generator for one purpose, the same on every device.
+    """Return a random generator for one purpose, with the same numbers on every device.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ class FlipCrop(NamedTuple):
     random: torch.Generator
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Flip and shift images [N, C, H, W] at random; return them in their memory layout."""
+        """Flip and shift images [N, C, H, W] at random, and keep their memory layout."""
         return self.cropped(images, self.drawn([len(images)]))
 
     def cropped(self, images: Tensor, crops: Tensor) -> Tensor:

@@ -206,7 +206,7 @@ def _classes_of(folder: Path, parts: Mapping[str, Path]) -> tuple[str, ...]:
 
 
 def _spelt_otherwise(gone: list[str], names: list[str]) -> str:
-    """Return a hint if the name of a missing class exists in other case or with its accents encoded otherwise."""
+    """Return a hint if the name of a missing class exists in different case or with differently encoded accents."""
     alike = {_letters(name): name for name in names}
     there = next((alike[_letters(name)] for name in gone if _letters(name) in alike), None)
     return f"; it has {there!a}: give the folder the same name in both parts" if there else ""
@@ -379,9 +379,11 @@ def mapped(
     shapes : collection of tuple of int, optional
         Shapes that an existing file may have; by default `shape`.
     what : str
-        Participle that describes the images in errors, such as `decoded`.
+        Word for the images in errors, such as `decoded`.
 
-    Returns ------- uint8 [N, ...], memory-mapped
+    Returns
+    -------
+    uint8 [N, ...], memory-mapped
 
     Raises
     ------
@@ -513,7 +515,7 @@ def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterat
 
 
 def _within(limit: SizeLimit, folder: Path, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
-    """Yield pictures, and check the size of all so far, counting each with the most channels of any."""
+    """Yield pictures as long as all so far fit the limit, each counted with the largest number of channels."""
     pixels = channels = 0
     for picture in pictures:
         pixels += picture.width * picture.height

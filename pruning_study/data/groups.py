@@ -81,7 +81,9 @@ def ink_lines(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ----------
     images : uint8 [N, C, H, W]
 
-    Returns ------- float64 [N], float64 [N] ; NaN if fewer than two rows have ink.
+    Returns
+    -------
+    float64 [N], float64 [N] ; NaN if fewer than two rows have ink.
     """
     rows, columns = (np.arange(side, dtype=float) for side in images.shape[2:])
     lines = []

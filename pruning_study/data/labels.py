@@ -104,6 +104,6 @@ def check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str,
 
 
 def some(names: list[str]) -> str:
-    """Join the first five names, and tell how many more there are."""
+    """Join the first five names with commas, and add the number of further names."""
     more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more

@@ -1,4 +1,4 @@
-"""Import torchvision beside a CPU-only torch.
+"""Import torchvision with a CPU-only torch.
 
 torchvision's wheels are built for a torch with CUDA. With another build, their compiled operators do not load, and
 `import torchvision` fails because the schemas of two operators are missing. The data sets need neither operator, so

@@ -76,7 +76,7 @@ def check_built_in(name: str, named_by: str, how_to_allow: Callable[[str], str],
     how_to_allow : callable
         Returns what the user must type to allow a model, given its import path.
     option : str, optional
-        As `StudyError` takes it.
+        As in `StudyError`.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
     Parameters
     ----------
     name : str
-        As `factory` takes it. The function is called with `num_classes` and `in_channels`, and with `image_size` if it
+        As in `factory`. The function is called with `num_classes` and `in_channels`, and with `image_size` if it
         has a parameter of that name.
     num_classes, in_channels : int
     image_size : (height, width)
@@ -174,7 +174,7 @@ def shapes(name: str, *, num_classes: int, in_channels: int, image_size: tuple[i
     Parameters
     ----------
     name, num_classes, in_channels, image_size
-        As `build` takes them.
+        As in `build`.
 
     Raises
     ------
@@ -271,8 +271,8 @@ def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.
 def set_threads(name: str) -> None:
     """Make torch use one CPU thread for the LeNets, unless the environment variable OMP_NUM_THREADS is set.
 
-    A second thread does not speed up these small networks, and slows them down much if another process needs the core.
-    The last digits of the results depend on the number of threads.
+    A second thread does not speed up these small networks, and slows them down considerably if another process needs
+    the core. The last digits of the results depend on the number of threads.
     """
     import torch
 

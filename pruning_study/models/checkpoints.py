@@ -246,7 +246,7 @@ def check_fit(
     Parameters
     ----------
     contents, wanted : mapping of state-dict names to Tensors
-        All floating-point dtypes of 16, 32 and 64 bits are accepted for each other.
+        Floating-point dtypes of 16, 32 and 64 bits are interchangeable.
     where : str
         Name of the file of `contents` in errors.
     num_classes : int, optional

@@ -89,7 +89,7 @@ def _set(parameter: Tensor, values: Tensor) -> None:
 
 
 def normal_quantile(share: np.ndarray) -> np.ndarray:
-    """Return the quantiles of the standard normal distribution at these shares."""
+    """Return the quantiles of the standard normal distribution at the probabilities `share`."""
     centred = share - 0.5
     near = centred * _ratio(_CENTRAL, _CENTRE**2 - np.square(centred))
     distance = np.sqrt(-_logarithm(np.minimum(share, 1 - share)))

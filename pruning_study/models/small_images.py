@@ -13,10 +13,10 @@ from pruning_study.models.libraries import network
 
 
 def alexnet(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
-    """Return AlexNet with a first convolution of 5x5 pixels and stride 1, and 256x2x2 inputs of the linear layers.
+    """Return AlexNet with a first convolution of 5x5 pixels and stride 1, and linear layers on 256x2x2 values.
 
-    torchvision's AlexNet has a first convolution of 11x11 pixels and stride 4, and 256x6x6 inputs. For images with 3
-    channels and 10 classes, the adapted one has 23,471,946 parameters.
+    torchvision's AlexNet has a first convolution of 11x11 pixels and stride 4, and linear layers on 256x6x6 values. For
+    images with 3 channels and 10 classes, the adapted one has 23,471,946 parameters.
     """
     model = _of_torchvision("alexnet", num_classes, in_channels, image_size)
     model.features[0] = nn.Conv2d(in_channels, 64, 5, padding=2)
@@ -26,10 +26,10 @@ def alexnet(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> 
 
 
 def vgg11(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
-    """Return VGG11 with pooling that keeps an odd last row, and 512 inputs of the linear layers.
+    """Return VGG11 with pooling that keeps an odd last row, and linear layers on 512 values.
 
-    torchvision's VGG11 has 512x7x7 inputs. Here, images of 17 to 32 pixels shrink to one pixel in the five poolings.
-    For images with 3 channels and 10 classes, the adapted network has 28,144,010 parameters.
+    torchvision's VGG11 has linear layers on 512x7x7 values. Here, images of 17 to 32 pixels shrink to one pixel in the
+    five poolings. For images with 3 channels and 10 classes, the adapted network has 28,144,010 parameters.
     """
     model = _of_torchvision("vgg11", num_classes, in_channels, image_size)
     for layer in model.features:

@@ -8,7 +8,7 @@ from pruning_study.models.resnet import stage
 
 
 class WideBlock(nn.Module):
-    """Two times BatchNorm, ReLU and a 3x3 convolution, with a 1x1 convolution as the shortcut if shapes differ."""
+    """BatchNorm, ReLU and a 3x3 convolution, twice, with a 1x1 convolution as the shortcut if shapes differ."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()

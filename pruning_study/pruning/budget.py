@@ -98,7 +98,7 @@ def layer_counts(sizes: Sequence[int], kept_weights: int) -> list[int]:
     Parameters
     ----------
     sizes : sequence of int
-        Prunable weights of each layer.
+        Number of prunable weights in each layer.
     kept_weights : int
         Number of prunable weights to keep in all layers together.
 
@@ -132,7 +132,9 @@ def channel_counts(shapes: Sequence[Sequence[int]], kept_weights: int) -> list[i
     -------
     list of int, as long as `shapes`
 
-    Examples -------- A quarter of 4 channels with 2 weights each, and of 12 channels with 5 weights each:
+    Examples
+    --------
+    A quarter of 4 channels with 2 weights each, and of 12 channels with 5 weights each:
 
     >>> channel_counts([(2, 4), (5, 12)], kept_weights=17)
     [2, 15]
@@ -145,8 +147,11 @@ def channel_counts(shapes: Sequence[Sequence[int]], kept_weights: int) -> list[i
 def check_channels(shapes: Mapping[str, Sequence[int]], kept_weights: int, option: str) -> None:
     """Check that each layer keeps at least one input channel if all keep the same share of their channels.
 
-    Parameters ---------- shapes, kept_weights : as in `channel_counts`, with shapes by state-dict name option : str
-        The option that says how much is pruned, for the error.
+    Parameters
+    ----------
+    shapes, kept_weights : as in `channel_counts`, with shapes by state-dict name
+    option : str
+        Option that sets the amount of pruning, for the error.
 
     Raises
     ------
@@ -169,7 +174,7 @@ def check_channels(shapes: Mapping[str, Sequence[int]], kept_weights: int, optio
 def kept_after(
     shapes: Mapping[str, Sequence[int]], *, keep: float, prunings: int, unit: str, scope: str
 ) -> int | tuple[int, ...]:
-    """Return the number of weights left after repeated pruning, each time of the same share of the remaining ones.
+    """Return the number of weights left after repeatedly pruning the same share of the remaining weights.
 
     Each pruning removes round(n * (1 - keep)) of the n units left, half to even, as `torch.nn.utils.prune` does.
 
@@ -184,7 +189,9 @@ def kept_after(
     scope : {"global", "layer"}
         Whether weights are pruned over all layers together or in each layer separately. Channels require `layer`.
 
-    Returns ------- int with scope `global`, else a tuple of int, one per layer
+    Returns
+    -------
+    int with scope `global`, else a tuple of int, one per layer
 
     Raises
     ------
@@ -192,7 +199,9 @@ def kept_after(
         If the unit is `channel` and the scope `global`, if a layer has nothing left, or if fewer weights are left in
         all than there are layers.
 
-    Examples -------- 10 weights become 8, and then 6, because a fifth of 8 is 1.6. 3 channels become 2, and stay 2.
+    Examples
+    --------
+    10 weights become 8, and then 6, because a fifth of 8 is 1.6. 3 channels become 2, and stay 2.
 
     >>> kept_after({"a": (2, 5)}, keep=0.8, prunings=2, unit="weight", scope="global")
     6
@@ -243,13 +252,18 @@ def nearest_filters(
 
     If one filter in each convolution still leaves more parameters, return one for each.
 
-    Parameters ---------- numbers, shares : as in `filter_numbers` count_parameters : callable
+    Parameters
+    ----------
+    numbers, shares : as in `filter_numbers`
+    count_parameters : callable
         Returns the number of parameters left, given the numbers of filters; increasing in each of them.
     wanted : int
-        Target number of parameters. The nearest ratio is meant, to which the parameters are inversely proportional.
+        Target number of parameters. Distances are measured in ratios, to which parameters are inversely proportional.
 
-    Examples -------- Each of ten filters has 10 parameters: 6 filters leave 60 parameters and 5 leave 50, whose ratio
-    is nearer to that of 54.
+    Examples
+    --------
+    Each of ten filters has 10 parameters: 6 filters leave 60 parameters and 5 leave 50, whose ratio is nearer to that
+    of 54.
 
     >>> nearest_filters({"a": 10}, {"a": 1.0}, lambda numbers: 10 * numbers["a"], wanted=54)
     {'a': 5}
@@ -313,11 +327,12 @@ class Budget:
     Parameters
     ----------
     total : int
-        All parameters.
+        Number of parameters.
     prunable : int
-        Prunable weights.
+        Number of prunable weights.
     counted : int, optional
-        Prunable weights plus the biases of their layers, if biases count as prunable, although none is ever pruned.
+        Number of prunable weights plus biases of their layers, if biases count as prunable, although none is ever
+        pruned.
 
     Examples
     --------
@@ -333,7 +348,7 @@ class Budget:
 
     @classmethod
     def exact(cls, model: nn.Module, names: Sequence[str]) -> Budget:
-        """Count exactly, so that a ratio is parameters before / parameters after.
+        """Make the budget of a model, with a ratio defined as parameters before / parameters after.
 
         Parameters
         ----------
@@ -350,9 +365,11 @@ class Budget:
 
     @classmethod
     def counting_biases(cls, model: nn.Module, names: Sequence[str]) -> Budget:
-        """Count biases as prunable, as the released code of Good et al. (2022) does.
+        """Make the budget of a model with biases counted as prunable, as in the released code of Good et al. (2022).
 
-        Parameters ---------- model, names : as in `exact`
+        Parameters
+        ----------
+        model, names : as in `exact`
 
         Returns
         -------
@@ -367,8 +384,8 @@ class Budget:
     def kept_weights(self, ratio: float) -> int:
         """Return the number of prunable weights to keep at a pruning ratio.
 
-        It is round(total / ratio) - nonprunable. If biases are counted, it is the share of the counted parameters to
-        keep, (total / ratio - nonprunable) / counted, of the weights alone, with nonprunable = total - counted.
+        It is round(total / ratio) - nonprunable. If biases are counted, the share of the counted parameters to keep,
+        (total / ratio - nonprunable) / counted with nonprunable = total - counted, is applied to the weights alone.
 
         Parameters
         ----------

@@ -33,8 +33,10 @@ def keeping_shares(theta: Tensor, class_grads: Tensor) -> Tensor:
         Scores from the number of weights, for the first weight selected, down to 1 for the last. All NaN if a weight or
         a gradient is not finite.
 
-    Examples -------- Both classes have an importance of 13 in all, and so equal shares. The first class selects its
-    weight of importance 9, then the second class its own, then the first class again:
+    Examples
+    --------
+    Both classes have an importance of 13 in all, and so equal shares. The first class selects its weight of importance
+    9, then the second class its own, then the first class again:
 
     >>> from torch import tensor
     >>> grads = tensor([[3.0, 2.0, 0.0, 0.0], [0.0, 0.0, 2.0, 3.0]])

@@ -30,7 +30,8 @@ class Tie(NamedTuple):
     ----------
     layer : str
         State-dict name of the filters' weights.
-    axis : int filters : int64 Tensor, one entry per index
+    axis : int
+    filters : int64 Tensor, one entry per index
         Filter that the index belongs to; -1 if it is not a filter of this layer.
     role : {"makes", "scales", "reads"}
         Relation of the parameter to the filters' channels. Biases, norms and depthwise weights scale them.
@@ -245,7 +246,9 @@ def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tenso
         Network that calls its layers as modules, and whose parameters have the names in `filters`.
     filters : Filters
 
-    Yields ------ dict of state-dict names to Tensors (images, channels, pixels), of the last batch
+    Yields
+    ------
+    dict of state-dict names to Tensors (images, channels, pixels), of the last batch
     """
     maps: dict[str, Tensor] = {}
     modules = {f"{name}.weight": module for name, module in model.named_modules()}

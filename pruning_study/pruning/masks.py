@@ -64,7 +64,10 @@ def signed_quantile(scores: Sequence[Tensor], k: int, candidates: Sequence[Tenso
     A weight with score s is pruned if |s| < tau, with tau the quantile of all signed scores above which k of them lie.
     No weight is pruned if tau <= 0.
 
-    Parameters ---------- scores : sequence of Tensor, signed, any shapes k, candidates : as in `exact_k`
+    Parameters
+    ----------
+    scores : sequence of Tensor, signed, any shapes
+    k, candidates : as in `exact_k`
 
     Returns
     -------
@@ -75,7 +78,9 @@ def signed_quantile(scores: Sequence[Tensor], k: int, candidates: Sequence[Tenso
     StudyError
         If a score is NaN or infinite.
 
-    Examples -------- The 0.6 quantile of these five scores is 1.4, and three of them have at least this absolute value.
+    Examples
+    --------
+    The 0.6 quantile of these five scores is 1.4, and three of them have at least this absolute value.
 
     >>> from torch import tensor
     >>> signed_quantile([tensor([-4.0, -1.0, 1.0, 2.0, 3.0])], k=2)[0].tolist()

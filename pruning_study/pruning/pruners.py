@@ -30,7 +30,7 @@ class Pruner:
     Parameters
     ----------
     name : str
-        Name for `--pruner`, which runs log.
+        Value of `--pruner`, as runs log it.
     score : callable
         Pure function that scores the weights of one layer. Its parameters are `theta` and any others of `ARGUMENTS`. It
         may also take `penalty_grad`, the gradient of the training's penalty for a weight decay of 1, and `class_grads`,

@@ -11,14 +11,14 @@ from pruning_study.pruning.masks import Masks
 
 
 def cubic(total: int, kept_weights: int, *, ramp: float, steps: int) -> tuple[int, ...]:
-    """Return the weights to keep at each step of a ramp, by the cubic law of Zhu and Gupta (2017, Equation 1).
+    """Return the numbers of weights kept along a ramp, by the cubic law of Zhu and Gupta (2017, Equation 1).
 
     k_e = N - (N - k)(1 - (1 - min(1, e / ramp))^3), rounded, after e epochs.
 
     Parameters
     ----------
     total : int
-        N, all prunable weights.
+        N, the number of prunable weights.
     kept_weights : int
         k, the number of weights to keep in the end.
     ramp : float, >= 0
@@ -73,7 +73,7 @@ def at_batches(kept_weights: Sequence[int], steps: int, batches: int) -> dict[in
 
 
 def while_training(total: int, kept_weights: int, *, begin: int, end: int, frequency: int) -> dict[int, int]:
-    """Map batches to the weights kept from then on, by the cubic law of Zhu and Gupta (2017, Equation 1).
+    """Map batches to the number of weights kept from then on, by the cubic law of Zhu and Gupta (2017, Equation 1).
 
     If a share s_f of the weights is pruned in the end, the share pruned at batch b is s_f - s_f (1 - p)^3, with p = (b
     - begin) / (end - begin).
@@ -120,7 +120,7 @@ class Ramp:
     regrow : bool
         Whether a weight that the ramp has pruned may be restored to its former value.
     trains_pruned : bool
-        Whether pruned weights are trained until the last masks, so that restored ones have another value. Gradients are
+        Whether pruned weights are trained until the last masks, so that restored weights have new values. Gradients are
         computed with all pruned weights set to 0. Requires `regrow`.
     parent_masks : dict of state-dict names to bool Tensors, optional
         Masks of the weights not pruned before the ramp, the only ones that may be restored. All by default.

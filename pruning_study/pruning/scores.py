@@ -86,7 +86,7 @@ def undecayed_signed(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_gra
 
     Parameters
     ----------
-    theta, grad, epsilon, penalty_grad : as `undecayed` takes them
+    theta, grad, epsilon, penalty_grad : as in `undecayed`
 
     Returns
     -------
@@ -106,7 +106,7 @@ def undecayed_sum(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_grad: 
 
     Parameters
     ----------
-    theta, grad, epsilon, penalty_grad : as `undecayed` takes them
+    theta, grad, epsilon, penalty_grad : as in `undecayed`
 
     Returns
     -------

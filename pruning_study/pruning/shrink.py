@@ -75,7 +75,9 @@ def macs(network: nn.Module, image: Tensor) -> int:
         Network that calls its layers as modules.
     image : Tensor (1, channels, height, width)
 
-    Examples -------- 2 channels of 4 pixels with 9 weights each, and 3 units with 8 weights each:
+    Examples
+    --------
+    2 channels of 4 pixels with 9 weights each, and 3 units with 8 weights each:
 
     >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
     >>> macs(network, torch.zeros(1, 1, 4, 4))

@@ -32,7 +32,9 @@ def layer_numbers(shapes: Sequence[torch.Size], kept_weights: int) -> list[int]:
     kept_weights : int
         Number of weights to keep in all layers together, at most all weights.
 
-    Examples -------- Densities proportional to 20/100 and 110/1000, here equal to them:
+    Examples
+    --------
+    Densities proportional to 20/100 and 110/1000, here equal to them:
 
     >>> layer_numbers([torch.Size([10, 10]), torch.Size([100, 10])], 130)
     [20, 110]
@@ -103,7 +105,9 @@ def exchanged(mask: Tensor, weights: Tensor, share: float, growth: Callable[[Ten
         Takes a mask of the pruned weights, including those just dropped, and a number, and returns a mask of that many
         of them.
 
-    Examples -------- Half of the four kept weights are dropped, and the last two pruned weights grow:
+    Examples
+    --------
+    Half of the four kept weights are dropped, and the last two pruned weights grow:
 
     >>> mask = torch.tensor([True, True, True, True, False, False])
     >>> weights = torch.tensor([4.0, -3.0, 0.1, 0.2, 0.0, 0.0])

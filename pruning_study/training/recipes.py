@@ -103,7 +103,7 @@ class Hyperparameters:
         return self.regularizer.gradient(theta, self.momentum)
 
     def make_optimizer(self, learning_rate: float | Sequence[float], state: TrainingState) -> Optimizer:
-        """Make the optimizer, with the buffers of a state, and one learning rate in all or one per step."""
+        """Make the optimizer, with a state's buffers, and with one learning rate for all steps or one per step."""
         memory = {"velocity": state.velocity, "squares": state.squares, "steps": state.steps}
         return Optimizer(
             learning_rate, self.momentum, self.weight_decay, regularizer=self.regularizer, name=self.optimizer, **memory

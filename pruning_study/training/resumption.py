@@ -126,7 +126,9 @@ class TrainingFile:
         order : torch.Generator
             Generator of batch order and augmentation.
 
-        Returns ------- TrainingState, or None if no file can be used, which leaves model and generators unchanged
+        Returns
+        -------
+        TrainingState, or None if no file can be used, which leaves model and generators unchanged
         """
         if not (self._path and self._path.is_file()):
             return None

@@ -23,7 +23,7 @@ class Weighting(Protocol):
         """Return the initial state, whose tensors the other methods change in place."""
 
     def factors(self, state: dict[str, Tensor], labels: Tensor) -> Tensor:
-        """Return the factors, float32 [N], for images with the labels int64 [N].
+        """Return the factors, float32 [N], on the losses of images with these labels, int64 [N].
 
         The images are those of a batch if `each_step` is true, otherwise all training images in order.
         """

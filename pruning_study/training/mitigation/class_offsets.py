@@ -59,7 +59,7 @@ def fold(
         Engine that computes the logits.
     classes : tuple of str
     shrinkage : float, >= 0
-        As `class_offsets.fit` takes it.
+        As in `class_offsets.fit`.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def cross_fitted(
         Images that the offsets were fitted on.
     engine : Engine
     shrinkage : float, >= 0
-        As `class_offsets.fit` takes it.
+        As in `class_offsets.fit`.
     """
     before, after, label = _logits(model, dense, validation, engine)
     bare = after - folded.astype(after.dtype)

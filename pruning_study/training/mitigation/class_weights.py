@@ -51,7 +51,7 @@ def from_dense(dense: Predictions, labels: Tensor, classes: tuple[str, ...], pow
         Labels of the training images.
     classes : tuple of str
     power : float, >= 0
-        As `class_weights` takes it.
+        As in `class_weights`.
 
     Returns
     -------

@@ -27,10 +27,14 @@ def densities(sizes: np.ndarray, recall: np.ndarray, density: float) -> np.ndarr
         Recall of each class on validation images.
     density : float in (0, 1]
 
-    Returns ------- (classes,), in [0, 1] ; 0 if the recall is 1.
+    Returns
+    -------
+    (classes,), in [0, 1] ; 0 if the recall is 1.
 
-    Examples -------- 15 of 30 images are kept, in proportion 4 : 1 : 1 at recalls of 0.6, 0.9 and 0.9, so the first
-    class keeps all of its ten images, and each of the others 2.5:
+    Examples
+    --------
+    15 of 30 images are kept, in proportion 4 : 1 : 1 at recalls of 0.6, 0.9 and 0.9, so the first class keeps all of
+    its ten images, and each of the others 2.5:
 
     >>> densities(np.array([10, 10, 10]), np.array([0.6, 0.9, 0.9]), 0.5).round(6).tolist()
     [1.0, 0.25, 0.25]

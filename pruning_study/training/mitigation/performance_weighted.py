@@ -1,4 +1,4 @@
-"""Performance-weighted loss: learn the dense network's corrected predictions, with more weight on unsure ones.
+"""Performance-weighted loss: learn the dense network's corrected predictions, weighted by its doubt in the labels.
 
 Meyer and Wong (2022), "A fair loss function for network pruning", as implemented in their released code.
 """

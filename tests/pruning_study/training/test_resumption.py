@@ -90,7 +90,7 @@ class TestFile:
         [
             ("half", r"training\.safetensors.* complete"),
             ("empty", r"training\.safetensors.* complete"),
-            ("maker", "saved by torch on cpu from 0123, .* by native"),
+            ("maker", "saved by torch on cpu from 0123, .* uses native"),
             ("model", "shape"),
             ("numbers", "not a saved training"),
             ("generator", "not a saved training"),
