@@ -1,7 +1,7 @@
 """Accuracy of a classifier that abstains on the most doubtful images (El-Yaniv and Wiener 2010).
 
-Doubt is any score of an image. Hooker et al. (2019, Section 1) suggest how often dense and pruned networks disagree on
-it.
+Any score of an image can serve as its doubt. Hooker et al. (2019, Section 1) suggest how often dense and pruned
+networks disagree on the image.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ def retained_accuracy(right: np.ndarray, doubt: np.ndarray, coverage: np.ndarray
         Whether the network is right about each image.
     doubt : (images,)
     coverage : (coverages,)
-        Shares of images that are left, above 0 and at most 1. They are rounded to whole images, but at least one.
+        Share of images that are left, above 0 and at most 1. It is rounded to a whole number of images, at least one.
 
     Returns
     -------
@@ -26,8 +26,8 @@ def retained_accuracy(right: np.ndarray, doubt: np.ndarray, coverage: np.ndarray
 
     Examples
     --------
-    Omitting the most doubtful image, which is wrong, raises the accuracy to 2 / 3. With half of the images, one of the
-    two with equal doubt is left, so the accuracy is (1 + 1 / 2) / 2:
+    Omitting the most doubtful image, which is wrong, raises the accuracy to 2 / 3. If half of the images are left, one
+    of the two with equal doubt is among them, so the expected accuracy is (1 + 1 / 2) / 2:
 
     >>> right, doubt = np.array([1, 1, 0, 0]), np.array([0, 0.5, 0.5, 0.9])
     >>> retained_accuracy(right, doubt, np.array([1, 0.75, 0.5])).round(3).tolist()
@@ -35,7 +35,7 @@ def retained_accuracy(right: np.ndarray, doubt: np.ndarray, coverage: np.ndarray
     """
     order = np.argsort(doubt, kind="stable")
     _, first, count = np.unique(doubt[order], return_index=True, return_counts=True)
-    # Each image counts with the mean accuracy of all images that have the same doubt.
+    # Each image gets the mean accuracy of all images with the same doubt.
     shared = np.repeat(np.add.reduceat(np.asarray(right, dtype=float)[order], first) / count, count)
     images_left = np.maximum(np.rint(np.asarray(coverage) * len(right)).astype(int), 1)
     return np.asarray(np.cumsum(shared)[images_left - 1] / images_left)
@@ -49,18 +49,18 @@ def disputes(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
     first : (networks, images), integers
         The class that each network predicts, from 0.
     second : (networks, images), integers, optional
-        The same for a second population, whose row i has the same seed. If None, both networks of a pair are from the
-        first.
+        The same for a second population; row i has the same seed in both. If None, both networks of a pair are from
+        `first`.
 
     Returns
     -------
     (networks, images)
-        For network i, the share of pairs without i that differ.
+        For network i, the share of pairs without network i that predict different classes.
 
     Examples
     --------
-    The third of three networks differs from the other two. For it these two agree, but for each of them the remaining
-    two differ:
+    Only the third of three networks predicts class 1. Its row counts the pair of the first two, which agree; the other
+    rows count a pair with the third:
 
     >>> disputes(np.array([[0], [0], [1]])).ravel().tolist()
     [1.0, 1.0, 0.0]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-# Values whose difference is at most this share of the largest count as equal.
+# Values that differ by at most this share of the largest value count as equal.
 _ROUNDING = 1e-12
 
 

@@ -57,9 +57,9 @@ def _cheapest(trials: pd.DataFrame) -> int | None:
 
 
 def shown(trials: pd.DataFrame, choice: Choice, limits: Limits) -> pd.DataFrame:
-    """Select the chains on the Pareto front, the choice, and the chain that accuracy alone would choose.
+    """Select the Pareto front, the best or nearest chain, and the chain that accuracy alone would choose.
 
-    Chains within both limits come first, and cheaper ones before others.
+    Chains within both limits come first, then the others, each sorted by cost.
     """
     is_choice = trials.index.isin([index for index in choice if index is not None])
     rows = trials[on_front(trials) | is_choice].sort_values("cost", kind="stable")

@@ -1,11 +1,12 @@
-"""Test and bound the costs of compression to classes, over several networks, and find the worst class.
+"""Test and bound the costs of compression for classes, over several networks, and find the worst class.
 
 The *loss* of a class in a network is its recall in a reference network minus its recall in the compressed one. Its
 *cost* is the loss minus the loss of accuracy. The reference is the control of the same dense network, or the dense
 network itself.
 
 The class that loses most differs between networks by chance, so the mean of the networks' largest losses is above 0
-even if no class loses anything. All functions here therefore use the same class in all networks.
+even if no class loses anything. The functions here therefore never choose a class by the network in which they measure
+its loss.
 """
 
 from functools import lru_cache
@@ -50,9 +51,9 @@ def excess(losses: np.ndarray, share: np.ndarray) -> np.ndarray:
 def step_down_p(values: np.ndarray) -> np.ndarray:
     """Test whether each class's mean over networks is above 0, corrected for all classes by step-down max-t.
 
-    Under the null hypothesis, a network's values for all classes are as likely with the opposite sign. The signs of
-    whole networks are flipped, which preserves the correlation between classes (Westfall and Young 1993,
-    Resampling-Based Multiple Testing, algorithm 2.8; Romano and Wolf 2005, Econometrica 73(4)).
+    Under the null hypothesis, a network's vector of values is as likely as its negative. The signs of whole networks
+    are flipped, which preserves the correlation between classes (Westfall and Young 1993, Resampling-Based Multiple
+    Testing, algorithm 2.8; Romano and Wolf 2005, Econometrica 73(4)).
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def step_down_p(values: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    Ten networks have 1,024 flips. Only the one that flips nothing gives a mean as large as that of the first class:
+    Ten networks have 1,024 sign flips, of which only the identity gives a mean as large as that of the first class:
 
     >>> values = np.column_stack([np.arange(1.0, 11.0), np.zeros(10)])
     >>> (1024 * step_down_p(values)).tolist()
@@ -83,7 +84,7 @@ def step_down_p(values: np.ndarray) -> np.ndarray:
 
 
 def smallest_p(networks: int) -> float:
-    """Return the smallest p that sign flips of a number of networks can give.
+    """Compute the smallest p that a sign-flip test of a number of networks can give.
 
     Examples
     --------
@@ -94,10 +95,10 @@ def smallest_p(networks: int) -> float:
 
 
 def joint_level(values: np.ndarray, level: float = LEVEL) -> float:
-    """Return the level of each class's one-sided bound at which the bounds of all classes hold jointly.
+    """Compute the level of each class's one-sided bound at which the bounds of all classes hold jointly.
 
-    With at least `FEWEST_FLIPPED` networks, flips of the centred values estimate the distribution of the largest error
-    of all classes, in standard errors. Because classes are correlated, this is less strict than Bonferroni's
+    With at least `FEWEST_FLIPPED` networks, sign flips of the centred values estimate the distribution of the largest
+    error of all classes, in standard errors. Because classes are correlated, this is less strict than Bonferroni's
     correction, which is used with fewer networks.
 
     Parameters
@@ -132,19 +133,19 @@ COST_COLUMNS = ("cost", "cost_low", "cost_high", "cost_upper_all", "cost_p")
 
 
 class Bounds(NamedTuple):
-    """Mean losses or costs of classes, each (classes,).
+    """Mean losses or costs of classes, with bounds and p, each (classes,).
 
     Attributes
     ----------
     value : ndarray
         Mean over networks.
     low, high : ndarray
-        95 % interval of a single class, over networks and images, with moderated variances.
+        Interval of each class by itself, over networks and images.
     upper_all : ndarray
-        One-sided 95 % bounds that hold for all classes jointly.
+        One-sided upper bounds that hold for all classes jointly.
     p : ndarray
         One-sided p for a value above 0, corrected for all classes: by `step_down_p` with at least `FEWEST_FLIPPED`
-        networks, else by Holm's correction of the moderated t-test.
+        networks, else by Holm's correction of the t-test.
     """
 
     value: np.ndarray
@@ -160,13 +161,13 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
     Parameters
     ----------
     changes : Changes
-        Changes of recall from the reference to the compressed networks, moderated if variances should be moderated
-        (`class_losses.moderated`). Independent (unpaired) groups get Bonferroni's bounds.
+        Changes of recall from the reference to the compressed networks, after `class_losses.moderated` if variances
+        should be moderated. Independent (unpaired) groups get Bonferroni's bounds.
     weights : (classes, classes)
         The identity for losses, or `class_sums.excess_weights` for costs.
     support : (classes,), optional
-        Number of test images of each class. If none of them changed in any network, the upper bound is by the rule of
-        three: no loss among n images rules out a loss of more than 1 - level^(1 / n).
+        Number of test images of each class. If no image of a class changed in any network, its upper bound follows from
+        the rule of three: no loss among n images rules out a loss of more than 1 - level^(1 / n).
     level : float
         1 minus the confidence.
 
@@ -198,12 +199,12 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
 
 
 def level_of_one(changes: Changes, weights: Weights, level: float = LEVEL) -> float:
-    """Return the `joint_level` of weighted sums, or Bonferroni's level for unpaired networks or a single one.
+    """Compute the `joint_level` of weighted sums, or Bonferroni's level if networks are unpaired or single.
 
     Parameters
     ----------
     changes, weights, level
-        As `bounds` takes them.
+        As for `bounds`.
     """
     values = of_networks(changes, weights)
     return level / len(weights) if values is None else joint_level(values, level)
@@ -238,17 +239,17 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
     value : (classes,)
         Means.
     values : (networks, classes), optional
-        The values behind the means, as `of_networks` returns them. With at least `FEWEST_FLIPPED` networks, their signs
-        are flipped for the test.
+        Each network's values, as `of_networks` returns them. With at least `FEWEST_FLIPPED` networks, the test flips
+        their signs.
 
     Returns
     -------
     (classes,)
-        NaN if no variance is known.
+        One-sided corrected p; NaN if no variance is known.
 
     Examples
     --------
-    The first class is 1.645 standard errors above 0, and has the smaller p of two:
+    The first mean is 1.645 standard errors above 0, so its p of .05 is doubled by the correction for two classes:
 
     >>> one_sided_p(two_way.Variances(images=np.ones(2)), np.array([1.645, 0.0]), None).round(2).tolist()
     [0.1, 0.5]
@@ -261,7 +262,7 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
 
 
 def _without_rounding(shares: np.ndarray) -> np.ndarray:
-    """Set shares to 0 if they are only rounding errors, such as costs if all classes lose the same."""
+    """Set shares to 0 if they are only rounding errors, such as the costs of classes that all lose the same."""
     return np.where(np.abs(shares) < _ROUNDING, 0.0, shares)
 
 
@@ -270,12 +271,12 @@ def _half_widths(variances: two_way.Variances, level: float) -> np.ndarray:
 
 
 def of_networks(changes: Changes, weights: Weights) -> np.ndarray | None:
-    """Return each network's losses, (networks, classes), or None for unpaired networks or a single one.
+    """Compute weighted sums of each network's losses, (networks, sums); None if networks are unpaired or single.
 
     Parameters
     ----------
     changes, weights
-        As `bounds` takes them.
+        As for `bounds`.
     """
     if len(changes.groups) > 1 or len(changes.groups[0]) < 2:
         return None
@@ -290,9 +291,9 @@ class WorstClass(NamedTuple):
     place : int
         Index of the class that is chosen most often; -1 if none is chosen.
     cost : float
-        Mean over networks of the cost of the chosen class, measured on other networks and images than chose it.
+        Mean cost of the chosen classes, each measured in a network and on images that were not used to choose it.
     low, high : float
-        95 % interval of the largest cost of a class. It contains the mean.
+        95 % interval of the largest cost of all classes, extended to contain `cost`.
     """
 
     place: int
@@ -313,23 +314,24 @@ def worst_class(
     differences: np.ndarray | None = None,
     level: float = LEVEL,
 ) -> WorstClass:
-    """Find the class with the largest cost, and measure it on networks and images that did not choose it.
+    """Find the class with the largest cost, and measure its cost on networks and images not used to choose it.
 
-    For each network, the class is chosen whose mean cost over the *other* networks is largest, on one half of the
+    For each network, the class with the largest mean cost over the *other* networks is chosen, on one half of the
     images of each class. Its cost is then measured in the omitted network on the other half, so the mean is unbiased
     for the chosen class. A t-interval of these measurements would be too narrow if classes are similar, because
-    networks choose different ones. The interval is therefore that of the largest cost of all classes: the largest lower
-    and the largest upper bound that hold for all classes jointly, at half of the level each.
+    networks then choose different classes. The interval is therefore for the largest cost of all classes: it ends at
+    the largest of the lower and the largest of the upper bounds that hold for all classes jointly, each at half the
+    level.
 
     Parameters
     ----------
     changes, weights
-        As `bounds` takes them.
+        As for `bounds`.
     label : (images,), integers, optional
         Class of each image, from 0.
     differences : (networks, images), optional
         1 if only the reference is right, -1 if only the compressed network is right, else 0. If None, the images are
-        not split, and the cost is for these test images.
+        not split, and the cost applies only to these test images.
     level : float
         1 minus the confidence.
 
@@ -340,7 +342,7 @@ def worst_class(
 
     Examples
     --------
-    The first class loses .1 more than the accuracy in each network:
+    In each network, the loss of the first class exceeds the loss of accuracy by .1:
 
     >>> from analysis.statistics import class_losses
     >>> recall = np.array([[0.7, 0.9], [0.6, 0.8], [0.65, 0.85]])
@@ -368,14 +370,14 @@ def _largest(values: np.ndarray) -> float:
 def read_left_out(
     values: np.ndarray, weights: Weights, label: np.ndarray | None, differences: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose a class for each network, and measure its cost there; both are (readings, networks).
+    """Choose a class for each network and measure its cost there; return both, (readings, networks).
 
     Parameters
     ----------
     values : (networks, classes)
         Costs on all images.
     weights, label, differences
-        As `worst_class` takes them. Without labels there is one reading.
+        As for `worst_class`. Without labels or differences there is one reading, on all images.
     """
     if label is None or differences is None:
         places, costs = _choose_and_read(values, values)
@@ -390,7 +392,7 @@ def read_left_out(
 
 
 def _choose_and_read(chosen_on: np.ndarray, read_on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each network, choose the class with the largest mean over the others, and read its value in it."""
+    """For each network, choose the class with the largest mean over the other networks, and read its value there."""
     # Rounding first makes ties exact, so that every machine chooses the first of equally costly classes.
     places = (chosen_on.sum(0) - chosen_on).round(_TIED_DIGITS).argmax(1)
     return places, read_on[np.arange(len(read_on)), places]
@@ -399,14 +401,14 @@ def _choose_and_read(chosen_on: np.ndarray, read_on: np.ndarray) -> tuple[np.nda
 class ImageHalves:
     """Losses of classes on random halves of each class's images; equal labels give equal halves.
 
-    The image of a class with a single one is in both halves.
+    If a class has a single image, this image is in both halves.
 
     Parameters
     ----------
     label : (images,), integers
         Class of each image, from 0; every class has an image.
     differences : (networks, images)
-        As `worst_class` takes them.
+        As for `worst_class`.
     """
 
     def __init__(self, label: np.ndarray, differences: np.ndarray) -> None:
@@ -416,7 +418,7 @@ class ImageHalves:
         sums = []
         for images in np.split(by_class, np.cumsum(support)[:-1]):
             own = differences[:, images].astype(np.float32)
-            changed = own.any(0)  # few images of a class change
+            changed = own.any(0)  # most images never change, so they are skipped
             in_halves = in_first[:, images[changed]].astype(np.float32) @ own[:, changed].T
             sums.append((in_halves, own.sum(1)))
         first, whole = (np.stack(each, axis=-1) for each in zip(*sums, strict=True))
@@ -430,13 +432,13 @@ class ImageHalves:
 
 
 def _sizes(label: np.ndarray) -> np.ndarray:
-    """Return the number of images of each class in the first half, (classes,)."""
+    """Count the images of each class in the first half, (classes,)."""
     return np.maximum(np.bincount(label) // 2, 1)
 
 
 @lru_cache(maxsize=8)
 def _first_halves(label: bytes) -> np.ndarray:
-    """Return whether each image is in the first half of its class, (splits, images)."""
+    """Draw a mask of the images in the first half of their class, (splits, images)."""
     classes = np.frombuffer(label, dtype=np.int64)
     places = np.argsort(classes, kind="stable")
     support, sizes = np.bincount(classes), _sizes(classes)
@@ -456,7 +458,7 @@ _TIE = 1e-9  # statistics whose relative difference is smaller differ only by ro
 
 
 def _flipped_t(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute t of each class, (classes,), and for all flips of the networks' signs, (flips, classes)."""
+    """Compute t of each class, (classes,), and under all flips of the networks' signs, (flips, classes)."""
     signs = _signs(len(values))
     statistics = _t(signs @ values / len(values), np.square(values).mean(0), len(values))
     return statistics[0], statistics

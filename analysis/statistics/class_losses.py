@@ -27,12 +27,12 @@ class Changes(NamedTuple):
         Variance over images of the mean change of each class, and the part of it that is also contained in the variance
         over networks. Both are 0 if only recalls are known.
     scale : (classes,), optional
-        If given, variances over networks are moderated, under the assumption that the true ones are proportional to
-        this.
+        If given, variances over networks are moderated, under the assumption that the true variances are proportional
+        to `scale`.
     recalls : (networks, classes), optional
-        Mean of each network's recalls before and after, if these are the same networks. If both sides have equal
-        variance, the variance of this mean is independent of that of the change, and also shows which classes vary more
-        than others.
+        Mean of each network's recalls before and after, if these are the same networks. If recalls before and after
+        have equal variance, the variance of this mean is independent of the variance of the change, so it helps to
+        estimate which classes vary more than others.
     """
 
     groups: Sequence[np.ndarray]
@@ -50,7 +50,7 @@ class Changes(NamedTuple):
             if len(group) > 1
         ]
         if self.scale is not None:
-            # The image part of two groups together is not a lower bound for either of them.
+            # The image noise of two groups together is not a lower bound for the variance of either.
             least = in_both if len(group_variances) == 1 else 0.0
             scale = np.square(weights) @ self.scale
             recalls = self.recalls
@@ -89,7 +89,7 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *
 
     Examples
     --------
-    Each class has two images. One of the first class is lost:
+    Each class has two images. One image of the first class is lost:
 
     >>> label = np.array([0, 0, 1, 1])
     >>> changes = from_predictions(label, np.array([[True] * 4]), np.array([[True, False, True, True]]))
@@ -103,7 +103,7 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *
 
 
 def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
-    """Compute class means of answers, as changes that sum the means of independent groups of networks.
+    """Compute each class's mean answer, summed over independent groups of networks, as `Changes`.
 
     Parameters
     ----------
@@ -143,8 +143,8 @@ def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
 
     Examples
     --------
-    Each network has its own two images. The first network's recall of .5 has the variance .5 / 2 over them, and the
-    second's has variance 0, so their mean has .25 / 4:
+    Each network has its own two images. Over its images, the first network's recall of .5 has variance .5 / 2 and the
+    second's has variance 0, so their mean has variance .25 / 4:
 
     >>> nan = np.nan
     >>> changes = on_own_images(np.zeros(4, int), np.array([[1, 0, nan, nan], [nan, nan, 1, 1]]))
@@ -163,7 +163,7 @@ def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
 
 
 def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
-    """Widen variances over images for classes with few images, so that intervals use t instead of the normal.
+    """Widen variances over images for classes with few images, so that intervals use t instead of normal quantiles.
 
     This is needed because the variance over images is itself estimated from them.
 
@@ -189,7 +189,7 @@ def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
 
 
 def moderated(changes: Changes, recall: np.ndarray) -> Changes:
-    """Shrink variances over networks towards those of all classes (`moderation.moderated`).
+    """Set the scale by which variances over networks are shrunk towards those of all classes (`moderation.moderated`).
 
     Parameters
     ----------
@@ -239,8 +239,8 @@ def p_of_either_test(changes: Changes, weights: Weights) -> np.ndarray:
     """Compute two-sided p of weighted sums of the classes' mean changes, by the more significant of two tests.
 
     One test uses moderated variances. The other uses each class's own variance, but at least its image noise, because
-    moderation would hide the loss of a class that varies far less than the others. The tests share the level by
-    `smaller_p`, unless their variances are equal.
+    moderation would hide the loss of a class that varies far less than the others. The level is divided between the
+    tests (`smaller_p`), unless their variances are equal.
 
     Parameters
     ----------
@@ -273,7 +273,7 @@ def p_of_either_test(changes: Changes, weights: Weights) -> np.ndarray:
 
 
 def smaller_p(moderated: np.ndarray, plain: np.ndarray) -> np.ndarray:
-    """Combine p of two tests by Bonferroni, with four fifths of the level for the moderated test and one for the plain.
+    """Combine p of two tests by Bonferroni: the moderated test gets four fifths of the level, the plain one a fifth.
 
     Examples
     --------
@@ -285,7 +285,7 @@ def smaller_p(moderated: np.ndarray, plain: np.ndarray) -> np.ndarray:
 
 
 def _are_equal(first: two_way.Variances, second: two_way.Variances) -> np.ndarray:
-    """Return whether each sum has equal variances over networks and degrees of freedom in both, (sums,)."""
+    """Return a mask, (sums,), of the sums with equal variances over networks and equal degrees of freedom."""
     groups = zip(first.networks, second.networks, strict=True)
     return np.asarray(
         np.all([np.equal(a, b) for group, other in groups for a, b in zip(group, other, strict=True)], axis=0)
@@ -304,7 +304,7 @@ def _with_noise(variances: two_way.Variances) -> two_way.Variances:
 
 
 def intervals(changes: Changes, weights: Weights, level: float = two_way.LEVEL) -> dict[str, np.ndarray]:
-    """Compute the estimates without p, whose computation takes most of the time."""
+    """Compute `estimates` without p, because p takes most of the time."""
     return _intervals(changes, weights, changes.variances(weights), level)
 
 
@@ -327,8 +327,8 @@ def _class_means(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> 
 def _image_variances(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> np.ndarray:
     """Estimate the variance of each class's mean, (rows, classes), of values (rows, images) over its images.
 
-    For a class with a single image it cannot be estimated. The square of its value is used instead, which on average is
-    no smaller.
+    For a class with a single image, the variance cannot be estimated. The square of the image's value is used instead,
+    which on average is no smaller.
     """
     mean_square, mean = (_class_means(label, power, support) for power in (np.square(values), values))
     variances = quotient(np.maximum(mean_square - np.square(mean), 0), support - 1.0)

@@ -20,7 +20,7 @@ class ClassMetrics(NamedTuple):
 
 
 def class_metrics(label: ArrayLike, predicted: ArrayLike, classes: int) -> ClassMetrics:
-    """Count the predictions of every class.
+    """Compute the confusion matrix, and the recall, precision and F1 of every class.
 
     Parameters
     ----------

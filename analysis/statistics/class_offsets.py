@@ -1,4 +1,4 @@
-"""Class offsets: fit a number to add to each class's logit, so that each class loses what the accuracy loses."""
+"""Class offsets: fit a number to add to each class's logit, so that each recall falls by as much as the accuracy."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -54,7 +54,7 @@ def fit(
 ) -> Offsets:
     """Fit offsets for the logits after, so that each class's recall changes as the accuracy does.
 
-    Only the share `reliability` of a class's excess is removed, so that noise hardly moves a class.
+    Only the share `reliability` of a class's excess is removed, so that offsets hardly react to noise.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ def fit(
 
     Examples
     --------
-    Each class has 40 images. The network after loses 8 of class 1, each by a margin of .1. It loses none of class 0,
-    but has 4 of them right by a margin of only .05, so an offset that wins back class 1's images costs class 0 these 4:
+    Each class has 40 images. The network after misclassifies 8 images of class 1, each by a margin of .1. It classifies
+    all of class 0 correctly, but 4 images by a margin of only .05, so offsets that win back the 8 images lose these 4:
 
     >>> label = np.repeat([0, 1], 40)
     >>> before = np.eye(2)[label]
@@ -97,7 +97,7 @@ def fit(
 
 
 def held_out(before: np.ndarray, after: np.ndarray, label: np.ndarray, *, shrinkage: float = 1.0) -> np.ndarray:
-    """Add offsets to the logits after, fitted by cross-fitting without the image itself.
+    """Add cross-fitted offsets to the logits after: an image's offsets are fitted without this image.
 
     The images of each class are dealt in order to `FOLDS` folds. Each fold's images get offsets fitted on the other
     folds, so the effect of offsets on new images can be measured without further images.
@@ -206,8 +206,8 @@ def reliability(excess: np.ndarray, error: np.ndarray, shrinkage: float = 1.0) -
     Returns
     -------
     (classes,)
-        With shrinkage 1, one half if the excess equals its error. 0 if there is no excess, and 1 for all classes if
-        shrinkage is 0.
+        0 for a class without excess, and one half if the excess equals its error and shrinkage is 1. With shrinkage 0,
+        1 for all classes.
 
     Examples
     --------
@@ -259,8 +259,8 @@ def check_images(support: np.ndarray, class_names: Sequence[str] | None = None, 
     if support[fewest] < LEAST_IMAGES:
         name = shortened(class_names[fewest]) if class_names is not None else str(fewest)
         raise StudyError(
-            f"class {name} has {support[fewest]:,} images to fit its offset on, and noise would decide it: give "
-            f"{LEAST_IMAGES} images of each class or more",
+            f"class {name} has {support[fewest]:,} images, too few to fit its offset: give {LEAST_IMAGES} images of "
+            "each class or more",
             option=option,
         )
 
@@ -277,11 +277,11 @@ def _fit(before: np.ndarray, after: np.ndarray, label: np.ndarray, shrinkage: fl
 
 
 def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Fit offsets so that all recalls differ from their targets by the same number, up to one image if possible.
+    """Fit offsets that make all recalls differ from their targets by the same number, to within an image if possible.
 
     The recall of a class rises with its own offset and falls with all others, and only differences between offsets
-    matter. Each step moves every class that misses its target by more than an image towards the offset that alone would
-    reach it (`_step`). The offsets of the best step are returned.
+    matter. If a class misses its target by more than an image, each step moves its offset towards the value that would
+    reach the target if the other offsets stayed the same (`_step`). The offsets of the best step are returned.
     """
     support = np.bincount(label)
     classes = [np.flatnonzero(label == each) for each in range(len(target))]
@@ -306,11 +306,11 @@ def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.nd
 
 
 def _step(margins: np.ndarray, right: int) -> float:
-    """Compute the next shift of a class's margins towards having `right` of them above 0.
+    """Compute the next shift of a class's margins, `right` of which should end up above 0.
 
-    The shift goes half of the way to the point midway between the two margins to be separated. Images with equal
-    margins pass 0 together: all or none of them, whichever is nearer to `right`, and in a tie the opposite of now. They
-    are moved all the way, because half steps might never end.
+    The shift is half of the one that would put 0 midway between the two margins to be separated. Images with equal
+    margins cross 0 together: all or none of them, whichever gives a number nearer to `right`, and if both are equally
+    near, whichever is not the present state. Their shift is not halved, because half steps might never end.
     """
     sorted_margins = np.sort(margins)[::-1]
     right, n_positive = min(max(right, 0), len(sorted_margins)), int((sorted_margins > 0).sum())
@@ -350,7 +350,7 @@ def _answers(logits: np.ndarray, label: np.ndarray, offsets: np.ndarray | None =
 
 
 def _folds(label: np.ndarray, classes: int) -> Iterator[np.ndarray]:
-    """Yield a mask, (images,), for each fold; the folds' numbers of images of a class differ by at most one."""
+    """Yield a mask, (images,), for each fold; each class's images are divided evenly between the folds."""
     fold_of = np.empty(len(label), int)
     for each in range(classes):
         images = np.flatnonzero(label == each)

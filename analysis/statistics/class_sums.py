@@ -71,7 +71,7 @@ Weights: TypeAlias = np.ndarray | ClassWeights
 
 
 def each_class(classes: int) -> ClassWeights:
-    """Return weights by which each sum is the value of one class.
+    """Return identity weights, by which each sum is the value of one class.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from analysis.statistics import class_costs, class_losses, retraining, two_way
 from analysis.statistics.class_sums import Weights, each_class, excess_weights
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, wilson_interval
 
-# Column of the changes that retraining does not explain.
+# Column of the changes of recall beyond those of the control.
 LOSS = "beyond_control"
 
 
@@ -33,11 +33,13 @@ def class_table(
     label : (images,), integers
         Class of each image, from 0.
     before, after : (networks, images), bool
-        Whether each network is right about each image. If their numbers differ, the networks are independent.
+        Whether each network is right about each image. If the numbers of networks differ, the networks are treated as
+        independent.
     control : (networks, images), bool, optional
-        The same of networks that were retrained without being compressed.
+        The same for networks that were retrained without being compressed.
     paired, control_paired : bool
-        Whether equal numbers of networks before, or in the control, and after are pairs. Others are independent.
+        Whether networks before and after, or in the control and after, are paired if their numbers are equal. Unpaired
+        networks are treated as independent.
 
     Returns
     -------
@@ -70,7 +72,7 @@ def marked(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        As `class_table` returns it, or several below each other.
+        As `class_table` returns it, or several such tables concatenated.
 
     Returns
     -------
@@ -89,19 +91,19 @@ def marked(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a table, the class that lost most first."""
+    """Sort the rows of a table by loss, the largest first."""
     return table.sort_values([loss_column(table), "p"], kind="stable", ignore_index=True)
 
 
 def loss_column(table: pd.DataFrame) -> str:
-    """Return the column of what is tested: the change beyond the control, or without one the change."""
+    """Return the name of the tested column: the change beyond the control if there is one, else the change."""
     return LOSS if LOSS in table else "change"
 
 
 def _columns_without_control(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool, with_p: bool
 ) -> dict[str, np.ndarray]:
-    """Return the columns that need no control."""
+    """Compute the columns that need no control."""
     change, bounds, p = _change(label, before, after, paired=paired, with_p=with_p)
     changes = _changes(label, before, after, paired)
     weights = excess_weights(_shares(label))
@@ -123,11 +125,11 @@ def _excess(
     bounds: np.ndarray,
     level: float = LEVEL,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the excess of each class and its bounds, (2, classes), given the changes of recall and their bounds.
+    """Compute the excess of each class and its bounds, (2, classes), from the changes of recall and their bounds.
 
     If all images of a class change alike, for example because none changes, its change has no variance over images. For
-    such classes, the squared distances to the bounds are added instead (Zou and Donner 2008, Statistics in Medicine 27,
-    1693-1702). `variances` are the excess's, and `level` is the bounds'.
+    such classes, the squared distances from the change to its bounds are added instead (Zou and Donner 2008, Statistics
+    in Medicine 27, 1693-1702). `variances` are those of the excess, and `level` is that of the bounds.
     """
     excess = weights @ change
     alike = changes.variances(each_class(len(change))).total == 0
@@ -136,7 +138,7 @@ def _excess(
     half_square = np.where(variances.total > 0, np.square(two_way.half_widths(variances, level)), 0)
     low = np.sqrt(half_square + adds @ below + subtracts @ above)
     high = np.sqrt(half_square + adds @ above + subtracts @ below)
-    reach = np.abs(weights) @ np.ones(len(change))  # of classes that lose or win all their images
+    reach = np.abs(weights) @ np.ones(len(change))  # the excess if classes lose or win all their images
     return excess, np.clip([excess - low, excess + high], -reach, reach)
 
 
@@ -165,15 +167,16 @@ def costs(
 ) -> Costs:
     """Compute the estimates of `class_costs`, also for single networks and for classes without variance.
 
-    For single networks, bounds and p are over images, and over retraining as far as the control shows it. Bonferroni's
-    level makes the bounds hold jointly.
+    For single networks, bounds and p account for the noise of images, and for that of retraining as far as the control
+    reveals it. Bonferroni's correction makes the bounds hold jointly.
 
     Parameters
     ----------
     label, before, after, control
         As for `class_table`.
     paired : bool
-        Whether equal numbers of networks in the control, or before if there is none, and after are pairs.
+        Whether networks after are paired with those of the control (before, if there is no control) if their numbers
+        are equal.
 
     Examples
     --------
@@ -206,7 +209,7 @@ def costs_of_networks(label: np.ndarray, start: np.ndarray, after: np.ndarray, c
     start, after : (networks, images), bool
         Whether each reference network, and each network after, is right about each image.
     changes : Changes
-        Changes from the references to those after, moderated, and widened by `class_losses.of_few_images`.
+        Changes from the reference networks to those after, moderated, and widened by `class_losses.of_few_images`.
     """
     weights = excess_weights(_shares(label))
     levels = LEVEL, 2 * class_costs.level_of_one(changes, weights)
@@ -269,7 +272,7 @@ def _p_of_cost(
     value: np.ndarray,
     n_changed: np.ndarray,
 ) -> np.ndarray:
-    """Compute p of the costs; without any variance, by a sign test on the images that changed."""
+    """Compute p of the costs, by a sign test on the changed images if no variance is known."""
     p = class_costs.one_sided_p(variances, value, class_costs.of_networks(changes, weights))
     of_coins = np.where(value > 0, np.minimum(len(value) * 0.5**n_changed, 1), 1)
     return np.where(np.isnan(p), of_coins, p)
@@ -285,7 +288,7 @@ def _worst(
 
 
 def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the changes of recall of pairs of networks, (classes,), and their bounds, (2, classes), as `class_table`.
+    """Compute changes of recall of pairs of networks, (classes,), and their bounds, (2, classes), as in `class_table`.
 
     p is omitted, because it takes long for hundreds of classes, and variances over networks are not moderated.
     """
@@ -306,9 +309,9 @@ class Losses(NamedTuple):
     ----------
     value : (classes,)
     bounds : (levels, 2, classes)
-        Lower and upper.
+        Lower and upper bounds at each level.
     variances : Variances, optional
-        None of single networks.
+        None for single networks.
     upper : (classes,)
         One-sided 95 % bounds that hold for all classes jointly.
     level : float
@@ -331,7 +334,7 @@ def losses(
     paired: bool = True,
     levels: Sequence[float] = (LEVEL,),
 ) -> Losses:
-    """Return the loss of recall of each class, beyond the control if there is one, and its bounds.
+    """Estimate the loss of recall of each class, beyond the control if there is one, and its bounds.
 
     Parameters
     ----------
@@ -358,7 +361,7 @@ def losses(
 def _losses_of_one(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray | None, levels: Sequence[float]
 ) -> Losses:
-    """Return the losses of single networks."""
+    """Estimate the losses of single networks."""
     of_level = _of_single_networks(label, before, after, control)
     level = LEVEL / (label.max() + 1)
     value, *bounds = of_level(LEVEL)[0], *(of_level(each)[1] for each in (*levels, 2 * level))
@@ -369,7 +372,7 @@ def _losses_of_one(
 
 
 def _on_levels(label: np.ndarray, changes: class_losses.Changes, levels: Sequence[float]) -> Losses:
-    """Return the losses of several networks."""
+    """Estimate the losses of several networks, with bounds at each level."""
     value, variances = _on_average(changes)
     level = class_costs.level_of_one(changes, each_class(len(value)))
     bounds = [change_bounds(np.bincount(label), value, variances, each) for each in (*levels, 2 * level)]
@@ -389,7 +392,7 @@ def losses_on_own_images(
     label : (images,), integers
         Class of each image, from 0.
     control, after : (networks, images)
-        1 if a network is right, 0 if it is wrong, and NaN if it was not tested on the image. Row i of both is one
+        1 if a network is right, 0 if it is wrong, and NaN if it was not tested on the image. Row i of both is the same
         network.
     levels : sequence of float
         1 minus the confidence of each interval.
@@ -464,7 +467,7 @@ def _change(
 def _of_single_networks(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray | None
 ) -> Callable[[float], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return the function of a level that gives the change of single networks, its bounds and p."""
+    """Return a function that computes the change of single networks, its bounds and p for a level."""
     if control is None:
         return partial(retraining.change, retraining.changed(label, before[0], after[0]))
     alone = retraining.changed(label, before[0], control[0])
@@ -472,7 +475,7 @@ def _of_single_networks(
 
 
 def _on_average(changes: class_losses.Changes) -> tuple[np.ndarray, two_way.Variances]:
-    """Return the mean change of each class, (classes,), and its variances."""
+    """Compute the mean change of each class, (classes,), and its variances."""
     value = np.asarray(sum(group.mean(0) for group in changes.groups))
     return value, changes.variances(each_class(len(value)))
 
@@ -483,7 +486,7 @@ def _changed_images(label: np.ndarray, before: np.ndarray, after: np.ndarray) ->
 
 
 def change_bounds(support: np.ndarray, value: np.ndarray, variances: two_way.Variances, level: float) -> np.ndarray:
-    """Return the bounds of changes of recall, or of another share of `support` images, (2, classes)."""
+    """Compute bounds, (2, classes), of changes of recall, or of changes of another share of `support` images."""
     half = np.where(variances.total > 0, two_way.half_widths(variances, level), np.nan)
     bounds: np.ndarray = np.clip([value - half, value + half], -1, 1)
     alike = np.isnan(bounds[0])
@@ -499,7 +502,7 @@ def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: b
 
 
 def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return recalls, (classes,), and their bounds, (2, classes), as `class_table` does.
+    """Compute recalls, (classes,), and their bounds, (2, classes), as in `class_table`.
 
     The bounds are Wilson's if there is one network, or if networks and images show no variance.
     """
@@ -519,5 +522,5 @@ def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def with_ends(name: str, value: np.ndarray, bounds: Sequence[np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
-    """Return columns of a value and of the ends of its interval."""
+    """Return a dict of columns: a value and the ends of its interval."""
     return {name: value, f"{name}_low": bounds[0], f"{name}_high": bounds[1]}

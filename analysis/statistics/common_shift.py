@@ -27,7 +27,8 @@ class CommonShift(NamedTuple):
     excess, excess_left : numpy.ndarray
         Change of each class's recall minus the change of accuracy, and the same with the shift undone.
     movement, movement_left : float
-        Sums of the squares of these, corrected for the noise of the images. They may be below 0 by chance.
+        Sums over classes of the squared `excess` and `excess_left`, corrected for the noise of the images. They may be
+        below 0 by chance.
     share : float
         Share of the movement that the shift explains: 1 - movement_left / movement, at most 1. NaN if the movement
         is not shown to be above 0.
@@ -53,15 +54,15 @@ def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: n
     """Split the movement of classes into a common shift of their logits and changes of single images.
 
     The logit differences d of an image of class y are modelled as d_k = t_y + s_k + rest: t is a number for each true
-    class, which changes no answer, and s is the shift, like a change of the output layer's bias. `fit` estimates s by
-    least squares. It is fitted on one half of the images and undone on the other half, and vice versa. Let e be the
-    change of a class's recall minus the change of accuracy, with the variance v over images. Then
+    class, which has no effect on predictions, and s is the shift, like a change of the output layer's bias. `fit`
+    estimates s by least squares. The shift is fitted on one half of the images and undone on the other half, and vice
+    versa. Let e be the change of a class's recall minus the change of accuracy, with the variance v over images. Then
 
         movement = sum(e^2 - v),    share = 1 - movement with the shift undone / movement,
 
-    both unbiased by the noise of the images, and averaged over the halves. The shift is not fitted to recalls, because
-    some shift matches nearly any change of recalls, whatever its cause. Least squares detects only differences that the
-    images of a class have in common.
+    where both movements are averaged over the halves, and v removes the bias due to the noise of the images. The shift
+    is not fitted to recalls, because some shift matches nearly any change of recalls, whatever its cause. Least squares
+    detects only differences that the images of a class have in common.
 
     The interval is Fieller's for a ratio, with variances by a jackknife that leaves out one group of images in turn. It
     is for these networks only, not for new ones.
@@ -144,7 +145,7 @@ def fit(weights: np.ndarray, differences: np.ndarray) -> np.ndarray:
     of_row = weights.sum(1, keepdims=True)
     deviations = differences - (weights * differences).sum(1, keepdims=True) / of_row
     normal = np.diag(weights.sum(0)) - weights.T @ (weights / of_row)
-    # The equations determine the shift up to a constant. This term, whose size is arbitrary, sets it to 0.
+    # The equations determine the shift up to a constant. This term, whose size is arbitrary, makes it sum to 0.
     normal += normal.trace() / normal.size
     shift = np.linalg.solve(normal, (weights * deviations).sum(0))
     return np.asarray(shift - shift.mean())
@@ -182,9 +183,10 @@ class _Sums(NamedTuple):
 
 
 class _LogitPair:
-    """Two networks' logits for the same images, dealt to groups; the even groups are one half.
+    """Two networks' logits for the same images, which are dealt to groups; the even groups are one half.
 
-    Logits are compared on one scale, because a network that is more confident of all its answers has not moved a class.
+    Logits are brought to one scale, because a network that is only more confident in all its predictions favours no
+    class.
     """
 
     def __init__(self, before: np.ndarray, after: np.ndarray, label: np.ndarray) -> None:
@@ -205,7 +207,7 @@ class _LogitPair:
         return self._fitted(self._halves.sum(0), np.ones(GROUPS, bool))[0]
 
     def sums(self) -> _Sums:
-        """Compute the estimates of the pair, with all groups and without each group."""
+        """Compute the estimates of the pair, with all groups and with each group left out."""
         counts = [self._counts(half, np.zeros(self._classes)) for half in (0, 1)]
         counts_left = [self._count_undone(half) for half in (0, 1)]
         squares = [(_mean_squares(counts), _mean_squares(counts_left))]
@@ -226,7 +228,7 @@ class _LogitPair:
         )
 
     def _count_undone(self, half: int, without: int | None = None) -> np.ndarray:
-        """Count a half's images with the other half's shift undone, perhaps fitted without a group."""
+        """Count a half's images with the other half's shift undone, optionally fitted without one group."""
         sums, groups = self._halves[1 - half], np.arange(GROUPS) % 2 != half
         if without is not None:
             sums, groups = sums - self._of_group(without), groups & (np.arange(GROUPS) != without)
@@ -255,7 +257,7 @@ class _LogitPair:
         return sums
 
     def _fitted(self, sums: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, float]:
-        """Fit the shift to sums over `groups`, (groups,) bool; return it, and the scale after relative to before."""
+        """Fit the shift to sums over `groups`, (groups,) bool; return it and the scale after divided by that before."""
         images = np.bincount(self._label, groups[self._group], self._classes)[:, np.newaxis]
         weights, before, after = sums[0], sums[1] / images, sums[2] / images
         scales = _contrast(weights, before), _contrast(weights, after)
@@ -293,7 +295,7 @@ def _groups(label: np.ndarray, classes: int) -> np.ndarray:
 
 
 def _spread(logits: np.ndarray) -> float:
-    """Compute the root mean square over images of the logits' deviations from their means; 1 if it is 0."""
+    """Compute the standard deviation of centred logits over images, as root mean square over classes; 1 if it is 0."""
     centred = logits - logits.mean(1, keepdims=True)
     return float(centred.var(0, dtype=float).mean() ** 0.5) or 1.0
 
@@ -301,7 +303,8 @@ def _spread(logits: np.ndarray) -> float:
 def _contrast(weights: np.ndarray, means: np.ndarray) -> float:
     """Compute the root of the sum of weighted squares of mean logits after removing row and column effects.
 
-    This is a network's scale, because a shift does not change it, and changes of single images do not affect the means.
+    This measures a network's scale, because a shift does not change it, and changes of single images hardly affect the
+    means.
     """
     residuals = means - fit(weights, means)
     residuals -= (weights * residuals).sum(1, keepdims=True) / weights.sum(1, keepdims=True)
@@ -309,7 +312,7 @@ def _contrast(weights: np.ndarray, means: np.ndarray) -> float:
 
 
 def _mean_squares(counts: Sequence[np.ndarray], without: int | None = None) -> float:
-    """Average `squared_excess` over the halves, perhaps without a group."""
+    """Average `squared_excess` over the halves, optionally without one group."""
     group_masks = [np.arange(GROUPS) % 2 == half for half in (0, 1)]
     if without is not None:
         group_masks[without % 2][without] = False

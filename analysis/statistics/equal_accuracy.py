@@ -9,7 +9,7 @@ from analysis.statistics.arithmetic import quotient
 
 
 class Curve(NamedTuple):
-    """Accuracy and slope of the same networks at some pruning ratios.
+    """Accuracies and slopes of the same networks at several pruning ratios.
 
     Attributes
     ----------

@@ -10,15 +10,15 @@ _BELOW_1, _ABOVE_1 = 1 - 1e-9, 1 + 1e-9
 
 
 class GapChange(NamedTuple):
-    """The changes of the gaps between classes that are shown.
+    """How the gaps between classes are shown to have changed.
 
     Attributes
     ----------
     size : {"grew", "shrank", "same", "open"}
-        Change of their size.
+        Change of the gaps' size; `open` if neither a change nor equality is shown.
     order : {"kept", "moved", "unrelated", "reversed", "open"}
-        Their relation to the gaps before: `moved` if they are partly gaps of other classes, `unrelated` if a slope of 0
-        is not ruled out, `reversed` if the slope is below 0.
+        Relation of the gaps after to those before: `moved` if they are partly between other classes, `unrelated` if a
+        slope of 0 is not ruled out, `reversed` if the slope is below 0.
     """
 
     size: Literal["grew", "shrank", "same", "open"]
@@ -69,11 +69,11 @@ def sentence(change: GapChange) -> str:
     Examples
     --------
     >>> sentence(GapChange("shrank", "reversed"))
-    'the order of the classes reversed, the strong ones before are the weak ones now, and the differences shrank'
+    'the order of the classes reversed, so the strong ones before are the weak ones now, and the differences shrank'
     """
     if change.order == "reversed":
         more = f", and the differences {change.size}" if change.size in ("grew", "shrank") else ""
-        return f"the order of the classes reversed, the strong ones before are the weak ones now{more}"
+        return f"the order of the classes reversed, so the strong ones before are the weak ones now{more}"
     if (change.size, change.order) == ("open", "open"):
         return "the recalls of the classes are not shown to have become more or less unequal"
     return f"the differences between classes {_predicate(change)}"

@@ -40,7 +40,7 @@ def excess_losses(
     place : (images,), integers
         Group of each image, from 0; every group has an image.
     before, after : (networks, images), bool
-        Whether each network is right about each image; row i of both is of the same network.
+        Whether each network is right about each image; row i of both is the same network.
     retrained_from : (networks, images), bool, optional
         The same for the dense networks, if `before` is a control retrained from them. With one network, they are needed
         to allow for the effect of retraining alone; with several, the variance over networks contains it.
@@ -63,7 +63,7 @@ def excess_losses(
     >>> found.value.tolist(), found.p.tolist()
     ([0.0, 0.0], [1.0, 1.0])
 
-    One loses six of ten images, and the other none:
+    One group loses six of its ten images, and the other none:
 
     >>> found = excess_losses(place, before, image[np.newaxis] > 5)
     >>> found.value.round(2).tolist(), bool(found.p[0] < 0.05)

@@ -33,8 +33,9 @@ NO_LINE = Line(*(Coefficient(np.nan, np.nan, np.nan, np.nan) for _ in range(2)))
 def line(measure: np.ndarray, accuracy: np.ndarray, level: float = two_way.LEVEL) -> Line:
     """Fit a least-squares line to the groups' mean accuracy over networks (Paganini 2020, Appendix C).
 
-    All groups have equal weight. The interval is over groups, whose residuals may differ in variance (HC3), and over
-    networks. It counts the noise of single networks in both, so it is slightly too wide.
+    All groups have equal weight. The interval accounts for the variance over groups, whose residuals may be
+    heteroscedastic (HC3), and over networks. Both variances contain the noise of single networks, so the interval is
+    slightly too wide.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Measure the spread of groups of images, and compare it with chance.
 
-Groups of few images differ by chance alone. The placebo reassigns the same images at random: each group gets as many
-images of each class as before, drawn from all images of that class. A spread beyond the placebo's is due to the groups,
-and not to their sizes or classes.
+Even by chance alone, groups of few images differ. The placebo reassigns the same images at random: each group gets as
+many images of each class as before, drawn from all images of that class. A spread beyond the placebo's is due to the
+groups, and not to their sizes or classes.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class Placebo(NamedTuple):
     chance, low, high : float
         Root mean square of the shuffled spreads, and the range that holds 95 % of them.
     p : float
-        Share of spreads, shuffled ones and the real one, that are at least as large as the real one.
+        Share of spreads that are at least as large as the real one, which is itself counted.
     """
 
     spread: float

@@ -1,4 +1,4 @@
-"""Read tables of groups of test images other than classes, and find the images of each group."""
+"""Read tables that assign test images to groups other than classes, and find the images of each group."""
 
 import math
 import re
@@ -81,15 +81,15 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
             measures[name.removeprefix(MEASURE)] = _numbers(path, name, rows, cells, indices, images)
         elif name != INDEX and (naming is None or name != header[naming]):
             if number_images(cells):
-                index_hint = "" if header[0] == INDEX else f", or make it the first column, from 0, and call it {INDEX}"
+                index_hint = "" if header[0] == INDEX else f", or count it from 0, move it first, and call it {INDEX}"
                 raise StudyError(
                     f"{path}: column {shortened(name)} numbers or names the images: drop it{index_hint}"
                     f"{_measure_hint(name, cells)}"
                 )
             if len(set(cells)) >= _FEWEST_NAMES and any("." in cell for cell in cells) and _are_numbers(cells):
                 raise StudyError(
-                    f"{path}: column {shortened(name)} holds {len(set(cells)):,} different numbers with a fraction, "
-                    f"which are no groups: name ranges of them{_measure_hint(name, cells)}"
+                    f"{path}: column {shortened(name)} has {len(set(cells)):,} different numbers with decimals, "
+                    f"which are not groups: give names of ranges instead{_measure_hint(name, cells)}"
                 )
             group = np.full(images, "", dtype=object)
             group[indices] = cells
@@ -173,7 +173,7 @@ def _measure(where: str, array: np.ndarray) -> np.ndarray:
 
 
 def members(group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the groups, the images that have a group, and the group of each of these images.
+    """Find the groups, the images that have a group, and the group of each of these images.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def members(group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def number_images(cells: Sequence[str]) -> bool:
-    """Return whether cells number images from 0 or 1, in any order, or name them, rather than group them.
+    """Return whether cells number the images from 0 or 1, in any order, or name them, instead of grouping them.
 
     At least ten cells that all differ count as names.
 
@@ -225,7 +225,7 @@ def _are_consecutive(cells: Sequence[str]) -> bool:
 
 def _measure_hint(name: str, cells: Sequence[str]) -> str:
     is_measured = _are_numbers(cells) and not _are_consecutive(cells)
-    return f", or call it {MEASURE}{name} if it is a number that was measured" if is_measured else ""
+    return f", or call it {MEASURE}{name} if it is a measurement" if is_measured else ""
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
@@ -291,12 +291,12 @@ def _image_indices(path: Path, header: list[str], rows: list[tuple[int, list[str
         if (image := int(index_text)) >= images:
             raise StudyError(f"{path}, line {line:,}: {INDEX} {image} is beyond the last test image, {images - 1}")
         if line_of_image.setdefault(image, line) != line:
-            raise StudyError(f"{path}, line {line:,}: {INDEX} {image} is there twice; give each image one line")
+            raise StudyError(f"{path}, line {line:,}: {INDEX} {image} occurs twice; give each image one line")
     return list(line_of_image)
 
 
 def _naming_column(header: list[str], rows: list[tuple[int, list[str]]], names: Sequence[str] | None) -> int | None:
-    """Return the index of a column with names that the predictions also have, or None."""
+    """Find a column of image names that also occur in the predictions; return its index, or None."""
     places = [place for place, name in enumerate(header) if image_names.column_key(name) is not None]
     known = frozenset(names or ())
     return next((place for place in places if any(cells[place] in known for _, cells in rows)), None)
@@ -312,7 +312,7 @@ def _named_indices(path: Path, column: str, cells: list[tuple[int, str]], names:
                 f"{path}, line {line:,}: the predictions have no image with the {column} {shortened(name)}"
             )
         if line_of_image.setdefault(place_of_name[name], line) != line:
-            raise StudyError(f"{path}, line {line:,}: {column} {shortened(name)} is there twice; give each one line")
+            raise StudyError(f"{path}, line {line:,}: {column} {shortened(name)} occurs twice; give each one line")
     return list(line_of_image)
 
 

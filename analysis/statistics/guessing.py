@@ -1,4 +1,4 @@
-"""Count networks at chance level in comparisons before and after compression."""
+"""Count networks at chance level before and after compression."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -36,7 +36,7 @@ class ChanceLevelCounts(NamedTuple):
 
 
 class SoundPairs(NamedTuple):
-    """Answers of pairs of networks that are both above chance level, each (pairs, images), bool."""
+    """Whether networks are right about images, in pairs that are both above chance level; each (pairs, images)."""
 
     before: np.ndarray
     after: np.ndarray
@@ -52,12 +52,12 @@ def chance_level(
     label : (images,), integers
         Class of each image, from 0.
     right : mapping of str to (networks, images), bool
-        Whether each network of the sides before, after and perhaps control is right.
+        Whether each network is right, by side: before, after and optionally control.
     paired : bool
         Whether networks before and after are pairs, in the same order; a single one before is paired with all after.
     control_paired : bool
-        The same for the networks in the control. If not, a network counts as collapsed only if the share at chance
-        level in the control is smaller than after.
+        The same for the networks in the control and after. If they are not pairs, a network counts as collapsed only if
+        a smaller share of networks is at chance level in the control than after.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def chance_level(
 
 
 def _collapsed(before: np.ndarray, after: np.ndarray) -> bool:
-    """Test whether a network at chance level is less accurate than the worst network before that is not."""
+    """Test whether a network at chance level is less accurate than the worst above-chance network before."""
     if not len(before):
         return False
     worst = before[before.mean(1).argmin()]

@@ -1,8 +1,8 @@
-"""Count PIEs between halves of the dense networks or of their compressed ones, and measure their difficulty.
+"""Count pruning-identified exemplars (PIEs) between halves of populations of networks, and measure their difficulty.
 
 Modal labels of few networks differ by chance, and dense networks are less accurate on images whose modal labels differ,
-because at most one of the two is right. Two halves of the dense population show how much of both effects is due to
-this.
+because at most one of the two is right. Two halves of the dense population show how much of both effects occurs without
+compression.
 """
 
 from functools import cached_property
@@ -14,9 +14,9 @@ from analysis.statistics import modal_labels
 from analysis.statistics.modal_labels import modes
 from analysis.statistics.resampling import mean_interval
 
-# Number of random splits of a population. They add less standard error than the networks do.
+# Number of random splits of a population: enough that splits add less standard error than networks do.
 SPLITS = 20
-# Most groups of networks that the jackknife omits in turn.
+# Largest number of groups of networks that the jackknife omits in turn.
 MOST_GROUPS = 10
 # Fewest networks in a population for modal labels of halves.
 FEWEST = 2 * modal_labels.FEWEST
@@ -25,7 +25,7 @@ _BLOCK = 256  # images
 
 
 class HalvesExemplars(NamedTuple):
-    """PIEs between halves, over all splits.
+    """Numbers of PIEs between halves, and accuracies on PIEs and on other images, over all splits.
 
     The first entry of each array is for all networks. Each further entry omits one group of networks.
 
@@ -40,7 +40,7 @@ class HalvesExemplars(NamedTuple):
     pie, non_pie : (1 + groups,)
         Accuracy of the dense half on its PIEs and on other images.
     matched : float
-        The same on other images with the same vote shares as the PIEs, for all networks.
+        Accuracy of the dense half on other images with the same vote shares as the PIEs, for all networks.
     """
 
     n_pie: np.ndarray
@@ -74,8 +74,8 @@ class Halves:
 
     Examples
     --------
-    Dense networks agree. Their compressed networks predict another class for the second image, about which the dense
-    networks are wrong:
+    Dense networks agree. Their compressed networks predict another class for the second image, which the dense networks
+    misclassify:
 
     >>> halves = Halves(np.array([[0, 1]] * 10), np.array([0, 2]))
     >>> found = halves.against(np.array([[0, 2]] * 10))
@@ -102,12 +102,12 @@ class Halves:
         self.placebo = self.against(dense)
 
     def against(self, second: np.ndarray) -> HalvesExemplars:
-        """Find the PIEs between each dense half and the networks in `second` of the other half.
+        """Find the PIEs between each dense half and the networks of `second` in the other half.
 
         Parameters
         ----------
         second : (networks, images), integers
-            Predictions of compressed networks, row i made from the dense network in row i; `dense` for the placebo.
+            Predictions of compressed networks, where row i is compressed dense network i; `dense` for the placebo.
         """
         images, differ, tied = self._differing(second)
         right, untied = self._right[images], ~(self._tied[images] | tied)
@@ -191,7 +191,7 @@ class Counts(NamedTuple):
 
 
 def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPLITS) -> Counts:
-    """Compute mean numbers of PIEs between one half of a population and the other half of a second one.
+    """Compute mean numbers of PIEs between one half of a population and the other half of a second population.
 
     If both are the dense population, this is the placebo: the number of PIEs without compression. If they are the dense
     and the compressed population, the result is comparable with the placebo, because both compare equally many
@@ -239,10 +239,10 @@ def _order(networks: int, splits: int) -> np.ndarray:
 
 
 def _members(networks: int, splits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the members of each half as 1 or 0, each (1 + groups, splits, networks).
+    """Mark the members of each half by 1 and other networks by 0, each (1 + groups, splits, networks).
 
-    The first entry splits all networks as `halves` does. The others omit each group of networks in turn, in the same
-    order.
+    The first entry splits all networks as `halves` does. Each of the others omits one group of networks, and splits the
+    rest in the same order.
     """
     order = _order(networks, splits)
     group = group_of(networks)
@@ -256,9 +256,9 @@ def _members(networks: int, splits: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def jackknife_values(values: np.ndarray) -> np.ndarray:
-    """Return pseudo-values, whose mean estimates a statistic, with the jackknife's standard error over groups.
+    """Compute the jackknife's pseudo-values: their mean estimates a statistic, and their spread its standard error.
 
-    On average the jackknife's error is not too small for any statistic that is symmetric in the networks (Efron and
+    On average, this standard error is not too small for any statistic that is symmetric in the networks (Efron and
     Stein 1981). Bootstrapping networks would be biased, because a network drawn twice casts two votes for one modal
     label.
 
@@ -279,11 +279,11 @@ def jackknife_values(values: np.ndarray) -> np.ndarray:
 
 
 def jackknife_estimate(values: np.ndarray) -> tuple[float, float, float]:
-    """Return a statistic and the ends of its 95 % interval; `values` is as for `jackknife_values`.
+    """Compute a statistic and the ends of its 95 % interval; `values` is as for `jackknife_values`.
 
     Examples
     --------
-    The mean of three networks with values 0, 3 and 6, and the means without each, give their t-interval.
+    For the mean of three networks with values 0, 3 and 6, this is the t-interval of the values:
 
     >>> [round(each, 2) for each in jackknife_estimate(np.array([3, 4.5, 3, 1.5]))]
     [3.0, -4.45, 10.45]
@@ -302,7 +302,7 @@ def groups(networks: int) -> int:
 
 
 def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the modal label of each population (the highest in a tie), its votes, and ties.
+    """Find the modal label of each population (the highest in a tie), its votes, and whether it is tied.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Hypothesis tests: t-tests over seeds with their effect sizes, and tests of one network's classes.
 
 Tables are numbered as in Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning
-Algorithm". A value that cannot be computed is NaN. A permutation test with too few seeds is `TOO_FEW`.
+Algorithm". A value that cannot be computed is NaN. The p of a permutation test with too few seeds is `TOO_FEW`.
 """
 
 import warnings
@@ -26,11 +26,11 @@ TOO_FEW = "too few"
 # With five pairs the smallest two-sided p of a sign-flip test is 2 / 2^5, above .05.
 _SEEDS_TO_PERMUTE = 6
 _PERMUTATIONS = 9999
-_HALVINGS = 60  # so many make an interval of length 2 shorter than the distance between neighbouring floats
+_HALVINGS = 60  # after so many, an interval of length 2 is shorter than the distance between neighbouring floats
 
 
 def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "two-sided", family: int = 1) -> Row:
-    """Paired t-test of E[first] against E[second] over seeds (Tables 1-4, 8, 9).
+    """Run a paired t-test of E[first] against E[second] over seeds (Tables 1-4, 8, 9).
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
         `difference` (first - second) with its two-sided 95 % interval `difference_low`, `difference_high`; `statistic`,
         `dof`, `p`; `p_permutation` (sign flips); `effect_size` (d_z); `detectable_difference` (at 80 % power and level
         .05 / family); `p_equivalence` (null hypothesis: a difference beyond the margin .05); `n`, the number of pairs.
-        All but `n` are NaN with fewer than two pairs. All but `n` and the difference are NaN if all pairs differ by the
-        same.
+        All but `n` are NaN with fewer than two pairs. All but `n` and the difference are NaN if all differences are
+        equal.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def independent(
     family: int = 1,
     variance: Variance = "welch",
 ) -> Row:
-    """Independent t-test of E[first] against E[second], for independent networks (Tables 5-7).
+    """Run an unpaired t-test of E[first] against E[second], for independent networks (Tables 5-7).
 
     Parameters
     ----------
@@ -109,8 +109,8 @@ def independent(
     Returns
     -------
     dict
-        As `paired` returns it; `p_permutation` permutes the Welch statistic, `effect_size` is Hedges' g, and `n` counts
-        all seeds of both.
+        As `paired` returns it; `p_permutation` is from permutations of the Welch statistic, `effect_size` is Hedges' g,
+        and `n` is the total number of seeds.
 
     Examples
     --------
@@ -149,7 +149,7 @@ def corrected(p: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray]:
     p : (tests,)
         NaN if a test could not be made.
     family : int
-        Size of the family as printed. Missing tests and NaN count as tests with p = 1.
+        Number of tests in the family. Missing tests and NaN count as tests with p = 1.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def wilson_interval(right: ArrayLike, images: ArrayLike, confidence: float = 0.9
 
     Examples
     --------
-    If nothing is right, the upper end is z^2 / (n + z^2):
+    If no image is recognised, the upper end is z^2 / (n + z^2):
 
     >>> low, high = wilson_interval(0, 20)
     >>> round(float(low), 4), round(float(high), 4), round(1.96**2 / (20 + 1.96**2), 4)
@@ -272,7 +272,7 @@ def change_interval(
 
     Examples
     --------
-    Agresti and Min (2005) print -.020 to .207 for 86 images, of which 16 are won and 8 lost:
+    Agresti and Min (2005) report -.020 to .207 for 86 images, of which 16 are won and 8 lost:
 
     >>> low, high = change_interval(lost=8, won=16, images=86)
     >>> round(float(low), 3), round(float(high), 3)
@@ -317,7 +317,7 @@ def _bisected(falling: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high
 
 
 def _tango_score(change: np.ndarray, n_lost: np.ndarray, n_won: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Compute the score statistic for the hypothesis that recall changes by `change`, in which it decreases."""
+    """Compute the score statistic for the hypothesis that recall changes by `change`; it decreases with `change`."""
     distance = n_won - n_lost - images * change
     linear = (2 * images - n_won + n_lost) * change - n_lost - n_won
     root = np.sqrt(np.maximum(linear**2 + 8 * images * n_lost * change * (1 - change), 0))  # may be below 0 by rounding
@@ -386,7 +386,7 @@ def _constant(values: np.ndarray) -> bool:
 
 
 def _sign_flip_p(change: np.ndarray, alternative: Alternative) -> float | str:
-    """Compute the p of the mean under random signs of the differences, over all sign vectors if they are few."""
+    """Compute p of the mean difference under sign flips, over all sign vectors or, if these are too many, a sample."""
     if len(change) < _SEEDS_TO_PERMUTE:
         return TOO_FEW
     signs = _signs(len(change))

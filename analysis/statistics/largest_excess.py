@@ -1,4 +1,4 @@
-"""Compute the expected largest excess loss of a class if only the noise of test images moves classes."""
+"""Compute the largest excess loss of a class that the noise of the test images alone is expected to cause."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,12 +12,12 @@ _REACH = 9.0  # standard deviations beyond which the normal tail is negligible
 def largest_excess_floor(
     recall_before: ArrayLike, recall_after: ArrayLike, both_right: ArrayLike, support: ArrayLike
 ) -> np.ndarray:
-    """Compute the expected largest excess loss if every class truly loses what the accuracy loses.
+    """Compute the expected largest excess loss if every class's true recall falls by as much as the accuracy.
 
-    The change of a class's recall is then the change of the accuracy plus noise of its test images. The noise is taken
-    as normal, limited to possible losses, with the variance of the class's images, where a lost image counts -1, a won
-    one 1, and others 0. The noise of the accuracy is common to all excess losses and has mean 0, so the floor is the
-    expected maximum of independent normal variables.
+    The change of a class's recall is then the change of the accuracy plus noise of its test images. The noise is
+    modelled as normal, limited to possible losses. Its variance is that of the class's images, if a lost image counts
+    as -1, a won image as 1, and any other as 0. The noise of the accuracy is common to all excess losses and has mean
+    0, so the floor is the expected maximum of independent normal variables.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def largest_excess_floor(
     Returns
     -------
     (...)
-        As a share. NaN if a share of a class with images is NaN.
+        The expected loss, as a share; NaN if a share of a class with images is NaN.
 
     Examples
     --------

@@ -60,7 +60,7 @@ class Limits(NamedTuple):
         return f"Limits to check: {', '.join(words) or 'none'}."
 
 
-# Default limits for the verdict of a study that networks are safe.
+# Default limits within which the verdict of a study calls networks safe.
 LIMITS = Limits(class_loss=0.05, accuracy_loss=0.01)
 
 
@@ -119,7 +119,7 @@ def in_points(class_loss: float | None, accuracy_loss: float | None, alpha: floa
         if limit is not None and 0 < limit < _SMALLEST:
             raise StudyError(
                 f"{limit:g} would be {limit:g} points, or {100 * limit:g} points if it is meant as a share: give "
-                f"points, {100 * limit:g} or at least {_SMALLEST:g}",
+                f"{100 * limit:g} if it is a share, else at least {_SMALLEST:g} points",
                 option=name,
             )
     if alpha is not None and not 0 < alpha < math.inf:
@@ -138,16 +138,16 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
     label : (images,), integers
         Class of each image, from 0.
     right : mapping of str to (networks, images), bool
-        Whether each network is right, by side: before, after and perhaps control.
+        Whether each network is right, by side: before, after and optionally control.
     paired : bool
-        As `class_table.costs` takes it.
+        As for `class_table.costs`.
 
     Returns
     -------
     DataFrame, the accuracy first
-        name, support, loss; upper, its one-sided 95 % bound, which holds for all classes jointly, each at the level
-        `level`; high, the upper end of the 95 % interval of the single class; low, the lower end of the interval that
-        holds for all classes jointly; and the fields of its `sample_size.Spread`.
+        name, support, loss; upper, the one-sided 95 % bound, which holds for all classes jointly because each has the
+        level `level`; high, the upper end of the 95 % interval of the single class; low, the lower end of the interval
+        that holds for all classes jointly; and the fields of the loss's `sample_size.Spread`.
     """
     sides = right["before"], right["after"], right.get("control")
     accuracy = class_table.accuracy_loss(label, *sides, paired=paired)
@@ -166,7 +166,7 @@ def losses_on_own_images(names: list[str], label: np.ndarray, control: np.ndarra
     Parameters
     ----------
     names, label, control, after
-        As `class_table.losses_on_own_images` takes them.
+        As for `class_table.losses_on_own_images`.
     """
     accuracy = class_table.losses_on_own_images(np.zeros_like(label), control, after)
     of_class = class_table.losses_on_own_images(label, control, after, levels=(LEVEL, LEVEL / len(names)))
@@ -214,7 +214,7 @@ def _spread_of_one(table: pd.DataFrame, sides: tuple[np.ndarray, np.ndarray, np.
 
 
 def damage_gate(names: Sequence[str], recall: ArrayLike, loss_upper: ArrayLike) -> Gate:
-    """Decide whether a loss that is not shown could be a class's whole recall.
+    """Decide whether a class may have lost its whole recall although no loss is shown.
 
     Parameters
     ----------
@@ -233,9 +233,9 @@ def damage_gate(names: Sequence[str], recall: ArrayLike, loss_upper: ArrayLike) 
     recall, loss_upper = np.asarray(recall), np.asarray(loss_upper)
     open_places = np.flatnonzero((loss_upper >= recall) & (recall > GROSS_LOSS))
     if not len(open_places):
-        return Gate("within", "No damage is shown, so that --fail-on-damage passes.")
+        return Gate("within", "No damage is shown, so --fail-on-damage passes.")
     worst = open_places[recall[open_places].argmax()]
-    others = f", and {len(open_places) - 1:,} more classes too" if len(open_places) > 1 else ""
+    others = f", and so may {len(open_places) - 1:,} more classes" if len(open_places) > 1 else ""
     loss = f"{names[worst]} may have lost everything, {points(recall[worst])} points{others}"
     return Gate("undecided", f"Undecided: {loss}. Give more networks or images.")
 
@@ -267,8 +267,8 @@ class Decided(NamedTuple):
     ----------
     state : {"within", "beyond", "undecided"}
     worst : Series, optional
-        The loss that decides: the one furthest beyond its limit, else the one whose bound is furthest above or nearest
-        to it.
+        The loss that decides: the one furthest beyond its limit or, if none is beyond, the one whose upper bound is
+        highest relative to its limit.
     table : DataFrame
         The losses that have a `limit`.
     open_rows : DataFrame
@@ -338,7 +338,7 @@ class _Remedy(NamedTuple):
 
 
 def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
-    """Count the networks or images that would decide if losses and variances stay; None if no variance is known."""
+    """Count the networks or images that would decide if estimates stay as they are; None if no variance is known."""
     beyond = open_rows[open_rows["loss"] >= open_rows["limit"]]
     if len(beyond):
         # A single loss shown to be above its limit decides, at a level corrected for all classes.
@@ -365,13 +365,13 @@ def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
 
 def _describe(remedy: _Remedy | None) -> str:
     if remedy is None:
-        return "Several networks a side, each with its control, would show more."
+        return "Give several networks a side, each with its control, to narrow the bounds."
     numbers = [] if remedy.networks is None else [f"{remedy.networks:,} networks a side"]
     if remedy.images is not None:
         numbers.append(f"{remedy.images:,} images{' of each class' if remedy.of_classes else ''}")
     if not numbers:
         return "The loss is too near its limit for more networks or images to decide."
-    return f"If the losses stay what they are, {' or '.join(numbers)} would show whether the limits are met."
+    return f"If the losses stay as they are, {' or '.join(numbers)} would show whether the limits are met."
 
 
 def _rounded_up(images: float) -> int:

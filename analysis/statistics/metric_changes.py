@@ -83,18 +83,19 @@ def metric_table(
     label : (images,), integers
         Class of each image, from 0.
     sides : mapping of str to Answers
-        `before`, `after`, and perhaps `control`.
+        `before`, `after`, and optionally `control`.
     groups : ((groups,) text, (images,) integers), optional
         The names of groups, and the group of each image.
     paired : bool
-        Whether equal numbers of networks in the control, or before if there is none, and after are pairs.
+        Whether networks after are paired with those of the control (before, if there is no control) if their numbers
+        are equal.
 
     Returns
     -------
     DataFrame
         metric; class, or group and class; the metric of each side, a mean over its networks; change, after minus
         control, or minus before if there is no control; low, high, its 95 % interval; low_all, high_all, intervals that
-        hold for all rows jointly. With one network per side the intervals are over images only.
+        hold for all rows jointly. With one network per side, the intervals account for images only.
 
     Examples
     --------
@@ -166,7 +167,7 @@ def _calibration(cell: np.ndarray, confidence: np.ndarray, right: np.ndarray, ce
 
 
 def _share_of(cell: np.ndarray, values: np.ndarray, cells: int, undefined: float) -> _Metric:
-    """Average values in each cell, where a network's answers determine the images of a cell."""
+    """Average values over the images of each cell, which differ between networks."""
     images = _sums(cell, np.ones(cell.shape), cells)
     value = _sums(cell, values, cells) / np.maximum(images, 1)
     place = np.maximum(cell, 0)

@@ -1,14 +1,14 @@
 """Moderate variances of classes: shrink those estimated from few networks towards a common variance.
 
-A few networks estimate the variance of one class poorly, but all classes together give much information. Smyth (2004,
+Few networks give a poor estimate of one class's variance, but all classes together give much information. Smyth (2004,
 Statistical Applications in Genetics and Molecular Biology 3(1)) models the variances as drawn from a population, whose
-mean and spread are estimated from the logarithms of the estimates. This population then acts like further networks for
-each class.
+mean and spread are estimated from the logarithms of the estimates. This population then acts like additional networks
+for each class.
 
 The population is itself estimated, and poorly from ten classes: with the moments of the paper, one in ten audits of
 three networks per side raises a false alarm. `moderated` allows for this (`expected_prior`), and lets a single class
 that varies more than the others keep its own variance, as Phipson et al. (2016, Annals of Applied Statistics 10(2)) do.
-Because two networks hardly show which class that is, a second variance estimate is also used if there is one.
+Because two networks hardly reveal which class varies more, a second variance estimate is also used if there is one.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from analysis.statistics.arithmetic import quotient
 # With fewer classes that can move, the spread of variances cannot be estimated. benchmarks/false_alarms.py checks this
 # rule.
 FEWEST_CLASSES = 10
-# Most degrees of freedom that the other classes add, even if variances seem equal, because a few that differ go
+# Largest number of degrees of freedom that the other classes add: even if variances seem equal, a few may differ
 # unnoticed.
 _MOST_ADDED = 8.0
 # Degrees of freedom lost because the common variance is estimated, as determined by benchmarks/false_alarms.py.
@@ -31,14 +31,14 @@ _LOST_BY_ESTIMATION = 0.25
 _LARGEST_RECIPROCAL = 2.0
 # Points of the integrals over the reciprocal and the common variance, and the latter's half range in standard errors.
 _RECIPROCALS, _VARIANCES, _ERRORS = 40, 33, 4.0
-# Variances below this share of the largest are rounding.
+# Variances below this share of the largest are rounding errors.
 _ROUNDING = 1e-9
 # Precision of the inverse trigamma function, and maximum number of steps of Newton's method.
 _PRECISION, _MOST_STEPS = 1e-10, 50
 
 
 class Prior(NamedTuple):
-    """Population of variances: `dof * variance` over a chi-squared variable with `dof` degrees of freedom."""
+    """Population of variances: `dof * variance` divided by a chi-squared variable with `dof` degrees of freedom."""
 
     variance: float
     dof: float
@@ -106,7 +106,7 @@ def expected_prior(variances: np.ndarray, dof: float) -> Prior:
     """Estimate the population of variances, allowing for the uncertainty of its spread.
 
     The reciprocal of its degrees of freedom is a posterior mean under a uniform prior on 0 to 2. The degrees of freedom
-    therefore stay low until the variances show that there are more.
+    therefore stay low unless the variances clearly indicate more.
 
     Parameters
     ----------
@@ -211,15 +211,15 @@ def moderated(
     least : (classes,) or float
         Smallest moderated variance of each class.
     second : (classes,), optional
-        Estimates of another variance of the same networks, with the same degrees of freedom and an independent error.
-        A class that varies more than the others in either estimate does not count as one of the population.
+        Estimates of another variance of the same networks, with the same degrees of freedom and an independent error. A
+        class that varies more than the others in either estimate is not treated as part of the population.
 
     Returns
     -------
     Moderated
         If each class has at least two degrees of freedom, the degrees of freedom that the others add are reduced by
-        0.25. Variances are returned unchanged with fewer than `FEWEST_CLASSES` classes, or if fewer than half as many
-        vary.
+        0.25. Variances are returned unchanged with fewer than `FEWEST_CLASSES` classes, or if fewer than half of that
+        number vary.
 
     Examples
     --------
@@ -256,19 +256,19 @@ def moderated_alone(
     scale_of_others: np.ndarray,
     priors: Sequence[Prior] | None = None,
 ) -> Moderated:
-    """Moderate each class as if only this class had another variance.
+    """Moderate each class's variance as if it were the only one that had changed.
 
-    The population is estimated from all classes without that change, so it need not be estimated anew for each class.
+    The population is estimated from the unchanged variances, so it need not be estimated anew for each class.
 
     Parameters
     ----------
     variances : (studies, classes)
-        Variance of each class if it is the one with another variance.
+        Variance of each class after its change.
     others : (studies, classes)
-        Variances of the classes without that change.
+        Variance of each class without the change.
     dof : float
     scale, scale_of_others : (classes,)
-        As for `moderated`, of the class that differs and of the others.
+        As for `moderated`, for `variances` and for `others`.
     priors : sequence of Prior, optional
         The prior of each study, if `priors_of` has already estimated them.
 
@@ -304,7 +304,7 @@ def moderated_alone(
 
 
 def priors_of(variances: np.ndarray, dof: float, scale: np.ndarray) -> list[Prior]:
-    """Estimate the prior of each study from variances (studies, classes); empty if classes are too few or one is 0."""
+    """Estimate the prior of each study from variances (studies, classes); [] if classes are too few or a value is 0."""
     if variances.shape[1] < FEWEST_CLASSES or not (scale > 0).all() or not (variances > 0).all():
         return []
     return [expected_prior(each, dof) for each in variances / scale]
@@ -321,28 +321,28 @@ def _likely_alike_in(variances: np.ndarray, dof: float, of_prior: float) -> np.n
 def likely_alike(ratios: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
     """Bound from below the probability that each class belongs to the population and does not vary more.
 
-    The tail probability of its ratio is compared with the share of classes that have at least this ratio (Phipson et
-    al. 2016, Section 4.3), as in limma, the authors' package for R. limma differs in two steps: it estimates the prior
-    by moments of winsorised logarithms, and lets an outlying class keep a few degrees of freedom of the prior. Here the
-    prior is `expected_prior`, and such a class keeps none. The whole procedure therefore cannot be checked against
-    limma, and is calibrated by simulations (`benchmarks/false_alarms.py`).
+    The tail probability of a class's ratio is compared with the share of classes that have at least this ratio (Phipson
+    et al. 2016, Section 4.3), as in limma, the authors' package for R. limma differs in two steps: it estimates the
+    prior by moments of winsorised logarithms, and lets an outlying class keep a few degrees of freedom of the prior.
+    Here the prior is `expected_prior`, and such a class keeps none. The whole procedure therefore cannot be checked
+    against limma, and is calibrated by simulations (`benchmarks/false_alarms.py`).
 
     Parameters
     ----------
     ratios : (classes,)
-        Variance of each class over the common one.
+        Variance of each class divided by the common variance.
     dof, of_prior : float
         Degrees of freedom of the variances, and of the prior.
 
     Returns
     -------
     (classes,)
-        Not smaller for a class than for one that varies more.
+        Never larger for a class that varies more than another.
 
     Examples
     --------
-    With two and two degrees of freedom, the tail beyond a ratio x is 1 / (1 + x), so it is .01 beyond 99. The expected
-    tail of the largest of four classes is 1/8, and .01 is .08 of it:
+    With two and two degrees of freedom, the tail probability beyond a ratio x is 1 / (1 + x), so it is .01 beyond 99.
+    The expected tail probability of the largest of four classes is 1/8, and .01 is .08 of it:
 
     >>> likely_alike(np.array([1.0, 99.0, 1.0, 3.0]), 2, 2).round(3).tolist()
     [0.8, 0.08, 0.8, 0.667]

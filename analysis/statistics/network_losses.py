@@ -1,4 +1,4 @@
-"""Find single networks that lost most of a class, which means over networks hide."""
+"""Find single networks that lost most of a class, although the mean over networks hides this loss."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,9 +20,9 @@ def gross_losses(
     """Find classes whose recall in a single network is shown to have fallen by more than `GROSS_LOSS`.
 
     A network is compared with its control or, if there is none, with the network before from which it was made. If that
-    is unknown, it is compared with the one that has the lowest recall of the class. Because retraining alone moves
-    classes up as well as down, the loss must also be more than twice the largest gain of any class in any network, or
-    more than three quarters of the recall.
+    network is unknown, each class is compared with the network that has the lowest recall of this class. Because
+    retraining alone moves classes up as well as down, the loss must also be more than twice the largest gain of any
+    class in any network, or more than three quarters of the recall.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def gross_losses(
     label : (images,), integers
         Class of each image, from 0.
     right : mapping of str to (networks, images), bool
-        Whether each network is right, by side: before, after and perhaps control.
+        Whether each network is right, by side: before, after and optionally control.
     paired : bool
         As for `class_table.costs`. A single network before is paired with all after.
     tests : int

@@ -25,8 +25,9 @@ def alpha_new(
 ) -> Interval:
     """Estimate the slope for new images from recalls alone, with an interval over seeds.
 
-    The estimate is corrected for the noise of the test images, as the module explains. The interval is for new seeds on
-    these test images. If predictions are known, `alpha_new_from_predictions` gives an interval for new images too.
+    The estimate is corrected for the noise of the test images, as the module docstring explains. The interval is for
+    new seeds on these test images. If predictions are known, `alpha_new_from_predictions` gives an interval for new
+    images too.
 
     Parameters
     ----------
@@ -48,8 +49,9 @@ def alpha_new(
     Examples
     --------
     With four images per class, recalls are 1 and .5 before, and .75 and .25 after, and every image right after is also
-    right before. The squares of B sum to 1/8, the products of B and B_t to 1/8, and the noise in them to 1/24 and 1/48;
-    A / A_t is .75 / .5. So the slope is 1.5 * (1/8 - 1/48) / (1/8 - 1/24) = 1.875:
+    right before. Let d be recall minus accuracy. The squares of d before sum to 1/8, and the products of d before and
+    after to 1/8, of which 1/24 and 1/48 are noise. The ratio of the accuracies is .75 / .5, so the slope is 1.5 * (1/8
+    - 1/48) / (1/8 - 1/24) = 1.875:
 
     >>> after = np.array([[0.75, 0.25]])
     >>> new = alpha_new(np.array([[1, 0.5]]), after, both_right=after, support=np.array([4, 4]))
@@ -66,7 +68,7 @@ def new_image_sums(
 ) -> np.ndarray:
     """Compute numerator and denominator of `alpha_new`, and the sum of squares, for every seed.
 
-    Numerator and denominator have the same expectations as over new images.
+    Numerator and denominator are unbiased estimates of their values for new images.
 
     Parameters
     ----------
@@ -261,7 +263,8 @@ def slope_parts(
     """Compute the parts of `alpha_new` from predictions, with the influence of each image.
 
     Numerator and denominator depend on the images through three means for each class: the shares of images that are
-    right before, after, and both. The influence of an image is the change of a part if the image is omitted.
+    right before, after, and both. The influence of an image on a part is the change of this part if the image is
+    omitted.
 
     Parameters
     ----------
@@ -310,7 +313,7 @@ def moves_by_state(
 
     The states are: wrong before and after, right only before, right only after, right before and after. `sums`, as
     `new_image_sums` returns them, are needed if balances are divided by accuracies, because each image also affects
-    these. Without them, a move is the change from omitting the image, up to a scale by which the squares sum to
+    these. If `sums` is None, a move is the change from omitting the image, times a factor that makes the squares sum to
     variances.
     """
     share = support / support.sum()
@@ -347,9 +350,10 @@ def pair_covariances(answers: np.ndarray, index: np.ndarray, support: np.ndarray
     """Compute covariances over images of the contribution of image pairs to numerators and denominators.
 
     Numerators and denominators are sums of products of the answers to two images. If the recall of the class is
-    subtracted from the answers, the products of two images of the same class are the contribution of these pairs. The
-    jackknife counts its variance twice, once for each image (Efron and Stein 1981, Annals of Statistics 9). Pairs from
-    different classes are ignored, because their share is only about 1 / classes.
+    subtracted from the answers, the products of the answers to two images of the same class are the contribution of
+    these pairs. The jackknife counts the variance of this contribution twice, once for each image (Efron and Stein
+    1981, Annals of Statistics 9). Pairs from different classes are ignored, because their share is only about 1 /
+    classes.
 
     Parameters
     ----------

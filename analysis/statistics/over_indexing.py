@@ -1,4 +1,4 @@
-"""Measure over-indexing of PIEs on groups: share among PIEs over share among all images, with a placebo.
+"""Measure over-indexing of PIEs on groups: share among PIEs divided by share among all images, with a placebo.
 
 Hooker et al. (2019, Section 3.2) find that PIEs over-index on attributes that are rare in training. However, two dense
 populations also disagree more on such images. The index between dense and compressed halves is therefore compared with
@@ -12,7 +12,7 @@ from analysis.statistics.halves import jackknife_estimate
 
 
 def index(chosen: np.ndarray, group_index: np.ndarray) -> np.ndarray:
-    """Compute each group's share of the chosen images over its share of all images.
+    """Compute each group's share of the chosen images divided by its share of all images.
 
     Parameters
     ----------
@@ -28,7 +28,8 @@ def index(chosen: np.ndarray, group_index: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    Half of all images are in the second group. It has two of the four chosen images, and then three:
+    Half of all images are in the second group. It has two of the four chosen images in the first call, and three in the
+    second:
 
     >>> index(np.array([0, 0, 1, 1, 1, 1, 0, 0]), np.array([0] * 4 + [1] * 4)).tolist()
     [1.0, 1.0]

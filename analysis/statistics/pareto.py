@@ -1,4 +1,4 @@
-"""Choose between networks by several goods: unfairness over classes, Pareto fronts, and values of points."""
+"""Choose between networks by several objectives: unfairness between classes, Pareto fronts, and values of points."""
 
 import numpy as np
 
@@ -33,13 +33,13 @@ def below_mean(recalls: np.ndarray) -> np.ndarray:
 def front(goods: np.ndarray) -> np.ndarray:
     """Find the Pareto front: the points that no other point dominates.
 
-    A point dominates another if it is at least as large in every good and larger in one. Equal points do not dominate
-    each other, so either all or none of them are on the front.
+    A point dominates another if it is at least as large in every objective and larger in one. Equal points do not
+    dominate each other, so either all or none of them are on the front.
 
     Parameters
     ----------
     goods : (points, goods)
-        Larger values are better. A point with a NaN is never on the front, and dominates no other.
+        Objectives, of which larger values are better. A point with a NaN is never on the front, and dominates no other.
 
     Returns
     -------

@@ -169,7 +169,7 @@ def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) 
 
 
 class ClassSignificance(NamedTuple):
-    """A test for each class of whether its recall changed differently from the accuracy.
+    """Tests of whether each class's recall changed differently from the accuracy.
 
     Attributes
     ----------
@@ -178,7 +178,7 @@ class ClassSignificance(NamedTuple):
     normalised_difference : (classes,)
         The difference divided by the mean dense recall; NaN if that is 0.
     shift : (classes,)
-        Growth of the compared quantity (recall minus accuracy, or recall over accuracy).
+        Mean change of the compared quantity (recall minus accuracy, or recall divided by accuracy).
     statistic, dof, p : (classes,)
         Welch's two-sided t-test; NaN if neither population varies.
     p_holm, p_bh : (classes,)

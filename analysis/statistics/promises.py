@@ -15,7 +15,7 @@ from analysis.statistics.sample_size import Spread
 LIMITS = (0.01, 0.02, 0.05)
 # Numbers of images per class in a table, besides the present number.
 IMAGES = (1000, 10_000)
-_FEWEST = 3  # fewest networks, because two hardly show their variance
+_FEWEST = 3  # fewest networks, because two give a poor estimate of the variance
 
 
 def spreads(changes: Changes) -> list[Spread]:
@@ -77,7 +77,7 @@ def promises(
 ) -> pd.DataFrame:
     """Tabulate the networks needed to promise that no class loses more than a limit, if none truly loses anything.
 
-    Networks and images are assumed to vary as the given ones, and the class that varies most decides.
+    Networks and images are assumed to vary like the given ones, and the class that varies most determines the number.
 
     Parameters
     ----------

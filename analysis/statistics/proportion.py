@@ -1,11 +1,11 @@
-"""Proportional errors: test whether pruning multiplies all classes' errors by one factor, and measure the rest.
+"""Proportional errors: test whether pruning multiplies all classes' errors by one factor, and measure the deviation.
 
 If the error of every class, 1 minus its recall, grows by the same factor k as the error of all images, then each
 class's recall minus the accuracy also grows by k, so the raw slope is k and alpha is the odds ratio of the error. The
 accuracy alone then determines how far pruning drives classes apart. In the other extreme, all classes lose the same
 recall, and the raw slope stays 1.
 
-The networks before pruning are controls here, which were trained equally long without pruning, so that only the effect
+Here, the networks before pruning are controls that were trained equally long without pruning, so that only the effect
 of pruning is measured.
 """
 
@@ -51,7 +51,7 @@ def odds_ratio(accuracy_before: ArrayLike, accuracy_after: ArrayLike) -> np.ndar
 
 
 def expected_losses(recall: ArrayLike, accuracy: ArrayLike, accuracy_loss: ArrayLike) -> np.ndarray:
-    """Compute the recall that each class loses if the error of all classes grows by one factor.
+    """Compute the recall that each class loses if the errors of all classes grow by the same factor.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class Proportion(NamedTuple):
     def alpha_beyond(self, level: float = two_way.LEVEL) -> Ratio:
         """Compute alpha beyond proportion: alpha divided by the odds ratio of the error.
 
-        Both have the factor accuracy before over accuracy after, so this is s / k.
+        Both contain the factor accuracy before / accuracy after, so their ratio is s / k.
         """
         return self._ratio(np.array([self.slope, self.growth]), level)
 
@@ -381,8 +381,8 @@ def disproportionate_losses(
 
     Examples
     --------
-    The controls have 10 and 20 of a hundred images wrong, and the pruned networks 10 and 50, so k is 2. In proportion,
-    the classes would lose 10 and 20 points:
+    The controls misclassify 10 and 20 of a hundred images, and the pruned networks 10 and 50, so k is 2. If errors were
+    proportional, the classes would lose 10 and 20 points:
 
     >>> label, place = np.repeat([0, 1], 100), np.tile(np.arange(100), 2)
     >>> before, after = (place >= np.array(wrong)[label] for wrong in ([10, 20], [10, 50]))

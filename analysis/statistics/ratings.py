@@ -49,7 +49,7 @@ def share_difference(first: np.ndarray, second: np.ndarray) -> ShareDifference:
 
     Examples
     --------
-    Newcombe's own example (ii): 9 of 10 against 3 of 10.
+    Newcombe's example (ii) compares 9 of 10 with 3 of 10:
 
     >>> found = share_difference(np.arange(10) < 3, np.arange(10) < 9)
     >>> round(found.difference, 2), round(found.low, 4), round(found.high, 4)
@@ -90,7 +90,7 @@ def agreement(answers: np.ndarray) -> float:
     -------
     float
         1 if all agree, 0 if they agree as often as by chance. NaN if no pair has a kappa, because there is one
-        annotator, because no image has two answers, or because both always gave the same single answer.
+        annotator, because no image has two answers, or because both annotators always gave the same answer.
 
     Examples
     --------

@@ -8,8 +8,8 @@ NONE = -1
 def nearest(accuracy: np.ndarray, target: np.ndarray, tolerance: float) -> np.ndarray:
     """Find, for each network, the index of the ratio at which its accuracy is nearest to a target.
 
-    The nearest ratio is chosen rather than the largest that reaches the target, because that would be selected for luck
-    on the validation images and be less accurate than the target on new images.
+    The nearest ratio is chosen rather than the largest that reaches the target, because the latter would be selected
+    for luck on the validation images, and be less accurate than the target on new images.
 
     Parameters
     ----------

@@ -39,12 +39,12 @@ CONFIDENCE = 0.95
 # A column is left out if its residual on earlier columns is shorter than this share of its length.
 _UNEXPLAINED = 1e-8
 _AT_ONCE = 8192  # rows at a time, so that they fit into a core's cache
-_ROUNDING = 1e-12  # a column with a smaller root mean square is rounding
+_ROUNDING = 1e-12  # a column with a smaller root mean square is a rounding error
 _MOST_STEPS = 100  # in the iteration of the logit
 _CONVERGED = 1e-12  # relative change of the log-likelihood
-_NEAREST = 1e-12  # distance from 0 or 1 of an accuracy predicted by the logit
+_NEAREST = 1e-12  # smallest distance from 0 or 1 of an accuracy predicted by the logit
 _CALL = re.compile(r"np\.\w+\((.*)\)")
-_NO_PART = 1e-6  # a column that explains less than this share of another's length counts as no part of it
+_NO_PART = 1e-6  # a contribution to another column below this share of its length counts as 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,8 @@ class Estimate:
     predicted : (rows,)
         Accuracy predicted by the fit, which may be outside 0 to 1.
     implied : DataFrame, (terms, terms left out)
-        Each omitted column as a linear combination of terms. A term's coefficient includes the omitted column's, times
-        this factor.
+        Each omitted column as a linear combination of terms. A term's coefficient includes the omitted column's
+        coefficient, times this factor.
     """
 
     coefficients: pd.DataFrame
@@ -97,11 +97,12 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
         (numbers); network, iteration and class if known; optimizer, batch_size and learning_rate if they should have
         terms.
     crossed : bool
-        Whether the formula has products of two terms. Without them it is the simpler model of Section 3.1.
+        Whether the formula has interactions, the products of two terms. Without them it is the simpler model of Section
+        3.1.
 
     Returns
     -------
-    DataFrame, a row for each term in the order of print
+    DataFrame, a row for each term in printed order
         term (as patsy names it, with the levels as given: `dataset[T.mnist]`; the first level of a factor, by alphabet
         or as the column's categories are sorted, is the reference), coefficient, se, t, p (two-sided), ci_low, ci_high
         (95 %), se_clustered (allows for any dependence between rows of a network; NaN for fewer than two networks).
@@ -168,7 +169,7 @@ class _Usable(NamedTuple):
     incomplete : list of str
         Columns with missing values, because of which rows are left out.
     levels : dict of str
-        The only level of factors that have a single one, or a remark if they have none.
+        The only level of each factor that has a single one, or a remark if it has none.
     """
 
     rows: pd.DataFrame
@@ -182,8 +183,8 @@ def _notes(usable: _Usable, rows: int) -> list[str]:
     """Describe the omissions of a regression, given the number of rows of the frame."""
     notes = [f"regression: no row has a value of {name}, which is left out" for name in usable.empty]
     if usable.incomplete:
-        left_out = f"{rows - len(usable.rows):,} of {rows:,} rows left out"
-        notes.append(f"regression: {left_out}, which lack a value of {', '.join(usable.incomplete)}")
+        left_out = f"{rows - len(usable.rows):,} of {rows:,} rows are left out"
+        notes.append(f"regression: {left_out} because they lack a value of {', '.join(usable.incomplete)}")
     return [
         *notes,
         *(f"regression: {name} has one level, {level}, and is left out" for name, level in usable.levels.items()),
@@ -239,7 +240,7 @@ def _design(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> tuple
     implied = pd.DataFrame(
         _implied(design, independent, left_out), [names[i] for i in independent], [names[i] for i in left_out]
     )
-    notes.append(f"regression: left out, because other terms imply them: {', '.join(implied.columns)}")
+    notes.append(f"regression: terms left out because other terms imply them: {', '.join(implied.columns)}")
     return design[:, independent], implied
 
 
@@ -271,7 +272,7 @@ def _independent(design: np.ndarray) -> list[int]:
 
 
 def _triangle(design: np.ndarray) -> np.ndarray:
-    """Return the R of the QR decomposition of a design, at most (terms, terms)."""
+    """Compute the factor R of the QR decomposition of a design, at most (terms, terms)."""
     parts = np.split(design, range(_AT_ONCE, len(design), _AT_ONCE))
     return np.asarray(np.linalg.qr(np.concatenate([np.linalg.qr(part, mode="r") for part in parts]), mode="r"))
 
@@ -307,7 +308,7 @@ def _table(names: Sequence[str], coefficients: np.ndarray, covariance: np.ndarra
 def hac(design: np.ndarray, residuals: np.ndarray, lags: int = LAGS) -> np.ndarray:
     """Compute the covariance of coefficients under heteroscedasticity and autocorrelation (Newey, West 1987).
 
-    The same as `NeweyWest(lag = lags, prewhite = FALSE, adjust = TRUE)` of R's package sandwich.
+    This is the same as `NeweyWest(lag = lags, prewhite = FALSE, adjust = TRUE)` of R's package sandwich.
 
     Parameters
     ----------
@@ -427,7 +428,7 @@ def one_tailed(p: float, coefficient: float, sign: int) -> float:
 def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
     """Fit class accuracy by a model that keeps it between 0 and 1 (Papke and Wooldridge 1996).
 
-    A generalised linear model of the binomial family with the logit link, and the terms and rows of `fit`.
+    This is a generalised linear model of the binomial family with the logit link, and the terms and rows of `fit`.
 
     Parameters
     ----------
@@ -438,8 +439,8 @@ def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame, a row for each term
         term, coefficient (on the logit scale), se (clustered by network if networks are known, else robust to
-        heteroscedasticity), t, p, effect (of one unit on the accuracy, averaged over the rows; for a term that is in no
-        product, comparable with the coefficient of `fit`). `attrs["notes"]` is as in `fit`, with a note if the
+        heteroscedasticity), t, p, effect (of one unit on the accuracy, averaged over the rows; for a term without
+        interactions, comparable with the coefficient of `fit`). `attrs["notes"]` is as in `fit`, with a note if the
         iteration did not converge or fits exactly.
 
     Raises
@@ -467,7 +468,7 @@ def logit_of(linear: Estimate) -> pd.DataFrame:
     table["effect"] = coefficients * np.mean(predicted * (1 - predicted))
     notes = [] if converged else ["regression: the fractional logit did not converge"]
     if np.allclose(predicted, accuracy, rtol=0):
-        notes.append("regression: the fractional logit fits the accuracies exactly, and its errors say nothing")
+        notes.append("regression: the fractional logit fits the accuracies exactly, so its errors are meaningless")
     table.attrs = {"notes": [*linear.coefficients.attrs["notes"], *notes]}
     return table
 

@@ -156,7 +156,7 @@ def ratio_interval(
     ratio, denominator : low, high
         Intervals of the ratio and of its denominator.
     resampled : {"seeds", "seeds and images"}
-        Units that the intervals are over.
+        Units over which the intervals are computed.
 
     Returns
     -------

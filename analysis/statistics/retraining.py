@@ -1,6 +1,6 @@
 """Test losses of single networks against the effect of retraining alone.
 
-Two networks that differ only by retraining differ in their classes by more than chance, because images of a class are
+The recalls of two networks that differ only by retraining differ by more than chance, because images of a class are
 often lost together. A test over images, such as McNemar's, does not allow for that. The size of such shifts is
 estimated from the control, which was retrained without compression, over all classes jointly.
 """
@@ -25,7 +25,7 @@ class Changed(NamedTuple):
     Attributes
     ----------
     lost, won, support : (classes,), integers
-        Numbers of images that only the first network has right, that only the second has right, and of all images.
+        Numbers of images that only the first network recognises, that only the second recognises, and of all images.
     """
 
     lost: np.ndarray
@@ -34,7 +34,7 @@ class Changed(NamedTuple):
 
     @property
     def images(self) -> np.ndarray:
-        """Number of images whose answers differ, (classes,)."""
+        """Number of images on which the networks differ, (classes,)."""
         return np.asarray(self.lost + self.won)
 
 
@@ -150,7 +150,8 @@ def beyond_control(
 
     Examples
     --------
-    Thirty of forty changed images are lost. This is rare with coin tosses, but not if retraining shifts classes as far:
+    Thirty of forty changed images are lost. This is unlikely with coin tosses, but not if retraining alone shifts
+    classes as far:
 
     >>> after = Changed(np.array([30, 20]), np.array([10, 20]), np.array([1000, 1000]))
     >>> same = Changed(np.array([0, 0]), np.array([0, 0]), np.array([1000, 1000]))

@@ -24,13 +24,13 @@ CLASSES, SIZES = "class losses", "sizes of class losses"
 LOST, LOST_BY_CONTROL, EXEMPLARS = "lost images", "lost by the control", "PIEs"
 # Further scores: all scores combined, and the costs in compressed networks of other seeds.
 COMBINED, CEILING = "combined", "ceiling"
-# The expected loss of each class from the loss of accuracy, if all errors grow by one factor.
+# The expected loss of each class, given the loss of accuracy, if all errors grow by the same factor.
 PROPORTION = "in proportion"
 _RESAMPLES, _PERMUTATIONS = 2000, 9999
 
 
 class Networks(NamedTuple):
-    """Predictions, each (networks, images) of integers from 0; row i of all belongs to the same network.
+    """Predictions, each (networks, images) of integers from 0; row i of each array belongs to the same network.
 
     `control` is None if no network was retrained without compression.
     """
@@ -79,7 +79,7 @@ def judge(
     DataFrame, one row per outcome and score
         outcome: `class losses`, `sizes of class losses`, `lost images`, `lost by the control` if there is one, and
         `PIEs` if judges and others have at least five networks each. score: the name of a score, `combined`, `in
-        proportion` (for sizes only), or `ceiling`. value: a rank correlation for class losses, the explained part for
+        proportion` (for sizes only), or `ceiling`. value: a rank correlation for class losses, the explained share for
         their sizes (`foresight_of_sizes`), else an AUC; low and high, the ends of its 95 % interval; n, the number of
         classes, networks, or PIEs; p of the rank correlation, over permutations of the classes.
     """
@@ -204,12 +204,12 @@ def permutation_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     Parameters
     ----------
     pairs : sequence of (score, outcome), each (classes,)
-        One for each data set. Classes are permuted within a data set.
+        One pair for each data set. Classes are permuted within a data set.
 
     Returns
     -------
     float
-        By 9,999 permutations, which are the same in every call; NaN if a correlation is NaN.
+        p from 9,999 permutations, which are the same in every call; NaN if a correlation is NaN.
 
     Examples
     --------
@@ -235,7 +235,7 @@ def permutation_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndarray:
-    """Compute each class's excess loss from the control, or from before if there is no control.
+    """Compute each class's excess loss relative to the control, or to the networks before if there is none.
 
     Parameters
     ----------
@@ -268,13 +268,13 @@ def foresight_of_classes(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Esti
     Parameters
     ----------
     pairs : sequence of (score, losses), (classes,) and (networks, classes)
-        One for each data set; a higher score is riskier.
+        One pair for each data set; a higher score is riskier.
 
     Returns
     -------
     Estimate
         `n` is the number of classes. The interval is the middle 95 % of 2,000 bootstrap samples of the networks of each
-        data set, so it is for other networks of the same classes, not for other classes.
+        data set, so it covers other networks with the same classes, but not other classes.
 
     Examples
     --------
@@ -300,15 +300,16 @@ def foresight_of_sizes(expected: np.ndarray, losses: np.ndarray) -> Estimate:
     Parameters
     ----------
     expected, losses : (networks, classes)
-        Losses beyond the accuracy. Expected losses may differ between networks, because some lose more accuracy.
+        Losses beyond the loss of accuracy. Expected losses may differ between networks, because some lose more
+        accuracy.
 
     Returns
     -------
     Estimate
         From means over networks: 1 minus the sum of squared deviations from the expected losses, divided by the sum of
         squared losses (deviations from 0, the expectation if all classes lose the same). So 1 is a perfect expectation,
-        0 is as good as expecting equal losses, and worse ones are below 0. `n` is the number of classes. The interval
-        is the middle 95 % of 2,000 bootstrap samples of the networks.
+        0 is as good as expecting equal losses, and worse expectations are below 0. `n` is the number of classes. The
+        interval is the middle 95 % of 2,000 bootstrap samples of the networks.
 
     Examples
     --------
@@ -332,7 +333,7 @@ def _explained(expected: np.ndarray, losses: np.ndarray) -> np.ndarray:
 
 
 def foresight_of_losses(score: np.ndarray, label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Compute the AUC of a score for each network's lost images, among those that are right before.
+    """Compute the AUC of a score for each network's lost images, among the images that are right before.
 
     Parameters
     ----------

@@ -89,7 +89,7 @@ def class_scores(
     label : (images,), integers from 0
     classes : int
     training_images : (classes,), optional
-        Number of training images of each class. If given, the result has `share`, the class's share of these.
+        Number of training images of each class. If given, the result also has `share`, each class's share of them.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def class_means(values: np.ndarray, label: np.ndarray, classes: int) -> np.ndarr
 
 
 def as_risk(name: str, values: np.ndarray) -> np.ndarray:
-    """Return a score with its sign changed if low values mean a high risk; unknown scores are not changed.
+    """Flip the sign of a score if its low values mean a high risk; other scores are returned unchanged.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def as_risk(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def combined(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Average the ranks of images or classes over all scores, from 0 to 1; higher is riskier.
+    """Average the ranks of images or classes, scaled to 0 to 1, over all scores; higher is riskier.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ def with_images(spread: Spread, times: float) -> Spread:
 
     Examples
     --------
-    The variance over networks is .5 without its image part of .5, which doubling the images halves:
+    The variance over networks, 1, contains an image part of .5, which halves if the images double:
 
     >>> with_images(Spread(3, 1.0, 2, 0.6, 0.5), 2.0)
     Spread(networks=3, over_networks=0.75, dof=2, over_images=0.3, in_both=0.25)
@@ -86,7 +86,7 @@ def networks_needed(
     spread : Spread
     margin, level : float
     fewest : int, optional
-        The fewest to consider; by default one more than at present.
+        Smallest number to consider; by default one more than `spread.networks`.
 
     Returns
     -------
@@ -95,8 +95,8 @@ def networks_needed(
 
     Examples
     --------
-    Networks have variance 3. With eleven the standard error is .522, and the quantile of t with ten degrees of freedom
-    is 2.23:
+    Networks have variance 3. With eleven networks, the standard error is .522, and the quantile of t with ten degrees
+    of freedom is 2.23:
 
     >>> networks_needed(Spread(3, 1.0, 2, 0.0, 0.0), 1.2)
     11
@@ -109,7 +109,7 @@ def networks_needed(
 
 
 def images_needed(spread: Spread, margin: float, level: float = two_way.LEVEL) -> float | None:
-    """Find the factor of images that makes the half-width of an interval less than a margin, within 3 %.
+    """Find how many times as many images make the half-width of an interval less than a margin, to within 3 %.
 
     Returns
     -------

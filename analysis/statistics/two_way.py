@@ -27,8 +27,8 @@ class Variances(NamedTuple):
     ----------
     networks : sequence of (variance, degrees of freedom)
         Variances over networks, with one number of degrees of freedom or one for each statistic, estimated from
-        independent groups of networks; the statistic is a sum over the groups. Without groups the statistic is for the
-        given networks only.
+        independent groups of networks; the statistic is a sum over the groups. Without groups, the statistic applies to
+        the given networks only.
     images : float
         Variance over images.
     in_both : float
@@ -68,12 +68,12 @@ def variances(
     Returns
     -------
     Variances
-        The variances; a single network has none over networks.
+        A single network has no variance over networks.
 
     Examples
     --------
     Two networks differ by 2. The first image moves both alike, and the second moves them in opposite directions, so
-    that their mean stays:
+    that their mean stays the same:
 
     >>> two = variances(np.array([1.0, 3.0]), np.array([[0.1, 0.3], [0.1, -0.3]]))
     >>> two.networks, round(two.images, 9), round(two.in_both, 9)
@@ -96,7 +96,7 @@ def half_width(variances: Variances, level: float = LEVEL) -> float:
     """Compute the half-width of an interval that is conservative for any number of networks.
 
     The sum of a part with a t distribution and a normal part is bounded by adding the squares of their half-widths
-    (Banerjee 1960, Sankhya 22). The interval is never narrower than the one over images alone.
+    (Banerjee 1960, Sankhya 22). The interval is never narrower than an interval over images alone.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ def half_width(variances: Variances, level: float = LEVEL) -> float:
 
     Examples
     --------
-    The t quantile with one degree of freedom is 12.706, and the normal one is 1.96. In the second case, 1 of the image
-    variance of 5 is already in that over networks, so 4 are added:
+    The t quantile with one degree of freedom is 12.706, and the normal one is 1.96. In the last example, the variance
+    over networks already contains 1 of the image variance of 5, so 4 is added:
 
     >>> round(half_width(Variances([(1.0, 1)])), 3), round(half_width(Variances(images=1.0)), 3)
     (12.706, 1.96)
@@ -192,9 +192,9 @@ def _normal_quantiles(
 ) -> np.ndarray:
     """Find the normal quantile of the level at which each half-width equals a distance, (statistics,).
 
-    `errors`, the distances in standard errors, are upper bounds, because t quantiles are larger than normal ones. From
-    there Newton's method decreases to the quantile, because the logarithm of the half-width is a convex function of the
-    logarithm of the quantile.
+    `errors`, the distances in standard errors, are upper bounds of these quantiles, because t quantiles are larger than
+    normal ones. From there Newton's method decreases to the quantile, because the logarithm of the half-width is a
+    convex function of the logarithm of the quantile.
     """
     from scipy.special import beta, ndtr, ndtri, stdtrit
 

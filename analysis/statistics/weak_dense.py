@@ -1,4 +1,4 @@
-"""Find weak dense networks: at chance, or without a right image of some class."""
+"""Find weak dense networks, which are at chance or recognise no image of some class."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from analysis.statistics.intensification import networks_at_chance
 
 
 class WeakDense(NamedTuple):
-    """Counts of the weaknesses of dense networks.
+    """Counts of weak dense networks.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ SOUND = WeakDense(0, 0, {})
 
 
 def weak_dense(names: Sequence[str], recall: np.ndarray, guesses: np.ndarray) -> WeakDense:
-    """Count the weaknesses of dense networks.
+    """Count weak dense networks.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def weak_dense(names: Sequence[str], recall: np.ndarray, guesses: np.ndarray) ->
     recall : (networks, classes)
         Recalls, NaN for classes that a network does not have.
     guesses : (networks,), bool
-        Whether each is at chance.
+        Whether each network is at chance.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def weak_dense(names: Sequence[str], recall: np.ndarray, guesses: np.ndarray) ->
 
 
 def weak_from_answers(names: Sequence[str], label: np.ndarray, right: np.ndarray) -> WeakDense:
-    """Count the weaknesses of dense networks from whether they are right about each image, (networks, images).
+    """Count weak dense networks from whether each is right about each image, (networks, images).
 
     `label` has classes from 0, each of which has images.
     """
@@ -85,5 +85,5 @@ def sentence(weak: WeakDense) -> str:
         sentences.append(f"{amount} {weak.networks} dense networks {'is' if weak.at_chance == 1 else 'are'} at chance.")
     if weak.unrecognized:
         classes = some(f"{name} ({count} of {weak.networks})" for name, count in weak.unrecognized.items())
-        sentences.append(f"Dense networks are weak: no test image is recognised of {classes}.")
+        sentences.append(f"Dense networks are weak: they recognise no test image of {classes}.")
     return " ".join(sentences)

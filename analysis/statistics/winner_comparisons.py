@@ -1,4 +1,4 @@
-"""Tests of the winner of a search against its anchors, on test images."""
+"""Test the winner of a search against its anchors, on test images."""
 
 import pandas as pd
 
@@ -11,22 +11,22 @@ _TEST = ("difference", "difference_low", "difference_high", "p", "n")
 def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:
     """Compare the winner with each anchor, paired by dense model, on test images.
 
-    The comparison is on the dense models that the search never saw, if there are any. Else it is on those of the
-    search, which flatter the winner. The primary comparison is with lambda, of accuracy, or of alpha where that was
-    the objective. The p-values of the others are corrected together.
+    The comparison uses dense models that were not part of the search if there are any, else those of the search, which
+    favour the winner. The primary comparison is with lambda: of accuracy if that was the objective, else of alpha. The
+    p-values of the other comparisons are corrected jointly.
 
     Parameters
     ----------
     finalists : DataFrame
-        As `tunings.Tuning` of `analysis.runs` has them.
+        As in `analysis.runs.tunings.Tuning`.
     objective : {"accuracy", "alpha", "both"}
 
     Returns
     -------
     DataFrame
         against, metric, primary, difference (winner minus anchor) with its 95 % interval difference_low and
-        difference_high, p (two-sided paired t), p_holm (for the primary comparison p itself), n, new. An anchor that
-        has won is left out. Networks at chance have no alpha.
+        difference_high, p (two-sided paired t), p_holm (for the primary comparison p itself), n, new. An anchor equal
+        to the winner is left out. Networks at chance have no alpha.
     """
     tested = finalists[finalists["new"]] if finalists["new"].any() else finalists
     sound = tested.assign(alpha=tested["alpha"].mask(tested["at_chance"]))

@@ -15,14 +15,14 @@ def picked_and_judged(names: np.ndarray, before: np.ndarray, after: np.ndarray, 
     ----------
     names : (groups,)
     before, after : (networks, groups)
-        Accuracy of each network on each group; row i of both is of the same network.
+        Accuracy of each network on each group; row i of both is the same network.
     most : int
-        Number of groups that each network picks; the first of equal losses.
+        Number of groups to pick in each network; among equal losses, the first are picked.
 
     Returns
     -------
-    DataFrame, one row per network and group that it picks
-        network (its row), group; before, after, loss (in the network that picks); before_elsewhere, after_elsewhere,
+    DataFrame, one row per network and picked group
+        network (its row), group; before, after, loss (in this network); before_elsewhere, after_elsewhere,
         loss_elsewhere (means over the other networks; NaN with one network).
 
     Examples

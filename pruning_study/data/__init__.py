@@ -1,1 +1,1 @@
-"""Data: data sets as arrays, and normalised examples in random batches."""
+"""Read data sets into arrays, and draw random batches of normalised examples."""

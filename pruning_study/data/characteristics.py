@@ -1,4 +1,4 @@
-"""What is known of each class before any training: its share of the training images, and how complex its images are."""
+"""Class characteristics known before training: the share of the training images, and the complexity of the images."""
 
 import numpy as np
 import pandas as pd
@@ -8,22 +8,22 @@ from pruning_study.data.entropy import entropies
 
 
 def class_characteristics(data: Dataset, indices: np.ndarray) -> pd.DataFrame:
-    """Return the imbalance and the mean entropy of each class, over the images that a network is trained on.
+    """Return the imbalance and the mean entropy of each class in a network's training images.
 
-    The imbalance of class c is n_c - 1/C, with n_c its share of the images and C the number of classes. The entropy is
-    the mean of `entropies` over the images of the class, as they were before they were resized (Paganini 2020,
-    Section 3). The paper divides that sum by C in print, which is a slip for the number of images.
+    The imbalance of class c is n_c - 1/C, with n_c its share of the images and C the number of classes. The entropy of
+    a class is the mean of `entropies` over its images before resizing (Paganini 2020, Section 3). The paper prints C as
+    the divisor of this mean, a slip for the number of images.
 
     Parameters
     ----------
     data : Dataset
     indices : int64 [n]
-        The training images that a network is trained on.
+        Training images that the network is trained on.
 
     Returns
     -------
     DataFrame
-        A row for each class: class, index, training_images, imbalance, entropy (bits; NaN for a class without images).
+        One row per class: class, index, training_images, imbalance, entropy (bits; NaN for a class without images).
     """
     labels, count = data.train_labels[indices], len(data.classes)
     stored_entropies = data.train_entropies

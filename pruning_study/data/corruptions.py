@@ -1,7 +1,7 @@
 """Corrupted test images: the twelve corruptions that Hooker et al. tabulate, each at five severities.
 
 The package `imagecorruptions-imaug` (extra `corruptions`) corrupts an image as Hendrycks & Dietterich (2019) do. Its
-strengths are made for images of 224 pixels.
+severities are designed for images of 224 x 224 pixels.
 """
 
 import hashlib
@@ -23,23 +23,23 @@ PACKAGE = "imagecorruptions-imaug"
 # Names in the package that differ from those in the tables of Hooker et al.
 _PACKAGE_NAMES = {"elastic": "elastic_transform", "frosted_glass_blur": "glass_blur"}
 SMALLEST = 32  # pixels of height and width
-# The package draws from NumPy's global generator, except in these, which take a seed.
+# The package draws from NumPy's global generator, except for these corruptions, which take a seed.
 _TAKE_A_SEED = ("glass_blur", "impulse_noise")
 _SAMPLE_SEED = 0
-_AT_ONCE = 256  # images that a process corrupts before it hands them over
+_AT_ONCE = 256  # images that a process corrupts in one task
 
 
 class Sample(NamedTuple):
-    """Test images that networks are measured on.
+    """Sample of a data set's test images.
 
     Parameters
     ----------
     name, digest : str
-        Of the data set.
+        Name and digest of the data set.
     images : uint8 [N, C, H, W]
         All test images of the data set.
     indices : int64 [n]
-        Which of them are in the sample, ascending.
+        Indices of the test images in the sample, ascending.
     """
 
     name: str
@@ -49,19 +49,19 @@ class Sample(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """Digest of the images, of their places and of the package's version: 16 hexadecimal digits."""
+        """Digest of the data set, the sample's indices and the package's version: 16 hexadecimal digits."""
         content = hashlib.sha256(f"{self.digest} {importlib.metadata.version(PACKAGE)}".encode())
         content.update(np.ascontiguousarray(self.indices, np.int64).data)
         return content.hexdigest()[:16]
 
 
 def check_installed(*, option: str | None = None) -> None:
-    """Check that the package of the extra `corruptions` is there, without importing it.
+    """Check, without importing it, that the package of the extra `corruptions` is installed.
 
     Raises
     ------
     StudyError
-        If it is missing. The error says how to install it.
+        If the package is missing. The message tells how to install it.
     """
     extras.check_installed("corruptions", {"imagecorruptions": PACKAGE}, option=option)
 
@@ -72,13 +72,13 @@ def check_images(source: str, images: np.ndarray) -> None:
     Parameters
     ----------
     source : str
-        The file or folder, which the error names.
+        File or folder of the images, for the error message.
     images : uint8 [N, C, H, W]
 
     Raises
     ------
     StudyError
-        If they are smaller than 32 x 32 pixels, or have neither one channel nor three.
+        If the images are smaller than 32 x 32 pixels, or have neither one channel nor three.
     """
     channels, height, width = images.shape[1:]
     if min(height, width) < SMALLEST:
@@ -91,7 +91,7 @@ def check_images(source: str, images: np.ndarray) -> None:
 
 
 def chosen(labels: np.ndarray, count: int | None) -> np.ndarray:
-    """Return the indices of a seeded sample of images in which each class has its share; a larger sample includes it.
+    """Return the indices of a seeded sample, stratified by class; a larger sample contains every smaller one.
 
     Parameters
     ----------
@@ -113,10 +113,10 @@ def chosen(labels: np.ndarray, count: int | None) -> np.ndarray:
 
 
 def corrupted(sample: Sample, corruption: str, severity: int, folder: Path) -> np.ndarray:
-    """Return a sample's corrupted images, which are made once and then read from a file.
+    """Return a sample's corrupted images, made once and then read from a file.
 
-    The corrupted version of an image follows from the data set's digest, the corruption, the severity, and the image's
-    place among the test images. It does not depend on the rest of the sample.
+    The corrupted version of an image depends only on the data set's digest, the corruption, the severity, and the
+    image's index among the test images, not on the rest of the sample.
 
     Parameters
     ----------
@@ -125,16 +125,16 @@ def corrupted(sample: Sample, corruption: str, severity: int, folder: Path) -> n
         One of `analysis.runs.options.names.CORRUPTIONS`.
     severity : int, 1 to 5
     folder : Path
-        Folder of the data sets; the file is in `corrupted` below it.
+        Folder of the data sets; the file is in its subfolder `corrupted`.
 
     Returns
     -------
-    uint8 [n, C, H, W], mapped
+    uint8 [n, C, H, W], memory-mapped
 
     Raises
     ------
     StudyError
-        If the file cannot be written, or holds something else.
+        If the file cannot be written, or holds anything but these images.
     """
     return folders.mapped(
         cached_file(sample, corruption, severity, folder),
@@ -150,8 +150,8 @@ def cached_file(sample: Sample, corruption: str, severity: int, folder: Path) ->
 
 
 def _make_parts(sample: Sample, corruption: str, severity: int) -> Iterator[np.ndarray]:
-    """Yield parts of the corrupted images in their order; several processes make them if there are many."""
-    from joblib import Parallel, cpu_count, delayed  # commands that corrupt nothing do not wait for it
+    """Yield the corrupted images in order, in parts that several processes make in parallel."""
+    from joblib import Parallel, cpu_count, delayed  # slow to import, and few commands need it
 
     parts = np.split(sample.indices, range(_AT_ONCE, len(sample.indices), _AT_ONCE))
     task = delayed(corrupt)
@@ -162,18 +162,18 @@ def _make_parts(sample: Sample, corruption: str, severity: int) -> Iterator[np.n
 
 
 def corrupt(images: np.ndarray, digest: str, corruption: str, severity: int, indices: list[int]) -> np.ndarray:
-    """Return corrupted images.
+    """Corrupt images, reproducibly for each image.
 
     Parameters
     ----------
     images : uint8 [n, C, H, W]
-        With three channels or one. A grey image becomes one of three equal channels, of which the first is kept.
+        With three channels or one. A grey image is corrupted as three equal channels, of which the first is kept.
     digest : str
-        Digest of the data set; the same image of another data set is corrupted by other random numbers.
+        Digest of the data set. The same image in another data set is corrupted with other random numbers.
     corruption : str
     severity : int
     indices : list of int
-        Place of each image among the test images of the data set.
+        Index of each image among the test images of the data set.
     """
     import imagecorruptions
 
@@ -181,7 +181,7 @@ def corrupt(images: np.ndarray, digest: str, corruption: str, severity: int, ind
     corrupted_images = np.empty_like(images)
     state = np.random.get_state()
     try:
-        with redirect_stdout(io.StringIO()):  # the blur by zooming prints that it has met an odd size
+        with redirect_stdout(io.StringIO()):  # zoom blur prints a message if the image's size is odd
             for place, index in enumerate(indices):
                 seed = _seed(digest, corruption, severity, index)
                 np.random.seed(seed)

@@ -44,9 +44,9 @@ class Dataset:
     source : str
         File or folder that the images were read from.
     validation_indices : int64 [n], optional
-        The training images that the data set itself holds out for validation.
+        Training images that the data set itself holds out for validation.
     test_fraction : float, optional
-        Share of each class that was held out for testing when the data set was read, if it has no test images itself.
+        Share of each class held out for testing by `load`. None if the data set has its own test images.
     train_entropies : float64 [N], optional
         Entropies of the training images before they were resized, in bits. None if they were not resized.
     """
@@ -88,7 +88,7 @@ def load(
     max_data_gib: float = DEFAULT_MAX_GIB,
     test_fraction: float | None = None,
 ) -> Dataset:
-    """Read a data set into memory. A folder of more than a gibibyte is mapped instead.
+    """Read a data set into memory, or memory-map it if it is a folder of more than a gibibyte.
 
     Parameters
     ----------
@@ -96,23 +96,22 @@ def load(
         One of:
 
         - `fashion-mnist-mini`, the embedded sample;
-        - the name of a file `<data_dir>/<name>.npz`, in whose file name each `-` is an `_`;
+        - the name of a file `<data_dir>/<name>.npz`, with `_` in the file's name for each `-`;
         - the name of a data set that torchvision can download into such a file;
         - the path of an .npz file with the arrays train_images, test_images (uint8, [N, H, W, C] or [N, H, W]),
-          train_labels, test_labels (whole numbers, [N] or [N, 1], or one-hot, [N, classes]), and optionally
-          class_names (text, [classes]), and val_images and val_labels, if its images for validation are chosen already;
-        - the path of a folder with images in train/<class>/, test/<class>/ and, if its images for validation are chosen
-          already, val/<class>/;
-        - the path of a folder with images in <class>/, of which some are held out for testing.
+          train_labels, test_labels (whole numbers, [N] or [N, 1], or one-hot, [N, classes]), and optionally class_names
+          (strings, [classes]), val_images and val_labels;
+        - the path of a folder with images in train/<class>/, test/<class>/ and optionally val/<class>/;
+        - the path of a folder with images in <class>/, some of which are held out for testing.
     data_dir : Path
         Folder of the named data sets, and of the file that a large folder of images is decoded into.
     image_size : int, optional
         Height and width that the images are resized to.
     max_data_gib : float
-        Most memory, in GiB, that the data set may take. A larger one is refused before it is read.
+        Most memory, in GiB, that the data set may take. A larger data set is rejected before it is read.
     test_fraction : float, optional
-        Share of each class that is held out for testing, by default .2. Every call holds out the same images. Only for
-        a data set without test images of its own.
+        Share of each class to hold out for testing, .2 by default; every call holds out the same images. Only for a
+        data set without test images.
 
     Returns
     -------
@@ -139,17 +138,17 @@ def load(
 
 
 def is_here(dataset: str, *, data_dir: Path) -> bool:
-    """Return whether a data set can be read without a download; raise a StudyError if there is none of this name."""
+    """Return whether a data set can be read without a download; raise a StudyError if the data set is unknown."""
     return _located(dataset, data_dir) is not None
 
 
 def source(dataset: str, *, data_dir: Path) -> Path:
-    """Return the file or folder that `load` reads; it does not exist yet if it has to be downloaded."""
+    """Return the file or folder that `load` reads, which may not exist before a download."""
     return _located(dataset, data_dir) or _named(dataset, data_dir)
 
 
 def is_path(name: str) -> bool:
-    """Return whether a run's name of a data set is a path, which a stranger could have chosen."""
+    """Return whether a data set's name, as a run logs it, is a path, which an untrusted run could exploit."""
     return Path(name).name != name or name == ".."
 
 
@@ -166,22 +165,22 @@ def normalization(images: np.ndarray, indices: np.ndarray | None = None) -> tupl
     ----------
     images : uint8 [N, C, H, W]
     indices : int64 [n], optional
-        The images that count; by default all.
+        Images to average over; all by default.
 
     Returns
     -------
     means, deviations : list of float
-        The deviation of a constant channel is given as 1.
+        Lists of one value per channel. The standard deviation of a constant channel is returned as 1.
     """
     indices = np.arange(len(images)) if indices is None else indices
     counts = np.zeros((images.shape[1], 256), np.int64)
-    # bincount takes eight bytes for each pixel.
+    # bincount needs eight bytes per pixel.
     for part in portions(indices, images[:1].nbytes * 8 // images.shape[1]):
         for channel, count in enumerate(counts):
             count += np.bincount(images[part, channel].ravel(), minlength=256)
     means, deviations = [], []
     for histogram in counts.tolist():
-        # Whole numbers are exact, whereas NumPy's sums are rounded differently on different processors.
+        # Integer sums are exact, whereas NumPy's floating-point sums are rounded differently on different processors.
         pixels, total = sum(histogram), sum(value * number for value, number in enumerate(histogram))
         squares = sum(value**2 * number for value, number in enumerate(histogram))
         means.append(total / (255 * pixels))
@@ -246,28 +245,28 @@ def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -
         classes = _class_names(arrays["class_names"], str(path))
     else:
         count = 1 + int(labels["train"].max(initial=-1))
-        # Every class has an image, so a label above the number of images is a fault, which `_checked` names.
+        # Every class must have an image, so `_checked` rejects a label above the number of images.
         classes = tuple(str(label) for label in range(min(count, len(labels["train"]))))
     data = _checked(name, classes, images, labels, str(path))
     return replace(data, train_entropies=train_entropies, validation_indices=validation)
 
 
 def _validation_parts(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Return the part of the images for validation, if the file has one."""
+    """Return the name of the file's validation part in a list, which is empty if there is none."""
     parts = [part for part in _VALIDATION if {f"{part}_images", f"{part}_labels"} & arrays.keys()]
     if len(parts) > 1:
-        raise StudyError(f"{path}: {' and '.join(parts)} may both be the images for validation: leave one out")
+        raise StudyError(f"{path}: {' and '.join(parts)} may both be the validation images: leave one out")
     if missing := [
         f"{part}_{kind}" for part in parts for kind in ("images", "labels") if f"{part}_{kind}" not in arrays
     ]:
-        raise StudyError(f"{path} has no {missing[0]}, which the images for validation need")
+        raise StudyError(f"{path} has no {missing[0]}, which the validation images need")
     return parts
 
 
 def _with_validation(
     path: Path, part: str, images: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Append the images and labels for validation to those for training; return both, and the indices of validation."""
+    """Append the validation part to the training images and labels; return both, and the validation indices."""
     shapes = [images[each].shape[1:] for each in ("train", part)]
     if shapes[0] != shapes[1]:
         raise StudyError(f"{path}: train_images and {part}_images differ in shape, {shapes[0]} and {shapes[1]}")
@@ -284,11 +283,11 @@ def _class_names(names: np.ndarray, where: str) -> tuple[str, ...]:
     try:
         return tuple(str(name) for name in (np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names))
     except ValueError as error:
-        raise StudyError(f"{where}: class_names are no text in UTF-8 ({first_line(error)})") from error
+        raise StudyError(f"{where}: class_names are not UTF-8 text ({first_line(error)})") from error
 
 
 def _npz_images(images: np.ndarray, where: str) -> np.ndarray:
-    """Return uint8 images, [N, C, H, W]."""
+    """Check images, uint8 [N, H, W, C] or [N, H, W], and return them as [N, C, H, W]."""
     if np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all():
         bad = np.count_nonzero(~np.isfinite(images))
         raise StudyError(f"{where} hold {bad:,} NaN or infinite pixels; they must be uint8, 0 to 255")
@@ -308,7 +307,7 @@ def _npz_images(images: np.ndarray, where: str) -> np.ndarray:
 
 
 def _resized_images(images: np.ndarray, where: str, image_size: int) -> np.ndarray:
-    if images.shape[2:] == (image_size, image_size):  # with any number of channels, as a dense run may have
+    if images.shape[2:] == (image_size, image_size):  # a dense run may have any number of channels
         return images
     if images.shape[1] not in (1, 3):
         raise StudyError(f"{where} have {images.shape[1]} channels; --image-size can resize images of 1 or 3")
@@ -325,7 +324,7 @@ def _npz_labels(labels: np.ndarray, where: str) -> np.ndarray:
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
         raise StudyError(f"{where} are {labels.dtype} of shape {labels.shape}; they must be whole numbers of shape [N]")
     if (beyond := labels > np.iinfo(np.int64).max).any():
-        raise StudyError(f"{where} holds {labels[beyond][0]}, which is no index of a class")
+        raise StudyError(f"{where} holds {labels[beyond][0]}, which is not a class index")
     return labels.astype(np.int64)
 
 
@@ -408,11 +407,11 @@ def _from_torchvision(name: str, folder: str) -> dict[str, np.ndarray]:
         if name == "svhn":
             images = images.transpose(0, 2, 3, 1)
         labels = np.asarray(downloaded.labels if name == "svhn" else downloaded.targets, dtype=np.int64)
-        if name == "qmnist":  # its files have eight columns: digit, series of forms, writer, and five more
+        if name == "qmnist":  # its labels have eight columns: digit, series of forms, writer, and five more
             labels, arrays[f"{part}_hsf"], arrays[f"{part}_writer"] = labels[:, :3].T
         arrays[f"{part}_images"] = images.reshape(*images.shape[:3], -1)
         arrays[f"{part}_labels"] = labels
         classes = getattr(downloaded, "classes", [str(digit) for digit in range(10)])
-    # The names of MNIST's digits are such as "5 - five".
+    # MNIST names its classes in the manner of "5 - five".
     arrays["class_names"] = np.array([str(item).partition(" - ")[0] for item in classes])
     return arrays

@@ -1,4 +1,4 @@
-"""Measure how varied the pixels of an image are, by their entropy."""
+"""Measure the complexity of an image by the entropy of its pixels."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from pruning_study.data.portions import portions
 
 
 def entropies(images: np.ndarray, indices: np.ndarray | None = None) -> np.ndarray:
-    """Return the Shannon entropy of the pixel values of each image, in bits: -sum_v p_v log2(p_v).
+    """Return the Shannon entropy of each image's pixel values, in bits: -sum_v p_v log2(p_v).
 
     Parameters
     ----------
     images : uint8 [N, C, H, W] or [N, H, W, C]
-        p_v is the share of an image's pixels, those of all channels together, that have the value v.
+        p_v is the share of an image's pixels, over all channels, that have the value v.
     indices : int64 [n], optional
-        The images that are wanted; by default all.
+        Images to measure; all by default.
 
     Returns
     -------
@@ -21,13 +21,13 @@ def entropies(images: np.ndarray, indices: np.ndarray | None = None) -> np.ndarr
     """
     indices = np.arange(len(images)) if indices is None else indices
     pixels = images[:1].size
-    # An image with the counts k of its P values has the entropy log2(P) - sum(k log2(k)) / P.
+    # If value v occurs k_v times among the P values of an image, its entropy is log2(P) - sum_v k_v log2(k_v) / P.
     counts = (_counts(images[part]) for part in portions(indices, 8 * (pixels + 256)))
     sums = [(count * np.log2(np.maximum(count, 1))).sum(1) for count in counts]
     return np.log2(pixels) - np.concatenate(sums) / pixels
 
 
 def _counts(images: np.ndarray) -> np.ndarray:
-    """Return how many pixels of each image have each of the 256 values, [n, 256]."""
+    """Count the pixels of each image that have each of the 256 values, [n, 256]."""
     values = images.reshape(len(images), -1) + 256 * np.arange(len(images))[:, None]
     return np.bincount(values.ravel(), minlength=256 * len(images)).reshape(-1, 256)

@@ -1,4 +1,4 @@
-"""Normalised images and labels on the device, their random batches, and augmentation."""
+"""Put normalised images and labels on the device, draw random batches of them, and augment images."""
 
 import math
 import warnings
@@ -12,25 +12,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PADDING = 4
-# Images of at most so many numbers each, and so many bytes together as float32, are normalised once and kept. Others
-# are kept as bytes, since float32 needs four times the memory, and are normalised whenever they are taken.
+# Images of at most SMALL_IMAGE values each, and of at most MOST_BYTES together as float32, are normalised once. Others
+# stay bytes, since float32 needs four times the memory, and are normalised at each use.
 SMALL_IMAGE = 64 * 64 * 3
 MOST_BYTES = 2**32
-# Bytes of consecutive images that are normalised at once.
+# Bytes of consecutive images, as float32, that are normalised at a time.
 PORTION = 2**24
-# Bytes of pixels that are copied out of packed images at once, before they become float32.
+# Bytes of pixels copied out of packed images at a time, before conversion to float32.
 COPIED = 2**19
 
 
 class Normalization(NamedTuple):
-    """Mean and standard deviation of each channel, of pixels in [0, 1]."""
+    """Mean and standard deviation of each channel, for pixels scaled to [0, 1]."""
 
     mean: list[float]
     std: list[float]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return images [N, C, H, W], uint8 or float in [0, 1], as normalised float32."""
-        # Everything happens in place on one copy: a data set of floats is large, and each worker makes its own.
+        """Normalise a copy of images [N, C, H, W], uint8 or float in [0, 1]; return it as float32."""
+        # All steps work in place on one copy, because each worker holds its own data set of floats, which is large.
         pixels = images.to(torch.float32, copy=True)
         if images.dtype == torch.uint8:
             pixels.div_(255)
@@ -43,12 +43,12 @@ class Normalization(NamedTuple):
 
     @property
     def black(self) -> Tensor:
-        """Value of a black pixel after normalisation, [C]."""
+        """Normalised value of a black pixel, [C]."""
         return -torch.tensor(self.mean) / torch.tensor(self.std)
 
 
 class PackedImages:
-    """Images [N, C, H, W] as bytes, in memory or in a mapped file, which are normalised when taken.
+    """Images [N, C, H, W] as bytes, in memory or memory-mapped, which `take` normalises.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ class PackedImages:
         Indices of these images in `pixels`.
     normalization : Normalization
     device : str
-        Where normalised images go.
+        Device of the normalised images.
     memory_format : torch.memory_format
-        Memory layout of normalised images.
+        Memory layout of the normalised images.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ Images = Tensor | PackedImages
 
 
 class Examples(NamedTuple):
-    """Normalised images, as a model takes them, and their labels.
+    """Normalised images, ready for a model, and their labels.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class Examples(NamedTuple):
 
 
 def parts(images: Images, size: int) -> Iterator[Tensor]:
-    """Yield normalised images in their order, `size` of them at a time, or fewer if they are large and packed."""
+    """Yield normalised images in order, `size` at a time, or fewer if they are large and packed."""
     if isinstance(images, Tensor):
         yield from torch.split(images, size)
         return
@@ -139,7 +139,7 @@ def to_device(
     memory_format: torch.memory_format = torch.channels_last,
     indices: np.ndarray | None = None,
 ) -> Examples:
-    """Return normalised examples on a device.
+    """Normalise images and put them, with their labels, on a device.
 
     Parameters
     ----------
@@ -150,15 +150,15 @@ def to_device(
     memory_format : torch.memory_format
         Memory layout of the images.
     indices : int64 [n], optional
-        The images to take; by default all.
+        Images to use; all by default.
 
     Returns
     -------
     Examples
-        With `PackedImages` if the images are large, or very many.
+        With `PackedImages` if the images are large or very numerous.
     """
     chosen = np.arange(len(images)) if indices is None else indices
-    # Arrays that a cluster shares are read-only, and torch has no read-only tensors.
+    # Arrays shared by a cluster are read-only, but torch has no read-only tensors.
     labels_there = torch.from_numpy(np.require(labels[chosen], requirements=["C", "W"])).to(device)
     values = math.prod(images.shape[1:])
     if values > SMALL_IMAGE or 4 * values * len(chosen) > MOST_BYTES:
@@ -169,9 +169,9 @@ def to_device(
 
 
 def _pixels(images: np.ndarray, places: Tensor, device: str) -> tuple[Tensor, Tensor]:
-    """Return bytes, and the indices of the images in them; a GPU gets a copy of the images unless they are mapped."""
+    """Return uint8 pixels, copied to a GPU unless memory-mapped, and the indices of the images in them."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the array may be read-only, and nothing writes to it
+        warnings.simplefilter("ignore")  # torch warns of read-only arrays, but nothing writes to this one
         pixels = torch.from_numpy(images)
     if torch.device(device).type == "cpu" or isinstance(images, np.memmap):
         return pixels, places
@@ -183,12 +183,12 @@ def _pixels(images: np.ndarray, places: Tensor, device: str) -> tuple[Tensor, Te
 
 def in_layout(images: Tensor, memory_format: torch.memory_format) -> Tensor:
     """Return a copy of images [N, C, H, W] in a memory layout."""
-    # Grey images fit both layouts, so `contiguous` would keep their strides; layers choose their kernels by strides.
+    # Grey images fit both layouts, so `contiguous` would keep their strides, by which layers choose their kernels.
     return torch.empty_like(images, memory_format=memory_format).copy_(images)
 
 
 def generator(seed: int, stream: str) -> torch.Generator:
-    """Return a random generator for one purpose; it draws the same numbers on every device.
+    """Return a random generator for one purpose, with the same numbers on every device.
 
     Parameters
     ----------
@@ -207,16 +207,16 @@ def generator(seed: int, stream: str) -> torch.Generator:
 
 @contextmanager
 def seeded(seed: int, stream: str, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators, which layers such as dropout draw from, while the block runs."""
+    """Seed torch's global generators, from which layers such as dropout draw, while the block runs."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(generator(seed, stream).initial_seed())
         yield
 
 
 def shuffled(examples: Examples, batch_size: int, random: torch.Generator) -> list[Tensor]:
-    """Return the indices of all examples in random order, split into batches, on the device of the examples.
+    """Split the indices of all examples, in random order, into batches on the device of the examples.
 
-    A last batch of a single image joins the batch before it, because BatchNorm cannot train on one image.
+    A last batch of a single image is merged into the batch before it, because BatchNorm cannot train on one image.
     """
     order = torch.randperm(len(examples), generator=random).to(examples.labels.device)
     batches = list(order.split(batch_size))
@@ -226,19 +226,19 @@ def shuffled(examples: Examples, batch_size: int, random: torch.Generator) -> li
 
 
 def number_of_batches(count: int, batch_size: int) -> int:
-    """Return how many batches `shuffled` makes of `count` examples."""
+    """Count the batches that `shuffled` makes of `count` examples."""
     whole, rest = divmod(count, batch_size)
     joined = rest == 1 or batch_size == 1  # the last batch has one image
     return max(1, whole + (rest > 0) - joined)
 
 
 class FlipCrop(NamedTuple):
-    """Flips each image or not, shifts it by up to 4 pixels each way, and fills the border with black.
+    """Flip each image at random, shift it by up to 4 pixels each way, and fill the border with black.
 
     Parameters
     ----------
     black : Tensor [C]
-        Value of a black pixel after normalisation.
+        Normalised value of a black pixel.
     random : torch.Generator
     """
 
@@ -246,11 +246,11 @@ class FlipCrop(NamedTuple):
     random: torch.Generator
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return images [N, C, H, W] flipped and shifted at random, in their memory layout."""
+        """Flip and shift images [N, C, H, W] at random, and keep their memory layout."""
         return self.cropped(images, self.drawn([len(images)]))
 
     def cropped(self, images: Tensor, crops: Tensor) -> Tensor:
-        """Return images flipped and shifted by crops that `drawn` returned."""
+        """Flip and shift images by crops from `drawn`."""
         flipped, rows, columns = crops.to(images.device, torch.int64).unbind(1)
         black = self.black.to(images).view(1, -1, 1, 1)
         padded = F.pad(images - black, (PADDING,) * 4).add_(black)
@@ -261,7 +261,7 @@ class FlipCrop(NamedTuple):
         return torch.empty_like(images).copy_(turned)
 
     def drawn(self, counts: Sequence[int]) -> Tensor:
-        """Draw how the images of the next batches are augmented.
+        """Draw the flips and shifts of the images of the next batches.
 
         Parameters
         ----------
@@ -271,8 +271,8 @@ class FlipCrop(NamedTuple):
         Returns
         -------
         int8 Tensor [images, 3]
-            Whether an image is flipped after it is shifted, and the row and the column of the image, from -4 to 4,
-            that come first.
+            Whether the image is flipped after the shift, and the row and the column of the image, from -4 to 4, at
+            which the crop begins.
         """
         flips, shifts = [], []
         for count in counts:

@@ -1,4 +1,4 @@
-"""Read a folder of images. Many images are decoded once, into a file that is then mapped into memory."""
+"""Read a folder of images. Images that need much memory are decoded once, into a memory-mapped file."""
 
 import hashlib
 import logging
@@ -25,16 +25,16 @@ from analysis.runs.characteristics import MOST_BITS
 from pruning_study.data.entropy import entropies
 from pruning_study.data.labels import check_class_names, some, split
 
-MOST_LISTED = 20  # damaged images
+MOST_LISTED = 20  # damaged images listed in an error
 DEFAULT_TEST_FRACTION = 0.2
-# Every run splits a folder alike, so that all runs have the same test images.
+# Every run splits a folder with this seed, so that all runs have the same test images.
 SPLIT_SEED = 0
-# Images that take more bytes together are mapped.
+# Images are memory-mapped if they take more bytes together.
 MAPPED_FROM = 2**30
-# Formats that Pillow decodes itself, whatever the file's name ends in. For others, such as EPS, it starts a program.
+# Formats that Pillow decodes itself, whatever the file's suffix. For others, such as EPS, it runs an external program.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm")
-# Files that Windows writes into folders that somebody looks at.
+# Files that Windows writes into a folder when it is viewed.
 _OF_THE_SYSTEM = ("thumbs.db", "desktop.ini")
 OPTION = "folder"
 # Names of the parts, in upper or lower case.
@@ -51,12 +51,12 @@ class Folder(NamedTuple):
     ----------
     classes : tuple of str
     images : dict of uint8 [N, C, H, W]
-        Of the parts `train` and `test`. The images for validation are the last ones of `train`.
+        Images of the parts `train` and `test`. The validation images come last in `train`.
     labels : dict of int64 [N]
     validation : int or None
-        Number of images in the folder's own part `val`; None if it has none.
+        Number of images in the folder's part `val`; None if it has no such part.
     test_fraction : float or None
-        Share of each class that was held out for testing; None if the folder has a part `test`.
+        Share of each class held out for testing; None if the folder has a part `test`.
     train_entropies : float64 [N] or None
         Entropies of the images of `train` before they were resized, in bits; None if they were not resized.
     """
@@ -87,20 +87,20 @@ def read(
     Parameters
     ----------
     folder : Path
-        It holds images in `train/<class>/`, `test/<class>/` and perhaps `val/<class>/`, or only in `<class>/`. The
-        parts may also have the other names in `_PARTS`, in upper or lower case.
+        Folder with images in `train/<class>/`, `test/<class>/` and optionally `val/<class>/`, or directly in
+        `<class>/`. The parts may have any of the names in `_PARTS`, in upper or lower case.
     image_size : int, optional
         Height and width that the images are resized to.
     limit : SizeLimit
     test_fraction : float, optional
-        Share of each class that is held out for testing, if the folder has only classes; by default .2.
+        Share of each class to hold out for testing, if the folder has no parts; .2 by default.
     decoded : Path
-        Beginning of the path of the file that images are decoded into if they take more than a gibibyte.
+        Path prefix of the file that images are decoded into if they take more than a gibibyte.
 
     Raises
     ------
     StudyError
-        If classes differ between the parts, if a file is no image, or if the images are too many or differ in size.
+        If classes differ between the parts, a file is not an image, or the images are too many or differ in size.
     """
     parts = _parts(folder)
     if not {"train", "test"} & parts.keys() and folder.is_dir() and _class_folders(folder):
@@ -137,12 +137,12 @@ def read(
 def read_labelled(
     folder: Path, classes: tuple[str, ...], image_size: int | None, limit: SizeLimit, *, decoded: Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read a folder of images of some classes of a data set.
+    """Read a folder of labelled images, from some or all classes of a data set.
 
     Parameters
     ----------
     folder : Path
-        It holds images in `<class>/`.
+        Folder with images in `<class>/`.
     classes : tuple of str
         All classes of the data set.
     image_size, limit, decoded
@@ -152,18 +152,18 @@ def read_labelled(
     -------
     images : uint8 [N, C, H, W]
     labels : int64 [N]
-        Places in `classes`.
+        Indices into `classes`.
 
     Raises
     ------
     StudyError
-        As for `read`, and if a folder in it has the name of no class.
+        As for `read`, and if the name of a subfolder is not a class.
     """
     if not folder.is_dir():
         raise StudyError(f"{folder}: no such folder exists", option=OPTION)
     names = sorted(path.name for path in _class_folders(folder))
     if not names:
-        raise StudyError(f"{folder}: no folder in it; it should hold images in <class>/", option=OPTION)
+        raise StudyError(f"{folder}: no folder in it; it must hold images in <class>/", option=OPTION)
     index_of_name = {unicodedata.normalize("NFC", name): index for index, name in enumerate(classes)}
     for name in names:
         if unicodedata.normalize("NFC", name) not in index_of_name:
@@ -175,7 +175,7 @@ def read_labelled(
 
 
 def _parts(folder: Path) -> dict[str, Path]:
-    """Return the folders of the parts that there are, in the order train, val, test."""
+    """Map each part that exists to its folder, in the order train, val, test."""
     entries = sorted(_class_folders(folder)) if folder.is_dir() else []
     parts = {}
     for part, names in _PARTS.items():
@@ -206,7 +206,7 @@ def _classes_of(folder: Path, parts: Mapping[str, Path]) -> tuple[str, ...]:
 
 
 def _spelt_otherwise(gone: list[str], names: list[str]) -> str:
-    """Return a hint if a missing class is there in another case, or with its accents in another encoding."""
+    """Return a hint if the name of a missing class exists in different case or with differently encoded accents."""
     alike = {_letters(name): name for name in names}
     there = next((alike[_letters(name)] for name in gone if _letters(name) in alike), None)
     return f"; it has {there!a}: give the folder the same name in both parts" if there else ""
@@ -226,7 +226,7 @@ def _files(part: Path, classes: tuple[str, ...]) -> _Files:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """Return the images of a class, and warn of what else its folder has."""
+    """Return the paths of a class's images, and warn of other files and folders beside them."""
     entries = sorted(path for path in folder.iterdir() if not _is_of_the_system(path))
     pictures = [path for path in entries if path.suffix.lower() in ENDINGS]
     others = [path for path in entries if path.suffix.lower() not in ENDINGS]
@@ -255,7 +255,7 @@ def _decoded(
     decoded: Path,
     before: list[float] | None = None,
 ) -> np.ndarray:
-    """Return the images, uint8 [N, C, H, W], in memory or mapped; `before` gets their entropies before resizing."""
+    """Decode images to uint8 [N, C, H, W], in memory or mapped; put their entropies before resizing into `before`."""
     if image_size:
         limit.check(folder, len(paths) * image_size**2)
 
@@ -279,7 +279,7 @@ def _decoded(
 
 
 def _measured(pictures: Iterable[Image.Image], measured: list[float]) -> Iterator[Image.Image]:
-    """Yield pictures, and append the entropy of each."""
+    """Yield pictures, and append the entropy of each to `measured`."""
     for picture in pictures:
         measured.append(entropies(np.asarray(picture)[None]).item())
         yield picture
@@ -288,17 +288,17 @@ def _measured(pictures: Iterable[Image.Image], measured: list[float]) -> Iterato
 def _entropies_once(
     file: Path, pictures: Callable[[], Iterable[np.ndarray]], measured: list[float], count: int
 ) -> list[float]:
-    """Return the entropies in a file, which is written first if it does not exist.
+    """Return the entropies in a file, writing it first if it does not exist.
 
     Parameters
     ----------
     file : Path
     pictures : callable
-        Decodes the pictures, and puts their entropies into `measured`.
+        Decodes the pictures again, and puts their entropies into `measured`.
     measured : list of float
-        The entropies measured last: of all pictures, or only of the first.
+        Entropies from the last decoding, which may have stopped after the first picture.
     count : int
-        How many pictures there are.
+        Number of pictures.
     """
     if not file.is_file():
         if len(measured) < count:
@@ -308,12 +308,12 @@ def _entropies_once(
             np.save(part, measured)
     values = _loaded(file, "entropies")
     if values.dtype != float or values.shape != (count,) or not ((values >= 0) & (values <= MOST_BITS)).all():
-        raise StudyError(f"{file}: these are not the entropies of the images: delete the file")
+        raise StudyError(f"{file}: this file does not hold the entropies of the images: delete the file")
     return [float(entropy) for entropy in values]
 
 
 def stacked(pictures: Iterable[np.ndarray], count: int) -> np.ndarray:
-    """Return pictures [H, W, 1 or 3] as one array [count, H, W, C], with one channel if all of them are grey."""
+    """Stack pictures [H, W, 1 or 3] into one array [count, H, W, C], with C = 1 if all are grey."""
     images: np.ndarray | None = None
     for index, pixels in enumerate(pictures):
         if images is None:
@@ -328,7 +328,7 @@ def stacked(pictures: Iterable[np.ndarray], count: int) -> np.ndarray:
 
 
 def _file(decoded: Path, paths: list[Path], image_size: int | None) -> Path:
-    """Return the file that these images are decoded into; its name changes if the bytes of an image change."""
+    """Return the path of the file for decoded images, whose name changes if the bytes of an image change."""
     content = hashlib.sha256(f"{PIL.__version__} {image_size}".encode())
     for path in paths:
         with opened(path) as file:
@@ -338,7 +338,7 @@ def _file(decoded: Path, paths: list[Path], image_size: int | None) -> Path:
 
 
 class _ColouredError(Exception):
-    """A coloured picture is among pictures that were taken to be grey."""
+    """A coloured picture among pictures that were assumed to be grey."""
 
 
 def _decoded_once(
@@ -367,28 +367,28 @@ def mapped(
     *,
     what: str,
 ) -> np.ndarray:
-    """Return the images of an .npy file, mapped into memory. The file is written first if it is not there.
+    """Memory-map the images in an .npy file, writing the file first if it does not exist.
 
     Parameters
     ----------
     file : Path
     pictures : callable
-        Returns the images, or arrays of several, in their order. It is called only if they have to be written.
+        Returns the images in order, one or several per array. Called only if the file has to be written.
     shape : tuple of int
-        Shape in which they are written.
+        Shape to write them in.
     shapes : collection of tuple of int, optional
         Shapes that an existing file may have; by default `shape`.
     what : str
-        What was done to the images, for errors.
+        Word for the images in errors, such as `decoded`.
 
     Returns
     -------
-    uint8 [N, ...], mapped
+    uint8 [N, ...], memory-mapped
 
     Raises
     ------
     StudyError
-        If the file cannot be written, or holds something else.
+        If the file cannot be written, or holds anything but these images.
     """
     if not file.is_file():
         with _written(file, f"{what} images") as part:
@@ -399,13 +399,13 @@ def mapped(
                 part.write(np.broadcast_to(pixels, shape[1:]).tobytes())
     images = _loaded(file, f"{what} images", mapped=True)
     if images.dtype != np.uint8 or images.shape not in (shapes or (shape,)):
-        raise StudyError(f"{file}: these are not the {what} images: delete the file")
+        raise StudyError(f"{file}: this file does not hold the {what} images: delete the file")
     return images
 
 
 @contextmanager
 def _written(file: Path, what: str) -> Iterator[IO[bytes]]:
-    """Write a file under another name, and rename it when it is complete; a full disk leaves nothing of it."""
+    """Write a file under a temporary name, and rename it when complete; delete it if writing fails."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}-")
@@ -429,15 +429,15 @@ def _loaded(file: Path, what: str, *, mapped: bool = False) -> np.ndarray:
             content: np.ndarray = npy.read_array(part, allow_pickle=False)
             return content
     except (ValueError, OSError, EOFError) as error:
-        raise StudyError(f"{file}: these are no {what} ({first_line(error)}): delete the file") from error
+        raise StudyError(f"{file}: this file holds no {what} ({first_line(error)}): delete the file") from error
 
 
 class _DamagedError(StudyError):
-    """A file that is no complete image."""
+    """A file that is not a complete image."""
 
 
 def _read_pictures(folder: Path, paths: Sequence[Path], limit: SizeLimit) -> Iterator[Image.Image]:
-    """Yield pictures; after the last, raise a StudyError that lists the files which are no images."""
+    """Yield pictures; after the last, raise a StudyError that lists the files that are not images."""
     faults: list[str] = []
     for path in paths:
         try:
@@ -451,12 +451,12 @@ def _read_pictures(folder: Path, paths: Sequence[Path], limit: SizeLimit) -> Ite
         raise StudyError(*faults)
     if faults:
         more = [f"and {len(faults) - MOST_LISTED:,} more"] if len(faults) > MOST_LISTED else []
-        raise StudyError(f"{folder}: {len(faults):,} files are no images; remove them", *faults[:MOST_LISTED], *more)
+        raise StudyError(f"{folder}: {len(faults):,} files are not images; remove them", *faults[:MOST_LISTED], *more)
 
 
 def _read_picture(path: Path, limit: SizeLimit) -> Image.Image:
     with opened(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as about a palette's transparency
+        warnings.simplefilter("ignore")  # for example about a palette's transparency
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(file, formats=FORMATS) as opened_picture:
@@ -465,14 +465,14 @@ def _read_picture(path: Path, limit: SizeLimit) -> Image.Image:
         except StudyError:
             raise
         except UnidentifiedImageError as error:
-            raise _DamagedError(f"{path}: this is no image of a format that is read ({', '.join(FORMATS)})") from error
-        # On bytes of any kind, the decoders raise errors of more than a dozen types.
+            raise _DamagedError(f"{path}: this is not an image in a supported format ({', '.join(FORMATS)})") from error
+        # For damaged files, Pillow's decoders raise errors of more than a dozen types.
         except Exception as error:
             raise _DamagedError(f"{path}: this is not a complete image ({first_line(error)[:200]})") from error
 
 
 def _as_uint8(path: Path, picture: Image.Image) -> Image.Image:
-    """Return a picture as grey or RGB with 8 bits a channel."""
+    """Convert a picture to grey or RGB with 8 bits a channel."""
     if picture.mode.startswith(("I", "F")):
         raise StudyError(f"{path}: its pixels have mode {picture.mode}; images must have 8 bits a channel")
     if 0 in picture.size:
@@ -483,7 +483,7 @@ def _as_uint8(path: Path, picture: Image.Image) -> Image.Image:
 
 
 def _on_white(path: Path, picture: Image.Image) -> Image.Image:
-    """Return a picture with its transparent pixels on white, because the colours that they hide may be anything."""
+    """Compose a picture on white, because the colours of its transparent pixels are arbitrary."""
     mode = "L" if picture.mode in ("1", "L", "LA", "La") else "RGB"
     picture = picture.convert("RGBA")
     if picture.getchannel("A").getextrema() == (255, 255):
@@ -494,11 +494,11 @@ def _on_white(path: Path, picture: Image.Image) -> Image.Image:
 
 @lru_cache(maxsize=1024)  # once for each part
 def _say_transparent(folder: Path) -> None:
-    log.warning("%s has images with transparent pixels: they are read as they look before white", folder)
+    log.warning("%s has images with transparent pixels: they are read as they look on white", folder)
 
 
 def resized(picture: Image.Image, image_size: int) -> Image.Image:
-    """Return a picture of `image_size` pixels each way."""
+    """Resize a picture to `image_size` pixels each way."""
     return picture.resize((image_size, image_size), Image.Resampling.BILINEAR)
 
 
@@ -515,7 +515,7 @@ def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterat
 
 
 def _within(limit: SizeLimit, folder: Path, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
-    """Yield pictures as long as all so far, each with the most channels of any, are within the limit."""
+    """Yield pictures as long as all so far fit the limit, each counted with the largest number of channels."""
     pixels = channels = 0
     for picture in pictures:
         pixels += picture.width * picture.height

@@ -1,4 +1,4 @@
-"""Groups and measures of test images: who wrote a digit, and how tilted, bright and unusual it is.
+"""Group test images, such as by a digit's writer, and measure their tilt, brightness and distance from the class mean.
 
 The measures are those of Paganini (2020, Appendix C).
 """
@@ -14,18 +14,18 @@ from analysis.common.errors import StudyError
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.portions import portions
 
-INK = 127  # a brighter pixel is ink
+INK = 127  # pixels above this value are ink
 MEASURE = "measure:"
 _DECIMALS = {"tilt": 3, "absolute_tilt": 3, "activation": 2, "distance": 1}
-# Arrays of QMNIST's file, the grouping that each is, and what the names of its groups begin with
+# Arrays of QMNIST's file: the grouping in each, and the prefix of its groups' names
 _GROUPINGS = {"test_writer": ("writer", ""), "test_hsf": ("series", "hsf")}
-_BYTES = 8  # of a number
+_BYTES = 8  # per float64
 
 log = logging.getLogger(__name__)
 
 
 def groups(data: Dataset) -> pd.DataFrame:
-    """Return the groups that each test image is in, and its measures.
+    """Return the groups and the measures of each test image.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ def groups(data: Dataset) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row for each test image, in their order. The groupings are `writer` and `series` (of forms that were filled
-        in, such as `hsf4`), if the data set's file has them; otherwise `class`. Each measure is a column whose name
-        begins with `measure:`: tilt and absolute_tilt (NaN for an image without two rows of ink), activation, the mean
-        pixel, and distance, as `distances` returns it.
+        One row per test image, in order. The groupings are `writer` and `series` (the NIST series of handwriting forms,
+        such as `hsf4`), if the data set's file has them; otherwise `class`. Each measure is a column whose name begins
+        with `measure:`: tilt and absolute_tilt (NaN for an image without two rows of ink), activation (the mean pixel
+        value), and distance (see `distances`).
 
     Raises
     ------
     StudyError
-        If the file names no group for each test image.
+        If the file's groups are not one whole number per test image.
     """
     slopes = tilts(data.test_images)
     measures = {
@@ -51,16 +51,16 @@ def groups(data: Dataset) -> pd.DataFrame:
         "activation": data.test_images.mean((1, 2, 3)),
         "distance": distances(data),
     }
-    # Rounding turns a small negative number into -0.0, and adding 0 turns that into 0.0.
+    # Adding 0 turns the -0.0 of a rounded small negative number into 0.0.
     rounded = {f"{MEASURE}{name}": values.round(_DECIMALS[name]) + 0.0 for name, values in measures.items()}
     return pd.DataFrame({**_groupings(data), **rounded})
 
 
 def tilts(images: np.ndarray) -> np.ndarray:
-    """Return the slope of the least-squares line through the ink of each image, column on row.
+    """Fit a least-squares line, column on row, to the ink of each image, and return its slope.
 
-    A pixel is ink if its mean over channels is above 127. Rows count downwards, so that the slope of an upright digit
-    is 0, and that of a digit which leans to the right is negative.
+    A pixel is ink if its mean over channels is above 127. Because rows are numbered from the top, an upright digit has
+    slope 0, and a digit leaning to the right a negative slope.
 
     Parameters
     ----------
@@ -69,13 +69,13 @@ def tilts(images: np.ndarray) -> np.ndarray:
     Returns
     -------
     float64 [N]
-        Columns per row; NaN where less than two rows have ink.
+        Slopes in columns per row; NaN if fewer than two rows have ink.
     """
     return ink_lines(images)[0]
 
 
 def ink_lines(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least-squares line through the ink of each image: its slope, as in `tilts`, and its column in row 0.
+    """Fit a least-squares line to the ink of each image; return its slope (see `tilts`) and its column at row 0.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def ink_lines(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    float64 [N], float64 [N] ; NaN where less than two rows have ink.
+    float64 [N], float64 [N] ; NaN if fewer than two rows have ink.
     """
     rows, columns = (np.arange(side, dtype=float) for side in images.shape[2:])
     lines = []
@@ -100,14 +100,14 @@ def ink_lines(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ink_of(images: np.ndarray) -> np.ndarray:
-    """Find the pixels of images [N, C, H, W] that are ink, bool [N, H, W]."""
+    """Return a mask of the ink pixels of images [N, C, H, W], bool [N, H, W]."""
     return np.asarray(images.mean(1) > INK)
 
 
 def distances(data: Dataset) -> np.ndarray:
-    """Return the Euclidean distance of each test image from the mean training image of its class, pixels from 0 to 255.
+    """Return each test image's Euclidean distance from the mean training image of its class.
 
-    The mean is over all training images of the class, those for validation included.
+    Pixels range from 0 to 255. The mean includes the validation images.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def _mean_image(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def _groupings(data: Dataset) -> dict[str, np.ndarray]:
-    """Return the names of groups, text [N], by grouping."""
+    """Map each grouping to the group names of the test images, strings [N]."""
     path, groupings = Path(data.source), {}
     arrays = archives.read(path, [], optional=list(_GROUPINGS)) if path.suffix == ".npz" else {}
     for name, array in arrays.items():
@@ -140,5 +140,5 @@ def _groupings(data: Dataset) -> dict[str, np.ndarray]:
         grouping, start = _GROUPINGS[name]
         groupings[grouping] = np.char.add(start, array.astype(str))
     if data.name == "qmnist" and "writer" not in groupings:
-        log.warning("%s does not say who wrote the digits: delete it, and the next call downloads it anew", path)
+        log.warning("%s has no writers of the digits: delete it, and the next call downloads it again", path)
     return groupings or {"class": np.array(data.classes)[data.test_labels]}

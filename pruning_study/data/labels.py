@@ -10,7 +10,7 @@ from analysis.common.printable import fault_of_name, shortened
 
 
 def split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split images by class, at random, into a larger part and a part that is held out.
+    """Split images at random, by class, into a part to keep and a part to hold out.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, n
 
 
 def thinned(labels: np.ndarray, indices: np.ndarray, shares: Mapping[int, float], seed: int) -> np.ndarray:
-    """Leave out images of some classes, at random.
+    """Leave out random images of some classes.
 
     A larger share of a class keeps all images that a smaller share keeps.
 
@@ -44,15 +44,15 @@ def thinned(labels: np.ndarray, indices: np.ndarray, shares: Mapping[int, float]
     ----------
     labels : int64 [N]
     indices : int64 [n]
-        Indices of the images, of which some are left out.
+        Indices of the images to thin out.
     shares : mapping of int to float
-        Share of a class's images that is kept, by label, from 0 to 1. Classes without a share keep all.
+        Share of a class's images to keep, from 0 to 1, by label. Classes without a share keep all images.
     seed : int
 
     Returns
     -------
     int64 [at most n]
-        The images that are kept, ascending. A class may have none.
+        Indices of the images kept, ascending. A class may keep none.
     """
     left_out = [np.empty(0, np.int64)]
     for label, share in shares.items():
@@ -72,12 +72,13 @@ def check_class_names(source: str, classes: tuple[str, ...]) -> None:
 
 
 def check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str, ...]) -> None:
-    """Check that labels are those of `count` images, and that every class has images.
+    """Check that there are `count` labels, that they are valid, and that every class has images.
 
     Parameters
     ----------
     where : str
-        Source and part, such as `pets.npz: train`. Training data need two images of each class.
+        Source and part for the error message, such as `pets.npz: train`. In training data, each class must have two
+        images.
     count : int
     labels : int64 [N]
     classes : tuple of str
@@ -103,6 +104,6 @@ def check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str,
 
 
 def some(names: list[str]) -> str:
-    """Return the first names, and how many more there are."""
+    """Join the first five names with commas, and add the number of further names."""
     more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more

@@ -1,16 +1,16 @@
-"""Hand an array of a mapped file to another process of this machine without copying it."""
+"""Pass a memory-mapped array to another process on the same machine without copying it."""
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 
 class MappedArray:
-    """The place of an array in a mapped file.
+    """Location of an array in a memory-mapped file.
 
     Parameters
     ----------
     array : np.memmap of uint8
-        A whole mapped file, or a view of one.
+        A whole memory-mapped file, or a view of one.
     """
 
     def __init__(self, array: np.memmap) -> None:

@@ -1,4 +1,4 @@
-"""A picture of what tilt is: a few test images, and the least-squares line through the ink of each."""
+"""Illustrate tilt: a few test images, and the least-squares line through the ink of each."""
 
 from functools import partial
 
@@ -12,18 +12,18 @@ from analysis.rendering.picture_text import name_in_picture
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.groups import INK, ink_lines, ink_of
 
-_QUANTILES = (0.02, 0.25, 0.5, 0.75, 0.98)  # of the tilts, for the images that are shown
+_QUANTILES = (0.02, 0.25, 0.5, 0.75, 0.98)  # the images with these quantiles of tilt are shown
 _UPRIGHT = 0.1  # columns per row; about six degrees
 _NOTE = (
-    "As Figure 10 of Paganini (2020). Above: test images, from one that leans far to the right to one that leans "
+    "After Figure 10 of Paganini (2020). Above: test images, from one that leans far to the right to one that leans "
     "far to the left. "
-    f"Below: their ink, which is pixels above {INK}. The line is least squares, column on row. Tilt is its slope; the "
-    "dotted line has the slope 0."
+    f"Below: their ink, the pixels above {INK}. The solid line is the least-squares fit of column on row. Tilt is its "
+    "slope; the dotted line has the slope 0."
 )
 
 
 def tilt_picture(data: Dataset) -> Figure:
-    """Draw some test images, from those that lean to the right to those that lean to the left (Paganini, Figure 10).
+    """Draw five test images, from right-leaning to left-leaning, and their tilt lines (Paganini 2020, Figure 10).
 
     Raises
     ------
@@ -69,7 +69,7 @@ def _draw_line(axes: Axes, ink: np.ndarray, slope: float, first_column: float) -
 
 
 def in_words(tilt: float) -> str:
-    """Say in words where an image leans.
+    """Describe in words which way an image leans.
 
     Examples
     --------

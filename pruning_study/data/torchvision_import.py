@@ -1,8 +1,8 @@
-"""Import torchvision beside a CPU-only torch.
+"""Import torchvision with a CPU-only torch.
 
-torchvision's wheels are built against a torch with CUDA. Beside another build their compiled operators do not load,
-and `import torchvision` fails because the schemas of two operators are missing. The data sets need neither operator,
-so this module defines the missing schemas and imports torchvision again.
+torchvision's wheels are built for a torch with CUDA. With another build, their compiled operators do not load, and
+`import torchvision` fails because the schemas of two operators are missing. The data sets need neither operator, so
+this module defines the missing schemas and imports torchvision again.
 """
 
 from importlib.metadata import requires, version
@@ -25,7 +25,7 @@ def _check_pair(error: Exception) -> None:
         if needed.name == "torch" and not needed.specifier.contains(installed, prereleases=True):
             raise StudyError(
                 f"torchvision {version('torchvision')} needs {needed}, and torch {torch.__version__} is installed: "
-                f"pip install '{needed}', or the torchvision that fits torch {installed}"
+                f"pip install '{needed}', or the torchvision for torch {installed}"
             ) from error
 
 

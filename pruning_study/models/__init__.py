@@ -1,4 +1,4 @@
-"""Models by name; a module is imported only when one of its models is built."""
+"""Build models by name; a module is imported only when one of its models is built."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-# The import path of the function that makes each model.
+# Import path of the function that builds each model.
 MODELS = {name: f"pruning_study.models.{record.factory}" for name, record in registry.MODELS.items()}
-# Their networks are written `torchvision:NAME` and `timm:NAME`.
+# Libraries whose networks are named `torchvision:NAME` and `timm:NAME`.
 LIBRARIES = ("torchvision", "timm")
 
 
 OPTION = "model"
-_ROUNDING = 1e-4  # of the sum of an image's probabilities
+_ROUNDING = 1e-4  # tolerance for the sum of an image's probabilities
 
 log = logging.getLogger(__name__)
 
 
 def is_built_in(name: str) -> bool:
-    """Return whether a name is one of `MODELS` or a network of a library, so that no code of the user's is imported."""
+    """Return whether a name is one of `MODELS` or a library's network, so that building it imports no user code."""
     return name in MODELS or _is_of_library(name)
 
 
@@ -43,12 +43,12 @@ def _is_of_library(name: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Check that a name may be a model's, without importing any code of the user's.
+    """Check that a name is a valid model name, without importing user code.
 
     Raises
     ------
     StudyError
-        If the name is neither in `MODELS` nor that of a library's network nor an import path.
+        If the name is neither in `MODELS`, nor a library's network, nor an import path.
     """
     if ":" in name or name in MODELS:
         return
@@ -63,9 +63,10 @@ def check_name(name: str) -> None:
 
 
 def check_built_in(name: str, named_by: str, how_to_allow: Callable[[str], str], *, option: str | None = None) -> None:
-    """Check that a model that a file or a run names is built in, without importing anything.
+    """Check, without importing anything, that the model named by a file or a run is built in.
 
-    Whoever wrote the file or the run could name any code of this machine. Only the user may name code that is run.
+    The file or the run may come from somebody else, and its model name could be the import path of any code on this
+    machine. Only code that the user names is run.
 
     Parameters
     ----------
@@ -73,9 +74,9 @@ def check_built_in(name: str, named_by: str, how_to_allow: Callable[[str], str],
     named_by : str
         The file or the run, as the subject of a sentence.
     how_to_allow : callable
-        Returns what the user types to allow the model of an import path.
+        Returns what the user must type to allow a model, given its import path.
     option : str, optional
-        As `StudyError` takes it.
+        As in `StudyError`.
 
     Raises
     ------
@@ -92,7 +93,7 @@ def check_built_in(name: str, named_by: str, how_to_allow: Callable[[str], str],
 
 
 def factory(name: str) -> Callable[..., nn.Module]:
-    """Return the function that makes a model.
+    """Return the function that builds a model.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
     Parameters
     ----------
     name : str
-        As `factory` takes it. The function is called with `num_classes` and `in_channels`, and with `image_size` if it
+        As in `factory`. The function is called with `num_classes` and `in_channels`, and with `image_size` if it
         has a parameter of that name.
     num_classes, in_channels : int
     image_size : (height, width)
@@ -129,7 +130,7 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
     Raises
     ------
     StudyError
-        If the model cannot be made, or does not turn images of that size into logits of that many classes.
+        If the model cannot be built, or does not turn images of that size into logits of that many classes.
     """
     import torch
 
@@ -151,34 +152,34 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
 
 
 def _check_logits(name: str, logits: Any, num_classes: int) -> None:
-    """Raise a StudyError if a model returns no logits for two images, and warn if it returns probabilities."""
+    """Raise a StudyError if the output for two images is not logits, and warn if it is probabilities."""
     if getattr(logits, "shape", None) != (2, num_classes):
         lines = []
-        if hasattr(getattr(logits, "logits", None), "shape"):  # as the models of Hugging Face have them
+        if hasattr(getattr(logits, "logits", None), "shape"):  # as in the outputs of Hugging Face models
             hook = "model.register_forward_hook(lambda module, inputs, output: output.logits)"
             lines = [f"it returns {type(logits).__name__}; end the function with", f"  {hook}", "  return model"]
-        message = f"{name} should return logits of shape [N, {num_classes}]"
+        message = f"{name} must return logits of shape [N, {num_classes}]"
         raise StudyError(": ".join([message, *lines[:1]]), *lines[1:], option=OPTION)
     if not logits.is_meta and num_classes > 1 and (logits >= 0).all() and (abs(logits.sum(1) - 1) < _ROUNDING).all():
         log.warning(
-            "%s returns numbers that sum to 1 for each image, as after a softmax; training takes them for logits, so "
+            "%s returns numbers that sum to 1 for each image, as after a softmax; training treats them as logits, so "
             "that the network will hardly learn: return what the last layer computes, without softmax",
             name,
         )
 
 
 def shapes(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> dict[str, Tensor]:
-    """Return the state dict of a model that is built in, with tensors that take no memory, whatever the sizes.
+    """Return the state dict of a built-in model, with meta tensors, which take no memory.
 
     Parameters
     ----------
     name, num_classes, in_channels, image_size
-        As `build` takes them.
+        As in `build`.
 
     Raises
     ------
     StudyError
-        If the model does not take images of that size.
+        If the model does not accept images of that size.
     """
     import torch
 
@@ -201,7 +202,7 @@ def _call(make: Callable[..., nn.Module], num_classes: int, in_channels: int, im
     except TypeError as error:
         name = getattr(make, "__name__", "the function")
         raise StudyError(
-            f"{name}{signature} cannot be called ({error}): it should be def {name}(num_classes, in_channels), or "
+            f"{name}{signature} cannot be called ({error}): it must be def {name}(num_classes, in_channels), or "
             f"def {name}(num_classes, in_channels, image_size)",
             option=OPTION,
         ) from None
@@ -209,7 +210,7 @@ def _call(make: Callable[..., nn.Module], num_classes: int, in_channels: int, im
 
 
 def _check_plain(name: str, model: nn.Module) -> None:
-    """Raise a StudyError if a weight is computed from others or is no plain tensor, since no pruner could prune it."""
+    """Raise a StudyError if a weight is computed from others or is not a plain tensor, since it cannot be pruned."""
     from torch import Tensor, nn
     from torch.nn.utils import parametrize, prune
     from torch.nn.utils.spectral_norm import SpectralNorm
@@ -231,7 +232,7 @@ def _check_plain(name: str, model: nn.Module) -> None:
             lines.append('torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")')
         if lines:
             raise StudyError(
-                f"{name}: the weight of its layer {layer_name} is computed from others, and would not be pruned: "
+                f"{name}: the weight of its layer {layer_name} is computed from others, and cannot be pruned: "
                 f"end the function with layer = model.get_submodule({layer_name!r}); {lines[0]}",
                 option=OPTION,
             )
@@ -247,7 +248,7 @@ def _check_plain(name: str, model: nn.Module) -> None:
 
 
 def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.memory_format:
-    """Return the memory layout to train in: channels last, which is faster, unless the model cannot take it.
+    """Return the memory layout for training: channels last, which is faster, unless the model does not support it.
 
     Parameters
     ----------
@@ -257,7 +258,7 @@ def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.
     """
     import torch
 
-    # A copy is tried, since running statistics may change. Models fail most often at `x.view(len(x), -1)`.
+    # Try a copy, since the call may change running statistics. Models fail most often at `x.view(len(x), -1)`.
     probe = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.empty(2, *image_shape, memory_format=torch.channels_last).zero_()
     try:
@@ -268,10 +269,10 @@ def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.
 
 
 def set_threads(name: str) -> None:
-    """Make torch use one CPU thread for LeNet5 and its kin, unless the environment sets their number.
+    """Make torch use one CPU thread for the LeNets, unless the environment variable OMP_NUM_THREADS is set.
 
-    A second thread makes these small networks no faster, and much slower where another process needs the core. The last
-    digits of the results depend on the number of threads.
+    A second thread does not speed up these small networks, and slows them down considerably if another process needs
+    the core. The last digits of the results depend on the number of threads.
     """
     import torch
 
@@ -280,5 +281,5 @@ def set_threads(name: str) -> None:
 
 
 def source_digest(name: str) -> str | None:
-    """Return a digest of the source of a user's own model; None for the models that are built in."""
+    """Return a digest of the source of a user's own model, or None if the model is built in."""
     return None if is_built_in(name) else imports.source_digest(factory(name), name)

@@ -27,17 +27,17 @@ Metadata = dict[str, str]
 
 # In bytes. The header of ResNet-110 has 60,000; safetensors allows 100 million and takes gigabytes to read them.
 LONGEST_HEADER = 4 * 2**20
-_LENGTH = 8  # bytes in front of the header, which tell its length
-# Most numbers in an image of a checkpoint or a run; if one claims more, no memory is allocated for it.
+_LENGTH = 8  # bytes before the header, which give its length
+# Most values in an image of a checkpoint or a run; if one claims more, no memory is allocated for it.
 LARGEST_IMAGE = 2**22
-# A weights file may hold these in place of the model's own type of numbers.
+# A weights file may hold any of these dtypes instead of the model's.
 FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 OPTION = "weights"
-# What `torch.save` writes starts with one of these: an archive, or a pickle of older versions.
+# First bytes of a file of `torch.save`: an archive, or a pickle from older versions.
 PICKLES = (b"PK\x03\x04", b"\x80\x02")
-# DataParallel, torch.compile and Lightning wrap a model, and put these in front of the names of its weights.
+# Prefixes that DataParallel, torch.compile and Lightning put before the names of a model's weights.
 WRAPPERS = ("module.", "_orig_mod.", "model.")
-# Where training scripts keep the weights beside their epoch and optimiser.
+# Keys under which training scripts store the weights, beside epoch and optimiser state.
 _STATES = (
     "state_dict",
     "model_state_dict",
@@ -52,9 +52,9 @@ _STATES = (
 
 
 class Classifier(nn.Module):
-    """A network that normalises its images itself.
+    """Network that normalises its input images itself.
 
-    `torch.export` can export it, because the values of the images are checked before `forward`, and only if the call is
+    `torch.export` can export it, because the check of the images' values runs before `forward`, and only if the call is
     not traced.
 
     Parameters
@@ -86,16 +86,16 @@ def _check_images(classifier: Classifier, arguments: tuple[Tensor, ...], named: 
     images = arguments[0] if arguments else named["images"]
     channels = len(classifier.normalization.mean)
     if images.ndim != 4 or images.shape[1] != channels:
-        raise StudyError(f"images have shape {tuple(images.shape)}: it takes [N, {channels}, height, width]")
+        raise StudyError(f"images have shape {tuple(images.shape)}: the network takes [N, {channels}, height, width]")
     if images.dtype == torch.uint8:
         return
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
     if not images.is_floating_point() or not (traced or 0 <= images.min() <= images.max() <= 1):
-        raise StudyError("images should be uint8, or floats in [0, 1]")
+        raise StudyError("images must be uint8, or floats in [0, 1]")
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = None) -> None:
-    """Write tensors by name, always in the same order, so that equal contents give equal bytes.
+    """Write named tensors in a fixed order, so that equal contents give equal bytes.
 
     Parameters
     ----------
@@ -106,9 +106,9 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = 
     Raises
     ------
     OSError
-        If the file cannot be written, as on a full disk. Nothing of it is left then.
+        If the file cannot be written, as on a full disk; a partial file is deleted.
     """
-    # safetensors refuses tensors that share memory or have another memory layout.
+    # safetensors rejects tensors that share memory or are not contiguous.
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
@@ -122,11 +122,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = 
 
 
 def _with_metadata(content: bytes, metadata: Metadata | None) -> bytes:
-    """Put metadata into a safetensors file, sorted by name, because safetensors writes them in random order."""
+    """Put metadata into a safetensors file, sorted by name, because safetensors would write it in random order."""
     behind = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
     header = ({"__metadata__": metadata} if metadata else {}) | json.loads(content[_LENGTH:behind])
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % _LENGTH)  # the tensors begin at a multiple, as the format recommends
+    text += b" " * (-len(text) % _LENGTH)  # the tensors begin at a multiple of 8 bytes, as the format recommends
     return len(text).to_bytes(_LENGTH, "little") + text + content[behind:]
 
 
@@ -162,14 +162,14 @@ def load_given(path: Path) -> tuple[dict[str, Tensor], Metadata]:
     Raises
     ------
     StudyError
-        As `load`. If the file is one of `torch.save`, the error says how to convert it.
+        As for `load`. If the file is from `torch.save`, the message tells how to convert it.
     """
     if not path.exists():
         raise StudyError(f"{path}: no such file exists", option=OPTION)
     if path.is_file() and _is_pickle(path):
         target = path.with_suffix(".safetensors").name
         raise StudyError(
-            f"{path} is a file of torch.save, and reading one may run code; convert its state dict once, in Python:",
+            f"{path} is a file of torch.save, which may run code when read; convert its state dict once, in Python:",
             "  import torch; from safetensors.torch import save_file; "
             f"state = torch.load({str(path)!r}, map_location='cpu', weights_only=True)",
             f"  for key in {_STATES}: state = state[key] if isinstance(state.get(key), dict) else state",
@@ -184,20 +184,20 @@ def load_given(path: Path) -> tuple[dict[str, Tensor], Metadata]:
 def _is_pickle(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(_LENGTH)
-    # A safetensors file whose header has 640 bytes begins with the same two bytes.
+    # A safetensors file with a header of 640 bytes begins with the same two bytes as an old pickle.
     return start.startswith(PICKLES) and int.from_bytes(start, "little") > LONGEST_HEADER
 
 
 def without_wrapper(weights: Mapping[str, Tensor], model: nn.Module, where: str) -> Mapping[str, Tensor]:
-    """Remove the prefix that wrappers such as DataParallel put in front of all names of weights, and log this.
+    """Remove the prefix that wrappers such as DataParallel put before the names of all weights, and log a warning.
 
     Parameters
     ----------
     weights : mapping of names to Tensors
     model : nn.Module
-        If one of its own modules has a wrapper's name, this prefix is not removed.
+        Model for the weights. A prefix that is also the name of one of its modules is not removed.
     where : str
-        The file, for the log.
+        Name of the file in the warning.
     """
     wrappers = [wrapper for wrapper in WRAPPERS if not hasattr(model, wrapper[:-1])]
     start = ""
@@ -206,7 +206,7 @@ def without_wrapper(weights: Mapping[str, Tensor], model: nn.Module, where: str)
     ):
         start += wrapper
     if start:
-        log.warning("%s: all names start with %s, as a wrapped model has them; it is left out", where, start)
+        log.warning("%s: all names start with %s, the prefix of a wrapped model; it is left out", where, start)
     return {name.removeprefix(start): tensor for name, tensor in weights.items()}
 
 
@@ -219,16 +219,16 @@ def _check_header(path: Path) -> None:
     if length > LONGEST_HEADER:
         if kind := begins_as(path):
             raise ValueError(kind)
-        raise ValueError(f"its header claims {length:,} bytes, and the most is {LONGEST_HEADER:,}")
+        raise ValueError(f"its header claims {length:,} bytes; at most {LONGEST_HEADER:,} are allowed")
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str, num_classes: int | None = None) -> None:
-    """Put weights into a model; if they are not for `num_classes` classes, the error says what to do.
+    """Load weights into a model; if they are not for `num_classes` classes, the error tells what to do.
 
     Raises
     ------
     StudyError
-        If names, shapes or types of numbers are not the model's, or a weight is NaN or infinite.
+        If names, shapes or dtypes differ from the model's, or a weight is NaN or infinite.
     """
     state = model.state_dict()
     check_fit(weights, state, where, num_classes)
@@ -241,21 +241,21 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str, nu
 def check_fit(
     contents: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str, num_classes: int | None = None
 ) -> None:
-    """Check that tensors have the names, the shapes and the types of numbers of a model's tensors.
+    """Check that tensors have the names, shapes and dtypes of a model's tensors.
 
     Parameters
     ----------
     contents, wanted : mapping of state-dict names to Tensors
-        Floating-point numbers of 16, 32 and 64 bits count as one type.
+        Floating-point dtypes of 16, 32 and 64 bits are interchangeable.
     where : str
-        The file of the given tensors, which errors name.
+        Name of the file of `contents` in errors.
     num_classes : int, optional
-        Classes of the data. If it is given, errors say what to do about weights for other data.
+        Number of classes of the data. If given, errors tell what to do about weights for other data.
 
     Raises
     ------
     StudyError
-        If a tensor is missing, is one too many, or has another shape or type.
+        If a tensor is missing or superfluous, or has another shape or dtype.
     """
     for name in sorted(wanted.keys() | contents.keys()):
         shapes = [tuple(tensors[name].shape) if name in tensors else None for tensors in (contents, wanted)]
@@ -268,16 +268,16 @@ def check_fit(
             )
         types = {contents[name].dtype, wanted[name].dtype}
         if len(types) > 1 and not types <= FLOATS:
-            raise StudyError(f"{where}: {name} has numbers of {contents[name].dtype}, not of {wanted[name].dtype}")
+            raise StudyError(f"{where}: {name} has dtype {contents[name].dtype}, not {wanted[name].dtype}")
 
 
 def _made_for(has: tuple[int, ...] | None, needs: tuple[int, ...] | None, num_classes: int) -> str:
-    """Return advice on a weight that fits data of other classes or channels; empty for any other weight."""
+    """Return advice on a weight made for another number of classes or channels; empty for any other weight."""
     if not has or not needs:
         return ""
     if needs == (num_classes, *has[1:]):
         return (
-            f": it is for {has[0]:,} classes, and the data have {num_classes:,}; replace the last layer by one for "
+            f": it is for {has[0]:,} classes, and the data have {num_classes:,}; replace the last layer with one for "
             f"{num_classes:,}, train that network on the data, and give its weights"
         )
     if len(has) == 4 and needs == (has[0], needs[1], *has[2:]):
@@ -293,7 +293,7 @@ def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 def describe(
     model: str, classes: tuple[str, ...], image_shape: tuple[int, int, int], normalization: Normalization
 ) -> Metadata:
-    """Return the metadata of a checkpoint, from which `classifier` makes the model again."""
+    """Return the metadata of a checkpoint, from which `classifier` rebuilds the model."""
     return {
         "model": model,
         "classes": json.dumps(classes),
@@ -304,12 +304,12 @@ def describe(
 
 
 def normalization(metadata: Metadata, where: str, channels: int) -> Normalization | None:
-    """Return the normalisation in a weights file's metadata, JSON lists `mean` and `std`; None if it has none.
+    """Read the normalisation from a weights file's metadata, JSON lists `mean` and `std`; None if both are missing.
 
     Raises
     ------
     StudyError
-        If a list does not have one finite number for each channel, or if a standard deviation is not above 0.
+        If a list is missing or is not one finite number per channel, or if a standard deviation is not above 0.
     """
     if "mean" not in metadata and "std" not in metadata:
         return None
@@ -320,7 +320,7 @@ def normalization(metadata: Metadata, where: str, channels: int) -> Normalizatio
         sound = False
     if not sound:
         raise StudyError(
-            f"{where}: its metadata should name mean and std as JSON lists, one number for each of {channels} channels"
+            f"{where}: its metadata must hold mean and std as JSON lists, one number for each of {channels} channels"
         )
     return Normalization(mean, std)
 
@@ -329,37 +329,37 @@ def own_normalization(metadata: Metadata, where: str, channels: int) -> Normaliz
     """Return the normalisation in a run's checkpoint; raise a StudyError if it is missing or invalid."""
     own = normalization(metadata, where, channels)
     if own is None:
-        raise StudyError(f"{where}: its metadata name no mean and std, by which the images were normalised")
+        raise StudyError(f"{where}: its metadata lack mean and std, with which the images were normalised")
     return own
 
 
 def classifier(
     path: Path, run_id: str, model: str | None = None, params: Mapping[str, str] = MappingProxyType({})
 ) -> Classifier:
-    """Return the model of a run's checkpoint, in eval mode.
+    """Load the model of a run's checkpoint, in eval mode.
 
     Parameters
     ----------
     path : Path
     run_id : str
-        The run, which errors name.
+        ID of the run, for errors.
     model : str, optional
-        Import path of the model, if the user names it. Otherwise the checkpoint must name a built-in model.
+        Import path of the model, if the user gives it. Otherwise the checkpoint must name a built-in model.
     params : mapping of str
-        The run's params. If they have a digest of the model's source, and the source has changed since, a warning
-        says so.
+        The run's params. If they contain a digest of the model's source and the source has changed, a warning is
+        logged.
 
     Raises
     ------
     StudyError
-        If the file is not a checkpoint of this project, names a model that is not of this project, or holds weights
-        that are not of the model.
+        If the file is not a checkpoint of this project, names a model that is neither built in nor given by the user,
+        or holds weights that do not fit the model.
     """
     where = f"run {run_id}: {path.name}"
     weights, metadata = load(path, where)
     name = model or metadata.get("model", "")
     if missing := [key for key in ("classes", "image_shape") if key not in metadata]:
-        raise StudyError(f"{where} is no checkpoint of this project: its metadata do not name {', '.join(missing)}")
+        raise StudyError(f"{where} is not a checkpoint of this project: its metadata lack {', '.join(missing)}")
     if not model:
         models.check_built_in(name, where, lambda path: f'load_model("{run_id}", model="{path}")')
     classes = class_names(metadata, where)
@@ -367,7 +367,7 @@ def classifier(
     sizes: dict[str, Any] = {"num_classes": len(classes), "in_channels": channels, "image_size": (height, width)}
     own = own_normalization(metadata, where, channels)
     if models.is_built_in(name):
-        # First without memory, since the file could claim sizes whose model is far larger than its weights.
+        # First check meta tensors, since the file could claim sizes whose model is far larger than its weights.
         check_fit(weights, models.shapes(name, **sizes), where)
     network = models.build(name, **sizes)
     load_weights(network, weights, where)
@@ -382,13 +382,13 @@ def classifier(
 
 
 def image_shape(text: str, where: str, *, option: str | None = None) -> tuple[int, int, int]:
-    """Return the image shape in a run's param, such as 3x32x32, after the check of `check_image_shape`."""
+    """Parse the image shape in a run's param, such as 3x32x32, and check it (see `check_image_shape`)."""
     sides = [int(side) if re.fullmatch("[0-9]{1,9}", side) else side for side in text.split("x")]
     return check_image_shape(sides, where, option=option)
 
 
 def check_image_shape(shape: object, where: str, *, option: str | None = None) -> tuple[int, int, int]:
-    """Return the shape in a file or a run as channels, height and width.
+    """Check the image shape from a file or a run; return it as channels, height and width.
 
     Raises
     ------

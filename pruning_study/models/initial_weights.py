@@ -1,8 +1,8 @@
-"""Initial weights that are the same to the last bit on every machine, from torch's global random generator.
+"""Draw initial weights, the same to the last bit on every machine, from torch's global random generator.
 
-torch draws the same whole numbers on every machine, but converts them differently: normal numbers depend on the
-machine's logarithm, and uniform ones on whether a product is rounded before a number is added to it. Here IEEE 754
-defines every operation to the last bit.
+torch draws the same integers on every machine, but converts them differently: normal numbers depend on the machine's
+logarithm, and uniform ones on whether a product is rounded before the next addition. Here IEEE 754 defines every
+operation to the last bit.
 """
 
 import math
@@ -47,7 +47,7 @@ def draw_uniform(network: nn.Module) -> None:
 
 
 def normal(shape: Sequence[int]) -> Tensor:
-    """Return numbers of the standard normal distribution, float64.
+    """Draw numbers from the standard normal distribution, float64.
 
     Examples
     --------
@@ -55,13 +55,13 @@ def normal(shape: Sequence[int]) -> Tensor:
     >>> normal((3,)).tolist()
     [1.8815732540156476, 0.5470268901360749, -0.10198839778013079]
     """
-    # Moved to the middle of its interval, a number is never 0 or 1.
+    # Shifted to the middle of its interval, a share is never 0 or 1.
     share = torch.rand(tuple(shape), dtype=torch.float64) + 2**-54
     return share if share.is_meta else torch.from_numpy(normal_quantile(share.numpy()))
 
 
 def uniform(shape: Sequence[int], bound: float) -> Tensor:
-    """Return the numbers that `Tensor.uniform_(-bound, bound)` draws on machines that round once, float32.
+    """Draw the float32 numbers that `Tensor.uniform_(-bound, bound)` draws on machines with fused multiply-add.
 
     A float64 holds the product and the sum of float32 numbers without rounding.
     """
@@ -74,7 +74,7 @@ def _layers(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
 
 
 def _inputs(layer: nn.Conv2d | nn.Linear) -> int:
-    """Return the number of values that a unit or a pixel of a layer is computed from."""
+    """Return the fan-in: the number of values that a unit or a pixel of a layer is computed from."""
     return math.prod(layer.weight.shape[1:])
 
 
@@ -89,7 +89,7 @@ def _set(parameter: Tensor, values: Tensor) -> None:
 
 
 def normal_quantile(share: np.ndarray) -> np.ndarray:
-    """Return the quantiles of the standard normal distribution at these shares."""
+    """Return the quantiles of the standard normal distribution at the probabilities `share`."""
     centred = share - 0.5
     near = centred * _ratio(_CENTRAL, _CENTRE**2 - np.square(centred))
     distance = np.sqrt(-_logarithm(np.minimum(share, 1 - share)))
@@ -110,7 +110,7 @@ def _polynomial(factors: Sequence[float], x: np.ndarray) -> np.ndarray:
 
 
 def _logarithm(x: np.ndarray) -> np.ndarray:
-    """Return ln x by the series of artanh; NumPy's own logarithm differs between processors in the last digit."""
+    """Return ln x by the series of artanh, because the last digit of NumPy's logarithm differs between processors."""
     mantissa, exponent = np.frexp(x)
     slope = (mantissa - 1) / (mantissa + 1)  # from -1/3 to 0
     series = _polynomial([1 / power for power in range(29, 0, -2)], np.square(slope))

@@ -1,4 +1,4 @@
-"""Measure how long a network takes for an image, or for a batch of them."""
+"""Measure a network's latency for one image or for a batch."""
 
 import time
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-# A measurement ends after MOST_CALLS, or after SECONDS if it has FEWEST_CALLS by then.
+# A measurement ends after MOST_CALLS, or after SECONDS but not before FEWEST_CALLS.
 MOST_CALLS, FEWEST_CALLS, SECONDS = 200, 11, 1.0
-# Calls that are not counted: in the first ones memory is allocated.
+# First calls, which are not counted because they allocate memory.
 WARM_UP = 3
 
 
 class Latency(NamedTuple):
-    """Median time of a call in milliseconds, and its 95 % interval, which assumes no distribution."""
+    """Median and its distribution-free 95 % interval, of times per call in milliseconds or of their ratios."""
 
     median: float
     low: float
@@ -21,7 +21,7 @@ class Latency(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """Times of two networks that take turns, and the time of the second as a share of the first's."""
+    """Latencies of two networks called alternately, and the ratio of the second's time to the first's."""
 
     first: Latency
     second: Latency
@@ -29,7 +29,7 @@ class Compared(NamedTuple):
 
 
 def interleaved(first: Callable[[], object], second: Callable[[], object]) -> Compared:
-    """Measure how long two networks take for some images, in turns, so that a busy machine slows both.
+    """Measure the latencies of two networks by alternate calls, so that a busy machine slows both equally.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def interleaved(first: Callable[[], object], second: Callable[[], object]) -> Co
 
 
 def latency(call: Callable[[], object]) -> Latency:
-    """Measure how long a network takes for some images.
+    """Measure the latency of a network.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def latency(call: Callable[[], object]) -> Latency:
 
 
 def _seconds(*calls: Callable[[], object]) -> list[tuple[float, ...]]:
-    """Time the calls in turns, again and again; return the seconds of each call in each turn."""
+    """Time the calls alternately, many times; return the seconds of each call, a tuple per round."""
     for _ in range(WARM_UP):
         for call in calls:
             call()
@@ -77,12 +77,12 @@ def _timed(call: Callable[[], object]) -> float:
 
 
 def median_interval(values: list[float]) -> Latency:
-    """Return the median of independent times, or shares of times, and the 95 % interval of the median.
+    """Return the median of independent times, or ratios of times, and its 95 % confidence interval.
 
     The ends are two of the sorted times; by the binomial distribution the median lies between them (Conover 1999,
     Section 3.2).
     """
-    from scipy import stats  # imported here, so that the command line need not wait for it
+    from scipy import stats  # slow to import, and few commands need it
 
     interval = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
     return Latency(float(np.median(values)), float(interval.low), float(interval.high))

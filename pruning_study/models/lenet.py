@@ -1,4 +1,4 @@
-"""LeNet5 as the recall distortion paper adapts it (Good et al. 2022, Section 6.1; LeCun et al. 1998), and its kin."""
+"""LeNet5 (LeCun et al. 1998) as adapted by Good et al. (2022, Section 6.1), variants of it, and LeNet-300-100."""
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ SMALLEST = 10
 class LeNet5(nn.Module):
     """Convolution 6@3x3, pool, convolution 16@3x3, pool, then linear layers 120, 84, classes.
 
-    60,074 parameters for images of 28x28x1 and 10 classes. Numbers of channels and units are multiplied by the width.
+    It has 60,074 parameters for images of 28x28x1 and 10 classes. `width` multiplies the numbers of channels and units.
     """
 
     def __init__(self, num_classes: int, in_channels: int, image_size: tuple[int, int], width: float = 1) -> None:
@@ -22,7 +22,7 @@ class LeNet5(nn.Module):
             raise StudyError(f"lenet5 needs images of at least {SMALLEST}x{SMALLEST} pixels, not {image_size}")
         rows, columns = (((side - 2) // 2 - 2) // 2 for side in image_size)
         channels, more_channels, units, fewer_units = (int(width * number) for number in (6, 16, 120, 84))
-        with torch.random.fork_rng(devices=[]):  # the layers' own draws are replaced
+        with torch.random.fork_rng(devices=[]):  # `draw_uniform` replaces the initial weights
             self.conv1 = nn.Conv2d(in_channels, channels, 3)
             self.conv2 = nn.Conv2d(channels, more_channels, 3)
             self.fc1 = nn.Linear(more_channels * rows * columns, units)
@@ -32,15 +32,15 @@ class LeNet5(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         # With the batch innermost in memory, a convolution is one matrix product over all images, and pooling
-        # vectorises over them. This trains 1.4 times as fast as channels last, since LeNet5's few channels leave the
-        # vector units empty.
+        # vectorises over them. Training is 1.4 times as fast as with channels last, because LeNet5's few channels
+        # underuse the vector units.
         x = images.permute(1, 2, 3, 0).contiguous()
         x = _convolve_and_pool(_convolve_and_pool(x, self.conv1), self.conv2)
         x = F.relu(self.fc1(x.flatten(0, 2).t()))
         return self.fc3(F.relu(self.fc2(x)))
 
     def stack(self) -> nn.Sequential:
-        """Return the same layers as a sequence, from which the native engine is compiled."""
+        """Return the same layers as a sequence, for which the native engine is compiled."""
         pool, rectify = nn.MaxPool2d(2), nn.ReLU()
         return nn.Sequential(
             *(self.conv1, pool, rectify),
@@ -60,7 +60,7 @@ def _convolve_and_pool(x: Tensor, layer: nn.Conv2d) -> Tensor:
     x = layer.weight.flatten(1) @ windows.flatten(0, 1).flatten(1)
     # The pool vectorises over the last axis of a channels-last tensor: here that axis holds the images.
     x = F.max_pool2d(x.view(-1, height, width, x.shape[1] // (height * width)).permute(0, 3, 1, 2), 2)
-    # Bias and ReLU do not change which pixel is the largest, and after the pool they have a quarter of the pixels.
+    # Bias and ReLU do not change which pixel is largest, and after the pool there are a quarter as many pixels.
     assert layer.bias is not None
     return F.relu(x.permute(0, 2, 3, 1) + layer.bias.view(-1, 1, 1, 1))
 
@@ -81,9 +81,9 @@ def lenet5_double(num_classes: int, in_channels: int, image_size: tuple[int, int
 
 
 def lenet_300_100(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Sequential:
-    """Return LeNet-300-100, a network of linear layers alone (LeCun et al. 1998; Frankle and Carbin 2019)."""
+    """Return LeNet-300-100, a network of linear layers only (LeCun et al. 1998; Frankle and Carbin 2019)."""
     pixels = in_channels * image_size[0] * image_size[1]
-    with torch.random.fork_rng(devices=[]):  # the layers' own draws are replaced
+    with torch.random.fork_rng(devices=[]):  # `draw_uniform` replaces the initial weights
         layers = nn.Sequential(
             *(nn.Flatten(), nn.Linear(pixels, 300), nn.ReLU()),
             *(nn.Linear(300, 100), nn.ReLU()),

@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm by name. Nothing is downloaded: their weights are random, or come from a file."""
+"""Build networks of torchvision and timm by name, with random weights: nothing is downloaded."""
 
 import importlib
 import re
@@ -12,29 +12,29 @@ from analysis.common import extras
 from analysis.common.errors import StudyError, did_you_mean
 
 OPTION = "model"
-# In training these two return the logits of further classifiers too, unless they are told not to have them.
+# In training mode, these two also return the logits of auxiliary classifiers, unless built without them.
 WITH_FURTHER_CLASSIFIERS = ("googlenet", "inception_v3")
 
 
 def network(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
-    """Return a network of a library, with initial weights from torch's global random generator.
+    """Return a library's network, with initial weights from torch's global random generator.
 
     Parameters
     ----------
     name : str
         `torchvision:NAME` or `timm:NAME`.
     num_classes : int
-        Outputs of the network's own last layer.
+        Number of outputs of the network's last layer.
     in_channels : int
-        Channels of an image. A network of torchvision is made for 3; for another number its first convolution is
-        replaced by one of the same kind with that many input channels. timm's networks do this themselves.
+        Channels of an image. A torchvision network takes 3 channels; for another number, its first convolution is
+        replaced with one that has as many input channels. timm's networks do this themselves.
     image_size : (height, width)
-        Given to the networks that are made for one size, such as vision transformers.
+        Used only by networks built for a fixed image size, such as vision transformers.
 
     Raises
     ------
     StudyError
-        If the library is not installed, or has no such network for the classification of images.
+        If the library is not installed, or has no such image classification network.
     """
     library, _, model = name.partition(":")
     if library == "timm":
@@ -43,18 +43,18 @@ def network(name: str, *, num_classes: int, in_channels: int, image_size: tuple[
 
 
 def shapes(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> dict[str, Tensor]:
-    """Return the state dict of a network of a library with tensors that take no memory, whatever the sizes.
+    """Return the state dict of a library's network, with meta tensors, which take no memory.
 
     Parameters
     ----------
     name, num_classes, in_channels, image_size
-        As `network` takes them, with the same errors.
+        As for `network`, which raises the same errors.
     """
     try:
         with torch.device("meta"):
             sizes: dict[str, Any] = {"in_channels": in_channels, "image_size": image_size}
             return network(name, num_classes=num_classes, **sizes).state_dict()
-    except NotImplementedError:  # torchvision's RegNets compute with numbers that such tensors do not have
+    except NotImplementedError:  # torchvision's RegNets compute with tensor values, which meta tensors lack
         model: Any = network(name, num_classes=2, in_channels=3, image_size=image_size)
         with torch.device("meta"):
             model.fc = nn.Linear(model.fc.in_features, num_classes)
@@ -62,7 +62,7 @@ def shapes(name: str, *, num_classes: int, in_channels: int, image_size: tuple[i
 
 
 def torchvision_names() -> list[str]:
-    """Return the names of torchvision's networks for the classification of images."""
+    """Return the names of torchvision's image classification networks."""
     models = _torchvision_models()
     names: list[str] = models.list_models(module=models)
     return names
@@ -79,7 +79,7 @@ def _torchvision(name: str, model: str, num_classes: int, image_size: tuple[int,
         arguments |= {"aux_logits": False, "init_weights": False}
     if model.startswith("vit_"):
         if image_size[0] != image_size[1]:
-            raise StudyError(f"{name} takes square images: make them so with --image-size", option=OPTION)
+            raise StudyError(f"{name} takes square images: resize them with --image-size", option=OPTION)
         arguments["image_size"] = image_size[0]
     if model.startswith("maxvit"):
         arguments["input_size"] = image_size
@@ -88,7 +88,7 @@ def _torchvision(name: str, model: str, num_classes: int, image_size: tuple[int,
 
 
 def _of_channels(model: nn.Module, in_channels: int) -> nn.Module:
-    """Replace the first convolution if images do not have 3 channels."""
+    """Replace the first convolution if images have another number of channels."""
     place, first = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
     if in_channels != first.in_channels:
         sizes: dict[str, Any] = {
@@ -99,18 +99,18 @@ def _of_channels(model: nn.Module, in_channels: int) -> nn.Module:
 
 
 def _timm(name: str, model: str, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
-    _torchvision_models()  # timm imports torchvision, which needs help with that beside a CPU-only torch
+    _torchvision_models()  # timm imports torchvision, which needs `torchvision_import` with a CPU-only torch
     try:
         timm = importlib.import_module("timm")
     except ImportError as error:
         raise StudyError(f"{name} needs the package timm: {extras.pip_line('timm')}", option=OPTION) from error
-    # timm takes names too that make it download a model.
+    # timm also accepts names that make it download a model.
     if not re.fullmatch(r"\w+", model, re.ASCII) or not timm.is_model(model):
         _check_known(name, model, timm.list_models())
     of_one_size = timm.get_pretrained_cfg(model).fixed_input_size
     sizes = {"img_size": image_size} if of_one_size else {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about names that timm is going to change
+        warnings.simplefilter("ignore")  # about deprecated model names
         network: nn.Module = timm.create_model(
             model, pretrained=False, num_classes=num_classes, in_chans=in_channels, **sizes
         )

@@ -1,4 +1,4 @@
-"""Write a network as an ONNX model, and compare the two."""
+"""Export a network as an ONNX model, and compare the two."""
 
 import copy
 import io
@@ -23,43 +23,43 @@ if TYPE_CHECKING:
 
 # The extra `onnx`
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-# Version of ONNX's operators. ONNX Runtime knows it from 1.17 on.
+# Version of ONNX's operator set, which ONNX Runtime supports from 1.17 on.
 OPSET = 20
 INPUT = "images"
 OUTPUT = "logits"
-# Largest difference between logits that counts as rounding; if logits are above 1, as a share of the largest.
+# Largest difference between logits that counts as rounding; if a logit is above 1, relative to the largest one.
 TOLERANCE = 1e-4
-# Images that ONNX Runtime takes at once
+# Images that ONNX Runtime takes at a time
 BATCH_SIZE = 128
 
 
 def check_installed(*, option: str | None = None) -> None:
-    """Check that the packages of the extra `onnx` are there, without importing them.
+    """Check, without importing them, that the packages of the extra `onnx` are installed.
 
     Raises
     ------
     StudyError
-        If one is missing. The error says how to install it.
+        If a package is missing. The message tells how to install it.
     """
     extras.check_installed("onnx", {name: name for name in PACKAGES}, option=option)
 
 
 def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = MappingProxyType({})) -> "ModelProto":
-    """Return a network as an ONNX model that takes any number of images at once.
+    """Convert a network to an ONNX model, which takes batches of any size.
 
     Parameters
     ----------
     module : nn.Module
-        It is not changed.
+        Network to convert, which is not changed.
     example : Tensor [N, ...]
-        Images as the network takes them. The model takes the same type of numbers and the same size.
+        Images to trace the network with. The ONNX model takes images of the same dtype and size.
     properties : mapping of str
         Strings to keep in the model, such as the names of the classes.
 
     Returns
     -------
     onnx.ModelProto
-        With the input `images` and the output `logits`, and without the names of this machine's files.
+        Model with the input `images` and the output `logits`, and without the names of this machine's files.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = 
     """
     import onnx
 
-    # torch would take a number of 1 image for a constant.
+    # torch would treat a batch size of 1 as a constant.
     images = torch.cat([example, example])[: max(2, len(example))].cpu()
     shapes = {INPUT: {0: torch.export.Dim("batch")}}
     try:
@@ -89,7 +89,7 @@ def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = 
                 dynamic_shapes=shapes,
             )
             model = program.model_proto  # type: ignore[union-attr]
-    except Exception as error:  # whatever a network raises, or torch where it cannot follow it
+    except Exception as error:  # the network's own errors, or torch's if it cannot trace it
         raise StudyError(f"the network cannot be written as ONNX: {first_line(error)}") from error
     _remove_origins(model)
     onnx.helper.set_model_props(model, dict(properties))
@@ -108,7 +108,7 @@ def load(path: Path, where: str) -> "ModelProto":
     Raises
     ------
     StudyError
-        If the file is damaged, or if its model names other files, which a stranger could have chosen.
+        If the file is damaged, or if its model refers to other files, which an untrusted model could abuse.
     """
     import onnx
 
@@ -122,12 +122,12 @@ def load(path: Path, where: str) -> "ModelProto":
 
 
 def opset(model: "ModelProto") -> int:
-    """Return the version of ONNX's own operators that a model uses."""
+    """Return the version of ONNX's operator set that a model uses, or 0 if it names none."""
     return next((part.version for part in model.opset_import if part.domain in ("", "ai.onnx")), 0)
 
 
 def logits(model: "ModelProto", images: np.ndarray) -> np.ndarray:
-    """Return the logits [N, classes] that ONNX Runtime computes, a batch at a time.
+    """Compute the logits [N, classes] with ONNX Runtime, a batch at a time.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def logits(model: "ModelProto", images: np.ndarray) -> np.ndarray:
 
 
 def check_same(model: "ModelProto", module: nn.Module, images: Tensor) -> None:
-    """Check that an ONNX model gives the logits of the network that it was made from.
+    """Check that an ONNX model gives the same logits as the network it was exported from.
 
     Parameters
     ----------
@@ -176,11 +176,10 @@ def _for_export(module: nn.Module) -> nn.Module:
 
 
 def with_plain_layers(module: nn.Module) -> nn.Module:
-    """Return the sequence of layers that a network's `stack` returns, or the network itself if it has none.
+    """Return a network as the plain layers of its method `stack`, or unchanged if it has no such method.
 
-    LeNet5 computes its convolutions by slices and matrix products, which train fast. ONNX Runtime would take longer for
-    these than for convolutions, and could not quantise them. Nor could the network's channels be followed from layer to
-    layer.
+    LeNet5 computes its convolutions by slices and matrix products, which train fast. In ONNX Runtime these would be
+    slower than convolutions, and could not be quantised. Tracing channels from layer to layer would fail, too.
     """
     if isinstance(module, Classifier):
         module.network = with_plain_layers(module.network)
@@ -189,15 +188,15 @@ def with_plain_layers(module: nn.Module) -> nn.Module:
 
 
 def session(model: "ModelProto", *, threads: int | None = None, optimized: Path | None = None) -> Any:
-    """Return an ONNX Runtime session on the CPU, which computes what a model gives for images.
+    """Return an ONNX Runtime session that runs a model on the CPU.
 
     Parameters
     ----------
     model : onnx.ModelProto
     threads : int, optional
-        As many as torch uses by default.
+        Number of threads; by default as many as torch uses.
     optimized : Path, optional
-        File for the model as ONNX Runtime optimises it.
+        File to write the model to after ONNX Runtime has optimised it.
     """
     import onnxruntime
 
@@ -213,7 +212,7 @@ def session(model: "ModelProto", *, threads: int | None = None, optimized: Path 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide what torch and ONNX Runtime print, warn of and log about a network, which can be hundreds of lines."""
+    """Suppress the output, warnings and logs of torch and ONNX Runtime, which can be hundreds of lines."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -225,7 +224,7 @@ def quiet() -> Iterator[None]:
 
 
 def _remove_origins(model: "ModelProto") -> None:
-    """Remove torch's notes of the source lines that each part comes from: they hold paths of this machine."""
+    """Remove torch's notes of the source lines behind each part, because they contain paths of this machine."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("metadata_props")

@@ -1,7 +1,7 @@
-"""Quantise ONNX models: weights as float16, or weights and activations as integers of eight bits.
+"""Quantise ONNX models: weights to float16, or weights and activations to 8-bit integers.
 
 Both integer formats store weights and activations as uint8. ONNX Runtime multiplies int8 by uint8 faster on some CPUs,
-but on those without VNNI instructions its sums overflow, so that one model would give several results.
+but its sums overflow on CPUs without VNNI instructions, so a model's results would depend on the CPU.
 """
 
 import logging
@@ -19,10 +19,10 @@ from pruning_study.tracking import scratch
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# Operators with weights, as exported and as ONNX Runtime fuses them.
+# Operators with weights, as exported and as fused by ONNX Runtime.
 WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 FUSED = {"FusedConv", "FusedGemm", "FusedMatMul"}
-# Their counterparts on integers.
+# Their integer counterparts.
 INTEGER = {
     *("ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"),
     *("QLinearConv", "QLinearMatMul", "QGemm"),
@@ -33,22 +33,22 @@ log = logging.getLogger(__name__)
 
 
 class Layers(NamedTuple):
-    """Numbers of convolutions and matrix products that ONNX Runtime computes on integers, and on floats."""
+    """Numbers of convolutions and matrix products that ONNX Runtime computes in integers, and in floats."""
 
     integer: int
     floating: int
 
 
 def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "ModelProto":
-    """Return a model with the weights, or weights and activations, in another number format.
+    """Quantise a copy of a model.
 
     Parameters
     ----------
     model : onnx.ModelProto
-        As `onnx_export.to_onnx` returns it. It is not changed.
+        Model as returned by `onnx_export.to_onnx`. It is not changed.
     weight_dtype : {"float16", "dynamic-int8", "fixed-int8"}
     examples : array [N, ...]
-        Images from which `fixed-int8` takes the range of each activation. The other formats do not use them.
+        Calibration images, used only by `fixed-int8`, which takes the range of each activation from them.
 
     Returns
     -------
@@ -58,14 +58,14 @@ def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "
     ------
     StudyError
         If a weight is too large for float16, if ONNX Runtime cannot quantise the model, or if it would compute all
-        layers of an integer model on floats.
+        layers of an integer model in floats.
     """
     import onnx
 
     copied = onnx.ModelProto.FromString(model.SerializeToString())
     if weight_dtype == schema.FLOAT16:
         return _float16(copied)
-    # ONNX Runtime transposes weights, after which the shapes that are noted here would be wrong.
+    # ONNX Runtime transposes weights, which would make the shapes stored here wrong.
     copied.graph.ClearField("value_info")
     integer = {schema.DYNAMIC_INT8: _dynamic_int8, schema.FIXED_INT8: _fixed_int8}[weight_dtype]
     try:
@@ -77,7 +77,7 @@ def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "
     integers, floats = layers(quantized_model)
     if not integers:
         raise StudyError(
-            f"the network has no convolution and no matrix product that ONNX Runtime can quantise as {weight_dtype}"
+            f"the network has no convolution or matrix product that ONNX Runtime can quantise as {weight_dtype}"
         )
     if floats:
         log.warning("%s: %s of %s layers stay in float32", weight_dtype, floats, integers + floats)
@@ -85,13 +85,13 @@ def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "
 
 
 def layers(model: "ModelProto") -> Layers:
-    """Count the convolutions and matrix products that ONNX Runtime computes, once it has optimised a model."""
+    """Count the convolutions and matrix products of a model after ONNX Runtime has optimised it."""
     operators = optimized_operators(model)
     return Layers(sum(name in INTEGER for name in operators), sum(name in WEIGHTED | FUSED for name in operators))
 
 
 def optimized_operators(model: "ModelProto") -> list[str]:
-    """Return the types of the operators that ONNX Runtime runs, once it has optimised a model."""
+    """List the operator types of a model after ONNX Runtime has optimised it."""
     import onnx
 
     with scratch.folder() as folder:
@@ -100,7 +100,7 @@ def optimized_operators(model: "ModelProto") -> list[str]:
 
 
 def _float16(model: "ModelProto") -> "ModelProto":
-    """Store the weights of convolutions and linear layers as float16; they are float32 again before they are used."""
+    """Store the weights of convolutions and linear layers as float16, to be cast to float32 before use."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph = model.graph
@@ -112,7 +112,7 @@ def _float16(model: "ModelProto") -> "ModelProto":
         with np.errstate(over="ignore"):
             values = numpy_helper.to_array(tensor).astype(np.float16)
         if not np.isfinite(values).all():
-            raise StudyError(f"{tensor.name} holds a weight above 65,504, the largest number that float16 has")
+            raise StudyError(f"{tensor.name} holds a weight above 65,504, the largest float16 number")
         stored = f"{tensor.name}.float16"
         casts.append(helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT))
         tensor.CopyFrom(numpy_helper.from_array(values, stored))
@@ -123,14 +123,14 @@ def _float16(model: "ModelProto") -> "ModelProto":
 
 
 def _dynamic_int8(model: "ModelProto", examples: np.ndarray, output: Path) -> None:
-    """Quantise weights now, and activations by the range that each batch of images gives them."""
+    """Quantise weights now, and activations at run time, by their range in each batch."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(model, output, weight_type=QuantType.QUInt8)
 
 
 def _fixed_int8(model: "ModelProto", examples: np.ndarray, output: Path) -> None:
-    """Quantise weights, channel by channel, and activations by the range that the examples give them."""
+    """Quantise weights channel by channel, and activations by their range over the examples."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]

@@ -28,15 +28,15 @@ class BasicBlock(nn.Module):
     def shortcut(self, x: Tensor) -> Tensor:
         if not self.padding:
             return x
-        # Pooling over single pixels is x[:, :, ::stride, ::stride], but keeps the memory layout.
+        # Pooling over single pixels equals x[:, :, ::stride, ::stride], but keeps the memory layout.
         return F.pad(F.avg_pool2d(x, 1, self.stride), (0, 0, 0, 0, self.padding, self.padding))
 
 
 class ResNet(nn.Module):
     """A 3x3 convolution, three stages of n blocks with 16, 32 and 64 channels, mean pooling and a linear layer.
 
-    It has 6n + 2 layers. For images with 3 channels and 10 classes: 269,722 parameters with 20 layers, 464,154 with
-    32, 658,586 with 44, 853,018 with 56 and 1,727,962 with 110.
+    It has 6n + 2 layers. For images with 3 channels and 10 classes, it has 269,722 parameters with 20 layers, 464,154
+    with 32, 658,586 with 44, 853,018 with 56 and 1,727,962 with 110.
     """
 
     def __init__(self, blocks: int, num_classes: int, in_channels: int) -> None:
@@ -55,7 +55,7 @@ class ResNet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
     def stack(self) -> nn.Sequential:
-        """Return the same layers as a sequence, from which the native engine is compiled."""
+        """Return the same layers as a sequence, for which the native engine is compiled."""
         stages = (self.layer1, self.layer2, self.layer3)
         pool = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
         return nn.Sequential(self.conv1, self.bn1, nn.ReLU(), *stages, *pool, self.fc)
@@ -64,7 +64,7 @@ class ResNet(nn.Module):
 def stage(
     block: Callable[[int, int, int], nn.Module], blocks: int, in_channels: int, channels: int, stride: int
 ) -> nn.Sequential:
-    """Return blocks in a row, of which the first changes the number of channels and subsamples by `stride`."""
+    """Return a sequence of blocks, the first of which changes the number of channels and subsamples by `stride`."""
     first = block(in_channels, channels, stride)
     return nn.Sequential(first, *(block(channels, channels, 1) for _ in range(blocks - 1)))
 

@@ -1,8 +1,8 @@
-"""AlexNet, VGG11 and ResNet-18 of torchvision, changed at their ends for images of 28 to 32 pixels.
+"""torchvision's AlexNet, VGG11 and ResNet-18, with first and last layers adapted to images of 28 to 32 pixels.
 
-torchvision has them for images of 224 pixels (Krizhevsky 2014; Simonyan and Zisserman 2015; He et al. 2016). Here their
-first layers shrink an image less, and their linear layers take fewer numbers. Everything else is as there: numbers and
-widths of the layers, names of the parameters, initial weights.
+torchvision's versions are for images of 224 pixels (Krizhevsky 2014; Simonyan and Zisserman 2015; He et al. 2016). Here
+the first layers downsample less, and the linear layers have fewer inputs. Everything else is unchanged: number and
+widths of the layers, parameter names, initial weights.
 """
 
 from typing import Any
@@ -13,10 +13,10 @@ from pruning_study.models.libraries import network
 
 
 def alexnet(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
-    """Return AlexNet with a first convolution of 5x5 pixels and stride 1, and 256x2x2 numbers before the linear layers.
+    """Return AlexNet with a first convolution of 5x5 pixels and stride 1, and linear layers on 256x2x2 values.
 
-    At 224 pixels they are a convolution of 11x11 pixels and stride 4, and 256x6x6 numbers. For images with 3 channels
-    and 10 classes it has 23,471,946 parameters.
+    torchvision's AlexNet has a first convolution of 11x11 pixels and stride 4, and linear layers on 256x6x6 values. For
+    images with 3 channels and 10 classes, the adapted one has 23,471,946 parameters.
     """
     model = _of_torchvision("alexnet", num_classes, in_channels, image_size)
     model.features[0] = nn.Conv2d(in_channels, 64, 5, padding=2)
@@ -26,10 +26,10 @@ def alexnet(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> 
 
 
 def vgg11(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
-    """Return VGG11 with pooling that keeps an odd last row, and 512 numbers before the linear layers.
+    """Return VGG11 with pooling that keeps an odd last row, and linear layers on 512 values.
 
-    At 224 pixels they are 512x7x7 numbers. Here, images of 17 to 32 pixels are one pixel after the five poolings. For
-    images with 3 channels and 10 classes it has 28,144,010 parameters.
+    torchvision's VGG11 has linear layers on 512x7x7 values. Here, images of 17 to 32 pixels shrink to one pixel in the
+    five poolings. For images with 3 channels and 10 classes, the adapted network has 28,144,010 parameters.
     """
     model = _of_torchvision("vgg11", num_classes, in_channels, image_size)
     for layer in model.features:
@@ -41,10 +41,10 @@ def vgg11(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn
 
 
 def resnet18(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
-    """Return ResNet-18 with a first convolution of 3x3 pixels and stride 1, and without the pooling behind it.
+    """Return ResNet-18 with a first convolution of 3x3 pixels and stride 1, and without the pooling after it.
 
-    At 224 pixels it is a convolution of 7x7 pixels and stride 2. For images with 3 channels and 10 classes it has
-    11,173,962 parameters.
+    torchvision's ResNet-18 has a first convolution of 7x7 pixels and stride 2. For images with 3 channels and 10
+    classes, the adapted network has 11,173,962 parameters.
     """
     model = _of_torchvision("resnet18", num_classes, in_channels, image_size)
     model.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)

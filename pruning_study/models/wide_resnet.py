@@ -8,7 +8,7 @@ from pruning_study.models.resnet import stage
 
 
 class WideBlock(nn.Module):
-    """Batch normalization, ReLU and a 3x3 convolution, twice; a 1x1 convolution is the shortcut if shapes differ."""
+    """BatchNorm, ReLU and a 3x3 convolution, twice, with a 1x1 convolution as the shortcut if shapes differ."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -21,16 +21,16 @@ class WideBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         activated = F.relu(self.bn1(x), inplace=True)
         y = self.conv2(F.relu(self.bn2(self.conv1(activated)), inplace=True))
-        # The first activation belongs to both branches if the shortcut has weights, as in the authors' code.
+        # As in the authors' code, both branches share the first activation if the shortcut has weights.
         return y.add_(x if self.shortcut is None else self.shortcut(activated))
 
 
 class WideResNet(nn.Module):
     """A 3x3 convolution with 16 channels, three stages of n blocks, mean pooling and a linear layer.
 
-    The stages have 16k, 32k and 64k channels. There are 6n + 4 convolutions, shortcuts included, which is the first
-    number in the names of such networks; k is the second. For images with 3 channels and 10 classes: 2,748,890
-    parameters in WRN-16-4, 17,158,106 in WRN-22-8 and 36,479,194 in WRN-28-10.
+    The stages have 16k, 32k and 64k channels. WRN-16-4 is named after its 16 = 6n + 4 convolutions, shortcuts included,
+    and its width k = 4. For images with 3 channels and 10 classes, WRN-16-4 has 2,748,890 parameters, WRN-22-8 has
+    17,158,106 and WRN-28-10 has 36,479,194.
     """
 
     def __init__(self, blocks: int, width: int, num_classes: int, in_channels: int) -> None:

@@ -1,1 +1,1 @@
-"""Pruning: scores of weights, the number of weights to keep, and masks."""
+"""Prune networks: score weights, find the number to keep, and make masks."""

@@ -1,4 +1,4 @@
-"""Find the weights that may be pruned, and how many of them are kept at a ratio."""
+"""Find the prunable weights, and the number of them to keep at a pruning ratio."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from analysis.common.printable import shortened
 if TYPE_CHECKING:
     from torch import nn
 
-# Bisection steps for the share of filters that is kept, enough that no number of filters lies between the two bounds.
+# Bisection steps for the share of kept filters, enough that no other numbers of filters lie between the two bounds.
 _BISECTIONS = 40
 
 
 def prunable(model: nn.Module, *, output_layer: bool = False, keep: Sequence[str] = ()) -> list[str]:
     """Return the state-dict names of the weights that may be pruned.
 
-    These are the weights of convolutions and linear layers, in the model's order; never biases, never BatchNorm, and
-    no weight that a parametrisation computes. The output layer is the last one defined.
+    These are the weights of convolutions and linear layers, in the model's order; never biases, BatchNorm, or weights
+    computed by a parametrisation. The output layer is the last of these layers that the model defines.
 
     Parameters
     ----------
@@ -30,8 +30,7 @@ def prunable(model: nn.Module, *, output_layer: bool = False, keep: Sequence[str
     output_layer : bool
         Whether the output layer's weights may be pruned too.
     keep : sequence of str
-        Names of layers or of their weights that may not be pruned, or patterns of them, in which `*` matches any
-        string.
+        Layers not to prune: names of layers or of their weights, or patterns in which `*` matches any string.
 
     Returns
     -------
@@ -40,7 +39,7 @@ def prunable(model: nn.Module, *, output_layer: bool = False, keep: Sequence[str
     Raises
     ------
     StudyError
-        If no weight may be pruned, or if a pattern fits none.
+        If no weight may be pruned, or if a pattern matches none.
 
     Examples
     --------
@@ -68,7 +67,7 @@ def prunable(model: nn.Module, *, output_layer: bool = False, keep: Sequence[str
 
 
 def _kept(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
-    """Return the weights whose name or layer's name fits a pattern; raise a StudyError if a pattern fits none."""
+    """Return the weights whose name or layer name matches a pattern; raise a StudyError if a pattern matches none."""
     kept: set[str] = set()
     for pattern in patterns:
         fitting = [name for name in names if _fits(name, pattern) or _fits(name.removesuffix(".weight"), pattern)]
@@ -79,7 +78,7 @@ def _kept(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
 
 
 def output_layer(model: nn.Module) -> tuple[str, nn.Module]:
-    """Return the convolution or linear layer that a model defines last, and its name; the model has such a layer."""
+    """Return the name and the module of the convolution or linear layer that a model defines last."""
     return _layers(model)[-1]
 
 
@@ -91,7 +90,7 @@ def _layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def layer_counts(sizes: Sequence[int], kept_weights: int) -> list[int]:
-    """Return how many weights each layer keeps so that every layer keeps the same share.
+    """Return the number of weights to keep in each layer if every layer keeps the same share.
 
     A layer of n weights keeps round(n * kept_weights / all weights), half to even, which may be 0 for a small layer at
     a high ratio.
@@ -99,9 +98,9 @@ def layer_counts(sizes: Sequence[int], kept_weights: int) -> list[int]:
     Parameters
     ----------
     sizes : sequence of int
-        Prunable weights of each layer.
+        Number of prunable weights in each layer.
     kept_weights : int
-        Prunable weights that all layers together should keep.
+        Number of prunable weights to keep in all layers together.
 
     Returns
     -------
@@ -117,17 +116,17 @@ def layer_counts(sizes: Sequence[int], kept_weights: int) -> list[int]:
 
 
 def channel_counts(shapes: Sequence[Sequence[int]], kept_weights: int) -> list[int]:
-    """Return how many weights each layer keeps so that every layer keeps the same share of its input channels.
+    """Return the number of weights to keep in each layer if every layer keeps the same share of its input channels.
 
-    With s the share of all weights that is pruned, a layer of c input channels keeps round(c * (1 - s)) of them, half
-    to even, each with all its weights. That may be 0 in a layer of few channels at a high sparsity.
+    If a share s of all weights is pruned, a layer with c input channels keeps round(c * (1 - s)) of them, half to even,
+    each with all its weights. At a high sparsity, a layer with few channels may keep none.
 
     Parameters
     ----------
     shapes : sequence of shapes
-        Of each layer's weights; axis 1 is that of the input channels.
+        Shape of each layer's weights, with the input channels along axis 1.
     kept_weights : int
-        Prunable weights that all layers together should keep.
+        Number of prunable weights to keep in all layers together.
 
     Returns
     -------
@@ -135,7 +134,7 @@ def channel_counts(shapes: Sequence[Sequence[int]], kept_weights: int) -> list[i
 
     Examples
     --------
-    A quarter of 4 channels of 2 weights, and of 12 channels of 5 weights:
+    A quarter of 4 channels with 2 weights each, and of 12 channels with 5 weights each:
 
     >>> channel_counts([(2, 4), (5, 12)], kept_weights=17)
     [2, 15]
@@ -146,18 +145,18 @@ def channel_counts(shapes: Sequence[Sequence[int]], kept_weights: int) -> list[i
 
 
 def check_channels(shapes: Mapping[str, Sequence[int]], kept_weights: int, option: str) -> None:
-    """Check that every layer keeps an input channel if each keeps the same share of its channels.
+    """Check that each layer keeps at least one input channel if all keep the same share of their channels.
 
     Parameters
     ----------
-    shapes, kept_weights : as `channel_counts` takes them, with the state-dict names of the weights
+    shapes, kept_weights : as in `channel_counts`, with shapes by state-dict name
     option : str
-        The option that says how much is pruned, for the error.
+        Option that sets the amount of pruning, for the error.
 
     Raises
     ------
     StudyError
-        If a layer keeps none. The message names the one with the fewest channels, and the sparsity that it allows.
+        If a layer keeps none. The message names the layer with the fewest channels, and the sparsity that it allows.
     """
     if all(channel_counts(list(shapes.values()), kept_weights)):
         return
@@ -175,34 +174,34 @@ def check_channels(shapes: Mapping[str, Sequence[int]], kept_weights: int, optio
 def kept_after(
     shapes: Mapping[str, Sequence[int]], *, keep: float, prunings: int, unit: str, scope: str
 ) -> int | tuple[int, ...]:
-    """Return how many weights are left after some prunings, each of which removes a share of the remaining weights.
+    """Return the number of weights left after repeatedly pruning the same share of the remaining weights.
 
-    Of n units a pruning removes round(n * (1 - keep)), half to even, as `torch.nn.utils.prune` does.
+    Each pruning removes round(n * (1 - keep)) of the n units left, half to even, as `torch.nn.utils.prune` does.
 
     Parameters
     ----------
     shapes : mapping of state-dict names to shapes
-        The prunable weights; axis 1 is that of the input channels.
+        Shapes of the prunable weights, with the input channels along axis 1.
     keep : float, above 0, at most 1
     prunings : int, >= 0
     unit : {"weight", "channel"}
-        Whether weights or input channels are counted. A channel counts as all its weights.
+        Whether single weights or whole input channels are pruned. The result counts weights in both cases.
     scope : {"global", "layer"}
-        Whether all weights are counted together, or each layer by itself. Channels are counted by layer.
+        Whether weights are pruned over all layers together or in each layer separately. Channels require `layer`.
 
     Returns
     -------
-    int with scope `global`, else a tuple of int, one for each layer
+    int with scope `global`, else a tuple of int, one per layer
 
     Raises
     ------
     StudyError
-        If channels are to be counted over all layers, if a layer has nothing left, or if all layers together have fewer
-        weights left than there are layers.
+        If the unit is `channel` and the scope `global`, if a layer has nothing left, or if fewer weights are left in
+        all than there are layers.
 
     Examples
     --------
-    10 weights become 8, and then 6, for a fifth of 8 is 1.6. 3 channels become 2, and stay 2.
+    10 weights become 8, and then 6, because a fifth of 8 is 1.6. 3 channels become 2, and stay 2.
 
     >>> kept_after({"a": (2, 5)}, keep=0.8, prunings=2, unit="weight", scope="global")
     6
@@ -221,16 +220,16 @@ def kept_after(
 
 
 def filter_numbers(numbers: Mapping[str, int], shares: Mapping[str, float], share: float) -> dict[str, int]:
-    """Return how many filters each convolution keeps: its share of them, rounded down, but at least one.
+    """Return the number of filters to keep in each convolution: its share of them, rounded down, but at least one.
 
     Parameters
     ----------
     numbers : mapping of state-dict names to int
-        Filters of each convolution.
+        Number of filters in each convolution.
     shares : mapping of state-dict names to float
-        Largest share that a convolution keeps; those of all convolutions stay in proportion.
+        Share of its filters that a convolution keeps if `share` is 1.
     share : float, 0 to 1
-        Part of these largest shares that is kept.
+        Factor by which all `shares` are multiplied.
 
     Examples
     --------
@@ -239,7 +238,7 @@ def filter_numbers(numbers: Mapping[str, int], shares: Mapping[str, float], shar
     >>> filter_numbers({"a": 6}, {"a": 1.0}, share=0.1)
     {'a': 1}
     """
-    share += 1e-9  # a number that is whole but for its last digit is not rounded down
+    share += 1e-9  # a product just below an integer, because of rounding, is not rounded down
     return {name: max(1, int(number * shares[name] * share)) for name, number in numbers.items()}
 
 
@@ -249,21 +248,22 @@ def nearest_filters(
     count_parameters: Callable[[dict[str, int]], int],
     wanted: int,
 ) -> dict[str, int]:
-    """Return the numbers of filters that come nearest to a ratio, found by bisection of the share that is kept.
+    """Find the numbers of filters that come nearest to a ratio, by bisection of the share to keep.
 
-    If even one filter of each convolution leaves more, return one of each.
+    If one filter in each convolution still leaves more parameters, return one for each.
 
     Parameters
     ----------
-    numbers, shares : as `filter_numbers` takes them
+    numbers, shares : as in `filter_numbers`
     count_parameters : callable
-        Returns how many parameters are left with some numbers of filters; more filters leave more.
+        Returns the number of parameters left, given the numbers of filters; increasing in each of them.
     wanted : int
-        Parameters that should be left. Nearest means nearest in the ratio, to which these are inversely proportional.
+        Target number of parameters. Distances are measured in ratios, to which parameters are inversely proportional.
 
     Examples
     --------
-    Each of ten filters has 10 parameters: 6 filters leave 60, and 5 leave 50, whose ratio is nearer to that of 54.
+    Each of ten filters has 10 parameters: 6 filters leave 60 parameters and 5 leave 50, whose ratio is nearer to that
+    of 54.
 
     >>> nearest_filters({"a": 10}, {"a": 1.0}, lambda numbers: 10 * numbers["a"], wanted=54)
     {'a': 5}
@@ -280,12 +280,12 @@ def nearest_filters(
 
 
 def check_scope(unit: str, scope: str) -> None:
-    """Check that units can be compared over a scope; channels and filters are only compared within their layer.
+    """Check that a unit's scores can be compared over a scope; channels and filters only within their layer.
 
     Raises
     ------
     StudyError
-        If channels or filters are to be compared over all layers.
+        If the scope is `global` and the unit is `channel` or `filter`.
     """
     if unit != "weight" and scope == "global":
         units = {"channel": "input channels", "filter": "output channels"}[unit]
@@ -298,8 +298,8 @@ def check_scope(unit: str, scope: str) -> None:
 def _prune_repeatedly(
     numbers: Mapping[str, int], keep: float, prunings: int, what: str, least: int = 1
 ) -> tuple[int, ...]:
-    """Return the numbers that are left after some prunings; raise a StudyError if one falls below `least`."""
-    share = round(1 - keep, 12)  # 1 - 0.9 is a little less than 0.1, which would round some halves the other way
+    """Return the numbers left after repeated pruning; raise a StudyError if one falls below `least`."""
+    share = round(1 - keep, 12)  # 1 - 0.9 is slightly below 0.1, which would round some halves the other way
     remaining = tuple(numbers.values())
     for iteration in range(1, prunings + 1):
         remaining = tuple(number - round(share * number) for number in remaining)
@@ -322,16 +322,17 @@ def _channel_size(shape: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Budget:
-    """How many parameters a model has, and how many of its prunable weights a pruning ratio keeps.
+    """Numbers of parameters and prunable weights of a model, to convert between ratio, sparsity and kept weights.
 
     Parameters
     ----------
     total : int
-        All parameters.
+        Number of parameters.
     prunable : int
-        Prunable weights.
+        Number of prunable weights.
     counted : int, optional
-        Prunable weights and biases of their layers, if biases count as prunable although none is ever pruned.
+        Number of prunable weights plus biases of their layers, if biases count as prunable, although none is ever
+        pruned.
 
     Examples
     --------
@@ -347,7 +348,7 @@ class Budget:
 
     @classmethod
     def exact(cls, model: nn.Module, names: Sequence[str]) -> Budget:
-        """Return the budget for which a ratio is parameters before / parameters after.
+        """Make the budget of a model, with a ratio defined as parameters before / parameters after.
 
         Parameters
         ----------
@@ -364,11 +365,11 @@ class Budget:
 
     @classmethod
     def counting_biases(cls, model: nn.Module, names: Sequence[str]) -> Budget:
-        """Return the budget of the released code of Good et al. (2022), which counts biases as prunable.
+        """Make the budget of a model with biases counted as prunable, as in the released code of Good et al. (2022).
 
         Parameters
         ----------
-        model, names : as `exact` takes them
+        model, names : as in `exact`
 
         Returns
         -------
@@ -381,10 +382,10 @@ class Budget:
         return cls(exact.total, exact.prunable, counted)
 
     def kept_weights(self, ratio: float) -> int:
-        """Return the number of prunable weights that are kept at a pruning ratio.
+        """Return the number of prunable weights to keep at a pruning ratio.
 
-        It is round(total / ratio) - nonprunable. If biases are counted, the share of the counted parameters that would
-        be kept, (total / ratio - nonprunable) / counted, is applied to the weights alone.
+        It is round(total / ratio) - nonprunable. If biases are counted, the share of the counted parameters to keep,
+        (total / ratio - nonprunable) / counted with nonprunable = total - counted, is applied to the weights alone.
 
         Parameters
         ----------
@@ -412,21 +413,20 @@ class Budget:
         return k
 
     def check_filters(self, ratio: float, fewest: int, option: str) -> None:
-        """Check that a ratio can be attained if every convolution keeps a filter.
+        """Check that a ratio can be reached if every convolution keeps at least one filter.
 
         Parameters
         ----------
         ratio : float
         fewest : int
-            Parameters that one filter of each convolution leaves.
+            Number of parameters left with one filter in each convolution.
         option : str
-            The option that says how much is pruned, for the error: `--ratio`, or `--sparsity` if the ratio is that of
-            a sparsity.
+            Option to name in the error: `ratio`, or `sparsity` if the ratio was computed from a sparsity.
 
         Raises
         ------
         StudyError
-            If it cannot. The message names the largest value of the option that can, rounded down.
+            If the ratio cannot be reached. The message gives the largest possible value of the option, rounded down.
 
         Examples
         --------
@@ -446,7 +446,7 @@ class Budget:
 
     @property
     def _weights(self) -> int:
-        """Number of weights of which a sparsity is a share."""
+        """Denominator of a sparsity: prunable weights, with the biases if these are counted."""
         return self.counted or self.prunable
 
     def largest_ratio_with(self, fewest: int) -> float:
@@ -496,7 +496,7 @@ class Budget:
         return self.total / (self.total - counted + k * counted / self.prunable)
 
     def sparsity_of(self, kept_weights: int) -> float:
-        """Return the share of the prunable weights that is pruned, with the fewest decimals that give `kept_weights`.
+        """Return the sparsity that keeps `kept_weights` of the prunable weights, with the fewest possible decimals.
 
         Parameters
         ----------
@@ -514,5 +514,5 @@ class Budget:
     def largest_ratio(self) -> float:
         """Return the largest ratio that keeps at least one weight, rounded down to two decimals."""
         counted = self._weights
-        smallest = (self.total - counted) * self.prunable + counted  # parameters that 1 weight leaves, times prunable
+        smallest = (self.total - counted) * self.prunable + counted  # parameters left with 1 weight, times prunable
         return 100 * self.total * self.prunable // smallest / 100

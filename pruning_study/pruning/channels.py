@@ -1,4 +1,4 @@
-"""Channel independence: how much of a layer's feature maps is lost without a channel (Sui et al. 2021, CHIP)."""
+"""Channel independence (CHIP, Sui et al. 2021): the change of a layer's feature maps when one channel is masked."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Bounds of the integral below, beyond which 1e-8 of the largest singular value is left, and the number of its points.
+# Bounds of the integral below, beyond which 1e-8 of the largest singular value remains, and its number of points.
 _RANGE, _POINTS = 16 * math.log(10), 80
-# Eigenvalues that are 0 but for rounding, as a share of the largest.
+# Largest eigenvalue that counts as 0, relative to the largest one.
 _ROUNDING = 1e-14
 
 
 def independence(maps: Tensor) -> Tensor:
     """Score the change in nuclear norm of an image's feature maps when one channel is masked (Sui et al. 2021, Eq. 3).
 
-    The feature maps A of an image are a matrix of channels x pixels. Its nuclear norm is the sum of its singular
-    values, the roots of the eigenvalues lambda of A A^T. Masking channel i deletes row and column i of A A^T. A root
-    is an integral over resolvents R(t) = (A A^T + t)^-1, and the trace of R changes by the derivative of log R_ii. So
-    the change of the norm is the integral over t > 0, with the eigenvectors u, of
+    The feature maps of an image form a matrix A of channels x pixels. Its nuclear norm is the sum of its singular
+    values, which are the square roots of the eigenvalues lambda of A A^T. Masking channel i deletes row and column i of
+    A A^T. A square root is an integral over the resolvent R(t) = (A A^T + t)^-1, and the deletion changes the trace of
+    R by the derivative of log R_ii. So the change of the norm is the integral over t > 0, with the eigenvectors u, of
 
         1 / (pi sqrt(t)) * sum_k(u_ik^2 lambda_k / (lambda_k + t)^2) / sum_k(u_ik^2 / (lambda_k + t)).
 
-    One decomposition of an image serves all its channels. Over log t, a sum over equal steps converges exponentially.
+    One eigendecomposition per image serves all its channels. With equal steps in log t, the sum converges
+    exponentially.
 
     Parameters
     ----------
@@ -34,8 +35,8 @@ def independence(maps: Tensor) -> Tensor:
     Returns
     -------
     float64 Tensor (images, channels), >= 0
-        The error is less than 1e-7 of the image's nuclear norm. Dead channels have the score 0. All channels of an
-        image have the score NaN if one of its maps is NaN or infinite.
+        Scores, with an error below 1e-7 of the image's nuclear norm. Dead channels score 0. If a map of an image is NaN
+        or infinite, all channels of the image score NaN.
 
     Examples
     --------
@@ -63,7 +64,8 @@ def independence(maps: Tensor) -> Tensor:
 def _spectrum(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Return the eigenvalues of A A^T (images, n), and the squared entries of its eigenvectors (images, channels, n).
 
-    With fewer pixels than channels, the smaller A^T A is decomposed, and all eigenvectors of 0 share one column.
+    If there are fewer pixels than channels, the smaller A^T A is decomposed, and one column of squared entries stands
+    for all eigenvectors of the eigenvalue 0.
     """
     import torch
 

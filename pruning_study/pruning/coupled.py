@@ -1,4 +1,4 @@
-"""Channels that must be removed together, by torch-pruning's dependency graph and the groups of layers."""
+"""Find channels that must be removed together, by torch-pruning's dependency graph and the groups of layers."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
 _OUTPUTS, _INPUTS = "outputs", "inputs"
-_End = tuple[str, str]  # name of a module, and which of its channels
+_End = tuple[str, str]  # name of a module, and whether its outputs or inputs are meant
 
 
 class Coupling(NamedTuple):
-    """The unit of each channel of a network; all channels of a unit are removed, or none is.
+    """Units of a network's channels: the channels of a unit are removed together or not at all.
 
     Attributes
     ----------
     outputs : dict of str to int64 Tensors (channels,)
-        By names of modules: the units of the channels that convolutions and linear layers make, and that a norm or a
-        depthwise convolution passes on.
+        By module name: the units of the output channels of convolutions, linear layers and norms.
     inputs : dict of str to int64 Tensors (channels,)
-        The units of the channels that other layers read.
+        By module name: the units of the input channels of convolutions and linear layers, except depthwise
+        convolutions.
     stays : bool Tensor (units,)
-        Whether a unit cannot be removed, whatever layers read it.
+        Whether a unit must be kept, even if no layer reads it.
     """
 
     outputs: dict[str, Tensor]
@@ -43,26 +43,26 @@ class Coupling(NamedTuple):
 def couple(network: nn.Module, image: Tensor) -> Coupling:
     """Find the channels of a network that must be removed together.
 
-    torch-pruning finds which channels arrive where. Groups couple more channels: all groups of a convolution must keep
-    equally many channels, so that the channels at the same place in each group go together. GroupNorm normalises the
-    channels of a group together, so that they go together too. Layers that share a weight share its channels. A unit
-    stays if torch-pruning does not find all layers that make and read it, or if its channels are those of the images or
-    of the network's output.
+    torch-pruning traces the channels from layer to layer. Groups couple further channels: because all groups of a
+    convolution must keep equally many channels, the channels at the same position in each group form a unit, and so do
+    the channels of a group of GroupNorm. Layers that share a weight share its channels. A unit is always kept if
+    torch-pruning does not find all layers that make and read it, or if it holds channels of the images or of the
+    network's output.
 
     Parameters
     ----------
     network : nn.Module
-        In eval mode. Only layers that it calls as modules are found.
+        Network in eval mode. Only layers that it calls as modules are found.
     image : Tensor (1, channels, height, width)
 
     Raises
     ------
     ValueError
-        If the network computes with the weight of a layer that it does not call.
+        If the network uses the weight of a layer without calling the layer.
     """
     import torch_pruning
 
-    with warnings.catch_warnings():  # about parameters outside layers, whose channels stay
+    with warnings.catch_warnings():  # about parameters outside layers, whose channels are kept
         warnings.filterwarnings("ignore", "Unwrapped parameters", UserWarning)
         graph = torch_pruning.DependencyGraph().build_dependency(network, example_inputs=(image,))
     modules = {
@@ -86,19 +86,19 @@ def couple(network: nn.Module, image: Tensor) -> Coupling:
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """Return whether a module is a convolution that computes each channel from one channel alone."""
+    """Return whether a module is a convolution that computes each output channel from one input channel."""
     if not isinstance(module, nn.modules.conv._ConvNd):
         return False
     return module.groups == module.in_channels == module.out_channels > 1
 
 
 def is_transposed(module: nn.Module) -> bool:
-    """Return whether the weights of a module are inputs x outputs, and not outputs x inputs."""
+    """Return whether a module is a transposed convolution, whose weights are inputs x outputs, not outputs x inputs."""
     return isinstance(module, nn.modules.conv._ConvTransposeNd)
 
 
 def inputs_second(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Exchange axes 0 and 1 of the tensors of transposed convolutions, which have their inputs along axis 0.
+    """Swap axes 0 and 1 of the weights of transposed convolutions, whose input channels are on axis 0.
 
     A second call undoes the first.
     """
@@ -109,7 +109,7 @@ def inputs_second(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, 
 
 
 def by_group(layer: nn.Module) -> Tensor:
-    """Return a convolution's or linear layer's weights as (groups, outputs of a group, inputs of a group, pixels)."""
+    """Return a layer's weights as (groups, outputs of a group, inputs of a group, pixels of the kernel)."""
     weight: Tensor = layer.weight.detach()  # type: ignore[operator]
     groups: int = getattr(layer, "groups", 1)
     if is_transposed(layer):
@@ -118,13 +118,13 @@ def by_group(layer: nn.Module) -> Tensor:
 
 
 def cut(network: nn.Module, coupling: Coupling, stays: Tensor) -> None:
-    """Remove the channels of units from a network, in place.
+    """Remove units of channels from a network, in place.
 
     Parameters
     ----------
     network : nn.Module
     coupling : Coupling
-        Of this network.
+        Coupling of this network.
     stays : bool Tensor (units,)
     """
     import torch_pruning
@@ -152,7 +152,7 @@ def _gone(units: Tensor, stays: Tensor) -> list[int]:
 
 
 def _ends(name: str, module: nn.Module) -> dict[_End, int]:
-    """Return the number of a module's output channels, and of its input channels if it reads them."""
+    """Count a module's output channels, and its input channels unless it is a norm or a depthwise convolution."""
     if isinstance(module, nn.Linear):
         return {(name, _OUTPUTS): module.out_features, (name, _INPUTS): module.in_features}
     if isinstance(module, nn.modules.conv._ConvNd):
@@ -162,7 +162,7 @@ def _ends(name: str, module: nn.Module) -> dict[_End, int]:
 
 
 def _check_called(network: nn.Module, image: Tensor, called: Iterable[nn.Module]) -> None:
-    """Raise a ValueError if a network computes with the weight of a layer that it does not call."""
+    """Raise a ValueError if a network uses the weight of a layer without calling the layer."""
     layers = {name: module for name, module in network.named_modules() if isinstance(module, LAYERS)}
     gradients = torch.autograd.grad(
         network(image).sum(), [layer.weight for layer in layers.values()], allow_unused=True
@@ -170,13 +170,13 @@ def _check_called(network: nn.Module, image: Tensor, called: Iterable[nn.Module]
     weights = {id(module.weight) for module in called}
     for (name, layer), gradient in zip(layers.items(), gradients, strict=True):
         if gradient is not None and id(layer.weight) not in weights:
-            raise ValueError(f"it computes with the weight of layer {name}, and does not call the layer")
+            raise ValueError(f"it uses the weight of layer {name} without calling the layer")
 
 
 def _arrivals(
     graph: DependencyGraph, modules: Mapping[str, nn.Module], places: Mapping[_End, Tensor]
 ) -> tuple[list[Tensor], Tensor]:
-    """Return pairs of places that torch-pruning couples, each (2, pairs), and the places that stay."""
+    """Return pairs of channels that torch-pruning couples, each (2, pairs), and the channels that must be kept."""
     names = {module: name for name, module in modules.items()}
     pairs, stays, written = [], [], []
     for name, module in modules.items():
@@ -204,7 +204,7 @@ def _arrivals(
 
 
 def _reads(graph: DependencyGraph, item: GroupItem) -> bool:
-    """Return whether a layer reads the channels of an item, rather than passing them on."""
+    """Return whether the layer of an item has the item's channels as its inputs."""
     module = item.dep.target.module
     return (
         isinstance(module, LAYERS)
@@ -214,11 +214,11 @@ def _reads(graph: DependencyGraph, item: GroupItem) -> bool:
 
 
 def _is_understood(graph: DependencyGraph, group: Group) -> bool:
-    """Return whether a group has all output channels of its convolutions and linear layers, and layers read them all.
+    """Return whether a group has all output channels of its layers and all readers of these channels.
 
-    A layer that reads them, and a norm before it, may have other channels too, as behind a concatenation. If attention
-    splits queries, keys and values, torch-pruning finds the readers of only some channels, or names channels that the
-    reader does not have.
+    A reading layer, and a norm before it, may have other channels too, as after a concatenation. If attention splits
+    queries, keys and values, torch-pruning finds the readers of only some channels, or lists channels that the reader
+    does not have.
     """
     from torch_pruning.ops import OPTYPE
 
@@ -232,15 +232,15 @@ def _is_understood(graph: DependencyGraph, group: Group) -> bool:
                 return False
             read.update(item.root_idxs)
         elif isinstance(module, LAYERS) and sorted(item.idxs) != list(range(_ends("", module)["", _OUTPUTS])):
-            return False  # as behind a shortcut that pads channels
+            return False  # as after a shortcut that pads channels
     return read == set(group[0].idxs)
 
 
 def _is_known(module: nn.Module) -> bool:
-    """Return whether channels can be removed from a module, which may have no parameters.
+    """Return whether torch-pruning can remove channels from a module correctly.
 
-    torch-pruning cuts a transposed convolution in groups along the wrong axis, and takes any convolution with as many
-    outputs as groups for depthwise.
+    torch-pruning cuts a grouped transposed convolution along the wrong axis, and treats any convolution with as many
+    outputs as groups as depthwise.
     """
     groups = getattr(module, "groups", 1)
     if isinstance(module, nn.modules.conv._ConvNd) and groups > 1 and not is_depthwise(module):
@@ -249,7 +249,7 @@ def _is_known(module: nn.Module) -> bool:
 
 
 def _within_modules(modules: Mapping[str, nn.Module], places: Mapping[_End, Tensor]) -> list[Tensor]:
-    """Return pairs of places that go together because of groups, or because layers share a weight."""
+    """Return pairs of channels that are coupled by groups or by a weight that layers share."""
     pairs = []
     shared: defaultdict[tuple[int, str], list[Tensor]] = defaultdict(list)
     for (name, side), at in places.items():
@@ -266,7 +266,7 @@ def _within_modules(modules: Mapping[str, nn.Module], places: Mapping[_End, Tens
 
 
 def _components(pairs: Sequence[Tensor], places: int) -> Tensor:
-    """Return a number for each place, the same for places that pairs connect."""
+    """Label each channel with the number of its connected component, given pairs of channels."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -1,4 +1,4 @@
-"""The removable filters of networks with grouped or transposed convolutions, GroupNorm, or shared weights."""
+"""Find the removable filters of networks with grouped or transposed convolutions, GroupNorm, or shared weights."""
 
 import copy
 import importlib.util
@@ -18,27 +18,27 @@ from pruning_study.pruning.filters import NONE, Filters, Tie
 
 log = logging.getLogger(__name__)
 _OPTION = "pruner"
-_SAME = 1e-4  # largest difference of outputs that counts as rounding, as a share of the largest
+_SAME = 1e-4  # largest difference between outputs that counts as rounding, relative to the largest output
 
 
 def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: nn.Module) -> Filters:
-    """Find the filters that can be removed: those of `filters.removable`, unless layers couple channels.
+    """Find the removable filters, as `filters.removable` does, or with torch-pruning if layers couple channels.
 
-    If a convolution has groups or is transposed, if GroupNorm normalises channels, or if layers share a weight,
-    torch-pruning's groups determine what can be removed. A filter then is a unit of `coupled`, which may be several
-    channels. If torch-pruning finds no filters, those of `filters.removable` are returned.
+    Channels are coupled by grouped or transposed convolutions, GroupNorm, and layers that share a weight. A filter then
+    is a unit of `coupled`, which may be several channels. If torch-pruning finds no filters, those of
+    `filters.removable` are returned.
 
     Parameters
     ----------
     model, images, names
-        As `filters.removable` takes them.
+        As for `filters.removable`.
     calls : nn.Module
-        A network of the same layers that calls them as modules.
+        Network of the same layers that calls them as modules.
 
     Raises
     ------
     StudyError
-        If there is no such filter.
+        If no filter can be removed.
     """
     if not (kinds := _coupled_kinds(calls)):
         return filters.removable(model, images, names, calls=calls)
@@ -63,7 +63,7 @@ def _warn_once(message: str) -> None:
 
 
 def _coupled_kinds(network: nn.Module) -> str:
-    """Name the layers of a network that couple channels; empty if none does."""
+    """Name the kinds of layers in a network that couple channels; empty if there are none."""
     modules = [module for _, module in network.named_modules(remove_duplicate=False)]
     convolutions = [module for module in modules if isinstance(module, nn.modules.conv._ConvNd)]
     kinds = {
@@ -76,7 +76,7 @@ def _coupled_kinds(network: nn.Module) -> str:
 
 
 def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.Module, kinds: str) -> Filters:
-    """Return the removable filters by torch-pruning's groups, after a check of the network without half of them."""
+    """Find the removable filters by torch-pruning's groups, and check the network's outputs without half of them."""
     if importlib.util.find_spec("torch_pruning") is None:
         raise StudyError(
             f"removing channels of {kinds} needs torch-pruning: {extras.pip_line('structured')}; or take a pruner "
@@ -89,7 +89,7 @@ def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.
         places = list(_places(calls, coupling, parameters))
         found = _filters(places, coupling, names)
         difference = _difference(found, places, coupling, calls, images, parameters) if found.numbers else 0.0
-    except Exception as error:  # whatever a network raises, or torch-pruning where it cannot follow it
+    except Exception as error:  # the network's own errors, or torch-pruning's if it cannot trace it
         raise _refusal(model, kinds, first_line(error)) from error
     if not difference <= _SAME:
         raise _refusal(model, kinds, f"without half of them the outputs differ by {100 * difference:.2g} %")
@@ -105,7 +105,7 @@ def _refusal(model: nn.Module, kinds: str, reason: str) -> StudyError:
 
 
 class _Place(NamedTuple):
-    """The units along an axis of a parameter, its role for their channels, and whether it is the weight of a layer."""
+    """Units along an axis of a parameter, its role (see `Tie`), and whether it is the weight of a layer."""
 
     name: str
     shape: torch.Size
@@ -116,7 +116,7 @@ class _Place(NamedTuple):
 
 
 def _places(network: nn.Module, coupling: Coupling, parameters: Mapping[int, str]) -> Iterator[_Place]:
-    """Yield the axes along which each module's parameters have channels, in the order of the network."""
+    """Yield the channel axes of all modules' parameters, in the order of the network."""
     for module_name, outputs in coupling.outputs.items():
         module: Any = network.get_submodule(module_name)
         weight, bias, is_layer = module.weight, module.bias, isinstance(module, LAYERS)
@@ -133,7 +133,7 @@ def _places(network: nn.Module, coupling: Coupling, parameters: Mapping[int, str
 
 
 def _filters(places: Sequence[_Place], coupling: Coupling, names: Collection[str]) -> Filters:
-    """Return the removable filters: families of units that convolutions make, of which any unit can be removed."""
+    """Find the removable filters: families of units that convolutions make, any of which can be removed."""
     found = Filters({}, {}, {}, {}, is_coupled=True)
     for family in _families(places):
         if len(family) < 2 or coupling.stays[sorted(family)].any():
@@ -153,7 +153,7 @@ def _filters(places: Sequence[_Place], coupling: Coupling, names: Collection[str
 
 
 def _families(places: Sequence[_Place]) -> list[set[int]]:
-    """Return sets of units that the same layers make."""
+    """Group units into sets that the same layers make."""
     families: list[set[int]] = []
     for place in places:
         if place.role == "makes":
@@ -183,7 +183,7 @@ def _difference(
     images: Tensor,
     parameters: Mapping[int, str],
 ) -> float:
-    """Return how far outputs with half of the filters at 0, and without these, differ; as a share of the largest."""
+    """Compare outputs with half of the filters set to 0 and with them removed: largest difference / largest output."""
     kept = {layer: torch.arange(count) % 2 == 0 for layer, count in found.numbers.items()}
     masks, stays = filters.masks(found, kept), torch.ones_like(coupling.stays)
     for place in places:

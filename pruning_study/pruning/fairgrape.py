@@ -1,4 +1,4 @@
-"""FairGRAPE: which weights to keep so that each class keeps its share of their importance (Lin, Kim and Joo 2022)."""
+"""FairGRAPE: keep weights so that each class keeps its share of their importance (Lin, Kim and Joo 2022)."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ if TYPE_CHECKING:
 def keeping_shares(theta: Tensor, class_grads: Tensor) -> Tensor:
     """Score the weights of a layer by the order in which FairGRAPE selects them (Lin, Kim and Joo 2022).
 
-    The importance of a weight for a class is (theta * g)^2, with g the gradient of the mean loss of the class's
+    The importance of a weight for a class is (theta * g)^2, with g the gradient of the mean loss over the class's
     images: an estimate of the squared change of that loss without the weight. A class's share of the layer is its
-    importance summed over all weights, divided by that of all classes.
+    importance summed over all weights, divided by the sum of all classes.
 
     Weights are selected one after the other. Each time, the class whose share of the selected importance is furthest
-    below its share of the layer selects the remaining weight that is most important to it. Before the first selection
-    all classes count as having equal shares. Ties go to the first class or weight. Because a larger k only adds weights
-    to the selection, the order is a score.
+    below its share of the layer selects the remaining weight that is most important to it. Before the first selection,
+    all classes are treated as having equal shares of the selected importance. Ties go to the first class or weight. The
+    order can serve as a score, because keeping more weights only extends the selection.
 
     Parameters
     ----------
     theta : Tensor, any shape
-        Weights of one layer. Those that are 0 matter to no class.
+        Weights of one layer. Weights of 0 have no importance for any class.
     class_grads : Tensor (classes, *theta.shape)
 
     Returns
     -------
     float64 Tensor, shaped as `theta`
-        The number of weights for the weight that is selected first, down to 1 for the last. NaN everywhere if a weight
-        or a gradient is not finite.
+        Scores from the number of weights, for the first weight selected, down to 1 for the last. All NaN if a weight or
+        a gradient is not finite.
 
     Examples
     --------
-    Both classes have an importance of 13, and so equal shares. The first takes its weight of importance 9, and the
-    second follows with its own. Then it is the first class's turn again:
+    Both classes have an importance of 13 in all, and so equal shares. The first class selects its weight of importance
+    9, then the second class its own, then the first class again:
 
     >>> from torch import tensor
     >>> grads = tensor([[3.0, 2.0, 0.0, 0.0], [0.0, 0.0, 2.0, 3.0]])
@@ -50,13 +50,14 @@ def keeping_shares(theta: Tensor, class_grads: Tensor) -> Tensor:
     number = importance.shape[1]
     if not np.isfinite(importance).all():
         return torch.full(theta.shape, math.nan, dtype=torch.float64)
-    # Each sum is in a fixed order or exact: NumPy promises no order.
+    # Each sum is exact or in a fixed order, which NumPy does not guarantee.
     of_classes = np.array([math.fsum(weights.tolist()) for weights in importance])
     of_weights = np.add.accumulate(importance, axis=0)[-1]
     total = math.fsum(of_classes.tolist())
     shares = of_classes / total if total else np.full(len(importance), 1 / len(importance))
     queues = [iter(weights.tolist()) for weights in np.argsort(-importance, axis=1, kind="stable")]
-    # How far each class gets ahead of its share by a weight, times the importance of all that is selected.
+    # Each class's excess over its share of a weight's importance. Summed over the selected weights, it ranks the
+    # classes.
     leads = np.ascontiguousarray((importance - np.outer(shares, of_weights)).T)
     lead, neediest = np.zeros(len(shares)), int(shares.argmax())
     taken, scores = bytearray(number), np.empty(number)

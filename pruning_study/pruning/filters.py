@@ -1,7 +1,7 @@
-"""The filters of a network that can be removed, each with every parameter that makes, scales or reads its channel.
+"""Find a network's removable filters, each with all parameters that make, scale or read its channel.
 
-A filter is one output channel of a convolution. In a network without removable channels of convolutions, such as a
-vision transformer, it is one hidden unit between two linear layers.
+A filter is one output channel of a convolution. In a network whose convolutions have no removable channels, such as a
+vision transformer, a filter is one hidden unit between two linear layers.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 class Tie(NamedTuple):
-    """The filters of a layer to which the places along an axis of a parameter belong.
+    """Map from the indices along an axis of a parameter to the filters of a layer.
 
     Attributes
     ----------
     layer : str
         State-dict name of the filters' weights.
     axis : int
-    filters : int64 Tensor, one for each place
-        The filter to which the place belongs; -1 if it belongs to none of this layer.
+    filters : int64 Tensor, one entry per index
+        Filter that the index belongs to; -1 if it is not a filter of this layer.
     role : {"makes", "scales", "reads"}
-        What the parameter does with the filters' channels. Biases, norms and depthwise weights scale them.
+        Relation of the parameter to the filters' channels. Biases, norms and depthwise weights scale them.
     """
 
     layer: str
@@ -44,21 +44,21 @@ class Tie(NamedTuple):
 
 
 class Filters(NamedTuple):
-    """Removable filters.
+    """Removable filters of a network.
 
     Attributes
     ----------
     numbers : dict of state-dict names to int
-        Number of filters of each convolution whose filters can be removed, in the order of the model.
+        Number of filters of each convolution with removable filters, in the order of the model.
     ties : dict of state-dict names to lists of Tie
-        What goes with the filters: weights, biases and BatchNorm of the convolution, and the weights that read it.
+        Parameters that are cut with the filters: weights, biases and BatchNorm of the convolution, and the weights that
+        read it.
     shapes : dict of state-dict names to shapes
-        Shapes of these parameters.
+        Shapes of the parameters in `ties`.
     readers : dict of state-dict names to str
         State-dict name of the first weights that read each convolution.
     is_coupled : bool
-        Whether torch-pruning's groups determine what goes together, so that a filter may be several channels
-        (`coupled`).
+        Whether filters are units of torch-pruning's groups, which may be several channels (see `coupled`).
     """
 
     numbers: dict[str, int]
@@ -69,29 +69,29 @@ class Filters(NamedTuple):
 
 
 def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: nn.Module | None = None) -> Filters:
-    """Find the layers whose filters can be removed without a change of any other channel.
+    """Find the layers whose filters can be removed without affecting other channels.
 
     Each channel of a convolution is set to NaN, to find the inputs of prunable layers that become NaN. The filters can
-    be removed if each channel reaches inputs that no other channel reaches. That excludes channels behind a shortcut,
-    whose sum has to keep its width, and the network's output. Transposed convolutions, layers that share a weight or
-    are called more than once, and layers with an effect that random numbers show but NaN does not, such as a
-    comparison, are excluded too. Linear layers count only if no convolution can be pruned.
+    be removed if each channel reaches inputs that no other channel reaches. That excludes the network's output, and
+    channels added to a shortcut, because the sum must keep its width. Also excluded are transposed convolutions, layers
+    that share a weight or are called more than once, and layers whose effect is visible with random numbers but not
+    with NaN, such as a comparison. Linear layers are used only if no convolution can be pruned.
 
     Parameters
     ----------
     model : nn.Module
-        In eval mode.
+        Network in eval mode.
     images : Tensor (1, channels, height, width)
-        Any image, as the model takes it.
+        Any image of the shape that the model takes.
     names : sequence of str
         State-dict names of the prunable weights.
     calls : nn.Module, optional
-        A network of the same layers that calls them as modules, if the model itself does not.
+        Network of the same layers that calls them as modules, if the model itself does not.
 
     Raises
     ------
     StudyError
-        If there is no such layer.
+        If no layer has removable filters.
     """
     from torch import nn
 
@@ -107,14 +107,14 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
 
 
 def _removable(model: nn.Module, images: Tensor, names: Sequence[str], network: nn.Module, kind: type[Any]) -> Filters:
-    """Return the removable filters of the layers of a kind."""
+    """Find the removable filters of one kind of layer."""
     parameters = {id(parameter): name for name, parameter in model.named_parameters()}
     try:
         candidates = _candidates(network, images, {key for key, name in parameters.items() if name in names}, kind)
         leaks = _leaks(network, candidates, images)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise StudyError(
-            f"the channels of the network cannot be followed: {first_line(error)}", option=_OPTION
+            f"the channels of the network cannot be traced: {first_line(error)}", option=_OPTION
         ) from error
     filters = Filters({}, {}, {}, {})
     for (layer, arrived), leak in zip(candidates, leaks, strict=True):
@@ -124,17 +124,17 @@ def _removable(model: nn.Module, images: Tensor, names: Sequence[str], network: 
 
 
 def shares(model: str, layers: Iterable[str], ratio: float) -> dict[str, float]:
-    """Return the share of its filters that each convolution keeps, as a part of the largest of these shares.
+    """Return each convolution's share of filters to keep, relative to the largest such share.
 
-    They are the same for all, except in ResNet-56 at ratios above 2.5. There the shares of the stages are as 5 : 4 : 3,
-    because Sui et al. (2021, released settings) keep .5, .4 and .3 of the filters inside the blocks of the three stages
-    at the ratio 3.33, and .6 of all at 1.75. Good et al. (2022, Table 13) do not print the shares of their larger
+    All are 1, except in ResNet-56 at ratios above 2.5. There the shares of the three stages are in proportion 5 : 4 :
+    3, because Sui et al. (2021, released settings) keep .5, .4 and .3 of the filters inside the stages' blocks at the
+    ratio 3.33, but .6 in all stages at 1.75. Good et al. (2022, Table 13) do not give the shares for their larger
     ratios.
 
     Parameters
     ----------
     model : str
-        Its name in the registry.
+        Name of the model in the registry.
     layers : iterable of state-dict names
     ratio : float
     """
@@ -143,13 +143,13 @@ def shares(model: str, layers: Iterable[str], ratio: float) -> dict[str, float]:
 
 
 def masks(filters: Filters, kept_filters: Mapping[str, Tensor]) -> Masks:
-    """Return the masks of all parameters that go with filters.
+    """Make the masks of all parameters that are cut with the filters.
 
     Parameters
     ----------
     filters : Filters
     kept_filters : mapping of state-dict names to bool Tensors (filters,)
-        The filters that are kept of each convolution.
+        Filters to keep in each convolution.
 
     Returns
     -------
@@ -167,14 +167,14 @@ def masks(filters: Filters, kept_filters: Mapping[str, Tensor]) -> Masks:
 
 
 def removed(filters: Filters, numbers: Mapping[str, int], names: Collection[str] | None = None) -> int:
-    """Return how many parameters are removed if each convolution keeps a number of filters, whichever these are.
+    """Count the parameters removed if each convolution keeps a number of filters, whichever these are.
 
     Parameters
     ----------
     filters : Filters
     numbers : mapping of state-dict names to int
     names : collection of str, optional
-        State-dict names of the parameters that are counted; all by default.
+        State-dict names of the parameters to count; all by default.
     """
     import torch
 
@@ -188,23 +188,23 @@ def removed(filters: Filters, numbers: Mapping[str, int], names: Collection[str]
 
 
 def numbers_at(filters: Filters, own_budget: Budget, model: str, ratio: float, option: str = "ratio") -> dict[str, int]:
-    """Return how many filters each convolution keeps at a ratio.
+    """Return the number of filters to keep in each convolution at a ratio.
 
     Parameters
     ----------
     filters : Filters
     own_budget : Budget
-        Of the network.
+        Budget of the network.
     model : str
-        The model's name, since `shares` differ between models.
+        Name of the model, because `shares` depend on it.
     ratio : float
     option : str
-        The option that says how much is pruned, for the error.
+        Option that sets the amount of pruning, for the error.
 
     Raises
     ------
     StudyError
-        If one filter of each convolution leaves too many parameters.
+        If too many parameters are left even with one filter in each convolution.
     """
 
     def count_parameters(numbers: Mapping[str, int]) -> int:
@@ -217,7 +217,7 @@ def numbers_at(filters: Filters, own_budget: Budget, model: str, ratio: float, o
 
 
 def weights(filters: Filters, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights that make each filter, (filters, weights of each), by the filters' layer.
+    """Return the weights that make each filter, (filters, weights per filter), by layer.
 
     Parameters
     ----------
@@ -236,19 +236,19 @@ def weights(filters: Filters, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @contextmanager
 def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tensor]]:
-    """Collect the feature maps of convolutions as the next layers read them.
+    """Collect the feature maps of convolutions that the next layers read, while the block runs.
 
-    They have passed BatchNorm, activation and pooling.
+    That is, after BatchNorm, activation and pooling.
 
     Parameters
     ----------
     model : nn.Module
-        A network that calls its layers as modules, whose parameters have the names in `filters`.
+        Network that calls its layers as modules, and whose parameters have the names in `filters`.
     filters : Filters
 
     Yields
     ------
-    dict of state-dict names to Tensors (images, channels, pixels), of the images that the model last saw
+    dict of state-dict names to Tensors (images, channels, pixels), of the last batch
     """
     maps: dict[str, Tensor] = {}
     modules = {f"{name}.weight": module for name, module in model.named_modules()}
@@ -262,7 +262,7 @@ def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tenso
     hooks = []
     for layer, reader in filters.readers.items():
         tie = next(tie for tie in filters.ties[reader] if (tie.layer, tie.role) == (layer, "reads"))
-        groups = getattr(modules[reader], "groups", 1)  # the weights of all groups lie at the same places
+        groups = getattr(modules[reader], "groups", 1)  # the groups of a convolution share the axis of its weights
         hooks.append(modules[reader].register_forward_pre_hook(collect(layer, _places(tie.filters.repeat(groups)))))
     try:
         yield maps
@@ -272,22 +272,22 @@ def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tenso
 
 
 NONE, _OPTION = -1, "pruner"  # no filter
-_SAME = 1e-4  # largest difference that counts as rounding, as a share of the largest number
+_SAME = 1e-4  # largest difference that counts as rounding, relative to the largest value
 _STAGES = {"resnet56": {"layer1": 1.0, "layer2": 0.8, "layer3": 0.6}}
-_SAME_IN_ALL_BELOW = 2.5  # between 1.75, whose shares are the same in all stages, and 3.33
+_SAME_IN_ALL_BELOW = 2.5  # between 1.75, where all stages have the same share, and 3.33
 
 
 class _Path(NamedTuple):
-    """The channels that arrive at the inputs of a module.
+    """Channels that reach the inputs of a module.
 
     Attributes
     ----------
     layers : bool Tensor (layers, inputs)
-        Whether channels of each layer arrive at each input.
+        Whether channels of each layer reach each input.
     filters : int64 Tensor (inputs,)
-        The channel that arrives, if it is only one.
+        The channel that reaches the input, if there is only one.
     single : bool Tensor (inputs,)
-        Whether at most one channel of each layer arrives.
+        Whether at most one channel of each layer reaches the input.
     """
 
     layers: Tensor
@@ -304,9 +304,9 @@ def _is_layer(module: nn.Module) -> bool:
 def _candidates(
     network: nn.Module, images: Tensor, prunable: Collection[int], kind: type[Any]
 ) -> list[tuple[nn.Module, dict[Any, Tensor]]]:
-    """Return the layers whose filters seem removable, each with the filter that arrives at each input of modules.
+    """Find the layers whose filters seem removable, each with the filter that reaches each input of other modules.
 
-    `prunable` has the ids of the prunable weights.
+    `prunable` holds the ids of the prunable weights.
     """
     from torch import nn
 
@@ -333,7 +333,7 @@ def _candidates(
 
 
 def _is_alone(path: _Path, layer: int, filters: int) -> bool:
-    """Return whether all filters of a layer arrive, at equally many inputs each, and nothing else arrives there."""
+    """Return whether every filter of a layer reaches equally many inputs, which nothing else reaches."""
     here = path.layers[layer]
     if (path.layers[:, here].sum(0) > 1).any() or not path.single[here].all():
         return False
@@ -361,7 +361,7 @@ def _add(all_filters: Filters, layer: nn.Module, arrived: Mapping[Any, Tensor], 
 
 
 def _along(all_filters: Filters, name: str, kept_filters: Mapping[str, Tensor]) -> dict[int, Tensor]:
-    """Return the kept places along each axis of a parameter."""
+    """Return a mask of the indices to keep along each axis of a parameter."""
     along: dict[int, Tensor] = {}
     for layer, axis, filters, _ in all_filters.ties[name]:
         places = filters.to(kept_filters[layer].device)
@@ -371,26 +371,26 @@ def _along(all_filters: Filters, name: str, kept_filters: Mapping[str, Tensor]) 
 
 
 def _places(filters: Tensor) -> Tensor:
-    """Return the places of each filter, (filters, places of each)."""
+    """Return the indices along an axis that belong to each filter, (filters, indices per filter)."""
     order = filters.argsort(stable=True)[int((filters == NONE).sum()) :]
     return order.view(int(filters.max()) + 1, -1)
 
 
 def _by_channel(layer: nn.Module, tensor: Tensor) -> Tensor:
-    """Put a layer's channels along axis 1; a linear layer has them along the last."""
+    """Move a layer's channels to axis 1; those of a linear layer are on the last axis."""
     from torch import nn
 
     return tensor.movedim(-1, 1) if isinstance(layer, nn.Linear) else tensor
 
 
 def _follow(network: nn.Module, layers: Sequence[Any], images: Tensor, *, any_tensor: bool) -> dict[Any, _Path]:
-    """Find which channels of layers arrive at each module before another layer reads them.
+    """Trace the channels of layers to the modules that they reach before another layer reads them.
 
-    One pass finds all. For each layer there is an image in which all its channels are NaN. The number of a channel is
-    written in binary, and for each digit there are two images: in one the channels with a 1 there are NaN, in the other
-    those with a 0. An input that only one channel reaches is NaN in just one of the two. A layer that reads NaN gets 0
-    instead. The network's output counts as an input of the network itself. The channels that a linear layer reads are
-    known if its input has two axes, or if `any_tensor` is true.
+    One forward pass traces all channels. The batch has an image for each layer, in which all channels of the layer are
+    NaN, and two images for each binary digit of a channel's index: channels with the digit 1 are NaN in the first,
+    channels with the digit 0 in the second. If only one channel reaches an input, the input is NaN in exactly one of
+    the two. A layer that would read NaN gets 0 instead. The network's output is treated as an input of the network
+    itself. The channels that a linear layer reads are known if its input has two axes, or if `any_tensor` is true.
     """
     import torch
     from torch import nn
@@ -401,7 +401,7 @@ def _follow(network: nn.Module, layers: Sequence[Any], images: Tensor, *, any_te
     def arrive(module: nn.Module, tensor: Tensor) -> None:
         nans = (_by_channel(module, tensor) if any_tensor else tensor).isnan()
         path = _decoded(nans.flatten(2).any(2).cpu() if nans.dim() > 2 else nans.cpu(), len(layers))
-        # The channels of images lie along axis 1; in any other tensor they are unknown.
+        # Image tensors have their channels on axis 1; for other tensors the channel axis is unknown.
         has_channels = nans.dim() == (2 if isinstance(module, nn.Linear) else images.dim())
         has_channels = has_channels or (any_tensor and isinstance(module, nn.Linear))
         paths[module].append(path if has_channels else path._replace(single=torch.zeros_like(path.single)))
@@ -429,7 +429,7 @@ def _follow(network: nn.Module, layers: Sequence[Any], images: Tensor, *, any_te
 
 
 def _in_calls(calls: Sequence[_Path]) -> _Path:
-    """Join the inputs of several calls of a module into one input, of which only the layers are known."""
+    """Merge the inputs of a module's calls into one, for which only the layers that reach it are known."""
     import torch
 
     layers = torch.stack([path.layers.any(1) for path in calls]).any(0)
@@ -437,10 +437,11 @@ def _in_calls(calls: Sequence[_Path]) -> _Path:
 
 
 def _leaks(network: nn.Module, candidates: Sequence[tuple[Any, Mapping[Any, Tensor]]], images: Tensor) -> list[bool]:
-    """Check for each layer whether its channels change inputs of layers beyond those that the trace recorded.
+    """Return for each layer whether its channels affect inputs that the trace missed.
 
-    One pass computes copies of a random image, two for each layer: in one every other channel is set to 0, in the other
-    those between. Layers that should read these channels get them from the first copy, where nothing is set to 0.
+    One forward pass computes a random image and two copies of it per layer: the even channels are set to 0 in the first
+    copy, and the odd ones in the second. Inputs that these channels are known to reach are restored from the original,
+    so any other difference is a leak.
     """
     import torch
 
@@ -481,7 +482,7 @@ def _leaks(network: nn.Module, candidates: Sequence[tuple[Any, Mapping[Any, Tens
 
 
 def _marked(layer: int, layers: int, channels: int, digits: int) -> Tensor:
-    """Find the channels of a layer that are NaN in each image, bool (layers + 2 x digits, channels)."""
+    """Mark the channels of a layer to set to NaN in each image, bool (layers + 2 x digits, channels)."""
     import torch
 
     bits = (torch.arange(channels) >> torch.arange(digits).unsqueeze(1)) & 1 == 1
@@ -490,7 +491,7 @@ def _marked(layer: int, layers: int, channels: int, digits: int) -> Tensor:
 
 
 def _decoded(arrived: Tensor, layers: int) -> _Path:
-    """Return the path for the inputs that are NaN in the images of `_marked`, bool (images, inputs)."""
+    """Decode the inputs that are NaN in the images of `_marked`, bool (images, inputs), into a path."""
     import torch
 
     ones, zeros = arrived[layers:].chunk(2)

@@ -1,6 +1,6 @@
 """Make masks from scores and a number of weights to keep."""
 
-# The command line imports this module with the registry of pruners, so numpy and torch are imported only when used.
+# The command line imports this module with the registry of pruners, so numpy and torch are imported on use.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ Choose: TypeAlias = Callable[[Sequence["Tensor"], int, Sequence["Tensor"] | None
 
 
 def exact_k(scores: Sequence[Tensor], k: int, candidates: Sequence[Tensor] | None = None) -> list[Tensor]:
-    """Return masks that keep the k largest scores over all layers together, ties to the lower index.
+    """Make masks that keep the k largest scores over all layers together, ties to the lower index.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def exact_k(scores: Sequence[Tensor], k: int, candidates: Sequence[Tensor] | Non
 
     flat, indices = _flat(scores), _candidate_indices(scores, candidates)
     chosen, k = flat[indices], min(k, indices.size)
-    # Partitioning finds the k-th largest score in linear time, and cutting the ties there by index keeps
-    # exactly k; a stable sort would take 50 times as long, and a threshold would keep all ties.
+    # Partitioning finds the k-th largest score in linear time, and choosing its ties by index keeps exactly k. A stable
+    # sort would take 50 times as long, and a threshold would keep all ties.
     keep = np.zeros(flat.size, dtype=bool)
     if k > 0:
         threshold = np.partition(chosen, chosen.size - k)[chosen.size - k]
@@ -59,15 +59,15 @@ def exact_k(scores: Sequence[Tensor], k: int, candidates: Sequence[Tensor] | Non
 
 
 def signed_quantile(scores: Sequence[Tensor], k: int, candidates: Sequence[Tensor] | None = None) -> list[Tensor]:
-    """Return the masks of the released code of Good et al. (2022), which may keep more than k.
+    """Make masks as the released code of Good et al. (2022) does, which may keep more than k weights.
 
-    A weight is pruned where |s| < tau, with tau the quantile of the signed scores s above which k of them lie. No
-    weight is pruned if tau <= 0.
+    A weight with score s is pruned if |s| < tau, with tau the quantile of all signed scores above which k of them lie.
+    No weight is pruned if tau <= 0.
 
     Parameters
     ----------
     scores : sequence of Tensor, signed, any shapes
-    k, candidates : as `exact_k` takes them
+    k, candidates : as in `exact_k`
 
     Returns
     -------
@@ -80,7 +80,7 @@ def signed_quantile(scores: Sequence[Tensor], k: int, candidates: Sequence[Tenso
 
     Examples
     --------
-    The 0.6 quantile of these five scores is 1.4, and three of them are at least as large in size.
+    The 0.6 quantile of these five scores is 1.4, and three of them have at least this absolute value.
 
     >>> from torch import tensor
     >>> signed_quantile([tensor([-4.0, -1.0, 1.0, 2.0, 3.0])], k=2)[0].tolist()
@@ -99,15 +99,15 @@ def signed_quantile(scores: Sequence[Tensor], k: int, candidates: Sequence[Tenso
 def in_each_layer(
     choose: Choose, scores: Sequence[Tensor], counts: Sequence[int], candidates: Sequence[Tensor] | None = None
 ) -> list[Tensor]:
-    """Return masks that keep a number of weights of each layer.
+    """Make masks that keep a given number of weights in each layer.
 
     Parameters
     ----------
     choose : callable
-        Makes the masks of one layer, as `exact_k` does.
+        Makes the masks of one layer, such as `exact_k`.
     scores : sequence of Tensor, one for each layer
     counts : sequence of int
-        Weights to keep of each layer. A layer with fewer weights to choose from keeps them all.
+        Number of weights to keep in each layer. A layer with fewer candidates keeps them all.
     candidates : sequence of bool Tensor, shaped as `scores`, optional
         The scores to choose from; all by default.
 

@@ -1,4 +1,4 @@
-"""Pruners by name: each has a score function, and says how its scores become masks."""
+"""Pruners by name: each has a score function and a rule that turns scores into masks."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ OPTION = "pruner"
 
 @dataclass(frozen=True)
 class Pruner:
-    """A way to choose the weights that are kept.
+    """A method for choosing the weights to keep.
 
     Parameters
     ----------
     name : str
-        The name that `--pruner` takes and that runs log.
+        Value of `--pruner`, as runs log it.
     score : callable
-        A pure function that scores the weights of one layer. Its parameters are `theta` and others of `ARGUMENTS` that
-        it needs. It may also take `penalty_grad`, the gradient of the training's penalty for a weight decay of 1, and
-        `class_grads`, the gradients of the classes' mean losses (classes, *shape of theta). With the unit `filter` it
-        takes `theta` and returns the score of each filter, or it takes `maps`, the layer's feature maps of some images,
-        and returns the score of each filter for each image.
+        Pure function that scores the weights of one layer. Its parameters are `theta` and any others of `ARGUMENTS`. It
+        may also take `penalty_grad`, the gradient of the training's penalty for a weight decay of 1, and `class_grads`,
+        the gradients of the classes' mean losses (classes, *shape of theta). With the unit `filter`, it either takes
+        `theta` and returns a score per filter, or takes `maps`, the layer's feature maps of some images, and returns a
+        score per image and filter.
     scope : {"global", "layer"}
-        Whether the budget is shared by all layers, or every layer keeps the same share. `--scope` overrides it.
+        Whether all layers share one budget or each layer keeps the same share. `--scope` overrides it.
     unit : {"weight", "channel", "filter"}
-        The unit that is kept or pruned as a whole: a weight; an input channel, which is all weights of a layer that
-        read it; or a filter, an output channel with all that makes, scales or reads it in any layer (`filters`).
+        Unit that is kept or pruned as a whole: a weight; an input channel, with all weights of a layer that read it; or
+        a filter, an output channel with all parameters that make, scale or read it in any layer (see `filters`).
     choose : callable
-        Turns the scores, the number to keep, and the masks to choose from into masks, as `masks.exact_k` does.
+        Makes masks from the scores, the number to keep and the candidates, such as `masks.exact_k`.
     ordinal : bool
-        Whether scores are ranks within the layer, which cannot be compared with another layer's.
+        Whether scores are ranks within a layer, which cannot be compared across layers.
     prunes : bool
         False for a control that keeps every weight: its ratio is 1, and it has no schedule.
     digest : str, optional
@@ -84,11 +84,11 @@ class Pruner:
         ----------
         scores : sequence of Tensor, one for each layer
         k : int, or sequence of int
-            Number of weights to keep in all layers together, or of each layer.
+            Number of weights to keep, in all layers together or in each layer.
         candidates : sequence of bool Tensor, shaped as `scores`, optional
             The scores to choose from; all by default.
         scope : {"global", "layer"}, optional
-            The pruner's own by default. If `k` has a number for each layer, it is always `layer`.
+            Scope; the pruner's own by default. Ignored if `k` has a number for each layer.
 
         Returns
         -------
@@ -106,14 +106,14 @@ class Pruner:
         return masks.in_each_layer(self.choose, scores, k, candidates)
 
     def layer_counts(self, shapes: Sequence[Sequence[int]], kept_weights: int) -> list[int]:
-        """Return how many weights each layer keeps so that every layer keeps the same share of its units."""
+        """Return the number of weights to keep in each layer if every layer keeps the same share of its units."""
         if self.unit == "channel":
             return budget.channel_counts(shapes, kept_weights)
         return budget.layer_counts([math.prod(shape) for shape in shapes], kept_weights)
 
     @property
     def needs(self) -> frozenset[str]:
-        """The parameters of the score beside the weights.
+        """Parameters of the score function other than `theta`.
 
         Some of `grad`, `penalty_grad`, `class_grads`, `epsilon` and `generator`; or `maps`.
         """
@@ -121,7 +121,7 @@ class Pruner:
 
     @property
     def at_once(self) -> bool:
-        """Whether it can only prune a trained network at once, because filters are followed through that network."""
+        """Whether the pruner can only prune a trained network in one step, because it traces filters through it."""
         return self.unit == "filter"
 
 
@@ -140,7 +140,7 @@ PRUNERS = {
 
 
 def pruner(name: str) -> Pruner:
-    """Return the pruner of that name.
+    """Return a pruner by its name.
 
     Parameters
     ----------
@@ -150,8 +150,8 @@ def pruner(name: str) -> Pruner:
     Raises
     ------
     StudyError
-        If the name is unknown; if the function cannot be imported, takes no `theta`, or takes something that is not
-        in `ARGUMENTS`; or if its source has changed since this process imported it.
+        If the name is unknown; if the function cannot be imported, has no parameter `theta`, or has a parameter that is
+        not in `ARGUMENTS`; or if its source has changed since this process imported it.
     """
     check_name(name)
     if name in PRUNERS:
@@ -164,7 +164,7 @@ def pruner(name: str) -> Pruner:
 
 
 def check_name(name: str) -> None:
-    """Check that a name may be a pruner's, without importing anything.
+    """Check, without importing anything, that a name is a valid pruner name.
 
     Raises
     ------
@@ -178,17 +178,17 @@ def check_name(name: str) -> None:
 
 
 def prunes(name: str) -> bool:
-    """Return whether a pruner prunes at all; the user's own score function always does."""
+    """Return whether a pruner prunes at all; a user's own score function always does."""
     return name not in PRUNERS or PRUNERS[name].prunes
 
 
 def own_scope(name: str) -> str:
-    """Return a pruner's default scope; that of the user's own score function is global."""
+    """Return a pruner's default scope, which is `global` for a user's own score function."""
     return PRUNERS[name].scope if name in PRUNERS else Pruner.scope
 
 
 def own_unit(name: str) -> str:
-    """Return the unit that a pruner keeps or prunes; the user's own score function prunes single weights."""
+    """Return a pruner's unit, which is `weight` for a user's own score function."""
     return PRUNERS[name].unit if name in PRUNERS else Pruner.unit
 
 
@@ -198,7 +198,7 @@ def check_scope(name: str, scope: str) -> None:
     Raises
     ------
     StudyError
-        If channels, filters or ranks within layers are to be compared over all layers.
+        If the scope is `global`, and the scores are those of channels or filters, or ranks within layers.
     """
     budget.check_scope(own_unit(name), scope)
     if scope == "global" and name in PRUNERS and PRUNERS[name].ordinal:
@@ -213,7 +213,7 @@ def check_gradual(name: str, option: str) -> None:
     Raises
     ------
     StudyError
-        If it can only prune at once.
+        If the pruner can only prune in one step.
     """
     if name in PRUNERS and PRUNERS[name].at_once:
         raise StudyError(f"the pruner {name} can only prune a trained network at once: take another", option=option)
@@ -221,7 +221,7 @@ def check_gradual(name: str, option: str) -> None:
 
 @cache
 def _own_pruner(name: str, score: Callable[..., Tensor]) -> Pruner:
-    """Return the record of an imported score function, whose source is read when the function is first used."""
+    """Make a pruner of an imported score function, with the digest of its source on first use."""
     try:
         parameters = inspect.signature(score).parameters
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Gradual pruning: how many weights are kept at each step, and the masks of the steps."""
+"""Gradual pruning: numbers of weights to keep at each step, and the masks."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,16 +11,16 @@ from pruning_study.pruning.masks import Masks
 
 
 def cubic(total: int, kept_weights: int, *, ramp: float, steps: int) -> tuple[int, ...]:
-    """Return how many weights are kept at each step of a ramp, by the cubic law of Zhu and Gupta (2017, Equation 1).
+    """Return the numbers of weights kept along a ramp, by the cubic law of Zhu and Gupta (2017, Equation 1).
 
     k_e = N - (N - k)(1 - (1 - min(1, e / ramp))^3), rounded, after e epochs.
 
     Parameters
     ----------
     total : int
-        N, all prunable weights.
+        N, the number of prunable weights.
     kept_weights : int
-        k, the number of weights that are kept in the end.
+        k, the number of weights to keep in the end.
     ramp : float, >= 0
         Epochs until only k weights are left; 0 prunes all at once.
     steps : int
@@ -41,26 +41,26 @@ def cubic(total: int, kept_weights: int, *, ramp: float, steps: int) -> tuple[in
 
 
 def last_step(ramp: float, steps: int) -> int:
-    """Return the step that ends a ramp of `ramp` epochs with `steps` steps in each.
+    """Return the last step of a ramp of `ramp` epochs with `steps` steps each.
 
     Examples
     --------
     >>> last_step(1.5, steps=4)
     6
     """
-    # Rounded, so that the last digit of a share of the epochs, such as .1 of 30, does not end the ramp a step late.
+    # Rounding keeps floating-point errors, such as in .1 of 30 epochs, from ending the ramp a step late.
     return math.ceil(round(ramp * steps, 9))
 
 
 def at_batches(kept_weights: Sequence[int], steps: int, batches: int) -> dict[int, int]:
-    """Return the number of weights that is kept from each batch of the training on.
+    """Map batches of the training to the number of weights kept from then on.
 
     Parameters
     ----------
     kept_weights : sequence of int
         Weights kept after 0, 1, ... steps.
     steps, batches : int
-        Steps, and batches, in an epoch.
+        Numbers of steps and of batches in an epoch.
 
     Examples
     --------
@@ -73,15 +73,15 @@ def at_batches(kept_weights: Sequence[int], steps: int, batches: int) -> dict[in
 
 
 def while_training(total: int, kept_weights: int, *, begin: int, end: int, frequency: int) -> dict[int, int]:
-    """Return how many weights are kept from each batch on, by the cubic law of Zhu and Gupta (2017, Equation 1).
+    """Map batches to the number of weights kept from then on, by the cubic law of Zhu and Gupta (2017, Equation 1).
 
-    With s_f the share of the weights that is pruned in the end, the share pruned at batch b is s_f - s_f (1 - p)^3,
-    with p = (b - begin) / (end - begin).
+    If a share s_f of the weights is pruned in the end, the share pruned at batch b is s_f - s_f (1 - p)^3, with p = (b
+    - begin) / (end - begin).
 
     Parameters
     ----------
     total, kept_weights : int
-        All prunable weights, and those that are kept in the end.
+        Numbers of prunable weights, and of weights to keep in the end.
     begin, end : int, 0 <= begin <= end
         Batches of the training at which pruning begins and ends.
     frequency : int, >= 1
@@ -90,7 +90,7 @@ def while_training(total: int, kept_weights: int, *, begin: int, end: int, frequ
     Returns
     -------
     dict of int to int
-        Batch -> number of weights kept from it on, in the order of the batches.
+        Number of weights kept from a batch on, by batch in ascending order.
 
     Examples
     --------
@@ -113,17 +113,17 @@ class Ramp:
     Parameters
     ----------
     kept_numbers : mapping of int to int or sequence of int
-        Batch, from 0 over all epochs, -> number of weights kept from it on, in all layers together or in each layer.
-        The last masks are final.
+        Number of weights kept from a batch on, in all layers together or in each layer, by batch, counted from 0 over
+        all epochs. The last masks are final.
     choose : callable
-        Makes masks, given the model, its prunable weights, how many to keep, and masks of the weights to choose from.
+        Makes masks from the model, its prunable weights, the number to keep, and masks of the candidates.
     regrow : bool
-        Whether a weight that the ramp has pruned may come back, with the value that it had.
+        Whether a weight that the ramp has pruned may be restored to its former value.
     trains_pruned : bool
-        Whether pruned weights go on receiving gradients until the last masks, so that they come back with another
-        value. Their gradient is taken with all pruned weights set to 0. Requires `regrow`.
+        Whether pruned weights are trained until the last masks, so that restored weights have new values. Gradients are
+        computed with all pruned weights set to 0. Requires `regrow`.
     parent_masks : dict of state-dict names to bool Tensors, optional
-        The weights that were not pruned before the ramp began; no other may come back. All by default.
+        Masks of the weights not pruned before the ramp, the only ones that may be restored. All by default.
     """
 
     kept_numbers: Mapping[int, int | Sequence[int]]
@@ -134,7 +134,7 @@ class Ramp:
 
     @property
     def last(self) -> int:
-        """The batch from which on the masks are final."""
+        """Batch from which on the masks are final."""
         return max(self.kept_numbers)
 
     def trains_pruned_at(self, batch: int) -> bool:
@@ -144,16 +144,16 @@ class Ramp:
     def follow(
         self, model: nn.Module, masks: Mapping[str, Tensor], withheld: Mapping[str, Tensor], batch: int
     ) -> Masks:
-        """Return the masks from a batch on, and set the model's weights outside them to 0.
+        """Return the masks to use from a batch on, and set the model's weights outside them to 0.
 
         Parameters
         ----------
         model : nn.Module
-            The model that is trained; its weights are changed in place.
+            Model in training, whose weights are changed in place.
         masks : mapping of state-dict names to bool Tensors
-            The masks before this batch.
+            Masks before this batch.
         withheld : mapping of state-dict names to Tensors
-            Values of the pruned weights, and 0 for the others, changed in place. Without regrowth they are not used.
+            Values of the pruned weights, and 0 for the others, changed in place. Not used unless `regrow`.
         batch : int
             One of the batches of `kept_numbers`.
 

@@ -53,7 +53,7 @@ def gradient(theta: Tensor, grad: Tensor) -> Tensor:
 def undecayed(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_grad: Tensor | None = None) -> Tensor:
     """Score |-theta * grad L + epsilon * theta * grad R| (Good et al. 2022, Section 3, "Undecayed Pruning").
 
-    The paper has the penalty R = theta^2 / 2, whose gradient is theta: the second term is then epsilon * theta^2.
+    In the paper, the penalty is R = theta^2 / 2 with the gradient theta, so the second term is epsilon * theta^2.
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ def undecayed(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_grad: Tens
     epsilon : float, >= 0
         Weight of the undecay term; the training's weight decay in the paper.
     penalty_grad : Tensor, shaped as `theta`, optional
-        Gradient of the training's penalty for a weight decay of 1, as `Regularizer.gradient` returns it; by default
-        that of the L2 penalty, `theta`.
+        Gradient of the training's penalty for a weight decay of 1 (see `Regularizer.gradient`); by default `theta`, the
+        gradient of the L2 penalty.
 
     Returns
     -------
@@ -82,11 +82,11 @@ def undecayed(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_grad: Tens
 
 
 def undecayed_signed(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_grad: Tensor | None = None) -> Tensor:
-    """Signed score -theta * grad L + epsilon * theta * grad R (the released code of Good et al. 2022).
+    """Score -theta * grad L + epsilon * theta * grad R, with its sign (the released code of Good et al. 2022).
 
     Parameters
     ----------
-    theta, grad, epsilon, penalty_grad : as `undecayed` takes them
+    theta, grad, epsilon, penalty_grad : as in `undecayed`
 
     Returns
     -------
@@ -106,7 +106,7 @@ def undecayed_sum(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_grad: 
 
     Parameters
     ----------
-    theta, grad, epsilon, penalty_grad : as `undecayed` takes them
+    theta, grad, epsilon, penalty_grad : as in `undecayed`
 
     Returns
     -------
@@ -126,14 +126,14 @@ def _undecay(theta: Tensor, penalty_grad: Tensor | None) -> Tensor:
 
 
 def random(theta: Tensor, *, generator: Generator) -> Tensor:
-    """Uniform random score (Good et al. 2022, Section 6.1, "Random Pruning").
+    """Score at random, uniformly (Good et al. 2022, Section 6.1, "Random Pruning").
 
     Parameters
     ----------
     theta : Tensor, any shape
         Trained weights; only their shape matters.
     generator : torch.Generator
-        A random generator that the run's seed has seeded.
+        Random generator seeded by the run's seed.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def random(theta: Tensor, *, generator: Generator) -> Tensor:
 
 
 def unpruned(theta: Tensor) -> Tensor:
-    """Score 1 for every weight, for the control `none`, which keeps all of them.
+    """Score every weight 1, for the control `none`, which keeps all weights.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Remove the channels that no layer reads from a network, which are left after input channels have been pruned."""
+"""Shrink a network after its input channels have been pruned: remove the channels that no layer reads any more."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from analysis.common.errors import StudyError, first_line
 from pruning_study.pruning.coupled import LAYERS, Coupling, by_group, couple, cut, is_transposed
 
-# Largest difference between logits that counts as rounding; if logits are above 1, as a share of the largest.
+# Largest difference between logits that counts as rounding; if a logit is above 1, relative to the largest one.
 TOLERANCE = 1e-5
 
 
 class Shrunk(NamedTuple):
-    """A smaller network, how many input channels of its layers were all 0 before, and how many of these are left."""
+    """A smaller network, the number of input channels with only weights of 0 before, and how many of these remain."""
 
     network: nn.Module
     zeroed_channels: int
@@ -24,19 +24,19 @@ class Shrunk(NamedTuple):
 
 
 def shrink(network: nn.Module, images: Tensor) -> Shrunk:
-    """Remove the output channels of layers that no other layer reads, with what belongs to them.
+    """Remove the output channels that no layer reads, with their parameters.
 
-    A channel is removed if each layer that reads it has only weights of 0 for it. The biases, norms and depthwise
-    weights of the channel are removed too. A channel of a residual sum is removed if every layer that reads the sum has
-    only weights of 0 for it, and channels that go together (`coupled`) are removed if all of them can be. Channels that
-    a shortcut pads, and those of the images, stay.
+    A channel is removed if every layer that reads it has only weights of 0 for it. Its biases, norms and depthwise
+    weights are removed too. The same holds for a channel of a residual sum. Channels that must be removed together (see
+    `coupled`) are removed if all of them can be. Channels of the images, and channels that a shortcut pads, are kept.
 
     Parameters
     ----------
     network : nn.Module
-        On the CPU. It is not changed. Only channels of layers that it calls as modules are found.
+        Network on the CPU, which is not changed. Only channels of layers that it calls as modules are found.
     images : Tensor (images, channels, height, width)
-        As the network takes them: its layers are followed with the first, and the outputs compared on all.
+        Images of the shape that the network takes. The first is used to trace the layers, and all to compare the
+        outputs.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def shrink(network: nn.Module, images: Tensor) -> Shrunk:
     Raises
     ------
     StudyError
-        If the layers cannot be followed, or if the smaller network gives other outputs.
+        If the layers cannot be traced, or if the smaller network gives other outputs.
     """
     whole, smaller = (copy.deepcopy(network).eval() for _ in range(2))
     try:
@@ -57,7 +57,7 @@ def shrink(network: nn.Module, images: Tensor) -> Shrunk:
         with torch.no_grad():
             wanted, outputs = whole(images), smaller(images)
         difference, allowed = float((outputs - wanted).abs().max()), TOLERANCE * max(1.0, float(wanted.abs().max()))
-    except Exception as error:  # whatever a network raises, or torch-pruning where it cannot follow it
+    except Exception as error:  # the network's own errors, or torch-pruning's if it cannot trace it
         raise StudyError(f"the network cannot be made smaller: {first_line(error)}") from error
     if not difference <= allowed:
         raise StudyError(
@@ -67,17 +67,17 @@ def shrink(network: nn.Module, images: Tensor) -> Shrunk:
 
 
 def macs(network: nn.Module, image: Tensor) -> int:
-    """Return the number of multiply-accumulates of a network's convolutions and linear layers for an image.
+    """Count the multiply-accumulates of a network's convolutions and linear layers for one image.
 
     Parameters
     ----------
     network : nn.Module
-        It calls its layers as modules.
+        Network that calls its layers as modules.
     image : Tensor (1, channels, height, width)
 
     Examples
     --------
-    Four pixels of 2 channels from 9 weights each, and 3 units from 8 inputs each:
+    2 channels of 4 pixels with 9 weights each, and 3 units with 8 weights each:
 
     >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
     >>> macs(network, torch.zeros(1, 1, 4, 4))
@@ -98,7 +98,7 @@ def macs(network: nn.Module, image: Tensor) -> int:
 
 
 def _read(network: nn.Module, coupling: Coupling) -> Tensor:
-    """Return the units that stay: those that have to, and those of which a layer reads a channel."""
+    """Return the units to keep: those that must be kept, and those with a channel that a layer reads."""
     layers = {name: network.get_submodule(name) for name in coupling.inputs}
     stays = torch.ones_like(coupling.stays)
     while True:  # since a layer that loses outputs may read fewer inputs
@@ -113,7 +113,7 @@ def _read(network: nn.Module, coupling: Coupling) -> Tensor:
 
 
 def _used(layer: nn.Module, outputs: Tensor | None = None) -> Tensor:
-    """Find the input channels of a layer that have a weight other than 0, to one of `outputs` if given."""
+    """Find the input channels of a layer with a nonzero weight, counting only weights of `outputs` if given."""
     weights = by_group(layer) != 0
     if outputs is not None:
         weights &= outputs.view(len(weights), -1, 1, 1)

@@ -1,8 +1,8 @@
-"""Networks that are sparse from the start: SET and RigL exchange some of the weights that are kept, step by step.
+"""Train networks that are sparse from the start: SET and RigL repeatedly exchange some of the kept weights.
 
-Both begin with random masks. At each exchange every layer drops the smallest of its kept weights, and takes as many
-others in their place, which start at 0. SET (Mocanu et al. 2018) takes them at random, RigL (Evci et al. 2020) those
-with the largest gradient of the loss.
+Both begin with random masks. At each exchange, every layer drops its smallest kept weights and grows as many others,
+which start at 0. SET (Mocanu et al. 2018) grows random weights, RigL (Evci et al. 2020) those with the largest gradient
+of the loss.
 """
 
 import math
@@ -21,20 +21,20 @@ _SHARE = 0.3
 
 
 def layer_numbers(shapes: Sequence[torch.Size], kept_weights: int) -> list[int]:
-    """Return how many weights each layer keeps, by the density of Erdős and Rényi for kernels (Evci et al. 2020).
+    """Return the number of weights to keep in each layer, by Erdős-Rényi-Kernel densities (Evci et al. 2020).
 
-    A layer's density is in proportion to the sum of its dimensions over their product, and at most 1.
+    A layer's density is proportional to the sum of its dimensions divided by their product, and at most 1.
 
     Parameters
     ----------
     shapes : sequence of torch.Size
-        Of the layers' weights: outputs, inputs, and the size of the kernel where there is one.
+        Shapes of the layers' weights: outputs, inputs, and the kernel's size in convolutions.
     kept_weights : int
-        Weights kept in all layers together, at most all there are.
+        Number of weights to keep in all layers together, at most all weights.
 
     Examples
     --------
-    Densities in proportion to 20/100 and 110/1000, which keep 40 and 220 weights:
+    Densities proportional to 20/100 and 110/1000, here equal to them:
 
     >>> layer_numbers([torch.Size([10, 10]), torch.Size([100, 10])], 130)
     [20, 110]
@@ -54,13 +54,13 @@ def layer_numbers(shapes: Sequence[torch.Size], kept_weights: int) -> list[int]:
 
 
 def equal_numbers(shapes: Sequence[torch.Size], kept_weights: int) -> list[int]:
-    """Return how many weights each layer keeps if all keep the same share; the parameters are as in `layer_numbers`."""
+    """Return the number of weights to keep in each layer if all keep the same share. See `layer_numbers`."""
     sizes = [math.prod(shape) for shape in shapes]
     return _rounded([size * kept_weights / sum(sizes) for size in sizes], kept_weights)
 
 
 def _rounded(exact: Sequence[float], total: int) -> list[int]:
-    """Round numbers so that they add up to a total: those with the largest remainders up, the others down."""
+    """Round numbers so that they sum to a total: those with the largest remainders up, the others down."""
     numbers = [math.floor(number) for number in exact]
     by_remainder = sorted(range(len(exact)), key=lambda place: numbers[place] - exact[place])
     for place in by_remainder[: total - sum(numbers)]:
@@ -69,13 +69,13 @@ def _rounded(exact: Sequence[float], total: int) -> list[int]:
 
 
 def random_masks(theta: Mapping[str, Tensor], numbers: Sequence[int], generator: torch.Generator) -> Masks:
-    """Return masks that keep a number of random weights of each layer.
+    """Make masks that keep a given number of random weights in each layer.
 
     Parameters
     ----------
     theta : mapping of state-dict names to Tensors
     numbers : sequence of int
-        Weights that each layer keeps.
+        Number of weights to keep in each layer.
     generator : torch.Generator
         On the CPU.
     """
@@ -86,7 +86,7 @@ def random_masks(theta: Mapping[str, Tensor], numbers: Sequence[int], generator:
 
 
 def _random(candidates: Tensor, number: int, generator: torch.Generator) -> Tensor:
-    """Return a mask of `number` random candidates."""
+    """Make a mask of `number` random candidates."""
     scores = torch.rand(candidates.shape, generator=generator).to(candidates.device)
     return exact_k([scores], number, [candidates])[0]
 
@@ -100,14 +100,14 @@ def exchanged(mask: Tensor, weights: Tensor, share: float, growth: Callable[[Ten
         True where kept.
     weights : Tensor
     share : float
-        Share of the kept weights that is dropped, the smallest first; at most as many as there are other weights.
+        Share of the kept weights to drop, the smallest first. No more are dropped than there are pruned weights.
     growth : callable
-        Takes a mask of the weights that are not kept, the dropped ones included, and a number, and returns a mask of
-        this number of them.
+        Takes a mask of the pruned weights, including those just dropped, and a number, and returns a mask of that many
+        of them.
 
     Examples
     --------
-    Half of the four kept weights are dropped, and the last of those not kept grow:
+    Half of the four kept weights are dropped, and the last two pruned weights grow:
 
     >>> mask = torch.tensor([True, True, True, True, False, False])
     >>> weights = torch.tensor([4.0, -3.0, 0.1, 0.2, 0.0, 0.0])
@@ -121,7 +121,7 @@ def exchanged(mask: Tensor, weights: Tensor, share: float, growth: Callable[[Ten
 
 
 def share_at(schedule: str, batch: int, end: int) -> float:
-    """Return the share of the kept weights that is exchanged; RigL's decays to 0 along a cosine (Evci et al., 2020).
+    """Return the share of kept weights to exchange, which for RigL decays to 0 along a cosine (Evci et al. 2020).
 
     Examples
     --------
@@ -132,7 +132,7 @@ def share_at(schedule: str, batch: int, end: int) -> float:
 
 
 def exchanges(kept_weights: int, *, begin: int, end: int, frequency: int) -> dict[int, int]:
-    """Return batch 0 and the batches of the exchanges, each with the number of weights kept, which never changes.
+    """Map batch 0 and the batches of the exchanges to the number of kept weights, which never changes.
 
     Examples
     --------
@@ -144,15 +144,16 @@ def exchanges(kept_weights: int, *, begin: int, end: int, frequency: int) -> dic
 
 @dataclass(frozen=True)
 class Exchange:
-    """Sparse training that exchanges weights at some batches; a `Ramp` that always keeps equally many.
+    """Sparse training that exchanges weights at some batches, with the interface of `Ramp`.
 
     Parameters
     ----------
     schedule : {"set", "rigl"}
     kept_numbers : mapping of int to int
-        Batch, from 0 over all epochs, -> number of weights kept. At 0 nothing is exchanged. The last masks are final.
+        Number of kept weights by batch, counted from 0 over all epochs. At batch 0 nothing is exchanged. The last masks
+        are final.
     generator : callable
-        Takes a batch and returns a generator on the CPU, the same for the same batch.
+        Takes a batch and returns a generator on the CPU, always in the same state for the same batch.
     gradient : callable
         Takes the model and a batch, and returns the gradient of the loss for every weight, pruned ones included.
     """
@@ -165,7 +166,7 @@ class Exchange:
 
     @property
     def last(self) -> int:
-        """The batch from which on the masks are final."""
+        """Batch from which on the masks are final."""
         return max(self.kept_numbers)
 
     def trains_pruned_at(self, batch: int) -> bool:
@@ -175,7 +176,7 @@ class Exchange:
     def follow(
         self, model: nn.Module, masks: Mapping[str, Tensor], withheld: Mapping[str, Tensor], batch: int
     ) -> Masks:
-        """Return the masks from a batch on, and set the model's weights outside them to 0; as `Ramp.follow` does."""
+        """Return the masks to use from a batch on, and set the model's weights outside them to 0; see `Ramp.follow`."""
         share = share_at(self.schedule, batch, self.last)
         random = self.generator(batch)
         gradient = self.gradient(model, batch) if self.schedule == RIGL else {}

@@ -1,7 +1,7 @@
-"""Structured pruning: scores of a layer's channels, and the masks that keep or prune an input channel as a whole.
+"""Structured pruning: score a layer's channels, and make masks that keep or prune whole input channels.
 
-The input channels of a weight lie along its axis 1. All weights of a channel have the same score. The filters, which
-make its output channels, lie along its axis 0.
+A weight's input channels are on its axis 1, and all weights of an input channel have the same score. The filters, which
+make the output channels, are on axis 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def l1_norm(theta: Tensor) -> Tensor:
-    """Score the sum of |theta| over the weights of a channel, as `torch.nn.utils.prune.ln_structured` with n=1, dim=1.
+    """Score the sum of |theta| over a channel's weights, like `torch.nn.utils.prune.ln_structured` with n=1, dim=1.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def l1_norm(theta: Tensor) -> Tensor:
 
 
 def l2_norm(theta: Tensor) -> Tensor:
-    """Score the root of the sum of theta^2 over the weights of a channel, as `ln_structured` with n=2, dim=1.
+    """Score the root of the sum of theta^2 over a channel's weights, like `ln_structured` with n=2, dim=1.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def l2_norm(theta: Tensor) -> Tensor:
 
 
 def linf_norm(theta: Tensor) -> Tensor:
-    """Score the largest |theta| of a channel, as `ln_structured` with n=inf, dim=1.
+    """Score the largest |theta| of a channel, like `ln_structured` with n=inf, dim=1.
 
     Parameters
     ----------
@@ -79,17 +79,17 @@ def linf_norm(theta: Tensor) -> Tensor:
 
 
 def random_channel(theta: Tensor, *, generator: Generator) -> Tensor:
-    """Uniform random score of a channel, as `torch.nn.utils.prune.random_structured` with dim=1 draws it.
+    """Score channels at random, uniformly, like `torch.nn.utils.prune.random_structured` with dim=1.
 
-    Both prune the channels with the smallest uniform random numbers, but draw different numbers. They prune equally
-    many channels with the same distribution, and the same channels if they are given the same numbers.
+    Both prune the same number of channels, those with the smallest uniform random numbers, but draw different numbers.
+    With the same numbers they would prune the same channels.
 
     Parameters
     ----------
     theta : Tensor, (outputs, inputs, ...)
         Trained weights; only their shape matters.
     generator : torch.Generator
-        A random generator that the run's seed has seeded.
+        Random generator seeded by the run's seed.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def random_channel(theta: Tensor, *, generator: Generator) -> Tensor:
 
 
 def filter_l1_norm(theta: Tensor) -> Tensor:
-    """Score the sum of |theta| over the weights of each filter, as Li et al. (2017) do.
+    """Score the sum of |theta| over the weights of each filter (Li et al. 2017).
 
     Parameters
     ----------
@@ -128,15 +128,15 @@ def filter_l1_norm(theta: Tensor) -> Tensor:
 
 
 def largest_channels(scores: Sequence[Tensor], k: int, candidates: Sequence[Tensor] | None = None) -> list[Tensor]:
-    """Return the mask of one layer that keeps its input channels with the largest scores, ties to the lower index.
+    """Make the mask of one layer that keeps its input channels with the largest scores, ties to the lower index.
 
     Parameters
     ----------
     scores : sequence of one Tensor, (outputs, inputs, ...)
     k : int, >= 0
-        Weights to keep, rounded down to whole channels. If there are fewer to choose from, all are kept.
+        Number of weights to keep, rounded down to whole channels. If there are fewer candidates, all are kept.
     candidates : sequence of one bool Tensor, shaped as `scores`, optional
-        The weights to choose from; all by default. A channel can be chosen if any of its weights can.
+        Weights to choose from; all by default. A channel is a candidate if any of its weights is.
 
     Returns
     -------
@@ -173,7 +173,7 @@ def _norm(theta: Tensor, order: float) -> Tensor:
 
 
 def _sums(values: Tensor) -> Tensor:
-    """Return the sum of each row, float64, added from left to right: torch's order depends on the processor."""
+    """Sum each row from left to right, in float64, because the order of torch's sum depends on the processor."""
     import numpy as np
     import torch
 

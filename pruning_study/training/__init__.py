@@ -1,1 +1,1 @@
-"""Training: recipes, the loop, its engines, resumption, and what a trained model predicts."""
+"""Train networks: recipes, the training loop, its engines, resumption, and predictions."""

@@ -1,4 +1,4 @@
-"""Callbacks of the training loop: changes of the masks, a teacher, factors on the loss of each image."""
+"""Callbacks of the training loop: mask changes, a teacher, and factors on the images' losses."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -28,11 +28,11 @@ class MaskChanges(Callback):
 
     @property
     def changes(self) -> Collection[int]:
-        """The batches at which the masks change; at batch 0 the first masks apply."""
+        """Batches at which the masks change. The first masks apply from batch 0."""
         return self.schedule.kept_numbers
 
     def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
-        """Make room for the values of pruned weights, if these may come back."""
+        """Allocate tensors for the values of pruned weights, if these may be restored."""
         if self.schedule.regrow and not state.withheld:
             state.withheld = zeros(model)
 
@@ -49,7 +49,7 @@ class MaskChanges(Callback):
 
 
 class Teacher(Callback):
-    """A teacher network, whose predictions the trained network learns.
+    """Train a network on the predictions of a teacher.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Teacher(Callback):
     def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
         """Compute the teacher's logits once, if no augmentation changes the images."""
         if not training.augments:
-            # The engine may quantise weights while it trains, but the teacher's must stay as they are.
+            # The engine may quantise weights in training, but the teacher's weights must not be quantised.
             engine = TORCH if training.hyperparameters.quantization else training.engine
             logits = engine.logits(self.distillation.teacher, training.train.images)
             self.distillation = replace(self.distillation, logits=logits)
@@ -75,7 +75,7 @@ class Teacher(Callback):
 
 
 class Factors(Callback):
-    """Factors on the loss of each image, which a rule may update after each step.
+    """Multiply the loss of each image by a factor, which a rule may update after each step or epoch.
 
     Parameters
     ----------
@@ -86,13 +86,13 @@ class Factors(Callback):
         self.rule = rule
 
     def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
-        """Create the rule's state, unless the training is resumed and has one."""
+        """Create the rule's state, unless a resumed training already has one."""
         state.weighting = state.weighting or self.rule.initial_state()
 
     def before_steps(
         self, training: TrainingSetup, model: nn.Module, state: TrainingState, steps: Steps, batch: int
     ) -> Steps:
-        """Set the factors, and the function to call after each step if the rule learns from steps."""
+        """Set the factors and, if the rule is updated after each step, the function that does so."""
         rule, learned, labels = self.rule, state.weighting, training.train.labels
         if not rule.each_step:
             return replace(steps, factors=rule.factors(learned, labels))
@@ -112,5 +112,5 @@ class Factors(Callback):
         return replace(steps, factors=factors, outcomes=outcomes, stepped=stepped)
 
     def after_epoch(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
-        """Let the rule learn from the network's outputs for the validation images."""
+        """Let the rule update its state from the network's outputs for the validation images."""
         self.rule.after_epoch(state.weighting, model, training.engine, training.validation)

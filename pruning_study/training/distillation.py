@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Softmax: TypeAlias = Callable[[Tensor], Tensor]
-# A function of a teacher's logits [n, classes], the labels [n] of images and an engine's softmax, which returns the
-# logits to learn from and a factor on the loss of each image, float32 [n].
+# Takes a teacher's logits [n, classes], the labels [n] of the images and an engine's softmax. Returns the target logits
+# and a factor on the loss of each image, float32 [n].
 Targets: TypeAlias = Callable[[Tensor, Tensor, Softmax], tuple[Tensor, Tensor]]
 
 
@@ -21,15 +21,15 @@ class Distillation:
     Parameters
     ----------
     teacher : nn.Module
-        The dense network; it is not trained.
+        Dense network, which is not trained.
     weight : float, in [0, 1]
         Weight of the teacher's part of the loss; the labels' part has weight 1 - `weight`.
     temperature : float, > 0
         Softmax temperature: the logits of both networks are divided by it.
     logits : Tensor [N, classes], optional
-        The teacher's logits of all training images, computed beforehand if no image is augmented.
+        The teacher's logits for all training images, precomputed if images are not augmented.
     own_targets : callable, optional
-        Computes the logits to learn from in place of the teacher's (see `Targets`).
+        Computes target logits to use instead of the teacher's (see `Targets`).
     """
 
     teacher: nn.Module
@@ -39,14 +39,14 @@ class Distillation:
     own_targets: Targets | None = None
 
     def teacher_logits(self, batch: Tensor, images: Tensor) -> Tensor:
-        """Return the teacher's logits of a batch.
+        """Return the teacher's logits for a batch.
 
         Parameters
         ----------
         batch : int64 Tensor [n]
             Indices of the images among the training images.
         images : Tensor [n, C, H, W]
-            The images that the network gets, augmented or not.
+            The network's input images, augmented or not.
 
         Returns
         -------
@@ -61,7 +61,7 @@ class Distillation:
     def targets(
         self, teacher_logits: Tensor, labels: Tensor, weights: Tensor | None, softmax: Softmax
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the logits to learn from, and the factor on the loss of each image, which includes `weights`.
+        """Return the target logits, and factors on the losses of the images, which include `weights`.
 
         Parameters
         ----------
@@ -82,7 +82,7 @@ class Distillation:
         return logits, factors if weights is None else factors * weights
 
     def loss(self, scores: Tensor, labels: Tensor, teacher_logits: Tensor) -> Tensor:
-        """Return (1 - w) CE(labels, scores) + w T^2 KL(softmax(teacher / T) || softmax(scores / T)), mean over images.
+        """Return the mean of (1 - w) CE(labels, scores) + w T^2 KL(softmax(teacher / T) || softmax(scores / T)).
 
         The gradient of the teacher's part shrinks by 1 / T^2, so the factor T^2 keeps it comparable to that of the
         labels' part.
@@ -102,7 +102,7 @@ class Distillation:
         return (1 - self.weight) * F.cross_entropy(scores, labels) + self.weight * divergence
 
     def image_losses(self, scores: Tensor, labels: Tensor, teacher_logits: Tensor) -> Tensor:
-        """Return the loss of each image, [n], of which `loss` is the mean."""
+        """Return the loss of each image, [n], whose mean is `loss`."""
         student, teacher = (F.log_softmax(logits / self.temperature, dim=1) for logits in (scores, teacher_logits))
         divergences = F.kl_div(student, teacher, log_target=True, reduction="none").sum(1) * self.temperature**2
         return (1 - self.weight) * F.cross_entropy(scores, labels, reduction="none") + self.weight * divergences

@@ -1,4 +1,4 @@
-"""Training back ends: PyTorch, or a step compiled from C++ (`pruning_study.training.native`)."""
+"""Training back ends: PyTorch, or steps compiled from C++ (`pruning_study.training.native`)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,14 +30,14 @@ ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Loss and correctness of each training image in a training step: augmented, in train mode, before the update.
+    """Loss and correctness of each training image in its last step: augmented, in train mode, before the update.
 
     Parameters
     ----------
     loss : float32 Tensor [N]
-        Cross-entropy, without the image's factor.
+        Cross-entropy, not multiplied by the image's factor.
     right : bool Tensor [N]
-        Whether the prediction was right.
+        Whether the prediction was correct.
     """
 
     loss: Tensor
@@ -52,25 +52,25 @@ class Steps:
     ----------
     train : Examples
     batches : sequence of int64 Tensors
-        Indices of the images of each batch.
+        Indices of the images in each batch.
     optimizer : Optimizer
     masks : mapping of state-dict names to bool Tensors
-        Where a mask is False, the weight is 0, and it and its momentum stay 0.
+        Weights whose mask is False are 0, and these weights and their momentum stay 0.
     augment : FlipCrop, optional
         Flips and shifts the images of a batch.
     distillation : Distillation, optional
         Adds a teacher's part to the loss; without it the loss is the cross-entropy.
     withheld : mapping of state-dict names to Tensors, optional
-        Values of the pruned weights. If given, they and their momentum are trained too, in place, by the gradient of
-        the network without them.
+        Values of the pruned weights. If given, these values and their momentum are trained too, in place, with the
+        gradient computed at pruned weights of 0.
     factors : float32 Tensor [len(train)], optional
-        Factor on the loss of each training image, the teacher's part included; it may be negative. A batch's loss is
-        the sum of factor times loss, divided by the number of images. Without factors the loss is the plain mean.
+        Factor on the loss of each training image, including the teacher's part; it may be negative. The loss of a batch
+        is the sum of factor times loss, divided by the number of images. Without factors, it is the plain mean.
     outcomes : Outcomes, optional
-        Updated in place for the images of the batches.
+        Outcomes to update in place for the images of the batches.
     stepped : callable, optional
-        Called after the step of each batch with its number, counted from 0. It may read `outcomes`, and change the
-        factors of images in later batches in place. An exception ends the training.
+        Called after each step with the number of its batch, counted from 0. It may read `outcomes`, and change the
+        factors of images in later batches in place. If it raises an exception, training ends.
     """
 
     train: Examples
@@ -88,12 +88,12 @@ class Steps:
 class Engine(Protocol):
     """A back end that trains a model, evaluates it and computes its gradient.
 
-    The weights always live in the parameters of the torch model, so that engines can be exchanged at any time.
+    The weights are always stored in the parameters of the torch model, so that engines can be exchanged at any time.
 
     Attributes
     ----------
     name : str
-        Name of the engine, as the option `--engine` takes it.
+        Name of the engine, a value of the option `--engine`.
     layout : torch.memory_format, optional
         Memory layout that the images must have; None if any layout will do.
     """
@@ -103,7 +103,7 @@ class Engine(Protocol):
 
     @property
     def arithmetic(self) -> str:
-        """Value of the tag `arithmetic`: on which machines a training gives the same result to the last bit."""
+        """Value of the tag `arithmetic`: the machines on which a training gives bit-identical results."""
 
     @property
     def identity(self) -> str:
@@ -112,13 +112,13 @@ class Engine(Protocol):
     def with_weight_bits(self, bits: int) -> Self:
         """Return this engine with quantised weights.
 
-        Training and evaluation then compute with a network's quantised weights, while the optimizer updates the float32
-        weights behind them by the gradient at the quantised ones. The gradient for pruning scores and a teacher's
-        logits are computed with float32 weights.
+        Training and evaluation then compute with a network's quantised weights, while the optimizer updates the
+        underlying float32 weights by the gradient at the quantised ones. The gradient for pruning scores and a
+        teacher's logits are computed with float32 weights.
         """
 
     def train_epoch(self, model: nn.Module, steps: Steps) -> float:
-        """Train a model in place by the steps of an epoch, or of a part of one.
+        """Train a model in place for the steps of an epoch, or of a part of one.
 
         Returns
         -------
@@ -127,7 +127,7 @@ class Engine(Protocol):
         """
 
     def logits(self, model: nn.Module, images: Images) -> Tensor:
-        """Return the logits [N, classes] in eval mode; the model's own mode is left as it was."""
+        """Return the logits [N, classes] in eval mode, leaving the model's mode unchanged."""
 
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
         """Return the gradient of the data loss, as `gradients.data_gradient` does."""
@@ -158,20 +158,20 @@ class Engine(Protocol):
 class Torch:
     """The engine for any model on any device.
 
-    With the precision bf16, a training step computes under torch's autocast. Convolutions and matrix products round
-    their inputs to bfloat16, in the forward and the backward pass, and return bfloat16, as the layers between them do.
-    Everything else is float32: the weights, the optimizer's step with weight decay and velocity, the masks, the
-    statistics of BatchNorm, and the loss, for which the logits are converted.
+    With the precision bf16, training steps use torch's autocast. Convolutions and matrix products round their inputs to
+    bfloat16, in the forward and the backward pass, and return bfloat16, as do the layers between them. Everything else
+    is float32: the weights, the optimizer's step with weight decay and velocity, the masks, BatchNorm's statistics, and
+    the loss, for which the logits are converted.
 
-    Only training has this precision. Evaluation, the gradient for pruning scores and a teacher's logits are float32, so
-    that a dense network and the networks pruned from it are measured alike, and as any other program would measure the
-    stored weights. Rounding errors of the evaluation would otherwise count as errors of pruning.
+    Only training uses this precision. Evaluation, the gradient for pruning scores and a teacher's logits are float32,
+    so that a dense network and the networks pruned from it are evaluated in the same way, which any other program can
+    repeat with the stored weights. Otherwise rounding errors of the evaluation would count as errors of pruning.
 
     Parameters
     ----------
     precision : {"float32", "bf16"}
     weight_bits : int, optional
-        Bits of a quantised weight; by default no weight is quantised.
+        Bits of a quantised weight; by default weights are not quantised.
     """
 
     name = "torch"
@@ -183,7 +183,7 @@ class Torch:
 
     @property
     def identity(self) -> str:
-        """Name, precision, bits and number of threads, since the number of threads changes how sums are rounded."""
+        """Name, precision, bits and number of threads, which changes how sums are rounded."""
         name = self.name if self._precision == schema.FLOAT32 else f"{self.name} in {self._precision}"
         name = f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
         return f"{name} on threads: {torch.get_num_threads()}"
@@ -200,10 +200,10 @@ class Torch:
         total = torch.zeros((), dtype=torch.float64, device=steps.train.labels.device)
         rates = steps.optimizer.learning_rates(len(steps.batches))
         for number, (batch, rate) in enumerate(zip(steps.batches, rates, strict=True)):
-            # The loss stays on the device: reading it here would make the device wait at every step.
+            # The loss stays on the device, because reading it here would stall the device at every step.
             total += self._forward(model, steps, batch) * len(batch)
             if steps.withheld is None:
-                # A weight of 0 whose gradient is 0 has no weight decay and no momentum: it stays exactly 0.
+                # A weight of 0 with a gradient of 0 gets no weight decay and no momentum, and so stays exactly 0.
                 for parameter, factor in factors:
                     if parameter.grad is not None:
                         parameter.grad.mul_(factor)
@@ -216,7 +216,7 @@ class Torch:
         return total.item() / sum(len(batch) for batch in steps.batches)
 
     def _forward(self, model: nn.Module, steps: Steps, batch: Tensor) -> Tensor:
-        """Set the gradients of the loss of a batch, and return the loss."""
+        """Compute a batch's loss and its gradients, and return the loss."""
         images, labels = steps.train.batch(batch)
         images = steps.augment(images) if steps.augment else images
         scores, distillation = self._training_logits(model, images), steps.distillation
@@ -238,7 +238,7 @@ class Torch:
             return network(images).float()
 
     def _network(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
-        """Return a function that computes the logits of images with the present weights."""
+        """Return a function that computes logits with the current weights, quantised if the engine quantises."""
         if not self._weight_bits:
             return model
         weights = at_all_names(model, quantized_weights(model, self._weight_bits))
@@ -271,7 +271,7 @@ class Torch:
         layers = {layer: layer.momentum for layer in model.modules() if isinstance(layer, _BatchNorm)}
         for layer in layers:
             layer.reset_running_stats()
-            layer.momentum = None  # the mean of all batches
+            layer.momentum = None  # None: average over all batches
         model.train()
         with torch.no_grad():
             for batch in batches:
@@ -305,7 +305,7 @@ def _loss(
     teacher_logits: Tensor | None,
     weights: Tensor | None,
 ) -> Tensor:
-    """Return a batch's loss; without weights it is torch's own mean, which rounds differently from `mean`."""
+    """Return a batch's loss; without weights, it is torch's own mean, which rounds differently from `Tensor.mean`."""
     if distillation is None or teacher_logits is None:
         if weights is None:
             return F.cross_entropy(scores, labels)
@@ -330,7 +330,7 @@ def _step(model: nn.Module, optimizer: Optimizer, learning_rate: float) -> None:
 def step(
     weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], optimizer: Optimizer, learning_rate: float
 ) -> None:
-    """Step as `torch.optim.SGD` or `Adam` does, without their import of torch's compiler, which takes seconds.
+    """Make a step of SGD or Adam, without `torch.optim`, whose import of torch's compiler takes seconds.
 
     Parameters
     ----------
@@ -409,7 +409,7 @@ def _step_with_withheld(
     masks: Mapping[str, Tensor],
     withheld: Mapping[str, Tensor],
 ) -> None:
-    """Put the pruned weights in, take a step, and take them out again."""
+    """Restore the pruned weights, make a step, and remove them again."""
     for name in masks:
         model.get_parameter(name).add_(withheld[name])
     _step(model, optimizer, learning_rate)

@@ -1,4 +1,4 @@
-"""Predictions of a model, their loss and their accuracy."""
+"""Compute a model's predictions, loss and accuracy."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,7 +23,7 @@ class Predictions:
     label : int64 [N]
         True class of each image.
     predicted : int64 [N]
-        Most probable class of each image, the first one in a tie.
+        Most probable class of each image, the first in a tie.
     top5 : int64 [N, min(5, classes)]
         Most probable classes of each image, the most probable first.
     confidence : float32 [N]
@@ -37,17 +37,17 @@ class Predictions:
 
     @property
     def right(self) -> np.ndarray:
-        """Whether each image is predicted right, bool [N]."""
+        """Whether the prediction of each image is correct, bool [N]."""
         right: np.ndarray = self.label == self.predicted
         return right
 
     @property
     def accuracy(self) -> float:
-        """Share of the images that are predicted right."""
+        """Share of correct predictions."""
         return float(self.right.mean())
 
     def counts(self, classes: int) -> ClassMetrics:
-        """Return the confusion matrix, and recall, precision and F1 of each class; they are counted once."""
+        """Return the confusion matrix, and each class's recall, precision and F1, all cached."""
         kept: dict[int, ClassMetrics] = vars(self).setdefault("_counts", {})
         if classes not in kept:
             kept[classes] = class_metrics(self.label, self.predicted, classes)
@@ -77,7 +77,7 @@ class Predictions:
 
 
 def both_right(before: Predictions, after: Predictions, classes: int) -> np.ndarray:
-    """Return the share of each class's images that both predictions get right.
+    """Return the share of each class's images that are predicted correctly both times.
 
     Parameters
     ----------
@@ -95,19 +95,19 @@ def both_right(before: Predictions, after: Predictions, classes: int) -> np.ndar
 
 
 def loss_and_accuracy(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tuple[float, float]:
-    """Return the mean cross-entropy, and the share of the images that are predicted right."""
+    """Return the mean cross-entropy and the accuracy."""
     scores = engine.logits(model, examples.images)
     right = predicted_classes(scores) == examples.labels
     return engine.cross_entropy(scores, examples.labels), right.sum().item() / len(right)
 
 
 def predict(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tuple[Predictions, float]:
-    """Return the predictions for all images, and the mean cross-entropy."""
+    """Predict all images; return the predictions and the mean cross-entropy."""
     return from_logits(engine.logits(model, examples.images), examples.labels, engine)
 
 
 def from_logits(scores: Tensor, labels: Tensor, engine: Engine = TORCH) -> tuple[Predictions, float]:
-    """Return the predictions from logits, and the mean cross-entropy.
+    """Make predictions from logits; return them and the mean cross-entropy.
 
     Parameters
     ----------

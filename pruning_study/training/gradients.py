@@ -1,4 +1,4 @@
-"""Gradient of the loss on the training data at a model's weights."""
+"""Compute the gradient of a model's loss on the training data."""
 
 import copy
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ BATCH_SIZE = 128
 
 
 class MeanGradient(Protocol):
-    """The type of `mean_gradient` and of an engine's own version of it."""
+    """Type of `mean_gradient` and of an engine's own version of it."""
 
     def __call__(
         self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
@@ -25,7 +25,7 @@ class MeanGradient(Protocol):
 def data_gradient(model: nn.Module, train: Examples) -> dict[str, Tensor]:
     """Return the gradient g of the mean cross-entropy over the whole training set, without weight decay.
 
-    The model is in eval mode: BatchNorm uses its running statistics and leaves them unchanged.
+    It is computed in eval mode: BatchNorm uses its running statistics and leaves them unchanged.
 
     Parameters
     ----------
@@ -58,23 +58,23 @@ def sampled_gradient(
     black: Tensor,
     seed: int,
 ) -> dict[str, Tensor]:
-    """Return the gradient of the mean cross-entropy over some random batches, as the released code does.
+    """Return the gradient of the mean cross-entropy over random batches, as in the released code of Good et al. (2022).
 
     Parameters
     ----------
     model : nn.Module
     train : Examples
     gradient_of : callable
-        Has the parameters and the result of `mean_gradient`.
+        Function with the interface of `mean_gradient`.
     batches : int, optional
-        Number of random batches; by default all.
+        Number of random batches; by default, all batches of an epoch.
     mode : {"eval", "train"}
-        In mode `train`, images are augmented and BatchNorm uses the statistics of each batch. Its running statistics
-        are left unchanged in both modes.
+        In mode `train`, images are augmented and BatchNorm uses the statistics of each batch. BatchNorm's running
+        statistics are left unchanged in both modes.
     batch_size : int
     augmentation : {"none", "flip-crop"}
     black : Tensor [C]
-        Value of a black pixel, with which augmentation pads.
+        Normalised value of a black pixel, used by augmentation for padding.
     seed : int
 
     Returns
@@ -99,10 +99,10 @@ def mean_gradient(
     Parameters
     ----------
     model : nn.Module
-        Its running statistics are left unchanged.
+        Model, whose running statistics are left unchanged.
     batches : iterable of (images, labels)
     total : int
-        Number of images of all batches.
+        Total number of images in the batches.
     training : bool
         Whether the model is in train mode, so that BatchNorm uses the statistics of each batch.
 

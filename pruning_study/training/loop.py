@@ -1,4 +1,4 @@
-"""The training loop, for dense models and for masked ones."""
+"""The training loop, for dense and masked models."""
 
 import ctypes
 import hashlib
@@ -28,30 +28,31 @@ from pruning_study.training.recipes import Hyperparameters, Phase, decayed
 from pruning_study.training.resumption import TrainingFile, TrainingState
 from pruning_study.training.setup import TrainingSetup
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # constants of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 SAVE_SECONDS = 60
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 
 
 def ignore(epoch: int, metrics: dict[str, float]) -> None:
-    """Do nothing with the metrics of an epoch."""
+    """Ignore the metrics of an epoch."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Result of a training, beside the model's weights.
+    """Result of a training, apart from the model's weights.
 
     Parameters
     ----------
     best_epoch : int
-        Epoch whose weights were kept, counted from 1; the last one if epochs are averaged, and 0 if there are none.
+        Epoch whose weights were kept, counted from 1; the last epoch if epochs are averaged, and 0 after no epochs.
     images_per_second : float
-        Training speed; evaluation is not counted. NaN after no epochs.
+        Training speed, without the time for evaluation. NaN after no epochs.
     masks : dict of state-dict names to bool Tensors
-        The last masks; the weights outside them are 0.
+        Last masks. The weights outside them are 0.
     weighting : dict of str to Tensors
-        State of the rule that sets the factors on losses (`Weighting`) after the last epoch; empty without one.
+        State, after the last epoch, of the rule that sets the factors on losses (`Weighting`); empty without such a
+        rule.
     """
 
     best_epoch: int
@@ -61,14 +62,14 @@ class Fit:
 
 
 class _Epoch(NamedTuple):
-    """An epoch and its place among the phases.
+    """An epoch and its position among the phases.
 
     Attributes
     ----------
     number : int
     phase : Phase
     place : int
-        Number of the epoch in its phase, from 0.
+        Number of the epoch within its phase, from 0.
     in_last_phase : bool
     """
 
@@ -79,7 +80,7 @@ class _Epoch(NamedTuple):
 
     @property
     def starts_phase(self) -> bool:
-        """Whether the epoch is the first of its phase, and starts a new optimizer."""
+        """Whether the epoch is the first of its phase, which starts with a new optimizer."""
         return self.place == 0
 
     def learning_rates(self, decay: str, batches: int) -> list[float]:
@@ -89,12 +90,12 @@ class _Epoch(NamedTuple):
 
 
 def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None, on_epoch: OnEpoch = ignore) -> Fit:
-    """Train a model in place, and leave it with the weights of its best epoch.
+    """Train a model in place, and set it to the weights of its best epoch.
 
-    The best epoch is the one with the lowest validation loss, or the last one if the hyperparameters say so. The
-    initial weights are no candidate, nor is an epoch that ends before the masks are final. If the hyperparameters
-    average epochs, the model gets the mean of the weights after the last epochs, and BatchNorm's statistics are
-    measured again on the training images. With no epochs, the model is only masked and, if the hyperparameters say so,
+    The best epoch is the one with the lowest validation loss, or the last one, depending on the hyperparameters. The
+    initial weights and epochs that end before the masks are final are not candidates. If the hyperparameters average
+    epochs, the model is set to the mean of the weights after the last epochs, and BatchNorm's statistics are measured
+    again on the training images. With no epochs, the model is only masked and, depending on the hyperparameters,
     quantised.
 
     Parameters
@@ -103,10 +104,10 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
         The model, on the device of the examples.
     training : TrainingSetup
     saved : Path, optional
-        File that the training is saved to once a minute, between two epochs. If the file exists, the training resumes
-        from it, with the same result to the last bit. The file is not deleted at the end.
+        File to which the training is saved between epochs, at most once a minute. If the file exists, the training
+        resumes from it, with the same result to the last bit. The file is not deleted at the end.
     on_epoch : callable
-        Called with the number, from 1, and the metrics of each epoch, including those from before a resumption.
+        Called with the number, from 1, and the metrics of each epoch, including epochs before a resumption.
 
     Returns
     -------
@@ -140,7 +141,7 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
 
 
 def _start(model: nn.Module, training: TrainingSetup, resumed: TrainingState | None = None) -> TrainingState:
-    """Return the state of a new or resumed training, after all callbacks have started."""
+    """Start all callbacks, and return the state of a new or resumed training."""
     state = resumed or TrainingState(masks=dict(training.masks))
     for callback in training.callbacks:
         callback.start(training, model, state)
@@ -180,7 +181,7 @@ def _train(
 def _end_epoch(
     model: nn.Module, training: TrainingSetup, epoch: _Epoch, train_loss: float, state: TrainingState
 ) -> None:
-    """Evaluate a model after an epoch, note its metrics, and keep its weights if they are the best so far.
+    """Evaluate a model after an epoch, record its metrics, and keep its weights if they are the best so far.
 
     Raises
     ------
@@ -196,7 +197,7 @@ def _end_epoch(
 
 
 def _evaluate(model: nn.Module, training: TrainingSetup, epoch: _Epoch, train_loss: float) -> dict[str, float]:
-    """Return the metrics of an epoch."""
+    """Return the metrics of an epoch; raise a StudyError if a loss is not finite."""
     val_loss, val_accuracy = loss_and_accuracy(model, training.validation, training.engine)
     if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
         raise StudyError(
@@ -207,7 +208,7 @@ def _evaluate(model: nn.Module, training: TrainingSetup, epoch: _Epoch, train_lo
 
 
 def _competes(training: TrainingSetup, epoch: _Epoch) -> bool:
-    """Return whether an epoch may be the best one: whether its masks are final and its phase counts."""
+    """Return whether an epoch is a candidate for the best: its masks are final, and its phase is eligible."""
     settings = training.hyperparameters
     if settings.keeps_last_epoch or settings.average_epochs:
         return epoch.number == settings.epochs
@@ -223,9 +224,9 @@ def _selection_loss(model: nn.Module, training: TrainingSetup, metrics: dict[str
 
 
 def _leave(model: nn.Module, training: TrainingSetup, state: TrainingState, random: torch.Generator) -> None:
-    """Set a model's final weights: those of the best epoch, or the mean over the last epochs.
+    """Set a model to its final weights: those of the best epoch, or the mean over the last epochs.
 
-    They are quantised if the hyperparameters say so.
+    Depending on the hyperparameters, the weights are also quantised.
 
     Parameters
     ----------
@@ -248,7 +249,7 @@ def _leave(model: nn.Module, training: TrainingSetup, state: TrainingState, rand
 
 
 def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
-    """Train a model in place for the first steps of a training; the result is that of `fit` at this step, bit by bit.
+    """Train a model in place for the first steps of a training, bit for bit as `fit` does up to that step.
 
     Parameters
     ----------
@@ -256,7 +257,7 @@ def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
         The model, on the device of the examples.
     training : TrainingSetup
     steps : int, >= 0
-        A step is a batch. The training may have more steps, not fewer.
+        Number of steps, each of a batch; at most the steps of the whole training.
 
     Raises
     ------
@@ -273,7 +274,7 @@ def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
 
 
 def _epochs_of(hyperparameters: Hyperparameters) -> list[_Epoch]:
-    """Return the epochs of a training, phase by phase."""
+    """List the epochs of a training, phase by phase."""
     positions = [
         (phase, index, phase is hyperparameters.phases[-1])
         for phase in hyperparameters.phases
@@ -288,7 +289,7 @@ def _augmentation(training: TrainingSetup, random: torch.Generator) -> FlipCrop 
 
 
 def _made_by(model: nn.Module, training: TrainingSetup) -> str:
-    """Return a string of everything that the result depends on besides the settings, for `TrainingFile`."""
+    """Return a string of all that determines the result besides the settings, for `TrainingFile`."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
@@ -298,7 +299,7 @@ def _made_by(model: nn.Module, training: TrainingSetup) -> str:
 
 @contextmanager
 def _reporting(training: TrainingSetup, on_epoch: OnEpoch) -> Iterator[Callable[[_Epoch, dict[str, float]], None]]:
-    """Show the progress of a training, and give a function that reports an epoch to `on_epoch` too."""
+    """Show the progress of a training, and yield a function that reports an epoch there and to `on_epoch`."""
     with progress.reporting(training.stream, training.hyperparameters.epochs) as show:
 
         def report(epoch: _Epoch, metrics: dict[str, float]) -> None:
@@ -317,7 +318,7 @@ def _renew_statistics(model: nn.Module, training: TrainingSetup, random: torch.G
     """Set BatchNorm's running statistics to their mean over the batches of one more epoch, without training.
 
     This follows Izmailov et al. (2018), "Averaging Weights Leads to Wider Optima", Section 3.2. The images are
-    augmented as in the training.
+    augmented as in training.
     """
     if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules()):
         batches = shuffled(training.train, training.hyperparameters.batch_size, random)
@@ -326,7 +327,7 @@ def _renew_statistics(model: nn.Module, training: TrainingSetup, random: torch.G
 
 @contextmanager
 def _as_study_error(failure: str) -> Iterator[None]:
-    """Turn an error of torch into a StudyError of one line."""
+    """Turn errors of torch into a one-line StudyError."""
     try:
         yield
     except (RuntimeError, ValueError, TypeError) as error:
@@ -335,10 +336,10 @@ def _as_study_error(failure: str) -> Iterator[None]:
 
 @cache
 def _keep_freed_memory() -> None:
-    """Make malloc keep the memory that a training step frees, for the next step.
+    """Make malloc keep the memory that a training step frees, for use in the next step.
 
-    The activations of a step are megabytes each. By default glibc returns such blocks to the kernel and requests them
-    again at every step, page by page. This costs a tenth of the training time of a ResNet.
+    Each activation of a step takes megabytes. By default, glibc returns such blocks to the kernel and requests them
+    again, page by page, at every step, which costs a tenth of the training time of a ResNet.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:

@@ -1,4 +1,4 @@
-"""Settings and buffers of an optimizer, in the form that every engine takes."""
+"""Settings and buffers of an optimizer, in the form that all engines accept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,18 +16,17 @@ class Optimizer:
     Parameters
     ----------
     learning_rate : float or sequence of float
-        Learning rate of all steps, or of each.
+        Learning rate of all steps, or one for each step.
     momentum, weight_decay : float
-        The momentum of Adam is its beta1.
+        For Adam, `momentum` is beta1.
     velocity : dict of state-dict names to Tensors
-        Momentum buffer of every parameter, or Adam's running mean of its gradients. A training epoch changes it in
-        place.
+        Momentum buffer of each parameter, or Adam's running mean of its gradients, updated in place by training.
     regularizer : Regularizer
-        How the weight decay acts.
+        Penalty that the weight decay applies.
     name : {"sgd", "adam"}
     squares, steps : dict of state-dict names to Tensors
-        Adam's further buffers, changed in place too: the running mean of every parameter's squared gradients, and the
-        number of its steps, a float32 Tensor without dimensions. Empty with SGD.
+        Adam's further buffers, also updated in place: the running mean of each parameter's squared gradients, and its
+        number of steps, a float32 Tensor without dimensions. Empty for SGD.
     """
 
     learning_rate: float | Sequence[float]
@@ -45,7 +44,7 @@ class Optimizer:
         Raises
         ------
         ValueError
-            If there are rates for another number of steps.
+            If the number of learning rates differs from `steps`.
         """
         rates = [self.learning_rate] * steps if isinstance(self.learning_rate, float | int) else self.learning_rate
         if len(rates) != steps:

@@ -1,7 +1,7 @@
-"""Predicted classes from logits: the class of the largest logit, and the first one in a tie.
+"""Predict classes from logits: the class of the largest logit, or the first one in a tie.
 
-In networks of integers, the largest logits tie in a few percent of images. `topk` orders ties arbitrarily, while a user
-of the exported file will take `argmax`, which returns the first.
+In integer networks, the largest logits tie for a few percent of the images. `topk` orders ties arbitrarily, while users
+of an exported file take `argmax`, which returns the first.
 """
 
 from torch import Tensor
@@ -24,7 +24,7 @@ def predicted_classes(logits: Tensor) -> Tensor:
 
 
 def most_probable(logits: Tensor, count: int) -> Tensor:
-    """Return the `count` most probable classes of each image, int64 [N, min(count, classes)]; the first is predicted.
+    """Return the `count` most probable classes of each image, int64 [N, min(count, classes)], in descending order.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ def most_probable(logits: Tensor, count: int) -> Tensor:
     >>> most_probable(tensor([[1.0, 2.0, 2.0, 1.0]]), 3).tolist()
     [[1, 2, 0]]
     """
-    # One more than asked for, because the last class may tie with the next.
+    # One more than requested, because the last class may tie with the next.
     largest, classes = logits.topk(min(count + 1, logits.shape[1]), dim=1)
     is_ordered = (largest[:, :-1] > largest[:, 1:]).all(1)  # neither ties nor NaN
-    ordered = logits[~is_ordered].sort(dim=1, descending=True, stable=True).indices  # takes fifty times as long
+    ordered = logits[~is_ordered].sort(dim=1, descending=True, stable=True).indices  # fifty times slower
     classes[~is_ordered] = ordered[:, : classes.shape[1]]
     return classes[:, :count]

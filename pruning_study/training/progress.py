@@ -1,4 +1,4 @@
-"""Show a training's progress: a bar on a terminal, and elsewhere a line now and then if the command wants lines."""
+"""Show a training's progress: by a bar on a terminal, otherwise by occasional lines if the command enables them."""
 
 import sys
 import time
@@ -11,26 +11,26 @@ from analysis.common.terminal import folded
 from analysis.runs import schema
 
 SECONDS_BETWEEN_LINES = 20
-SLOW_SECONDS = 60  # if a command will take longer, a line after its first epoch says so
+SLOW_SECONDS = 60  # if a command will take longer, a line after its first epoch tells the time left
 BAR = "{desc}: {n_fmt}/{total_fmt} epochs, {remaining} left{postfix} |{bar}|"  # the bar fills the rest of the line
 
 Report = Callable[[int, Mapping[str, float]], None]
 
 
 class Lines:
-    """Which lines the trainings of this process print; in a study's workers none, because the study prints its own.
+    """Settings of the progress lines of this process; a study's workers print none, because the study prints its own.
 
     Attributes
     ----------
     shown : bool
     what : str
-        What is trained, such as a ratio; it is printed after the name of the training.
+        Variant that is trained, such as a ratio, printed after the name of the training.
     later : int
-        Epochs that the command trains after this training.
+        Number of epochs that the command trains after this training.
     advice : str
-        What to do about a slow training.
+        Advice to print if training is slow.
     last : float
-        When the command last showed a line, on the monotonic clock.
+        Time of the last line, on the monotonic clock.
     """
 
     shown = False
@@ -41,13 +41,13 @@ class Lines:
 
 
 def begin(line: str) -> None:
-    """Let the trainings of this command show lines, and show what takes time before the first training."""
+    """Enable lines for the trainings of this command, and show a first line."""
     Lines.shown = True
     _show(line, time.monotonic())
 
 
 def _show(line: str, now: float) -> None:
-    """Print a line where there is no terminal for a bar, such as in a pipe."""
+    """Print a line if there is no terminal for a bar, as in a pipe."""
     Lines.last = now
     if not sys.stderr.isatty():
         print(line, file=sys.stderr, flush=True)
@@ -55,7 +55,7 @@ def _show(line: str, now: float) -> None:
 
 @contextmanager
 def named(what: str, later: int = 0) -> Iterator[None]:
-    """Name what is trained in the block, and say how many epochs the command trains after it."""
+    """Set the name of the variant trained in the block, and the number of epochs that the command trains later."""
     Lines.what, Lines.later = what, later
     try:
         yield
@@ -65,7 +65,7 @@ def named(what: str, later: int = 0) -> Iterator[None]:
 
 @contextmanager
 def reporting(stream: str, epochs: int) -> Iterator[Report]:
-    """Show a bar over the epochs of a training, and give a function that reports the end of an epoch.
+    """Show a bar over the epochs of a training, and yield a function that reports the end of an epoch.
 
     Parameters
     ----------

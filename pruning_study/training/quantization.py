@@ -1,4 +1,4 @@
-"""Round weights to a grid of few values, which integers of few bits can store; the rounded weights stay float32."""
+"""Quantise weights to few values, which integers of few bits can represent; the weights stay float32."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,14 +10,14 @@ from pruning_study.pruning.budget import prunable
 
 
 class Quantization(NamedTuple):
-    """How the weights of a network are quantised.
+    """Settings for quantising the weights of a network.
 
     Attributes
     ----------
     bits : int, >= 2
         Bits of a weight.
     while_training : bool
-        Whether training steps compute with the quantised weights; otherwise only the kept network is quantised.
+        Whether training steps compute with quantised weights; otherwise, only the final network is quantised.
     """
 
     bits: int
@@ -25,10 +25,11 @@ class Quantization(NamedTuple):
 
 
 def fake_quantized(weights: Tensor, bits: int) -> Tensor:
-    """Round weights to multiples of a scale; each output channel has its own scale.
+    """Round weights to multiples of a scale, one scale per output channel.
 
     The scale maps the largest absolute weight of a channel to the largest integer, 2^(bits - 1) - 1. The smallest
-    integer is its negative, so that 0 stays 0. In the backward pass the gradient passes straight through the rounding.
+    integer is the negative of this, so that 0 stays 0. In the backward pass, the gradient passes straight through the
+    rounding.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def fake_quantized(weights: Tensor, bits: int) -> Tensor:
     """
     integer = largest_integer(bits)
     scales = weights.detach().flatten(1).abs().amax(1) / integer
-    scales = scales.clamp_min(torch.finfo(scales.dtype).tiny)  # a channel may be pruned as a whole
+    scales = scales.clamp_min(torch.finfo(scales.dtype).tiny)  # all weights of a channel may be pruned
     zeros = torch.zeros_like(scales, dtype=torch.int32)
     return torch.fake_quantize_per_channel_affine(weights, scales, zeros, 0, -integer, integer)
 
@@ -58,15 +59,15 @@ def largest_integer(bits: int) -> int:
 
 
 def quantized_weights(model: nn.Module, bits: int) -> dict[str, Tensor]:
-    """Return the quantised weights of a model's convolutions and linear layers, the last one included, by name."""
+    """Return the quantised weights of a model's convolutions and linear layers, including the last one, by name."""
     return {name: fake_quantized(model.get_parameter(name), bits) for name in prunable(model, output_layer=True)}
 
 
 def at_all_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights under the name of every module that has their parameter, since modules may share one.
+    """List weights under every name of their parameters, since modules may share a parameter.
 
-    A module gets one name here, even if the model has it under several. With its own tying, `functional_call` would
-    treat several names as modules that share a parameter, and would leave the new weights in the model.
+    Each module has one name here, even if the model contains it under several. If `functional_call` tied the weights
+    itself, it would treat several names as modules that share a parameter, and leave the new weights in the model.
     """
     of_parameter = {model.get_parameter(name): values for name, values in weights.items()}
     return {

@@ -1,4 +1,4 @@
-"""Recipes: how a model is trained and fine-tuned, by name."""
+"""Recipes: named settings for training and fine-tuning."""
 
 import math
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from pruning_study.training.resumption import TrainingState
 
 @dataclass(frozen=True)
 class Phase:
-    """A number of epochs at one learning rate, or decaying from it; a new optimiser starts each phase."""
+    """A number of epochs with an initial learning rate; each phase starts with a new optimizer."""
 
     epochs: int
     learning_rate: float
 
 
 def decayed(learning_rate: float, decay: str, step: int, steps: int) -> float:
-    """Return the learning rate of a step in a phase; with cosine or linear decay it falls to 0 at the phase's end.
+    """Return the learning rate of a step in a phase; cosine and linear decay end at 0.
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ def decayed(learning_rate: float, decay: str, step: int, steps: int) -> float:
         Rate of the first step.
     decay : {"none", "cosine", "linear"}
     step : int
-        Number of the step in the phase, from 0.
+        Number of the step within the phase, from 0.
     steps : int
-        Steps of the phase.
+        Number of steps in the phase.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def decayed(learning_rate: float, decay: str, step: int, steps: int) -> float:
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Learning-rate phases, and the other settings of a training.
+    """Learning-rate phases and other settings of a training.
 
     Parameters
     ----------
@@ -60,20 +60,20 @@ class Hyperparameters:
     momentum : float
         Nesterov momentum of SGD, or beta1 of Adam.
     weight_decay : float
-        Weight decay, for every parameter.
+        Weight decay, applied to all parameters.
     augmentation : {"none", "flip-crop"}
-        `flip-crop`: horizontal flip, and a random crop of the image padded by 4 black pixels.
+        `flip-crop`: random horizontal flip, and random crop of the image padded by 4 black pixels.
     decay : {"none", "cosine", "linear"}
-        How the learning rate decays from step to step, to 0 at the end of each phase.
+        Decay of the learning rate from step to step; cosine and linear decay end at 0 in each phase.
     keeps_last_epoch : bool
-        Whether the weights of the last epoch are kept instead of those of the epoch with the lowest validation loss.
+        Whether to keep the weights of the last epoch instead of those of the epoch with the lowest validation loss.
     average_epochs : int
-        If above 0, the number of last epochs whose weights are averaged, instead of keeping the weights of one epoch.
+        If above 0, number of final epochs whose weights are averaged, instead of keeping one epoch's weights.
     regularizer : Regularizer
-        How the weight decay acts.
+        Penalty that the weight decay applies.
     optimizer : {"sgd", "adam"}
     quantization : Quantization, optional
-        How the kept network's weights are quantised; by default not at all.
+        Quantisation of the final network's weights; by default none.
     """
 
     phases: tuple[Phase, ...]
@@ -99,11 +99,11 @@ class Hyperparameters:
         return self.phases[0].learning_rate
 
     def penalty_gradient(self, theta: Tensor) -> Tensor:
-        """Return the gradient of this training's penalty at the weights `theta`, for a weight decay of 1."""
+        """Return the gradient of the penalty at the weights `theta`, for a weight decay of 1."""
         return self.regularizer.gradient(theta, self.momentum)
 
     def make_optimizer(self, learning_rate: float | Sequence[float], state: TrainingState) -> Optimizer:
-        """Return this training's optimizer, with one learning rate or one for each step, and a state's buffers."""
+        """Make the optimizer, with a state's buffers, and with one learning rate for all steps or one per step."""
         memory = {"velocity": state.velocity, "squares": state.squares, "steps": state.steps}
         return Optimizer(
             learning_rate, self.momentum, self.weight_decay, regularizer=self.regularizer, name=self.optimizer, **memory
@@ -116,7 +116,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a dense model is trained, and how it is fine-tuned after pruning."""
+    """Hyperparameters for training a dense model, and for fine-tuning it after pruning."""
 
     dense: Hyperparameters
     fine_tuning: Hyperparameters
@@ -140,16 +140,16 @@ RECIPES = {name: _recipe(values) for name, values in recipes.RECIPES.items()}
 def scaled(
     hyperparameters: Hyperparameters, *, epochs: int | None = None, learning_rate: float | None = None
 ) -> Hyperparameters:
-    """Return the same hyperparameters with phases of other lengths or other learning rates.
+    """Return hyperparameters with the phases scaled in length or in learning rate.
 
     Parameters
     ----------
     hyperparameters : Hyperparameters
     epochs : int, >= 0, optional
-        Epochs of all phases together. Phases shrink or grow in proportion: each ends at the epoch nearest to its
-        share of the whole. A phase that shrinks to nothing is left out.
+        Epochs of all phases together. Phases are scaled in proportion: each ends at the epoch nearest to its share of
+        the whole. Phases that shrink to 0 epochs are left out.
     learning_rate : float, > 0, optional
-        Learning rate of the recipe's first phase; the other phases keep their ratio to it.
+        Learning rate of the first phase; those of the other phases stay in proportion.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Regularisers, which pull the weights towards 0 while a network is trained."""
+"""Regularisers, which pull weights towards 0 in training."""
 
 from typing import NamedTuple
 
@@ -8,17 +8,17 @@ from analysis.runs.options import registry
 
 
 class Regularizer(NamedTuple):
-    """How a weight decay w is shared among the terms that pull a weight theta towards 0.
+    """Shares of a weight decay w in the terms that pull a weight theta towards 0.
 
     Attributes
     ----------
     squared : float
-        Share of the loss's term w / 2 * theta^2.
+        Share in the term w / 2 * theta^2 of the loss.
     absolute : float
-        Share of the loss's term w * abs(theta). Its gradient is w * sign(theta), which is 0 where theta is 0.
+        Share in the term w * abs(theta) of the loss. Its gradient is w * sign(theta), which is 0 if theta is 0.
     decoupled : float
-        Share that is no part of the loss: each step first multiplies theta by 1 - learning rate * w (Loshchilov and
-        Hutter 2019, "Decoupled Weight Decay Regularization", Algorithm 1).
+        Share outside the loss: each step first multiplies theta by 1 - learning rate * w (Loshchilov and Hutter 2019,
+        "Decoupled Weight Decay Regularization", Algorithm 1).
     """
 
     squared: float = 0.0
@@ -26,23 +26,23 @@ class Regularizer(NamedTuple):
     decoupled: float = 0.0
 
     def times(self, weight_decay: float) -> "Regularizer":
-        """Return the shares times a weight decay."""
+        """Return the shares multiplied by a weight decay."""
         return Regularizer(*(share * weight_decay for share in self))
 
     def gradient(self, theta: Tensor, momentum: float) -> Tensor:
-        """Return the gradient of the penalty that training minimises beside the data loss, for a weight decay of 1.
+        """Return the gradient of the penalty that training minimises with the data loss, for a weight decay of 1.
 
         Decoupled decay has no penalty of its own. Because momentum m multiplies gradient steps by 1 / (1 - m) but not
-        the decay, training comes to rest where the gradient of the data loss is -(1 - m) * w * theta, as with the
-        penalty (1 - m) * w / 2 * theta^2. Adam scales the step of each weight differently, so that no penalty equals
-        its decoupled decay; there this penalty is a convention.
+        the decay, training converges to points at which the gradient of the data loss is -(1 - m) * w * theta, as with
+        the penalty (1 - m) * w / 2 * theta^2. Adam scales the step of each weight differently, so no penalty is
+        equivalent to its decoupled decay, and this one is a convention.
 
         Parameters
         ----------
         theta : Tensor, any shape
             Trained weights.
         momentum : float
-            Momentum of the training.
+            Momentum of the optimizer.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Save a training between two epochs, and resume a killed one from the file."""
+"""Save a training between epochs, and resume it from the file after an interruption."""
 
 import copy
 import json
@@ -20,39 +20,39 @@ from pruning_study.models import checkpoints
 
 log = logging.getLogger(__name__)
 
-# Groups of tensors in the file of a training
+# Groups of tensors in a training's file
 _GROUPS = ("weights", "best", "velocity", "squares", "steps", "masks", "withheld", "weighting", "summed", "random")
-ASIDE = ".saving"  # suffix of the folder in which a training's file is written
+ASIDE = ".saving"  # suffix of the temporary folder in which a training's file is written
 
 
 @dataclass
 class TrainingState:
-    """State of a training after an epoch, beside the model's weights and the random generators.
+    """State of a training after an epoch, apart from the model's weights and the random generators.
 
     Parameters
     ----------
     history : list of dict of float
         Metrics of each epoch so far.
     seconds : float
-        Time spent on training; evaluation is not counted.
+        Time spent on training, without evaluation.
     best_loss : float
-        Lowest loss so far of the images that choose the best epoch.
+        Lowest loss so far on the images by which the best epoch is chosen.
     best_epoch : int
-        Epoch of that loss, counted from 1; 0 if no epoch has been a candidate yet.
+        Epoch of `best_loss`, counted from 1; 0 if no epoch has been a candidate yet.
     best_weights : dict of state-dict names to Tensors
-        Weights after that epoch.
+        Weights after the best epoch.
     velocity : dict of state-dict names to Tensors
-        Momentum buffer of every parameter, or Adam's running mean of its gradients.
+        Momentum buffer of each parameter, or Adam's running mean of its gradients.
     squares, steps : dict of state-dict names to Tensors
         Adam's further buffers, as in `Optimizer`; empty with SGD.
     masks : dict of state-dict names to bool Tensors
-        True where a weight is kept.
+        Current masks, True where a weight is kept.
     withheld : dict of state-dict names to Tensors
         Values of the pruned weights, if gradual pruning may regrow them; otherwise empty.
     weighting : dict of str to Tensors
-        State of the rule that sets the factors on losses (`Weighting`); empty without one.
+        State of the rule that sets the factors on losses (`Weighting`); empty without such a rule.
     summed : dict of state-dict names to float64 Tensors
-        Sum of the parameters after each epoch so far that is averaged; empty before the first.
+        Sum of the parameters over the epochs to average so far; empty before the first.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -69,7 +69,7 @@ class TrainingState:
     summed: dict[str, Tensor] = field(default_factory=dict)
 
     def start_optimizer(self, optimizer: str, model: nn.Module) -> None:
-        """Reset the buffers for a new optimizer of this name."""
+        """Reset the buffers for a new optimizer."""
         self.velocity = zeros(model)
         if optimizer == ADAM:
             self.squares = zeros(model)
@@ -83,7 +83,7 @@ class TrainingState:
                     memory[name].masked_fill_(~mask, 0)
 
     def keep_if_best(self, epoch: int, loss: float, model: nn.Module) -> None:
-        """Keep a copy of the model's weights if the loss is lower than any before."""
+        """Keep a copy of the model's weights if the loss is lower than all before."""
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, epoch
             self.best_weights = copy.deepcopy(model.state_dict())
@@ -96,16 +96,16 @@ class TrainingState:
 
 
 class TrainingFile:
-    """The file of one training, which is rewritten at a fixed interval.
+    """File of one training, rewritten from time to time.
 
-    A faulty file never ends a training: the fault is logged as a warning, and the training starts over or goes on.
+    A faulty file never stops a training: the fault is logged as a warning, and the training starts again or continues.
 
     Parameters
     ----------
     path : Path, optional
-        Without a path, nothing is saved or resumed.
+        Path of the file; without a path, nothing is saved or resumed.
     made_by : str
-        String of everything that the result depends on besides the settings: the engine, the device, the initial
+        String of all that determines the result besides the settings, such as the engine, the device and the initial
         weights. A file with another string is not used, because resuming from it would give another result.
     seconds : float
         Shortest time between two saves.
@@ -118,7 +118,7 @@ class TrainingFile:
         self._last_saved = time.monotonic()
 
     def resume(self, model: nn.Module, order: torch.Generator) -> TrainingState | None:
-        """Set the model and all random generators to the saved state, and return the rest of it.
+        """Restore the model and all random generators from the file, and return the rest of the saved state.
 
         Parameters
         ----------
@@ -128,7 +128,7 @@ class TrainingFile:
 
         Returns
         -------
-        TrainingState, or None if no file can be used; model and generators are then unchanged
+        TrainingState, or None if no file can be used, which leaves model and generators unchanged
         """
         if not (self._path and self._path.is_file()):
             return None
@@ -137,29 +137,30 @@ class TrainingFile:
         except StudyError as error:
             log.warning("the training starts anew: %s", error)
             return None
-        log.info("the training is going on after epoch %d, from %s", len(state.history), self._path)
+        log.info("the training continues after epoch %d, from %s", len(state.history), self._path)
         return state
 
     def save_if_due(self, state: TrainingState, model: nn.Module, order: torch.Generator) -> None:
-        """Save the training if the last saving is long enough ago."""
+        """Save the training if enough time has passed since the last save."""
         if not self._path or time.monotonic() - self._last_saved < self._seconds:
             return
         try:
             save(self._path, self._made_by, state, model, order)
         except (OSError, SafetensorError) as error:
-            log.warning("%s: the training could not be saved (%s); it goes on", self._path, first_line(error))
+            log.warning("%s: the training could not be saved (%s); it continues", self._path, first_line(error))
         self._last_saved = time.monotonic()
 
 
 def zeros(model: nn.Module) -> dict[str, Tensor]:
-    """Return a Tensor of zeros for every parameter, such as its initial momentum or withheld value."""
+    """Return a Tensor of zeros for each parameter, for example as initial momentum."""
     return {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
 
 
 def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order: torch.Generator) -> None:
-    """Write a training to a file, in place of the file that was there.
+    """Write a training to a file, replacing any earlier file.
 
-    The file is written aside and then renamed, so that a kill or a full disk leaves either the old file or the new one.
+    The file is first written to a temporary folder and then renamed, so that after a kill or with a full disk, either
+    the old file or the new one exists.
 
     Parameters
     ----------
@@ -195,11 +196,11 @@ def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order
         "best_epoch": state.best_epoch,
     }
     tensors = {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
-    # In a folder of its own, which `Store.end_dead` removes if a kill has left it behind.
+    # A folder of its own, which `Store.end_dead` removes if a killed process has left it behind.
     aside = path.with_suffix(ASIDE)
     try:
         aside.mkdir(parents=True, exist_ok=True)
-        # The file does not keep the order of the masks, in which scores are drawn and ties broken.
+        # safetensors does not keep the order of the masks, in which scores are drawn and ties broken.
         metadata = {"progress": json.dumps(numbers), "masks": json.dumps([*state.masks])}
         checkpoints.save(aside / path.name, tensors, {"made_by": made_by, **metadata})
         files.sync(aside / path.name)
@@ -233,19 +234,19 @@ def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> 
     try:
         return _load(path, made_by, model, order)
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise StudyError(f"{path} is no saved training ({first_line(error)})") from error
+        raise StudyError(f"{path} is not a saved training ({first_line(error)})") from error
 
 
 def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> TrainingState:
     private_folders.check_file(path)
     tensors, metadata = checkpoints.load(path)
     if metadata.get("made_by") != made_by:
-        raise StudyError(f"{path} was saved by {metadata.get('made_by')}, and this training is by {made_by}")
+        raise StudyError(f"{path} was saved by {metadata.get('made_by')}, but this training uses {made_by}")
     groups: dict[str, dict[str, Tensor]] = {name: {} for name in _GROUPS}
     for key, tensor in tensors.items():
         group, _, name = key.partition("/")
         groups[group][name] = tensor
-    # Every step that can fail comes before the first step that changes the model or a generator.
+    # All steps that can fail come before the first change of the model or a generator.
     numbers = json.loads(metadata["progress"])
     velocity = _shaped_as_parameters(groups["velocity"], model)
     squares = _shaped_as_parameters(groups["squares"], model) if groups["squares"] else {}
@@ -277,7 +278,7 @@ def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) ->
 
 
 def _shaped_as_parameters(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Copy a Tensor for every parameter to the parameter's device and memory layout."""
+    """Copy the Tensor for each parameter to the parameter's device and memory layout."""
     copies = zeros(model)
     for name, copy_of in copies.items():
         copy_of.copy_(tensors[name])

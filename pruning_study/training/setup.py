@@ -18,21 +18,21 @@ class TrainingSetup:
     Parameters
     ----------
     train, validation : Examples
-        Images to train on, and images whose loss chooses the best epoch.
+        Images to train on, and images by whose loss the best epoch is chosen.
     hyperparameters : Hyperparameters
     seed : int
         Seed of batch order, augmentation and layers such as dropout; the draws do not depend on the masks.
     stream : str
         Name of the training (`dense`, `fine-tuning`). Trainings with different names draw independently.
     black : Tensor [C]
-        Value of a black pixel, with which augmentation pads.
+        Normalised value of a black pixel, used by augmentation for padding.
     engine : Engine
     masks : mapping of state-dict names to bool Tensors
-        Where a mask is False, the weight and its momentum stay exactly 0.
+        Initial masks. If a mask is False, the weight and its momentum stay exactly 0.
     callbacks : sequence of Callback
-        They change the masks, add a teacher or set factors on losses, and are called in this order.
+        Callbacks that change the masks, add a teacher or set factors on losses, in the order of the calls.
     released_selection : Examples, optional
-        Images whose loss chooses the best epoch of the last phase, as in the released code.
+        Images by whose loss the best epoch of the last phase is chosen, as in the released code of Good et al. (2022).
     """
 
     train: Examples
@@ -53,23 +53,23 @@ class TrainingSetup:
 
     @property
     def changes(self) -> set[int]:
-        """The batches before which callbacks change the masks."""
+        """Batches before which callbacks change the masks."""
         return {batch for callback in self.callbacks for batch in callback.changes}
 
 
 class Callback:
-    """Base class of what a training calls beside its steps; it does nothing.
+    """Base class of a training's callbacks, which does nothing.
 
-    A callback keeps what it learns in the training's state, which is saved and resumed.
+    A callback keeps its own state in the training's state, which is saved and restored.
     """
 
     @property
     def changes(self) -> Collection[int]:
-        """The batches, counted from 0 over all epochs, before which the masks change; epochs are split there."""
+        """Batches, counted from 0 over all epochs, before which the masks change and epochs are split."""
         return ()
 
     def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
-        """Prepare for the first epoch, or for the first one after a resumption."""
+        """Prepare for the first epoch, or the first after a resumption."""
 
     def before_steps(
         self, training: TrainingSetup, model: nn.Module, state: TrainingState, steps: Steps, batch: int
@@ -82,11 +82,11 @@ class Callback:
         model : nn.Module
         state : TrainingState
         steps : Steps
-            With the changes of the callbacks before this one.
+            Steps as changed by the callbacks before this one.
         batch : int
             Number of the first batch, counted from 0 over all epochs.
         """
         return steps
 
     def after_epoch(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
-        """Learn from an epoch."""
+        """Update the state after an epoch."""

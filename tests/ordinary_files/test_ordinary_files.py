@@ -427,7 +427,7 @@ def test_a_column_of_measured_numbers_is_refused_with_how_to_call_it(tmp_path, r
     folder = write(tmp_path, networks())
     brightness = np.arange(IMAGES) // repeated / 7
     pd.DataFrame({"light": "day", "brightness": brightness}).to_csv(tmp_path / "groups.csv", index=False)
-    with pytest.raises(StudyError, match="or call it measure:brightness if it is a number that was measured"):
+    with pytest.raises(StudyError, match="or call it measure:brightness if it is a measurement"):
         audited(folder, groups=tmp_path / "groups.csv")
     header = "light,measure:brightness"
     rows = (tmp_path / "groups.csv").read_text().splitlines()[1:]

@@ -1039,7 +1039,7 @@ def test_a_killed_training_goes_on_where_it_was(run_command, store_uri, tiny_npz
     process.wait()
     with caplog.at_level("INFO"):
         run_command(*typed)
-    assert "going on after epoch" in caplog.text
+    assert "continues after epoch" in caplog.text
     run_command(*typed, "--force")
     resumed, undisturbed = runs("dense")
     assert resumed.data.params == undisturbed.data.params

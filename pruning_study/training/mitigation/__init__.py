@@ -1,1 +1,1 @@
-"""Methods that keep pruning from costing some classes more than others, each a module of its own."""
+"""Methods that keep pruning from harming some classes more than others, one per module."""

@@ -1,4 +1,4 @@
-"""Constrained excess accuracy gaps: no class may lose more recall than the accuracy loses, plus a tolerance.
+"""Constrained excess accuracy gaps: no class's recall may fall by more than the accuracy does, plus a tolerance.
 
 Hashemizadeh, Ramirez et al. (2024), "Balancing act: constraining disparate impact in sparse models", Algorithm 1.
 """
@@ -16,24 +16,24 @@ TOLERANCE = 0.01
 class Ceag:
     """The constraint (dense R_c - R_c) - (dense A - A) <= tolerance, for the recall R_c of class c and the accuracy A.
 
-    Because recall has no gradient, the weights descend on losses instead: the Lagrangian has lambda_c (L_c - L) for the
-    constraint of class c, up to a constant. The dual step lambda_c <- max(0, lambda_c + step (gap_c - tolerance)) uses
-    the recalls. The paper calls these proxy constraints.
+    Because recall has no gradient, the weights are trained on losses instead: the term of class c in the Lagrangian is
+    lambda_c (L_c - L), up to a constant. The dual step lambda_c <- max(0, lambda_c + step (gap_c - tolerance)) uses the
+    recalls. The paper calls these proxy constraints.
 
     Parameters
     ----------
     dense : ClassMeans
-        Recalls and accuracy of the dense network on the images of the constraint.
+        Recalls and accuracy of the dense network on the images used for the constraint.
     """
 
     dense: ClassMeans
 
     def values(self, loss: Tensor, right: Tensor) -> Tensor:
-        """Return whether each image is predicted right."""
+        """Return whether the prediction of each image is correct."""
         return right
 
     def gaps(self, means: ClassMeans) -> Tensor:
-        """Return each class's loss of recall beyond the loss of accuracy, given the recalls of the pruned network."""
+        """Return each class's drop in recall beyond the drop in accuracy, given the recalls of the pruned network."""
         return (self.dense.each - means.each) - (self.dense.overall - means.overall)
 
     def violations(self, gaps: Tensor) -> Tensor:
@@ -41,5 +41,5 @@ class Ceag:
         return gaps - TOLERANCE
 
     def pull(self, multipliers: Tensor, gaps: Tensor) -> Tensor:
-        """Return the multipliers."""
+        """Return the multipliers unchanged."""
         return multipliers

@@ -1,6 +1,6 @@
-"""Recalls or losses of classes, over a set of images or over the last images that a training saw.
+"""Class means of correctness or loss, over a set of images or over the latest training images.
 
-Sums are exact and rounded once, because torch adds in an order that depends on the processor.
+Sums are exact and rounded once, because the order of torch's sums depends on the processor.
 """
 
 import math
@@ -20,10 +20,10 @@ class ClassMeans(NamedTuple):
     Parameters
     ----------
     each : float32 Tensor [classes]
-        It means nothing where `has_mean` is False.
+        Means of the classes, meaningless if `has_mean` is False.
     overall : float32 Tensor []
     has_mean : bool Tensor [classes]
-        Whether the class has enough images.
+        Whether a class has enough images for a mean.
     """
 
     each: Tensor
@@ -32,7 +32,7 @@ class ClassMeans(NamedTuple):
 
 
 def over_images(labels: Tensor, values: Tensor, classes: int) -> ClassMeans:
-    """Return the means of some images' values; a class has a mean if it has an image.
+    """Return class means over all given images; a class has a mean if it has an image.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def over_images(labels: Tensor, values: Tensor, classes: int) -> ClassMeans:
 
 
 def empty_buffers(classes: int, device: torch.device) -> dict[str, Tensor]:
-    """Return empty buffers for the last values of each class in the training batches.
+    """Return empty buffers for the latest values of each class in training batches.
 
     These are the replay buffers of Hashemizadeh et al. (2024), with the size of their released code.
     """
@@ -58,19 +58,19 @@ def empty_buffers(classes: int, device: torch.device) -> dict[str, Tensor]:
 
 
 def remember(buffers: dict[str, Tensor], labels: Tensor, values: Tensor) -> None:
-    """Put the values of a batch into the buffers of their classes, in place of the oldest ones.
+    """Put the values of a batch into the buffers of their classes, replacing the oldest values.
 
     Parameters
     ----------
     buffers : dict of str to Tensors
-        As `empty_buffers` returns them.
+        Buffers from `empty_buffers`, updated in place.
     labels : int64 Tensor [n]
     values : Tensor [n]
     """
     seen = buffers[SEEN]
     members = F.one_hot(labels, len(seen))
     counts = members.sum(0)
-    rank = members.cumsum(0).gather(1, labels[:, None])[:, 0] - 1  # among the batch's images of the class, from 0
+    rank = members.cumsum(0).gather(1, labels[:, None])[:, 0] - 1  # among the images of the class, from 0
     fits = rank >= counts[labels] - MEMORY
     slots = (seen[labels] + rank) % MEMORY
     buffers[VALUES][labels[fits], slots[fits]] = values[fits].float()
@@ -78,7 +78,7 @@ def remember(buffers: dict[str, Tensor], labels: Tensor, values: Tensor) -> None
 
 
 def over_buffers(buffers: dict[str, Tensor]) -> ClassMeans:
-    """Return the mean of each class whose buffer is full, and the mean of these means.
+    """Return the mean of each class whose buffer is full, with the mean of these means as `overall`.
 
     `overall` is NaN until a buffer is full.
     """
@@ -89,5 +89,5 @@ def over_buffers(buffers: dict[str, Tensor]) -> ClassMeans:
 
 
 def exact_sum(values: Tensor) -> float:
-    """Return the sum of values, rounded once."""
+    """Return the exact sum of values, rounded once."""
     return math.fsum(values.tolist())

@@ -1,4 +1,4 @@
-"""Class offsets in a network: fitted on validation images, and folded into the bias of the output layer."""
+"""Fit class offsets on validation images, and fold them into the bias of a network's output layer."""
 
 import copy
 
@@ -19,7 +19,7 @@ _ROUNDING = 1e-4
 
 
 def check(model: nn.Module, image_shape: tuple[int, int, int], support: np.ndarray, classes: tuple[str, ...]) -> None:
-    """Check before a training that offsets can be fitted, and folded into the network.
+    """Check before training that offsets can be fitted and folded into the network.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def check(model: nn.Module, image_shape: tuple[int, int, int], support: np.ndarr
     random = torch.Generator().manual_seed(0)
     image = torch.randn(1, *image_shape, generator=random).to(_bias(moved)[1].device)
     logits = TORCH.logits(moved, image)
-    # Of both signs, and larger than the logits, so that a ReLU after the output layer changes some.
+    # Offsets of both signs, and larger than the logits, so that a ReLU after the output layer would change some.
     added = torch.linspace(-2, 2, len(classes)) * max(1.0, float(logits.abs().max()))
     _add(moved, added)
     _check_added(model, logits, TORCH.logits(moved, image), added)
@@ -48,23 +48,23 @@ def check(model: nn.Module, image_shape: tuple[int, int, int], support: np.ndarr
 def fold(
     model: nn.Module, dense: nn.Module, validation: Examples, engine: Engine, classes: tuple[str, ...], shrinkage: float
 ) -> pd.DataFrame:
-    """Add offsets to a network in place, so that each class's recall changes from the dense network's as accuracy does.
+    """Fit offsets that make each class's recall change by as much as the accuracy, and add them to a network in place.
 
     Parameters
     ----------
     model, dense : nn.Module
     validation : Examples
-        Images that the offsets are fitted on.
+        Images to fit the offsets on.
     engine : Engine
-        Computes the logits.
+        Engine that computes the logits.
     classes : tuple of str
     shrinkage : float, >= 0
-        As `class_offsets.fit` takes it.
+        As in `class_offsets.fit`.
 
     Returns
     -------
     DataFrame
-        As `class_offsets.table` returns it.
+        Table of `class_offsets.table`.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def fold(
 def held_out_logits(
     model: nn.Module, dense: nn.Module, validation: Examples, engine: Engine, shrinkage: float
 ) -> Tensor:
-    """Return the logits of the validation images, each with offsets that were fitted without it, [N, classes]."""
+    """Return the validation logits, each image with offsets fitted without it, [N, classes]."""
     return torch.from_numpy(class_offsets.held_out(*_logits(model, dense, validation, engine), shrinkage=shrinkage))
 
 
@@ -97,21 +97,21 @@ def cross_fitted(
     engine: Engine,
     shrinkage: float,
 ) -> np.ndarray:
-    """Return validation logits in which offsets that were fitted without the image replace the folded-in ones.
+    """Replace the folded-in offsets in each image's validation logits with offsets fitted without that image.
 
     Parameters
     ----------
     logits : (images, classes)
-        Of the network with offsets folded in, perhaps in another number format.
+        Logits of the network with offsets folded in, possibly in another number format.
     folded : (classes,)
-        The offsets that were folded in.
+        Offsets that were folded in.
     model, dense : nn.Module
-        The network with offsets folded in, and the dense one.
+        The network with offsets folded in, and the dense network.
     validation : Examples
-        The images that the offsets were fitted on.
+        Images that the offsets were fitted on.
     engine : Engine
     shrinkage : float, >= 0
-        As `class_offsets.fit` takes it.
+        As in `class_offsets.fit`.
     """
     before, after, label = _logits(model, dense, validation, engine)
     bare = after - folded.astype(after.dtype)
@@ -122,13 +122,13 @@ def cross_fitted(
 def _logits(
     model: nn.Module, dense: nn.Module, validation: Examples, engine: Engine
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the logits of the dense network and of the other one, and the labels."""
+    """Return the logits of the dense and of the pruned network, and the labels."""
     before, after = (engine.logits(each, validation.images).cpu().numpy() for each in (dense, model))
     return before, after, validation.labels.cpu().numpy()
 
 
 def _rescaled(model: nn.Module) -> nn.Module:
-    """Return a copy with smaller parameters, since a layer after the output layer may start with a factor of 1."""
+    """Return a copy with smaller parameters, to reveal a scale after the output layer that is initially 1."""
     rescaled = copy.deepcopy(model)
     with torch.no_grad():
         for value in rescaled.parameters():
@@ -137,7 +137,7 @@ def _rescaled(model: nn.Module) -> nn.Module:
 
 
 def _check_added(model: nn.Module, logits: Tensor, with_added: Tensor, added: Tensor) -> None:
-    """Raise a StudyError if logits with numbers added to the bias are not the logits plus these numbers."""
+    """Raise a StudyError unless adding offsets to the bias adds the same offsets to the logits."""
     logits, with_added = logits.cpu(), with_added.cpu()
     largest = float(max(logits.abs().max(), with_added.abs().max()))
     if not torch.allclose(with_added, logits + added.to(logits), rtol=0, atol=_ROUNDING * largest):

@@ -1,4 +1,4 @@
-"""Class weights: in fine-tuning, images of classes that the dense network recalls badly count more."""
+"""Class weights: in fine-tuning, give more weight to classes with a low recall in the dense network."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +15,7 @@ from pruning_study.training.evaluation import Predictions
 
 @dataclass(frozen=True)
 class FixedClassWeights:
-    """A `Weighting` that multiplies the loss of each image by the weight of its class, which never changes.
+    """A `Weighting` that multiplies the loss of each image by the fixed weight of its class.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class FixedClassWeights:
     each_step = False
 
     def initial_state(self) -> dict[str, Tensor]:
-        """Return no state: nothing is learnt."""
+        """Return an empty state: fixed weights need none."""
         return {}
 
     def factors(self, state: dict[str, Tensor], labels: Tensor) -> Tensor:
@@ -34,29 +34,29 @@ class FixedClassWeights:
         return self.of_classes.to(labels.device)[labels]
 
     def after_step(self, state: dict[str, Tensor], labels: Tensor, loss: Tensor, right: Tensor) -> None:
-        """Learn nothing."""
+        """Do nothing: the weights are fixed."""
 
     def after_epoch(self, state: dict[str, Tensor], model: nn.Module, engine: Engine, validation: Examples) -> None:
-        """Learn nothing."""
+        """Do nothing: the weights are fixed."""
 
 
 def from_dense(dense: Predictions, labels: Tensor, classes: tuple[str, ...], power: float) -> pd.DataFrame:
-    """Return the weight of each class, from the dense network's recall on validation images.
+    """Compute the weight of each class from the dense network's recall on validation images.
 
     Parameters
     ----------
     dense : Predictions
-        Of the dense network, for validation images, of which every split has at least one of each class.
+        The dense network's predictions for validation images, with at least one image of each class.
     labels : int64 Tensor [N]
         Labels of the training images.
     classes : tuple of str
     power : float, >= 0
-        As `class_weights` takes it.
+        As in `class_weights`.
 
     Returns
     -------
     DataFrame
-        class, support (its validation images), recall, weight; in the order of the classes.
+        One row per class: class, support (number of validation images), recall, weight.
     """
     metrics = dense.counts(len(classes))
     images = np.bincount(labels.cpu(), minlength=len(classes))
@@ -65,26 +65,25 @@ def from_dense(dense: Predictions, labels: Tensor, classes: tuple[str, ...], pow
 
 
 def class_weights(right: np.ndarray, support: np.ndarray, images: np.ndarray, power: float) -> np.ndarray:
-    """Return (1 / recall)^power for each class, divided by the mean of this over the training images.
+    """Return (1 / recall)^power for each class, normalised to a mean of 1 over the training images.
 
-    The mean factor over the training images is therefore 1, so that the loss keeps its scale. If none of a class's n
-    validation images is right, its recall counts as 1 / (2 n), so that no weight is infinite. The formula is this
-    project's own.
+    The normalisation keeps the scale of the loss. If all predictions for a class's n validation images are wrong, 1 /
+    (2 n) is used as its recall, so that no weight is infinite. The formula is this project's own.
 
     Parameters
     ----------
     right, support : (classes,), integers
-        Validation images of each class, those that are predicted right and all of them.
+        Number of each class's validation images that are predicted correctly, and number of all of them.
     images : (classes,), integers
-        Training images of each class.
+        Number of training images of each class.
     power : float, >= 0
-        With 0 all weights are 1.
+        Exponent; with 0 all weights are 1.
 
     Returns
     -------
     (classes,), float64
     """
-    # In decimal numbers, since NumPy's logarithm and exponential differ between processors in the last digit.
+    # Decimal numbers, because the last digits of NumPy's logarithm and exponential differ between processors.
     recalls = [Decimal(max(float(hits), 0.5)) / int(count) for hits, count in zip(right, support, strict=True)]
     logarithms = [-Decimal(power) * recall.ln() for recall in recalls]
     unscaled = [(logarithm - max(logarithms)).exp() for logarithm in logarithms]
@@ -93,5 +92,5 @@ def class_weights(right: np.ndarray, support: np.ndarray, images: np.ndarray, po
 
 
 def weighting(table: pd.DataFrame) -> FixedClassWeights:
-    """Return the weighting by a table of `from_dense`."""
+    """Return the weighting for a table of `from_dense`."""
     return FixedClassWeights(torch.tensor(table["weight"].to_numpy(), dtype=torch.float32))

@@ -1,6 +1,6 @@
-"""Fine-tuning under constraints on what each class loses, by gradient descent and ascent on their Lagrangian.
+"""Fine-tune under constraints on each class's loss or recall, by gradient descent and ascent on the Lagrangian.
 
-The training descends on the weights. The ascent raises the multiplier of a class while its constraint is broken.
+Training is the descent, on the weights. The ascent raises the multiplier of a class while its constraint is violated.
 """
 
 from collections.abc import Sequence
@@ -30,27 +30,27 @@ MULTIPLIERS, GAPS, STEPS = "multipliers", "gaps", "steps"
 
 
 class Constraint(Protocol):
-    """One constraint for each class, on a mean over its images."""
+    """Constraints, one per class, on a mean over the class's images."""
 
     def values(self, loss: Tensor, right: Tensor) -> Tensor:
-        """Return the value of each image that the constraint averages, [n], given its loss and whether it is right."""
+        """Return the value that the constraint averages for each image, [n], given its loss and correctness."""
 
     def gaps(self, means: ClassMeans) -> Tensor:
         """Return the gap between each class and the constraint's target, [classes]."""
 
     def violations(self, gaps: Tensor) -> Tensor:
-        """Return the change of each multiplier by a dual step of size 1, [classes]; multipliers stay at 0 or above."""
+        """Return the change of each multiplier in a dual step of size 1, [classes], before clipping at 0."""
 
     def pull(self, multipliers: Tensor, gaps: Tensor) -> Tensor:
-        """Return the Lagrangian's weight on each class's loss minus the mean loss, [classes]."""
+        """Return the weights of the differences L_c - L, class loss minus mean loss, in the Lagrangian, [classes]."""
 
 
 def image_factors(labels: Tensor, pull: Tensor) -> Tensor:
-    """Return a factor for each image, so that the mean of factor times loss is the Lagrangian.
+    """Return the factor on each image's loss that makes the mean of factor times loss the Lagrangian.
 
-    With L the mean loss of the n images, L_c that of the n_c images of class c, and v_c the pull, the Lagrangian is
-    L + sum_c v_c (L_c - L) over the classes that have an image here, up to constants. It is the mean of factor times
-    loss, where an image of class y has the factor 1 + v_y n / n_y - sum_c v_c.
+    With L the mean loss over the n images, L_c that over the n_c images of class c, and v_c the pull, the Lagrangian is
+    L + sum_c v_c (L_c - L), up to constants and summed over the classes with images here. It equals the mean of factor
+    times loss if an image of class y has the factor 1 + v_y n / n_y - sum_c v_c.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def image_factors(labels: Tensor, pull: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Constrained:
-    """The `pruning_study.training.weighting.Weighting` that a constraint determines.
+    """`pruning_study.training.weighting.Weighting` of images by a constraint's Lagrangian.
 
     Parameters
     ----------
@@ -81,10 +81,10 @@ class Constrained:
     epoch_steps : int
         Training steps in an epoch.
     each_step : bool
-        Make a dual step after each training step, on the last training images of each class; otherwise make one after
-        each epoch, on the validation images.
+        Whether to make a dual step after each training step, on the latest training images of each class, or after each
+        epoch, on the validation images.
     first : int
-        Training step, from 0, with which the constraint begins: the first one with the final masks.
+        Training step, from 0, at which the constraint begins: the first with the final masks.
     """
 
     constraint: Constraint
@@ -96,17 +96,17 @@ class Constrained:
     first: int = 0
 
     def initial_state(self) -> dict[str, Tensor]:
-        """Return multipliers and gaps of 0 and, if the constraint is on training images, empty buffers."""
+        """Return multipliers and gaps of 0, with empty buffers if the constraint is on training images."""
         zeros = torch.zeros(self.classes, device=self.device)
         state = {MULTIPLIERS: zeros, GAPS: zeros.clone(), STEPS: torch.zeros((), dtype=torch.int64)}
         return state | (empty_buffers(self.classes, self.device) if self.each_step else {})
 
     def factors(self, state: dict[str, Tensor], labels: Tensor) -> Tensor:
-        """Return the `image_factors` of the multipliers."""
+        """Return the images' factors at the current multipliers; see `image_factors`."""
         return image_factors(labels, self.constraint.pull(state[MULTIPLIERS], state[GAPS]))
 
     def after_step(self, state: dict[str, Tensor], labels: Tensor, loss: Tensor, right: Tensor) -> None:
-        """Make a dual step on the classes whose buffer is full."""
+        """Make a dual step for the classes whose buffer is full, if the constraint has begun."""
         if self._begun(state, 1):
             remember(state, labels, self.constraint.values(loss, right))
             self._ascend(state, over_buffers(state))
@@ -120,7 +120,7 @@ class Constrained:
             self._ascend(state, over_images(validation.labels, values, self.classes))
 
     def _begun(self, state: dict[str, Tensor], steps: int) -> bool:
-        """Count training steps, and return whether the constraint has begun."""
+        """Count further training steps, and return whether the constraint has begun."""
         state[STEPS] += steps
         return int(state[STEPS]) > self.first
 
@@ -132,14 +132,14 @@ class Constrained:
 
 
 def measured(name: str, dense: nn.Module, images: Examples, engine: Engine, classes: int) -> Constraint:
-    """Return a constraint by its name; ceag measures the dense network on the images of the constraint.
+    """Return a constraint by name, for ceag with the dense network's recalls on the constraint's images.
 
     Parameters
     ----------
     name : {"ceag", "equalized-loss"}
     dense : nn.Module
     images : Examples
-        At least one image of each class, as every split has.
+        Images for the constraint, at least one per class.
     engine : Engine
     classes : int
     """
@@ -150,7 +150,7 @@ def measured(name: str, dense: nn.Module, images: Examples, engine: Engine, clas
 
 
 def multipliers(state: dict[str, Tensor], classes: Sequence[str]) -> pd.DataFrame:
-    """Return the last multiplier of each class, and the gap at its last dual step.
+    """Tabulate the last multiplier of each class, and the gap at its last dual step.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Data quotas: fine-tuning on more images of the classes that the dense network gets wrong (Vysogorets et al. 2025)."""
+"""Data quotas: fine-tune on more images of classes with low recall in the dense network (Vysogorets et al. 2025)."""
 
 import math
 from collections.abc import Sequence
@@ -15,8 +15,9 @@ OPTION = "data_quotas"
 def densities(sizes: np.ndarray, recall: np.ndarray, density: float) -> np.ndarray:
     """Return the share of each class's images that DRoP keeps (Vysogorets, Ahuja and Kempe 2025, Algorithm 1).
 
-    Shares are proportional to 1 - recall, and keep `density` of all images together. A class whose share would exceed 1
-    keeps all its images, and the other classes make up for the rest in the same proportions.
+    Shares are proportional to 1 - recall, and keep the share `density` of all images together. If a class's share would
+    exceed 1, the class keeps all its images, and the excess is distributed over the other classes in the same
+    proportions.
 
     Parameters
     ----------
@@ -28,12 +29,12 @@ def densities(sizes: np.ndarray, recall: np.ndarray, density: float) -> np.ndarr
 
     Returns
     -------
-    (classes,), in [0, 1] ; 0 where the recall is 1.
+    (classes,), in [0, 1] ; 0 if the recall is 1.
 
     Examples
     --------
-    Of 30 images, 15 are kept. Recalls of 0.6, 0.9 and 0.9 share them as 4 : 1 : 1, so the first class keeps all of its
-    ten images, and each of the others 2.5:
+    15 of 30 images are kept, in proportion 4 : 1 : 1 at recalls of 0.6, 0.9 and 0.9, so the first class keeps all of
+    its ten images, and each of the others 2.5:
 
     >>> densities(np.array([10, 10, 10]), np.array([0.6, 0.9, 0.9]), 0.5).round(6).tolist()
     [1.0, 0.25, 0.25]
@@ -58,24 +59,24 @@ def chosen(
     seed: int,
     classes: Sequence[str],
 ) -> np.ndarray:
-    """Return the indices of the training images that the quotas keep, chosen at random within each class.
+    """Choose training images by the quotas, at random within each class, and return their indices.
 
     Parameters
     ----------
     train_labels : int64 [N]
     indices : int64 [n]
-        The training images.
+        Indices of the training images.
     recall : (classes,)
-        Recall of each class on validation images; every split has at least one of each class.
+        Recall of each class on validation images, not NaN.
     density : float in (0, 1]
-        Share of the training images that is kept.
+        Share of the training images to keep.
     seed : int
     classes : sequence of str
 
     Raises
     ------
     StudyError
-        If no image of a class is kept.
+        If the quota of a class is 0 images.
     """
     sizes = np.bincount(train_labels[indices], minlength=len(classes))
     shares = densities(sizes, recall, density)

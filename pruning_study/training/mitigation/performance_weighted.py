@@ -1,6 +1,6 @@
-"""Performance-weighted loss: learn the dense network's corrected predictions, with more weight on its weak images.
+"""Performance-weighted loss: learn the dense network's corrected predictions, weighted by its doubt in the labels.
 
-Meyer and Wong (2022), "A fair loss function for network pruning", in the form of their released code.
+Meyer and Wong (2022), "A fair loss function for network pruning", as implemented in their released code.
 """
 
 from collections.abc import Callable
@@ -13,22 +13,22 @@ from torch import Tensor, nn
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.predicted import predicted_classes
 
-# A logit so large that, beside logits of 0, its probability is exactly 1 in single precision, and theirs 0.
+# A logit whose probability in single precision is exactly 1 if all other logits are 0.
 _CERTAIN = 1e4
 
 
 def distillation(dense: nn.Module, theta: float, gamma: float) -> Distillation:
-    """Return the loss: the cross-entropy with the dense network's corrected predictions, times the image weights.
+    """Return the loss: cross-entropy with the dense network's corrected predictions, times the image weights.
 
-    It is written as a distillation without labels, because the divergence from the teacher differs from the
+    The loss is expressed as a distillation without labels, because the divergence from the teacher differs from this
     cross-entropy only by a constant.
 
     Parameters
     ----------
     dense : nn.Module
-        The dense network, in eval mode. It gets the training's images with their flips and crops.
+        Dense network, in eval mode. Its inputs are the training images, augmented as in training.
     theta, gamma : float
-        As `image_weights` takes them.
+        As in `image_weights`.
     """
     return Distillation(dense, 1.0, 1.0, own_targets=partial(targets, theta=theta, gamma=gamma))
 
@@ -36,35 +36,35 @@ def distillation(dense: nn.Module, theta: float, gamma: float) -> Distillation:
 def targets(
     logits: Tensor, labels: Tensor, softmax: Callable[[Tensor], Tensor], *, theta: float, gamma: float
 ) -> tuple[Tensor, Tensor]:
-    """Return the corrected logits and the weights of images, for `pruning_study.training.distillation.Targets`."""
+    """Return the corrected logits and the image weights; a `pruning_study.training.distillation.Targets`."""
     return corrected(logits, labels), image_weights(softmax(logits), labels, theta, gamma)
 
 
 def image_weights(probabilities: Tensor, labels: Tensor, theta: float, gamma: float) -> Tensor:
-    """Return theta + (1 - theta) (1 - p)^gamma, p being the probability that the dense network gives to the label.
+    """Return theta + (1 - theta) (1 - p)^gamma, with p the dense network's probability of the label.
 
     Parameters
     ----------
     probabilities : Tensor [n, classes]
-        Of the dense network.
+        Class probabilities of the dense network.
     labels : int64 Tensor [n]
     theta : float, in [0, 1]
-        The smallest weight, of an image with p = 1.
+        Smallest weight, for p = 1.
     gamma : float, >= 0
-        How fast weights fall with p.
+        Exponent: the larger, the faster weights decrease with p.
 
     Returns
     -------
     float32 Tensor [n]
     """
     doubts = (1 - probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)).clamp(min=0)
-    # In double precision; rounding to single precision drops the digits in which powers differ between processors.
+    # Powers are computed in double precision; rounding to float32 drops the digits that differ between processors.
     weights = [theta + (1 - theta) * doubt**gamma for doubt in doubts.tolist()]
     return torch.tensor(weights, dtype=torch.float32, device=labels.device)
 
 
 def corrected(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the dense network's logits or, if its prediction is wrong, logits that give the label probability 1.
+    """Return the dense network's logits, or logits with a probability of 1 for the label if its prediction is wrong.
 
     Parameters
     ----------

@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent
 SOURCE = FOLDER / "network.cpp"
-ENVIRONMENT = ("CXX", "PATH", "XDG_CACHE_HOME", "HOME")  # variables that the result of `library` depends on
-# Symbols that a library does not export stay private. Otherwise, if a process loads libraries of one network for two
-# instruction sets, they would share the constants of the first.
+ENVIRONMENT = ("CXX", "PATH", "XDG_CACHE_HOME", "HOME")  # environment variables that `library` depends on
+# With -fvisibility=hidden, only exported symbols are shared. Otherwise, if a process loaded libraries of one network
+# for two instruction sets, the second would use the constants of the first.
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno"),
     *("-shared", "-fPIC", "-fvisibility=hidden"),
 )
-# Each lets a compiler compute something else than is written, or a process flush small numbers to 0.
+# Flags that allow a compiler to deviate from the arithmetic as written, or make a process flush small numbers to 0.
 UNFIT_FLAGS = {
     *("-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-fassociative-math", "-freciprocal-math"),
     *("-ffinite-math-only", "-fno-signed-zeros", "-ffp-contract=fast", "-ffp-contract=on", "-ffp-model=fast"),
@@ -40,16 +40,16 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 def library(network: str, source: Path = SOURCE, *, unloadable: int | None = None) -> Path:
     """Return a network's library from the cache; compile it first if it is missing or damaged.
 
-    If several processes ask for one library at once, one of them compiles and the others wait.
+    If several processes request the same library, one of them compiles it and the others wait.
 
     Parameters
     ----------
     network : str
         C++ type of the network.
     source : Path
-        C++ file that is compiled for this type.
+        C++ file to compile for this type.
     unloadable : int, optional
-        Inode of a library that does not load. If the file in the cache still has it, the library is compiled anew.
+        Inode of a library that does not load. If the file in the cache still has this inode, the library is recompiled.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def library(network: str, source: Path = SOURCE, *, unloadable: int | None = Non
     ------
     NativeError
         If the CPU has no vector unit that the headers support, if no compiler is found or the compiler fails, or if the
-        cache cannot be written or is not this user's alone.
+        cache cannot be written or is not private to this user.
     """
     cpu = _cpu()
     compiler = _compiler()
@@ -83,7 +83,7 @@ def library(network: str, source: Path = SOURCE, *, unloadable: int | None = Non
 
 
 def _is_whole(path: Path, unloadable: int | None) -> bool:
-    """Return whether a library is complete, by the digest at the end of its file.
+    """Return whether a library file is private, complete by the digest at its end, and not the unloadable one.
 
     Loading an incomplete library can crash the process. The loader ignores the digest.
     """
@@ -97,9 +97,9 @@ def _is_whole(path: Path, unloadable: int | None) -> bool:
 
 
 def _compile(compiler: list[str], source: Path, path: Path) -> None:
-    """Compile a library to a temporary file, and rename it once it is on the disk."""
+    """Compile a library to a temporary file, and rename the file once it is on disk."""
     aside = path.with_suffix(".part")
-    aside.unlink(missing_ok=True)  # a killed process left it
+    aside.unlink(missing_ok=True)  # left behind by a killed process
     flags = max(index for index, word in enumerate(compiler) if not word.startswith("-")) + 1
     try:
         _run([*compiler[:flags], *FLAGS, *compiler[flags:], f"-I{FOLDER}", "-o", str(aside), str(source)])
@@ -115,11 +115,11 @@ def _compile(compiler: list[str], source: Path, path: Path) -> None:
 
 
 def _compiler() -> list[str]:
-    """Return the command of $CXX, or of the first compiler found. Flags in $CXX win over `FLAGS`."""
+    """Return the command in $CXX, or else the first compiler found. Flags in $CXX override `FLAGS`."""
     try:
         named = shlex.split(os.environ.get("CXX", ""))
     except ValueError as error:
-        raise NativeError(f"$CXX is no command: {error}") from error
+        raise NativeError(f"$CXX is not a command: {error}") from error
     if unfit := next((flag for flag in named if flag in UNFIT_FLAGS), None):
         raise NativeError(f"$CXX has {unfit}, which changes how results are rounded: leave this flag out")
     for command in [named] if named else [[name] for name in COMPILERS]:
@@ -133,19 +133,19 @@ def _compiler() -> list[str]:
 def _run(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT)
-    except subprocess.TimeoutExpired as error:  # its own text is the whole command
+    except subprocess.TimeoutExpired as error:  # the error's own text is the whole command
         raise NativeError(f"the compiler {command[0]} takes more than {TIMEOUT} seconds") from error
     except OSError as error:
         raise NativeError(f"the compiler {command[0]} does not run: {first_line(error)}") from error
     if done.returncode:
         lines = done.stderr.splitlines()
-        reason = next((line for line in lines if "error" in line), lines[0] if lines else "it says nothing")
+        reason = next((line for line in lines if "error" in line), lines[0] if lines else "no message")
         raise NativeError(f"the compiler {command[0]} fails: {reason[:300]}")
     return done.stdout
 
 
 def _read_cpu() -> dict[str, str]:
-    """Return the fields of /proc/cpuinfo by name."""
+    """Read /proc/cpuinfo into a dict from field names to values."""
     try:
         lines = CPU.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -157,7 +157,7 @@ def _cpu() -> str:
     """Return the CPU's model and instruction sets, on which a compiled library depends."""
     properties = _read_cpu()
     flags = properties.get("flags", "").split()
-    if platform.machine() in ("aarch64", "arm64"):  # each has NEON
+    if platform.machine() in ("aarch64", "arm64"):  # all of these have NEON
         return f"{properties.get('CPU implementer')} {properties.get('CPU part')} {properties.get('Features')}"
     if not ("avx512f" in flags or {"avx2", "fma"} <= set(flags)):
         raise NativeError("it needs a CPU with AVX-512 or AVX2, or a 64-bit Arm")

@@ -1,4 +1,4 @@
-"""The engine that calls a compiled library. It checks every argument before it hands a pointer to the library."""
+"""The engine that calls a compiled library. It checks every argument before passing pointers to the library."""
 
 import copy
 import ctypes
@@ -30,12 +30,13 @@ from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.quantization import largest_integer, quantized_weights
 
 CLOSE = 1e-4
-CLOSE_GRADIENT = 0.05  # one of 20 gradients of ResNet-20 was 5e-4 off in a part, at the edge of a ReLU
-# Bytes of packed images that are normalised at once, to be handed to the library.
+CLOSE_GRADIENT = 0.05  # looser, because inputs near 0 of a ReLU put 1 of 20 gradients of ResNet-20 off by 5e-4
+# Bytes of packed images, as float32, that are passed to the library at a time.
 PORTION = 2**26
-# The library gets images in portions of whole BATCHes (its unit outside training) with at most so many multiplications
-# in the forward pass, which is a second or two of training. An interrupt waits for the end of a portion. Portions are
-# not smaller because the library allocates memory for each, which took 7 % of the time when a portion was a batch.
+# Images are passed to the library in portions of whole BATCHes (its unit outside training), with at most
+# MULTIPLICATIONS in the forward pass, which take a second or two in training. An interrupt waits for the end of a
+# portion. Portions are not smaller, because the library allocates memory for each, which took 7 % of the time when a
+# portion was a batch.
 MULTIPLICATIONS, BATCH = 2**35, 128
 DIGEST = 0xE7E3CE94AE18395E  # result of `self_test.hpp`, the same on every machine
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
@@ -43,7 +44,7 @@ STEPPED = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_int64)
 
 
 def load(model: nn.Module, image_shape: ImageShape) -> "Native":
-    """Return the native engine of a model, compiled if that has not been done yet.
+    """Return the native engine for a model, compiling it first if necessary.
 
     Parameters
     ----------
@@ -73,11 +74,10 @@ def load(model: nn.Module, image_shape: ImageShape) -> "Native":
 
 
 def _check(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int) -> None:
-    """Raise a NativeError unless the engine computes what the model does, in evaluation and in training.
+    """Raise a NativeError unless the engine computes the same as the model, in evaluation and in training.
 
-    This finds computations that the method `stack` or the names of a block's layers do not reveal, and faulty
-    compilers. The weights are drawn at random, because an initial weight of 0 would hide errors in the layers before
-    it.
+    The check finds faulty compilers, and computations that neither the method `stack` nor the names of a block's layers
+    reveal. Weights are drawn at random, because an initial weight of 0 would hide errors in the layers before it.
     """
     with seeded(0, "check of the native engine", torch.device("cpu")):
         _check_drawn(engine, model, image_shape, classes)
@@ -125,7 +125,7 @@ def _are_close(values: Tensor, wanted: Tensor) -> bool:
 
 
 def _resting(model: nn.Module) -> Optimizer:
-    """Return an optimizer whose steps have the length 0, and whose velocity is the last gradient."""
+    """Return an optimizer whose steps have length 0, and whose velocity becomes the last gradient."""
     return Optimizer(0.0, 0.0, 0.0, {name: torch.zeros_like(values) for name, values in model.named_parameters()})
 
 
@@ -140,7 +140,7 @@ def _library(network: str) -> ctypes.CDLL:
 def _library_or_reason(network: str, *environment: str | None) -> ctypes.CDLL | str:
     """Return the library, or the reason why there is none.
 
-    Reasons are cached too: a study asks at every run, and a compiler may take seconds to fail.
+    Reasons are cached too, because every run of a study calls this, and a compiler may take seconds to fail.
     """
     try:
         path = compiler.library(network)
@@ -170,7 +170,7 @@ def _open(path: Path) -> ctypes.CDLL:
         library.probabilities.restype = None
         library.digest.restype = ctypes.c_uint64
     except (OSError, AttributeError) as error:
-        if library:  # else the next library of this name would be this one again
+        if library:  # otherwise the next load of this name would return this library again
             dlclose(library._handle)
         raise NativeError(f"{path} does not load, even compiled anew: {first_line(error)}") from error
     return library
@@ -185,7 +185,7 @@ class Native:
     library : ctypes.CDLL
         Library compiled for this stack.
     weight_bits : int, optional
-        Bits of a quantised weight, as `training.engines.Torch` takes them.
+        Bits of a quantised weight; by default weights are not quantised.
     """
 
     name = "native"
@@ -221,7 +221,7 @@ class Native:
         labels = self._checked_labels(train)
         order, sizes = torch.cat(list(batches)), torch.tensor([len(batch) for batch in batches])
         if order.dtype != torch.int64 or order.device.type != "cpu" or sizes.min() < 1:
-            raise ValueError("batches should be indices, int64 on the cpu, and none of them empty")
+            raise ValueError("batches must be indices, int64 on the cpu, and none of them empty")
         if sizes.min() == 1 and any(layer.pixels == 1 for layer in self._stack.normalizations):
             raise ValueError("BatchNorm needs more than one value per channel when training")
         if order.min() < 0 or order.max() >= len(labels):
@@ -237,7 +237,7 @@ class Native:
         black = self._checked_black(augment.black) if augment else None
         rates = torch.tensor(optimizer.learning_rates(len(batches)), dtype=torch.float32)
         loss, entropy = torch.zeros(1, dtype=torch.float64), 0.0
-        # The images of a portion are copied if a teacher has to see them augmented.
+        # The images of a portion are copied if the teacher needs them augmented.
         copied = augment is not None and distillation is not None
         calls = _Calls(stepped)
         whole = (order, sizes, rates, crops)
@@ -261,7 +261,7 @@ class Native:
                 *((_pointer(seen.loss), _pointer(seen.right)) if seen else (None, None)),
                 *(calls.pointer(portion), loss.data_ptr()),
             )
-            if outcomes and seen and portion.places is not None:  # else the library wrote to `outcomes` itself
+            if outcomes and seen and portion.places is not None:  # otherwise the library wrote to `outcomes` itself
                 outcomes.loss[there], outcomes.right[there] = seen.loss, seen.right
             calls.after(portion)
             # The library adds the teacher's part as a cross-entropy: the divergence plus the teacher's entropy.
@@ -307,12 +307,12 @@ class Native:
         return self._softmax(scores, labels)[1]
 
     def _softmax(self, scores: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the softmax of logits, [n, classes], and the cross-entropy of each row with its label, [n].
+        """Return the softmax of logits, [n, classes], and the cross-entropy of each row, [n].
 
-        Without labels, the entropy of each row's softmax takes the place of the cross-entropy.
+        Without labels, the entropy of each row's softmax is returned instead of the cross-entropy.
         """
         if (scores.shape[1:], scores.dtype, scores.device.type) != ((self._stack.classes,), torch.float32, "cpu"):
-            raise ValueError(f"logits should be float32 of {self._stack.classes} classes on the cpu")
+            raise ValueError(f"logits must be float32 of {self._stack.classes} classes on the cpu")
         scores, shares, losses = scores.contiguous(), torch.empty(scores.shape), torch.empty(len(scores))
         labels = None if labels is None else labels.contiguous()
         self._library.probabilities(
@@ -342,7 +342,7 @@ class Native:
         self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
     ) -> dict[str, Tensor]:
         """Return the mean gradient, as `gradients.mean_gradient` does."""
-        copied = copy.deepcopy(model)  # whose running statistics change
+        copied = copy.deepcopy(model)  # a copy, whose running statistics may change
         sums = {name: torch.zeros_like(own, dtype=torch.float64) for name, own in model.named_parameters()}
         for images, labels in batches:
             batch = Examples(images, labels)
@@ -352,7 +352,7 @@ class Native:
         return {name: (total_gradient / total).float() for name, total_gradient in sums.items()}
 
     def _train_mode_gradient(self, model: nn.Module, batch: Examples) -> dict[str, Tensor]:
-        """Return the gradient of a batch's mean cross-entropy: the velocity after a first step, whose length is 0."""
+        """Return the gradient of a batch's mean cross-entropy, which is the velocity after a first step of length 0."""
         first = _resting(model)
         Native(self._stack, self._library).train_epoch(model, Steps(batch, [torch.arange(len(batch))], first))
         return first.velocity
@@ -363,7 +363,7 @@ class Native:
         """Set BatchNorm's running statistics as in `Engine.measure_statistics`, by an epoch of steps of length 0."""
         measured, engine = copy.deepcopy(model), Native(self._stack, self._library)
         for number, batch in enumerate(batches, start=1):
-            engine._settings[:, 1] = 1 / number  # the mean of all batches
+            engine._settings[:, 1] = 1 / number  # a cumulative average over all batches
             engine.train_epoch(measured, Steps(train, [batch], _resting(model), {}, augment))
         self._copy_running(self._running(measured), 0, model)
         for layer in self._stack.normalizations:
@@ -376,48 +376,48 @@ class Native:
 
     def _checked_images(self, images: Tensor) -> Tensor:
         if images.dtype != torch.float32 or images.device.type != "cpu":
-            raise ValueError(f"images should be float32 on the cpu, not {images.dtype} on {images.device}")
+            raise ValueError(f"images must be float32 on the cpu, not {images.dtype} on {images.device}")
         if images.shape[1:] != self._stack.image_shape:
-            raise ValueError(f"images should have shape {self._stack.image_shape}, not {tuple(images.shape[1:])}")
+            raise ValueError(f"images must have shape {self._stack.image_shape}, not {tuple(images.shape[1:])}")
         if not images.is_contiguous():
-            raise ValueError("images should be contiguous in memory, channels before rows before columns")
+            raise ValueError("images must be contiguous in memory, channels before rows before columns")
         return images
 
     def _checked_labels(self, examples: Examples) -> Tensor:
         labels, classes = examples.labels, self._stack.classes
         if labels.dtype != torch.int64 or labels.device.type != "cpu" or not labels.is_contiguous():
-            raise ValueError("labels should be int64 on the cpu, contiguous")
+            raise ValueError("labels must be int64 on the cpu, contiguous")
         if labels.shape != (len(examples.images),) or len(labels) == 0:
             raise ValueError(f"labels of shape {tuple(labels.shape)} do not fit {len(examples.images)} images")
         if labels.min() < 0 or labels.max() >= classes:
-            raise ValueError(f"labels should be in [0, {classes}), not in [{labels.min()}, {labels.max()}]")
+            raise ValueError(f"labels must be in [0, {classes}), not in [{labels.min()}, {labels.max()}]")
         return labels
 
     def _checked_black(self, black: Tensor) -> Tensor:
         if black.shape != self._stack.image_shape[:1]:
-            raise ValueError(f"black should have {self._stack.image_shape[0]} values, not {tuple(black.shape)}")
+            raise ValueError(f"black must have {self._stack.image_shape[0]} values, not {tuple(black.shape)}")
         return black.to("cpu", torch.float32).contiguous()
 
     def _teacher_probabilities(
         self, distillation: Distillation, portion: "_Portion", augment: FlipCrop | None, factors: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the softened target probabilities of a portion's images, their entropies, and factors on losses."""
+        """Return the softened target probabilities of a portion's images, their entropies, and the loss factors."""
         logits = distillation.logits
         if augment:
             assert portion.crops is not None
-            teacher = distillation.teacher  # whose weights are not rounded
+            teacher = distillation.teacher  # the teacher's weights are not quantised
             cropped = augment.cropped(portion.images, portion.crops)
             logits = self._logits(dict(teacher.named_parameters()), teacher, cropped)
         elif logits is not None and portion.places is not None:
             logits = logits[portion.places]
         shape = (len(portion.labels), self._stack.classes)
         if logits is None or (logits.shape, logits.dtype, logits.device.type) != (shape, torch.float32, "cpu"):
-            raise ValueError(f"the teacher's logits should be float32 of shape {shape} on the cpu")
+            raise ValueError(f"the teacher's logits must be float32 of shape {shape} on the cpu")
         logits, factors = distillation.targets(logits, portion.labels, factors, self.probabilities)
         return *self._softmax(logits / distillation.temperature), factors
 
     def _flat(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Return a copy of the parameters' tensors as one flat tensor, in the order of the library."""
+        """Copy the parameters' tensors into one flat tensor, in the library's order."""
         return _joined(tensors, self._stack.parameters)
 
     def _copy(self, flat: Tensor, tensors: Mapping[str, Tensor]) -> None:
@@ -425,7 +425,7 @@ class Native:
         _deal(flat, tensors, self._stack.parameters)
 
     def _channels(self, model: nn.Module) -> Tensor:
-        """Return the bounds [begin, end) of each quantised channel among the flat weights, int64 [channels, 2]."""
+        """Return the range [begin, end) of each quantised channel in the flat weights, int64 [channels, 2]."""
         quantized = set(prunable(model, output_layer=True) if self._weight_bits else ())
         places, start = [torch.empty(0, 2, dtype=torch.int64)], 0
         for name, shape in self._stack.parameters.items():
@@ -436,11 +436,11 @@ class Native:
         return torch.cat(places)
 
     def _running(self, model: nn.Module) -> Tensor:
-        """Return a copy of the running statistics as one flat tensor, in the order of the library."""
+        """Copy the running statistics into one flat tensor, in the library's order."""
         return _joined(dict(model.named_buffers()), self._stack.running)
 
     def _copy_running(self, flat: Tensor, batches: int, model: nn.Module) -> None:
-        """Copy the parts of a flat tensor into the running statistics, and count the batches that they have seen."""
+        """Copy the parts of a flat tensor into the running statistics, and add to the number of batches tracked."""
         buffers = dict(model.named_buffers())
         _deal(flat, buffers, self._stack.running)
         for layer in self._stack.normalizations:
@@ -448,7 +448,7 @@ class Native:
 
 
 def _check_of_images(count: int, factors: Tensor | None, outcomes: Outcomes | None) -> None:
-    """Raise a ValueError unless the tensors of factors and outcomes fit `count` images."""
+    """Raise a ValueError unless factors and outcomes are valid tensors for `count` images."""
     tensors = [("factors", factors, torch.float32)]
     if outcomes:
         tensors += [("losses", outcomes.loss, torch.float32), ("right", outcomes.right, torch.bool)]
@@ -456,11 +456,11 @@ def _check_of_images(count: int, factors: Tensor | None, outcomes: Outcomes | No
         if tensor is None:
             continue
         if (tensor.shape, tensor.dtype, tensor.device.type) != ((count,), dtype, "cpu") or not tensor.is_contiguous():
-            raise ValueError(f"{name} should be {dtype} of shape {(count,)} on the cpu, contiguous")
+            raise ValueError(f"{name} must be {dtype} of shape {(count,)} on the cpu, contiguous")
 
 
 def _sum_of_entropies(entropies: Tensor, order: Tensor, factors: Tensor | None) -> float:
-    """Return the sum of the entropies of the images of a portion, times their factors."""
+    """Sum the entropies of a portion's images, each times the image's factor."""
     return math.fsum((entropies if factors is None else entropies * factors)[order].tolist())
 
 
@@ -468,7 +468,7 @@ def _joined(tensors: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> 
     for name, shape in shapes.items():
         tensor = tensors.get(name)
         if tensor is None or (tensor.shape, tensor.dtype, tensor.device.type) != (shape, torch.float32, "cpu"):
-            raise ValueError(f"{name} should be float32 of shape {tuple(shape)} on the cpu")
+            raise ValueError(f"{name} must be float32 of shape {tuple(shape)} on the cpu")
     return torch.cat([tensors[name].detach().reshape(-1) for name in shapes]) if shapes else torch.empty(0)
 
 
@@ -481,7 +481,7 @@ def _deal(flat: Tensor, tensors: Mapping[str, Tensor], shapes: Mapping[str, torc
 
 
 class _Portion(NamedTuple):
-    """The examples of one call of the library, and its batches as indices of these examples.
+    """Examples for one call of the library, and the batches as indices into them.
 
     Parameters
     ----------
@@ -489,13 +489,13 @@ class _Portion(NamedTuple):
     order : int64 Tensor
         Indices of the batches' images, one batch after the other.
     sizes : int64 Tensor
-        Number of images of each batch.
+        Number of images in each batch.
     rates : float32 Tensor
         Learning rate of each batch.
     crops : int8 Tensor [len(order), 3], optional
-        How each image of `order` is augmented, as `FlipCrop.drawn` returns it.
+        Flips and shifts of the images in `order`, from `FlipCrop.drawn`.
     places : int64 Tensor, optional
-        Indices of the examples in the training set; None if they are all of it.
+        Indices of the examples in the training set; None if they are the whole set.
     """
 
     images: Tensor
@@ -508,9 +508,9 @@ class _Portion(NamedTuple):
 
 
 class _Calls:
-    """Calls of `stepped` after each step: by the library or, for a copied portion of one batch, after the library.
+    """Call `stepped` after each step: by the library or, for a copied portion of one batch, after the library returns.
 
-    An exception cannot pass through the library, so it is kept until the library has returned.
+    An exception cannot pass through the library, so it is stored until the library has returned.
     """
 
     def __init__(self, stepped: Callable[[int], None] | None) -> None:
@@ -518,11 +518,11 @@ class _Calls:
         self._by_library = STEPPED(self._call) if stepped else STEPPED()
 
     def pointer(self, portion: "_Portion") -> Any:
-        """Return the function that the library calls after each step on a portion; null for a copy."""
+        """Return the function that the library calls after each step on a portion, or null if the portion is a copy."""
         return self._by_library if portion.places is None else STEPPED()
 
     def after(self, portion: "_Portion") -> None:
-        """Call `stepped` if a finished portion was a copy, count its batches, and raise a kept exception."""
+        """Finish a portion: call `stepped` if it was a copy, count its batches, and raise a stored exception."""
         if self._stepped and portion.places is not None:
             self._stepped(self._batches)
         self._batches += len(portion.sizes)
@@ -550,9 +550,9 @@ def _portions(
     copied: bool,
     alone: bool,
 ) -> Iterator[_Portion]:
-    """Yield portions of whole batches, about `images` images each; these are copies if `copied`, or if they are packed.
+    """Yield portions of whole batches, about `images` images each; copies if `copied`, or if the images are packed.
 
-    If the images are copied and `alone` is true, a portion has one batch.
+    If the portions are copies and `alone` is true, each has one batch.
     """
     whole = None if copied or isinstance(train.images, PackedImages) else train.images
     if whole is None:
@@ -574,6 +574,6 @@ def _pointer(tensor: Tensor | None) -> int | None:
 
 
 def _factors(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the masks as factors, 1 or 0, for every weight of every parameter."""
+    """Convert masks to factors of 1 or 0 for all parameters, with 1 for parameters without a mask."""
     ones = {name: torch.ones_like(parameter) for name, parameter in model.named_parameters()}
     return ones | {name: mask.float() for name, mask in masks.items()}

@@ -4,5 +4,5 @@
 class NativeError(Exception):
     """The native engine cannot run on this machine or cannot run this model.
 
-    The message is a clause that gives the reason, to be put behind a colon.
+    The message is the reason, worded to follow a colon.
     """

@@ -1,4 +1,4 @@
-"""Layers of the native engine, each with its C++ type, made from the torch modules that they compute."""
+"""Layers of the native engine, each made from torch modules, with its C++ type."""
 
 from dataclasses import dataclass, replace
 from math import prod
@@ -7,16 +7,16 @@ from torch import nn
 
 from pruning_study.training.native.errors import NativeError
 
-# Most values that a layer may compute for one image. Beyond that the CPU's caches overflow, and torch is faster.
+# Most values that a layer may compute per image. Beyond that, the CPU's caches overflow, and torch is faster.
 LARGEST = 250_000
-LARGEST_POOL = 11  # the headers number the pixels of a window in one byte
+LARGEST_POOL = 11  # the headers store a pixel's index in its window in one byte
 
 ImageShape = tuple[int, int, int]  # channels, height, width
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution of stride 1 without padding, and the max-pool and the ReLU that follow it."""
+    """A convolution of stride 1 without padding, and the max-pool and ReLU after it, if any."""
 
     layer: nn.Conv2d
     input_shape: ImageShape
@@ -30,7 +30,7 @@ class Convolution:
 
     @property
     def read_shape(self) -> ImageShape:
-        """Shape of the part of the input that the outputs depend on."""
+        """Shape of the part of the input on which the outputs depend."""
         (height, width), (rows, columns) = self.output_shape[1:], self.layer.kernel_size
         return self.input_shape[0], height * self.pool + rows - 1, width * self.pool + columns - 1
 
@@ -46,7 +46,7 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Linear:
-    """A linear layer, and the ReLU that follows it."""
+    """A linear layer, and the ReLU after it, if any."""
 
     layer: nn.Linear
     rectified: bool = False
@@ -69,7 +69,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Unit:
-    """A padded convolution, batch normalization, the shortcut that is added then, if any, and a ReLU.
+    """A padded convolution, BatchNorm, the addition of a shortcut, if any, and a ReLU.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Unit:
     normalization : nn.BatchNorm2d
     input_shape, output_shape : ImageShape
     source : ImageShape, optional
-        Shape of what the shortcut adds: the input of the unit before.
+        Shape of the tensor that the shortcut adds, which is the input of the unit before. None without a shortcut.
     """
 
     layer: nn.Conv2d
@@ -112,7 +112,7 @@ def is_padded(layer: nn.Conv2d) -> bool:
 
 
 def convolution(layer: nn.Conv2d, input_shape: tuple[int, ...]) -> Convolution:
-    """Return a convolution for inputs of a shape, or raise a NativeError."""
+    """Return a convolution layer for inputs of a shape, or raise a NativeError."""
     if len(input_shape) == 1:
         raise NativeError("a convolution follows a linear layer")
     if not is_plain(layer):
@@ -126,7 +126,7 @@ def convolution(layer: nn.Conv2d, input_shape: tuple[int, ...]) -> Convolution:
 
 
 def pooled(before: Convolution, pool: nn.MaxPool2d) -> Convolution:
-    """Return a convolution with a max-pool behind it, or raise a NativeError."""
+    """Return a convolution layer with a max-pool after it, or raise a NativeError."""
     size, stride = (value if isinstance(value, tuple) else (value,) * 2 for value in (pool.kernel_size, pool.stride))
     plain = (pool.padding, pool.dilation, pool.ceil_mode, pool.return_indices) == (0, 1, False, False)
     if not plain or size != stride or size[0] != size[1] or size[0] > LARGEST_POOL:
@@ -159,22 +159,21 @@ def padded_shape(layer: nn.Conv2d, input_shape: ImageShape) -> ImageShape:
 
 
 def check_normalization(layer: nn.BatchNorm2d, channels: int) -> None:
-    """Raise a NativeError if the headers do not support a normalization."""
+    """Raise a NativeError if the headers do not support a BatchNorm layer."""
     if not (layer.affine and layer.track_running_stats) or layer.momentum is None:
         raise NativeError(f"it supports only BatchNorm with weights, running statistics and momentum, and not {layer}")
     _check_inputs(layer, layer.num_features, channels)
 
 
 def check_shortcut(source: ImageShape, output_shape: ImageShape, stride: int) -> None:
-    """Raise a NativeError if a shortcut of option A cannot lead from one shape to the other."""
+    """Raise a NativeError if a shortcut of option A cannot connect two shapes."""
     added = output_shape[0] - source[0]
     if added < 0 or added % 2 or stride > 2 or (added == 0 and stride != 1):
         raise NativeError(f"its shortcut cannot lead from {source[0]} channels to {output_shape[0]} at stride {stride}")
 
 
 def _check_inputs(layer: nn.Module, taken: int, arriving: int) -> None:
-    # A model may change its images before they enter the stack. The library does not, and would read beyond the end of
-    # the images.
+    # A model may change the shape of images before its stack. The library does not, and would read beyond their end.
     if taken != arriving:
         raise NativeError(f"{layer} takes {taken} inputs, and gets {arriving}")
 

@@ -1,4 +1,4 @@
-"""Read a model as a stack of layers of known sizes, which the native engine can be compiled for."""
+"""Read a model as a stack of layers of known sizes, for which the native engine can be compiled."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ class BatchNorm:
     name : str
         Name of the layer in the model.
     channels, pixels : int
-        Numbers of channels, and of an image's pixels in each.
+        Number of channels, and of pixels per channel of an image.
     epsilon, momentum : float
     """
 
@@ -45,7 +45,7 @@ class BatchNorm:
 
 @dataclass(frozen=True)
 class Stack:
-    """The layers of a model, in their order.
+    """The layers of a model, in order.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Stack:
     normalizations : tuple of BatchNorm
         The BatchNorm layers of a residual network; empty for other stacks.
     multiplications : int
-        Multiplications in the forward pass of an image.
+        Number of multiplications in the forward pass of an image.
     image_shape : (channels, height, width)
     classes : int
     """
@@ -86,13 +86,12 @@ class Stack:
 
 
 def read(model: nn.Module, image_shape: ImageShape) -> Stack:
-    """Return a model as a stack of layers.
+    """Read a model as a stack of layers.
 
     Parameters
     ----------
     model : nn.Module
-        An `nn.Sequential`, or a module whose method `stack` returns an `nn.Sequential` of its own layers that computes
-        the same.
+        An `nn.Sequential`, or a module whose method `stack` returns an equivalent `nn.Sequential` of its own layers.
     image_shape : (channels, height, width)
 
     Returns
@@ -102,7 +101,7 @@ def read(model: nn.Module, image_shape: ImageShape) -> Stack:
     Raises
     ------
     NativeError
-        If the model is not such a stack, or has a layer that the headers do not support; the first such layer is named.
+        If the model is not such a stack, or has an unsupported layer, the first of which the message names.
     """
     sequential = _sequential(model)
     modules = list(_flat(sequential))
@@ -148,7 +147,7 @@ def _sequential(model: nn.Module) -> nn.Sequential:
 
 
 def _returned_stack(model: nn.Module) -> object:
-    """Call the model's own method `stack`; None if `stack` is a layer or a value, or is missing."""
+    """Call a model's method `stack`; return None if `stack` is a layer or a value, or is missing."""
     method = getattr(model, "stack", None)
     if isinstance(method, nn.Module) or not callable(method):
         return None
@@ -159,7 +158,7 @@ def _returned_stack(model: nn.Module) -> object:
 
 
 def _is_known(module: nn.Module) -> bool:
-    """Return whether the engine supports a layer at some place of a stack."""
+    """Return whether the engine supports a layer in at least one position of a stack."""
     if type(module) is nn.Conv2d:
         return layers.is_plain(module) or layers.is_padded(module)
     return type(module) in LAYER_TYPES
@@ -175,7 +174,7 @@ def _flat(stack: nn.Sequential) -> Iterator[nn.Module]:
 
 @contextmanager
 def _named(names: dict[int, str], module: nn.Module) -> Iterator[None]:
-    """Name a module in the errors that reading it raises."""
+    """Add a module's name to the errors raised in the block."""
     try:
         yield
     except NativeError as reason:
@@ -183,7 +182,7 @@ def _named(names: dict[int, str], module: nn.Module) -> Iterator[None]:
 
 
 def _plain(modules: list[nn.Module], image_shape: ImageShape, named: Named) -> list[Layer]:
-    """Return the layers of a stack without BatchNorm."""
+    """Read the layers of a stack without BatchNorm."""
     stack: list[Convolution | Linear] = []
     for module in modules:
         with named(module):
@@ -209,7 +208,7 @@ def _add(stack: list[Convolution | Linear], module: nn.Module, image_shape: Imag
 
 
 def _cropped(stack: list[Convolution | Linear]) -> list[Convolution | Linear]:
-    """Shrink each convolution by the rows and columns that nothing reads, because a later pool drops them."""
+    """Shrink the output of each convolution by the rows and columns that a later pool drops."""
     for index in range(len(stack) - 1, 0, -1):
         here, before = stack[index], stack[index - 1]
         if isinstance(here, Convolution) and isinstance(before, Convolution):
@@ -219,7 +218,7 @@ def _cropped(stack: list[Convolution | Linear]) -> list[Convolution | Linear]:
 
 
 def _residual(modules: list[nn.Module], image_shape: ImageShape, named: Named) -> list[Layer]:
-    """Return the layers of a network with BatchNorm: units, blocks, mean pooling, a linear layer."""
+    """Read the layers of a network with BatchNorm: units, blocks, mean pooling, a linear layer."""
     rest = deque(modules)
     units: list[Unit] = []
 
@@ -243,7 +242,7 @@ def _residual(modules: list[nn.Module], image_shape: ImageShape, named: Named) -
                 raise _unknown(rest[0])
         else:
             convolution = take(nn.Conv2d)
-            with named(convolution):  # an error names it before a layer behind it
+            with named(convolution):  # first, so that an error names this layer rather than a later one
                 layers.padded_shape(convolution, shape())
             units.append(_unit(convolution, take(nn.BatchNorm2d), shape(), named))
             take(nn.ReLU)

@@ -101,7 +101,7 @@ def test_networks_that_would_decide_do_decide():
 def test_a_retrained_network_says_that_several_are_needed():
     label, after = predictions([10] * 10)
     _, control = predictions([5] * 10)
-    assert "Several networks" in audit_predictions(label, label, after, control).gate(in_points(1, None)).reason
+    assert "Give several networks" in audit_predictions(label, label, after, control).gate(in_points(1, None)).reason
 
 
 def test_two_classes_and_a_class_that_does_not_vary_have_bounds():

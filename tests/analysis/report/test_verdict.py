@@ -255,7 +255,7 @@ def test_a_weak_dense_network_is_said_before_the_verdict():
         return made.assign(**{"recall_before/b": 0.0})
 
     assert sentences(blind(runs()), blind(none()))[0] == (
-        "On mnist with lenet5: Dense networks are weak: no test image is recognised of b (8 of 8)"
+        "On mnist with lenet5: Dense networks are weak: they recognise no test image of b (8 of 8)"
     )
     guessing = [made.assign(accuracy_before=0.5) for made in (runs(), none())]
     assert judged(*guessing) == ["On mnist with lenet5: All 8 dense networks are at chance."]

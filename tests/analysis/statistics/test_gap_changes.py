@@ -31,11 +31,12 @@ AROUND_1 = (0.9, 1.1)
         ((-0.2, 0.3), AROUND_1, "the differences between classes have no shown relation to those before"),
         ((-0.2, 0.3), (0.1, 0.5), "the differences between classes shrank and have no shown relation to those before"),
         ((-0.2, 0.3), (1.2, 1.5), "the differences between classes grew and have no shown relation to those before"),
-        ((-0.9, -0.7), AROUND_1, "the order of the classes reversed, the strong ones before are the weak ones now"),
+        ((-0.9, -0.7), AROUND_1, "the order of the classes reversed, so the strong ones before are the weak ones now"),
         (
             (-0.9, -0.7),
             (1.2, 1.5),
-            "the order of the classes reversed, the strong ones before are the weak ones now, and the differences grew",
+            "the order of the classes reversed, so the strong ones before are the weak ones now, "
+            "and the differences grew",
         ),
     ],
 )

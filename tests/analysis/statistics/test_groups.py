@@ -65,7 +65,7 @@ def test_groups_by_the_index_of_the_image(tmp_path):
         ("index,light\n-1,day\n", "line 2: index '-1' is not a whole number"),
         ("index,light\n1.0,day\n", "line 2: index '1.0' is not a whole number"),
         ("index,light\n4,day\n", "line 2: index 4 is beyond the last test image, 3"),
-        ("index,light\n1,day\n01,day\n", "line 3: index 1 is there twice"),
+        ("index,light\n1,day\n01,day\n", "line 3: index 1 occurs twice"),
         ("index,light\n1,\n", "column light names no group"),
         (f"index,light\n1,{'x' * 2000}\n", "line 2: a group has 2,000 characters"),
         ('index,light\n1,"day\n', "cannot be read as CSV"),

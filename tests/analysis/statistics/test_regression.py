@@ -150,13 +150,13 @@ class TestFit:
     def test_terms_that_others_imply_are_left_out_and_said(self):
         frame = made(datasets="a").assign(class_entropy=lambda rows: 2 - 3 * rows["imbalance"])
         table = fit(frame)
-        assert "regression: left out, because other terms imply them: class_entropy" in table.attrs["notes"]
+        assert "regression: terms left out because other terms imply them: class_entropy" in table.attrs["notes"]
         pd.testing.assert_series_equal(coefficients(table), coefficients(fit(frame.assign(class_entropy=np.nan))))
 
     def test_balanced_classes_give_no_imbalance(self):
         table = fit(made().assign(imbalance=lambda rows: 1e-17 * rows["class"]))
         assert "imbalance" not in table["term"].tolist()
-        assert "regression: left out, because other terms imply them: imbalance" in table.attrs["notes"]
+        assert "regression: terms left out because other terms imply them: imbalance" in table.attrs["notes"]
 
     def test_a_combination_of_levels_that_no_network_has_gives_no_term(self):
         frame = made().query("not (weight_treatment == 'rewind' and pruning_technique == 'q')")
@@ -181,13 +181,16 @@ class TestFit:
         frame.loc[[3, 7], "imbalance"] = np.nan
         frame.loc[9, "sparsity"] = np.inf
         table = fit(frame)
-        assert "regression: 3 of 320 rows left out, which lack a value of sparsity, imbalance" in table.attrs["notes"]
+        assert (
+            "regression: 3 of 320 rows are left out because they lack a value of sparsity, imbalance"
+            in table.attrs["notes"]
+        )
         pd.testing.assert_frame_equal(table, fit(frame.drop(index=[3, 7, 9])))
 
     def test_a_row_without_a_network_is_left_out_and_said(self):
         frame = in_order(made())
         table = fit(frame.assign(network=frame["network"].where(frame.index != 3)))
-        assert "regression: 1 of 320 rows left out, which lack a value of network" in table.attrs["notes"]
+        assert "regression: 1 of 320 rows are left out because they lack a value of network" in table.attrs["notes"]
         pd.testing.assert_frame_equal(table, fit(frame.drop(index=3)))
 
     def test_a_column_without_any_value_is_left_out_and_keeps_the_rows(self):
@@ -318,7 +321,7 @@ class TestTrainingChoices:
         found = fit(frame.assign(batch_size=np.where(frame["model"] == "m", 32, 128)))
         assert "model[T.n]" in coefficients(found)
         (note,) = found.attrs["notes"]
-        assert note == "regression: left out, because other terms imply them: np.log2(batch_size)"
+        assert note == "regression: terms left out because other terms imply them: np.log2(batch_size)"
 
     @pytest.mark.parametrize("value", [0, -1, np.nan])
     def test_a_row_without_a_usable_value_is_left_out(self, frame, value):
@@ -343,7 +346,7 @@ class TestFractionalLogit:
         )
         mean = float((frame["accuracy"] * (1 - frame["accuracy"])).mean())
         assert table.set_index("term").loc["imbalance", "effect"] == pytest.approx(2 * mean)
-        exact = "regression: the fractional logit fits the accuracies exactly, and its errors say nothing"
+        exact = "regression: the fractional logit fits the accuracies exactly, so its errors are meaningless"
         assert table.attrs["notes"].count(exact) == 1
         assert exact not in fractional_logit(made()).attrs["notes"]
 

@@ -159,7 +159,7 @@ class TestFiles:
         file.unlink()
         for damaged in (b"", content[:40], content[:-1], b"\x00" * 300):
             file.write_bytes(damaged)
-            with pytest.raises(StudyError, match=r"these are no corrupted images .*delete the file"):
+            with pytest.raises(StudyError, match=r"this file holds no corrupted images .*delete the file"):
                 corrupted(self.sample, "contrast", 2, tmp_path)
         np.save(file, np.zeros((3, 3, 32, 31), np.uint8))
         with pytest.raises(StudyError, match="not the corrupted images: delete the file"):

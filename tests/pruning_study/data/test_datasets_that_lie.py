@@ -113,7 +113,7 @@ def test_a_program_in_postscript_that_is_called_a_picture__is_never_run(picture,
     (tmp_path / "gs").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     picture.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n%%EOF\n")
-    assert "no image of a format that is read" in refusal(folder)
+    assert "not an image in a supported format" in refusal(folder)
     assert not (tmp_path / "started").exists()
 
 
@@ -227,7 +227,7 @@ def test_arrays_without_an_image__are_refused_with_and_without_image_size(faulty
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (np.full(400, 2**64 - 1, np.uint64), "holds 18446744073709551615, which is no index of a class"),
+        (np.full(400, 2**64 - 1, np.uint64), "holds 18446744073709551615, which is not a class index"),
         (np.full(400, True), "are bool of shape"),
         (np.full(400, np.nan), "are float64 of shape"),
         (np.full(400, "7"), "are <U1 of shape"),
@@ -253,7 +253,7 @@ def test_labels_that_are_no_indices_of_classes__are_refused(faulty, labels, word
         (np.array([*"abcdefghi", "a\nb"]), "has a control character"),
         (np.array([*"abcdefghi", "a\u202e"]), "has a control character"),
         (np.array([*"abcdefgh", "caf\u00e9", "cafe\u0301"]), "two classes have the same name"),
-        (np.array([b"a"] * 9 + [b"\xff"]), "no text in UTF-8"),
+        (np.array([b"a"] * 9 + [b"\xff"]), "not UTF-8 text"),
         (np.array([*"abc"]), "outside the 3 classes"),
         (np.array([*"abcdefghijk"]), "no image of class k"),
         (np.array([list("abcdefghij")]), "of shape (1, 10)"),
@@ -295,4 +295,4 @@ def test_a_picture_whose_name_is_no_utf_8__is_read_and_is_named_with_escapes_if_
     assert len(load(folder).train_images) == 5
     with open(path, "wb") as file:  # noqa: PTH123
         file.write(b"damaged")
-    assert r"cat/\udcff\x1b[2J.png: this is no image" in refusal(folder)
+    assert r"cat/\udcff\x1b[2J.png: this is not an image" in refusal(folder)

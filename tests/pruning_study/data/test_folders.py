@@ -266,7 +266,7 @@ class TestMapped:
         load(folder, image_size=20)
         (file,) = (folder.parent / "data" / "decoded").glob("*.entropies.npy")
         file.write_bytes(content) if isinstance(content, bytes) else np.save(file, content)
-        with pytest.raises(StudyError, match=r"entropies.npy: these are no.*: delete the file"):
+        with pytest.raises(StudyError, match=r"entropies.npy: this file (holds no|does not hold).*: delete the file"):
             load(folder, image_size=20)
 
     def test_images_that_are_only_predicted_have_no_entropies(self, folder):
@@ -286,10 +286,10 @@ class TestMapped:
         (file,) = (folder.parent / "data" / "decoded").iterdir()
         content = file.read_bytes()
         file.write_bytes(content[:500])
-        with pytest.raises(StudyError, match=r"pets-\w+\.npy: these are no decoded images .*: delete the file"):
+        with pytest.raises(StudyError, match=r"pets-\w+\.npy: this file holds no decoded images .*: delete the file"):
             load(folder)
         np.save(file, np.zeros((3, 12, 12, 1), np.uint8))
-        with pytest.raises(StudyError, match="these are not the decoded images"):
+        with pytest.raises(StudyError, match="this file does not hold the decoded images"):
             load(folder)
 
     def test_a_folder_that_cannot_be_written_is_one_line(self, folder):
@@ -309,5 +309,5 @@ def test_all_damaged_images_of_a_folder_are_listed_together(tmp_path):
     with pytest.raises(StudyError) as error:
         load(tmp_path / "pets")
     first, *listed = str(error.value).splitlines()
-    assert first == f"{tmp_path / 'pets'}: 2 files are no images; remove them"
+    assert first == f"{tmp_path / 'pets'}: 2 files are not images; remove them"
     assert [line.split(": ")[0].strip() for line in listed] == list(map(str, damaged))

@@ -91,7 +91,7 @@ def test_a_file_of_qmnist_without_writers_is_to_be_downloaded_again(written, cap
     groups(data)
     assert not caplog.text
     assert "class" in groups(replace(data, name="qmnist"))
-    assert "tiny.npz does not say who wrote the digits: delete it" in caplog.text
+    assert "tiny.npz has no writers of the digits: delete it" in caplog.text
 
 
 @pytest.mark.attack

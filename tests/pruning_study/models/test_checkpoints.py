@@ -45,7 +45,7 @@ def test_a_checkpoint_is_a_model_that_predicts_on_bytes(lenet5, tmp_path):
     ],
 )
 def test_images_of_another_shape_type_or_range_are_refused(lenet5, images):
-    with pytest.raises(StudyError, match=r"images (have shape|should be uint8)"):
+    with pytest.raises(StudyError, match=r"images (have shape|must be uint8)"):
         checkpoints.Classifier(lenet5, Normalization([0.3], [0.4]), tuple("abcdefghij"))(images)
 
 
@@ -196,7 +196,7 @@ class TestNormalization:
 @pytest.mark.attack
 def test_a_safetensors_file_of_another_program__is_called_no_checkpoint(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", {"classes": json.dumps(["x"])})
-    with pytest.raises(StudyError, match=r"no checkpoint of this project: .* image_shape"):
+    with pytest.raises(StudyError, match=r"not a checkpoint of this project: .* image_shape"):
         checkpoints.classifier(tmp_path / "a.safetensors", "ID")
 
 
@@ -309,7 +309,7 @@ def test_a_checkpoint_whose_metadata_lack_a_key__is_one_line_that_names_it(tmp_p
 
 
 def test_a_checkpoint_without_mean_and_std_is_no_assertion(tmp_path, lenet5):
-    assert "name no mean and std" in message_of(checkpoint(tmp_path, lenet5.state_dict(), mean=None, std=None))
+    assert "lack mean and std" in message_of(checkpoint(tmp_path, lenet5.state_dict(), mean=None, std=None))
 
 
 @pytest.mark.attack
@@ -370,10 +370,10 @@ def test_half_a_million_claimed_classes__take_no_memory(tmp_path, lenet5):
         (torch.full((6,), float("nan")), "conv1.bias holds NaN or infinite weights"),
         (torch.full((6,), float("-inf")), "conv1.bias holds NaN or infinite weights"),
         (torch.full((6,), 1e300, dtype=torch.float64), "conv1.bias holds NaN or infinite weights"),
-        (torch.ones(6, dtype=torch.complex64), "numbers of torch.complex64, not of torch.float32"),
-        (torch.ones(6, dtype=torch.int64), "numbers of torch.int64, not of torch.float32"),
-        (torch.ones(6, dtype=torch.bool), "numbers of torch.bool, not of torch.float32"),
-        (torch.ones(6).to(torch.float8_e4m3fn), "numbers of torch.float8_e4m3fn, not of torch.float32"),
+        (torch.ones(6, dtype=torch.complex64), "dtype torch.complex64, not torch.float32"),
+        (torch.ones(6, dtype=torch.int64), "dtype torch.int64, not torch.float32"),
+        (torch.ones(6, dtype=torch.bool), "dtype torch.bool, not torch.float32"),
+        (torch.ones(6).to(torch.float8_e4m3fn), "dtype torch.float8_e4m3fn, not torch.float32"),
         (torch.ones([1] * 60), "where the model has (6,)"),
         (torch.full((6,), 3e38), "NaN or infinite logits"),
     ],

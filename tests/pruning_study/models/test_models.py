@@ -179,7 +179,7 @@ class TestOwnModel:
             ("own_models:number", "not callable"),
             ("own_models:wrong", r"logits of shape \[N, 5\]"),
             ("own_models:broken", "no such thing"),
-            ("own_models:narrow", r"narrow\(classes\) .*it should be def narrow\(num_classes, in_channels\)"),
+            ("own_models:narrow", r"narrow\(classes\) .*it must be def narrow\(num_classes, in_channels\)"),
             (":net", "cannot be imported"),
             ("builtins:dict", "fails on images"),
         ],

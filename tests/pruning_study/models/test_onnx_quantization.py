@@ -128,7 +128,7 @@ def test_a_weight_that_float16_does_not_have_is_one_line():
 def test_a_network_without_layers_to_quantise_is_one_line():
     model = exported(nn.Sequential(nn.Flatten(), nn.ReLU()), (1, 2, 2))
     with pytest.raises(
-        StudyError, match="no convolution and no matrix product that ONNX Runtime can quantise as dynamic-int8"
+        StudyError, match="no convolution or matrix product that ONNX Runtime can quantise as dynamic-int8"
     ):
         quantized(model, "dynamic-int8", np.empty(0))
 

@@ -304,5 +304,5 @@ class Uncalled(Backwards):
 
 
 def test_a_layer_that_is_computed_without_calling_it_is_named():
-    with pytest.raises(StudyError, match="computes with the weight of layer spare, and does not call the layer"):
+    with pytest.raises(StudyError, match="uses the weight of layer spare without calling the layer"):
         shrink(Uncalled(), images(side=4))

@@ -88,7 +88,7 @@ def test_the_excess_on_validation_images_is_that_of_the_logged_predictions(prune
 def test_too_few_validation_images_are_one_line_before_anything_is_made(prune):
     output = prune("--class-offsets", "dense", "--validation-fraction", 0.5, code=2)
     said = " ".join(output.split())
-    assert re.search(r"--class-offsets: class '.*' has 30 images to fit its offset on", said), said
+    assert re.search(r"--class-offsets: class '.*' has 30 images, too few to fit its offset", said), said
     assert "give 40 images of each class or more" in said
     assert not runs(status=None)
 

@@ -80,9 +80,9 @@ def test_bf16_is_trained_by_torch_without_a_line(lenet5, caplog, name):
 @pytest.mark.parametrize(
     ("cxx", "reason"),
     [
-        ("g++ '", "$CXX is no command: No closing quotation"),
+        ("g++ '", "$CXX is not a command: No closing quotation"),
         ("no-such-compiler", "there is no compiler no-such-compiler"),
-        ("false", "the compiler false fails: it says nothing"),
+        ("false", "the compiler false fails: no message"),
         ("cat /proc/self/comm", "the compiler cat fails"),
         ("true", "does not load"),
     ],

@@ -307,7 +307,7 @@ def test_a_chain_that_is_killed_within_a_level_goes_on_with_the_same_result(
         setting, resumed = chain(**options)
     saved = store.saved_training(resumed[1].config_hash)
     assert resumed[0].is_reused
-    assert "the training is going on after epoch 2" in caplog.text
+    assert "the training continues after epoch 2" in caplog.text
     assert not saved.exists()
     _, whole = chain(**options, force=True)
     assert setting.context.engine.name == engine

@@ -244,7 +244,7 @@ def test_a_stored_gradient_that_is_not_of_the_model__is_refused(store, dense_run
     for fault, message in (
         (lambda tensors: tensors.pop("fc1.bias"), "fc1.bias has shape none"),
         (lambda tensors: tensors.update(more=torch.zeros(1)), "no such weight"),
-        (lambda tensors: tensors.update({"fc1.bias": torch.zeros(120).long()}), "numbers of torch.int64"),
+        (lambda tensors: tensors.update({"fc1.bias": torch.zeros(120).long()}), "dtype torch.int64"),
     ):
         with changed(run, "gradient.safetensors", fault):
             assert message in refused(store, run, setting)
@@ -254,7 +254,7 @@ def test_a_stored_gradient_that_is_not_of_the_model__is_refused(store, dense_run
 def test_masks_that_are_not_those_of_the_checkpoint__are_refused(store, pruned_run):
     setting, run = pruned_run
     for fault, message in (
-        (lambda masks: masks.update({"fc1.weight": masks["fc1.weight"].float()}), "numbers of torch.float32, not of"),
+        (lambda masks: masks.update({"fc1.weight": masks["fc1.weight"].float()}), "dtype torch.float32, not"),
         (lambda masks: masks.update({"fc1.weight": masks["fc1.weight"].t()}), "(400, 120), where the model has (120, "),
         (lambda masks: masks.update({"fc1.bias": torch.ones(120, dtype=torch.bool)}), "no such weight"),
         (lambda masks: masks.pop("conv1.weight"), "conv1.weight has shape none: it is missing"),
@@ -284,7 +284,7 @@ def test_a_run_whose_checkpoint_names_no_normalisation__is_refused(store, dense_
     checkpoints.save(
         artifact(run, "checkpoint.safetensors"), {name: weight.clone() for name, weight in weights.items()}
     )
-    assert "name no mean and std" in refused(store, run, setting)
+    assert "lack mean and std" in refused(store, run, setting)
 
 
 @pytest.mark.attack

@@ -448,7 +448,7 @@ def test_a_killed_training_goes_on_to_the_same_result(tmp_path, monkeypatch, cap
     killed_after(last, saved, plan)
     with caplog.at_level("INFO"):
         again = outcome(saved, plan)
-    assert f"going on after epoch {last}" in caplog.text
+    assert f"continues after epoch {last}" in caplog.text
     assert torch.equal(again[0], weights)
     assert again[1:] == (best_epoch, seen)
 

@@ -234,7 +234,7 @@ def test_a_killed_training_goes_on_to_the_same_result(tmp_path, monkeypatch, cap
         trained(4, saved, kill)
     with caplog.at_level("INFO"):
         again, _ = trained(4, saved)
-    assert f"going on after epoch {last}" in caplog.text
+    assert f"continues after epoch {last}" in caplog.text
     assert torch.equal(weights_of(again), weights_of(whole))
 
 

@@ -90,10 +90,10 @@ class TestFile:
         [
             ("half", r"training\.safetensors.* complete"),
             ("empty", r"training\.safetensors.* complete"),
-            ("maker", "saved by torch on cpu from 0123, .* by native"),
+            ("maker", "saved by torch on cpu from 0123, .* uses native"),
             ("model", "shape"),
-            ("numbers", "no saved training"),
-            ("generator", "no saved training"),
+            ("numbers", "not a saved training"),
+            ("generator", "not a saved training"),
             ("another file", "saved by None"),
         ],
     )
@@ -129,7 +129,7 @@ class TestTrainingFile:
         model, file = network(0.0), TrainingFile(saved, MAKER, 0)
         with torch.random.fork_rng(), caplog.at_level("INFO"):
             state = file.resume(model, torch.Generator())
-        assert "going on after epoch 2" in caplog.text
+        assert "continues after epoch 2" in caplog.text
         state.history.append({"val_loss": 0.5})
         file.save_if_due(state, model, torch.Generator())
         with torch.random.fork_rng():

@@ -381,19 +381,19 @@ def whole(train):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda train: Examples(train.images.double(), train.labels), "images should be float32 on the cpu"),
+        (lambda train: Examples(train.images.double(), train.labels), "images must be float32 on the cpu"),
         (lambda train: Examples(train.images[..., :6], train.labels), r"shape \(2, 9, 7\), not \(2, 9, 6\)"),
         (lambda train: Examples(train.images[:, 0], train.labels), r"shape \(2, 9, 7\), not \(9, 7\)"),
         (
             lambda train: Examples(train.images.contiguous(memory_format=torch.channels_last), train.labels),
-            "images should be contiguous",
+            "images must be contiguous",
         ),
-        (lambda train: Examples(train.images, train.labels.int()), "labels should be int64"),
-        (lambda train: Examples(train.images, train.labels.repeat(2)[::2]), "labels should be int64 .* contiguous"),
+        (lambda train: Examples(train.images, train.labels.int()), "labels must be int64"),
+        (lambda train: Examples(train.images, train.labels.repeat(2)[::2]), "labels must be int64 .* contiguous"),
         (lambda train: Examples(train.images, train.labels[1:]), "labels .* do not fit 10 images"),
         (lambda train: Examples(train.images[:0], train.labels[:0]), "do not fit 0 images"),
-        (lambda train: Examples(train.images, train.labels + 1), r"labels should be in \[0, 3\)"),
-        (lambda train: Examples(train.images, train.labels - 1), r"labels should be in \[0, 3\)"),
+        (lambda train: Examples(train.images, train.labels + 1), r"labels must be in \[0, 3\)"),
+        (lambda train: Examples(train.images, train.labels - 1), r"labels must be in \[0, 3\)"),
     ],
 )
 def test_examples_that_do_not_fit_are_refused(refusing, change, message):
@@ -424,7 +424,7 @@ def test_batches_that_do_not_fit_are_refused(refusing, batches, message):
 def test_a_border_of_other_channels_is_refused(refusing):
     engine, model = refusing
     train = examples("no pools", 10)
-    with pytest.raises(ValueError, match=r"black should have 2 values, not \(3,\)"):
+    with pytest.raises(ValueError, match=r"black must have 2 values, not \(3,\)"):
         engine.train_epoch(
             model, Steps(train, whole(train), at_rest(model), {}, FlipCrop(torch.zeros(3), torch.Generator()))
         )
@@ -434,7 +434,7 @@ def test_a_model_with_other_weights_than_the_engines_is_refused(refusing):
     engine, _ = refusing
     model = make("no pools")
     model[5] = nn.Linear(120, 4)
-    with pytest.raises(ValueError, match=r"5\.weight should be float32 of shape \(3, 120\)"):
+    with pytest.raises(ValueError, match=r"5\.weight must be float32 of shape \(3, 120\)"):
         engine.logits(model, examples("no pools", 10).images)
 
 
@@ -655,9 +655,9 @@ def test_what_a_call_after_a_step_raises_ends_the_training(error):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda factors: factors[1:], r"factors should be torch.float32 of shape \(10,\)"),
-        (lambda factors: factors.double(), "factors should be torch.float32"),
-        (lambda factors: factors.repeat(2)[::2], "factors should be .* contiguous"),
+        (lambda factors: factors[1:], r"factors must be torch.float32 of shape \(10,\)"),
+        (lambda factors: factors.double(), "factors must be torch.float32"),
+        (lambda factors: factors.repeat(2)[::2], "factors must be .* contiguous"),
     ],
 )
 def test_factors_and_outcomes_that_do_not_fit_are_refused(refusing, change, message):
@@ -669,7 +669,7 @@ def test_factors_and_outcomes_that_do_not_fit_are_refused(refusing, change, mess
     with pytest.raises(ValueError, match=message.replace("factors", "losses")):
         engine.train_epoch(model, Steps(train, whole(train), at_rest(model), {}, outcomes=changed))
     changed = Outcomes(outcomes.loss, change(outcomes.right))
-    with pytest.raises(ValueError, match=r"right should be torch\.bool"):
+    with pytest.raises(ValueError, match=r"right must be torch\.bool"):
         engine.train_epoch(model, Steps(train, whole(train), at_rest(model), {}, outcomes=changed))
 
 
@@ -719,7 +719,7 @@ def test_a_teacher_whose_logits_do_not_fit_is_refused(fault):
     model, train = make("no pools"), examples("no pools", 10)
     engine = native.load(model, STACKS["no pools"][1])
     logits = {"none": None, "shape": torch.zeros(9, 3), "type": torch.zeros(10, 3, dtype=torch.float64)}[fault]
-    with pytest.raises(ValueError, match=r"the teacher's logits should be float32 of shape \(10, 3\)"):
+    with pytest.raises(ValueError, match=r"the teacher's logits must be float32 of shape \(10, 3\)"):
         engine.train_epoch(
             model, Steps(train, whole(train), at_rest(model), {}, None, Distillation(model, 0.5, 2.0, logits))
         )
