@@ -1,4 +1,4 @@
-"""What the public functions return: tables of what was trained and pruned, with pictures in a notebook."""
+"""The public functions and their results: tables of trained and pruned networks, with pictures in a notebook."""
 
 import base64
 import html
@@ -62,7 +62,7 @@ class Training:
 
     @property
     def accuracy(self) -> float:
-        """On the test images, the mean over the seeds."""
+        """Mean test accuracy over the seeds."""
         return float(self.runs["accuracy"].mean())
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ class Pruning:
     Attributes
     ----------
     verdict : str
-        A line on each ratio, and lines on what the intervals say.
+        A line on each ratio, and lines on what the intervals show.
     table : DataFrame
         A row for each ratio and class, the class that lost most first: ratio, class, recall_before, recall_after,
         change and its 95 % interval (change_low, change_high), support (test images), and damaged: whether the loss is
@@ -93,16 +93,16 @@ class Pruning:
     summary : DataFrame
         A row for each ratio: realized_ratio, accuracy_before, accuracy_after, accuracy_change; alpha and raw_slope,
         means over the seeds; alpha_new and raw_slope_new, the slopes on new images. Slopes and accuracy_change have
-        the ends of their 95 % interval (`_low`, `_high`), NaN where there is none: alpha and raw_slope have one for
-        several seeds, alpha_new and raw_slope_new where the classes differ enough to speak of a slope.
+        the bounds of their 95 % interval (`_low`, `_high`), NaN if there is none: alpha and raw_slope have one only for
+        several seeds, alpha_new and raw_slope_new only if the classes differ enough to identify a slope.
     runs : DataFrame
         A row for each seed and ratio: seed, ratio, realized_ratio, accuracies, alpha, raw_slope, dense_run_id, run_id.
     pictures : dict of float to bytes
-        Recall and recall balance before and after, as PNG, of each ratio.
+        Pictures of recall and recall balance before and after pruning, as PNG, by ratio.
     shown : Table
         The cells of the table that a notebook and the command line show.
     changes : dict of float to Comparison
-        What `plot` draws, by ratio.
+        The comparison that `plot` draws, by ratio.
     """
 
     verdict: str
@@ -121,12 +121,12 @@ class Pruning:
         ratio : float, optional
             By default the largest.
         ax : Axes, optional
-            Where to draw, with a legend below; by default in a figure of its own.
+            Axes to draw on, with a legend below; by default those of a new figure.
 
         Returns
         -------
         Figure
-            That of `ax`, if it is given.
+            The figure of the axes.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class Pruning:
         ratio = max(self.changes) if ratio is None else ratio
         if ratio not in self.changes:
             raise StudyError(
-                f"no network was pruned at {ratio:g}: take {', '.join(map(str, self.changes))}", option="ratio"
+                f"no network was pruned at {ratio:g}: choose {', '.join(map(str, self.changes))}", option="ratio"
             )
         if ax is None:
             ax = Figure((8, 5), dpi=DPI, layout="constrained").subplots()
@@ -166,7 +166,7 @@ class Pruning:
 
 @dataclass(frozen=True, eq=False)
 class Iterating:
-    """A network that was pruned again and again, or several networks that differ in the seed.
+    """A network that was pruned repeatedly, or several networks that differ in the seed.
 
     Attributes
     ----------
@@ -187,17 +187,17 @@ class Iterating:
 
 @dataclass(frozen=True, eq=False)
 class Compression:
-    """The smallest or fastest network of which no class loses more than is allowed.
+    """The smallest or fastest network in which no class loses more recall than allowed.
 
     Attributes
     ----------
     verdict : str
-        What was chosen and what test images say of it, a line for each sentence.
+        The choice and its result on test images, one sentence a line.
     state : {"within", "beyond", "undecided", "none"}
-        Whether the losses of the choice are within the limits on test images; `none` if no chain keeps to them on
+        Whether the losses of the choice are within the limits on test images; `none` if no chain is within them on
         validation images.
     chains : DataFrame
-        A row for each chain that was tried: what it does, what it costs, what it loses on validation images with upper
+        A row for each chain that was tried: its steps, its size and speed, its losses on validation images with upper
         bounds, and its run.
     table : DataFrame, optional
         A row for each class on test images: support, recall_before, recall_control, recall_after, and loss beyond the
@@ -225,7 +225,7 @@ class Compression:
 
 
 def compress(**options: Any) -> Compression:
-    """Search for the smallest or fastest network in which no class loses more than is allowed.
+    """Search for the smallest or fastest network in which no class loses more recall than allowed.
 
     Parameters
     ----------
@@ -457,7 +457,7 @@ def _title(name: str, results: Sequence[Any]) -> str:
 
 def _of_one_seed(runs: pd.DataFrame) -> pd.DataFrame:
     if (count := runs[schema.SEED].nunique()) > 1:
-        raise StudyError(f"there are runs of {count} seeds: take the one that is meant from the table .runs")
+        raise StudyError(f"there are runs of {count} seeds: choose one from the table .runs")
     return runs
 
 
@@ -528,14 +528,14 @@ def _config(config: type[Config], options: Mapping[str, Any]) -> tuple[Config, d
 
 
 def _plain(value: Any) -> Any:
-    """Return a NumPy number as Python's, and a list or array as a tuple."""
+    """Convert a NumPy number to Python's, and a list or array to a tuple."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     return tuple(map(_plain, value)) if isinstance(value, list | tuple | range) else value
 
 
 def _networks(runs: pd.DataFrame) -> str:
-    """Return the runs of a result."""
+    """Name the networks of a result: the number of seeds, or the dense run if there is one seed."""
     if runs[schema.SEED].nunique() > 1:
         return f"Mean of {runs[schema.SEED].nunique()} seeds"
     dense = runs[schema.DENSE_RUN_ID if schema.DENSE_RUN_ID in runs else "run_id"].iloc[0]

@@ -81,7 +81,7 @@ def _counts(read: PopulationPair, pies: int) -> str:
 def _placebo(read: PopulationPair) -> str:
     if len(read.dense) < halves.FEWEST:
         return (
-            f"Chance gives PIEs too. Counting those takes two halves of {modal_labels.FEWEST} networks, so "
+            f"Chance gives PIEs too. Counting them takes two halves of {modal_labels.FEWEST} networks, so "
             f"{halves.FEWEST} a side, but there are only {len(read.dense)}."
         )
     half, placebo = (halves.exemplars_of_halves(read.dense, side) for side in (read.compressed, read.dense))

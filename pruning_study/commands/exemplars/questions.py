@@ -16,7 +16,7 @@ class Question(NamedTuple):
     counted : {0, 1}
         The answer that gives an image the attribute.
     non_pies, pies : float
-        Published shares of ImageNet's non-PIEs and PIEs that have the attribute; NaN if none is printed.
+        Published shares of ImageNet's non-PIEs and PIEs that have the attribute; NaN if the paper gives none.
     """
 
     column: str
