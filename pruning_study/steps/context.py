@@ -123,7 +123,7 @@ class Context:
         return images
 
     def forget_images(self) -> None:
-        """Free the images on the device; the next use makes them again."""
+        """Free the images on the device; the next use loads them again."""
         self._images.clear()
 
     @property

@@ -164,7 +164,7 @@ def levels(plan: LevelPlan, context: JobContext, dense: LoadedRun) -> Iterator[L
 
 
 def level(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
-    """Find the run that prunes a parent once more and trains it again, or make it.
+    """Find or make the run that prunes a parent once more and trains it again.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def level(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
     Raises
     ------
     StudyError
-        If scores are not finite, if training diverges, or if the store does not take the run.
+        If scores are not finite, if training diverges, or if the store rejects the run.
     """
     plan = plan.level(parent.iteration + 1, parent.dense.params, parent.config_hash)
     # If `--dense-run-id` names the dense run, only its levels count. Parents are not compared, because a parent that

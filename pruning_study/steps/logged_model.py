@@ -58,7 +58,7 @@ def log_models(store: Store, options: TrainConfig, context: Context, run_ids: It
     Raises
     ------
     StudyError
-        If the store does not take a model.
+        If the store rejects a model.
     """
     for run_id in run_ids if options.log_model else ():
         _log_model(store, options.model, context, run_id)
@@ -92,7 +92,7 @@ def logged(store: Store, context: Context, run: Run, model: "ModelProto") -> Log
     Raises
     ------
     StudyError
-        If the store does not take the model.
+        If the store rejects the model.
     """
     with store.making(run.data.tags.get(schema.CONFIG_HASH, run.info.run_id)):
         return logged_models.find(store, run) or _log(store, context, run, model)

@@ -179,8 +179,8 @@ class PrunePlan(TrainPlan):
             kept = self.budget.kept_weights(ratio) if self.pruner.prunes else remaining
         if self.filters is None and kept > remaining:
             raise StudyError(
-                f"{ratio:g} keeps {kept:,} prunable weights, but the run that it starts from has only {remaining:,} "
-                "left: take a larger ratio",
+                f"{ratio:g} keeps {kept:,} prunable weights, but the run to be pruned has only {remaining:,} left: "
+                "take a larger ratio",
                 option="ratio",
             )
         sparsity = self.budget.sparsity_of(kept) if self.pruner.prunes else 0.0

@@ -53,7 +53,7 @@ Train: TypeAlias = Callable[[AnyPlan, Context, LoadedRun, Path | None, OnEpoch],
 def prune(
     plan: PrunePlan, context: JobContext, parent: LoadedRun, announce: Callable[[], None] | None = None
 ) -> FinishedRun:
-    """Find the run that prunes a parent's model and fine-tunes it, or make it.
+    """Find or make the run that prunes a parent's model and fine-tunes it.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def prune(
     Raises
     ------
     StudyError
-        If scores are not finite, if fine-tuning diverges, or if the store does not take the run.
+        If scores are not finite, if fine-tuning diverges, or if the store rejects the run.
     """
     plan = plan_for(plan, context, parent)
     return find_or_make(plan, context, parent, read=finished, make=_make, announce=announce)
@@ -248,9 +248,9 @@ def _callbacks(plan: PrunePlan, context: Context, parent: LoadedRun) -> list[Cal
 
 
 def _distillation(options: PruneConfig, teacher: nn.Module) -> Distillation | None:
-    """Return the loss that learns from the network before pruning, if the options ask for one.
+    """Return the distillation loss with the network before pruning as the teacher, if the options ask for one.
 
-    This teacher is the dense network, unless a pruned run is pruned further.
+    The teacher is the dense network, unless a pruned run is pruned further.
     """
     if options.performance_weighted != "none":
         theta, gamma = map(float, options.performance_weighted.split(","))

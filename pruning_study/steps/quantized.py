@@ -75,7 +75,7 @@ def plan_quantization(parent: Parent, weight_dtype: str, *, force: bool) -> Quan
 
 
 def quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> FinishedRun:
-    """Find the run that stores a parent's network in a number format, or make it.
+    """Find or make the run that stores a parent's network in a number format.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> Finishe
     Raises
     ------
     StudyError
-        If the network cannot be written as ONNX or cannot be quantised, or if the store does not take the run.
+        If the network cannot be written as ONNX or cannot be quantised, or if the store rejects the run.
     """
     return find_or_make(plan, context, parent, read=_read, make=_quantize)
 

@@ -168,24 +168,24 @@ def check_average(hyperparameters: Hyperparameters, option: str, final: int | No
     option : str
         The option that sets the number of averaged epochs, for error messages.
     final : int, optional
-        Number of epochs that end with the last masks, as `final_epochs` returns it; all by default.
+        Number of epochs at whose end the masks are final, as `final_epochs` returns it; all by default.
 
     Raises
     ------
     StudyError
-        If there are fewer.
+        If there are fewer epochs.
     """
     averaged_epochs, epochs = hyperparameters.average_epochs, hyperparameters.epochs
     if averaged_epochs > epochs:
         raise StudyError(f"{averaged_epochs} is above {epochs}, the number of epochs", option=option)
     if final is not None and averaged_epochs > final:
         raise StudyError(
-            f"{averaged_epochs} is above {final}, the number of epochs that end with the last masks", option=option
+            f"{averaged_epochs} is above {final}, the number of epochs at whose end the masks are final", option=option
         )
 
 
 def final_epochs(options: PruneConfig, hyperparameters: Hyperparameters, images: int) -> int:
-    """Count the epochs that end with the last masks. `pruning_times` describes the parameters and errors."""
+    """Count the epochs at whose end the masks are final. `pruning_times` describes the parameters and errors."""
     if not options.is_gradual:
         return hyperparameters.epochs
     batches = number_of_batches(images, hyperparameters.batch_size)
