@@ -110,7 +110,7 @@ class Task(NamedTuple):
     ----------
     store : Store
     plans, contexts : sequences of PrunePlan and Context
-        One of each per network. A plan is that of the pruned run, before a chain changes its options.
+        One of each per network. The plans are those of the controls; a chain changes their options.
     given_run : Run, optional
         The dense run that the options name.
     limits : Limits

@@ -82,7 +82,7 @@ def source(config: TrainConfig) -> Source:
 
 
 def read(file: Path, config: StudyConfig) -> Grid:
-    """Read a study's file, with the options of the command for all its cells."""
+    """Read a study's file, and apply the command's options to all its cells."""
     names = ("device", "engine", "data_dir", "max_data_gib")
     options = {name: getattr(config, name) for name in names}
     return grid.read(file, options | ({"protocol": config.protocol} if config.protocol else {}))

@@ -52,7 +52,7 @@ def start_server() -> None:
 def worker_count(workers: int | None, tasks: int) -> int:
     """Return the number of workers to start: the wanted number, by default one per core, but at most one per task.
 
-    Only cores that this process may use count, by its affinity and its control groups.
+    Only the cores that this process may use, by its CPU affinity and control groups, are counted.
     """
     return max(1, min(workers or cpu_count(), tasks))
 

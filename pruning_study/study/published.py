@@ -107,7 +107,7 @@ def published_runs(study: frames.Study, seed: int | None, where: Path) -> list[P
         )
     seeds = sorted(dense[schema.SEED].unique())
     if seed not in seeds:
-        has = "give one" if seed is None else f"{seed} is none of its networks"
+        has = "give one" if seed is None else f"no network has seed {seed}"
         raise StudyError(f"{has}: {where} has {_ranges(seeds)}", option="seed")
     return [
         PublishedRun(row[id_name], kind, _params(row))

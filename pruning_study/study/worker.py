@@ -86,7 +86,7 @@ class Worker:
         self._models: dict[str, LoadedRun] = {}
 
     def __call__(self, step: Step) -> StepOutcome:
-        # Results depend in their last digits on the number of threads. With one, the number of workers does not matter.
+        # The number of threads changes the last digits of results. With one thread, the number of workers does not.
         torch.set_num_threads(1)
         start = time.perf_counter()
         try:
