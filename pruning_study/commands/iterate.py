@@ -39,7 +39,7 @@ class Iterated(NamedTuple):
 
 
 def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
-    """Make the chain of each seed, and yield the lines to print at its end; for the parameters see `each_iterated`."""
+    """Make or find the chain of each seed, and yield the lines to print; `each_iterated` describes the parameters."""
     found_ids: list[str] = []
     for result in each_iterated(configs, options, say):
         found_ids += train_and_prune.found_by_hash(result.plan.options, result.dense, result.levels.values())

@@ -44,7 +44,7 @@ class Training:
     ----------
     table : DataFrame, the class with the lowest recall first
         class, recall and its 95 % interval (recall_low, recall_high), support (test images). The interval is Wilson's
-        for one network; for several, recall is the mean and the interval is over networks and images.
+        for one network; for several, recall is the mean, and the interval allows for chance in networks and images.
     runs : DataFrame
         A row for each seed: seed, accuracy, run_id.
     picture : bytes
@@ -69,7 +69,7 @@ class Training:
         return f"{_networks(self.runs)}: accuracy {self.accuracy:.3f}\n\n{self.table.to_string(index=False)}"
 
     def _repr_html_(self) -> str:
-        """Return the table and the picture, for a notebook."""
+        """Return the tables and the picture as HTML, for a notebook."""
         title = f"{_networks(self.runs)}: accuracy {self.accuracy:.3f}"
         cells = self.table.assign(recall=_with_interval(self.table, "recall")).drop(
             columns=["recall_low", "recall_high"]
@@ -88,8 +88,8 @@ class Pruning:
     table : DataFrame
         A row for each ratio and class, the class that lost most first: ratio, class, recall_before, recall_after,
         change and its 95 % interval (change_low, change_high), support (test images), and damaged: whether the loss is
-        beyond the noise, corrected for the number of classes. The interval is paired. It is over the images for one
-        network; for several, recalls are means and the interval is over networks and images.
+        beyond the noise, corrected for the number of classes. The interval is paired. For one network, it allows for
+        chance in the images; for several, recalls are means, and it allows for chance in networks and images.
     summary : DataFrame
         A row for each ratio: realized_ratio, accuracy_before, accuracy_after, accuracy_change; alpha and raw_slope,
         means over the seeds; alpha_new and raw_slope_new, the slopes on new images. Slopes and accuracy_change have
@@ -157,7 +157,7 @@ class Pruning:
         return f"{folded(*self.verdict.splitlines())}\n\n{self.shown}"
 
     def _repr_html_(self) -> str:
-        """Return the table, the sentences below it and the pictures, for a notebook."""
+        """Return the table, the sentences below it and the pictures as HTML, for a notebook."""
         header, rows, totals = self.shown
         cells = pd.DataFrame([*rows, *totals], columns=header)
         images = _images(self.pictures.values(), "Recall of each class before and after pruning")
@@ -181,7 +181,7 @@ class Iterating:
         return f"{_networks(self.runs)}\n\n{self.runs.to_string(index=False)}"
 
     def _repr_html_(self) -> str:
-        """Return the table, for a notebook."""
+        """Return the table as HTML, for a notebook."""
         return _paragraph(_networks(self.runs)) + _html(self.runs)
 
 
@@ -219,7 +219,7 @@ class Compression:
         return folded(*self.verdict.splitlines())
 
     def _repr_html_(self) -> str:
-        """Return the sentences and the tables, for a notebook."""
+        """Return the sentences and the tables as HTML, for a notebook."""
         table = "" if self.table is None else _html(self.table)
         return _paragraph(*self.verdict.splitlines()) + table + _html(self.chains)
 
@@ -231,8 +231,8 @@ def compress(**options: Any) -> Compression:
     ----------
     **options
         The options of `pruning-study compress`, with underscores: `dataset`, `model` or `dense_run_id`,
-        `max_class_loss`, `max_accuracy_loss`, `minimize`, `n_trials`, `budget`, ... Others have the command's defaults;
-        None means auto.
+        `max_class_loss`, `max_accuracy_loss`, `minimize`, `n_trials`, `budget`, ... Other options have the command's
+        defaults; None means auto.
 
     Returns
     -------
@@ -278,7 +278,7 @@ def train(**options: Any) -> Training:
     ----------
     **options
         The options of `pruning-study train`, with underscores: `dataset`, `model`, `seed` (a number, several, or a
-        string such as `0-4`), `epochs`, `batch_size`, ... Others have the command's defaults; None means auto.
+        string such as `0-4`), `epochs`, `batch_size`, ... Other options have the command's defaults; None means auto.
 
     Returns
     -------
@@ -325,8 +325,8 @@ def prune(**options: Any) -> Pruning:
     ----------
     **options
         The options of `pruning-study prune`, with underscores: those of `train`, `pruner`, `ratio` (a number or
-        several), `dense_run_id`, `fine_tune_epochs`, `schedule`, ... Others have the command's defaults; None means
-        auto.
+        several), `dense_run_id`, `fine_tune_epochs`, `schedule`, ... Other options have the command's defaults; None
+        means auto.
 
     Returns
     -------
@@ -348,7 +348,7 @@ def prune(**options: Any) -> Pruning:
     >>> list(pruned.table)  # doctest: +NORMALIZE_WHITESPACE
     ['ratio', 'class', 'recall_before', 'recall_after', 'change', 'change_low', 'change_high', 'support', 'damaged']
 
-    With several seeds, recalls are means over networks, and intervals are over networks and images:
+    With several seeds, recalls are means over networks, and intervals allow for chance in networks and images:
 
     >>> pruned = prune(pruner="up", ratio=10, seed="0-1", epochs=1, fine_tune_epochs=1)
     >>> len(pruned.table), pruned.runs[["seed", "ratio"]].to_numpy().tolist()
@@ -381,7 +381,7 @@ def iterate(**options: Any) -> Iterating:
     ----------
     **options
         The options of `pruning-study iterate`, with underscores: those of `train`, `pruner`, `iterations`, `keep`,
-        `weight_treatment`, `dense_run_id`, ... Others have the command's defaults; None means auto.
+        `weight_treatment`, `dense_run_id`, ... Other options have the command's defaults; None means auto.
 
     Returns
     -------
@@ -462,7 +462,7 @@ def _of_one_seed(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def run_study(file: str | Path, **options: Any) -> pd.DataFrame:
-    """Make all runs of a grid on all cores, except those that exist.
+    """Make all runs of a grid that do not exist yet, on all cores.
 
     A script must call this function below `if __name__ == "__main__":`, because it starts further Python processes.
 

@@ -24,15 +24,15 @@ ONE_NETWORK = "One network: another seed may lose on other classes. {seeds} prun
 UNPRUNED = "Nothing was pruned: these are changes by retraining alone."
 READING = "Changes are in points. Each 95 % interval holds for its class alone."
 READING_BEYOND = (
-    "The loss is its recall minus the recall after pruning, in points. Each 95 % interval holds for its class alone. "
-    "Alpha and raw slope compare with the network before, not with the control. They are 1 if the differences between "
-    "classes are as they were, and above 1 if they grew."
+    "The loss of a class is its recall in the control minus its recall after pruning, in points. Each 95 % interval "
+    "holds for its class alone. Alpha and raw slope compare with the network before pruning, not with the control. "
+    "They are 1 if the differences between classes are unchanged, and above 1 if they grew."
 )
 CONTROL = "The control was fine-tuned as long, and not pruned."
 CONTROL_WITH_OFFSETS = "The control was fine-tuned as long, was not pruned, and has class offsets of its own."
 LOST = "The tests of whether classes lost are corrected for the number of classes (Holm)."
 P = (
-    "p is from a stricter test than the interval, and corrected for the number of classes (Holm), so that the two can "
+    "p comes from a stricter test than the interval and is corrected for the number of classes (Holm), so the two can "
     "disagree."
 )
 MARK = "*"

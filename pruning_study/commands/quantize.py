@@ -40,9 +40,9 @@ _READING = (
 )
 _READING_MEANS = (
     "In points. Costs most: the class that is shown to lose most beyond the accuracy on average, with a 95 % interval. "
-    'One part of the networks and images picks the class, and the rest measures its loss. "Not shown, at most 2.0" '
-    "means that the networks are too few to name a class, but that on average no class loses over 2.0 points more than "
-    "the accuracy.\n"
+    'The class is picked on one part of the networks and images, and its loss is measured on the rest. "Not shown, at '
+    'most 2.0" means that the networks are too few to name a class, but that on average no class loses over 2.0 points '
+    "more than the accuracy.\n"
     "Chance movement: the mean loss beyond the accuracy of each network's own worst class. Because that class is "
     "picked afterwards, much of it is noise."
 )

@@ -436,7 +436,7 @@ def opened(
     Raises
     ------
     StudyError
-        If the options are invalid or do not fit the data, the network or the dense run. No run has been made then.
+        If the options are invalid or do not fit the data, the network or the dense run. No run has been made by then.
     """
     logged_model.check_installed(config)
     shrunk.check_installed(config)
@@ -473,7 +473,7 @@ def summary(
     ----------
     dense : LoadedRun
     pruned : iterable
-        Pairs of the first columns of a row, and the run.
+        Pairs of a row's first columns, by name, and the run.
     classes : sequence of str
     """
     names = schema.metric_names(classes)

@@ -35,7 +35,7 @@ class LargestCost(NamedTuple):
 
 
 def has_control(plan: PrunePlan) -> bool:
-    """Return whether a pruned network can be compared with a control, fine-tuned equally long without pruning."""
+    """Return whether a pruned network can have a control, which is fine-tuned equally long without pruning."""
     return plan.pruner.prunes and plan.hyperparameters.epochs > 0 and not plan.options.starts_anew
 
 

@@ -198,7 +198,7 @@ def _make(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
 def _train(
     plan: LevelPlan, context: Context, parent: LoadedRun, saved: Path | None, on_epoch: OnEpoch
 ) -> tuple[nn.Module, Fit]:
-    """Prune a copy of the parent's model, or of the model to which it rewinds, and train it."""
+    """Prune a copy of the parent's model, or of the model to which training rewinds, and train it."""
     masks = level_masks(plan, context, parent)
     model = rewound(plan, context) if plan.chain.rewinds else copy.deepcopy(parent.model)
     return model, fit(model, replace(training_setup(plan, context), masks=masks), saved=saved, on_epoch=on_epoch)

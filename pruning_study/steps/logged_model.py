@@ -163,7 +163,7 @@ def loading_line(model: LoggedModel) -> str:
 
 
 def _signature(context: Context) -> ModelSignature:
-    """Return the model's signature: pixels as in an image file as inputs, and logits as outputs."""
+    """Return the model's signature: unnormalised uint8 pixels as inputs, and logits as outputs."""
     pixels = TensorSpec(np.dtype("uint8"), (-1, *context.data.image_shape))
     logits = TensorSpec(np.dtype("float32"), (-1, len(context.data.classes)), onnx_export.OUTPUT)
     return ModelSignature(Schema([pixels]), Schema([logits]))

@@ -91,7 +91,7 @@ class PrunePlan(TrainPlan):
     options : PruneConfig
         Sparsities are already converted to ratios.
     dense : TrainPlan
-        Plan of the dense run at the root, if the same options make it.
+        Plan of the dense run that the same options make.
     ratio : float
         Parameters of the dense network / parameters that are left.
     pruner : Pruner
@@ -212,7 +212,7 @@ class PrunePlan(TrainPlan):
 
 
 def plan_training(options: TrainConfig, context: Context) -> TrainPlan:
-    """Plan the dense run of some options.
+    """Plan the dense run of these options.
 
     Raises
     ------
@@ -238,7 +238,7 @@ def plan_training(options: TrainConfig, context: Context) -> TrainPlan:
 
 
 def plan_pruning(options: PruneConfig, context: Context, hyperparameters: Hyperparameters | None = None) -> PrunePlan:
-    """Plan the pruned run of some options, at the first of their ratios.
+    """Plan the pruned run of these options, at the first of their ratios.
 
     Parameters
     ----------

@@ -79,7 +79,7 @@ def prune(
 
 
 def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun) -> PrunePlan:
-    """Plan the run that prunes a parent's model at the ratio of a plan, with the errors of `PrunePlan.at`."""
+    """Plan the run that prunes a parent's model at the ratio of a plan; raise the errors of `PrunePlan.at`."""
     parent_masks = None if plan.filters else weights_left(plan, parent)
     plan = plan.at(
         plan.ratio,

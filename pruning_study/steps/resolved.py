@@ -76,7 +76,7 @@ def fine_tuning(options: PruneConfig) -> Hyperparameters:
 
 
 def recipe(options: TrainConfig) -> str:
-    """Return the name of the training recipe of some options."""
+    """Return the name of the training recipe of these options."""
     return options.recipe or recipe_of(options.model)
 
 

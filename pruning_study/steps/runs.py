@@ -213,7 +213,7 @@ def load(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun
     StudyError
         If an artifact is missing, does not load, or does not fit the model or the data.
     OtherNetworkError
-        If the network's predictions differ from those that the run has stored.
+        If the network's predictions differ from those stored with the run.
     """
     run_id = run.info.run_id
     is_dense = run.data.tags.get(schema.KIND, schema.DENSE) == schema.DENSE

@@ -37,7 +37,7 @@ def start_server() -> None:
     """Start the process from which workers are forked, which takes seconds to import what they need.
 
     A console command does not search the current folder for modules first, so this process must not either: otherwise
-    an `analysis.py` there would replace this project's package.
+    an `analysis.py` there would shadow this project's package.
     """
     if sys.path[0] in ("", str(Path.cwd())) or _SAFE_PATH in os.environ:
         forkserver.ensure_running()

@@ -163,7 +163,7 @@ def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSte
 
 
 def _load(options: Config) -> Dataset:
-    """Read the data set of some options; the option that a StudyError names is an option of `verify`."""
+    """Read the data set of these options; the option that a StudyError names is an option of `verify`."""
     try:
         return datasets.load(
             options.dataset,

@@ -1,4 +1,4 @@
-"""Searches by Optuna on which several processes may work at once: `tune` and `compress` are two of them.
+"""Searches with Optuna on which several processes may work at once: `tune` and `compress` are two of them.
 
 Optuna keeps the trials of a search in a journal beside the tracking store. A process holds a lock for the trial that it
 makes. If the process dies, the kernel frees the lock, and the trial is ended as failed and does not count.
@@ -56,7 +56,7 @@ class SearchSpace(ABC):
         return hashlib.sha256(json.dumps(self.params, sort_keys=True).encode()).hexdigest()
 
     def default_name(self, plan: PrunePlan, goal: str) -> str:
-        """Return the name of a search of this space if `--study-name` gives none."""
+        """Return the name of a search in this space if `--study-name` gives none."""
         return f"{plan.dataset}-{plan.options.model.replace(':', '-')}-{goal}-{self.digest[:8]}"
 
 

@@ -63,7 +63,7 @@ class Chain:
         return Chain(fine_tune_epochs=self.fine_tune_epochs)
 
     def __str__(self) -> str:
-        """What is done, in words: `l1-filter at ratio 1.97, 15 epochs, class offsets, fixed-int8`."""
+        """Describe the steps: `filters pruned by l1-filter at ratio 1.97, 15 epochs, class offsets, fixed-int8`."""
         if not self.prunes:
             return f"not pruned, {self.number_format}"
         unit = "filters" if own_unit(self.pruner) == "filter" else "weights"

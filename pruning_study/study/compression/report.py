@@ -1,4 +1,4 @@
-"""The results of a search of chains in words: lines to print, and the model card."""
+"""The results of a search for chains in words: lines to print, and the model card."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -56,7 +56,7 @@ class Tested(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The outcome of a search of chains.
+    """The outcome of a search for chains.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Searches of epsilon, schedule, mitigation and decay by Optuna, on which several processes may work at once."""
+"""Searches for epsilon, schedule, mitigation and decay with Optuna, on which several processes may work at once."""
 
 import math
 from collections.abc import Iterator, Mapping
