@@ -40,7 +40,7 @@ MARKED = f"{MARK} marks a loss that is shown: p is at most 0.05, corrected for t
 
 
 class Beyond(NamedTuple):
-    """Changes by pruning beyond the control.
+    """Effects of pruning beyond the control.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ def pruning_table(
     ratios : mapping of float to Comparison
         Changes from the same dense networks, by ratio. For several networks, recalls are means.
     realized_ratios : mapping of float to float
-        Realised ratio of each ratio.
+        Realised ratios, by ratio.
     details : bool
         Whether the slopes on new images are shown too.
     beyond : Beyond, optional
@@ -217,7 +217,7 @@ def _differences(changes: Comparison) -> str:
 
 
 def _cost(cost: LargestCost) -> str:
-    """Name the class that costs most, and tell on which images it was chosen and its cost measured."""
+    """Name the class that pruning costs most, and the images on which it was chosen and its cost measured."""
     value = f"{points(abs(cost.cost))} points {'less' if cost.cost < 0 else 'more'} than the accuracy"
     picked = f"Validation images pick {cost.name} as the class that costs most"
     if cost.is_shown:

@@ -452,7 +452,7 @@ def opened(
 
 
 def dense_run(plan: PrunePlan, context: JobContext, job: Writer, named_run: Run | None) -> LoadedRun:
-    """Load the named dense run, or train or find the one of the plan; tag the job with its id."""
+    """Load the named dense run, or find or train that of the plan; tag the job with its id."""
     dense = runs.load(context.store, named_run, plan, context) if named_run else dense_step.train(plan.dense, context)
     job.tags({schema.DENSE_RUN_ID: dense.run_id})
     return dense

@@ -146,7 +146,7 @@ class SharedSearch(ABC, Generic[Space]):
 
     @contextmanager
     def trial(self, total: int, *, late: bool) -> Iterator[Trial | None]:
-        """Begin the next trial in this process alone. If the block raises an exception, the trial ends as failed.
+        """Begin the next trial, so that no other process begins it. If the block raises, the trial ends as failed.
 
         Parameters
         ----------

@@ -32,7 +32,7 @@ class Chain:
     Parameters
     ----------
     pruner : str
-        `none` prunes nothing. A search does not fine-tune then either; only `control` does.
+        `none` prunes nothing. Such a chain does not fine-tune either, unless it is the `control` of another.
     ratio : float
     schedule : {"one-shot", "cubic"}
     fine_tune_epochs : int
