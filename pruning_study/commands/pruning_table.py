@@ -141,7 +141,7 @@ def what_is_shown(ratios: Mapping[float, Comparison], *, prunes: bool, beyond: B
     prunes : bool
         Whether anything was pruned.
     beyond : Beyond, optional
-        If given, for the same ratios: the lines are then about losses beyond the control.
+        Comparisons with the control at the same ratios. If given, the lines are about losses beyond the control.
     """
     all_changes = list(ratios.values())
     weak = sentences.weak(all_changes[0])

@@ -431,7 +431,7 @@ def _control(result: Pruned, say: Say) -> FinishedRun:
 def opened(
     config: Pruning, make_plan: Callable[[Pruning, Context], AnyPlan]
 ) -> tuple[Store, AnyPlan, Context, Run | None]:
-    """Prepare a job of pruning: store, plan, context, and the dense run that `--dense-run-id` names.
+    """Prepare a pruning job: store, plan, context, and the dense run that `--dense-run-id` names.
 
     Raises
     ------

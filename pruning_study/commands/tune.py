@@ -193,7 +193,7 @@ def _parent(store: Store, search: TuningSearch, job_run_id: str, context: Contex
 
 
 def _try(store: Store, search: TuningSearch, networks: Sequence[Network], parent_run_id: str, trial: Trial) -> str:
-    """Make a trial and its run, and return a line on it.
+    """Make a trial and its run, and return a line about it.
 
     The trial ends after its run. If the process is killed before that, the trial is repeated, so every trial has a run.
     """

@@ -12,7 +12,7 @@ IN_ANOTHER_EXPERIMENT = "trains {them} anew in another --experiment"
 
 
 def ids_of_found(runs: Iterable[FinishedRun]) -> list[str]:
-    """Return the ids of the runs that were found, not made."""
+    """Return the ids of the runs that were found instead of made."""
     return [run.run_id for run in runs if run.is_reused]
 
 

@@ -36,7 +36,7 @@ def check_installed(options: TrainConfig) -> None:
     Raises
     ------
     StudyError
-        If one is missing. The error says how to install it.
+        If a package is missing. The error tells how to install it.
     """
     if options.log_model:
         onnx_export.check_installed(option=OPTION)
@@ -52,7 +52,7 @@ def log_models(store: Store, options: TrainConfig, context: Context, run_ids: It
     store : Store
     options : TrainConfig
     context : Context
-        Its data are those of the runs.
+        Context with the data set of the runs.
     run_ids : iterable of str
 
     Raises
@@ -84,7 +84,7 @@ def logged(store: Store, context: Context, run: Run, model: "ModelProto") -> Log
     ----------
     store : Store
     context : Context
-        Its data are those of the run.
+        Context with the data set of the run.
     run : mlflow.entities.Run
     model : onnx.ModelProto
         As `onnx_model` returns it.
@@ -107,7 +107,7 @@ def onnx_model(store: Store, name: str, context: Context, run: Run) -> "ModelPro
     name : str
         The model's name.
     context : Context
-        Its data are those of the run.
+        Context with the data set of the run.
     run : mlflow.entities.Run
 
     Raises

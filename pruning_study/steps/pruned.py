@@ -164,7 +164,7 @@ def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: st
 
 
 def trial(plan: PrunePlan, context: Context, parent: LoadedRun) -> Predictions:
-    """Predict the validation images with the model that `prune` would make; no run is made, no test image used.
+    """Predict the validation images with the model that `prune` would make, without a run or test images.
 
     The class offsets for each image are fitted without that image.
 
@@ -388,5 +388,5 @@ def _count(masks: Masks) -> int:
 
 
 def _realized_ratio(total: int, masks: Masks) -> float:
-    """Return the dense network's number of parameters divided by the number that the masks keep."""
+    """Return the dense network's number of parameters divided by the number of unmasked parameters."""
     return total / (total - sum(int((~mask).sum()) for mask in masks.values()))

@@ -81,7 +81,7 @@ def recipe(options: TrainConfig) -> str:
 
 
 def scope(options: PruneConfig) -> str:
-    """Return whether the weights to keep are counted in all layers together (global) or in each layer."""
+    """Return the scope in which kept weights are counted: `global` (all layers together) or `layer` (each layer)."""
     pruner = options.pruner_record
     return options.scope if options.scope and pruner.prunes else pruner.scope
 

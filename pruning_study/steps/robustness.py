@@ -90,7 +90,7 @@ class NetworkLogits(NamedTuple):
 
 
 def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[str, str]) -> str:
-    """Measure networks in a job of its own, and return the lines to print. Existing counts are kept.
+    """Measure networks in a job, and return the lines to print. Existing counts are kept.
 
     Parameters
     ----------

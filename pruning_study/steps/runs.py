@@ -186,7 +186,7 @@ def finished(run: Run, plan: Plan, context: JobContext) -> FinishedRun:
     Raises
     ------
     StudyError
-        If the run lacks an artifact or a metric, or if its predictions are damaged or for other images.
+        If the run lacks an artifact or a metric, or if its predictions are damaged or belong to other images.
     """
     if missing := context.store.missing(run.info.run_id, ARTIFACTS[plan.kind]):
         raise StudyError(f"it lacks {', '.join(missing)}")
@@ -245,7 +245,7 @@ def test_predictions(store: Store, run_id: str, data: Dataset) -> Predictions:
     Raises
     ------
     StudyError
-        If they are damaged, or for other images.
+        If the predictions are damaged or belong to other images.
     """
     return _predictions(store, run_id, schema.PREDICTIONS, data.test_labels, len(data.classes))
 
@@ -256,7 +256,7 @@ def val_predictions(store: Store, run_id: str, context: Context) -> Predictions:
     Raises
     ------
     StudyError
-        If they are damaged, or for other images.
+        If the predictions are damaged or belong to other images.
     """
     labels = context.data.train_labels[context.validation_indices]
     return _predictions(store, run_id, schema.VAL_PREDICTIONS, labels, len(context.data.classes))

@@ -49,7 +49,7 @@ def check_installed(options: PruneConfig | IterateConfig | ExportConfig) -> None
     Raises
     ------
     StudyError
-        If it is missing. The error says how to install it.
+        If the package is missing. The error tells how to install it.
     """
     if options.shrink:
         check_package(option=OPTION)
@@ -96,7 +96,7 @@ def shrunk(store: Store, name: str, context: Context, run: Run) -> Shrinking:
     name : str
         The model's name.
     context : Context
-        Its data are those of the run.
+        Context with the data set of the run.
     run : mlflow.entities.Run
 
     Raises
@@ -123,7 +123,7 @@ def log_sizes(
     store : Store
     options : PruneConfig or IterateConfig
     context : Context
-        Its data are those of the runs.
+        Context with the data set of the runs.
     run_ids : iterable of str
 
     Returns

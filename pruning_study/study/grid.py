@@ -133,7 +133,7 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     values. If a key is left out, `prune`'s default is used. A detail of a mitigation counts only if the mitigation is
     not `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of ratios, schedules, distillation
     and mitigations, a grid is a grid of `iterate` with that command's defaults, and each combination is a chain of
-    runs. The key `grids` lists several grids; the keys beside it are their defaults. A pruner that prunes nothing, such
+    runs. The key `grids` lists several grids; the other keys are their defaults. A pruner that prunes nothing, such
     as `none`, ignores `PRUNING_OPTIONS`: the study has it once for each seed and each combination of `distill` and the
     mitigations. The key `primary` lists the primary comparisons (`planned.planned_primaries`).
 

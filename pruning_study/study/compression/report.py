@@ -51,7 +51,7 @@ class Tested(NamedTuple):
 
     @property
     def accuracies(self) -> list[float]:
-        """The share of the test images that each side has right, in the order of `SIDES`."""
+        """Accuracy of each side on the test images, in the order of `SIDES`."""
         return [self.comparison.accuracy_of(side) for side in SIDES]
 
 
@@ -163,7 +163,7 @@ def model_card(
         An outcome with a choice.
     title : str
     making : mapping of str
-        Origin of the network, by name: data set, runs, versions.
+        Facts on the origin of the network, by name: data set, runs, versions.
     how_to_load : str
         Python that loads the model.
     image_shape : (channels, height, width)

@@ -138,7 +138,7 @@ def check_better_than_chance(dense: LoadedRun) -> None:
 
 
 def space_of(plan: PrunePlan, context: Context, minimize: str, more: Mapping[str, str]) -> tuple[ChainSpace, list[str]]:
-    """Return the space of the chains that can be applied to a network, and a line on each kind of step that cannot.
+    """Return the space of chains for a network, and a line on each kind of step that cannot be applied to it.
 
     Parameters
     ----------

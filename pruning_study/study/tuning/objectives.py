@@ -95,8 +95,8 @@ def expected_accuracy(recalls: PairedRecalls, dense: np.ndarray) -> float:
 def distortion(recalls: PairedRecalls) -> float:
     """Return how much pruning changed the differences between classes: max(alpha_new - 1, 0) + max(1 - r, 0).
 
-    The first term is above 0 if the differences grew, the second if other classes are now the worse ones. Both
-    terms pool all seeds. The result is NaN if alpha_new is undefined.
+    The first term is above 0 if the differences grew, the second if their pattern changed. Both terms pool all seeds.
+    The result is NaN if alpha_new is undefined.
     """
     return max(alpha_new(recalls) - 1, 0.0) + max(1 - correlation(recalls), 0.0)
 
