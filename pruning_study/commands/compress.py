@@ -1,4 +1,4 @@
-"""The command `compress`: find the smallest or fastest network in which no class loses more than is allowed."""
+"""The command `compress`: find the smallest or fastest network in which no class loses more recall than allowed."""
 
 import logging
 import math
@@ -72,7 +72,8 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
     Parameters
     ----------
     configs : sequence of CompressConfig
-        One for each seed. Chains are judged on the networks of all seeds together; the first seed's is delivered.
+        One for each seed. Chains are judged on the networks of all seeds together; the network of the first seed is
+        delivered.
     options : mapping of str
         The options as typed, which become the params of the job.
 
@@ -103,19 +104,19 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
 
 
 class Task(NamedTuple):
-    """A search, with the networks and limits that it needs.
+    """A search, with the plans, data and limits that it needs.
 
     Attributes
     ----------
     store : Store
     plans, contexts : sequences of PrunePlan and Context
-        One each for every network. The plan is that of the pruned run, before a chain changes its options.
+        One of each per network. The plans are those of the controls; a chain changes their options.
     given_run : Run, optional
         The dense run that the options name.
     limits : Limits
     search : ChainSearch
     notes : sequence of str
-        Sentences on what is not tried, and on which networks chains are judged.
+        Sentences that tell which steps are not tried, and on which networks chains are judged.
     """
 
     store: Store
@@ -128,7 +129,7 @@ class Task(NamedTuple):
 
 
 def opened_task(configs: Sequence[CompressConfig]) -> Task:
-    """Open the search of some options, new or continued; `compress` describes the parameters and errors."""
+    """Open a new or existing search for these options; `compress` describes the parameters and errors."""
     config = configs[0]
     if len(configs) > 1 and config.dense_run_id:
         raise StudyError("--dense-run-id names one network: give one seed, or leave it out", option="seed")
@@ -164,7 +165,7 @@ def dense_networks(task: Task, job: Writer) -> list[Network]:
 
 
 def _images_for_validation(contexts: Sequence[Context]) -> tuple[np.ndarray, np.ndarray]:
-    """Count, per class, the images that any network has for validation, and the images they are drawn from."""
+    """Count per class the validation images of all networks together, and the images they are drawn from."""
     data = contexts[0].data
     label = np.asarray(data.train_labels)
     images = np.unique(np.concatenate([context.validation_indices for context in contexts]))
@@ -191,7 +192,7 @@ def _check_new_networks(config: CompressConfig, dense: LoadedRun) -> None:
 
 
 def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: Trial) -> str:
-    """Make a chain, and return a line about it; a chain that cannot be made counts as a trial too."""
+    """Try a chain, and return a line about it; a chain that cannot be made counts as a trial too."""
     chain = search.chain(trial)
     try:
         result = trying.judge(networks, chain, search.space.minimize)
@@ -212,10 +213,10 @@ def _trials(search: ChainSearch, config: CompressConfig, seconds: float) -> pd.D
         return trials
     if refused := search.refused():
         chain, reason = next(iter(refused.items()))
-        raise StudyError(f"no chain can be made; the first, {chain}: {reason}")
+        raise StudyError(f"no chain can be made; the first was {chain}: {reason}")
     raise StudyError(
-        f"{config.budget:g} seconds are over before the first chain is made, because in {seconds:.0f} seconds the "
-        "dense network was trained or loaded: give more, and the command continues from there",
+        f"{config.budget:g} seconds ended before the first chain was made, because training or loading the dense "
+        f"network took {seconds:.0f} seconds: give more, and the command continues from there",
         option="budget",
     )
 
@@ -254,7 +255,7 @@ def _outcome(
 
 
 def _implied(networks: Sequence[Network], limits: Limits) -> Iterator[str]:
-    """Yield a sentence on the weakest class's loss at the accuracy's limit, if errors grow in proportion."""
+    """Yield a sentence on the weakest class's loss at the accuracy limit if all errors grow in proportion."""
     classes = networks[0].context.data.classes
     dense = [network.dense.dense.val_predictions for network in networks]
     recall = np.mean([each.counts(len(classes)).recall for each in dense], axis=0)
@@ -269,7 +270,7 @@ def _tested(networks: Sequence[Network], chain: Chain, limits: Limits) -> Tested
 
 
 def _confirmed(networks: Sequence[Network], chain: Chain, limits: Limits, config: CompressConfig) -> Tested | None:
-    """Make the chain from new dense networks, and test these together."""
+    """Apply the chain to new dense networks, and test the results together."""
     if not config.confirm_seeds:
         return None
     new = list(trying.in_turn(new_networks(networks, config.confirm_seeds)))

@@ -30,7 +30,7 @@ HEADER = (
 
 
 class Iterated(NamedTuple):
-    """A dense run, and the levels of the chain that starts from it, by iteration, counted from 1."""
+    """A dense run, and the pruned runs of the chain that starts from it, keyed by iteration from 1."""
 
     plan: LevelPlan
     context: JobContext
@@ -39,7 +39,7 @@ class Iterated(NamedTuple):
 
 
 def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
-    """Make the chain of each seed, and yield the lines to print at its end; for the parameters see `each_iterated`."""
+    """Make or find the chain of each seed, and yield the lines to print; `each_iterated` describes the parameters."""
     found_ids: list[str] = []
     for result in each_iterated(configs, options, say):
         found_ids += train_and_prune.found_by_hash(result.plan.options, result.dense, result.levels.values())
@@ -52,7 +52,7 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
                 f"dense run: {result.dense.run_id}",
                 f"last iteration: {last.run_id}",
                 *(
-                    [f"{n_reused} of {len(result.levels) + 1} found, not run again; {as_typed('force')} does"]
+                    [f"{n_reused} of {len(result.levels) + 1} runs were found; {as_typed('force')} reruns them"]
                     if n_reused
                     else []
                 ),
@@ -65,14 +65,14 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
 def each_iterated(
     configs: Sequence[IterateConfig], options: Mapping[str, str], say: Say = lambda line: None
 ) -> Iterator[Iterated]:
-    """Make the chain of each seed, or find it, in a job of its own.
+    """Make or find the chain of each seed, in a job of its own.
 
     Parameters
     ----------
     configs : sequence of IterateConfig
-        They differ in the seed.
+        They differ only in the seed.
     options : mapping of str
-        The options as typed; in each job's params, the seed is that of the job.
+        The options as typed, for the jobs' params; each job logs its own seed.
     say : callable
         Prints a line as soon as an iteration has ended.
 
@@ -125,7 +125,7 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
 
 
 def _own_dense(options: PruneConfig) -> list[str]:
-    """Return lines on the defaults by which the dense network differs from that of `prune`; no line if none does."""
+    """Return lines that tell which defaults make the dense network differ from that of `prune`, if any do."""
     names = ("recipe", "validation_fraction")
     own = [name for name in names if getattr(options, name) == getattr(IterateConfig, name)]
     if not own or options.dense_run_id or options.weights:

@@ -12,9 +12,8 @@ def load_model(run_id: str, *, model: str | None = None) -> checkpoints.Classifi
     run_id : str
         A dense or pruned run of the current tracking store, or a job with a single result.
     model : str, optional
-        `package.module:factory`, as for `--model`, if the run has a model of your own. The module is imported, also
-        from the current folder. By default, only this project's models are loaded: code that a run names is not
-        imported.
+        `package.module:factory`, as for `--model`, if the run has a model of your own. The module may be in the current
+        folder. By default, only this project's models are loaded: code that a run names is not imported.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What the public functions return: tables of what was trained and pruned, with pictures in a notebook."""
+"""The public functions and their results: tables of trained and pruned networks, with pictures in a notebook."""
 
 import base64
 import html
@@ -44,7 +44,7 @@ class Training:
     ----------
     table : DataFrame, the class with the lowest recall first
         class, recall and its 95 % interval (recall_low, recall_high), support (test images). The interval is Wilson's
-        for one network; for several, recall is the mean and the interval is over networks and images.
+        for one network; for several, recall is the mean, and the interval allows for chance in networks and images.
     runs : DataFrame
         A row for each seed: seed, accuracy, run_id.
     picture : bytes
@@ -62,14 +62,14 @@ class Training:
 
     @property
     def accuracy(self) -> float:
-        """On the test images, the mean over the seeds."""
+        """Mean test accuracy over the seeds."""
         return float(self.runs["accuracy"].mean())
 
     def __str__(self) -> str:
         return f"{_networks(self.runs)}: accuracy {self.accuracy:.3f}\n\n{self.table.to_string(index=False)}"
 
     def _repr_html_(self) -> str:
-        """Return the table and the picture, for a notebook."""
+        """Return the tables and the picture as HTML, for a notebook."""
         title = f"{_networks(self.runs)}: accuracy {self.accuracy:.3f}"
         cells = self.table.assign(recall=_with_interval(self.table, "recall")).drop(
             columns=["recall_low", "recall_high"]
@@ -84,25 +84,25 @@ class Pruning:
     Attributes
     ----------
     verdict : str
-        A line on each ratio, and lines on what the intervals say.
+        A line on each ratio, and lines on what the intervals show.
     table : DataFrame
         A row for each ratio and class, the class that lost most first: ratio, class, recall_before, recall_after,
         change and its 95 % interval (change_low, change_high), support (test images), and damaged: whether the loss is
-        beyond the noise, corrected for the number of classes. The interval is paired. It is over the images for one
-        network; for several, recalls are means and the interval is over networks and images.
+        beyond the noise, corrected for the number of classes. The interval is paired. For one network, it allows for
+        chance in the images; for several, recalls are means, and it allows for chance in networks and images.
     summary : DataFrame
         A row for each ratio: realized_ratio, accuracy_before, accuracy_after, accuracy_change; alpha and raw_slope,
         means over the seeds; alpha_new and raw_slope_new, the slopes on new images. Slopes and accuracy_change have
-        the ends of their 95 % interval (`_low`, `_high`), NaN where there is none: alpha and raw_slope have one for
-        several seeds, alpha_new and raw_slope_new where the classes differ enough to speak of a slope.
+        the bounds of their 95 % interval (`_low`, `_high`), NaN if there is none: alpha and raw_slope have one only for
+        several seeds, alpha_new and raw_slope_new only if the classes differ enough to identify a slope.
     runs : DataFrame
         A row for each seed and ratio: seed, ratio, realized_ratio, accuracies, alpha, raw_slope, dense_run_id, run_id.
     pictures : dict of float to bytes
-        Recall and recall balance before and after, as PNG, of each ratio.
+        Pictures of recall and recall balance before and after pruning, as PNG, by ratio.
     shown : Table
         The cells of the table that a notebook and the command line show.
     changes : dict of float to Comparison
-        What `plot` draws, by ratio.
+        The comparison that `plot` draws, by ratio.
     """
 
     verdict: str
@@ -121,12 +121,12 @@ class Pruning:
         ratio : float, optional
             By default the largest.
         ax : Axes, optional
-            Where to draw, with a legend below; by default in a figure of its own.
+            Axes to draw on, with a legend below; by default those of a new figure.
 
         Returns
         -------
         Figure
-            That of `ax`, if it is given.
+            The figure of the axes.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class Pruning:
         ratio = max(self.changes) if ratio is None else ratio
         if ratio not in self.changes:
             raise StudyError(
-                f"no network was pruned at {ratio:g}: take {', '.join(map(str, self.changes))}", option="ratio"
+                f"no network was pruned at {ratio:g}: choose {', '.join(map(str, self.changes))}", option="ratio"
             )
         if ax is None:
             ax = Figure((8, 5), dpi=DPI, layout="constrained").subplots()
@@ -157,7 +157,7 @@ class Pruning:
         return f"{folded(*self.verdict.splitlines())}\n\n{self.shown}"
 
     def _repr_html_(self) -> str:
-        """Return the table, the sentences below it and the pictures, for a notebook."""
+        """Return the table, the sentences below it and the pictures as HTML, for a notebook."""
         header, rows, totals = self.shown
         cells = pd.DataFrame([*rows, *totals], columns=header)
         images = _images(self.pictures.values(), "Recall of each class before and after pruning")
@@ -166,7 +166,7 @@ class Pruning:
 
 @dataclass(frozen=True, eq=False)
 class Iterating:
-    """A network that was pruned again and again, or several networks that differ in the seed.
+    """A network that was pruned repeatedly, or several networks that differ in the seed.
 
     Attributes
     ----------
@@ -181,23 +181,23 @@ class Iterating:
         return f"{_networks(self.runs)}\n\n{self.runs.to_string(index=False)}"
 
     def _repr_html_(self) -> str:
-        """Return the table, for a notebook."""
+        """Return the table as HTML, for a notebook."""
         return _paragraph(_networks(self.runs)) + _html(self.runs)
 
 
 @dataclass(frozen=True, eq=False)
 class Compression:
-    """The smallest or fastest network of which no class loses more than is allowed.
+    """The smallest or fastest network in which no class loses more recall than allowed.
 
     Attributes
     ----------
     verdict : str
-        What was chosen and what test images say of it, a line for each sentence.
+        The choice and its result on test images, one sentence a line.
     state : {"within", "beyond", "undecided", "none"}
-        Whether the losses of the choice are within the limits on test images; `none` if no chain keeps to them on
+        Whether the losses of the choice are within the limits on test images; `none` if no chain is within them on
         validation images.
     chains : DataFrame
-        A row for each chain that was tried: what it does, what it costs, what it loses on validation images with upper
+        A row for each chain that was tried: its steps, its size and speed, its losses on validation images with upper
         bounds, and its run.
     table : DataFrame, optional
         A row for each class on test images: support, recall_before, recall_control, recall_after, and loss beyond the
@@ -219,20 +219,20 @@ class Compression:
         return folded(*self.verdict.splitlines())
 
     def _repr_html_(self) -> str:
-        """Return the sentences and the tables, for a notebook."""
+        """Return the sentences and the tables as HTML, for a notebook."""
         table = "" if self.table is None else _html(self.table)
         return _paragraph(*self.verdict.splitlines()) + table + _html(self.chains)
 
 
 def compress(**options: Any) -> Compression:
-    """Search for the smallest or fastest network in which no class loses more than is allowed.
+    """Search for the smallest or fastest network in which no class loses more recall than allowed.
 
     Parameters
     ----------
     **options
         The options of `pruning-study compress`, with underscores: `dataset`, `model` or `dense_run_id`,
-        `max_class_loss`, `max_accuracy_loss`, `minimize`, `n_trials`, `budget`, ... Others have the command's defaults;
-        None means auto.
+        `max_class_loss`, `max_accuracy_loss`, `minimize`, `n_trials`, `budget`, ... Other options have the command's
+        defaults; None means auto.
 
     Returns
     -------
@@ -278,7 +278,7 @@ def train(**options: Any) -> Training:
     ----------
     **options
         The options of `pruning-study train`, with underscores: `dataset`, `model`, `seed` (a number, several, or a
-        string such as `0-4`), `epochs`, `batch_size`, ... Others have the command's defaults; None means auto.
+        string such as `0-4`), `epochs`, `batch_size`, ... Other options have the command's defaults; None means auto.
 
     Returns
     -------
@@ -325,8 +325,8 @@ def prune(**options: Any) -> Pruning:
     ----------
     **options
         The options of `pruning-study prune`, with underscores: those of `train`, `pruner`, `ratio` (a number or
-        several), `dense_run_id`, `fine_tune_epochs`, `schedule`, ... Others have the command's defaults; None means
-        auto.
+        several), `dense_run_id`, `fine_tune_epochs`, `schedule`, ... Other options have the command's defaults; None
+        means auto.
 
     Returns
     -------
@@ -348,14 +348,14 @@ def prune(**options: Any) -> Pruning:
     >>> list(pruned.table)  # doctest: +NORMALIZE_WHITESPACE
     ['ratio', 'class', 'recall_before', 'recall_after', 'change', 'change_low', 'change_high', 'support', 'damaged']
 
-    With several seeds, recalls are means over networks, and intervals are over networks and images:
+    With several seeds, recalls are means over networks, and intervals allow for chance in networks and images:
 
     >>> pruned = prune(pruner="up", ratio=10, seed="0-1", epochs=1, fine_tune_epochs=1)
     >>> len(pruned.table), pruned.runs[["seed", "ratio"]].to_numpy().tolist()
     (10, [[0.0, 10.0], [1.0, 10.0]])
     """
     if options.get("control") not in (None, "none"):
-        raise StudyError("only the command makes a control: call prune with pruner='none' too", option="control")
+        raise StudyError("only the command makes a control: call prune again with pruner='none'", option="control")
     configs, typed = _configs(PruneConfig, {**options, "control": "none"})
     results = list(train_and_prune.each_pruned(configs, typed))
     changes, realized_ratios = train_and_prune.changes_of_classes(results), train_and_prune.realized_ratios(results)
@@ -381,7 +381,7 @@ def iterate(**options: Any) -> Iterating:
     ----------
     **options
         The options of `pruning-study iterate`, with underscores: those of `train`, `pruner`, `iterations`, `keep`,
-        `weight_treatment`, `dense_run_id`, ... Others have the command's defaults; None means auto.
+        `weight_treatment`, `dense_run_id`, ... Other options have the command's defaults; None means auto.
 
     Returns
     -------
@@ -457,12 +457,12 @@ def _title(name: str, results: Sequence[Any]) -> str:
 
 def _of_one_seed(runs: pd.DataFrame) -> pd.DataFrame:
     if (count := runs[schema.SEED].nunique()) > 1:
-        raise StudyError(f"there are runs of {count} seeds: take the one that is meant from the table .runs")
+        raise StudyError(f"there are runs of {count} seeds: choose one from the table .runs")
     return runs
 
 
 def run_study(file: str | Path, **options: Any) -> pd.DataFrame:
-    """Make all runs of a grid on all cores, except those that exist.
+    """Make all runs of a grid that do not exist yet, on all cores.
 
     A script must call this function below `if __name__ == "__main__":`, because it starts further Python processes.
 
@@ -528,14 +528,14 @@ def _config(config: type[Config], options: Mapping[str, Any]) -> tuple[Config, d
 
 
 def _plain(value: Any) -> Any:
-    """Return a NumPy number as Python's, and a list or array as a tuple."""
+    """Convert a NumPy number to Python's, and a list or array to a tuple."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     return tuple(map(_plain, value)) if isinstance(value, list | tuple | range) else value
 
 
 def _networks(runs: pd.DataFrame) -> str:
-    """Return the runs of a result."""
+    """Name the networks of a result: the number of seeds, or the dense run if there is one seed."""
     if runs[schema.SEED].nunique() > 1:
         return f"Mean of {runs[schema.SEED].nunique()} seeds"
     dense = runs[schema.DENSE_RUN_ID if schema.DENSE_RUN_ID in runs else "run_id"].iloc[0]

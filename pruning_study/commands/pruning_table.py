@@ -1,4 +1,4 @@
-"""What `prune` prints about the classes: a table with intervals, and sentences that say what is noise."""
+"""The results for classes that `prune` prints: a table with intervals, and sentences that tell losses from noise."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -19,20 +19,20 @@ from pruning_study.steps.text_tables import text_table
 
 LONGEST_TABLE = 25
 ALONE = "One network cannot tell pruning from retraining: compare it with {control}, and use {seeds}."
-TOGETHER = "What is shown is the work of pruning and of retraining: {control} shows that of retraining alone."
+TOGETHER = "These are the effects of pruning and retraining together: {control} shows those of retraining alone."
 ONE_NETWORK = "One network: another seed may lose on other classes. {seeds} prunes five."
 UNPRUNED = "Nothing was pruned: these are changes by retraining alone."
-READING = "Changes are in points. Intervals hold with 95 % confidence, each for itself."
+READING = "Changes are in points. Each 95 % interval holds for its class alone."
 READING_BEYOND = (
-    "The loss is its recall minus the recall after pruning, in points. Each 95 % interval holds for its class alone. "
-    "Alpha and raw slope compare with the network before, not with the control. They are 1 if the differences between "
-    "classes are as they were, and above 1 if they grew."
+    "The loss of a class is its recall in the control minus its recall after pruning, in points. Each 95 % interval "
+    "holds for its class alone. Alpha and raw slope compare with the network before pruning, not with the control. "
+    "They are 1 if the differences between classes are unchanged, and above 1 if they grew."
 )
 CONTROL = "The control was fine-tuned as long, and not pruned."
 CONTROL_WITH_OFFSETS = "The control was fine-tuned as long, was not pruned, and has class offsets of its own."
-LOST = "Whether a class lost is corrected for the number of classes (Holm)."
+LOST = "The tests of whether classes lost are corrected for the number of classes (Holm)."
 P = (
-    "p is from a stricter test than the interval, and corrected for the number of classes (Holm), so that the two can "
+    "p comes from a stricter test than the interval and is corrected for the number of classes (Holm), so the two can "
     "disagree."
 )
 MARK = "*"
@@ -40,14 +40,14 @@ MARKED = f"{MARK} marks a loss that is shown: p is at most 0.05, corrected for t
 
 
 class Beyond(NamedTuple):
-    """What pruning did beyond the control.
+    """Effects of pruning beyond the control.
 
     Attributes
     ----------
     changes : mapping of float to Comparison
-        From the control to the networks of each ratio.
+        Changes from the control to the pruned networks, by ratio.
     costs : mapping of float to LargestCost
-        Of one network, whose class that costs most is chosen on validation images; empty of several.
+        For one network: the cost of the class that costs most, by ratio. For several: empty.
     """
 
     changes: Mapping[float, Comparison]
@@ -62,7 +62,7 @@ class Table(NamedTuple):
     totals: list[list[str]]
 
     def __str__(self) -> str:
-        """Return it as text; intervals behind the images, which several ratios have, are a table of their own."""
+        """Return the table as text; the intervals of several ratios are a second table below."""
         whole, end = range(len(self.header)), self.header.index("images") + 1
         parts = [whole[:end], *([[0, *whole[end:]]] if whole[end:] else [])]
         return "\n\n".join(self._text(part) for part in parts)
@@ -81,18 +81,18 @@ def pruning_table(
     details: bool = True,
     beyond: Beyond | None = None,
 ) -> Table:
-    """Return a table of the recalls before and at each ratio, with the slopes below.
+    """Return a table of the recalls before pruning and at each ratio, with the slopes below.
 
     Parameters
     ----------
     ratios : mapping of float to Comparison
-        All of the same networks before. Of several networks recalls are means.
+        Changes from the same dense networks, by ratio. For several networks, recalls are means.
     realized_ratios : mapping of float to float
-        Of the same ratios.
+        Realised ratios, by ratio.
     details : bool
         Whether the slopes on new images are shown too.
     beyond : Beyond, optional
-        Losses beyond the control then stand in the place of changes.
+        If given, losses beyond the control replace the changes.
     """
     all_changes = list(ratios.values())
     judged = list(beyond.changes.values()) if beyond else all_changes
@@ -141,7 +141,7 @@ def what_is_shown(ratios: Mapping[float, Comparison], *, prunes: bool, beyond: B
     prunes : bool
         Whether anything was pruned.
     beyond : Beyond, optional
-        Of the same ratios. The lines are then about what is beyond the control.
+        Comparisons with the control at the same ratios. If given, the lines are about losses beyond the control.
     """
     all_changes = list(ratios.values())
     weak = sentences.weak(all_changes[0])
@@ -161,7 +161,7 @@ def what_is_shown(ratios: Mapping[float, Comparison], *, prunes: bool, beyond: B
 
 
 def reading(ratios: Mapping[float, Comparison], *, beyond: bool, have_offsets: bool = False) -> str:
-    """Return how to read the table; `have_offsets` says whether the networks have class offsets."""
+    """Explain how to read the table; `have_offsets` tells whether the networks have class offsets."""
     shown = MARKED if len(ratios) > 1 else P if beyond else LOST
     if not beyond:
         return f"{READING} {shown}"
@@ -169,12 +169,12 @@ def reading(ratios: Mapping[float, Comparison], *, beyond: bool, have_offsets: b
 
 
 def offset_lines(offsets: Mapping[float, pd.DataFrame]) -> list[str]:
-    """Return a line for each ratio on what its class offsets change most.
+    """Return a line for each ratio on the classes with the highest and lowest offset.
 
     Parameters
     ----------
     offsets : mapping of float to DataFrame
-        As `class_offsets.csv` has them.
+        Tables of `class_offsets.csv`, by ratio.
     """
     return [f"ratio {ratio:g}: {printable(_describe_offsets(table))}" for ratio, table in offsets.items()]
 
@@ -194,7 +194,7 @@ def _describe(ratio: float, changes: Comparison, cause: str) -> list[str]:
 
 
 def _describe_beyond(ratio: float, changes: Comparison, beyond: Beyond) -> list[str]:
-    """Return lines on what is beyond the control, which name no class that the table has no test of."""
+    """Describe losses beyond the control, without naming a worst class that was not tested."""
     from_control = beyond.changes[ratio]
     cost = _cost(beyond.costs[ratio]) if beyond.costs else sentences.costliest(from_control)
     return [
@@ -207,7 +207,7 @@ def _describe_beyond(ratio: float, changes: Comparison, beyond: Beyond) -> list[
 
 
 def _on_classes(changes: Comparison, cause: str = "") -> list[str]:
-    """Say which networks are at chance, and which classes lost and gained recall."""
+    """Name the networks at chance, and the classes that lost and gained recall."""
     return [sentences.at_chance(changes), f"{sentences.losses(changes, cause)}.", sentences.gains(changes)]
 
 
@@ -217,7 +217,7 @@ def _differences(changes: Comparison) -> str:
 
 
 def _cost(cost: LargestCost) -> str:
-    """Say which class pruning costs most, and where it was chosen and read."""
+    """Name the class that pruning costs most, and the images on which it was chosen and its cost measured."""
     value = f"{points(abs(cost.cost))} points {'less' if cost.cost < 0 else 'more'} than the accuracy"
     picked = f"Validation images pick {cost.name} as the class that costs most"
     if cost.is_shown:
@@ -227,7 +227,7 @@ def _cost(cost: LargestCost) -> str:
 
 
 def shortened(rows: list[list[str]]) -> list[list[str]]:
-    """Return the first rows of a long table, and a row that says how many are left out."""
+    """Return the first rows of a long table, and a row with the number left out."""
     remainder = len(rows) - LONGEST_TABLE
     if remainder <= 0:
         return rows
@@ -236,14 +236,14 @@ def shortened(rows: list[list[str]]) -> list[list[str]]:
 
 
 def _cells_of_one(after: Sequence[pd.Series], *, is_loss: bool) -> list[str]:
-    """Return recall, loss or change and its interval, p of a loss (which the accuracy has not), and the images."""
+    """Return recall, loss or change with its interval, p of a loss (blank for accuracy), and the number of images."""
     (row,) = after
     p = [p_value(row["p_holm"]) if "p_holm" in row else ""] if is_loss else []
     return [f"{row['recall_after']:.3f}", _change(row, is_loss), _ends(row, is_loss), *p, f"{row['support']:,}"]
 
 
 def _cells_of_several(after: Sequence[pd.Series], *, is_loss: bool) -> list[str]:
-    """Return the loss or the change at each ratio, with a mark where it is shown, the images, and the intervals."""
+    """Return the loss or change at each ratio, marked if it is shown, the number of images, and the intervals."""
     marks = [MARK if row.get("damaged", False) else "" for row in after]
     return [
         *(mark + _change(row, is_loss) for mark, row in zip(marks, after, strict=True)),
@@ -267,7 +267,7 @@ def _signed_points(share: float) -> str:
 
 
 def _row(names: list[str], values: Sequence[tuple[str, str]], width: int) -> list[str]:
-    """Return a row of values and intervals, in the places of recalls, or of losses, and of their intervals."""
+    """Return a row with values below the recalls (one ratio) or losses (several), and intervals below theirs."""
     if len(values) == 1:
         ((value, interval),) = values
         cells = [*names, value, "", interval]
@@ -277,7 +277,7 @@ def _row(names: list[str], values: Sequence[tuple[str, str]], width: int) -> lis
 
 
 def _mean(changes: Comparison, value: float, low: float, high: float) -> tuple[str, str]:
-    """Return a mean over networks and its interval, which one network does not have."""
+    """Format a mean over networks and its interval, which is empty for one network."""
     if np.isnan(value):
         return "at chance" if changes.at_chance else "undefined", ""
     return f"{value:.3f}", "" if np.isnan(low) else _interval(low, high)
@@ -302,7 +302,7 @@ def _raw_slope(changes: Comparison) -> tuple[str, str]:
     return _mean(changes, slopes.raw_slope, slopes.raw_slope_low, slopes.raw_slope_high)
 
 
-# What the rows of slopes show of each ratio: a value and an interval.
+# The rows of slopes, each with the function that formats its value and interval at a ratio.
 _SLOPES: dict[str, Callable[[Comparison], tuple[str, str]]] = {
     "alpha": _alpha,
     "raw slope": _raw_slope,

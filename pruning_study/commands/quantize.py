@@ -40,9 +40,9 @@ _READING = (
 )
 _READING_MEANS = (
     "In points. Costs most: the class that is shown to lose most beyond the accuracy on average, with a 95 % interval. "
-    'One part of the networks and images picks the class, and the rest measures its loss. "Not shown, at most 2.0" '
-    "means that the networks are too few to name a class, but that on average no class loses over 2.0 points more than "
-    "the accuracy.\n"
+    'The class is picked on one part of the networks and images, and its loss is measured on the rest. "Not shown, at '
+    'most 2.0" means that the networks are too few to name a class, but that on average no class loses over 2.0 points '
+    "more than the accuracy.\n"
     "Chance movement: the mean loss beyond the accuracy of each network's own worst class. Because that class is "
     "picked afterwards, much of it is noise."
 )
@@ -53,7 +53,8 @@ log = logging.getLogger(__name__)
 class Quantized(NamedTuple):
     """A network and its quantised runs, by number format.
 
-    `float32` holds the metrics of the network's ONNX model before quantisation; it is empty if a run was found.
+    `float32` holds the metrics of the network's ONNX model before quantisation; it is empty if a quantised run was
+    found instead of made.
     """
 
     plan: TrainPlan
@@ -66,14 +67,14 @@ class Quantized(NamedTuple):
 def quantize_each(
     configs: Sequence[QuantizeConfig], run_ids: Sequence[str], options: Mapping[str, str]
 ) -> Iterator[str]:
-    """Quantise the networks of runs, or the one that the options train for each seed, and yield the lines to print.
+    """Quantise the networks of runs, or else a network trained for each seed, and yield the lines to print.
 
     Parameters
     ----------
     configs : sequence of QuantizeConfig
-        They differ in the seed.
+        They differ only in the seed.
     run_ids : sequence of str
-        Dense or pruned runs.
+        Dense or pruned runs; if empty, the networks are trained with the options, or are all those of `--all`.
     options : mapping of str
         The options as typed, for the params of the jobs; each network has a job of its own.
 
@@ -130,7 +131,7 @@ def _named_runs(store: Store, config: QuantizeConfig, run_ids: Sequence[str]) ->
         return []
     newest = {run.data.tags.get(schema.CONFIG_HASH, run.info.run_id): run for run in store.of_kinds([schema.DENSE])}
     if not newest:
-        raise StudyError("the experiment has no finished dense run: train networks, or name another", option="all")
+        raise StudyError("the experiment has no finished dense run: train networks, or name another one", option="all")
     return sorted(newest.values(), key=lambda run: (run.data.params.get(schema.DATASET, ""), run.info.start_time))
 
 
@@ -164,7 +165,7 @@ def _quantized(
             runs_of_dtypes[number_format] = quantized.quantize(own, context, parent)
         reuse_tag = runs.found_tag(runs_of_dtypes.values())
         job.tags({schema.QUANTIZED_RUN_IDS: ",".join(run.run_id for run in runs_of_dtypes.values())} | reuse_tag)
-        # Latencies measured now are not comparable with those of runs found, perhaps measured on a busier machine.
+        # Latencies measured now are not comparable with those of found runs, whose machine may have been busier.
         float32 = quantized.measured(context, model()) if not reuse_tag else {}
         result = Quantized(plan, context, loaded, float32, runs_of_dtypes)
         job.note(f"Run {loaded.run_id}: {_line(result)}")
@@ -186,7 +187,7 @@ def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
         classes.append([number_format, _percent(run.metrics), _signed(change), _of_class(excess, worst)])
         savings.append([number_format, *_costs(run.metrics)])
     batch = f"{min(onnx_export.BATCH_SIZE, len(result.context.data.test_images))} images, ms"
-    found = f" (found, not trained again; {as_typed('force')} does)" if parent.is_reused and not is_named else ""
+    found = f" (found; {as_typed('force')} reruns)" if parent.is_reused and not is_named else ""
     return "\n".join(
         [
             "",
@@ -199,7 +200,7 @@ def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
             f"network: run {parent.run_id}{found}",
             *(
                 f"{number_format}: run {run.run_id}"
-                + (f" (found, not made again; {as_typed('force')} does)" if run.is_reused else "")
+                + (f" (found; {as_typed('force')} reruns)" if run.is_reused else "")
                 for number_format, run in result.runs.items()
             ),
             "",

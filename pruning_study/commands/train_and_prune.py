@@ -109,7 +109,7 @@ def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> It
 
 
 def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
-    """Prune a network of each seed and yield the lines to print for each, and at the end for the means over seeds.
+    """Prune a network of each seed, and yield the lines to print for each and then for the means over seeds.
 
     Parameters
     ----------
@@ -172,14 +172,14 @@ def _comparison(results: Sequence[Pruned]) -> list[str]:
 
 
 def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[Trained]:
-    """Train a dense model of each seed, or find it, in a job of its own.
+    """Train or find a dense model for each seed, in a job of its own.
 
     Parameters
     ----------
     configs : sequence of TrainConfig
-        They differ in the seed.
+        They differ only in the seed.
     options : mapping of str
-        The options as typed; in each job's params, the seed is that of the job.
+        The options as typed, for the jobs' params; each job logs its own seed.
     """
     return each_seed(configs, options, make_dense)
 
@@ -204,7 +204,7 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say:
 
 
 def found_by_hash(options: PruneConfig | IterateConfig, dense: LoadedRun, pruned: Iterable[FinishedRun]) -> list[str]:
-    """Return the ids of the runs that were found by their hash, so without a dense run that `--dense-run-id` names."""
+    """Return the ids of the runs that were found by hash, so not that of a dense run named by `--dense-run-id`."""
     return ids_of_found([*([] if options.dense_run_id else [dense]), *pruned])
 
 
@@ -431,12 +431,12 @@ def _control(result: Pruned, say: Say) -> FinishedRun:
 def opened(
     config: Pruning, make_plan: Callable[[Pruning, Context], AnyPlan]
 ) -> tuple[Store, AnyPlan, Context, Run | None]:
-    """Prepare a job of pruning: store, plan, context, and the dense run that `--dense-run-id` names.
+    """Prepare a pruning job: store, plan, context, and the dense run that `--dense-run-id` names.
 
     Raises
     ------
     StudyError
-        If the options are invalid or do not fit the data, the network or the dense run. No run has been made then.
+        If the options are invalid or do not fit the data, the network or the dense run. No run has been made by then.
     """
     logged_model.check_installed(config)
     shrunk.check_installed(config)
@@ -452,7 +452,7 @@ def opened(
 
 
 def dense_run(plan: PrunePlan, context: JobContext, job: Writer, named_run: Run | None) -> LoadedRun:
-    """Return the dense run that a job prunes: the one that is named, or the one of the options."""
+    """Load the named dense run, or find or train that of the plan; tag the job with its id."""
     dense = runs.load(context.store, named_run, plan, context) if named_run else dense_step.train(plan.dense, context)
     job.tags({schema.DENSE_RUN_ID: dense.run_id})
     return dense
@@ -473,7 +473,7 @@ def summary(
     ----------
     dense : LoadedRun
     pruned : iterable
-        Pairs of the first columns of a row, and the run.
+        Pairs of a row's first columns, by name, and the run.
     classes : sequence of str
     """
     names = schema.metric_names(classes)
@@ -576,7 +576,7 @@ def chance_lines(networks: Mapping[str, FinishedRun], data: Dataset) -> list[str
 
 
 def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> float:
-    """Return the raw slope from the dense network, computed here if the run was made before it was logged."""
+    """Return the raw slope from the dense network; compute it if an earlier version made the run without it."""
     if schema.RAW_SLOPE in run.metrics:
         return run.metrics[schema.RAW_SLOPE]
     before = parent.dense.predictions

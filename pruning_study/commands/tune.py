@@ -64,12 +64,12 @@ class Network(SearchedNetwork):
         return pruned.trial(self.with_options(options, ratio), self.context, self.dense)
 
     def with_options(self, options: Mapping[str, Any], ratio: float) -> PrunePlan:
-        """Return the plan of other options of pruning at a ratio."""
+        """Return the plan with other options of pruning, at a ratio."""
         return plan_pruning(replace(self.plan.options, **options, ratio=(ratio,)), self.context)
 
 
 def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
-    """Search the best epsilon, and more if asked, or continue a search; compare the winner with the anchors.
+    """Start or continue a search for the best epsilon, and more if asked; compare the winner with the anchors.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     ------
     StudyError
         Before any training: if a ratio or a ramp cannot be attained, or if a search of this name has another space.
-        Later: if alpha needs more validation images, if training diverges, or if the store does not take a run.
+        Later: if alpha needs more validation images, if training diverges, or if the store rejects a run.
     """
     store = connect.connect(config.experiment)
     sending.send_kept(store.uri)
@@ -162,13 +162,13 @@ def _longest_ramp(epochs: int) -> float:
 
 
 def _check_alpha(networks: Sequence[Network]) -> None:
-    """Check that the dense models' recalls differ between classes by more than the noise of few images."""
+    """Raise a StudyError unless the dense models' recalls differ between classes by more than sampling noise."""
     before = [network.before for network in networks]
     recalls = objectives.measure_recalls(before, before, len(networks[0].context.data.classes))
     reliability = alpha_new(recalls.before, recalls.before, recalls.before, recalls.support).reliability
     if not reliability > 0:
         raise StudyError(
-            "there are too few validation images to tell the classes' recalls apart, so that alpha has no estimate: "
+            "there are too few validation images to tell the classes' recalls apart, so alpha cannot be estimated: "
             "give a larger --validation-fraction or more --seeds",
             option="objective",
         )
@@ -193,9 +193,9 @@ def _parent(store: Store, search: TuningSearch, job_run_id: str, context: Contex
 
 
 def _try(store: Store, search: TuningSearch, networks: Sequence[Network], parent_run_id: str, trial: Trial) -> str:
-    """Make a trial and its run, and return a line on it.
+    """Make a trial and its run, and return a line about it.
 
-    The trial ends after its run: a trial whose process is killed before that is made again, so that each has a run.
+    The trial ends after its run. If the process is killed before that, the trial is repeated, so every trial has a run.
     """
     point = search.point(trial)
     anchor = trial.user_attrs.get(schema.ANCHOR, "")

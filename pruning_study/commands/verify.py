@@ -103,7 +103,7 @@ def train(name: str) -> Digests:
 
 
 def digests(config: PruneConfig) -> Digests:
-    """Make the pruned run of some options in the current store, and return its digests.
+    """Make a pruned run in the current store, and return its digests.
 
     Parameters
     ----------

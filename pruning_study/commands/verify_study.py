@@ -57,7 +57,7 @@ def compared_lines(study: Path, config: VerifyConfig) -> Iterator[str]:
 
 
 def _predictions(study: Path, planned: PublishedSteps, config: VerifyConfig) -> dict[str, Mapping[str, np.ndarray]]:
-    """Make all steps, and return each network's predictions for the test images, by the step's hash."""
+    """Run all steps, and return each network's predictions for the test images, by the step's hash."""
     with temporary_store():
         store = connect.connect()
         with store.job(f"verify {study.name}", {}, schema.STUDY) as job:

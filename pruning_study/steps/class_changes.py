@@ -11,16 +11,16 @@ from pruning_study.training.evaluation import Predictions
 def class_changes(
     classes: Sequence[str], start: Sequence[Predictions], after: Sequence[Predictions], *, side: str = "before"
 ) -> Comparison:
-    """Compare networks with what was made of them, or with their controls, on the same test images.
+    """Compare compressed networks with the networks before, or with their controls, on the same test images.
 
     Parameters
     ----------
     classes : sequence of str
-        Each has a test image.
+        Each has at least one test image.
     start, after : sequences of Predictions
-        One of each network, in the same order.
+        Predictions of each network, in the same order.
     side : {"before", "control"}
-        What `start` is.
+        Whether `start` holds the networks before compression or their controls.
     """
     right = {name: np.array([each.right for each in own]) for name, own in ((side, start), ("after", after))}
     return Comparison(classes, after[0].label, right)

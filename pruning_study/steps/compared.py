@@ -60,7 +60,7 @@ def write_comparison(
 def _distortion(
     dense: DenseRun, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return the defined slopes, the largest excess loss and its floor, and the shares of images right both times."""
+    """Return defined slopes, the largest excess loss, its floor, and the shares of images right before and after."""
     shares = both_right(dense.predictions, predictions, len(classes))
     on_test = _slopes(dense.predictions, predictions, len(classes))
     on_validation = _slopes(dense.val_predictions, val_predictions, len(classes))

@@ -67,7 +67,7 @@ class CompressPlan(Plan):
 
 
 def plan_compression(options: PruneConfig, parent: Parent, *, number_format: str, name: str) -> CompressPlan:
-    """Plan the run that stores a network ready to deploy; its name says how the network was made."""
+    """Plan the run that stores a network ready to deploy; `name` describes how the network was made."""
     params = {schema.NUMBER_FORMAT: number_format}
     return CompressPlan(
         kind=schema.COMPRESSED,
@@ -81,7 +81,7 @@ def plan_compression(options: PruneConfig, parent: Parent, *, number_format: str
 
 
 def compress(plan: CompressPlan, context: JobContext, parent: Parent) -> FinishedRun:
-    """Find the run that stores a network ready to deploy, or make it. No test image is predicted.
+    """Find or make the run that stores a network ready to deploy, without predicting test images.
 
     The ONNX model predicts the validation images. If the network has class offsets, the offsets for each image are
     fitted without that image.
@@ -96,7 +96,7 @@ def compress(plan: CompressPlan, context: JobContext, parent: Parent) -> Finishe
     Raises
     ------
     StudyError
-        If the network cannot be made smaller, written as ONNX or quantised, or if the store does not take the run.
+        If the network cannot be made smaller, written as ONNX or quantised, or if the store rejects the run.
     """
     return find_or_make(plan, context, parent, read=_read, make=_compress)
 
@@ -134,13 +134,13 @@ def tested(store: Store, data: Dataset, run_id: str, model: "ModelProto") -> Pre
 
 
 def compared(dense: "ModelProto", model: "ModelProto", images: np.ndarray, batches: Sequence[int]) -> list[Compared]:
-    """Measure two ONNX models on one thread, in turns, for batches of each size.
+    """Measure the latencies of two ONNX models on one thread, in alternation, for each batch size.
 
     Parameters
     ----------
     dense, model : onnx.ModelProto
     images : array [N, ...]
-        As the models take them; they are repeated if a batch is larger.
+        In the shape that the models take; repeated if a batch is larger.
     batches : sequence of int
     """
     sessions = [onnx_export.session(each, threads=1) for each in (dense, model)]

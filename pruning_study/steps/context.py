@@ -110,7 +110,7 @@ class Context:
         return self.images.test
 
     def training(self, indices: np.ndarray) -> Examples:
-        """Return the data set's training images at some indices."""
+        """Return the data set's training images at these indices."""
         return self.train if indices is self.train_indices else self.images.training(indices)
 
     @property
@@ -123,7 +123,7 @@ class Context:
         return images
 
     def forget_images(self) -> None:
-        """Free the images on the device; the next use makes them again."""
+        """Free the images on the device; the next use loads them again."""
         self._images.clear()
 
     @property
@@ -187,7 +187,7 @@ class DeviceImages:
         return self._examples(self._context.data.test_images, self._context.data.test_labels)
 
     def training(self, indices: np.ndarray) -> Examples:
-        """Return the data set's training images at some indices."""
+        """Return the data set's training images at these indices."""
         return self._examples(self._context.data.train_images, self._context.data.train_labels, indices)
 
     def _examples(self, images: np.ndarray, labels: np.ndarray, indices: np.ndarray | None = None) -> Examples:

@@ -35,12 +35,12 @@ class LargestCost(NamedTuple):
 
 
 def has_control(plan: PrunePlan) -> bool:
-    """Return whether a pruned network can be compared with a control, fine-tuned equally long without pruning."""
+    """Return whether a pruned network can have a control, which is fine-tuned equally long without pruning."""
     return plan.pruner.prunes and plan.hyperparameters.epochs > 0 and not plan.options.starts_anew
 
 
 def plan_control(plan: PrunePlan, context: Context, dense: LoadedRun) -> PrunePlan:
-    """Plan the run that `--pruner none` makes of the same dense network with the same options.
+    """Plan the run that `--pruner none` makes from the same dense network with the same options.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def plan_control(plan: PrunePlan, context: Context, dense: LoadedRun) -> PrunePl
 
 
 def largest_cost(comparison: Comparison, control: Predictions, pruned: Predictions) -> LargestCost:
-    """Find the class that pruning costs most on validation images, and read its cost on test images.
+    """Find the class that pruning costs most on validation images, and measure its cost on test images.
 
     The cost is the loss of recall beyond the control and beyond the accuracy. If the class were chosen on the test
     images, its cost there would be biased upward.
@@ -63,14 +63,14 @@ def largest_cost(comparison: Comparison, control: Predictions, pruned: Predictio
     Parameters
     ----------
     comparison : Comparison
-        Of the control with the pruned network, on the test images.
+        Comparison of the control with the pruned network, on the test images.
     control, pruned : Predictions
-        For the validation images.
+        Predictions for the validation images.
     """
     classes = comparison.names
     place = int(np.nanargmax(excess_loss(*recalls_and_accuracies(control, pruned, len(classes)))))
     cost, p = comparison.costs[["cost", "cost_p"]].iloc[place]
-    # Rounding to twelve places removes the round-off of the subtractions, but no image.
+    # Rounding to twelve places removes the round-off of the subtractions, which is far less than one image.
     return LargestCost(classes[place], round(float(cost), 12) + 0.0, bool(p <= LEVEL))
 
 

@@ -33,7 +33,7 @@ from pruning_study.training.recipes import Hyperparameters
 
 
 def train(plan: TrainPlan, context: JobContext) -> LoadedRun:
-    """Find the dense run of a plan in the store, or train it.
+    """Find the dense run of a plan in the store, or train its network.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def train(plan: TrainPlan, context: JobContext) -> LoadedRun:
     Raises
     ------
     StudyError
-        If training diverges, or if the store does not take the run.
+        If training diverges, or if the store rejects the run.
     """
     return find_or_make(plan, context, None, read=_read, make=_train)
 

@@ -20,8 +20,8 @@ _GREY = "#767676"
 def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes: Comparison, title: str) -> Figure:
     """Draw test images that were right before pruning and are wrong after.
 
-    Each row shows one of the classes that lost most recall, with the images of which the network before was surest. If
-    there is no such image, the sheet says so.
+    Each row shows one of the classes that lost most recall, with the images that the network before predicted with the
+    highest confidence. If there is no such image, the sheet says so.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes
     before, after : Predictions
         Predictions for these images.
     changes : Comparison
-        From before to after.
+        Comparison of the two networks.
     title : str
     """
     is_lost, is_won = before.right & ~after.right, after.right & ~before.right
@@ -41,8 +41,8 @@ def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes
     if len(rows):
         selection = f"; the {len(rows)} of {len(worst)} classes that lost most" if len(rows) < len(worst) else ""
         sheet.note(
-            f"Worst class first{selection}. The images are those of which the network before was surest; below each "
-            "is the class now predicted."
+            f"Worst class first{selection}. The network before was most confident of these images; below each is the "
+            "class now predicted."
         )
     for position, (index, row) in enumerate(rows.iterrows()):
         class_images = np.flatnonzero(is_lost & (before.label == index))

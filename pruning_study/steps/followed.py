@@ -23,7 +23,7 @@ from pruning_study.tracking.store import Store
 
 # Options that `--dense-run-id` takes from the params of the dense run.
 FOLLOWED = {name for name, record in of_command("train").items() if record.param}
-# Those that do not apply to a network whose weights were given.
+# Followed options that do not apply to a network whose weights were given.
 _OF_TRAINING = {"decay", "average_epochs", schema.OPTIMIZER}
 Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig)
 

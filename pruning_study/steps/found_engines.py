@@ -1,4 +1,4 @@
-"""Tell the user that runs were found which another engine made, or an earlier arithmetic of the native engine."""
+"""Warn about found runs that were made by another engine, or by an earlier arithmetic of the native engine."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ IN_ANOTHER_EXPERIMENT = "trains {them} anew in another --experiment"
 
 
 def ids_of_found(runs: Iterable[FinishedRun]) -> list[str]:
-    """Return the ids of the runs that were found, not made."""
+    """Return the ids of the runs that were found instead of made."""
     return [run.run_id for run in runs if run.is_reused]
 
 
@@ -50,7 +50,7 @@ def found_lines(store: Store, engine: str | None, run_ids: Iterable[str], how: s
 
 
 def earlier(store: Store, run_ids: Iterable[str]) -> list[str]:
-    """Return the runs of the native engine's earlier arithmetic, whose results depended on the machine."""
+    """Return the ids of runs with the native engine's earlier arithmetic, whose results depended on the machine."""
     engines, arithmetics = store.tag_values(schema.ENGINE), store.tag_values(schema.ARITHMETIC)
     return [run_id for run_id in run_ids if engines.get(run_id) == "native" and run_id not in arithmetics]
 

@@ -18,7 +18,7 @@ def check(model: nn.Module, initial: Mapping[str, Tensor], where: str) -> None:
     model : nn.Module
         The network with the given weights.
     initial : mapping of str to Tensor
-        The network's state before these weights were loaded. Layers with a row that is all 0 there pass.
+        The network's state before these weights were loaded. A layer is not checked if one of its rows is all 0 there.
     where : str
         The file, named in the error message.
 

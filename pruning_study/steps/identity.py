@@ -59,7 +59,7 @@ def settings_hash(kind: str, params: Mapping[str, str]) -> str:
 
 
 def hashed_params(params: Mapping[str, str]) -> dict[str, str]:
-    """Return the params, without those added later that have the value that all earlier runs had implicitly.
+    """Return the params, except later additions with the value that all earlier runs had implicitly.
 
     `schema.NEVER_HASHED` names further exceptions.
     """

@@ -12,7 +12,7 @@ POINTS = 72 / DPI  # points per pixel
 
 
 class ImageSheet:
-    """A figure on which places are given in pixels from the upper left corner.
+    """A figure on which positions are given in pixels from the upper left corner.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class ImageSheet:
         self.figure = Figure((width / DPI, height / DPI), dpi=DPI)
 
     def write(self, text: str, left: float, top: float, **style: Any) -> None:
-        """Write text below a place."""
+        """Write text at a position, by default below it and to its right."""
         self.figure.text(left / self.width, 1 - top / self.height, text, **{"va": "top", **style})
 
     def show(self, image: np.ndarray, left: int, top: int, side: int) -> None:

@@ -164,7 +164,7 @@ def levels(plan: LevelPlan, context: JobContext, dense: LoadedRun) -> Iterator[L
 
 
 def level(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
-    """Find the run that prunes a parent once more and trains it again, or make it.
+    """Find or make the run that prunes a parent once more and trains it again.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def level(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
     Raises
     ------
     StudyError
-        If scores are not finite, if training diverges, or if the store does not take the run.
+        If scores are not finite, if training diverges, or if the store rejects the run.
     """
     plan = plan.level(parent.iteration + 1, parent.dense.params, parent.config_hash)
     # If `--dense-run-id` names the dense run, only its levels count. Parents are not compared, because a parent that
@@ -198,7 +198,7 @@ def _make(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
 def _train(
     plan: LevelPlan, context: Context, parent: LoadedRun, saved: Path | None, on_epoch: OnEpoch
 ) -> tuple[nn.Module, Fit]:
-    """Prune a copy of the parent's model, or of the model to which it rewinds, and train it."""
+    """Prune a copy of the parent's model, or of the model to which training rewinds, and train it."""
     masks = level_masks(plan, context, parent)
     model = rewound(plan, context) if plan.chain.rewinds else copy.deepcopy(parent.model)
     return model, fit(model, replace(training_setup(plan, context), masks=masks), saved=saved, on_epoch=on_epoch)

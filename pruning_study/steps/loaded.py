@@ -1,4 +1,4 @@
-"""Load the data set that options name, and make their network."""
+"""Load the data set that options name, and build their network."""
 
 import copy
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from pruning_study.steps.context import Context
 
 
 def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
-    """Load the data set that options name, split it, and make their untrained network.
+    """Load the data set that options name, split it, and build their untrained network.
 
     Parameters
     ----------
@@ -71,7 +71,9 @@ def _split_indices(data: Dataset, options: TrainConfig) -> tuple[np.ndarray, np.
     if data.validation_indices is None:
         return labels.split(data.train_labels, options.validation_fraction, options.seed)
     if options.validation_fraction != type(options).validation_fraction:
-        raise StudyError(f"{data.source} has images for validation, in val", option="validation_fraction")
+        raise StudyError(
+            f"{data.source} has images for validation, in val: leave this option out", option="validation_fraction"
+        )
     return np.setdiff1d(np.arange(len(data.train_labels)), data.validation_indices), data.validation_indices
 
 

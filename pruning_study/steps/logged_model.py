@@ -36,7 +36,7 @@ def check_installed(options: TrainConfig) -> None:
     Raises
     ------
     StudyError
-        If one is missing. The error says how to install it.
+        If a package is missing. The error tells how to install it.
     """
     if options.log_model:
         onnx_export.check_installed(option=OPTION)
@@ -52,13 +52,13 @@ def log_models(store: Store, options: TrainConfig, context: Context, run_ids: It
     store : Store
     options : TrainConfig
     context : Context
-        Its data are those of the runs.
+        Context with the data set of the runs.
     run_ids : iterable of str
 
     Raises
     ------
     StudyError
-        If the store does not take a model.
+        If the store rejects a model.
     """
     for run_id in run_ids if options.log_model else ():
         _log_model(store, options.model, context, run_id)
@@ -84,7 +84,7 @@ def logged(store: Store, context: Context, run: Run, model: "ModelProto") -> Log
     ----------
     store : Store
     context : Context
-        Its data are those of the run.
+        Context with the data set of the run.
     run : mlflow.entities.Run
     model : onnx.ModelProto
         As `onnx_model` returns it.
@@ -92,7 +92,7 @@ def logged(store: Store, context: Context, run: Run, model: "ModelProto") -> Log
     Raises
     ------
     StudyError
-        If the store does not take the model.
+        If the store rejects the model.
     """
     with store.making(run.data.tags.get(schema.CONFIG_HASH, run.info.run_id)):
         return logged_models.find(store, run) or _log(store, context, run, model)
@@ -107,7 +107,7 @@ def onnx_model(store: Store, name: str, context: Context, run: Run) -> "ModelPro
     name : str
         The model's name.
     context : Context
-        Its data are those of the run.
+        Context with the data set of the run.
     run : mlflow.entities.Run
 
     Raises
@@ -163,7 +163,7 @@ def loading_line(model: LoggedModel) -> str:
 
 
 def _signature(context: Context) -> ModelSignature:
-    """Return the model's signature: pixels as in an image file as inputs, and logits as outputs."""
+    """Return the model's signature: unnormalised uint8 pixels as inputs, and logits as outputs."""
     pixels = TensorSpec(np.dtype("uint8"), (-1, *context.data.image_shape))
     logits = TensorSpec(np.dtype("float32"), (-1, len(context.data.classes)), onnx_export.OUTPUT)
     return ModelSignature(Schema([pixels]), Schema([logits]))

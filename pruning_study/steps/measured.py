@@ -24,7 +24,7 @@ RUN_ONLY = {schema.DURATION, schema.IMAGES_PER_SECOND, schema.BEST_EPOCH}
 
 
 def training_setup(plan: TrainPlan, context: Context) -> TrainingSetup:
-    """Return the training of a plan on all training images, without masks or callbacks."""
+    """Return the setup of a plan's training on all training images, without masks or callbacks."""
     return TrainingSetup(
         context.train,
         context.validation,
@@ -137,5 +137,5 @@ def normalization_tags(normalization: Normalization) -> dict[str, str]:
 
 
 def final_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return a run's metrics, without those of single epochs and those of the training itself, such as its speed."""
+    """Return a run's metrics, except those of single epochs and those of the training itself, such as its speed."""
     return {name: value for name, value in metrics.items() if name not in PER_EPOCH | RUN_ONLY}

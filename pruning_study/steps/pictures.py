@@ -20,7 +20,7 @@ from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in
 from analysis.statistics.hypothesis_tests import LEVEL
 
 BEFORE, AFTER, LOSS, GAIN = "#767676", "#0072b2", "#d55e00", "#009e73"
-LARGEST_ANNOTATED = 20  # maximum number of classes if a confusion matrix has a number in each cell
+LARGEST_ANNOTATED = 20  # maximum number of classes for which a confusion matrix has a number in each cell
 MOST_NAMED = 4
 MOST_CLASSES = 100  # maximum number of classes that are named in a picture
 _LONGEST_NAME, _LONGEST_TITLE = 40, 120
@@ -110,7 +110,7 @@ def recall_change(changes: Comparison, *, alpha: float, title: str, from_control
         NaN if it is undefined.
     title : str
     from_control : Comparison, optional
-        Changes of the same networks from their control. The losses, balances and slope drawn are then those from it.
+        Changes of the same networks from their control. If given, losses, balances and slope are relative to it.
     """
     count = min(len(changes.table), MOST_CLASSES)
     means = "" if changes.networks == 1 else f"means of {changes.networks} networks: "
@@ -141,7 +141,7 @@ def recalls(axes: Axes, changes: Comparison, from_control: Comparison | None = N
     changes : Comparison
         If there are several networks, recalls are means over them.
     from_control : Comparison, optional
-        As in `recall_change`. The recall of the control is then drawn too, and losses are those from the control.
+        As in `recall_change`. If given, the recall of the control is drawn too, and losses are relative to it.
     """
     judged = from_control or changes
     start, what, beyond = (
@@ -254,15 +254,16 @@ def over_ratios(
 ) -> Figure:
     """Draw accuracy and the recall of each class against the ratio.
 
-    The class that lost most is named, and so is each class that is the weakest anywhere.
+    The class that lost most is named, and so is each class that is the weakest at some ratio or before pruning.
 
     Parameters
     ----------
     changes : mapping of float to Comparison
-        By ratio, all of the same networks before.
+        Changes from the same dense networks, by ratio.
     title : str
     from_control : mapping of float to Comparison, optional
-        Changes from one control, at the same ratios. Its recalls are then drawn too, and losses are those from it.
+        Changes from one control, at the same ratios. If given, its recalls are drawn too, and losses are relative to
+        it.
     """
     control = ["control"] if from_control else []
     ticks = ["before", *control, *(f"{ratio:g}" for ratio in changes)]

@@ -91,7 +91,7 @@ class PrunePlan(TrainPlan):
     options : PruneConfig
         Sparsities are already converted to ratios.
     dense : TrainPlan
-        Plan of the dense run at the root, if the same options make it.
+        Plan of the dense run that the same options make.
     ratio : float
         Parameters of the dense network / parameters that are left.
     pruner : Pruner
@@ -179,8 +179,8 @@ class PrunePlan(TrainPlan):
             kept = self.budget.kept_weights(ratio) if self.pruner.prunes else remaining
         if self.filters is None and kept > remaining:
             raise StudyError(
-                f"{ratio:g} keeps {kept:,} prunable weights, but the run that it starts from has only {remaining:,} "
-                "left: take a larger ratio",
+                f"{ratio:g} keeps {kept:,} prunable weights, but the run to be pruned has only {remaining:,} left: "
+                "take a larger ratio",
                 option="ratio",
             )
         sparsity = self.budget.sparsity_of(kept) if self.pruner.prunes else 0.0
@@ -212,7 +212,7 @@ class PrunePlan(TrainPlan):
 
 
 def plan_training(options: TrainConfig, context: Context) -> TrainPlan:
-    """Plan the dense run of some options.
+    """Plan the dense run of these options.
 
     Raises
     ------
@@ -238,7 +238,7 @@ def plan_training(options: TrainConfig, context: Context) -> TrainPlan:
 
 
 def plan_pruning(options: PruneConfig, context: Context, hyperparameters: Hyperparameters | None = None) -> PrunePlan:
-    """Plan the pruned run of some options, at the first of their ratios.
+    """Plan the pruned run of these options, at the first of their ratios.
 
     Parameters
     ----------

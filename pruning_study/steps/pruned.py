@@ -53,7 +53,7 @@ Train: TypeAlias = Callable[[AnyPlan, Context, LoadedRun, Path | None, OnEpoch],
 def prune(
     plan: PrunePlan, context: JobContext, parent: LoadedRun, announce: Callable[[], None] | None = None
 ) -> FinishedRun:
-    """Find the run that prunes a parent's model and fine-tunes it, or make it.
+    """Find or make the run that prunes a parent's model and fine-tunes it.
 
     Parameters
     ----------
@@ -72,14 +72,14 @@ def prune(
     Raises
     ------
     StudyError
-        If scores are not finite, if fine-tuning diverges, or if the store does not take the run.
+        If scores are not finite, if fine-tuning diverges, or if the store rejects the run.
     """
     plan = plan_for(plan, context, parent)
     return find_or_make(plan, context, parent, read=finished, make=_make, announce=announce)
 
 
 def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun) -> PrunePlan:
-    """Plan the run that prunes a parent's model at the ratio of a plan, with the errors of `PrunePlan.at`."""
+    """Plan the run that prunes a parent's model at the ratio of a plan; raise the errors of `PrunePlan.at`."""
     parent_masks = None if plan.filters else weights_left(plan, parent)
     plan = plan.at(
         plan.ratio,
@@ -164,7 +164,7 @@ def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: st
 
 
 def trial(plan: PrunePlan, context: Context, parent: LoadedRun) -> Predictions:
-    """Predict the validation images with the model that `prune` would make; no run is made, no test image used.
+    """Predict the validation images with the model that `prune` would make, without a run or test images.
 
     The class offsets for each image are fitted without that image.
 
@@ -248,9 +248,9 @@ def _callbacks(plan: PrunePlan, context: Context, parent: LoadedRun) -> list[Cal
 
 
 def _distillation(options: PruneConfig, teacher: nn.Module) -> Distillation | None:
-    """Return the loss that learns from the network before pruning, if the options ask for one.
+    """Return the distillation loss with the network before pruning as the teacher, if the options ask for one.
 
-    This teacher is the dense network, unless a pruned run is pruned further.
+    The teacher is the dense network, unless a pruned run is pruned further.
     """
     if options.performance_weighted != "none":
         theta, gamma = map(float, options.performance_weighted.split(","))
@@ -388,5 +388,5 @@ def _count(masks: Masks) -> int:
 
 
 def _realized_ratio(total: int, masks: Masks) -> float:
-    """Return the dense network's number of parameters divided by the number that the masks keep."""
+    """Return the dense network's number of parameters divided by the number of unmasked parameters."""
     return total / (total - sum(int((~mask).sum()) for mask in masks.values()))

@@ -75,7 +75,7 @@ def plan_quantization(parent: Parent, weight_dtype: str, *, force: bool) -> Quan
 
 
 def quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> FinishedRun:
-    """Find the run that stores a parent's network in a number format, or make it.
+    """Find or make the run that stores a parent's network in a number format.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> Finishe
     Raises
     ------
     StudyError
-        If the network cannot be written as ONNX or cannot be quantised, or if the store does not take the run.
+        If the network cannot be written as ONNX or cannot be quantised, or if the store rejects the run.
     """
     return find_or_make(plan, context, parent, read=_read, make=_quantize)
 
@@ -112,10 +112,10 @@ def measured(context: Context, model: "ModelProto") -> dict[str, float]:
 
 
 def calibrating(train_indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the indices of the 100 training images on which `fixed-int8` calibrates its ranges (Section 2.4).
+    """Return the indices of the 100 training images on which `fixed-int8` calibrates its ranges.
 
-    They are the first ones in the order of the data set. If those cover less than half of the classes, as in a folder
-    of images sorted by class, 100 images at equal distances are taken instead.
+    They are the first ones in the order of the data set, as in Hooker et al. (2020). If those cover less than half of
+    the classes, as in a folder of images sorted by class, 100 evenly spaced images are taken instead.
 
     Parameters
     ----------

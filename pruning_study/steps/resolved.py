@@ -76,12 +76,12 @@ def fine_tuning(options: PruneConfig) -> Hyperparameters:
 
 
 def recipe(options: TrainConfig) -> str:
-    """Return the name of the training recipe of some options."""
+    """Return the name of the training recipe of these options."""
     return options.recipe or recipe_of(options.model)
 
 
 def scope(options: PruneConfig) -> str:
-    """Return whether the weights to keep are counted in all layers together (global) or in each layer."""
+    """Return the scope in which kept weights are counted: `global` (all layers together) or `layer` (each layer)."""
     pruner = options.pruner_record
     return options.scope if options.scope and pruner.prunes else pruner.scope
 
@@ -168,24 +168,24 @@ def check_average(hyperparameters: Hyperparameters, option: str, final: int | No
     option : str
         The option that sets the number of averaged epochs, for error messages.
     final : int, optional
-        Number of epochs that end with the last masks, as `final_epochs` returns it; all by default.
+        Number of epochs at whose end the masks are final, as `final_epochs` returns it; all by default.
 
     Raises
     ------
     StudyError
-        If there are fewer.
+        If there are fewer epochs.
     """
     averaged_epochs, epochs = hyperparameters.average_epochs, hyperparameters.epochs
     if averaged_epochs > epochs:
         raise StudyError(f"{averaged_epochs} is above {epochs}, the number of epochs", option=option)
     if final is not None and averaged_epochs > final:
         raise StudyError(
-            f"{averaged_epochs} is above {final}, the number of epochs that end with the last masks", option=option
+            f"{averaged_epochs} is above {final}, the number of epochs at whose end the masks are final", option=option
         )
 
 
 def final_epochs(options: PruneConfig, hyperparameters: Hyperparameters, images: int) -> int:
-    """Count the epochs that end with the last masks. `pruning_times` describes the parameters and errors."""
+    """Count the epochs at whose end the masks are final. `pruning_times` describes the parameters and errors."""
     if not options.is_gradual:
         return hyperparameters.epochs
     batches = number_of_batches(images, hyperparameters.batch_size)

@@ -1,4 +1,4 @@
-"""Count the right predictions of finished runs on corrupted test images, or on a folder of further images."""
+"""Count the correct predictions of finished runs on corrupted test images, or on a folder of further images."""
 
 import hashlib
 import logging
@@ -90,7 +90,7 @@ class NetworkLogits(NamedTuple):
 
 
 def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[str, str]) -> str:
-    """Measure networks in a job of its own, and return the lines to print. Existing counts are kept.
+    """Measure networks in a job, and return the lines to print. Existing counts are kept.
 
     Parameters
     ----------
@@ -288,7 +288,7 @@ def _measured(
     tests: Sequence[ConditionImages],
     earlier_counts: Mapping[str, pd.DataFrame],
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Measure runs, send the counts of each, and yield its id and its counts."""
+    """Measure runs, send the counts of each, and yield each run's id and counts."""
     with tqdm(desc="robustness", total=len(runs) * len(tests), unit=" tests", leave=False, disable=None) as progress:
         for start in range(0, len(runs), AT_ONCE):
             networks = [_network(store, run, config) for run in runs[start : start + AT_ONCE]]
@@ -328,7 +328,7 @@ def _sent(
 
 
 def _counts(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
-    """Count each class's images that a network predicts right, and right among its five most probable: [2, classes]."""
+    """Count per class the images with the right top-1 prediction, and those right in the top 5: [2, classes]."""
     logits = network.logits(pixels)
     top = most_probable(logits, TOP).numpy()
     right = top == test.labels[:, None]
@@ -421,6 +421,6 @@ def _mean_and_worst(accuracies: pd.Series) -> list[str]:
 
 
 def _making(run: Run) -> str:
-    """Return how a network was made: the name of its run without the seed."""
+    """Return the name of a run without its seed, which tells how the network was made."""
     seed = run.data.params.get(schema.SEED, "")
     return (run.info.run_name or "").replace(f" s{seed} ", " ", 1)

@@ -29,7 +29,7 @@ from pruning_study.steps.stored_network import OtherNetworkError, check_predicti
 from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions
 
-# Largest difference between two accuracies that are equal but for rounding
+# Largest difference between two accuracies that are equal except for rounding
 SAME_ACCURACY = 1e-6
 
 _checked: set[str] = set()  # runs whose network this process has compared with their predictions
@@ -125,7 +125,7 @@ def find_or_make(
     context : JobContext
     parent : LoadedRun, or another object that the step starts from
     read : function
-        Reads a run that exists, and raises the errors of `find`.
+        Reads an existing run, as in `find`.
     make : function
         Makes the run.
     announce : function, optional
@@ -186,7 +186,7 @@ def finished(run: Run, plan: Plan, context: JobContext) -> FinishedRun:
     Raises
     ------
     StudyError
-        If the run lacks an artifact or a metric, or if its predictions are damaged or of other images.
+        If the run lacks an artifact or a metric, or if its predictions are damaged or belong to other images.
     """
     if missing := context.store.missing(run.info.run_id, ARTIFACTS[plan.kind]):
         raise StudyError(f"it lacks {', '.join(missing)}")
@@ -213,7 +213,7 @@ def load(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun
     StudyError
         If an artifact is missing, does not load, or does not fit the model or the data.
     OtherNetworkError
-        If the network's predictions differ from those that the run has stored.
+        If the network's predictions differ from those stored with the run.
     """
     run_id = run.info.run_id
     is_dense = run.data.tags.get(schema.KIND, schema.DENSE) == schema.DENSE
@@ -245,7 +245,7 @@ def test_predictions(store: Store, run_id: str, data: Dataset) -> Predictions:
     Raises
     ------
     StudyError
-        If they are damaged, or of other images.
+        If the predictions are damaged or belong to other images.
     """
     return _predictions(store, run_id, schema.PREDICTIONS, data.test_labels, len(data.classes))
 
@@ -256,7 +256,7 @@ def val_predictions(store: Store, run_id: str, context: Context) -> Predictions:
     Raises
     ------
     StudyError
-        If they are damaged, or of other images.
+        If the predictions are damaged or belong to other images.
     """
     labels = context.data.train_labels[context.validation_indices]
     return _predictions(store, run_id, schema.VAL_PREDICTIONS, labels, len(context.data.classes))

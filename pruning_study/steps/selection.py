@@ -42,7 +42,7 @@ def select(
     plan : PrunePlan
     context : Context
     model : nn.Module
-        The model for whose weights the gradient is computed.
+        The model at whose weights the gradient is computed.
     theta : mapping of state-dict names to Tensors
         The prunable weights that are scored.
     kept_weights : int, or sequence of int

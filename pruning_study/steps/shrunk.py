@@ -1,4 +1,4 @@
-"""Remove the channels that no layer reads from pruned networks, and measure sizes and latencies."""
+"""Make pruned networks smaller by removing the channels that no layer reads, and measure sizes and latencies."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -30,12 +30,12 @@ _READING = (
 )
 _WHY_LEFT = (
     "A zeroed channel stays if other layers read it, as beside a shortcut; if a linear layer reads other pixels of\n"
-    "it; and if it is a channel of the images."
+    "it; or if it is a channel of the images."
 )
 
 
 class Shrinking(NamedTuple):
-    """The network of a run, the smaller one, the number of zeroed input channels, and how many of these are left."""
+    """The network of a run, the smaller network, and the number of zeroed input channels of each."""
 
     whole: checkpoints.Classifier
     smaller: checkpoints.Classifier
@@ -49,7 +49,7 @@ def check_installed(options: PruneConfig | IterateConfig | ExportConfig) -> None
     Raises
     ------
     StudyError
-        If it is missing. The error says how to install it.
+        If the package is missing. The error tells how to install it.
     """
     if options.shrink:
         check_package(option=OPTION)
@@ -96,7 +96,7 @@ def shrunk(store: Store, name: str, context: Context, run: Run) -> Shrinking:
     name : str
         The model's name.
     context : Context
-        Its data are those of the run.
+        Context with the data set of the run.
     run : mlflow.entities.Run
 
     Raises
@@ -123,7 +123,7 @@ def log_sizes(
     store : Store
     options : PruneConfig or IterateConfig
     context : Context
-        Its data are those of the runs.
+        Context with the data set of the runs.
     run_ids : iterable of str
 
     Returns
@@ -133,7 +133,7 @@ def log_sizes(
     Raises
     ------
     StudyError
-        If a network cannot be shrunk, or if the store does not take the metrics.
+        If a network cannot be shrunk, or if the store rejects the metrics.
     """
     sizes = []
     for run_id in run_ids if options.shrink else ():
@@ -147,7 +147,7 @@ def log_sizes(
 
 
 def size_lines(sizes: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return the lines of a table of what `log_sizes` measured, by row name; no line if nothing was measured."""
+    """Return the lines of a table of the metrics that `log_sizes` returns, by row name; no line if there are none."""
     if not sizes:
         return []
     first = next(iter(sizes.values()))

@@ -20,7 +20,7 @@ ALMOST_TIED = 0.02
 
 
 class OtherNetworkError(StudyError):
-    """With a run's weights, the current code gives other predictions than the run has stored."""
+    """With a run's weights, the current code gives other predictions than those stored with the run."""
 
 
 def check_predictions(

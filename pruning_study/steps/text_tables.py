@@ -23,7 +23,7 @@ def text_table(
     Parameters
     ----------
     header : sequence of str
-    rows, totals : sequences of sequences of str, as long as `header`
+    rows, totals : sequences of sequences of str, each as long as `header`
     names : int
         Number of columns on the left that hold words; the other columns hold numbers and are right-aligned.
     """

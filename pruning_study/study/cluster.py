@@ -104,12 +104,12 @@ class Cluster:
         Does a task in a process of the cluster, and returns its result. It is pickled, so each process has its own
         copy.
     gpus : float
-        Share of a GPU that a task uses beside one CPU core; 0 for none.
+        Share of a GPU that a task uses in addition to one CPU core; 0 for none.
     """
 
     def __init__(self, do: Callable[[Any], Any], *, gpus: float) -> None:
         self._gpus = gpus
-        # Not in Ray's runtime environment, which Ray writes to its log, passwords included.
+        # Ray writes its runtime environment to its log, passwords included, so the variables are passed as an object.
         variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
         self._do: list[ray.ObjectRef] = [ray.put(variables), ray.put(do)]
         self._task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_do)

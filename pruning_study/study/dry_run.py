@@ -31,7 +31,7 @@ def show(file: Path, config: StudyConfig) -> str:
     Raises
     ------
     StudyError
-        If something is wrong in the file, or if the store does not answer.
+        If the file has a fault, or if the store does not answer.
     """
     grid_read = plan.read(file, config)
     study_plan = plan.plan(grid_read, download=False)
@@ -76,7 +76,7 @@ def _grid_table(study_plan: StudyPlan, run_ids: Mapping[str, str], seconds: Seco
         f"{printable(name)} is not on this machine: its runs and their time are unknown"
         for name in sorted(absent_datasets)
     ]
-    source = "from finished runs of the same settings, unknown where the experiment has none"
+    source = "from finished runs with the same settings; unknown if the experiment has none"
     ends = f"time: on {workers} workers, {source}"
     return "\n".join([text_table(header, table, [total], names=4), ends, *notes])
 

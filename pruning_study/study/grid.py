@@ -62,7 +62,7 @@ PRUNING_OPTIONS = {"ratio", "sparsity"} | {
 
 @dataclass(frozen=True)
 class GridCell:
-    """One pruned run of a study, or one chain of them.
+    """One pruned run of a study, or one chain of runs.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     values. If a key is left out, `prune`'s default is used. A detail of a mitigation counts only if the mitigation is
     not `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of ratios, schedules, distillation
     and mitigations, a grid is a grid of `iterate` with that command's defaults, and each combination is a chain of
-    runs. The key `grids` lists several grids; the keys beside it are their defaults. A pruner that prunes nothing, such
+    runs. The key `grids` lists several grids; the other keys are their defaults. A pruner that prunes nothing, such
     as `none`, ignores `PRUNING_OPTIONS`: the study has it once for each seed and each combination of `distill` and the
     mitigations. The key `primary` lists the primary comparisons (`planned.planned_primaries`).
 
@@ -241,7 +241,7 @@ def _content(path: Path) -> dict[Any, Any]:
         reason = re.sub(r"\s*\n\s*", " ", str(error))[:500]
         raise StudyError(f"{path} is not a YAML file ({reason or first_line(error)})", option="FILE") from error
     if not isinstance(content, dict) or not content:
-        raise StudyError(f"{path} holds no grid: give at least one of {', '.join(GRID_KEYS)}", option="FILE")
+        raise StudyError(f"{path} has no grid: give at least one of {', '.join(GRID_KEYS)}", option="FILE")
     return content
 
 
@@ -359,7 +359,7 @@ def _cells(
 
 
 def _with_effect(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options without those that have no effect: pruning options if nothing is pruned, details of `none`."""
+    """Return options except idle ones: pruning options if nothing is pruned, details of mitigations that are off."""
     idle = set() if pruners.prunes(options.get("pruner", PruneConfig.pruner)) else set(PRUNING_OPTIONS)
     left_out = [name for name in schema.mitigations() if options.get(name, "none") == "none"]
     idle |= {detail for name in left_out for detail in schema.details(name)}

@@ -82,7 +82,7 @@ def source(config: TrainConfig) -> Source:
 
 
 def read(file: Path, config: StudyConfig) -> Grid:
-    """Read a study's file, with the options of the command for all its cells."""
+    """Read a study's file, and apply the command's options to all its cells."""
     names = ("device", "engine", "data_dir", "max_data_gib")
     options = {name: getattr(config, name) for name in names}
     return grid.read(file, options | ({"protocol": config.protocol} if config.protocol else {}))
@@ -92,7 +92,7 @@ def experiment(grid_read: Grid, config: StudyConfig) -> str | None:
     """Return the experiment of a study's runs; None for the one that MLflow's environment variables name.
 
     The option `--experiment` has precedence, then the variables, then the study's file. `mlflow run` also sets the
-    variables; if its caller named no experiment, they name MLflow's Default, and the study's file counts.
+    variables; if its caller named no experiment, they name MLflow's experiment Default, and the study's file counts.
     """
     if config.experiment:
         return config.experiment

@@ -37,7 +37,7 @@ def start_server() -> None:
     """Start the process from which workers are forked, which takes seconds to import what they need.
 
     A console command does not search the current folder for modules first, so this process must not either: otherwise
-    an `analysis.py` there would replace this project's package.
+    an `analysis.py` there would shadow this project's package.
     """
     if sys.path[0] in ("", str(Path.cwd())) or _SAFE_PATH in os.environ:
         forkserver.ensure_running()
@@ -52,7 +52,7 @@ def start_server() -> None:
 def worker_count(workers: int | None, tasks: int) -> int:
     """Return the number of workers to start: the wanted number, by default one per core, but at most one per task.
 
-    Only cores that this process may use count, by its affinity and its control groups.
+    Only the cores that this process may use, by its CPU affinity and control groups, are counted.
     """
     return max(1, min(workers or cpu_count(), tasks))
 

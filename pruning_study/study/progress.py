@@ -78,7 +78,7 @@ class Progress:
 
 
 def _keys(step: Step) -> tuple[Hashable, ...]:
-    """Return the keys that estimate a step's time: its settings, else data set, model and kind, else without kind."""
+    """Return the keys to estimate a step's time by: its settings, else data set, model and kind, else the first two."""
     return step.settings_hash, (*workload(step), step.kind), workload(step)
 
 

@@ -62,7 +62,7 @@ class PublishedRun:
 
 @dataclass(frozen=True)
 class PublishedSteps:
-    """The steps that make published runs again, so that both can be compared.
+    """The steps that make published runs again, so that the two can be compared.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def published_runs(study: frames.Study, seed: int | None, where: Path) -> list[P
         )
     seeds = sorted(dense[schema.SEED].unique())
     if seed not in seeds:
-        has = "give one" if seed is None else f"{seed} is none of its networks"
+        has = "give one" if seed is None else f"no network has seed {seed}"
         raise StudyError(f"{has}: {where} has {_ranges(seeds)}", option="seed")
     return [
         PublishedRun(row[id_name], kind, _params(row))
@@ -163,7 +163,7 @@ def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSte
 
 
 def _load(options: Config) -> Dataset:
-    """Read the data set of some options; the option that a StudyError names is an option of `verify`."""
+    """Read the data set of these options; the option that a StudyError names is an option of `verify`."""
     try:
         return datasets.load(
             options.dataset,

@@ -44,7 +44,7 @@ def of_seed(plan: PrunePlan, context: Context, seed: int) -> tuple[PrunePlan, Co
 
 
 def new_networks(networks: Sequence[Network], count: int) -> Iterator[Network]:
-    """Train networks that a search has not seen, of the seeds after its own, and yield each when it is there."""
+    """Find or train networks of the seeds after a search's own, and yield each as soon as it is ready."""
     first = networks[0]
     start = max(network.plan.options.seed for network in networks) + 1
     for seed in range(start, start + count):

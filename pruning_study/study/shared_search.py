@@ -1,4 +1,4 @@
-"""Searches by Optuna on which several processes may work at once: `tune` and `compress` are two of them.
+"""Searches with Optuna on which several processes may work at once: `tune` and `compress` are two of them.
 
 Optuna keeps the trials of a search in a journal beside the tracking store. A process holds a lock for the trial that it
 makes. If the process dies, the kernel frees the lock, and the trial is ended as failed and does not count.
@@ -56,7 +56,7 @@ class SearchSpace(ABC):
         return hashlib.sha256(json.dumps(self.params, sort_keys=True).encode()).hexdigest()
 
     def default_name(self, plan: PrunePlan, goal: str) -> str:
-        """Return the name of a search of this space if `--study-name` gives none."""
+        """Return the name of a search in this space if `--study-name` gives none."""
         return f"{plan.dataset}-{plan.options.model.replace(':', '-')}-{goal}-{self.digest[:8]}"
 
 
@@ -72,7 +72,7 @@ class SharedSearch(ABC, Generic[Space]):
     name : str
     space : SearchSpace
     objectives : mapping of str to StudyDirection
-        The numbers that a trial ends with, by the names that Optuna shows.
+        The direction in which each number of a trial is optimised, by the name that Optuna shows.
     pruner : BasePruner, optional
         Stops trials of a single objective.
 
@@ -86,7 +86,7 @@ class SharedSearch(ABC, Generic[Space]):
     anchored_by : tuple of str
         The attributes of Optuna's trials that tell anchors apart.
     needs_anchors : bool
-        Whether anchors that are missing are made past the deadline too.
+        Whether missing anchors are made even after the deadline.
     """
 
     anchored_by: ClassVar[tuple[str, ...]]
@@ -128,9 +128,9 @@ class SharedSearch(ABC, Generic[Space]):
         total : int
             Number of trials that the search is to have.
         attempt : callable
-            Makes a trial, records its numbers, and returns a line on it.
+            Makes a trial, records its numbers, and returns a line about it.
         deadline : float
-            When to stop, as `time.monotonic` counts. A trial that has begun is made to its end.
+            Time, as of `time.monotonic`, after which no trial begins. A trial that has begun is finished.
         """
         trial_lines = TrialLines(total)
         while not (late := time.monotonic() > deadline) or self.needs_anchors:
@@ -146,7 +146,7 @@ class SharedSearch(ABC, Generic[Space]):
 
     @contextmanager
     def trial(self, total: int, *, late: bool) -> Iterator[Trial | None]:
-        """Begin the next trial, which no other process then begins. If the block raises, the trial ends as failed.
+        """Begin the next trial, so that no other process begins it. If the block raises, the trial ends as failed.
 
         Parameters
         ----------
@@ -184,11 +184,11 @@ class SharedSearch(ABC, Generic[Space]):
         return any(map(self._is_alive, self._study.get_trials(states=[TrialState.RUNNING])))
 
     def count(self) -> int:
-        """Return how many trials have ended, those included that were stopped or whose chain cannot be made."""
+        """Count the ended trials, including those that were stopped or whose chain cannot be made."""
         return len(self._study.get_trials(states=FINISHED))
 
     def end(self, number: int) -> None:
-        """End a trial with the numbers that are recorded of it."""
+        """End a trial with the numbers that are recorded for it."""
         values = self._values(self._study.get_trials(deepcopy=False)[number].user_attrs)
         if values is None:
             self._study.tell(number, state=TrialState.PRUNED)
@@ -212,15 +212,15 @@ class SharedSearch(ABC, Generic[Space]):
         """Have Optuna choose the options of a trial."""
 
     def _enqueue_again(self, trial: FrozenTrial) -> None:
-        """Make Optuna repeat a trial that was cut off. By default it chooses anew."""
+        """Make Optuna repeat an interrupted trial. By default, do nothing, so that Optuna chooses a new one."""
 
     def _enqueue_proposal(self) -> bool:
-        """Make Optuna go on with a proposal of `_sampler`; False if none is left. By default it chooses by itself."""
+        """Queue a proposal for the next trial; return False if none is left. By default, leave the choice to Optuna."""
         return True
 
     @property
     def _draws(self) -> int:
-        """Number of the next trial's random draws. Each has its own, one that was interrupted too."""
+        """Number that seeds the next trial's random draws. Each trial has its own, including interrupted ones."""
         return len(self._study.trials)
 
     def _alone(self) -> AbstractContextManager[None]:
@@ -265,7 +265,7 @@ class SharedSearch(ABC, Generic[Space]):
         return trial
 
     def _sampler(self) -> TPESampler:
-        """Return a sampler with the random numbers of the next trial."""
+        """Return a sampler that is seeded for the next trial."""
         seed = hashlib.sha256(f"{self.space.digest} {self._draws}".encode()).digest()
         return TPESampler(seed=int.from_bytes(seed[:4], "big"))
 
@@ -290,7 +290,7 @@ class _Journal(JournalFileBackend):
 
 def _name_objectives(study: optuna.Study, names: list[str]) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna may change the function; it did not since 3.2
+        warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna may change the function, but has not since 3.2
         study.set_metric_names(names)
 
 

@@ -86,7 +86,7 @@ class Worker:
         self._models: dict[str, LoadedRun] = {}
 
     def __call__(self, step: Step) -> StepOutcome:
-        # Results depend in their last digits on the number of threads. With one, the number of workers does not matter.
+        # The last digits of results depend on the number of threads, but with one thread not on that of workers.
         torch.set_num_threads(1)
         start = time.perf_counter()
         try:

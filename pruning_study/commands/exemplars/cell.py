@@ -29,7 +29,7 @@ class PopulationPair(NamedTuple):
     Attributes
     ----------
     name : str
-        Data set, model, pruner, ratio, and the settings that differ from the papers'.
+        Data set, model, pruner, ratio, and the settings that differ from the legacy defaults.
     dataset : str
         Name of the data set.
     described : dict of str
@@ -56,12 +56,12 @@ class PopulationPair(NamedTuple):
 
 
 def read(config: ExemplarsConfig) -> PopulationPair:
-    """Read the cell that the options name.
+    """Read the cell that the options select.
 
     Raises
     ------
     StudyError
-        If no run or runs of several cells fit the options, or if fewer than five networks have predictions.
+        If the options select no run or runs of several cells, or if fewer than five networks have predictions.
     """
     study, predictions = _study(config)
     runs = _chosen(study.runs, config)
@@ -84,7 +84,7 @@ def _study(config: ExemplarsConfig) -> tuple[frames.Study, ReadPredictions]:
 
 
 def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
-    """Return the runs of one cell."""
+    """Return the runs of the cell that the options select."""
     wanted: dict[str, str | float | None] = {
         schema.DATASET: datasets.dataset_name(config.dataset) if config.dataset else None,
         schema.MODEL: config.model,
@@ -169,7 +169,7 @@ def _with_predictions(
     ]
     notes = []
     if without := len(runs) - len(pairs):
-        notes.append(f"{without:,} of {len(runs):,} pairs of networks left out, which lack predictions")
+        notes.append(f"{without:,} of {len(runs):,} pairs of networks left out because they lack predictions")
     if len(pairs) < FEWEST:
         there = f"{len(pairs)} network{'s' if len(pairs) != 1 else ''} a side"
         raise StudyError(

@@ -53,7 +53,7 @@ def write(config: ExemplarsConfig) -> str:
             f"In {config.output.absolute()}:",
             f"  {GALLERY}: the {min(len(table), gallery.MOST_IMAGES)} most surprising PIEs",
             f"  {SHEET}.csv and its images, {drawn}: {len(sheet) // 2:,} PIEs and as many others, for annotators",
-            f"  {KEY}: which of these are PIEs. Annotators see neither this file nor the gallery.",
+            f"  {KEY}: which of these are PIEs. Show annotators neither this file nor the gallery.",
         ]
     )
 
@@ -81,7 +81,7 @@ def _counts(read: PopulationPair, pies: int) -> str:
 def _placebo(read: PopulationPair) -> str:
     if len(read.dense) < halves.FEWEST:
         return (
-            f"Chance gives PIEs too. Counting those takes two halves of {modal_labels.FEWEST} networks, so "
+            f"Chance gives PIEs too. Counting them takes two halves of {modal_labels.FEWEST} networks, so "
             f"{halves.FEWEST} a side, but there are only {len(read.dense)}."
         )
     half, placebo = (halves.exemplars_of_halves(read.dense, side) for side in (read.compressed, read.dense))

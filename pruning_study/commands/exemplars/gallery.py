@@ -26,9 +26,9 @@ def pies(cell: PopulationPair) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per PIE
-        index (place among the test images, from 0), label, dense_mode, compressed_mode, dense_share and
-        compressed_share (of the votes), and surprise, the product of the two shares, which is 1 if all dense networks
-        agree on one class and all compressed networks on another.
+        index (of the test image, from 0), label, dense_mode, compressed_mode, dense_share and compressed_share (of the
+        votes), and surprise, the product of the two shares, which is 1 if all dense networks agree on one class and
+        all compressed networks on another.
     """
     modal_labels = cell.modal_labels
     indices = np.flatnonzero(modal_labels.identified)
@@ -78,7 +78,7 @@ def gallery(images: np.ndarray, table: pd.DataFrame, classes: Sequence[str], tit
 
 
 def _name_width() -> float:
-    """Return the width of a name within a bar, in points."""
+    """Return the width available for a name in a bar, in points."""
     return SIDE * POINTS - width_in_picture("100 %", _LETTERS) - 8
 
 
@@ -93,7 +93,7 @@ def _write_heading(sheet: ImageSheet, title: str, counts: str, shown: int, there
     sheet.write(counts, _MARGIN, 42, fontsize=9)
     which = f"The {shown} most surprising of them" if shown < there else "The most surprising first"
     sheet.write(
-        f"{which}: the networks of either kind agree most among themselves. Below each image is its label.",
+        f"{which}: dense networks agree most among themselves, as do compressed ones. Below each image is its label.",
         _MARGIN,
         82,
         fontsize=9,

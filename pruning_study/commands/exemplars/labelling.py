@@ -46,9 +46,7 @@ def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
     half = min(images // 2, *map(len, kinds))
     if not half:
         which = "no image is a PIE" if not len(kinds[0]) else "every image is a PIE"
-        raise StudyError(
-            f"{which}: there is nothing to compare, so choose a cell of a larger ratio or of more networks"
-        )
+        raise StudyError(f"{which}: there is nothing to compare, so choose a cell with a larger ratio or more networks")
     random = np.random.default_rng(seed)
     return random.permutation(np.concatenate([random.choice(kind, half, replace=False) for kind in kinds]))
 
@@ -56,13 +54,14 @@ def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
 def alternatives(cell: PopulationPair, indices: np.ndarray, classes: int) -> np.ndarray:
     """Return the wrong classes most often predicted for each image, which become labels 2 and 3.
 
-    The paper does not define its labels 2 and 3. Showing the modal labels would give the PIEs away, because theirs
-    differ. The rule is therefore the same for every image: predictions of dense and compressed networks count equally,
-    and ties, or too few wrong predictions, are resolved by the classes most often predicted for images of that label.
+    The paper does not define its labels 2 and 3. Showing the modal labels would give the PIEs away, because those of a
+    PIE differ. The rule is therefore the same for every image: predictions of dense and compressed networks count
+    equally, and ties, or too few wrong predictions, are resolved by the classes most often predicted for images of
+    that label.
 
     Parameters
     ----------
-    cell : Cell
+    cell : PopulationPair
     indices : int64 [images]
         Indices of test images.
     classes : int
@@ -87,7 +86,7 @@ def sheet(cell: PopulationPair, classes: Sequence[str], images: int, seed: int) 
 
     Parameters
     ----------
-    cell : Cell
+    cell : PopulationPair
     classes : sequence of str
     images, seed : int
         As in `sample`.
@@ -98,7 +97,7 @@ def sheet(cell: PopulationPair, classes: Sequence[str], images: int, seed: int) 
         item (from 1), label_1 (the image's own), label_2 and label_3 (`alternatives`), and an empty column for each
         question.
     key : DataFrame, one row per image
-        item, the same labels, index (place among the test images, from 0) and pie (0 or 1).
+        item, the same labels, index (of the test image, from 0) and pie (0 or 1).
     """
     identified = cell.modal_labels.identified
     indices = sample(identified, images, seed)
@@ -112,7 +111,7 @@ def sheet(cell: PopulationPair, classes: Sequence[str], images: int, seed: int) 
 
 
 def pages(images: np.ndarray, sheet: pd.DataFrame, indices: np.ndarray, title: str) -> list[Figure]:
-    """Draw the images of a labelling sheet with their numbers and labels, 25 on a page.
+    """Draw the images of a labelling sheet with their numbers and labels, 25 to a page.
 
     Parameters
     ----------

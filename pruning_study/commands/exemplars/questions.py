@@ -14,9 +14,9 @@ class Question(NamedTuple):
     attribute : str
         Attribute that is counted, in the words of the paper.
     counted : {0, 1}
-        The answer that gives an image the attribute.
+        The answer that counts as having the attribute.
     non_pies, pies : float
-        Published shares of ImageNet's non-PIEs and PIEs that have the attribute; NaN if none is printed.
+        Published shares of ImageNet's non-PIEs and PIEs that have the attribute; NaN if the paper gives none.
     """
 
     column: str

@@ -48,7 +48,7 @@ def read_key(path: Path) -> Key:
     Raises
     ------
     StudyError
-        If the file is not such a key.
+        If the file is not the key of a labelling sheet.
     """
     rows = _by_item(_table(path, (ITEM, *LABELS, PIE), option="key"), option="key")
     for row in rows.values():
@@ -76,8 +76,8 @@ def read_answers(path: Path, key: Key) -> np.ndarray:
     Raises
     ------
     StudyError
-        If the file is not such a sheet or has no answer, if it belongs to another key, or if an answer is neither 0
-        nor 1.
+        If the file is not a labelling sheet or has no answer, if it belongs to another key, or if an answer is neither
+        0, 1 nor empty.
     """
     rows = _by_item(_table(path, (ITEM, *LABELS, *(question.column for question in QUESTIONS))))
     for item, row in rows.items():

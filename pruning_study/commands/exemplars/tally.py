@@ -48,8 +48,8 @@ def tally(sheets: Sequence[Path], key_path: Path, output: Path | None = None) ->
 
 
 _NOTE = (
-    "Shares are in %: the share of annotators who see the attribute, averaged over images. p is two-sided, and Holm's\n"
-    "is corrected over the questions. Kappa is the agreement of two annotators beyond chance. Paper: ImageNet."
+    "Shares are in %: the share of annotators who see the attribute, averaged over images. p is two-sided; p, Holm is\n"
+    "corrected for the number of questions. Kappa is the agreement of two annotators beyond chance. Paper: ImageNet."
 )
 
 

@@ -1,1 +1,1 @@
-"""The search of the smallest network that spares every class: chains of steps, and the choice between them."""
+"""The search for the smallest network in which no class loses too much: chains of steps, and the choice among them."""

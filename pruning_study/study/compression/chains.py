@@ -16,10 +16,11 @@ from pruning_study.options.config import CUBIC, ONE_SHOT
 from pruning_study.pruning.pruners import own_unit
 from pruning_study.study.shared_search import SearchSpace
 
-# Magnitude pruning leaves hardly a unit without any weight below the first, and small networks guess above the second.
+# Below the first ratio, magnitude pruning hardly ever removes a whole unit; above the second, small networks are at
+# chance.
 WEIGHT_RATIOS = (2.0, 50.0)
 LEAST_FILTER_RATIO = 1.1
-# The first chains, by what they are called
+# Names of the first chains
 DENSE, INTEGERS, HALVED, BOTH = "the network as it is", "int8 alone", "half the channels", "both"
 _FILTER_RATIO, _WEIGHT_RATIO = "filter_ratio", "weight_ratio"  # names in Optuna
 
@@ -31,7 +32,7 @@ class Chain:
     Parameters
     ----------
     pruner : str
-        `none` leaves the trained network as it is: it is not fine-tuned either.
+        `none` prunes nothing. Such a chain does not fine-tune either, unless it is the `control` of another.
     ratio : float
     schedule : {"one-shot", "cubic"}
     fine_tune_epochs : int
@@ -58,11 +59,11 @@ class Chain:
 
     @property
     def control(self) -> "Chain":
-        """The chain that fine-tunes the network as long without pruning it; nothing is done where that is no epoch."""
+        """The chain that fine-tunes equally long without pruning; it does nothing if there are no epochs."""
         return Chain(fine_tune_epochs=self.fine_tune_epochs)
 
     def __str__(self) -> str:
-        """What is done, in words: `l1-filter at ratio 1.97, 15 epochs, class offsets, fixed-int8`."""
+        """Describe the steps: `filters pruned by l1-filter at ratio 1.97, 15 epochs, class offsets, fixed-int8`."""
         if not self.prunes:
             return f"not pruned, {self.number_format}"
         unit = "filters" if own_unit(self.pruner) == "filter" else "weights"
@@ -74,7 +75,7 @@ class Chain:
 
 
 def chain_of(row: Mapping[str, Any]) -> Chain:
-    """Return the chain whose fields a row of a table has."""
+    """Return the chain with the fields of a table row."""
     return Chain(**{item.name: row[item.name] for item in fields(Chain)})
 
 
@@ -88,8 +89,8 @@ class ChainSpace(SearchSpace):
     epochs : tuple of int
         Numbers of fine-tuning epochs, the largest last.
     half_ratio, most_filters : float
-        Ratio that half of the filters leave, and the largest one that leaves a filter in every layer; 0 if no filter
-        can be removed.
+        Ratio at which half of the filters are left, and the largest ratio at which every layer has a filter left; 0 if
+        no filter can be removed.
     most_weights : float
         Largest ratio of magnitude pruning; 0 if it is not tried.
     gradual : bool
@@ -117,7 +118,7 @@ class ChainSpace(SearchSpace):
 
     @cached_property
     def first(self) -> dict[str, dict[str, Any]]:
-        """The chains that every search begins with, as Optuna's params, by what they are called."""
+        """The chains that every search begins with, as Optuna's params, by name."""
         as_it_is: dict[str, Any] = {schema.PRUNER: NOTHING, schema.NUMBER_FORMAT: schema.FLOAT32}
         integers = {schema.NUMBER_FORMAT: schema.FIXED_INT8}
         chains = {DENSE: as_it_is, INTEGERS: as_it_is | integers}
@@ -133,7 +134,7 @@ class ChainSpace(SearchSpace):
         return chains
 
     def suggest(self, trial: Trial) -> None:
-        """Have Optuna choose a chain. What has one value is not chosen, and has no param in Optuna."""
+        """Have Optuna choose a chain; the pruner that it chooses determines which further params it chooses."""
         pruner = trial.suggest_categorical(schema.PRUNER, self.pruners)
         for name, (least, most) in self._ratios(pruner).items():
             trial.suggest_float(name, least, most, log=True)
@@ -141,7 +142,7 @@ class ChainSpace(SearchSpace):
             trial.suggest_categorical(name, values)
 
     def every(self) -> Iterator[dict[str, Any]]:
-        """Yield every chain as Optuna's params, those that are not pruned first. Ratios have two decimals."""
+        """Yield every chain as Optuna's params, those without pruning first. Ratios have two decimals."""
         for pruner in self.pruners:
             ratios = {
                 name: [number / 100 for number in range(round(100 * least), math.floor(100 * most + 1e-6) + 1)]
@@ -158,7 +159,7 @@ class ChainSpace(SearchSpace):
         return {_WEIGHT_RATIO: (WEIGHT_RATIOS[0], self.most_weights)} if pruner == WEIGHTS else {}
 
     def _values(self, pruner: str) -> dict[str, Sequence[Any]]:
-        """Return the values of all that is chosen beside a pruner and its ratio."""
+        """Return the possible values of each param that is chosen besides the pruner and its ratio."""
         values: dict[str, Sequence[Any]] = {}
         if pruner == WEIGHTS and self.gradual:
             values[schema.SCHEDULE] = (ONE_SHOT, CUBIC)
@@ -168,7 +169,7 @@ class ChainSpace(SearchSpace):
         return values | {schema.NUMBER_FORMAT: FORMATS}
 
     def chain(self, chosen: Mapping[str, Any]) -> Chain:
-        """Return the chain that Optuna's params say; its ratio has two decimals."""
+        """Return the chain that Optuna's params describe; its ratio is rounded to two decimals."""
         pruner = chosen[schema.PRUNER]
         if pruner == NOTHING:
             return Chain(number_format=chosen[schema.NUMBER_FORMAT])

@@ -1,4 +1,4 @@
-"""The picture of what a compressed network costs each class."""
+"""The picture of each class's recall before and after compression."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def _draw(axes: Axes, ordered: pd.DataFrame) -> None:
     axes.hlines(
         ordered.index, POINTS * ordered["recall_control"], POINTS * ordered["recall_after"], colors="#cccccc", zorder=0
     )
-    # Marks that lie on each other are all seen: a ring around a diamond, and a line through both.
+    # Overlapping marks all stay visible: a ring around a diamond, and a line through both.
     for side, size, shape, color in (
         ("before", 200, "|", {"c": "black", "zorder": 3}),
         ("control", 110, "o", {"facecolors": "none", "edgecolors": "#767676"}),

@@ -1,4 +1,4 @@
-"""What a chain costs and loses on validation images, and the choice between chains by upper bounds."""
+"""The cost of a chain, its losses on validation images, and the number of images that limits need."""
 
 import math
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ SIDES = {"before": "dense", "control": "control", "after": "compressed"}  # fiel
 
 
 class Judgement(NamedTuple):
-    """What a chain costs, and what it loses on validation images beyond the control.
+    """The cost of a chain, and its losses on validation images beyond the control.
 
     Attributes
     ----------
     cost : float
-        What is minimised: bytes, products of a weight and an input, or time as a share of the dense network's.
+        What is minimised: bytes, products of a weight and an input, or latency as a share of the dense network's.
     model_bytes, macs : int
     accuracy : float
     accuracy_loss, accuracy_loss_upper : float
@@ -34,7 +34,7 @@ class Judgement(NamedTuple):
     worst_class : str
         The class whose loss has the largest upper bound.
     class_loss, class_loss_upper : float
-        Its loss, and its one-sided 95 % bound, which holds for all classes together.
+        The loss of that class, and its one-sided 95 % bound, which holds for all classes together.
     run_id : str
     """
 
@@ -51,7 +51,7 @@ class Judgement(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """Whether networks are right about images, each (networks, images) bool: dense, control and compressed."""
+    """Whether dense, control and compressed networks predict each image right, each (networks, images) bool."""
 
     before: np.ndarray
     control: np.ndarray
@@ -59,12 +59,12 @@ class Sides(NamedTuple):
 
 
 def losses(classes: Sequence[str], label: np.ndarray, sides: Sides) -> pd.DataFrame:
-    """Return the losses of the accuracy and each class beyond the control, as `Comparison.losses` has them."""
+    """Return the losses of accuracy and of each class's recall beyond the control, as in `Comparison.losses`."""
     return Comparison(classes, label, sides._asdict()).losses
 
 
 class Validated(NamedTuple):
-    """Whether a network is right about its validation images, each (images,): the images' places, and its sides."""
+    """A network's validation images, (images,): their indices, and whether each side predicts them right."""
 
     images: np.ndarray
     before: np.ndarray
@@ -73,13 +73,13 @@ class Validated(NamedTuple):
 
 
 def losses_on_validation(classes: Sequence[str], label: np.ndarray, networks: Sequence[Validated]) -> pd.DataFrame:
-    """Return the losses of the mean over networks, each with validation images of its own, as `losses` does.
+    """Return mean losses over networks, each with validation images of its own, as `losses` does.
 
     Parameters
     ----------
     classes : sequence of str
     label : (images,), integers
-        Class of each image of the data set that `Validated.images` points at.
+        Class of each image of the data set that `Validated.images` indexes.
     networks : sequence of Validated
     """
     if len(networks) == 1:
@@ -117,7 +117,7 @@ def judge(table: pd.DataFrame, accuracy: float, cost: float, model_bytes: int, m
 
 
 def images_needed(limit: float, classes: int = 1) -> int:
-    """Return how many images rule a loss of this size out for each class, if none of them is lost.
+    """Return the number of images per class that rule out a loss of this size, if none of them is lost.
 
     The bound of no loss among n images is 1 - level^(1 / n), with the level divided by the number of classes.
 
@@ -134,32 +134,32 @@ def images_needed(limit: float, classes: int = 1) -> int:
 
 
 def least_bound(images: int, classes: int = 1) -> float:
-    """Return the upper bound of a class's loss if none of so many images of it is lost."""
+    """Return the upper bound of the loss of a class with this many images, if none of them is lost."""
     return float(unchanged_bound(images, LEVEL / classes))
 
 
 def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str], limits: Limits) -> None:
-    """Check that the validation images can show that a network keeps to the limits.
+    """Check that the validation images are enough to show that a network keeps to the limits.
 
     Parameters
     ----------
     held_out, images : (classes,), integers
-        Number of validation images of each class, and of all images of which they are a part; equal where options
-        cannot change the part.
+        Number of validation images of each class, and of the images from which they are drawn; equal if no option can
+        change the split.
     classes : sequence of str
     limits : Limits
 
     Raises
     ------
     StudyError
-        If even a network that loses no image might be beyond a limit. The error says how many images would do.
+        If even a network that loses no image might be beyond a limit. The error tells how many images are enough.
     """
     fewest = int(np.argmin(held_out))
     of_class, of_all = least_bound(int(held_out[fewest]), len(classes)), least_bound(int(held_out.sum()))
     if not of_class < limits.class_loss:
         raise StudyError(
             f"{POINTS * limits.class_loss:g} points cannot be shown: class {shortened(classes[fewest])} has "
-            f"{held_out[fewest]:,} validation images, and where none is lost its loss may still be {_up(of_class)}. "
+            f"{held_out[fewest]:,} validation images, and if none is lost its loss may still be {_up(of_class)}. "
             + _what_would_do(
                 images_needed(limits.class_loss, len(classes)), of_class, int(images[fewest]), "images of each class"
             ),
@@ -168,14 +168,14 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
     if not of_all < limits.accuracy_loss:
         raise StudyError(
             f"{POINTS * limits.accuracy_loss:g} points cannot be shown: there are {held_out.sum():,} validation "
-            f"images, and where none is lost the loss may still be {_up(of_all)}. "
+            f"images, and if none is lost the loss may still be {_up(of_all)}. "
             + _what_would_do(images_needed(limits.accuracy_loss), of_all, int(images.sum()), "images"),
             option="max_accuracy_loss",
         )
 
 
 def _what_would_do(needed: int, bound: float, images: int, what: str) -> str:
-    """Say how many validation images would show a limit, of how many there are, and which limit can be shown."""
+    """Tell how many validation images a limit needs, and which limit the present ones can show."""
     how = f"--validation-fraction {math.ceil(100 * needed / images) / 100:g}" if needed < images else "more images"
     return f"Give {needed:,} {what} for validation ({how}), or a limit of {_up(bound)}"
 

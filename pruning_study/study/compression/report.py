@@ -1,4 +1,4 @@
-"""What a search of chains says: lines to print, and the model card."""
+"""The results of a search for chains in words: lines to print, and the model card."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -27,7 +27,7 @@ READING = (
     "pruning. At most: a bound with 95 % confidence, which holds for all classes together."
 )
 _IN_BRACKETS = READING.replace("At most:", "In brackets, at most:")
-BATCHES = (1, 64)  # images whose time is measured
+BATCHES = (1, 64)  # batch sizes for which latency is measured
 _VERDICTS = {
     "within": "Confirmed on test images.",
     "beyond": "Not confirmed: the choice fails on test images.",
@@ -51,30 +51,30 @@ class Tested(NamedTuple):
 
     @property
     def accuracies(self) -> list[float]:
-        """The share of the test images that each side has right, in the order of `SIDES`."""
+        """Accuracy of each side on the test images, in the order of `SIDES`."""
         return [self.comparison.accuracy_of(side) for side in SIDES]
 
 
 class Outcome(NamedTuple):
-    """What a search of chains found.
+    """The outcome of a search for chains.
 
     Attributes
     ----------
     minimize : {"size", "latency", "macs"}
     limits : Limits
     chains : sequence of Chain
-        Those that could be made.
+        Chains that could be made.
     trials : DataFrame
-        A row for each, as `ChainSearch.trials` returns it.
+        A row for each of these chains, as `ChainSearch.trials` returns it.
     choice : Choice
     notes : sequence of str
-        What was not tried, and why.
+        Sentences that tell what was not tried, and why.
     tested, by_accuracy : Tested, optional
-        The choice, if there is one; and what accuracy alone would choose, if that is another chain.
+        Test of the choice, if there is one; and of the chain that accuracy alone would choose, if that is another.
     confirmed : Tested, optional
-        The choice on new networks.
+        Test of the choice on new networks.
     times : sequence of Compared
-        Of the dense network and the choice, for each of `BATCHES`.
+        Latencies of the dense network and the choice, for each batch size of `BATCHES`.
     """
 
     minimize: str
@@ -95,7 +95,7 @@ class Outcome(NamedTuple):
 
 
 def tested(chain: Chain, classes: Sequence[str], label: np.ndarray, sides: Sides, limits: Limits) -> Tested:
-    """Hold what a chain loses on test images against the limits.
+    """Compare the losses of a chain on test images with the limits.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def tested(chain: Chain, classes: Sequence[str], label: np.ndarray, sides: Sides
     classes : sequence of str
     label : (images,), integers
     sides : Sides
-        Of one network, or of several.
+        Test images that are predicted right, for one or several networks.
     limits : Limits
     """
     comparison = Comparison(classes, label, sides._asdict())
@@ -125,7 +125,7 @@ def progress(chain: Chain, result: Judgement, minimize: str) -> str:
 
 
 def lines(outcome: Outcome) -> list[str]:
-    """Return the lines to print: the limits, the chains on the Pareto front, and what follows."""
+    """Return the lines to print: the limits, the chains on the Pareto front, and the sentences on the outcome."""
     said = map(folded, sentences(outcome))
     return ["", folded(str(outcome.limits)), "", _table(outcome), folded(_IN_BRACKETS), "", *said]
 
@@ -160,10 +160,10 @@ def model_card(
     Parameters
     ----------
     outcome : Outcome
-        With a choice.
+        An outcome with a choice.
     title : str
     making : mapping of str
-        What the network was made from, by what it is: data set, runs, versions.
+        Facts on the origin of the network, by name: data set, runs, versions.
     how_to_load : str
         Python that loads the model.
     image_shape : (channels, height, width)
@@ -221,7 +221,7 @@ def model_card(
 
 
 def _class_table(tested: Tested) -> list[str]:
-    """Return the lines of a table in Markdown: all images, then each class, that which may lose most first."""
+    """Return the lines of a table in Markdown: all images, then each class, the one with the largest bound first."""
     whole, classes = tested.losses.iloc[0], tested.classes
     rows = [("**all images**", classes["support"].sum(), tested.accuracies, whole["loss"], whole["upper"])]
     for _, row in classes.sort_values("loss_upper", ascending=False, kind="stable").iterrows():
@@ -238,9 +238,9 @@ def _class_table(tested: Tested) -> list[str]:
 
 
 def _table(outcome: Outcome) -> str:
-    """Return the chains on the Pareto front, the choice and what accuracy alone would choose.
+    """Return a table of the chains on the Pareto front, the choice, and the choice by accuracy alone.
 
-    Those within the limits come first. A terminal is narrow: bounds stand in brackets behind losses.
+    Chains within the limits come first. Bounds are in brackets after losses, because a terminal is narrow.
     """
     trials, choice = outcome.trials, outcome.choice
     marks = {choice.by_accuracy: "by accuracy alone", choice.nearest: "the nearest", choice.best: "the choice"}
@@ -262,11 +262,11 @@ def _table(outcome: Outcome) -> str:
 
 
 def _unfinished(outcome: Outcome) -> list[str]:
-    """Say so if fine-tuning alone makes the dense network better: then chains differ in what they are compared with."""
+    """Warn if fine-tuning alone improves the dense network, because the controls of chains then differ."""
     control = outcome.trials["accuracy"] + outcome.trials["accuracy_loss"]
     fine_tuned = np.array([chain.fine_tune_epochs > 0 for chain in outcome.chains])
     gain = control[fine_tuned].max() - control[~fine_tuned].max()
-    if not gain > outcome.limits.accuracy_loss:  # NaN where chains of one kind are missing
+    if not gain > outcome.limits.accuracy_loss:  # NaN if chains of one kind are missing
         return []
     return [
         f"The dense network is not fully trained: fine-tuning without pruning gains {points(gain)} points of accuracy "
@@ -286,7 +286,7 @@ def _on_validation(outcome: Outcome, place: int) -> str:
 
 
 def _on_test(outcome: Outcome) -> list[str]:
-    """Return whether test images confirm the choice, and what it has right of them."""
+    """Return sentences on whether test images confirm the choice, and on its accuracy and losses there."""
     tested = outcome.tested
     if not tested:
         return []
@@ -302,7 +302,7 @@ def _on_test(outcome: Outcome) -> list[str]:
 
 
 def _sizes(outcome: Outcome, best: int) -> list[str]:
-    """Return the size and the time of the choice, beside the dense network's where that was tried."""
+    """Return sentences on the size and latency of the choice, compared with the dense network if that was tried."""
     row = outcome.trials.loc[best]
     dense = next((place for place, chain in enumerate(outcome.chains) if chain == Chain()), None)
     sizes = f"Its file has {row['model_bytes']:,} bytes, and an image takes {row['macs']:,} products"
@@ -314,7 +314,7 @@ def _sizes(outcome: Outcome, best: int) -> list[str]:
 
 
 def _slower(outcome: Outcome) -> list[str]:
-    """Warn of a choice that surely takes longer than the dense network, for one image or for many."""
+    """Warn if the whole interval shows the choice slower than the dense network, for one image or for a batch."""
     slow = [
         "one image" if images == 1 else f"{images} images"
         for images, times in zip(BATCHES, outcome.times, strict=False)
@@ -322,7 +322,7 @@ def _slower(outcome: Outcome) -> list[str]:
     ]
     if not slow:
         return []
-    advice = "" if outcome.minimize == "latency" else "; --minimize latency searches the fastest chain"
+    advice = "" if outcome.minimize == "latency" else "; --minimize latency searches for the fastest chain"
     return [f"The choice is slower than the dense network, for {' and for '.join(slow)}{advice}."]
 
 

@@ -1,4 +1,4 @@
-"""Searches of chains by Optuna, on which several processes may work at once."""
+"""Searches for chains with Optuna, on which several processes may work at once."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -18,12 +18,13 @@ from pruning_study.tracking.store import Store
 # Attributes of Optuna's trials
 _FIRST, _JUDGEMENT, _REFUSED = "first", "judged", "refused"
 _MINIMIZED = ("cost", "class_loss_upper")  # fields of `Judgement`
-# Chains that Optuna draws for a trial. If all have been tried, the first one of the space that was not follows.
+# Number of chains that Optuna draws for a trial. If all of them have been tried, the first untried chain of the space
+# is taken.
 _DRAWN = 20
 
 
 class ChainSearch(SharedSearch[ChainSpace]):
-    """A search of chains with two objectives: what is minimised, and the worst class's upper bound.
+    """A search for chains with two objectives: the cost, and the upper bound of the worst class's loss.
 
     Parameters
     ----------
@@ -47,11 +48,11 @@ class ChainSearch(SharedSearch[ChainSpace]):
         return self.space.chain(trial.params)
 
     def record(self, trial: Trial, judgement: Judgement) -> None:
-        """Keep what a chain costs and loses in the journal, for `end`."""
+        """Store the cost and losses of a chain in the journal, for `end`."""
         trial.set_user_attr(_JUDGEMENT, judgement._asdict())
 
     def refuse(self, trial: Trial, reason: str) -> None:
-        """Keep why a chain cannot be made, for `end`."""
+        """Store the reason why a chain cannot be made in the journal, for `end`."""
         trial.set_user_attr(_REFUSED, reason)
 
     def trials(self) -> pd.DataFrame:
@@ -60,8 +61,7 @@ class ChainSearch(SharedSearch[ChainSpace]):
         Returns
         -------
         DataFrame
-            number; first (what one of the first chains is called, else empty); the fields of `Chain` and of
-            `Judgement`.
+            number; first (the name of a first chain, empty for any other); the fields of `Chain` and of `Judgement`.
         """
         return pd.DataFrame(
             [
@@ -80,7 +80,7 @@ class ChainSearch(SharedSearch[ChainSpace]):
         return next(self._untried(), None) is None
 
     def refused(self) -> Mapping[Chain, str]:
-        """Return why chains could not be made."""
+        """Return the chains that could not be made, each with the reason."""
         pruned = self._study.get_trials(states=[TrialState.PRUNED])
         return {self.chain(trial): trial.user_attrs[_REFUSED] for trial in pruned}
 
@@ -101,11 +101,11 @@ class ChainSearch(SharedSearch[ChainSpace]):
 
     @property
     def _draws(self) -> int:
-        """The same as if no trial had been interrupted, since each is repeated."""
+        """Number that seeds the next trial's draws. Interrupted trials do not count, because each is repeated."""
         return len(self._study.get_trials(states=COUNTED))
 
     def _enqueue_proposal(self) -> bool:
-        """Make Optuna go on with a chain that no trial has tried or tries now."""
+        """Queue a chain that no trial has tried or is trying; return False if there is none."""
         untried = self._drawn() or next(self._untried(), None)
         if untried:
             self._study.enqueue_trial(untried)
@@ -137,5 +137,5 @@ class ChainSearch(SharedSearch[ChainSpace]):
 
 
 def _params(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the params of a trial, those included that are proposed and not taken yet."""
+    """Return the params of a trial, including queued ones that Optuna has not assigned yet."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}

@@ -1,4 +1,4 @@
-"""Make chains of a dense network, and say which images each network has right."""
+"""Apply chains to dense networks, and find the images that each network predicts right."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +30,7 @@ LATENCY, MACS = "latency", "macs"
 
 
 class Network(SearchedNetwork):
-    """A dense network, from which chains are made. Its plan is that of the control."""
+    """A dense network to which chains are applied. Its plan is that of the control."""
 
     def make(self, chain: Chain) -> FinishedRun:
         """Find or make the compressed run of a chain.
@@ -38,7 +38,7 @@ class Network(SearchedNetwork):
         Raises
         ------
         StudyError
-            If a step cannot be made, or if the store does not take it.
+            If a step cannot be made, or if the store rejects its run.
         """
         parent = Parent(self.dense, self._pruned(chain) if chain.prunes else None)
         options = replace(self.plan.options, **chain.options)
@@ -55,7 +55,7 @@ class Network(SearchedNetwork):
         return self.model(self.make(Chain()))
 
     def validated(self, chain: Chain) -> Validated:
-        """Make a chain, and return which validation images the networks have right."""
+        """Apply a chain; return which validation images the dense, control and compressed networks predict right."""
         run, control = self.make(chain), self._control(chain)
         after = runs.val_predictions(self.context.store, run.run_id, self.context)
         before = self.dense.dense.val_predictions
@@ -63,14 +63,14 @@ class Network(SearchedNetwork):
         return Validated(self.context.validation_indices, before.right, retrained.right, after.right)
 
     def cost(self, chain: Chain, minimize: str) -> tuple[FinishedRun, float]:
-        """Make a chain, and return its run and what it costs."""
+        """Apply a chain, and return its run and its cost."""
         run = self.make(chain)
         if minimize == LATENCY:
             return run, self._share_of_time(run) if chain != Chain() else 1.0
         return run, float(run.metrics[schema.MACS if minimize == MACS else schema.MODEL_BYTES])
 
     def tested(self, chain: Chain) -> Sides:
-        """Make a chain, and return which test images the networks have right."""
+        """Apply a chain; return which test images the dense, control and compressed networks predict right."""
         run, control = self.make(chain), self._control(chain)
         after = compressed.tested(self.context.store, self.context.data, run.run_id, self.model(run))
         before = self.dense.dense.predictions
@@ -83,7 +83,7 @@ class Network(SearchedNetwork):
         return compressed.compared(self.dense_model, self.model(run), images, [1])[0].share.median
 
     def _control(self, chain: Chain) -> FinishedRun | None:
-        """Return the dense network after the fine-tuning of a chain; None where it is not fine-tuned."""
+        """Find or make the run of a chain's control; return None if the chain does not fine-tune."""
         if not chain.fine_tune_epochs:
             return None
         return self._pruned(chain.control)
@@ -103,12 +103,12 @@ def in_turn(networks: Iterable[Network]) -> Iterator[Network]:
 
 
 def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement:
-    """Make a chain of each network, and return what it costs and what it loses on validation images.
+    """Apply a chain to each network, and return its cost and its losses on validation images.
 
     Parameters
     ----------
     networks : sequence of Network
-        Of several, losses are means over networks. The first is the one that is delivered: the cost is its.
+        Losses are means over them. The cost is that of the first, which is the network to be delivered.
     chain : Chain
     minimize : {"size", "latency", "macs"}
     """
@@ -122,13 +122,13 @@ def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement
 
 
 def tested(networks: Sequence[Network], chain: Chain) -> Sides:
-    """Make a chain of each network, and return which test images the networks have right."""
+    """Apply a chain to each network, and return which test images each side predicts right."""
     sides = [network.tested(chain) for network in in_turn(networks)]
     return Sides(*(np.concatenate(parts) for parts in zip(*sides, strict=True)))
 
 
 def check_better_than_chance(dense: LoadedRun) -> None:
-    """Raise a StudyError if the dense network guesses."""
+    """Raise a StudyError if the dense network is at chance."""
     predictions = dense.dense.val_predictions
     if networks_at_chance(predictions.label, predictions.right[np.newaxis])[0]:
         raise StudyError(
@@ -138,12 +138,12 @@ def check_better_than_chance(dense: LoadedRun) -> None:
 
 
 def space_of(plan: PrunePlan, context: Context, minimize: str, more: Mapping[str, str]) -> tuple[ChainSpace, list[str]]:
-    """Return the chains that can be made of a network, and a line on each kind that cannot.
+    """Return the space of chains for a network, and a line on each kind of step that cannot be applied to it.
 
     Parameters
     ----------
     plan : PrunePlan
-        Of the control.
+        Plan of the control.
     context : Context
     minimize : {"size", "latency", "macs"}
     more : mapping of str
@@ -178,7 +178,7 @@ def space_of(plan: PrunePlan, context: Context, minimize: str, more: Mapping[str
 
 
 def _filter_ratios(plan: PrunePlan, context: Context) -> tuple[float, float]:
-    """Return the ratio that half of the filters leave, and the largest that leaves one in each layer."""
+    """Return the ratio at which half of the filters are left, and the largest at which each layer has one left."""
     all_filters, total = context.filters(plan.prunable), plan.budget.total
     numbers = ({name: max(count // share, 1) for name, count in all_filters.numbers.items()} for share in (2, total))
     half, largest = (total / (total - filters.removed(all_filters, filter_numbers)) for filter_numbers in numbers)

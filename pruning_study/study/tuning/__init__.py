@@ -1,1 +1,1 @@
-"""Tuning: a search of undecayed pruning's epsilon and schedule on validation images."""
+"""Tuning: a search for the best epsilon and schedule of undecayed pruning on validation images."""

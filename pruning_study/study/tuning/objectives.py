@@ -36,7 +36,7 @@ class PairedRecalls:
     support: np.ndarray
 
     def subset(self, indices: Sequence[int]) -> "PairedRecalls":
-        """Return the recalls of the seeds at these places."""
+        """Return the recalls of the seeds at these indices."""
         rows = list(indices)
         return replace(self, before=self.before[rows], after=self.after[rows], both_right=self.both_right[rows])
 
@@ -84,7 +84,7 @@ def expected_accuracy(recalls: PairedRecalls, dense: np.ndarray) -> float:
 
     Parameters
     ----------
-    recalls : Recalls
+    recalls : PairedRecalls
         Recalls of the first seeds.
     dense : (all seeds,)
         Accuracy of the dense models.
@@ -95,8 +95,8 @@ def expected_accuracy(recalls: PairedRecalls, dense: np.ndarray) -> float:
 def distortion(recalls: PairedRecalls) -> float:
     """Return how much pruning changed the differences between classes: max(alpha_new - 1, 0) + max(1 - r, 0).
 
-    The first term is above 0 if the differences grew, the second if other classes are now the worse ones. Both
-    terms pool all seeds. The result is NaN where alpha_new is undefined.
+    The first term is above 0 if the differences grew, the second if their pattern changed. Both terms pool all seeds.
+    The result is NaN if alpha_new is undefined.
     """
     return max(alpha_new(recalls) - 1, 0.0) + max(1 - correlation(recalls), 0.0)
 
@@ -130,7 +130,7 @@ def values(recalls: PairedRecalls) -> dict[str, float]:
     -------
     dict
         accuracy and distortion, each with its standard error (`_error`) and its value for each seed
-        (`accuracy/<place>`); alpha_new and correlation, of which distortion is made.
+        (`accuracy/<index>`); alpha_new and correlation, from which distortion is computed.
     """
     recalls_by_seed = [recalls.subset([index]) for index in range(len(recalls))]
     return {
@@ -146,7 +146,7 @@ def values(recalls: PairedRecalls) -> dict[str, float]:
 
 
 def with_comparable_accuracy(trials: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Return the trials with stopped ones given the accuracy that they would have over all seeds.
+    """Replace the accuracy of each stopped trial by an estimate of its accuracy over all seeds.
 
     A stopped trial has only the first seeds, whose dense models may be better or worse than the others. Its accuracy
     becomes that of the reference plus its mean difference from the reference on the seeds that it has.
@@ -154,7 +154,7 @@ def with_comparable_accuracy(trials: pd.DataFrame, reference: str) -> pd.DataFra
     Parameters
     ----------
     trials : DataFrame
-        complete, anchor, ratio, accuracy, accuracy/<place> (NaN for a seed that a trial does not have).
+        complete, anchor, ratio, accuracy, accuracy/<index> (NaN for a seed that a trial does not have).
     reference : str
         Anchor that stopped trials of the same ratio are compared with.
     """
@@ -201,11 +201,11 @@ class Winner(NamedTuple):
     Attributes
     ----------
     trial : int
-        Its place in the frame's index; the first one if several are equally good.
+        Its label in the frame's index; the first one if several are equally good.
     value : float
-        Its accuracy where that alone counts, else its distortion.
+        Its accuracy if accuracy is the objective, else its distortion.
     candidates : int
-        Trials that it was chosen from.
+        Number of trials that it was chosen from.
     """
 
     trial: int
@@ -234,7 +234,7 @@ def winner(trials: pd.DataFrame, objective: str) -> Winner:
 
 
 def reason(trials: pd.DataFrame, objective: str, best: Winner) -> str:
-    """Say why a trial won, as part of a sentence. `winner` has the parameters and returns `best`."""
+    """Describe why a trial won, in a clause. `winner` describes the parameters, and returns `best`."""
     if objective == "accuracy":
         return f"the highest validation accuracy, {best.value:.4f}, of {best.candidates} complete trials"
     anchor = trials.loc[trials["complete"] & (trials["anchor"] != ""), "accuracy"].max()

@@ -1,4 +1,4 @@
-"""Searches of epsilon, schedule, mitigation and decay by Optuna, on which several processes may work at once."""
+"""Searches for epsilon, schedule, mitigation and decay with Optuna, on which several processes may work at once."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -29,14 +29,14 @@ LAMBDA, MP, GP = ANCHORS
 AS_MAGNITUDE = 1e8
 # Ramps and shares of distillation are multiples of this step. So 0, which is one shot or no distillation, is tried too.
 STEP = 0.05
-# How strong mitigations may be, by the option that says it
+# Range of each mitigation's strength, by the option that sets it
 STRENGTHS = {
     record.name: FloatDistribution(low, high, log=True) if low else FloatDistribution(low, high, step=STEP)
     for record in OPTIONS
     for low, high in ([record.search_range] if record.search_range else [])
 }
 STRENGTH = "strength"
-# What Optuna is told of a trial, by what the search is for
+# Objectives that Optuna optimises, by the objective of the search
 OPTUNA_OBJECTIVES = {
     "accuracy": {"accuracy": StudyDirection.MAXIMIZE},
     "alpha": {"distortion": StudyDirection.MINIMIZE},
@@ -58,9 +58,9 @@ class Point:
     distill : float
         Share of distillation in the loss.
     strength : float
-        How strong the mitigation is, if that is searched.
+        Strength of the mitigation, if that is searched.
     fine_tune_decay : {"", "none", "cosine", "linear"}
-        How the learning rate of fine-tuning falls; empty if that is not searched.
+        Decay of the learning rate of fine-tuning; empty if that is not searched.
     """
 
     epsilon: float
@@ -116,13 +116,13 @@ class Space(SearchSpace):
     distill : float
         Share of distillation of all trials, or of the anchors if the search chooses it.
     strength_of : str
-        The option of `prune` that says how strong the mitigation is, if the search chooses its value; else empty.
+        The option of `prune` that sets the strength of the mitigation, if the search chooses its value; else empty.
     strength : float
         Its value for the anchors.
     decays : tuple of str
         If given, the search chooses one of them for the learning rate of fine-tuning, too.
     decay : str
-        The one of the anchors, if the search chooses it.
+        Decay of the anchors, if the search chooses one.
     """
 
     objective: str
@@ -139,7 +139,7 @@ class Space(SearchSpace):
     decay: str = ""
 
     def options(self, point: Point) -> dict[str, Any]:
-        """Return the options of `prune` that a trial of a point has, except the ratio."""
+        """Return the options of `prune` for a trial of a point, except the ratio."""
         return {**point.options, **({self.strength_of: point.strength} if self.strength_of else {})}
 
     def anchors(self, ratio: float) -> dict[str, Point]:
@@ -239,7 +239,7 @@ class TuningSearch(SharedSearch[Space]):
         Parameters
         ----------
         trial : Trial
-        so_far : Recalls
+        so_far : PairedRecalls
             Recalls of the seeds that the trial has pruned.
         dense : (all seeds,)
             Validation accuracy of the dense models.
@@ -250,7 +250,7 @@ class TuningSearch(SharedSearch[Space]):
         return schema.ANCHOR not in trial.user_attrs and len(so_far) < len(dense) and trial.should_prune()
 
     def record(self, trial: Trial, recalls: PairedRecalls, *, stopped: bool) -> dict[str, float]:
-        """Keep the numbers of a trial in the journal, for `end`, and return them as `objectives.values` does."""
+        """Store the numbers of a trial in the journal, for `end`, and return them as `objectives.values` does."""
         values = objectives.values(recalls)
         trial.set_user_attr(MEASURED, {name: value if math.isfinite(value) else None for name, value in values.items()})
         trial.set_user_attr(STOPPED, bool(stopped))
@@ -318,8 +318,8 @@ class TuningSearch(SharedSearch[Space]):
         if self.space.decays:
             trial.suggest_categorical(schema.FINE_TUNE_DECAY, self.space.decays)
         for name, within in self.space.ranges.items():
-            # The sampler learns about an option from the trials that have it. An anchor whose value is outside the
-            # range, as 0 is on a logarithmic scale, does not have it, so that the sampler learns nothing wrong.
+            # The sampler learns about an option from the trials that have it. An anchor does not get an option whose
+            # value is outside the range, as 0 is on a logarithmic scale, so the sampler learns nothing wrong from it.
             if schema.ANCHOR not in trial.user_attrs or _contains(within, trial.user_attrs[name]):
                 trial.suggest_float(name, within.low, within.high, step=within.step, log=within.log)
 

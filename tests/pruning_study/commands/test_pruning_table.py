@@ -67,7 +67,7 @@ def test_a_class_that_lost_beyond_the_noise_is_named_and_the_others_are_not():
 def test_networks_of_several_seeds_show_pruning_and_retraining_together__and_the_control_retraining_alone():
     changes = class_changes(CLASSES, [network([0]), network([1])], [network([0, 1]), network([1, 2])])
     assert changes.table["change"].tolist() == pytest.approx([-0.1, 0])
-    assert "--pruner none shows that of retraining alone" in what_is_shown({2.0: changes}, prunes=True)
+    assert "--pruner none shows those of retraining alone" in what_is_shown({2.0: changes}, prunes=True)
     assert UNPRUNED in what_is_shown({1.0: changes}, prunes=False)
 
 

@@ -244,9 +244,9 @@ def test_all_that_is_wrong_is_said_at_once_with_its_key(faults):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no grid"),
-        ("just words", "holds no grid"),
-        ("[1, 2]", "holds no grid"),
+        ("", "has no grid"),
+        ("just words", "has no grid"),
+        ("[1, 2]", "has no grid"),
         ("a: b: c", "is not a YAML file"),
         ("\0", "is not a YAML file"),
         ("seeds: [0", "is not a YAML file"),

@@ -43,7 +43,7 @@ def test_a_network_that_was_pruned_from_one_of_torch_is_none_of_them():
     made = study("2", "2")
     made.dense_runs.loc[1, "arithmetic"] = "torch"
     assert [run.run_id for run in published_runs(made, 5, WHERE)] == ["dense 5", "pruned 5"]
-    with pytest.raises(StudyError, match=r"6 is none of its networks: frames\.zip has seed 5$"):
+    with pytest.raises(StudyError, match=r"no network has seed 6: frames\.zip has seed 5$"):
         published_runs(made, 6, WHERE)
 
 

@@ -103,7 +103,7 @@ def test_a_population_of_fewer_than_five_networks__has_no_exemplars_and_the_numb
 @pytest.mark.attack
 def test_runs_without_predictions__have_no_exemplars_and_their_number_is_named(tmp_path, data):
     said = refusal(config(export(tmp_path / "frames", data, with_predictions=False), data))
-    assert "0 networks a side (6 of 6 pairs of networks left out, which lack" in said
+    assert "0 networks a side (6 of 6 pairs of networks left out because they lack" in said
 
 
 @pytest.mark.attack
