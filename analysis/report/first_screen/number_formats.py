@@ -62,7 +62,7 @@ def _significant_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
     quantised = _is_quantised(arrays.runs)
     rows_found = []
     for rows in arrays.cells():
-        is_twice = arrays.runs[schema.DENSE_RUN_ID].iloc[rows].duplicated().any()  # not a second network
+        is_twice = arrays.runs[schema.DENSE_RUN_ID].iloc[rows].duplicated().any()  # the same dense network twice
         if quantised[rows[0]] and len(rows) >= FEWEST_TESTED and not is_twice:
             test = class_significance(*arrays.measured(rows, arrays.classes_of(rows)), paired=True)
             paired_counts = significance_counts("paired", test.shift, test.p_paired, test.p_paired_holm)

@@ -50,7 +50,7 @@ def sentences(cell: pd.Series, rows: pd.DataFrame) -> Sequence[str]:
     cell : Series
         A row of `study.cells`.
     rows : DataFrame
-        Its rows of `study.classes`.
+        The cell's rows of `study.classes`.
     """
     return [_growth(cell), beyond_proportion(rows, rows["class"])]
 
