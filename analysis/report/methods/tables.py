@@ -1,4 +1,4 @@
-"""Comparisons of methods as text tables: primary comparisons in full, all others in one line over the ratios."""
+"""Comparisons of methods as text tables: a row per primary test, and a row over all ratios for others."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ TITLES = {
 _NO_DIFFERENCE = "–"
 _SHOWN = (ACCURACY, EXCESS, RAW_SLOPE, ALPHA_BEYOND)
 _PLACE = [schema.DATASET, schema.MODEL]
-# Most lines for each data set and model, and in total. methods.csv has the others.
+# Maximum number of rows for each data set and model, and in total; methods.csv has the others.
 _MOST_HERE, _MOST = 9, 30
 
 

@@ -66,11 +66,11 @@ class Check(NamedTuple):
     row : dict
         As `estimate` returns it. NaN if most networks are at chance.
     claimed : str
-        Range in which the difference lies according to the claim.
+        Range that the claim predicts for the difference.
     n_at_chance : int
         Number of networks that are left out because they are at chance.
     at_chance : bool
-        Whether most networks are at chance, so that the difference means nothing.
+        Whether most networks are at chance, so that the difference is not meaningful.
     part : str
         Label of the part compared, such as `weak classes`; empty if `quantity` suffices.
     """
@@ -107,13 +107,13 @@ class Claim(NamedTuple):
         Name of the claim in code and files, which stays the same if the wording changes.
     sentence, source : str
     looked_at : str
-        Description of the quantity that tests it.
+        Description of the quantity that tests the claim.
     checks : callable
         Takes one or two workloads, and yields the checks of the claim that the study allows.
     places : int
         Number of workloads that each check compares, 1 or 2.
     every : bool
-        Whether all checks must hold. A claim about most cases, or about a tendency, needs more than half.
+        Whether all checks must hold. A claim about most cases, or about a tendency, needs only more than half of them.
     """
 
     slug: str
@@ -133,7 +133,7 @@ class Workload:
     dataset, model : str
     measures : DataFrame, a row per network; or None
         pruner, ratio, seed, at_chance, and the measures. None if no network was pruned at a single ratio.
-    tickets : Place, optional
+    tickets : Workload, optional
         The same data set and model, with the levels of lottery tickets.
     """
 
@@ -172,7 +172,7 @@ class Workload:
         ]
 
     def highest(self, pruner: str) -> list[Arm]:
-        """Return the pruner's largest high ratio at which most networks are not at chance, in a list (maybe empty)."""
+        """Return a list with the pruner's arm at the largest high ratio that is not at chance; empty if none is."""
         arms = [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_least=HIGH)]
         return [arm for arm in arms if not self.is_at_chance(arm)][-1:]
 
@@ -204,7 +204,7 @@ def estimate(first: pd.Series, second: pd.Series | None = None, *, level: float 
     Parameters
     ----------
     first, second : Series
-        NaN are left out.
+        Values of the samples; NaNs are ignored.
     level : float
         1 minus the confidence of the interval.
 
@@ -254,8 +254,7 @@ def held(claims: Sequence[Claim], workloads: Sequence[Workload]) -> pd.DataFrame
 
     Parameters
     ----------
-    claims : sequence of Claim
-    workloads : sequence of Place
+    claims : sequence of Claim workloads : sequence of Workload
 
     Returns
     -------

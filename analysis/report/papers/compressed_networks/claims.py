@@ -106,7 +106,7 @@ _MEASURED = (
 
 
 def _without_groups(networks: int, count: Callable[[np.ndarray], float]) -> np.ndarray:
-    """Return `count` for all networks, and for all without each group, (1 + groups,); it takes a mask of networks."""
+    """Return `count`, a function of a mask of networks, for all networks and without each group, (1 + groups,)."""
     group = group_of(networks)
     return np.array([count(group != left_out) for left_out in range(-1, groups(networks))])
 
@@ -143,7 +143,7 @@ def _decrease_minus_increase(cell: ComparedNetworks, networks: np.ndarray) -> fl
     return float(-falls.mean() - rises.mean()) if len(falls) and len(rises) else np.nan
 
 
-# What is compared.
+# Comparisons.
 
 
 def _pruned_methods(workload: Workload) -> list[str]:
@@ -221,7 +221,7 @@ CLAIMS = (
         "pies-harder-than-chance",
         "the same",
         "3.2",
-        "that difference minus the one that PIEs between two halves of the dense networks give",
+        "that difference minus the same difference for PIEs between two halves of the dense networks",
         _everywhere("gap_beyond_placebo", _GAP),
     ),
     Claim(
