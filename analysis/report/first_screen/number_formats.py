@@ -85,7 +85,7 @@ def shown(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
         "by noise alone": (100 * frame["largest_excess_floor"]).map(decimals(1)),
         "significant classes": frame["significant_moderated"].map(decimals(0)),
         "by Holm": frame["significant_moderated_holm"].map(decimals(0)),
-        "largest change of them, points": (100 * frame["largest_shift_moderated"]).map(decimals(1)),
+        "largest significant change, points": (100 * frame["largest_shift_moderated"]).map(decimals(1)),
     }
     if schema.MODEL_BYTES in frame:
         columns["size"] = frame[schema.MODEL_BYTES].map(format_bytes, na_action="ignore").fillna(NOT_AVAILABLE)

@@ -36,9 +36,9 @@ _PIES = (
 )
 _INDEX = (
     "The index of a group is its share of the PIEs of halves divided by its share of all images (Hooker et al., "
-    "Section 3.2). Above 1, the group over-indexes. The placebo's index is that of two dense halves. The columns of "
-    "methods have their index minus the placebo's, which is the effect of compression. Intervals are over groups of "
-    "networks. pie_groups.csv has all groups."
+    "Section 3.2). Above 1, the group over-indexes. The placebo's index is that of two dense halves. A method's column "
+    "has its index minus the placebo's, which is the effect of compression. Intervals are over groups of networks. "
+    "pie_groups.csv has all groups."
 )
 _MOST_GROUPS = 12  # maximum number of groups in a table
 _CHANGES = (
@@ -140,7 +140,7 @@ def paper_claims(study: StudyData) -> Section | None:
     if (judgements["verdict"] == UNTRIED).all():
         return None
     tables = {"forgotten_claims.csv": judgements}
-    return Section("The sentences of Hooker et al., held against this study", [_CLAIMS, shown(judgements)], tables)
+    return Section("The sentences of Hooker et al., tested on this study", [_CLAIMS, shown(judgements)], tables)
 
 
 def _pruned_or_all(cells: pd.DataFrame) -> pd.DataFrame:
@@ -185,7 +185,7 @@ def _table(study: StudyData, summary: pd.DataFrame) -> pd.DataFrame:
         "placebo (untied)": _with_untied(rows, "n_pie_placebo"),
         "significant classes": rows["significant_moderated"].map(decimals(0)),
         "by Holm": rows["significant_moderated_holm"].map(decimals(0)),
-        "largest change of them, points": (100 * rows["largest_shift_moderated"]).map(decimals(1)),
+        "largest significant change, points": (100 * rows["largest_shift_moderated"]).map(decimals(1)),
         "significant as in print": rows["significant"].map(decimals(0)),
         "significant by placebo": rows["placebo"].map(decimals(1)),
         "harder than the placebo's": [_harder_than_placebo(cell) for cell in cells],
@@ -195,7 +195,7 @@ def _table(study: StudyData, summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _group_tables(study: StudyData, groups: pd.DataFrame, beside: pd.DataFrame) -> Iterator[Block]:
-    """Yield a table for each grouping with few groups, with a row for each group, for the cells of another table."""
+    """Yield a table for each grouping with few groups, with a row for each group, for the given cells."""
     if groups.empty:
         return
     rows = join(groups, beside[[*study.cell_key, LEVEL]], [*study.cell_key, LEVEL])
@@ -239,5 +239,5 @@ def _notes(summary: pd.DataFrame) -> list[str]:
         return []
     return [
         f"too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half needs "
-        f"{modal_labels.FEWEST} different networks. PIEs of all networks there are noisy, and many are ties"
+        f"{modal_labels.FEWEST} different networks. PIEs of all networks in these cells are noisy, and many are ties"
     ]
