@@ -54,12 +54,12 @@ def figures(name: str) -> pd.DataFrame:
     Parameters
     ----------
     name : str
-        Of Hooker et al. 2019, `compressed_networks_` and: `populations` (accuracies, significant classes and PIEs),
-        `pie_accuracy`, `imagenet_c_top1`, `imagenet_c_top5` and their changes in percent (`imagenet_c_top1_norm`,
-        `imagenet_c_top5_norm`), `imagenet_a`, `human_study`, `protocol` (text). Of Paganini 2020, `prune_responsibly_`
-        and: `ols` (the 40 legible terms of 50 of the regression; `lower` and `upper` are the printed interval),
-        `summary` (of the regression, and the QMNIST case), `table_01` (accuracy on tilt, per series of writers),
-        `protocol` (text).
+        For Hooker et al. 2019, `compressed_networks_` followed by `populations` (accuracies, significant classes and
+        PIEs), `pie_accuracy`, `imagenet_c_top1`, `imagenet_c_top5` and their changes in percent
+        (`imagenet_c_top1_norm`, `imagenet_c_top5_norm`), `imagenet_a`, `human_study`, `protocol` (text). For Paganini
+        2020, `prune_responsibly_` followed by `ols` (the 40 legible of the regression's 50 terms; `lower` and `upper`
+        are the printed interval), `summary` (of the regression, and the QMNIST case), `table_01` (accuracy on tilt, per
+        series of writers), `protocol` (text).
     """
     return _csv(name)
 
@@ -80,7 +80,7 @@ def standing_for_up(pruners: Collection[str]) -> str:
 
 
 def rank(name: str) -> tuple:
-    """Return a sort key of data sets, models or pruners: the papers' order first, then names, numbers by size."""
+    """Return a sort key of data sets, models or pruners: the papers' order, then other names in natural order."""
     parts = re.split(r"(\d{1,18})", name)
     # Numbers are compared as text, by length and then digits, because Python refuses to convert over 4,300 digits.
     natural = [(len(part.lstrip("0")), part.lstrip("0")) if index % 2 else part for index, part in enumerate(parts)]

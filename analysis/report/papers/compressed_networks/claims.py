@@ -221,7 +221,7 @@ CLAIMS = (
         "pies-harder-than-chance",
         "the same",
         "3.2",
-        "that difference minus the same difference for PIEs between two halves of the dense networks",
+        "that difference minus the one that PIEs between two halves of the dense networks give",
         _everywhere("gap_beyond_placebo", _GAP),
     ),
     Claim(

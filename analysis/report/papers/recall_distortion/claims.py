@@ -28,12 +28,12 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions |
     Parameters
     ----------
     runs : DataFrame
-        As `pull.pull_runs` returns it. If a cell has several settings, the papers' counts (`main_setting`).
-        Networks in another number format are left out, and so are iteratively pruned networks, except lottery tickets,
-        which one claim concerns.
-    predictions : callable or Predictions, optional
-        As for `cells.cells`. It is called for networks under magnitude pruning, because one claim concerns their
-        precision and F1.
+        As `pull.pull_runs` returns it. If a cell has several settings, the papers' is used (`main_setting`). Networks
+        in another number format are left out, and so are iteratively pruned networks, except lottery tickets, which one
+        claim concerns.
+    predictions : callable or StudyPredictions, optional
+        As for `cells.cells`. Predictions are read only for networks under magnitude pruning, because one claim concerns
+        their precision and F1.
 
     Returns
     -------
