@@ -1,4 +1,4 @@
-"""The verdict: a few sentences for each data set and model on the costs of pruning and the classes that pay."""
+"""The verdict: a few sentences for each data set and model on the costs of pruning, overall and for single classes."""
 
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
@@ -101,7 +101,7 @@ _TO_KNOW = (
 
 
 def verdict(study: StudyData) -> list[str]:
-    """Return a line for each data set and model: the recommended method, its costs, the classes that pay, and bounds.
+    """Return a line for each data set and model: the recommended method, its costs, the classes that lose, and bounds.
 
     A line is based on differences from the control at one ratio, which `analysis.study.decision` chooses: in accuracy,
     losses and costs of classes, raw slope and raw spread ratio. A ratio is not safe merely because no harm is shown,
@@ -294,7 +294,7 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
 
 
 def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
-    """Say why networks are not safe, or why it is undecided and what number of networks would decide."""
+    """Explain why networks are not safe, or why that is undecided and how many networks would decide."""
     worst = judged.decided.worst
     if worst is None:
         return _ONE_CONTROL if judged.cell["n"] > 1 else _ONE_UNKNOWN
@@ -381,7 +381,7 @@ def gaps(cell: pd.Series) -> Gaps:
 
 
 def _describe_gaps(cell: pd.Series) -> str:
-    """Describe the change of the gaps that `gaps` decides, with its numbers."""
+    """Describe the change of the gaps, as `gaps` decides it, with its numbers."""
     kind, change, low, high, spread, spread_low, spread_high = gaps(cell)
     wider = f"grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}"
     if kind == "reversed":
@@ -414,7 +414,7 @@ def _order(cell: pd.Series) -> Literal["kept", "unrelated", "reversed"]:
 
 
 def _reversed(cell: pd.Series) -> str:
-    """Say that strong classes became the weak ones, with the raw slope and its distance from the control's."""
+    """State that strong classes became the weak ones, with the raw slope and its distance from the control's."""
     slope, from_none = cell["raw_slope_mean"], cell["raw_slope_minus_none"]
     which = "in this network " if np.isnan(cell["raw_slope_high"]) else ""
     interval = _brackets(cell["raw_slope_low"], cell["raw_slope_high"], 2)

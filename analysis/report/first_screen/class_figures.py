@@ -1,4 +1,4 @@
-"""Figures of single classes at the ratio that a verdict leads with."""
+"""Figures of the recall and the loss of each class at the ratio of the verdict."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""Figures of methods against ratio and size, each a function of a study's frames."""
+"""Figures of methods against ratio and model size, each a function of a study."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -107,8 +107,8 @@ def _against_size(group: Sequence[PlottedWorkload], study: StudyData, *, narrow:
     styles, handles = styles_of([workload.lines for workload in group])
     note = (
         "Mean recall of each network's weakest class, with 95 % intervals over networks. Star: the dense networks. "
-        "Diamond and grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict; above it, "
-        f"the class that is then weakest in most networks. {_BEYOND} {_MINIMUM}"
+        "Diamond and grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict; above the "
+        f"panel, the class that is weakest there in most networks. {_BEYOND} {_MINIMUM}"
     )
     figure = draw(
         [_size_panel(workload, styles, study) for workload in group],
@@ -148,7 +148,7 @@ def _draw_sizes(
 ) -> None:
     draw_lines(axes, lines, styles, _WEAKEST, _shares)
     dense = _draw_dense(axes, cells, _WEAKEST, study)
-    # A hair below and above 100 %, so that neither hides the other.
+    # Slightly below and above 100 %, so that neither mark hides the other.
     axes.plot(94, dense, color="black", marker="*", markersize=11, zorder=4)
     for method, control in lines.items():
         if method.pruner == CONTROL and not is_iterated(control).any():

@@ -33,7 +33,7 @@ def number_formats(study: StudyData) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, one row per cell whose number format is not of 32 bits
+    DataFrame, one row per cell whose number format has fewer than 32 bits
         dataset, model, method, level, pruner, ratio, `study.shown`, n, n_at_chance, accuracy_before (of the
         dense networks), accuracy_after, accuracy_change with its interval over networks, and largest_excess with
         its floor, and worst_class with its cost, as in `cells.csv`. For cells of at least two networks: the number of

@@ -24,8 +24,8 @@ from analysis.study.study import StudyData
 _COSTS = (
     "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval if there are at least "
     "three. First: the accuracy; lower is worse. Second: the losses of classes beyond the accuracy; higher is worse. "
-    "Each grey dot is a class. The mark is the class that costs most, chosen by other networks and images than those "
-    "that measure it, with the interval of the largest cost; it is named if it is shown to lose more than the "
+    "Each grey dot is a class. The mark is the class that costs most, chosen on other networks and images than those "
+    "on which it is measured, with the interval of the largest cost; it is named if it is shown to lose more than the "
     "accuracy. Crosses at an edge are networks at chance; triangles are off the scale."
 )
 _OWN_SCALES = (
@@ -53,14 +53,14 @@ _SLOPES = (
     "of a method."
 )
 _NUMBER_FORMATS = (
-    "A number format stores weights, or computes, in fewer bits than 32. The change is the change of accuracy from "
-    "the dense networks. The largest cost is the mean loss of the same class beyond the accuracy over networks, and "
-    "the class is named if that loss is shown. Chance movement is the loss of each network's hardest-hit class beyond "
-    "the accuracy; both are in points. Significant classes is the number of classes that changed differently from the "
-    "accuracy at the 5 % level, by a paired t-test of networks and their own dense networks, with moderated variances "
-    "from ten classes on; the next columns give the number left after Holm's correction, and the largest of these "
-    "changes in points. Size is the size of the model's file. Latency is the median time on one thread. "
-    "number_formats.csv has the numbers."
+    "A number format stores weights, or computes, with fewer than 32 bits. The change is that of the accuracy, "
+    "relative to the dense networks. The largest cost is the mean loss of the same class beyond the accuracy over "
+    "networks, and the class is named if that loss is shown. Chance movement is the loss of each network's hardest-hit "
+    "class beyond the accuracy; both are in points. Significant classes is the number of classes that changed "
+    "differently from the accuracy at the 5 % level, by a paired t-test of networks and their own dense networks, with "
+    "moderated variances from ten classes on; the next columns give the number left after Holm's correction, and the "
+    "largest of these changes in points. Size is the size of the model's file. Latency is the median time on one "
+    "thread. number_formats.csv has the numbers."
 )
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "

@@ -1,6 +1,6 @@
 """Compare methods on the same dense networks: pruners, epsilons, schedules, distillation, number formats and others.
 
-Number formats are compared for pruned networks only. For dense networks their effect is in every other table, because
+Number formats are compared for pruned networks only. Their effect on dense networks is in every other table, because
 all methods are measured from the dense networks.
 """
 
@@ -552,7 +552,7 @@ def _over(pair: _Comparison, networks: pd.Index) -> _Comparison:
 
 
 def _at_equal_accuracy(method: _ComparedCell, curve: Sequence[_ComparedCell], outcome: str) -> dict[str, float]:
-    """Return the difference in a slope from a baseline's curve over the ratios."""
+    """Return the difference of a slope from the baseline's curve at the same accuracy, with its interval."""
     names = ("at_equal_accuracy", "at_equal_accuracy_low", "at_equal_accuracy_high")
     if outcome not in OVER_ACCURACY or len(curve) < 2 or not len(method.networks):
         return dict.fromkeys(names, np.nan)

@@ -34,11 +34,11 @@ _READING = (
     "A mitigation is meant to spare classes. Each is compared with the same pruning without it, on the same dense "
     "networks. Systematic cost is the loss of the class that loses most on average, beyond the accuracy and relative "
     "to the control, which is the same fine-tuning with the same mitigation and without pruning. It is measured on "
-    "networks and images that did not choose the class, which is named if it is shown to lose more than the accuracy. "
-    "Chance movement is the loss of each network's hardest-hit class beyond the accuracy. That class differs between "
-    "networks, and its loss is above 0 without pruning too; the next columns give the value that noise of the test "
-    "images alone would give, and the control's value. Chance movement measures how well a mitigation protects the "
-    "hardest-hit class of a single network. The gain is chance movement without the mitigation minus that with it. "
+    "networks and images that were not used to choose the class, which is named if it is shown to lose more than the "
+    "accuracy. Chance movement is the loss of each network's hardest-hit class beyond the accuracy. That class differs "
+    "between networks, and its loss is above 0 without pruning too; the next columns give the value that noise of the "
+    "test images alone would give, and the control's value. Chance movement measures how well a mitigation protects "
+    "the hardest-hit class of a single network. The gain is chance movement without the mitigation minus that with it. "
     "Gain beyond the control is the gain minus the gain of the control. Classes worse is the number of classes with a "
     "lower recall than in the control without a mitigation. Accuracies, recalls, losses and gains are in points, on "
     "test images unless stated otherwise. mitigation.csv has all cells and more columns."
@@ -109,7 +109,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_class(row: pd.Series) -> str:
-    """Return the class that costs most on average and its cost, if the class is shown; otherwise an empty string."""
+    """Return the class that costs most on average and its cost, if this cost is shown; otherwise an empty string."""
     name = class_shown(row[WORST_CLASS], row[f"{WORST_COST}_low"])
     return f"{name}: {_in_points(row, WORST_COST)}" if name else ""
 

@@ -42,7 +42,7 @@ NOT_BELOW, NOT_ABOVE = f"above -{MARGIN:g}", f"below {MARGIN:g}"
 SUBSTANTIAL = 0.25
 ALIKE = f"within {SUBSTANTIAL:g} of 0"
 
-# From this pruning ratio on, pruning counts as strong.
+# Pruning at this ratio or a larger one is strong pruning.
 HIGH = 10.0
 # Values that differ by no more than rounding have a standard error below this.
 _ROUNDING = 1e-10
@@ -265,8 +265,8 @@ def held(claims: Sequence[Claim], workloads: Sequence[Workload]) -> pd.DataFrame
         - claimed: the range in which the estimate should lie.
         - p_for, p_against: p-values of the test that the true value is in this range, and of the test that it is not.
           They are one-sided if the claim has a direction. If the claim is that something differs, p_for is two-sided
-          and p_against is that of an equivalence test. If every comparison must hold, each of the two is corrected by
-          Holm over the comparisons at the place.
+          and p_against is that of an equivalence test. If every comparison must hold, both are corrected by Holm's
+          method over the comparisons at the place.
         - holds: `yes` if p_for is at most .05, `no` if p_against is, `at chance` if most networks are, `?` otherwise.
         - verdict: from all comparisons of the claim at the place, except those at chance. `holds` if every comparison
           holds, `does not hold` if one does not, `cannot be told` otherwise. A claim about most cases, or about a

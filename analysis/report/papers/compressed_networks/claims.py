@@ -130,7 +130,7 @@ def _count(cell: ComparedNetworks, networks: np.ndarray) -> float:
 
 
 def _significant(cell: ComparedNetworks, networks: np.ndarray) -> np.ndarray:
-    """Return whether each class is significant between some of the networks, (classes,), bool."""
+    """Return whether each class changed significantly over some of the networks, (classes,), bool."""
     before = cell.dense[networks] - cell.dense_accuracy[networks, np.newaxis]
     after = cell.compressed[networks] - cell.compressed_accuracy[networks, np.newaxis]
     return np.asarray(welch(before, after)[2] <= SIGNIFICANT)

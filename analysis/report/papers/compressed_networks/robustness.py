@@ -73,8 +73,9 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
         differs between networks); worst_class: the class with the largest mean excess loss; alpha_none,
         largest_excess_none: the values of the control. Then systematic costs: reference (the networks with which
         recalls are compared, `control` if there are any, else `dense`); costliest_class, the class that loses most
-        beyond the accuracy on average, and its cost, measured on networks that did not choose it, with the interval of
-        `class_costs.worst_class`; cost_p, one-sided and corrected for all classes. These are NaN for a single network.
+        beyond the accuracy on average, and its cost, measured on networks that were not used to choose it, with the
+        interval of `class_costs.worst_class`; cost_p, one-sided and corrected for all classes. These are NaN for a
+        single network.
     """
     if counts is None or counts.empty:
         return pd.DataFrame()

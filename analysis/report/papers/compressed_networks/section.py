@@ -23,15 +23,15 @@ from analysis.study.settings import CONTROL, in_number_format, is_pruned
 from analysis.study.study import StudyData
 
 _PIES = (
-    "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which most compressed networks predict "
-    "another class than most dense networks; it is untied if no other class has as many votes on either side. PIEs "
+    "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which most compressed networks predict a "
+    "different class than most dense networks; it is untied if no other class has as many votes on either side. PIEs "
     "of the same networks are between all dense networks and all networks made from them. PIEs of halves are between "
-    "half of the dense networks and the networks made from the other half; the placebo's are between two dense "
-    "halves. Halves consist of different networks, so their PIEs are mostly an effect of the seeds. A significant "
-    "class changed differently from the accuracy at 5 %, by an audit's paired t-test; the next column has the number "
-    "by Holm's correction. The t-test of Hooker et al. treats the two sides as independent networks, so it can "
-    "hardly detect a small change; its placebo compares two dense halves. Dense networks are less accurate on PIEs "
-    "than on other images; the last column is the size of this gap minus that of the placebo's PIEs, in points. "
+    "half of the dense networks and the networks made from the other half; the placebo's are between two dense halves. "
+    "Halves consist of different networks, so their PIEs are mostly an effect of the seeds. A significant class "
+    "changed differently from the accuracy at 5 %, by an audit's paired t-test; the next column has the number by "
+    "Holm's correction. The t-test of Hooker et al. treats the two sides as independent networks, so it can hardly "
+    "detect a small change; its placebo compares two dense halves. Dense networks are less accurate on PIEs than on "
+    "other images; the last column is the size of this gap minus that of the placebo's PIEs, in points. "
     "pie_summary.csv, pie.csv, class_significance.csv and significant_classes.csv have the numbers."
 )
 _INDEX = (
@@ -51,7 +51,7 @@ _PRINTED = (
     "training; other methods are compared at the same sparsity. Accuracies are in %."
 )
 _CLAIMS = (
-    "Read like the table of the first paper's sentences. Errors are from the jackknife over groups of networks, "
+    "Read this table like that of the first paper's sentences. Errors are from the jackknife over groups of networks, "
     "because a single network has no modal label; on average they are somewhat too large. t is the level."
 )
 _TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "significant")
@@ -164,7 +164,7 @@ def _blocks(study: StudyData, exemplars: CellExemplars) -> list[Block]:
 
 
 def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:
-    """Select the cells of a table: a ratio's, the control, number formats, and each method's nearest sparsity."""
+    """Select a table's cells: those at a ratio, each method's nearest sparsity, number formats, and the control."""
     is_shown = summary[schema.RATIO].eq(ratio) | summary[schema.PRUNER].eq(CONTROL) | in_number_format(summary)
     anew = summary[summary[LEVEL] < 1]  # pruned to a sparsity, not a ratio
     distance = (anew[schema.RATIO] / ratio - 1).abs()

@@ -1,4 +1,4 @@
-"""Figures of sparsity, accuracy and fairness, each a function of a study's frames (Paganini 2020, Section 4.2)."""
+"""Figures of sparsity, accuracy and fairness (Paganini 2020, Section 4.2)."""
 
 from collections.abc import Sequence
 from functools import partial

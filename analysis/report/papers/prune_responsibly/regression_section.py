@@ -296,7 +296,7 @@ def _words(term: str) -> str:
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Format the terms that are printed too, and those of training choices."""
+    """Format the terms that are also in print, and those of training choices."""
     rows = table[table["published"].notna() | table["term"].map(_is_choice)]
     columns = {"p": "p", "by network": "p_network", "by dense network": "p_dense", "by class": "p_class"}
     return pd.DataFrame(

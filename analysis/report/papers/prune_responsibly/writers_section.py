@@ -28,12 +28,12 @@ _READING = (
     "the excess loss, not whether the group lost anything; with a control, it tests the excess loss beyond the "
     "control. If there are at least ten groups, the variances over networks are moderated. Systematic cost: the group "
     "that loses most on average over the networks, beyond the accuracy and beyond a control, measured on networks and "
-    "images that did not choose it, and named if it is shown to lose more. Chance movement is the largest excess loss "
-    "in one network; that group differs between networks. With many small groups, it is large even if the grouping is "
-    "meaningless, so compare it with that of the control, and the spread of the groups' changes with that of a "
-    "placebo. The placebo reassigns the images to the groups at random, within each class. groups.csv has every group "
-    "of every cell, with intervals; groupings.csv has alpha, raw slope, systematic cost and chance movement of every "
-    "cell."
+    "images that were not used to choose it, and named if it is shown to lose more. Chance movement is the largest "
+    "excess loss in one network; that group differs between networks. With many small groups, it is large even if the "
+    "grouping is meaningless, so compare it with that of the control, and the spread of the groups' changes with that "
+    "of a placebo. The placebo reassigns the images to the groups at random, within each class. groups.csv has every "
+    "group of every cell, with intervals; groupings.csv has alpha, raw slope, systematic cost and chance movement of "
+    "every cell."
 )
 _WORST = (
     "The group that loses most is chosen on one network and measured on the others. The loss in the network that "
@@ -193,7 +193,7 @@ def _groupings_table(tables: UnitTables) -> pd.DataFrame:
 
 
 def _systematic(row: pd.Series) -> str:
-    """Return the group that costs most on average and its cost in points, if it is shown; otherwise an empty string."""
+    """Return the group that costs most on average and its cost in points; empty if this cost is not shown."""
     value, low, high = (100 * row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))
     name = class_shown(row["worst_group"], low)
     return f"{name}: {with_interval(value, low, high, decimals(1))}" if name else ""

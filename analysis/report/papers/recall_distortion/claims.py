@@ -38,7 +38,7 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions |
     Returns
     -------
     DataFrame, one row per comparison, by claim and place
-        As `papers.claims.held` returns it. An alpha has the interval of `cells.cells`, a difference its 95 % interval.
+        As `papers.claims.held` returns it. An alpha has its interval in `cells.cells`, a difference a 95 % interval.
         Networks at chance are left out.
     """
     return held(CLAIMS, _places(runs, predictions))

@@ -95,10 +95,10 @@ class _Test(NamedTuple):
 def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printed: bool = False) -> pd.DataFrame:
     """Run every test of Tables 1-9 for which a study has the cells (`tests.csv`).
 
-    Neighbouring ratios and neighbouring model sizes are compared. If a table fixes a data set, model or pruner, it is
-    the paper's (CIFAR-10, ResNet-56; MP in Tables 1, 3, 5, 7; UP, else `up-signed`, in Tables 2, 6, 9) if the study
-    has it, else the one with most runs. If a cell has several settings, `main_setting` is tested. The control `none`
-    has one ratio, which is compared with every ratio of the others.
+    Neighbouring ratios and neighbouring model sizes are compared. The data set, model or pruner that a table fixes is
+    the paper's (CIFAR-10, ResNet-56; MP in Tables 1, 3, 5, 7; UP, else `up-signed`, in Tables 2, 6, 9) if the study has
+    it, else the one with most runs. If a cell has several settings, `main_setting` is tested. The control `none` has
+    one ratio, which is compared with every ratio of the others.
 
     Parameters
     ----------
