@@ -165,7 +165,7 @@ def _on_images(pairs: Pairs, own_exemplars: Exemplars, *, ranked: bool) -> dict[
 
 
 def _accuracies(name: str, right: np.ndarray, own_exemplars: Exemplars) -> dict[str, float]:
-    """Return means of `right`, (images,), over PIEs, over others, over all, and over others of the same dense vote share."""
+    """Return means of `right`, (images,), over PIEs, others, all, and others with the same dense vote shares."""
     pies = own_exemplars.identified
     return {
         f"{name}_pie": right[pies].mean() if pies.any() else np.nan,
