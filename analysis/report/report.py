@@ -55,7 +55,7 @@ SECTIONS: tuple[SectionFunction, ...] = (
 
 
 class PaperSection(NamedTuple):
-    """A section that only reports with `--paper true` have.
+    """A section that is only in reports with `--paper true`.
 
     Attributes
     ----------

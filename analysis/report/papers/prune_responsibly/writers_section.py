@@ -36,8 +36,8 @@ _READING = (
     "every cell."
 )
 _WORST = (
-    "The group that loses most is chosen on one network and measured on the others. The loss in the network that "
-    "chooses is partly chance; the loss elsewhere is what to expect in another network. Each network chooses in turn."
+    "The group that loses most is chosen on each network in turn, and measured on the others. Its loss in the network "
+    "on which it is chosen is partly chance; its loss elsewhere is what to expect in another network."
 )
 _PRINTED = (
     "Least-squares lines of each writer's accuracy on the mean absolute tilt of the writer's digits, before and after "

@@ -561,7 +561,7 @@ def _draw_points(axes: Axes, points: pd.DataFrame, networks: int, limits: _Squar
 
 
 def _styles(by_panels: Sequence[dict[_PanelKey, pd.DataFrame]]) -> dict[str, dict[str, Any]]:
-    """Return the style of each pruner, by its name and the same in every column; controls are last."""
+    """Return the style of each pruner, by its name, for all columns; controls are last."""
     is_control = {panel.inline: bool(line["control"].all()) for lines in by_panels for panel, line in lines.items()}
     pruned = [name for name, control in is_control.items() if not control]
     controls = [name for name, control in is_control.items() if control]
