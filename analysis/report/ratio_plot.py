@@ -62,7 +62,8 @@ Styles: TypeAlias = dict[PlottedMethod, dict[str, Any]]
 class PlottedWorkload(NamedTuple):
     """Data of a column of panels: a data set and model, with all their cells, and the methods that are drawn.
 
-    If there are too many methods for one column, the name ends with the pruner or the setting that the column's share.
+    If there are too many methods for one column, the name ends with the pruner or the setting that the methods of the
+    column share.
     """
 
     name: tuple[str, ...]
@@ -150,7 +151,7 @@ def against_ratio(
 
     Parameters
     ----------
-    group : sequence of Place
+    group : sequence of PlottedWorkload
         As `groups` yields it.
     rows : dict of label -> function
         Function that draws each panel of a row, by the label of its axis.
@@ -181,7 +182,7 @@ def against_ratio(
 def _panels_of(
     workload: PlottedWorkload, rows: Mapping[str, Callable[[Axes, Column], None]], styles: Styles, study: StudyData
 ) -> list[Panel]:
-    """Return the panels of a column, the upper of which has its name."""
+    """Return the panels of a column, with the name of the column above the first."""
     has_pruned = is_pruned(workload.cells).any()
     leading = ratio_of(study, (workload.name[0], workload.name[1])) if has_pruned else np.inf
     column, title = Column(workload.cells, workload.lines, styles, leading), ", ".join(workload.name)
@@ -204,8 +205,8 @@ def show_beyond(row: Sequence[Axes], group: Sequence[PlottedWorkload]) -> None:
     Parameters
     ----------
     row : sequence of Axes
-        A panel for each place, with its lines.
-    group : sequence of Place
+        A panel for each workload, with its lines.
+    group : sequence of PlottedWorkload
     """
     for name in dict.fromkeys(workload.name[:2] for workload in group):
         panels = [axes for axes, workload in zip(row, group, strict=True) if workload.name[:2] == name]
@@ -268,7 +269,7 @@ def _draw_beyond(axes: Axes) -> None:
 
 
 def _separate(axes: Axes, positions: np.ndarray, values: np.ndarray) -> Iterator[tuple[float, str]]:
-    """Yield positions with the text of a value, or with a range of values whose texts would touch."""
+    """Yield the position and text of each label: a value, or the range of values whose labels would touch."""
     order = np.argsort(positions)
     along = axes.transScale.transform(np.column_stack([positions, np.ones(len(positions))]))[order, 0]
     ends = axes.transScale.transform([(end, 1) for end in axes.get_xlim()])[:, 0]
@@ -280,7 +281,7 @@ def _separate(axes: Axes, positions: np.ndarray, values: np.ndarray) -> Iterator
 
 
 def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:
-    """Return the cells to draw of each method, sorted by ratio; last the control, if possible without mitigation."""
+    """Return the cells to draw for each method, sorted by ratio, with a control without mitigation last."""
     of_control, spared = cells[schema.PRUNER] == CONTROL, is_mitigated(cells)
     left_out = of_control & spared & (of_control & ~spared).any()
     return by_method(cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable"), study)

@@ -55,16 +55,16 @@ SECTIONS: tuple[SectionFunction, ...] = (
 
 
 class PaperSection(NamedTuple):
-    """A section of reports with `--paper true` alone.
+    """A section that is only in reports with `--paper true`.
 
     Attributes
     ----------
     section : callable
     ratios_alone : bool
-        Whether it is restricted to pruning at single ratios, because its paper has no number formats or iterative
-        pruning.
+        Whether the section is restricted to pruning at single ratios, because its paper has no number formats or
+        iterative pruning.
     pictures_alone : bool
-        Whether it consists of pictures alone.
+        Whether the section consists of pictures alone.
     """
 
     section: SectionFunction
@@ -99,7 +99,7 @@ PAPER_SECTIONS = (
 
 
 def with_python_texts(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return runs with Python strings in place of Arrow's, from which small frames are made faster."""
+    """Return runs with Python strings in place of Arrow's, because small frames are created faster from them."""
     texts = [name for name, dtype in runs.dtypes.items() if dtype == "str"]
     with pd.option_context("mode.string_storage", "python"):
         with_texts = runs.astype(dict.fromkeys(texts, "str"))
@@ -161,7 +161,7 @@ def log(
 ) -> str:
     """Send a report's files to the tracking store as a run of kind `report`.
 
-    Under `mlflow run`, this is the run that MLflow has made; otherwise a new run.
+    Under `mlflow run`, the run that MLflow has made is used; otherwise a new run is made.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def log(
     Raises
     ------
     StudyError
-        If the store does not take the files.
+        If the store does not accept the files.
     """
     from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
@@ -204,8 +204,8 @@ def log(
         client.set_terminated(run_id)
     except STORE_ERRORS as error:
         raise StudyError(
-            f"the report is in {output}, but could not be sent to the tracking store ({reason(error)}); with --no-log "
-            "it is not sent"
+            f"the report is in {output}, but could not be sent to the tracking store ({reason(error)}); give --no-log "
+            "to write it without sending"
         ) from error
     return run_id
 

@@ -1,4 +1,4 @@
-"""The verdict: a few sentences for each data set and model on the costs of pruning and the classes that pay."""
+"""The verdict: a few sentences for each data set and model on the costs of pruning, overall and for single classes."""
 
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
@@ -52,35 +52,36 @@ MEANINGS = {
     "linf-structured": "pruning of whole channels by their largest weight",
     "random-structured": "pruning of whole channels at random",
     "float16": "weights of 16 bits",
-    "dynamic-int8": "weights of 8 bits, activations rounded as they come",
-    "fixed-int8": "weights and activations of 8 bits, scaled by training images",
+    "dynamic-int8": "weights of 8 bits, activations quantised dynamically",
+    "fixed-int8": "weights and activations of 8 bits, calibrated on training images",
 }
-_NO_CONTROL = f"Without runs of {CONTROL}, nobody can tell pruning from fine-tuning."
+_NO_CONTROL = f"Without runs of {CONTROL}, the effects of pruning and fine-tuning cannot be separated."
 _NOT_PAIRED = (
-    f"The runs of {CONTROL} are of other seeds. Losses are held against them without pairs, so that bounds are wide, "
-    f"and the change of accuracy is from the dense networks on: make {CONTROL} for the seeds of the pruned networks."
+    f"The runs of {CONTROL} are of other seeds. Losses are compared with them unpaired, so bounds are wide, and the "
+    f"change of accuracy is relative to the dense networks: run {CONTROL} for the seeds of the pruned networks."
 )
-_NOT_FINE_TUNED = "Fine-tuning plays no part in it, so that it is compared with the dense networks."
+_NOT_FINE_TUNED = "It involves no fine-tuning, so it is compared with the dense networks."
 _BEYOND_CONTROL = (
-    f"Losses are beyond those of the control ({CONTROL}), the same network trained as long and not pruned. Brackets "
+    f"Losses are relative to the control ({CONTROL}), the same network trained as long and not pruned. Brackets "
     "hold 95 % intervals. A class's recall is the share of its test images that the network recognises. Its gap is its "
     "recall minus the accuracy; changes of gaps are in %."
 )
 _SAFE = (
     "Safe: bounds that hold with 95 % confidence, for all classes together, rule out that a class loses more than "
     f"{100 * LIMITS.class_loss:g} points of recall or the accuracy more than {100 * LIMITS.accuracy_loss:g}. Each "
-    "method is judged from its smallest ratio on, up to the first that fails. Networks at chance count in these bounds."
+    "method is judged from its smallest ratio on, up to the first that fails. Networks at chance are included in these "
+    "bounds."
 )
 _WIDEST = 200  # A wider interval of the gaps' change, in % of the gaps, is not printed, because it is uninformative.
 _CLASS_TEST = (
-    f"Classes are tested together: by a max-t test from {FEWEST_FLIPPED} networks on, by an audit's t-test with Holm's "
-    "correction below."
+    f"Classes are tested together: by a max-t test if there are at least {FEWEST_FLIPPED} networks, else by an audit's "
+    "t-test with Holm's correction."
 )
 _UNKNOWN = "Whether it is safe is unknown: "
 _ONE_UNKNOWN = f"{_UNKNOWN}with one network nothing shows how far classes move."
 _ALIKE = f"{_UNKNOWN}networks that all lose the same do not show how far classes move."
 _ONE_CONTROL = f"{_UNKNOWN}with one control nothing shows how far classes move."
-_ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
+_ONE_NETWORK = "Every cell has one network, so there are no intervals over networks."
 
 # A param, one of its values, and what a reader has to know about runs with that value.
 _TO_KNOW = (
@@ -88,26 +89,27 @@ _TO_KNOW = (
         schema.PROTOCOL,
         "released",
         "Runs of protocol `released` do as the paper's released code does: their epochs are chosen by the test loss, "
-        "so their accuracies and recalls on test images flatter. They are for comparison only.",
+        "so their accuracies and recalls on test images are too high. They are for comparison only.",
     ),
     (
         schema.PRUNER,
         "up-signed",
-        "`up-signed` prunes fewer weights than asked: its ratio is the one asked for, realized_ratio the one reached.",
+        "`up-signed` prunes fewer weights than requested: its ratio is the requested one, realized_ratio the one "
+        "achieved.",
     ),
 )
 
 
 def verdict(study: StudyData) -> list[str]:
-    """Return a line for each data set and model: the recommended method, its costs, the classes that pay, and bounds.
+    """Return a line for each data set and model: the recommended method, its costs, the classes that lose, and bounds.
 
-    A line rests on the differences from the control in accuracy, losses and costs of classes, raw slope and raw spread
-    ratio, at one ratio, which `analysis.study.decision` chooses. Absence of shown harm decides nothing, and neither do
-    wider gaps, because any loss of accuracy widens them. If there are number formats, a line names the one that costs
-    most accuracy. A line ends with `decay_advice`, if there is any.
+    A line is based on differences from the control at one ratio, which `analysis.study.decision` chooses: in accuracy,
+    losses and costs of classes, raw slope and raw spread ratio. A ratio is not safe merely because no harm is shown,
+    nor unsafe because gaps are wider, because any loss of accuracy widens them. If there are number formats, a line
+    names the one that costs most accuracy. A line ends with `decay_advice`, if there is any.
 
     A line begins with the weaknesses of dense networks: networks at chance, and classes with recall 0. Networks at
-    chance count, and their number is stated. If all dense networks are at chance, the line states only that.
+    chance are included, and their number is stated. If all dense networks are at chance, the line states only that.
     """
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
     if compressed.empty:
@@ -220,9 +222,9 @@ def choice(cell: pd.Series, study: StudyData) -> str:
 
 
 def _on_number_formats(cells: pd.DataFrame, study: StudyData, *, is_named: bool) -> Iterator[str]:
-    """Yield sentences on the number format that costs most; `is_named` tells whether data set and model were named.
+    """Yield sentences on the number format that costs most; if `is_named`, without data set and model.
 
-    Only number formats of dense networks count, or, if there are none, those of the control.
+    Only number formats of dense networks are considered or, if there are none, those of the control.
     """
     of_dense = never_fine_tuned(cells)
     cells = cells[of_dense] if of_dense.any() else cells
@@ -292,7 +294,7 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
 
 
 def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
-    """Say why networks are not safe, or why it is undecided and what number of networks would decide."""
+    """Explain why networks are not safe, or why that is undecided and how many networks would decide."""
     worst = judged.decided.worst
     if worst is None:
         return _ONE_CONTROL if judged.cell["n"] > 1 else _ONE_UNKNOWN
@@ -335,10 +337,10 @@ class Gaps(NamedTuple):
     ----------
     kind : str
         reversed: strong classes became the weak ones. unrelated: no relation to the gaps before is shown. weak behind:
-        weak classes fall further behind. wider: gaps grow, but not shown to be those of weak classes. narrower: gaps
-        shrink. same: an equivalence test shows no change. relative: gaps grow only relative to the accuracy. too few:
-        the interval is too wide. unknown: gaps may grow or shrink. one network: there is no interval. undefined: there
-        were no gaps before pruning.
+        weak classes fall further behind. wider: gaps grow, but weak classes are not shown to fall further behind.
+        narrower: gaps shrink. same: an equivalence test shows no change. relative: gaps grow only relative to the
+        accuracy. too few: the interval is too wide. unknown: gaps may grow or shrink. one network: there is no
+        interval. undefined: there were no gaps before pruning.
     change, low, high : float
         Change of the raw slope, which measures whether the same classes fall behind, with its interval.
     spread, spread_low, spread_high : float
@@ -355,7 +357,7 @@ class Gaps(NamedTuple):
 
 
 def gaps(cell: pd.Series) -> Gaps:
-    """Decide whether weak classes fall further behind, by the raw slope, and whether gaps grow between others."""
+    """Decide whether weak classes fall further behind, by the raw slope, and whether gaps grow, by the raw spread."""
     change, low, high = (100 * cell[f"raw_slope_minus_none{end}"] for end in ("", "_low", "_high"))
     spread, spread_low, spread_high = (100 * cell[f"raw_spread_ratio_minus_none{end}"] for end in ("", "_low", "_high"))
     kind: GapKind
@@ -379,7 +381,7 @@ def gaps(cell: pd.Series) -> Gaps:
 
 
 def _describe_gaps(cell: pd.Series) -> str:
-    """Describe the change of the gaps that `gaps` decides, with its numbers."""
+    """Describe the change of the gaps, as `gaps` decides it, with its numbers."""
     kind, change, low, high, spread, spread_low, spread_high = gaps(cell)
     wider = f"grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}"
     if kind == "reversed":
@@ -398,7 +400,7 @@ def _describe_gaps(cell: pd.Series) -> str:
         "too few": f"{cell['n']:.0f} networks are too few to say whether gaps grow or shrink.",
         "unknown": f"Gaps between classes may shrink or grow ({low:+.0f} to {high:+.0f} %).",
         "one network": f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network.",
-        "undefined": "Nothing is said of gaps between classes, because all are equally right before pruning.",
+        "undefined": "The change of gaps is undefined, because all classes have the same recall before pruning.",
     }
     return sentences[kind]
 
@@ -412,7 +414,7 @@ def _order(cell: pd.Series) -> Literal["kept", "unrelated", "reversed"]:
 
 
 def _reversed(cell: pd.Series) -> str:
-    """Say that strong classes became the weak ones, with the raw slope and its distance from the control's."""
+    """State that strong classes became the weak ones, with the raw slope and its distance from the control's."""
     slope, from_none = cell["raw_slope_mean"], cell["raw_slope_minus_none"]
     which = "in this network " if np.isnan(cell["raw_slope_high"]) else ""
     interval = _brackets(cell["raw_slope_low"], cell["raw_slope_high"], 2)
@@ -432,7 +434,7 @@ def _reading(pruned_cells: pd.DataFrame) -> Iterator[str]:
     if (pruned_cells["n"] == 1).all():
         yield _ONE_NETWORK
     if pruned_cells["n_at_chance"].any():
-        yield "Networks at chance have no alpha, and count in all other numbers."
+        yield "Networks at chance have no alpha, but are included in all other numbers."
     if pruner_meanings := [
         f"{name} is {meaning}" for name, meaning in MEANINGS.items() if name in set(pruned_cells[schema.PRUNER])
     ]:

@@ -10,7 +10,7 @@ from analysis.study.study import StudyData
 
 _CHAINS = (
     "Chains of pruning, fine-tuning, class offsets and number formats that pruning-study compress tried, on validation "
-    "images. Losses are in points, and beyond the control; at most is a bound with 95 % confidence. The table "
+    "images. Losses are relative to the control, in points; at most is an upper bound at 95 % confidence. The table "
     "has the Pareto front of cost and worst class, the chosen chain, and the chain that accuracy alone would choose; "
     "chains within the limits come first."
 )
@@ -32,9 +32,9 @@ def _sentences(search: ChainTrials, choice: Choice) -> list[str]:
     limits = f"{of_class:g} points of any class and {of_accuracy:g} of the accuracy"
     if choice.best is None:
         nearest = _chain(search, choice.nearest)
-        chosen = f"No chain of {len(search.trials)} keeps to the limits, {limits}. The nearest: {nearest}."
+        chosen = f"None of {len(search.trials)} chains keeps to the limits, {limits}. The nearest: {nearest}."
     else:
-        chosen = f"The choice of {len(search.trials)} chains, within {limits}: {_chain(search, choice.best)}."
+        chosen = f"The best of {len(search.trials)} chains within {limits}: {_chain(search, choice.best)}."
     if choice.by_accuracy is None:
         return [chosen, "No chain keeps to the limit of the accuracy alone either."]
     if choice.by_accuracy == choice.best:

@@ -1,4 +1,4 @@
-"""Figures of single classes at the ratio that a verdict leads with."""
+"""Figures of the recall and the loss of each class at the ratio of the verdict."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -31,11 +31,11 @@ _WIDEST_NAME, _WIDEST_NARROW_NAME = 150, 80  # points
 _LETTERS = 9  # points
 _STRONG = "#333333"
 _RATIO = " The ratio is the verdict's."
-_PROPORTION = "Black ticks: the loss if the error of every class grew by one factor. "
+_PROPORTION = "Black ticks: the loss if the error of every class grew by the same factor. "
 
 
 def class_recalls(study: StudyData, cell: pd.Series, *, narrow: bool = False) -> Figure:
-    """Draw the mean recall of each class: dense, fine-tuned only, and pruned. Without a control it has two stations.
+    """Draw the mean recall of each class: dense, fine-tuned only (if there is a control), and pruned.
 
     The classes that lose most are named at the right end.
 
@@ -75,7 +75,7 @@ def class_recalls(study: StudyData, cell: pd.Series, *, narrow: bool = False) ->
 def _draw_recalls(
     axes: Axes, recalls: pd.DataFrame, named: pd.DataFrame, accuracy: Sequence[float], labels: Sequence[str]
 ) -> None:
-    """Draw a line through the recalls of each class, of which some are named, and one through the accuracies."""
+    """Draw a line through each class's recalls, with the names of some classes, and one through the accuracies."""
     axes.plot(recalls.T.to_numpy(), color=NEUTRAL, alpha=0.45, linewidth=1)
     axes.plot(accuracy, color=_STRONG, linestyle="--", linewidth=1.6)
     ends = [("accuracy", accuracy[-1], _STRONG)]
@@ -99,7 +99,7 @@ def _recalls_title(study: StudyData, cell: pd.Series) -> str:
 def _recalls_note(cell: pd.Series, largest_losses: pd.DataFrame, test: str) -> str:
     count = "One network" if cell["n"] == 1 else f"Means of {cell['n']} networks"
     control_count = (
-        f", {cell['n_none']} of them fine-tuned only" if cell["n_none"] and cell["n_none"] < cell["n"] else ""
+        f", {cell['n_none']} of them with a control" if cell["n_none"] and cell["n_none"] < cell["n"] else ""
     )
     since = "fine-tuned only" if cell["n_none"] else "dense"
     control_note = "Fine-tuned only is the control." if cell["n_none"] else "There is no control."
@@ -113,8 +113,8 @@ def _recalls_note(cell: pd.Series, largest_losses: pd.DataFrame, test: str) -> s
     return (
         f"{count}{control_count}. {control_note} {subject} named, with the change from {since} to pruned in points. "
         "Filled orange: shown to "
-        f"lose more than the accuracy ({test}, p below .05 corrected over the classes); white marks: not shown, in "
-        "orange for the class that loses most. Grey: other classes."
+        f"lose more than the accuracy ({test}, p below .05 corrected over the classes); white marks: not shown, with "
+        "an orange edge for the class that loses most. Grey: other classes."
     )
 
 
@@ -130,7 +130,7 @@ def _set_stations(axes: Axes, stations: Sequence[str], values: np.ndarray) -> No
 
 
 def _write_ends(axes: Axes, last: int, ends: Sequence[tuple[str, float, str]]) -> None:
-    """Write texts beside the right ends of lines, moved apart as far as they need it."""
+    """Write labels beside the right ends of lines, moved apart if they would overlap."""
     width, height = 72 * np.array(axes.bbox.size) / DPI
     room = max(width_in_picture(text, _LETTERS) for text, _, _ in ends) + 24
     left_margin = 0.1
@@ -145,9 +145,9 @@ def _write_ends(axes: Axes, last: int, ends: Sequence[tuple[str, float, str]]) -
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
-    """Return the places nearest to values, by least squares, that are at least a gap apart and between two ends.
+    """Move values, by least squares, to positions that are at least a gap apart and between two ends.
 
-    The places are in the order of the values. Where the ends leave no room for all gaps, the upper end gives way.
+    The positions keep the order of the values. If the gaps do not fit between the ends, positions exceed the upper end.
     """
     order = np.argsort(values, kind="stable")
     steps = gap * np.arange(len(order))
@@ -158,17 +158,18 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> np.n
 
 
 def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *, narrow: bool = False) -> Figure:
-    """Draw what each class loses beyond the control, a panel for each of the first methods.
+    """Draw the loss of each class relative to the control, with a panel for each of the first methods.
 
-    Of very many classes those are drawn that lose most by the first method.
+    If there are more than `MOST_CLASSES` classes, only those with the largest losses by the first method are drawn.
 
     Parameters
     ----------
     study : StudyData
     cells : DataFrame
-        Of one data set, model and ratio, as `verdict.by_accuracy` returns them; either pruned or number formats.
+        Cells of one data set, model and ratio, as `verdict.by_accuracy` returns them: all pruned, or all number
+        formats.
     order : sequence of str
-        All classes, the one that is on top first.
+        All classes, from top to bottom.
     narrow : bool
         Draw the panels one below the other, for a narrow window.
     """
@@ -184,7 +185,9 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
     methods = (
         f", the {len(panels)} most accurate of {len(shown_cells)} methods" if len(panels) < len(shown_cells) else ""
     )
-    left_out = " Random pruning is left out, its scale would hide the others." if len(shown_cells) < len(cells) else ""
+    left_out = (
+        " Random pruning is left out because its scale would hide the others." if len(shown_cells) < len(cells) else ""
+    )
     in_formats = in_number_format(cells).all()
     by = "by number format" if in_formats else f"at ratio {short_ratio(first[schema.RATIO])}"
     dense = "the dense networks" if in_formats else "the dense networks; there is no control"
@@ -198,11 +201,11 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
         ],
         size=(2.1, (0.2 if narrow else 0.27) * len(names) + 0.9),
         title=f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
-        note=f"Loss of recall beyond {reference}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. "
+        note=f"Loss of recall relative to {reference}, in points, with 95 % intervals. Dotted: the loss of accuracy. "
         f"{_PROPORTION if any(rows['disproportionate'].notna().any() for _, rows in panels) else ''}Filled orange: "
         f"the class is shown to lose more than the accuracy, by a {class_test(panels[0][1])} with p below .05 "
-        "corrected over the classes; others are not, of which white with an orange edge is the class that loses most."
-        f"{left_out}{choice_note}",
+        "corrected over the classes. Grey: not shown. White with an orange edge: the class that loses most, if not "
+        f"shown.{left_out}{choice_note}",
         narrow=narrow,
         sharex=True,
         sharey=True,
@@ -215,13 +218,13 @@ def _without_random(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _losses_of(study: StudyData, cells: pd.DataFrame) -> list[tuple[pd.Series, pd.DataFrame]]:
-    """Return the cells that have a panel, each with its classes."""
+    """Return each cell that has a panel, with its rows of `study.classes`."""
     shown_cells = _without_random(cells).head(_MOST_METHODS)
     return [(cell, class_rows(study, cell).set_index("class")) for _, cell in shown_cells.iterrows()]
 
 
 def _names(rows: pd.DataFrame, order: Sequence[str]) -> list[str]:
-    """Return the classes that lose most, or all if they are few, in an order of all classes."""
+    """Return the classes with the largest losses, at most `MOST_CLASSES`, in the given order."""
     most = set(rows["loss"].sort_values(ascending=False, kind="stable").index[:MOST_CLASSES])
     return [name for name in order if name in most]
 
@@ -232,7 +235,7 @@ def _draw_losses(axes: Axes, rows: pd.DataFrame, labels: Sequence[str]) -> None:
     loses_most = (rows["loss"] == rows["loss"].max()) & (rows["loss"] > 0)
     color = np.where(is_shown | loses_most, ABOVE, NEUTRAL)
     intervals(axes, rows.assign(color=color, face=np.where(loses_most & ~is_shown, "white", color)))
-    # A class's loss minus what is beyond its proportion is what it would lose in proportion.
+    # A class's loss minus its loss beyond proportion is its loss if errors grew in proportion.
     in_proportion = rows["value"] - 100 * rows["disproportionate"]
     axes.scatter(in_proportion, rows.index, color="black", marker="|", s=60, linewidths=1, zorder=4)
     # A class's loss minus its cost is the loss of accuracy.

@@ -41,7 +41,7 @@ _NAME_SIZE, _NAME_ROOM, _NAME_PITCH = 6.5, 60, 8.0  # points; the pitch is from 
 
 
 class CostOutcome(NamedTuple):
-    """The outcome of a panel: its columns in the cells, with a control and without one, and the sign that is worse.
+    """The outcome of a panel: its columns of `study.cells` with and without a control, and the sign of a worse value.
 
     `of_classes` is the column of `study.classes` whose values are drawn beside each mark, if classes are shown.
     """
@@ -63,9 +63,9 @@ def costs(study: StudyData, *, narrow: bool = False) -> list[Figure]:
     """Draw the change of accuracy and the costs of the classes for each data set and model, at most four in a figure.
 
     Both are relative to the control, network by network, or to the dense networks if there is no control. The second
-    panel has a dot for each class, and a mark for the class that costs most, which is named if it is shown. Marks of at
-    least three networks have an interval, which always fits in the panel. Cells at chance, and values farther from 0
-    than `FAR`, are marked at an edge.
+    panel has a dot for each class, and a mark for the class that costs most, which is named if its cost is shown to be
+    above 0. Marks of at least three networks have an interval, which always fits in the panel. Cells at chance, and
+    values farther from 0 than `FAR`, are marked at an edge.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def _pruned_lines(workload: PlottedWorkload, study: StudyData) -> Lines:
     cells = workload.cells[is_pruned(workload.cells)].sort_values(schema.RATIO, kind="stable")
     lines = by_method(cells, study)
     methods = [method for method in workload.lines if method.pruner != CONTROL]
-    if len(workload.name) == 2:  # the place has all its methods
+    if len(workload.name) == 2:  # not split by pruner or setting, so all methods belong to it
         methods += sorted(lines.keys() - set(methods))
     return {each: lines[each] for each in methods}
 
@@ -158,7 +158,7 @@ def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: CostOutcome, study:
 
 
 def _points_across(axes: Axes) -> float:
-    """Return the width of a panel, in points, before its labels are laid out, which does not make it narrower."""
+    """Return the width of a panel in points; laying out its labels later does not make it narrower."""
     return 72 * axes.bbox.width / DPI
 
 
@@ -189,7 +189,7 @@ def _values(cells: pd.DataFrame, outcome: CostOutcome, study: StudyData) -> pd.D
 
 
 def _name_classes(axes: Axes, across: np.ndarray, values: pd.DataFrame) -> None:
-    """Write the name of each class that is shown to cost most, upright above its interval, if there is room."""
+    """Write the worst class's name upright above each interval that excludes 0, if there is room for all names."""
     is_shown = np.array([largest_cost_is_shown(low) for low in values["low"]], dtype=bool)
     across, values = across[is_shown], values[is_shown]
     if not len(values):

@@ -1,4 +1,4 @@
-"""Figures of methods against ratio and size, each a function of a study's frames."""
+"""Figures of methods against ratio and model size, each a function of a study."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -33,15 +33,15 @@ from analysis.study.settings import CONTROL, bits, in_number_format, is_iterated
 from analysis.study.study import StudyData
 
 _BITS_OF_DENSE = schema.BITS[schema.FLOAT32]
-_MOST_RATIOS = 6  # that find room below an axis
-_USEFUL = 0.8  # of the weakest recall of the dense networks; panels on size leave out lower ones
+_MOST_RATIOS = 6  # maximum number of ratios with labels below an axis
+_USEFUL = 0.8  # share of the dense networks' weakest recall; the limits of size panels ignore lower recalls
 _NAME_ROOM = 230  # points, above a panel
-_FAR = 1  # ranges of the means, beyond which intervals leave a panel
-_BEYOND = "Triangle: a value outside the panel; beside it stands which, or from which to which."
+_FAR = 1  # intervals are clipped at this many ranges of the means beyond the means
+_BEYOND = "Triangle: values outside the panel, with the value or the range beside it."
 _READING = f"Grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict. {_BEYOND}"
 _MINIMUM = (
-    "The weakest class is chosen in each network by noisy recalls, so that its mean is too low. That of the control is "
-    "too low as well: compare with the grey band."
+    "The weakest class of each network is chosen by noisy recalls, which biases the mean downward, for the control "
+    "too: compare with the grey band."
 )
 
 
@@ -74,12 +74,12 @@ def sizes(study: StudyData, cells: pd.DataFrame, *, narrow: bool = False) -> lis
 def slopes(study: StudyData, *, narrow: bool = False) -> list[Figure]:
     """Draw alpha and the raw slope against the ratio, a column for each data set and model, at most four a figure.
 
-    For a narrow window, all panels stand one below the other.
+    For a narrow window, all panels are one below the other.
     """
     title = "Alpha and raw slope against the pruning ratio"
     note = (
-        "Means over networks that do not guess, with their intervals. Dashed: no change from the dense networks. "
-        f"{_READING} Where alpha rises and the raw slope does not, the accuracy fell."
+        "Means over networks that are not at chance, with their intervals. Dashed: no change from the dense networks. "
+        f"{_READING} If alpha rises and the raw slope does not, the accuracy fell."
     )
     return _against_ratio(study.cells, _SLOPES, study, title, note, narrow=narrow)
 
@@ -107,8 +107,8 @@ def _against_size(group: Sequence[PlottedWorkload], study: StudyData, *, narrow:
     styles, handles = styles_of([workload.lines for workload in group])
     note = (
         "Mean recall of each network's weakest class, with 95 % intervals over networks. Star: the dense networks. "
-        "Diamond and grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict; above it, "
-        f"the class that is then weakest in most networks. {_BEYOND} {_MINIMUM}"
+        "Diamond and grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict; above the "
+        f"panel, the class that is weakest there in most networks. {_BEYOND} {_MINIMUM}"
     )
     figure = draw(
         [_size_panel(workload, styles, study) for workload in group],
@@ -148,7 +148,7 @@ def _draw_sizes(
 ) -> None:
     draw_lines(axes, lines, styles, _WEAKEST, _shares)
     dense = _draw_dense(axes, cells, _WEAKEST, study)
-    # A hair below and above 100 %, so that neither hides the other.
+    # Slightly below and above 100 %, so that neither mark hides the other.
     axes.plot(94, dense, color="black", marker="*", markersize=11, zorder=4)
     for method, control in lines.items():
         if method.pruner == CONTROL and not is_iterated(control).any():
@@ -159,7 +159,7 @@ def _draw_sizes(
 
 
 def _weakest_class(cells: pd.DataFrame) -> list[str]:
-    """Name the weakest class of each of some cells."""
+    """Return a line of text that names the weakest class of each cell."""
     lines = []
     for _, cell in cells.iterrows():
         is_weakest = " is the weakest class"
@@ -171,7 +171,7 @@ def _weakest_class(cells: pd.DataFrame) -> list[str]:
 
 
 def _draw_dense(axes: Axes, cells: pd.DataFrame, drawn: Drawn, study: StudyData) -> float:
-    """Draw a line at the mean of the dense networks and return it; NaN and no line if two cells share none."""
+    """Draw a line at the dense networks' mean and return the mean; without shared dense networks, no line and NaN."""
     dense = float(cells[drawn.dense].mean()) if drawn.dense else 1.0
     if drawn.dense and not study.share_dense_networks(cells):
         return float("nan")
@@ -186,9 +186,9 @@ def _shares(cells: pd.DataFrame) -> np.ndarray:
 
 
 def _limits(cells: pd.DataFrame, drawn: Drawn, dense: float, *, pad: float = 0.35) -> tuple[float, float]:
-    """Return the ends of an axis that shows most of the cells that people would ship, and some room for the others.
+    """Return axis limits that contain the means of all methods but random pruning, with some room.
 
-    Intervals of few networks may be so wide that no difference could be seen beside them: they leave the panel.
+    Intervals of few networks may be so wide that they would hide all differences: they are clipped.
     """
     random = is_random(cells)
     shown_cells = cells if cells.loc[~random, schema.PRUNER].eq(CONTROL).all() else cells[~random]
@@ -198,13 +198,13 @@ def _limits(cells: pd.DataFrame, drawn: Drawn, dense: float, *, pad: float = 0.3
     ends = shown_cells[list(drawn[1:3])].clip(lowest - far, highest + far).clip(*drawn.bounds)
     values = [value for value in (dense, *means, *ends.stack()) if np.isfinite(value)]
     room = pad * (max(values) - min(values)) or 0.01
-    beyond = room / 7  # so that a mark at its end is seen whole
+    beyond = room / 7  # so that a mark at a bound is fully visible
     least, most = drawn.bounds
     return max(min(values) - room, least - beyond), min(max(values) + room, most + beyond)
 
 
 def _set_shares(axes: Axes, lines: Lines) -> None:
-    """Write shares of parameters and the ratios they stand for below an axis."""
+    """Label an axis with shares of parameters and, if there is room, with the corresponding ratios."""
     least = min((_shares(cells).min() for cells in lines.values()), default=50.0)
     axes.set_xscale("log")
     in_full = all((bits(cells) == _BITS_OF_DENSE).all() for cells in lines.values())

@@ -33,7 +33,7 @@ def number_formats(study: StudyData) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, one row per cell whose number format is not of 32 bits
+    DataFrame, one row per cell whose number format has fewer than 32 bits
         dataset, model, method, level, pruner, ratio, `study.shown`, n, n_at_chance, accuracy_before (of the
         dense networks), accuracy_after, accuracy_change with its interval over networks, and largest_excess with
         its floor, and worst_class with its cost, as in `cells.csv`. For cells of at least two networks: the number of
@@ -62,7 +62,7 @@ def _significant_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
     quantised = _is_quantised(arrays.runs)
     rows_found = []
     for rows in arrays.cells():
-        is_twice = arrays.runs[schema.DENSE_RUN_ID].iloc[rows].duplicated().any()  # not a second network
+        is_twice = arrays.runs[schema.DENSE_RUN_ID].iloc[rows].duplicated().any()  # the same dense network twice
         if quantised[rows[0]] and len(rows) >= FEWEST_TESTED and not is_twice:
             test = class_significance(*arrays.measured(rows, arrays.classes_of(rows)), paired=True)
             paired_counts = significance_counts("paired", test.shift, test.p_paired, test.p_paired_holm)
@@ -85,7 +85,7 @@ def shown(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
         "by noise alone": (100 * frame["largest_excess_floor"]).map(decimals(1)),
         "significant classes": frame["significant_moderated"].map(decimals(0)),
         "by Holm": frame["significant_moderated_holm"].map(decimals(0)),
-        "largest change of them, points": (100 * frame["largest_shift_moderated"]).map(decimals(1)),
+        "largest significant change, points": (100 * frame["largest_shift_moderated"]).map(decimals(1)),
     }
     if schema.MODEL_BYTES in frame:
         columns["size"] = frame[schema.MODEL_BYTES].map(format_bytes, na_action="ignore").fillna(NOT_AVAILABLE)

@@ -14,9 +14,9 @@ from analysis.study.study import StudyData
 EXPECTATIONS = (
     "Each loss can be compared with two expectations. Equal losses: every class loses as much recall as the accuracy. "
     "Proportional errors: the error of every class (1 minus its recall) grows by the same factor, so that a class with "
-    "twice the error loses twice as much. Which of them is fair is your choice. The loss beyond proportion averages 0 "
-    "over all images, so some class always loses more than its proportion: only the size and the test are informative. "
-    "In the picture, black ticks are the second expectation; classes.csv has the loss beyond it."
+    "twice the error loses twice as much. Which expectation is fair is your choice. The loss beyond proportion "
+    "averages 0 over all images, so some class always loses more than its proportion: only the size and the test are "
+    "informative. In the picture, black ticks are the second expectation; classes.csv has the loss beyond it."
 )
 
 
@@ -32,7 +32,7 @@ def in_proportion(study: StudyData, cells: pd.DataFrame) -> list[Block]:
     Returns
     -------
     list of blocks
-        Empty if no cell has controls of its own and predictions.
+        Empty if no cell has predictions and controls of the same dense networks.
     """
     for _, cell in cells.iterrows():
         rows = class_rows(study, cell)
@@ -50,7 +50,7 @@ def sentences(cell: pd.Series, rows: pd.DataFrame) -> Sequence[str]:
     cell : Series
         A row of `study.cells`.
     rows : DataFrame
-        Its rows of `study.classes`.
+        The cell's rows of `study.classes`.
     """
     return [_growth(cell), beyond_proportion(rows, rows["class"])]
 

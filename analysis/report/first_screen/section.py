@@ -22,10 +22,10 @@ from analysis.study.settings import in_number_format, is_pruned, never_fine_tune
 from analysis.study.study import StudyData
 
 _COSTS = (
-    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval from three networks "
-    "on. First: the accuracy; lower is worse. Second: the losses of classes beyond the accuracy; higher is "
-    "worse. Each grey dot is a class. The mark is the class that costs most, chosen by other networks and images than "
-    "those that measure it, with the interval of the largest cost; it is named if it is shown to lose more than the "
+    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval if there are at least "
+    "three. First: the accuracy; lower is worse. Second: the losses of classes beyond the accuracy; higher is worse. "
+    "Each grey dot is a class. The mark is the class that costs most, chosen on other networks and images than those "
+    "on which it is measured, with the interval of the largest cost; it is named if it is shown to lose more than the "
     "accuracy. Crosses at an edge are networks at chance; triangles are off the scale."
 )
 _OWN_SCALES = (
@@ -37,8 +37,8 @@ _COSTS_WITHOUT_CONTROL = (
 )
 _CLASSES = (
     "At the largest ratio that the verdict names: recalls of the classes, then their losses. Loss is the recall of the "
-    "control, or without one of the dense networks, minus the recall after pruning, in points. All pictures of losses "
-    "have the same scale. The classes of a data set are always sorted by their mean loss over methods."
+    "control (or, without a control, of the dense networks) minus the recall after pruning, in points. All pictures of "
+    "losses have the same scale. The classes of a data set are always sorted by their mean loss over methods."
 )
 _SLOPES = (
     "The raw slope relates the gaps between classes after pruning to the gaps before; above 1, weak classes fall "
@@ -48,17 +48,19 @@ _SLOPES = (
     "divided by its value if the error of every class grew by the same factor: 1 if the lost accuracy explains all of "
     "it. The largest cost of a class is systematic: the mean loss of the same class beyond the accuracy over networks, "
     "in points. Chance movement is the loss of each network's hardest-hit class beyond the accuracy; that class "
-    "differs between networks, and the loss is above 0 even without harm. By noise alone: what noise of the test "
-    "images gives. Tables are at the verdict's ratio; intervals hold jointly for all ratios of a method."
+    "differs between networks, and the loss is above 0 even without harm. By noise alone is the chance movement "
+    "expected from noise of the test images. Tables are at the verdict's ratio; intervals hold jointly for all ratios "
+    "of a method."
 )
 _NUMBER_FORMATS = (
-    "A number format stores weights, or computes, in fewer bits than 32. The change is the change of accuracy from "
-    "the dense networks. The largest cost is the mean loss of the same class beyond the accuracy over networks, and "
-    "the class is named if that loss is shown. It is in points, and so is chance movement, the loss of each "
-    "network's hardest-hit class beyond the accuracy. Significant classes changed differently from the accuracy at 5 "
-    "%, by a paired t-test of networks and their own dense networks, with moderated variances from ten classes on; the "
-    "next columns give the number left after Holm's correction, and the largest of these changes in points. Size is "
-    "the size of the model's file. Latency is a median time on one thread. number_formats.csv has the numbers."
+    "A number format stores weights, or computes, with fewer than 32 bits. The change is that of the accuracy, "
+    "relative to the dense networks. The largest cost is the mean loss of the same class beyond the accuracy over "
+    "networks, and the class is named if that loss is shown. Chance movement is the loss of each network's hardest-hit "
+    "class beyond the accuracy; both are in points. Significant classes is the number of classes that changed "
+    "differently from the accuracy at the 5 % level, by a paired t-test of networks and their own dense networks, with "
+    "moderated variances from ten classes on; the next columns give the number left after Holm's correction, and the "
+    "largest of these changes in points. Size is the size of the model's file. Latency is the median time on one "
+    "thread. number_formats.csv has the numbers."
 )
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "
@@ -88,7 +90,7 @@ def sizes(study: StudyData) -> Section | None:
 def class_losses(study: StudyData) -> Section | None:
     """Return the section on the losses of each class beyond the control, at the verdict's ratio.
 
-    For a study of number formats alone, it has only the file.
+    If the study has only number formats, the section has only the file `classes.csv`.
     """
     leading = [at_the_ratio(study, rows) for _, rows in places(_pruned_cells(study))]
     tables = {"classes.csv": study.classes}

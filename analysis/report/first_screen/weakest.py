@@ -14,7 +14,7 @@ WEAKEST_BEFORE, WEAKEST = "weakest_before", "weakest_after"
 
 
 def with_weakest(study: StudyData) -> pd.DataFrame:
-    """Return the cells of a study with the recall of the weakest class, and the interval of the accuracy.
+    """Return the cells of a study with the mean recall of the weakest class, and the interval of the accuracy.
 
     The weakest class may differ between networks. Noise of the recalls biases the mean of these minima downward, in the
     control too.
@@ -22,7 +22,7 @@ def with_weakest(study: StudyData) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `study.cells`, and over the networks:
+        `study.cells` with these columns:
 
         - accuracy_low, accuracy_high: the 95 % interval of accuracy_after;
         - weakest_before, weakest_after, weakest_low, weakest_high: the mean recall of the weakest class of the dense

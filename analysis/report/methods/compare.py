@@ -1,6 +1,6 @@
 """Compare methods on the same dense networks: pruners, epsilons, schedules, distillation, number formats and others.
 
-Number formats are compared for pruned networks only. For dense networks their effect is in every other table, because
+Number formats are compared for pruned networks only. Their effect on dense networks is in every other table, because
 all methods are measured from the dense networks.
 """
 
@@ -42,7 +42,7 @@ from analysis.study.labels import method_label
 from analysis.study.predictions import LabelledImages, StudyPredictions
 from analysis.study.settings import CELL, CellKey
 
-# In a family of tests only the first slope counts, because most slopes agree closely; each other slope has a family.
+# A family of tests has only its first slope, because most slopes agree closely; each other slope is its own family.
 SLOPES = (ALPHA_NEW, ALPHA, RAW_SLOPE, ALPHA_BEYOND)
 # Outcomes that are pooled over networks.
 _POOLED = (ALPHA_NEW, ALPHA_BEYOND)
@@ -100,15 +100,15 @@ def compare(
     5e-4 for an epsilon; 32 bits for a number format of a pruned network; fine-tuned weights for rewound weights in
     iterative pruning; and weights rewound to the initial values for weights rewound to an early step. All else (data
     set, model, ratio and so on) is the same, and so are the dense networks. Levels of iterative pruning are matched by
-    iteration, because rounding may change the ratio a little. Each method is also compared with its control, the same
-    fine-tuning without pruning, and with the same mitigation if there is such a control. Primary comparisons may be of
-    any two methods.
+    iteration, because rounding may change the ratio a little. Each method is also compared with its control: the same
+    fine-tuning (and mitigation, if there is such a control) without pruning. Primary comparisons may be of any two
+    methods.
 
     Parameters
     ----------
     study : RunArrays
-    predictions : callable or Predictions, optional
-        As for `cells.cells`. With it, the interval and p of alpha_new hold for new images too.
+    predictions : callable or StudyPredictions, optional
+        As for `cells.cells`. With predictions, the interval and p of alpha_new hold for new images too.
     baseline : str
         The pruner with which the other pruners are compared; by default magnitude pruning.
     baseline_ratios : mapping of float to float
@@ -131,20 +131,20 @@ def compare(
         - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless
           `alternative` gives the predicted direction of a primary comparison. p_holm is corrected within its family,
           which has at least the number of planned tests. Of alpha_new, alpha, raw_slope and alpha_beyond, only the
-          first in a family counts, and each other has its own family. p_permutation is from a permutation test that
-          flips the signs of the seeds' differences.
+          first belongs to the family, and each other is a family of its own. p_permutation is from a permutation test
+          that flips the signs of the seeds' differences.
         - effect_size: d_z.
-        - detectable_difference: at 80 % power and level .05 / family.
+        - detectable_difference: the smallest difference detectable at 80 % power and level .05 / family size.
         - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline at the same accuracy, with its
           95 % interval over networks. The baseline is interpolated over its ratios and its control, as ratio 1. NaN if
           the baseline does not reach that accuracy, or has fewer than two ratios.
         - n: the number of pairs. Pairs with a network at chance, counted by n_at_chance, are left out of slopes only.
         - dof: degrees of freedom of the variance over networks.
         - resampled: `seeds and images`, or `seeds`.
-        - cost_class, cost, cost_low, cost_high, cost_p: systematic cost, in rows of largest_excess: the class whose
-          loss with the method most exceeds that with the baseline, beyond the accuracies, and the difference
-          (`systematic.systematic`); spared_class and so on: the class that loses more with the baseline. Networks at
-          chance count. p is one-sided and corrected for the classes, not for the comparisons.
+        - cost_class, cost, cost_low, cost_high, cost_p: in rows of largest_excess, the class whose loss beyond the
+          accuracy most exceeds its loss with the baseline, the difference, and its interval and p
+          (`systematic.systematic`); spared_class and so on: the class that loses less than with the baseline. Networks
+          at chance are included. p is one-sided and corrected for the classes, not for the comparisons.
 
         A value that cannot be computed is NaN. alpha_new cannot be computed if noise hides the differences between the
         classes of the dense networks.
@@ -185,7 +185,7 @@ class _Family(NamedTuple):
     place : int
         Index of the primary comparison.
     slope : str
-        The slope, if the family is that of a single further slope; otherwise empty.
+        Name of the slope if the family tests one further slope; otherwise empty.
     planned : int
         Number of planned tests; 0 if unknown.
     direction : {"two-sided", "less", "greater"}
@@ -210,21 +210,19 @@ class _ComparedCell:
     ----------
     key : CellKey
     label : str
-        Name of its method to print.
+        Name of the method, as printed.
     rows : (networks,), integers
         Rows of the networks in the study.
     classes : (classes of all data sets,), bool
-        The classes of the cell.
+        True for the classes of the cell.
     networks : Index
     dense : frozenset of str
         Run ids of the dense networks.
-    outcomes : dict of (networks,)
-    accuracy_before : (networks,)
-    at_chance : (networks,), bool
-    images : Images, optional
+    outcomes : dict of outcome -> (networks,) accuracy_before : (networks,) at_chance : (networks,), bool images :
+    LabelledImages, optional
         The test images, if predictions are known.
     right : pair of (networks, images), bool, optional
-        Whether the networks are right before and after, if predictions are known.
+        Whether each network classifies each image correctly, before and after, if predictions are known.
     parts : SlopeParts, optional
         Parts of alpha_new.
     pooled : PooledSlope, optional
@@ -302,12 +300,11 @@ class _Comparison(NamedTuple):
 
 
 class _Curves:
-    """Finds the cells that differ from a cell only in the ratio.
+    """Lookup of the cells that differ from a given cell only in the ratio.
 
     Parameters
     ----------
-    cells : sequence of _Cell
-    of_pruning : set of str
+    cells : sequence of _ComparedCell of_pruning : set of str
         Settings in which a pruned network may differ from its control.
     """
 
@@ -428,7 +425,7 @@ def _pairs(
 
 
 def _with(param: str, value: str | None = None) -> Callable[[CellKey], bool]:
-    """Return a function that tells whether a cell has a value of a param, by default the legacy default."""
+    """Return a predicate: whether a cell has the given value of a param, by default its legacy default."""
     own_value = schema.FORMERLY[param] if value is None else value
     return lambda key: key.params.get(param) == own_value
 
@@ -442,7 +439,7 @@ def _spared_alike(key: CellKey, controls: Sequence[_ComparedCell]) -> Sequence[_
 def _fixed(key: CellKey, varying: set[str]) -> frozenset[tuple[str, Any]]:
     """Return the settings in which two cells of a comparison agree.
 
-    Levels of iterative pruning may differ in the ratio, and pruners in their default scope.
+    The ratio is left out for levels of iterative pruning, and the scope if it is the pruner's default.
     """
     free = {schema.RATIO} if key.is_iterated else set()
     if key.params.get(schema.SCOPE) == settings.own_scope(key.params):
@@ -453,7 +450,7 @@ def _fixed(key: CellKey, varying: set[str]) -> frozenset[tuple[str, Any]]:
 def _has_no_pruner(key: CellKey, comparison: str) -> bool:
     """Return whether a comparison of pruners, or with the control, is meaningless for a cell."""
     if comparison == AGAINST_CONTROL:
-        return key.pruner == settings.CONTROL or key.pruner in schema.BITS  # fine-tuning plays no part in the latter
+        return key.pruner == settings.CONTROL or key.pruner in schema.BITS  # a number format has no fine-tuning
     return comparison == PRUNER and (key.pruner == settings.CONTROL or key.pruner in frames.NUMBER_FORMATS)
 
 
@@ -549,13 +546,13 @@ def _rows(
 
 
 def _over(pair: _Comparison, networks: pd.Index) -> _Comparison:
-    """Return the comparison over some networks, with the baseline's ratios at which none of these is at chance."""
+    """Restrict a comparison to some networks, and its curve to ratios at which none of them is at chance."""
     curve = [cell for cell in pair.curve if networks.isin(cell.sound).all()]
     return pair._replace(method=pair.method.at(networks), baseline=pair.baseline.at(networks), curve=curve)
 
 
 def _at_equal_accuracy(method: _ComparedCell, curve: Sequence[_ComparedCell], outcome: str) -> dict[str, float]:
-    """Return the difference in a slope from a baseline's curve over the ratios."""
+    """Return the difference of a slope from the baseline's curve at the same accuracy, with its interval."""
     names = ("at_equal_accuracy", "at_equal_accuracy_low", "at_equal_accuracy_high")
     if outcome not in OVER_ACCURACY or len(curve) < 2 or not len(method.networks):
         return dict.fromkeys(names, np.nan)

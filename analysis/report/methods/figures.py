@@ -1,4 +1,4 @@
-"""Figures of methods compared: every difference with its interval."""
+"""Forest plots of comparisons of methods: every difference with its interval."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -32,7 +32,7 @@ _COMPARED = {
     methods.PRUNER: "each pruner minus {baseline}",
     methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",
     methods.TREATMENT: "rewound weights minus fine-tuned ones",
-    methods.REWIND_STEP: "rewound to an early step minus to first values",
+    methods.REWIND_STEP: "rewound to an early step minus to initial values",
     methods.NUMBER_FORMAT: "number format minus 32 bits",
     methods.WEIGHT_BITS: "weights of few bits minus 32 bits",
     methods.OTHER: "one method minus another",
@@ -45,13 +45,13 @@ _NOTE = (
     "Differences on the same dense networks with their 95 % intervals. A triangle: the value is outside the panel. "
     f"{COLORS_MEAN} Filled: p below .05 by Holm's correction"
 )
-_MOST_LEVELS = 4  # of iterative pruning, in a figure
+_MOST_LEVELS = 4  # maximum number of levels of iterative pruning in a figure
 # The outcomes that every figure shows; those of primary comparisons are added.
 _SHOWN = (methods.ACCURACY, methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA_NEW, methods.ALPHA_BEYOND)
 
 
 def figures(frame: pd.DataFrame, *, narrow: bool = False) -> dict[str, Figure]:
-    """Draw a forest plot for each data set, model and kind of comparison, by file name without ending.
+    """Draw a forest plot for each data set, model and kind of comparison, keyed by file name without extension.
 
     Comparisons with the control are left out: the first screen of a report draws them.
 
@@ -71,7 +71,7 @@ def figures(frame: pd.DataFrame, *, narrow: bool = False) -> dict[str, Figure]:
 
 
 def forest(frame: pd.DataFrame, *, narrow: bool = False) -> Figure:
-    """Draw differences with their intervals: a panel for each outcome, in it a row for each ratio and method.
+    """Draw differences with their intervals: a panel for each outcome, with a row for each ratio and method.
 
     Parameters
     ----------
@@ -84,20 +84,20 @@ def forest(frame: pd.DataFrame, *, narrow: bool = False) -> Figure:
     one_outcome = frame[frame["outcome"] == methods.ALPHA]
     first, baselines = frame.iloc[0], frame["baseline"].unique()
     comparison = _COMPARED[first["comparison"]].format(baseline=baselines[0] if len(baselines) == 1 else "the baseline")
-    title = f"What differs, {comparison}: {first[schema.DATASET]}, {first[schema.MODEL]}"
+    title = f"Differences, {comparison}: {first[schema.DATASET]}, {first[schema.MODEL]}"
     headings = [f"ratio {short_ratio(ratio)}" for ratio in one_outcome[schema.RATIO]]
     return _draw(frame, headings, _names(one_outcome), title, f"{_NOTE}; diamond: primary comparison.", narrow=narrow)
 
 
 def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str, *, narrow: bool = False) -> Figure:
-    """Draw differences at the same accuracy: a panel for each outcome, in it a row for each data set and method.
+    """Draw differences at the same accuracy: a panel for each outcome, with a row for each data set and method.
 
     Parameters
     ----------
     frame : DataFrame
         Rows of `same_accuracy.same_accuracy` of one number of points below the control.
     accuracy : str
-        What this accuracy is.
+        The accuracy in words, for the title.
     narrow : bool
         As for `figures`.
     """
@@ -105,19 +105,19 @@ def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str, *, narrow: bool 
     one_outcome = frame[frame["outcome"] == methods.ALPHA_NEW]
     headings = list(one_outcome[schema.DATASET] + ", " + one_outcome[schema.MODEL])
     names = list(_against(one_outcome) + one_outcome["is_equal"].map({True: "", False: " †"}))
-    title = f"What differs at the same accuracy, {accuracy}"
+    title = f"Differences at the same accuracy, {accuracy}"
     return _draw(frame, headings, names, title, f"{_NOTE}. †: the accuracies are not shown to be equal.", narrow=narrow)
 
 
 def color_of(outcome: str, low: float, high: float, no_effect: float = 0) -> str:
-    """Return the colour of an interval: grey if it holds `no_effect`; else blue for better, orange for worse.
+    """Return the colour of an interval: grey if it contains `no_effect`; else blue for better, orange for worse.
 
     Parameters
     ----------
     outcome : str
-        One of `compare.OUTCOMES`, or another quantity. Black where no side of it is better.
+        One of `compare.OUTCOMES`, or another quantity. If neither direction is better, the colour is black.
     low, high : float
-        The ends of the interval, NaN where there is none.
+        The ends of the interval; NaN if there is none.
     no_effect : float
     """
     if not (low > no_effect or high < no_effect):
@@ -130,7 +130,7 @@ def color_of(outcome: str, low: float, high: float, no_effect: float = 0) -> str
 def _draw(
     frame: pd.DataFrame, headings: Sequence[str], names: Sequence[str], title: str, note: str, *, narrow: bool
 ) -> Figure:
-    """Draw a panel for each outcome. Every run of equal headings stands above its rows."""
+    """Draw a panel for each outcome. Consecutive equal headings are written once, above their rows."""
     starts = [index for index, heading in enumerate(headings) if index == 0 or heading != headings[index - 1]]
     heights = np.arange(len(names)) + np.searchsorted(starts, np.arange(len(names)), side="right")
     if narrow:
@@ -158,7 +158,7 @@ def _draw_forest(
 
 
 def _with_few_levels(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep some levels of iterative pruning, evenly spaced, and give those of an iteration one ratio to stand under."""
+    """Keep a few evenly spaced levels of iterative pruning, and replace the ratios of an iteration by their median."""
     if ITERATION not in frame or frame[ITERATION].isna().all():
         return frame
     iteration = pd.to_numeric(frame[ITERATION], errors="coerce")
@@ -170,19 +170,20 @@ def _with_few_levels(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _outcomes(frame: pd.DataFrame) -> list[str]:
     requested = {*_SHOWN, *frame.loc[frame["primary"], "outcome"]}
-    available = set(frame.loc[frame["difference"].notna(), "outcome"]) or requested  # networks that guess have words
+    # If all networks are at chance, the panels say so.
+    available = set(frame.loc[frame["difference"].notna(), "outcome"]) or requested
     return [outcome for outcome in methods.OUTCOMES if outcome in requested & available]
 
 
 def _names(rows: pd.DataFrame) -> list[str]:
-    """Return the methods; the title names what they are compared with, unless it differs."""
+    """Return the names of the methods, with those of their baselines if no baseline is in the title."""
     if rows["comparison"].iloc[0] == methods.OTHER:
         return list(_against(rows))
     return list(rows["method"].map(name_in_picture))
 
 
 def _against(rows: pd.DataFrame) -> pd.Series:
-    """Return the methods with what they are compared with."""
+    """Return the names of each method and its baseline, joined by a minus sign."""
     return rows["method"].map(name_in_picture) + " − " + rows["baseline"].map(name_in_picture)
 
 

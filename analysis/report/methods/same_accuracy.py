@@ -16,7 +16,7 @@ from analysis.study.labels import method_label, need_all_digits
 from analysis.study.predictions import StudyPredictions
 
 # Methods are compared at accuracies these numbers of points below the control. A network's accuracy on validation
-# images must be within this tolerance of it.
+# images must be within this tolerance of that accuracy.
 POINTS_BELOW = (1.0, 3.0)
 TOLERANCE = 0.005
 # Accuracies on test images count as equal if the interval of their difference is within this of 0.
@@ -41,19 +41,19 @@ def same_accuracy(
     *,
     baseline: str = "mp",
 ) -> pd.DataFrame:
-    """Compare methods network by network, each network at the ratio at which it has the wanted accuracy.
+    """Compare methods network by network, each network at the ratio that gives it the target accuracy.
 
-    The wanted accuracy is some points below that of the network's control, the same fine-tuning by the labels alone
-    without pruning. `ratio_choice.nearest` chooses a ratio of the method for each network, on validation images; test
+    The target accuracy is some points below that of the network's control, the same fine-tuning without pruning and on
+    the labels alone. `ratio_choice.nearest` chooses a ratio of the method for each network, on validation images; test
     images measure the outcomes. The chosen networks are compared like the networks of one ratio in `methods.compare`.
 
     Parameters
     ----------
     runs : DataFrame
         As `pull.pull_runs` returns it.
-    validation : Recalls
+    validation : ValidationRecalls
         Recalls of the networks on validation images.
-    predictions : callable or Predictions, optional
+    predictions : callable or StudyPredictions, optional
         As for `methods.compare`.
     baseline : str
         The pruner with which the others are compared.
@@ -63,8 +63,9 @@ def same_accuracy(
     DataFrame, one row per accuracy, comparison and outcome
         points_below_control; the columns of `methods.compare` that need no ratio; and:
 
-        - ratio, ratio_of_baseline: medians of the ratios that were chosen for the networks of the pairs;
-        - asked: the number of dense networks with a control; n of them have a ratio for both methods, not at chance;
+        - ratio, ratio_of_baseline: medians of the ratios chosen for the paired networks;
+        - asked: the number of dense networks with a control; n of them have a chosen ratio for both methods, with
+          neither network at chance;
         - is_equal: whether the 95 % interval of the difference in test accuracy lies within `EQUAL` of 0.
 
         p_holm is corrected over all methods and data sets, separately for each accuracy and outcome. The frame is empty
@@ -101,7 +102,7 @@ def choose_networks(runs: pd.DataFrame, validation: ValidationRecalls, points: f
 
 
 def _controls(runs: pd.DataFrame, validation: ValidationRecalls) -> pd.DataFrame:
-    """Return the accuracy on validation images of each control that learns by the labels alone (`target`).
+    """Return the accuracy on validation images of each control that is fine-tuned on the labels alone (`target`).
 
     The other columns are the control's dense run, and the settings that a method shares with its control.
     """

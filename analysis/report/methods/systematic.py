@@ -1,4 +1,4 @@
-"""Find the class that a method systematically costs more than its baseline does, and the class that it spares."""
+"""Find the class that loses systematically more with a method than with its baseline, and the class that loses less."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def systematic(
     has: np.ndarray,
     predictions: StudyPredictions | None = None,
 ) -> dict[str, Any]:
-    """Return the class that a method costs most beyond its baseline and the accuracies, and the class that it spares.
+    """Return the class that a method costs most, relative to its baseline and the accuracy, and the class it spares.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def systematic(
     rows, baseline_rows : (networks,), integers
         Rows of the method's and of the baseline's networks, made from the same dense networks in the same order.
     has : (classes of all data sets,), bool
-        The classes of the cell.
+        True for the classes of the cell.
     predictions : StudyPredictions, optional
 
     Returns

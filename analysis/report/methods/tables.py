@@ -1,4 +1,4 @@
-"""Comparisons of methods as text tables: primary comparisons in full, all others in one line over the ratios."""
+"""Comparisons of methods as text tables: a row per primary test, and a row over all ratios for others."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ TITLES = {
 _NO_DIFFERENCE = "–"
 _SHOWN = (ACCURACY, EXCESS, RAW_SLOPE, ALPHA_BEYOND)
 _PLACE = [schema.DATASET, schema.MODEL]
-# Most lines for each data set and model, and in total. methods.csv has the others.
+# Maximum number of rows for each data set and model, and in total; methods.csv has the others.
 _MOST_HERE, _MOST = 9, 30
 
 
@@ -103,7 +103,7 @@ def primary(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_ratio(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Return a row for each method and baseline, with the ratios that differ, and the number of rows left out.
+    """Return a row for each method and baseline, with the ratios at which they differ, and the number of rows left out.
 
     Methods with short names, close to the papers' settings, come first; comparisons with the control come last.
 
@@ -136,7 +136,7 @@ def by_ratio(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 
 def _group(rows: Sequence[dict[Any, Any]], names: Sequence[str]) -> list[list[dict[Any, Any]]]:
-    """Return rows with the same values of some columns together, in the order of their first row."""
+    """Group rows by the values of some columns, in the order of each group's first row."""
     groups: dict[tuple[Any, ...], list[dict[Any, Any]]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in names), []).append(row)
@@ -192,7 +192,7 @@ def at_chance(row: Mapping[str, Any]) -> bool:
 
 
 def _ranges(own_ratios: Sequence[float], ratios: Sequence[float]) -> str:
-    """Format ratios; three or more neighbours among all ratios become a range."""
+    """Format ratios; three or more that are consecutive among all ratios become a range."""
     if len(own_ratios) == len(ratios) > 1:
         return "all"
     runs: list[list[float]] = []

@@ -1,4 +1,4 @@
-"""The figures of what each class loses beyond the accuracy, with mitigations and without."""
+"""Figures of each class's loss beyond the accuracy, with and without mitigations."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,20 +19,20 @@ from analysis.runs import frames, schema
 from analysis.study.settings import CONTROL
 
 _ROW, _PANEL, _WORDS = 0.42, 2.9, 0.7  # inches
-_MOST_CLASSES = 20  # of a data set
-_LONGEST = 20  # characters of a class
+_MOST_CLASSES = 20  # maximum number of classes in a panel
+_LONGEST = 20  # characters of a class name
 _LETTERS = 9.0  # points, of the names of classes
 _APART = 0.17  # rows, between marks of one class
 _NOTE = (
-    "Excess loss: the loss of recall of a class minus the loss of accuracy, from the dense network on, in points of "
-    "test images. Each dot is a network, each line the mean over networks. At 0 a class lost what the accuracy lost; "
-    "on the right it lost more. The further the dots of a class lie apart, the more its loss differs from network to "
-    "network. Of more than two mitigations, those are drawn that do best for the class that loses most."
+    "Excess loss: a class's loss of recall minus the loss of accuracy, relative to the dense network, in points on "
+    "test images. Each dot is a network, each line the mean over networks. At 0, a class lost as much as the accuracy; "
+    "on the right, it lost more. The wider the dots of a class spread, the more its loss differs between networks. If "
+    "there are more than two mitigations, the two that reduce the largest excess loss most are drawn."
 )
-_CONTROL, _PLAIN = "control: fine-tuned alike, not pruned", "no mitigation"
+_CONTROL, _PLAIN = "control: same fine-tuning, not pruned", "no mitigation"
 _GREY, _BLACK = "#a0a0a0", "black"
 _OF_MITIGATIONS = (BELOW, ABOVE)  # more than two are hard to tell apart
-# What is drawn of a data set: cells with the same networks and their colours, by what the legend calls them.
+# The cells in a data set's panel and their colours, by legend label.
 _Rows = dict[str, tuple[MitigationCell, str]]
 
 
@@ -45,7 +45,7 @@ def by_class(cells: Cells, orders: Mapping[str, Sequence[str]], *, narrow: bool 
     ----------
     cells : Cells
     orders : dict of data set -> classes
-        All classes, the one that is on top first.
+        All classes, from top to bottom.
     narrow : bool
         Draw the panels one below the other, for a narrow window.
     """
@@ -63,7 +63,7 @@ def by_class(cells: Cells, orders: Mapping[str, Sequence[str]], *, narrow: bool 
 
 
 class _MitigationComparison(NamedTuple):
-    """Networks of a data set without a mitigation, and the same with mitigations, by these."""
+    """Networks of a data set without a mitigation, of their control, and with each mitigation, by its name."""
 
     plain: MitigationCell
     control: MitigationCell | None
@@ -71,7 +71,7 @@ class _MitigationComparison(NamedTuple):
 
 
 def _comparisons(cells: Cells) -> list[_MitigationComparison]:
-    """Return the comparisons of each place, data sets in the order of print, then of the alphabet."""
+    """Return a comparison for each place: the papers' data sets in their order, then others by name."""
     comparisons: dict[tuple[Any, ...], _MitigationComparison] = {}
     mitigated = [cell for cell in cells.all if cell.run[schema.PRUNER] != CONTROL and cell.mitigation != NOTHING]
     for cell in mitigated:
@@ -91,7 +91,7 @@ def _label(cells: Cells, workload: tuple[Any, ...]) -> str:
 
 
 def _best(comparisons: Sequence[_MitigationComparison]) -> list[str]:
-    """Return the mitigations that leave the smallest part of the largest excess loss, by the mean over data sets."""
+    """Return the two mitigations that reduce the largest excess loss most, on average over data sets."""
     parts: dict[str, list[float]] = {}
     for each in comparisons:
         for name, cell in each.mitigated.items():
@@ -102,7 +102,7 @@ def _best(comparisons: Sequence[_MitigationComparison]) -> list[str]:
 
 
 def _rows(comparison: _MitigationComparison, mitigations: Sequence[str]) -> _Rows:
-    """Return the panels of a data set; empty if it has none of the mitigations shown."""
+    """Return the cells in the panel of a data set; empty if it has none of the mitigations shown."""
     mitigated_cells = {name: comparison.mitigated[name] for name in mitigations if name in comparison.mitigated}
     common_networks = comparison.plain.networks
     for cell in mitigated_cells.values():
@@ -117,9 +117,9 @@ def _rows(comparison: _MitigationComparison, mitigations: Sequence[str]) -> _Row
 
 
 def _order(rows: _Rows, classes: Sequence[str], order: Sequence[str]) -> np.ndarray:
-    """Return the indices of a panel's classes in an order of all: those that lose most in the mean over all drawn.
+    """Return the indices of the classes with the largest mean excess loss over the pruned cells, in the given order.
 
-    If those that lose most without a mitigation were drawn, chance alone would make a mitigation look good.
+    If the classes were chosen by their losses without a mitigation, chance alone would make a mitigation look good.
     """
     means = [cell.excess.mean(0) for name, (cell, _) in rows.items() if name != _CONTROL]
     most = np.argsort(-np.mean(means, axis=0), kind="stable")[:_MOST_CLASSES]

@@ -1,4 +1,4 @@
-"""The figure of what is gained on validation images and of what is left of it on test images."""
+"""Figure of the gains of mitigations on validation images, and of the share that is left on test images."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,14 +23,14 @@ from analysis.study.settings import CONTROL
 _ROW, _PANEL, _ABOVE = 0.27, 2.5, 0.75  # inches
 _WIDEST_NAME, _NARROW_LETTERS = 125, 7  # points, in a narrow window
 _LETTERS = 8.5  # points, of the names of mitigations
-_FOR_SHARES = 0.16  # of the width of a panel
+_FOR_SHARES = 0.16  # share of a panel's width for the shares on its right
 _APART = 0.13  # rows, between a mark on validation images and one on test images
-_LONGEST = 46  # characters of a mitigation
+_LONGEST = 46  # characters of a mitigation's name
 _NOTE = (
-    "How much smaller the largest excess loss of a class is than without the mitigation, in points: means over the "
+    "Gain: the largest excess loss of a class without the mitigation minus that with it, in points; means over the "
     "same dense networks, with their 95 % intervals. White: on the validation images, to which a mitigation may be "
     "fitted; blue: on test images. On the right: the share of the gain on validation images that is left on test "
-    "images; a dash where no gain on validation images is shown. Dashed: the gain that would bring the largest excess "
+    "images; a dash if no gain on validation images is shown. Dashed: the gain that would bring the largest excess "
     "loss down to that of the same fine-tuning without pruning."
 )
 
@@ -38,14 +38,14 @@ _NOTE = (
 def survival(rows: pd.DataFrame, columns: list[str], *, narrow: bool = False) -> Figure:
     """Draw the gain of each mitigation on validation and on test images, a panel for each data set and kind of pruning.
 
-    Kinds of pruning that a data set has no mitigation of have no panel.
+    A kind of pruning without a mitigation on a data set has no panel.
 
     Parameters
     ----------
     rows : DataFrame
-        Of one model, as `outcomes.outcomes` returns it.
+        Rows of one model, as `outcomes.outcomes` returns them.
     columns : list of str
-        The settings that tell kinds of pruning apart, beside the data set.
+        Names of the settings that distinguish kinds of pruning.
     narrow : bool
         Draw the panels one below the other, for a narrow window.
     """
@@ -78,7 +78,7 @@ def survival(rows: pd.DataFrame, columns: list[str], *, narrow: bool = False) ->
             max(_PANEL, *(width_in_picture(label, TITLE_SIZE) / 72 + 0.6 for label in labels.values())),
             _ROW * (len(order) + 1) + _ABOVE,
         ),
-        title=f"What is gained on validation images, and what is left of it on new ones: {rows[schema.MODEL].iloc[0]}",
+        title=f"Gains on validation images, and what is left of them on test images: {rows[schema.MODEL].iloc[0]}",
         note=_NOTE,
         narrow=narrow,
         sharex=True,
@@ -94,21 +94,21 @@ def _gained(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def kinds(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """Return a number for each kind of pruning, whatever the data set and the model.
+    """Number the kinds of pruning; a kind has the same number on all data sets and models.
 
-    Two kinds may have the same label, where it shortens numbers.
+    Two kinds may have the same label, because labels shorten numbers.
     """
     of_family = rows.assign(**{schema.PRUNER: rows[schema.PRUNER].map(family)})
     return of_family.groupby(columns, sort=False, dropna=False).ngroup()
 
 
 def by_ratio(kind: tuple[float, str]) -> tuple[float, int, str]:
-    """Return the sort key of kinds of pruning, which are ratios and labels."""
+    """Return the sort key of a kind of pruning, given as ratio and label."""
     return kind[0], len(kind[1]), kind[1]
 
 
 def kind_label(cell: Mapping[str, Any], columns: list[str]) -> str:
-    """Return a kind of pruning in words, without what goes without saying: `mp cubic, ratio 20`."""
+    """Return a kind of pruning in words, without default settings: `mp cubic, ratio 20`."""
     settings = {name: cell[name] for name in columns if name not in (schema.PRUNER, schema.RATIO) and cell[name] != ""}
     method = method_label({**settings, schema.PRUNER: family(cell[schema.PRUNER])}, list(settings))
     return f"{method}, ratio {short_ratio(cell[schema.RATIO])}"

@@ -28,14 +28,14 @@ class MitigationCell(NamedTuple):
     Attributes
     ----------
     place : tuple
-        Data set, model, pruner, ratio and all settings that are shown, without those of the mitigation. For a pruner
-        that is itself a mitigation, the pruner here is `mp`.
+        Data set, model, pruner, ratio and all shown settings except the mitigation's. For a pruner that is itself a
+        mitigation, the pruner here is `mp`.
     mitigation : str
         In words; `NOTHING` if there is none.
     options : str
-        The mitigation without a pruner, which the control can share.
+        The mitigation without the pruner, so that the control can have the same options.
     run : mapping
-        One of its runs.
+        One of the cell's runs.
     classes : list of str
     networks : Index
     n_at_chance : int
@@ -49,7 +49,7 @@ class MitigationCell(NamedTuple):
         The largest excess loss on validation images; NaN if unknown.
     worst_class : str
         The class that costs most on average, relative to the networks' controls if they have any; networks at chance
-        count. Empty for a single network.
+        are included. Empty for a single network.
     worst : WorstClass
         The cost of that class beyond the accuracy.
     """
@@ -91,10 +91,8 @@ class Cells:
 
     Parameters
     ----------
-    study : RunArrays
-    validation : Recalls
-    predictions : StudyPredictions, optional
-        With it, intervals of class costs are over networks and images; without it, over networks alone.
+    study : RunArrays validation : ValidationRecalls predictions : StudyPredictions, optional
+        If given, intervals of class costs are over networks and images; otherwise over networks alone.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from analysis.statistics.hypothesis_tests import LEVEL, corrected, paired
 from analysis.statistics.resampling import mean_interval, pseudo_values
 from analysis.study.settings import CONTROL
 
-MARGIN = 0.003  # loss of accuracy that a mitigation may cause
+MARGIN = 0.003  # largest acceptable loss of accuracy by a mitigation
 MITIGATION = "mitigation"
 EXCESS, VAL_EXCESS, WEAKEST = "largest_excess", "val_largest_excess", "weakest_recall"
 FLOOR, BEYOND = "largest_excess_floor", "largest_excess_minus_control"
@@ -38,22 +38,23 @@ def outcomes(cells: Cells) -> pd.DataFrame:
         dataset, model, pruner, ratio, the settings that are shown, mitigation (in words, empty for none), n
         (networks), n_at_chance (networks at chance), classes, and:
 
-        - accuracy; accuracy_difference from the cell without the mitigation; p_not_inferior, one-sided, of the
-          hypothesis that it is `MARGIN` lower or more;
+        - accuracy; accuracy_difference from the cell without the mitigation; p_not_inferior, one-sided, of the null
+          hypothesis that the accuracy is lower by at least `MARGIN`;
         - largest_excess, val_largest_excess: mean over networks of the largest excess loss of a class, on test and on
           validation images; each with `_of_control`, the value of the control with the same mitigation;
         - largest_excess_floor, also `_of_control`: the value that noise of the test images alone would give;
         - largest_excess_minus_control: largest_excess minus that of the control with the same mitigation, on the same
           networks;
-        - p_halved: one-sided, of the hypothesis that the mitigation leaves half of the largest excess loss or more;
+        - p_halved: one-sided, of the null hypothesis that at least half of the largest excess loss remains;
         - worst_class, worst_class_cost: systematic cost, as in `cells.csv`, of the class that loses most beyond the
           accuracy on average, relative to the control with the same mitigation, or else without any;
         - largest_mean_excess: the largest over classes of the mean excess loss over networks;
         - weakest_recall: mean over networks; weakest_recall_difference from the cell without the mitigation;
-        - classes_worse: classes whose recall is lower than under the control without a mitigation, each by an interval
-          at .05 / classes;
+        - classes_worse: number of classes whose recall is lower than in the control without a mitigation, each by an
+          interval at level .05 / classes;
         - gain_on_validation, gain_on_test: the largest excess loss without the mitigation minus that with it;
-        - gain_of_control: this gain in the controls, on test images; gain_beyond_control: gain_on_test minus it;
+        - gain_of_control: this gain in the controls, on test images; gain_beyond_control: gain_on_test minus
+          gain_of_control;
         - survives: gain_on_test / gain_on_validation, from sums over networks, with a jackknife interval, which is NaN
           if the interval of gain_on_validation includes 0 or if it does not include the estimate itself.
 

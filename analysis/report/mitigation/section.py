@@ -32,20 +32,20 @@ from analysis.study.study import StudyData
 
 _READING = (
     "A mitigation is meant to spare classes. Each is compared with the same pruning without it, on the same dense "
-    "networks. Systematic cost is the loss of the class that loses most on average, beyond the accuracy and beyond "
-    "the control, which is the same fine-tuning with the same mitigation and without pruning. It is measured on "
-    "networks and images that did not choose the class, which is named if it is shown to lose more than the "
+    "networks. Systematic cost is the loss of the class that loses most on average, beyond the accuracy and relative "
+    "to the control, which is the same fine-tuning with the same mitigation and without pruning. It is measured on "
+    "networks and images that were not used to choose the class, which is named if it is shown to lose more than the "
     "accuracy. Chance movement is the loss of each network's hardest-hit class beyond the accuracy. That class differs "
-    "between networks, and its loss is above 0 without pruning too; the next columns give the value that noise of "
-    "the test images alone would give, and the control's value. Chance movement measures how well a mitigation "
-    "protects the hardest-hit class of a single network. The gain is chance movement without the mitigation minus that "
-    "with it. Gain beyond the control is the gain minus the gain of the control. Classes worse is the number of "
-    "classes with a lower recall than in the control without a mitigation. All values but p are points of 100, on "
+    "between networks, and its loss is above 0 without pruning too; the next columns give the value that noise of the "
+    "test images alone would give, and the control's value. Chance movement measures how well a mitigation protects "
+    "the hardest-hit class of a single network. The gain is chance movement without the mitigation minus that with it. "
+    "Gain beyond the control is the gain minus the gain of the control. Classes worse is the number of classes with a "
+    "lower recall than in the control without a mitigation. Accuracies, recalls, losses and gains are in points, on "
     "test images unless stated otherwise. mitigation.csv has all cells and more columns."
 )
 _SURVIVAL = (
-    "Some mitigations are fitted to validation images. The picture shows the share of the gain on these that is left "
-    "on test images."
+    "Some mitigations are fitted to validation images. The picture shows the share of their gain that is left on test "
+    "images."
 )
 _POINT = decimals(1)
 _SIGNED = decimals(1, sign=True)
@@ -81,7 +81,7 @@ def _tables(named_rows: pd.DataFrame, columns: list[str]) -> Iterator[Block]:
     for (dataset, model, _), rows in named_rows.groupby([schema.DATASET, schema.MODEL, kind], sort=False):
         if rows[MITIGATION].nunique() > 1:
             label = figures.kind_label(rows.iloc[0], columns)
-            yield Caption(f"{dataset}, {model}, {label}.", "The smallest chance movement first.")
+            yield Caption(f"{dataset}, {model}, {label}.", "Sorted by chance movement, smallest first.")
             yield _table(rows.sort_values(EXCESS, kind="stable").head(_MOST_ROWS))
 
 
@@ -109,7 +109,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_class(row: pd.Series) -> str:
-    """Return the class that costs most on average and its cost, if the class is shown; otherwise an empty string."""
+    """Return the class that costs most on average and its cost, if this cost is shown; otherwise an empty string."""
     name = class_shown(row[WORST_CLASS], row[f"{WORST_COST}_low"])
     return f"{name}: {_in_points(row, WORST_COST)}" if name else ""
 

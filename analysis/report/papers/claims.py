@@ -42,7 +42,7 @@ NOT_BELOW, NOT_ABOVE = f"above -{MARGIN:g}", f"below {MARGIN:g}"
 SUBSTANTIAL = 0.25
 ALIKE = f"within {SUBSTANTIAL:g} of 0"
 
-# From this pruning ratio on, pruning counts as strong.
+# Pruning at this ratio or a larger one is strong pruning.
 HIGH = 10.0
 # Values that differ by no more than rounding have a standard error below this.
 _ROUNDING = 1e-10
@@ -66,11 +66,11 @@ class Check(NamedTuple):
     row : dict
         As `estimate` returns it. NaN if most networks are at chance.
     claimed : str
-        Range in which the difference lies according to the claim.
+        Range that the claim predicts for the difference.
     n_at_chance : int
         Number of networks that are left out because they are at chance.
     at_chance : bool
-        Whether most networks are at chance, so that the difference means nothing.
+        Whether most networks are at chance, so that the difference is not meaningful.
     part : str
         Label of the part compared, such as `weak classes`; empty if `quantity` suffices.
     """
@@ -107,13 +107,13 @@ class Claim(NamedTuple):
         Name of the claim in code and files, which stays the same if the wording changes.
     sentence, source : str
     looked_at : str
-        Description of the quantity that tests it.
+        Description of the quantity that tests the claim.
     checks : callable
         Takes one or two workloads, and yields the checks of the claim that the study allows.
     places : int
         Number of workloads that each check compares, 1 or 2.
     every : bool
-        Whether all checks must hold. A claim about most cases, or about a tendency, needs more than half.
+        Whether all checks must hold. A claim about most cases, or about a tendency, needs only more than half of them.
     """
 
     slug: str
@@ -133,7 +133,7 @@ class Workload:
     dataset, model : str
     measures : DataFrame, a row per network; or None
         pruner, ratio, seed, at_chance, and the measures. None if no network was pruned at a single ratio.
-    tickets : Place, optional
+    tickets : Workload, optional
         The same data set and model, with the levels of lottery tickets.
     """
 
@@ -172,7 +172,7 @@ class Workload:
         ]
 
     def highest(self, pruner: str) -> list[Arm]:
-        """Return the pruner's largest high ratio at which most networks are not at chance, in a list (maybe empty)."""
+        """Return a list with the pruner's arm at the largest high ratio that is not at chance; empty if none is."""
         arms = [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_least=HIGH)]
         return [arm for arm in arms if not self.is_at_chance(arm)][-1:]
 
@@ -204,7 +204,7 @@ def estimate(first: pd.Series, second: pd.Series | None = None, *, level: float 
     Parameters
     ----------
     first, second : Series
-        NaN are left out.
+        Values of the samples; NaNs are ignored.
     level : float
         1 minus the confidence of the interval.
 
@@ -254,8 +254,7 @@ def held(claims: Sequence[Claim], workloads: Sequence[Workload]) -> pd.DataFrame
 
     Parameters
     ----------
-    claims : sequence of Claim
-    workloads : sequence of Place
+    claims : sequence of Claim workloads : sequence of Workload
 
     Returns
     -------
@@ -266,8 +265,8 @@ def held(claims: Sequence[Claim], workloads: Sequence[Workload]) -> pd.DataFrame
         - claimed: the range in which the estimate should lie.
         - p_for, p_against: p-values of the test that the true value is in this range, and of the test that it is not.
           They are one-sided if the claim has a direction. If the claim is that something differs, p_for is two-sided
-          and p_against is that of an equivalence test. If every comparison must hold, each of the two is corrected by
-          Holm over the comparisons at the place.
+          and p_against is that of an equivalence test. If every comparison must hold, both are corrected by Holm's
+          method over the comparisons at the place.
         - holds: `yes` if p_for is at most .05, `no` if p_against is, `at chance` if most networks are, `?` otherwise.
         - verdict: from all comparisons of the claim at the place, except those at chance. `holds` if every comparison
           holds, `does not hold` if one does not, `cannot be told` otherwise. A claim about most cases, or about a

@@ -1,11 +1,11 @@
 """The published values of the three papers, with their errors, and the papers' names for data sets, models and pruners.
 
-Known errors in print: Table 11 of the recall distortion paper has a variance of recall that is below sampling
-variance for CIFAR-100 (.0004, where .67 x .33 / 100 = .0022) and far above what 98.9 % accuracy allows for
-MNIST (.0038); the accuracies of its Table 10 differ by pruner, so the pruners did not all share their dense
-networks, although the tests are paired. In the compressed networks paper the dense accuracy on CIFAR-10 is
-94.53, 94.35 or 94.89 (Table 5, Section 2.4, Table 6); Table 2 has 2,193 PIEs both at a sparsity of .5 and in
-dynamic range int8; and the PIEs of CelebA in Table 6 have no effect on the accuracy without them.
+Known errors in print: Table 11 of the recall distortion paper has a variance of recall that is below sampling variance
+for CIFAR-100 (.0004, where .67 x .33 / 100 = .0022) and far above what 98.9 % accuracy allows for MNIST (.0038); the
+accuracies of its Table 10 differ by pruner, so the pruners did not all share their dense networks, although the tests
+are paired. In the compressed networks paper the dense accuracy on CIFAR-10 is 94.53, 94.35 or 94.89 (Table 5, Section
+2.4, Table 6); Table 2 has 2,193 PIEs both at a sparsity of .5 and in dynamic range int8; and in Table 6 the accuracy on
+CelebA is the same with and without its PIEs.
 """
 
 import re
@@ -54,12 +54,12 @@ def figures(name: str) -> pd.DataFrame:
     Parameters
     ----------
     name : str
-        Of Hooker et al. 2019, `compressed_networks_` and: `populations` (accuracies, significant classes and PIEs),
-        `pie_accuracy`, `imagenet_c_top1`, `imagenet_c_top5` and their changes in percent (`imagenet_c_top1_norm`,
-        `imagenet_c_top5_norm`), `imagenet_a`, `human_study`, `protocol` (text). Of Paganini 2020, `prune_responsibly_`
-        and: `ols` (the 40 legible terms of 50 of the regression; `lower` and `upper` are the printed interval),
-        `summary` (of the regression, and the QMNIST case), `table_01` (accuracy on tilt, per series of writers),
-        `protocol` (text).
+        For Hooker et al. 2019, `compressed_networks_` followed by `populations` (accuracies, significant classes and
+        PIEs), `pie_accuracy`, `imagenet_c_top1`, `imagenet_c_top5` and their changes in percent
+        (`imagenet_c_top1_norm`, `imagenet_c_top5_norm`), `imagenet_a`, `human_study`, `protocol` (text). For Paganini
+        2020, `prune_responsibly_` followed by `ols` (the 40 legible of the regression's 50 terms; `lower` and `upper`
+        are the printed interval), `summary` (of the regression, and the QMNIST case), `table_01` (accuracy on tilt, per
+        series of writers), `protocol` (text).
     """
     return _csv(name)
 
@@ -80,7 +80,7 @@ def standing_for_up(pruners: Collection[str]) -> str:
 
 
 def rank(name: str) -> tuple:
-    """Return a sort key of data sets, models or pruners: the papers' order first, then names, numbers by size."""
+    """Return a sort key of data sets, models or pruners: the papers' order, then other names in natural order."""
     parts = re.split(r"(\d{1,18})", name)
     # Numbers are compared as text, by length and then digits, because Python refuses to convert over 4,300 digits.
     natural = [(len(part.lstrip("0")), part.lstrip("0")) if index % 2 else part for index, part in enumerate(parts)]

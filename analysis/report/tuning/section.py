@@ -6,9 +6,9 @@ from analysis.study.study import StudyData
 
 _TUNING = (
     "Trials of epsilon, the weight of undecayed pruning, each measured on validation images only; then the winner "
-    "and three reference values on test images: lambda, the paper's; MP, so large that weights are ranked as by "
-    "magnitude pruning; and GP, 0, which is gradient pruning. Distortion is the excess of alpha on new images over "
-    "1, plus 1 minus the correlation of the classes' balances."
+    "and three reference values on test images: lambda, the paper's value; MP, a value so large that weights are "
+    "ranked as by magnitude pruning; and GP, the value 0, which is gradient pruning. Distortion is the excess of alpha "
+    "on new images over 1, plus 1 minus the correlation of the classes' balances."
 )
 
 

@@ -77,7 +77,7 @@ def test_the_first_screen_leads_and_the_paper_comes_on_request(made, written):
     forgotten = {"class_significance.csv", "populations.csv", "significant_classes.csv"}
     assert {"alpha.csv", "cells.csv", "classes.csv", "methods.csv", *forgotten} == plain.tables.keys()
     assert "figures/figure_13.png" in map(str, files)
-    assert "The paper's sentences, held against this study" in [section.title for section in made.shown]
+    assert "The paper's sentences, tested on this study" in [section.title for section in made.shown]
 
 
 def words(*args):

@@ -176,7 +176,7 @@ def test_without_a_control_it_cannot_tell_pruning_from_fine_tuning():
         "On mnist with lenet5 (8 networks), nothing is shown to be safe. mp at ratio 10 costs 1.0 points of accuracy "
         "(1.0 to 1.0). b loses 4.0"
     )
-    assert line.endswith("Without runs of none, nobody can tell pruning from fine-tuning.")
+    assert line.endswith("Without runs of none, the effects of pruning and fine-tuning cannot be separated.")
     assert "control" not in how_to_read
 
 
@@ -196,7 +196,7 @@ def test_of_an_own_pruner_without_a_control_only_safe_is_to_be_known():
 def test_controls_of_other_seeds_are_compared_without_pairs_and_that_is_said():
     controls = none().assign(dense_run_id=[f"other {seed}" for seed in range(8)], seed=range(20, 28))
     (line, *_) = judged(runs(alpha=1.5), controls)
-    assert "of other seeds. Losses are held against them without pairs" in line
+    assert "of other seeds. Losses are compared with them unpaired" in line
 
 
 def test_networks_without_a_control_are_not_counted():
@@ -220,7 +220,7 @@ def test_networks_at_chance_count_and_their_number_is_said():
     assert "(8 networks, 2 at chance)" in line
     # Two of eight networks lose 30 points.
     assert "costs 7.5 points" in line
-    assert "Networks at chance have no alpha, and count in all other numbers." in how_to_read
+    assert "Networks at chance have no alpha, but are included in all other numbers." in how_to_read
 
 
 def test_compressed_networks_that_all_are_at_chance_are_told_as_others_are():
@@ -281,7 +281,7 @@ def test_no_class_may_lose_more_than_all_of_its_recall():
 def test_classes_that_were_equally_right_have_no_gaps_that_could_grow():
     equal = {f"recall_{side}/{name}": 0.8 for side in ("before", "after") for name in "ab"}
     line, *_ = judged(runs().assign(**equal), none().assign(**equal))
-    assert "Nothing is said of gaps between classes, because all are equally right before pruning." in line
+    assert "The change of gaps is undefined, because all classes have the same recall before pruning." in line
     assert "nan" not in line
 
 
@@ -337,5 +337,5 @@ def test_of_number_formats_alone_the_worst_is_named():
 def test_networks_pruned_while_they_were_trained_are_compared_with_the_dense_ones():
     anew = runs(noise=SPREAD / 10, start="initialization", schedule="cubic", after=0.798)
     said = sentences(anew, none(start="dense", schedule="one-shot", fine_tune_epochs="15"))
-    assert "Fine-tuning plays no part in it, so that it is compared with the dense networks" in said
+    assert "It involves no fine-tuning, so it is compared with the dense networks" in said
     assert said[-1] == "This is safe, and no larger ratio is shown to be"

@@ -106,7 +106,7 @@ _MEASURED = (
 
 
 def _without_groups(networks: int, count: Callable[[np.ndarray], float]) -> np.ndarray:
-    """Return `count` for all networks, and for all without each group, (1 + groups,); it takes a mask of networks."""
+    """Return `count`, a function of a mask of networks, for all networks and without each group, (1 + groups,)."""
     group = group_of(networks)
     return np.array([count(group != left_out) for left_out in range(-1, groups(networks))])
 
@@ -130,7 +130,7 @@ def _count(cell: ComparedNetworks, networks: np.ndarray) -> float:
 
 
 def _significant(cell: ComparedNetworks, networks: np.ndarray) -> np.ndarray:
-    """Return whether each class is significant between some of the networks, (classes,), bool."""
+    """Return whether each class changed significantly over some of the networks, (classes,), bool."""
     before = cell.dense[networks] - cell.dense_accuracy[networks, np.newaxis]
     after = cell.compressed[networks] - cell.compressed_accuracy[networks, np.newaxis]
     return np.asarray(welch(before, after)[2] <= SIGNIFICANT)
@@ -143,7 +143,7 @@ def _decrease_minus_increase(cell: ComparedNetworks, networks: np.ndarray) -> fl
     return float(-falls.mean() - rises.mean()) if len(falls) and len(rises) else np.nan
 
 
-# What is compared.
+# Comparisons.
 
 
 def _pruned_methods(workload: Workload) -> list[str]:

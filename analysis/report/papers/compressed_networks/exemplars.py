@@ -1,6 +1,6 @@
 """Pruning identified exemplars (PIEs) of every cell: their number, images and difficulty, beside a placebo.
 
-The control `none` is a cell too, which shows the effect of fine-tuning alone. Networks at chance count.
+The control `none` is a cell too, which shows the effect of fine-tuning alone. Networks at chance are included.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,8 +60,8 @@ def exemplars(
     Parameters
     ----------
     study : RunArrays
-    predictions : callable or Predictions, optional
-        As for `cells.cells`; without it, the frames are empty.
+    predictions : callable or StudyPredictions, optional
+        As for `cells.cells`; without predictions, the frames are empty.
     of_images : mapping of str to ImageGroups, optional
         The groups of each data set's test images.
 
@@ -88,7 +88,7 @@ def exemplars(
         with its 95 % interval (`..._low`, `..._high`) by the jackknife over groups of networks. gap_halves_matched,
         gap_placebo_matched: the gaps to other images of the same vote share.
     images : DataFrame, one row per cell and PIE
-        The columns of `naming.cell_names`, index (place among the test images, from 0), label, dense_mode,
+        The columns of `naming.cell_names`, index (position among the test images, from 0), label, dense_mode,
         compressed_mode, dense_share, compressed_share (share of the votes for the mode).
     groups : DataFrame, one row per cell of at least ten networks, grouping and group
         The columns of `naming.cell_names`, grouping, group, and those of `over_indexing`.
@@ -134,8 +134,7 @@ def _notes(without: list[dict[str, Any]]) -> Iterator[str]:
         more = f" and {len(cells) - 3:,} more" if len(cells) > 3 else ""
         count = "one cell" if len(cells) == 1 else f"{len(cells):,} cells"
         yield (
-            f"no PIEs of {count}, because the networks there predicted different test images: "
-            f"{'; '.join(cells[:3])}{more}"
+            f"no PIEs of {count}, because their networks predicted different test images: {'; '.join(cells[:3])}{more}"
         )
 
 
@@ -166,7 +165,7 @@ def _on_images(pairs: Pairs, own_exemplars: Exemplars, *, ranked: bool) -> dict[
 
 
 def _accuracies(name: str, right: np.ndarray, own_exemplars: Exemplars) -> dict[str, float]:
-    """Return means of `right`, (images,), over PIEs, others, all, and other images of the same dense vote share."""
+    """Return means of `right`, (images,), over PIEs, others, all, and others with the same dense vote shares."""
     pies = own_exemplars.identified
     return {
         f"{name}_pie": right[pies].mean() if pies.any() else np.nan,
@@ -227,7 +226,7 @@ def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredi
 
 
 def _between(predictions: StudyPredictions, before: Iterable[str], after: Iterable[str]) -> Exemplars:
-    """Return the exemplars between networks before, each counted once, and networks after."""
+    """Return the exemplars between the networks `before`, each counted once, and the networks `after`."""
     return populations.exemplars_between(predictions.modes(dict.fromkeys(before)), predictions.modes(after))
 
 

@@ -45,7 +45,7 @@ _PANEL = 2.3  # inches
 _LETTERS = 8  # points, of names in a panel
 _WIDE_PANEL = 2.7  # inches
 _MOST_COLUMNS = 5
-_FAR = 5  # times the loss of accuracy of the level before
+_FAR = 5  # a cell that loses this many times more accuracy than the next is given as a number
 
 
 def counts(study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame, *, narrow: bool = False) -> list[Figure]:
@@ -88,19 +88,19 @@ _OF_SUMMARY = (
 )
 _OF_TESTS = ("classes", "significant", "significant_moderated", "placebo", "placebo_low", "placebo_high")
 _NOTE = (
-    "Dashed: the placebo, which chance gives between two halves of the dense networks. Hatched: nine in ten of the "
-    "random splits of these networks into halves. Bars, and the grey band of the control: 95 % interval over networks, "
-    "for the same test images, of the PIEs minus the placebo's, drawn around the PIEs; compare it with the dashed "
-    "line. Halves are of different networks, so their PIEs measure mostly seeds. A class is significant at 5 %, not "
-    "corrected for the number of classes: by the paired t-test of networks and their own dense networks, with "
-    "moderated variances from ten classes on, of which chance gives 5 % of the classes (dotted), or by the unpaired "
-    "test in print. Counts of classes have no interval. Grey line: the same fine-tuning without pruning. Blue stripe: "
-    "the ratio of the verdict. Cells most of whose networks guess are not drawn."
+    "Dashed: the placebo, which is the number that chance gives between two halves of the dense networks. Hatched: the "
+    "range of 90 % of the random splits of these networks into halves. Bars, and the grey band of the control: the 95 "
+    "% interval, over networks and for the same test images, of the PIEs minus the placebo's, drawn around the PIEs; "
+    "compare it with the dashed line. Halves consist of different networks, so their PIEs are mostly an effect of the "
+    "seeds. A class is significant at 5 %, not corrected for the number of classes: by the paired t-test of networks "
+    "and their own dense networks, with moderated variances from ten classes on (by chance alone, 5 % of the classes: "
+    "dotted), or by the paper's unpaired test. Counts of classes have no interval. Grey line: the same fine-tuning "
+    "without pruning. Blue stripe: the ratio of the verdict. Cells with most networks at chance are not drawn."
 )
 
 
 def _with_ends(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return cells with the ends of the bars, which are the interval of the difference from the placebo."""
+    """Add the ends of the bars: the placebo plus the interval of the difference from it."""
     ends = {end: np.maximum(cells["n_pie_placebo"] + cells[f"n_pie_minus_placebo_{end}"], 0) for end in ("low", "high")}
     return cells.assign(**{f"n_pie_halves_{end}": values for end, values in ends.items()})
 
@@ -126,7 +126,7 @@ def _draw_exemplars(axes: Axes, column: Column, study: StudyData) -> None:
     if len(values):
         _set_decades(axes, float(values.min()), float(values.max()))
         return
-    note = f"Too few networks: each half takes {FEWEST} of them"
+    note = f"Too few networks: each half needs {FEWEST} of them"
     axes.text(0.5, 0.5, note, ha="center", fontsize=_LETTERS, transform=axes.transAxes)
     axes.set_yticks([])
 
@@ -151,7 +151,7 @@ def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:
 
 
 def _draw_placebo(axes: Axes, column: Column, name: str, study: StudyData) -> None:
-    """Draw the placebo of the largest population, and its splits; one for each method if they share no networks."""
+    """Draw the placebo and its splits for the largest population, or one per method if they share no dense networks."""
     lines = column.lines.items()
     populations = {column.styles[method]["color"]: cells for method, cells in lines}
     if study.share_dense_networks(column.cells):
@@ -165,7 +165,7 @@ def _draw_placebo(axes: Axes, column: Column, name: str, study: StudyData) -> No
 
 
 def _set_decades(axes: Axes, low: float, high: float) -> None:
-    """Give an axis logarithms above 1, and round numbers below and above counts between two ends."""
+    """Make an axis logarithmic above 1, with round ticks and with limits that contain the counts from low to high."""
     steps = [0.0, *(step * 10.0**power for power in range(10) for step in (1, 2, 5))]
     index = bisect_right(steps, low) - 1
     ends = steps[index] or -0.1, max(1.15 * high, steps[index + 1])
@@ -183,8 +183,8 @@ def normalised_recall(
 ) -> Figure | None:
     """Draw the normalised change of each class's recall, a panel for each ratio of the method of the verdict.
 
-    Where there are more than six ratios, six of them are drawn: the least, the largest, and others evenly between.
-    Few classes stand in the report's order; many are sorted by their change, and the worst are named.
+    At most six ratios are drawn: the smallest, the largest, and others evenly spaced between them. Up to `MOST_CLASSES`
+    classes are in the report's order; more are sorted by their change, and the worst are named.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def normalised_recall(
         size=(_PANEL, 0.24 * len(rows) + 0.7 if has_few else 3.4),
         title=f"Normalised change of recall, {study.method(cell)}: {cell[schema.DATASET]}, {cell[schema.MODEL]}",
         note="Change of a class's mean recall from the dense to the compressed networks, in % of the recall before. "
-        "Each panel has its own scale. Dotted: the change of the accuracy, in % too. Coloured classes are significant "
+        "Each panel has its own scale. Dotted: the change of the accuracy, also in %. Coloured classes are significant "
         "at 5 %, not corrected: recall minus accuracy fell (orange) or rose (blue). Chance alone gives about one class "
         f"in twenty.{naming_note}",
         narrow=narrow,
@@ -228,7 +228,7 @@ def _level_title(classes: pd.DataFrame) -> str:
 
 
 def _draw_changes(axes: Axes, of_level: tuple[pd.Series, pd.DataFrame], order: Sequence[str]) -> None:
-    """Draw the change of each class in an order, or of all classes by their change where no order is given."""
+    """Draw the change of each class in the given order or, if the order is empty, sorted by the change."""
     cell, classes = of_level
     falls, significant = classes["statistic"] < 0, classes["significant"].astype(bool)
     rows = classes.assign(
@@ -258,7 +258,7 @@ def _draw_many_classes(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def accuracies(study: StudyData, populations: pd.DataFrame, *, narrow: bool = False) -> list[Figure]:
-    """Draw how accuracies are distributed at each level, a figure for each data set and model (Table 1 in print).
+    """Draw the distribution of accuracies at each level, a figure for each data set and model (Table 1 in print).
 
     Parameters
     ----------
@@ -290,15 +290,15 @@ def _draw_accuracies(study: StudyData, name: tuple[str, str], rows: pd.DataFrame
         columns,
         size=(max(_WIDE_PANEL, 6.5 / columns), 0.27 * (most + 1) + 0.75),
         title=f"Accuracy of each network: {', '.join(name)}",
-        note="A box holds the middle half of a cell's networks, its line the median, the whiskers all of them. "
-        "Networks that guess are left out. Grey: the dense networks of the first cell. Each panel has its own "
-        "scale; a level far below the others is a number.",
+        note="Box: the middle half of a cell's networks; line: their median; whiskers: their range. Networks at chance "
+        "are left out. Grey: the dense networks of the first cell. Each panel has its own scale; a level far below the "
+        "others is given as a number.",
         narrow=narrow,
     )
 
 
 def _draw_boxes(axes: Axes, cells: pd.DataFrame, most: int) -> None:
-    """Draw the dense networks on top, and the cells of a method below by level; `most` is the most levels."""
+    """Draw the dense networks on top and a method's cells below, by level; `most` is the maximum number of levels."""
     rows = [("dense", "dense", cells.iloc[0])]
     rows += [("accuracy", level_label(cell, cell[LEVEL]), cell) for _, cell in cells.iterrows()]
     for height, (side, _, cell) in enumerate(rows):
@@ -320,7 +320,7 @@ def _draw_boxes(axes: Axes, cells: pd.DataFrame, most: int) -> None:
 
 
 def _is_far(cell: Mapping[str, float], cells: pd.DataFrame) -> bool:
-    """Return whether a cell loses so much more than the others of a method that it would leave them no room."""
+    """Return whether a cell loses so much more than the others of a method that its box would squeeze theirs."""
     losses = np.maximum(cells["dense_median"] - cells["accuracy_median"], cells["dense_max"] - cells["dense_min"])
     loss = cell["dense_median"] - cell["accuracy_median"]
     smaller = losses[losses < loss]

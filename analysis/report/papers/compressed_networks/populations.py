@@ -1,6 +1,6 @@
 """Accuracies and recalls of the dense and the compressed networks of every cell, and the paper's test of each class.
 
-The control `none` is a cell too, which shows the effect of fine-tuning alone. Networks at chance count.
+The control `none` is a cell too, which shows the effect of fine-tuning alone. Networks at chance are included.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class ComparedNetworks(NamedTuple):
     rows : (networks,)
         Rows of the networks among the runs.
     has : (classes of all data sets,), bool
-        The classes of the cell.
+        True for the classes of the cell.
     dense, compressed : (networks, classes)
         Recalls.
     dense_accuracy, compressed_accuracy : (networks,)
@@ -49,7 +49,7 @@ class ComparedNetworks(NamedTuple):
 
 
 def recalls(study: RunArrays) -> Iterator[ComparedNetworks]:
-    """Yield every cell of at least two networks, without cells in which a dense network occurs twice."""
+    """Yield every cell of at least two networks, unless two of them are from the same dense network."""
     for rows in study.cells():
         has, dense = study.classes_of(rows), tuple(study.runs[schema.DENSE_RUN_ID].iloc[rows])
         if len(set(dense)) == len(rows) >= FEWEST_TESTED:
@@ -159,9 +159,9 @@ def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
     DataFrame, one row per cell
         The columns of `naming.cell_names`, n_dense, n_compressed, classes; the number of significant classes, and the
         placebo's, with bounds that include 90 % of its splits; the columns of `populations.significance_counts` for the
-        paired and for the moderated test; the numbers by the ratio, and after each correction; the numbers of
-        significant classes whose recall fell and rose (decreased, increased), and the mean changes (mean_decrease,
-        mean_increase), both as positive numbers.
+        paired and for the moderated test; the numbers by the test of ratios (significant_ratio) and after each
+        correction (significant_bh, significant_holm); the numbers of significant classes whose recall fell and rose
+        (decreased, increased), and the mean changes (mean_decrease, mean_increase), both as positive numbers.
     """
     if significance.empty:
         return pd.DataFrame()

@@ -21,7 +21,7 @@ _FORMATS = {
     "dynamic-int8": "dynamic range int8",
     "fixed-int8": "fixed-point int8",
 }
-_HYBRID = "hybrid int8"  # CelebA's name for weights of 8 bits and dynamic ranges
+_HYBRID = "hybrid int8"  # the paper's name for dynamic range int8 on CelebA
 SLIPS = (
     "slips in print (Hooker et al.): the dense accuracy on CIFAR-10 is 94.53 in Table 5, 94.35 in Section 2.4 and "
     "94.89 in Table 6",
@@ -114,6 +114,6 @@ def _printed_values(dataset: str, model: str, level: str | float) -> dict[str, f
 
 
 def data_set_in_print(dataset: str, model: str) -> str | None:
-    """Return the paper's name of a data set, or None unless the paper trains such a model on it."""
+    """Return the paper's name of a data set; None if the paper does not train such a model on it."""
     name = next((key for key in _MODELS if published.label(key) == dataset or key == dataset.lower()), None)
     return name if name and _MODELS[name].match(model) else None

@@ -28,8 +28,8 @@ class ConditionRecalls(NamedTuple):
 
     Attributes
     ----------
-    rows : dict of str
-        Run id -> the row of its network.
+    rows : dict of str -> int
+        Row of each network, by run id.
     conditions : list of (str, str)
         Severity `mean` is the mean over the severities of a corruption, and corruption `all` the mean of these means.
     classes : (classes,)
@@ -37,7 +37,7 @@ class ConditionRecalls(NamedTuple):
         NaN for a class without images, and for a network that was not measured.
     top1, top5 : (networks, conditions)
     support : (conditions, classes)
-        Number of images of each class; for a mean, that of one of its conditions.
+        Number of images of each class; for a mean, the number in the first of its conditions.
     at_chance : (networks, conditions), bool
         Whether a network is at chance.
     """
@@ -59,22 +59,23 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
     ----------
     study : RunArrays
     counts : DataFrame, optional
-        As `analysis.runs.robustness.pulled` returns it; without it, the frame is empty.
+        As `analysis.runs.robustness.pulled` returns it; without counts, the result is empty.
 
     Returns
     -------
     DataFrame
-        The columns of `naming.cell_names`; corruption: its name, `none` for the images as they are, the name of a
-        folder, or `all` for the mean over corruptions; severity: 0 for `none` and folders, 1 to 5, or `mean`; n
-        (networks); top1_dense, top1, top5_dense, top5: mean accuracies; top1_norm, top5_norm: their changes in % of the
-        dense networks' accuracies, with intervals over networks (`_low`, `_high`); n_at_chance: networks left out of
-        alpha because they, or their dense networks, are at chance under this condition; alpha with its interval;
+        The columns of `naming.cell_names`; corruption: its name, `none` for clean images, the name of a folder, or
+        `all` for the mean over corruptions; severity: 0 for `none` and folders, 1 to 5, or `mean`; n (networks);
+        top1_dense, top1, top5_dense, top5: mean accuracies; top1_norm, top5_norm: their changes in % of the dense
+        networks' accuracies, with intervals over networks (`_low`, `_high`); n_at_chance: networks left out of alpha
+        because they, or their dense networks, are at chance under this condition; alpha with its interval;
         largest_excess: mean over networks of the largest excess loss of a class (chance movement, because the class
         differs between networks); worst_class: the class with the largest mean excess loss; alpha_none,
         largest_excess_none: the values of the control. Then systematic costs: reference (the networks with which
         recalls are compared, `control` if there are any, else `dense`); costliest_class, the class that loses most
-        beyond the accuracy on average, and its cost, measured on networks that did not choose it, with the interval of
-        `class_costs.worst_class`; cost_p, one-sided and corrected for all classes. These are NaN for a single network.
+        beyond the accuracy on average, and its cost, measured on networks that were not used to choose it, with the
+        interval of `class_costs.worst_class`; cost_p, one-sided and corrected for all classes. These are NaN for a
+        single network.
     """
     if counts is None or counts.empty:
         return pd.DataFrame()
@@ -92,7 +93,7 @@ def _condition_recalls(counts: pd.DataFrame, runs: pd.DataFrame) -> ConditionRec
     counts = counts[counts[RUN_ID].isin({*runs[RUN_ID], *runs[schema.DENSE_RUN_ID]})]
     if counts.empty:
         return None
-    # If networks were measured on several samples of images, the sample with most networks counts.
+    # If networks were measured on several samples of images, the sample with most networks is used.
     sizes = counts.groupby([*_CONDITION, "measured"])[RUN_ID].nunique().reset_index()
     largest_samples = sizes.sort_values(RUN_ID, ascending=False, kind="stable").drop_duplicates(_CONDITION)
     counts = counts.merge(largest_samples[[*_CONDITION, "measured"]], on=[*_CONDITION, "measured"])
@@ -159,7 +160,7 @@ def _with_mean(single: ConditionRecalls, condition: tuple[str, str], indices: li
 
 
 def _rows(study: RunArrays, rows_of_cell: np.ndarray, condition_recalls: ConditionRecalls) -> list[dict[str, Any]]:
-    """Return the rows of a cell."""
+    """Return the rows of `corruptions` for a cell."""
     dense_ids, run_ids = (study.runs[name].to_numpy(object) for name in (schema.DENSE_RUN_ID, RUN_ID))
     row_of_run = condition_recalls.rows
     measured_rows = np.array(
@@ -225,7 +226,7 @@ def _compare(
 def _classes(
     condition_recalls: ConditionRecalls, condition: int, before: np.ndarray, after: np.ndarray
 ) -> dict[str, Any]:
-    """Return the effect of a condition on the differences between classes: alpha and the largest excess loss."""
+    """Return alpha and the largest excess loss of pairs of networks under a condition."""
     support = condition_recalls.support[condition]
     has = support > 0
     accuracies = condition_recalls.top1[before, condition], condition_recalls.top1[after, condition]

@@ -1,4 +1,4 @@
-"""Picture of what compression costs under each corruption."""
+"""Figure of the costs of compression under each corruption."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -25,14 +25,14 @@ MOST_METHODS = 6
 _ACROSS = 3  # panels in a row
 _WIDTH, _NAMES = 2.7, 1.5  # inches of a panel, and of the names beside the panels
 _NARROWEST = 4.5  # inches of all panels of a row together
-_LINE, _MARK = 0.24, 0.05  # inches, at least, of a corruption, and of each of its levels
+_LINE, _MARK = 0.24, 0.05  # inches, the minimum for a corruption, and for each of its levels
 _LEVELS_ACROSS, _LEGEND_LINE = 3, 0.16  # levels in a line of a legend, and the inches of the line
 _LETTERS = 9  # points
 _WORDS = {CLEAN: "not corrupted", ALL: "mean of corruptions"}
 _NOTE = (
-    "Change of the top-1 accuracy in % of that of the dense networks on the same images, the mean over severities: 0 "
-    "is no difference. Bars: 95 % interval over networks; one that meets the edge goes on. Darker marks are higher "
-    "levels. Grey: the same fine-tuning without pruning."
+    "Change of the top-1 accuracy, in % of the dense networks' accuracy on the same images, averaged over severities: "
+    "0 is no difference. Bars: 95 % interval over networks; a bar that reaches the edge continues beyond it. Darker "
+    "marks are higher levels. Grey: the same fine-tuning without pruning."
 )
 
 
@@ -41,7 +41,7 @@ def relative_accuracy(
 ) -> Figure:
     """Draw the change of accuracy under each corruption, a panel for each method and a mark for each level.
 
-    The control is drawn too. Of more than six methods those are drawn that cost most.
+    The control is drawn too. If there are more than six methods, the six that cost most are drawn.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def relative_accuracy(
     workload : (str, str)
         Data set and model.
     means : DataFrame
-        Rows of `robustness.corruptions` of this data set and model: of each corruption the mean over severities.
+        Rows of `robustness.corruptions` for this data set and model: the mean over severities of each corruption.
     narrow : bool
         Draw the panels one below the other, for a narrow window.
     """

@@ -17,11 +17,11 @@ from analysis.study.once import once
 from analysis.study.settings import CONTROL
 from analysis.study.study import StudyData
 
-# If the table had more rows, it shows only the lowest and the highest level of each method.
+# If a table would have more rows, it shows only the lowest and the highest level of each method.
 _MOST_ROWS = 12
 _READING = (
-    "Corrupted test images are harder. A change is that of the top-1 accuracy, in % of the accuracy of the dense "
-    "networks on the same images, as Hooker et al. give it. Severities are averaged. corruptions.csv has each "
+    "Corrupted test images are harder to classify. A change is the change of top-1 accuracy in % of the dense "
+    "networks' accuracy on the same images, as in Hooker et al. Severities are averaged. corruptions.csv has each "
     "severity, top-5, alpha and the largest loss of a class."
 )
 _PRINTED = (

@@ -23,22 +23,22 @@ from analysis.study.settings import CONTROL, in_number_format, is_pruned
 from analysis.study.study import StudyData
 
 _PIES = (
-    "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which most compressed networks predict "
-    "another class than most dense networks; it is untied if no other class has as many votes on either side. PIEs "
+    "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which most compressed networks predict a "
+    "different class than most dense networks; it is untied if no other class has as many votes on either side. PIEs "
     "of the same networks are between all dense networks and all networks made from them. PIEs of halves are between "
-    "half of the dense networks and the networks made from the other half; the placebo's are between two dense "
-    "halves. Halves consist of different networks, so their PIEs are mostly an effect of the seeds. A significant "
-    "class changed differently from the accuracy at 5 %, by an audit's paired t-test; the next column has the number "
-    "by Holm's correction. The t-test of Hooker et al. treats the two sides as independent networks, so it can "
-    "hardly detect a small change; its placebo compares two dense halves. Dense networks are less accurate on PIEs "
-    "than on other images; the last column is the size of this gap minus that of the placebo's PIEs, in points. "
+    "half of the dense networks and the networks made from the other half; the placebo's are between two dense halves. "
+    "Halves consist of different networks, so their PIEs are mostly an effect of the seeds. A significant class "
+    "changed differently from the accuracy at 5 %, by an audit's paired t-test; the next column has the number by "
+    "Holm's correction. The t-test of Hooker et al. treats the two sides as independent networks, so it can hardly "
+    "detect a small change; its placebo compares two dense halves. Dense networks are less accurate on PIEs than on "
+    "other images; the last column is the size of this gap minus that of the placebo's PIEs, in points. "
     "pie_summary.csv, pie.csv, class_significance.csv and significant_classes.csv have the numbers."
 )
 _INDEX = (
     "The index of a group is its share of the PIEs of halves divided by its share of all images (Hooker et al., "
-    "Section 3.2). Above 1, the group over-indexes. The placebo's index is that of two dense halves. The columns of "
-    "methods have their index minus the placebo's, which is the effect of compression. Intervals are over groups of "
-    "networks. pie_groups.csv has all groups."
+    "Section 3.2). Above 1, the group over-indexes. The placebo's index is that of two dense halves. A method's column "
+    "has its index minus the placebo's, which is the effect of compression. Intervals are over groups of networks. "
+    "pie_groups.csv has all groups."
 )
 _MOST_GROUPS = 12  # maximum number of groups in a table
 _CHANGES = (
@@ -51,7 +51,7 @@ _PRINTED = (
     "training; other methods are compared at the same sparsity. Accuracies are in %."
 )
 _CLAIMS = (
-    "Read like the table of the first paper's sentences. Errors are from the jackknife over groups of networks, "
+    "Read this table like that of the first paper's sentences. Errors are from the jackknife over groups of networks, "
     "because a single network has no modal label; on average they are somewhat too large. t is the level."
 )
 _TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "significant")
@@ -140,7 +140,7 @@ def paper_claims(study: StudyData) -> Section | None:
     if (judgements["verdict"] == UNTRIED).all():
         return None
     tables = {"forgotten_claims.csv": judgements}
-    return Section("The sentences of Hooker et al., held against this study", [_CLAIMS, shown(judgements)], tables)
+    return Section("The sentences of Hooker et al., tested on this study", [_CLAIMS, shown(judgements)], tables)
 
 
 def _pruned_or_all(cells: pd.DataFrame) -> pd.DataFrame:
@@ -164,7 +164,7 @@ def _blocks(study: StudyData, exemplars: CellExemplars) -> list[Block]:
 
 
 def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:
-    """Select the cells of a table: a ratio's, the control, number formats, and each method's nearest sparsity."""
+    """Select a table's cells: those at a ratio, each method's nearest sparsity, number formats, and the control."""
     is_shown = summary[schema.RATIO].eq(ratio) | summary[schema.PRUNER].eq(CONTROL) | in_number_format(summary)
     anew = summary[summary[LEVEL] < 1]  # pruned to a sparsity, not a ratio
     distance = (anew[schema.RATIO] / ratio - 1).abs()
@@ -185,7 +185,7 @@ def _table(study: StudyData, summary: pd.DataFrame) -> pd.DataFrame:
         "placebo (untied)": _with_untied(rows, "n_pie_placebo"),
         "significant classes": rows["significant_moderated"].map(decimals(0)),
         "by Holm": rows["significant_moderated_holm"].map(decimals(0)),
-        "largest change of them, points": (100 * rows["largest_shift_moderated"]).map(decimals(1)),
+        "largest significant change, points": (100 * rows["largest_shift_moderated"]).map(decimals(1)),
         "significant as in print": rows["significant"].map(decimals(0)),
         "significant by placebo": rows["placebo"].map(decimals(1)),
         "harder than the placebo's": [_harder_than_placebo(cell) for cell in cells],
@@ -195,7 +195,7 @@ def _table(study: StudyData, summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _group_tables(study: StudyData, groups: pd.DataFrame, beside: pd.DataFrame) -> Iterator[Block]:
-    """Yield a table for each grouping with few groups, with a row for each group, for the cells of another table."""
+    """Yield a table for each grouping with few groups, with a row for each group, for the given cells."""
     if groups.empty:
         return
     rows = join(groups, beside[[*study.cell_key, LEVEL]], [*study.cell_key, LEVEL])
@@ -239,5 +239,5 @@ def _notes(summary: pd.DataFrame) -> list[str]:
         return []
     return [
         f"too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half needs "
-        f"{modal_labels.FEWEST} different networks. PIEs of all networks there are noisy, and many are ties"
+        f"{modal_labels.FEWEST} different networks. PIEs of all networks in these cells are noisy, and many are ties"
     ]

@@ -16,10 +16,10 @@ from analysis.study.study import StudyData
 
 _READING = (
     "Unfairness is the highest minus the lowest recall of a class. A network is on the Pareto front if no other "
-    "network is at least as sparse and as fair, and better in one of the two. Its value is the sparsity minus a "
-    "weight times the unfairness. Only networks that are accurate enough count. The choice is made and measured on "
-    "the same test images, so its value is biased upward, and noise biases every unfairness upward. The command "
-    "recommend chooses on validation images. pareto.csv has every level."
+    "network is at least as sparse and as fair, and better in one of the two. The value of a network is its sparsity "
+    "minus a weight times its unfairness. Only networks that are accurate enough are considered. The choice is made "
+    "and measured on the same test images, so the value of the choice is biased upward, and noise biases every "
+    "unfairness upward. The command recommend chooses on validation images. pareto.csv has every level."
 )
 _MOST_ROWS = 8
 
@@ -56,7 +56,7 @@ def _blocks(points: pd.DataFrame, study: StudyData) -> Iterator[Block]:
 
 
 def _table(front: pd.DataFrame, study: StudyData) -> pd.DataFrame:
-    """Format the front as text, highest value first, with shares in points of 100."""
+    """Format the front as text, highest value first, with shares in points."""
     columns = {
         "method": [study.method(row) for row in front.to_dict("records")],
         "ratio": front[schema.RATIO].map(short_ratio),

@@ -1,4 +1,4 @@
-"""Figures of sparsity, accuracy and fairness, each a function of a study's frames (Paganini 2020, Section 4.2)."""
+"""Figures of sparsity, accuracy and fairness (Paganini 2020, Section 4.2)."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -33,8 +33,8 @@ NAMES = {
     BELOW_MEAN: "mean minus worst class, points",
 }
 _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
-_FAR = 0.1  # below the dense networks' accuracy: pictures of fronts leave out what is less accurate
-_BEYOND = 3  # points below 0 and above 100 on an axis of shares, so that a mark at an end is seen whole
+_FAR = 0.1  # figures of fronts leave out points whose accuracy is lower than the dense networks' by more than this
+_BEYOND = 3  # points below 0 and above 100 on an axis of shares, so that a mark at an end is fully visible
 _PLACES_A_FIGURE = 4
 
 
@@ -53,19 +53,19 @@ class _TradeOffPanel(NamedTuple):
 
 _PANELS = (
     _TradeOffPanel("accurate enough", SPARSITY, UNFAIRNESS, "on_front_2d", floor=True),
-    _TradeOffPanel("three goods: sparsity and accuracy", SPARSITY, ACCURACY, "on_front_3d"),
-    _TradeOffPanel("three goods: sparsity and fairness", SPARSITY, BELOW_MEAN, "on_front_3d"),
-    _TradeOffPanel("three goods: accuracy and fairness", ACCURACY, BELOW_MEAN, "on_front_3d"),
+    _TradeOffPanel("three criteria: sparsity and accuracy", SPARSITY, ACCURACY, "on_front_3d"),
+    _TradeOffPanel("three criteria: sparsity and fairness", SPARSITY, BELOW_MEAN, "on_front_3d"),
+    _TradeOffPanel("three criteria: accuracy and fairness", ACCURACY, BELOW_MEAN, "on_front_3d"),
 )
 
 
 def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> Figure:
-    """Draw the Pareto front of sparsity and fairness, and that with accuracy in three projections (Figure 4).
+    """Draw the Pareto front of sparsity and fairness, and three projections of the front with accuracy (Figure 4).
 
     Parameters
     ----------
     points : DataFrame
-        Of one data set and model, as `operating_points.points` returns them.
+        Points of one data set and model, as `operating_points.points` returns them.
     study : StudyData
     narrow : bool
         Draw the panels one below the other, for a narrow window.
@@ -92,11 +92,11 @@ def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> F
         title=f"Sparsity, accuracy and fairness: {first[schema.DATASET]}, {first[schema.MODEL]}",
         note="As Figures 4a and 4b in print. "
         "Means of test images over networks. Star: the dense networks. Black cross: on the Pareto front, where no "
-        "other point is at least as good in all and better in one. Ring: recommended. Only points with an "
-        f"accuracy of at least {100 * first['min_accuracy']:.1f} % count. The first panel has them alone, with lines "
-        f"for 95 % intervals of the front. Other panels: points within {100 * _FAR:g} points of the dense networks' "
-        "accuracy; their front is of sparsity, accuracy and mean minus worst class, so that a point may be beaten in "
-        "one panel and not in all.",
+        "other point is at least as good in all criteria and better in one. Ring: recommended. Only points with an "
+        f"accuracy of at least {100 * first['min_accuracy']:.1f} % are candidates; the first panel has only these, "
+        f"with lines for 95 % intervals of the front. Other panels: points within {100 * _FAR:g} points of the dense "
+        "networks' accuracy; their front is of sparsity, accuracy and mean minus worst class, so a point on the front "
+        "may look worse than another in one panel.",
         legend=[*named, *marks],
         narrow=narrow,
     )
@@ -129,7 +129,8 @@ def _draw_points(axes: Axes, lines: Lines, panel: _TradeOffPanel, styles: Styles
 def curves(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> list[Figure]:
     """Draw accuracy and unfairness against sparsity, a line for each method and a column for each data set and model.
 
-    As Figures 3b and 3c, at most four columns a figure. Parameters are as for `fronts`, of all data sets and models.
+    As Figures 3b and 3c, at most four columns a figure. Parameters are as for `fronts`, but for all data sets and
+    models.
     """
     workloads = places(points)
     groups = [workloads[start : start + _PLACES_A_FIGURE] for start in range(0, len(workloads), _PLACES_A_FIGURE)]
@@ -157,8 +158,7 @@ def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: StudyD
         note="As Figures 3b and 3c in print. "
         "Means of test images over networks, with 95 % intervals. Dashed: the dense networks. Sparsity is the share of "
         "weights that is pruned, on a scale that spreads high shares. Intervals may leave the panel. "
-        "Noise in recalls makes differences between classes "
-        "too large, those of the dense networks as well.",
+        "Noise in recalls biases differences between classes upward, for the dense networks too.",
         legend=handles,
         narrow=narrow,
         sharex="col",
@@ -177,7 +177,7 @@ def _draw_curves(axes: Axes, rows_and_lines: tuple[pd.DataFrame, Lines], what: s
 
 
 def set_sparsities(axes: Axes, greatest: float) -> None:
-    """Write shares of pruned weights below an axis that has one over the share that is kept, logarithmically."""
+    """Label an axis of 1 / (share of weights kept) with shares of pruned weights, and make it logarithmic."""
     axes.set_xscale("log")
     ticks = [share for share in _TICKS if share <= greatest] if greatest >= _TICKS[1] else [0.0, greatest]
     axes.set_xticks([1 / (1 - share) for share in ticks], [f"{100 * share:.3g} %" for share in ticks], fontsize=8)
@@ -185,7 +185,7 @@ def set_sparsities(axes: Axes, greatest: float) -> None:
 
 
 def _lines(points: pd.DataFrame, study: StudyData) -> Lines:
-    """Return the points of each method, by sparsity; the control is last, and dense networks are none."""
+    """Return the points of each method, sorted by sparsity, without dense networks; the control is last."""
     return by_method(points[points[schema.PRUNER] != DENSE].sort_values(SPARSITY, kind="stable"), study)
 
 
@@ -195,7 +195,7 @@ def _in_points(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _along(rows: pd.DataFrame, good: str) -> np.ndarray:
-    """Return the places of points on the axis of a good."""
+    """Return the positions of points on the axis of a criterion."""
     values = rows[good].to_numpy(float)
     return 1 / (1 - values) if good == SPARSITY else 100 * values
 

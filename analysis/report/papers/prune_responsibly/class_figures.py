@@ -23,7 +23,7 @@ from analysis.study.operating_points import SPARSITY, sparsity
 from analysis.study.study import StudyData
 
 _PANELS_A_ROW = 4
-_BAR, _WIDEST = 0.4, 14  # inches: a bar with the room beside it, and a figure
+_BAR, _WIDEST = 0.4, 14  # inches: a bar with the room beside it, and the widest figure
 _LETTERS = 9  # points, of the names of classes
 
 
@@ -80,12 +80,12 @@ def _draw_classes(axes: Axes, levels: pd.DataFrame, dense: np.ndarray, colors: N
 
 
 def training_images(classes: pd.DataFrame) -> Figure:
-    """Draw how many images networks are trained on, a bar for each class coloured by its recall (Figure 6).
+    """Draw the number of training images of each class as a bar, coloured by the class's recall (Figure 6).
 
     Parameters
     ----------
     classes : DataFrame
-        Of one data set and model, as `levels.trained_classes` returns it.
+        Classes of one data set and model, as `levels.trained_classes` returns them.
     """
     first = classes.iloc[0]
     width = float(np.clip(_BAR * len(classes) + 1.4, 6.4, _WIDEST))
@@ -110,13 +110,14 @@ def _draw_images(axes: Axes, classes: pd.DataFrame, room: float) -> None:
 
 
 def _name_classes(axes: Axes, names: pd.Series, room: float) -> None:
-    """Write the names below bars with this room each, in points: across, else upright, else none but that of the axis.
+    """Write class names below bars: across if they fit, else upright; if even these do not fit, label only the axis.
 
     Parameters
     ----------
     axes : Axes
     names : (classes,)
     room : float
+        Room for each name, in points.
     """
     if room < _LETTERS + 2:
         axes.set_xticks([])

@@ -1,4 +1,4 @@
-"""The regression over a study's networks, beside the printed coefficients."""
+"""The regression of class accuracy on a study's networks, beside the printed coefficients."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from analysis.study.once import once
 from analysis.study.settings import CONTROL
 from analysis.study.study import StudyData
 
-LEVEL = 0.05  # of significance
+LEVEL = 0.05  # level of significance
 # With fewer groups than this, or than terms, standard errors clustered by groups are too small.
 FEW = 30
 # The signs that the paper's one-tailed tests expect (Section 3.1).
@@ -30,16 +30,16 @@ EXPECTED_SIGNS = {IMBALANCE: 1, ENTROPY: -1}
 
 
 class Regression(NamedTuple):
-    """The fit of a study; without levels of iterative pruning, or with too few rows, `table` is empty.
+    """The regression of a study; `table` is empty without levels of iterative pruning, or with too few rows.
 
     Attributes
     ----------
     table : DataFrame, a row for each term
         The columns of `regression.fit`, and those of `published_terms`; p_clustered; se_network and p_network (as
-        se_clustered, but by the jackknife if networks are few); se_dense and p_dense (by the jackknife, which lets rows
-        of networks pruned from one dense network depend on each other); se_class and p_class (the same for rows of one
-        class of one data set); linear, linear_se, linear_p and linear_p_network (from the model without products);
-        logit, logit_p and logit_effect (from the fractional logit).
+        se_clustered, but by the jackknife if networks are few); se_dense and p_dense (by the jackknife, clustered by
+        dense network); se_class and p_class (the same, clustered by class of a data set); linear, linear_se, linear_p
+        and linear_p_network (from the model without products); logit, logit_p and logit_effect (from the fractional
+        logit).
     fitted : Estimate or None
     linear : Estimate or None
         The model without products (Section 3.1).
@@ -55,7 +55,7 @@ class Regression(NamedTuple):
 
 @once
 def fitted(study: StudyData) -> Regression:
-    """Fit the accuracies of a study's classes after each level of iterative pruning."""
+    """Fit the regression of class accuracy to a study's levels of iterative pruning."""
     rows = fitted_rows(study.runs, study.characteristics)
     notes = _note_on_guessing(study)
     if rows.empty:
@@ -68,7 +68,7 @@ def fitted(study: StudyData) -> Regression:
 
 
 def fit_rows(rows: pd.DataFrame) -> Regression:
-    """Fit the accuracies of classes, beside the printed coefficients.
+    """Fit the regression of class accuracy, and put the printed coefficients beside it.
 
     Parameters
     ----------
@@ -111,9 +111,9 @@ def _note_on_guessing(study: StudyData) -> list[str]:
 def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.DataFrame:
     """Return the rows of `class_levels` that the regression uses: those of pruned networks.
 
-    The paper fits pruned networks (Sections 3 and 3.1). The dense network's accuracy is a predictor, accuracy0, so in
-    rows of its own it would predict itself. The control, which is retrained without pruning, has no counterpart in the
-    paper.
+    The paper fits pruned networks (Sections 3 and 3.1). The dense network's accuracy is a predictor, accuracy0, so rows
+    of the dense network would predict their own accuracy. The control, which is retrained without pruning, has no
+    counterpart in the paper.
     """
     rows = class_levels(runs, characteristics)
     return rows[(rows[ITERATION] > 0) & (rows[TECHNIQUE] != CONTROL)].reset_index(drop=True)
@@ -122,8 +122,8 @@ def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.
 def published_of(fit: regression.Estimate) -> pd.DataFrame:
     """Return the printed values of each term of a fit, in the columns of `published_terms`.
 
-    If a term also stands for terms that were left out, its value is the sum of the printed values, without interval
-    and p. For example, if a technique is only rewound, its coefficient includes that of its rewinding.
+    If a term also stands for terms that were left out, its value is the sum of the printed values, without interval and
+    p. For example, if a technique is used only with rewinding, its coefficient includes that of the product of both.
     """
     references = {factor: str(fit.rows[factor].cat.categories[0]) for factor in regression.FACTORS}
     printed = published_terms([*fit.implied.index, *fit.implied.columns], references)
@@ -141,7 +141,7 @@ def standard_errors(fit: regression.Estimate) -> dict[str, np.ndarray]:
 
 
 def _groups(fit: regression.Estimate) -> dict[str, pd.Series]:
-    """Return the dense network and the class of each row, each as a number."""
+    """Return numbers of the dense network and of the class of each row."""
     columns = {"dense": [schema.DENSE_RUN_ID], "class": [schema.DATASET, CLASS]}
     return {name: fit.rows.groupby(own, observed=True).ngroup() for name, own in columns.items()}
 

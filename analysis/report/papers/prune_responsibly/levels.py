@@ -79,7 +79,7 @@ def _settings_of_levels(levels: pd.DataFrame) -> list[str]:
 def class_levels(runs: pd.DataFrame, characteristics: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return the accuracy of each class at each iteration of each network.
 
-    Every network also has rows for iteration 0, the dense network that it was pruned from, at sparsity 0.
+    Every network also has rows for its dense network, as iteration 0 at sparsity 0.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ def class_levels(runs: pd.DataFrame, characteristics: pd.DataFrame | None = None
         support (test images of the class), accuracy (the class's recall), accuracy0 (at iteration 0),
         accuracy0_quartile (the quartile of accuracy0 among the classes of the network, 1 to 4), training_images (of the
         class), imbalance and class_entropy (NaN if unknown), and optimizer, batch_size and learning_rate, as in
-        `iterated`. Classes have their metric names, and are categories in the order of their labels, or, without
-        characteristics, of the columns of `runs`.
+        `iterated`. Classes have their metric names, and are categories in the order of their labels, or of the columns
+        of `runs` if there are no characteristics.
     """
     levels = iterated(runs)
     classes = _by_label(frames.class_names(levels), characteristics)
@@ -128,7 +128,7 @@ def trained_classes(runs: pd.DataFrame, characteristics: pd.DataFrame | None) ->
     Returns
     -------
     DataFrame, a row for each class of a data set and model whose training images are known
-        dataset, model, class; networks (the number of dense ones), and the means over them of training_images and
+        dataset, model, class; networks (number of dense networks), and the means over them of training_images and
         accuracy0. Classes are in the order of their labels.
     """
     dense = runs.drop_duplicates(schema.DENSE_RUN_ID)
@@ -150,7 +150,7 @@ def _by_class(levels: pd.DataFrame, group: str, classes: list[str]) -> np.ndarra
 
 
 def _by_label(classes: list[str], characteristics: pd.DataFrame | None) -> list[str]:
-    """Return class names in the order of their labels, as far as characteristics have these."""
+    """Return class names in the order of their labels; names without a known label come last."""
     if characteristics is None or not len(characteristics):
         return classes
     labels = _named(characteristics).groupby(CLASS)["index"].min()
@@ -170,12 +170,12 @@ def quartiles(accuracies: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     accuracies : (networks, classes)
-        NaN where a network has no such class.
+        NaN if a network does not have the class.
 
     Returns
     -------
     (networks, classes), float
-        1 for values up to the first quartile of the row, 4 for values above the third; NaN for NaN.
+        1 for values up to the first quartile of the row, 4 for values above the third; NaN remains NaN.
     """
     if not accuracies.size:
         return np.empty_like(accuracies)

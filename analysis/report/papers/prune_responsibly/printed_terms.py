@@ -35,10 +35,10 @@ _FACTOR = re.compile(r"(\w+)\[T\.(.*)\]")
 
 
 def published_terms(terms: Sequence[str], references: Mapping[str, str]) -> pd.DataFrame:
-    """Return the printed coefficient of each term of a study.
+    """Return the printed coefficient of each term, relative to a study's reference levels.
 
     A coefficient is relative to the reference level of each factor. If a study has other reference levels than the
-    paper, the equivalent sum and difference of printed coefficients is returned. For example, the printed intercept,
+    paper, the equivalent sums and differences of printed coefficients are returned. For example, the printed intercept,
     which is that of CIFAR-10, is converted to that of the study's first data set.
 
     Parameters

@@ -23,14 +23,14 @@ _LINE = 0.25  # inches
 _NAMES, _NARROW_NAMES = (3.0, 8.0, 1), (1.7, 6.5, 2)  # inches of the terms' names, points, and lines
 _LEVEL = re.compile(r"\w+\[T\.(.*)\]")
 _COEFFICIENTS = (
-    "Bars: 95 % intervals; those of this study by standard errors by network. A colon stands for a product. "
+    "Bars: 95 % intervals; those of this study are from standard errors by network. A colon means a product. "
     "The axis is linear between -0.1 and 0.1, and logarithmic beyond."
 )
 _DIAGNOSTICS = (
     "As Figures 14 and 15 in print. "
-    "A fit whose assumptions hold has residuals that are normal (the grey curve) and that have no trend over the "
-    "prediction. The accuracy is at most 1, so the cloud ends at a slanting edge. Darker is more rows; over the "
-    "accuracy each column of squares adds up to 1."
+    "A fit whose assumptions hold has residuals that are normal (the grey curve) and that have no trend with the "
+    "prediction. The accuracy is at most 1, so the cloud ends at a slanting edge. Darker squares have more rows; in "
+    "the panels against the accuracy, each column of squares adds up to 1."
 )
 
 
@@ -40,9 +40,9 @@ def coefficients(table: pd.DataFrame, networks: int, *, narrow: bool = False) ->
     Parameters
     ----------
     table : DataFrame
-        As `coefficients.Regression` has it.
+        The `table` of `coefficients.Regression`.
     networks : int
-        Number of networks that the errors rest on.
+        Number of networks by which the standard errors are clustered.
     narrow : bool
         Draw them for a narrow window.
     """
@@ -118,7 +118,7 @@ def _draw_cloud(axes: Axes, values: tuple[np.ndarray, np.ndarray]) -> None:
 
 
 def _draw_by_column(axes: Axes, values: tuple[np.ndarray, np.ndarray], slope: int) -> None:
-    """Draw how values spread in each bin of others, every bin's shares adding up to 1, and the line of no error."""
+    """Draw the distribution of y in each bin of x, with shares that add up to 1, and the line of no error."""
     counts, x, y = np.histogram2d(*values, bins=_BINS)
     total = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, total, out=np.full_like(counts, np.nan), where=counts > 0)

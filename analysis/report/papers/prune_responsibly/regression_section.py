@@ -38,11 +38,12 @@ _TABLE = (
     "rows of one network, of all networks from one dense network, or of one class. A printed value without a p is a "
     "sum of printed values, because the first data set or technique here differs from the paper's, or because the "
     "term here also stands for one that was left out. The coefficient of a level alone, such as rewind, is the whole "
-    "effect only if its products are 0, which is true of no network."
+    "effect only if its products are 0, which holds for no network."
 )
 _CHOICES = (
     "The paper leaves the batch size, the learning rate and the optimizer to later work, because their terms would "
-    "constrain the term of imbalance further. This is the coefficient of imbalance with these terms and without."
+    "constrain the term of imbalance further. The table gives the coefficient of imbalance with and without these "
+    "terms."
 )
 _TESTS = "One-tailed tests that a larger share of the training images helps a class, and that more entropy hurts it."
 _SUMMARY = "The fit as a whole, beside the paper's. Durbin-Watson is 2 if neighbouring rows have independent errors."
@@ -98,13 +99,13 @@ def _sentences(results: Regression) -> Iterator[str]:
         if term in by_term.index:
             yield from _on_term(term, sign, by_term.loc[term], groups["networks"], _telling_classes(rows, term))
         else:
-            yield f"The effect of {_words(term)} cannot be estimated here: the notes at the end say why."
+            yield f"The effect of {_words(term)} cannot be estimated here: the notes at the end give the reason."
     yield from _on_choices(by_term, groups["networks"])
     few = [f"{name}: {count}" for name, count in groups.items() if count < FEW]
     if few:
         yield (
-            f"These numbers rest on few units ({', '.join(few)}), which say little about others: do not generalise the "
-            "result to other data sets or models."
+            f"These numbers are based on few units ({', '.join(few)}): do not generalise the result to other data sets "
+            "or models."
         )
 
 
@@ -213,7 +214,7 @@ def _on_survival(count: Survivors, fit: regression.Estimate) -> Iterator[str]:
     else:
         yield (
             f"It cannot be tested by network whether the {count.terms} coefficients that are significant in print "
-            "survive here: there is one network, or a term rests on one."
+            "survive here: there is one network, or a term is estimated from one."
         )
     if "network" in count.counts and has_few_networks(fit):
         networks = fit.rows[regression.NETWORK].nunique()
@@ -221,13 +222,15 @@ def _on_survival(count: Survivors, fit: regression.Estimate) -> Iterator[str]:
             f"{networks:,} networks are few for {len(fit.coefficients)} terms. Standard errors clustered by so few are "
             "too small, so those by network come from a jackknife: from fits that leave out one network each."
         )
-    yield (f"With the paper's own standard errors they would be {count.hac}. {count.same_sign} have the sign in print.")
+    yield (
+        f"With the paper's own standard errors, {count.hac} would survive. {count.same_sign} have the sign in print."
+    )
     for kind, who in (("dense", "all networks from one dense network"), ("class", "rows of one class")):
         if kind in count.counts:
-            yield f"Where {who} may depend on each other, the number that survive is {count.counts[kind]}."
+            yield f"If {who} may depend on each other, {count.counts[kind]} survive."
     for words, names in (
-        ("The sign is another than in print for", count.other_sign),
-        ("The sign is as in print, and not significant by network, for", count.insignificant),
+        ("The sign differs from print for", count.other_sign),
+        ("The sign agrees with print, but the coefficient is not significant by network, for", count.insignificant),
     ):
         if names:
             yield f"{words}: {', '.join(map(figures.short, names))}."
@@ -249,8 +252,8 @@ def _on_term(term: str, sign: int, row: pd.Series, networks: int, classes: int) 
     p = one_tailed(row["p_class"], row["coefficient"], sign)
     if np.isfinite(p):
         yield (
-            f"Only {classes} classes tell this effect. Where rows of one class may depend on each other, the "
-            f"effect {'holds' if p < LEVEL else 'is not shown'} (one-tailed p {p_value(p)})."
+            f"Only {classes} classes are informative about this effect. If rows of one class may depend on each other, "
+            f"the effect {'holds' if p < LEVEL else 'is not shown'} (one-tailed p {p_value(p)})."
         )
 
 
@@ -293,7 +296,7 @@ def _words(term: str) -> str:
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Format the terms that are printed too, and those of training choices."""
+    """Format the terms that are also in print, and those of training choices."""
     rows = table[table["published"].notna() | table["term"].map(_is_choice)]
     columns = {"p": "p", "by network": "p_network", "by dense network": "p_dense", "by class": "p_class"}
     return pd.DataFrame(

@@ -31,7 +31,7 @@ class Units(NamedTuple):
     Attributes
     ----------
     cell : mapping
-        The cell of the networks, a row of `Grouped.groupings`.
+        The cell of the networks, a row of `study.cells`.
     unit : str
         Name of the grouping whose groups are the units.
     cohort : str
@@ -82,7 +82,7 @@ def level(cells: pd.DataFrame) -> pd.Series | None:
     Returns
     -------
     Series or None
-        If several methods have the largest ratio, the most accurate. None without a cell.
+        The most accurate cell if several methods have the largest ratio; None if there is no cell.
     """
     treatment = cells.reindex(columns=[frames.column(schema.WEIGHT_TREATMENT)]).iloc[:, 0]
     papers = cells[(cells[schema.PRUNER] == PAPERS_PRUNER) & (treatment == PAPERS_TREATMENT)]

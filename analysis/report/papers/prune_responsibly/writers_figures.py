@@ -44,7 +44,7 @@ def accuracies(units: Units, place: str, networks: str) -> Figure:
         [Panel(_draw_accuracies, units, "", *_ACCURACIES)],
         size=(5.8, 4.4),
         title=f"Accuracy of each {_unit(units)}: {place}",
-        note=f"{_points(units, networks)} Lines are least squares. Dotted: no change.",
+        note=f"{_points(units, networks)} Lines are least-squares fits. Dotted: no change.",
         legend=_cohort_entries(units),
     )
 
@@ -65,7 +65,7 @@ def changes(units: Units, place: str, networks: str, *, narrow: bool = False) ->
         2 if len(units.measures) == 4 else min(len(units.measures), _COLUMNS),
         size=(_PANEL, 3.0),
         title=f"Change of the accuracy of each {_unit(units)}: {place}",
-        note=f"{_points(units, networks)} Lines are least squares; group_lines.csv has them with intervals.",
+        note=f"{_points(units, networks)} Lines are least-squares fits; group_lines.csv has them with intervals.",
         legend=_cohort_entries(units),
         narrow=narrow,
         sharey=True,
@@ -117,7 +117,7 @@ def _draw_histogram(axes: Axes, values: np.ndarray, scale: Normalize) -> None:
 
 
 def distributions(units: Units, measures: list[str], place: str, *, narrow: bool = False) -> Figure:
-    """Draw how measures are distributed over the units of each cohort (Figure 11)."""
+    """Draw the distribution of measures over the units of each cohort (Figure 11)."""
     return draw(
         [
             Panel(partial(_draw_distribution, values=units.measures[name]), units, "", _mean(name), "density")
@@ -125,7 +125,7 @@ def distributions(units: Units, measures: list[str], place: str, *, narrow: bool
         ],
         size=(4.8, 3.4),
         title=f"Mean {' and '.join(measures)} of each {_unit(units)}: {place}",
-        note="Each histogram has the area 1. Dashed: the mean of the cohort.",
+        note="Each histogram has area 1. Dashed: the mean of the cohort.",
         legend=_cohort_entries(units),
         narrow=narrow,
     )
@@ -150,8 +150,8 @@ def against(units: Units, measure: str, place: str, networks: str, *, narrow: bo
         ],
         size=(4.5, 3.8),
         title=f"Accuracy of each {_unit(units)} and its {measure}: {place}",
-        note=f"{_points(units, networks)} Lines are least squares, the black one through all. Each panel has its own "
-        "scale.",
+        note=f"{_points(units, networks)} Lines are least-squares fits, the black one to all groups. Each panel has "
+        "its own scale.",
         legend=_cohort_entries(units, [handle(ALL, color="black")]),
         narrow=narrow,
     )
@@ -197,7 +197,7 @@ def _draw_cohorts(axes: Axes, units: Units, x: np.ndarray, y: np.ndarray) -> Non
     for cohort, color, inside in _cohorts(units):
         shown = inside & ~np.isnan(x)
         look = {"color": color, "marker": _marker(units, cohort), "alpha": 0.6, **_EDGE}
-        on_top = 3 - shown.mean()  # small cohorts
+        on_top = 3 - shown.mean()  # small cohorts in front
         axes.scatter(x[shown], y.mean(0)[shown], s=_sizes(units)[shown], zorder=on_top, **look)
         _draw_line(axes, x[shown], y[:, shown], color)
     axes.xaxis.set_major_locator(MaxNLocator(6))
@@ -205,7 +205,7 @@ def _draw_cohorts(axes: Axes, units: Units, x: np.ndarray, y: np.ndarray) -> Non
 
 
 def _draw_line(axes: Axes, x: np.ndarray, y: np.ndarray, color: str) -> None:
-    """Draw the least-squares line through points whose heights are means over networks, (networks, points)."""
+    """Draw the least-squares line through points; `y` has the values of each network, (networks, points)."""
     line = group_lines.line(x, y)
     if np.isfinite(line.slope.value):
         ends = np.array([x.min(), x.max()])
@@ -222,7 +222,7 @@ def _mean(measure: str) -> str:
 
 
 def _cohort_entries(units: Units, more: Sequence[Line2D] = ()) -> list[Line2D]:
-    """Return the entries of a legend of the cohorts, where there are any."""
+    """Return legend entries of the cohorts, then `more` entries; empty if there are no cohorts."""
     entries = [
         handle(name_in_picture(cohort, _LONGEST_NAME), color=color, marker=_marker(units, cohort))
         for cohort, color, _ in _cohorts(units)

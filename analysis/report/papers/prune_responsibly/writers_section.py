@@ -23,20 +23,21 @@ from analysis.study.settings import ITERATION, is_iterated, is_pruned, level
 from analysis.study.study import StudyData
 
 _READING = (
-    "A table of groups names the group of each test image; neither training nor pruning uses it. The accuracy of a "
+    "A table of groups gives the group of each test image; neither training nor pruning uses it. The accuracy of a "
     "group is that of its images. Excess loss is the loss of accuracy of a group minus that of all images. Its p tests "
     "the excess loss, not whether the group lost anything; with a control, it tests the excess loss beyond the "
     "control. If there are at least ten groups, the variances over networks are moderated. Systematic cost: the group "
     "that loses most on average over the networks, beyond the accuracy and beyond a control, measured on networks and "
-    "images that did not choose it, and named if it is shown to lose more. Chance movement is the largest excess loss "
-    "in one network; that group differs between networks. With many small groups it is large even if groups mean "
-    "nothing, so compare it with that of the control, and the spread of the groups' changes with that of a placebo. "
-    "The placebo reassigns the images to the groups at random, within each class. groups.csv has every group of every "
-    "cell, with intervals; groupings.csv has alpha, raw slope, systematic cost and chance movement of every cell."
+    "images that were not used to choose it, and named if it is shown to lose more. Chance movement is the largest "
+    "excess loss in one network; that group differs between networks. With many small groups, it is large even if the "
+    "grouping is meaningless, so compare it with that of the control, and the spread of the groups' changes with that "
+    "of a placebo. The placebo reassigns the images to the groups at random, within each class. groups.csv has every "
+    "group of every cell, with intervals; groupings.csv has alpha, raw slope, systematic cost and chance movement of "
+    "every cell."
 )
 _WORST = (
-    "The group that loses most is chosen on one network and measured on the others. The loss in the network that "
-    "chooses is partly chance; the loss elsewhere is what to expect in another network. Each network chooses in turn."
+    "The group that loses most is chosen on each network in turn, and measured on the others. Its loss in the network "
+    "on which it is chosen is partly chance; its loss elsewhere is what to expect in another network."
 )
 _PRINTED = (
     "Least-squares lines of each writer's accuracy on the mean absolute tilt of the writer's digits, before and after "
@@ -192,7 +193,7 @@ def _groupings_table(tables: UnitTables) -> pd.DataFrame:
 
 
 def _systematic(row: pd.Series) -> str:
-    """Return the group that costs most on average and its cost in points, if it is shown; otherwise an empty string."""
+    """Return the group that costs most on average and its cost in points; empty if this cost is not shown."""
     value, low, high = (100 * row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))
     name = class_shown(row["worst_group"], low)
     return f"{name}: {with_interval(value, low, high, decimals(1))}" if name else ""
@@ -212,7 +213,7 @@ def _groups_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of(grouping: str) -> str:
-    """Return the title of the column of a grouping's groups, unique whatever name a user gives the grouping."""
+    """Return the column title for a grouping's groups, which cannot collide with the name of another column."""
     return f"{GROUP} ({grouping})"
 
 
@@ -246,8 +247,8 @@ def _describe_worst(losses: WorstLosses, unit: str) -> str:
     if np.isnan(elsewhere):
         return f"The {unit} that loses most loses {own:.1f} points; there is no other network to judge it on."
     several = (
-        f"The {losses.number} worst of each (5 % of all) lose {losses.several[0]:.1f} points where they are picked, "
-        f"and {losses.several[1]:.1f} elsewhere. "
+        f"The {losses.number} worst of each network (5 % of all) lose {losses.several[0]:.1f} points where they are "
+        f"picked, and {losses.several[1]:.1f} elsewhere. "
     )
     return (
         f"The {unit} that loses most in a network loses {own:.1f} points in it, and {elsewhere:.1f} points in "

@@ -20,14 +20,14 @@ _DATASET, _MODEL = "CIFAR-10", "ResNet-56"
 
 
 class Printed(NamedTuple):
-    """One of the two tables, and the networks in it.
+    """Table 12 or 13, and the settings of its networks.
 
     Attributes
     ----------
     number : int, 12 or 13
     networks : int
     pruners : tuple of str
-        Names of its pruner in this project.
+        Names of the table's pruner in this project.
     params : mapping of str to str
         Params with which this project would log the networks.
     left_open : tuple of str
@@ -84,7 +84,7 @@ def as_text(
     dense : sequence of str
         First entries of the row of the dense networks; their accuracy, here and in print, follows.
     line : callable
-        Returns the row of a cell.
+        Function that formats a cell as a row.
     """
     before = three_decimals(rows["accuracy_before"].mean())
     accuracies = [*dense, before, table(of_print.number)["Accuracy"][0]]

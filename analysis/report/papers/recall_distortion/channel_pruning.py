@@ -24,7 +24,7 @@ _TABLE = Printed(
     params={
         schema.RECIPE: "resnet-cifar",
         schema.EPOCHS: "60",
-        schema.FINE_TUNE_EPOCHS: "400",  # of the released code of Sui et al.
+        schema.FINE_TUNE_EPOCHS: "400",  # as in the released code of Sui et al.
         schema.BATCH_SIZE: "128",
         schema.PRECISION: schema.FLOAT32,
     },
@@ -34,18 +34,18 @@ _ENDS = ("ci", "raw_slope", *_OUTCOMES[2:])
 
 _READING = (
     "CHIP removes the channels of convolutions whose feature maps depend most on the others, and fine-tunes the "
-    "rest. Ratio is the wanted ratio; the realised ratio is the nearest that whole channels give. Alpha compares "
-    "each network with its dense network. The control has the same fine-tuning without pruning: a gain of accuracy, "
-    "or an alpha below 1, is an effect of pruning only as far as it differs from the control's."
+    "rest. Ratio is the requested ratio; the realised ratio is the nearest ratio that whole channels allow. Alpha "
+    "compares each network with its dense network. The control has the same fine-tuning without pruning: a gain of "
+    "accuracy, or an alpha below 1, is an effect of pruning only as far as it differs from the control's."
 )
 _PRINT = (
-    "The paper has fifteen ResNet-56 on CIFAR-10 and no control. It does not state its fine-tuning; the released "
-    "code of Sui et al. trains for 400 epochs with batches of 256, a learning rate with cosine decay from .01, and a "
-    "weight decay of .005, and keeps the epoch with the best test accuracy. That code also removes channels that "
-    "shortcuts carry, separately in each block, so that a shortcut adds channels with different numbers. Here, "
-    "channels that a shortcut carries stay, and the channels inside the blocks give the whole ratio. The released "
-    "settings are those of 1.75 and 3.33; counted exactly, they give 1.76 and 3.54. Keeping half and a quarter of "
-    "the channels kept at 3.33 gives 8.27 and 19.11."
+    "The paper has fifteen ResNet-56 networks on CIFAR-10 and no control. It does not state its fine-tuning; the "
+    "released code of Sui et al. trains for 400 epochs with batches of 256, a learning rate with cosine decay from "
+    ".01, and a weight decay of .005, and keeps the epoch with the best test accuracy. That code also removes channels "
+    "that shortcuts carry, separately in each block, so that a shortcut adds channels with different indices. Here, "
+    "channels that a shortcut carries are kept, and only channels inside the blocks are removed. The released settings "
+    "are for ratios 1.75 and 3.33; counted exactly, they give 1.76 and 3.54. Keeping half and a quarter of the "
+    "channels kept at 3.33 gives 8.27 and 19.11."
 )
 _COLUMNS = ("Ratio", "Realised", "Accuracy", "in print", "Minus control", "Alpha", "in print ", "Minus control ")
 

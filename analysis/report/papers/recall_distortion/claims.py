@@ -28,17 +28,17 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions |
     Parameters
     ----------
     runs : DataFrame
-        As `pull.pull_runs` returns it. If a cell has several settings, the papers' counts (`main_setting`).
-        Networks in another number format are left out, and so are iteratively pruned networks, except lottery tickets,
-        which one claim concerns.
-    predictions : callable or Predictions, optional
-        As for `cells.cells`. It is called for networks under magnitude pruning, because one claim concerns their
-        precision and F1.
+        As `pull.pull_runs` returns it. If a cell has several settings, the papers' is used (`main_setting`). Networks
+        in another number format are left out, and so are iteratively pruned networks, except lottery tickets, which one
+        claim concerns.
+    predictions : callable or StudyPredictions, optional
+        As for `cells.cells`. Predictions are read only for networks under magnitude pruning, because one claim concerns
+        their precision and F1.
 
     Returns
     -------
     DataFrame, one row per comparison, by claim and place
-        As `papers.claims.held` returns it. An alpha has the interval of `cells.cells`, a difference its 95 % interval.
+        As `papers.claims.held` returns it. An alpha has its interval in `cells.cells`, a difference a 95 % interval.
         Networks at chance are left out.
     """
     return held(CLAIMS, _places(runs, predictions))

@@ -1,4 +1,4 @@
-"""The tests of Tables 1-9 of the recall distortion paper, made on a study.
+"""The tests of Tables 1-9 of the recall distortion paper, run on a study.
 
 Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning Algorithm", Sections 6.2
 and 7, Appendix A.
@@ -93,12 +93,12 @@ class _Test(NamedTuple):
 
 
 def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printed: bool = False) -> pd.DataFrame:
-    """Make every test of Tables 1-9 for which a study has the cells (`tests.csv`).
+    """Run every test of Tables 1-9 for which a study has the cells (`tests.csv`).
 
-    Neighbouring ratios and neighbouring model sizes are compared. If a table fixes a data set, model or pruner, it is
-    the paper's (CIFAR-10, ResNet-56; MP in Tables 1, 3, 5, 7; UP, else `up-signed`, in Tables 2, 6, 9) if the study
-    has it, else the one with most runs. If a cell has several settings, `main_setting` is tested. The control `none`
-    has one ratio, which is compared with every ratio of the others.
+    Neighbouring ratios and neighbouring model sizes are compared. The data set, model or pruner that a table fixes is
+    the paper's (CIFAR-10, ResNet-56; MP in Tables 1, 3, 5, 7; UP, else `up-signed`, in Tables 2, 6, 9) if the study has
+    it, else the one with most runs. If a cell has several settings, `main_setting` is tested. The control `none` has
+    one ratio, which is compared with every ratio of the others.
 
     Parameters
     ----------
@@ -107,25 +107,25 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
     variance : {"welch", "pooled"}
         Variance in the independent tests, Tables 5-7.
     as_printed : bool
-        Whether to make only tables with the paper's own fixed data set, model and pruner, at the paper's ratios.
+        Whether to use only the paper's own fixed data set, model and pruner of each table, and the paper's ratios.
 
     Returns
     -------
     DataFrame, one row per test, by table, column and row
         `TEST_COLUMNS`. dataset is as logged; column and row are the printed labels, column with the fixed values in
-        brackets, such as `t=2 (ResNet-56)`. The difference is the first of the row minus the second. The rows of a
-        column are corrected together, for at least as many tests as in print, and so is all of Table 9; the pairs of
-        Table 8 that are not in print (`none`, `up-signed`, `up-sum`) are a separate family. n counts the pairs of
-        networks, or the networks of both cells, and n_at_chance those that are left out because a network is at
-        chance. What cannot be tested is NaN. `attrs["notes"]` lists what was left out. `attrs["headers"]` has, for
-        every row, the column and the fixed values separately; `attrs["row_headers"]` has the header of a table's rows
-        if it differs from print.
+        brackets, such as `t=2 (ResNet-56)`. The difference is alpha of the row's first member minus alpha of its
+        second. The rows of a column are corrected together, for at least as many tests as in print, and so is all of
+        Table 9; the pairs of Table 8 that are not in print (`none`, `up-signed`, `up-sum`) are a separate family. n
+        counts the pairs of networks, or the networks of both cells, and n_at_chance those that are left out because a
+        network is at chance. Values that cannot be computed are NaN. `attrs["notes"]` lists what was left out.
+        `attrs["headers"]` has, for every row, the column and the fixed values separately; `attrs["row_headers"]` has
+        the header of a table's rows if it differs from print.
     """
     runs = main_setting(alphas, further_settings(alphas))
     notes = list(runs.attrs.get("notes", []))
     if n_at_chance := int(runs["at_chance"].sum()):
         notes.append(
-            f"{n_at_chance:,} of {len(runs):,} pruned networks have no alpha, and no part in the paper's tests, "
+            f"{n_at_chance:,} of {len(runs):,} pruned networks have no alpha and are left out of the paper's tests, "
             "because they or their dense networks are at chance"
         )
     frame = _tested(runs, _planned(runs, as_printed), variance, DESIGNS)
@@ -134,7 +134,7 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
 
 
 def unpaired_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printed: bool = False) -> pd.DataFrame:
-    """Make the tests of Tables 8 and 9 as if the pruners shared no dense networks; otherwise like `paper_tests`.
+    """Run the tests of Tables 8 and 9 as if the pruners shared no dense networks; otherwise like `paper_tests`.
 
     In the paper, not all pruners shared their dense networks.
     """
@@ -301,7 +301,7 @@ def _pruners(runs: pd.DataFrame, as_printed: bool) -> list[PrunedModel]:
 
 
 def _fixed(runs: pd.DataFrame, column: str, printed: str, as_printed: bool) -> str | None:
-    """Return the value that the paper fixes, or else the one with most runs; as printed, only the paper's."""
+    """Return the paper's fixed value, or else the value with most runs; only the paper's if `as_printed`."""
     value = usual(runs[column].value_counts(), printed)
     return value if value is None or not as_printed or label(value) == printed else None
 

@@ -1,11 +1,11 @@
 """Figures 1-13, each a function of frames that returns a Figure.
 
 Figures are those of Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning
-Algorithm". A figure with nothing to show is None. One that fixes a data set, model or pruner takes the paper's
-(cifar10, resnet56, mp) if the study has it, else the one with most runs, and its title names it. `settings` are the
-columns of further settings, such as epsilon, as `shown_settings` returns them; they become part of the labels. If all
-of them would take more than eight panels, those of `main_setting` are drawn, and the title says so. Networks at chance
-are marked, and are in no box, mean or slope.
+Algorithm". A function returns None if there is nothing to draw. A figure of one data set, model or pruner uses the
+paper's (cifar10, resnet56, mp) if the study has it, else the one with most runs, and names it in the title. `settings`
+are the columns of further settings, such as epsilon, as `shown_settings` returns them; they become part of the labels.
+If all settings would need more than eight panels, only those of `main_setting` are drawn, and the title says so.
+Networks at chance are marked, and are left out of boxes, means and slopes.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -48,7 +48,7 @@ _SLOT_WIDTH = 0.46  # inches for a ratio
 _MOST_PANELS = 8
 _MOST_TRADEOFFS = 4
 _SEVERAL = "one of several settings"
-_NO_RANDOM = "Random pruning is left out, its scale would hide the others. "
+_NO_RANDOM = "Random pruning is left out because its scale would hide the others. "
 
 
 def boxplots(
@@ -62,10 +62,10 @@ def boxplots(
         dataset, model, pruner, ratio, alpha, at_chance, and the settings. Networks whose alpha is undefined are
         not drawn.
     cells : DataFrame, one row per dataset, model, pruner, ratio and settings
-        And n, n_at_chance, mark.
+        These columns, n, n_at_chance and mark.
     by : {"pruner", "model", "dataset", "model under up"}
-        What the panels differ in; "model" and "dataset" are under MP, the last under UP (`up-signed` if there is no
-        `up`). Every data set comes with its usual model.
+        What distinguishes the panels. "model" and "dataset" are under MP, "model under up" is under UP (`up-signed` if
+        there is no `up`). Every data set has its usual model.
     settings : sequence of str
     narrow : bool
         Draw the panels one below the other, for a narrow window.
@@ -83,8 +83,8 @@ def boxplots(
     limits = axis_limits(_sound(networks["alpha"], networks["at_chance"]), 1)
     note = (
         "Box: quartiles and median of networks above chance; dots: the networks. Mark at a ratio: the interval of the "
-        f"mean alpha lies below 1 (<), above 1 (>), or holds 1 (?). {_crosses(networks['at_chance'])}"
-        f"{_beyond(_outside(networks['alpha'], limits), 'network')}"
+        "mean alpha is below 1 (<), above 1 (>), or contains 1 (?). "
+        f"{_crosses(networks['at_chance'])}{_beyond(_outside(networks['alpha'], limits), 'network')}"
     )
     title = f"Alpha of every network, by {_WORDS[by]}: {panels.title}"
     return _strip(panels, partial(_draw_networks, networks=networks), title, note, limits, narrow=narrow)
@@ -96,7 +96,7 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = (), *, narr
     Parameters
     ----------
     cells : DataFrame, one row per dataset, model, pruner, ratio and settings
-        And n, n_at_chance, alpha_mean, ci_low, ci_high, mark.
+        These columns, n, n_at_chance, alpha_mean, ci_low, ci_high and mark.
     by, settings, narrow
         As for `boxplots`.
 
@@ -112,7 +112,7 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = (), *, narr
     limits = axis_limits(_sound(drawn, shown["n_at_chance"] > 0).stack().dropna(), 1)
     note = (
         "Dot: mean alpha over seeds; bar: its t-based interval, corrected for the ratios of a panel. Below 1: blue, <; "
-        "above 1: orange, >; holding 1: grey, ?; hollow: one seed, no interval. "
+        "above 1: orange, >; containing 1: grey, ?; hollow: one seed, no interval. "
         f"{_beyond(int(((drawn < limits[0]) | (drawn > limits[1])).any(axis=1).sum()), 'cell')}"
     )
     title = f"Confidence intervals of the mean alpha, by {_WORDS[by]}: {panels.title}"
@@ -120,11 +120,11 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = (), *, narr
 
 
 def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
-    """Draw normalised recall balance after against before, every class of every network (Figures 5-8).
+    """Draw normalised recall balance after pruning against before, a point per class and network (Figures 5-8).
 
     Parameters
     ----------
-    runs : DataFrame, one row per dense and pruned network, as `pull.pull_runs` gives it
+    runs : DataFrame, one row per dense and pruned network, as `pull.pull_runs` returns it
         dataset, model, pruner, ratio, accuracy_before, accuracy_after, recall_before/<class>,
         recall_after/<class>, and the settings.
     by, settings
@@ -132,8 +132,8 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
 
     Returns
     -------
-    Figure ; None without two models or data sets to compare. Each panel says the slope of all its points
-    together, their uncentred r^2, the mean accuracy after pruning, and networks x classes.
+    Figure ; None without two models or data sets to compare. Each panel gives the slope of all its points together,
+    their uncentred r^2, the mean accuracy after pruning, and networks x classes.
     """
     cells, runs = _cells(runs, settings)
     panels = _panels(cells, by, settings)
@@ -147,7 +147,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
     by_place: dict[tuple[float, _PanelKey], Any] = {}
     for panel, rows in panels.cells.items():
         for cell in rows.itertuples():
-            # The control has ratio 1 and stands beside every other: no row of its own.
+            # The control has ratio 1, but no row of its own: it is drawn in the first row.
             by_place[ratios[0] if cell.pruner == CONTROL else cell.ratio, panel] = cell
     firsts = {panel: ratio for ratio, panel in sorted(by_place, key=lambda place: -place[0])}
     panels_of_page = [
@@ -174,7 +174,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
 def _scatter_panel(
     cell: Any, column: "_PanelKey | None", points: pd.DataFrame, limits: Mapping[Hashable, _SquareLimits]
 ) -> Panel:
-    """Return the panel of a cell, with the name of its column if it is the uppermost."""
+    """Return the panel of a cell, with the name of its column if it is at the top."""
     draw_panel = partial(_draw_points, networks=cell.n, limits=limits[cell.dataset])
     up = f"ratio {short_ratio(cell.ratio)}\nrecall balance after"
     title = column.label if column else ""
@@ -184,7 +184,7 @@ def _scatter_panel(
 def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = (), *, narrow: bool = False) -> Figure | None:
     """Draw mean accuracy and mean alpha with standard errors against the ratio, a line per pruner (Figure 13).
 
-    A column for each data set with its usual model, or for one of them where they are more than four.
+    There is a column for each data set, with its usual model; of more than four data sets, only one is drawn.
 
     Parameters
     ----------
@@ -197,9 +197,9 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = (), *, narrow: bool
 
     Returns
     -------
-    Figure ; None without a network. Ratios 2, 4, 6, 8, 10 where the study has them all, as in the paper, else
-    those that it has; ratio 1 is the dense network unless the pruner was run at it. The axes are centred on dense
-    accuracy and on alpha 1. Random pruning, whose scale would hide the others, is drawn where it is alone.
+    Figure ; None without a network. The ratios are 2, 4, 6, 8 and 10, as in the paper, if the study has them all, else
+    the study's; ratio 1 is the dense network unless the pruner was run at it. The axes are centred on dense accuracy
+    and on alpha 1. Random pruning is drawn only if it is alone, because its scale would hide the others.
     """
     cells, networks = _cells(alphas[np.isfinite(alphas["alpha"])], settings)
     by_dataset = [rows for _, rows in _by_dataset(cells)]
@@ -238,8 +238,8 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = (), *, narrow: bool
         title=f"Accuracy and alpha against the pruning ratio: {'; '.join(named)}{several}",
         note="Means over n networks with their standard errors, as in print; ratio 1 is the dense network unless the "
         "pruner was run at it. "
-        "Above the upper dashed line a pruned network is more accurate than the dense one; below the lower one its "
-        "classes differ less, or other classes are weak. "
+        "Above the upper dashed line, a pruned network is more accurate than the dense one; below the lower dashed "
+        "line, its classes differ less, or other classes are weak. "
         f"{_NO_RANDOM if without_random else ''}{' '.join(filter(None, chance_levels))}",
         legend=[handle(name, **style) for name, style in styles.items()],
         narrow=narrow,
@@ -251,7 +251,7 @@ def _range(counts: pd.Series) -> str:
     return f"{counts.min():g}" if counts.nunique() == 1 else f"{counts.min():g} to {counts.max():g}"
 
 
-# Which cells stand in which panel.
+# The cells of each panel.
 
 
 def _by_dataset(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -272,7 +272,7 @@ class _PanelKey(NamedTuple):
     settings : tuple of (str, str)
         Further settings by column.
     with_weight : bool
-        Whether the weight of a teacher is named.
+        Whether the label includes the weight of a teacher.
     """
 
     names: tuple[str, ...]
@@ -299,7 +299,7 @@ class _PanelKey(NamedTuple):
 
 
 class _Panels(NamedTuple):
-    """The cells of each panel by ratio, what all panels share, and words for the title if settings are left out."""
+    """The cells of each panel by ratio, the values that all panels share, and a note if settings are left out."""
 
     cells: dict[_PanelKey, pd.DataFrame]
     fixed: str
@@ -343,7 +343,7 @@ def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> _Panels:
 
 
 def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tuple[pd.DataFrame, str]:
-    """Return the cells, or those of one setting if all need too many panels, and words on that for the title."""
+    """Return all cells or, if they need too many panels, those of one setting; and a note on this for the title."""
     if cells.groupby(columns, dropna=False).ngroups <= _MOST_PANELS:
         return cells, ""
     main = main_setting(cells, settings)
@@ -351,7 +351,7 @@ def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tu
 
 
 def _usual(cells: pd.DataFrame, column: str, printed: str) -> pd.DataFrame:
-    """Return the cells with the paper's data set, model or pruner, or with the one of most runs."""
+    """Return the cells with the paper's data set, model or pruner, or else the one with most runs."""
     return cells[cells[column] == usual(cells.groupby(column)["n"].sum(), printed)]
 
 
@@ -362,7 +362,7 @@ def _place(value: Any) -> tuple[Any, ...]:
 
 
 def _cells(frame: pd.DataFrame, settings: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the cells of a frame of networks, with n, and the frame with the number of each network's cell."""
+    """Return the cells of a frame of networks, with n, and the frame with a column of cell numbers."""
     keys = [*CELL, *settings]
     frame = frame.assign(cell=frame.groupby(keys, dropna=False).ngroup())
     cells = frame.drop_duplicates("cell")[[*keys, "cell"]]
@@ -387,7 +387,7 @@ def _without_random(cells: pd.DataFrame) -> pd.DataFrame:
 def _lines(networks: pd.DataFrame, panels: _Panels) -> tuple[dict[_PanelKey, pd.DataFrame], float]:
     """Return the line of each panel, over the paper's ratios if all are there, and the accuracy of dense networks.
 
-    The latter is NaN if two cells share no dense network.
+    The accuracy is NaN if two cells share no dense network.
     """
     cells = panels.all_cells
     ratios = set(cells[schema.RATIO])
@@ -400,9 +400,9 @@ def _lines(networks: pd.DataFrame, panels: _Panels) -> tuple[dict[_PanelKey, pd.
 
 
 def _line(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and standard error of accuracy and alpha at each ratio, of networks above chance; n; how many guess.
+    """Return means and errors of accuracy and alpha above chance at each ratio, n, and the number at chance.
 
-    A pruner that was not run at ratio 1 has the dense networks there.
+    If a pruner was not run at ratio 1, the dense networks are used there.
     """
     guess = networks["at_chance"].astype(bool)
     by_ratio = networks[~guess].groupby(schema.RATIO)
@@ -449,7 +449,7 @@ def _strip(
     *,
     narrow: bool,
 ) -> Figure:
-    """Draw a row of panels, or several if one is too wide, with a place for each ratio and a line at 1."""
+    """Draw a row of panels, or several if one is too wide, with a slot for each ratio and a line at 1."""
     slots = [max(len(cells), 3) for cells in panels.cells.values()]
     widths = [_SLOT_WIDTH * count + 0.25 for count in slots]
     one_row = sum(widths) <= _PAGE_WIDTH
@@ -536,7 +536,7 @@ def _draw_means(axes: Axes, cells: pd.DataFrame, limits: tuple[float, float]) ->
 def _draw_points(axes: Axes, points: pd.DataFrame, networks: int, limits: _SquareLimits) -> None:
     before, after, chance = points["before"].to_numpy(), points["after"].to_numpy(), points["chance"].to_numpy(bool)
     size = float(np.clip(150 / np.sqrt(len(before)), 2, 12))
-    # As a picture within the SVG, which tens of thousands of points would swell to many megabytes.
+    # Rasterised, because tens of thousands of points would swell the SVG to many megabytes.
     axes.scatter(before[~chance], after[~chance], s=size, color=BELOW, alpha=0.5, linewidth=0, rasterized=True)
     axes.scatter(before[chance], after[chance], s=size, color=ABOVE, marker="x", linewidth=0.7, rasterized=True)
     ends, slope, r_squared = np.array(limits[0]), np.nan, np.nan
@@ -553,7 +553,7 @@ def _draw_points(axes: Axes, points: pd.DataFrame, networks: int, limits: _Squar
     if outside := _outside(points["after"], limits[1]):
         text += f"\n{outside} outside"
     axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=7.5, bbox=PAPER)
-    if (axes.get_xlim(), axes.get_ylim()) != limits:  # which panels that share them have set already
+    if (axes.get_xlim(), axes.get_ylim()) != limits:  # unless a panel that shares the axes has set them
         axes.set(xlim=limits[0], ylim=limits[1])
     for draw_zero, axis in ((axes.axvline, axes.xaxis), (axes.axhline, axes.yaxis)):
         draw_zero(0, color=NEUTRAL, alpha=0.3, linewidth=0.8, zorder=0)
@@ -561,7 +561,7 @@ def _draw_points(axes: Axes, points: pd.DataFrame, networks: int, limits: _Squar
 
 
 def _styles(by_panels: Sequence[dict[_PanelKey, pd.DataFrame]]) -> dict[str, dict[str, Any]]:
-    """Return how each pruner is drawn in every column, by its name; controls are last."""
+    """Return the style of each pruner, by its name, for all columns; controls are last."""
     is_control = {panel.inline: bool(line["control"].all()) for lines in by_panels for panel, line in lines.items()}
     pruned = [name for name, control in is_control.items() if not control]
     controls = [name for name, control in is_control.items() if control]
@@ -580,7 +580,7 @@ def _draw_lines(
     centre: float,
     styles: dict[str, dict[str, Any]],
 ) -> None:
-    """Draw a line for each pruner about the centre; the control has no ratio of its own and is a band."""
+    """Draw a line for each pruner, on an axis around the centre; the control, which has no ratio, is a band."""
     reach = 0.0
     for index, (panel, line) in enumerate(lines.items()):
         style = {**styles[panel.inline], "label": name_in_legend(panel.inline)}
@@ -607,7 +607,7 @@ def _draw_lines(
 
 
 def _crosses(chance: pd.Series) -> str:
-    return "Orange crosses: networks at chance, whose alpha may be anything. " if chance.any() else ""
+    return "Orange crosses: networks at chance, whose alpha is arbitrary. " if chance.any() else ""
 
 
 def _beyond(count: int, what: str) -> str:
@@ -621,7 +621,7 @@ def _describe_chance_level(lines: dict[_PanelKey, pd.DataFrame], title: str) -> 
         if counts := [f"{short_ratio(row.Index)} ({row.chance:g} of {row.n:g})" for row in at_chance.itertuples()]:
             at.append(f"{panel.inline} at ratio {', '.join(counts)}")
     where = f", {title}" if title else ""
-    return f"Networks at chance{where}: {'; '.join(at)}; nothing is drawn where most are." if at else ""
+    return f"Networks at chance{where}: {'; '.join(at)}; ratios with most at chance are not drawn." if at else ""
 
 
 def _number(value: float, digits: int = 2) -> str:

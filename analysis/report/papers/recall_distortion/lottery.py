@@ -72,9 +72,9 @@ _READING = (
     "Intervals hold jointly for all levels."
 )
 _PRINT = (
-    "The paper has ten ResNet-56 on CIFAR-10, pruned by magnitude, with 30,000 training steps a level in batches of "
-    "128. It does not state when the learning rate changes, which epoch's network is kept, how many images are held "
-    "out, whether the output layer is pruned, or whether weights are rewound to step 0. It has no control."
+    "The paper has ten ResNet-56 networks on CIFAR-10, pruned by magnitude, with 30,000 training steps per level in "
+    "batches of 128. It does not state when the learning rate changes, which epoch's network is kept, how many images "
+    "are held out, whether the output layer is pruned, or whether weights are rewound to step 0. It has no control."
 )
 
 
@@ -132,7 +132,7 @@ def are_tickets(runs: pd.DataFrame) -> pd.Series:
 
 
 def printed_threshold() -> int:
-    """Return the level from which on alpha is above 1 in Table 12."""
+    """Return the first level from which alpha stays above 1 in Table 12."""
     level = _in_table_12().above_from
     assert level
     return level
@@ -177,7 +177,7 @@ def _line(row: Mapping[Any, Any]) -> tuple[str, ...]:
 
 
 class _Dip(NamedTuple):
-    """The level of the lowest alpha, and the first level from which on alpha stays above 1; None if there is none."""
+    """The level of the lowest alpha, and the first level from which alpha stays above 1 (None if there is none)."""
 
     level: int
     alpha: float
@@ -204,7 +204,7 @@ def _sentence(rows: pd.DataFrame, study: StudyData) -> str:
     dip = _Dip.of(sound[LEVEL], sound["alpha_mean"], sound["ci_low"])
     lowest = sound[sound[LEVEL] == dip.level].iloc[0]
     has_control = lowest["n_none"] > 0
-    beyond = f", which minus the control's is {minus_control(lowest.to_dict(), 'alpha')}" if has_control else ""
+    beyond = f"; the difference from the control is {minus_control(lowest.to_dict(), 'alpha')}" if has_control else ""
     return f"{name}: alpha is lowest at level {dip.level}, {dip.alpha:.3f}{beyond}. Its interval {dip.rise}."
 
 
@@ -215,7 +215,7 @@ def _in_table_12() -> _Dip:
 
 def _in_print() -> str:
     dip = _in_table_12()
-    return f"In print alpha is lowest at level {dip.level}, {dip.alpha:.3f}, and {dip.rise}."
+    return f"In print, alpha is lowest at level {dip.level}, {dip.alpha:.3f}, and {dip.rise}."
 
 
 def figures(rows: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> list[Figure]:
@@ -243,8 +243,8 @@ def _figure(group: Sequence[PlottedWorkload], *, narrow: bool) -> Figure:
         size=(panel_width(group), 3.4),
         title="Lottery tickets: alpha at each level (Table 12)",
         note="Mean alpha over networks with intervals that hold jointly for all levels; grey: the control, which is "
-        "rewound and trained equally often. Dotted: in print, ten ResNet-56 on CIFAR-10 without a control. Each "
-        "level keeps 0.8 of the weights.",
+        "rewound and trained equally often. Dotted: in print, ten ResNet-56 networks on CIFAR-10 without a control. "
+        "Each level keeps 0.8 of the weights.",
         legend=[*named, handle("in print", **_IN_PRINT)],
         narrow=narrow,
     )

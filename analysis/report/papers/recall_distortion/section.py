@@ -15,10 +15,10 @@ from analysis.study.study import StudyData, notes
 
 _TRADEOFF = (
     "Mean accuracy, and mean alpha, of the pruned networks at each ratio, with standard errors. Alpha is the slope of "
-    "the classes' recall balance (recall minus accuracy, divided by accuracy) after pruning on that before; above 1, "
-    "differences between classes have grown relative to the accuracy."
+    "the classes' recall balance (recall minus accuracy, divided by accuracy) after pruning on the balance before; "
+    "above 1, differences between classes have grown relative to the accuracy."
 )
-_BOXES = "Each box is one cell, each point one network; the mark at the ratio is that of the mean's interval."
+_BOXES = "Each box is one cell, each point one network; the mark at a ratio describes the interval of the mean."
 _SCATTER = "Each point is one class of one network; the line is the pooled slope."
 _RATIOS = (
     "The mean of the intensification ratios (balance after / balance before) depends strongly on classes whose balance "
@@ -36,8 +36,7 @@ _CLAIMS = (
 _COMPARED = "For the cells that the paper and the study share; the difference is ours minus published."
 _METRICS = (
     "Alpha, and the same slope for precision and F1, each centred on its own mean over the classes. The paper found "
-    "the effect of pruning more expressive on recall: if so, the alpha of recall is further from 1 than the other "
-    "two."
+    "that pruning affects recall more: if so, the alpha of recall is further from 1 than the other two."
 )
 _NO_METRICS = "n/a: the slopes of precision and F1 need predictions.npz of every run of a cell."
 
@@ -71,7 +70,7 @@ def boxplots(study: StudyData) -> Section:
 def intervals(study: StudyData) -> Section:
     """Return the section with the confidence intervals of alpha (Figures 9-12)."""
     drawn = _numbered(9, lambda by: at_both_widths(figures.intervals, study.cells, by, study.shown))
-    return Section("Its confidence intervals", drawn)
+    return Section("Confidence intervals of alpha", drawn)
 
 
 def scatter(study: StudyData) -> Section:
@@ -89,7 +88,7 @@ def paper_tables(study: StudyData) -> Section:
     written = {f"table_{index:02}.csv": table for index, table in ours.items()}
     blocks = list(_titled(ours))
     return Section(
-        "The paper's tables, of this study",
+        "The paper's tables for this study",
         [_about_tests(tests), *blocks] if blocks else [],
         tables={"tests.csv": tests, **written},
         notes=notes(tests),
@@ -103,7 +102,7 @@ def paper_claims(study: StudyData) -> Section | None:
     if not tried and study.with_ratios.runs.empty:
         return None
     return Section(
-        "The paper's sentences, held against this study",
+        "The paper's sentences, tested on this study",
         [_CLAIMS, shown(judgements)] if tried else [],
         tables={"claims.csv": judgements},
     )
@@ -115,7 +114,7 @@ def lottery_tickets(study: StudyData) -> Section | None:
 
 
 def removed_channels(study: StudyData) -> Section | None:
-    """Return the section on networks without whole channels (Table 13)."""
+    """Return the section on networks from which whole channels are removed (Table 13)."""
     return channel_pruning.section(study)
 
 

@@ -38,7 +38,7 @@ MP, GP, RP = "mp", "gp", "rp"
 # "Low pruning rates (t <= 4)": poster, Section 5.
 _LOW = 4.0
 
-# What is compared.
+# Comparisons.
 
 _NOTHING = estimate(pd.Series(dtype=float))
 
@@ -64,7 +64,7 @@ def _accuracies(workload: Workload, first: Arm, second: Arm, claimed: str) -> Ch
 
 
 def _slope(workload: Workload, arm: Arm, value: float, claimed: str, column: str = ALPHA) -> Check:
-    """Return a check of an arm's mean slope minus a value, with the interval of the cell's mark."""
+    """Return a check of an arm's mean slope minus a value, with the interval that gives the cell's mark."""
     row = estimate(workload.values(arm, column) - value, level=LEVEL / len(workload.ratios(arm.pruner)))
     return _arm_check(workload, arm, row, claimed)
 
@@ -398,7 +398,7 @@ CLAIMS = (
         '"at most ratios, MNIST and Fashion tend to have shallower slopes (less intensification) than CIFAR-10, which '
         'has shallower slopes than CIFAR-100"',
         "7.3",
-        "alpha on the harder data set minus that on the easier, by the same model or the paper's",
+        "alpha on the harder data set minus that on the easier, with the same model or the paper's",
         _harder_data,
         places=2,
         every=False,

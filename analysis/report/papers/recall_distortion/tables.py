@@ -19,7 +19,7 @@ from analysis.study.settings import further_settings, main_setting, shown_settin
 AT_CHANCE = "at chance"
 NUMBERS = range(1, 12)
 CELLS_IN_PRINT = (
-    "print has cifar10 with resnet56, pruned by mp, gp, up and rp; cifar10 with another ResNet and cifar100 with "
+    "the paper has cifar10 with resnet56, pruned by mp, gp, up and rp; cifar10 with another ResNet and cifar100 with "
     "resnet56, pruned by mp and up; mnist and fashion-mnist with lenet5, pruned by mp: prune one of these to compare. "
     "Tables 12 and 13 are in reports with --paper true"
 )
@@ -38,7 +38,8 @@ def paper_table(
         1-9 p-values, Bonferroni-corrected; 10 accuracy before pruning; 11 mean recall variance over the classes
         (ddof 0). Table 12 is in `lottery`, Table 13 in `channel_pruning`.
     runs, alphas, tests : DataFrame
-        As `pull.pull_runs`, `cells.alphas` and `comparisons.paper_tests` return them. Networks at chance are left out.
+        As `pull.pull_runs`, `cells.alphas` and `comparisons.paper_tests` return them. Networks at chance are left out
+        of Tables 1-9 only.
     as_printed : bool
         Whether `up-signed` is called UP if it stands for UP.
 
@@ -46,7 +47,7 @@ def paper_table(
     -------
     DataFrame
         Without rows if the study has no counterpart. A value is `at chance` if too many of its networks are at chance,
-        and `n/a` if it is missing otherwise. `attrs["title"]` is a title.
+        and `n/a` if it is missing otherwise. `attrs["title"]` is the title.
     """
     if number in DESIGNS:
         return _p_values(number, tests)
@@ -111,7 +112,7 @@ def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
     design = DESIGNS[number]
     header = tests.attrs["row_headers"].get(number, design.rows)
     rows = tests.copy(deep=False)
-    rows.attrs = {}  # or every frame and column below gets a copy
+    rows.attrs = {}  # otherwise every frame and column below would copy them
     rows = rows[rows["table"] == number]
     if rows.empty:
         return pd.DataFrame(columns=[header])
@@ -134,7 +135,7 @@ def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def _hindered(tests: pd.DataFrame) -> pd.Series:
-    """Return whether each test cannot be made because networks are at chance."""
+    """Return whether each test is impossible because networks are at chance."""
     return tests["p"].isna() & (tests["n_at_chance"] > 0)
 
 
@@ -158,15 +159,15 @@ def recall_variance(runs: pd.DataFrame, *, balances: bool = False, as_printed: b
     runs : DataFrame
         As `pull.pull_runs` returns it, one setting of each cell.
     balances : bool
-        Whether the variance is that of normalised recall balance, which agrees with the printed values for
-        Fashion-MNIST, instead of that of recall.
+        Whether to take the variance of normalised recall balance, which agrees with the printed values for
+        Fashion-MNIST, instead of recall.
     as_printed : bool
         As for `paper_table`.
 
     Returns
     -------
     DataFrame
-        Networks at chance count.
+        Networks at chance are included.
     """
     study = run_arrays(runs)
     before, after = study.before, study.after

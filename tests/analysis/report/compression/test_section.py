@@ -35,7 +35,7 @@ def test_it_names_the_choice_and_what_accuracy_alone_would_choose():
     _, items, table, picture = made().blocks
     assert isinstance(items, Items)
     assert items.sentences == [
-        "The choice of 5 chains, within 3 points of any class and 1 of the accuracy: integers (worst class shirt: 1.0 "
+        "The best of 5 chains within 3 points of any class and 1 of the accuracy: integers (worst class shirt: 1.0 "
         "points, at most 2.0).",
         "By accuracy alone the choice would be: both (worst class shirt: 5.0 points, at most 8.0).",
     ]
@@ -48,5 +48,5 @@ def test_it_names_the_choice_and_what_accuracy_alone_would_choose():
 
 def test_nothing_qualifies():
     sentence, _ = made(max_class_loss=0.001).blocks[1].sentences
-    assert sentence.startswith("No chain of 5 keeps to the limits, 0.1 points of any class")
+    assert sentence.startswith("None of 5 chains keeps to the limits, 0.1 points of any class")
     assert "The nearest: as it is" in sentence

@@ -65,7 +65,7 @@ def test_a_study_without_number_formats_has_no_such_section_and_one_without_size
     assert section.number_formats(study(PRUNED, CONTROL)) is None
     made = section.number_formats(study(runs("float16", 1, number_format="float16")))
     (table,) = (block for block in made.blocks if isinstance(block, pd.DataFrame))
-    of_classes = ["significant classes", "by Holm", "largest change of them, points"]
+    of_classes = ["significant classes", "by Holm", "largest significant change, points"]
     costs = ["costs most", "largest cost", "chance movement", "by noise alone"]
     assert list(table) == ["method", "networks", "accuracy", "change", *costs, *of_classes]
 

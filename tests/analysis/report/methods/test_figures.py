@@ -120,7 +120,7 @@ def test_a_figure_for_each_model_and_comparison_with_a_heading_for_each_ratio():
     assert [text for _, text in rows] == ["ratio 10", "mp cubic", "mp cubic (ramp 0.2)", "ratio 20", "mp cubic"]
     # The two ratios of 10 and the one of 20 are drawn beside their names.
     assert [height for _, height, *_ in marks(left)] == [1, 2, 4]
-    assert found["methods_2_schedule"].get_suptitle() == "What differs, gradual pruning minus one shot: mnist, lenet5"
+    assert found["methods_2_schedule"].get_suptitle() == "Differences, gradual pruning minus one shot: mnist, lenet5"
 
 
 def test_at_the_same_accuracy_methods_stand_below_their_data_set():
@@ -130,7 +130,7 @@ def test_at_the_same_accuracy_methods_stand_below_their_data_set():
         for dataset, method, value, equal in (("b", "up", 0.2, True), ("b", "gp", 0.0, False), ("a", "up", -0.3, True))
     ]
     figure = methods_figures.forest_at_same_accuracy(pd.DataFrame(rows), "1 point below the control")
-    assert figure.get_suptitle() == "What differs at the same accuracy, 1 point below the control"
+    assert figure.get_suptitle() == "Differences at the same accuracy, 1 point below the control"
     labels = sorted((label.get_position()[1], label.get_text()) for label in figure.axes[0].get_yticklabels())
     assert [text for _, text in labels] == ["a, lenet5", "up − mp", "b, lenet5", "up − mp", "gp − mp †"]
     drawn = marks(panel(figure, "alpha (new)"))

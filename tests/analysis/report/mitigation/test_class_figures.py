@@ -30,7 +30,7 @@ def test_each_dot_is_a_network_and_each_line_their_mean():
     assert figure.get_suptitle().replace("\n", " ") == "What each class loses beyond the accuracy: net, mp, ratio 20"
     assert not hidden_texts(figure)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
-    assert labels(figure) == ["control: fine-tuned alike, not pruned", "no mitigation", "class offsets"]
+    assert labels(figure) == ["control: same fine-tuning, not pruned", "no mitigation", "class offsets"]
     dots = [np.sort(np.asarray(marks.get_offsets())[:, 0].reshape(2, 3), axis=0) for marks in axes.collections[::2]]
     assert dots[0] == pytest.approx(np.array([[1, -1, -2], [3, 1, -2]]))
     assert dots[1] == pytest.approx(np.array([[7, -5, -5], [10, -2, -5]]))

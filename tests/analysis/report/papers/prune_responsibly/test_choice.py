@@ -44,7 +44,7 @@ def test_the_section_names_the_recommended_level_and_shows_the_front(section):
 
 
 def test_the_page_says_that_test_images_chose_and_what_flatters(section):
-    assert "The choice is made and measured on the same test images, so its value is biased" in section.blocks[0]
+    assert "measured on the same test images, so the value of the choice is biased" in section.blocks[0]
 
 
 def test_fronts_are_marked_and_the_recommended_level_has_a_ring(section):

@@ -68,15 +68,15 @@ def test_few_classes_and_one_level_factors_are_said(noisy):
 
 def test_classes_of_the_same_size_tell_nothing_of_size(noisy):
     """Two data sets of four classes; then those of one have as many training images each."""
-    assert sum("Only 8 classes tell this effect" in text for text in sentences(noisy)) == 2
+    assert sum("Only 8 classes are informative about this effect" in text for text in sentences(noisy)) == 2
     made = noisy_study()
     of_fashion = made.characteristics["run_id"].str.startswith("fashion")
     balanced = made.characteristics.assign(imbalance=made.characteristics["imbalance"].mask(of_fashion, 0.0))
     size, entropy = [
-        text for text in sentences(section(StudyData(made.runs, characteristics=balanced))) if "tell" in text
+        text for text in sentences(section(StudyData(made.runs, characteristics=balanced))) if "informative" in text
     ]
-    assert size.startswith("Only 4 classes tell this effect")
-    assert entropy.startswith("Only 8 classes tell this effect")
+    assert size.startswith("Only 4 classes are informative about this effect")
+    assert entropy.startswith("Only 8 classes are informative about this effect")
 
 
 def test_the_section_is_written_as_a_page(noisy, tmp_path):
@@ -212,4 +212,4 @@ def test_imbalance_is_shown_with_training_choices_and_without(chosen):
 
 def test_classes_tell_of_imbalance_where_it_differs_between_networks(chosen):
     """The first networks have the same share of every class."""
-    assert any("Only 4 classes tell this effect" in text for text in sentences(chosen))
+    assert any("Only 4 classes are informative about this effect" in text for text in sentences(chosen))

@@ -81,9 +81,9 @@ def test_a_sentence_says_where_alpha_dips_and_rises_beside_print(tickets):
     """The least printed alpha is .932, at level 6; from level 12, 1.029, on all are above 1."""
     page = lottery.section(tickets)
     ours, in_print = page.blocks[0].sentences
-    assert "cifar10, resnet56: alpha is lowest at level 2, 0.810, which minus the control's is -0.100 (" in ours
+    assert "cifar10, resnet56: alpha is lowest at level 2, 0.810; the difference from the control is -0.100 (" in ours
     assert ours.endswith("Its interval lies above 1 from level 3 on.")
-    assert in_print == "In print alpha is lowest at level 6, 0.932, and lies above 1 from level 12 on."
+    assert in_print == "In print, alpha is lowest at level 6, 0.932, and lies above 1 from level 12 on."
 
 
 def test_a_sentence_without_a_control_does_not_speak_of_one():

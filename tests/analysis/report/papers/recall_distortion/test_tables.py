@@ -188,7 +188,7 @@ def test_a_published_value_whose_networks_guess_here_has_no_counterpart_and_is_n
     assert (1, "4 vs 10", "ResNet-56") not in of.index
     assert (11, "CIFAR-10 @ ResNet-56 -> MP", "Ratio 10") in of.index
     left_out, lacking = frame.attrs["notes"]
-    assert left_out.startswith("3 of 9 pruned networks have no alpha, and no part in the paper's tests")
+    assert left_out.startswith("3 of 9 pruned networks have no alpha and are left out of the paper's tests")
     assert "Table 1: 4 vs 10, ResNet-56; Table 3" in lacking
     assert "Table 11" not in lacking
     assert "2 vs 4" not in lacking
