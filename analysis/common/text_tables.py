@@ -1,4 +1,4 @@
-"""Read text tables with commas, semicolons, tabs or bars, in UTF-8 or UTF-16, perhaps compressed by gzip."""
+"""Read tables delimited by commas, semicolons, tabs or bars, in UTF-8 or UTF-16, optionally gzipped."""
 
 import codecs
 import csv
@@ -48,7 +48,7 @@ def opened_table(path: Path, limit: SizeLimit, *, option: str | None = None) -> 
     ----------
     path : Path
     limit : SizeLimit
-        Most memory that the text may take.
+        Limit on the memory of the text.
     option : str, optional
         The option to name in errors.
 
@@ -143,7 +143,7 @@ def _stands_before_a_header(line: str) -> bool:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return the separator that gives the first line most cells, and the second more than one."""
+    """Return the separator that splits the first line into most cells, and each line into more than one."""
     cells = {mark: [len(next(csv.reader([line], delimiter=mark), [])) for line in lines] for mark in _SEPARATORS}
     fitting = [mark for mark in _SEPARATORS if lines and min(cells[mark]) > 1]
     return max(fitting, key=lambda mark: cells[mark][0], default=_SEPARATORS[0])

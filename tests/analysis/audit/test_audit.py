@@ -962,7 +962,7 @@ def test_classes_have_the_names_that_are_given():
         ({"label": ["x" * 251, "a", "b", "b"]}, "a class has 251 characters"),
         ({"label": ["a", np.nan, "b", "b"]}, "label holds object"),
         ({"label": ["a", "", "b", "b"]}, "label: image 2 has no class"),
-        ({"label": ["\ud800", "a", "b", "b"]}, "half a character"),
+        ({"label": ["\ud800", "a", "b", "b"]}, "half a surrogate pair"),
         ({"class_names": "ab"}, "class_names is 'ab': give a list of names"),
         ({"class_names": 2}, "class_names is 2: give a list of names"),
         ({"class_names": {"a", "b"}}, "give a list of names"),
