@@ -183,7 +183,7 @@ FOREIGN = {
         lambda made: made.pair({"ratio": "10"}, {"realized_ratio": 15.0}), "realized_ratio contradicts the ratio"
     ),
     "control that claims a ratio of ten": Foreign(
-        lambda made: made.pair({"pruner": "none", "ratio": "10"}), "none prunes nothing, and its ratio is not 1"
+        lambda made: made.pair({"pruner": "none", "ratio": "10"}), "none prunes nothing, but its ratio is not 1"
     ),
     "accuracy of the dense run changed after the pruning": Foreign(
         lambda made: made.pruned(made.dense(metrics={"test_accuracy": 0.7})),
@@ -317,7 +317,8 @@ def test_a_ratio_below_one_or_absurd_or_infinite_or_no_number__leaves_the_run_ou
     runs = foreign.pulled.runs
     assert set(runs["ratio"]) == {1.0, 2.0, 4.0, 10.0}
     lines = [line.partition(":")[0] for line in runs.attrs["left_out"]]
-    assert "3 pruned runs left out, ratio is below 1, and it is parameters before / parameters after pruning" in lines
+    reason = "ratio is below 1, although it is parameters before / parameters after pruning"
+    assert f"3 pruned runs left out, {reason}" in lines
     assert "2 pruned runs left out, ratio is above 1,000,000" in lines
     assert "7 pruned runs left out, ratio is no number" in lines
 
@@ -344,7 +345,7 @@ def test_a_network_that_was_copied_to_another_seed__is_noted(foreign):
 @pytest.mark.attack
 def test_a_pruned_run_with_the_very_recalls_of_its_dense_run__is_noted(foreign):
     notes = foreign.pulled.runs.attrs["left_out"]
-    said = "2 pruned runs with the recalls of their dense runs in every class, as if nothing was pruned: "
+    said = "in 2 pruned runs every class has the recall of the dense run, as if nothing was pruned: "
     assert said + ", ".join(sorted(foreign.ids[f"copy {place}"] for place in (0, 1))) in notes
 
 
@@ -352,11 +353,11 @@ def test_a_pruned_run_with_the_very_recalls_of_its_dense_run__is_noted(foreign):
 @pytest.mark.parametrize(
     "note",
     [
-        "dataset has values that look alike and count as different: "
+        "dataset has values that look alike but count as different: "
         + ", ".join(sorted(map(repr, ["pets", *LOOK_ALIKE]))),
         "the pruner 'None' counts as one that prunes: the control is called 'none'",
         # It may be a version, of which 1.1 and 1.10 are two.
-        "version has values that look alike and count as different: '1.1', '1.10'",
+        "version has values that look alike but count as different: '1.1', '1.10'",
     ],
     ids=["names of data sets", "the control in capitals", "two spellings of a number in a param of unknown meaning"],
 )
