@@ -205,7 +205,7 @@ FOREIGN = {
     ),
     "dense run trained again with another result": Foreign(
         of_a_dense_run_that_was_trained_again,
-        "a newer dense run has the same settings and seed as theirs, but other recalls",
+        "a newer dense run has the same settings and seed as their own, but other recalls",
     ),
     "pruned run in place of a dense run": Foreign(
         lambda made: made.pruned(made.ids["sound"], {"seed": 1, "ratio": "4"}), "the dense run is gone or not finished"
@@ -329,7 +329,7 @@ def test_a_run_that_calls_itself_dense_and_was_pruned__is_no_baseline(foreign):
     for frame in foreign.pulled:
         assert not wrong & set(frame["dense_run_id"])
     (line,) = [line for line in foreign.pulled.runs.attrs["left_out"] if " dense runs left out" in line]
-    assert line.startswith("3 dense runs left out, pruned by its pruner, ratio, realized_ratio or dense_run_id: ")
+    assert line.startswith("3 dense runs left out, pruned according to pruner, ratio, realized_ratio or dense_run_id: ")
 
 
 @pytest.mark.attack
