@@ -108,7 +108,7 @@ def _rows(path: Path, reader: Any, first: Sequence[str], before: int) -> Iterato
     """Yield each row's line number and cells; `before` lines precede the header."""
     columns = len(first)
     for row in reader:
-        if not row or (row == [""] and columns > 1):  # an empty line, or one of blanks
+        if not row or (row == [""] and columns > 1):  # an empty or blank line
             continue
         if len(row) != columns:
             raise StudyError(
@@ -116,7 +116,9 @@ def _rows(path: Path, reader: Any, first: Sequence[str], before: int) -> Iterato
                 "that has a comma in it"
             )
         if row == first:
-            raise StudyError(f"{path}, line {before + reader.line_num:,}: the first line again; a file holds one table")
+            raise StudyError(
+                f"{path}, line {before + reader.line_num:,}: repeats the first line; a file must hold one table"
+            )
         yield before + reader.line_num, row
 
 

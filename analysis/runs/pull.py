@@ -86,7 +86,7 @@ def pull_runs(
     return study(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params).runs
 
 
-runs = pull_runs  # its name before 0.2.0
+runs = pull_runs  # the name of `pull_runs` before 0.2.0
 
 
 def study(

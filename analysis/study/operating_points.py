@@ -181,10 +181,10 @@ def points(networks: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
         their 95 % intervals over networks (`_low`, `_high`, NaN for one network); networks (their number), and:
 
         - min_accuracy, meets_floor: the required accuracy, and whether the mean reaches it;
-        - on_front_2d: whether a pruned level that meets the floor is on the Pareto front of sparsity and fairness (by
-          unfairness);
-        - on_front_3d: whether such a level is on the Pareto front of sparsity, accuracy and fairness (by
-          unfairness_mean_min). The floor excludes networks at chance, which would be the fairest;
+        - on_front_2d: whether the level is pruned, meets the floor and is on the Pareto front of sparsity and fairness
+          (by unfairness);
+        - on_front_3d: the same for the Pareto front of sparsity, accuracy and fairness (by unfairness_mean_min). The
+          floor excludes networks at chance, which would be the fairest;
         - value: sparsity minus `fairness_value` times unfairness;
         - recommended: whether the value is the largest on the 2-D front. Several levels may tie.
 
@@ -287,7 +287,7 @@ def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[s
     for row in dense.to_dict("records"):
         which = f" ({named(row)})" if len(dense) > 1 else ""
         apart = in_points(row, UNFAIRNESS)
-        yield f"Of the dense networks{which}, the best class's is {apart} points above the worst's."
+        yield f"In the dense networks{which}, the best class's recall is {apart} points above the worst's."
 
 
 def cost(row: Mapping[str, Any]) -> str:

@@ -93,7 +93,7 @@ class ReportOptions:
 
 
 def _from(source: Source, default: Any = None) -> Any:
-    """Return a field of a study that is pulled, read and exported as its source says."""
+    """Return a field of a study that is pulled, read and exported by its source."""
     return field(default=default, metadata={"source": source})
 
 
@@ -120,7 +120,7 @@ class StudyData:
     characteristics : DataFrame, optional
         Characteristics of each class before training, as `characteristics.pulled` returns them.
     validation : DataFrame, optional
-        Counts of right validation images per class, as `validation_counts.pulled` returns them.
+        Counts of correctly classified validation images per class, as `validation_counts.pulled` returns them.
     dense_runs : DataFrame
         Dense runs as `pull.study` returns them, needed only for exports.
     options : ReportOptions
@@ -185,7 +185,7 @@ class StudyData:
         return cls(study.runs, predictions, dense_runs=study.dense_runs, **sides)
 
     def export(self, path: Path) -> list[Path]:
-        """Write the study to a folder of small files, with only the searches of epsilon that have a finalist in it.
+        """Write the study to a folder of small files, without searches of epsilon that have no finalist among its runs.
 
         Parameters
         ----------

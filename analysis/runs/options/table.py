@@ -453,8 +453,8 @@ class PruningOptions:
     gradient_objective: str | None = option(
         AUTO,
         choice(("regularized", "data")),
-        "Loss whose gradient the scores use: with weight decay (regularized) or without (data). Auto: the protocol's, "
-        "regularized for paper.",
+        "Loss whose gradient the scores use: with weight decay (regularized) or without (data). Auto: set by the "
+        "protocol, regularized for paper.",
         ("prune", "iterate", "tune"),
         param=ParamRole(concerns="pruner"),
         needs=(TAKES_GRADIENT,),
@@ -462,8 +462,8 @@ class PruningOptions:
     gradient_batches: int | None = option(
         AUTO,
         integer(1),
-        "Number of batches that the scores' gradient is averaged over. Auto: the protocol's, the whole training set "
-        "for paper.",
+        "Number of batches that the scores' gradient is averaged over. Auto: set by the protocol, the whole training "
+        "set for paper.",
         ("prune", "iterate", "tune"),
         param=ParamRole(concerns="pruner", value="integer"),
         needs=(TAKES_GRADIENT,),
@@ -472,7 +472,7 @@ class PruningOptions:
         AUTO,
         choice(("eval", "train")),
         "Compute the scores' gradient as in evaluation (eval), or with BatchNorm and image augmentation as in training "
-        "(train). Auto: the protocol's, eval for paper.",
+        "(train). Auto: set by the protocol, eval for paper.",
         ("prune", "iterate", "tune"),
         param=ParamRole(concerns="pruner"),
         needs=(TAKES_GRADIENT,),
@@ -502,8 +502,8 @@ class IterationOptions:
     weight_treatment: str = option(
         "finetune",
         choice(("finetune", "rewind")),
-        "Train the kept weights on from their present values (finetune), or from the network's initial values or those "
-        "of --rewind-step (rewind).",
+        "Train the kept weights further from their present values (finetune), or reset them to the initial values or "
+        "those of --rewind-step first (rewind).",
         ("iterate",),
         grid="weight_treatments",
         param=ParamRole(detail_of="keep"),
@@ -776,8 +776,8 @@ class NumberFormatOptions:
     precision: str = option(
         "float32",
         choice(("float32", "bf16")),
-        "Numbers that layers compute with in training: float32, or bf16 (bfloat16, only with the engine torch). "
-        "Weights, loss, evaluation and the gradient for scores are float32 in both cases.",
+        "Number format in which layers compute during training: float32, or bf16 (bfloat16, only with the engine "
+        "torch). Weights, loss, evaluation and the gradient for scores are float32 in both cases.",
         (*TRAINING_COMMANDS, "tune"),
         grid="precisions",
         heading="Training",
@@ -837,10 +837,10 @@ class MachineOptions:
     force: bool = option(
         "false",
         boolean,
-        "Make the runs anew, even if finished runs with these options exist.",
+        "Make new runs, even if finished runs with these options exist.",
         (*TRAINING_COMMANDS, "robustness", "quantize"),
         grid=None,
-        in_command={"robustness": {"help": "Measure the networks anew, even if their counts exist."}},
+        in_command={"robustness": {"help": "Measure the networks again, even if their counts exist."}},
     )
     log_model: bool = option(
         "false",
@@ -853,7 +853,7 @@ class MachineOptions:
     details: bool = option(
         "false",
         boolean,
-        "Also print the slopes that are expected on new images, with their intervals.",
+        "Also print the slopes expected on new test images, with their intervals.",
         ("prune",),
         grid=None,
     )
@@ -894,7 +894,7 @@ class StudyOptions:
     protocol: str | None = option(
         AUTO,
         choice(PROTOCOLS),
-        "Follow the paper's text (paper), or its released code (released). Auto: the file's, or paper.",
+        "Follow the paper's text (paper), or its released code (released). Auto: set by the file, else paper.",
         ("study",),
         heading="Data and network",
     )
