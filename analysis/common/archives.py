@@ -90,7 +90,7 @@ def read(
 
 
 def _entries(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfile.ZipInfo]:
-    """Return the archive's entries by array name, without the names that it lacks."""
+    """Map each of the array names that the archive has to its entry."""
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name = entry.filename.removesuffix(".npy")

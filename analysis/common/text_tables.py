@@ -145,7 +145,7 @@ def _stands_before_a_header(line: str) -> bool:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return the separator that splits the first line into most cells, and each line into more than one."""
+    """Return the separator that splits the first line into the most cells, and each line into more than one."""
     cells = {mark: [len(next(csv.reader([line], delimiter=mark), [])) for line in lines] for mark in _SEPARATORS}
     fitting = [mark for mark in _SEPARATORS if lines and min(cells[mark]) > 1]
     return max(fitting, key=lambda mark: cells[mark][0], default=_SEPARATORS[0])

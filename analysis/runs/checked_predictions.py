@@ -52,7 +52,7 @@ class CheckedPredictions:
     runs : DataFrame
         As `pull.pull_runs` returns it.
     predictions : callable
-        As `frames.ReadPredictions` describes it.
+        See `frames.ReadPredictions`.
     """
 
     def __init__(self, runs: pd.DataFrame, predictions: ReadPredictions) -> None:

@@ -204,7 +204,7 @@ def notes(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> list[str]:
     Parameters
     ----------
     runs, dense_runs : DataFrame
-        As `sound_pairs` takes them.
+        As in `sound_pairs`.
     """
     return [*_spellings(runs), *_copies(runs, dense_runs), *_unchanged(runs)]
 

@@ -58,7 +58,7 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path
     study : Study
         As `pull.study` returns it.
     predictions : callable
-        As `frames.ReadPredictions` describes it.
+        See `frames.ReadPredictions`.
     folder : Path
         Created if it does not exist; other files in it stay.
 

@@ -24,14 +24,14 @@ _CELL = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO)
 
 
 class Primary(NamedTuple):
-    """A primary comparison of a study. Its tests are corrected together, but not for other tests.
+    """A primary comparison of a study. Its tests are corrected for multiplicity among themselves only.
 
     Attributes
     ----------
     method, baseline : str
         Labels as in `methods.csv`: a pruner, its schedule if it is not one-shot, and other settings with their values,
-        such as `mp cubic distill 0.5` or `up epsilon 1e-3`. A setting that is not named has the papers' value, if any
-        cell of the study has that value; without one, as for epsilon, it may have any value.
+        such as `mp cubic distill 0.5` or `up epsilon 1e-3`. A setting that is not named has the papers' value if some
+        cell of the study has it; a setting without such a value, such as epsilon, may have any value.
     ratio : float
         Pruning ratio of the method.
     outcomes : tuple of str

@@ -56,7 +56,8 @@ def pull_runs(
     tracking_uri : str, optional
         By default MLflow's current one.
     ignore_params : sequence of str
-        Params that do not describe the experiment, such as an output path. They are dropped, so they define no cells.
+        Params that do not describe the experiment, such as an output path. They are dropped, so they do not distinguish
+        cells.
 
     Returns
     -------
@@ -232,7 +233,7 @@ def artifacts(
         Value of the tag `kind`.
     names : sequence of str
     experiment, tracking_uri : str, optional
-        As `pull_runs` takes them.
+        As in `pull_runs`.
     finished : bool
         Whether only finished runs count.
 
@@ -272,7 +273,7 @@ def tagged_artifacts(
     tag, name : str
         Names of the tag and of the artifact.
     experiment, tracking_uri : str, optional
-        As `pull_runs` takes them.
+        As in `pull_runs`.
     elsewhere : sequence of str
         Ids of further runs, perhaps of other experiments, whose artifact is also read if any run has the tag.
 

@@ -46,7 +46,7 @@ def pulled(runs: pd.DataFrame, experiment: str | None = None, *, tracking_uri: s
     runs : DataFrame
         As `pull.pull_runs` returns it.
     experiment, tracking_uri : str, optional
-        As `pull.pull_runs` takes them.
+        As in `pull.pull_runs`.
 
     Returns
     -------

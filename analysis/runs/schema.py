@@ -268,7 +268,8 @@ class Metric(NamedTuple):
     Attributes
     ----------
     name : str
-        As it is logged. A name that ends in `/` belongs to a metric of each class, whose name follows the slash.
+        As it is logged. A name that ends in `/` is the prefix of a metric with a value for each class; the name of the
+        class follows it.
     kinds : tuple of str
         Kinds of run that have it. A metric of the whole network becomes a column of the frame of pruned and quantised
         runs, or of the frame of dense runs. `frames` has the columns of metrics of each class.

@@ -39,16 +39,16 @@ class Tuning:
     reason : str
         The reason for the choice of the winner.
     trials : DataFrame, a row for each trial that ended
-        number; complete (False if the trial was stopped after some seeds); anchor ("" for other trials); epsilon,
-        ratio, ramp (share of the fine-tuning; 0 is one shot), distill (weight of distillation), strength (of the
-        mitigation, 0 if it is not searched), fine_tune_decay (only if it is searched); accuracy and distortion on
+        number; complete (False if the trial was stopped after some seeds); anchor (its name, or "" for other trials);
+        epsilon, ratio, ramp (share of the fine-tuning; 0 is one shot), distill (weight of distillation), strength (of
+        the mitigation, 0 if it is not searched), fine_tune_decay (only if it is searched); accuracy and distortion on
         validation images, with their standard errors over the seeds (`_error`) and their values for each seed
         (`accuracy/<place>`, `distortion/<place>`); eligible (complete, and within a point of the best anchor's
         accuracy); front (on the Pareto front); winner.
     finalists : DataFrame, a row for each network of the winner and the anchors
         role (winner, lambda, MP, GP, and the last three with `cubic`), epsilon, ratio, ramp, distill, strength,
-        fine_tune_decay (only if it is searched), seed; new (whether its dense network was not part of the search);
-        accuracy and alpha on test images; at_chance; run_id.
+        fine_tune_decay (only if it is searched), seed; new (True if the search did not use its dense network); accuracy
+        and alpha on test images; at_chance; run_id.
     comparisons : DataFrame
         As `winner_comparisons.comparisons` of `analysis.statistics` returns it.
     files : mapping of str to bytes
@@ -70,7 +70,7 @@ class Tuning:
 
     @property
     def further(self) -> list[str]:
-        """The params other than epsilon, of schedule, mitigation and decay, that are not 0 in every trial."""
+        """The params other than epsilon (of schedule, mitigation and decay) that are not 0 in some trial."""
         return [name for name in searched(self.trials) if self.trials[name].any()]
 
     def finals(self) -> Iterator[tuple[str, pd.Series, pd.DataFrame]]:

@@ -182,7 +182,7 @@ def _cell_costs(
 
 
 def _class_costs(changes: RecallChanges, paired: bool) -> Costs:
-    """Compute the costs of the classes, as an audit does if there are several networks with predictions."""
+    """Compute the costs of the classes; for predictions of several networks, as an audit does."""
     loss = changes.loss.moderated
     if changes.label is not None and changes.right and max(map(len, changes.right)) > 1:
         return class_table.costs_of_networks(changes.label, *changes.right, loss)
@@ -212,7 +212,7 @@ def networks_for_limit(
 
 
 def promised(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None) -> pd.DataFrame:
-    """Compute how many networks and images a promise of limits for all classes of a cell needs (`promises.promises`).
+    """Tabulate the networks and images needed to promise limits for all classes of a cell (`promises.promises`).
 
     The table is empty if the variance between networks is unknown: with fewer than two networks, or if the controls are
     of other seeds. It is also empty without the number of test images of each class.

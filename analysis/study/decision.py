@@ -139,7 +139,7 @@ def mostly_sound(cells: pd.DataFrame) -> pd.Series:
 
 
 def accuracy_loss(cells: pd.DataFrame) -> pd.Series:
-    """Compute each cell's loss of accuracy from the control, or from the dense networks if it has no control."""
+    """Compute each cell's loss of accuracy relative to its controls or, if it has none, to its dense networks."""
     loss = (-cells["accuracy_minus_none"]).fillna(cells["accuracy_before"] - cells["accuracy_after"])
     return loss.round(9)  # rounding errors must not lift a loss of one point above a limit of one point
 

@@ -228,7 +228,7 @@ def cell_answers(study: RunArrays, rows: np.ndarray, predictions: StudyPredictio
 def compare_groups(names: np.ndarray, group_index: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the rows for a cell's groups, and the summary of the grouping.
 
-    `names` and `group_index` are as `statistics.groups.members` returns them, and the answers are to the images it
+    `names` and `group_index` are as returned by `statistics.groups.members`, and the answers are for the images that it
     returns.
     """
     label, before, after, control = answers

@@ -108,7 +108,7 @@ def on_validation(runs: pd.DataFrame, predictions: ReadPredictions, shown: Seque
     predictions : callable
         Takes run ids and returns the runs' predictions for validation images.
     shown : sequence of str
-        As `on_test` takes it.
+        As in `on_test`.
     """
     runs = frames.rows(runs, ~in_number_format(runs))
     predictions_of_run = predictions(list(dict.fromkeys([*runs[schema.DENSE_RUN_ID], *runs[frames.RUN_ID]])))

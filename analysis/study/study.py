@@ -108,7 +108,7 @@ class StudyData:
     runs : DataFrame
         As `pull.pull_runs` returns it.
     predictions : callable, optional
-        As `cells.cells` takes it. Predictions that contradict their runs are not used.
+        As in `cells.cells`. Predictions that contradict their runs are not used.
     tunings : sequence of Tuning
         Searches of epsilon.
     chain_searches : sequence of ChainTrials
@@ -152,7 +152,7 @@ class StudyData:
         Parameters
         ----------
         experiment, tracking_uri, ignore_params
-            As `pull.pull_runs` takes them.
+            As in `pull.pull_runs`.
         dataset : str, optional
             Take only the runs of this data set.
 

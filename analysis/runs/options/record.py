@@ -23,8 +23,7 @@ class ParamRole:
     Parameters
     ----------
     role : {"setting", "seed", "consequence"}
-        A setting tells cells apart. A seed tells the networks of one cell apart. A consequence follows from other
-        params.
+        Settings distinguish cells. Seeds distinguish the networks of one cell. Consequences follow from other params.
     legacy_default : str, optional
         Value in the papers and in all pruned runs made before the param existed. It is assumed for pruned runs that
         lack the param.
