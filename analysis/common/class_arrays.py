@@ -8,7 +8,7 @@ import numpy as np
 from analysis.common.errors import StudyError
 from analysis.common.printable import LONGEST_NAME
 
-_WHAT = "give a class for each image, as text or whole numbers"
+_WHAT = "give the class of each image as text or a whole number"
 
 
 def as_array(where: object, source: Any) -> np.ndarray:

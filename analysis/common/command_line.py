@@ -114,7 +114,7 @@ class Command(click.Command):
         with formatter.section("Main options"):
             formatter.write_dl([_in_short(options[name], ctx) for name in self.main_options if name in options])
         formatter.write_paragraph()
-        formatter.write_text(f"{ctx.command_path} --help shows all {len(options)} options, and more on each.")
+        formatter.write_text(f"{ctx.command_path} --help shows all {len(options)} options in full.")
         _write_examples(formatter, self.examples)
         return formatter.getvalue().rstrip("\n")
 

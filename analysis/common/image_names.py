@@ -117,7 +117,7 @@ def _matched(names: Mapping[Path, list[str]], key: str) -> Alignment:
     (first_path, first), *others = names.items()
     orders = {path: order for path, own in others if (order := _order(first_path, first, path, own)) is not None}
     notes = [
-        f"{len(orders):,} of {len(names):,} files have their images in another order than {first_path}: rows are "
+        f"{len(orders):,} of {len(names):,} files list the images in a different order than {first_path}: rows are "
         f"matched by the {'name' if key == '' else key} of the image."
     ]
     return Alignment(orders, first, notes if orders else [])

@@ -276,7 +276,7 @@ def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[s
         best = rows.loc[~rows[schema.PRUNER].isin([DENSE, CONTROL]), ACCURACY].max()
         yield (
             f"No pruned level reaches an accuracy of {_percent(floor)}: the most accurate has {_percent(best)}, the "
-            f"dense networks have {_percent(dense[ACCURACY].max())}. Ask for less with --min-accuracy."
+            f"dense networks have {_percent(dense[ACCURACY].max())}. Choose a lower --min-accuracy."
         )
         return
     names = [f"{named(row)} at ratio {short_ratio(row[schema.RATIO])}" for row in chosen.to_dict("records")]

@@ -107,7 +107,7 @@ def test_tables_of_spreadsheets_are_read_alike(tmp_path, plain, how):
 def test_names_in_other_formats_are_followed(tmp_path, plain, ending):
     result = audited(write(tmp_path, named("filename"), ending))
     pd.testing.assert_frame_equal(result.table, plain.table)
-    assert any("2 of 4 files have their images in another order" in note for note in result.notes)
+    assert any("2 of 4 files list the images in a different order" in note for note in result.notes)
 
 
 def test_a_folder_of_hugging_face_is_a_network(tmp_path, plain):

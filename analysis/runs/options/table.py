@@ -129,7 +129,7 @@ class DataOptions:
     weights: Path | None = option(
         AUTO,
         path,
-        "File of trained weights (.safetensors) for the network and these classes, to use in place of training. Auto: "
+        "File of trained weights (.safetensors) for this network and these classes, to use in place of training. Auto: "
         "train the network.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
     )

@@ -106,7 +106,7 @@ def test_where_no_level_is_accurate_enough_a_sentence_says_what_there_is():
     (said,) = operating_points.sentences(found, Preference(0.99), lambda row: row["pruner"])
     assert said == (
         "No pruned level reaches an accuracy of 99.0 %: the most accurate has 95.5 %, the dense networks have 95.8 %. "
-        "Ask for less with --min-accuracy."
+        "Choose a lower --min-accuracy."
     )
 
 
