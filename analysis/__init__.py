@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from analysis.report.written_report import write_report as write_report
     from analysis.runs.pull import pull_runs as pull_runs
 
-# The module of each public function, which is imported when the function is first asked for.
+# The module of each public function, which is imported when the function is first accessed.
 _MODULES = {
     "audit_predictions": "analysis.audit.audit",
     "fit_class_offsets": "analysis.audit.class_offsets",
@@ -22,7 +22,7 @@ _MODULES = {
 }
 __all__ = list(_MODULES)
 
-if not TYPE_CHECKING:  # so that a type checker reports a name that is not there
+if not TYPE_CHECKING:  # so that a type checker reports unknown names
 
     def __getattr__(name: str) -> Any:
         if name not in _MODULES:

@@ -1,4 +1,4 @@
-"""Read NumPy archives (.npz) without pickle. Each size that a file declares is checked first."""
+"""Read NumPy archives (.npz) without pickle, after checking every size that the file declares."""
 
 import io
 import math
@@ -18,7 +18,7 @@ from analysis.common.input_files import SizeLimit, begins_as, opened
 # A NumPy header has about a hundred bytes.
 _LONGEST_HEADER = 10_000
 _CHUNK = 2**20
-# With other compression methods, zipfile unpacks all it has read at once: 4 KiB may become tens of megabytes.
+# With other compression methods, zipfile unpacks each chunk in full: 4 KiB may become tens of megabytes.
 _SMALL_CHUNK = 2**12
 _USUAL = SizeLimit()
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -56,7 +56,7 @@ def read(
     required, optional : sequence of str
         Names of arrays. Other arrays of the file are not read.
     limit : SizeLimit
-        Most memory that the arrays may take together. If they need more, none is read.
+        Limit on the memory of all arrays together. If they need more, none is read.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def read(
     ------
     StudyError
         If the file is truncated or not an .npz file, lacks a required array, exceeds the limit, or if an array holds
-        anything but numbers, truth values, dates and text.
+        anything but numbers, Booleans, dates and strings.
     """
     with opened(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy warns about some headers although it can read them
@@ -90,7 +90,7 @@ def read(
 
 
 def _entries(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfile.ZipInfo]:
-    """Return the archive's entry for each wanted array that it has, by name."""
+    """Map each of the array names that the archive has to its entry."""
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name = entry.filename.removesuffix(".npy")

@@ -1,4 +1,4 @@
-"""Check the types of the Python functions' arguments, which the command line gets as strings."""
+"""Check the types of arguments passed to the public Python functions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
@@ -46,7 +46,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "confidence": _NUMBER,
     **dict.fromkeys(("paper", "log"), _TRUTH),
     **dict.fromkeys(("output", "file"), (_is_path, "a path")),
-    "groups": (_are_paths, "a path, or a path for each data set by name"),
+    "groups": (_are_paths, "a path, or a dict of one path per data set"),
     "ignore_params": (_are_texts, "a list of names"),
     "variance": (lambda value: _is_text(value) and value in _VARIANCES, " or ".join(_VARIANCES)),
 }
@@ -57,7 +57,7 @@ _MAY_BE_LEFT_OUT = {
 
 
 def check(**arguments: Any) -> None:
-    """Refuse arguments of the wrong kind.
+    """Refuse arguments of the wrong type.
 
     Parameters
     ----------

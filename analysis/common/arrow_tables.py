@@ -31,7 +31,7 @@ def read(
     wanted : callable
         Takes the names of all columns and returns those to read.
     limit : SizeLimit
-        Most memory that these columns may take.
+        Limit on the memory of these columns.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def read(
     Raises
     ------
     StudyError
-        If the file is damaged, too large or of another kind, or if a wanted column has an empty cell.
+        If the file is damaged, too large or in another format, or if a wanted column has an empty cell.
     """
     try:
         table, header = _table(path, wanted, limit)
@@ -56,12 +56,12 @@ def read(
         return header, {name: _plain(column).to_numpy() for name, column in columns.items()}
     except StudyError:
         raise
-    except Exception as error:  # Arrow raises a dozen types of errors for files of other kinds
+    except Exception as error:  # Arrow raises a dozen types of errors for files in other formats
         raise StudyError(f"{path}: cannot be read as {_kind(path)} ({first_line(error)[:200]})") from error
 
 
 def _plain(column: Any) -> Any:
-    """Turn a column of categories into one of strings or numbers."""
+    """Convert a categorical column to strings or numbers."""
     return column.cast(column.type.value_type) if hasattr(column.type, "index_type") else column
 
 

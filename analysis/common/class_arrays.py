@@ -1,4 +1,4 @@
-"""Check arrays of classes, from files or from Python."""
+"""Check arrays of class labels, from files or from Python."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,11 +8,11 @@ import numpy as np
 from analysis.common.errors import StudyError
 from analysis.common.printable import LONGEST_NAME
 
-_WHAT = "give a class for each image, as text or whole numbers"
+_WHAT = "give the class of each image as text or a whole number"
 
 
 def as_array(where: object, source: Any) -> np.ndarray:
-    """Turn a user's values into an array, with dtype object if strings are mixed with other values.
+    """Convert a user's values to an array; a list that contains strings gets dtype object.
 
     Raises
     ------
@@ -35,12 +35,12 @@ def as_array(where: object, source: Any) -> np.ndarray:
 
 
 def classes(where: object, values: np.ndarray) -> np.ndarray:
-    """Turn an array of classes into strings, whole numbers or truth values.
+    """Convert an array of class labels to strings, integers or Booleans.
 
     Raises
     ------
     StudyError
-        If a number is not whole, or is too large to be exact, or if the array is of another kind.
+        If a number is not whole, or is too large to be exact, or if the array has another dtype.
     """
     if values.dtype.kind == "f":
         check_floats(where, values)
@@ -52,12 +52,12 @@ def classes(where: object, values: np.ndarray) -> np.ndarray:
 
 
 def check_floats(where: object, values: np.ndarray, *, whole: bool = True) -> None:
-    """Refuse numbers that are not finite, too large for their type to be exact, or not `whole`."""
+    """Refuse numbers that are not finite or too large to be exact, and fractions if `whole` is true."""
     largest = min(2 / float(np.finfo(values.dtype).eps), 2.0**63)
     with np.errstate(invalid="ignore"):
         exact = (np.abs(values) < largest) & ((values == np.trunc(values)) | (not whole))
     if not exact.all():
-        raise StudyError(f"{where} holds {values[~exact][0]}: {_WHAT} (large ones of an integer type)")
+        raise StudyError(f"{where} holds {values[~exact][0]}: {_WHAT} (store large numbers with an integer type)")
 
 
 def decoded(where: object, values: np.ndarray) -> np.ndarray:
@@ -76,4 +76,4 @@ def check_names(where: object, names: Iterable[str], what: str = "a class") -> N
         if "\0" in name:  # NumPy would cut the NUL off the end of a name, which could merge two classes
             raise StudyError(f"{where}: {what} has a NUL character in its name")
         if any("\ud800" <= char <= "\udfff" for char in name):
-            raise StudyError(f"{where}: {what} has half a character in its name, which UTF-8 cannot encode")
+            raise StudyError(f"{where}: {what} has half a surrogate pair in its name, which UTF-8 cannot encode")

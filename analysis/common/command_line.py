@@ -1,4 +1,4 @@
-"""Show help and errors in both command lines, with common click settings."""
+"""Define the help, errors and click settings that both command lines share."""
 
 import copy
 import gc
@@ -38,20 +38,20 @@ def completion(program: str) -> str:
     """Explain shell completion, for the end of a program's help."""
     variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
     return (
-        f'Shell completion: put eval "$({variable}=bash_source {program})" into ~/.bashrc; zsh and fish have '
-        "zsh_source and fish_source."
+        f'Shell completion: put eval "$({variable}=bash_source {program})" into ~/.bashrc; for zsh and fish, '
+        "write zsh_source and fish_source."
     )
 
 
 def as_typed(option: str, value: str | None = None) -> str:
-    """Return an option as this call takes it: `--seed 0-4`, under `mlflow run` `-P seed=0-4`.
+    """Return an option as the user would type it: `--seed 0-4`, or `-P seed=0-4` under `mlflow run`.
 
     Parameters
     ----------
     option : str
-        The name of its field.
+        Field name of the option, such as `batch_size`.
     value : str, optional
-        A flag has none.
+        Value of the option; None for a flag.
     """
     context = click.get_current_context(silent=True)
     if context and context.meta.get(_PROJECT):
@@ -60,12 +60,12 @@ def as_typed(option: str, value: str | None = None) -> str:
 
 
 class Command(click.Command):
-    """A command whose help shows the options in sections, and then examples.
+    """A command whose help shows the options in sections, followed by examples.
 
     Parameters
     ----------
     sections : mapping of str to sequence of str
-        Names of options by the heading of their section. Other options are shown below the last section.
+        Section headings, each with the names of its options. Other options are shown below the last section.
     examples : sequence of str
         Command lines.
     main_options : sequence of str
@@ -85,7 +85,7 @@ class Command(click.Command):
         self.sections, self.examples, self.main_options = sections or {}, examples, main_options
 
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
-        """Return the option's names that show the whole help: without `-h` if that shows the main options."""
+        """Return the option names that show the whole help, without `-h` if it shows the main options only."""
         return [name for name in super().get_help_option_names(ctx) if not (self.main_options and name == "-h")]
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -114,7 +114,7 @@ class Command(click.Command):
         with formatter.section("Main options"):
             formatter.write_dl([_in_short(options[name], ctx) for name in self.main_options if name in options])
         formatter.write_paragraph()
-        formatter.write_text(f"{ctx.command_path} --help shows all {len(options)} options, and more on each.")
+        formatter.write_text(f"{ctx.command_path} --help shows all {len(options)} options in full.")
         _write_examples(formatter, self.examples)
         return formatter.getvalue().rstrip("\n")
 
@@ -129,7 +129,7 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
     def option_sections(self, ctx: click.Context) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-        """Yield the heading of each section of options, and each option with its help."""
+        """Yield the heading of each section, and its options with their help."""
         options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
         remaining = {option.name: record for option in options if (record := option.get_help_record(ctx))}
         for heading, names in self.sections.items():
@@ -149,7 +149,7 @@ def _summary(command: click.Command) -> str:
 
 
 def _in_short(option: click.Option, ctx: click.Context) -> tuple[str, str]:
-    """Return an option and the first sentence on it, with its default."""
+    """Return an option with the first sentence of its help and its default."""
     option = copy.copy(option)
     first, end, _ = (option.help or "").partition(". ")
     option.help = first + end.strip()
@@ -157,7 +157,7 @@ def _in_short(option: click.Option, ctx: click.Context) -> tuple[str, str]:
 
 
 def without_auto(args: Sequence[str]) -> list[str]:
-    """Remove the options that are `auto`, which meant *not given* in version 0.1.
+    """Remove options whose value is `auto`, which meant *not given* in version 0.1.
 
     Examples
     --------
@@ -209,12 +209,12 @@ class CommandGroup(click.Group):
         try:
             return super().make_context(*arguments, **settings)
         except click.UsageError as error:
-            if type(error).__name__ == "NoArgsIsHelpError":  # it shows the help
+            if type(error).__name__ == "NoArgsIsHelpError":  # this error only shows the help
                 raise
             raise _MendableError.of(error) from error
 
     def invoke(self, ctx: click.Context) -> Any:
-        # The first job of several takes the variable away.
+        # If there are several jobs, the first one unsets the variable.
         ctx.meta[_PROJECT] = bool(os.environ.get("MLFLOW_RUN_ID"))
         try:
             return super().invoke(ctx)
@@ -242,12 +242,12 @@ class _MendableError(click.ClickException):
     typed : str
         The option or argument at fault.
     usage : str, optional
-        The command that was used wrongly. It makes the exit code 2.
+        The command that was used wrongly. If it is given, the exit code is 2.
     """
 
     def __init__(self, message: str, typed: str = "", usage: str | None = None) -> None:
         lines = (f"{typed}: {message}" if typed else message).split("\n")
-        text = "\n".join(printable(without_secrets(line)) for line in lines)  # it may quote what was typed
+        text = "\n".join(printable(without_secrets(line)) for line in lines)  # the message may quote what was typed
         hint = None if "\n" in text else _DID_YOU_MEAN.search(text)
         super().__init__(text[: hint.start()] if hint else text)
         help_line = f"{usage} -h shows the options" if usage else ""
@@ -257,12 +257,12 @@ class _MendableError(click.ClickException):
 
     @classmethod
     def of(cls, error: click.ClickException) -> "click.ClickException":
-        """Convert an error of click."""
+        """Convert a click error."""
         if isinstance(error, _MendableError):
             return error
         if not isinstance(error, click.UsageError):
             return cls(printable(error.message))
-        message = printable(without_secrets(error.format_message()))  # in one line
+        message = printable(without_secrets(error.format_message()))  # on one line
         if isinstance(error, click.BadParameter):
             message = re.sub(r"^Invalid value for '?(.+?)'?: ", r"\1: ", message, count=1)
         return cls(message, usage=error.ctx.command_path if error.ctx else "")
@@ -286,7 +286,7 @@ def escape_unknown_characters() -> None:
 
 
 def collect_garbage_rarely() -> None:
-    """Make Python collect garbage less often, which otherwise takes a twentieth of a command's time.
+    """Make Python collect garbage less often, because it takes a twentieth of a command's time by default.
 
     Imports, frames, figures and networks make many objects, few of which become garbage.
     """

@@ -1,4 +1,4 @@
-"""Write and read CSV for spreadsheets, with a quote before each text that would be taken for a formula."""
+"""Write and read CSV, with a quote before each string that a spreadsheet would take for a formula."""
 
 import csv
 import io
@@ -11,20 +11,20 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-# Leading quotes belong to the text: `'=x` gets one more, so that it is not read back as `=x`.
+# A formula may follow quotes: `'=x` gets one more, so that it is not read back as `=x`.
 _FORMULA = re.compile(r"'*[=+\-@＝＋－＠\t\r\n]")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
-# The faster engine of pandas 2 cuts a text at a NUL.
+# The faster engine of pandas 2 cuts a string at a NUL.
 _ENGINE: dict[str, Any] = {} if pd.__version__ >= "3" else {"engine": "python"}
 
 
 def is_formula(text: str) -> bool:
-    """Return whether a spreadsheet may take a text for a formula. A number with a sign is not one."""
+    """Return whether a spreadsheet may take a string for a formula. Numbers with a sign do not count."""
     return bool(_FORMULA.match(text)) and not _NUMBER.fullmatch(text)
 
 
 def quoted(text: str) -> str:
-    """Put a quote before a text if a spreadsheet may take it for a formula."""
+    """Put a quote before a string that a spreadsheet may take for a formula."""
     return f"'{text}" if is_formula(text) else text
 
 
@@ -34,7 +34,7 @@ def unquoted(text: str) -> str:
 
 
 def write(frame: pd.DataFrame, path: Path, *, index: bool = False, missing: str = "") -> None:
-    """Write a frame as CSV, with `quoted` applied to its texts and column names.
+    """Write a frame as CSV, with `quoted` applied to its strings and column names.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def read(file: Path | io.BytesIO, **how: Any) -> pd.DataFrame:
 
 
 def _cells(column: pd.Series, missing: str) -> list[Any]:
-    """Return the cells of a column, with texts `quoted` and `missing` in place of NaN."""
+    """Return the cells of a column, with strings `quoted` and `missing` in place of NaN."""
     cells = column.astype(object).where(column.notna(), missing).tolist()
     return cells if is_numeric_dtype(column) or is_bool_dtype(column) else [_cell(value) for value in cells]
 

@@ -1,4 +1,4 @@
-"""The exception that both command lines print as one line, and words for such lines."""
+"""Define the exception that both command lines print as one line, and helpers to word it."""
 
 import difflib
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
 
 
 def option_name(name: str) -> str:
-    """Return the option of a field: `--batch-size` for `batch_size`."""
+    """Return the option for a field name: `--batch-size` for `batch_size`."""
     return "--" + name.replace("_", "-")
 
 
@@ -28,7 +28,7 @@ def first_line(error: BaseException) -> str:
 
 
 class StudyError(Exception):
-    """An error that a user can mend.
+    """An error that the user can fix.
 
     Parameters
     ----------

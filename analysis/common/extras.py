@@ -12,9 +12,9 @@ def check_installed(extra: str, packages: Mapping[str, str], *, option: str | No
     Parameters
     ----------
     extra : str
-        A name of the optional dependencies in `pyproject.toml`.
+        Name of an extra in `pyproject.toml`.
     packages : mapping of str to str
-        Modules, and the package that provides each.
+        The package that provides each module.
     option : str, optional
         The option that needs them, for the error.
 

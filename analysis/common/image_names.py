@@ -12,20 +12,20 @@ import numpy as np
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 
-# Column names without _, capitals and the plural's s. The first kind holds file names, and an image has one file.
+# Column names without underscores, capitals and a final s. The first tuple is for file names, one per image.
 _OF_FILES = ("filename", "file", "filepath", "path", "imagepath", "imagefile", "imagename", "imgpath", "image", "img")
 _OF_ANYTHING = ("imageid", "id", "name", "key", "uid", "index", "idx", "")
 _IN_ORDER = "row k of each is taken for the same image"
 
 
 class NamedRows(NamedTuple):
-    """The labels of a file's rows, and the columns that may name its images.
+    """The labels of a file's rows, and the columns that may hold image names.
 
     Attributes
     ----------
     label : (images,), text
     columns : dict of str to sequence of str
-        The columns that may name the images, by `column_key`.
+        The columns that may hold image names, by `column_key`.
     """
 
     label: np.ndarray
@@ -36,16 +36,16 @@ NO_NAMES = NamedRows(np.array([], str), {})
 
 
 class Alignment(NamedTuple):
-    """Rows of several files that belong to the same image.
+    """Correspondence between the rows of several files, image by image.
 
     Attributes
     ----------
     orders : dict of Path to (images,), integers
-        For each file in another order than the first: the row of each image of the first file.
+        For each file whose order differs from that of the first: its row for each image of the first file.
     names : list of str, optional
         The names of the images, in the order of the first file.
     notes : list of str
-        Sentences that say what was matched, or that rows are taken in order.
+        Sentences for the user: how rows were matched, or that they are taken in order.
     """
 
     orders: dict[Path, np.ndarray]
@@ -54,7 +54,7 @@ class Alignment(NamedTuple):
 
 
 def column_key(name: str) -> str | None:
-    """Return the key of a column that may name images, or None for other columns.
+    """Normalise the name of a column that may hold image names; return None for other columns.
 
     Examples
     --------
@@ -68,9 +68,8 @@ def column_key(name: str) -> str | None:
 def align(files: Mapping[Path, NamedRows]) -> Alignment:
     """Match the rows of files that have the same number of images.
 
-    Files are matched by a column that all of them have and that names each image of a file once. Numbers do not count
-    as names, because files may have been numbered after shuffling. If there is no such column, or only numbers, rows
-    are taken in order.
+    Rows are matched by a column that is in all files and identifies each image. Numbers do not count as names, because
+    files may have been numbered after shuffling. Without such a column, row k of each file is taken for the same image.
 
     Raises
     ------
@@ -84,14 +83,14 @@ def align(files: Mapping[Path, NamedRows]) -> Alignment:
             return _matched(names, key)
     _check_others(files)
     if renumbered := [key for key in shared if _is_renumbered([rows.columns[key] for rows in files.values()])]:
-        why = f"The files number their images in different orders ({renumbered[0]}), and numbers are no names"
+        why = f"The files number their images in different orders ({renumbered[0]}), and numbers do not count as names"
     else:
-        why = "The files do not name their images"
+        why = "The files have no image names"
     return Alignment({}, None, [f"{why}: {_IN_ORDER}."] if len(files) > 1 else [])
 
 
 def _names(files: Mapping[Path, NamedRows], key: str) -> dict[Path, list[str]] | None:
-    """Return each file's image names, or None if the column does not name each image once."""
+    """Return each file's image names, or None if the column does not identify each image."""
     columns = {path: list(rows.columns[key]) for path, rows in files.items()}
     if any(all(map(_is_number, column)) for column in columns.values()):
         return None
@@ -108,8 +107,8 @@ def _names(files: Mapping[Path, NamedRows], key: str) -> dict[Path, list[str]] |
         (name, count), *_ = Counter(column).most_common(1)
         if count > 1:
             raise StudyError(
-                f"{path}: image {shortened(name.partition('/')[2])} of class {shortened(name.partition('/')[0])} is "
-                f"there {count:,} times: give one row for each image"
+                f"{path}: image {shortened(name.partition('/')[2])} of class {shortened(name.partition('/')[0])} "
+                f"appears {count:,} times: give one row for each image"
             )
     return columns
 
@@ -118,17 +117,17 @@ def _matched(names: Mapping[Path, list[str]], key: str) -> Alignment:
     (first_path, first), *others = names.items()
     orders = {path: order for path, own in others if (order := _order(first_path, first, path, own)) is not None}
     notes = [
-        f"{len(orders):,} of {len(names):,} files have their images in another order than {first_path}: rows are "
+        f"{len(orders):,} of {len(names):,} files list the images in a different order than {first_path}: rows are "
         f"matched by the {'name' if key == '' else key} of the image."
     ]
     return Alignment(orders, first, notes if orders else [])
 
 
 def _order(first_path: Path, first: list[str], path: Path, own: list[str]) -> np.ndarray | None:
-    """Return the row of each image of the first file, or None if the order is the same."""
+    """Return a file's row for each image of the first file, or None if the order is the same."""
     if own == first:
         return None
-    if set(own) != set(first):  # Windows writes folders with backslashes
+    if set(own) != set(first):  # Windows separates folders by backslashes
         own, first = (
             _without_folder([normalize("NFC", name).replace("\\", "/") for name in names]) for names in (own, first)
         )
@@ -158,7 +157,7 @@ def _check_others(files: Mapping[Path, NamedRows]) -> None:
         if len(naming) > 1 and not all(map(_is_number, columns[0])) and _is_renumbered(columns):
             other = next(path for path, rows in files.items() if key not in rows.columns)
             raise StudyError(
-                f"{other} does not name its images, and {' and '.join(map(str, naming))} have theirs in different "
+                f"{other} has no image names, and {' and '.join(map(str, naming))} list theirs in different "
                 f"orders: give it the column {key} too"
             )
 

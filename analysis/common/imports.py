@@ -23,7 +23,7 @@ def import_callable(import_path: str, *, option: str) -> Callable[..., Any]:
     import_path : str
         `package.module:name`, as the user typed it.
     option : str
-        The command line's option that takes the path, such as `--model`; an error names it.
+        Command-line option that takes the path, such as `--model`, for the error.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def import_callable(import_path: str, *, option: str) -> Callable[..., Any]:
     Raises
     ------
     StudyError
-        If the module cannot be imported, or does not hold a callable of that name.
+        If the module cannot be imported, or has no callable of that name.
     """
     module_name, _, name = import_path.partition(":")
     if str(Path.cwd()) not in sys.path:
@@ -59,8 +59,8 @@ def source_digest(imported: Callable[..., Any], import_path: str = "") -> str:
     imported : callable
         If it is decorated or a `functools.partial`, the source is that of the wrapped function or class.
     import_path : str
-        If its module is another file than that of the wrapped function, both files are digested, and so are the user's
-        own modules that they import (`own_modules.imported_by`).
+        Import path of the callable. If its module is not the file of the wrapped function, both files are digested, and
+        so are the user's own modules that they import (`own_modules.imported_by`).
     """
     module_name = import_path.partition(":")[0]
     module = sys.modules.get(module_name)
@@ -73,7 +73,7 @@ def source_digest(imported: Callable[..., Any], import_path: str = "") -> str:
 
 
 def _file_digest(file: Path) -> bytes:
-    """Digest a file and its path from its outermost package, which does not depend on the machine."""
+    """Digest a file and its path below the folder of its outermost package, which is the same on every machine."""
     depth = len(own_modules.packages_of(file)) + 1
     name = "/".join(file.parts[-depth:])
     return hashlib.sha256(f"{name}\n".encode(errors="surrogateescape") + file.read_bytes()).digest()

@@ -23,7 +23,7 @@ _KINDS = {
     b"\x80\4": "a pickle",
     b"\x80\5": "a pickle",
     b"\xd0\xcf\x11\xe0": "an old spreadsheet (.xls)",
-    b"\x1f\x8b": "a file of gzip",
+    b"\x1f\x8b": "a gzip file",
     b"version https://git-lfs": "a pointer of Git LFS (get the file itself by git lfs pull)",
     b"<!DOCTYPE": "a web page",
     b"<!doctype": "a web page",
@@ -39,7 +39,7 @@ def kind_of(start: bytes) -> str:
 
 
 class SizeLimit(NamedTuple):
-    """Most memory that the content of files may take.
+    """Limit on the memory that the content of files may take.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class SizeLimit(NamedTuple):
 
 
 def begins_as(path: Path) -> str:
-    """Name the kind of a file by its first bytes, for errors; return an empty string if unknown."""
+    """Describe the kind of a file by its first bytes, for errors; return an empty string if unknown."""
     with opened(path) as file:
         kind = kind_of(file.read(_LONGEST))
     return f"it begins as {kind} does" if kind else ""

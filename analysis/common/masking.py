@@ -49,7 +49,7 @@ def without_secrets(text: str) -> str:
 
     Secrets are: the password in `scheme://name:password@host`; the token in `https://token@host`; the value of a
     setting whose name is password, token, key or similar, in a URL's query or elsewhere; the credentials of an HTTP
-    header; and each password or token of the environment.
+    header; and each password or token in an environment variable.
 
     If a word has several `@`, the password may contain one, so the word is masked up to the last `@`.
 
@@ -145,7 +145,7 @@ def _end(text: str, start: int, value: re.Pattern) -> int:
 
 
 def _of_known_secrets(text: str) -> Iterator[Span]:
-    """Yield the spans of the environment's secrets, in the form found there and with or without percent escapes."""
+    """Yield the spans of secrets from environment variables, verbatim and with or without percent escapes."""
     for secret in _of_environment():
         plain = unquote(secret)
         for form in {secret, plain, quote(plain, safe="")}:

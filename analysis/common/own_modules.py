@@ -1,6 +1,6 @@
 """Find the modules that a user's own module imports, by reading its source without running it.
 
-Python's `modulefinder` is no alternative, because it would also read all of PyTorch.
+Python's `modulefinder` is unsuitable, because it would also read all of PyTorch.
 """
 
 import ast
@@ -24,14 +24,14 @@ def imported_by(files: Iterable[Path], top_level: str) -> set[Path]:
     This includes imports inside functions, and the packages that contain a module, unless their `__init__.py` is empty.
     A star import includes all modules of the package. A module is the user's own if it is in the named package, or if
     it is neither installed nor part of this project and is in the current folder, beside the package, or in the folder
-    of one of the files. Modules that are already imported are treated alike.
+    of one of the files. It makes no difference whether a module is already imported.
 
     Parameters
     ----------
     files : iterable of Path
         Source files to start from. They are not returned.
     top_level : str
-        First part of a package's dotted name. The package may be an installed one.
+        First part of the named package's dotted name. The package may be installed.
     """
     start = set(files)
     packages = _folders(_spec(top_level)) if top_level else []
@@ -86,7 +86,7 @@ def packages_of(file: Path) -> list[Path]:
 
 
 def _files(importer: Path, level: int, parts: Sequence[str]) -> list[Path]:
-    """Return the source files of an imported name: one, none, or with a star all of a package."""
+    """Return the source files of an imported name: at most one, or all files of the package for a star."""
     if parts[-1] != "*":
         return [file] if (file := _file(importer, level, parts)) else []
     package = _file(importer, level, parts[:-1])

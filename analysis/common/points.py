@@ -1,8 +1,8 @@
-"""Write shares in percentage points."""
+"""Format shares as percentage points."""
 
 
 def points(share: float) -> str:
-    """Write a share in percentage points, with one decimal.
+    """Format a share as percentage points, with one decimal.
 
     Examples
     --------

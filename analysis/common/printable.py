@@ -26,7 +26,7 @@ def shortened(value: object) -> str:
     """Return the `repr` of a value, shortened if it is long."""
     try:
         shown = printable(_SHORT.repr(value))
-    except ValueError:  # Python writes no whole number of more than 4,300 digits
+    except ValueError:  # Python does not print integers of more than 4,300 digits
         return f"a very long {type(value).__name__}"
     return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."
 

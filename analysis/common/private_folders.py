@@ -87,7 +87,7 @@ def check_file(path: Path, *, content: bool = True) -> None:
     path : Path
         A file in a private folder. Another user may have made it before the folder was private.
     content : bool
-        Whether the content matters. If so, nobody else may be able to write the file.
+        Whether to check, too, that nobody else can write the file.
 
     Raises
     ------
@@ -141,13 +141,13 @@ def _make(entry: Path) -> os.stat_result:
 
 
 def _check_above(folder: Path, instead: str) -> None:
-    """Check that only root and this user can rename or replace their files in a folder."""
+    """Check that no other user can rename or replace a folder's files that belong to root or this user."""
     info = folder.lstat()
     _check_owner(folder, info, {os.geteuid(), *ROOTS}, instead)
     others = info.st_mode & stat.S_IWOTH or (info.st_mode & stat.S_IWGRP and not _is_own_group(info.st_gid))
     if others and not info.st_mode & stat.S_ISVTX:
         raise StudyError(
-            f"other users can replace what lies in {folder}: run `chmod +t {shlex.quote(str(folder))}`, or {instead}"
+            f"other users can replace the contents of {folder}: run `chmod +t {shlex.quote(str(folder))}`, or {instead}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Read text tables with commas, semicolons, tabs or bars, in UTF-8 or UTF-16, perhaps compressed by gzip."""
+"""Read tables delimited by commas, semicolons, tabs or bars, in UTF-8 or UTF-16, optionally gzipped."""
 
 import codecs
 import csv
@@ -48,7 +48,7 @@ def opened_table(path: Path, limit: SizeLimit, *, option: str | None = None) -> 
     ----------
     path : Path
     limit : SizeLimit
-        Most memory that the text may take.
+        Limit on the memory of the text.
     option : str, optional
         The option to name in errors.
 
@@ -108,7 +108,7 @@ def _rows(path: Path, reader: Any, first: Sequence[str], before: int) -> Iterato
     """Yield each row's line number and cells; `before` lines precede the header."""
     columns = len(first)
     for row in reader:
-        if not row or (row == [""] and columns > 1):  # an empty line, or one of blanks
+        if not row or (row == [""] and columns > 1):  # an empty or blank line
             continue
         if len(row) != columns:
             raise StudyError(
@@ -116,7 +116,9 @@ def _rows(path: Path, reader: Any, first: Sequence[str], before: int) -> Iterato
                 "that has a comma in it"
             )
         if row == first:
-            raise StudyError(f"{path}, line {before + reader.line_num:,}: the first line again; a file holds one table")
+            raise StudyError(
+                f"{path}, line {before + reader.line_num:,}: repeats the first line; a file must hold one table"
+            )
         yield before + reader.line_num, row
 
 
@@ -143,7 +145,7 @@ def _stands_before_a_header(line: str) -> bool:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return the separator that gives the first line most cells, and the second more than one."""
+    """Return the separator that splits the first line into the most cells, and each line into more than one."""
     cells = {mark: [len(next(csv.reader([line], delimiter=mark), [])) for line in lines] for mark in _SEPARATORS}
     fitting = [mark for mark in _SEPARATORS if lines and min(cells[mark]) > 1]
     return max(fitting, key=lambda mark: cells[mark][0], default=_SEPARATORS[0])

@@ -13,10 +13,10 @@ _NETWORK = [schema.DATASET, schema.MODEL]
 
 
 def check_one_design(dense_runs: Mapping[Path, pd.DataFrame]) -> None:
-    """Check that folders of networks of different seeds were trained with the same settings.
+    """Check that folders whose networks have different seeds agree in the settings of the training.
 
-    A setting may differ if some seed has several values of it, because the folders then compare settings, or if one
-    folder has several values of it.
+    A setting may differ if it has several values for one seed or in one folder, because the folders then compare
+    settings.
 
     Parameters
     ----------

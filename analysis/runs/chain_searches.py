@@ -35,9 +35,9 @@ class ChainTrials(NamedTuple):
     max_class_loss, max_accuracy_loss : float
         The limits, as shares.
     trials : DataFrame, one row per chain
-        chain (in words), pruner, number_format, number; cost, the quantity to minimise; then losses on validation
-        images, from the control: accuracy_loss, worst_class (the class that may lose most) and class_loss, with upper
-        95 % bounds accuracy_loss_upper and class_loss_upper.
+        chain (in words), pruner, number_format, number; cost, the quantity to minimise; then losses relative to the
+        control on validation images: accuracy_loss, worst_class (the class that may lose most) and class_loss, with
+        upper 95 % bounds accuracy_loss_upper and class_loss_upper.
     """
 
     name: str
@@ -48,11 +48,11 @@ class ChainTrials(NamedTuple):
 
 
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[ChainTrials]:
-    """Return the searches of an experiment; if a search was repeated, only its last call.
+    """Return the searches of an experiment, and only the last of those with the same name.
 
     Parameters and errors are as for `pull.pull_runs`.
     """
-    from analysis.runs import pull  # files need no MLflow
+    from analysis.runs import pull  # imported here, because reading files needs no MLflow
 
     contents = pull.tagged_artifacts(schema.MINIMIZE, schema.CHAINS, experiment, tracking_uri=tracking_uri)
     return _newest(parsed(content, f"{schema.CHAINS} of run {run_id}") for run_id, content in contents.items())

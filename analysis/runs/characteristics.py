@@ -31,7 +31,7 @@ TABLE = RunTable(
 
 
 def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFrame:
-    """Return class characteristics logged by the dense runs of some runs.
+    """Return the class characteristics that the dense runs of the given runs have logged.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFra
         run_id (of the dense run), and the columns of `TABLE`. Runs without the artifact are left out; so are runs with
         a damaged artifact, with a warning for each.
     """
-    from analysis.runs import pull  # files need no MLflow
+    from analysis.runs import pull  # imported here, because reading files needs no MLflow
 
     dense_run_ids = list(dict.fromkeys(runs[schema.DENSE_RUN_ID]))
     return TABLE.join(pull.artifacts_of(dense_run_ids, schema.CLASS_CHARACTERISTICS, tracking_uri=tracking_uri))

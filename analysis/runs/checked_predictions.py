@@ -1,4 +1,4 @@
-"""Check predictions against the recalls of their runs, and refuse those that contradict them."""
+"""Check predictions against the logged recalls of their runs, and refuse predictions that contradict them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ from analysis.runs.frames import BY_CLASS, RUN_ID, ReadPredictions, class_names
 _ROUNDING = 0.002
 _OTHER_LABELS = "the labels of their test images are not those of other runs of the data set"
 _OTHER_RECALLS = "they contradict the recalls that the runs have logged"
-_OTHER_ORDER = f"they contradict {schema.BOTH_RIGHT}<class>, as predictions in another order of the images do"
+_OTHER_ORDER = f"they contradict {schema.BOTH_RIGHT}<class>, as predictions in another order of the images would"
 _OTHER_NAMES = "the names of their classes belong to other labels than in most runs"
 
 
 class _DataSet(NamedTuple):
-    """Facts on a data set from the predictions read so far.
+    """Facts about a data set, inferred from the predictions read so far.
 
     Attributes
     ----------
@@ -35,11 +35,11 @@ class _DataSet(NamedTuple):
     unlike: np.ndarray
 
     def right(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return whether a network is right about each image, (images,)."""
+        """Return whether a network classifies each image correctly, (images,)."""
         return arrays[schema.PREDICTED] == self.label
 
     def shares(self, right: np.ndarray) -> np.ndarray:
-        """Compute the share of right images for each label that has images; `right` is (images,)."""
+        """Compute the share of correct predictions for each label that has images; `right` is (images,)."""
         counts = np.bincount(self.label, right, minlength=len(self.images))
         return (counts / np.maximum(self.images, 1))[self.images > 0]
 
@@ -52,7 +52,7 @@ class CheckedPredictions:
     runs : DataFrame
         As `pull.pull_runs` returns it.
     predictions : callable
-        As `frames.ReadPredictions` describes it.
+        See `frames.ReadPredictions`.
     """
 
     def __init__(self, runs: pd.DataFrame, predictions: ReadPredictions) -> None:
@@ -129,7 +129,7 @@ class CheckedPredictions:
         return self._pairs[run_id][0] if run_id in self._pairs else ""
 
     def _fits(self, run_id: str, predictions: Mapping[str, Mapping[str, np.ndarray]], reference: _DataSet) -> bool:
-        """Return whether predictions agree with the run's logged share of images that both networks have right."""
+        """Return whether predictions agree with the logged share of images that both networks classify correctly."""
         dense, both_right = self._pairs[run_id]
         both_right = _without_nan(both_right)
         right = reference.right(predictions[run_id]) & reference.right(predictions[dense])
@@ -156,5 +156,5 @@ def _near(values: np.ndarray, references: np.ndarray) -> bool:
 
 
 def _differ(shares: np.ndarray, recall: np.ndarray) -> bool:
-    """Return whether shares differ from recalls in any assignment of labels to classes."""
+    """Return whether shares differ from recalls however labels are assigned to classes."""
     return len(shares) != len(recall) or not _near(np.sort(shares), np.sort(recall))

@@ -13,18 +13,17 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.frames import ACCURACY_AFTER, ACCURACY_BEFORE, BY_CLASS, RECALL_AFTER, RECALL_BEFORE, RUN_ID
 
-# Params in which a pruned run and its dense run must agree. Both may lack one, but if only one lacks it, it is unknown
-# whether they agree.
+# Params in which a pruned run and its dense run must agree. If only one of the two has a param, the pair is left out.
 _SHARED = (
     *(schema.DATASET, schema.DATASET_DIGEST, schema.IMAGE_SHAPE),
     *(schema.MODEL, schema.MODEL_DIGEST, schema.WEIGHTS_DIGEST, schema.SEED),
 )
-# They must also agree in these, if both have them.
+# Params in which they must also agree if both have them.
 _SHARED_IF_GIVEN = (
     *(schema.PROTOCOL, schema.VALIDATION_FRACTION, schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD),
 )
-# These keep exactly as many weights as the ratio implies. Others, such as `up-signed` and protocol `released`, may keep
-# more.
+# Pruners that keep exactly as many weights as the ratio implies. Others, such as `up-signed` and protocol `released`,
+# may keep more.
 _EXACT = ("mp", "gp", "up", "rp", "up-sum")
 _RELEASED = "released"
 # The realized ratio may differ from the requested one by this factor, because weights per layer are rounded.
@@ -73,7 +72,7 @@ def tell(left_out_runs: pd.DataFrame, reason: str, left_out: list[str], kinds: p
 
 
 def counted(kinds: pd.Series) -> str:
-    """Write the number of runs of each kind in words, from the kind of every run."""
+    """Count the runs of each kind in words, such as `3 dense runs and 1 pruned run`."""
     numbers = kinds.value_counts(sort=False).items()
     return " and ".join(f"{number:,} {kind} run{'s' if number > 1 else ''}" for kind, number in numbers)
 
@@ -89,7 +88,7 @@ def some(names: Iterable[str], most: int = 3) -> str:
 
 
 def _faults(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
-    """Yield each fault, as a mask of the pairs that have it and its description."""
+    """Yield a mask of the faulty pairs and a description for each kind of fault."""
     yield from _ratios(runs)
     shares = [ACCURACY_BEFORE, ACCURACY_AFTER, *_columns(runs, RECALL_BEFORE, RECALL_AFTER, schema.BOTH_RIGHT)]
     values = runs[shares].to_numpy(float)
@@ -110,9 +109,9 @@ def _faults(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tuple[np.n
 def _ratios(runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
     ratio, pruner = runs[schema.RATIO], runs[schema.PRUNER]
     is_control = pruner == schema.CONTROL
-    yield ~(ratio >= 1), "ratio is below 1, and it is parameters before / parameters after pruning"
+    yield ~(ratio >= 1), "ratio is below 1, although it is parameters before / parameters after pruning"
     yield ratio > _LARGEST_RATIO, f"ratio is above {_LARGEST_RATIO:,.0f}"
-    yield is_control & (ratio != 1), f"{schema.CONTROL} prunes nothing, and its ratio is not 1"
+    yield is_control & (ratio != 1), f"{schema.CONTROL} prunes nothing, but its ratio is not 1"
     if schema.REALIZED_RATIO in runs:
         realized = runs[schema.REALIZED_RATIO]
         # A control after an earlier pruning has only the remaining weights.
@@ -140,8 +139,8 @@ def _other_networks(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tu
             own_values, dense_values = (frame.reindex(columns=[column])[column] for frame in (runs, dense))
             differ = (own_values != dense_values) & ~(own_values.isna() & dense_values.isna())
             if name in _SHARED_IF_GIVEN:
-                # A pruned run must have the param if its dense run has protocol `released`, because reports explain
-                # this.
+                # A pruned run must have the param if its dense run has protocol `released`, because reports mark this
+                # protocol.
                 differ &= (own_values.notna() & dense_values.notna()) | (
                     own_values.isna() & (dense_values == _RELEASED)
                 )
@@ -205,7 +204,7 @@ def notes(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> list[str]:
     Parameters
     ----------
     runs, dense_runs : DataFrame
-        As `sound_pairs` takes them.
+        As in `sound_pairs`.
     """
     return [*_spellings(runs), *_copies(runs, dense_runs), *_unchanged(runs)]
 
@@ -220,7 +219,7 @@ def _spellings(runs: pd.DataFrame) -> Iterator[str]:
                 alike.setdefault(_as_read(value), []).append(repr(value))
             for values in alike.values():
                 if len(values) > 1:
-                    subject = f"{frames.param(column)} has values that look alike and count as different"
+                    subject = f"{frames.param(column)} has values that look alike but count as different"
                     yield f"{subject}: {some(sorted(values), most=10)}"
     for pruner in runs[schema.PRUNER].unique():
         if pruner != schema.CONTROL and _as_read(pruner) == schema.CONTROL:
@@ -228,7 +227,7 @@ def _spellings(runs: pd.DataFrame) -> Iterator[str]:
 
 
 def _as_read(value: str) -> Any:
-    """Normalise a text for a reader's eye: to a number, or to words without case and invisible characters."""
+    """Normalise a value as a reader sees it: to a number, or to words without case and invisible characters."""
     try:
         number = float(value)
     except ValueError:
@@ -266,15 +265,15 @@ def _agreeing(networks: pd.DataFrame, accuracy: str, group: str, within: list[st
 
 
 def _one_number(values: np.ndarray) -> np.ndarray:
-    """Return a number for each row, equal for equal rows, because comparing numbers is faster than rows."""
+    """Hash each row to a number, because comparing numbers is faster than comparing rows."""
     return (values * np.random.default_rng(0).random(values.shape[1])).sum(axis=1)
 
 
 def _coincidence(recall: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Bound the probability, (runs,), that another network has the same recalls, (runs, classes).
 
-    The number of right images of a class is taken to have half the binomial standard deviation over seeds. A class of
-    unknown size counts as 100 images.
+    The number of correct predictions of a class is assumed to have half the binomial standard deviation over seeds. A
+    class of unknown size counts as 100 images.
     """
     deviation = np.sqrt(np.where(np.isnan(images), 100, images) * recall * (1 - recall)) / 2
     with np.errstate(divide="ignore"):
@@ -290,7 +289,7 @@ def _unchanged(runs: pd.DataFrame) -> Iterator[str]:
     is_unchanged[is_unchanged] = _coincidence(before[is_unchanged], support[is_unchanged]) < _COINCIDENCE
     if is_unchanged.any():
         yield (
-            f"{counted(frames.kinds(runs[is_unchanged]))} with the recalls of their dense runs in every class, as if "
+            f"in {counted(frames.kinds(runs[is_unchanged]))} every class has the recall of the dense run, as if "
             f"nothing was pruned: {some(sorted(runs.loc[is_unchanged, RUN_ID]))}"
         )
 
@@ -308,6 +307,6 @@ def _param(frame: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _by_class(runs: pd.DataFrame) -> list[np.ndarray]:
-    """Return recall before and after, support, and share right both times, each (runs, classes), NaN if missing."""
+    """Return recall before and after, support, and share correct both times, each (runs, classes), NaN if missing."""
     names = list(dict.fromkeys([*frames.class_names(runs), *frames.class_names(runs, RECALL_AFTER)]))
     return [runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS]

@@ -35,7 +35,7 @@ def create_run(
     Parameters
     ----------
     client : MlflowClient
-        A client that repeats reads.
+        A client that retries reads.
     once : callable
         The method `create_run` of MLflow's own client, for stores without a server.
     experiment_id : str
@@ -73,7 +73,7 @@ def create_run(
 
 
 def _sent_once(uri: str, experiment_id: str, *, run_name: str | None, tags: Mapping[str, str]) -> Run:
-    """Create a run on a server by a single request, which MLflow's client would repeat without an answer."""
+    """Create a run on a server by a single request, because MLflow's client would repeat it if unanswered."""
     request = CreateRun(
         experiment_id=experiment_id,
         user_id=tags.get(MLFLOW_USER, "unknown"),

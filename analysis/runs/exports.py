@@ -58,7 +58,7 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path
     study : Study
         As `pull.study` returns it.
     predictions : callable
-        As `cells.cells` takes it.
+        See `frames.ReadPredictions`.
     folder : Path
         Created if it does not exist; other files in it stay.
 
@@ -103,8 +103,7 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
     -------
     Study
     callable
-        Run ids -> run id -> `label` and `predicted`, int64, and `in_top5` if it is known, as `pull.predictions` returns
-        them.
+        Function from run ids to the arrays of each run: `label` and `predicted`, int64, and, if known, `in_top5`.
 
     Raises
     ------
@@ -120,7 +119,7 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
     for _, predicted in parts:
         for run_id, stored_run in predicted.items():
             if run_id in stored_runs and not stored_runs[run_id].agrees(stored_run):
-                raise _disagreement(run_id, f"in what is in {schema.PREDICTIONS}")
+                raise _disagreement(run_id, f"the content of {schema.PREDICTIONS}")
             if run_id not in stored_runs or stored_runs[run_id].in_top5 is None:
                 stored_runs[run_id] = stored_run
 
@@ -158,14 +157,14 @@ def below(folder: Path) -> list[Path]:
     found = [path for path in below_it if study_archives.may_have(path, CONTENTS)]
     found = sorted([*(path.parent for path in folder.rglob(CONTENTS)), *found])
     if not found:
-        raise StudyError(f"{folder}: nothing in it that pruning-analysis export has written{_hint(folder)}")
+        raise StudyError(f"{folder}: contains nothing that pruning-analysis export has written{_hint(folder)}")
     return found
 
 
 def _hint(folder: Path) -> str:
-    """Return the end of an error: a hint at an archive with the name of a missing folder, or an empty string."""
+    """Return a hint for errors if a missing folder exists as an archive, else an empty string."""
     archive = folder.with_name(folder.name + study_archives.SUFFIX)
-    return f"; {archive} is there: give that" if not folder.exists() and archive.is_file() else ""
+    return f"; give {archive} instead" if not folder.exists() and archive.is_file() else ""
 
 
 def select_dataset(study: frames.Study, dataset: str) -> frames.Study:
@@ -183,7 +182,7 @@ def select_dataset(study: frames.Study, dataset: str) -> frames.Study:
 
 
 def _join(folders: Sequence[Path], parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Join frames of folders into one like that of `pull.study`, with classes in the order of the folders."""
+    """Join the folders' frames into one, in the form of `pull.study`, with classes in the order of the folders."""
     frame = frames.with_canonical_values(parts[0])
     if len(parts) > 1:
         frame = _concatenate(parts)
@@ -234,7 +233,8 @@ def _column_group(column: str) -> int:
     return next((position for position, name in enumerate(_MEASURED, start=1) if name in (column, group)), 0)
 
 
-# Frames as CSV: a missing text is empty, the value "" is a backslash, and a formula gets a leading backslash.
+# Frames as CSV: a missing string is an empty cell, an empty string is a backslash, and a formula gets a leading
+# backslash.
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
@@ -258,7 +258,7 @@ def _parse_frame(content: bytes, described: Mapping[str, Any], version: int) -> 
     with gzip.open(io.BytesIO(content)) as file:
         text = io.BytesIO(file.read(int(_LARGEST.gib * GIB) + 1))
     _LARGEST.check("a table of runs", len(text.getbuffer()))
-    # Only an empty cell is missing, and a text may contain a carriage return.
+    # Only an empty cell is missing, and a string may contain a carriage return.
     frame = pd.read_csv(text, dtype=dtypes, keep_default_na=False, na_values=[""], lineterminator="\n", **_EXACT)
     texts = {name: frame[name].str.removeprefix("\\") for name in _texts(dtypes)}
     frame = frame.assign(**texts)[list(dtypes)]
@@ -380,7 +380,7 @@ def _predicted(path: Path) -> dict[str, _StoredRun]:
         raise ValueError(f"{path.name} has predictions of shape {by_label.shape}")
     for array in (label, by_label):
         if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= frames.MOST_CLASSES:
-            raise ValueError(f"{path.name} holds other values than classes from 0")
+            raise ValueError(f"{path.name} holds values that are not class indices")
     order = np.argsort(label, kind="stable")
     predicted = np.empty(by_label.shape[::-1], by_label.dtype)
     predicted[:, order] = by_label.T

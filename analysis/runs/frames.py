@@ -27,10 +27,11 @@ MOST_CLASSES = 1_000_000
 IN_TOP5 = "in_top5"
 # The arrays of predictions that an analysis needs.
 PREDICTED_ARRAYS = (schema.LABEL, schema.PREDICTED, IN_TOP5)
-# Pruner of quantised networks with all their weights (dense networks and controls), and their bits per weight.
+# Bits per weight of quantised networks with all their weights, by their value in the column of pruners: the number
+# format, after `none` for a control.
 NUMBER_FORMATS = schema.BITS | {f"{schema.CONTROL} {name}": bits for name, bits in schema.BITS.items()}
-# From run ids to a mapping by run id, of arrays `label`, `predicted` and, if known, `in_top5`. Runs without predictions
-# are missing.
+# Function from run ids to the arrays of each run: `label`, `predicted` and, if known, `in_top5`. The mapping lacks runs
+# without predictions.
 ReadPredictions = Callable[[Sequence[str]], Mapping[str, Mapping[str, np.ndarray]]]
 
 
@@ -49,7 +50,7 @@ class Study(NamedTuple):
     dense_runs : DataFrame
         One row per dense run of the experiment, and per dense run elsewhere to which its pruned runs refer: dataset,
         model, seed, every other param as `params.<name>`, accuracy_before, recall_before/<class>, support/<class>,
-        arithmetic, dense_run_id. Of runs that agree in every setting and seed, only the newest is included.
+        arithmetic, dense_run_id. If runs agree in every setting and seed, only the newest is included.
     """
 
     runs: pd.DataFrame
@@ -57,7 +58,7 @@ class Study(NamedTuple):
 
 
 def column(param: str) -> str:
-    """Return the column of a param."""
+    """Return the name of a param's column."""
     return param if param in BARE else PARAM + param
 
 
@@ -90,7 +91,7 @@ def with_former_values(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_canonical_values(runs: pd.DataFrame) -> pd.DataFrame:
-    """Write numbers in one way: `.1` and `1e-1` become `0.1` if the schema declares the param a number."""
+    """Normalise the spelling of numbers: `.1` and `1e-1` become `0.1` if the schema declares the param a number."""
     columns = {}
     for name in params(runs):
         if schema.role(param(name)).value != "text" and not pd.api.types.is_numeric_dtype(runs[name]):

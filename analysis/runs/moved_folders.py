@@ -45,8 +45,8 @@ def store_folder(tracking_uri: str | None) -> Path | None:
 @lru_cache(maxsize=64)
 def _say_moved(former: Path, store: Path) -> None:
     log.warning(
-        "the store says that artifacts are in %s, which is not there; those in %s are read. New runs would still go to "
-        "the former folder, unless you type %s",
+        "the store records artifacts in %s, which does not exist; those in %s are read instead. New runs would still "
+        "go to the former folder, unless you run %s",
         former,
         store,
         shlex.join(["pruning-study", "move", str(former), str(store)]),

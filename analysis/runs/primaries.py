@@ -24,14 +24,14 @@ _CELL = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO)
 
 
 class Primary(NamedTuple):
-    """A primary comparison of a study. Its tests are corrected jointly, but not for other tests.
+    """A primary comparison of a study. Its tests are corrected for multiplicity among themselves only.
 
     Attributes
     ----------
     method, baseline : str
         Labels as in `methods.csv`: a pruner, its schedule if it is not one-shot, and other settings with their values,
-        such as `mp cubic distill 0.5` or `up epsilon 1e-3`. A setting that is not named must have the papers' value if
-        the study has it; if the papers have none, as for epsilon, it may have any value.
+        such as `mp cubic distill 0.5` or `up epsilon 1e-3`. A setting that is not named has the papers' value if some
+        cell of the study has it; a setting without such a value, such as epsilon, may have any value.
     ratio : float
         Pruning ratio of the method.
     outcomes : tuple of str
@@ -39,7 +39,7 @@ class Primary(NamedTuple):
     datasets : tuple of str
         Names of the data sets; an empty tuple means every data set.
     direction : {"two-sided", "less", "greater"}
-        Predicted direction of the method's difference from the baseline. If there is one, p is one-sided.
+        Predicted direction of the method's difference from the baseline; two-sided if none is predicted.
     """
 
     method: str
@@ -147,7 +147,7 @@ def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) ->
 
     Parameters and errors are as for `pull.pull_runs`. Unfinished studies count too.
     """
-    from analysis.runs import pull  # files need no MLflow
+    from analysis.runs import pull  # imported here, because reading files needs no MLflow
 
     contents_by_run = pull.artifacts(
         schema.STUDY, [schema.PRIMARY], experiment, tracking_uri=tracking_uri, finished=False

@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 def pull_runs(
     experiment: str | None = None, *, tracking_uri: str | None = None, ignore_params: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Pull the pairs of a dense and a pruned or quantised run of an experiment.
+    """Pull an experiment's pairs of a dense run and a pruned or quantised run.
 
     Parameters
     ----------
@@ -56,7 +56,8 @@ def pull_runs(
     tracking_uri : str, optional
         By default MLflow's current one.
     ignore_params : sequence of str
-        Params that do not describe the experiment, such as an output path. They are dropped, so they define no cells.
+        Params that do not describe the experiment, such as an output path. They are dropped, so they do not distinguish
+        cells.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def pull_runs(
         mp_overlap, recall_before/<class>, recall_after/<class>, support/<class>, both_right/<class>, arithmetic,
         dense_run_id, run_id. Values are NaN if a run lacks the param, metric or class, and a column is missing if all
         runs lack it. A quantised dense network has its number format as pruner, such as `float16`, and ratio 1; a
-        quantised control has `none float16`. Of runs that agree in every setting and seed, only the newest is included.
+        quantised control has `none float16`. If runs agree in every setting and seed, only the newest is included.
         `attrs["left_out"]` has sentences on the runs that were left out.
 
     Raises
@@ -86,7 +87,7 @@ def pull_runs(
     return study(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params).runs
 
 
-runs = pull_runs  # its name before 0.2.0
+runs = pull_runs  # the name of `pull_runs` before 0.2.0
 
 
 def study(
@@ -158,14 +159,14 @@ def predictions(
     Returns
     -------
     dict, run id -> name -> array (images, ...)
-        In the order of `run_ids`. Unknown runs and runs without the artifact are missing. Runs with an unusable
-        artifact are missing too, with a warning each: it is damaged, lacks an array or any image, has arrays of unequal
-        lengths, or has a class that is not an integer from 0.
+        In the order of `run_ids`. Unknown runs and runs without the artifact are missing. Runs are also missing, with a
+        warning for each, if the artifact is damaged, lacks an array or any image, has arrays of unequal lengths, or has
+        a class that is not an integer from 0.
 
     Raises
     ------
     StudyError
-        The store cannot be read.
+        If the store cannot be read.
     """
     arrays = {}
     with open_store(tracking_uri) as store, tempfile.TemporaryDirectory() as folder:
@@ -194,7 +195,7 @@ def files_of(run_id: str, names: Sequence[str], downloads: Path, *, tracking_uri
     Raises
     ------
     StudyError
-        The store cannot be read.
+        If the store cannot be read.
     """
     with open_store(tracking_uri) as store:
         folders = store.artifact_folders([run_id])
@@ -204,12 +205,12 @@ def files_of(run_id: str, names: Sequence[str], downloads: Path, *, tracking_uri
 
 
 def dense_runs(run_ids: Sequence[str], *, tracking_uri: str | None = None) -> dict[str, str]:
-    """Return the dense run of each known run; a dense run is its own.
+    """Map the id of each known run to the id of its dense run; a dense run maps to itself.
 
     Raises
     ------
     StudyError
-        The store cannot be read.
+        If the store cannot be read.
     """
     with open_store(tracking_uri) as store:
         rows = [row for page in store.runs(run_ids) for row in page.runs.to_pylist()]
@@ -232,7 +233,7 @@ def artifacts(
         Value of the tag `kind`.
     names : sequence of str
     experiment, tracking_uri : str, optional
-        As `runs` takes them.
+        As in `pull_runs`.
     finished : bool
         Whether only finished runs count.
 
@@ -244,7 +245,7 @@ def artifacts(
     Raises
     ------
     StudyError
-        As in `runs`, except that finding no run is no error.
+        As in `pull_runs`, except that finding no run is no error.
     """
     contents_by_run = {}
     with open_store(tracking_uri) as store, tempfile.TemporaryDirectory() as folder:
@@ -272,7 +273,7 @@ def tagged_artifacts(
     tag, name : str
         Names of the tag and of the artifact.
     experiment, tracking_uri : str, optional
-        As `runs` takes them.
+        As in `pull_runs`.
     elsewhere : sequence of str
         Ids of further runs, perhaps of other experiments, whose artifact is also read if any run has the tag.
 
@@ -284,7 +285,7 @@ def tagged_artifacts(
     Raises
     ------
     StudyError
-        As in `runs`, except that finding no run is no error.
+        As in `pull_runs`, except that finding no run is no error.
     """
     with open_store(tracking_uri) as store:
         tagged = store.tagged(_find(store.experiments(), experiment)[0], tag).to_pylist()
@@ -312,14 +313,14 @@ def artifacts_of(run_ids: Sequence[str], name: str, *, tracking_uri: str | None 
     Raises
     ------
     StudyError
-        The store cannot be read.
+        If the store cannot be read.
     """
     with open_store(tracking_uri) as store:
         return _contents(store.artifact_folders(run_ids), name, tracking_uri)
 
 
 def _contents(folders: Mapping[str, str], name: str, tracking_uri: str | None) -> dict[str, bytes]:
-    """Read an artifact by run id; `folders` has the artifact URI of each run."""
+    """Read an artifact of each run that has it; `folders` maps run ids to artifact URIs."""
     contents = {}
     with tempfile.TemporaryDirectory() as downloads:
         for run_id, where in tqdm(folders.items(), desc=name, unit=" runs", leave=False, disable=None):
@@ -350,7 +351,7 @@ def _drop_unfinished(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFram
 
 
 def _name_by_format(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Set the pruner of quantised networks with all their weights by `frames.NUMBER_FORMATS`, and ratio 1."""
+    """Give quantised networks with all their weights a name of `frames.NUMBER_FORMATS` as pruner, and ratio 1."""
     is_quantized = run_rows["kind"] == schema.QUANTIZED
     if not is_quantized.any():
         return run_rows
@@ -415,7 +416,7 @@ def _drop_pruned(dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
     dense_ids = dense[schema.DENSE_RUN_ID]
     wrong = pruner.notna() & (pruner != schema.CONTROL)
     wrong |= (ratio > 1) | (realized > 1) | (dense_ids.notna() & (dense_ids != dense[RUN_ID]))
-    reason = f"pruned by its {schema.PRUNER}, {schema.RATIO}, {schema.REALIZED_RATIO} or {schema.DENSE_RUN_ID}"
+    reason = f"pruned according to {schema.PRUNER}, {schema.RATIO}, {schema.REALIZED_RATIO} or {schema.DENSE_RUN_ID}"
     return _drop(dense, wrong, reason, left_out)
 
 
@@ -475,7 +476,7 @@ def _drop_unpaired(
     pruned = _drop(pruned, differ, "the normalization is not that of the dense run", left_out)
     paired_dense = dense[dense[RUN_ID].isin(pruned[schema.DENSE_RUN_ID].unique())]
     is_outdated = pruned[schema.DENSE_RUN_ID].isin(_replaced_ids(paired_dense))
-    reason = "a newer dense run has the same settings and seed as theirs, but other recalls"
+    reason = "a newer dense run has the same settings and seed as their own, but other recalls"
     return _drop(pruned, is_outdated, reason, left_out)
 
 
@@ -621,7 +622,7 @@ def _mask_secrets(params: pa.Table) -> pa.Table:
 
 
 def _columns_of(values: pa.Table, run_ids: pa.ChunkedArray) -> dict[str, pa.Array]:
-    """Return the column of each name, in the order of the runs, with null for runs that lack it."""
+    """Make a column for each name, in the order of the runs, with null for runs that lack the value."""
     names = values["name"].combine_chunks().dictionary_encode()
     value_rows = np.full((len(names.dictionary), len(run_ids)), -1)
     runs = pc.index_in(values[RUN_ID], value_set=run_ids.combine_chunks())

@@ -19,7 +19,7 @@ ATTEMPTS = 4  # a method of the client may send several requests, each of which 
 # Error texts for a truncated answer: by urllib3, and by MLflow if the length of the answer is unknown.
 BROKEN_OFF = ("Connection broken", "not in a valid JSON format")
 READS = ("get_", "search_", "list_", "download_")
-# These methods have the same result whether they are called once or twice.
+# These methods have the same result whether called once or twice.
 SAME_TWICE = (
     *("set_tag", "set_experiment_tag", "set_terminated", "update_run", "delete_run"),
     *("log_batch", "log_inputs", "log_artifact", "log_artifacts"),
@@ -80,7 +80,7 @@ def repeating(call: Callable[P, R]) -> Callable[P, R]:
 
 
 def _as_store_errors(call: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a function to convert all its errors to errors of a store.
+    """Wrap a function to convert all its errors to store errors.
 
     A malformed answer, or an artifact store whose library is not installed, can raise any error.
     """

@@ -1,4 +1,4 @@
-"""Counts of right images per class under corruptions: the artifact `corruptions.csv` and its export."""
+"""Counts of correctly classified images per class under corruptions: the artifact `corruptions.csv` and its export."""
 
 import pandas as pd
 
@@ -7,8 +7,7 @@ from analysis.runs.frames import RUN_ID
 from analysis.runs.run_tables import RunTable
 from analysis.runs.sources import Source
 
-# Name of the corruption for unchanged images, with severity 0. For a folder of images it is the folder's name, with
-# severity 0 too.
+# Name of the corruption for unchanged images. A folder of images has its own name instead. Both have severity 0.
 CLEAN = "none"
 # Name of the mean over corruptions in tables. No folder of images may have either name.
 ALL = "all"
@@ -33,7 +32,7 @@ TABLE = RunTable(
     artifact=schema.CORRUPTIONS,
     columns={"corruption": str, "severity": int, "class": str, **dict.fromkeys(COUNTS, int), "measured": str},
     key=KEY,
-    contents="counts of images that a network has right",
+    contents="counts of correctly classified images",
     check=_check,
 )
 COLUMNS = list(TABLE.columns)
@@ -47,7 +46,7 @@ def pulled(runs: pd.DataFrame, experiment: str | None = None, *, tracking_uri: s
     runs : DataFrame
         As `pull.pull_runs` returns it.
     experiment, tracking_uri : str, optional
-        As `pull.pull_runs` takes them.
+        As in `pull.pull_runs`.
 
     Returns
     -------
@@ -55,7 +54,7 @@ def pulled(runs: pd.DataFrame, experiment: str | None = None, *, tracking_uri: s
         run_id, and the columns of `TABLE`. Runs without the artifact are left out; so are runs with a damaged artifact,
         with a warning for each.
     """
-    from analysis.runs import pull  # files need no MLflow
+    from analysis.runs import pull  # imported here, because reading files needs no MLflow
 
     dense_run_ids = list(dict.fromkeys(runs[schema.DENSE_RUN_ID]))
     contents = pull.tagged_artifacts(

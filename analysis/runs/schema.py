@@ -43,7 +43,7 @@ NORMALIZATION_STD = "normalization_std"
 
 # The value of the param `pruner` of a control, which is fine-tuned without pruning.
 CONTROL = "none"
-# Pruners whose own value of the param `scope` is `layer`; that of the others is `global`
+# Pruners whose default of the param `scope` is `layer`; the default of the others is `global`
 BY_LAYER = tuple(name for name, record in PRUNERS.items() if record.scope == "layer")
 # Pruners that choose weights so as to harm no group of images.
 MITIGATING_PRUNERS = tuple(name for name, record in PRUNERS.items() if record.spares_groups)
@@ -65,9 +65,9 @@ TUNING = "tuning"
 TRIAL = "trial"
 REPORT = "report"
 
-# Values of the tag `arithmetic` of a trained run, which tells the order of additions and the rounding. With the native
-# engine, a training gives the same bits on every machine; torch gives no such guarantee. Runs of the native engine
-# without the tag used an earlier arithmetic that depended on the machine.
+# Values of the tag `arithmetic` of a trained run, which identifies the order of additions and the rounding. With the
+# native engine, a training gives the same bits on every machine; torch gives no such guarantee. Runs of the native
+# engine without the tag used an earlier arithmetic that depended on the machine.
 NATIVE_ARITHMETIC, TORCH_ARITHMETIC = "2", "torch"
 
 # Params: all that are not options, and the options whose names are used outside the table
@@ -155,8 +155,8 @@ WORDS = {
     ("class_weights", "dense"): "class weights",
     ("data_quotas", "recall"): "data quotas",
 }
-# These two have been in every hash since they exist. Any other param with a legacy default is in the hash only if it
-# differs from that.
+# These two have always been in the hash. Any other param with a legacy default is in the hash only if its value differs
+# from the default.
 ALWAYS_HASHED = frozenset({SCHEDULE, DISTILL})
 # These follow from the ratio, which is already in the hash.
 NEVER_HASHED = frozenset({SPARSITY, RATIO_PRUNABLE})
@@ -182,7 +182,7 @@ def short_name(param: str) -> str:
 
 
 def mitigations() -> list[str]:
-    """Return the params of mitigations, which spare classes, without details, in the order of the schema."""
+    """Return the params of mitigations, without their details, in the order of the schema."""
     return [
         name
         for name, param_role in PARAM_ROLES.items()
@@ -229,8 +229,8 @@ VAL_RAW_SLOPE = "val_raw_slope"
 LARGEST_EXCESS = "largest_excess"
 LARGEST_EXCESS_FLOOR = "largest_excess_floor"
 # For a pruned run whose control `prune` found or made: the cost of a class on test images, which is its loss of recall
-# from the control minus the loss of accuracy. The class is the one with the largest cost on validation images, and the
-# tag names it.
+# relative to the control minus the loss of accuracy. The class is the one with the largest cost on validation images,
+# and the tag names it.
 LARGEST_COST = "largest_cost"
 LARGEST_COST_CLASS = "largest_cost_class"
 # For a dense run: norms of the gradient of the objective at the trained weights, and of its two parts. The objective is
@@ -268,16 +268,18 @@ class Metric(NamedTuple):
     Attributes
     ----------
     name : str
-        As it is logged. A name that ends in `/` belongs to a metric of each class, whose index follows the slash.
+        As it is logged. A name that ends in `/` is the prefix of a metric with a value for each class; the name of the
+        class follows it.
     kinds : tuple of str
         Kinds of run that have it. A metric of the whole network becomes a column of the frame of pruned and quantised
         runs, or of the frame of dense runs. `frames` has the columns of metrics of each class.
     largest : float
         Values above this, or below 0, are impossible and left out.
     needed : bool
-        Whether a run without it, or with an impossible value of it, is left out. Otherwise the value alone is.
+        Whether a run is left out if it lacks the metric or has an impossible value. Otherwise only the value is left
+        out.
     mean_in_cells : bool
-        Whether `cells.csv` has the mean over the runs of each cell, where runs have it.
+        Whether `cells.csv` has its mean over the runs of each cell.
     """
 
     name: str
@@ -385,7 +387,7 @@ def metric_names(classes: Sequence[str]) -> list[str]:
 
 
 def canonical(param: str, value: str) -> str:
-    """Write a param's value in one way: `1e-1` becomes `0.1`, `True` becomes `true`; other text is unchanged."""
+    """Normalise a param's value: `1e-1` becomes `0.1`, `True` becomes `true`; other text is unchanged."""
     token = value.strip()
     match role(param).value:
         case "boolean" if token.lower() in ("true", "false"):

@@ -1,4 +1,4 @@
-"""Where the data come from that belong to a study beside its runs."""
+"""Sources of the data that belong to a study in addition to its runs."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ import pandas as pd
 
 
 class Source(NamedTuple):
-    """Where a field of a study comes from, and how it is exported.
+    """Functions that pull, read and write a field of a study.
 
     Attributes
     ----------
     pull : callable
-        Takes the runs, the experiment and the tracking URI.
+        Takes the runs, the experiment and the tracking URI; returns the field's value.
     read : callable
-        Takes the folders of exports.
+        Takes the folders of exports; returns the field's value.
     write : callable
         Takes the field's value and a folder; returns the files written, relative to the folder.
     """

@@ -95,7 +95,7 @@ def _innermost(chain: str) -> str:
 
 
 def _quoted(body: str) -> str:
-    """Return the start of a page's text after a colon, or an empty string if the page has no text."""
+    """Return a colon and the start of a page's text, or an empty string if the page has no text."""
     head = re.search(r"<title[^>]*>(.*?)</title>", body, re.S | re.I)
     words = " ".join(html.unescape(re.sub(r"<[^>]*>", " ", head[1] if head else body)).split())
     return f": {words[:LONGEST_PAGE]}" if words else ""

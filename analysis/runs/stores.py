@@ -33,7 +33,7 @@ from analysis.runs.address import probe, without_password
 from analysis.runs.store_errors import STORE_ERRORS, explained
 
 FINISHED = "FINISHED"
-NO_NUMBER = sys.float_info.max  # MLflow stores infinity as this number; a page has it for NaN as well
+NO_NUMBER = sys.float_info.max  # MLflow stores infinity as this number; a page has the same number for NaN
 _WHOLE_METRICS = tuple(metric.name for metric in schema.METRICS if not metric.by_class)
 _METRICS_BY_CLASS = tuple(metric.name for metric in schema.METRICS if metric.by_class)
 KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 class Page(NamedTuple):
-    """Some of the dense, pruned and quantised runs, with the params and metrics of the finished ones.
+    """A batch of dense, pruned and quantised runs, with the params and metrics of the finished ones.
 
     Attributes
     ----------
@@ -133,7 +133,7 @@ def _connect(uri: str, shown: str, resources: ExitStack) -> Reader:
         sqlite_files.check_version(uri, version)
         if version in sqlite_files.KNOWN_SCHEMAS:
             return tables
-        logger.warning("%s: schema version %s is unknown; it is read through MLflow's slower API", shown, version)
+        logger.warning("%s: schema version %s is unknown, so MLflow's slower API is used", shown, version)
     elif is_local_uri(uri) and not Path(local_file_uri_to_path(uri)).is_dir():
         raise StudyError(f"{shown}: no such folder; check the tracking URI")
     return ApiReader(retries.client(uri))

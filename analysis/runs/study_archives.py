@@ -18,7 +18,7 @@ _LARGEST = SizeLimit(4)
 _MOST_FILES = 10_000
 # At most three folders and a file name, without `..`, leading slashes, backslashes or overlong parts.
 _NAME = re.compile(r"(\w[\w.-]{0,99}/){0,3}\w[\w.-]{0,99}", re.ASCII)
-# Other methods unpack all they have read at once, so a small part of a file could fill the memory.
+# With other methods, zipfile unpacks each chunk in full, so a small part of a file could fill the memory.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MODE = stat.S_IFREG | 0o644
 _UNIX = 3

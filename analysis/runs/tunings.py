@@ -1,4 +1,4 @@
-"""Searches by `tune`: what each trial measured, what won, and its tests, as the search's run and exports keep them."""
+"""Searches by `tune`: the trials, the winner and its tests, read from the runs of searches or from exports."""
 
 import io
 import json
@@ -18,7 +18,7 @@ WINNER, LAMBDA = "winner", "lambda"
 SEARCHED_PARAMS = ("ramp", "distill", "strength")
 _FOLDER = "tuning"
 _FILES = (schema.TUNING_SUMMARY, schema.TRIALS, schema.FINALISTS, schema.COMPARISONS)
-# Fields of `Tuning` with their keys in the summary; then each table's columns of truth values and of numbers.
+# Fields of `Tuning` with their keys in the summary; then each table's columns of Booleans and of numbers.
 _TEXTS = {"name": schema.STUDY_NAME, "objective": schema.OBJECTIVE, "reason": "reason"}
 _TRUTHS = (("complete", "eligible", "front", "winner"), ("new", "at_chance"), ("primary", "new"))
 _NUMBERS = (
@@ -37,22 +37,22 @@ class Tuning:
     name : str
     objective : {"accuracy", "alpha", "both"}
     reason : str
-        The reason why the winner won.
+        The reason for the choice of the winner.
     trials : DataFrame, a row for each trial that ended
-        number; complete (False if the trial was stopped after some seeds); anchor ("" if it is none); epsilon, ratio,
-        ramp (share of the fine-tuning; 0 is one shot), distill (weight of distillation), strength (of the mitigation, 0
-        if it is not searched), fine_tune_decay (only if it is searched); accuracy and distortion on validation images,
-        with their standard errors over the seeds (`_error`) and their values for each seed (`accuracy/<place>`,
-        `distortion/<place>`); eligible (complete, and within a point of the best anchor's accuracy); front (on the
-        Pareto front); winner.
+        number; complete (False if the trial was stopped after some seeds); anchor (its name, or "" for other trials);
+        epsilon, ratio, ramp (share of the fine-tuning; 0 is one shot), distill (weight of distillation), strength (of
+        the mitigation, 0 if it is not searched), fine_tune_decay (only if it is searched); accuracy and distortion on
+        validation images, with their standard errors over the seeds (`_error`) and their values for each seed
+        (`accuracy/<place>`, `distortion/<place>`); eligible (complete, and within a point of the best anchor's
+        accuracy); front (on the Pareto front); winner.
     finalists : DataFrame, a row for each network of the winner and the anchors
         role (winner, lambda, MP, GP, and the last three with `cubic`), epsilon, ratio, ramp, distill, strength,
-        fine_tune_decay (only if it is searched), seed; new (whether the search never saw its dense model); accuracy and
-        alpha on test images; at_chance; run_id.
+        fine_tune_decay (only if it is searched), seed; new (True if the search did not use its dense network); accuracy
+        and alpha on test images; at_chance; run_id.
     comparisons : DataFrame
         As `winner_comparisons.comparisons` of `analysis.statistics` returns it.
     files : mapping of str to bytes
-        The files that the search was read from, if it was.
+        Content of the files that the search was read from, if any.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Tuning:
 
     @property
     def further(self) -> list[str]:
-        """The params beside epsilon, of schedule, mitigation and decay, that any trial has."""
+        """The params other than epsilon (of schedule, mitigation and decay) that are not 0 in some trial."""
         return [name for name in searched(self.trials) if self.trials[name].any()]
 
     def finals(self) -> Iterator[tuple[str, pd.Series, pd.DataFrame]]:
@@ -82,13 +82,13 @@ class Tuning:
 
 
 def searched(frame: pd.DataFrame) -> list[str]:
-    """Return the params beside epsilon that trials or finalists have as columns."""
+    """Return the params other than epsilon that trials or finalists have as columns."""
     return [*SEARCHED_PARAMS, *frame.columns.intersection([schema.FINE_TUNE_DECAY])]
 
 
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Tuning]:
     """Return the finished searches of an experiment, oldest first; parameters and errors as for `pull.pull_runs`."""
-    from analysis.runs import pull  # files need no MLflow
+    from analysis.runs import pull  # imported here, because reading files needs no MLflow
 
     by_run = pull.artifacts(schema.TUNING, _FILES, experiment, tracking_uri=tracking_uri)
     return [_tuning(contents, f"run {run_id}", "delete the run") for run_id, contents in by_run.items()]
@@ -141,7 +141,7 @@ def _tuning(contents: Mapping[str, bytes], where: str, remedy: str) -> Tuning:
     """Parse the files of a search, or raise a StudyError that gives `where` and the remedy."""
     try:
         tuning = _parsed(contents)
-        list(tuning.finals())  # each finalist needs its trial, and the search a winner
+        list(tuning.finals())  # fails if a finalist lacks its trial or the search a winner
     # Given arbitrary bytes, pandas and the JSON decoder raise errors of more than a dozen types.
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)[:200]}"

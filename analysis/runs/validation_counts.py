@@ -1,4 +1,4 @@
-"""Count the validation images that networks have right per class, and export the counts."""
+"""Count the validation images that networks classify correctly, per class, and export the counts."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from analysis.runs.frames import RUN_ID
 from analysis.runs.run_tables import RunTable
 from analysis.runs.sources import Source
 
-# With fewer ratios, a method only by luck has one at a given accuracy.
+# With fewer ratios, a method has one near a given accuracy only by chance.
 FEWEST_RATIOS = 4
 LABEL, IMAGES, RIGHT = schema.LABEL, "images", "right"
 
@@ -22,8 +22,8 @@ def _check(table: pd.DataFrame) -> None:
         raise ValueError(f"{IMAGES} and {RIGHT} contradict each other")
 
 
-# label: index of the class; images: validation images of the class; right: those that the network recognises. Runs do
-# not log this table: it is counted from `val_predictions.npz`.
+# label: index of the class; images: validation images of the class; right: those that the network classifies correctly.
+# Runs do not log this table: it is counted from `val_predictions.npz`.
 TABLE = RunTable(
     artifact=schema.VALIDATION_COUNTS,
     columns=dict.fromkeys((LABEL, IMAGES, RIGHT), int),
@@ -36,7 +36,8 @@ TABLE = RunTable(
 def wanted(runs: pd.DataFrame) -> bool:
     """Return whether a report on these runs uses validation images.
 
-    It does so if a mitigation may have been fitted to them, or if a method has enough ratios to choose from by them.
+    It does if a mitigation may have been fitted to validation images, or if a method has so many ratios that validation
+    images can be used to choose one.
     """
     by_method = [name for name in frames.identity(runs) if name not in (schema.RATIO, schema.SEED)]
     ratios = runs.groupby(by_method, dropna=False)[schema.RATIO].nunique()
@@ -54,7 +55,7 @@ def is_mitigated(runs: pd.DataFrame) -> pd.Series:
 
 
 def counted(run_id: str, label: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
-    """Count a network's right validation images per class.
+    """Count the validation images that a network classifies correctly, per class.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFra
         run_id, and the columns of `TABLE`. Runs without validation predictions are left out; so are runs with damaged
         ones, with a warning for each.
     """
-    from analysis.runs import pull  # files need no MLflow
+    from analysis.runs import pull  # imported here, because reading files needs no MLflow
 
     if not wanted(runs):
         return TABLE.nothing()

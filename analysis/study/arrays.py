@@ -119,7 +119,7 @@ class RunArrays:
         return np.flatnonzero(is_control)[alike.to_numpy()]
 
     def class_sets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the rows of each set of classes, and that set as a mask."""
+        """Yield the rows of the runs that share a set of classes, and that set as a mask."""
         yield from _class_sets(self.before)
 
     def classes_of(self, rows: np.ndarray) -> np.ndarray:
@@ -166,9 +166,9 @@ def control_rows(runs: pd.DataFrame) -> np.ndarray:
     """Return the row of each run's control: (runs,).
 
     The control is the run of the pruner `none` that has the same dense network and the same values in
-    `control_columns`. If the run spared classes, the control has the same mitigation, or none if no network has a
-    control with that mitigation. The row is -1 if there is no such run, for runs of `none` themselves, and for dense
-    networks in another number format, because these are never fine-tuned.
+    `control_columns`. If the run has a mitigation, its control has the same one, or no mitigation if there is no
+    control with that one. The row is -1 if there is no such run, for runs of `none` themselves, and for dense networks
+    in another number format, because these are never fine-tuned.
     """
     keys = control_columns(runs)
     with_mitigation = [*keys, *mitigation_columns(runs)]
@@ -182,14 +182,14 @@ def control_rows(runs: pd.DataFrame) -> np.ndarray:
 
 
 def _rows_alike(runs: pd.DataFrame, candidates: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """Return for each run the index of the first candidate with equal values in some columns, or NaN."""
+    """Return the index of the first candidate that equals each run in some columns, or NaN, (runs,)."""
     first = candidates[columns].drop_duplicates()
     row_alike = runs[columns].merge(first.assign(row=first.index), on=columns, how="left")["row"]
     return row_alike.set_axis(runs.index)
 
 
 def dense_weakness(runs: pd.DataFrame) -> WeakDense:
-    """Count weaknesses of the dense networks of runs, each of which has a different dense network."""
+    """Count the weaknesses of the runs' dense networks, which must all be different."""
     names = class_names(runs)
     before, support = (
         runs.reindex(columns=[group + name for name in names]).to_numpy(float)
@@ -200,7 +200,7 @@ def dense_weakness(runs: pd.DataFrame) -> WeakDense:
 
 
 def runs_at_chance(runs: pd.DataFrame) -> np.ndarray:
-    """Return whether a network of each run is at chance, before or after, (runs,)."""
+    """Return whether each run has a network at chance, before or after pruning, (runs,)."""
     names = class_names(runs)
     before, after, support = (
         runs.reindex(columns=[group + name for name in names]).to_numpy(float)
@@ -258,7 +258,7 @@ def _cell_numbers(runs: pd.DataFrame, shown: list[str]) -> np.ndarray:
 
 
 def _class_sets(before: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the rows of each set of classes, and that set as a mask."""
+    """Yield the rows of the runs that share a set of classes, and that set as a mask."""
     has = ~np.isnan(before)
     for rows in _positions(_row_numbers(has)):
         yield rows, has[rows[0]]

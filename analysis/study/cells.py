@@ -60,7 +60,7 @@ def alphas(study: RunArrays) -> pd.DataFrame:
     notes = [*study.notes]
     if len(undefined):
         notes.append(
-            f"alpha is undefined in {len(undefined):,} runs, every class has the accuracy as its recall: "
+            f"alpha is undefined in {len(undefined):,} runs, because every class's recall equals the accuracy: "
             f"{', '.join(undefined[:3])}"
         )
     frame.attrs = {"notes": notes}
@@ -90,23 +90,23 @@ def cells(
           with the same data set, model, pruner and settings. Settings that depend on the pruner, such as an epsilon
           tuned at each ratio, may differ.
         - alpha_new_resampled: the units that the interval of alpha_new resamples.
-        - n_at_chance: the number of runs with a network at chance. They have no slopes, but count in all other numbers
-          of the row; n_alpha is the number of runs with slopes.
+        - n_at_chance: the number of runs with a network at chance. Such runs have no slopes, but count in all other
+          numbers of the row; n_alpha is the number of runs with slopes.
         - n_none: the number of networks that have a run of `none`. The following are means over these networks, with
           intervals: the differences from `none` in accuracy and largest excess loss (`accuracy_minus_none`, ...) and,
           if slopes are defined, in alpha, raw slope and raw spread ratio; and alpha_on_none, the slope of the balance
           after pruning on that of `none`. Without intervals: largest_excess_none, the largest excess loss of `none`,
           and its floor; and raw_slope_equivalence_p, the p of a test that the raw slope differs from that of `none` by
           less than .05.
-        - odds_ratio: the odds of an error divided by those of `none`, from mean accuracies. Alpha would equal it if the
-          errors of all classes grew by one factor. If there are predictions, also with intervals: error_growth, that
-          factor; raw_slope_on_none, for new images; proportionality, 1 if errors are proportional and 0 if losses are
-          equal; alpha_beyond, alpha divided by the odds ratio (`statistics.proportion`).
+        - odds_ratio: the odds of an error divided by those of `none`, from mean accuracies. Alpha would equal the odds
+          ratio if the errors of all classes grew by one factor. If there are predictions, also with intervals:
+          error_growth, that factor; raw_slope_on_none, for new images; proportionality, 1 if errors are proportional
+          and 0 if losses are equal; alpha_beyond, alpha divided by the odds ratio (`statistics.proportion`).
         - alpha_other_seed: the mean slope between dense networks of different seeds.
         - worst_class, worst_class_cost: the class with the largest cost (loss of recall beyond the loss of accuracy),
           and that cost, with an interval (`class_costs.worst_class`); worst_class_loss_upper: upper bound for the
-          losses of all classes; accuracy_loss_upper: upper bound for the loss of accuracy. All are against the
-          reference of `classes.csv`, and networks at chance count.
+          losses of all classes; accuracy_loss_upper: upper bound for the loss of accuracy. All are relative to the
+          reference in `classes.csv`, and networks at chance count.
         - alpha_precision, alpha_f1: the slopes of precision and F1, with their intervals.
         - realized_ratio, and each metric with `mean_in_cells` in its record in the schema: its mean over the runs.
 
@@ -125,16 +125,16 @@ def cells(
             values = study.runs[metric.name]
             frame = frame.assign(**{metric.name: [values.iloc[rows].mean() for rows in rows_of_cells]})
     if study.shown:
-        notes.append(f"cells are told apart by {', '.join(map(frames.param, study.shown))} too")
+        notes.append(f"cells are also distinguished by {', '.join(map(frames.param, study.shown))}")
     if repeated := sum(_has_dense_twice(study, rows) for rows in rows_of_cells):
         notes.append(
-            f"alpha_shared and alpha_other_seed are n/a in {repeated:,} of {len(frame):,} cells: they need a dense "
-            "network for every seed, and several runs there are of the same one"
+            f"alpha_shared and alpha_other_seed are n/a in {repeated:,} of {len(frame):,} cells: they need a different "
+            "dense network for each run, but several runs share one"
         )
     if without := int(frame["alpha_new"].isna().sum()):
         notes.append(
             f"alpha_new is n/a in {without:,} of {len(frame):,} cells, whose runs lack the number of test images of "
-            "each class, or the share of them that is right before and after"
+            "each class, or the share of them that is classified correctly both before and after"
         )
     if of_study and of_study.missing:
         notes.append(_note_on_predictions(study, rows_of_cells, of_study))
@@ -250,7 +250,7 @@ def _between_seeds(study: RunArrays, rows: np.ndarray, sloped_rows: np.ndarray) 
 
 
 def _against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict[str, Any]:
-    """Compare the networks that have a control with it, to separate pruning from fine-tuning."""
+    """Compare networks with their controls, to separate pruning from fine-tuning."""
     classes, with_control = study.classes_of(rows), study.with_control(rows)
     none = study.controls[with_control]
     own, of_none = study.measured(with_control, classes), study.measured(none, classes)
@@ -288,7 +288,7 @@ def _slopes_against_none(study: RunArrays, rows: np.ndarray, confidence: float) 
 def _in_proportion(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None, confidence: float
 ) -> dict[str, Any]:
-    """Estimate the growth of errors from the controls, and how proportional it is."""
+    """Estimate the growth of errors from the controls to the networks, and how proportional it is."""
     found = proportions.cell_proportion(study, rows, predictions)
     return {
         "odds_ratio": found.odds_ratio if found else np.nan,

@@ -1,4 +1,4 @@
-"""Tabulate per cell and class the loss of recall, beyond the loss of accuracy and beyond the control."""
+"""Tabulate the loss of recall of each class in each cell, also beyond the loss of accuracy and beyond the control."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from analysis.study.settings import CONTROL
 
 # Suffixes of the columns for a loss.
 _ENDS = ("low", "high", "p", "p_holm")
-# Precedes these suffixes if variances are moderated; reports decide by these columns.
+# Precedes these suffixes if variances are moderated; reports base decisions on these columns.
 MODERATED = "_moderated"
 
 
@@ -35,8 +35,8 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
     -------
     DataFrame, one row per cell and class
         dataset, model, pruner, ratio, `study.shown`, class, support, n (networks), recall_before, recall_after. Then
-        what pruning cost the class (`costs.cell_costs`), which reports state and decide by; networks at chance count,
-        here and in all columns:
+        the losses and costs on which reports base their decisions (`costs.cell_costs`); networks at chance count in all
+        columns:
 
         - reference: the networks to compare with, which are controls if there are any; n_reference counts the pruned
           networks that are compared.
@@ -45,15 +45,15 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
           (`_upper_all`).
         - cost_p: p of the cost, one-sided and corrected for all classes.
         - disproportionate: the loss minus the expected loss if every class's error had grown by one factor, with the
-          same intervals and p as the cost (`proportion.disproportionate_losses`). It needs controls of the same
-          networks, and predictions.
+          same intervals and p as the cost (`proportion.disproportionate_losses`). It requires predictions, and controls
+          of the same networks.
 
-        Then each with a 95 % interval (`_low`, `_high`), a two-sided p (`_p`), and p corrected over the classes of the
-        cell (`_p_holm`):
+        Then the following, each with a 95 % interval (`_low`, `_high`), a two-sided p (`_p`), and p corrected over the
+        classes of the cell (`_p_holm`):
 
         - loss_from_dense: recall before minus recall after;
         - excess: loss_from_dense minus the loss of accuracy;
-        - loss_beyond_control, excess_beyond_control: the same, from the control `none` instead of the dense network.
+        - loss_beyond_control, excess_beyond_control: the same relative to the control `none`.
           n_none counts the networks that have a control; recall_control is the mean recall of these controls.
 
         `_moderated_low`, `_moderated_high`, `_moderated_p` and `_moderated_p_holm` are the same interval and p with
@@ -89,7 +89,7 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | No
 
 
 def _costs(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> dict[str, Any]:
-    """Return the columns for loss and cost of each class against the reference of the cell."""
+    """Return the columns for loss and cost of each class relative to the reference of the cell."""
     costs, _ = cell_costs(study, rows, predictions)
     if costs is None:
         return {

@@ -44,7 +44,7 @@ class RecallChanges(NamedTuple):
     label : (images,), integers, optional
         Column of each image's class. None if only recalls are known.
     right : pair of (networks, images), bool, optional
-        Whether each network is right, before and after.
+        Whether each network classifies each image correctly, before and after.
     """
 
     loss: Weighted
@@ -115,7 +115,7 @@ class CellCosts(NamedTuple):
     Attributes
     ----------
     reference : str
-        The reference: their controls, controls of other seeds, or their dense networks.
+        Kind of the reference networks: own controls, controls of other seeds, or dense networks.
     n : int
         Number of pruned networks that are compared, including those at chance; if controls are of other seeds, the
         smaller of the numbers of pruned networks and controls.
@@ -127,7 +127,7 @@ class CellCosts(NamedTuple):
     worst : WorstClass
         The class with the largest cost.
     disproportionate : Bounds, optional
-        Disproportionate loss of each class. None unless the networks have their own controls, and predictions.
+        Disproportionate loss of each class. None unless the networks have predictions and controls of their own.
     """
 
     reference: str
@@ -182,7 +182,7 @@ def _cell_costs(
 
 
 def _class_costs(changes: RecallChanges, paired: bool) -> Costs:
-    """Compute the costs of the classes, as an audit does if there are several networks with predictions."""
+    """Compute the costs of the classes; for predictions of several networks, as an audit does."""
     loss = changes.loss.moderated
     if changes.label is not None and changes.right and max(map(len, changes.right)) > 1:
         return class_table.costs_of_networks(changes.label, *changes.right, loss)
@@ -201,7 +201,7 @@ def networks_for_limit(
 ) -> int | None:
     """Estimate how many networks would rule out a class loss above a limit, if losses stay as they are.
 
-    None if `promises.networks_for_limit` returns None, or if the controls are of other seeds.
+    Return None if `promises.networks_for_limit` does, or if the controls are of other seeds.
     """
     has = study.classes_of(rows)
     reference, rows, from_rows = _reference(study, rows)
@@ -212,7 +212,7 @@ def networks_for_limit(
 
 
 def promised(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None) -> pd.DataFrame:
-    """Compute the networks and images needed to promise limits for all classes of a cell (`promises.promises`).
+    """Tabulate the networks and images needed to promise limits for all classes of a cell (`promises.promises`).
 
     The table is empty if the variance between networks is unknown: with fewer than two networks, or if the controls are
     of other seeds. It is also empty without the number of test images of each class.
@@ -240,7 +240,7 @@ def _label_by_column(pairs: Pairs, recalls: tuple[np.ndarray, np.ndarray]) -> np
     """Match each image's class to its column of recalls, (images,).
 
     Predictions have class labels and runs have class names, whose order may differ. A label is matched to the column
-    with equal recalls. None if labels and columns do not match.
+    with equal recalls. Return None if labels and columns do not match.
     """
     shares = pairs.recall
     if any(share.shape != recall.shape for share, recall in zip(shares, recalls, strict=True)):

@@ -41,13 +41,13 @@ class Decision(NamedTuple):
     ----------
     judged : Judged
         The cell that reports describe: the safe one with the largest ratio or, if none is shown to be safe, one at the
-        largest ratio at which some method's mean loss of accuracy is within its limit.
+        largest ratio at which some method's mean loss of accuracy is within its limit, else at the smallest ratio.
     is_safe : bool
         Whether `judged` is shown to be safe.
     larger : Judged, optional
         The next larger ratio of the same method, if a safe cell was chosen. It is not shown to be safe.
     tried : list of Judged
-        Every method, in ascending order of ratio up to its first failure.
+        The cells that were judged: those of each method, in ascending order of ratio up to its first failure.
     limits : Limits
     """
 
@@ -123,7 +123,7 @@ def at_the_ratio(study: StudyData, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_accuracy(cells: pd.DataFrame, ratio: float, limits: Limits = LIMITS) -> pd.DataFrame:
-    """Select the cells at a ratio, most accurate first, without those mostly at chance if others are not.
+    """Select the cells at a ratio, most accurate first, without those mostly at chance unless all are.
 
     A level of iterative pruning counts if any level of its iteration is at the ratio. Cells whose loss of accuracy is
     within its limit precede the others.
@@ -139,7 +139,7 @@ def mostly_sound(cells: pd.DataFrame) -> pd.Series:
 
 
 def accuracy_loss(cells: pd.DataFrame) -> pd.Series:
-    """Compute each cell's loss of accuracy from the control, or from the dense networks if it has no control."""
+    """Compute each cell's loss of accuracy relative to its controls or, if it has none, to its dense networks."""
     loss = (-cells["accuracy_minus_none"]).fillna(cells["accuracy_before"] - cells["accuracy_after"])
     return loss.round(9)  # rounding errors must not lift a loss of one point above a limit of one point
 
@@ -188,7 +188,7 @@ def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
     # A class's loss minus its cost is the loss of accuracy, for the same networks as its bound.
     loss = np.array([(rows["loss"] - rows["cost"]).mean(), *rows["loss"]])
     start = rows["recall_control"].where(rows["reference"] == CONTROL_OF_NETWORK, rows["recall_before"])
-    # A class that the reference never recognises has nothing to lose, and perhaps no variance.
+    # A class with recall 0 in the reference has nothing to lose, and perhaps no variance.
     of_classes = rows["loss_upper_all"].mask(start.eq(0) & rows["loss_upper_all"].isna(), 0.0)
     high = np.array([cell["accuracy_loss_upper"], *of_classes])
     losses = pd.DataFrame(

@@ -40,12 +40,12 @@ class Grouped(NamedTuple):
         dataset, model, pruner, ratio, `study.shown`, grouping, group, images, n (networks); then, each with its 95 %
         interval (`_low`, `_high`), accuracy_before, accuracy_after, change, and excess_loss, the group's loss of
         accuracy minus that of all images. If every network has a control, accuracy_control, change_beyond_control and
-        excess_loss_beyond_control (the excess loss from the control) follow. p tests excess_loss_beyond_control, or
-        excess_loss without a control, so it tells whether the group lost more or less than all images, not whether it
-        lost anything. p_holm is corrected for all groups of the cell's grouping. The interval columns of excess losses
-        with `_moderated`, p_moderated and p_moderated_holm are the same with moderated variances over networks
-        (`class_losses.moderated`), as in an audit. Reports decide by these. With fewer than ten groups they equal the
-        plain ones.
+        excess_loss_beyond_control (the excess loss relative to the control) follow. p tests excess_loss_beyond_control,
+        or excess_loss without a control, so it tells whether the group lost more or less than all images, not whether
+        it lost anything. p_holm is corrected for all groups of the cell's grouping. The interval columns of excess
+        losses with `_moderated`, p_moderated and p_moderated_holm are the same with moderated variances over networks
+        (`class_losses.moderated`), as in an audit. Reports base decisions on these. With fewer than ten groups they
+        equal the plain ones.
     groupings : DataFrame, one row per cell and grouping (`groupings.csv`)
         dataset, model, pruner, ratio, `study.shown`, grouping, and the values of `grouping.summary`.
     notes : list of str
@@ -57,9 +57,10 @@ class Grouped(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Whether the networks of a cell are right about each image, each (networks, images).
+    """Whether the networks of a cell classify each image correctly, each (networks, images).
 
-    `label` is (images,). `control` is None unless every network has a control with predictions.
+    `label` is the index of each image's class, (images,). `control` is None unless every network has a control with
+    predictions.
     """
 
     label: np.ndarray
@@ -75,7 +76,7 @@ class Answers(NamedTuple):
 
 
 def files_of_datasets(files: GivenGroups, datasets: Sequence[str]) -> dict[str, Path]:
-    """Return the table of groups of each data set that has one.
+    """Map each data set that has a table of groups to its file.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ def files_of_datasets(files: GivenGroups, datasets: Sequence[str]) -> dict[str, 
     Raises
     ------
     StudyError
-        If a data set is unknown, has two files, or is not given although there are several.
+        If a data set is unknown or has two files, or if a file names no data set although there are several.
     """
     if isinstance(files, Mapping):
         pairs = [(str(name), Path(path)) for name, path in files.items()]
@@ -101,7 +102,7 @@ def files_of_datasets(files: GivenGroups, datasets: Sequence[str]) -> dict[str, 
             raise StudyError(f"{name} is not a data set of these runs: {some(datasets)}", option=OPTION)
         if name in file_of_dataset:
             raise StudyError(
-                f"{file_of_dataset[name]} and {path} are both of {name}: give a data set one file", option=OPTION
+                f"{file_of_dataset[name]} and {path} are both for {name}: give one file per data set", option=OPTION
             )
         file_of_dataset[name] = path
     return file_of_dataset
@@ -121,7 +122,7 @@ def _dataset_and_file(text: str, datasets: Sequence[str]) -> tuple[str, Path]:
         return name, Path(path)
     if len(datasets) > 1:
         raise StudyError(
-            f"the runs are of {len(datasets)} data sets: say whose images {text} is about, as {datasets[0]}={text}",
+            f"the runs are of {len(datasets)} data sets: name the one of {text}, as {datasets[0]}={text}",
             option=OPTION,
         )
     return datasets[0], Path(text)
@@ -154,7 +155,7 @@ def read_groups(
         )
         pairs = next((pairs for pairs in pairs_of_runs if pairs), None)
         if not pairs:
-            raise StudyError(f"no run on {dataset} has its predictions, which groups need", option=OPTION)
+            raise StudyError(f"no run on {dataset} has predictions, which groups need", option=OPTION)
         groups_of_dataset[dataset] = read(path, len(pairs.images.label))
     return groups_of_dataset
 
@@ -162,7 +163,7 @@ def read_groups(
 def groups(
     study: RunArrays, predictions: ReadPredictions | StudyPredictions | None, of_images: Mapping[str, ImageGroups]
 ) -> Grouped:
-    """Compute the effect of pruning on groups of test images, in every cell of pruned networks.
+    """Compute the effects of pruning on groups of test images in every cell of pruned networks.
 
     Networks at chance have no slopes. Intervals and p are over networks and images. For a single network, the intervals
     of changes are Tango's for paired counts, which suit groups of few images.
@@ -227,7 +228,7 @@ def cell_answers(study: RunArrays, rows: np.ndarray, predictions: StudyPredictio
 def compare_groups(names: np.ndarray, group_index: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the rows for a cell's groups, and the summary of the grouping.
 
-    `names` and `group_index` are as `statistics.groups.members` returns them, and the answers are to the images it
+    `names` and `group_index` are as returned by `statistics.groups.members`, and the answers are for the images that it
     returns.
     """
     label, before, after, control = answers

@@ -39,7 +39,7 @@ def level_label(cell: Mapping[str, Any], reached: float) -> str:
     Parameters
     ----------
     cell : mapping
-        Its settings.
+        The cell's settings, by column.
     reached : float
         As `settings.level` returns it for a run of the cell.
     """
@@ -84,7 +84,7 @@ def in_words(label: str, *, with_weight: bool) -> str:
     label : str
         As `method_label` and `setting_label` return it.
     with_weight : bool
-        Whether to give the teacher's weight: `mp, teacher 0.5`. It is needed if `has_several_teachers`.
+        Whether to give the teacher's weight: `mp, teacher 0.5`. This is needed if `has_several_teachers` returns True.
     """
 
     def teacher(distill: re.Match[str]) -> str:
@@ -152,7 +152,7 @@ def _setting(params: Mapping[str, Any], shown: Sequence[str]) -> Setting:
 
 
 def _values(params: Mapping[str, Any], shown: Sequence[str]) -> dict[str, str]:
-    """Return the shown params by name, without those implied by the pruner or, for a level, by its iteration."""
+    """Return the shown params by name, without those implied by the pruner and without the iteration of a level."""
     values = {frames.param(column): params[column] for column in shown if pd.notna(params.get(column))}
     if values.get(schema.SCOPE) == own_scope(params):
         del values[schema.SCOPE]
@@ -164,7 +164,7 @@ def _values(params: Mapping[str, Any], shown: Sequence[str]) -> dict[str, str]:
 
 
 def _former(param: str, params: Mapping[str, Any]) -> str | None:
-    """Return the value of a param that labels omit."""
+    """Return the default value of a param, which labels omit."""
     return own_scope(params) if param == schema.SCOPE else schema.FORMERLY.get(param)
 
 

@@ -108,7 +108,7 @@ def on_validation(runs: pd.DataFrame, predictions: ReadPredictions, shown: Seque
     predictions : callable
         Takes run ids and returns the runs' predictions for validation images.
     shown : sequence of str
-        As `on_test` takes it.
+        As in `on_test`.
     """
     runs = frames.rows(runs, ~in_number_format(runs))
     predictions_of_run = predictions(list(dict.fromkeys([*runs[schema.DENSE_RUN_ID], *runs[frames.RUN_ID]])))
@@ -181,10 +181,10 @@ def points(networks: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
         their 95 % intervals over networks (`_low`, `_high`, NaN for one network); networks (their number), and:
 
         - min_accuracy, meets_floor: the required accuracy, and whether the mean reaches it;
-        - on_front_2d: whether a pruned level that meets the floor is on the Pareto front of sparsity and fairness (by
-          unfairness);
-        - on_front_3d: whether such a level is on the Pareto front of sparsity, accuracy and fairness (by
-          unfairness_mean_min). The floor excludes networks at chance, which would be the fairest;
+        - on_front_2d: whether the level is pruned, meets the floor and is on the Pareto front of sparsity and fairness
+          (by unfairness);
+        - on_front_3d: the same for the Pareto front of sparsity, accuracy and fairness (by unfairness_mean_min). The
+          floor excludes networks at chance, which would be the fairest;
         - value: sparsity minus `fairness_value` times unfairness;
         - recommended: whether the value is the largest on the 2-D front. Several levels may tie.
 
@@ -276,7 +276,7 @@ def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[s
         best = rows.loc[~rows[schema.PRUNER].isin([DENSE, CONTROL]), ACCURACY].max()
         yield (
             f"No pruned level reaches an accuracy of {_percent(floor)}: the most accurate has {_percent(best)}, the "
-            f"dense networks have {_percent(dense[ACCURACY].max())}. Ask for less with --min-accuracy."
+            f"dense networks have {_percent(dense[ACCURACY].max())}. Choose a lower --min-accuracy."
         )
         return
     names = [f"{named(row)} at ratio {short_ratio(row[schema.RATIO])}" for row in chosen.to_dict("records")]
@@ -287,7 +287,7 @@ def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[s
     for row in dense.to_dict("records"):
         which = f" ({named(row)})" if len(dense) > 1 else ""
         apart = in_points(row, UNFAIRNESS)
-        yield f"Of the dense networks{which}, the best class's is {apart} points above the worst's."
+        yield f"In the dense networks{which}, the best class's recall is {apart} points above the worst's."
 
 
 def cost(row: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ class StudyPredictions:
 
     @classmethod
     def shared(cls, predictions: "ReadPredictions | StudyPredictions | None") -> "StudyPredictions | None":
-        """Wrap a reader of predictions so that they are cached; leave None and wrapped ones as they are."""
+        """Wrap a reader to cache its predictions; return None or a wrapped reader unchanged."""
         return predictions if predictions is None or isinstance(predictions, StudyPredictions) else cls(predictions)
 
     def of_runs(self, runs: pd.DataFrame) -> "Pairs | None":
@@ -52,7 +52,7 @@ class StudyPredictions:
         return self._pairs[ids]
 
     def modes(self, run_ids: Iterable[str]) -> Modes:
-        """Return the networks' most frequent predictions; `of_pairs` must have returned these networks before."""
+        """Return the networks' most frequent predictions, after `of_pairs` has read these networks."""
         ids = tuple(run_ids)
         if ids not in self._modes:
             networks = [network for network in map(self._networks.get, ids) if network]
@@ -68,7 +68,7 @@ class StudyPredictions:
     def _paired(self, before: Sequence[str], after: Sequence[str]) -> "Pairs | None":
         run_ids = list(dict.fromkeys([*before, *after]))
         if any(run_id not in self._networks for run_id in run_ids):
-            networks = self._read(run_ids)  # a pruned run is checked beside its dense run
+            networks = self._read(run_ids)  # a pruned run is checked together with its dense run
             for run_id in run_ids:
                 if run_id not in self._networks:
                     self._networks[run_id] = self._network(networks[run_id]) if run_id in networks else None
@@ -115,7 +115,7 @@ class NetworkPredictions(NamedTuple):
 
     Attributes
     ----------
-    images : Images
+    images : LabelledImages
     predicted : (images,), integers
     right : (images,), bool
     recall, precision, f1 : (labels,)
@@ -149,7 +149,7 @@ class Pairs:
 
     @property
     def dense(self) -> np.ndarray:
-        """Predictions of the networks before, each distinct network once, (distinct networks, images)."""
+        """Predictions of the networks before pruning, each distinct network once, (distinct networks, images)."""
         return np.stack([network.predicted for network in self._once])
 
     @property
@@ -158,7 +158,7 @@ class Pairs:
 
     @property
     def right(self) -> tuple[np.ndarray, np.ndarray]:
-        """Whether each network is right about each image, before and after, each (networks, images)."""
+        """Whether each network classifies each image correctly, before and after, each (networks, images)."""
         before, after = (np.stack([network.right for network in side]) for side in (self.before, self.after))
         return before, after
 

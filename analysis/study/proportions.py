@@ -24,7 +24,8 @@ class CellProportion(NamedTuple):
     accuracy_control, accuracy : float
         Mean accuracies of the controls and of the networks.
     for_new_images, on_these_images : Proportion, optional
-        None if predictions are unknown (first) or if there are too few networks (second).
+        `for_new_images` is None without predictions; `on_these_images` is None if there are too few networks, or if
+        their numbers of test images are unknown or differ.
     """
 
     n: int
@@ -42,7 +43,7 @@ class CellProportion(NamedTuple):
 def cell_proportion(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None
 ) -> CellProportion | None:
-    """Compare the networks of a cell with their controls; return None if no network has one."""
+    """Compare networks of a cell with their controls; return None if no pair is above chance."""
     has, rows = study.classes_of(rows), study.with_sloped_control(study.sloped(rows))
     if not len(rows):
         return None

@@ -97,7 +97,7 @@ class CellKey(NamedTuple):
 
     @property
     def is_iterated(self) -> bool:
-        """Whether the cell is a level of iterative pruning or of its control, as `is_iterated` returns for rows."""
+        """Whether the cell is a level of iterative pruning or of its control; see the function `is_iterated`."""
         legacy_default = schema.FORMERLY[schema.KEEP]
         return bool(self.params.get(schema.KEEP, legacy_default) != legacy_default)
 
@@ -182,7 +182,7 @@ def _parts_dense_networks(param: str) -> bool:
 
 
 def is_of_dense(runs: pd.DataFrame, column: str) -> bool:
-    """Return whether a setting belongs to dense networks, as it is the same for all networks pruned from one."""
+    """Return whether a setting belongs to dense networks, because all networks pruned from one share its value."""
     is_possible = _parts_dense_networks(frames.param(column)) and column not in _OF_ITERATIONS
     return is_possible and not _differs(runs, column, [schema.DENSE_RUN_ID])
 
@@ -357,9 +357,9 @@ def _concerns(column: str) -> str:
 
 
 def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
-    """Keep the runs of one setting per data set and model, and of one setting per pruner within it.
+    """Keep the runs of one setting per data set and model and, within it, of one setting per pruner.
 
-    The papers' setting (one-shot pruning, and fine-tuning by the labels only) is kept if any run has it. Among settings
+    The papers' setting (one-shot pruning, then fine-tuning on labels only) is kept if any run has it. Among settings
     that differ otherwise, the one with most runs is kept.
 
     Parameters
@@ -388,7 +388,7 @@ def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 
 
 def most_frequent(frame: pd.DataFrame, within: list[str], columns: list[str]) -> pd.DataFrame:
-    """Keep the rows with the papers' values of some columns, then with the most frequent other values."""
+    """Keep the rows of one setting in each group: nearest the papers' values, and of those the most frequent."""
     if not columns:
         return frame.reset_index(drop=True)
     counts = frame.groupby([*within, *columns], dropna=False).size()
@@ -409,7 +409,7 @@ def _without_fine_tuning(frame: pd.DataFrame) -> pd.Series:
 def level(run: Mapping[str, Any]) -> float:
     """Express in one number how far the networks of a cell are compressed.
 
-    This is the bits of a weight for unpruned networks in another number format, the sparsity for networks pruned during
+    This is the bits per weight for unpruned networks in another number format, the sparsity for networks pruned during
     training, and the pruning ratio otherwise.
 
     Parameters

@@ -93,7 +93,7 @@ class ReportOptions:
 
 
 def _from(source: Source, default: Any = None) -> Any:
-    """Return a field of a study that is pulled, read and exported as its source says."""
+    """Return a field of a study that is pulled, read and exported by its source."""
     return field(default=default, metadata={"source": source})
 
 
@@ -108,7 +108,7 @@ class StudyData:
     runs : DataFrame
         As `pull.pull_runs` returns it.
     predictions : callable, optional
-        As `cells.cells` takes it. Predictions that contradict their runs are not used.
+        As in `cells.cells`. Predictions that contradict their runs are not used.
     tunings : sequence of Tuning
         Searches of epsilon.
     chain_searches : sequence of ChainTrials
@@ -120,7 +120,7 @@ class StudyData:
     characteristics : DataFrame, optional
         Characteristics of each class before training, as `characteristics.pulled` returns them.
     validation : DataFrame, optional
-        Counts of right validation images per class, as `validation_counts.pulled` returns them.
+        Counts of correctly classified validation images per class, as `validation_counts.pulled` returns them.
     dense_runs : DataFrame
         Dense runs as `pull.study` returns them, needed only for exports.
     options : ReportOptions
@@ -152,7 +152,7 @@ class StudyData:
         Parameters
         ----------
         experiment, tracking_uri, ignore_params
-            As `pull.pull_runs` takes them.
+            As in `pull.pull_runs`.
         dataset : str, optional
             Take only the runs of this data set.
 
@@ -185,7 +185,7 @@ class StudyData:
         return cls(study.runs, predictions, dense_runs=study.dense_runs, **sides)
 
     def export(self, path: Path) -> list[Path]:
-        """Write the study to a folder of small files, with only the searches of epsilon that have a finalist in it.
+        """Write the study to a folder of small files, without searches of epsilon that have no finalist among its runs.
 
         Parameters
         ----------

@@ -107,7 +107,7 @@ def test_tables_of_spreadsheets_are_read_alike(tmp_path, plain, how):
 def test_names_in_other_formats_are_followed(tmp_path, plain, ending):
     result = audited(write(tmp_path, named("filename"), ending))
     pd.testing.assert_frame_equal(result.table, plain.table)
-    assert any("2 of 4 files have their images in another order" in note for note in result.notes)
+    assert any("2 of 4 files list the images in a different order" in note for note in result.notes)
 
 
 def test_a_folder_of_hugging_face_is_a_network(tmp_path, plain):
@@ -149,7 +149,7 @@ def test_logits_are_matched_with_their_rows(tmp_path):
 REFUSED = {
     "an image is named twice": (
         changed(lambda table: pd.concat([table.assign(filename=NAMES)] * 2), ("before", "after")),
-        "is there 2 times: give one row for each image",
+        "appears 2 times: give one row for each image",
     ),
     "other images": (
         {
@@ -160,7 +160,7 @@ REFUSED = {
     ),
     "one file does not name its images": (
         {**named("filename"), "after": [named("filename")["after"][0], networks()["after"][1]]},
-        "2.csv does not name its images, and .* in different orders: give it the column filename too",
+        "2.csv has no image names, and .* in different orders: give it the column filename too",
     ),
     "classes in another order": (
         changed(
@@ -184,7 +184,7 @@ def test_what_cannot_be_matched_is_refused(tmp_path, tables, message):
 @pytest.mark.parametrize(
     ("tables", "note"),
     [
-        (networks(), "The files do not name their images: row k of each is taken for the same image."),
+        (networks(), "The files have no image names: row k of each is taken for the same image."),
         (
             {
                 side: [
@@ -193,8 +193,8 @@ def test_what_cannot_be_matched_is_refused(tmp_path, tables, message):
                 ]
                 for side, own in named("filename").items()
             },
-            "The files number their images in different orders (image), and numbers are no names: row k of each is "
-            "taken for the same image.",
+            "The files number their images in different orders (image), and numbers do not count as names: row k of "
+            "each is taken for the same image.",
         ),
         (
             changed(lambda table: table.iloc[np.repeat(np.arange(IMAGES), 5)], ("before", "after")),

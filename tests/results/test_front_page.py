@@ -582,7 +582,7 @@ def test_a_place_that_the_page_lacks_is_named(page):
     ("missing", "message"),
     [
         ("lenet5/methods.csv", r"lenet5/methods.csv: missing; python results/rebuild.py .*lenet5 makes it"),
-        ("resnet20-short-as-pruned/frames", r"resnet20-short-as-pruned: nothing in it that pruning-analysis"),
+        ("resnet20-short-as-pruned/frames", r"resnet20-short-as-pruned: contains nothing that pruning-analysis"),
     ],
 )
 def test_what_is_missing_is_named(results, tmp_path, missing, message):

@@ -104,7 +104,7 @@ def test_another_order_of_adding_is_no_difference(results, tmp_path):
 
 def test_nothing_to_make_it_of(tmp_path):
     (tmp_path / "frames").mkdir()
-    with pytest.raises(StudyError, match="nothing in it that pruning-analysis export has written"):
+    with pytest.raises(StudyError, match="contains nothing that pruning-analysis export has written"):
         rebuild.rebuild(tmp_path, tmp_path)
     result = CliRunner().invoke(rebuild.main, [str(tmp_path)])
     assert result.exit_code == 1

@@ -1,1 +1,1 @@
-"""Options of `pruning-study`: a table with a record for each, and the parts of a record. It needs no torch."""
+"""Options of `pruning-study`: a table with a record for each, and the parts of a record. Torch is not needed."""

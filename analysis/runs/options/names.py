@@ -1,7 +1,7 @@
-"""Names that options take; `registry` beside has those of pruners, regularisers and models."""
+"""Names that options accept, except those of pruners, regularisers and models, which `registry` has."""
 
 PROTOCOLS = ("paper", "released")
-DECAYS = ("none", "cosine", "linear")  # of the learning rate
+DECAYS = ("none", "cosine", "linear")  # how the learning rate decays
 SGD, ADAM = OPTIMIZERS = ("sgd", "adam")
 # When the weights of a fine-tuned network are quantised
 WHILE_TRAINING, AFTER_TRAINING = QUANTIZATIONS = ("while-training", "after-training")

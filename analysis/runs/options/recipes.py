@@ -24,13 +24,13 @@ RECIPES = {
         "10x0.01 20x0.1 10x0.01 10x0.001 10x0.0001", "10x0.1 5x0.01 5x0.001 5x0.0001", weight_decay=5e-4
     ),
     # Hooker et al. (2020), Section 2.4, train a wide ResNet for 80,000 steps of 128 images, which are 205 epochs of
-    # CIFAR-10. Their code has no wide ResNet (google-research, pruning_identified_exemplars): the learning rates, a
-    # fifth after each 30,000 steps, and the weight decay are those of google-research/rigl, rigl/cifar_resnet.
+    # CIFAR-10. Their code has no wide ResNet (google-research, pruning_identified_exemplars): the learning rates,
+    # divided by 5 after every 30,000 steps, and the weight decay are those of google-research/rigl, rigl/cifar_resnet.
     "wide-resnet": RecipeValues("77x0.1 77x0.02 51x0.004", "20x0.02 20x0.004", weight_decay=5e-4),
     # ResNet-50 of the same paper: its batch of 1,024 and its 90 epochs, with the learning rates and weight decay of
-    # save_checkpoint/imagenet_train_eval.py: 0.1 for 256 images and in proportion for more, a tenth after epochs 30, 60
-    # and 80. Its warm-up over 5 epochs is one phase at the mean rate here. The paper's 32,000 steps are 26 epochs in
-    # batches of 1,024 images, or 102 in the batches of 4,096 with which the code trains; it evaluates with 1,024.
+    # save_checkpoint/imagenet_train_eval.py: 0.1 per 256 images of the batch, divided by 10 after epochs 30, 60 and 80.
+    # Its warm-up over 5 epochs is one phase at the mean rate here. The paper's 32,000 steps are 26 epochs in batches of
+    # 1,024 images, or 102 in the batches of 4,096 with which the code trains; it evaluates with 1,024.
     "imagenet": RecipeValues(
         "5x0.2 25x0.4 30x0.04 20x0.004 10x0.0004", "5x0.04 5x0.004", batch_size=1024, weight_decay=1e-4
     ),
@@ -48,7 +48,7 @@ RECIPES = {
     ),
 }
 # Kingma and Ba (2015), "Adam", Algorithm 1: the learning rate, here of the first phase of training and of fine-tuning,
-# and beta1. Adam needs other learning rates than SGD, for which the recipes are.
+# and beta1. The learning rates of the recipes are for SGD, and Adam needs others.
 ADAM_LEARNING_RATE, ADAM_MOMENTUM = 0.001, 0.9
 
 

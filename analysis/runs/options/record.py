@@ -23,11 +23,10 @@ class ParamRole:
     Parameters
     ----------
     role : {"setting", "seed", "consequence"}
-        A setting tells cells apart. A seed tells the networks of one cell apart. A consequence follows from other
-        params.
+        Settings distinguish cells. Seeds distinguish the networks of one cell. Consequences follow from other params.
     legacy_default : str, optional
-        The value of all pruned runs from before the param existed, and of the papers. A pruned run that lacks the param
-        has this value.
+        Value in the papers and in all pruned runs made before the param existed. It is assumed for pruned runs that
+        lack the param.
     detail_of : str, optional
         The param that this one is a detail of, as `ramp` is of `schedule`.
     value : {"text", "integer", "float", "floats", "boolean"}
@@ -37,8 +36,8 @@ class ParamRole:
         `network`: the param matters whether or not a network is pruned, as the epochs do. `mitigation`: it spares
         classes, whether or not a network is pruned, as class offsets do. `pruner`: it belongs to some pruners only, as
         epsilon does. `pruning`: it belongs to pruning by any pruner, as the schedule does. A pruned network and its
-        control must agree in the params of `network`. If there is a control with the same mitigation, that is the one;
-        otherwise the control has none.
+        control must agree in the params of `network`. A control with the same mitigation is used if there is one;
+        otherwise the control has no mitigation.
     """
 
     role: Literal["setting", "seed", "consequence"] = "setting"
@@ -50,7 +49,7 @@ class ParamRole:
 
 @dataclass(frozen=True)
 class Prerequisite:
-    """What an option needs to have an effect.
+    """A condition under which an option has an effect.
 
     Parameters
     ----------
@@ -58,7 +57,7 @@ class Prerequisite:
         End of the sentence `--option has no effect ...` if the prerequisite is not met; `{pruner}` stands for the
         pruner.
     is_met : callable
-        Whether the options of a command, as `TrainConfig` and `PruneConfig` hold them, meet it.
+        Takes the config of a command, such as a `TrainConfig`, and returns whether it meets the prerequisite.
     """
 
     otherwise: str
@@ -72,21 +71,21 @@ class Option:
     Parameters
     ----------
     default : str
-        As it is typed. `auto` stands for None: a value that is worked out from other options or the data.
+        As the user would type it. `auto` stands for None: a value derived from other options or the data.
     check : callable
-        Turns typed text into the value, and raises ValueError with what the option takes.
+        Converts typed text to the value, or raises a ValueError that names the accepted values.
     help : str
         The text that `--help` shows.
     commands : tuple of str
         The commands that have the option.
     typed : callable, optional
-        Check of what may be typed if a command takes several values, each of which passes `check`.
+        Check of the typed text if a command accepts several values, each of which must pass `check`.
     grid : str, optional
         The key of a study's file that lists values of the option; None if the file has no place for the option.
     param : ParamRole, optional
-        Role of the param of this name, which runs log. An option without one changes no result.
+        Role of the logged param of the same name; None if the option changes no result.
     needs : tuple of Prerequisite
-        What the option needs to have an effect. The first that is not met is named.
+        Conditions under which the option has an effect. The warning names the first that is not met.
     auto_follows : str
         The option whose value `auto` stands for, if there is one.
     search_range : (float, float), optional
@@ -94,7 +93,7 @@ class Option:
     in_command : mapping, optional
         Fields of the record that differ in a command, by the command's name.
     heading : str
-        What `--help` shows the option below; by default the heading of the section that holds the record.
+        The option's heading in `--help`; by default that of the section that holds the record.
     name, type
         Name and type of the field, which `section` fills in.
     """
@@ -119,22 +118,22 @@ class Option:
         raise AttributeError(f"{owner.__name__} has no option {self.name}")
 
     def of(self, command: str) -> Self:
-        """Return the record as a command has it."""
+        """Return the record as it applies to a command."""
         return replace(self, **(self.in_command or {}).get(command, {}))
 
     def main_if_off(self, config: Any) -> str:
-        """Return the option that this one is a detail of if that is off (none or 0); otherwise an empty string."""
+        """Return the option that this one is a detail of if that option is off (none or 0), else an empty string."""
         main = self.param.detail_of if self.param else None
         return main if main and getattr(config, main, None) in ("none", 0) else ""
 
     @property
     def is_auto(self) -> bool:
-        """Whether the default is worked out from other options or the data."""
+        """Whether the default is derived from other options or the data."""
         return self.default == AUTO
 
     @property
     def takes_several(self) -> bool:
-        """Whether it takes any number of values between commas."""
+        """Whether the option accepts any number of values, separated by commas."""
         return self.typed is not None or any(Ellipsis in get_args(kind) for kind in (self.type, *get_args(self.type)))
 
     @property
@@ -150,7 +149,7 @@ def option(default: str, check: Check, help: str, commands: tuple[str, ...], **m
 
 @dataclass_transform(frozen_default=True, field_specifiers=(option,))
 def section(heading: str) -> Callable[[type[T]], type[T]]:
-    """Return a decorator of a class whose fields are the records of options, which `--help` shows below a heading."""
+    """Make a decorator for a class of option records that `--help` shows under a heading."""
 
     def decorate(cls: type[T]) -> type[T]:
         for name, type_ in cls.__annotations__.items():
@@ -163,7 +162,7 @@ def section(heading: str) -> Callable[[type[T]], type[T]]:
 
 
 def metavar(item: Any) -> str:
-    """Return the name of a field's value in the help: its type, or the names that it takes."""
+    """Return the name of a field's value in the help: its type, or the names that it accepts."""
     check, kinds = item.metadata["check"], (item.type, *get_args(item.type))
     if isinstance(check, Choice) and len(" ".join(check.names)) <= _LONGEST_CHOICE:
         return f"[{'|'.join(check.names)}]"
@@ -179,12 +178,12 @@ def default_text(item: Any) -> str:
 
 
 def checked_value(item: Any, value: Any) -> Any:
-    """Return the value of a dataclass field, given as typed or as a value.
+    """Check a value for a dataclass field and convert it from text if necessary.
 
     Raises
     ------
     StudyError
-        If the option does not take the value.
+        If the option does not accept the value.
     """
     if value is None or (value == AUTO and item.metadata["auto"]):
         return None if item.metadata["auto"] else item.default

@@ -1,6 +1,6 @@
-"""Pruners, regularisers and models: one record each, by the name that an option takes and that runs log.
+"""Pruners, regularisers and models: one record each, by the name that an option accepts and that runs log.
 
-What computes with tensors is in `pruning_study`, and is found by the names in these records.
+The functions that compute with tensors are in `pruning_study`; the records name them.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class PrunerRecord(NamedTuple):
-    """A way to choose the weights that are kept. `pruning_study.pruning.pruners.Pruner` says more of most fields.
+    """A way to choose the weights that are kept. See `pruning_study.pruning.pruners.Pruner` for most fields.
 
     Attributes
     ----------
@@ -19,11 +19,11 @@ class PrunerRecord(NamedTuple):
     unit : {"weight", "channel", "filter"}
     ordinal, prunes : bool
     spares_groups : bool
-        Whether it chooses the weights so that no group of images is harmed.
+        Whether the pruner aims to harm no group of images.
     stands_for : str
-        What a short name stands for.
+        Long form of a short name.
     other_names : tuple of str
-        What others call it.
+        Names of the pruner in other software.
     """
 
     score: str
@@ -43,9 +43,9 @@ class ModelRecord(NamedTuple):
     Attributes
     ----------
     factory : str
-        The function in `pruning_study.models` that makes it, written `module:function`.
+        The function in `pruning_study.models` that makes the network, written `module:function`.
     recipe : str
-        How it is trained unless `--recipe` says so: a name of `recipes.RECIPES`.
+        Recipe that trains the network by default: a name in `recipes.RECIPES`.
     """
 
     factory: str

@@ -1,9 +1,9 @@
 """The table of options: one record for each option of `pruning-study`.
 
 A record has everything about an option: its type, default, check and help, the commands that have it, its key in a
-study's file, what it needs to have an effect, and what its param means. From these records are made the dataclasses of
-the commands, click's options, the sections of the help, the warnings of options without effect, the keys of studies,
-the params that runs log, and the command that `pruning-analysis recommend` prints.
+study's file, the conditions under which it has an effect, and the meaning of its param. The records define the
+dataclasses of the commands, click's options, the sections of the help, the warnings about options without effect, the
+keys of studies, the params that runs log, and the command that `pruning-analysis recommend` prints.
 """
 
 import math
@@ -44,7 +44,7 @@ from analysis.runs.options.values import (
     within,
 )
 
-# The headings of the help, in its order
+# The headings of `--help`, in order
 HEADINGS = (
     "Search",
     "Images",
@@ -63,7 +63,7 @@ MAIN_OPTIONS = (
     *("objective", "max_class_loss", "max_accuracy_loss", "minimize", "n_trials", "timeout", "budget", "confirm_seeds"),
     *("number_format", "all", "device", "experiment", "force"),
 )
-MOST_SHOWN = 15  # a command with at most so many options shows them all
+MOST_SHOWN = 15  # a command with at most this many options shows all of them
 # Commands that have an option. The configs of `prune` and `iterate` inherit that of `train`, and so all of its options.
 TRAINING_COMMANDS = ("train", "prune", "iterate")
 EVERY_COMMAND = (
@@ -118,10 +118,10 @@ class DataOptions:
         nonempty_text,
         "Network: lenet5, lenet5-half and lenet5-double (of other widths), lenet-300-100 (linear layers alone), "
         "resnet20, resnet32, resnet44, resnet56, resnet110, wrn16-4, wrn22-8, wrn28-10 (wide ResNets), alexnet, vgg11, "
-        "resnet18 (torchvision's, adapted to images of 28 to 32 pixels), torchvision:NAME (as it is, most networks for "
-        "--image-size 224), timm:NAME, or package.module:factory for a function of your own that makes one. It is "
-        "called with num_classes and in_channels, and with image_size=(height, width) if it has a parameter of that "
-        "name.",
+        "resnet18 (torchvision's, adapted to images of 28 to 32 pixels), torchvision:NAME (unchanged; most need "
+        "--image-size 224), timm:NAME, or package.module:factory for a function of your own that returns a network. "
+        "The function is called with num_classes and in_channels, and with image_size=(height, width) if it has a "
+        "parameter of that name.",
         (*TRAINING_COMMANDS, "tune", "compress", "quantize", "export"),
         grid="models",
         param=ParamRole(),
@@ -129,23 +129,24 @@ class DataOptions:
     weights: Path | None = option(
         AUTO,
         path,
-        "File of weights (.safetensors) of the network, trained on these classes, to use in place of training. Auto: "
+        "File of trained weights (.safetensors) for this network and these classes, to use in place of training. Auto: "
         "train the network.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
     )
     count_zeros: bool = option(
         "false",
         boolean,
-        "Count weights that are exactly 0 in the file of --weights as kept, as in a network that was quantised. "
-        "Otherwise a file whose layers are pruned already is refused, because ratios would count its zeros.",
+        "Count weights that are exactly 0 in the file of --weights as kept, for example because quantisation has "
+        "rounded them to 0. Otherwise a file with pruned layers is refused, because ratios would count its zeros as "
+        "parameters.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         grid=None,
     )
     class_names: Path | None = option(
         AUTO,
         path,
-        "Text file with one class name a line, in the order of the outputs of the network of --weights. Auto: the "
-        "order of the data's classes.",
+        "Text file with one class name a line, in the order of the outputs of the network. Auto: the order of the "
+        "data's classes.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         grid=None,
         needs=(GIVEN_WEIGHTS,),
@@ -169,15 +170,15 @@ class DataOptions:
     protocol: str = option(
         "paper",
         choice(PROTOCOLS),
-        "Do as the text of the paper by Good et al. (2022) says (paper), or as its released code does (released).",
+        "Follow the text of Good et al., 2022 (paper), or their released code (released).",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(),
     )
     validation_fraction: float = option(
         "0.1",
         within(0, 1),
-        "Share of the training images that is held out to choose the best epoch, between 0 and 1. A folder with images "
-        "in val needs none.",
+        "Share of the training images that is held out to choose the best epoch, between 0 and 1. Not needed for a "
+        "folder with images in val.",
         (*TRAINING_COMMANDS, "tune", "compress"),
         param=ParamRole(value="float"),
         in_command={"iterate": {"default": "0.2"}},
@@ -185,9 +186,9 @@ class DataOptions:
     class_fractions: tuple[str, ...] | None = option(
         AUTO,
         class_fractions,
-        "Share of the training images of a class that is kept, to train on unbalanced classes. Several are written "
-        "5=0.2,8=0.5, by class names without a comma. Each seed leaves out other images. Validation and test images "
-        "stay. Auto: all images are kept.",
+        "Share of a class's training images to keep, to train on unbalanced classes. Several are written 5=0.2,8=0.5, "
+        "by class names without a comma. Each seed leaves out different images. Validation and test images are all "
+        "kept. Auto: all images are kept.",
         TRAINING_COMMANDS,
         param=ParamRole(legacy_default="none"),
     )
@@ -195,12 +196,12 @@ class DataOptions:
 
 @section("Data and network")
 class ReadingOptions:
-    """How images are found and read."""
+    """Where images are, and how they are read."""
 
     test_fraction: float | None = option(
         AUTO,
         within(0, 1),
-        "Share of each class's images that is held out for testing, for a folder that holds only classes and no train "
+        "Share of each class's images that is held out for testing, for a folder of classes without subfolders train "
         "and test. All seeds test on the same images. Auto: 0.2.",
         (*TRAINING_COMMANDS, "tune", "compress", "exemplars", "groups"),
         param=ParamRole(legacy_default="none", value="float"),
@@ -236,7 +237,7 @@ class TrainingOptions:
         "0",
         integer(0),
         "Seed of the initial weights, the order of batches, the validation split and random pruning. Several seeds, "
-        "written 0-4 or 0,2,5, are one network after the other, each with a job of its own.",
+        "written 0-4 or 0,2,5, train one network after the other, each in a job of its own.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         typed=seeds,
         grid="seeds",
@@ -244,12 +245,12 @@ class TrainingOptions:
         in_command={
             "compress": {
                 "help": "Seed of the initial weights, the order of batches and the validation split. Several seeds, "
-                "written 0-4 or 0,2,5, are several networks: chains are judged on all of them together, and the first "
-                "network is delivered.",
+                "written 0-4 or 0,2,5, train several networks: chains are judged on all of them together, and the "
+                "first network is delivered.",
             },
             "quantize": {
                 "help": "Seed of the network that is quantised: of its initial weights, the order of batches and the "
-                "validation split. Several seeds, written 0-4 or 0,2,5, are one network after the other, each with a "
+                "validation split. Several seeds, written 0-4 or 0,2,5, train one network after the other, each in a "
                 "job of its own.",
             },
         },
@@ -263,9 +264,10 @@ class TrainingOptions:
         needs=(TRAINED,),
         in_command={
             "iterate": {
-                "help": "Epochs of each iteration, that of the dense network included. Auto: the recipe's number."
+                "help": "Epochs of each iteration, including the training of the dense network. Auto: the recipe's "
+                "number."
             },
-            "quantize": {"help": "Epochs that the network is trained for, in float32. Auto: the recipe's number."},
+            "quantize": {"help": "Epochs of training in float32. Auto: the recipe's number."},
         },
     )
     batch_size: int | None = option(
@@ -287,8 +289,8 @@ class TrainingOptions:
     optimizer: str = option(
         "sgd",
         choice(OPTIMIZERS),
-        "Optimizer of the training and of the fine-tuning: SGD with Nesterov momentum (sgd), or Adam (adam), only with "
-        "the engine torch.",
+        "Optimizer of training and fine-tuning: SGD with Nesterov momentum (sgd), or Adam (adam, only with the engine "
+        "torch).",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(legacy_default="sgd"),
         needs=(TRAINED_OR_FINE_TUNED, WEIGHTS_FINE_TUNED),
@@ -296,8 +298,8 @@ class TrainingOptions:
     momentum: float | None = option(
         AUTO,
         within(0, 1, low_too=True),
-        "Momentum, from 0 to below 1: Nesterov's of sgd, or the share of the mean gradient that adam keeps at each "
-        "step (beta1). Auto: the recipe's value, or 0.9 with adam.",
+        "Momentum, from 0 to below 1: Nesterov momentum of sgd, or beta1 of adam, the share of the mean gradient kept "
+        "at each step. Auto: the recipe's value, or 0.9 with adam.",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(value="float"),
     )
@@ -311,9 +313,9 @@ class TrainingOptions:
     regularizer: str = option(
         "l2",
         choice(REGULARIZERS),
-        "What pulls weights towards 0, by the weight decay w. The loss has a penalty: w/2 times the sum of squared "
-        "weights (l2), w times the sum of absolute weights (l1), or half of each (elastic). Or it has none, and each "
-        "step multiplies the weights by 1 - learning rate * w (decoupled).",
+        "How the weight decay w pulls weights towards 0. Either the loss has a penalty: w/2 times the sum of squared "
+        "weights (l2), w times the sum of absolute weights (l1), or half of each (elastic). Or each step multiplies "
+        "the weights by 1 - learning rate * w (decoupled).",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(legacy_default="l2"),
     )
@@ -339,8 +341,8 @@ class TrainingOptions:
     average_epochs: int = option(
         "0",
         integer(0),
-        "Number of last epochs whose mean weights are kept, in place of the network of one epoch; the statistics of "
-        "BatchNorm are measured again. 0: no mean.",
+        "Number of last epochs whose weights are averaged, instead of keeping those of one epoch; BatchNorm statistics "
+        "are then measured again. 0: no average.",
         (*TRAINING_COMMANDS, "tune"),
         grid="average_epochs",
         param=ParamRole(legacy_default="0", value="integer"),
@@ -418,7 +420,7 @@ class PruningOptions:
         AUTO,
         several(nonempty_text),
         "Layers that are not pruned, by the names of their weights in the state dict or by patterns, written "
-        "'head.*,conv1.weight'. Auto: none but the last one, which --prune-output-layer prunes.",
+        "'head.*,conv1.weight'. Auto: only the last one, unless --prune-output-layer is given.",
         ("prune", "iterate", "tune"),
         param=ParamRole(legacy_default="none", concerns="pruning"),
         needs=(PRUNES,),
@@ -451,8 +453,8 @@ class PruningOptions:
     gradient_objective: str | None = option(
         AUTO,
         choice(("regularized", "data")),
-        "Loss whose gradient the scores use: with weight decay (regularized) or without (data). Auto: the protocol's, "
-        "regularized for paper.",
+        "Loss whose gradient the scores use: with weight decay (regularized) or without (data). Auto: set by the "
+        "protocol, regularized for paper.",
         ("prune", "iterate", "tune"),
         param=ParamRole(concerns="pruner"),
         needs=(TAKES_GRADIENT,),
@@ -460,8 +462,8 @@ class PruningOptions:
     gradient_batches: int | None = option(
         AUTO,
         integer(1),
-        "Number of batches that the scores' gradient is averaged over. Auto: the protocol's, the whole training set "
-        "for paper.",
+        "Number of batches that the scores' gradient is averaged over. Auto: set by the protocol, the whole training "
+        "set for paper.",
         ("prune", "iterate", "tune"),
         param=ParamRole(concerns="pruner", value="integer"),
         needs=(TAKES_GRADIENT,),
@@ -469,8 +471,8 @@ class PruningOptions:
     gradient_mode: str | None = option(
         AUTO,
         choice(("eval", "train")),
-        "Take the scores' gradient as in evaluation (eval), or with BatchNorm and image augmentation as in training "
-        "(train). Auto: the protocol's, eval for paper.",
+        "Compute the scores' gradient as in evaluation (eval), or with BatchNorm and image augmentation as in training "
+        "(train). Auto: set by the protocol, eval for paper.",
         ("prune", "iterate", "tune"),
         param=ParamRole(concerns="pruner"),
         needs=(TAKES_GRADIENT,),
@@ -479,12 +481,12 @@ class PruningOptions:
 
 @section("Pruning")
 class IterationOptions:
-    """How a network is pruned again and again."""
+    """How a network is pruned iteratively."""
 
     iterations: int = option(
         "20",
         integer(2),
-        "Number of iterations: the dense network is the first, and each of the others prunes it once.",
+        "Number of iterations: the first trains the dense network, and each later one prunes the network once more.",
         ("iterate",),
         grid="iterations",
     )
@@ -500,8 +502,8 @@ class IterationOptions:
     weight_treatment: str = option(
         "finetune",
         choice(("finetune", "rewind")),
-        "Train the kept weights on from their present values (finetune), or from the network's initial values or those "
-        "of --rewind-step (rewind).",
+        "Train the kept weights further from their present values (finetune), or reset them to the initial values or "
+        "those of --rewind-step first (rewind).",
         ("iterate",),
         grid="weight_treatments",
         param=ParamRole(detail_of="keep"),
@@ -529,7 +531,8 @@ class FineTuningOptions:
         needs=(STARTS_DENSE,),
         in_command={
             "compress": {
-                "help": "Most epochs of training after pruning; half of them are tried too. Auto: the recipe's number."
+                "help": "Largest number of epochs of training after pruning; half as many are tried too. Auto: the "
+                "recipe's number."
             }
         },
     )
@@ -561,7 +564,7 @@ class FineTuningOptions:
     fine_tune_average_epochs: int | None = option(
         AUTO,
         integer(0),
-        "Number of last epochs of fine-tuning whose mean weights are kept. Auto: the value of --average-epochs.",
+        "Number of last epochs of fine-tuning whose weights are averaged. Auto: the value of --average-epochs.",
         ("prune", "tune"),
         grid="fine_tune_average_epochs",
         param=ParamRole(legacy_default="0", value="integer"),
@@ -572,7 +575,7 @@ class FineTuningOptions:
         "one-shot",
         choice(("one-shot", "cubic", *SPARSE_SCHEDULES)),
         "Prune all at once before fine-tuning (one-shot), or step by step while fine-tuning (cubic); or train a "
-        "network that is sparse from its initial weights on, and exchange the weights that are kept (set, rigl).",
+        "network that is sparse from initialization, and exchange kept weights for others (set, rigl).",
         ("prune", "tune"),
         grid="schedules",
         param=ParamRole(legacy_default="one-shot", concerns="pruning"),
@@ -614,8 +617,8 @@ class FineTuningOptions:
     begin: int | float | None = option(
         AUTO,
         steps_or_share,
-        "Step of the training at which --start initialization begins to prune, or share of the training, written with "
-        "a point. Auto: 0.2, or 0 for the schedules set and rigl.",
+        "Training step at which --start initialization begins to prune, or share of the training if written with a "
+        "point. Auto: 0.2, or 0 for the schedules set and rigl.",
         ("prune",),
         param=ParamRole(detail_of="start", concerns="pruning", value="integer"),
         needs=(PRUNES,),
@@ -623,7 +626,7 @@ class FineTuningOptions:
     end: int | float | None = option(
         AUTO,
         steps_or_share,
-        "Step of the training, or share of it, from which on nothing more is pruned. Auto: 0.75.",
+        "Training step, or share of the training, after which nothing more is pruned. Auto: 0.75.",
         ("prune",),
         param=ParamRole(detail_of="start", concerns="pruning", value="integer"),
         needs=(PRUNES,),
@@ -631,7 +634,7 @@ class FineTuningOptions:
     frequency: int | None = option(
         AUTO,
         integer(1),
-        "Steps of the training from one pruning to the next. Auto: 100.",
+        "Training steps from one pruning to the next. Auto: 100.",
         ("prune",),
         param=ParamRole(detail_of="start", concerns="pruning", value="integer"),
         needs=(PRUNES,),
@@ -655,8 +658,8 @@ class FineTuningOptions:
     weight_bits: int = option(
         "32",
         weight_bits,
-        "Bits of a weight of convolutions and linear layers in the network that is kept: 2 to 8, or 32 for float32. "
-        "Each output channel has a scale of its own. The activations stay float32.",
+        "Bits per weight of convolutions and linear layers in the final network: 2 to 8, or 32 for float32. Each "
+        "output channel has a scale of its own. The activations stay float32.",
         ("prune",),
         grid="weight_bits",
         param=ParamRole(legacy_default="32", value="integer"),
@@ -664,8 +667,8 @@ class FineTuningOptions:
     quantization: str = option(
         "while-training",
         choice(QUANTIZATIONS),
-        "Fine-tune with weights of --weight-bits (while-training), or fine-tune in float32 and round "
-        "the weights of the network that is kept (after-training).",
+        "Fine-tune with weights of --weight-bits (while-training), or fine-tune in float32 and round the weights of "
+        "the final network (after-training).",
         ("prune",),
         grid="quantizations",
         param=ParamRole(detail_of="weight_bits"),
@@ -674,8 +677,9 @@ class FineTuningOptions:
     class_offsets: str = option(
         "none",
         choice(("none", "dense")),
-        "After fine-tuning, add a number to each class's logit so that no class loses more recall than the accuracy "
-        "loses, against the dense network (dense). It is fitted on validation images, and part of the network.",
+        "After fine-tuning, add an offset to each class's logit so that no class loses more recall than the accuracy "
+        "loses, relative to the dense network (dense). The offsets are fitted on validation images and are part of the "
+        "network.",
         ("prune", "tune"),
         grid="class_offsets",
         param=ParamRole(legacy_default="none", concerns="mitigation"),
@@ -684,7 +688,7 @@ class FineTuningOptions:
         "1",
         within(0, math.inf, low_too=True),
         "How strongly noise shrinks --class-offsets: with 1 a class that changed no more than by chance is hardly "
-        "moved, with 0 every change is taken for real.",
+        "moved, with 0 every change counts as real.",
         ("prune", "tune"),
         grid="offset_shrinkages",
         param=ParamRole(detail_of="class_offsets", concerns="mitigation", value="float"),
@@ -702,8 +706,8 @@ class FineTuningOptions:
     class_weight_power: float = option(
         "1",
         within(0, math.inf, low_too=True),
-        "POWER of --class-weights: the larger it is, the more the classes count that the dense network recalls badly. "
-        "With 0 all classes count alike.",
+        "POWER of --class-weights: a larger one gives more weight to classes of low recall in the dense network. With "
+        "0 all classes have equal weight.",
         ("prune", "tune"),
         grid="class_weight_powers",
         param=ParamRole(detail_of="class_weights", concerns="mitigation", value="float"),
@@ -713,7 +717,7 @@ class FineTuningOptions:
         "none",
         choice(("none", "ceag", "equalized-loss")),
         "Fine-tune under a constraint on every class: that it loses no more recall than the accuracy loses, plus 0.01 "
-        "(ceag), or that it has the mean loss (equalized-loss).",
+        "(ceag), or that its loss equals the mean loss (equalized-loss).",
         ("prune", "tune"),
         grid="constraints",
         param=ParamRole(legacy_default="none", concerns="mitigation"),
@@ -730,8 +734,8 @@ class FineTuningOptions:
     constraint_step: float | None = option(
         AUTO,
         within(0, math.inf),
-        "Growth of a class's multiplier each time that its constraint is measured, for a constraint that is broken by "
-        "1. Auto: 0.01 for ceag, 0.0001 for equalized-loss; on validation images 0.5 and 0.01.",
+        "Growth of a class's multiplier each time that its constraint is measured, for a constraint that is violated "
+        "by 1. Auto: 0.01 for ceag, 0.0001 for equalized-loss; on validation images 0.5 and 0.01.",
         ("prune", "tune"),
         grid="constraint_steps",
         param=ParamRole(detail_of="constraint", concerns="mitigation", value="float"),
@@ -740,8 +744,8 @@ class FineTuningOptions:
     performance_weighted: str = option(
         "none",
         theta_and_gamma,
-        "Fine-tune on the corrected predictions of the dense network, with a weight for each image: THETA + "
-        "(1 - THETA) (1 - p)^GAMMA, p being the probability that the dense network gives to its label. Written 0.5,1.",
+        "Fine-tune on the corrected predictions of the dense network, with a weight for each image: THETA + (1 - "
+        "THETA) (1 - p)^GAMMA, where p is the dense network's probability of the image's label. Written 0.5,1.",
         ("prune",),
         grid="performance_weighted",
         param=ParamRole(legacy_default="none", concerns="mitigation", value="floats"),
@@ -767,13 +771,13 @@ class FineTuningOptions:
 
 @section("Number format")
 class NumberFormatOptions:
-    """In which numbers networks are trained and stored."""
+    """The number formats in which networks are trained and stored."""
 
     precision: str = option(
         "float32",
         choice(("float32", "bf16")),
-        "Numbers that layers compute with in training: float32, or bf16 (bfloat16, only with the engine torch). "
-        "Weights, loss, evaluation and the gradient for scores are float32 with both.",
+        "Number format in which layers compute during training: float32, or bf16 (bfloat16, only with the engine "
+        "torch). Weights, loss, evaluation and the gradient for scores are float32 in both cases.",
         (*TRAINING_COMMANDS, "tune"),
         grid="precisions",
         heading="Training",
@@ -783,9 +787,9 @@ class NumberFormatOptions:
     number_format: tuple[str, ...] = option(
         ",".join(NUMBER_FORMATS),
         several(choice(NUMBER_FORMATS)),
-        f"Number formats of the weights, each a run of its own: {', '.join(NUMBER_FORMATS)}. dynamic-int8 has integer "
-        "weights, and finds the range of the activations for each batch of images. fixed-int8 also fixes these ranges, "
-        "by 100 training images.",
+        f"Number formats of the weights, each in a run of its own: {', '.join(NUMBER_FORMATS)}. dynamic-int8 has "
+        "integer weights, and finds the range of the activations for each batch of images. fixed-int8 also fixes these "
+        "ranges, as measured on 100 training images.",
         ("quantize",),
         param=ParamRole(legacy_default="float32", concerns="pruning"),
     )
@@ -833,10 +837,10 @@ class MachineOptions:
     force: bool = option(
         "false",
         boolean,
-        "Make the runs anew, even if finished runs with these options exist.",
+        "Make new runs, even if finished runs with these options exist.",
         (*TRAINING_COMMANDS, "robustness", "quantize"),
         grid=None,
-        in_command={"robustness": {"help": "Measure the networks anew, even if their counts exist."}},
+        in_command={"robustness": {"help": "Measure the networks again, even if their counts exist."}},
     )
     log_model: bool = option(
         "false",
@@ -849,7 +853,7 @@ class MachineOptions:
     details: bool = option(
         "false",
         boolean,
-        "Also print the slopes that are expected on new images, with their intervals.",
+        "Also print the slopes expected on new test images, with their intervals.",
         ("prune",),
         grid=None,
     )
@@ -869,7 +873,7 @@ class StudyOptions:
     executor: str = option(
         "processes",
         choice(("processes", "ray")),
-        "Train in processes of this machine (processes), or on the Ray cluster that is running (ray).",
+        "Train in processes of this machine (processes), or on a running Ray cluster (ray).",
         ("study",),
         grid=None,
     )
@@ -890,7 +894,7 @@ class StudyOptions:
     protocol: str | None = option(
         AUTO,
         choice(PROTOCOLS),
-        "Do as the paper's text says (paper), or as its released code does (released). Auto: the file's, or paper.",
+        "Follow the paper's text (paper), or its released code (released). Auto: set by the file, else paper.",
         ("study",),
         heading="Data and network",
     )
@@ -997,19 +1001,19 @@ class CompressionOptions:
         "size",
         choice(("size", "latency", "macs")),
         "What to minimise: bytes of the ONNX file (size), time for an image in ONNX Runtime on one thread (latency), "
-        "or products of a weight and an input (macs).",
+        "or multiply-accumulate operations for an image (macs).",
         ("compress",),
     )
     budget: float | None = option(
         AUTO,
         duration,
-        "Time after which no chain is begun, such as 90s, 30m or 2h. Auto: no limit.",
+        "Time after which no chain is started, such as 90s, 30m or 2h. Auto: no limit.",
         ("compress",),
     )
     register: str | None = option(
         AUTO,
         registered_name,
-        "Name in MLflow's model registry, or NAME@ALIAS, that the network gets if test images confirm the choice. "
+        "Name, or NAME@ALIAS, under which MLflow's model registry gets the network if test images confirm the choice. "
         "Auto: it is not registered.",
         ("compress",),
     )
@@ -1044,28 +1048,28 @@ class ExemplarsOptions:
     model: str | None = option(
         AUTO,
         nonempty_text,
-        "Network of the cell. Auto: the only one of the runs.",
+        "Network of the cell. Auto: the only one in the runs.",
         ("exemplars",),
         heading="Data and network",
     )
     pruner: str | None = option(
         AUTO,
         nonempty_text,
-        "Pruner of the cell, or number format of quantized networks. Auto: the only one of the runs.",
+        "Pruner of the cell, or number format of quantized networks. Auto: the only one in the runs.",
         ("exemplars",),
         heading="Pruning",
     )
     ratio: float | None = option(
         AUTO,
         within(1, math.inf, low_too=True),
-        "Pruning ratio of the cell. Auto: the only one of the runs.",
+        "Pruning ratio of the cell. Auto: the only one in the runs.",
         ("exemplars",),
         heading="Pruning",
     )
     sparsity: float | None = option(
         AUTO,
         within(0, 1, low_too=True),
-        "Share of the prunable weights that is pruned, if the runs log it. Auto: the only one of the runs.",
+        "Share of the prunable weights that is pruned, if the runs log it. Auto: the only one in the runs.",
         ("exemplars",),
         heading="Pruning",
     )
@@ -1073,14 +1077,14 @@ class ExemplarsOptions:
         AUTO,
         assignments,
         "Further params of the cell, written name=value, such as schedule=cubic or number_format=fixed-int8. Auto: the "
-        "only ones of the runs.",
+        "only ones in the runs.",
         ("exemplars",),
         heading="Pruning",
     )
     images: int = option(
         "100",
         integer(2),
-        "Number of images on the labelling sheet. It is even: half of them are exemplars.",
+        "Number of images on the labelling sheet. It must be even, because half of them are exemplars.",
         ("exemplars",),
     )
     seed: int = option(
@@ -1149,13 +1153,13 @@ class RobustnessOptions:
     images: int | None = option(
         AUTO,
         integer(1),
-        "Number of test images to corrupt: each class has its share, and every run the same images. Auto: all.",
+        "Number of test images to corrupt: each class has its share, and every run gets the same images. Auto: all.",
         ("robustness",),
     )
     folder: Path | None = option(
         AUTO,
         path,
-        "Folder with images in <class>/ of some of the classes, such as natural adversarial images, to measure in "
+        "Folder with images of some of the classes in <class>/, such as natural adversarial images, to measure in "
         "place of corrupted test images. Auto: none.",
         ("robustness",),
     )

@@ -1,4 +1,4 @@
-"""Values of options: from typed text, with its checks, and back to text."""
+"""Convert typed text to the values of options, with checks, and values back to text."""
 
 import math
 import re
@@ -16,7 +16,7 @@ LARGEST = 2**31 - 1
 MOST_SEEDS = 1000
 LONGEST_PARAM = 6000  # characters; MLflow cuts off the rest, and the run would not be found again
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
-# Turns typed text into a value, and raises ValueError with what the option takes.
+# Converts typed text to a value, or raises a ValueError that names the accepted values.
 Check = Callable[[str], Any]
 
 
@@ -38,7 +38,7 @@ def nonempty_text(value: str) -> str:
 
 
 def utf8_text(value: str) -> str:
-    """Return a text unchanged if MLflow can store it; otherwise raise a ValueError."""
+    """Return a string unchanged if MLflow can store it; otherwise raise a ValueError."""
     if "\0" in value or value != value.encode(errors="replace").decode():
         raise ValueError(f"{shortened(value)} is not text in UTF-8: rename it")
     return value
@@ -67,7 +67,7 @@ def integer(minimum: int, maximum: int = LARGEST) -> Check:
 
 
 def weight_bits(value: str) -> int:
-    """Return the bits of a weight: 2 to 8 of an integer, or the 32 of float32."""
+    """Parse the bits per weight: 2 to 8 for integers, or 32 for float32."""
     number: int = integer(-LARGEST)(value)
     if number != 32 and not 2 <= number <= 8:
         raise ValueError(f"{_start(value)} is neither 2 to 8 nor 32")
@@ -113,12 +113,12 @@ def choice(names: Iterable[str]) -> Choice:
     return Choice(tuple(names))
 
 
-# What others call pruners
+# Names of pruners in other software
 _OTHER_NAMES = {other: name for name, record in PRUNERS.items() for other in record.other_names}
 
 
 def choice_or_import_path(names: Collection[str], kind: str) -> Check:
-    """Return a check of a name or an import path; nothing is imported. `kind` is what the name stands for."""
+    """Make a check of a name or an import path, without importing; `kind` is the word for the name in errors."""
 
     def check(value: str) -> str:
         if ":" not in value and value not in names:
@@ -140,7 +140,7 @@ def boolean(value: str) -> bool:
 
 
 def several(check: Check) -> Check:
-    """Return a check of values between commas, no two the same."""
+    """Make a check of values separated by commas, no two of them equal."""
 
     def checked(value: str) -> tuple[Any, ...]:
         values = tuple(check(item.strip()) for item in value.split(","))
@@ -153,7 +153,7 @@ def several(check: Check) -> Check:
 
 
 def assignments(value: str) -> tuple[str, ...]:
-    """Return settings that are written name=value, between commas."""
+    """Split settings that are separated by commas, each written name=value."""
     settings = tuple(item.strip() for item in value.split(","))
     names = [item.partition("=")[0] for item in settings]
     for name, item in zip(names, settings, strict=True):
@@ -165,7 +165,7 @@ def assignments(value: str) -> tuple[str, ...]:
 
 
 def class_fractions(value: str) -> tuple[str, ...] | None:
-    """Return shares of classes that are written class=share, between commas, by name; a share of 1 is left out."""
+    """Parse shares separated by commas, each written class=share; sort them by class, and leave out shares of 1."""
     shares: dict[str, float] = {}
     for item in value.split(","):
         name, equals, share = item.rpartition("=")
@@ -184,7 +184,7 @@ def class_fractions(value: str) -> tuple[str, ...] | None:
 
 
 def seeds(value: str) -> tuple[int, ...]:
-    """Return the seeds that are written as 3, as 0,2,5 or as 0-4."""
+    """Parse seeds written as 3, 0,2,5 or 0-4."""
     numbers: list[int] = []
     for item in value.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", item, re.ASCII)
@@ -198,7 +198,7 @@ def seeds(value: str) -> tuple[int, ...]:
 
 
 def duration(value: str) -> float:
-    """Return the seconds of a time that is written as 90s, 30m or 2h; a number alone is in seconds."""
+    """Convert a time written as 90s, 30m or 2h to seconds; a number without a unit is in seconds."""
     number, unit = value.strip(), 1
     if number[-1:] in _SECONDS:
         number, unit = number[:-1], _SECONDS[number[-1]]
@@ -209,12 +209,12 @@ def duration(value: str) -> float:
 
 
 def registered_name(value: str) -> str:
-    """Return a name of MLflow's model registry, with or without an alias behind `@`, as it is typed."""
+    """Check a name in MLflow's model registry, with or without an alias after `@`."""
     name, at, alias = utf8_text(value.strip()).partition("@")
     if not name or re.search("[/:.%\"']", name):
-        raise ValueError(f"{shortened(value)}: MLflow takes no / : . % and no quotes in the name of a model")
+        raise ValueError(f"{shortened(value)}: MLflow allows no / : . % and no quotes in the name of a model")
     if at and (not re.fullmatch(r"[\w-]+", alias) or re.fullmatch(r"v\d+|latest", alias, re.IGNORECASE)):
-        raise ValueError(f"{shortened(value)}: an alias has letters, numbers, _ and -, and is neither latest nor v1")
+        raise ValueError(f"{shortened(value)}: an alias may have letters, numbers, _ and -, but cannot be latest or v1")
     return value.strip()
 
 
@@ -226,7 +226,7 @@ def gpu_share(value: str) -> float:
 
 
 def steps_or_share(value: str) -> int | float:
-    """Return a whole number of training steps, or a share of the training, which is written with a point."""
+    """Parse a whole number of training steps, or a share of the training, which is written with a point."""
     if value.strip().isdecimal():
         return integer(0)(value)
     share = finite_number(value)

@@ -44,7 +44,7 @@ def csv(tmp_path):
     ("content", "message"),
     [
         ("label,label,predicted\na,b,b\n", "two columns have the name label"),
-        ("label,predicted\na,a\nlabel,predicted\nb,b\n", "line 3: the first line again"),
+        ("label,predicted\na,a\nlabel,predicted\nb,b\n", "line 3: repeats the first line"),
         ("label,predicted\na,a\nb,\0b\n", "a class has a NUL character in its name"),
         ('label,predicted\na,\'"\nb,"b\n', "cannot be read as CSV"),
         ("label,predicted\n" + "x" * 300 + ",a\n", "a class has 300 characters, but at most 250 are allowed"),

@@ -72,7 +72,9 @@ def test_a_folder_above_in_which_everybody_can_rename_folders__is_refused_unless
     above = tmp_path / "above"
     (above / "between" / "own").mkdir(parents=True)
     above.chmod(0o777)
-    with pytest.raises(StudyError, match=rf"other users can replace what lies in {above}: run `chmod \+t") as refused:
+    with pytest.raises(
+        StudyError, match=rf"other users can replace the contents of {above}: run `chmod \+t"
+    ) as refused:
         private(above / "between" / "own", INSTEAD)
     assert not (above / "new").exists()
     subprocess.run(str(refused.value).split("`")[1], shell=True, check=True)
@@ -111,7 +113,7 @@ def test_a_symbolic_link_into_a_folder_where_everybody_can_rename__is_refused(tm
     (open_to_all / "own").mkdir(parents=True)
     open_to_all.chmod(0o777)
     (tmp_path / "link").symlink_to("open/own")
-    with pytest.raises(StudyError, match=r"what lies in .*/open"):
+    with pytest.raises(StudyError, match=r"the contents of .*/open"):
         private(tmp_path / "link", INSTEAD)
 
 

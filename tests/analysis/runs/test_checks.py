@@ -183,7 +183,7 @@ FOREIGN = {
         lambda made: made.pair({"ratio": "10"}, {"realized_ratio": 15.0}), "realized_ratio contradicts the ratio"
     ),
     "control that claims a ratio of ten": Foreign(
-        lambda made: made.pair({"pruner": "none", "ratio": "10"}), "none prunes nothing, and its ratio is not 1"
+        lambda made: made.pair({"pruner": "none", "ratio": "10"}), "none prunes nothing, but its ratio is not 1"
     ),
     "accuracy of the dense run changed after the pruning": Foreign(
         lambda made: made.pruned(made.dense(metrics={"test_accuracy": 0.7})),
@@ -205,7 +205,7 @@ FOREIGN = {
     ),
     "dense run trained again with another result": Foreign(
         of_a_dense_run_that_was_trained_again,
-        "a newer dense run has the same settings and seed as theirs, but other recalls",
+        "a newer dense run has the same settings and seed as their own, but other recalls",
     ),
     "pruned run in place of a dense run": Foreign(
         lambda made: made.pruned(made.ids["sound"], {"seed": 1, "ratio": "4"}), "the dense run is gone or not finished"
@@ -317,7 +317,8 @@ def test_a_ratio_below_one_or_absurd_or_infinite_or_no_number__leaves_the_run_ou
     runs = foreign.pulled.runs
     assert set(runs["ratio"]) == {1.0, 2.0, 4.0, 10.0}
     lines = [line.partition(":")[0] for line in runs.attrs["left_out"]]
-    assert "3 pruned runs left out, ratio is below 1, and it is parameters before / parameters after pruning" in lines
+    reason = "ratio is below 1, although it is parameters before / parameters after pruning"
+    assert f"3 pruned runs left out, {reason}" in lines
     assert "2 pruned runs left out, ratio is above 1,000,000" in lines
     assert "7 pruned runs left out, ratio is no number" in lines
 
@@ -328,7 +329,7 @@ def test_a_run_that_calls_itself_dense_and_was_pruned__is_no_baseline(foreign):
     for frame in foreign.pulled:
         assert not wrong & set(frame["dense_run_id"])
     (line,) = [line for line in foreign.pulled.runs.attrs["left_out"] if " dense runs left out" in line]
-    assert line.startswith("3 dense runs left out, pruned by its pruner, ratio, realized_ratio or dense_run_id: ")
+    assert line.startswith("3 dense runs left out, pruned according to pruner, ratio, realized_ratio or dense_run_id: ")
 
 
 @pytest.mark.attack
@@ -344,7 +345,7 @@ def test_a_network_that_was_copied_to_another_seed__is_noted(foreign):
 @pytest.mark.attack
 def test_a_pruned_run_with_the_very_recalls_of_its_dense_run__is_noted(foreign):
     notes = foreign.pulled.runs.attrs["left_out"]
-    said = "2 pruned runs with the recalls of their dense runs in every class, as if nothing was pruned: "
+    said = "in 2 pruned runs every class has the recall of the dense run, as if nothing was pruned: "
     assert said + ", ".join(sorted(foreign.ids[f"copy {place}"] for place in (0, 1))) in notes
 
 
@@ -352,11 +353,11 @@ def test_a_pruned_run_with_the_very_recalls_of_its_dense_run__is_noted(foreign):
 @pytest.mark.parametrize(
     "note",
     [
-        "dataset has values that look alike and count as different: "
+        "dataset has values that look alike but count as different: "
         + ", ".join(sorted(map(repr, ["pets", *LOOK_ALIKE]))),
         "the pruner 'None' counts as one that prunes: the control is called 'none'",
         # It may be a version, of which 1.1 and 1.10 are two.
-        "version has values that look alike and count as different: '1.1', '1.10'",
+        "version has values that look alike but count as different: '1.1', '1.10'",
     ],
     ids=["names of data sets", "the control in capitals", "two spellings of a number in a param of unknown meaning"],
 )

@@ -42,7 +42,7 @@ def test_a_table_is_read_as_it_was_written():
 def test_impossible_values_are_refused(column, value, reason):
     table = TABLE.astype({column: object})
     table.loc[2, column] = value
-    with pytest.raises(StudyError, match=rf"^it: no counts of images that a network has right \(.*{reason}"):
+    with pytest.raises(StudyError, match=rf"^it: no counts of correctly classified images \(.*{reason}"):
         read_table(as_csv(table), "it")
 
 
@@ -82,7 +82,7 @@ class TestExport:
         assert read([tmp_path / "one", tmp_path / "same"])["run_id"].value_counts().to_dict() == {"r1": 4, "r2": 4}
         export(of_run("r1", TABLE.assign(right=0)), tmp_path / "other")
         with pytest.raises(
-            StudyError, match="two folders have different counts of images that a network has right for run r1"
+            StudyError, match="two folders have different counts of correctly classified images for run r1"
         ):
             read([tmp_path / "one", tmp_path / "other"])
 

@@ -123,9 +123,9 @@ def test_the_settings_that_split_cells_are_named():
         toy("up", 2, [1, 1.2], weight_decay="0.1", epsilon="0.1"),
         toy("up", 2, [1, 1.2], weight_decay="0.2", epsilon="0.2"),
     )
-    (note,) = [note for note in cells(run_arrays(made)).attrs["notes"] if "told apart" in note]
+    (note,) = [note for note in cells(run_arrays(made)).attrs["notes"] if "also distinguished" in note]
     assert "weight_decay, epsilon" in note
-    assert not any("told apart" in note for note in cells(run_arrays(toy("up", 2, [1, 1.2]))).attrs["notes"])
+    assert not any("also distinguished" in note for note in cells(run_arrays(toy("up", 2, [1, 1.2]))).attrs["notes"])
 
 
 def test_the_realized_ratio_is_a_mean_and_no_setting():

@@ -172,9 +172,9 @@ def test_a_file_is_of_the_one_data_set_or_of_that_which_is_named(given, expected
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["a.csv"], "2 data sets: say whose images a.csv is about, as mnist=a.csv"),
+        (["a.csv"], "2 data sets: name the one of a.csv, as mnist=a.csv"),
         (["cifar=a.csv"], "cifar is not a data set of these runs: mnist, digits"),
-        (["mnist=a.csv", "mnist=b.csv"], "a.csv and b.csv are both of mnist"),
+        (["mnist=a.csv", "mnist=b.csv"], "a.csv and b.csv are both for mnist"),
         ({"cifar": "a.csv"}, "cifar is not a data set"),
     ],
 )
@@ -191,7 +191,7 @@ def test_a_path_with_an_equals_sign_in_it_is_a_path_where_it_exists(tmp_path):
 
 def test_runs_without_predictions_have_no_groups(tmp_path):
     runs, _ = study()
-    with pytest.raises(StudyError, match="no run on digits has its predictions"):
+    with pytest.raises(StudyError, match="no run on digits has predictions"):
         groups.read_groups({"digits": write(tmp_path)}, runs, lambda run_ids: {})
 
 

@@ -83,8 +83,8 @@ class TestRefused:
             ({"seed": "0-2", "dense_run_id": "a" * 32}, "--seed: --dense-run-id names one network: give one seed"),
             ({"max_class_loss": 0}, "--max-class-loss: 0 should be above 0 and below 100"),
             ({"budget": "soon"}, "--budget: 'soon' is not a time above 0: write 90s, 30m or 2h"),
-            ({"register": "a/b"}, "--register: 'a/b': MLflow takes no / : . %"),
-            ({"register": "a@v1"}, "--register: 'a@v1': an alias has letters"),
+            ({"register": "a/b"}, "--register: 'a/b': MLflow allows no / : . %"),
+            ({"register": "a@v1"}, "--register: 'a@v1': an alias may have letters"),
             ({"minimize": "bytes"}, "--minimize: 'bytes' is not known: it takes size, latency, macs"),
         ],
     )
