@@ -38,8 +38,8 @@ def completion(program: str) -> str:
     """Explain shell completion, for the end of a program's help."""
     variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
     return (
-        f'Shell completion: put eval "$({variable}=bash_source {program})" into ~/.bashrc; for zsh and fish, '
-        "write zsh_source and fish_source."
+        f'Shell completion: put eval "$({variable}=bash_source {program})" into ~/.bashrc. For zsh or fish, '
+        "put zsh_source or fish_source into that shell's own file."
     )
 
 

@@ -151,8 +151,8 @@ def predictions(
     artifact : str
         `predictions.npz`, or `val_predictions.npz` for the validation images.
     names : sequence of str
-        Arrays to read from each: label, predicted, top5 (integers, made int64), confidence; `frames.IN_TOP5` is derived
-        from label and top5, and missing if the artifact has no top5.
+        Arrays to read from each artifact: label, predicted and top5, which are converted to int64, and confidence;
+        `frames.IN_TOP5` is derived from label and top5, and missing if the artifact has no top5.
     tracking_uri : str, optional
         By default MLflow's current one.
 
@@ -160,8 +160,8 @@ def predictions(
     -------
     dict, run id -> name -> array (images, ...)
         In the order of `run_ids`. Unknown runs and runs without the artifact are missing. Runs are also missing, with a
-        warning for each, if the artifact is damaged, lacks an array or any image, has arrays of unequal lengths, or has
-        a class that is not an integer from 0.
+        warning for each, if the artifact is damaged, lacks an array, has no images, has arrays of unequal lengths, or
+        has a class that is not an integer from 0 on.
 
     Raises
     ------

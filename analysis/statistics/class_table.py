@@ -165,7 +165,7 @@ def costs(
     *,
     paired: bool = True,
 ) -> Costs:
-    """Compute the estimates of `class_costs`, also for single networks and for classes without variance.
+    """Compute losses and costs of classes with their bounds, also for single networks.
 
     For single networks, bounds and p account for the noise of images, and for that of retraining as far as the control
     reveals it. Bonferroni's correction makes the bounds hold jointly.

@@ -487,7 +487,7 @@ def _most_likely(design: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, 
         coefficients = np.linalg.lstsq(weighted_design.T @ weighted_design, target)[0]
         linear = design @ coefficients
         before, likelihood = likelihood, float(np.sum(accuracy * linear - np.logaddexp(0, linear)))
-        if is_still:  # since the previous step, because the likelihood converges one step before the coefficients
+        if is_still:  # one step after the likelihood has converged, because the coefficients take one step more
             return coefficients, True
         is_still = abs(likelihood - before) <= _CONVERGED * (1 + abs(likelihood))
     return coefficients, False

@@ -482,7 +482,7 @@ def _leaks(network: nn.Module, candidates: Sequence[tuple[Any, Mapping[Any, Tens
 
 
 def _marked(layer: int, layers: int, channels: int, digits: int) -> Tensor:
-    """Mark the channels of a layer to set to NaN in each image, bool (layers + 2 x digits, channels)."""
+    """Choose a layer's channels to set to NaN in each image of `_follow`, bool (layers + 2 x digits, channels)."""
     import torch
 
     bits = (torch.arange(channels) >> torch.arange(digits).unsqueeze(1)) & 1 == 1

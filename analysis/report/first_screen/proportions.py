@@ -21,13 +21,13 @@ EXPECTATIONS = (
 
 
 def in_proportion(study: StudyData, cells: pd.DataFrame) -> list[Block]:
-    """Describe the most accurate cell for which the losses beyond proportion are known.
+    """Describe the first cell for which the losses beyond proportion are known.
 
     Parameters
     ----------
     study : StudyData
     cells : DataFrame
-        As `verdict.by_accuracy` returns them.
+        As `decision.at_the_ratio` returns them.
 
     Returns
     -------

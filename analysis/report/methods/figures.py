@@ -115,7 +115,7 @@ def color_of(outcome: str, low: float, high: float, no_effect: float = 0) -> str
     Parameters
     ----------
     outcome : str
-        One of `compare.OUTCOMES`, or another quantity. If neither direction is better, the colour is black.
+        One of `compare.OUTCOMES`, or another quantity. If neither direction is better, black replaces blue and orange.
     low, high : float
         The ends of the interval; NaN if there is none.
     no_effect : float

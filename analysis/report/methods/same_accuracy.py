@@ -43,9 +43,10 @@ def same_accuracy(
 ) -> pd.DataFrame:
     """Compare methods network by network, each network at the ratio that gives it the target accuracy.
 
-    The target accuracy is some points below that of the network's control, the same fine-tuning without pruning and on
-    the labels alone. `ratio_choice.nearest` chooses a ratio of the method for each network, on validation images; test
-    images measure the outcomes. The chosen networks are compared like the networks of one ratio in `methods.compare`.
+    The target accuracy is some points below that of the network's control, which is fine-tuned in the same way but
+    without pruning, distillation or mitigation. `ratio_choice.nearest` chooses a ratio of the method for each network,
+    on validation images; test images measure the outcomes. The chosen networks are compared like the networks of one
+    ratio in `methods.compare`.
 
     Parameters
     ----------

@@ -105,7 +105,8 @@ def primary(frame: pd.DataFrame) -> pd.DataFrame:
 def by_ratio(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """Return a row for each method and baseline, with the ratios at which they differ, and the number of rows left out.
 
-    Methods with short names, close to the papers' settings, come first; comparisons with the control come last.
+    Comparisons whose names have the fewest words come first, because their methods differ least from the papers'
+    settings; comparisons with the control come last.
 
     Parameters
     ----------

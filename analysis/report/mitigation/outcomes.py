@@ -47,7 +47,8 @@ def outcomes(cells: Cells) -> pd.DataFrame:
           networks;
         - p_halved: one-sided, of the null hypothesis that at least half of the largest excess loss remains;
         - worst_class, worst_class_cost: systematic cost, as in `cells.csv`, of the class that loses most beyond the
-          accuracy on average, relative to the control with the same mitigation, or else without any;
+          accuracy on average, relative to the control with the same mitigation or, if there is none, to that without a
+          mitigation;
         - largest_mean_excess: the largest over classes of the mean excess loss over networks;
         - weakest_recall: mean over networks; weakest_recall_difference from the cell without the mitigation;
         - classes_worse: number of classes whose recall is lower than in the control without a mitigation, each by an
@@ -55,8 +56,8 @@ def outcomes(cells: Cells) -> pd.DataFrame:
         - gain_on_validation, gain_on_test: the largest excess loss without the mitigation minus that with it;
         - gain_of_control: this gain in the controls, on test images; gain_beyond_control: gain_on_test minus
           gain_of_control;
-        - survives: gain_on_test / gain_on_validation, from sums over networks, with a jackknife interval, which is NaN
-          if the interval of gain_on_validation includes 0 or if it does not include the estimate itself.
+        - survives: gain_on_test / gain_on_validation, from sums over networks, with a jackknife interval. The interval
+          is NaN if that of gain_on_validation includes 0, or if the jackknife interval does not include the estimate.
 
         Estimates have 95 % intervals over networks, `_low` and `_high`. A p with `_holm` is corrected over the data
         sets of a method. A value that cannot be computed is NaN.

@@ -5,10 +5,10 @@ from analysis.rendering.page import Items, Picture, Section, at_both_widths
 from analysis.study.study import StudyData
 
 _TUNING = (
-    "Trials of epsilon, the weight of undecayed pruning, each measured on validation images only; then the winner "
-    "and three reference values on test images: lambda, the paper's value; MP, a value so large that weights are "
-    "ranked as by magnitude pruning; and GP, the value 0, which is gradient pruning. Distortion is the excess of alpha "
-    "on new images over 1, plus 1 minus the correlation of the classes' balances."
+    "Each trial of epsilon, the weight of the penalty in undecayed pruning, is measured on validation images only. "
+    "The winner is then measured on test images, beside three reference values: lambda, the paper's value; MP, a "
+    "value so large that weights are ranked as by magnitude pruning; and GP, the value 0, which is gradient pruning. "
+    "Distortion is the excess of alpha on new images over 1, plus 1 minus the correlation of the classes' balances."
 )
 
 

@@ -502,8 +502,8 @@ class IterationOptions:
     weight_treatment: str = option(
         "finetune",
         choice(("finetune", "rewind")),
-        "Train the kept weights further from their present values (finetune), or reset them to the initial values or "
-        "those of --rewind-step first (rewind).",
+        "Continue to train the kept weights from their present values (finetune), or first reset them to their initial "
+        "values or those at --rewind-step (rewind).",
         ("iterate",),
         grid="weight_treatments",
         param=ParamRole(detail_of="keep"),

@@ -94,9 +94,10 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions
     -------
     DataFrame
         As `cells.alphas` returns it, with variances of recall, and further slopes: the mean ratio, slopes of weak and
-        of strong classes, slopes of precision and F1 under magnitude pruning, and pseudo-values whose mean is the slope
-        of all networks of a cell together, for all points (`pooled`), for the half of the points nearest to the origin
-        (`near`), and for the others (`far`). Alpha, spread ratio and further slopes are NaN for a network at chance.
+        of strong classes, slopes of precision and F1 under magnitude pruning, and pseudo-values whose mean over the
+        networks estimates one slope for the whole cell: from all points (`pooled`), from the half of the points nearest
+        to the origin (`near`), and from the others (`far`). Alpha, spread ratio and further slopes are NaN for a
+        network at chance.
     """
     study, shared = run_arrays(runs), StudyPredictions.shared(predictions)
     frame = cells.alphas(study)
@@ -122,8 +123,8 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions
 def _slopes(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
     """Return variants of alpha, each (networks,): a mean of ratios, slopes of some classes, and pooled slopes.
 
-    The pooled slopes are pseudo-values whose mean is the slope of all networks together, for all points, for the half
-    of the points nearest to the origin, and for the others.
+    The pooled slopes are pseudo-values whose mean over the networks estimates one slope for all of them: from all
+    points, from the half of the points nearest to the origin, and from the others.
     """
     ratios = intensification.intensification_ratios(before, after)
     products, squares = before * after, before**2

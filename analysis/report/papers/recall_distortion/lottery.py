@@ -139,7 +139,7 @@ def printed_threshold() -> int:
 
 
 def _ratios(runs: pd.DataFrame) -> pd.Series:
-    """Return the ratio of each run over its prunable weights; NaN if the run has not logged it."""
+    """Return the ratio of each run by its prunable weights alone; NaN if the run has not logged it."""
     column = frames.column(RATIO)
     return pd.to_numeric(runs.reindex(columns=[column])[column], errors="coerce")
 

@@ -33,7 +33,7 @@ _CLAIMS = (
     "and in brackets the range of their two-sided intervals. Networks at chance are left out. claims.csv has every "
     "comparison."
 )
-_COMPARED = "For the cells that the paper and the study share; the difference is ours minus published."
+_COMPARED = "The table has the cells that the paper and the study share. The difference is ours minus published."
 _METRICS = (
     "Alpha, and the same slope for precision and F1, each centred on its own mean over the classes. The paper found "
     "that pruning affects recall more: if so, the alpha of recall is further from 1 than the other two."
