@@ -83,14 +83,14 @@ def test_the_function_does_what_the_command_does(files):
     of_files = class_offsets.fit_files(Path("before.npz"), Path("after.npz"))
     assert found.offsets.tolist() == of_files.offsets.tolist()
     assert found.verdict == of_files.verdict
-    assert found.verdict.startswith("Offsets change the chance movement, what the hardest-hit class lost beyond the")
+    assert found.verdict.startswith("Offsets change the chance movement, the loss of the hardest-hit class beyond the")
     assert "<table" in found._repr_html_()
     assert str(found) == class_offsets.summary(found)
 
 
 def test_equal_networks_need_no_offsets(files):
     result = run("--before", "before.npz", "--after", "before.npz")
-    assert "No class changed otherwise than the accuracy: all offsets are 0." in result.output
+    assert "No class changed differently from the accuracy: all offsets are 0." in result.output
     assert " 0.0 (" in result.output
     assert "-0.0 (" not in result.output
     assert pd.read_csv("class_offsets.csv")["offset"].tolist() == [0, 0, 0]
@@ -98,7 +98,7 @@ def test_equal_networks_need_no_offsets(files):
 
 def test_an_excess_that_is_noise_is_not_said_to_be_none(files):
     result = run("--before", "before.npz", "--after", "after.npz", "--shrinkage", "1e9")
-    assert "All offsets are 0: what classes changed beyond the accuracy is noise, or no offsets take" in result.output
+    assert "All offsets are 0: changes of classes beyond the accuracy are noise, or no offsets remove" in result.output
     assert pd.read_csv("class_offsets.csv")["offset"].tolist() == [0, 0, 0]
 
 

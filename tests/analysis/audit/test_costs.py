@@ -159,7 +159,7 @@ def test_networks_that_are_no_pairs_are_independent_and_it_is_said():
     label, before, after, _ = audited(5)
     result = audit.audit_predictions(label, before[:3], after)
     assert result.table["reference"].unique().tolist() == ["dense networks of other seeds"]
-    assert any("taken as independent" in note for note in result.notes)
+    assert any("treated as independent" in note for note in result.notes)
     assert result.worst.empty
     # With pairs, what a network's own classes have in common leaves the interval; here networks are made apart.
     assert result.table.drop(columns=[*DISPROPORTIONATE_COLUMNS]).notna().all(axis=None)

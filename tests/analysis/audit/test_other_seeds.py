@@ -157,6 +157,6 @@ def test_pairs_by_order_against_the_names_are_said(sides):
 
 def test_networks_before_of_other_seeds_are_not_paired(sides):
     found = audit.audit([sides["others"]], [sides["pruned"]])
-    assert "Not paired: 3 networks before and 3 after, which are taken as independent." in found.notes
+    assert "Not paired: 3 networks before and 3 after, which are treated as independent." in found.notes
     assert found.table["reference"].unique().tolist() == ["dense networks of other seeds"]
     assert np.isnan(found.slopes.alpha)
