@@ -117,9 +117,6 @@ def test_confidences_that_only_some_files_have_are_missing_in_the_others(npz):
     for paths in ((with_all, with_one), (with_one, with_all)):
         expected = f"{with_one} has no margin and no entropy, but {with_all} does: save all files in the same way"
         assert refusal(*paths) == expected
-            refusal(*paths)
-            == f"{with_one} has no margin and no entropy, but {with_all} does: save all files in the same way"
-        )
 
 
 def test_rows_of_other_images_and_too_few_columns_are_refused(npz):
