@@ -317,8 +317,8 @@ def audit(
     "--movement",
     type=click.FLOAT,
     metavar="POINTS",
-    help="Standard deviation of a class's recall between networks that are trained in the same way, in percentage "
-    "points.  [default: estimated from the predictions]",
+    help="Standard deviation of the change in a class's recall between two networks that are trained in the same way, "
+    "in percentage points, without the noise of the test images.  [default: estimated from the predictions]",
 )
 @click.option(
     "--output",

@@ -144,7 +144,7 @@ def _of_npz(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str,
 def _table(path: Path, name: str, values: np.ndarray, images: int) -> np.ndarray:
     if values.dtype.kind != "f" or values.ndim != 2 or len(values) != images or values.shape[1] < 2:
         raise StudyError(
-            f"{path}: {name} should be numbers with a fraction, ({images:,} images, classes); they are {values.dtype} "
+            f"{path}: {name} should be floats, ({images:,} images, classes); they are {values.dtype} "
             f"of shape {values.shape}"
         )
     return values.astype(float)

@@ -133,19 +133,22 @@ WITH_NAN[7, 1] = np.nan
     [
         ({"logits": WITH_NAN}, "bad.npz: the logits of image 8 hold NaN or infinite numbers"),
         ({"logits": np.full((300, 3), np.inf)}, "bad.npz: the logits of image 1 hold NaN or infinite numbers"),
-        ({"logits": logits(0)[:, 0]}, "bad.npz: logits should be numbers with a fraction, (images, classes)"),
-        ({"logits": logits(0).astype(int)}, "bad.npz: logits should be numbers with a fraction"),
-        ({"logits": logits(0)[:0], "label": LABEL[:0]}, "bad.npz: logits should be numbers with a fraction"),
+        ({"logits": logits(0)[:, 0]}, "bad.npz: logits should be floats, (images, classes)"),
+        ({"logits": logits(0).astype(int)}, "bad.npz: logits should be floats"),
+        ({"logits": logits(0)[:0], "label": LABEL[:0]}, "bad.npz: logits should be floats"),
         ({"label": LABEL[:-1]}, "bad.npz: label should be a whole number for each of 300 images"),
         ({"label": LABEL * 1.0}, "bad.npz: label should be a whole number for each of 300 images"),
         ({"label": LABEL + 1}, "bad.npz: image 201 has the label 3, and the 3 columns of logits are counted from 0"),
         ({"label": LABEL - 1}, "bad.npz: image 1 has the label -1"),
         ({"label": None}, "bad.npz: no label in it"),
-        ({"class_names": NAMES[:2]}, "bad.npz: class_names should be a text for each of 3 classes"),
+        ({"class_names": NAMES[:2]}, "bad.npz: class_names should be a string for each of 3 classes"),
         ({"class_names": NAMES[[0, 1, 0]]}, "bad.npz: class_names has 'bag' twice: give each class a name of its own"),
         ({"class_names": NAMES[::-1]}, "bad.npz: class 0 is 'shoe' and in before.npz 'bag': give logits of the same"),
-        ({"logits": logits(0)[:, :2], "label": LABEL % 2}, "bad.npz: logits have shape (300, 2), and in before.npz"),
-        ({"label": LABEL[::-1]}, "bad.npz: image 1 is labelled 2 and in before.npz 0"),
+        (
+            {"logits": logits(0)[:, :2], "label": LABEL % 2},
+            "bad.npz: logits have shape (300, 2), but (300, 3) in before.npz",
+        ),
+        ({"label": LABEL[::-1]}, "bad.npz: image 1 is labelled 2, but 0 in before.npz"),
     ],
 )
 def test_a_damaged_file_of_logits__is_one_line(files, changed, said):
