@@ -1,4 +1,8 @@
-"""Compare the networks before and after compression as two populations: images whose modal prediction changed, and classes whose recall changed differently from the accuracy (Hooker et al., "What Do Compressed Deep Neural Networks Forget?")."""
+"""Compare the networks before and after compression as two populations.
+
+The results are the images whose modal prediction changed and the classes whose recall changed differently from the
+accuracy (Hooker et al., "What Do Compressed Deep Neural Networks Forget?").
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -161,7 +165,7 @@ _TESTED = (
 
 
 def _most(table: pd.DataFrame) -> str:
-    """Name, in brackets, the significant class whose recall deviates most from the accuracy; nothing if there is none."""
+    """Name, in brackets, the significant class whose recall deviates most from the accuracy; nothing if none is."""
     shift = table["shift"][table["p_moderated"] <= LEVEL]
     if shift.empty:
         return ""

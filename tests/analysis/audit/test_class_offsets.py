@@ -146,7 +146,7 @@ WITH_NAN[7, 1] = np.nan
         ({"class_names": NAMES[::-1]}, "bad.npz: class 0 is 'shoe' and in before.npz 'bag': give logits of the same"),
         (
             {"logits": logits(0)[:, :2], "label": LABEL % 2},
-            "bad.npz: logits have shape (300, 2), but (300, 3) in before.npz",
+            "logits have shape (300, 2), but (300, 3) in before.npz",
         ),
         ({"label": LABEL[::-1]}, "bad.npz: image 1 is labelled 2, but 0 in before.npz"),
     ],
