@@ -103,7 +103,7 @@ def in_pairs(
 
 
 def described(networks: Mapping[str, dict[Path, str]], unpaired: Collection[str] = ()) -> list[str]:
-    """Return notes that list the networks of each side and the pairs, if there are several; `unpaired` sides have none."""
+    """Return notes that list the networks of each side and, if there are several, the pairs of sides."""
     several = _several(networks, unpaired)
     pairs = several if len(several) > 1 else {}
     sides = [
