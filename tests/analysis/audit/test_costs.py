@@ -107,7 +107,7 @@ def test_one_network_has_bounds_over_images_that_hold_together():
     error = 0.9 * (0.1 * 0.9 / 199) ** 0.5
     assert table["cost_p"]["0"] == pytest.approx(10 * stats.norm.sf(0.09 / error), rel=1e-3)
     assert result.worst.empty
-    said = "Whether 0 loses recall in other networks too, only several seeds can tell."
+    said = "Only several seeds can show whether 0 loses recall in other networks too."
     assert said in " ".join(audit_result.summary(result).split())
 
 

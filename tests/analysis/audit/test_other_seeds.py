@@ -68,7 +68,7 @@ def test_the_cost_is_of_the_same_networks(result):
 
 def test_it_is_said_once_and_alpha_stays_that_of_the_pairs(result):
     (note,) = [note for note in result.notes if "Not paired" in note]
-    assert note.startswith("Not paired: 3 networks of the control and 4 after, so that intervals and tests are those")
+    assert note.startswith("Not paired: 3 networks of the control and 4 after, which are treated as independent")
     paired = audit.audit_predictions(LABEL, BEFORE, networks(AFTER))
     assert result.slopes.alpha == paired.slopes.alpha
     columns = ["change", "change_low", "change_high"]
