@@ -55,7 +55,7 @@ def test_costs_and_bounds_are_those_of_a_study(networks):
 @pytest.mark.parametrize(
     ("destroyed", "said"),
     [
-        (0, "No class is shown to cost more than the accuracy does.\n"),
+        (0, "No class is shown to lose more than the accuracy does.\n"),
         (1, "3 networks are too few to show which class costs most."),
     ],
 )
