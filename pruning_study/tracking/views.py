@@ -1,4 +1,4 @@
-"""Named views of an experiment, with which MLflow's page opens on the result, and the experiment's description.
+"""Named views of an experiment, which show its results in MLflow's UI, and the experiment's description.
 
 MLflow keeps a named view as a tag of the experiment, and opens the view whose key is in the address.
 """
@@ -31,7 +31,7 @@ DESCRIPTION = (
     "points.\n\n"
     "`pruning-analysis report` compares the methods with intervals and tests."
 )
-_TASK = (schema.DATASET, schema.MODEL)  # means over several would tell nothing
+_TASK = (schema.DATASET, schema.MODEL)  # means over several are meaningless
 _HOW = (schema.SCHEDULE, schema.CLASS_OFFSETS)
 _COMPARED = (schema.TEST_ACCURACY, schema.LARGEST_COST, schema.ALPHA, schema.RAW_SLOPE, schema.LARGEST_EXCESS)
 
@@ -79,8 +79,8 @@ class View(NamedTuple):
 def write(store: Store, opening: View) -> None:
     """Write the views and the description that an experiment lacks, and make the store's address open one view.
 
-    Existing ones stay as they are, since a user may have changed them. If the store does not take a tag, a warning says
-    so.
+    Existing ones stay as they are, since a user may have changed them. If the store does not accept a tag, a warning is
+    logged.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def _column(kind: str, name: str) -> str:
 
 
 def _table(columns: Mapping[str, int], *, order: str, ascending: bool, name_width: int = 330) -> dict[str, Any]:
-    """Return the fields of a table whose columns have these widths in pixels, beside those that MLflow always shows."""
+    """Return the fields of a table with these column widths, in pixels, beside the columns that MLflow always shows."""
     widths = {_RUN_NAME: name_width, _CREATED: 80, **columns}
     return {
         "selectedColumns": list(columns),
