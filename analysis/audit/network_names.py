@@ -57,7 +57,7 @@ def natural(name: str) -> tuple[list[Part], str]:
 
 
 def is_table(name: str) -> bool:
-    """Return whether the ending of a file's name is one of the formats of predictions.
+    """Return whether a file's name ends like that of a readable table of predictions.
 
     Examples
     --------

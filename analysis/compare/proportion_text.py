@@ -66,7 +66,8 @@ def implied_loss(names: Sequence[str], losses: np.ndarray, accuracy_loss: float)
         Names of the classes.
     losses : (classes,)
         Expected losses for this loss of accuracy, as shares (`statistics.proportion.expected_losses`).
-    accuracy_loss : float As a share.
+    accuracy_loss : float
+        Loss of accuracy, as a share.
 
     Examples
     --------
