@@ -360,7 +360,7 @@ def send(folder: Path) -> None:
 def move(old: Path, new: Path) -> None:
     """Tell the store that a project's folder was moved.
 
-    OLD is where the folder was, and NEW is where it is now. A store in a file (mlflow.db) holds absolute paths, so
+    OLD is the former path of the folder, and NEW the present one. A store in a file (mlflow.db) has absolute paths, so
     without this command the artifacts of new runs would go to the old folder.
     """
     from pruning_study.tracking import moved
@@ -372,7 +372,7 @@ def move(old: Path, new: Path) -> None:
 @click.argument("study", required=False, type=click.Path(path_type=Path))
 @_options(VerifyConfig)
 def verify(study: Path | None, **typed: Any) -> None:
-    """Train networks again, and check that they equal those of every other machine.
+    """Train networks again, and check that they are the same as on every other machine.
 
     STUDY is a folder or a file that `pruning-analysis export` wrote. All its networks with the given seed are trained,
     and their predictions are compared with those in STUDY. Without STUDY, three short trainings are run, in about three

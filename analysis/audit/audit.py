@@ -58,11 +58,11 @@ def audit(
     Parameters
     ----------
     before, after, control : sequence of str
-        Files, globs, folders or run ids, as `prediction_sources.find` takes them. A file is an .npz archive with arrays
-        `label` and `predicted`, a table with columns of these names, or a file of class counts in a format of
-        `class_counts.read`. Several files are paired by their names, as in `network_names.matched`; several runs are
+        Files, globs, folders or run ids, in any form that `prediction_sources.find` accepts. A file is an .npz archive
+        with arrays `label` and `predicted`, a table with columns of these names, or a file of class counts in a format
+        of `class_counts.read`. Several files are paired by their names, as in `network_names.matched`; several runs are
         paired by their dense runs or, failing that, in the order given. If a side shares no seed with the networks
-        after, its networks are treated as independent of them. If .npz files also hold `logits`, the movement of the
+        after, its networks are treated as independent of them. If .npz files also have `logits`, the movement of the
         classes is diagnosed.
     groups : Path, optional
         File of groups of test images, in the format of `groups.read`. The audit then tests groups instead of classes.

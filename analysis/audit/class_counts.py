@@ -1,4 +1,4 @@
-"""Counts of each class in place of predictions: a confusion matrix, a report of scikit-learn, or a table of recalls.
+"""Class counts in place of predictions: a confusion matrix, a report of scikit-learn, or a table of recalls.
 
 Counts do not show which images two networks both classify correctly. The audit treats the answers of the two networks
 as independent, image by image, so a change has the variance of a difference between two independent samples.
@@ -39,7 +39,7 @@ class ClassCounts(NamedTuple):
 
 
 def read(path: Path, limit: SizeLimit) -> ClassCounts | None:
-    """Read counts of classes; None if a file holds predictions.
+    """Read class counts; return None if a file has predictions.
 
     Parameters
     ----------

@@ -104,7 +104,7 @@ def fit_files(
     Parameters
     ----------
     before, after : Path
-        Files that `logit_files.read` takes.
+        Files in the format of `logit_files.read`.
     test_before, test_after : Path, optional
         The same for other images, on which the effect is measured.
     shrinkage : float, >= 0
@@ -128,7 +128,7 @@ def fit_files(
         if test_first.values.shape[1] != first.values.shape[1]:
             raise StudyError(
                 f"{test_before}: logits of {test_first.values.shape[1]:,} classes, and {before} has "
-                f"{first.values.shape[1]:,}: give those of the same networks"
+                f"{first.values.shape[1]:,}: give logits of the same networks"
             )
         for each, test_logits in itertools.product((first, second), (test_first, test_second)):
             logit_files.check_names(each, test_logits)
@@ -222,12 +222,12 @@ def _test_arrays(test: Sequence[ArrayLike], names: Sequence[str]) -> tuple[np.nd
     class_offsets.check_arrays(before, after, label)
     if before.shape[1] != len(names):
         raise StudyError(
-            f"test logits of {before.shape[1]:,} classes for {len(names):,}: give those of the same networks"
+            f"test logits of {before.shape[1]:,} classes for {len(names):,}: give logits of the same networks"
         )
     support = np.bincount(label, minlength=len(names))
     if not support.all():
         missing = shortened(names[int(support.argmin())])
-        raise StudyError(f"no test image is of class {missing}: give one of each class or more")
+        raise StudyError(f"no test image is of class {missing}: give at least one of each class")
     return label, before, after
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from analysis.common.errors import StudyError
 from analysis.runs.checks import some
 
-# A network that pruning destroyed agrees with nothing, in whatever order.
+# A network destroyed by pruning agrees with neither reference in any order of the classes.
 _MOST_BEFORE, _FEWEST_AFTER = 0.5, 0.8
 _FEWEST_IMAGES = 20
 

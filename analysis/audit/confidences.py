@@ -55,7 +55,7 @@ def read(
     predicted : (networks, images)
         The class that each network predicts.
     limit : SizeLimit
-        Most memory that the arrays in a file may take.
+        Largest memory for the arrays in a file.
     orders : mapping of Path to (images,)
         The row of each image, for files whose rows are in another order.
 
@@ -153,8 +153,8 @@ def _table(path: Path, name: str, values: np.ndarray, images: int) -> np.ndarray
 def _check_fit(path: Path, name: str, values: np.ndarray, predicted: np.ndarray) -> None:
     """Raise a StudyError unless, for most images, the largest value is in the column of the predicted class.
 
-    Files do not tell which class a column belongs to. It is taken to be the class that is predicted most often for the
-    images in which the column has the largest value.
+    Files do not name the class of a column. It is taken to be the class that is predicted most often for the images in
+    which the column has the largest value.
     """
     classes, index = np.unique(predicted, return_inverse=True)
     columns = values.shape[1]

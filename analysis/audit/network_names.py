@@ -29,7 +29,7 @@ class _Side(NamedTuple):
 
     Attributes
     ----------
-    differing : list of mapping of place to part
+    differing : list of mapping of location to part
         The parts of each name in which the names of the side differ, by location.
     constant : set of str
         The words before the numbers that all names of the side share.

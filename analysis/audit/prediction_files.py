@@ -28,7 +28,7 @@ from analysis.common.text_tables import number, opened_table
 from analysis.runs import schema
 
 _NAMES = (schema.LABEL, schema.PREDICTED)
-# What numpy and pandas write for a label that is missing
+# Strings that numpy and pandas write for a missing label
 _MISSING = ("nan", "NaN", "<NA>")
 # Arrays of an .npz file that may name its images.
 _IMAGE_NAMES = ("ids", "id", "filenames", "filename", "file_names", "paths", "names", "image_ids", "image_names")

@@ -43,7 +43,7 @@ class Risk(NamedTuple):
         rank, class, images (test images), and its scores: recall, share, confidence, margin, entropy, disagreement.
         expected_loss: the recall that the class loses if all errors grow by one factor (`proportion.expected_losses`).
     images : DataFrame, one row per test image, the riskiest first
-        rank, index (place among the test images from 0), label, and its scores.
+        rank, index (position among the test images, from 0), label, and its scores.
     judgement : DataFrame
         As `risk_judgement.judge` returns it; empty without compressed networks.
     notes : list of str
@@ -106,11 +106,11 @@ def risk(
     result.notes.extend(read.notes)
     left_out = [certainty.left_out] if certainty.left_out else []
     if "disagreement" not in result.classes:
-        left_out.append("no disagreement: it takes two networks")
+        left_out.append("no disagreement, which needs two networks")
     if training_images is None:
         left_out.append("no share of training images: give --training-images")
     if left_out:
-        result.notes.append(f"Left out: {'; '.join(left_out)}.")
+        result.notes.append(f"Some scores are missing: {'; '.join(left_out)}.")
     return result
 
 

@@ -1,4 +1,4 @@
-"""Write the command line that makes the networks of a cell."""
+"""Write the command line that reproduces the networks of a cell."""
 
 import json
 import math

@@ -43,8 +43,8 @@ class Recommendation(NamedTuple):
     notes : list of str
         Sentences on runs that were left out, and advice.
     command : str
-        The command line that makes the recommended networks; empty if none are recommended, or if it takes several
-        commands.
+        The command line that makes the recommended networks; empty if none are recommended, or if several commands are
+        needed.
     choice : str
         Sentences on the level with the best trade-off of sparsity and fairness; empty if none is chosen.
     pareto : DataFrame

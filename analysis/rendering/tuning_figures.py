@@ -184,7 +184,7 @@ def _draw_shares(axes: Axes, shares: Mapping[str, float]) -> None:
     name_rows(axes, list(shares))
 
 
-# Where a trial is drawn.
+# Positions of trials.
 
 
 def _placed(trials: pd.DataFrame) -> pd.DataFrame:
@@ -222,7 +222,7 @@ def _against_lambda(trials: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(accuracy=frame[columns].mean(axis=1), accuracy_error=frame[columns].sem(axis=1))
 
 
-# How a trial is drawn.
+# Marks of trials.
 
 
 def _draw_over_epsilon(axes: Axes, trials: pd.DataFrame, name: str) -> None:

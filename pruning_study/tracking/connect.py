@@ -114,12 +114,12 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
         run = store.get(results[0])
     if run.data.tags.get(schema.KIND) == schema.QUANTIZED:
         raise StudyError(
-            f"run {run.info.run_id} is quantised: ONNX Runtime runs its network, and torch cannot; take its artifact "
+            f"run {run.info.run_id} is quantised: only ONNX Runtime can run its network, not torch; use its artifact "
             f"{schema.ONNX_MODEL}, or log it as an MLflow model: pruning-study export {run.info.run_id}"
         )
     if run.data.tags.get(schema.KIND) == schema.COMPRESSED:
         raise StudyError(
-            f"run {run.info.run_id} is compressed: ONNX Runtime runs its network, and torch cannot; take its artifact "
+            f"run {run.info.run_id} is compressed: only ONNX Runtime can run its network, not torch; use its artifact "
             f"{schema.ONNX_MODEL}"
         )
     with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:

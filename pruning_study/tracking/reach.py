@@ -18,8 +18,8 @@ from analysis.common.errors import StudyError
 from analysis.runs import address, retries, sqlite_files
 from analysis.runs.store_errors import STORE_ERRORS, explained
 
-BUSY_SECONDS = 30  # how long to wait for another process that holds a sqlite file
-SETTLED_SECONDS = 3  # a file that was written to more recently may be a store that is being made
+BUSY_SECONDS = 30  # how long to wait for another process that locks a sqlite file
+SETTLED_SECONDS = 3  # a file changed more recently may be a store that is still being made
 
 
 def client(uri: str) -> MlflowClient:

@@ -1,4 +1,4 @@
-"""Temporary folders; the next process removes those that a killed process left behind."""
+"""Temporary folders; folders of a killed process are removed by the next process."""
 
 import os
 import shutil

@@ -55,12 +55,12 @@ class View(NamedTuple):
     mode: str = "TABLE"
 
     def page(self, experiment_id: str) -> str:
-        """Return the end of the address that opens the view, below that of MLflow's server."""
+        """Return the part of the view's address that follows the address of MLflow's server."""
         return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning{self.query}"
 
     @property
     def query(self) -> str:
-        """The end of the address of the experiment's runs that opens the view."""
+        """The part of the view's address that follows the address of the experiment's runs."""
         mode = f"&compareRunsMode={self.mode}" if self.mode != "TABLE" else ""
         return f"&viewStateShareKey={self.key}{mode}"
 

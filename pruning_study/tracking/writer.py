@@ -71,7 +71,7 @@ class Writer:
         self._metrics += [Metric(key, value, now, step) for key, value in values.items() if value == value]
 
     def ensure_folder(self) -> None:
-        """Make the run's folder, or make it anew: a cleaner of temporary files may remove it during a long training."""
+        """Make the run's folder if it is missing: a cleaner of temporary files may remove it during a long training."""
         if not self.folder.is_dir():
             scratch.ensure(self._scratch)
             self.folder.mkdir(exist_ok=True)

@@ -169,7 +169,7 @@ def test_too_few_images_for_class_offsets__are_refused_with_the_number_that_woul
 def test_a_class_without_test_images__is_one_line(files):
     save("two.npz", logits=logits(0)[:200], label=LABEL[:200])
     said = refused(*BOTH, "--test-before", "two.npz", "--test-after", "two.npz")
-    assert "no test image is of class 'shoe': give one of each class or more" in said
+    assert "no test image is of class 'shoe': give at least one of each class" in said
 
 
 @pytest.mark.parametrize(

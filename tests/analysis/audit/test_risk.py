@@ -89,7 +89,7 @@ def test_the_command_says_the_expected_losses_in_points(tmp_path, sides):
     arguments = ["--before", sides["before"], "--accuracy-loss", "2", "--output", str(tmp_path / "risk")]
     result = click.testing.CliRunner().invoke(cli, ["risk", *arguments])
     assert result.exit_code == 0, result.output
-    assert "if pruning costs 2 of accuracy" in result.output
+    assert "if pruning costs 2 points of accuracy" in result.output
     fox = pd.read_csv(tmp_path / "risk" / "risk_classes.csv").set_index("class").loc["fox"]
     row = next(line.split() for line in result.output.splitlines() if " fox " in line)
     assert row[-1] == f"{100 * fox['expected_loss']:.1f}"
