@@ -255,8 +255,8 @@ def audit(
     wider.
 
     With several seeds, the files of --before, --after and --control are paired by the numbers and words in their names:
-    dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired in the order given. A single network before
-    is compared with all networks after.
+    dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired by their dense runs or, failing that, in
+    the order given. A single network before is compared with all networks after.
     """
     from analysis.audit import audit, prediction_files
     from analysis.audit import result as audit_result
@@ -422,8 +422,9 @@ def risk(
     """Rank classes and images by their risk, before anything is pruned.
 
     Only networks before pruning are needed. The scores are recall, share of the training images, confidence, margin,
-    entropy, and disagreement between seeds. Confidence needs a column or array named confidence in the files. Margin
-    and entropy need an array named probabilities or logits, (images, classes), in .npz files.
+    entropy, and disagreement between seeds. Confidence, margin and entropy need an array named probabilities or logits,
+    (images, classes), in .npz files, or a column of probabilities for each class in tables. For confidence alone, an
+    array or a column named confidence suffices.
 
     The expected loss of a class follows from its recall and from the expected loss of accuracy (--accuracy-loss).
 

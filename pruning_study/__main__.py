@@ -165,7 +165,7 @@ def prune(**typed: Any) -> None:
     """Prune a network, fine-tune it, and show the loss of each class.
 
     The network is trained first, unless a run with its options exists. The control, which is the same network
-    fine-tuned without pruning, is made last.
+    fine-tuned without pruning, is trained last.
     """
     configs = [PruneConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
     _begin(configs[0])

@@ -411,7 +411,7 @@ def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray], pairs: Collect
     before, after = len(networks["before"]), len(networks["after"])
     notes = []
     if len(untested := _untested(names, networks)):
-        notes.append(f"Predicted but without a test image, so never right: {some(map(str, untested))}.")
+        notes.append(f"Predicted classes without a test image, which are never right: {some(map(str, untested))}.")
     if "before" in pairs and before < after:
         notes.append(f"Networks: {before} before, {after} after; the one before is compared with all after.")
     if "before" not in pairs:
@@ -441,6 +441,6 @@ def _display_names(names: np.ndarray, class_names: Sequence[str] | Mapping[Any, 
         raise StudyError(f"class_names has {fault}: give each class a name of its own")
     if missing := [name for name in names.tolist() if name not in names_by_label]:
         raise StudyError(
-            f"class_names has {len(names_by_label):,} names and none for label {missing[0]}: name every class"
+            f"class_names has {len(names_by_label):,} names, but none for label {missing[0]}: name every class"
         )
     return np.array([names_by_label[name] for name in names.tolist()])

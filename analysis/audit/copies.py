@@ -56,7 +56,7 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray], unpair
     >>> {side: places.tolist() for side, places in distinct.places.items()}
     {'before': [0, 2], 'after': [0, 2]}
     >>> distinct.notes
-    ['Copies of one network count as one (after 1, 2). Networks that are left: 2 of 3 before, 2 of 3 after.']
+    ['Copies of one network count as one (after 1, 2). Remaining networks: 2 of 3 before, 2 of 3 after.']
     """
     first = {side: _first_alike(label, each) for side, each in networks.items()}
     places = {side: np.arange(len(each)) for side, each in networks.items()}
@@ -70,7 +70,7 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray], unpair
         places |= dict.fromkeys(sides, kept)
     named = "; ".join(f"{side} {group}" for side, groups in copies.items() for group in groups)
     counts = ", ".join(f"{len(kept)} of {len(networks[side])} {side}" for side, kept in places.items())
-    note = f"Copies of one network count as one ({named}). Networks that are left: {counts}."
+    note = f"Copies of one network count as one ({named}). Remaining networks: {counts}."
     return Distinct({side: networks[side][kept] for side, kept in places.items()}, places, [note])
 
 

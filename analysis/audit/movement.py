@@ -29,12 +29,12 @@ class Movement(NamedTuple):
         shift was not fitted on, with the shift undone; images, the number of images of the class. With several pairs of
         networks, values are means over pairs.
     share, share_low, share_high : float
-        Share of the squared movement that the shift explains, with its 95 % interval over images. NaN if the classes
-        are not shown to have moved more than noise of the images explains.
+        Share of the squared movement that the shift explains, with its 95 % interval over images. NaN if the movement
+        is not shown to exceed the noise of the images.
     movement, movement_left : float
         Root mean square of the classes' excess, without the noise of the images, and the same with the shift undone.
     changed, changed_left : float
-        Share of the images for which the networks name different classes, and the same with the shift undone.
+        Share of the images for which the networks predict different classes, and the same with the shift undone.
     pairs : int
         Number of pairs of networks.
     """

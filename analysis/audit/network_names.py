@@ -106,7 +106,7 @@ def matched(sides: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
     }
     if any(alone.values()):
         unmatched = "; ".join(f"{option_name(option)} {some(paths, 10)}" for option, paths in alone.items() if paths)
-        raise StudyError(f"no file of the same number or name belongs to {unmatched}; {_HINT}", option=[*alone][-1])
+        raise StudyError(f"no file with the same number or name matches {unmatched}; {_HINT}", option=[*alone][-1])
     first = next(iter(keys.values()))
     return {option: [own.index(key) for key in first] for option, own in keys.items()}
 

@@ -208,7 +208,9 @@ def of_points(classes: int, images: int, movement: float) -> ChangeVariances:
     if images < 1:
         raise StudyError(f"{images} is too few: give one image of each class or more", option="images")
     if not 0 < movement <= 100:
-        raise StudyError(f"{movement:g} is no movement: give percentage points above 0, at most 100", option="movement")
+        raise StudyError(
+            f"{movement:g} is not a movement: give percentage points above 0, at most 100", option="movement"
+        )
     of_each = np.ones(classes)
     scale = _USUAL_RECALL * (1 - _USUAL_RECALL) * of_each
     noise = scale / images
@@ -296,9 +298,7 @@ def summary(result: Power) -> str:
     if table["class_most"].any():
         for end in ("least", "most"):
             class_column = table[f"class_{end}"].map(printable)
-            columns[f"of the class that moves {end}"] = (
-                _points(table[f"smallest_loss_{end}"]) + " (" + class_column + ")"
-            )
+            columns[f"of the {end} variable class"] = _points(table[f"smallest_loss_{end}"]) + " (" + class_column + ")"
     title = (
         f"Loss of recall of a class, in percentage points, that an audit of {result.classes:,} classes detects with 80 "
         "% power:"
@@ -320,10 +320,10 @@ def figure(result: Power) -> Figure:
 
 
 def _draw(axes: Axes, table: pd.DataFrame) -> None:
-    axes.plot(table["networks"], 100 * table["smallest_loss"], "o-", color=BELOW, label="class in the middle")
+    axes.plot(table["networks"], 100 * table["smallest_loss"], "o-", color=BELOW, label="median over classes")
     if table["class_most"].any():
         least, most = (100 * table[f"smallest_loss_{end}"] for end in ("least", "most"))
-        label = "from the class that moves least to the one that moves most"
+        label = "from the least to the most variable class"
         axes.fill_between(table["networks"], least, most, color=BELOW, alpha=0.2, linewidth=0, label=label)
     axes.set(xscale="log", yscale="log")
     axes.set_xticks(table["networks"], map(str, table["networks"]))

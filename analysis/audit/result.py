@@ -46,7 +46,7 @@ class Audit(NamedTuple):
     comparison : Comparison
         The losses of classes or groups. Properties of the audit that are not named here are taken from it.
     notes : list of str
-        Sentences on what was compared, what was left out and what cannot be said.
+        Sentences on what was compared, what was left out and what remains unknown.
     populations : Populations
         The images whose modal prediction changed, the groups with most such images, and the classes whose recall
         changed differently from the accuracy. Empty unless each side has several networks.

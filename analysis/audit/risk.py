@@ -152,7 +152,7 @@ def of_predictions(
     notes = [*copied, *_at_chance(class_index, indices)]
     support = np.bincount(class_index, minlength=len(classes))
     if untested := classes[support == 0].astype(str).tolist():
-        notes.append(f"Predicted but without a test image, so not scored: {some(untested)}.")
+        notes.append(f"Predicted classes without a test image, which are not scored: {some(untested)}.")
     of_classes = None
     if training_images is not None:
         of_classes = np.zeros(len(classes))

@@ -31,7 +31,7 @@ def front(search: ChainTrials, on_front: np.ndarray, best: int | None, by_accura
     ----------
     search : ChainTrials
     on_front : (chains,), bool
-        Whether no other chain is better in cost and in the worst class's bound.
+        Whether no other chain is better in both cost and the worst class's bound.
     best, by_accuracy : int, optional
         Indices of the chosen chain and of the one that accuracy alone would choose.
     """

@@ -29,7 +29,7 @@ _ANCHORS = {
 _ENDS = {"MP", "GP", "MP cubic", "GP cubic"}  # anchors whose epsilons lie beyond the range that is searched
 _SCHEDULES = {
     "ramp": "ramp: share of the fine-tuning (0: one shot)",
-    "distill": "weight of distillation (0: the labels alone)",
+    "distill": "weight of distillation (0: labels only)",
 }
 _STRENGTH = {"strength": "strength of the mitigation: value of its option"}
 _LABELS = {"accuracy": "mean validation accuracy", "distortion": "distortion (0: none)"}
@@ -74,7 +74,7 @@ def epsilon(result: Tuning, *, narrow: bool = False) -> Figure:
     the difference and not the variation between dense models.
     """
     trials, names = _placed(result.trials), _PANELS[result.objective]
-    across = "epsilon: at 0 UP is GP, at the largest it ranks as MP"
+    across = "epsilon (at 0, UP is GP; at the largest, it ranks as MP)"
     figure = draw(
         [Panel(partial(_draw_over_epsilon, name=name), trials, "", across, _CHANGES[name]) for name in names],
         size=(8.4, 3.5),

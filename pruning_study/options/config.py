@@ -40,7 +40,7 @@ from pruning_study.training.mitigation import constraint_names
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 MAGNITUDE = "mp"
-# Reference trials of a search: undecayed pruning with epsilon = lambda, and as magnitude and as gradient pruning
+# Reference trials of a search: undecayed pruning with epsilon = lambda, and equal to magnitude and to gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
 # Number of chains that every search tries: the network unchanged, in integers, pruned, and both
 FIRST_CHAINS = 4

@@ -127,7 +127,7 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
 
 
 def end_job(status: str, reason: str) -> None:
-    """End the run that `mlflow run` made for this call, if the call ended before `Store.job` took the run up.
+    """End the run that `mlflow run` made for this call, if the call ended before `Store.job` took it over.
 
     Parameters
     ----------

@@ -142,6 +142,6 @@ def _releasing(lock: FileLock, path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # A process that waits for this lock notices that the file has lost its name, and makes a new file.
+        # A process that waits for this lock notices that the file was unlinked, and makes a new one.
         path.unlink(missing_ok=True)
         lock.release()

@@ -79,7 +79,7 @@ def log(
             signature=signature,
             input_example=example,
             pip_requirements=mlflow.onnx.get_default_pip_requirements(),
-            # MLflow would name a GPU first, and warn at each loading without one.
+            # By default MLflow lists a GPU first, and warns whenever the model is loaded without one.
             onnx_execution_providers=["CPUExecutionProvider"],
             save_as_external_data=False,
         )

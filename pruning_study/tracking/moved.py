@@ -27,9 +27,9 @@ def move(old: Path, new: Path) -> int:
     Parameters
     ----------
     old : Path
-        Where the project was. It need not exist.
+        Former folder of the project, which need not exist.
     new : Path
-        Where it is.
+        Present folder of the project.
 
     Returns
     -------

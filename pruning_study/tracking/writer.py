@@ -192,7 +192,7 @@ def ending(writer: Writer) -> Iterator[Writer]:
             yield writer
             writer.finish()
         except BrokenPipeError:
-            writer.abort("KILLED", "whoever read the output of the command stopped reading it")
+            writer.abort("KILLED", "the reader of the command's output stopped reading it")
             raise
         except OSError as error:
             reason = files.fault(error, writer.folder)

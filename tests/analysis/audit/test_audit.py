@@ -917,7 +917,7 @@ def test_classes_have_the_names_that_are_given():
             list(label), pd.Series(before), shirts(40)[1].astype(float), before, None, known
         )
         assert result.damaged == ["class 9"]
-    with pytest.raises(StudyError, match="class_names has 9 names and none for label 9"):
+    with pytest.raises(StudyError, match="class_names has 9 names, but none for label 9"):
         audit.audit_predictions(label, before, before, class_names=names[:9])
 
 
@@ -972,7 +972,7 @@ def test_classes_have_the_names_that_are_given():
         ({"class_names": {0: "a", 1: "a"}}, "class_names has the name 'a' twice"),
         ({"class_names": ["a", ""]}, "class_names has an empty name"),
         ({"class_names": ["a", "b\0"]}, "class_names: a class has a NUL"),
-        ({"class_names": ["a"]}, "class_names has 1 names and none for label 1"),
+        ({"class_names": ["a"]}, "class_names has 1 names, but none for label 1"),
     ],
 )
 def test_arrays_that_cannot_be_audited(sides, message):
