@@ -23,8 +23,8 @@ from analysis.statistics.hypothesis_tests import change_interval, wilson_interva
 BEFORE, AFTER, WITH_OFFSETS = "before", "after", "with offsets"
 _LOSS, _RECALL, _ACCURACY = "chance movement", "weakest recall", "accuracy"
 _READING = (
-    "Recalls and accuracies are in %. Chance movement, in points, is the loss of this network's hardest-hit class beyond\n"
-    "the accuracy. One network cannot separate harm from chance; a study of several seeds with --class-offsets can."
+    "Recalls and accuracies are in %; chance movement, the loss of this network's hardest-hit class beyond the\n"
+    "accuracy, is in points. One network cannot separate harm from chance; a --class-offsets study of several seeds can."
 )
 
 
