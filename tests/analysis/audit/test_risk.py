@@ -146,7 +146,7 @@ def test_a_class_without_test_images_is_named_and_not_scored():
     before[0, 0] = 7
     found = risk.of_predictions(LABEL, {"before": before, "after": before}, {})
     assert sorted(found.classes["class"]) == ["0", "1", "2"]
-    assert any("without a test image, so not scored: 7" in note for note in found.notes)
+    assert any("without a test image, which are not scored: 7" in note for note in found.notes)
 
 
 def test_networks_at_chance_count_and_are_said():
