@@ -662,7 +662,7 @@ def test_a_glob_is_sorted_by_name_and_pairs_with_the_files_given_if_the_order_is
         f"Pair 1: before {tmp_path / 'd1.csv'}, after {others[0]}.",
         f"Pair 2: before {tmp_path / 'd2.csv'}, after {others[1]}.",
     ]
-    with pytest.raises(StudyError, match=r"belongs to --before .*d2\.csv; --after .*p9\.csv; .*--pair-by-order"):
+    with pytest.raises(StudyError, match=r"matches --before .*d2\.csv; --after .*p9\.csv; .*--pair-by-order"):
         audit.audit([str(tmp_path / "d*.csv")], others)
 
 
