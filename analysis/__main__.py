@@ -19,7 +19,7 @@ from analysis.common.printable import printable
 
 FC = TypeVar("FC", bound=Callable[..., Any])
 
-# Sections of `--help`, with their options; a command shows those of these options that it has.
+# Sections of `--help` and their options; a command shows only its own options.
 SECTIONS = {
     "Predictions": (
         *("before", "after", "test_before", "test_after", "control", "training_images"),
@@ -75,14 +75,15 @@ _GROUPS = click.option(
 _MIN_ACCURACY = click.option(
     "--min-accuracy",
     type=click.FLOAT,
-    help="Lowest accuracy of the networks among which a trade-off of sparsity and fairness is chosen.  [default: 0.98, "
-    "or one point below the accuracy of the dense networks if that is lower]",
+    help="Lowest accuracy of the networks among which a trade-off between sparsity and fairness is chosen.  [default: "
+    "0.98, or one point below the accuracy of the dense networks if that is lower]",
 )
 _FAIRNESS_VALUE = click.option(
     "--fairness-value",
     type=click.FLOAT,
-    help="Value of a unit of fairness relative to a unit of sparsity, to choose a trade-off of both. Unfairness is the "
-    "highest minus the lowest recall of a class.  [default: 100 for iterative pruning, else no such choice]",
+    help="Value of a unit of fairness relative to a unit of sparsity, to choose a trade-off between the two. "
+    "Unfairness is the highest minus the lowest recall of a class.  [default: 100 for iterative pruning, else no "
+    "trade-off is chosen]",
 )
 
 
@@ -106,8 +107,8 @@ _PAIR_BY_ORDER = _true_or_false(
 )
 _KEEP_CLASS_ORDER = _true_or_false(
     "--keep-class-order",
-    "Accept predictions that agree with the labels, or with the model before, only if their classes are renumbered. By "
-    "default they are refused.",
+    "Accept predictions whose classes seem to be numbered differently from those of the labels or of the model before "
+    "pruning. By default they are refused.",
 )
 
 
@@ -135,8 +136,8 @@ _SIDES = {
     "--before": "Predictions of the model before pruning. Repeat the option for several seeds.",
     "--after": "Predictions of the pruned model for the same images, given in the same way.",
     "--control": "Predictions of the control: the model of --before, retrained in the same way without pruning. Losses "
-    "are then those beyond the control. Give as many as for --after. If nothing was retrained, repeat the predictions "
-    "of --before.",
+    "are then relative to the control. Give as many networks as for --after. If nothing was retrained, repeat the "
+    "predictions of --before.",
 }
 
 
@@ -164,7 +165,7 @@ def _logits(name: str, help: str, *, required: bool) -> Callable[[FC], FC]:
 
 
 def _experiment(experiment: str | None, study: str | None) -> str | None:
-    """Return the experiment that one of the options --experiment and --study names."""
+    """Return the name of the experiment chosen by --experiment or --study; None if neither is given."""
     if study is None:
         return experiment
     if experiment is not None:
@@ -225,7 +226,7 @@ def cli() -> None:
     "--max-accuracy-loss",
     type=click.FLOAT,
     metavar="POINTS",
-    help="As --max-class-loss, for the loss of accuracy.  [default: no limit]",
+    help="Largest acceptable loss of accuracy, with the same exit codes as for --max-class-loss.  [default: no limit]",
 )
 @click.pass_context
 def audit(
@@ -248,13 +249,14 @@ def audit(
 
     Only predictions are needed. A SOURCE is a file, a glob in quotes, a folder of files, or the id of a run in the
     tracking store. A file is a table (CSV, TSV, Parquet, Feather, Arrow, JSON lines) with the columns label and
-    predicted, or .npz with arrays of these names, with an entry for each test image. Classes are words or whole
-    numbers. If all files name their images, in a column such as filename, rows are matched by it. With one network a
-    side, a confusion matrix or scikit-learn's classification_report in JSON suffices, but intervals are wider.
+    predicted, or an .npz file with arrays of these names, with an entry for each test image. Classes are words or whole
+    numbers. If all files name their images, in a column such as filename, rows are matched by it. With one network each
+    before and after, a confusion matrix or scikit-learn's classification_report in JSON suffices, but intervals are
+    wider.
 
     With several seeds, the files of --before, --after and --control are paired by the numbers and words in their names:
-    dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired in the order given. A single network before
-    is compared with all networks after.
+    dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired by their dense runs or, failing that, in
+    the order given. A single network before is compared with all networks after.
     """
     from analysis.audit import audit, prediction_files
     from analysis.audit import result as audit_result
@@ -315,8 +317,8 @@ def audit(
     "--movement",
     type=click.FLOAT,
     metavar="POINTS",
-    help="Standard deviation of a class's recall between networks that are trained in the same way, in percentage "
-    "points.  [default: estimated from the predictions]",
+    help="Standard deviation of the change in a class's recall between two networks that are trained in the same way, "
+    "in percentage points, without the noise of the test images.  [default: estimated from the predictions]",
 )
 @click.option(
     "--output",
@@ -340,9 +342,9 @@ def power(
 ) -> None:
     """Estimate the number of networks that an audit needs.
 
-    The table has the smallest loss of a class that an audit finds with 80 % power, for 2 to 30 networks a side, in
-    simulated audits. The movement of recalls by chance is estimated from predictions of at least two networks a side,
-    or given with --classes, --images and --movement.
+    The table gives the smallest loss of a class that simulated audits detect with 80 % power, for 2 to 30 networks on
+    each side. The chance variation of recalls is estimated from predictions of at least two networks on each side, or
+    is given with --classes, --images and --movement.
     """
     from analysis.audit import power, prediction_files
     from analysis.audit.prediction_columns import ColumnNames
@@ -403,7 +405,7 @@ def power(
     type=click.Path(path_type=Path),
     default=Path("risk"),
     show_default=True,
-    help="Folder that risk_classes.csv and risk_images.csv are written to, and with --after risk_judged.csv.",
+    help="Folder that risk_classes.csv, risk_images.csv and, with --after, risk_judged.csv are written to.",
 )
 def risk(
     before: tuple[str, ...],
@@ -420,14 +422,15 @@ def risk(
     """Rank classes and images by their risk, before anything is pruned.
 
     Only networks before pruning are needed. The scores are recall, share of the training images, confidence, margin,
-    entropy, and disagreement between seeds. Confidence needs a column or array named confidence in the files. Margin
-    and entropy need an array named probabilities or logits, (images, classes), in .npz files.
+    entropy, and disagreement between seeds. Confidence, margin and entropy need an array named probabilities or logits,
+    (images, classes), in .npz files, or a column of probabilities for each class in tables. For confidence alone, an
+    array or a column named confidence suffices.
 
     The expected loss of a class follows from its recall and from the expected loss of accuracy (--accuracy-loss).
 
     With predictions of pruned networks, the scores from half of the networks are tested on the losses in the other
-    half: by rank correlation with the losses of classes, by the error of the expected losses, and by how well they
-    separate lost images from others.
+    half: by rank correlation with the losses of classes, by the error of the expected losses, and by how well the
+    scores separate lost images from others.
     """
     from analysis.audit import prediction_files, risk
     from analysis.audit.prediction_columns import ColumnNames
@@ -562,7 +565,7 @@ def recommend(
 
     The ratio is parameters before pruning / parameters after it. A ratio is safe if a pruner is shown to stay within
     all limits on test images, by bounds that hold for all classes jointly. Losses are relative to the control or,
-    without one, to the dense networks. A report decides in the same way, with the default limits of this command.
+    without one, to the dense networks. A report uses the same rule with the default limits of this command.
     """
     from analysis.common import overwriting
     from analysis.recommend import recommend

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-# The module of each public function, which is imported when the function is first asked for.
+# The module of each public function, imported when the function is first used.
 _MODULES = {
     **dict.fromkeys(("train", "prune", "iterate", "compress", "run_study"), "pruning_study.commands.notebook_results"),
     "load_model": "pruning_study.commands.load_model",
@@ -24,7 +24,7 @@ __all__ = list(_MODULES)
 
 analysis_package.check()
 
-if not TYPE_CHECKING:  # so that a type checker reports a name that is not there
+if not TYPE_CHECKING:  # so that a type checker reports unknown names
 
     def __getattr__(name: str) -> Any:
         if name not in _MODULES:

@@ -53,7 +53,7 @@ CONTINUED = ("train", "prune", "iterate", "study", "tune", "compress", "robustne
 
 
 class _Checked(click.ParamType):
-    """An option's type: the value stays as typed, if the check of the config's field accepts it."""
+    """Option type that keeps the value as typed, after the check of the config's field has accepted it."""
 
     def __init__(self, item: Any) -> None:
         self.item = item
@@ -94,7 +94,7 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
 class _Command(Command):
     """A command that accepts `--no-NAME` for `--NAME false`, for every flag.
 
-    If an option is given twice, the last value counts, unless the option takes several values: then it is an error.
+    If an option is given twice, the last value counts; for an option that takes several values, this is an error.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -130,7 +130,7 @@ class _Group(CommandGroup):
         except KeyboardInterrupt:
             _end_job("KILLED", "interrupted")
             if ctx.invoked_subcommand in CONTINUED:
-                click.echo("\ninterrupted: repeat the command to make what is missing", err=True)
+                click.echo("\ninterrupted: repeat the command to make the missing runs", err=True)
             raise
 
 
@@ -165,7 +165,7 @@ def prune(**typed: Any) -> None:
     """Prune a network, fine-tune it, and show the loss of each class.
 
     The network is trained first, unless a run with its options exists. The control, which is the same network
-    fine-tuned without pruning, is made last.
+    fine-tuned without pruning, is trained last.
     """
     configs = [PruneConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
     _begin(configs[0])
@@ -247,7 +247,7 @@ def exemplars(**typed: Any) -> None:
     """Draw the test images that compressed networks classify differently (PIEs), and write a labelling sheet.
 
     The runs must exist already: dense and compressed networks of at least five seeds. The options select one pruner and
-    ratio. The labelling sheet holds equally many PIEs and other images, without telling which is which.
+    ratio. The labelling sheet has equal numbers of PIEs and other images, without telling which is which.
     """
     config = ExemplarsConfig(**typed)
     from pruning_study.commands.exemplars import command
@@ -284,7 +284,7 @@ def tally(sheets: tuple[str, ...], key: Path, output: Path | None) -> None:
 @cli.command(sections=SECTIONS, examples=EXAMPLES["groups"])
 @_options(GroupsConfig)
 def groups(**typed: Any) -> None:
-    """Write a table of the test images, with their groups, such as the writers of QMNIST, and with measures.
+    """Write a table of the test images with their groups, such as the writers of QMNIST, and measures of each image.
 
     Pass the table to `--groups` of pruning-analysis. For other groups, add columns of your own.
     """
@@ -298,7 +298,7 @@ def groups(**typed: Any) -> None:
 @click.argument("run_ids", nargs=-1, metavar="[RUN_ID]...")
 @_options(RobustnessConfig)
 def robustness(run_ids: tuple[str, ...], **typed: Any) -> None:
-    """Count the right predictions of finished networks on corrupted images, or on a folder of further images.
+    """Count the correct predictions of finished networks on corrupted images, or on a folder of further images.
 
     RUN_ID is a dense, pruned or quantised run; without one, all such runs of the experiment are measured. The counts
     are added to each run, and the report compares them.
@@ -344,7 +344,7 @@ def export(run_id: str, **typed: Any) -> None:
 @cli.command(examples=EXAMPLES["send"])
 @click.argument("folder", type=click.Path(path_type=Path))
 def send(folder: Path) -> None:
-    """Send a finished run that the tracking server could not take.
+    """Send a finished run that the tracking server did not accept.
 
     FOLDER is the folder that the error message named.
     """
@@ -360,7 +360,7 @@ def send(folder: Path) -> None:
 def move(old: Path, new: Path) -> None:
     """Tell the store that a project's folder was moved.
 
-    OLD is where the folder was, and NEW is where it is now. A store in a file (mlflow.db) holds absolute paths, so
+    OLD is the former path of the folder, and NEW the present one. A store in a file (mlflow.db) has absolute paths, so
     without this command the artifacts of new runs would go to the old folder.
     """
     from pruning_study.tracking import moved
@@ -372,7 +372,7 @@ def move(old: Path, new: Path) -> None:
 @click.argument("study", required=False, type=click.Path(path_type=Path))
 @_options(VerifyConfig)
 def verify(study: Path | None, **typed: Any) -> None:
-    """Train networks again, and check that they equal those of every other machine.
+    """Train networks again, and check that they are the same as on every other machine.
 
     STUDY is a folder or a file that `pruning-analysis export` wrote. All its networks with the given seed are trained,
     and their predictions are compared with those in STUDY. Without STUDY, three short trainings are run, in about three

@@ -1,4 +1,4 @@
-"""Which classes compression cost, from predictions alone: no tracking server and no training is needed."""
+"""Audit a compressed classifier from predictions alone, without a tracking server or training."""
 
 import tempfile
 from collections import Counter
@@ -58,27 +58,29 @@ def audit(
     Parameters
     ----------
     before, after, control : sequence of str
-        Files, globs, folders or run ids, as `prediction_sources.find` takes them. A file is .npz with arrays `label`
-        and `predicted`, or a table with such columns, or holds counts of classes, as `class_counts.read` takes them.
-        Several files are paired by their names, as `network_names.matched` does; several runs by their dense runs, or
-        else in the order given. A side that has none of the networks after is of other seeds, and no pair. If .npz
-        files also hold `logits`, the movement of the classes is diagnosed.
+        Files, globs, folders or run ids, in any form that `prediction_sources.find` accepts. A file is an .npz archive
+        with arrays `label` and `predicted`, a table with columns of these names, or a file of class counts in a format
+        of `class_counts.read`. Several files are paired by their names, as in `network_names.matched`; several runs are
+        paired by their dense runs or, failing that, in the order given. If a side shares no seed with the networks
+        after, its networks are treated as independent of them. If .npz files also have `logits`, the movement of the
+        classes is diagnosed.
     groups : Path, optional
-        File of groups of test images, as `groups.read` takes it: the audit is then of these, not of classes.
+        File of groups of test images, in the format of `groups.read`. The audit then tests groups instead of classes.
     max_data_gib : float
-        Most memory, in GiB, that the classes in one file may take.
+        Largest memory, in GiB, for the arrays in one file.
     pair_by_order : bool
-        Whether several files are paired in the order given, those of a glob or a folder by name and number.
+        Whether several files are paired in the order given instead of by name. Files of a glob or a folder are sorted
+        by name and number.
     columns : ColumnNames
-        The columns of labels and predictions in tables, where they are not called as usual.
+        Names of the columns of labels and predictions in tables, if they are unusual.
     keep_class_order : bool
         As for `audit_predictions`.
 
     Raises
     ------
     StudyError
-        If predictions are missing, given twice, damaged or too large, are not of the same images as the first, or if
-        their names do not match; and as `audit_predictions` says.
+        If predictions are missing, given twice, damaged, too large, or not for the same images as the first, or if
+        their names do not match; and for the reasons given in `audit_predictions`.
     """
     limit = SizeLimit(max_data_gib, "max_data_gib")
     with tempfile.TemporaryDirectory() as downloads:
@@ -108,10 +110,10 @@ def audit(
 
 
 class AuditedPredictions(NamedTuple):
-    """Predictions that were read: their files by side, the labels, and what each side predicts, (networks, images).
+    """Predictions of an audit: the files of each side, the labels, and each side's predictions, (networks, images).
 
     `orders`, `image_names` and `notes` are those of `prediction_files.Predictions`. Networks of the sides in `unpaired`
-    are of other seeds than those after. Of counts, which images are right and what the others are taken for is made up.
+    have other seeds than those after. If `is_of_counts`, the predictions are invented: only their counts are real.
     """
 
     networks_by_path: dict[str, dict[Path, str]]
@@ -133,16 +135,16 @@ def read_sides(
     *,
     only_pairs: bool = True,
 ) -> AuditedPredictions:
-    """Read predictions, and pair the networks of the sides; parameters and errors are those of `audit`.
+    """Read the predictions of each side and pair their networks; other parameters and errors are as in `audit`.
 
     Parameters
     ----------
     sources_by_side : mapping of str to sequence of str
         Sources of the sides before, after and control.
     downloads : Path
-        Folder for predictions of runs.
+        Folder that the predictions of runs are downloaded to.
     only_pairs : bool
-        Whether networks of other seeds are an error.
+        Whether to raise an error if the networks of a side have other seeds than those after.
     """
     networks = {side: prediction_sources.find(sources, side, downloads) for side, sources in sources_by_side.items()}
     others = prediction_sources.of_other_seeds(networks)
@@ -157,28 +159,28 @@ def read_sides(
     ends = np.cumsum([len(side) for side in networks.values()])
     predicted = dict(zip(sources_by_side, np.split(read.predicted, ends[:-1]), strict=True))
     if others and only_pairs and not pair_by_order:
-        raise StudyError("these runs are of other dense runs than those after: give pairs", option=min(others))
+        raise StudyError("these runs start from other dense runs than those after: give pairs", option=min(others))
     notes = [*_paired_by_order(others), *read.notes] if pair_by_order else read.notes
     return AuditedPredictions(networks, read.label, predicted, read.orders, read.image_names, notes, unpaired)
 
 
 def _paired_by_order(sides: Collection[str]) -> list[str]:
-    """Say that sides are paired against the names of their files."""
+    """Return a note for each side that is paired in the order given although its names do not match."""
     return [
-        f"The networks {where} are paired with those after in the order given, although their names or runs say that "
-        "they are others."
+        f"The networks {where} are paired with those after in the order given, although their names or runs do not "
+        "match."
         for side, where in (("before", "before"), ("control", "of the control"))
         if side in sides
     ]
 
 
 def _of_counts(networks: dict[str, dict[Path, str]], counts: Mapping[Path, ClassCounts]) -> AuditedPredictions:
-    """Audit one network a side from counts of classes."""
+    """Return predictions with the given counts of classes, for one network on each side."""
     paths = [path for side in networks.values() for path in side]
     if len(counts) < len(paths) or [*map(len, networks.values())][:2] != [1, 1]:
         raise StudyError(
-            f"{next(iter(counts))} holds counts of classes: give them for each side of an audit, of one network "
-            "each, or give the predictions of all networks"
+            f"{next(iter(counts))} holds counts of classes: give them for each side of an audit, one network each, or "
+            "give the predictions of all networks"
         )
     class_counts.check_alike(counts)
     sides = {side: counts[next(iter(own))] for side, own in networks.items() if own}
@@ -200,36 +202,36 @@ def audit_predictions(
 ) -> Audit:
     """Find the classes that lost recall when a classifier was compressed.
 
-    With one network before and one after, recalls have Wilson's intervals, their changes Tango's, and p is McNemar's
-    exact one; with a control, p also allows for how far retraining alone shifts classes
-    (`retraining.beyond_control`). With several networks, intervals and p are over networks and images
-    (`two_way.half_width`). They cover at least as often as stated, for any number of networks.
+    With one network before and one after, recalls have Wilson intervals, changes of recall have Tango intervals, and p
+    is from McNemar's exact test; with a control, p also allows for how far retraining alone shifts classes
+    (`retraining.beyond_control`). With several networks, intervals and p account for the variance over both networks
+    and images (`two_way.half_width`). The intervals have at least their nominal coverage for any number of networks.
 
-    A pair with a network at chance has no alpha and counts in all other numbers; `.chance_level` counts such networks.
-    If a network before is at chance, or has recall 0 of a class, the verdict begins with that.
+    A pair with a network at chance has no alpha, but is included in all other numbers; `.chance_level` counts such
+    networks. If a network before is at chance, or has recall 0 in a class, the verdict says so first.
 
     Parameters
     ----------
     label : (images,), text or integers
         True class of each image.
     before, after : (images,) or (networks, images)
-        Predicted classes before and after compression. Equal numbers of networks are pairs, row by row, unless
-        `unpaired` says otherwise. A single network before is compared with all after. With other numbers the networks
-        are independent, and alpha is undefined.
+        Predicted classes before and after compression. If both have the same number of networks, their rows are pairs
+        unless `unpaired` says otherwise. A single network before is compared with all after. With any other numbers the
+        networks are treated as independent, and alpha is undefined.
     control : (images,) or (networks, images), optional
         Predictions of the control: the networks of `before`, retrained in the same way without compression. Losses are
-        then those beyond the control. If compression involves no retraining, as in quantization, pass `before`. If the
-        number of networks differs from that of `after`, they are taken for networks of other seeds, which a note says,
-        and intervals are those of independent networks.
+        then relative to the control. If compression involves no retraining, as in quantization, pass `before`. If it
+        has more or fewer networks than `after`, the networks are treated as independent of those after, and a note says
+        so.
     groups : (images,) str, or mapping of str to (images,) str, optional
         The group of each image, or several groupings by name; None, NaN and an empty string mean no group. Groupings
-        whose name begins with `measure:` are ignored. Groups are then audited in place of classes, and their recall is
-        their accuracy.
+        whose name begins with `measure:` are ignored. Groups are then audited in place of classes, and the recall of a
+        group is its accuracy.
     class_names : sequence or mapping, optional
         Names of the labels, all different: a sequence for the labels 0, 1, ..., or a mapping of labels to names.
     keep_class_order : bool
-        Whether to accept predictions that agree with the labels, or with the networks before, only if their classes are
-        renumbered. By default they are refused.
+        Whether to accept predictions whose classes seem to be numbered differently from those of the labels or of the
+        networks before. By default they are refused.
     unpaired : collection of str
         `before`, `control` or both, if their networks have other seeds than those of `after`, so rows are not pairs.
     confidences : mapping of str to (images,) or (networks, images), optional
@@ -246,8 +248,8 @@ def audit_predictions(
     Raises
     ------
     StudyError
-        If the arrays do not fit each other, if none of the predictions of a side is one of the labels' classes, or if
-        the classes seem to be in another order.
+        If the arrays do not fit each other, if no prediction of a side is a class of the labels, or if the classes seem
+        to be in another order.
 
     Examples
     --------
@@ -307,25 +309,25 @@ def audit_predictions(
 
 
 def _notes_on(comparison: Comparison) -> Iterator[str]:
-    """Yield what chance is, what has no alpha, and what the groupings as a whole show."""
+    """Yield notes on chance level, on undefined alphas, and on each grouping as a whole."""
     if comparison.chance_level.any_at_chance:
         yield WHAT_IS_CHANCE
     for _, row in comparison.groupings.iterrows():
         yield group_text.grouping(row)
     if "before" not in comparison.pairs:
-        yield "Alpha is n/a: it is of a network before and the same network after."
+        yield "Alpha is n/a because it needs pairs of a network before and the same network after."
     yield from comparison.slope_notes
 
 
 def _pairs(networks: Mapping[str, np.ndarray], unpaired: Collection[str]) -> set[str]:
-    """Return the sides whose networks are those after; a single network before is that of all after."""
+    """Return the sides whose networks are paired with those after; a single network before pairs with all of them."""
     after = len(networks["after"])
     alike = {side for side, each in networks.items() if len(each) == after} - {*unpaired}
     return alike | ({"before"} if len(networks["before"]) == 1 else set())
 
 
 def _on_variances(comparison: Comparison) -> list[str]:
-    """Return the sentence on what limits the test of several networks a side, if anything does."""
+    """Return a note if there are several networks but too few classes to pool their variances; else nothing."""
     several = min(map(len, comparison.right.values())) > 1
     tables = (
         [comparison.table]
@@ -336,7 +338,7 @@ def _on_variances(comparison: Comparison) -> list[str]:
 
 
 def _enough(table: pd.DataFrame) -> bool:
-    """Return whether the classes of a table are enough for moderated variances of what is tested."""
+    """Return whether a table has enough classes to moderate the variances of its tests."""
     start = table["recall_control" if LOSS in table else "recall_before"]
     return enough_classes(((start + table["recall_after"]) / 2).to_numpy())
 
@@ -353,7 +355,7 @@ def _networks(side: str, predictions: ArrayLike, label: np.ndarray) -> np.ndarra
 
 
 def _classes(name: str, classes: ArrayLike) -> np.ndarray:
-    """Return classes as text or integers."""
+    """Return classes as an array of strings or integers."""
     values = class_arrays.as_array(name, classes)
     if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat):
         values = values.astype(str)
@@ -379,20 +381,20 @@ def _check(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
 
 
 def _check_independent(networks: Mapping[str, np.ndarray], pairs: Collection[str]) -> None:
-    """Raise a StudyError if a control of other seeds, or what is compared with it, is a single network."""
+    """Raise a StudyError if the control is not paired with after and one of the two is a single network."""
     if "control" not in networks or "control" in pairs:
         return
     control, after = len(networks["control"]), len(networks["after"])
     if min(control, after) == 1:
         raise StudyError(
             f"{control} network{'s' * (control > 1)} in the control and {after} after: give as many, in the same "
-            "order, or two or more on each side if they are of other seeds",
+            "order, or two or more on each side if their seeds differ",
             option="control",
         )
 
 
 def _kind_of(classes: np.ndarray, others: np.ndarray) -> str:
-    """Return of which kind classes are, if that is another one than that of others."""
+    """Return the kind of the classes as text if it differs from that of the others; else an empty string."""
     return "" if classes.dtype.kind == others.dtype.kind else f", {_KINDS[classes.dtype.kind]}"
 
 
@@ -400,24 +402,24 @@ _KINDS = {"U": "text", "b": "truth values", "i": "whole numbers", "u": "whole nu
 
 
 def _untested(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the classes that are predicted and have no test image."""
+    """Return the predicted classes that have no test image."""
     return np.setdiff1d(np.concatenate([np.unique(predicted) for predicted in networks.values()]), names)
 
 
 def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray], pairs: Collection[str]) -> list[str]:
-    """Return sentences on the networks."""
+    """Return notes on predicted classes without test images and on the pairing of networks."""
     before, after = len(networks["before"]), len(networks["after"])
     notes = []
     if len(untested := _untested(names, networks)):
-        notes.append(f"Predicted but without a test image, so never right: {some(map(str, untested))}.")
+        notes.append(f"Predicted classes without a test image, which are never right: {some(map(str, untested))}.")
     if "before" in pairs and before < after:
-        notes.append(f"Networks: {before} before, {after} after; the one before is taken for that of all after.")
+        notes.append(f"Networks: {before} before, {after} after; the one before is compared with all after.")
     if "before" not in pairs:
-        notes.append(f"Not paired: {before} networks before and {after} after, which are taken as independent.")
+        notes.append(f"Not paired: {before} networks before and {after} after, which are treated as independent.")
     if "control" in networks and "control" not in pairs:
         notes.append(
-            f"Not paired: {len(networks['control'])} networks of the control and {after} after, so that intervals and "
-            "tests are those of independent networks, which are wider."
+            f"Not paired: {len(networks['control'])} networks of the control and {after} after, which are treated as "
+            "independent, so intervals are wider."
         )
     return notes
 
@@ -429,7 +431,9 @@ def _display_names(names: np.ndarray, class_names: Sequence[str] | Mapping[Any, 
         raise StudyError(f"class_names is {shortened(class_names)}: give a list of names, or a name for each label")
     names_by_label = dict(class_names) if isinstance(class_names, Mapping | pd.Series) else dict(enumerate(class_names))
     if not_texts := [name for name in names_by_label.values() if not isinstance(name, str)]:
-        raise StudyError(f"class_names holds {shortened(not_texts[0])}, which is no text: write each name in quotes")
+        raise StudyError(
+            f"class_names holds {shortened(not_texts[0])}, which is not a string: write each name in quotes"
+        )
     class_arrays.check_names("class_names", names_by_label.values())
     if "" in names_by_label.values() or len(set(names_by_label.values())) < len(names_by_label):
         name, _ = Counter(names_by_label.values()).most_common(1)[0]
@@ -437,6 +441,6 @@ def _display_names(names: np.ndarray, class_names: Sequence[str] | Mapping[Any, 
         raise StudyError(f"class_names has {fault}: give each class a name of its own")
     if missing := [name for name in names.tolist() if name not in names_by_label]:
         raise StudyError(
-            f"class_names has {len(names_by_label):,} names and none for label {missing[0]}: name every class"
+            f"class_names has {len(names_by_label):,} names, but none for label {missing[0]}: name every class"
         )
     return np.array([names_by_label[name] for name in names.tolist()])

@@ -1,7 +1,7 @@
-"""Counts of each class in place of predictions: a confusion matrix, a report of scikit-learn, or a table of recalls.
+"""Class counts in place of predictions: a confusion matrix, a report of scikit-learn, or a table of recalls.
 
-Counts do not say which images two networks have both right. The audit takes their answers as independent of each
-other, image by image, which makes the variance of a change that of two independent samples.
+Counts do not show which images two networks both classify correctly. The audit treats the answers of the two networks
+as independent, image by image, so a change has the variance of a difference between two independent samples.
 """
 
 import itertools
@@ -22,16 +22,16 @@ from analysis.common.text_tables import number, opened_table
 _TEXTS = (".csv", ".tsv", ".txt")
 _RIGHT = ("right", "correct", "recall")
 _MEANS = {"accuracy", "micro avg", "macro avg", "weighted avg", "samples avg"}
-# Irrational numbers, whose multiples put images in orders that are as good as independent of each other.
+# Multiples of these irrational numbers put images in orders that are nearly independent of each other.
 _STEPS = {"before": 0.0, "after": (math.sqrt(5) - 1) / 2, "control": math.sqrt(2) - 1}
 NOTE = (
-    "Counts of classes do not say which images both networks have right. Their answers are taken as independent, so "
-    "that intervals are wider than those of predictions would be."
+    "Counts of classes do not show which images both networks classify correctly. Their answers are treated as "
+    "independent, so intervals are wider than they would be from predictions."
 )
 
 
 class ClassCounts(NamedTuple):
-    """Names of the classes, (classes,) text; their images, and how many of them are right, (classes,)."""
+    """Names of the classes, their numbers of images, and how many of the images are right, (classes,) each."""
 
     names: np.ndarray
     support: np.ndarray
@@ -39,14 +39,14 @@ class ClassCounts(NamedTuple):
 
 
 def read(path: Path, limit: SizeLimit) -> ClassCounts | None:
-    """Read counts of classes; None if a file holds predictions.
+    """Read class counts; return None if a file has predictions.
 
     Parameters
     ----------
     path : Path
-        A `classification_report(output_dict=True)` in JSON, or a table with the columns class, support, and right,
-        correct or recall; a confusion matrix, with names of the classes as the header and the first column, or in JSON
-        or .npy without names. Its rows are the true classes.
+        A `classification_report(output_dict=True)` in JSON; a table with the columns class, support, and one of right,
+        correct and recall; or a confusion matrix, either as a table with the names of the classes in its header and
+        first column, or without names in JSON or .npy. Rows of a matrix are the true classes.
     limit : SizeLimit
 
     Raises
@@ -71,16 +71,17 @@ def read(path: Path, limit: SizeLimit) -> ClassCounts | None:
 
 
 def as_predictions(counts: Mapping[str, ClassCounts]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return labels, (images,), and predictions of each side, (1, images), with these counts.
+    """Return labels, (images,), and predictions of each side, (1, images), that have these counts.
 
     Parameters
     ----------
     counts : mapping of str to ClassCounts
-        Of `before`, `after` and perhaps `control`, for the same test images.
+        Counts of `before`, `after` and perhaps `control`, for the same test images.
 
     Examples
     --------
-    Of four images the network before has two right, and the one after two: as likely as not the same ones.
+    Each network classifies two of the four images of class a correctly. One of the two is the same, as expected by
+    chance:
 
     >>> one = ClassCounts(np.array(["a", "b"]), np.array([4, 1]), np.array([2, 1]))
     >>> label, predicted = as_predictions({"before": one, "after": one})
@@ -99,7 +100,7 @@ def as_predictions(counts: Mapping[str, ClassCounts]) -> tuple[np.ndarray, dict[
 
 
 def check_alike(counts: Mapping[Path, ClassCounts]) -> None:
-    """Raise a StudyError if files are not of the same classes and numbers of images."""
+    """Raise a StudyError if files differ in their classes or in the numbers of images."""
     (first_path, first), *others = counts.items()
     for path, own in others:
         if own.names.tolist() != first.names.tolist() or (own.support != first.support).any():
@@ -109,7 +110,7 @@ def check_alike(counts: Mapping[Path, ClassCounts]) -> None:
 
 
 def _ranks(images: int, step: float) -> np.ndarray:
-    """Return the rank of each image of a class in an order that knows nothing of those with other steps."""
+    """Return the rank of each image of a class in an order that is nearly independent of those with other steps."""
     places = np.arange(images)
     return np.argsort(np.argsort(places * step % 1 if step else places, kind="stable"), kind="stable")
 
@@ -122,7 +123,9 @@ def _of_report(path: Path, content: Mapping[str, object]) -> ClassCounts | None:
         or not rows
         or not all(isinstance(each, int | float) for row in numbers for each in row)
     ):
-        raise StudyError(f"{path}: give classification_report(..., output_dict=True), with support and recall a class")
+        raise StudyError(
+            f"{path}: give classification_report(..., output_dict=True), with support and recall of each class"
+        )
     support, recall = np.array(numbers, float).T
     return _checked(path, list(rows), support, recall * support)
 

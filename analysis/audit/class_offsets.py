@@ -1,4 +1,4 @@
-"""Class offsets for anyone's logits, and what they do to images that they were not fitted on."""
+"""Class offsets fitted to stored logits, and their effect on images that they were not fitted on."""
 
 import itertools
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ from analysis.statistics.hypothesis_tests import change_interval, wilson_interva
 BEFORE, AFTER, WITH_OFFSETS = "before", "after", "with offsets"
 _LOSS, _RECALL, _ACCURACY = "chance movement", "weakest recall", "accuracy"
 _READING = (
-    "Recalls and accuracies are in %, chance movement is in points: what this network's hardest-hit class lost beyond\n"
-    "the accuracy. One network does not tell harm from chance; a study with --class-offsets does, with several seeds."
+    "Recalls and accuracies are in %; chance movement, the loss of this network's hardest-hit class beyond the\n"
+    "accuracy, is in points. One network cannot separate harm from chance; a --class-offsets study of many seeds can."
 )
 
 
 class ClassOffsets(NamedTuple):
-    """Class offsets, and what they do.
+    """Class offsets and their effect.
 
     Attributes
     ----------
@@ -37,14 +37,15 @@ class ClassOffsets(NamedTuple):
         As `class_offsets.table` returns it: class, index, offset, excess, error, reliability, excess_fitted,
         excess_held_out, images.
     effect : DataFrame
-        On images that the offsets were not fitted on: measure (chance movement, weakest recall, accuracy), network
-        (before, after, with offsets), class, value, and the ends of its 95 % interval, low and high, all as shares.
+        Effect on images that the offsets were not fitted on. Columns: measure (chance movement, weakest recall,
+        accuracy), network (before, after, with offsets), class, value, and the ends of its 95 % interval, low and high.
+        Values are shares.
     accuracy_change, accuracy_change_low, accuracy_change_high : float
-        What offsets add to the accuracy on these images, with its 95 % interval.
+        Change of accuracy on these images through the offsets, with the ends of its 95 % interval.
     images : int
         Number of these images.
     tested : bool
-        Whether they are test images; otherwise those that the offsets were fitted on, by cross-fitting.
+        Whether these are separate test images; otherwise they are the images of the fit, used by cross-fitting.
     """
 
     table: pd.DataFrame
@@ -62,11 +63,11 @@ class ClassOffsets(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What the offsets do to the chance movement and to the accuracy, in a sentence."""
+        """A sentence on how the offsets change the chance movement and the accuracy."""
         if not self.table["excess"].any():
-            return "No class changed otherwise than the accuracy: all offsets are 0."
+            return "No class changed differently from the accuracy: all offsets are 0."
         if not self.offsets.any():
-            return "All offsets are 0: what classes changed beyond the accuracy is noise, or no offsets take it away."
+            return "All offsets are 0: changes of classes beyond the accuracy are noise, or no offsets remove them."
         losses = self.effect[self.effect["measure"] == _LOSS].set_index("network")
         before, after = (
             f"{points(losses['value'][name])} points ({printable(losses['class'][name])})"
@@ -76,7 +77,7 @@ class ClassOffsets(NamedTuple):
         value, low, high = (100 * each for each in ends)
         change = with_interval(value, low, high, decimals(1, sign=True))
         return (
-            f"Offsets change the chance movement, what the hardest-hit class lost beyond the accuracy, from {before} "
+            f"Offsets change the chance movement, the loss of the hardest-hit class beyond the accuracy, from {before} "
             f"to {after}, and the accuracy by {change} points."
         )
 
@@ -102,17 +103,18 @@ def fit_files(
     Parameters
     ----------
     before, after : Path
-        Files that `logit_files.read` takes.
+        Files in the format of `logit_files.read`.
     test_before, test_after : Path, optional
-        The same for images that the effect is measured on.
+        The same for other images, on which the effect is measured.
     shrinkage : float, >= 0
     max_data_gib : float
-        Most memory, in GiB, that the arrays of one file may take.
+        Largest memory, in GiB, for the arrays of one file.
 
     Raises
     ------
     StudyError
-        If a file is damaged or too large, if the files are not of the same images, or as `fit` says.
+        If a file is damaged or too large, if the files are not of the same images, or for the reasons given in
+        `fit_class_offsets`.
     """
     limit = SizeLimit(max_data_gib, "max_data_gib")
     if (test_before is None) != (test_after is None):
@@ -125,7 +127,7 @@ def fit_files(
         if test_first.values.shape[1] != first.values.shape[1]:
             raise StudyError(
                 f"{test_before}: logits of {test_first.values.shape[1]:,} classes, and {before} has "
-                f"{first.values.shape[1]:,}: give those of the same networks"
+                f"{first.values.shape[1]:,}: give logits of the same networks"
             )
         for each, test_logits in itertools.product((first, second), (test_first, test_second)):
             logit_files.check_names(each, test_logits)
@@ -173,7 +175,7 @@ def fit_class_offsets(
 
     Examples
     --------
-    The network after finds class 0 too probable:
+    Compression raised the logits of class 0 by 0.5:
 
     >>> import numpy as np
     >>> from analysis import fit_class_offsets
@@ -214,17 +216,17 @@ def fit_class_offsets(
 
 
 def _test_arrays(test: Sequence[ArrayLike], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return label, before and after of test images, of which every class has one or more."""
+    """Return label, before and after of the test images, and check that each class has one."""
     label, before, after = _arrays(test)
     class_offsets.check_arrays(before, after, label)
     if before.shape[1] != len(names):
         raise StudyError(
-            f"test logits of {before.shape[1]:,} classes for {len(names):,}: give those of the same networks"
+            f"test logits of {before.shape[1]:,} classes for {len(names):,}: give logits of the same networks"
         )
     support = np.bincount(label, minlength=len(names))
     if not support.all():
         missing = shortened(names[int(support.argmin())])
-        raise StudyError(f"no test image is of class {missing}: give one of each class or more")
+        raise StudyError(f"no test image is of class {missing}: give at least one of each class")
     return label, before, after
 
 
@@ -258,7 +260,7 @@ _ENDS = {"value": "", "low": "_low", "high": "_high"}
 
 
 def printed(result: ClassOffsets) -> pd.DataFrame:
-    """Return the effect as text, in % and points, a row for each measure and a column for each network."""
+    """Return the effect as a table of strings, in % and points, with a row per measure and a column per network."""
     cells = {
         (row["measure"], row["network"]): " ".join(
             filter(None, [with_interval(row["value"], row["low"], row["high"], points), printable(row["class"])])
@@ -275,7 +277,7 @@ _MEASURES = (_LOSS, _RECALL, _ACCURACY)
 
 
 def summary(result: ClassOffsets) -> str:
-    """Return the verdict, and what offsets do to other images, for a terminal."""
+    """Return the verdict and the effect of the offsets on other images, formatted for a terminal."""
     images = "test images" if result.tested else "images, each with offsets that were fitted on other images"
     with pd.option_context("display.width", 200, "display.max_colwidth", None):
         table = printed(result).to_string()

@@ -7,13 +7,13 @@ import numpy as np
 from analysis.common.errors import StudyError
 from analysis.runs.checks import some
 
-# A network that pruning destroyed agrees with nothing, in whatever order.
+# A network destroyed by pruning agrees with neither reference in any order of the classes.
 _MOST_BEFORE, _FEWEST_AFTER = 0.5, 0.8
 _FEWEST_IMAGES = 20
 
 
 def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
-    """Refuse networks that agree with the labels, or with the network before, in another order of the classes alone.
+    """Refuse networks that agree with the labels, or with the network before, only after their classes are renumbered.
 
     Parameters
     ----------
@@ -24,7 +24,8 @@ def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
     Raises
     ------
     StudyError
-        If a network agrees in fewer than half of the images, and in four fifths if its classes are permuted.
+        If a network agrees on fewer than half of the images, but on at least four fifths after its classes are
+        permuted.
     """
     before = networks["before"]
     for side, predictions in networks.items():
@@ -36,15 +37,15 @@ def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
                     number = f" of network {place + 1}" if len(predictions) > 1 else ""
                     raise StudyError(
                         f"the predictions {side}{number} agree with {name} only if their classes are in another order "
-                        f"({pairs}): write the same class in one way in all files, or add --keep-class-order "
-                        "(keep_class_order=True) if they are as they should be"
+                        f"({pairs}): write each class the same way in all files, or add --keep-class-order "
+                        "(keep_class_order=True) if the order is right"
                     )
 
 
 def permutation(reference: np.ndarray, predicted: np.ndarray) -> dict[str, str]:
-    """Return the classes of a reference by those that are predicted in their place; empty without a permutation.
+    """Return a mapping of predicted classes to the reference classes they stand for; empty without a permutation.
 
-    Two classes belong together if each is found most often where the other is.
+    A predicted and a reference class match if each is the most frequent partner of the other.
 
     Examples
     --------

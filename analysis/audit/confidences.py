@@ -1,4 +1,4 @@
-"""How sure networks are of each image, from the files of their predictions: probabilities, logits, or confidences."""
+"""Uncertainty of networks about each image, from the probabilities, logits or confidences in their prediction files."""
 
 import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,23 +17,23 @@ from analysis.runs import schema
 from analysis.statistics.risk_scores import CONFIDENCE, UNCERTAINTY, uncertainty
 
 _PROBABILITIES, _LOGITS = "probabilities", "logits"
-# Numbers of four bytes that sum to 1 are off by less, and so are probabilities that were rounded to three digits.
+# Tolerances for a probability in float32, and for the sum of probabilities that were rounded to three digits.
 _ROUNDING, _ROUNDED_SUM = 1e-5, 0.01
-# The predicted class is that of the largest value, but where someone moved the limits between classes.
+# The predicted class has the largest value, unless someone moved the decision thresholds.
 _FEWEST_FITTING = 0.5
 _WHAT = "give probabilities from 0 to 1"
 _AS_THEY_ARE: Mapping[Path, np.ndarray] = MappingProxyType({})
 
 
 class Uncertainties(NamedTuple):
-    """What several networks say of each image.
+    """Uncertainty scores of several networks for each image.
 
     Attributes
     ----------
     values : dict of str to (networks, images)
-        Confidence, margin and entropy; those that the files do not tell are missing.
+        Confidence, margin and entropy, as far as the files contain what they are computed from.
     left_out : str
-        Why some are missing; empty if none is.
+        The reason why some scores are missing; empty if none is.
     """
 
     values: dict[str, np.ndarray]
@@ -43,7 +43,7 @@ class Uncertainties(NamedTuple):
 def read(
     paths: Sequence[Path], predicted: np.ndarray, limit: SizeLimit, orders: Mapping[Path, np.ndarray] = _AS_THEY_ARE
 ) -> Uncertainties:
-    """Read how sure networks are.
+    """Read the uncertainty scores of networks.
 
     An .npz file may hold `probabilities` or `logits`, (images, classes), or the `confidence` of the predicted class,
     (images,); a table may have a column `confidence`, or a column of probabilities for each class.
@@ -51,19 +51,19 @@ def read(
     Parameters
     ----------
     paths : sequence of Path
-        A file for each network; their predictions can be read.
+        A file for each network, from which its predictions were read.
     predicted : (networks, images)
         The class that each network predicts.
     limit : SizeLimit
-        Most memory that the arrays in a file may take.
+        Largest memory for the arrays in a file.
     orders : mapping of Path to (images,)
-        The row of each image, for files that have them in another order.
+        The row of each image, for files whose rows are in another order.
 
     Raises
     ------
     StudyError
-        If a value is missing, no number, or no probability, if an array is of another shape or does not fit the
-        predicted classes, or if only some of the files tell how sure their networks are.
+        If a value is missing, not a number, or not a probability, if an array has the wrong shape or does not fit the
+        predicted classes, or if some files lack a score that others have.
     """
     networks = [
         {name: values[orders.get(path, slice(None))] for name, values in _read(path, own, limit).items()}
@@ -73,7 +73,9 @@ def read(
         if network.keys() != networks[0].keys():
             richer, poorer = (path, paths[0]) if len(network) > len(networks[0]) else (paths[0], path)
             missing = [name for name in UNCERTAINTY if (name in network) != (name in networks[0])]
-            raise StudyError(f"{poorer} tells no {' and no '.join(missing)}, and {richer} does: save all in one way")
+            raise StudyError(
+                f"{poorer} has no {' and no '.join(missing)}, but {richer} does: save all files in the same way"
+            )
     values = {name: np.array([network[name] for network in networks]) for name in networks[0]}
     return Uncertainties(values, _left_out(values, paths[0]))
 
@@ -86,7 +88,7 @@ def check(
     Raises
     ------
     StudyError
-        If the largest one is in another column than that of the predicted class for most images.
+        If, for most images, the largest value is not in the column of the predicted class.
     """
     own = dict(_in_file_order(paths, predicted, orders))
     for path in (path for path in own if path.suffix.lower() == ".npz"):
@@ -98,7 +100,7 @@ def check(
 def _in_file_order(
     paths: Sequence[Path], predicted: np.ndarray, orders: Mapping[Path, np.ndarray]
 ) -> Iterator[tuple[Path, np.ndarray]]:
-    """Yield each file and what it predicts, in the order of its rows."""
+    """Yield each file and its predictions, in the order of the file's rows."""
     for path, own in zip(paths, predicted, strict=True):
         yield path, own[np.argsort(orders[path])] if path in orders else own
 
@@ -117,7 +119,7 @@ def _left_out(names: Collection[str], path: Path) -> str:
         return ""
     if missing == [*UNCERTAINTY]:
         return f"no confidence, margin or entropy: {path} has neither probabilities nor logits nor confidence"
-    return f"no {' or '.join(missing)}: {path} has the confidence alone, and neither probabilities nor logits"
+    return f"no {' or '.join(missing)}: {path} has only the confidence, and neither probabilities nor logits"
 
 
 def _of_npz(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str, np.ndarray]:
@@ -142,17 +144,17 @@ def _of_npz(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str,
 def _table(path: Path, name: str, values: np.ndarray, images: int) -> np.ndarray:
     if values.dtype.kind != "f" or values.ndim != 2 or len(values) != images or values.shape[1] < 2:
         raise StudyError(
-            f"{path}: {name} should be numbers with a fraction, ({images:,} images, classes); they are {values.dtype} "
+            f"{path}: {name} should be floats, ({images:,} images, classes); they are {values.dtype} "
             f"of shape {values.shape}"
         )
     return values.astype(float)
 
 
 def _check_fit(path: Path, name: str, values: np.ndarray, predicted: np.ndarray) -> None:
-    """Raise a StudyError unless the largest value of most images is in the column of the class predicted for them.
+    """Raise a StudyError unless, for most images, the largest value is in the column of the predicted class.
 
-    Which column belongs to which class is not told. So it is the class that is predicted most often where the column
-    has the largest value.
+    Files do not name the class of a column. It is taken to be the class that is predicted most often for the images in
+    which the column has the largest value.
     """
     classes, index = np.unique(predicted, return_inverse=True)
     columns = values.shape[1]
@@ -199,7 +201,7 @@ def _of_arrow(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[st
     try:
         columns = {name: values.astype(float) for name, values in arrays.items()}
     except (TypeError, ValueError) as error:
-        raise StudyError(f"{path}: {' or '.join(arrays)} is no number ({error}): {_WHAT}") from error
+        raise StudyError(f"{path}: {' or '.join(arrays)} is not a number ({error}): {_WHAT}") from error
     return _of_columns(path, columns, predicted)
 
 
@@ -216,7 +218,7 @@ def _of_text(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str
 
 
 def _telling(header: Sequence[str]) -> list[str]:
-    """Return the names of the columns that tell how sure a network is."""
+    """Return the names of the columns of probabilities or, failing those, of confidence."""
     probabilities = [header[place] for place in probability_columns(header).values()]
     return probabilities or [name for name in header if name == schema.CONFIDENCE][:1]
 

@@ -1,4 +1,4 @@
-"""Copies of one network under other names, which count as one network, and of one image."""
+"""Copies of a network under other names, which count as one network, and copies of an image."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-# Networks that are trained apart hardly ever agree on every image, if they are wrong on so many.
+# Networks that were trained separately hardly ever agree on every image if they are wrong on this many.
 _FEWEST_WRONG = 20
 _MOST_COPIES = 10
 
@@ -17,11 +17,11 @@ class Distinct(NamedTuple):
     Attributes
     ----------
     networks : dict of str to (networks, images)
-        What the networks of each side predict.
+        Predicted classes of the networks of each side.
     places : dict of str to (networks,)
-        Which of the networks given these are, from 0.
+        Indices of these networks among those given, from 0.
     notes : list of str
-        Which networks are copies.
+        The networks that are copies.
     """
 
     networks: dict[str, np.ndarray]
@@ -32,9 +32,9 @@ class Distinct(NamedTuple):
 def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray], unpaired: Collection[str] = ()) -> Distinct:
     """Leave out copies of networks.
 
-    Networks are copies if they predict the same for every image, name two classes or more, and are wrong on some
-    images. A pair is left out if one of its networks is a copy of that of an earlier pair. If all networks before are
-    copies, the one network before is that of all after.
+    Networks are copies if they predict the same for every image, predict at least two classes, and are wrong on enough
+    images. A pair is left out if one of its networks is a copy of a network of an earlier pair. If all networks before
+    are copies of one, it is paired with all networks after.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray], unpair
     networks : mapping of str to (networks, images)
         Predicted classes before, and perhaps after and in the control.
     unpaired : collection of str
-        Sides whose networks are no pairs with those after.
+        Sides whose networks are not paired with those after.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray], unpair
     >>> {side: places.tolist() for side, places in distinct.places.items()}
     {'before': [0, 2], 'after': [0, 2]}
     >>> distinct.notes
-    ['Copies of one network count as one (after 1, 2). Networks that are left: 2 of 3 before, 2 of 3 after.']
+    ['Copies of one network count as one (after 1, 2). Remaining networks: 2 of 3 before, 2 of 3 after.']
     """
     first = {side: _first_alike(label, each) for side, each in networks.items()}
     places = {side: np.arange(len(each)) for side, each in networks.items()}
@@ -70,14 +70,14 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray], unpair
         places |= dict.fromkeys(sides, kept)
     named = "; ".join(f"{side} {group}" for side, groups in copies.items() for group in groups)
     counts = ", ".join(f"{len(kept)} of {len(networks[side])} {side}" for side, kept in places.items())
-    note = f"Copies of one network count as one ({named}). Networks that are left: {counts}."
+    note = f"Copies of one network count as one ({named}). Remaining networks: {counts}."
     return Distinct({side: networks[side][kept] for side, kept in places.items()}, places, [note])
 
 
 def repeated_images(class_index: np.ndarray, networks: Mapping[str, np.ndarray]) -> list[str]:
-    """Return a warning if images stand several times in a row, or all of them several times after each other.
+    """Return a warning if each image seems to be repeated in successive rows, or the whole sequence is repeated.
 
-    Rows have to change more often than classes that stand one after the other make them change.
+    If images are sorted by class, rows must change more often than the class does.
 
     Parameters
     ----------
@@ -101,13 +101,13 @@ def repeated_images(class_index: np.ndarray, networks: Mapping[str, np.ndarray])
     if copies == 1:
         return []
     return [
-        f"The rows of {images // copies:,} images look like {copies} copies of each ({images:,} rows): intervals take "
-        "every row for an image of its own, so they are too narrow if it is not."
+        f"The rows of {images // copies:,} images look like {copies} copies of each ({images:,} rows): intervals count "
+        "every row as a separate image, so they are too narrow if rows are copies."
     ]
 
 
 def _is_tiled(rows: Sequence[np.ndarray], copies: int) -> bool:
-    """Return whether rows are the same several times over, with enough images unlike most of their class to tell."""
+    """Return whether the rows repeat as a whole, with enough images unlike most of their class to be sure."""
     length, rest = divmod(len(rows[0]), copies)
     if rest or not all((row[length:] == row[:-length]).all() for row in rows):
         return False
@@ -117,7 +117,7 @@ def _is_tiled(rows: Sequence[np.ndarray], copies: int) -> bool:
 
 
 def _shared(networks: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray]) -> set[str]:
-    """Return the sides that have one network for all networks after: before, and the control where it is before."""
+    """Return the sides with one network for all those after: before, and the control if it predicts the same."""
     if "after" not in networks or first["before"].any():
         return set()
     control = networks.get("control")
@@ -126,14 +126,14 @@ def _shared(networks: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray])
 
 
 def _blocks(networks: Mapping[str, np.ndarray], alone: set[str]) -> list[list[str]]:
-    """Return the sides by what is left out together: the networks of pairs are, and each other side is by itself."""
+    """Group the sides whose networks are left out together: paired sides form one group, each other side its own."""
     after = len(networks["after"]) if "after" in networks else None
     pairs = [side for side, each in networks.items() if len(each) == after and side not in alone]
     return [each for each in [*([side] for side in networks if side not in pairs), pairs] if each]
 
 
 def _first_alike(label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return the place of the first network that each is a copy of, or its own, (networks,)."""
+    """Return the index of the first network that each is a copy of, or its own index, (networks,)."""
     first: dict[bytes, int] = {}
     return np.array(
         [
@@ -144,12 +144,12 @@ def _first_alike(label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def _is_telling(label: np.ndarray, predicted: np.ndarray) -> bool:
-    """Return whether another network would hardly predict the same."""
+    """Return whether a separately trained network is unlikely to make the same predictions."""
     return bool((predicted != predicted[0]).any() and np.count_nonzero(predicted != label) >= _FEWEST_WRONG)
 
 
 def _groups(first: np.ndarray) -> list[str]:
-    """Return the numbers, from 1, of the networks that are one, as text."""
+    """Return the numbers, from 1, of each group of identical networks, as text."""
     return [
         ", ".join(map(str, np.flatnonzero(first == place) + 1))
         for place in np.unique(first)

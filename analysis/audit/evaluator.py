@@ -44,19 +44,20 @@ _ARTIFACTS: dict[str, type[Any]] = {
 
 
 class PruningAudit(ModelEvaluator):
-    """Holds a compressed classifier against the model before, class by class.
+    """Compares a compressed classifier with the model before compression, class by class.
 
-    The configuration is `baseline_predictions`, and optionally `control_predictions`, `class_names` and `groups`, as
-    `analysis.audit_predictions` takes `before`, `control` and those two; and `metric_prefix`, a text before all names.
+    The configuration has `baseline_predictions` and, optionally, `control_predictions`, `class_names` and `groups`.
+    They are passed to `analysis.audit_predictions` as `before`, `control`, `class_names` and `groups`. The optional
+    `metric_prefix` is a prefix of all logged names.
     """
 
     @classmethod
     def can_evaluate(cls, *, model_type: str, evaluator_config: dict[str, Any], **_: Any) -> bool:
-        """Return whether the model is a classifier, and the configuration is meant for this evaluator."""
+        """Return whether the model is a classifier and the configuration is meant for this evaluator."""
         if model_type != "classifier":
             return False
         if not (is_meant := any(name == CONTROL or name.startswith("baseline") for name in evaluator_config or {})):
-            log.warning("pruning-audit takes no part: it needs %s", _NEEDED)
+            log.warning("pruning-audit is skipped: it needs %s", _NEEDED)
         return is_meant
 
     def evaluate(
@@ -75,7 +76,8 @@ class PruningAudit(ModelEvaluator):
         Raises
         ------
         StudyError
-            If the configuration has an unknown entry, if labels are missing, or as `analysis.audit_predictions` says.
+            If the configuration has an unknown entry, if labels are missing, or for the reasons given in
+            `analysis.audit_predictions`.
         """
         if unknown_options := sorted(evaluator_config.keys() - {BASELINE, CONTROL, *_OTHERS}):
             options = ", ".join((BASELINE, CONTROL, *_OTHERS))
@@ -83,10 +85,10 @@ class PruningAudit(ModelEvaluator):
         if BASELINE not in evaluator_config:
             raise StudyError(f"pruning-audit needs {_NEEDED}")
         if not dataset.has_targets:
-            raise StudyError("pruning-audit needs the true classes: name their column by targets")
+            raise StudyError("pruning-audit needs the true classes: pass their column as targets")
         predicted = dataset.predictions_data if model is None else model.predict(dataset.features_data)
         if predicted is None:
-            raise StudyError("pruning-audit needs a model, or the column of its predictions by predictions")
+            raise StudyError("pruning-audit needs a model, or the column of its predictions as predictions")
         result = audit.audit_predictions(
             _labels(dataset),
             evaluator_config[BASELINE],
@@ -107,12 +109,12 @@ def _labels(dataset: Any) -> np.ndarray | pd.Series:
 
 
 def classes(predicted: Any, column: str | None = None) -> np.ndarray:
-    """Return the predicted class of each image, (images,), from what a model returns.
+    """Return the predicted class of each image, (images,), from the output of a model.
 
     Parameters
     ----------
     predicted : array, Series, DataFrame, list or dict
-        Classes, or a score for each class, (images, classes), of which the largest counts.
+        Classes, or scores of the classes, (images, classes), of which the largest marks the predicted class.
     column : str, optional
         The column of the classes, if there are several columns that are not scores.
     """
@@ -148,7 +150,7 @@ def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
 
 
 def audit_metrics(result: Audit) -> dict[str, float]:
-    """Return the numbers of an audit that are defined."""
+    """Return the metrics of an audit that are finite, by name."""
     loss = -result.table[loss_column(result.table)]
     metrics = {
         "accuracy_before": result.accuracy_before,
@@ -166,7 +168,7 @@ def audit_metrics(result: Audit) -> dict[str, float]:
 
 
 def _upper_bounds(result: Audit) -> dict[str, float]:
-    """Return the upper bounds of the losses; empty with one network before or after and no control."""
+    """Return the upper bounds of the losses; empty if a side has one network and there is no control."""
     if result.basis == "pair":
         return {}
     accuracy, *classes = result.losses["upper"]
@@ -174,7 +176,7 @@ def _upper_bounds(result: Audit) -> dict[str, float]:
 
 
 def _worst_class(result: Audit) -> dict[str, float]:
-    """Return the cost of the costliest class as metrics; none of one network a side."""
+    """Return the cost of the class that costs most as metrics; empty unless there is exactly one such class."""
     if len(result.worst) != 1:
         return {}
     row = result.worst.iloc[0]

@@ -1,4 +1,4 @@
-"""Files of logits that anyone can write: .npz with arrays `logits` and `label`, and perhaps `class_names`."""
+"""Files of logits from any tool: .npz with arrays `logits`, `label` and, optionally, `class_names`."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ class Logits(NamedTuple):
     Attributes
     ----------
     path : Path
-        The file that they are from.
+        The file that they were read from.
     values : (images, classes), float32 or float64
     label : (images,), integers
-        The number of the column that is the image's class.
+        Index of each image's class among the columns.
     class_names : list of str, optional
     """
 
@@ -43,24 +43,24 @@ def read(path: Path, limit: SizeLimit) -> Logits:
     ----------
     path : Path
     limit : SizeLimit
-        Most memory that the arrays may take.
+        Largest memory for the arrays.
 
     Raises
     ------
     StudyError
-        If the file is damaged or too large, if its arrays are of other types or shapes, or if a name stands twice.
+        If the file is damaged or too large, if its arrays have wrong types or shapes, or if a class name occurs twice.
     """
     arrays = archives.read(path, [_LOGITS, schema.LABEL], [_CLASS_NAMES], limit=limit)
     values, label, names = (arrays.get(name) for name in (_LOGITS, schema.LABEL, _CLASS_NAMES))
     if values is None or values.dtype.kind != "f" or values.ndim != 2 or not len(values):
-        raise StudyError(f"{path}: logits should be numbers with a fraction, (images, classes): {_described(values)}")
+        raise StudyError(f"{path}: logits should be floats, (images, classes): {_described(values)}")
     if label is None or label.dtype.kind not in "iu" or label.shape != values.shape[:1]:
         raise StudyError(
             f"{path}: label should be a whole number for each of {len(values):,} images: {_described(label)}"
         )
     if names is not None and (names.dtype.kind != "U" or names.shape != values.shape[1:]):
         raise StudyError(
-            f"{path}: class_names should be a text for each of {values.shape[1]:,} classes: {_described(names)}"
+            f"{path}: class_names should be a string for each of {values.shape[1]:,} classes: {_described(names)}"
         )
     if names is not None and (twice := [name for name, count in Counter(names.tolist()).items() if count > 1]):
         raise StudyError(f"{path}: class_names has {shortened(twice[0])} twice: give each class a name of its own")
@@ -76,7 +76,7 @@ def read(path: Path, limit: SizeLimit) -> Logits:
 
 
 def has_logits(path: Path, limit: SizeLimit) -> bool:
-    """Return whether a file of predictions holds logits too; a CSV file never does."""
+    """Return whether a file of predictions also has logits; only .npz files can."""
     return path.suffix.lower() == ".npz" and _LOGITS in archives.read(path, [], [_LOGITS], limit=limit)
 
 
@@ -85,7 +85,7 @@ def read_pair(
 ) -> tuple[Logits, Logits]:
     """Read the logits of two networks for the same images; parameters and errors as in `read`.
 
-    `orders` has the row of each image, for files that have them in another order.
+    `orders` has the row of each image, for files whose rows are in another order.
 
     Raises
     ------
@@ -95,13 +95,13 @@ def read_pair(
     first, second = (_ordered(read(path, limit), orders.get(path)) for path in (before, after))
     if first.values.shape != second.values.shape:
         raise StudyError(
-            f"{after}: logits have shape {second.values.shape}, and in {before} {first.values.shape}: give those of "
+            f"{after}: logits have shape {second.values.shape}, but {first.values.shape} in {before}: give those of "
             "the same images and classes"
         )
     if (differing := np.flatnonzero(first.label != second.label)).size:
         image = differing[0]
         raise StudyError(
-            f"{after}: image {image + 1:,} is labelled {second.label[image]} and in {before} {first.label[image]}: "
+            f"{after}: image {image + 1:,} is labelled {second.label[image]}, but {first.label[image]} in {before}: "
             "give logits for the same images in the same order"
         )
     check_names(first, second)
@@ -115,7 +115,7 @@ def _ordered(logits: Logits, order: np.ndarray | None) -> Logits:
 
 
 def check_names(first: Logits, second: Logits) -> None:
-    """Raise a StudyError if logits of as many classes have other names for them; files without names fit all others."""
+    """Raise a StudyError if two files name a class differently; a file without names fits any other."""
     for index, (first_name, second_name) in enumerate(
         zip(first.class_names or [], second.class_names or [], strict=False)
     ):

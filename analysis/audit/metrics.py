@@ -1,4 +1,4 @@
-"""Metrics beside recall in an audit: precision, false positive rate, and calibration if confidences are known."""
+"""Metrics of an audit other than recall: precision, false positive rate and, if confidences are known, calibration."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,11 +29,11 @@ def table(
     ----------
     comparison : Comparison
     classes : (classes,)
-        As they are predicted, sorted.
+        Labels of the classes in the predictions, sorted.
     networks : mapping of str to (networks, images)
         Predictions, by side.
     confidences : mapping of str to (networks, images)
-        The probability of each predicted class, by side; empty if it is not known.
+        The probability of each predicted class, by side; empty if unknown.
     """
     sides = {side: Answers(_places(classes, each), confidences.get(side)) for side, each in networks.items()}
     names, label, paired = list(comparison.names), comparison.label, comparison.are_pairs
@@ -50,7 +50,7 @@ def table(
 
 
 def _places(names: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return the place of each prediction among the names, or -1."""
+    """Return the index of each prediction among the sorted names, or -1 if it is not one of them."""
     places = np.minimum(np.searchsorted(names, predicted), len(names) - 1)
     return np.where(names[places] == predicted, places, -1)
 
@@ -82,7 +82,8 @@ def checked_confidences(
     Raises
     ------
     StudyError
-        If a side is missing or unknown, has another shape than its predictions, or holds no probabilities.
+        If a side is missing or unknown, has another shape than its predictions, or has values that are not
+        probabilities.
     """
     if values_by_side and {*values_by_side} != {*networks}:
         raise StudyError(f"confidences has {', '.join(values_by_side)}: give them for {', '.join(networks)}")
@@ -91,7 +92,7 @@ def checked_confidences(
         try:
             own = np.atleast_2d(np.asarray(values, dtype=float))
         except (TypeError, ValueError) as error:
-            raise StudyError(f"confidences of {side} are no numbers ({error})") from error
+            raise StudyError(f"confidences of {side} are not numbers ({error})") from error
         if own.shape != networks[side].shape:
             raise StudyError(
                 f"confidences of {side} have shape {own.shape}, and the predictions {networks[side].shape}: give one "
@@ -109,18 +110,18 @@ def confidences_of_files(
     limit: SizeLimit,
     orders: Mapping[Path, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Read how sure networks are, by side, and say why it is not known if only some files tell it, or tell it wrongly.
+    """Read the confidences of each side; if they are missing in some files or invalid, return a note that says why.
 
     Parameters
     ----------
     paths : mapping of str to sequence of Path
         Files of predictions, by side.
     networks : mapping of str to (networks, images)
-        The predictions in them.
+        The predictions in these files.
     limit : SizeLimit
-        Most memory that the arrays of a file may take.
+        Largest memory for the arrays of a file.
     orders : mapping of Path to (images,)
-        The row of each image, for files that have them in another order.
+        The row of each image, for files whose rows are in another order.
     """
     sides = {side: own for side, own in paths.items() if own}
     all_paths = [path for own in sides.values() for path in own]

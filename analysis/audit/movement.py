@@ -1,4 +1,4 @@
-"""Where a movement of classes between two networks comes from: a common shift of their logits, or single images."""
+"""Split changes of recall between two networks into a common shift of the logits and changes of single images."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -19,22 +19,22 @@ from analysis.statistics import class_offsets, common_shift
 
 
 class Movement(NamedTuple):
-    """How far classes moved between two networks, and what a common shift of each class's logit explains.
+    """Recall changes of classes between two networks, and the part that a common shift of each class's logit explains.
 
     Attributes
     ----------
     table : DataFrame, a row for each class
-        class, index; shift, what the network after adds to the class's logit; excess, the change of its recall minus
-        the change of the accuracy, below 0 for a class that loses more; excess_left, the same on images that the shift
-        was not fitted on, with the shift undone; images, the number of the class. With several pairs of networks, means
-        over them.
+        class, index; shift, the change of the class's logit that all images share; excess, the change of its recall
+        minus the change of the accuracy, below 0 for a class that loses more; excess_left, the same on images that the
+        shift was not fitted on, with the shift undone; images, the number of images of the class. With several pairs of
+        networks, values are means over pairs.
     share, share_low, share_high : float
-        Share of the squared movement that the shift explains, with its 95 % interval over images. NaN if the classes
-        are not shown to have moved more than noise of the images explains.
+        Share of the squared movement that the shift explains, with its 95 % interval over images. NaN if the movement
+        is not shown to exceed the noise of the images.
     movement, movement_left : float
         Root mean square of the classes' excess, without the noise of the images, and the same with the shift undone.
     changed, changed_left : float
-        Share of the images for which the networks name different classes, and the same with the shift undone.
+        Share of the images for which the networks predict different classes, and the same with the shift undone.
     pairs : int
         Number of pairs of networks.
     """
@@ -51,20 +51,21 @@ class Movement(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """How much the shift explains, and what undoing it does, in a sentence each."""
+        """Two sentences: how much the shift explains, and what undoing it changes."""
         if not self.changed:
             return "Both networks give the same answers."
         if np.isnan(self.share):
             return (
-                "The classes are not shown to have moved more than noise of the images explains, so that nothing is "
-                "said of a common shift of their logits."
+                "The changes of recall are not shown to exceed the noise of the images, so no common shift of the "
+                "logits is reported."
             )
         share = with_interval(100 * self.share, 100 * self.share_low, 100 * self.share_high, decimals(0))
         return (
-            f"A common shift of the logits, one number for each class, explains {share} % of the squared movement of "
+            f"A common shift of the logits, one number for each class, explains {share} % of the squared changes of "
             f"the classes' recalls ({100 * self.movement:.1f} points beyond the accuracy, root mean square); the rest "
-            f"moved image by image. On images that the shift was not fitted on, undoing it changes {_cost(self)}, and "
-            f"the images with another answer from {100 * self.changed:.1f} % to {100 * self.changed_left:.1f} %."
+            f"is due to single images. On images that the shift was not fitted on, undoing it changes {_cost(self)}, "
+            f"and the share of images with different predictions from {100 * self.changed:.1f} % to "
+            f"{100 * self.changed_left:.1f} %."
         )
 
     def __str__(self) -> str:
@@ -77,7 +78,7 @@ class Movement(NamedTuple):
 def diagnose_movement(
     label: ArrayLike, before: ArrayLike, after: ArrayLike, *, class_names: Sequence[str] | None = None
 ) -> Movement:
-    """Estimate the share of recall changes between two networks that a shift of each class's logit explains.
+    """Estimate the share of recall changes between two networks that a common shift of each class's logit explains.
 
     The networks may be a dense network and its control, or two seeds. If the learning rate does not decay, training
     ends with a random shift of this kind.
@@ -104,7 +105,7 @@ def diagnose_movement(
 
     Examples
     --------
-    The network after finds class 0 more probable, for all images alike:
+    The logit of class 0 is 0.5 higher after than before, for all images alike:
 
     >>> import numpy as np
     >>> from analysis import diagnose_movement
@@ -128,25 +129,26 @@ def of_files(
     orders: Mapping[Path, np.ndarray],
     unpaired: Collection[str] = (),
 ) -> tuple[dict[str, Movement], list[str]]:
-    """Diagnose the movement from the networks before to the control, and to those after, where files hold logits.
+    """Diagnose the movement from the networks before to the control and to those after, if their files have logits.
 
     Parameters
     ----------
     sides : mapping of str to sequence of Path
-        Files of predictions of `before`, `after` and `control`, in pairs; a single one before belongs to all.
+        Files of predictions of `before`, `after` and `control`, in pairs; a single file before is paired with all
+        others.
     limit : SizeLimit
-        Most memory that the arrays of a file may take.
+        Largest memory for the arrays of a file.
     orders : mapping of Path to (images,)
-        The row of each image, for files that have them in another order.
+        The row of each image, for files whose rows are in another order.
     unpaired : collection of str
-        Sides whose networks are no pairs with those after.
+        Sides whose networks are not paired with those after.
 
     Returns
     -------
     movements : dict of str to Movement
-        By the side, without those that have no logits, whose files are those before, or that are no pairs.
+        Movements by side, without sides that have no logits, have the same files as before, or are not paired.
     notes : list of str
-        The diagnoses in sentences, or why there is none although there are logits.
+        The diagnosis of each side as text, or the reason why there is none although there are logits.
     """
     movements, notes = {}, []
     for side, when in (("control", "in the control"), ("after", "after")):
@@ -210,9 +212,10 @@ def _diagnose(
 
 
 def _cost(result: Movement) -> str:
-    """Say what the class with the largest cost loses of several pairs, or the worst class of a single one, by chance.
+    """Say what undoing the shift changes for the class that loses most.
 
-    Of several pairs it is one class, before and after. The worst class of one network may be another one afterwards.
+    With several pairs, it is the class with the largest mean cost, named once. With one pair, the hardest-hit class is
+    taken anew once the shift is undone, so it may be another.
     """
     worst, worst_left = (result.table.loc[result.table[column].idxmin()] for column in ("excess", "excess_left"))
     if result.pairs > 1:
@@ -222,4 +225,4 @@ def _cost(result: Movement) -> str:
         f"{points(-row[column])} points ({printable(row['class'])})"
         for column, row in (("excess", worst), ("excess_left", worst_left))
     )
-    return f"the chance movement, what the hardest-hit class lost beyond the accuracy, from {before} to {after}"
+    return f"the chance movement, the loss of the hardest-hit class beyond the accuracy, from {before} to {after}"

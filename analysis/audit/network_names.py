@@ -1,4 +1,4 @@
-"""Which networks of several folders belong together, by the names of their files."""
+"""Match the networks of several folders by the names of their files."""
 
 import re
 import unicodedata
@@ -17,22 +17,22 @@ Part = str | int
 # The word before a part, and how many parts with this word came before.
 Location = tuple[str, int]
 Key = frozenset[tuple[Location, Part]]
-_WHOLE = r"(?:(?<![^\W_])[-+])?\d+"  # its sign stands behind no letter or digit, as in `t_-1`
-# What follows the point of a decimal, and an exponent with a sign, are texts: .1 is not .01, and 1e-3 not 1e3.
+_WHOLE = r"(?:(?<![^\W_])[-+])?\d+"  # a sign counts only if no letter or digit precedes it, as in `t_-1`
+# Decimal places and signed exponents stay strings, so that .1 differs from .01, and 1e-3 from 1e3.
 _PART = re.compile(rf"(?<=\d)\.\d+|(?<=\d)e[-+]\d+|{_WHOLE}|[^\W\d_]+|[-+](?!\w)")
 _KIND = re.compile(r"\.(npz|npy|(csv|tsv)(\.gz)?|parquet|feather|arrow|jsonl|ndjson)$", re.IGNORECASE)
 _ANY_WORD = "*"
 
 
 class _Side(NamedTuple):
-    """What the names of one side say.
+    """Words and numbers in the file names of one side.
 
     Attributes
     ----------
-    differing : list of mapping of place to part
-        The parts of each name that not all names of the side have.
+    differing : list of mapping of location to part
+        The parts of each name in which the names of the side differ, by location.
     constant : set of str
-        The words before numbers that all names of the side have.
+        The words before the numbers that all names of the side share.
     """
 
     differing: list[dict[Location, Part]]
@@ -45,7 +45,7 @@ class _Side(NamedTuple):
 
 
 def natural(name: str) -> tuple[list[Part], str]:
-    """Return a sort key that takes numbers by their value.
+    """Return a sort key that orders numbers in names by their value.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def natural(name: str) -> tuple[list[Part], str]:
 
 
 def is_table(name: str) -> bool:
-    """Return whether a file has the name of one that predictions are read from.
+    """Return whether a file's name ends like that of a readable table of predictions.
 
     Examples
     --------
@@ -68,21 +68,22 @@ def is_table(name: str) -> bool:
 
 
 def matched(sides: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
-    """Return the order in which the files of every side belong to those of the first side.
+    """Return, for every side, the order that matches its files to those of the first side.
 
-    A file is known by the parts of its path that not all files of its side have: numbers by value, words in any case.
-    Such a part goes by the word before it, as 3 in `seed_3`. This word may be another on each side, as in `dense_3` and
-    `pruned_3`, if there is one such word a side and no other side has it before a number that never changes.
+    A file is identified by the parts of its path in which the files of its side differ. Numbers are compared by value,
+    and words without case. Each part is labelled by the word before it, such as seed for the 3 in `seed_3`. This word
+    may differ between sides, as in `dense_3` and `pruned_3`, if each side has only one such word and no other side has
+    it before a constant number.
 
     Parameters
     ----------
     sides : mapping of str to sequence of str
-        Paths, as many on each side and at least two, by the command-line option of the side.
+        Paths by the command-line option of their side: the same number on each side, at least two.
 
     Returns
     -------
     dict of str to list of int
-        Places in each side.
+        Indices of the files of each side.
 
     Raises
     ------
@@ -105,18 +106,18 @@ def matched(sides: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
     }
     if any(alone.values()):
         unmatched = "; ".join(f"{option_name(option)} {some(paths, 10)}" for option, paths in alone.items() if paths)
-        raise StudyError(f"no file of the same number or name belongs to {unmatched}; {_HINT}", option=[*alone][-1])
+        raise StudyError(f"no file with the same number or name matches {unmatched}; {_HINT}", option=[*alone][-1])
     first = next(iter(keys.values()))
     return {option: [own.index(key) for key in first] for option, own in keys.items()}
 
 
 def of_other_networks(sides: Mapping[str, Sequence[str]], reference: str) -> set[str]:
-    """Return the sides of whose files none has the numbers and words of a file of a reference side.
+    """Return the sides that have no file with the same numbers and words as a file of a reference side.
 
     Parameters
     ----------
     sides : mapping of str to sequence of str
-        As `matched` takes them.
+        As for `matched`.
     reference : str
         One of the sides.
 
@@ -134,7 +135,7 @@ _HINT = "rename the files, or add --pair-by-order to pair them in the order give
 
 
 def _keys(sides: Sequence[_Side]) -> list[list[Key]]:
-    """Return the words that tell the files of each side apart."""
+    """Return a key for each file of each side: the parts that identify it, with the words before them."""
     common_words = set.intersection(*(side.words for side in sides))
     keys = []
     for side in sides:
@@ -171,7 +172,7 @@ def _side(paths: Sequence[str]) -> _Side:
 
 
 def _of_unlike_names(rows: Sequence[list[Part]]) -> _Side:
-    """Return the parts between the common start of all names and their common words at the end, by number."""
+    """Return the parts between the common start and the common final words of all names, labelled by their position."""
     rows = [row[_common(rows) :] for row in rows]
     ends = [[*takewhile(lambda part: isinstance(part, str), reversed(row))] for row in rows]
     rows = [row[: len(row) - _common(ends)] for row in rows]

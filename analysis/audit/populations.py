@@ -1,5 +1,7 @@
-"""What an audit of several networks a side says of the two populations: images whose usual prediction changed, and
-classes that changed otherwise than the accuracy (Hooker et al., "What Do Compressed Deep Neural Networks Forget?").
+"""Compare the networks before and after compression as two populations.
+
+The results are the images whose modal prediction changed and the classes whose recall changed differently from the
+accuracy (Hooker et al., "What Do Compressed Deep Neural Networks Forget?").
 """
 
 from collections.abc import Mapping
@@ -16,21 +18,20 @@ from analysis.statistics.populations import FEWEST_TESTED
 
 
 class Populations(NamedTuple):
-    """Two populations of networks, before and after compression.
+    """Comparison of two populations of networks, before and after compression.
 
     Attributes
     ----------
     exemplars : DataFrame, one row per image whose modal label changed (PIE)
-        index (place among the test images), label, before, after (modal labels), before_share, after_share (of the
-        votes for them). Empty with fewer than five networks a side.
+        index (position among the test images), label, before, after (modal labels), before_share, after_share (shares
+        of the votes for them). Empty with fewer than five networks a side.
     over_represented : DataFrame, one row per group of images
         grouping, group, images, pies, and ratio: the group's share of the PIEs over its share of the images, with the
         ends of its 95 % interval (ratio_low, ratio_high). The classes are the first grouping.
     significance : DataFrame, one row per class
-        class, recall_before, recall_after, and then as `populations.class_significance` describes them: difference,
-        normalised_difference, statistic, dof, p, p_holm, p_bh, p_paired, p_paired_holm, p_moderated,
-        p_moderated_holm, significant, significant_paired, significant_moderated, shift. Empty with one network on a
-        side.
+        class, recall_before, recall_after, and the results of `populations.class_significance`: difference,
+        normalised_difference, statistic, dof, p, p_holm, p_bh, p_paired, p_paired_holm, p_moderated, p_moderated_holm,
+        significant, significant_paired, significant_moderated, shift. Empty with one network on a side.
     notes : list of str
     """
 
@@ -41,7 +42,7 @@ class Populations(NamedTuple):
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """The tables that have rows, by the name of their file."""
+        """The tables that have rows, by file name."""
         tables_by_file = {
             "pie.csv": self.exemplars,
             "pie_groups.csv": self.over_represented,
@@ -62,7 +63,7 @@ def compare(
     *,
     paired: bool,
 ) -> Populations:
-    """Compare two populations; networks that guess count.
+    """Compare two populations of networks, including those at chance.
 
     Parameters
     ----------
@@ -72,9 +73,9 @@ def compare(
     class_names : (classes,)
         Names of the sorted labels.
     groupings : mapping of str to (images,) text
-        Further groupings of the images; an empty text stands for no group.
+        Further groupings of the images; an empty string means no group.
     paired : bool
-        Whether row i of both sides belongs to the same network.
+        Whether row i on both sides is the same network.
     """
     classes = np.unique(np.concatenate([label, before.ravel(), after.ravel()]))
     label, before, after = (np.searchsorted(classes, each) for each in (label, before, after))
@@ -125,15 +126,15 @@ def _exemplar_notes(exemplars: populations.Exemplars, before: np.ndarray, after:
     fewest = min(len(before), len(after))
     if fewest < halves.FEWEST:
         warning = (
-            f"Too few networks to count the PIEs of chance: {fewest} a side, and two halves of {FEWEST} take "
-            f"{halves.FEWEST}. Give {halves.FEWEST} or more a side."
+            f"Too few networks to count the PIEs of chance: {fewest} a side. The count needs two halves of {FEWEST}, "
+            f"so give {halves.FEWEST} or more a side."
         )
         return [sentence + ".", warning]
     if paired:
         half, placebo = (halves.exemplars_of_halves(before, side) for side in (after, before))
         sentence += (
             f". Between half of the networks before and half of those after there are {half.pies:,.0f} "
-            f"({half.untied:,.0f}), and between two halves of the networks before, which chance alone tells apart, "
+            f"({half.untied:,.0f}), and between two halves of the networks before, which differ only by chance, "
             f"{placebo.pies:,.0f} ({placebo.untied:,.0f})"
         )
     return [sentence + "."]
@@ -164,7 +165,7 @@ _TESTED = (
 
 
 def _most(table: pd.DataFrame) -> str:
-    """Name the significant class that moved furthest from the accuracy, in brackets; nothing if none is."""
+    """Name, in brackets, the significant class whose recall deviates most from the accuracy; nothing if none is."""
     shift = table["shift"][table["p_moderated"] <= LEVEL]
     if shift.empty:
         return ""
@@ -174,10 +175,10 @@ def _most(table: pd.DataFrame) -> str:
 
 
 def _significance_note(table: pd.DataFrame, paired: bool) -> str:
-    """Say how many classes changed by Welch's test, as in print, and by the moderated one, which decides."""
+    """Say how many classes changed by the published Welch test and by the moderated test, which decides."""
     if table["p_moderated"].isna().all():
-        alike = "all networks changed alike, so that no test is possible"
-        nothing = "no class changed otherwise than the accuracy"
+        alike = "all networks changed equally, so no test is possible"
+        nothing = "no class changed differently from the accuracy"
         return f"Class significance (Hooker et al.): {alike if table['shift'].any() else nothing}."
     welch_count, changed, changed_holm = (
         np.count_nonzero(table[name] <= LEVEL) for name in ("p_holm", "p_moderated", "p_moderated_holm")

@@ -1,4 +1,4 @@
-"""How many networks an audit needs: the smallest loss of a class that it finds four times in five."""
+"""How many networks an audit needs: the smallest loss of a class that it detects with 80 % power."""
 
 import tempfile
 from collections.abc import Sequence
@@ -29,30 +29,31 @@ NETWORKS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
 FILES = ("power.csv", "power.png")
 # Simulated tests of classes for each number of networks, and the minimum and maximum number of audits for them.
 _TESTS, _FEWEST_AUDITS, _MOST_AUDITS = 4000, 100, 4000
-# Of the interval that holds the smallest loss, from 0 to all recall.
+# Bisection steps for the smallest loss, which is between 0 and 1.
 _HALVINGS = 12
-# Recall of a class of which only the number of images is known.
+# Assumed recall of classes of which only the number of images is known.
 _USUAL_RECALL = 0.9
 
 
 class ChangeVariances(NamedTuple):
-    """How far classes move by chance, each (classes,).
+    """Chance variances of the changes of recall; arrays are (classes,).
 
     Attributes
     ----------
     names : list of str
     over_networks : array
-        Variance of the change of one network, in which the noise of its own answers to the images is contained.
+        Variance of the change over networks, for a single network. It includes the noise of the network's answers to
+        the images.
     in_one : array
-        The part of it that is noise of the images.
+        The part of `over_networks` that is noise of the images.
     over_images : array
-        Variance over images that all networks share.
+        Variance over images that all networks have in common.
     scale : array
-        What the variances are in proportion to, but for chance: R (1 - R) of the recall R.
+        R (1 - R) for the recall R, to which the true variances are proportional.
     notes : sequence of str
-        Which networks are copies.
+        Notes on networks that are copies.
     recall, images : array, optional
-        Recall before the loss, and number of test images. Without them a loss changes no variance.
+        Recall before the loss, and number of test images. Without them, variances do not depend on the loss.
     """
 
     names: list[str]
@@ -65,10 +66,11 @@ class ChangeVariances(NamedTuple):
     images: np.ndarray | None = None
 
     def with_losses(self, loss: np.ndarray) -> "ChangeVariances":
-        """Return how far each class moves if it loses so much recall, (classes,).
+        """Return the variances if each class loses the given recall, (classes,).
 
-        A class of recall near 1 moves little, and more once it has lost. The recall after moves in proportion to
-        R (1 - R), as where all logits of the class are shifted alike, and lost images add a variance as binomial ones.
+        A class of recall near 1 varies little, and more after a loss. The standard deviation of the recall after is
+        taken to be proportional to R (1 - R), as if all logits of the class were shifted by the same random number, and
+        lost images add a binomial variance.
         """
         if self.recall is None or self.images is None:
             return self
@@ -90,13 +92,13 @@ class ChangeVariances(NamedTuple):
 
 
 class Power(NamedTuple):
-    """Smallest losses that are found, in a table.
+    """Smallest detectable losses by number of networks.
 
     Attributes
     ----------
     table : DataFrame
-        networks (a side), smallest_loss (of the class in the middle), smallest_loss_least and smallest_loss_most (of
-        the classes that move least and most), class_least, class_most. Losses are shares.
+        networks (on each side), smallest_loss (median over classes), smallest_loss_least and smallest_loss_most (of the
+        classes with the smallest and the largest value), class_least and class_most (their names). Losses are shares.
     classes : int
     notes : sequence of str
     """
@@ -115,20 +117,19 @@ def power(
     pair_by_order: bool = False,
     columns: ColumnNames = USUAL,
 ) -> Power:
-    """Return the smallest losses that audits of networks such as these find.
+    """Estimate the smallest losses that audits of such networks detect.
 
     Parameters
     ----------
     before, after, control : sequence of str
-        As `audit.audit` takes them. From two networks a side the variances are estimated.
+        As for `audit.audit`. Variances are estimated from these networks, at least two on each side.
     max_data_gib, pair_by_order, columns
         As for `audit.audit`.
 
     Raises
     ------
     StudyError
-        If there are fewer than two pairs of networks, if no class moves, and as `audit.audit`
-        says.
+        If there are fewer than two pairs of networks, if no recall changes, or for the reasons given in `audit.audit`.
     """
     sides = {"before": before, "after": after, "control": control}
     with tempfile.TemporaryDirectory() as downloads:
@@ -138,7 +139,7 @@ def power(
 
 
 def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVariances:
-    """Estimate how far classes move from networks before, or of the control, to those after.
+    """Estimate the chance variances of changes from the control, or else the networks before, to the networks after.
 
     Parameters
     ----------
@@ -150,13 +151,13 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
     Raises
     ------
     StudyError
-        If there are fewer than two pairs of networks, or if no class moves.
+        If there are fewer than two pairs of networks, or if no recall changes.
     """
     names, class_index = np.unique(label, return_inverse=True)
     pairs = len(networks["after"])
     if len(networks["before"]) not in (1, pairs) or len(networks.get("control", networks["after"])) != pairs:
         counts = ", ".join(f"{len(each)} {side}" for side, each in networks.items())
-        raise StudyError(f"power needs pairs of networks and has {counts}: give as many files a side")
+        raise StudyError(f"power needs pairs of networks, but has {counts}: give as many files on each side")
     networks, _, notes = copies.without_copies(label, networks)
     right = {side: each == label for side, each in networks.items()}
     after, start = right["after"], right.get("control", right["before"])
@@ -164,15 +165,15 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
     n = len(after)
     if n < 2:
         raise StudyError(
-            f"power needs two networks a side and has {n}: give more, or --classes, --images and --movement"
-            f"{''.join(f'. {note}' for note in notes)}"
+            f"power needs two networks a side, but has {n}: give more, or --classes, --images and "
+            f"--movement{''.join(f'. {note}' for note in notes)}"
         )
     recall = class_losses.from_answers(class_index, [(start.astype(float) + after) / 2]).groups[0].mean(0)
     changes = class_losses.moderated(class_losses.from_predictions(class_index, start, after), recall)
     ((variances, _),) = changes.variances(each_class(len(names))).networks
     over_images = np.maximum(changes.images - changes.in_both, 0)
     if not (variances + over_images).any():
-        raise StudyError("no class moves between these networks: give networks after that are not those before")
+        raise StudyError("no recall changes between these networks: give networks after that differ from those before")
     in_one = n * np.minimum(changes.in_both, variances)
     return ChangeVariances(
         list(map(str, names)),
@@ -187,15 +188,15 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
 
 
 def of_points(classes: int, images: int, movement: float) -> ChangeVariances:
-    """Return how far classes move that are known by numbers alone.
+    """Return the chance variances of classes of which only numbers are given.
 
     Parameters
     ----------
     classes, images : int
         Number of classes, and of test images of each.
     movement : float
-        Standard deviation, in percentage points, of the change of a class's recall between networks that are trained in
-        the same way.
+        Standard deviation, in percentage points, of the change of a class's recall between two networks that are
+        trained in the same way, without the noise of the images.
 
     Raises
     ------
@@ -207,7 +208,9 @@ def of_points(classes: int, images: int, movement: float) -> ChangeVariances:
     if images < 1:
         raise StudyError(f"{images} is too few: give one image of each class or more", option="images")
     if not 0 < movement <= 100:
-        raise StudyError(f"{movement:g} is no movement: give percentage points above 0, at most 100", option="movement")
+        raise StudyError(
+            f"{movement:g} is not a movement: give percentage points above 0, at most 100", option="movement"
+        )
     of_each = np.ones(classes)
     scale = _USUAL_RECALL * (1 - _USUAL_RECALL) * of_each
     noise = scale / images
@@ -217,9 +220,9 @@ def of_points(classes: int, images: int, movement: float) -> ChangeVariances:
 
 
 def simulated(movement: ChangeVariances) -> Power:
-    """Simulate audits, and return the smallest loss of each class that they find four times in five.
+    """Simulate audits and return the smallest losses that they detect with 80 % power.
 
-    A class is found if its loss is significant with the level divided by the number of classes.
+    A class is detected if its loss is significant at the level divided by the number of classes.
     """
     classes = len(movement.names)
     rng = np.random.default_rng(0)
@@ -241,7 +244,7 @@ def simulated(movement: ChangeVariances) -> Power:
 
 
 def smallest_losses(movement: ChangeVariances, networks: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the smallest loss of each class, (classes,), that is found in as many audits as `POWER` says."""
+    """Return the smallest loss of each class, (classes,), that a share `POWER` of the audits detects."""
     from scipy.special import ndtr
 
     classes, dof = len(movement.names), networks - 1
@@ -268,10 +271,10 @@ def _thresholds(
     chance: np.ndarray,
     priors: Sequence[moderation.Prior],
 ) -> np.ndarray:
-    """Return the loss from which on an audit finds each class if it alone loses recall, (audits, classes).
+    """Return the smallest loss that each audit detects in each class if it alone loses recall, (audits, classes).
 
-    `moved` says how far the class moves that loses, `movement` how far the others do, and `chance` is what estimates of
-    the variances over networks are divided by the variances.
+    `moved` has the variances of the class that loses recall, `movement` those of the others. `chance` has the ratio of
+    each estimated variance over networks to the true one.
     """
     dof, classes = networks - 1, len(movement.names)
     variances, others = (each.over_networks / networks * chance for each in (moved, movement))
@@ -289,18 +292,16 @@ def _thresholds(
 
 
 def summary(result: Power) -> str:
-    """Return the table, in percentage points, for a terminal."""
+    """Return the table in percentage points, formatted for a terminal."""
     table = result.table
     columns = pd.DataFrame({"networks a side": table["networks"], "smallest loss": _points(table["smallest_loss"])})
     if table["class_most"].any():
         for end in ("least", "most"):
             class_column = table[f"class_{end}"].map(printable)
-            columns[f"of the class that moves {end}"] = (
-                _points(table[f"smallest_loss_{end}"]) + " (" + class_column + ")"
-            )
+            columns[f"of the {end} variable class"] = _points(table[f"smallest_loss_{end}"]) + " (" + class_column + ")"
     title = (
-        f"Loss of recall of a class, in percentage points, that an audit of {result.classes:,} classes finds four "
-        "times in five:"
+        f"Loss of recall of a class, in percentage points, that an audit of {result.classes:,} classes detects with 80 "
+        "% power:"
     )
     return "\n\n".join([title, columns.to_string(index=False), *result.notes])
 
@@ -310,19 +311,19 @@ def _points(shares: pd.Series) -> pd.Series:
 
 
 def figure(result: Power) -> Figure:
-    """Draw the smallest loss over the number of networks a side."""
+    """Plot the smallest loss against the number of networks on each side."""
     return draw(
         [Panel(_draw, result.table, "", "networks a side", "loss of recall, percentage points")],
         size=(6.4, 3.6),
-        title=f"Smallest loss found four times in five, {result.classes:,} classes",
+        title=f"Smallest loss detected with 80 % power, {result.classes:,} classes",
     )
 
 
 def _draw(axes: Axes, table: pd.DataFrame) -> None:
-    axes.plot(table["networks"], 100 * table["smallest_loss"], "o-", color=BELOW, label="class in the middle")
+    axes.plot(table["networks"], 100 * table["smallest_loss"], "o-", color=BELOW, label="median over classes")
     if table["class_most"].any():
         least, most = (100 * table[f"smallest_loss_{end}"] for end in ("least", "most"))
-        label = "from the class that moves least to the one that moves most"
+        label = "from the least to the most variable class"
         axes.fill_between(table["networks"], least, most, color=BELOW, alpha=0.2, linewidth=0, label=label)
     axes.set(xscale="log", yscale="log")
     axes.set_xticks(table["networks"], map(str, table["networks"]))

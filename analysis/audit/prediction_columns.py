@@ -1,4 +1,4 @@
-"""Which columns of a table of predictions hold the labels, the predicted classes, probabilities and names of images."""
+"""Find the columns of labels, predicted classes and probabilities in a table of predictions."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.runs import schema
 
-# What other tools call them; a column of this project's name goes first.
+# Names of the columns in other tools; a column with this project's name is preferred.
 USUAL_NAMES = {
     schema.LABEL: (
         *("label", "labels", "y_true", "true_label", "true_labels", "true", "true_class", "target", "targets"),
@@ -27,22 +27,22 @@ _NO_CLASS = {"predicted", "prediction", "label", "value"}
 
 
 class ColumnNames(NamedTuple):
-    """The columns that a user names: that of the labels, and that of the predicted classes; None for the usual ones."""
+    """Names that a user gives to the columns of labels and predicted classes; None for the usual ones."""
 
     label: str | None = None
     predicted: str | None = None
 
 
 class Columns(NamedTuple):
-    """Places of the columns of a table.
+    """Positions of the columns in a table.
 
     Attributes
     ----------
     label : int
     predicted : int, optional
-        None if the classes that are predicted follow from the probabilities.
+        None if the predicted classes follow from the probabilities.
     probabilities : dict of str to int
-        By the class; empty if there are none.
+        Position by class; empty if there are none.
     """
 
     label: int
@@ -59,7 +59,7 @@ def find(path: Path, header: Sequence[str], wanted: ColumnNames = USUAL) -> Colu
     Parameters
     ----------
     path : Path
-        The file, which errors name.
+        The file, for error messages.
     header : sequence of str
         The names of its columns.
     wanted : ColumnNames
@@ -67,7 +67,7 @@ def find(path: Path, header: Sequence[str], wanted: ColumnNames = USUAL) -> Colu
     Raises
     ------
     StudyError
-        If a column is missing, or if several may be meant.
+        If a column is missing or ambiguous.
 
     Examples
     --------
@@ -81,22 +81,22 @@ def find(path: Path, header: Sequence[str], wanted: ColumnNames = USUAL) -> Colu
     missing = [schema.LABEL] * (label is None) + [schema.PREDICTED] * (predicted is None and not probabilities)
     if missing or label is None:
         raise StudyError(
-            f"{path}: no column {' and no column '.join(missing)}; the first line should be "
-            f"{','.join(USUAL_NAMES)} and is {shortened(','.join(header)[:60])}: rename them, or name them by "
-            "--label-column and --predicted-column"
+            f"{path}: no column {' and no column '.join(missing)}; the first line should be {','.join(USUAL_NAMES)} "
+            f"but is {shortened(','.join(header)[:60])}: rename them, or name them with --label-column and "
+            "--predicted-column"
         )
     return Columns(label, predicted, probabilities)
 
 
 def probability_columns(header: Sequence[str]) -> dict[str, int]:
-    """Return the columns of probabilities by their class, such as `prob_cat` or `p0`; none if there is only one."""
+    """Return the positions of columns such as `prob_cat` or `p0` by class; empty if there are fewer than two."""
     matches = {place: _PROBABILITY.fullmatch(name) for place, name in enumerate(header)}
     places = {match[1]: place for place, match in matches.items() if match and match[1].casefold() not in _NO_CLASS}
     return places if len(places) > 1 else {}
 
 
 def place(path: Path, header: Sequence[str], name: str, own: str | None = None) -> int | None:
-    """Return the place of the column that a user names, or of that which is called as usual; None if there is none."""
+    """Return the position of the column that the user names, or of one with a usual name; None if missing."""
     usual = [place for place, each in enumerate(header) if each.casefold().replace(" ", "_") in USUAL_NAMES[name]]
     places = [place for place, each in enumerate(header) if each == (own or name)] or ([] if own else usual)
     option = f"{name}_column"

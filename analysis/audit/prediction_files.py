@@ -1,4 +1,4 @@
-"""Files of predictions that anyone can write: arrays `label` and `predicted` in .npz, or a table with such columns."""
+"""Files of predictions from any tool: arrays `label` and `predicted` in .npz, or a table with such columns."""
 
 import array
 import contextlib
@@ -28,29 +28,29 @@ from analysis.common.text_tables import number, opened_table
 from analysis.runs import schema
 
 _NAMES = (schema.LABEL, schema.PREDICTED)
-# What numpy and pandas write for a label that is missing
+# Strings that numpy and pandas write for a missing label
 _MISSING = ("nan", "NaN", "<NA>")
 # Arrays of an .npz file that may name its images.
 _IMAGE_NAMES = ("ids", "id", "filenames", "filename", "file_names", "paths", "names", "image_ids", "image_names")
 _LARGEST_TABLE = 2**26
-# Longer numbers stay text: 18 digits fit int64.
+# Longer numbers stay strings, because int64 holds 18 digits.
 _WHOLE = re.compile(r"([+-]?[0-9]{1,18})(\.0*)?")
 
 
 def named(patterns: Iterable[str]) -> list[Path]:
-    """Return the files and folders that paths and globs name; what names none is left out."""
+    """Return the files and folders that paths and globs match; ignore paths and globs without a match."""
     return [Path(path) for pattern in patterns for path in ([pattern] if is_there(pattern) else _matches(pattern))]
 
 
 def find(patterns: Sequence[str], option: str) -> list[Path]:
-    """Return the files that paths and globs name, those of a glob sorted by name and number.
+    """Return the files that paths and globs match; files of a glob are sorted by name and number.
 
     Parameters
     ----------
     patterns : sequence of str
         Paths, or globs.
     option : str
-        The command-line option that they were given to, for the error.
+        The command-line option of these patterns, for error messages.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def find(patterns: Sequence[str], option: str) -> list[Path]:
     for path in paths:
         if (same_file := first_paths.setdefault(Path(os.path.realpath(path)), path)) is not path:
             also = f", as {same_file} too," if same_file != path else ""
-            raise StudyError(f"{path} is given twice{also} and a file stands for a seed", option=option)
+            raise StudyError(f"{path} is given twice{also} but each file should be another seed", option=option)
     return paths
 
 
@@ -77,14 +77,14 @@ def _matches(pattern: str) -> list[str]:
 
 
 class Predictions(NamedTuple):
-    """What files say of the same images, in the order of the first file.
+    """Labels and predictions of the same images from several files, in the order of the first file.
 
     Attributes
     ----------
     label : (images,)
     predicted : (files, images)
     orders : dict of Path to (images,), integers
-        The row of each image, for files that have them in another order than the first.
+        The row of each image, for files whose order differs from that of the first.
     image_names : list of str, optional
         The names of the images, if all files name them.
     notes : list of str
@@ -98,13 +98,13 @@ class Predictions(NamedTuple):
 
 
 class _Content(NamedTuple):
-    """What a file says.
+    """Content of a file of predictions.
 
     Attributes
     ----------
     names : (classes,) text, or list of str
     name_index : (2, images), integers
-        Which of the names is each image's label, and its predicted class.
+        Indices in `names` of each image's label and predicted class.
     image_names : dict of str to sequence of str
         The columns that may name the images, by `image_names.column_key`.
     """
@@ -117,27 +117,27 @@ class _Content(NamedTuple):
 def read(paths: Sequence[Path], limit: SizeLimit, columns: ColumnNames = USUAL) -> Predictions:
     """Read the predictions of several networks for the same images.
 
-    Rows are matched by the names of the images where all files have them, as `image_names.align` says.
+    Rows are matched by the names of the images if all files have them (`image_names.align`).
 
     Parameters
     ----------
     paths : sequence of Path
     limit : SizeLimit
-        Most memory that the classes in a file may take.
+        Largest memory for the classes in a file.
     columns : ColumnNames
 
     Returns
     -------
     Predictions
-        Classes are text, or integers if all of them are whole numbers: 10 then comes after 9, and 1.0 is 1. They stay
-        text if two labels, such as 1 and 01, are the same number. Integers become names if the `per_class.csv` of a
-        run lies beside the first file.
+        Classes are strings, or integers if all of them are whole numbers: 10 then comes after 9, and 1.0 is 1. They
+        stay strings if two labels, such as 1 and 01, are the same number. Integers are replaced by class names if the
+        folder of the first file also has the `per_class.csv` of a run.
 
     Raises
     ------
     StudyError
-        If a file is damaged or too large, does not hold the images of the first one, in the same order if they have no
-        names, or writes a class otherwise than the labels, as 01 for 1.
+        If a file is damaged or too large, does not have the images of the first one (in the same order, if images have
+        no names), or spells a class differently from the labels, such as 01 for 1.
     """
     contents = {path: _read(path, limit, columns) for path in paths}
     for path, content in contents.items():
@@ -168,19 +168,19 @@ def read(paths: Sequence[Path], limit: SizeLimit, columns: ColumnNames = USUAL) 
 
 
 def _check_labels(paths: Sequence[Path], labels: np.ndarray, alignment: image_names.Alignment) -> None:
-    """Raise a StudyError if a file has another label for an image than the first one."""
+    """Raise a StudyError if a file has a label that differs from that in the first file."""
     for path, label in zip(paths, labels, strict=True):
         if (differing := np.flatnonzero(label != labels[0])).size:
             image = differing[0]
             name = str(image + 1) if alignment.names is None else alignment.names[image]
             raise StudyError(
-                f"{path}: image {name} is labelled {label[image]} and in {paths[0]} {labels[0][image]}: "
-                f"give predictions for the same images{' in the same order' * (alignment.names is None)}"
+                f"{path}: image {name} is labelled {label[image]}, but {labels[0][image]} in {paths[0]}: give "
+                f"predictions for the same images{' in the same order' * (alignment.names is None)}"
             )
 
 
 def _class_names(path: Path) -> np.ndarray:
-    """Return the names of the classes in the order of their index; none if there is no such table."""
+    """Return the names of the classes in the order of their indices; empty if the table is missing or unreadable."""
     try:
         with opened(path) as file:
             table = csv_text.read(io.BytesIO(file.read(_LARGEST_TABLE)), dtype={"class": str}, keep_default_na=False)
@@ -229,7 +229,7 @@ def _read_npz(path: Path, limit: SizeLimit) -> _Content:
     if missing or classes[0] is None or classes[1] is None:
         raise StudyError(f"{path}: no {', '.join(missing)} in it; the file needs {', '.join(_NAMES)}")
     names: dict[str, np.ndarray] = {}
-    with contextlib.suppress(StudyError):  # names that only pickle could read; the order is then said
+    with contextlib.suppress(StudyError):  # names in a pickle are not read; a note then says that rows are in order
         names = archives.read(path, [], _IMAGE_NAMES, limit=limit)
     return _of_arrays(path, _one_dimensional(classes[0]), _one_dimensional(classes[1]), names)
 
@@ -246,7 +246,7 @@ def _most_probable_of_npz(path: Path, limit: SizeLimit) -> np.ndarray | None:
 
 
 def _one_dimensional(values: np.ndarray) -> np.ndarray:
-    """Return classes that stand in one column, or one-hot, as (images,)."""
+    """Return classes of shape (images,) from a single column or a one-hot array."""
     if values.ndim == 2 and values.shape[1] == 1:
         return values[:, 0]
     is_one_hot = values.ndim == 2 and values.dtype.kind in "biuf" and ((values == 0) | (values == 1)).all()
@@ -258,7 +258,7 @@ def _read_npy(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
         limit.check(path, path.stat().st_size)
         try:
             values = np.load(path, mmap_mode="r", allow_pickle=False)
-        except Exception as error:  # as NumPy has them, of many types
+        except Exception as error:  # NumPy raises many types
             raise StudyError(f"{path}: not a complete .npy file ({first_line(error)[:200]})") from error
     if values.ndim != 1 or values.dtype.names is None:
         raise StudyError(
@@ -276,7 +276,7 @@ def _read_arrow(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
 
 
 def _wanted(path: Path, header: Sequence[str], columns: ColumnNames) -> list[str]:
-    """Return the names of the columns that are read."""
+    """Return the names of the columns to read."""
     places = prediction_columns.find(path, header, columns)
     of_classes = [places.label, *(places.probabilities.values() if places.predicted is None else [places.predicted])]
     of_images = [place for place, name in enumerate(header) if image_names.column_key(name) is not None]
@@ -321,7 +321,7 @@ def _of_arrays(path: Path, label: np.ndarray, predicted: np.ndarray, others: Map
 
 
 def _texts(values: np.ndarray) -> np.ndarray:
-    """Return texts that Arrow gives as objects as an array of text."""
+    """Return an array of strings if Arrow gave the strings as objects, else the array unchanged."""
     is_text = values.dtype.kind == "O" and all(isinstance(value, str) for value in values)
     return values.astype(str) if is_text else values
 
@@ -348,17 +348,17 @@ def _read_text(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
 
 
 def _largest(path: Path, scores: np.ndarray) -> np.ndarray:
-    """Return the class of the largest score of each image, (images,)."""
+    """Return the index of the largest score of each image, (images,)."""
     if (missing := np.flatnonzero(np.isnan(scores).any(1))).size:
         raise StudyError(
-            f"{path}: image {missing[0] + 1:,} lacks the probability of at least one class, so that the largest is "
-            "unknown: fill it in, or remove the image"
+            f"{path}: image {missing[0] + 1:,} lacks the probability of at least one class, so the largest is unknown: "
+            "fill it in, or remove the image"
         )
     return scores.argmax(1)
 
 
 def _without_empty_end(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows without those at the end whose cells are all empty, as spreadsheets write them."""
+    """Yield rows, without empty rows at the end, which spreadsheets write."""
     empty = 0
     for line, row in rows:
         if not row[0] and not any(row):
@@ -372,7 +372,7 @@ def _without_empty_end(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Ite
 def _most_probable(
     path: Path, places: Columns, keys: Mapping[str, int], rows: Iterator[tuple[int, list[str]]]
 ) -> _Content:
-    """Read a table that has probabilities, of which the largest is that of the predicted class."""
+    """Read a table of probabilities, in which the predicted class has the largest one."""
     label, of_images, scores = [], {key: [] for key in keys}, []  # type: ignore[var-annotated]
     for line, row in rows:
         label.append(row[places.label].strip())
@@ -384,15 +384,15 @@ def _most_probable(
 
 
 def _as_numbers(names: np.ndarray, label_names: np.ndarray, names_of: Mapping[Path, np.ndarray]) -> np.ndarray:
-    """Return text as integers if all of it is whole numbers, and no two labels are the same number.
+    """Return names as integers if all are whole numbers and no two labels are the same number, else unchanged.
 
-    As floats, two large numbers could become one class.
+    Floats are not used, because two large numbers could round to the same class.
 
     Parameters
     ----------
     names : (classes,), text
     label_names : text
-        The names that are labels.
+        The names that occur as labels.
     names_of : mapping of Path to text
         The names in each file, for errors.
     """
@@ -409,6 +409,6 @@ def _as_numbers(names: np.ndarray, label_names: np.ndarray, names_of: Mapping[Pa
         path, second_path = (next(path for path, own in names_of.items() if name in own) for name in (first, second))
         raise StudyError(
             f"{path} has class {first} and {second_path} class {second}, which are the same number: write each class "
-            "in one way"
+            "the same way"
         )
     return names

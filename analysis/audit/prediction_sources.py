@@ -1,4 +1,4 @@
-"""Where predictions come from: a file, a folder, a glob, or a run of the tracking store; and which belong together."""
+"""Find predictions in files, folders, globs or runs of the tracking store, and pair the networks."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -14,24 +14,24 @@ from analysis.runs.checks import some
 _RUN = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
 _RUN_NAME = "run "
 _MOST_PAIRS = 10
-# Predictions may be in such files, and they are not read.
+# Files that may contain predictions but cannot be read.
 _UNREAD = re.compile(r"\.(xlsx?|pkl|pickle|(csv|tsv)\.(zip|xz|bz2|zst)|(jsonl|ndjson|parquet)\.\w+)$", re.IGNORECASE)
 _NO_PREDICTIONS = {schema.VAL_PREDICTIONS, schema.PER_CLASS, schema.CONFUSION}
 
 
 def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str]:
-    """Return the files of predictions, one for each network, and what each is called.
+    """Return the names of the prediction files, by path: one file per network.
 
     Parameters
     ----------
     sources : sequence of str
-        Paths, globs, folders, or ids of runs. A folder with `predictions.npz` stands for one network, as a run's
-        artifacts do; of another folder, every .npz file, every table and every such folder in it counts, by name
-        and number.
+        Paths, globs, folders, or ids of runs. A folder with `predictions.npz`, such as the artifacts of a run, is one
+        network. In any other folder, every .npz file, every table and every folder with `predictions.npz` is a network,
+        sorted by name and number.
     option : str
-        The command-line option that they were given to, for the error.
+        The command-line option of these sources, for error messages.
     downloads : Path
-        Folder that predictions on a server are loaded into.
+        Folder that predictions on a server are downloaded to.
 
     Raises
     ------
@@ -47,14 +47,14 @@ def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str
         else:
             own_names = {path: str(path) for path in prediction_files.find([source], option)}
         if twice := names.keys() & own_names.keys():
-            raise StudyError(f"{names[twice.pop()]} is given twice and a file stands for a seed", option=option)
+            raise StudyError(f"{names[twice.pop()]} is given twice but each file should be another seed", option=option)
         names |= own_names
     prediction_files.find([str(path) for path in names], option)  # the same file under two names
     return names
 
 
 def of_other_seeds(networks: Mapping[str, dict[Path, str]]) -> set[str]:
-    """Return the sides whose networks are none of those after, by the names of their files or the dense runs of runs.
+    """Return the sides that have no network in common with after, by the names of files or the dense runs of runs.
 
     Parameters
     ----------
@@ -73,21 +73,21 @@ def of_other_seeds(networks: Mapping[str, dict[Path, str]]) -> set[str]:
 def in_pairs(
     networks: Mapping[str, dict[Path, str]], *, by_order: bool, unpaired: Collection[str] = ()
 ) -> dict[str, dict[Path, str]]:
-    """Return the networks of every side in the order of the first side that has as many as `after`.
+    """Return the networks of every side in the order of the first side that has as many networks as `after`.
 
     Parameters
     ----------
     networks : mapping of str to dict
         What `find` returns, by the name of the side.
     by_order : bool
-        Whether the order given is kept. That of runs is, unless each side has one of every dense run.
+        Whether to keep the order given. Runs are reordered only if each side has exactly one run for every dense run.
     unpaired : collection of str
-        Sides that are no pairs with the others.
+        Sides whose networks are not paired with the others.
 
     Raises
     ------
     StudyError
-        If the names of the files do not say which belong together.
+        If the files cannot be paired by their names.
     """
     sides = _several(networks, unpaired)
     if by_order or len(sides) < 2:
@@ -103,7 +103,7 @@ def in_pairs(
 
 
 def described(networks: Mapping[str, dict[Path, str]], unpaired: Collection[str] = ()) -> list[str]:
-    """Return sentences on the networks of each side, and on the pairs where there are several; `unpaired` are none."""
+    """Return notes that list the networks of each side and, if there are several, the pairs of sides."""
     several = _several(networks, unpaired)
     pairs = several if len(several) > 1 else {}
     sides = [
@@ -120,18 +120,18 @@ def described(networks: Mapping[str, dict[Path, str]], unpaired: Collection[str]
 
 
 def _several(networks: Mapping[str, dict[Path, str]], unpaired: Collection[str] = ()) -> dict[str, dict[Path, str]]:
-    """Return the sides that have as many networks as `after`, if these are several, but for those that are no pairs."""
+    """Return the sides with as many networks as `after`, except `unpaired`; none if `after` has one network."""
     count = len(networks["after"])
     return {side: names for side, names in networks.items() if len(names) == count > 1 and side not in unpaired}
 
 
 def _are_files(sides: Mapping[str, dict[Path, str]]) -> bool:
-    """Return whether no network is named by a run."""
+    """Return whether all networks come from files, not from runs."""
     return all(str(path) == name for names in sides.values() for path, name in names.items())
 
 
 def _dense_runs(sides: Mapping[str, dict[Path, str]]) -> dict[str, list[str]]:
-    """Return the dense run of each network, by side; nothing unless all networks are runs that have one."""
+    """Return the dense run of each network, by side; empty unless all networks are runs with a dense run."""
     from analysis.runs import pull  # files need neither MLflow nor a store
 
     runs = {side: [name.removeprefix(_RUN_NAME) for name in names.values()] for side, names in sides.items()}
@@ -144,7 +144,7 @@ def _dense_runs(sides: Mapping[str, dict[Path, str]]) -> dict[str, list[str]]:
 
 
 def _orders(dense: Mapping[str, list[str]]) -> dict[str, list[int]]:
-    """Return the order in which the runs of every side belong to those of the first; nothing if they do not match."""
+    """Return, for every side, the order that matches its runs to those of the first; empty if they do not match."""
     first = next(iter(dense.values()), [])
     if any(len(own) != len({*own}) or {*own} != {*first} for own in dense.values()):
         return {}

@@ -39,23 +39,23 @@ MOST_SHOWN = 25
 
 
 class Audit(NamedTuple):
-    """What compression did to each class, or to each group of images.
+    """Effect of compression on each class or group of images.
 
     Attributes
     ----------
     comparison : Comparison
         The losses of classes or groups. Properties of the audit that are not named here are taken from it.
     notes : list of str
-        Sentences on what was compared, what was left out and what cannot be said.
+        Sentences on what was compared, what was left out and what remains unknown.
     populations : Populations
-        With several networks a side: the images whose usual prediction changed, the groups that have most of them, and
-        the classes that changed otherwise than the accuracy.
+        The images whose modal prediction changed, the groups with most such images, and the classes whose recall
+        changed differently from the accuracy. Empty unless each side has several networks.
     metrics : DataFrame
         Precision, false positive rate and, if confidences are known, calibration error of each class, as
-        `metric_changes.metric_table` returns them. Empty of counts of classes.
+        `metric_changes.metric_table` returns them. Empty for an audit of class counts.
     movements : mapping of str to Movement
-        From files with logits: what a common shift of the logits explains of the movement of the classes from before
-        to `control` and to `after`.
+        How much of the movement of the classes, from before to `control` and to `after`, a common shift of the logits
+        explains. Empty unless the files have logits.
     """
 
     comparison: Comparison
@@ -68,14 +68,14 @@ class Audit(NamedTuple):
     def table(self) -> pd.DataFrame:
         """A row for each class or group, the one that lost most first.
 
-        class (or group, after grouping where there are several), support; recall_before, recall_after, change, and
+        class (or group, preceded by grouping if there are several), support; recall_before, recall_after, change, and
         excess (change of recall minus change of accuracy), each with the ends of its interval (`_low`, `_high`); with a
         control also recall_control and beyond_control (recall after minus recall of the control); p, p_holm, damaged.
-        Then, as in `classes.csv`, reference (what recall after is held against: control, dense, or either of other
-        seeds); loss (recall of the reference minus recall after) and cost (loss minus that of the accuracy), each
-        with the ends of its interval and with a bound that holds for all classes together (`_upper_all`), of one
-        grouping where there are several; cost_p, one-sided and corrected for all classes. disproportionate, with the
-        same ends and p: the loss minus what it would be if the error of every class had grown by one factor.
+        Then, as in `classes.csv`, reference (what recall after is compared with: control, dense, or either of other
+        seeds); loss (recall of the reference minus recall after) and cost (loss minus that of the accuracy), each with
+        the ends of its interval and with a bound that holds for all classes together (`_upper_all`), of one grouping if
+        there are several; cost_p, one-sided and corrected for all classes. disproportionate, with the same ends and p:
+        the loss minus what it would be if the error of every class had grown by one factor.
         """
         return self.comparison.ranked
 
@@ -91,12 +91,12 @@ class Audit(NamedTuple):
 
     @property
     def worst(self) -> pd.DataFrame:
-        """The class, or the group of each grouping, that costs most, as `Comparison.worst` has it."""
+        """The class, or the group of each grouping, with the largest cost (see `Comparison.worst`)."""
         return self.comparison.worst
 
     @property
     def groupings(self) -> pd.DataFrame:
-        """A row for each grouping: slopes over its groups, the largest excess loss, and how much they differ."""
+        """A row for each grouping: slopes over its groups, largest excess loss, and spread of the groups' changes."""
         return self.comparison.groupings
 
     @property
@@ -116,7 +116,7 @@ class Audit(NamedTuple):
 
     @property
     def slopes(self) -> Slopes:
-        """Alpha, raw slope and what belongs to them."""
+        """Alpha, raw slope and spread, with their intervals."""
         return self.comparison.slopes
 
     @property
@@ -131,12 +131,12 @@ class Audit(NamedTuple):
 
     @property
     def dense(self) -> WeakDense:
-        """Weaknesses of the networks before compression: at chance, or without a right image of a class."""
+        """Weaknesses of the networks before compression: at chance, or with recall 0 in a class."""
         return self.comparison.dense
 
     @property
     def damaged_rows(self) -> pd.DataFrame:
-        """The rows of the classes, or groups, that lost recall beyond doubt, the worst first."""
+        """The rows of the classes, or groups, that are shown to have lost recall, the worst first."""
         return self.comparison.damaged_rows
 
     @property
@@ -146,17 +146,17 @@ class Audit(NamedTuple):
 
     @property
     def fails(self) -> bool:
-        """Whether `--fail-on-damage` fails."""
+        """Whether the audit fails under `--fail-on-damage`."""
         return self.damage_gate.state == "beyond"
 
     @property
     def damage_gate(self) -> Gate:
         """The decision of `--fail-on-damage`.
 
-        A network that is at chance after compression, and neither before nor in the control, always fails, and so does
-        a single one that surely lost more than `GROSS_LOSS` in a class. With one network before or after and no
-        control, a loss fails only if it is surely above `GROSS_LOSS`, because retraining alone moves classes. Nothing
-        is decided if a class may have lost everything.
+        The audit always fails if a network is at chance after compression but neither before nor in the control, or if
+        a single network surely lost more than `GROSS_LOSS` in a class. With one network before or after and no control,
+        it fails for a loss only if the loss is surely above `GROSS_LOSS`, because retraining alone changes recalls. If
+        a class may have lost everything, the gate is undecided.
         """
         if self.chance_level.collapsed:
             return Gate("beyond", "Damaged: a network is at chance only after compression.")
@@ -171,26 +171,26 @@ class Audit(NamedTuple):
         return damage_gate(row_names(table), start, -table[f"{loss_column(table)}_low"])
 
     def gate(self, limits: Limits) -> Gate:
-        """Hold the losses against limits; a network at chance only after compression is beyond every limit."""
+        """Compare the losses with limits; a network at chance only after compression is beyond every limit."""
         if self.chance_level.collapsed:
             return Gate("beyond", "Beyond the limits: a network is at chance only after compression.")
         return self.comparison.gate(limits)
 
     @property
     def verdict(self) -> str:
-        """Which networks are weak or at chance, if any, and what happened to the classes, in a sentence each."""
+        """Sentences on networks that are weak or at chance, if any, and on the changes of the classes."""
         return sentences.verdict(self.comparison)
 
     @property
     def caution(self) -> str:
-        """What the verdict does not say, in a sentence or two, or nothing."""
+        """A warning that the cause of changes is unknown, for a single pair of networks; otherwise empty."""
         if self.basis != "pair":
             return ""
         return (
-            "Retraining alone also moves classes, and so this comparison cannot say that pruning is the cause. Give "
-            "the same retraining without pruning as a control (the predictions before, if nothing was retrained), or "
-            "several networks before and after. Until then --fail-on-damage fails only for a loss of recall that is "
-            f"surely above {100 * GROSS_LOSS:g} points, or for a network that is at chance only after compression."
+            "Retraining alone also changes recalls, so this comparison cannot show that pruning is the cause. As a "
+            "control, give the same retraining without pruning (the predictions before, if nothing was retrained), or "
+            "give several networks before and after. Until then --fail-on-damage fails only for a loss of recall that "
+            f"is surely above {100 * GROSS_LOSS:g} points, or for a network that is at chance only after compression."
         )
 
     def __str__(self) -> str:
@@ -208,7 +208,7 @@ class Audit(NamedTuple):
         Returns
         -------
         Figure
-            That of `ax`, if it is given.
+            The figure of `ax` if it is given, else a new one.
         """
         if ax is None:
             return picture.figure(self.comparison)
@@ -236,17 +236,17 @@ def _beside_verdict(result: Audit) -> list[str]:
 
 
 def _costliest(result: Audit) -> str:
-    """Say which class costs most on average, or what a single network shows; the notes say it of groups."""
+    """Say which class costs most on average, or that the test is of single networks; empty for groups."""
     if result.comparison.groups or not result.worst.empty or result.losses["networks"].iloc[0] > 1:
         return sentences.costliest(result.comparison)
     return _about_these_networks(result)
 
 
 def _about_these_networks(result: Audit) -> str:
-    """Say that a test of one network a side is about no other network."""
+    """Say that a test of one network on each side does not extend to other networks."""
     damaged = result.damaged
     losers = f"{damaged[0]} loses" if len(damaged) == 1 else "these classes lose" if damaged else "classes lose"
-    return f"This is about these networks. Whether {losers} recall in other networks too, only several seeds can tell."
+    return f"This is about these networks. Only several seeds can show whether {losers} recall in other networks too."
 
 
 _COST = "cost"  # left out of a terminal, which is too narrow for it
@@ -258,13 +258,13 @@ _LEGEND = {
     "p (Holm)": "*: lost recall.",
 }
 _SLOPES = (
-    "Slope, spread and alpha: 1 if the differences between recalls stayed as they were, above 1 if they grew; on new "
-    "images: an estimate from which the noise of these images is taken out."
+    "Slope, spread and alpha: 1 if the differences between recalls stayed the same, above 1 if they grew; on new "
+    "images: an estimate without the noise of these images."
 )
 
 
 def shown(result: Audit) -> pd.DataFrame:
-    """Return the classes as text: recalls, losses and costs in points, the latter two with their intervals."""
+    """Return the table as strings: recalls in %, losses and costs in points with their intervals."""
     table = result.table
     at_most = {} if result.basis == "pair" else {"at most": table["loss_upper_all"].map(points)}
     return pd.DataFrame(
@@ -287,7 +287,7 @@ def _in_points(table: pd.DataFrame, name: str) -> list[str]:
 
 
 def _legend(result: Audit, columns: Iterable[str]) -> str:
-    """Say what columns of the table are."""
+    """Explain the given columns of the table."""
     lines = [line for name, line in _LEGEND.items() if name in columns]
     slopes = [_SLOPES] if sentences.tells_slopes(result.comparison) else []
     return " ".join([*lines, *slopes]).format(
@@ -301,7 +301,7 @@ def _printable_table(result: Audit) -> pd.DataFrame:
 
 
 def summary(result: Audit, rest: str = "audit.csv") -> str:
-    """Return the verdict, the classes that lost most, and the notes, for a terminal; `rest` has all classes."""
+    """Format the verdict, the classes that lost most and the notes for a terminal; `rest` has all classes."""
     notes = [
         folded(note) for note in (result.caution, *result.notes, sentences.without_alpha(result.comparison)) if note
     ]
@@ -315,7 +315,7 @@ def summary(result: Audit, rest: str = "audit.csv") -> str:
 
 
 def _text(table: pd.DataFrame) -> str:
-    """Return the table of a terminal, where names have the room that the numbers leave; audit.csv has them whole."""
+    """Format the table for a terminal, with names cut to the width that the numbers leave."""
     numbers = table.iloc[:, 1:].to_string(index=False)
     room = COLUMNS - 1 - max(map(len, numbers.splitlines()))
     with pd.option_context("display.unicode.east_asian_width", True):
@@ -335,7 +335,7 @@ def write(result: Audit, output: Path) -> list[str]:
     Returns
     -------
     list of str
-        Those of `FILES` that were written; counts of classes have no other metrics.
+        The names in `FILES` that were written; class counts have no metrics.csv.
 
     Raises
     ------
@@ -363,33 +363,31 @@ def markdown(result: Audit) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-# A line of every audit, by which an older one is known (`overwriting.check_own`).
+# A line in every audit.md, which identifies an older audit (`overwriting.check_own`).
 _MADE_BY = (
     "Made by `pruning-analysis audit`. docs/reference/files.md of pruning-study describes the columns of the tables."
 )
 WHAT_IS_CHANCE = (
     "A network is at chance if its mean recall over classes is not above 1 / classes by a one-sided test at 1 %; for "
-    "classes of equal size, if its accuracy is not above the share of the largest class. It has no alpha and counts in "
-    "all other numbers."
+    "classes of equal size, if its accuracy is not above the share of the largest class. It has no alpha, but is "
+    "included in all other numbers."
 )
 _READING = (
     "A loss is recall before minus recall after; with a control, which was retrained in the same way without being "
-    "pruned, it is recall of the control minus recall after. The cost is the loss minus the loss of accuracy, so that "
-    "costs weighted by images add up to 0. Both are means over the networks: what a class loses systematically. "
-    "Intervals are of 95 %, each class for itself. No class loses more than what it loses at most, with 95 % "
-    "confidence for all classes together; limits are held against these bounds. A class lost recall where its loss is "
-    "above 0 and its p, corrected for all classes (Holm), at most .05. audit.csv has recalls and changes with their "
-    "intervals as well: change is recall after minus recall before, and excess is what remains of it when the change "
-    "of accuracy is taken off. For one network before and after, intervals of recall are Wilson's, those of its change "
-    "Tango's, and p is that of McNemar's exact test; with a control they also allow for how far classes shifted "
-    "between the network before and the control. For several networks, intervals and p are over networks and images; "
-    "they cover at least as often as "
-    "stated. With ten classes or more, the variance of each over networks is moderated: it is averaged with that of "
-    "all classes, in proportion to R (1 - R) for the recall R; a plain t-test decides beside it. "
-    "The raw slope says what became of the differences "
-    "between recalls: above 1 they grew, below 1 they shrank "
-    "or moved to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy "
-    "before over accuracy after, so that it rises whenever accuracy falls. The spread is the root mean square of "
-    "recalls minus accuracy, after over before. The interval beside alpha is over networks, on these images. Where "
-    "classes differ in size by more than 1 %, alpha with classes weighted by their images stands beside it."
+    "pruned, it is recall of the control minus recall after. The cost is the loss minus the loss of accuracy, so costs "
+    "weighted by images add up to 0. Both are means over the networks: what a class loses systematically. Intervals "
+    "have 95 % confidence for each class separately. The bounds *at most* hold for all classes together with 95 % "
+    "confidence, and limits are compared with them. A class lost recall if its loss is above 0 and its p, corrected "
+    "for all classes (Holm), is at most .05. audit.csv also has recalls and changes with their intervals: change is "
+    "recall after minus recall before, and excess is the change minus the change of accuracy. For one network before "
+    "and after, recalls have Wilson intervals, changes have Tango intervals, and p is from McNemar's exact test; with "
+    "a control, they also allow for the shift of classes between the network before and the control. For several "
+    "networks, intervals and p account for the variance over networks and over images, and the intervals have at least "
+    "the stated coverage. With ten classes or more, the variance of each class over networks is moderated: it is "
+    "averaged with that of all classes, in proportion to R (1 - R) for the recall R; a plain t-test is used beside it. "
+    "The raw slope shows how the differences between recalls changed: above 1 they grew, below 1 they shrank or moved "
+    "to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy before "
+    "over accuracy after, so it rises whenever accuracy falls. The spread is the root mean square of recalls minus "
+    "accuracy, after over before. The interval of alpha is over networks, for these images. If class sizes differ by "
+    "more than 1 %, alpha with classes weighted by their images is given too."
 )

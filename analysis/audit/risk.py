@@ -1,4 +1,4 @@
-"""Which classes and images are at risk before anything is pruned, and how well that is foreseen where it is known."""
+"""Rank classes and images by their risk before pruning, and judge the ranking by pruned networks if there are any."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -35,20 +35,20 @@ _EXPECTED = "expected_loss"
 
 
 class Risk(NamedTuple):
-    """What dense networks say of each class and image.
+    """Risk scores of each class and image from dense networks.
 
     Attributes
     ----------
     classes : DataFrame, one row per class that has test images, the riskiest first
         rank, class, images (test images), and its scores: recall, share, confidence, margin, entropy, disagreement.
-        expected_loss: the recall that it loses if all errors grow by one factor (`proportion.expected_losses`).
+        expected_loss: the recall that the class loses if all errors grow by one factor (`proportion.expected_losses`).
     images : DataFrame, one row per test image, the riskiest first
-        rank, index (place among the test images from 0), label, and its scores.
+        rank, index (position among the test images, from 0), label, and its scores.
     judgement : DataFrame
         As `risk_judgement.judge` returns it; empty without compressed networks.
     notes : list of str
     accuracy_loss : float
-        Points of accuracy that pruning is taken to cost in `expected_loss`.
+        Assumed loss of accuracy through pruning, in points, for `expected_loss`.
     """
 
     classes: pd.DataFrame
@@ -74,19 +74,19 @@ def risk(
     Parameters
     ----------
     before, after, control : sequence of str
-        As `audit.audit` takes them. Of networks after, half judge the scores of the other half.
+        As for `audit.audit`. If there are networks after, the scores of one half are judged by the other half.
     training_images : Path, optional
         CSV file with the columns `class` and `training_images`, such as a run's `class_characteristics.csv`.
     accuracy_loss : float
-        Points of accuracy that pruning is taken to cost, from which the expected loss of each class follows.
+        Assumed loss of accuracy through pruning, in points, from which the expected loss of each class follows.
     max_data_gib, pair_by_order, columns
         As for `audit.audit`.
 
     Raises
     ------
     StudyError
-        If confidences are missing in some files or are no probabilities, if networks are too few or not in pairs, and
-        as `audit.audit` says.
+        If confidences are missing in some files or are not probabilities, if networks are too few or not in pairs, or
+        for the reasons given in `audit.audit`.
     """
     limit = SizeLimit(max_data_gib, "max_data_gib")
     sides = {"before": before, "after": after, "control": control}
@@ -106,11 +106,11 @@ def risk(
     result.notes.extend(read.notes)
     left_out = [certainty.left_out] if certainty.left_out else []
     if "disagreement" not in result.classes:
-        left_out.append("no disagreement: it takes two networks")
+        left_out.append("no disagreement, which needs two networks")
     if training_images is None:
         left_out.append("no share of training images: give --training-images")
     if left_out:
-        result.notes.append(f"Left out: {'; '.join(left_out)}.")
+        result.notes.append(f"Some scores are missing: {'; '.join(left_out)}.")
     return result
 
 
@@ -129,7 +129,7 @@ def of_predictions(
     networks : mapping of str to (networks, images)
         Predicted classes before, and perhaps after and in the control.
     uncertainties : mapping of str to (networks, images)
-        Of the networks before, as `confidences.read` returns them.
+        Scores of the networks before, as `confidences.read` returns them.
     training_images : (labels,), optional
         Number of training images of each class that has test images, in the order of the sorted labels.
     accuracy_loss : float
@@ -143,7 +143,7 @@ def of_predictions(
     _check_equal_counts({side: len(each) for side, each in networks.items()})
     networks, places, copied = copies.without_copies(label, networks)
     if "after" in networks and len(networks["before"]) < len(networks["after"]):
-        raise StudyError("risk judges pairs of networks, and all those before are copies of one", option="before")
+        raise StudyError("risk needs pairs of networks, but all those before are copies of one", option="before")
     _check_enough(len(networks.get("after", networks["before"])), "after" in networks, copied)
     uncertainties = {name: values[places["before"]] for name, values in uncertainties.items()}
     classes = np.unique(np.concatenate([label, *(each.ravel() for each in networks.values())]))
@@ -152,7 +152,7 @@ def of_predictions(
     notes = [*copied, *_at_chance(class_index, indices)]
     support = np.bincount(class_index, minlength=len(classes))
     if untested := classes[support == 0].astype(str).tolist():
-        notes.append(f"Predicted but without a test image, so not scored: {some(untested)}.")
+        notes.append(f"Predicted classes without a test image, which are not scored: {some(untested)}.")
     of_classes = None
     if training_images is not None:
         of_classes = np.zeros(len(classes))
@@ -172,15 +172,15 @@ def of_predictions(
 
 
 def _check_equal_counts(counts: Mapping[str, int]) -> None:
-    """Raise a StudyError if the networks are no pairs."""
+    """Raise a StudyError if sides differ in their numbers of networks, or if a control comes without networks after."""
     if "after" not in counts:
         if "control" in counts:
-            raise StudyError("a control judges nothing by itself: give --after too", option="control")
+            raise StudyError("a control alone cannot judge scores: give --after too", option="control")
         return
     if len(set(counts.values())) > 1:
         counts_of_sides = ", ".join(f"{count} {side}" for side, count in counts.items())
         raise StudyError(
-            f"risk judges pairs of networks and has {counts_of_sides}: give as many files a side", option="after"
+            f"risk needs pairs of networks, but has {counts_of_sides}: give as many files on each side", option="after"
         )
 
 
@@ -189,19 +189,19 @@ def _check_enough(networks: int, is_judged: bool, copied: Sequence[str]) -> None
     if is_judged and networks < _FEWEST_JUDGED:
         why = f". {copied[0]}" if copied else ""
         raise StudyError(
-            f"risk scores by half of the networks and judges by the other half, and has {networks} a side: give "
+            f"risk judges the scores of half of the networks by the other half, but has {networks} a side: give "
             f"{_FEWEST_JUDGED} or more, or --before alone{why}",
             option="after",
         )
 
 
 def _at_chance(label: np.ndarray, indices: Mapping[str, np.ndarray]) -> list[str]:
-    """Say how many networks are at chance, which count like the others; scores of such networks alone say nothing."""
+    """Return a note on the networks at chance, and raise a StudyError if all networks before are."""
     guesses = {side: networks_at_chance(label, each == label) for side, each in indices.items()}
     if guesses["before"].all():
         raise StudyError(
-            f"all {len(guesses['before'])} networks before are at chance, so that their scores say nothing: give "
-            "networks that were trained",
+            f"all {len(guesses['before'])} networks before are at chance, so their scores predict nothing: give "
+            "trained networks",
             option="before",
         )
     counts = [f"{each.sum()} of {len(each)} {side}" for side, each in guesses.items() if each.any()]
@@ -215,7 +215,7 @@ def _judge(
     classes: int,
     training_images: np.ndarray | None,
 ) -> pd.DataFrame:
-    """Score by the first half of the networks, and judge by the second."""
+    """Compute scores from the first half of the networks, and judge them by the second half."""
     half = len(indices["after"]) // 2
     first, second = (
         Networks(**{side: each[part] for side, each in indices.items()}) for part in (slice(half), slice(half, None))
@@ -228,7 +228,7 @@ def _judging_notes(networks: int, judgement: pd.DataFrame) -> list[str]:
     half = networks // 2
     notes = [f"Scores of the first {half} networks are judged by the other {networks - half}."]
     if EXEMPLARS not in set(judgement["outcome"]):
-        notes.append(f"PIEs are left out, because they take {FEWEST} networks in each half: give {2 * FEWEST} or more.")
+        notes.append(f"PIEs are left out, because they need {FEWEST} networks in each half: give {2 * FEWEST} or more.")
     return notes
 
 
@@ -255,7 +255,7 @@ def _training_images(path: Path, names: Sequence[str]) -> np.ndarray:
         raise StudyError(f"{path}: no row for the class {printable(missing[0])}", option="training_images")
     if counts.index.has_duplicates or not (np.isfinite(counts) & (counts >= 0)).all() or not counts[names].any():
         raise StudyError(
-            f"{path}: {_TRAINING_IMAGES} should be one number of each class, 0 or more", option="training_images"
+            f"{path}: {_TRAINING_IMAGES} should be one number for each class, 0 or more", option="training_images"
         )
     return counts[names].to_numpy()
 
@@ -270,23 +270,23 @@ def summary(result: Risk) -> str:
     shown = shown.rename(columns={_EXPECTED: "expected loss"})
     blocks = [
         f"Classes by their risk, the riskiest first:\n\n{shown.to_string(index=False)}",
-        f"Expected loss: points of recall that a class loses if pruning costs {result.accuracy_loss:g} of accuracy and "
-        "multiplies the error of every class by one factor. Networks that collapse lose otherwise.",
+        f"Expected loss: points of recall that a class loses if pruning costs {result.accuracy_loss:g} points of "
+        "accuracy and multiplies the error of every class by one factor. Collapsed networks lose in other ways.",
     ]
     if len(result.classes) > len(table):
         blocks.append(f"And {len(result.classes) - len(table):,} more classes, in {FILES[0]}.")
     if len(result.judgement):
         blocks.append(
-            "How well the scores foresee what networks of other seeds pay: the rank correlation with the losses of "
-            "classes; how much of the differences between these losses the expected losses explain (1 is all, 0 is as "
-            "if all classes lost the same); and for images the AUC (0.5 is chance). The ceiling is what compressed "
-            f"networks of other seeds say.\n\n{_printable_judgement(result.judgement).to_string(index=False)}"
+            "How well the scores predict losses in networks of other seeds: the rank correlation with the losses of "
+            "classes; the share of the differences between these losses that the expected losses explain (1 is all, 0 "
+            "is no better than equal losses); and for images the AUC (0.5 is chance). The ceiling uses scores from "
+            f"compressed networks of other seeds.\n\n{_printable_judgement(result.judgement).to_string(index=False)}"
         )
     return "\n\n".join([*blocks, *result.notes])
 
 
 def _printable_judgement(judgement: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each score and a column for each outcome, and p of the classes."""
+    """Return a table of strings with a row per score, a column per outcome, and p for the class losses."""
     write = decimals(2)
     ends = zip(judgement["value"], judgement["low"], judgement["high"], strict=True)
     cells = judgement.assign(cell=[with_interval(*each, write) for each in ends])

@@ -1,4 +1,4 @@
-"""Which values of several pandas objects are of the same image, by their indices."""
+"""Match the images of several pandas objects by their indices."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +10,9 @@ from analysis.common.printable import shortened
 
 
 def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Bring Series and DataFrames that name their images by an index of text into the order of the first.
+    """Bring Series and DataFrames whose index has the names of images into the order of the first.
 
-    An index of numbers is not followed, since a Series may have been numbered anew after a shuffle.
+    A numeric index is not used for matching, since a Series may have been renumbered after a shuffle.
 
     Parameters
     ----------
@@ -26,12 +26,12 @@ def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list
     dict of str
         `others` in the order of the first index.
     list of str
-        What was matched.
+        Notes on what was matched.
 
     Raises
     ------
     StudyError
-        If indices of text do not have the same names, or those of numbers have the same numbers in different orders.
+        If string indices have different names, or if numeric indices have the same numbers in different orders.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list
 
 
 def _indices(arguments: Mapping[str, Any]) -> list[tuple[str, pd.Index]]:
-    """Return the unique indices of all pandas objects with the argument that each is in."""
+    """Return the unique index of each pandas object, with the name of its argument."""
     parts = [(name, part) for name, value in arguments.items() for part in _parts(value)]
     return [
         (name, part.index)
@@ -67,20 +67,20 @@ def _parts(value: Any) -> list[Any]:
 
 
 def _is_moved(name: str, index: pd.Index, first: str, reference: pd.Index) -> bool:
-    """Return whether an index of text names the same images in another order."""
+    """Return whether a string index names the same images in another order."""
     if index.equals(reference) or len(index) != len(reference):
         return False
     others = index.difference(reference)
     if _is_text(index) and _is_text(reference):
         if len(others):
             raise StudyError(
-                f"{name} has the index {shortened(others[0])} and {first} has not: give predictions of the same images"
+                f"{name} has the index {shortened(others[0])} but {first} has not: give predictions of the same images"
             )
         return True
     if not len(others):
         raise StudyError(
-            f"{name} and {first} have the same numbers as index in different orders: if an index stands for an image, "
-            f"give {name}.reindex({first}.index), and else {name}.to_numpy()"
+            f"{name} and {first} have the same numbers as index in different orders: if the index identifies images, "
+            f"give {name}.reindex({first}.index), otherwise {name}.to_numpy()"
         )
     return False
 

@@ -20,7 +20,7 @@ from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproporti
 from analysis.statistics.weak_dense import WeakDense, weak_from_answers
 
 Right = Mapping[str, np.ndarray]
-# The column `reference`, by the side and whether its networks are those after.
+# Values of the column `reference`, by side and whether the side is paired with after.
 _REFERENCES = {
     ("control", True): "control",
     ("control", False): "control of other seeds",
@@ -30,9 +30,9 @@ _REFERENCES = {
 
 
 class Part(NamedTuple):
-    """The images of a grouping: its name, its groups, the images that are in one, the group of each, and the answers.
+    """A grouping: its name, the names of its groups, the images that have a group, the group of each, and the answers.
 
-    The classes are such a grouping too. It has no name, and all images.
+    The classes are also a grouping, with an empty name and all images.
     """
 
     grouping: str
@@ -46,23 +46,23 @@ class Part(NamedTuple):
 class Comparison:
     """Networks before and after compression, and perhaps their controls, class by class or group by group.
 
-    Each result is computed when it is first asked for, and then kept.
+    Results are computed on first access and cached.
 
     Parameters
     ----------
     names : sequence of str
         Names of the classes.
     label : (images,), integers
-        Class of each image, from 0; each class has one.
+        Class of each image, from 0; each class has at least one image.
     right : mapping of str to (networks, images), bool
         Whether each network is right, for the sides `after` and `before`, `control` or both. Losses are measured from
         the control if there is one. Without networks before, the control replaces them everywhere.
     pairs : set of str
-        Sides whose networks correspond to those after, row by row; a single network before belongs to all after.
+        Sides whose networks correspond to those after, row by row; a single network before is paired with all after.
     groups : mapping of str to (images,) text
         Groups to compare in place of classes. An empty string means no group.
     places : (networks,), integers, optional
-        Places of the networks after among those that were given, counted from 0, if some were left out.
+        Indices of the networks after among those given, if some were left out.
 
     Examples
     --------
@@ -96,7 +96,7 @@ class Comparison:
 
     @property
     def networks(self) -> int:
-        """Networks after compression. Those at chance count in all numbers but the slopes."""
+        """Number of networks after compression. Those at chance are included in all results except slopes."""
         return len(self.right["after"])
 
     @property
@@ -115,12 +115,12 @@ class Comparison:
         return "group" if self.groups else "class"
 
     def accuracy_of(self, side: str) -> float:
-        """Return the share of the images that the networks of a side have right."""
+        """Return the mean accuracy of the networks of a side."""
         return float(self._right[side].mean())
 
     @cached_property
     def parts(self) -> list[Part]:
-        """The groupings that are compared: those of the groups, or the classes alone."""
+        """The groupings that are compared; the classes alone if there are no groups."""
         if not self.groups:
             return [Part("", list(map(str, self.names)), np.arange(len(self.label)), self.label, self._right)]
         parts = []
@@ -132,10 +132,10 @@ class Comparison:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """A row for each class, in their order, or for each group of each grouping.
+        """A row for each class, in order, or for each group of each grouping.
 
-        The columns are those of `class_table.class_table`, p_holm and damaged as `class_table.marked` has them, and
-        those of `proportion.disproportionate_losses`. A grouping is named where there are several.
+        The columns are those of `class_table.class_table`, p_holm and damaged from `class_table.marked`, and those of
+        `proportion.disproportionate_losses`. If there are several groupings, a first column names the grouping.
         """
         return class_table.marked(pd.concat(map(self._tested, self.parts), ignore_index=True))
 
@@ -143,7 +143,7 @@ class Comparison:
     def ranked(self) -> pd.DataFrame:
         """The table with the losses and costs of each class, the class that lost most first.
 
-        After `table`'s columns come reference (what recall after is held against), `class_costs.LOSS_COLUMNS`,
+        After `table`'s columns come reference (what recall after is compared with), `class_costs.LOSS_COLUMNS`,
         `class_costs.COST_COLUMNS` and those of the disproportionate losses.
         """
         proportions = [*DISPROPORTIONATE_COLUMNS]
@@ -159,7 +159,7 @@ class Comparison:
 
     @property
     def damaged_rows(self) -> pd.DataFrame:
-        """The rows of the classes that lost recall beyond doubt, the one that lost most first."""
+        """The rows of the classes that are shown to have lost recall, the one that lost most first."""
         return self.ranked[self.ranked["damaged"]]
 
     @property
@@ -174,7 +174,7 @@ class Comparison:
 
     @property
     def slopes(self) -> Slopes:
-        """Alpha and raw slope from the networks before on, on new images too."""
+        """Alpha and raw slope from the networks before to those after, also for new images."""
         return self._slopes[0]
 
     @property
@@ -184,7 +184,7 @@ class Comparison:
 
     @property
     def identified(self) -> bool:
-        """Whether the classes differ enough, for so many test images, to speak of a slope."""
+        """Whether the classes differ enough, given the number of test images, for a slope to be meaningful."""
         return self.slopes.raw_new is not None and self.slopes.raw_new.identified
 
     @property
@@ -194,12 +194,12 @@ class Comparison:
 
     @property
     def at_chance(self) -> bool:
-        """Whether a network of every pair is at chance, so that slopes mean nothing."""
+        """Whether every pair has a network at chance, so that slopes are meaningless."""
         return self.chance_level.are_all_at_chance
 
     @cached_property
     def dense(self) -> WeakDense:
-        """Weaknesses of the networks before: at chance, or without a right image of a class."""
+        """Weaknesses of the networks before: at chance, or with recall 0 in a class."""
         return weak_from_answers(list(map(str, self.names)), self.label, self._right["before"])
 
     @cached_property
@@ -229,8 +229,8 @@ class Comparison:
     def worst(self) -> pd.DataFrame:
         """The class, or the group of each grouping, that costs most: grouping, name, cost, cost_low, cost_high.
 
-        It is chosen by other networks and images than those that its cost is read on. Empty for single networks, and
-        for independent networks.
+        It is chosen on other networks and images than those that its cost is estimated on. Empty for single networks
+        and for independent networks.
         """
         rows = [
             (part.grouping, part.names[costs.worst.place], *costs.worst[1:])
@@ -241,7 +241,7 @@ class Comparison:
 
     @cached_property
     def groupings(self) -> pd.DataFrame:
-        """A row for each grouping as a whole, as `grouping.summary` returns it; empty of independent networks."""
+        """A row for each grouping as a whole, as `grouping.summary` returns it; empty for independent networks."""
         if not self.groups or not self._start_in_pairs:
             return pd.DataFrame()
         rows = [
@@ -260,12 +260,12 @@ class Comparison:
         return pd.DataFrame(rows)
 
     def gate(self, limits: Limits) -> Gate:
-        """Hold the losses against limits. Where nothing shows a cause, only gross losses are surely beyond them."""
+        """Compare the losses with limits. For a single pair of networks, only gross losses count as beyond them."""
         return class_limits.gate(self.losses, limits, GROSS_LOSS if self.basis == "pair" else None)
 
     @cached_property
     def _right(self) -> Right:
-        """The answers, with those of the control in the place of missing networks before."""
+        """The answers; if there are no networks before, the control takes their place."""
         if "before" in self.right:
             return self.right
         return {"before": self.right["control"], "after": self.right["after"]}
@@ -296,11 +296,11 @@ class Comparison:
 
     @property
     def _start_in_pairs(self) -> bool:
-        """Whether the networks before, or those in their place, are those after."""
+        """Whether the networks before, or those in their place, are paired with those after."""
         return ("before" if "before" in self.right else "control") in self.pairs
 
     def _disproportionate(self, part: Part) -> dict[str, Any]:
-        """Estimate the loss of each class beyond its proportion; NaN where networks are independent."""
+        """Estimate the loss of each class beyond its proportion; NaN if networks are independent."""
         if not self.are_pairs:
             return dict.fromkeys(DISPROPORTIONATE_COLUMNS, np.nan)
         start = part.right.get("control", part.right["before"])
@@ -323,7 +323,7 @@ class Comparison:
 
 
 def row_names(table: pd.DataFrame) -> pd.Series:
-    """Return the name of each row: its class or its group, after the grouping where there are several."""
+    """Return the name of each row: its class or its group, preceded by the grouping if there are several."""
     if "grouping" in table:
         return table["grouping"] + ": " + table["group"]
     return table[table.columns[0]]

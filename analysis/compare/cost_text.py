@@ -21,7 +21,7 @@ def points_with_interval(value: float, low: float, high: float) -> str:
 
 
 def gain(name: str, value: float, gained: int, reference: str, kind: str = "classes") -> str:
-    """Say which class is shown to have more recall, or how many have and which has most, without a full stop.
+    """Say which class gained recall, or how many did and which gained most, without a full stop.
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ def gain(name: str, value: float, gained: int, reference: str, kind: str = "clas
     gained : int
         Number of classes that are shown to have gained.
     reference : str
-        What has less recall.
+        The network that the gain is relative to.
     kind : str
-        What they are, in the plural.
+        `classes` or `groups`.
 
     Examples
     --------
@@ -50,25 +50,25 @@ def gain(name: str, value: float, gained: int, reference: str, kind: str = "clas
 
 
 def largest_cost_is_shown(low: float) -> bool:
-    """Return whether a class is shown to cost more than the accuracy: only then one is named as costing most.
+    """Return whether the largest cost is shown to be above 0; only then is its class named.
 
     Parameters
     ----------
     low : float
-        Lower bound of the largest cost, which holds for all classes together; NaN where no answer changed.
+        Lower bound of the largest cost, which holds for all classes together; NaN if no answer changed.
     """
     return low > 0
 
 
 def class_shown(name: str, low: float) -> str:
-    """Return the class that costs most for a cell of a table: its name only if that is shown.
+    """Return the table cell for the class that costs most: its name only if its cost is shown to be above 0.
 
     Parameters
     ----------
     name : str
-        Empty where no class has a cost.
+        Empty if no class has a cost.
     low : float
-        As `largest_cost_is_shown` takes it.
+        As for `largest_cost_is_shown`.
 
     Examples
     --------
@@ -84,19 +84,19 @@ def classes_shown(frame: pd.DataFrame) -> list[str]:
 
 
 def costliest(name: str, cost: float, low: float, high: float, networks: int, kind: str = "class") -> str:
-    """Say which class costs most on average, if that is shown, or else what it costs at most.
+    """Say which class costs most on average, if that is shown, or else how large its cost may be.
 
     Parameters
     ----------
     name : str
     cost : float
-        As a share, read on networks and images that did not choose the class.
+        Cost as a share, estimated on networks and images that were not used to choose the class.
     low, high : float
-        95 % interval of the largest cost of a class; NaN where no answer changed.
+        95 % interval of the largest cost of a class; NaN if no answer changed.
     networks : int
-        Pairs of networks, two or more.
+        Number of pairs of networks, two or more.
     kind : str
-        What `name` is.
+        `class` or `group`.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def costliest(name: str, cost: float, low: float, high: float, networks: int, ki
         value = f"{points(cost)} points more than the accuracy ({interval(low, high, points)})"
         return f"{name} costs most: on average it loses {value}."
     if not high > 0:
-        return f"No {kind} is shown to cost more than the accuracy does."
+        return f"No {kind} is shown to lose more than the accuracy does."
     too_few = f"{networks} networks are too few to show which {kind} costs most."
     if not high < 1:
         return too_few

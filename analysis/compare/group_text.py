@@ -15,7 +15,7 @@ def grouping(row: Mapping[str, Any]) -> str:
     Parameters
     ----------
     row : mapping
-        grouping, and what `grouping.summary` returns.
+        `grouping`, the name of the grouping, and the values of `grouping.summary`.
     """
     write, points = decimals(2), decimals(1)
     low, high = (100 * row[f"largest_excess_{end}"] for end in ("low", "high"))
@@ -28,7 +28,7 @@ def grouping(row: Mapping[str, Any]) -> str:
     )
     single = row.get("single_image_groups")
     left_out = f" Groups of one image are left out of chance movement: {single}." if single else ""
-    who = row["largest_excess_group"] if row["n"] == 1 else "the hardest-hit group, another one in each network,"
+    who = row["largest_excess_group"] if row["n"] == 1 else "the hardest-hit group, which differs between networks,"
     return (
         f"By {row['grouping']}, {row['groups']:,} groups of {row['fewest_images']:,} to {row['most_images']:,} images: "
         f"alpha is {alpha}, the raw slope {raw}. {_systematic(row)}Chance movement: {who} loses {largest} points more "
@@ -37,7 +37,7 @@ def grouping(row: Mapping[str, Any]) -> str:
 
 
 def _systematic(row: Mapping[str, Any]) -> str:
-    """Say which group costs most on average, if that is shown; nothing of one network."""
+    """Say which group costs most on average, if that is shown; empty if no group has a cost."""
     if not row["worst_group"]:
         return ""
     cost, low, high = (row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))

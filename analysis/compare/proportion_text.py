@@ -1,4 +1,4 @@
-"""Sentences on what classes lose beyond their proportion, which a report and an audit have in common."""
+"""Sentences on losses of classes beyond proportion, which reports and audits share."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _points = decimals(1)
 
 
 def growth(factor: float, reference: str) -> str:
-    """Tell by which factor the error grew, without a full stop.
+    """Say by which factor the error grew, without a full stop.
 
     Examples
     --------
@@ -24,16 +24,16 @@ def growth(factor: float, reference: str) -> str:
 
 
 def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class") -> str:
-    """Tell which class is shown to lose more than if the error of every class had grown by one factor, in a sentence.
+    """Say which class is shown to lose more than if the error of every class had grown by one factor, in a sentence.
 
     Parameters
     ----------
     rows : DataFrame
-        `disproportionate` with its interval and p, as `classes.csv` has it, a row for each class.
+        A row for each class, with the columns `disproportionate`, its interval and its p, as in `classes.csv`.
     names : Series
         Names of the rows.
     kind : str
-        What a row is.
+        `class` or `group`.
 
     Examples
     --------
@@ -58,16 +58,16 @@ def in_proportion(rows: pd.DataFrame) -> np.ndarray:
 
 
 def implied_loss(names: Sequence[str], losses: np.ndarray, accuracy_loss: float) -> str:
-    """Tell what a loss of accuracy costs the class that has most errors.
+    """Say what a loss of accuracy costs the class with the most errors.
 
     Parameters
     ----------
     names : sequence of str
         Names of the classes.
     losses : (classes,)
-        Losses that follow from the accuracy's, as shares (`statistics.proportion.expected_losses`).
+        Expected losses for this loss of accuracy, as shares (`statistics.proportion.expected_losses`).
     accuracy_loss : float
-        As a share.
+        Loss of accuracy, as a share.
 
     Examples
     --------

@@ -17,7 +17,7 @@ from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.pair_slopes import Slopes
 from analysis.statistics.resampling import Interval
 
-# What losses are held against, in words.
+# Names of the networks that losses are measured from.
 REFERENCE = {"control": "control", "before": "network before"}
 _CAUSES = {"control": "pruning", "networks": "pruning and retraining"}
 _WHEN = {"after": "after compression", "control": "in the control"}
@@ -32,12 +32,12 @@ def verdict(comparison: Comparison) -> str:
 
 
 def weak(comparison: Comparison) -> str:
-    """Say what makes the networks before weak; the empty text if nothing does."""
+    """Say what makes the networks before weak; return an empty string if nothing does."""
     return weak_dense.sentence(comparison.dense)
 
 
 def at_chance(comparison: Comparison) -> str:
-    """Say how many networks are at chance after compression and in the control; the empty text if none is."""
+    """Say how many networks are at chance after compression and in the control; empty if none is."""
     of_sides = comparison.chance_level.counts
     counts = [(*of_sides[side], when) for side, when in _WHEN.items() if of_sides.get(side, (0,))[0]]
     if not counts:
@@ -50,7 +50,7 @@ def at_chance(comparison: Comparison) -> str:
 
 
 def accuracies(before: float, after: float, control: float | None = None) -> str:
-    """Say what became of the accuracy, without a full stop.
+    """Say how the accuracy changed, without a full stop.
 
     Examples
     --------
@@ -62,13 +62,13 @@ def accuracies(before: float, after: float, control: float | None = None) -> str
 
 
 def beside(from_dense: Comparison, from_control: Comparison) -> str:
-    """Say what became of the accuracy since the dense networks and in the control, of two comparisons with networks."""
+    """Say how the accuracy changed from the dense networks to those after and to the control, from two comparisons."""
     before, after = (from_dense.accuracy_of(side) for side in ("before", "after"))
     return accuracies(before, after, from_control.accuracy_of("before"))
 
 
 def outcome(comparison: Comparison) -> str:
-    """Say what became of the accuracy, and which class lost most recall beyond what the accuracy lost."""
+    """Say how the accuracy changed, and which class lost most recall beyond the loss of accuracy."""
     table, accuracy = comparison.table, comparison.accuracy
     excess = accuracy["change"] - table["change"]
     worst = f"{table['class'][excess.idxmax()]} {points(excess.max())} points"
@@ -82,7 +82,7 @@ def losses(comparison: Comparison, cause: str = "") -> str:
     ----------
     comparison : Comparison
     cause : str
-        What several networks a side lost recall through, if they were not pruned and retrained.
+        The cause of the losses; by default pruning, or pruning and retraining if there is no control.
     """
     cause = cause or _CAUSES.get(comparison.basis, "")
     table, damaged_rows, is_pair = comparison.ranked, comparison.damaged_rows, comparison.basis == "pair"
@@ -125,7 +125,7 @@ def gross_losses(comparison: Comparison) -> str:
 
 
 def gains(comparison: Comparison) -> str:
-    """Say which classes are shown to have gained recall; the empty text if none is."""
+    """Say which classes are shown to have gained recall; return an empty string if none is."""
     table = comparison.table
     if comparison.at_chance:
         return ""
@@ -139,7 +139,7 @@ def gains(comparison: Comparison) -> str:
 
 
 def costliest(comparison: Comparison) -> str:
-    """Say which class costs most on average; the empty text where nothing is known of it, and of groups."""
+    """Say which class costs most on average; return an empty string for groups or if no cost is known."""
     if comparison.groups or comparison.worst.empty:
         return ""
     row = comparison.worst.iloc[0]
@@ -149,8 +149,8 @@ def costliest(comparison: Comparison) -> str:
 def proportion(comparison: Comparison) -> str:
     """Say by which factor the error grew, and which class is shown to lose more than that factor explains.
 
-    The text is empty of several groupings, which differ in the factor, where nothing was wrong before, and of
-    independent networks.
+    Return an empty string for independent networks, for several groupings, which differ in the factor, or if there were
+    no errors before.
     """
     table, start = comparison.table, comparison.reference
     if "grouping" in table or not has_proportions(table):
@@ -164,59 +164,59 @@ def proportion(comparison: Comparison) -> str:
 
 
 def differences(comparison: Comparison) -> str:
-    """Say what became of the differences between the classes, by slope and spread on new images, in a clause."""
+    """Say how the differences between the classes changed, by slope and spread on new images, in a clause."""
     raw, spread = comparison.slopes.raw_new, comparison.slopes.spread_new
     if comparison.at_chance:
         return "slopes mean nothing at chance"
     if not comparison.identified or raw is None or spread is None:
         networks = f" and {comparison.networks} networks" if comparison.networks > 1 else ""
         images = f"{len(comparison.label):,} test images{networks}"
-        return f"the differences between classes are too small for {images} to say what became of them"
+        return f"the differences between classes are too small for {images} to show how they changed"
     return gap_sentence(gap_change(raw, spread, comparison.slopes.unchanged))
 
 
 def tells_slopes(comparison: Comparison) -> bool:
-    """Return whether the verdict has slopes, of classes that differ enough."""
+    """Return whether the verdict has slopes, which need classes that differ enough."""
     return comparison.kind == "classes" and not _are_too_alike(comparison)
 
 
 def without_alpha(comparison: Comparison) -> str:
-    """Say why the verdict has no alpha, where classes are too alike; the empty text elsewhere, and of groups."""
+    """Say that alpha is left out because classes are too alike; otherwise, and for groups, return an empty string."""
     if comparison.groups or not _are_too_alike(comparison):
         return ""
     recalls = comparison.table["recall_before"]
     ends = f"{points(recalls.min())} to {points(recalls.max())} %"
     return (
-        "Alpha, which says how the differences between the recalls of classes grew, is left out, because the recalls "
-        f"of the {len(recalls)} classes before ({ends}) differ too little for so few images and networks."
+        "Alpha, which measures how the differences between the recalls of classes grew, is left out, because the "
+        f"recalls of the {len(recalls)} classes before ({ends}) differ too little for so few images and networks."
     )
 
 
 def has_proportions(table: pd.DataFrame) -> bool:
-    """Return whether it is known what classes lose beyond their proportion."""
+    """Return whether the losses of classes beyond their proportion are known."""
     return bool(table["disproportionate"].notna().any())
 
 
 def images_of(table: pd.DataFrame) -> int:
-    """Return the number of images; every grouping may have all of them."""
+    """Return the number of images in the grouping that has most of them."""
     by_grouping = table["support"].groupby(table["grouping"]) if "grouping" in table else [("", table["support"])]
     return max(int(support.sum()) for _, support in by_grouping)
 
 
 def _upper(comparison: Comparison) -> pd.Series:
-    """Return what each class may have lost; without a cause there are no bounds for all classes together."""
+    """Return the upper bound of each class's loss; for a single pair of networks it holds for that class alone."""
     table = comparison.ranked
     return -table["change_low"] if comparison.basis == "pair" else table["loss_upper_all"]
 
 
 def _are_too_alike(comparison: Comparison) -> bool:
-    """Return whether the classes differ too little before, for so few images and networks, to speak of a slope."""
+    """Return whether classes before differ too little, given the images and networks, for a slope to be meaningful."""
     raw_new = comparison.slopes.raw_new
     return raw_new is not None and not raw_new.identified and not comparison.at_chance
 
 
 def _meaning(comparison: Comparison) -> str:
-    """Say what happened to the differences between classes, by raw slope and spread, and what alpha is."""
+    """Say how the differences between classes changed, by raw slope and spread, and give alpha."""
     slopes = comparison.slopes
     if comparison.at_chance:
         return "alpha means nothing at chance"
@@ -232,7 +232,7 @@ def _meaning(comparison: Comparison) -> str:
 
 
 def _slope_and_spread(slopes: Slopes, raw: Interval, spread: Interval) -> str:
-    """Word the raw slope and the raw spread ratio on new images, with their intervals."""
+    """Format the raw slope and the raw spread ratio on new images, with their intervals."""
     write = decimals(2)
     if gap_change(raw, spread, slopes.unchanged).size == "same" and slopes.unchanged is not None:
         narrower = f"90 % interval {slopes.unchanged.low:.2f} to {slopes.unchanged.high:.2f}"

@@ -1,4 +1,4 @@
-"""Write the command line that makes the networks of a cell."""
+"""Write the command line that reproduces the networks of a cell."""
 
 import json
 import math
@@ -127,7 +127,7 @@ def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: 
         schema.RECIPE: _own_recipe(records, values),
         schema.BATCH_SIZE: schema.text(batch_size),
         schema.MOMENTUM: schema.text(momentum),
-        schema.SCOPE: PRUNERS[pruner].scope if pruner in PRUNERS else "",  # a user's own may have any
+        schema.SCOPE: PRUNERS[pruner].scope if pruner in PRUNERS else "",  # a user's own pruner may have any scope
         "regrow": schema.text(values.get(schema.START) == schema.INITIALIZATION),
     }
     source_of = {name: record.auto_follows for name, record in records.items() if record.auto_follows}

@@ -52,7 +52,7 @@ def recommend_ratio(
 ) -> Recommendations:
     """Recommend the largest pruning ratio within limits, for each model on each data set of an experiment.
 
-    A report decides in the same way, with the default limits of this function.
+    A report uses the same rule with the default limits of this function.
 
     Parameters
     ----------
@@ -67,11 +67,11 @@ def recommend_ratio(
         File of groups of test images, for which the effects of the choice are reported too; a mapping gives one per
         data set. Groups do not influence the choice.
     min_accuracy : float, in [0, 1], optional
-        Lowest accuracy of the networks among which a trade-off of sparsity and fairness is chosen; by default 0.98, or
-        one point below the dense networks' accuracy if that is lower than 0.98.
+        Lowest accuracy of the networks among which a trade-off between sparsity and fairness is chosen; by default
+        0.98, or one point below the dense networks' accuracy if that is lower than 0.98.
     fairness_value : float, >= 0, optional
         Value of a unit of fairness relative to a unit of sparsity. Unfairness is the highest minus the lowest recall of
-        a class. By default 100 for iterative pruning; otherwise no such choice is made.
+        a class. By default 100 for iterative pruning; otherwise no trade-off is chosen.
 
     Returns
     -------
@@ -139,7 +139,7 @@ class _Asked(NamedTuple):
 def _on_quantized(number: int) -> Iterator[str]:
     if number:
         runs = checks.counted(pd.Series([schema.QUANTIZED]).repeat(number))
-        yield f"{runs} left out: this chooses how far to prune; the report has what a number format costs"
+        yield f"{runs} left out, because the recommendation is on pruning; the report has the costs of number formats"
 
 
 def _recommendation(
@@ -185,7 +185,7 @@ def _on_choice(decided: Decision, study: StudyData) -> Iterator[str]:
     if decided.is_safe and methods > 1:
         yield (
             f"{methods} methods were judged on the same test images, each with a chance of at most 5 % to pass "
-            "falsely, and one was chosen: if much depends on it, confirm it on new networks."
+            "falsely, and one was chosen: before an important decision, confirm it on new networks."
         )
 
 

@@ -43,8 +43,8 @@ class Recommendation(NamedTuple):
     notes : list of str
         Sentences on runs that were left out, and advice.
     command : str
-        The command line that makes the recommended networks; empty if none are recommended, or if it takes several
-        commands.
+        The command line that makes the recommended networks; empty if none are recommended, or if several commands are
+        needed.
     choice : str
         Sentences on the level with the best trade-off of sparsity and fairness; empty if none is chosen.
     pareto : DataFrame
@@ -199,9 +199,9 @@ def _promise_lines(recommendation: Recommendation) -> Iterator[str]:
     if promises.empty:
         return
     yield "\n" + folded(
-        "How many networks it takes to promise that no class loses more than 1, 2 or 5 points, if in truth none loses "
-        "anything; if one does, it takes more. A column is the number of test images of each class: what there is, and "
-        "what more images would save."
+        "Number of networks needed to promise that no class loses more than 1, 2 or 5 points, if in truth no class "
+        "loses anything; if one does, more are needed. A column is a number of test images of each class: the present "
+        "one, or a larger one."
     )
     wide = promises.assign(networks=promises["networks"].map("{:.0f}".format).replace("nan", "too many"))
     table = wide.pivot(index="limit", columns="images", values="networks")

@@ -1,1 +1,1 @@
-"""How results look: the page, the style of figures, numbers as text, and text that is safe to show."""
+"""Presentation of results: the page, the style of figures, numbers as text, and escaping of text."""

@@ -1,4 +1,4 @@
-"""The picture of a search of chains: what each costs against what its worst class may lose."""
+"""Plot of a search over chains: the cost of each chain and the largest possible loss of its worst class."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -18,27 +18,26 @@ _SHAPES = {"float32": "o", "float16": "s", "dynamic-int8": "^", "fixed-int8": "D
 _COST = {
     "size": "size of the ONNX file, in kilobytes",
     "latency": "time for an image, as a share of the dense network's",
-    "macs": "products of a weight and an input, in thousands",
+    "macs": "multiply-accumulate operations, in thousands",
 }
 _POINTS = 100
 _BEYOND, _CHOSEN = "#d55e00", "#009e73"
 
 
 def front(search: ChainTrials, on_front: np.ndarray, best: int | None, by_accuracy: int | None) -> Figure:
-    """Draw what each chain costs against what its worst class may lose, with the Pareto front and the choice.
+    """Plot the possible loss of each chain's worst class against its cost, with the Pareto front and the choice.
 
     Parameters
     ----------
     search : ChainTrials
     on_front : (chains,), bool
-        Whether no other chain is better in cost and in the worst class's bound.
+        Whether no other chain is better in both cost and the worst class's bound.
     best, by_accuracy : int, optional
-        Index of the choice, and of what accuracy alone would choose.
+        Indices of the chosen chain and of the one that accuracy alone would choose.
     """
     note = (
         "Each mark is a chain. Loss of the worst class beyond the control: upper end of its 95 % interval, on "
-        "validation images. The line joins the chains that none is better than in both. Hollow: the accuracy may lose "
-        "more than its limit."
+        "validation images. The line is the Pareto front. Hollow: the loss of accuracy may exceed its limit."
     )
     trials, minimize = search.trials, search.minimize
     shown = trials.assign(
@@ -49,7 +48,7 @@ def front(search: ChainTrials, on_front: np.ndarray, best: int | None, by_accura
     chosen = {by_accuracy: (_BEYOND, "by accuracy alone"), best: (_CHOSEN, "the choice")}
     draw_panel = partial(_draw, on_front=on_front, limit=_POINTS * search.max_class_loss, chosen=chosen)
     return draw(
-        [Panel(draw_panel, shown, "", _COST[minimize], "most that the worst class may lose, in points")],
+        [Panel(draw_panel, shown, "", _COST[minimize], "largest possible loss of the worst class, in points")],
         size=(8.4, 4.2),
         title=f"{search.name}: cost and loss of {len(trials)} chains",
         note=note,
@@ -78,14 +77,14 @@ def _draw(
 
 
 def _locator(low: float, high: float) -> Locator:
-    """Return the ticks of a logarithmic axis: at least two, and none on another."""
+    """Return a tick locator for a logarithmic axis that gives at least two ticks, without overlap."""
     if high > 100 * low:
         return LogLocator()
     return LogLocator(subs=(1, 2, 5)) if high > 5 * low else MaxNLocator(5)
 
 
 def _draw_chains(axes: Axes, shown: pd.DataFrame) -> None:
-    """Draw a mark for each chain: its colour is of the pruner, its shape of the number format."""
+    """Draw a mark for each chain: its colour shows the pruner, its shape the number format."""
     for (pruner, number_format, accurate), marks in shown.groupby(["pruner", "number_format", "accurate"]):
         color, shape = _COLORS[pruner], _SHAPES[number_format]
         filled = color if accurate else "none"

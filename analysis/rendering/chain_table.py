@@ -8,19 +8,19 @@ _COSTS = {"size": "bytes", "latency": "time, share", "macs": "products"}
 
 
 def cost(value: float, minimize: str) -> str:
-    """Return a chain's cost as text; `minimize` is as `table` takes it."""
+    """Return a chain's cost as text; `minimize` is as for `table`."""
     return f"{value:.3f}" if minimize == "latency" else f"{value:,.0f}"
 
 
 def table(trials: pd.DataFrame, minimize: str) -> pd.DataFrame:
-    """Return the rows of chains, every cell as text.
+    """Return a row for each chain, with every cell as text.
 
     Parameters
     ----------
     trials : DataFrame
-        As `ChainTrials` has them.
+        Trials of a search, as in `ChainTrials`.
     minimize : {"size", "latency", "macs"}
-        What the costs are.
+        Kind of the costs.
     """
     return pd.DataFrame(
         {

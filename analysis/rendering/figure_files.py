@@ -18,10 +18,10 @@ from analysis.common.overwriting import MAKER
 
 PNG, SVG = ".png", ".svg"
 _RC: dict[Any, str] = {
-    # No date, ids that do not change: the same study gives the same file. Text stays text, so that it can be searched.
+    # Without a date and with fixed ids, a study always gives the same file. Text stays text, so it can be searched.
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
-    # Letters that are not fitted to pixels are drawn sooner, and are as wide as `width_in_picture` says.
+    # Without hinting, letters are drawn faster and have the width that `width_in_picture` computes.
     "text.hinting": "none",
 }
 
@@ -37,13 +37,13 @@ def write(figures: Mapping[str, Figure], folder: Path, endings: Sequence[str], *
     endings : sequence of str
         Some of `PNG` and `SVG`.
     processes : int, optional
-        How many figures are drawn at a time, by default as many as there are processor cores. They are drawn one after
-        the other where a fork may not be safe: outside Linux, and in a program with threads.
+        Number of figures drawn at a time, by default the number of processor cores. Figures are drawn one by one if
+        forking may be unsafe: outside Linux, or in a program with threads.
 
     Raises
     ------
     OSError
-        A file cannot be written.
+        If a file cannot be written.
     """
     at_once = min(processes or os.cpu_count() or 1, len(figures)) if can_fork() else 1
     by_size = dict(sorted(figures.items(), key=lambda item: len(item[1].axes), reverse=True))
@@ -55,7 +55,7 @@ def write(figures: Mapping[str, Figure], folder: Path, endings: Sequence[str], *
 
 
 def can_fork() -> bool:
-    """Return whether a fork is safe, which starts a process that need not import anything."""
+    """Return whether forking is safe; a forked process needs no imports, so it starts faster."""
     return sys.platform == "linux" and threading.active_count() == 1
 
 

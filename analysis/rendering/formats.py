@@ -31,7 +31,7 @@ def three_decimals(value: float) -> str:
 
 
 def short_ratio(value: float) -> str:
-    """Return a pruning ratio with at most four digits before a reader: 10, 1.965, 1250.
+    """Return a pruning ratio with four significant digits, or as a whole number from 1000 on: 10, 1.965, 1250.
 
     Examples
     --------
@@ -42,13 +42,13 @@ def short_ratio(value: float) -> str:
 
 
 def exact(value: float) -> str:
-    """Return a number in as few digits as stand for it alone: 10, 1.965, 1.964808503..."""
+    """Return a number in as few digits as identify it: 10, 1.965, 1.964808503..."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
 
 
 def told_apart(ratios: Iterable[float]) -> dict[float, str]:
-    """Return pruning ratios as `short_ratio` writes them, or in all digits where two would look alike.
+    """Return pruning ratios as `short_ratio` writes them, or in all digits if two would look alike.
 
     Examples
     --------
@@ -61,12 +61,12 @@ def told_apart(ratios: Iterable[float]) -> dict[float, str]:
 
 
 def p_value(p: float) -> str:
-    """Return a p-value as in print: three decimals, `<0.001`, or `n/a`."""
+    """Return a p-value as text: three decimals, `<0.001`, or `n/a`."""
     return "<0.001" if p < 0.001 else three_decimals(p)
 
 
 def number(value: object) -> str:
-    """Return a value as tables show it: a number with three decimals, four next to 0, none if it is whole."""
+    """Return a value as tables show it: a number with three decimals, four if it is near 0, none if it is whole."""
     if not isinstance(value, float | np.floating):
         return str(value)
     if np.isnan(value):
@@ -88,7 +88,7 @@ def with_interval(value: float, low: float, high: float, write: Callable[[float]
     ----------
     value, low, high : float
     write : callable
-        Writes one number; `decimals` returns such functions.
+        Function that formats a number, such as one from `decimals`.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def with_interval(value: float, low: float, high: float, write: Callable[[float]
 
 
 def values_with_intervals(frame: pd.DataFrame, name: str, ends: str) -> pd.Series:
-    """Return a column's values with their intervals as text, numbers as in `number`.
+    """Return a column's values with their intervals as text, with numbers formatted by `number`.
 
     Parameters
     ----------
@@ -116,11 +116,11 @@ def values_with_intervals(frame: pd.DataFrame, name: str, ends: str) -> pd.Serie
 
 
 def rounded(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame of text, every value as `number` writes it."""
+    """Return a frame of strings, with every value formatted by `number`."""
     return pd.DataFrame({name: [number(value) for value in frame[name]] for name in frame.columns})
 
 
 def markdown_table(frame: pd.DataFrame) -> str:
-    """Return a frame as a Markdown table without its index; Markdown in its cells is shown and not obeyed."""
+    """Return a frame as a Markdown table without its index; Markdown in its cells is escaped."""
     header, *rows = ([markdown_cell(str(value)) for value in row] for row in (frame.columns, *frame.to_numpy()))
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))

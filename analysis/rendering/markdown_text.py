@@ -1,10 +1,10 @@
-"""Text of unknown origin, made fit for Markdown: it is shown as it is, and nothing in it is obeyed."""
+"""Escape text of unknown origin, so that Markdown shows it literally."""
 
 import re
 
 from analysis.common.printable import printable
 
-# A character is escaped only where a reader of Markdown obeys it. Readers are CommonMark, GitHub and MLflow's UI.
+# A character is escaped only where a Markdown renderer (CommonMark, GitHub or MLflow's UI) would interpret it.
 _ANYWHERE = (
     r"[\\`~$]",  # escapes, code, struck-out words, formulas
     r"(?<!\w)_+(?=\S)",  # emphasis; an underscore within a word is none
@@ -19,15 +19,15 @@ _IN_A_LINE = (
     r"^[ #>+=\[-]|^[0-9](?=[0-9]*[.)])",  # code, headings, quotations, lists and boxes to tick
     r"#(?=#*\s*$)",  # the end of a heading
 )
-# Our own tables mark a number by ` *`, and no other asterisk in the cell is left to close that as emphasis.
+# Our own tables mark numbers with ` *`. Other asterisks in a cell are escaped, so none can close it as emphasis.
 _IN_A_TABLE = (r"\|", r"(?<=\S)\*|\*(?=[^\s,])")
 _LINE, _CELL = (re.compile("|".join((*_ANYWHERE, *more)), re.IGNORECASE) for more in (_IN_A_LINE, _IN_A_TABLE))
-# MLflow's UI takes a backslash before these characters alone.
+# MLflow's UI accepts a backslash only before these characters.
 _TAKE_A_BACKSLASH = frozenset(r"\`*_[]#+-.>=~|:")
 
 
 def markdown_line(text: str) -> str:
-    """Return text that Markdown shows as it is: as a heading, as a paragraph, or within one of them.
+    """Escape text that is a heading or a paragraph, or a part of one, so that Markdown shows it literally.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def markdown_line(text: str) -> str:
 
 
 def markdown_cell(text: str) -> str:
-    """Return text that Markdown shows as it is in a cell of a table."""
+    """Escape text so that Markdown shows it literally in a cell of a table."""
     return _CELL.sub(_escaped, printable(text))
 
 

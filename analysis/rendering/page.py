@@ -21,9 +21,9 @@ from analysis.rendering.formats import NOT_AVAILABLE, markdown_table
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 
-# A table with a cell of more characters holds sentences, not values with intervals, and its cells wrap.
+# A table with a longer cell has sentences, not values with intervals, so its cells wrap.
 _LONGEST_NUMBER = 60
-_OPTION = re.compile(r"(?<!\S)--[a-z][a-z0-9-]*")  # a word of its own, and no part of a name such as `<!--x`
+_OPTION = re.compile(r"(?<!\S)--[a-z][a-z0-9-]*")  # a separate word, not a part of a name such as `<!--x`
 _PLACE = (schema.DATASET, schema.MODEL)
 
 
@@ -57,14 +57,14 @@ Block: TypeAlias = str | Caption | Items | pd.DataFrame | Picture
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it. All text is shown as it is, whatever Markdown or HTML is in it.
+    """A heading and the blocks below it. Text is shown literally, even if it has Markdown or HTML in it.
 
     Parameters
     ----------
     title : str
     blocks : sequence of str, Caption, Items, DataFrame or Picture
-        In the order of the page; a str is a paragraph. A section without blocks is not shown; its tables are written
-        all the same.
+        In the order of the page; a str is a paragraph. A section without blocks is not shown, but its tables are
+        written.
     tables : dict of file name -> DataFrame
         Tables that are written as CSV files beside the page.
     notes : sequence of str
@@ -79,15 +79,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """All that a report consists of.
+    """The content of a report.
 
     Parameters
     ----------
     title : str
     verdict : list of str
-        A line of few sentences for each data set and model.
+        A line of a few sentences for each data set and model.
     to_know : list of str
-        What a reader has to know before any number, in fixed sentences of this project, in Markdown.
+        Fixed sentences, in Markdown, that a reader needs to know before any number.
     sections : list of Section
     """
 
@@ -123,19 +123,20 @@ class Report:
 
 
 def pictures(figures: Mapping[str, Figure | None], narrow: Mapping[str, Figure] | None = None) -> list[Picture]:
-    """Return the figures that there are, by file name without ending, as blocks of a section.
+    """Return the figures that are not None as blocks of a section.
 
     Parameters
     ----------
-    figures : mapping of str to Figure
+    figures : mapping of str to Figure or None
+        Figures by file name without ending.
     narrow : mapping of str to Figure, optional
-        Those that a narrow window shows instead, by the same names.
+        Figures for a narrow window, by the same names.
     """
     return [Picture(name, figure, (narrow or {}).get(name)) for name, figure in figures.items() if figure is not None]
 
 
 def numbered(start: str, drawn: Sequence[Figure | None], narrow: Sequence[Figure | None] = ()) -> list[Picture]:
-    """Return the figures of a kind as pictures named `start`, `start_2`, ...; a missing one has a number too."""
+    """Return the figures of a kind as pictures named `start`, `start_2`, ...; a missing figure still takes a number."""
     wide, folded = (
         {picture_name(start, place): figure for place, figure in enumerate(figures)} for figures in (drawn, narrow)
     )
@@ -148,7 +149,7 @@ def at_both_widths(draw: Callable[..., Drawn], *arguments: Any) -> tuple[Drawn, 
 
 
 def picture_name(start: str, place: int) -> str:
-    """Return the name of a kind's figure at a place, counted from 0."""
+    """Return the name of the figure at a position, counted from 0: `start`, `start_2`, ..."""
     return f"{start}_{place + 1}" if place else start
 
 
@@ -165,7 +166,7 @@ def write(report: Report, output: Path) -> list[Path]:
     ----------
     report : Report
     output : Path
-        Folder; it is made if it does not exist, and other files in it stay.
+        Folder, which is made if it does not exist; other files in it are kept.
 
     Returns
     -------
@@ -192,9 +193,9 @@ def write_markdown(report: Report, output: Path, *, processes: int | None = None
     Parameters
     ----------
     report, output
-        As for `write`, and so are the returned value and the errors.
+        As for `write`; the returned value and the errors are also the same.
     processes : int, optional
-        How many figures are drawn at a time, by default as many as there are processor cores.
+        Number of figures drawn at a time, by default the number of processor cores.
     """
     with files.aside(output) as folder:
         _write_parts(report, folder, [PNG], processes)
@@ -235,7 +236,7 @@ def _markdown_block(block: Block) -> str:
 def _under_headings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return a table in parts, each with the data set and model of its rows as heading.
 
-    Only the first columns become headings, and only where they would repeat themselves. Else the heading is empty.
+    Data set and model become headings only if they are the first columns and repeat; else the heading is empty.
     """
     place = list(takewhile(lambda name: name in _PLACE, table.columns))
     if not place or not table.duplicated(place).any():
@@ -302,7 +303,7 @@ def _printable(value: Any) -> Any:
 
 
 def _whole_options(text: str) -> Markup:
-    """Return text for the page whose options, such as `--decay`, no line breaks in two."""
+    """Return HTML text in which options such as `--decay` are not broken across lines."""
     return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(printable(text)))))
 
 

@@ -1,4 +1,4 @@
-"""Names of unknown origin, made fit for pictures."""
+"""Format names of unknown origin for pictures."""
 
 import textwrap
 import warnings
@@ -31,7 +31,7 @@ def with_east_asian(families: Iterable[str], installed: Iterable[str]) -> list[s
     Parameters
     ----------
     families : iterable of str
-        Matplotlib takes each letter from the first of them that has it.
+        Matplotlib takes each letter from the first family that has it.
     installed : iterable of str
     """
     families, installed_names = list(families), set(installed)
@@ -52,7 +52,7 @@ def name_in_picture(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def name_in_legend(name: str) -> str:
-    """Return a name with a space before an underscore, at which matplotlib would leave it out of the legend."""
+    """Return a name with a space before a leading underscore, or matplotlib would leave it out of the legend."""
     return f" {name}" if name.startswith("_") else name
 
 
@@ -64,7 +64,7 @@ def width_in_picture(text: str, size: float) -> float:
     ----------
     text : str
     size : float
-        Of the font, in points.
+        Font size, in points.
     """
     width, *_ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
     return float(width)
@@ -77,9 +77,9 @@ def fitted_name(name: str, width: float, size: float, *, lines: int = 1) -> str:
     ----------
     name : str
     width, size : float
-        Of each line and of the font, in points.
+        Width of a line and size of the font, in points.
     lines : int
-        Most lines.
+        Largest number of lines.
     """
     remainder = name_in_picture(name)
     name_lines: list[str] = []
@@ -95,6 +95,6 @@ def fitted_name(name: str, width: float, size: float, *, lines: int = 1) -> str:
 
 
 def _letters_that_fit(text: str, width: float, size: float) -> int:
-    """Return how many of the first letters fit, at least 1."""
+    """Return the number of leading letters that fit, at least 1."""
     fitting = bisect_right(range(1, len(text) + 1), width, key=lambda end: width_in_picture(text[:end], size))
     return max(fitting, 1)

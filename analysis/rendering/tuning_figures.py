@@ -1,4 +1,4 @@
-"""Figures of a search of epsilon. Each is a function of the search that returns a Figure."""
+"""Figures of a search for epsilon. Each is a function of the search that returns a Figure."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -29,7 +29,7 @@ _ANCHORS = {
 _ENDS = {"MP", "GP", "MP cubic", "GP cubic"}  # anchors whose epsilons lie beyond the range that is searched
 _SCHEDULES = {
     "ramp": "ramp: share of the fine-tuning (0: one shot)",
-    "distill": "weight of distillation (0: the labels alone)",
+    "distill": "weight of distillation (0: labels only)",
 }
 _STRENGTH = {"strength": "strength of the mitigation: value of its option"}
 _LABELS = {"accuracy": "mean validation accuracy", "distortion": "distortion (0: none)"}
@@ -39,10 +39,10 @@ _PANELS = {
     "alpha": ["distortion", "accuracy"],
     "both": ["accuracy", "distortion"],
 }
-_MARKS = "Hollow: stopped after some of them; pale: accuracy more than a point below the best anchor's. "
+_MARKS = "Hollow: stopped after some dense models; pale: accuracy more than a point below the best anchor's. "
 _ERRORS = "Bars: one standard error over the dense models (jackknife). "
 _NOTE = (
-    f"{_ERRORS}Small dots: each of them. {_MARKS}Accuracy: in points, minus lambda's on the same dense models. "
+    f"{_ERRORS}Small dots: single dense models. {_MARKS}Accuracy: in points, minus lambda's on the same dense models. "
     "Distortion: max(alpha on new images - 1, 0) + max(1 - r, 0), r the correlation of the classes' balances."
 )
 _BEYOND = 1.2  # decades between the range that is searched and an anchor beyond it
@@ -55,7 +55,7 @@ def figures(result: Tuning, *, narrow: bool = False) -> dict[str, Figure]:
     ----------
     result : Tuning
     narrow : bool
-        Draw them for a narrow window; so too in the other functions.
+        Draw them for a narrow window, as in the other functions.
     """
     drawn = {"epsilon": epsilon(result, narrow=narrow), "history": history(result, narrow=narrow)}
     if result.trials[list(_SCHEDULES)].nunique().gt(1).any():
@@ -70,11 +70,11 @@ def figures(result: Tuning, *, narrow: bool = False) -> dict[str, Figure]:
 def epsilon(result: Tuning, *, narrow: bool = False) -> Figure:
     """Draw accuracy and distortion on validation images over epsilon, with their uncertainty over the dense models.
 
-    The accuracy is drawn minus that of lambda on the same dense models. The bars then show how uncertain the
-    difference is, and not that dense models differ.
+    The accuracy is drawn relative to that of lambda on the same dense models, so that the bars show the uncertainty of
+    the difference and not the variation between dense models.
     """
     trials, names = _placed(result.trials), _PANELS[result.objective]
-    across = "epsilon: at 0 UP is GP, at the largest it ranks as MP"
+    across = "epsilon (at 0, UP is GP; at the largest, it ranks as MP)"
     figure = draw(
         [Panel(partial(_draw_over_epsilon, name=name), trials, "", across, _CHANGES[name]) for name in names],
         size=(8.4, 3.5),
@@ -99,7 +99,7 @@ def mitigation(result: Tuning, *, narrow: bool = False) -> Figure:
 
 
 def _against(result: Tuning, labels: Mapping[str, str], title: str, *, narrow: bool) -> Figure:
-    """Draw accuracy and distortion over some params, a column for each, given how their axes are labelled."""
+    """Draw accuracy and distortion over some params, a column for each; `labels` has their axis labels."""
     figure = draw(
         [
             Panel(partial(_draw_panel, x=x, name=name), result.trials, "", label, _CHANGES[name])
@@ -124,8 +124,8 @@ def history(result: Tuning, *, narrow: bool = False) -> Figure:
         [Panel(partial(_draw_history, name=name), result.trials, "", "trial", _LABELS[name]) for name in names],
         size=(8.4, 3.5),
         title=f"The search, trial by trial: {result.name}",
-        note="Hollow: stopped early, accuracy by the difference from lambda on the dense models they had; pale: more "
-        "than a point of accuracy below the best anchor. Line: the best so far of the others.",
+        note="Hollow: stopped early, with accuracy estimated from the difference to lambda on the dense models so far; "
+        "pale: more than a point of accuracy below the best anchor. Line: the best of the other trials so far.",
         narrow=narrow,
         sharex=True,
     )
@@ -147,7 +147,7 @@ def pareto_front(result: Tuning, *, narrow: bool = False) -> Figure:
         [Panel(_draw_front, trials, "", _LABELS["accuracy"], _LABELS["distortion"])],
         size=(8.4, 5.8),
         title=f"Accuracy against distortion on validation images: {result.name}",
-        note=f"The front: whole trials that no other one beats in one without losing in the other. {_ERRORS}{_MARKS}",
+        note=f"The Pareto front is that of the complete trials. {_ERRORS}{_MARKS}",
         narrow=narrow,
     )
     return _with_ramps(figure, trials)
@@ -162,7 +162,7 @@ def _draw_front(axes: Axes, trials: pd.DataFrame) -> None:
 
 
 def importance(shares: Mapping[str, float], name: str) -> Figure:
-    """Draw how much each parameter tells the best trials from the others, a bar for each.
+    """Draw a bar for each parameter's importance in separating the best trials from the others.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def _draw_shares(axes: Axes, shares: Mapping[str, float]) -> None:
     name_rows(axes, list(shares))
 
 
-# Where a trial is drawn.
+# Positions of trials.
 
 
 def _placed(trials: pd.DataFrame) -> pd.DataFrame:
@@ -222,7 +222,7 @@ def _against_lambda(trials: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(accuracy=frame[columns].mean(axis=1), accuracy_error=frame[columns].sem(axis=1))
 
 
-# How a trial is drawn.
+# Marks of trials.
 
 
 def _draw_over_epsilon(axes: Axes, trials: pd.DataFrame, name: str) -> None:
@@ -241,7 +241,7 @@ def _draw_panel(axes: Axes, trials: pd.DataFrame, x: str, name: str) -> None:
 def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Series) -> None:
     """Draw the trials: winner and anchors in colours, others by their state, values off the axis as text at its edge.
 
-    `held` are the values that the axis should hold, except for a long tail.
+    `held` has the values that the axis should include, except for a long tail.
     """
     low, high = axis_limits(held.dropna(), trials.loc[trials["winner"], y].iloc[0])
     for place, value in trials.loc[~trials[y].between(low, high), [x, y]].dropna().to_numpy():
@@ -265,7 +265,7 @@ def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Seri
 def _draw_plain(
     axes: Axes, trials: pd.DataFrame, x: str, y: str, *, marker: str, colors: np.ndarray, label: str
 ) -> None:
-    """Draw trials that are no anchors: filled if they may win, pale if they may not, hollow if they were stopped."""
+    """Draw trials other than anchors: filled if they may win, pale if they may not, hollow if they were stopped."""
     eligible, complete = trials["eligible"], trials["complete"]
     for which, faces, in_legend in (
         (eligible, colors, label),

@@ -1,4 +1,4 @@
-"""What a search by `tune` says: sentences, and the table of the winner and the anchors."""
+"""Describe a search by `tune` in sentences and in a table of the winner and the anchors."""
 
 from collections.abc import Iterator
 
@@ -16,12 +16,12 @@ ANCHORS_NOTE = (
 
 
 def sentences(tuning: Tuning) -> list[str]:
-    """Say what won and why, on which images it is compared, and then a sentence for each comparison."""
+    """Return sentences on the winner and why it won, on the images of the comparisons, and on each comparison."""
     return [_winner(tuning), _images(tuning), *_comparisons(tuning)]
 
 
 def summary(tuning: Tuning) -> str:
-    """Return the sentences for a terminal: a line each, those on comparisons as a list."""
+    """Format the sentences for a terminal: one per line, with the comparisons as a list."""
     winner, images, *compared = sentences(tuning)
     return "\n".join([winner, images, *(f"- {sentence}" for sentence in compared)])
 
@@ -48,7 +48,7 @@ def _value(value: float | str) -> str:
 
 
 def _epsilon(trial: pd.Series) -> str:
-    """Return the epsilon of a trial: that of the anchor MP is no number that anybody would type."""
+    """Return the epsilon of a trial as text; that of the anchor MP is not printed, because it is only a huge number."""
     return "same as mp" if trial["anchor"].startswith("MP") else f"{trial['epsilon']:.3g}"
 
 
@@ -83,14 +83,14 @@ def _images(tuning: Tuning) -> str:
     if new:
         return f"On the test images, with {seeds} dense models that the search never saw:"
     return (
-        f"On the test images, with the {seeds} dense models of the search, which flatter the winner; "
-        "--confirm-seeds takes new ones:"
+        f"On the test images, with the {seeds} dense models of the search, which flatter the winner; use "
+        "--confirm-seeds for new ones:"
     )
 
 
 def _comparisons(tuning: Tuning) -> Iterator[str]:
     if tuning.winner["anchor"] == LAMBDA:
-        yield "lambda itself has won: nothing was found to gain over it."
+        yield "lambda itself has won: no better setting was found."
     yield from map(_compared, tuning.comparisons.to_dict("records"))
 
 
@@ -102,7 +102,7 @@ def _compared(row: dict) -> str:
         (100, decimals(2, sign=True), " points") if row["metric"] == "accuracy" else (1, decimals(3, sign=True), "")
     )
     value, low, high = (scale * row[name] for name in ("difference", "difference_low", "difference_high"))
-    p, name = (row["p"], "p") if row["primary"] else (row["p_holm"], "p by Holm")
+    p, name = (row["p"], "p") if row["primary"] else (row["p_holm"], "Holm-corrected p")
     result = "a difference" if p < LEVEL else "no difference shown"
     return (
         f"{start} {write(value)}{unit} (95 % interval {interval(low, high, write)}), {name} {p_value(p)}, "

@@ -1,7 +1,7 @@
-"""The options of each command as a frozen dataclass, with checks of options that do not go together.
+"""The options of each command as a frozen dataclass, with checks for conflicting options.
 
-The fields are made from the records of the table. A field that is None stands for `auto`: its value is worked out from
-the other options and the data.
+The fields are made from the records of the options table. None stands for `auto`: the value is derived from the other
+options and the data.
 """
 
 import os
@@ -40,9 +40,9 @@ from pruning_study.training.mitigation import constraint_names
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 MAGNITUDE = "mp"
-# Reference trials of a search: undecayed pruning with epsilon = lambda, and as magnitude and as gradient pruning
+# Reference trials of a search: undecayed pruning with epsilon = lambda, and equal to magnitude and to gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
-# Chains that a search of the smallest network always tries: the network as it is, in integers, pruned, and both
+# Number of chains that every search tries: the network unchanged, in integers, pruned, and both
 FIRST_CHAINS = 4
 # Options that weigh images in the loss of fine-tuning
 _WEIGHING = ("performance_weighted", "constraint", "class_weights")
@@ -73,12 +73,12 @@ def default_data_dir() -> str:
 
 
 def check_fields(config: Any) -> None:
-    """Check every option of a command, and put the checked values in the place of the given ones.
+    """Check every option of a command, and replace the given values by the checked ones.
 
     Raises
     ------
     StudyError
-        If an option does not take its value.
+        If a value is invalid for its option.
     """
     for item in fields(config):
         value = getattr(config, item.name)
@@ -93,7 +93,7 @@ def _check_engine(config: Any) -> None:
     if config.engine != "native":
         return
     if config.precision == schema.BF16:
-        raise StudyError("native trains in float32 alone: take torch, or --precision float32", option="engine")
+        raise StudyError("native trains in float32 only: take torch, or --precision float32", option="engine")
     if config.optimizer != SGD:
         raise StudyError(
             f"native does not train with {config.optimizer}: take torch, or --optimizer {SGD}",
@@ -103,12 +103,12 @@ def _check_engine(config: Any) -> None:
 
 @command("train")
 class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOptions, MachineOptions):
-    """Options of `train`. Every value may be given as text, as on the command line.
+    """Options of `train`. Every value may be given as a string, as on the command line.
 
     Raises
     ------
     StudyError
-        If an option does not take its value.
+        If a value is invalid for its option.
     """
 
     def __post_init__(self) -> None:
@@ -123,14 +123,14 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
 
     @property
     def protocol_record(self) -> Protocol:
-        """The defaults that apply where no option says otherwise."""
+        """Defaults of options that are not given."""
         return PROTOCOLS[self.protocol]
 
     def _check_average(self, choices: TrainingChoices) -> None:
-        """Raise a StudyError if the mean of some epochs is kept although other options contradict it."""
+        """Raise a StudyError if averaging the last epochs conflicts with other options."""
         option, epochs, decay = f"{choices.prefix}average_epochs", choices.average_epochs, choices.decay
         if epochs == 1:
-            raise StudyError("1 is one epoch and no mean: give 2 or more, or --kept-epoch last", option=option)
+            raise StudyError("1 epoch has no mean to keep: give 2 or more, or --kept-epoch last", option=option)
         if epochs and decay != "none":
             raise StudyError(
                 f"{epochs} epochs are averaged at a constant learning rate, and {decay} decays it to 0: give 0, or "
@@ -162,7 +162,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
             pruners.check_gradual(self.pruner, "start" if self.starts_anew else "schedule")
 
     def _set_ratio(self) -> None:
-        """Set the default ratio. With a sparsity the ratio is empty, because it is not known before the network is."""
+        """Set the default ratio. With a sparsity the ratio is empty, because it depends on the network."""
         if self.sparsity and self.ratio:
             raise StudyError("give a ratio or a sparsity, not both", option="sparsity")
         prunes = pruners.prunes(self.pruner)
@@ -172,7 +172,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
             auto = (10.0,) if prunes else (1.0,)
             object.__setattr__(self, "ratio", () if self.sparsity else auto)
         if not prunes and self.ratio != (1.0,):
-            raise StudyError(f"the pruner {self.pruner} prunes nothing: it takes ratio 1 and no other", option="ratio")
+            raise StudyError(f"the pruner {self.pruner} prunes nothing: it takes only ratio 1", option="ratio")
 
     def _follow_schedule(self) -> None:
         """Set the start that a schedule implies."""
@@ -195,7 +195,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
                 raise StudyError(f"it belongs to --start {other}", option=item.name)
 
     def _check_losses(self) -> None:
-        """Raise a StudyError if two options change the loss of images, each in its own way."""
+        """Raise a StudyError if two options change the loss of images in conflicting ways."""
         weighing = self.weighing
         first = option_name(weighing[0]) if weighing else ""
         if len(weighing) > 1:
@@ -270,7 +270,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def quantizes(self) -> bool:
-        """Whether the weights of the network that is kept have fewer bits than float32."""
+        """Whether the weights of the final network have fewer bits than float32."""
         return self.weight_bits < 32
 
     @property
@@ -311,7 +311,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
 @command("iterate")
 class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
-    """Options of `iterate`: those of the dense network, and those of pruning it again and again."""
+    """Options of `iterate`: those of the dense network, and those of pruning it repeatedly."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -346,7 +346,7 @@ class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
 
 @command("study")
 class StudyConfig(StudyOptions, ReadingOptions, MachineOptions):
-    """Options of `study` that say where and how to run it; the file says what the study holds."""
+    """Options of `study` on where and how to run it; its file defines the runs."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -358,7 +358,7 @@ class StudyConfig(StudyOptions, ReadingOptions, MachineOptions):
 
 @command("verify")
 class VerifyConfig(VerifyOptions, StudyOptions, ReadingOptions):
-    """Options of `verify`: which networks of a study are trained again, on what, and by how many processes."""
+    """Options of `verify`: which networks of a study to train again, and where and how to train them."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -415,7 +415,7 @@ class TuneConfig(
             )
         if self.tune_mitigation and self.objective == "accuracy":
             raise StudyError(
-                "a mitigation costs accuracy, so that the weakest one would win: take alpha or both",
+                "a mitigation costs accuracy, so the weakest one would win: take alpha or both",
                 option="objective",
             )
 
@@ -437,7 +437,7 @@ class TuneConfig(
 
     @property
     def searched_strength(self) -> str:
-        """The option that says how strong the mitigation is, if it is searched; else empty."""
+        """The option for the strength of the mitigation, if the strength is searched; else empty."""
         strengths = (strength for name, strength in STRENGTHS.items() if getattr(self, name) != "none")
         return next(strengths, "") if self.tune_mitigation else ""
 
@@ -467,7 +467,9 @@ class CompressConfig(
                 f"{self.n_trials} is below {FIRST_CHAINS}, the chains that are always tried", option="n_trials"
             )
         if self.confirm_seeds == 1:
-            raise StudyError("1 is too few: networks differ, and 2 or more show how much", option="confirm_seeds")
+            raise StudyError(
+                "1 is too few: 2 or more are needed to show how much networks differ", option="confirm_seeds"
+            )
         if self.confirm_seeds and self.weights:
             raise StudyError(
                 "new networks cannot be trained as given weights were: leave one of them out", option="confirm_seeds"
@@ -482,7 +484,7 @@ class CompressConfig(
 
 @command("exemplars")
 class ExemplarsConfig(ExemplarsOptions, ReadingOptions, MachineOptions):
-    """Options of `exemplars`: which runs it reads, which cell of them, and what it makes."""
+    """Options of `exemplars`: the runs to read, the cell, and the output."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -509,7 +511,7 @@ class RobustnessConfig(RobustnessOptions, ReadingOptions, MachineOptions):
         check_fields(self)
         for item in fields(self) if self.folder else ():
             if item.name in ("corruptions", "severities", "images") and getattr(self, item.name) != item.default:
-                raise StudyError("it belongs to test images: leave it or --folder out", option=item.name)
+                raise StudyError("it applies to test images only: leave it or --folder out", option=item.name)
 
 
 @command("quantize")
@@ -552,6 +554,6 @@ def checked(name: str, value: Any, config: type[TrainConfig] = PruneConfig) -> A
     Raises
     ------
     StudyError
-        If the option does not take the value.
+        If the value is invalid for the option.
     """
     return checked_value(next(item for item in fields(config) if item.name == name), value)

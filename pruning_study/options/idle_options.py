@@ -1,4 +1,4 @@
-"""Options that were given and change nothing, because of other options."""
+"""Find options that have no effect because of other options."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -13,7 +13,7 @@ _SEARCHED = ("ramp", "ramp_steps", "regrow", "temperature")
 
 
 def idle_options(config: TrainConfig | TuneConfig) -> list[str]:
-    """Return a sentence for each option that differs from its default and has no effect beside the others.
+    """Return a sentence for each option that differs from its default but has no effect because of the others.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def idle_options(config: TrainConfig | TuneConfig) -> list[str]:
 
 
 def _as_one_run(config: TrainConfig | TuneConfig) -> TrainConfig:
-    """Return the options of the trainings that a command makes, as `train` or `prune` has them."""
+    """Return the options of a command's trainings, in the form of `train` or `prune`."""
     if isinstance(config, TuneConfig):
         return config.pruning(config.seeds[0])
     # Iterations are trained even if weights are given, so their options count as if there were none.
@@ -44,7 +44,7 @@ def _as_one_run(config: TrainConfig | TuneConfig) -> TrainConfig:
 
 
 def reason_without_effect(record: Option, config: Any) -> str:
-    """Return why an option has no effect beside the others, as the end of a sentence; empty if it has one."""
+    """Return the reason why an option has no effect, as the end of a sentence; empty if it has an effect."""
     if main := record.main_if_off(config):
         return f"without {option_name(main)}"
     unmet = next((need.otherwise for need in record.needs if not need.is_met(config)), "")

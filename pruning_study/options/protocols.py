@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Defaults that apply where no option says otherwise.
+    """Defaults of options that are not given.
 
     Parameters
     ----------
     name : str
-        The name that `--protocol` takes and that runs log.
+        Value of `--protocol`, as runs log it.
     gradient_objective : {"regularized", "data"}
         Whether the gradient is that of the loss with weight decay, or of the data loss alone.
     gradient_batches : int or None
@@ -38,7 +38,7 @@ class Protocol:
     selects_on_test : bool
         Whether the epoch that is kept is chosen by the test loss within the last phase, not by the validation loss.
     replaces : mapping of str to str
-        Pruners by name, and the pruner that is used in the place of each.
+        Names of pruners, and of the pruner that is used instead of each.
     """
 
     name: str

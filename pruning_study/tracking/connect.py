@@ -79,7 +79,7 @@ def connect_to_runs(experiment: str | None = None) -> Store:
     Raises
     ------
     StudyError
-        As `connect` does, and if the experiment does not exist.
+        As for `connect`, and if the experiment does not exist.
     """
     if not os.environ.get("MLFLOW_RUN_ID") and existing(experiment) is None:
         named = f"no experiment {shortened(experiment)}" if experiment else "no experiment"
@@ -108,18 +108,18 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
         names = (schema.COMPRESSED_RUN_ID, schema.QUANTIZED_RUN_IDS, schema.PRUNED_RUN_IDS, schema.DENSE_RUN_ID)
         results = next((tags[name] for name in names if tags.get(name)), "").split(",")
         if not results[0]:
-            raise StudyError(f"run {run_id} is a job that made no network: name a run that has one")
+            raise StudyError(f"run {run_id} is a job without a network: name a run that has one")
         if len(results) > 1:
             raise StudyError(f"run {run_id} is a job with several results: name one of {', '.join(results)}")
         run = store.get(results[0])
     if run.data.tags.get(schema.KIND) == schema.QUANTIZED:
         raise StudyError(
-            f"run {run.info.run_id} is quantised: ONNX Runtime runs its network, and torch cannot; take its artifact "
+            f"run {run.info.run_id} is quantised: only ONNX Runtime can run its network, not torch; use its artifact "
             f"{schema.ONNX_MODEL}, or log it as an MLflow model: pruning-study export {run.info.run_id}"
         )
     if run.data.tags.get(schema.KIND) == schema.COMPRESSED:
         raise StudyError(
-            f"run {run.info.run_id} is compressed: ONNX Runtime runs its network, and torch cannot; take its artifact "
+            f"run {run.info.run_id} is compressed: only ONNX Runtime can run its network, not torch; use its artifact "
             f"{schema.ONNX_MODEL}"
         )
     with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:
@@ -127,7 +127,7 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
 
 
 def end_job(status: str, reason: str) -> None:
-    """End the run that `mlflow run` made for this call, if the call ended before `Store.job` took the run up.
+    """End the run that `mlflow run` made for this call, if the call ended before `Store.job` took it over.
 
     Parameters
     ----------

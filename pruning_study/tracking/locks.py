@@ -1,4 +1,4 @@
-"""File locks that say which process of this machine works on what; the kernel frees the locks of a dead process."""
+"""File locks that show what each process of this machine works on; the kernel frees the locks of a dead process."""
 
 import hashlib
 import logging
@@ -25,10 +25,11 @@ log = logging.getLogger(__name__)
 
 
 def folder(tracking_uri: str) -> Path:
-    """Return the folder of a tracking store's locks, which is made if it is missing.
+    """Return the folder of a tracking store's locks, which is created if missing.
 
-    It lies beside a sqlite file, else in this user's cache. Machines may share the cache, so its path depends on the
-    name of the machine. It does not depend on the password in the URI, which could be guessed from it.
+    It is next to a sqlite file or, for any other store, in this user's cache. Machines may share the cache, so its path
+    depends on the name of the machine. It does not depend on the password in the URI, because the password could be
+    guessed from the path.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def folder(tracking_uri: str) -> Path:
     """
     database = sqlalchemy.make_url(tracking_uri).database if tracking_uri.startswith("sqlite") else None
     if database:
-        # Whoever can write the folder of the store can replace the store itself: nothing is gained by checking it.
+        # Anyone who can write to the folder of the store can replace the store itself, so checking it gains nothing.
         path = Path(f"{Path(database).resolve()}.locks")
         return private_folders.private(path, INSTEAD_OF_STORE, trusted=path.parent)
     digest = hashlib.sha256(f"{socket.gethostname()} {without_password(tracking_uri)}".encode()).hexdigest()[:16]
@@ -58,7 +59,7 @@ def owner(tracking_uri: str) -> str:
     Raises
     ------
     StudyError
-        If `folder` refuses the folder, or if another user made the mark.
+        If `folder` raises one, or if another user made the mark.
     """
     mark = folder(tracking_uri) / "mark"
     if not os.path.lexists(mark):
@@ -119,7 +120,7 @@ def held_if_free(path: Path) -> Iterator[bool]:
 
 def _lock(path: Path) -> FileLock:
     private_folders.check_file(path, content=False)
-    # Whoever can open the file can hold its lock.
+    # Anyone who can open the file can hold its lock.
     return FileLock(path, mode=0o600)
 
 
@@ -141,6 +142,6 @@ def _releasing(lock: FileLock, path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # A process that waits for this lock notices that the file has lost its name, and makes a new file.
+        # A process that waits for this lock notices that the file was unlinked, and makes a new one.
         path.unlink(missing_ok=True)
         lock.release()

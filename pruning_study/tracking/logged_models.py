@@ -45,13 +45,13 @@ def log(
     ----------
     store : Store
     run : mlflow.entities.Run
-        The model gets its params.
+        Finished run, whose params are copied to the model.
     model : onnx.ModelProto
     signature : ModelSignature
     example : array
         An input, which is stored with the model.
     metadata : mapping
-        Stored in the model's file `MLmodel`.
+        Metadata for the model's file `MLmodel`.
     tags : mapping of str
     metrics : iterable of str
         Names of metrics of the run; those that the run does not have are left out.
@@ -61,7 +61,7 @@ def log(
     Raises
     ------
     StudyError
-        If the store does not take the model. The next call goes on with what is there.
+        If the store does not accept the model. A later call resumes with what was logged.
     """
     with one_line_errors(store.uri), scratch.folder() as folder:
         logged = _unfinished(store, run, tags)
@@ -79,7 +79,7 @@ def log(
             signature=signature,
             input_example=example,
             pip_requirements=mlflow.onnx.get_default_pip_requirements(),
-            # MLflow would name a GPU first, and warn at each loading without one.
+            # By default MLflow lists a GPU first, and warns whenever the model is loaded without one.
             onnx_execution_providers=["CPUExecutionProvider"],
             save_as_external_data=False,
         )
@@ -96,7 +96,7 @@ def register(store: Store, model: LoggedModel, name: str) -> str:
     store : Store
     model : LoggedModel
     name : str
-        Of the registered model; or NAME@ALIAS, and the alias then names this version.
+        Name of the registered model, or NAME@ALIAS to give this version an alias too.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def register(store: Store, model: LoggedModel, name: str) -> str:
     Raises
     ------
     StudyError
-        If the store does not take it.
+        If the store does not accept it.
     """
     name, _, alias = name.partition("@")
     with one_line_errors(store.uri):
@@ -139,7 +139,7 @@ def _models(store: Store, run: Run) -> list[LoggedModel]:
 
 
 def _unfinished(store: Store, run: Run, tags: Mapping[str, str]) -> LoggedModel:
-    """Return the model that a killed process left half logged, or a new one."""
+    """Return the model that a killed process left unfinished, or a new one."""
     if models := _models(store, run):
         return models[0]
     return store.client.create_logged_model(

@@ -1,4 +1,4 @@
-"""Write the new place of a project's folder into its store, which holds absolute paths of artifacts."""
+"""Update a store after its project's folder was moved, because it has absolute paths of artifacts."""
 
 import sqlite3
 from contextlib import closing
@@ -27,25 +27,27 @@ def move(old: Path, new: Path) -> int:
     Parameters
     ----------
     old : Path
-        Where the project was. It need not exist.
+        Former folder of the project, which need not exist.
     new : Path
-        Where it is.
+        Present folder of the project.
 
     Returns
     -------
     int
-        How many paths were changed.
+        Number of changed paths.
 
     Raises
     ------
     StudyError
-        If `new` is no folder, or if the store is not an SQLite file that exists, or holds no path below `old`.
+        If `new` is not a folder, if the store is not an existing SQLite file, or if it has no path below `old`.
     """
     uri = mlflow.get_tracking_uri()
     if not new.is_dir():
         raise StudyError(f"{new}: no such folder: name the folder where the project is now", option="NEW")
     if not uri.startswith("sqlite") or reach.is_missing_file(uri):
-        raise StudyError(f"{without_password(uri)} is no SQLite file that exists: set MLFLOW_TRACKING_URI to the store")
+        raise StudyError(
+            f"{without_password(uri)} is not an existing SQLite file: set MLFLOW_TRACKING_URI to the store"
+        )
     reach.ensure(uri)
     path = sqlalchemy.make_url(uri).database
     with closing(sqlite3.connect(path or "", timeout=reach.BUSY_SECONDS)) as connection, connection:
@@ -62,7 +64,7 @@ def _places(old: Path, new: Path) -> list[tuple[str, str]]:
 
 
 def _replaced(connection: sqlite3.Connection, table: str, column: str, old: str, new: str) -> int:
-    """Replace the start of the values in a column, and return how many values had it."""
+    """Replace the start of the values in a column, and return the number of changed values."""
     cursor = connection.execute(
         f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} = ? OR substr({column}, 1, ?) = ?",
         (new, len(old) + 1, old, len(old) + 1, f"{old}/"),

@@ -18,8 +18,8 @@ from analysis.common.errors import StudyError
 from analysis.runs import address, retries, sqlite_files
 from analysis.runs.store_errors import STORE_ERRORS, explained
 
-BUSY_SECONDS = 30  # how long to wait for another process that holds a sqlite file
-SETTLED_SECONDS = 3  # a file that was written to more recently may be a store that is being made
+BUSY_SECONDS = 30  # how long to wait for another process that locks a sqlite file
+SETTLED_SECONDS = 3  # a file changed more recently may be a store that is still being made
 
 
 def client(uri: str) -> MlflowClient:
@@ -29,7 +29,7 @@ def client(uri: str) -> MlflowClient:
 
 
 def ensure(uri: str) -> None:
-    """Create a sqlite store that does not exist; ask a server or a database once whether it is there.
+    """Create a sqlite store that does not exist; check once whether a server or a database responds.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def ensure(uri: str) -> None:
     ------
     StudyError
         If the server does not answer within 10 s; MLflow itself would try for minutes. If the sqlite file is damaged or
-        is no store.
+        is not a store.
     MlflowException, OSError, sqlite3.Error
         If the sqlite file cannot be made or read.
     """
@@ -108,7 +108,7 @@ def _check(uri: str, path: Path) -> None:
 
 
 def _make_tables(path: Path) -> None:
-    """Make a store aside, since MLflow cannot use a file in which a full disk or a kill has left half the tables."""
+    """Make a store in a temporary folder, since MLflow cannot use a file in which a crash has left half the tables."""
     for remnant in path.parent.glob(f"{glob.escape(path.name)}.making-*"):
         shutil.rmtree(remnant, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.making-") as folder:

@@ -1,4 +1,4 @@
-"""Temporary folders; the next process removes those that a killed process left behind."""
+"""Temporary folders; folders of a killed process are removed by the next process."""
 
 import os
 import shutil
@@ -12,12 +12,12 @@ from analysis.common.errors import StudyError
 from pruning_study.tracking import locks
 
 PREFIX = "pruning-study-scratch-"
-RUN_FILE = "run.json"  # a folder with this file holds a run that its store did not take: only `send` removes it
+RUN_FILE = "run.json"  # a folder with this file has a run that its store did not accept: only `send` removes it
 
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """Yield a new folder, which is removed after the block unless it holds `RUN_FILE`."""
+    """Yield a new folder, which is removed after the block unless it contains `RUN_FILE`."""
     path = Path(tempfile.gettempdir()) / f"{PREFIX}{uuid.uuid4().hex}"
     # The lock is held before the folder exists, so that the folder never seems to belong to a dead process.
     with locks.held(path.with_suffix(".lock"), waiting=f"{path}: another process checks whether it is in use"):
@@ -34,7 +34,7 @@ def ensure(path: Path) -> None:
     Raises
     ------
     StudyError
-        If it exists and belongs to another user, who has made it after a cleaner of temporary files removed ours.
+        If it belongs to another user, who may have made it after a cleaner of temporary files removed ours.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_own(path):
@@ -52,7 +52,7 @@ def remove_dead() -> None:
 
 
 def list_unsent() -> list[Path]:
-    """Return the folders of this user that hold a run that its store did not take."""
+    """Return the folders of this user with a run that its store did not accept."""
     return sorted(
         path
         for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}{'[0-9a-f]' * 32}")
@@ -61,7 +61,7 @@ def list_unsent() -> list[Path]:
 
 
 def _is_own(path: Path) -> bool:
-    # A link is no folder of ours, wherever it leads.
+    # A symlink is not our folder, whatever its target.
     return path.lstat().st_uid == os.getuid() and not path.is_symlink()
 
 

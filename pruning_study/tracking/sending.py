@@ -1,4 +1,4 @@
-"""Send runs that are kept in files because their tracking store did not take them."""
+"""Send runs that are kept in files because their tracking store did not accept them."""
 
 import logging
 import shutil
@@ -34,7 +34,7 @@ def send(folder: Path) -> str:
     Raises
     ------
     StudyError
-        If the folder holds no such run, or the store still does not take it.
+        If the folder has no such run, or if the store still does not accept it.
     """
     with unsent.opened(folder) as run:
         uri = _uri(run.tracking_uri, folder)
@@ -51,13 +51,13 @@ def send(folder: Path) -> str:
                 store.saved_training(sent.data.tags[schema.CONFIG_HASH]).unlink(missing_ok=True)
             if run.job_run_id:
                 job = client.get_run(run.job_run_id)
-                store.end_if_dead(job, "FAILED", f"the store did not take run {run.run_id} when it ended")
+                store.end_if_dead(job, "FAILED", f"the store did not accept run {run.run_id} when it ended")
         shutil.rmtree(folder)
     return run.run_id
 
 
 def send_kept(uri: str) -> list[str]:
-    """Send the kept runs of a store: those in `unsent/` of the current folder, and those in temporary folders.
+    """Send the kept runs of a store from `unsent/` in the current folder and from temporary folders.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def send_kept(uri: str) -> list[str]:
 
 
 def _uri(recorded: str, folder: Path) -> str:
-    """Return the URI of a kept run's store, whose password only the current tracking URI may hold."""
+    """Return the URI of a kept run's store; a password can only come from the current tracking URI."""
     current = mlflow.get_tracking_uri()
     if _is_same(recorded, current):
         return current

@@ -60,7 +60,7 @@ class Store:
         self._artifact_folders: dict[str, str] = {}  # by run id; a run's folder never changes
 
     def how_to_look(self, *, indent: int) -> str:
-        """Return the command, if one is needed, and the address that show the experiment's runs in MLflow's UI.
+        """Return the command, if one is needed, and the address to see the experiment's runs in MLflow's UI.
 
         Parameters
         ----------
@@ -147,7 +147,7 @@ class Store:
             return {run["run_id"]: run["value"] for run in reader.tagged(self.experiment_id, tag).to_pylist()}
 
     def _gone(self, run_ids: Iterable[str]) -> set[str]:
-        """Return those runs that are deleted, not FINISHED, or not there at all."""
+        """Return those runs that are deleted, not FINISHED, or missing."""
 
         def is_there(run_id: str) -> bool:
             try:
@@ -177,7 +177,7 @@ class Store:
             try:
                 where = self._artifact_folder(run_id)
                 if not where:  # an empty path would mean the current folder
-                    raise FileNotFoundError("the store does not say where its artifacts are")
+                    raise FileNotFoundError("the store has no location of its artifacts")
                 if is_local_uri(where, is_tracking_or_registry_uri=False):
                     path = (moved_folders.local_folder(where, self.uri) / name).resolve(strict=True)
                 else:
@@ -187,7 +187,7 @@ class Store:
             yield path
 
     def artifact_location(self, run_id: str, name: str) -> str:
-        """Return the place of a run's artifact: a path on this machine, or the name that MLflow downloads."""
+        """Return the location of a run's artifact: a path on this machine, or a URI that MLflow downloads."""
         with one_line_errors(self.uri):
             folder = self._artifact_folder(run_id)
         if is_local_uri(folder, is_tracking_or_registry_uri=False):
@@ -227,7 +227,7 @@ class Store:
 
     @contextmanager
     def job(self, name: str, options: Mapping[str, str], kind: str = schema.JOB) -> Iterator[Writer]:
-        """Make the run for one call of an entry point, or take up the run that `mlflow run` made for it.
+        """Make the run for one call of an entry point, or continue the run that `mlflow run` made for it.
 
         Runs that dead processes left RUNNING are ended first.
 
@@ -269,7 +269,7 @@ class Store:
         Parameters
         ----------
         name, note : str
-            What the run is, in a few words and in a sentence.
+            Description of the run, in a few words and in a sentence.
         tags, params : mapping of str
         dataset : mlflow.entities.Dataset
         job_run_id : str
@@ -286,7 +286,7 @@ class Store:
 
     @contextmanager
     def again(self, run_id: str) -> Iterator[Writer]:
-        """Go on with a run that has ended: it is RUNNING during the block, and ends with it as in `run`."""
+        """Resume a run that has ended: it is RUNNING during the block, and ends with it as in `run`."""
         with self._resumed(run_id) as writer:
             with one_line_errors(self.uri):
                 self.client.update_run(run_id, "RUNNING")
@@ -312,7 +312,7 @@ class Store:
     # Runs that nobody will end
 
     def end_dead(self) -> list[str]:
-        """End as KILLED the RUNNING runs whose process died, and remove the files that dead processes half wrote.
+        """End as KILLED the RUNNING runs whose process died, and remove unfinished files of dead processes.
 
         Returns
         -------
@@ -331,7 +331,7 @@ class Store:
         """End a run that is RUNNING although no process makes it.
 
         A run is dead if its lock is free: the lock of its config hash, or a job's own. A run on a server may belong to
-        another machine, whose locks cannot be seen here. Such a run is never taken for dead.
+        another machine, whose locks cannot be seen here. Such a run is never considered dead.
 
         Parameters
         ----------
@@ -349,7 +349,7 @@ class Store:
         same_locks = self.uri.startswith("sqlite") or tags.get(schema.HOST) == locks.owner(self.uri)
         if not name or not same_locks:
             return False
-        with locks.held_if_free(self.lock(name)) as free:  # so that nobody takes the run up meanwhile
+        with locks.held_if_free(self.lock(name)) as free:  # so that no process resumes the run meanwhile
             dead = free and self.get(run.info.run_id).info.status == "RUNNING"
             if dead:
                 self._end(run, status, reason)
@@ -377,7 +377,7 @@ class Store:
     @contextmanager
     def _started(self, name: str, tags: Mapping[str, str], job_run_id: str | None = None) -> Iterator[Writer]:
         with ExitStack() as ends:
-            # An interrupt between making the run and being ready to end it would leave it RUNNING.
+            # An interrupt after the run was made but before it can be ended would leave it RUNNING.
             with one_line_errors(self.uri), uninterrupted():
                 folder = ends.enter_context(scratch.folder())
                 run = self.client.create_run(self.experiment_id, run_name=name, tags={**_context_tags(), **tags})
@@ -392,7 +392,7 @@ class Store:
             yield writer
 
     def _take_up(self, run_id: str, name: str, tags: Mapping[str, str]) -> None:
-        """Make the run of `mlflow run` this call's job; a name that the user chose stays."""
+        """Make the run of `mlflow run` this call's job, but keep a name that the user chose."""
         with one_line_errors(self.uri):
             if _is_generated(self.client.get_run(run_id).info.run_name):
                 self.client.set_tag(run_id, MLFLOW_RUN_NAME, name)
@@ -423,7 +423,7 @@ class Store:
                 return
 
     def _artifact_names(self, folders: Sequence[str]) -> dict[str, set[str]]:
-        """Return the names in each artifact folder; folders on a server are listed many at once."""
+        """Return the file names in each artifact folder; folders on a server are listed in parallel."""
         remote = [folder for folder in folders if not is_local_uri(folder, is_tracking_or_registry_uri=False)]
         with one_line_errors(self.uri), ThreadPoolExecutor(LISTINGS_AT_ONCE) as pool:
             names = dict(zip(remote, pool.map(self._names_on_server, remote), strict=True))
@@ -437,8 +437,8 @@ class Store:
 
 @cache
 def _context_tags() -> dict[str, str]:
-    # A notebook, of Databricks too, has imported IPython. Elsewhere MLflow would import it to find that there is none,
-    # which takes a second.
+    # A notebook, also one of Databricks, has imported IPython. Elsewhere MLflow would spend a second importing it only
+    # to find that there is no notebook.
     of_notebooks = [value for name, value in vars(context).items() if name.startswith(("Jupyter", "Databricks"))]
     ignored = [] if "IPython" in sys.modules else of_notebooks
     return {name: without_secrets(value) for name, value in context.resolve_tags(ignore=ignored).items()}
@@ -452,6 +452,6 @@ def _names_in_folder(folder: Path) -> set[str]:
 
 
 def _is_generated(name: str) -> bool:
-    """Return whether MLflow made up a run's name, because the user gave none."""
+    """Return whether MLflow generated a run's name because the user gave none."""
     predicate, _, noun = name.rpartition("-")[0].partition("-")
     return predicate in name_utils._GENERATOR_PREDICATES and noun in name_utils._GENERATOR_NOUNS

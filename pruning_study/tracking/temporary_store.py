@@ -1,4 +1,4 @@
-"""A tracking store for runs that nobody keeps."""
+"""A temporary tracking store, for runs that are not kept."""
 
 import os
 import tempfile

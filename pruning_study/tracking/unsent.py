@@ -1,7 +1,7 @@
-"""Keep a run in files if the tracking store did not take it, and read it back.
+"""Keep a run in files if the tracking store did not accept it, and read it back.
 
-The folder of such a run holds its artifacts and, in `run.json`, the rest of it. It is the scratch folder in which the
-run was made: keeping a run copies nothing, and takes no room on a full disk.
+The folder of such a run has its artifacts and, in `run.json`, the rest of it. It is the scratch folder in which the run
+was made, so keeping a run copies nothing and takes no space on a full disk.
 """
 
 import fcntl
@@ -26,19 +26,19 @@ RESERVED_BYTES = 2**19  # the record of a run with 1,000 classes takes half of i
 
 @dataclass(frozen=True)
 class UnsentRun:
-    """The part of a run that its store does not have yet; the artifacts lie beside it.
+    """The part of a run that its store does not have yet; the artifacts are in files beside it.
 
     Parameters
     ----------
     tracking_uri : str
-        With `***` in place of a password. A record of a former version holds the password.
+        Tracking URI with `***` in place of a password. A record of an older version has the password.
     run_id : str
     job_run_id : str or None
         The job that made the run.
     tags : dict of str
     metrics : list of (name, value, time in milliseconds, step)
     sizes : dict of int
-        Artifact -> number of bytes. It is empty in a record of a former version.
+        Artifact -> number of bytes. Empty in a record of an older version.
     """
 
     tracking_uri: str
@@ -53,9 +53,9 @@ class UnsentRun:
         numbers = [number for _, *values in self.metrics for number in values]
         texts += [name for name, *_ in self.metrics]
         if not all(isinstance(text, str) for text in [*texts, self.job_run_id or ""]):
-            raise TypeError("a name or a tag is no string")
+            raise TypeError("a name or a tag is not a string")
         if not all(isinstance(number, int | float) for number in [*numbers, *self.sizes.values()]):
-            raise TypeError("a metric or a size is no number")
+            raise TypeError("a metric or a size is not a number")
         if any(len(metric) != 4 for metric in self.metrics):
             raise TypeError("a metric has name, value, time and step")
 
@@ -81,8 +81,8 @@ def reserved(folder: Path) -> Iterator[None]:
 def keep(run: UnsentRun, folder: Path) -> Path:
     """Keep a run: write its record into its folder, and move the folder to `unsent/` of the current folder.
 
-    The folder stays where it is if it cannot be moved, as between two disks or where the current folder cannot be
-    written.
+    The folder stays where it is if it cannot be moved, for example between two disks or into a current folder that is
+    not writable.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def keep(run: UnsentRun, folder: Path) -> Path:
     Returns
     -------
     Path
-        The folder that holds the run now.
+        The folder of the run now.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def keep(run: UnsentRun, folder: Path) -> Path:
         If the record cannot be written, or if the disk has lost an artifact; the run is then not kept.
     """
     record = {**asdict(run), "sizes": _sizes(folder)}
-    # The record overwrites the reserved file, which is then cut, so that it takes the reserved space.
+    # The record overwrites the reserved file, which is then truncated, so no further space is needed.
     with os.fdopen(os.open(folder / RESERVED, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
         file.write(json.dumps(record).encode())
         file.truncate()
@@ -113,7 +113,7 @@ def keep(run: UnsentRun, folder: Path) -> Path:
 
 
 def address(uri: str) -> str:
-    """Return a tracking URI as a record names it: without its password, and the same in every current folder."""
+    """Return a tracking URI in the form of a record: without its password, and with an absolute path."""
     scheme, separator, path = uri.partition(":///")
     if scheme.startswith("sqlite") and path:
         uri = f"{scheme}{separator}{Path(path).absolute()}"
@@ -126,7 +126,7 @@ def read(folder: Path) -> UnsentRun:
     Raises
     ------
     StudyError
-        If the folder holds no such run.
+        If the folder has no such run.
     """
     try:
         return UnsentRun(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
@@ -141,7 +141,7 @@ def opened(folder: Path) -> Iterator[UnsentRun]:
     Raises
     ------
     StudyError
-        If the folder holds no run, if an artifact is missing or cut off, or if another process has the run open.
+        If the folder has no run, if an artifact is missing or truncated, or if another process has the run open.
     """
     run = read(folder)
     with (folder / RECORD).open("rb") as file:
@@ -151,12 +151,12 @@ def opened(folder: Path) -> Iterator[UnsentRun]:
             raise StudyError(f"{folder}: another process is ending or sending this run") from error
         there = _sizes(folder)
         if damaged := ", ".join(name for name, size in run.sizes.items() if there.get(name) != size):
-            raise StudyError(f"{folder}: {damaged} missing or cut off: delete the folder, and make the run again")
+            raise StudyError(f"{folder}: {damaged} missing or truncated: delete the folder, and make the run again")
         yield run
 
 
 def list_unsent() -> list[Path]:
-    """Return the folders that hold a run: below `unsent/` of the current folder, and this user's temporary ones."""
+    """Return the folders with a run: those in `unsent/` of the current folder, and this user's temporary ones."""
     return [*sorted(record.parent for record in FOLDER.glob(f"*/{RECORD}")), *scratch.list_unsent()]
 
 
@@ -165,9 +165,9 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _moved(folder: Path, run_id: str) -> Path:
-    """Move a folder to a place where a user will look, if this is possible; it is safe where it is."""
+    """Move a folder to where a user will look for it, if possible, and return its location."""
     try:
-        location = FOLDER.absolute()  # fails where the current folder has been deleted
+        location = FOLDER.absolute()  # fails if the current folder has been deleted
         location.mkdir(exist_ok=True)
     except OSError:
         return folder

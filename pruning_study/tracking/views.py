@@ -1,4 +1,4 @@
-"""Named views of an experiment, with which MLflow's page opens on the result, and the experiment's description.
+"""Named views of an experiment, which show its results in MLflow's UI, and the experiment's description.
 
 MLflow keeps a named view as a tag of the experiment, and opens the view whose key is in the address.
 """
@@ -24,14 +24,14 @@ DESCRIPTION = (
     "Runs of kind `dense`, `pruned` and `quantized` are measurements of networks. A run of kind `job`, `study` or "
     "`tuning` is a call of a command, and the runs that it made are below it.\n\n"
     "The menu *Views* has the results: *Networks by pruner and ratio*, *Accuracy and cost*, whose charts the link "
-    "above opens, and *Searches*. The column `network` says which networks are dense, which are pruned, and which are "
-    "the control, fine-tuned and not pruned. The column `largest_cost` is the most recall that a class lost beyond the "
-    "loss of accuracy, against the control, and `largest_excess` is the same against the dense network. `alpha` and "
+    "above opens, and *Searches*. The column `network` shows whether a network is dense, pruned or a control, which is "
+    "fine-tuned but not pruned. The column `largest_cost` is the largest loss of recall of a class beyond the loss of "
+    "accuracy, relative to the control, and `largest_excess` is the same relative to the dense network. `alpha` and "
     "`raw_slope` are above 1 if the differences between classes grew: alpha relative to the accuracy, raw_slope in "
     "points.\n\n"
     "`pruning-analysis report` compares the methods with intervals and tests."
 )
-_TASK = (schema.DATASET, schema.MODEL)  # means over several would tell nothing
+_TASK = (schema.DATASET, schema.MODEL)  # means over several are meaningless
 _HOW = (schema.SCHEDULE, schema.CLASS_OFFSETS)
 _COMPARED = (schema.TEST_ACCURACY, schema.LARGEST_COST, schema.ALPHA, schema.RAW_SLOPE, schema.LARGEST_EXCESS)
 
@@ -55,12 +55,12 @@ class View(NamedTuple):
     mode: str = "TABLE"
 
     def page(self, experiment_id: str) -> str:
-        """Return the end of the address that opens the view, below that of MLflow's server."""
+        """Return the part of the view's address that follows the address of MLflow's server."""
         return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning{self.query}"
 
     @property
     def query(self) -> str:
-        """The end of the address of the experiment's runs that opens the view."""
+        """The part of the view's address that follows the address of the experiment's runs."""
         mode = f"&compareRunsMode={self.mode}" if self.mode != "TABLE" else ""
         return f"&viewStateShareKey={self.key}{mode}"
 
@@ -79,8 +79,8 @@ class View(NamedTuple):
 def write(store: Store, opening: View) -> None:
     """Write the views and the description that an experiment lacks, and make the store's address open one view.
 
-    Existing ones stay as they are, since a user may have changed them. If the store does not take a tag, a warning says
-    so.
+    Existing ones stay as they are, since a user may have changed them. If the store does not accept a tag, a warning is
+    logged.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def _column(kind: str, name: str) -> str:
 
 
 def _table(columns: Mapping[str, int], *, order: str, ascending: bool, name_width: int = 330) -> dict[str, Any]:
-    """Return the fields of a table whose columns have these widths in pixels, beside those that MLflow always shows."""
+    """Return the fields of a table with these column widths, in pixels, beside the columns that MLflow always shows."""
     widths = {_RUN_NAME: name_width, _CREATED: 80, **columns}
     return {
         "selectedColumns": list(columns),

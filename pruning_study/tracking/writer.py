@@ -35,8 +35,8 @@ class Writer:
     uri : str
     run_id : str
     folder : Path
-        A folder of the run's own, as `scratch.folder` or `unsent.keep` gives it. Files in `artifacts` below it become
-        the run's artifacts.
+        The run's own folder, from `scratch.folder` or `unsent.keep`. Files in `artifacts` below it become the run's
+        artifacts.
     job_run_id : str, optional
         The job that made the run.
     """
@@ -71,7 +71,7 @@ class Writer:
         self._metrics += [Metric(key, value, now, step) for key, value in values.items() if value == value]
 
     def ensure_folder(self) -> None:
-        """Make the run's folder, or make it anew: a cleaner of temporary files may remove it during a long training."""
+        """Make the run's folder if it is missing: a cleaner of temporary files may remove it during a long training."""
         if not self.folder.is_dir():
             scratch.ensure(self._scratch)
             self.folder.mkdir(exist_ok=True)
@@ -108,7 +108,7 @@ class Writer:
         Raises
         ------
         StudyError
-            If the store does not take it.
+            If the store does not accept it.
         """
         with reach.one_line_errors(self._uri):
             self._send_all()
@@ -119,13 +119,13 @@ class Writer:
         Raises
         ------
         StudyError
-            If the store does not take the run; the message says where it is kept and how to send it.
+            If the store does not accept the run; the message says where it is kept and how to send it.
         """
         try:
             self.send()
         except reach.STORE_ERRORS as error:
             raise StudyError(
-                f"{without_password(self._uri)} did not take run {self.run_id} ({store_errors.reason(error)}): "
+                f"{without_password(self._uri)} did not accept run {self.run_id} ({store_errors.reason(error)}): "
                 f"{self._keep()}"
             ) from error
 
@@ -148,7 +148,7 @@ class Writer:
             log.info("run %s is left RUNNING: %s", self.run_id, first_line(error))
 
     def forget_error(self) -> None:
-        """Delete the tag with which an earlier `abort` gave its reason."""
+        """Delete the tag in which an earlier `abort` stored its reason."""
         if schema.ERROR in self._client.get_run(self.run_id).data.tags:
             self._client.delete_tag(self.run_id, schema.ERROR)
 
@@ -166,7 +166,7 @@ class Writer:
             self._metrics = self._metrics[METRICS_PER_BATCH:]
 
     def _keep(self) -> str:
-        """Keep the run in files, and return where it is and what to do, in words."""
+        """Keep the run in files, and return a text on where it is and what to do."""
         metrics = [(metric.key, metric.value, metric.timestamp, metric.step) for metric in self._metrics]
         run = unsent.UnsentRun(unsent.address(self._uri), self.run_id, self._job_run_id, self._tags, metrics)
         try:
@@ -183,7 +183,7 @@ def ending(writer: Writer) -> Iterator[Writer]:
     Raises
     ------
     StudyError
-        In place of an OSError, such as that of a full disk: the line names the file and says what to do.
+        In place of an OSError, such as that of a full disk; its message names the file and says what to do.
     """
     with ExitStack() as room:
         try:
@@ -192,7 +192,7 @@ def ending(writer: Writer) -> Iterator[Writer]:
             yield writer
             writer.finish()
         except BrokenPipeError:
-            writer.abort("KILLED", "whoever read the output of the command stopped reading it")
+            writer.abort("KILLED", "the reader of the command's output stopped reading it")
             raise
         except OSError as error:
             reason = files.fault(error, writer.folder)

@@ -71,7 +71,7 @@ def test_counts_are_audited_with_the_variance_of_independent_samples(tmp_path, w
     half = 1.96 * np.sqrt((0.9 * 0.1 + 0.75 * 0.25) / 400)
     assert (row["change_high"] - row["change_low"]) / 2 == pytest.approx(half, rel=0.03)
     assert result.damaged == [row["class"]]
-    assert sum(note.startswith("Counts of classes do not say which images") for note in result.notes) == 1
+    assert sum(note.startswith("Counts of classes do not show which images") for note in result.notes) == 1
     assert not any("copies" in note or "row k" in note for note in result.notes)
 
 

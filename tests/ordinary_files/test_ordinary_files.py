@@ -319,7 +319,7 @@ def test_series_with_names_are_matched_by_them():
 def test_series_with_numbers_in_another_order_are_refused():
     """The accuracy after was .323 in place of .937 in a study of this kind."""
     label, before, after = series(range(IMAGES))
-    with pytest.raises(StudyError, match=r"give after.reindex\(label.index\), and else after.to_numpy\(\)"):
+    with pytest.raises(StudyError, match=r"give after.reindex\(label.index\), otherwise after.to_numpy\(\)"):
         audit.audit_predictions(label, before, after.sample(frac=1, random_state=0))
 
 

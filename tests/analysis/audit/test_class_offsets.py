@@ -83,14 +83,14 @@ def test_the_function_does_what_the_command_does(files):
     of_files = class_offsets.fit_files(Path("before.npz"), Path("after.npz"))
     assert found.offsets.tolist() == of_files.offsets.tolist()
     assert found.verdict == of_files.verdict
-    assert found.verdict.startswith("Offsets change the chance movement, what the hardest-hit class lost beyond the")
+    assert found.verdict.startswith("Offsets change the chance movement, the loss of the hardest-hit class beyond the")
     assert "<table" in found._repr_html_()
     assert str(found) == class_offsets.summary(found)
 
 
 def test_equal_networks_need_no_offsets(files):
     result = run("--before", "before.npz", "--after", "before.npz")
-    assert "No class changed otherwise than the accuracy: all offsets are 0." in result.output
+    assert "No class changed differently from the accuracy: all offsets are 0." in result.output
     assert " 0.0 (" in result.output
     assert "-0.0 (" not in result.output
     assert pd.read_csv("class_offsets.csv")["offset"].tolist() == [0, 0, 0]
@@ -98,7 +98,7 @@ def test_equal_networks_need_no_offsets(files):
 
 def test_an_excess_that_is_noise_is_not_said_to_be_none(files):
     result = run("--before", "before.npz", "--after", "after.npz", "--shrinkage", "1e9")
-    assert "All offsets are 0: what classes changed beyond the accuracy is noise, or no offsets take" in result.output
+    assert "All offsets are 0: changes of classes beyond the accuracy are noise, or no offsets remove" in result.output
     assert pd.read_csv("class_offsets.csv")["offset"].tolist() == [0, 0, 0]
 
 
@@ -133,19 +133,22 @@ WITH_NAN[7, 1] = np.nan
     [
         ({"logits": WITH_NAN}, "bad.npz: the logits of image 8 hold NaN or infinite numbers"),
         ({"logits": np.full((300, 3), np.inf)}, "bad.npz: the logits of image 1 hold NaN or infinite numbers"),
-        ({"logits": logits(0)[:, 0]}, "bad.npz: logits should be numbers with a fraction, (images, classes)"),
-        ({"logits": logits(0).astype(int)}, "bad.npz: logits should be numbers with a fraction"),
-        ({"logits": logits(0)[:0], "label": LABEL[:0]}, "bad.npz: logits should be numbers with a fraction"),
+        ({"logits": logits(0)[:, 0]}, "bad.npz: logits should be floats, (images, classes)"),
+        ({"logits": logits(0).astype(int)}, "bad.npz: logits should be floats"),
+        ({"logits": logits(0)[:0], "label": LABEL[:0]}, "bad.npz: logits should be floats"),
         ({"label": LABEL[:-1]}, "bad.npz: label should be a whole number for each of 300 images"),
         ({"label": LABEL * 1.0}, "bad.npz: label should be a whole number for each of 300 images"),
         ({"label": LABEL + 1}, "bad.npz: image 201 has the label 3, and the 3 columns of logits are counted from 0"),
         ({"label": LABEL - 1}, "bad.npz: image 1 has the label -1"),
         ({"label": None}, "bad.npz: no label in it"),
-        ({"class_names": NAMES[:2]}, "bad.npz: class_names should be a text for each of 3 classes"),
+        ({"class_names": NAMES[:2]}, "bad.npz: class_names should be a string for each of 3 classes"),
         ({"class_names": NAMES[[0, 1, 0]]}, "bad.npz: class_names has 'bag' twice: give each class a name of its own"),
         ({"class_names": NAMES[::-1]}, "bad.npz: class 0 is 'shoe' and in before.npz 'bag': give logits of the same"),
-        ({"logits": logits(0)[:, :2], "label": LABEL % 2}, "bad.npz: logits have shape (300, 2), and in before.npz"),
-        ({"label": LABEL[::-1]}, "bad.npz: image 1 is labelled 2 and in before.npz 0"),
+        (
+            {"logits": logits(0)[:, :2], "label": LABEL % 2},
+            "logits have shape (300, 2), but (300, 3) in before.npz",
+        ),
+        ({"label": LABEL[::-1]}, "bad.npz: image 1 is labelled 2, but 0 in before.npz"),
     ],
 )
 def test_a_damaged_file_of_logits__is_one_line(files, changed, said):
@@ -166,7 +169,7 @@ def test_too_few_images_for_class_offsets__are_refused_with_the_number_that_woul
 def test_a_class_without_test_images__is_one_line(files):
     save("two.npz", logits=logits(0)[:200], label=LABEL[:200])
     said = refused(*BOTH, "--test-before", "two.npz", "--test-after", "two.npz")
-    assert "no test image is of class 'shoe': give one of each class or more" in said
+    assert "no test image is of class 'shoe': give at least one of each class" in said
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,8 @@ def test_two_columns_of_confidences_are_refused(csv):
 def test_confidences_that_only_some_files_have_are_missing_in_the_others(npz):
     with_all, with_one = npz(probabilities=PROBABILITIES), npz("b.npz", confidence=np.ones(3))
     for paths in ((with_all, with_one), (with_one, with_all)):
-        assert refusal(*paths) == f"{with_one} tells no margin and no entropy, and {with_all} does: save all in one way"
+        expected = f"{with_one} has no margin and no entropy, but {with_all} does: save all files in the same way"
+        assert refusal(*paths) == expected
 
 
 def test_rows_of_other_images_and_too_few_columns_are_refused(npz):

@@ -36,7 +36,7 @@ def test_a_copy_is_left_out_with_its_pair():
     three = audit.audit_predictions(LABEL, before[:3], after[:3], before[:3])
     assert copies.table.equals(three.table)
     assert copies.notes[0] == (
-        "Copies of one network count as one (after 2, 4). Networks that are left: 3 of 4 before, 3 of 4 after, 3 of 4 "
+        "Copies of one network count as one (after 2, 4). Remaining networks: 3 of 4 before, 3 of 4 after, 3 of 4 "
         "control."
     )
 
@@ -66,7 +66,7 @@ def test_independent_networks_are_counted_side_by_side():
     before, after = networks(3, 0), networks(4, 1)
     after[3] = after[0]
     result = audit.audit_predictions(LABEL, before, after)
-    assert "Networks that are left: 3 of 3 before, 3 of 4 after." in result.notes[0]
+    assert "Remaining networks: 3 of 3 before, 3 of 4 after." in result.notes[0]
     assert result.slopes.n == 0
 
 

@@ -55,7 +55,7 @@ def test_costs_and_bounds_are_those_of_a_study(networks):
 @pytest.mark.parametrize(
     ("destroyed", "said"),
     [
-        (0, "No class is shown to cost more than the accuracy does.\n"),
+        (0, "No class is shown to lose more than the accuracy does.\n"),
         (1, "3 networks are too few to show which class costs most."),
     ],
 )
@@ -107,7 +107,7 @@ def test_one_network_has_bounds_over_images_that_hold_together():
     error = 0.9 * (0.1 * 0.9 / 199) ** 0.5
     assert table["cost_p"]["0"] == pytest.approx(10 * stats.norm.sf(0.09 / error), rel=1e-3)
     assert result.worst.empty
-    said = "Whether 0 loses recall in other networks too, only several seeds can tell."
+    said = "Only several seeds can show whether 0 loses recall in other networks too."
     assert said in " ".join(audit_result.summary(result).split())
 
 
@@ -159,7 +159,7 @@ def test_networks_that_are_no_pairs_are_independent_and_it_is_said():
     label, before, after, _ = audited(5)
     result = audit.audit_predictions(label, before[:3], after)
     assert result.table["reference"].unique().tolist() == ["dense networks of other seeds"]
-    assert any("taken as independent" in note for note in result.notes)
+    assert any("treated as independent" in note for note in result.notes)
     assert result.worst.empty
     # With pairs, what a network's own classes have in common leaves the interval; here networks are made apart.
     assert result.table.drop(columns=[*DISPROPORTIONATE_COLUMNS]).notna().all(axis=None)

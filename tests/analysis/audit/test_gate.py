@@ -162,13 +162,13 @@ def test_a_class_that_only_one_network_predicts_is_said():
     before, after = one_destroyed(3, recall=0.85)
     after[2, :5] = CLASSES
     result = audit.audit_predictions(LABEL, before, after)
-    assert "Predicted but without a test image, so never right: 10." in result.notes
+    assert "Predicted classes without a test image, which are never right: 10." in result.notes
 
 
 def test_compression_that_changes_no_answer_changed_no_class():
     before, _ = one_destroyed(3)
     result = audit.audit_predictions(LABEL, before, before)
     text = " ".join([result.verdict, *result.notes])
-    assert "no class changed otherwise than the accuracy" in text
+    assert "no class changed differently from the accuracy" in text
     assert "nan" not in text
     assert result.damage_gate.state == "within"

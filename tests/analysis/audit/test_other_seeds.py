@@ -68,7 +68,7 @@ def test_the_cost_is_of_the_same_networks(result):
 
 def test_it_is_said_once_and_alpha_stays_that_of_the_pairs(result):
     (note,) = [note for note in result.notes if "Not paired" in note]
-    assert note.startswith("Not paired: 3 networks of the control and 4 after, so that intervals and tests are those")
+    assert note.startswith("Not paired: 3 networks of the control and 4 after, which are treated as independent")
     paired = audit.audit_predictions(LABEL, BEFORE, networks(AFTER))
     assert result.slopes.alpha == paired.slopes.alpha
     columns = ["change", "change_low", "change_high"]
@@ -157,6 +157,6 @@ def test_pairs_by_order_against_the_names_are_said(sides):
 
 def test_networks_before_of_other_seeds_are_not_paired(sides):
     found = audit.audit([sides["others"]], [sides["pruned"]])
-    assert "Not paired: 3 networks before and 3 after, which are taken as independent." in found.notes
+    assert "Not paired: 3 networks before and 3 after, which are treated as independent." in found.notes
     assert found.table["reference"].unique().tolist() == ["dense networks of other seeds"]
     assert np.isnan(found.slopes.alpha)

@@ -36,10 +36,10 @@ def test_sentences_say_counts_beside_those_of_chance():
     said = " ".join(audited(same, same).notes)
     assert "another class than most before for 0 of 20 images" in said
     assert "Too few networks to count the PIEs of chance: 5 a side" in said
-    assert "chance alone" not in said
+    assert "only by chance" not in said
     same = networks(*[[12]] * 10)
     said = " ".join(audited(same, same).notes)
-    assert "chance alone tells apart, 0 (0)" in said
+    assert "which differ only by chance, 0 (0)" in said
     assert "Too few" not in said
 
 

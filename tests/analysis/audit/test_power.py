@@ -94,11 +94,11 @@ def test_the_class_that_moves_most_is_named():
 
 def test_networks_that_show_no_variance_are_refused():
     label, networks = made(0)
-    with pytest.raises(StudyError, match=r"two networks a side .* has 1"):
+    with pytest.raises(StudyError, match=r"two networks a side, but has 1"):
         power.of_networks(label, {"before": networks[:1], "after": networks[1:2]})
-    with pytest.raises(StudyError, match="no class moves"):
+    with pytest.raises(StudyError, match="no recall changes"):
         power.of_networks(label, {"before": networks, "after": networks})
-    with pytest.raises(StudyError, match=r"pairs of networks .*2 before, 3 after"):
+    with pytest.raises(StudyError, match=r"pairs of networks, but has 2 before, 3 after"):
         power.of_networks(label, {"before": networks[:2], "after": networks[1:]})
 
 

@@ -89,7 +89,7 @@ def test_the_command_says_the_expected_losses_in_points(tmp_path, sides):
     arguments = ["--before", sides["before"], "--accuracy-loss", "2", "--output", str(tmp_path / "risk")]
     result = click.testing.CliRunner().invoke(cli, ["risk", *arguments])
     assert result.exit_code == 0, result.output
-    assert "if pruning costs 2 of accuracy" in result.output
+    assert "if pruning costs 2 points of accuracy" in result.output
     fox = pd.read_csv(tmp_path / "risk" / "risk_classes.csv").set_index("class").loc["fox"]
     row = next(line.split() for line in result.output.splitlines() if " fox " in line)
     assert row[-1] == f"{100 * fox['expected_loss']:.1f}"
@@ -112,7 +112,7 @@ def test_the_first_half_of_the_networks_scores_and_the_second_judges(tmp_path):
     assert found.judgement.set_index(["outcome", "score"])["value"]["class losses", "recall"] < 0
     assert found.classes["class"].tolist()[0] == "2"  # by all four networks
     assert any("first 2 networks are judged by the other 2" in note for note in found.notes)
-    assert any("they take 5 networks" in note for note in found.notes)
+    assert any("they need 5 networks" in note for note in found.notes)
 
 
 def test_the_share_of_training_images_is_read_and_judged(sides, tmp_path):
@@ -129,8 +129,8 @@ def test_the_share_of_training_images_is_read_and_judged(sides, tmp_path):
         ("class,training_images\ncat,1\ndog,2\n", "no row for the class fox"),
         ("class,images\ncat,1\n", "columns class and training_images"),
         ("class,training_images\ncat,1\ndog,2\nfox,many\n", "columns class and training_images"),
-        ("class,training_images\ncat,1\ndog,2\nfox,-1\n", "one number of each class"),
-        ("class,training_images\ncat,1\ndog,2\nfox,1\nfox,2\n", "one number of each class"),
+        ("class,training_images\ncat,1\ndog,2\nfox,-1\n", "one number for each class"),
+        ("class,training_images\ncat,1\ndog,2\nfox,1\nfox,2\n", "one number for each class"),
         ("", "columns class and training_images"),
     ],
 )
@@ -146,7 +146,7 @@ def test_a_class_without_test_images_is_named_and_not_scored():
     before[0, 0] = 7
     found = risk.of_predictions(LABEL, {"before": before, "after": before}, {})
     assert sorted(found.classes["class"]) == ["0", "1", "2"]
-    assert any("without a test image, so not scored: 7" in note for note in found.notes)
+    assert any("without a test image, which are not scored: 7" in note for note in found.notes)
 
 
 def test_networks_at_chance_count_and_are_said():
@@ -155,7 +155,7 @@ def test_networks_at_chance_count_and_are_said():
     found = risk.of_predictions(LABEL, {"before": before}, {})
     assert found.classes.set_index("class")["recall"].to_dict() == pytest.approx({"0": 1, "1": 0.8, "2": 0.8})
     assert "At chance, and counted like the others: 1 of 5 before." in found.notes
-    with pytest.raises(StudyError, match="all 1 networks before are at chance, so that their scores say nothing"):
+    with pytest.raises(StudyError, match="all 1 networks before are at chance, so their scores predict nothing"):
         risk.of_predictions(LABEL, {"before": before[:1]}, {})
 
 

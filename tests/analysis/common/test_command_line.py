@@ -88,7 +88,7 @@ def interrupted(monkeypatch, name):
 
 
 def test_after_ctrl_c_the_same_command_is_said_to_go_on_if_it_does(monkeypatch):
-    said = "interrupted: repeat the command to make what is missing"
+    said = "interrupted: repeat the command to make the missing runs"
     assert said in interrupted(monkeypatch, "prune").output
     assert said not in interrupted(monkeypatch, "groups").output
 

@@ -103,7 +103,7 @@ def test_a_grouping_has_a_row_with_the_controls_values_beside_it(found):
     assert rows.loc["writer", ["raw_slope_control", "largest_excess_control"]].to_list() == pytest.approx([1, 0])
     said = group_text.grouping(found.groupings.iloc[0])
     assert said.startswith("By writer, 8 groups of 20 to 20 images: alpha is")
-    assert "Chance movement: the hardest-hit group, another one in each network, loses 35.6 (35.6 to 35.6)" in said
+    assert "Chance movement: the hardest-hit group, which differs between networks, loses 35.6 (35.6 to 35.6)" in said
     assert "0.0 in the control" in said
 
 

@@ -277,7 +277,7 @@ class TestDelivered:
 
     def test_torch_cannot_load_it_and_the_line_says_what_can(self, compressed):
         (job, *_) = runs("job")
-        with pytest.raises(StudyError, match=r"is compressed: .* take its artifact model\.onnx"):
+        with pytest.raises(StudyError, match=r"is compressed: .* use its artifact model\.onnx"):
             pruning_study.load_model(job.info.run_id)
 
 

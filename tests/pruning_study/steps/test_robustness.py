@@ -184,7 +184,7 @@ class TestFolder:
         job = runs("job")[0].info.run_id
         refused = measure(job, "--folder", tmp_path / "empty", code=1)  # a folder needs no extra
         assert "is not a finished dense, pruned or quantized run (kind job" in refused
-        assert "it belongs to test images" in measure("--folder", tmp_path, "--images", 5, code=2)
+        assert "it applies to test images only" in measure("--folder", tmp_path, "--images", 5, code=2)
         assert "did you mean contrast?" in measure("--corruptions", "contrst", code=2)
         assert "6 is above 5" in measure("--severities", "1,6", code=2)
         assert "fog is given twice" in measure("--corruptions", "fog,fog", code=2)

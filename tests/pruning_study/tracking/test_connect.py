@@ -141,7 +141,7 @@ class TestCheckpoint:
     @pytest.mark.parametrize(
         ("tags", "message"),
         [
-            ({}, "made no network"),
+            ({}, "job without a network"),
             ({"dense_run_id": "a", "pruned_run_ids": "b,c"}, "several results: name one of b, c"),
         ],
     )

@@ -108,7 +108,7 @@ def kept(store_uri, tmp_path):
 def test_an_artifact_of_a_kept_run_that_was_deleted_or_cut_off__is_named_and_the_run_is_not_sent(kept, content):
     artifact = kept / "artifacts" / "a.txt"
     artifact.write_text(content) if content else artifact.unlink()
-    with pytest.raises(StudyError, match=r"a\.txt missing or cut off: delete the folder, and make the run again"):
+    with pytest.raises(StudyError, match=r"a\.txt missing or truncated: delete the folder, and make the run again"):
         sending.send(kept)
     assert MlflowClient().get_run(kept.name).info.status == "RUNNING"
 

@@ -165,5 +165,5 @@ def test_a_run_whose_output_nobody_reads_any_more_ends_as_killed(store, run):
     read = store.get(run.run_id)
     assert (read.info.status, read.data.tags["error"]) == (
         "KILLED",
-        "whoever read the output of the command stopped reading it",
+        "the reader of the command's output stopped reading it",
     )
