@@ -84,7 +84,7 @@ def step_down_p(values: np.ndarray) -> np.ndarray:
 
 
 def smallest_p(networks: int) -> float:
-    """Compute the smallest p that a sign-flip test of a number of networks can give.
+    """Compute the smallest p that a sign-flip test can give with this number of networks.
 
     Examples
     --------
@@ -126,8 +126,8 @@ def joint_level(values: np.ndarray, level: float = LEVEL) -> float:
     return min(max(float(stdtr(networks - 1, -quantile)), strictest), level)
 
 
-# Columns of tables: the first four fields of `Bounds` for losses, all for costs. Losses have no p, because a loss of
-# accuracy already implies that some class loses.
+# Columns of tables for the fields of `Bounds`. Losses have no column for p, because a loss of accuracy already implies
+# that some class loses.
 LOSS_COLUMNS = ("loss", "loss_low", "loss_high", "loss_upper_all")
 COST_COLUMNS = ("cost", "cost_low", "cost_high", "cost_upper_all", "cost_p")
 
@@ -140,7 +140,7 @@ class Bounds(NamedTuple):
     value : ndarray
         Mean over networks.
     low, high : ndarray
-        Interval of each class by itself, over networks and images.
+        Ends of the interval of each class by itself, for new networks and images.
     upper_all : ndarray
         One-sided upper bounds that hold for all classes jointly.
     p : ndarray
@@ -318,10 +318,10 @@ def worst_class(
 
     For each network, the class with the largest mean cost over the *other* networks is chosen, on one half of the
     images of each class. Its cost is then measured in the omitted network on the other half, so the mean is unbiased
-    for the chosen class. A t-interval of these measurements would be too narrow if classes are similar, because
-    networks then choose different classes. The interval is therefore for the largest cost of all classes: it ends at
-    the largest of the lower and the largest of the upper bounds that hold for all classes jointly, each at half the
-    level.
+    for the chosen class. A t-interval of these measurements would be too narrow if classes are similar, because the
+    chosen class then differs between networks. The interval is therefore for the largest cost of all classes: its ends
+    are the largest lower and the largest upper bound of the classes. Each of these two sets of bounds holds jointly at
+    half the level.
 
     Parameters
     ----------

@@ -175,8 +175,8 @@ def costs(
     label, before, after, control
         As for `class_table`.
     paired : bool
-        Whether networks after are paired with those of the control (before, if there is no control) if their numbers
-        are equal.
+        Whether networks after are paired with their references (the control or, without one, the networks before).
+        They are treated as independent if their numbers differ.
 
     Examples
     --------
@@ -514,7 +514,7 @@ def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarra
     alike = (answers == 0) | (answers == support) | (len(right) == 1) | np.isnan(bounds[0])
     wilson = np.array(wilson_interval(answers, support))
     bounds[:, alike] = wilson[:, alike]
-    # A variance from few images that are nearly all right is often far too small.
+    # If nearly all of a few images are classified correctly, their estimated variance is often far too small.
     has_few_images = support < class_losses.FEW_IMAGES
     return estimate["value"], np.where(
         has_few_images, [np.fmin(bounds[0], wilson[0]), np.fmax(bounds[1], wilson[1])], bounds

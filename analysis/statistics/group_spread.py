@@ -20,9 +20,9 @@ class Placebo(NamedTuple):
     spread : float
         As `spread` returns it.
     chance, low, high : float
-        Root mean square of the shuffled spreads, and the range that holds 95 % of them.
+        Root mean square of the shuffled spreads, and the range that contains 95 % of them.
     p : float
-        Share of spreads that are at least as large as the real one, which is itself counted.
+        Share of all spreads, including the real one, that are at least as large as the real one.
     """
 
     spread: float

@@ -245,9 +245,9 @@ def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per group, the most over-represented first
-        group, images, pies (chosen images), ratio: share of the chosen over share of all images, and the ends of its 95
-        % interval, ratio_low and ratio_high. This is Wilson's interval for the share among the chosen, divided by the
-        share of all images, which is known. NaN if no image is chosen.
+        group; images and pies, its numbers of images and of chosen images; ratio, its share of the chosen images
+        divided by its share of all images; ratio_low and ratio_high, the ends of its 95 % interval, which are Wilson's
+        for the share of the chosen images divided by the share of all images. Ratios are NaN if no image is chosen.
 
     Examples
     --------

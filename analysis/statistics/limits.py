@@ -385,6 +385,6 @@ def _loss(row: pd.Series) -> str:
 
 
 def _bound(row: pd.Series, end: str, more: str = "") -> str:
-    """Write a bound, and note if it holds for all classes."""
+    """Write a bound, and note if it holds for all classes jointly."""
     together = "" if row["name"] == ACCURACY else " (such bounds hold for all classes at once)"
     return f"{points(row[end])} points{more}{together}"
