@@ -64,8 +64,8 @@ def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: n
     is not fitted to recalls, because some shift matches nearly any change of recalls, whatever its cause. Least squares
     detects only differences that the images of a class have in common.
 
-    The interval is Fieller's for a ratio, with variances by a jackknife that leaves out each group of images in turn. It
-    is for these networks only, not for new ones.
+    The interval is Fieller's for a ratio, with variances by a jackknife that leaves out each group of images in turn.
+    It is for these networks only, not for new ones.
 
     Parameters
     ----------

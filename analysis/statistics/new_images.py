@@ -1,8 +1,8 @@
 """Estimate the slope for new images of the same kind, with intervals.
 
 The balances before and after pruning come from the same test images, so both contain the noise of these images, which
-biases `alpha`. Because halves of the test images have independent noise, `alpha_new` is the limit of the slope between
-halves, over all splits.
+biases `alpha`. Because two halves of the test images have independent noise, `alpha_new` is in effect the slope between
+halves, averaged over all splits.
 """
 
 from typing import NamedTuple
@@ -242,8 +242,8 @@ def pooled_slope(parts: SlopeParts) -> PooledSlope:
     moves = pairs = denominator_moves = None
     if parts.moves is not None:
         moves, denominator_moves = np.tensordot(by_part, parts.moves, 1), parts.moves[1]
-    # For one network the pairs' part is kept, because the interval uses only a normal quantile, which is too narrow far
-    # in the tails of a ratio.
+    # For one network the pairs' part is not subtracted, because the interval uses a normal quantile, which alone would
+    # make it too narrow far in the tails of a ratio.
     if parts.pairs is not None and len(numerators) > 1:
         pairs = np.einsum("a,ambk,b", by_part, parts.pairs, by_part)
     return PooledSlope(
@@ -313,8 +313,8 @@ def moves_by_state(
 
     The states are: wrong before and after, right only before, right only after, right before and after. `sums`, as
     `new_image_sums` returns them, are needed if balances are divided by accuracies, because each image also affects
-    these. If `sums` is None, a move is the change from omitting the image, times a factor that makes the squares sum to
-    variances.
+    these; None means undivided balances. The influence is the change from omitting the image, times a factor that makes
+    the squares sum to variances.
     """
     share = support / support.sum()
     accuracy, accuracy_after = (before @ share)[:, np.newaxis], (after @ share)[:, np.newaxis]

@@ -79,6 +79,7 @@ def best(values: np.ndarray, among: np.ndarray) -> np.ndarray:
     values : (points,)
     among : (points,), bool
         Points to choose from.
+
     Returns
     -------
     (points,), bool

@@ -79,7 +79,7 @@ def exemplars_between(dense: Modes, compressed: Modes) -> Exemplars:
 def disagreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Compute how often a network of one population and one of another predict different classes.
 
-    Unlike a modal label, the share uses every vote.
+    Unlike modal labels, this share uses every vote.
 
     Parameters
     ----------
@@ -240,8 +240,8 @@ def class_significance(
     paired : bool
         Whether row i of both belongs to the same dense network.
     measure : {"difference", "ratio"}
-        Compared quantity: recall minus accuracy, as in the text and the released code, or recall over accuracy, as in
-        equations 1 and 2.
+        Compared quantity: recall minus accuracy, as in the text and the released code, or recall divided by accuracy,
+        as in equations 1 and 2.
 
     Examples
     --------

@@ -26,9 +26,8 @@ class Variances(NamedTuple):
     Attributes
     ----------
     networks : sequence of (variance, degrees of freedom)
-        Variances over networks, with one number of degrees of freedom or one for each statistic, estimated from
-        independent groups of networks; the statistic is a sum over the groups. Without groups, the statistic applies to
-        the given networks only.
+        Variance over each independent group of networks, and its degrees of freedom (one number, or one for each
+        statistic). The statistic is a sum over the groups. Without groups, it applies to the given networks only.
     images : float
         Variance over images.
     in_both : float

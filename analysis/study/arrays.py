@@ -104,7 +104,7 @@ class RunArrays:
         return rows[self.controls[rows] >= 0]
 
     def with_sloped_control(self, rows: np.ndarray) -> np.ndarray:
-        """Select the rows that have a control that is not at chance."""
+        """Select the rows with a control that is not at chance."""
         rows = self.with_control(rows)
         return rows[~self.at_chance[self.controls[rows]]]
 
@@ -189,7 +189,7 @@ def _rows_alike(runs: pd.DataFrame, candidates: pd.DataFrame, columns: list[str]
 
 
 def dense_weakness(runs: pd.DataFrame) -> WeakDense:
-    """Count the weaknesses of the runs' dense networks, which must all be different."""
+    """Count the weak dense networks of runs, each of which must have a different dense network."""
     names = class_names(runs)
     before, support = (
         runs.reindex(columns=[group + name for name in names]).to_numpy(float)
