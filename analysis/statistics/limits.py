@@ -325,7 +325,7 @@ def _reason(decided: Decided, classes: int) -> str:
     if state == "within":
         return f"Within the limits: {_loss(worst)} is surely less than {_bound(worst, 'upper')}."
     remedy = _describe(_remedy(open_rows, classes))
-    most = ", the most above a limit" if len(open_rows) > 1 else ""
+    most = ", the furthest above its limit" if len(open_rows) > 1 else ""
     return f"Undecided: {_loss(worst)} may be up to {_bound(worst, 'upper', most)}. {remedy}"
 
 

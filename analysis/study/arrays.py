@@ -109,7 +109,7 @@ class RunArrays:
         return rows[~self.at_chance[self.controls[rows]]]
 
     def controls_of_other_seeds(self, row: int) -> np.ndarray:
-        """Return the rows of controls from other dense networks that otherwise match a run, (controls,)."""
+        """Return the rows of the controls that match a run in all but the dense network, (controls,)."""
         if never_fine_tuned(self.runs).iloc[row]:
             return np.empty(0, dtype=int)
         columns = [*control_columns(self.runs), *mitigation_columns(self.runs)]
@@ -245,7 +245,7 @@ def _with_cells_classes(runs: pd.DataFrame, names: list[str], shown: list[str], 
     keys = pd.DataFrame({"cell": _cell_numbers(runs, shown), "class_set": class_sets, "row": runs.index})
     chosen_rows = most_frequent(keys, ["cell"], ["class_set"])["row"]
     if number_left_out := len(runs) - len(chosen_rows):
-        notes.append(f"{number_left_out:,} runs left out, most runs of their cell have other classes")
+        notes.append(f"{number_left_out:,} runs left out, because most runs of their cell have other classes")
         runs = runs.loc[np.sort(chosen_rows)].reset_index(drop=True)
     return runs
 

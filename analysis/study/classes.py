@@ -18,7 +18,7 @@ from analysis.study.settings import CONTROL
 
 # Suffixes of the columns for a loss.
 _ENDS = ("low", "high", "p", "p_holm")
-# Precedes these suffixes if variances are moderated; reports base decisions on these columns.
+# Inserted before these suffixes if variances are moderated. Reports base decisions on the moderated columns.
 MODERATED = "_moderated"
 
 

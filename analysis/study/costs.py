@@ -23,7 +23,7 @@ _SAME_RECALL = 0.004
 
 
 class Weighted(NamedTuple):
-    """Changes of recall, weights (classes, classes) of the sums to report, and mean recall (classes,)."""
+    """Changes of recall, weights (sums, classes) of the sums to report, and mean recall (classes,)."""
 
     changes: Changes
     weights: class_sums.Weights

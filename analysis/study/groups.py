@@ -122,7 +122,7 @@ def _dataset_and_file(text: str, datasets: Sequence[str]) -> tuple[str, Path]:
         return name, Path(path)
     if len(datasets) > 1:
         raise StudyError(
-            f"the runs are of {len(datasets)} data sets: name the one of {text}, as {datasets[0]}={text}",
+            f"the runs are of {len(datasets)} data sets: name the data set of {text}, as in {datasets[0]}={text}",
             option=OPTION,
         )
     return datasets[0], Path(text)
