@@ -1,12 +1,12 @@
-"""Test and bound the costs of compression for classes, over several networks, and find the worst class.
+"""Test and bound the cost of compression to each class, over several networks, and find the worst class.
 
 The *loss* of a class in a network is its recall in a reference network minus its recall in the compressed one. Its
 *cost* is the loss minus the loss of accuracy. The reference is the control of the same dense network, or the dense
 network itself.
 
 The class that loses most differs between networks by chance, so the mean of the networks' largest losses is above 0
-even if no class loses anything. The functions here therefore never choose a class by the network in which they measure
-its loss.
+even if no class loses anything. The functions here therefore never use the same network to choose a class and to
+measure its loss.
 """
 
 from functools import lru_cache
@@ -163,11 +163,11 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
     changes : Changes
         Changes of recall from the reference to the compressed networks, after `class_losses.moderated` if variances
         should be moderated. Independent (unpaired) groups get Bonferroni's bounds.
-    weights : (classes, classes)
-        The identity for losses, or `class_sums.excess_weights` for costs.
-    support : (classes,), optional
-        Number of test images of each class. If no image of a class changed in any network, its upper bound follows from
-        the rule of three: no loss among n images rules out a loss of more than 1 - level^(1 / n).
+    weights : (sums, classes)
+        The identity for losses, `class_sums.excess_weights` for costs, or the classes' shares for the accuracy.
+    support : (sums,), optional
+        Number of test images of each class, or of all. If none of them changed in any network, the upper bound follows
+        from the rule of three: no loss among n images rules out a loss of more than 1 - level^(1 / n).
     level : float
         1 minus the confidence.
 

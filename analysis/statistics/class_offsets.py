@@ -240,7 +240,9 @@ def check_arrays(before: np.ndarray, after: np.ndarray, label: np.ndarray) -> No
         )
     for side, logits in (("before", before), ("after", after)):
         if logits.dtype.kind != "f" or not np.isfinite(logits).all():
-            raise StudyError(f"logits {side} are not all finite numbers: leave such images out, or repair the network")
+            raise StudyError(
+                f"logits {side} are not all finite numbers: leave out images with other values, or repair the network"
+            )
     classes = before.shape[1]
     if label.size and not 0 <= label.min() <= label.max() < classes:
         wrong = label.min() if label.min() < 0 else label.max()

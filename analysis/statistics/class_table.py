@@ -138,7 +138,7 @@ def _excess(
     half_square = np.where(variances.total > 0, np.square(two_way.half_widths(variances, level)), 0)
     low = np.sqrt(half_square + adds @ below + subtracts @ above)
     high = np.sqrt(half_square + adds @ above + subtracts @ below)
-    reach = np.abs(weights) @ np.ones(len(change))  # the excess if classes lose or win all their images
+    reach = np.abs(weights) @ np.ones(len(change))  # the largest excess, if each class loses or wins all its images
     return excess, np.clip([excess - low, excess + high], -reach, reach)
 
 

@@ -203,7 +203,7 @@ class _LogitPair:
 
     @property
     def shift(self) -> np.ndarray:
-        """The shift fitted to all images, on the scale of the logits before."""
+        """The shift fitted to all images, on the scale of the first network's logits."""
         return self._fitted(self._halves.sum(0), np.ones(GROUPS, bool))[0]
 
     def sums(self) -> _Sums:

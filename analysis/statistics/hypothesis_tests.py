@@ -99,7 +99,7 @@ def independent(
     first, second : (seeds of the first,), (seeds of the second,)
         Alpha of each seed. NaN are left out.
     alternative : {"two-sided", "less", "greater"}
-        Direction in which the first differs from the second. Tables 5 and 6 use "greater" with the smaller model first,
+        Direction in which the first differs from the second. Tables 5 and 6 use "greater" with the smaller model first;
         Table 7 uses "less".
     family : int
         As for `paired`.

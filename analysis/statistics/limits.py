@@ -60,7 +60,7 @@ class Limits(NamedTuple):
         return f"Limits to check: {', '.join(words) or 'none'}."
 
 
-# Default limits within which the verdict of a study calls networks safe.
+# Default limits of a study's verdict: networks with all losses within them are safe.
 LIMITS = Limits(class_loss=0.05, accuracy_loss=0.01)
 
 

@@ -217,9 +217,8 @@ def moderated(
     Returns
     -------
     Moderated
-        If each class has at least two degrees of freedom, the degrees of freedom that the others add are reduced by
-        0.25. Variances are returned unchanged with fewer than `FEWEST_CLASSES` classes, or if fewer than half of that
-        number vary.
+        If `dof` is at least 2, the degrees of freedom that the other classes add are reduced by 0.25. Variances are
+        returned unchanged with fewer than `FEWEST_CLASSES` classes, or if fewer than half of that number vary.
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 If the error of every class, 1 minus its recall, grows by the same factor k as the error of all images, then each
 class's recall minus the accuracy also grows by k, so the raw slope is k and alpha is the odds ratio of the error. The
-accuracy alone then determines how far pruning drives classes apart. In the other extreme, all classes lose the same
+accuracy alone then determines how far pruning drives classes apart. At the other extreme, all classes lose the same
 recall, and the raw slope stays 1.
 
 Here, the networks before pruning are controls that were trained equally long without pruning, so that only the effect
@@ -244,8 +244,7 @@ def pooled_alpha_beyond(
 ) -> PooledSlope:
     """Compute alpha beyond proportion over several networks: `alpha_new` divided by the odds ratio of the error.
 
-    The odds ratio is that of the mean accuracies. The influence of each network and each image on it is taken to first
-    order.
+    The odds ratio is that of the mean accuracies. The influence of each network and each image on it is linearised.
 
     Parameters
     ----------

@@ -103,8 +103,8 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
     Returns
     -------
     DataFrame, a row for each term in printed order
-        term (as patsy names it, with the levels as given: `dataset[T.mnist]`; the first level of a factor, by alphabet
-        or as the column's categories are sorted, is the reference), coefficient, se, t, p (two-sided), ci_low, ci_high
+        term (as patsy names it, with the levels as given: `dataset[T.mnist]`; the first level of a factor, in
+        alphabetical or categorical order, is the reference), coefficient, se, t, p (two-sided), ci_low, ci_high
         (95 %), se_clustered (allows for any dependence between rows of a network; NaN for fewer than two networks).
         `attrs["notes"]` lists the omissions: rows that lack a value, factors with one level, columns without values,
         and terms implied by others. `attrs["rows"]` and `attrs["networks"]` are the numbers used.
@@ -169,7 +169,7 @@ class _Usable(NamedTuple):
     incomplete : list of str
         Columns with missing values, because of which rows are left out.
     levels : dict of str
-        The only level of each factor that has a single one, or a remark if it has none.
+        For each factor with fewer than two levels: its only level, or a remark that it has none.
     """
 
     rows: pd.DataFrame
@@ -410,7 +410,7 @@ def clustered_p(coefficients: pd.Series, errors: pd.Series, groups: int) -> np.n
 
 
 def clustered_half_width(errors: pd.Series, groups: int) -> np.ndarray:
-    """Compute half-widths of 95 % intervals from clustered errors, with the t of `clustered_p`."""
+    """Compute half-widths of 95 % intervals from clustered errors, by the same t distribution as `clustered_p`."""
     return np.asarray(stats.t.ppf((1 + CONFIDENCE) / 2, max(groups - 1, 1)) * errors)
 
 

@@ -26,7 +26,7 @@ class Variances(NamedTuple):
     Attributes
     ----------
     networks : sequence of (variance, degrees of freedom)
-        Variance over each independent group of networks, and its degrees of freedom (one number, or one for each
+        Variance over the networks of each independent group, and its degrees of freedom (one number, or one for each
         statistic). The statistic is a sum over the groups. Without groups, it applies to the given networks only.
     images : float
         Variance over images.

@@ -119,7 +119,7 @@ class RunArrays:
         return np.flatnonzero(is_control)[alike.to_numpy()]
 
     def class_sets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the rows of the runs that share a set of classes, and that set as a mask."""
+        """Yield, for each set of classes, the rows of the runs that have it, and the set as a mask."""
         yield from _class_sets(self.before)
 
     def classes_of(self, rows: np.ndarray) -> np.ndarray:
@@ -258,7 +258,7 @@ def _cell_numbers(runs: pd.DataFrame, shown: list[str]) -> np.ndarray:
 
 
 def _class_sets(before: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the rows of the runs that share a set of classes, and that set as a mask."""
+    """Yield, for each set of classes, the rows of the runs that have it, and the set as a mask."""
     has = ~np.isnan(before)
     for rows in _positions(_row_numbers(has)):
         yield rows, has[rows[0]]

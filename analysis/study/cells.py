@@ -89,7 +89,7 @@ def cells(
         - confidence: the confidence of each interval in the row, 1 - (1 - confidence) / K. K is the number of ratios
           with the same data set, model, pruner and settings. Settings that depend on the pruner, such as an epsilon
           tuned at each ratio, may differ.
-        - alpha_new_resampled: the units that the interval of alpha_new resamples.
+        - alpha_new_resampled: the units over which the interval of alpha_new is computed.
         - n_at_chance: the number of runs with a network at chance. Such runs have no slopes, but count in all other
           numbers of the row; n_alpha is the number of runs with slopes.
         - n_none: the number of networks that have a run of `none`. The following are means over these networks, with

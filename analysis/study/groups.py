@@ -41,7 +41,7 @@ class Grouped(NamedTuple):
         interval (`_low`, `_high`), accuracy_before, accuracy_after, change, and excess_loss, the group's loss of
         accuracy minus that of all images. If every network has a control, accuracy_control, change_beyond_control and
         excess_loss_beyond_control (the excess loss relative to the control) follow. p tests excess_loss_beyond_control,
-        or excess_loss without a control, so it tells whether the group lost more or less than all images, not whether
+        or excess_loss without a control, so a small p means that the group lost more or less than all images, not that
         it lost anything. p_holm is corrected for all groups of the cell's grouping. The interval columns of excess
         losses with `_moderated`, p_moderated and p_moderated_holm are the same with moderated variances over networks
         (`class_losses.moderated`), as in an audit. Reports base decisions on these. With fewer than ten groups they
@@ -109,7 +109,7 @@ def files_of_datasets(files: GivenGroups, datasets: Sequence[str]) -> dict[str, 
 
 
 def named_files(files: GivenGroups) -> list[Path]:
-    """Return all paths that `files_of_datasets` might read for these files."""
+    """Return all paths that `files_of_datasets` might return for these files."""
     if isinstance(files, Mapping):
         return [Path(path) for path in files.values()]
     each = [files] if isinstance(files, str | Path) else files

@@ -390,7 +390,7 @@ def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 
 
 def most_frequent(frame: pd.DataFrame, within: list[str], columns: list[str]) -> pd.DataFrame:
-    """Keep the rows of one setting in each group: nearest the papers' values, and of those the most frequent."""
+    """Keep the rows of one setting in each group: the most frequent of those nearest to the papers' values."""
     if not columns:
         return frame.reset_index(drop=True)
     counts = frame.groupby([*within, *columns], dropna=False).size()

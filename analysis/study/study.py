@@ -101,7 +101,7 @@ def _from(source: Source, default: Any = None) -> Any:
 class StudyData:
     """The runs of a study, data on them, and frames computed from them.
 
-    Results of its properties, and of functions marked `once`, are cached.
+    The results of properties and functions marked `once` are cached.
 
     Parameters
     ----------
