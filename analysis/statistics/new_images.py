@@ -48,10 +48,10 @@ def alpha_new(
 
     Examples
     --------
-    With four images per class, recalls are 1 and .5 before, and .75 and .25 after, and the images classified correctly
-    after also were before. Let d be recall minus accuracy. The squares of d before sum to 1/8, and the products of d
-    before and after to 1/8, of which 1/24 and 1/48 are noise. The ratio of the accuracies is .75 / .5, so the slope is 1.5 * (1/8
-    - 1/48) / (1/8 - 1/24) = 1.875:
+    With four images per class, recalls are 1 and .5 before, and .75 and .25 after, and no image is right only after.
+    Let d be recall minus accuracy. The squares of d before sum to 1/8, of which 1/24 is noise, and the products of d
+    before and after to 1/8, of which 1/48 is noise. The ratio of the accuracies is .75 / .5, so the slope is
+    1.5 * (1/8 - 1/48) / (1/8 - 1/24) = 1.875:
 
     >>> after = np.array([[0.75, 0.25]])
     >>> new = alpha_new(np.array([[1, 0.5]]), after, both_right=after, support=np.array([4, 4]))
