@@ -1,4 +1,4 @@
-"""Choose between chains of compression by upper bounds of their losses."""
+"""Choose among chains of compression steps by upper bounds of their losses."""
 
 from typing import NamedTuple
 

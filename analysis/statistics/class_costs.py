@@ -49,7 +49,7 @@ def excess(losses: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def step_down_p(values: np.ndarray) -> np.ndarray:
-    """Test whether each class's mean over networks is above 0, corrected for all classes by step-down max-t.
+    """Test whether each class's mean over networks is above 0, with step-down max-t correction for all classes.
 
     Under the null hypothesis, a network's vector of values is as likely as its negative. The signs of whole networks
     are flipped, which preserves the correlation between classes (Westfall and Young 1993, Resampling-Based Multiple
@@ -231,7 +231,7 @@ def unchanged_bound(support: ArrayLike, level: float) -> np.ndarray:
 
 
 def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndarray | None) -> np.ndarray:
-    """Test whether means are above 0, corrected for all classes.
+    """Test whether means are above 0, with a correction for all classes.
 
     Parameters
     ----------

@@ -147,7 +147,7 @@ def corrected(p: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     p : (tests,)
-        NaN if a test could not be made.
+        NaN if a test could not be run.
     family : int
         Number of tests in the family. Missing tests and NaN count as tests with p = 1.
 

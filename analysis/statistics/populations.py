@@ -133,7 +133,7 @@ def disagreement_within(predicted: np.ndarray) -> np.ndarray:
 
 
 def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) -> float:
-    """Compute the accuracy on images other than PIEs, weighted to the vote shares of the PIEs.
+    """Compute the accuracy on images other than PIEs, weighted to match the vote shares of the PIEs.
 
     Dense networks are less accurate on PIEs by construction, because at most one of two modal labels is right. A fair
     comparison is with images on which equally many dense networks agree.

@@ -200,7 +200,7 @@ class Proportion(NamedTuple):
 
 
 def for_new_images(label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray) -> Proportion:
-    """Estimate the proportion for new images of the same kind, from predictions.
+    """Estimate slope and growth for new images of the same kind, from predictions.
 
     The slope is corrected for the noise of the test images, as in `new_images.alpha_new`.
 
@@ -282,7 +282,7 @@ def pooled_alpha_beyond(
 
 
 def on_these_images(recall_before: np.ndarray, recall_after: np.ndarray, share: np.ndarray) -> Proportion:
-    """Estimate the proportion on these test images, from recalls.
+    """Estimate slope and growth on these test images, from recalls.
 
     The balances of each pruned network are compared with those of the other networks' controls, as in
     `intensification.alpha_shared`, so that a network's own chance deviations and noise do not count.
@@ -297,7 +297,7 @@ def on_these_images(recall_before: np.ndarray, recall_after: np.ndarray, share: 
     Returns
     -------
     Proportion
-        Its variance is over networks only, and unknown with two networks.
+        Its covariances are over networks only. With two networks, those of the slope are NaN.
 
     Examples
     --------

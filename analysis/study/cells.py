@@ -75,7 +75,7 @@ def cells(
     Parameters
     ----------
     study : RunArrays
-    predictions : callable or Predictions, optional
+    predictions : callable or StudyPredictions, optional
         Takes run ids and returns their predictions, as `analysis.runs.pull.predictions` does. If given, the interval of
         alpha_new is for new seeds and new images, and slopes of precision and F1 are computed.
     confidence : float

@@ -28,7 +28,7 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
     Parameters
     ----------
     study : RunArrays
-    predictions : callable or Predictions, optional
+    predictions : callable or StudyPredictions, optional
         As for `cells.cells`. If given, intervals allow for new networks and images, else for new networks only.
 
     Returns

@@ -1,4 +1,4 @@
-"""Tabulate the effect of pruning on groups of test images, per cell and group and per cell and grouping.
+"""Tabulate the effect of pruning on groups of test images, by cell and group, and by cell and grouping.
 
 A grouping is any attribute of test images given in a table, such as their writer or their camera. Neither training nor
 pruning uses it.
@@ -139,7 +139,7 @@ def read_groups(
         As `files_of_datasets` returns it.
     runs : DataFrame
         As `pull.pull_runs` returns it.
-    predictions : callable or Predictions
+    predictions : callable or StudyPredictions
         The predictions of the runs, which give the number of test images.
 
     Raises
@@ -171,7 +171,7 @@ def groups(
     Parameters
     ----------
     study : RunArrays
-    predictions : callable or Predictions
+    predictions : callable or StudyPredictions
         Takes run ids and returns the predictions of the runs.
     of_images : mapping of str to ImageGroups
         The groups of each data set's test images.
