@@ -1,8 +1,8 @@
 """Measure the spread between the means of groups of images, and compare it with chance.
 
-By chance alone, the means of groups with few images differ. The placebo reassigns the same images at random: each group gets as
-many images of each class as before, drawn from all images of that class. A spread beyond the placebo's is due to the
-groups, and not to their sizes or classes.
+By chance alone, the means of groups with few images differ. The placebo reassigns the same images at random: each group
+gets as many images of each class as before, drawn from all images of that class. A spread beyond the placebo's is due
+to the groups, and not to their sizes or classes.
 """
 
 from typing import NamedTuple
