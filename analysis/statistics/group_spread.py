@@ -65,8 +65,8 @@ def spread_by_chance(values: np.ndarray, place: np.ndarray, label: np.ndarray) -
 
     Examples
     --------
-    Two of four images of one class are right. In two of the six ways to form pairs the means are 0 and 1, and in the
-    other four both are .5:
+    Two of four images of one class are recognised. In two of the six ways to form pairs the means are 0 and 1, and in
+    the other four both are .5:
 
     >>> values, place = np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 1])
     >>> round(spread_by_chance(values, place, np.zeros(4, int)) ** 2, 6) == round(0.25 * 2 / 6, 6)
@@ -102,7 +102,7 @@ def placebos(values: np.ndarray, place: np.ndarray, label: np.ndarray, shuffles:
 
     Examples
     --------
-    All images of the second group are right, and none of the first:
+    All images of the second group are recognised, and none of the first:
 
     >>> (found,) = placebos(np.repeat([[0.0, 1.0]], 20, axis=1), np.repeat([0, 1], 20), np.zeros(40, int))
     >>> found.spread, found.p

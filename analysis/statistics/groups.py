@@ -246,8 +246,8 @@ def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
     -------
     DataFrame, one row per group, the most over-represented first
         group; images and pies, its numbers of images and of chosen images; ratio, its share of the chosen images
-        divided by its share of all images; ratio_low and ratio_high, the ends of its 95 % interval, which are Wilson's
-        for the share of the chosen images divided by the share of all images. Ratios are NaN if no image is chosen.
+        divided by its share of all images; ratio_low and ratio_high, the ends of Wilson's 95 % interval of its share of
+        the chosen images, divided by its share of all images. Ratios are NaN if no image is chosen.
 
     Examples
     --------

@@ -22,7 +22,7 @@ class ChanceLevelCounts(NamedTuple):
         Networks at chance level after compression, but neither before nor in the control. They must also be less
         accurate than before by McNemar's test, so that merely crossing the bound does not count as collapse.
     are_all_at_chance : bool
-        Whether every pair has a network at chance level or, without pairs, one side has no other networks, so that
+        Whether every pair has a network at chance level (without pairs: whether all networks of one side are), so that
         there is no alpha.
     """
 

@@ -93,7 +93,7 @@ class Halves:
         self._labels, votes, self._tied = leaders(members, dense)
         self._right = np.ascontiguousarray((dense == label).T).astype(np.float32) @ members.T / size
         self._all_right = self._over_splits(self._right)
-        # A stratum is the images with the same vote share in one split; `_images` counts all images of each.
+        # A stratum consists of the images with the same vote share in one split; `_images` counts them.
         self._strata = votes[:, :splits] + (len(dense) + 1) * np.arange(splits)
         self._images = np.bincount(self._strata.ravel())
         self._right_by_stratum = np.bincount(self._strata.ravel(), self._right[:, :splits].ravel())

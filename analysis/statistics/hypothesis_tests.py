@@ -232,7 +232,7 @@ def exact_mcnemar(lost: ArrayLike, won: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     lost, won : (...), integers
-        Number of images right only before, and right only after.
+        Number of images classified correctly only before, and only after.
 
     Returns
     -------
@@ -259,7 +259,7 @@ def change_interval(
     Parameters
     ----------
     lost, won : (...), integers
-        Number of images right only before, and right only after.
+        Number of images classified correctly only before, and only after.
     images : (...), integers
         Number of images of the class, > 0.
     confidence : float

@@ -22,7 +22,7 @@ def largest_excess_floor(
     Parameters
     ----------
     recall_before, recall_after, both_right : (..., classes)
-        Shares of each class's test images that are right before, after, and both before and after.
+        Shares of each class's test images that are classified correctly before, after, and both before and after.
     support : (..., classes)
         Number of test images of each class; a class without images is ignored.
 

@@ -48,10 +48,10 @@ def alpha_new(
 
     Examples
     --------
-    With four images per class, recalls are 1 and .5 before, and .75 and .25 after, and no image is right only after.
-    Let d be recall minus accuracy. The squares of d before sum to 1/8, of which 1/24 is noise, and the products of d
-    before and after to 1/8, of which 1/48 is noise. The ratio of the accuracies is .75 / .5, so the slope is
-    1.5 * (1/8 - 1/48) / (1/8 - 1/24) = 1.875:
+    With four images per class, recalls are 1 and .5 before, and .75 and .25 after, and no image is classified correctly
+    only after. Let d be recall minus accuracy. The squares of d before sum to 1/8, of which 1/24 is noise, and the
+    products of d before and after to 1/8, of which 1/48 is noise. The ratio of the accuracies is .75 / .5, so the slope
+    is 1.5 * (1/8 - 1/48) / (1/8 - 1/24) = 1.875:
 
     >>> after = np.array([[0.75, 0.25]])
     >>> new = alpha_new(np.array([[1, 0.5]]), after, both_right=after, support=np.array([4, 4]))
@@ -263,8 +263,8 @@ def slope_parts(
     """Compute the parts of `alpha_new` from predictions, with the influence of each image.
 
     Numerator and denominator depend on the images through three means for each class: the shares of images that are
-    right before, after, and both. The influence of an image on a part is the change of this part if the image is
-    omitted.
+    classified correctly before, after, and both before and after. The influence of an image on a part is the change of
+    this part if the image is omitted, scaled so that squares sum to variances.
 
     Parameters
     ----------
@@ -311,8 +311,8 @@ def moves_by_state(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute an image's influence on numerator and denominator by class and state, each (networks, classes, states).
 
-    The states are: wrong before and after, right only before, right only after, right before and after. `sums`, as
-    `new_image_sums` returns them, are needed if balances are divided by accuracies, because each image also affects
+    The states are: wrong before and after, correct only before, correct only after, correct before and after. `sums`,
+    as `new_image_sums` returns them, are needed if balances are divided by accuracies, because each image also affects
     these; None means undivided balances. The influence is the change from omitting the image, times a factor that makes
     the squares sum to variances.
     """

@@ -37,7 +37,7 @@ def odds_ratio(accuracy_before: ArrayLike, accuracy_after: ArrayLike) -> np.ndar
     Returns
     -------
     (...)
-        NaN if there was no error before, or if no image is right after.
+        NaN if there was no error before, or if no image is classified correctly after.
 
     Examples
     --------

@@ -253,7 +253,7 @@ def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[st
     frame : DataFrame
         Runs.
     lacked_by : str, optional
-        Count an unknown param only if all runs of this pruner lack it. By default, all runs of any one pruner suffice.
+        Count an unknown param only if all runs of this pruner lack it or, by default, all runs of any one pruner.
     """
     columns = further_settings(frame)
     declared = {column for column in columns if schema.role(frames.param(column)).concerns == "pruner"}
