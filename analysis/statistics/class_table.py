@@ -175,8 +175,8 @@ def costs(
     label, before, after, control
         As for `class_table`.
     paired : bool
-        Whether networks after are paired with their references (the control or, without one, the networks before).
-        They are treated as independent if their numbers differ.
+        Whether the compressed networks are paired with their references: the control or, without one, the networks
+        before compression. They are treated as independent if their numbers differ.
 
     Examples
     --------
@@ -207,9 +207,10 @@ def costs_of_networks(label: np.ndarray, start: np.ndarray, after: np.ndarray, c
     ----------
     label : (images,), integers
     start, after : (networks, images), bool
-        Whether each reference network, and each network after, is right about each image.
+        Whether each reference network, and each compressed network, is right about each image.
     changes : Changes
-        Changes from the reference networks to those after, moderated, and widened by `class_losses.of_few_images`.
+        Changes from the reference to the compressed networks, with moderated variances over networks, and variances
+        over images widened by `class_losses.of_few_images`.
     """
     weights = excess_weights(_shares(label))
     levels = LEVEL, 2 * class_costs.level_of_one(changes, weights)

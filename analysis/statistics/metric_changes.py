@@ -87,8 +87,8 @@ def metric_table(
     groups : ((groups,) text, (images,) integers), optional
         The names of groups, and the group of each image.
     paired : bool
-        Whether networks after are paired with their references (the control or, without one, the networks before).
-        They are treated as independent if their numbers differ.
+        Whether the compressed networks are paired with their references: the control or, without one, the networks
+        before compression. They are treated as independent if their numbers differ.
 
     Returns
     -------
@@ -221,7 +221,7 @@ _Part = tuple[float, np.ndarray, np.ndarray]
 
 
 def _pairs(start: _Metric, after: _Metric) -> list[list[_Part]]:
-    """Combine the parts of each network after with the negated parts of the same network at the start."""
+    """Combine each network's parts after compression with its negated parts at the start."""
     return [[*first, *second] for first, second in zip(_alone(start, -1.0), _alone(after, 1.0), strict=True)]
 
 

@@ -34,7 +34,7 @@ def gross_losses(
     right : mapping of str to (networks, images), bool
         Whether each network is right, by side: before, after and optionally control.
     paired : bool
-        As for `class_table.costs`. A single network before is paired with all after.
+        As for `class_table.costs`. A single network before compression is paired with all compressed networks.
     tests : int
         Number of compressed networks times number of classes, by which the level of 5 % is divided.
 
