@@ -303,7 +303,7 @@ def _naming_column(header: list[str], rows: list[tuple[int, list[str]]], names: 
 
 
 def _named_indices(path: Path, column: str, cells: list[tuple[int, str]], names: Sequence[str]) -> list[int]:
-    """Return the position of each row's image in test order, by name."""
+    """Find, by name, the position of each row's image in test order."""
     place_of_name = {name: place for place, name in enumerate(names)}
     line_of_image: dict[int, int] = {}
     for line, name in cells:

@@ -96,7 +96,7 @@ def chance_level(
 
 
 def _collapsed(before: np.ndarray, after: np.ndarray) -> bool:
-    """Test whether a compressed network is less accurate than the least accurate one in `before`, (networks, images)."""
+    """Test whether a compressed network is less accurate than the worst one in `before`, (networks, images)."""
     if not len(before):
         return False
     worst = before[before.mean(1).argmin()]

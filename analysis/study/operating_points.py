@@ -30,7 +30,7 @@ from analysis.study.settings import (
 )
 
 PAPERS_ACCURACY, PAPERS_FAIRNESS_VALUE = 0.98, 100.0
-DENSE = schema.DENSE  # dense networks have this in the column of pruners
+DENSE = schema.DENSE  # value of dense networks in the column of pruners
 ACCURACY, SPARSITY = "accuracy", schema.SPARSITY
 UNFAIRNESS, BELOW_MEAN = "unfairness", "unfairness_mean_min"
 MEASURED = (ACCURACY, UNFAIRNESS, BELOW_MEAN)
