@@ -23,7 +23,7 @@ from analysis.statistics.hypothesis_tests import LEVEL, corrected
 
 # With fewer networks there are too few sign flips for a test at the corrected level of ten classes.
 FEWEST_FLIPPED = 10
-# Up to 13 networks all sign flips are used. With more, this many are drawn at random, the first of which flips nothing.
+# All sign flips are used for up to 13 networks. For more, this many are drawn at random, but the first flips nothing.
 _MOST_FLIPS = 1 << 13
 SPLITS = 50
 

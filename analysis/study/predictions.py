@@ -149,7 +149,7 @@ class Pairs:
 
     @property
     def dense(self) -> np.ndarray:
-        """Predictions of the networks before pruning, each distinct network once, (distinct networks, images)."""
+        """Predictions of the networks before pruning, without duplicate networks, (distinct networks, images)."""
         return np.stack([network.predicted for network in self._once])
 
     @property

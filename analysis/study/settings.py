@@ -313,7 +313,7 @@ def bits(frame: pd.DataFrame) -> np.ndarray:
 
 
 def is_random(frame: pd.DataFrame) -> pd.Series:
-    """Return whether each row is random pruning, whose large losses would dominate a picture's scale."""
+    """Return whether each row's pruner is random, which causes losses that would dominate a picture's scale."""
     return frame[schema.PRUNER].isin(["rp", "random-unstructured", "random-structured"])
 
 

@@ -63,9 +63,9 @@ class ReportOptions:
     paper_pictures : bool
         Whether those include the sections that consist of pictures only.
     groups : path, sequence of str, or mapping of str to path
-        Tables of groups of test images, as `groups.files_of_datasets` takes them.
+        Tables of groups of test images, as accepted by `groups.files_of_datasets`.
     min_accuracy, fairness_value : float, optional
-        Criteria for a choice among the networks, as `operating_points.preference` takes them.
+        Criteria for a choice among the networks, as accepted by `operating_points.preference`.
 
     Raises
     ------
