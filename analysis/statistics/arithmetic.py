@@ -1,4 +1,4 @@
-"""Arithmetic with NaN for undefined values, and sums and cosines that are equal on every machine."""
+"""Arithmetic with NaN for undefined values, and sums and cosines that are identical on every machine."""
 
 import math
 

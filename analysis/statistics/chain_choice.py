@@ -1,4 +1,4 @@
-"""Choose between chains of compression by upper bounds of their losses."""
+"""Choose among chains of compression steps by upper bounds of their losses."""
 
 from typing import NamedTuple
 
@@ -30,12 +30,13 @@ class Choice(NamedTuple):
 def choose(trials: pd.DataFrame, limits: Limits) -> Choice:
     """Choose the cheapest chain whose upper bounds of losses are below their limits.
 
-    Among equally cheap chains, the one with the lowest bound of the worst class is chosen, then the first.
+    Among equally cheap chains, the one with the lowest class_loss_upper is chosen, then the one with the lowest number.
 
     Parameters
     ----------
     trials : DataFrame, at least one row
-        number; cost; class_loss_upper and accuracy_loss_upper, the upper bounds of the losses.
+        Columns number, cost, class_loss_upper and accuracy_loss_upper (upper bounds of the worst class's loss and of
+        the loss of accuracy).
     limits : Limits
 
     Examples
@@ -76,5 +77,5 @@ def _is_accurate(trials: pd.DataFrame, limits: Limits) -> pd.Series:
 
 
 def on_front(trials: pd.DataFrame) -> np.ndarray:
-    """Return a mask, (chains,), of the Pareto front by cost and the worst class's bound."""
+    """Return a mask, (chains,), of the Pareto front of cost and upper bound of the worst class's loss."""
     return pareto.front(-trials[["cost", "class_loss_upper"]].to_numpy(float))

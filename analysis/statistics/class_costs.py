@@ -1,12 +1,12 @@
-"""Test and bound the costs of compression for classes, over several networks, and find the worst class.
+"""Test and bound the cost of compression to each class, over several networks, and find the worst class.
 
 The *loss* of a class in a network is its recall in a reference network minus its recall in the compressed one. Its
 *cost* is the loss minus the loss of accuracy. The reference is the control of the same dense network, or the dense
 network itself.
 
 The class that loses most differs between networks by chance, so the mean of the networks' largest losses is above 0
-even if no class loses anything. The functions here therefore never choose a class by the network in which they measure
-its loss.
+even if no class loses anything. The functions here therefore never use the same network to choose a class and to
+measure its loss.
 """
 
 from functools import lru_cache
@@ -23,7 +23,7 @@ from analysis.statistics.hypothesis_tests import LEVEL, corrected
 
 # With fewer networks there are too few sign flips for a test at the corrected level of ten classes.
 FEWEST_FLIPPED = 10
-# Up to 13 networks all sign flips are used. With more, this many are drawn at random, the first of which flips nothing.
+# All sign flips are used for up to 13 networks. For more, this many are drawn at random, but the first flips nothing.
 _MOST_FLIPS = 1 << 13
 SPLITS = 50
 
@@ -49,7 +49,7 @@ def excess(losses: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def step_down_p(values: np.ndarray) -> np.ndarray:
-    """Test whether each class's mean over networks is above 0, corrected for all classes by step-down max-t.
+    """Test whether each class's mean over networks is above 0, with step-down max-t correction for all classes.
 
     Under the null hypothesis, a network's vector of values is as likely as its negative. The signs of whole networks
     are flipped, which preserves the correlation between classes (Westfall and Young 1993, Resampling-Based Multiple
@@ -84,7 +84,7 @@ def step_down_p(values: np.ndarray) -> np.ndarray:
 
 
 def smallest_p(networks: int) -> float:
-    """Compute the smallest p that a sign-flip test of a number of networks can give.
+    """Compute the smallest p that a sign-flip test can give with this number of networks.
 
     Examples
     --------
@@ -126,8 +126,8 @@ def joint_level(values: np.ndarray, level: float = LEVEL) -> float:
     return min(max(float(stdtr(networks - 1, -quantile)), strictest), level)
 
 
-# Columns of tables: the first four fields of `Bounds` for losses, all for costs. Losses have no p, because a loss of
-# accuracy already implies that some class loses.
+# Columns of tables for the fields of `Bounds`. Losses have no column for p, because a loss of accuracy already implies
+# that some class loses.
 LOSS_COLUMNS = ("loss", "loss_low", "loss_high", "loss_upper_all")
 COST_COLUMNS = ("cost", "cost_low", "cost_high", "cost_upper_all", "cost_p")
 
@@ -140,7 +140,7 @@ class Bounds(NamedTuple):
     value : ndarray
         Mean over networks.
     low, high : ndarray
-        Interval of each class by itself, over networks and images.
+        Ends of the interval of each class by itself, for new networks and images.
     upper_all : ndarray
         One-sided upper bounds that hold for all classes jointly.
     p : ndarray
@@ -163,11 +163,11 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
     changes : Changes
         Changes of recall from the reference to the compressed networks, after `class_losses.moderated` if variances
         should be moderated. Independent (unpaired) groups get Bonferroni's bounds.
-    weights : (classes, classes)
-        The identity for losses, or `class_sums.excess_weights` for costs.
-    support : (classes,), optional
-        Number of test images of each class. If no image of a class changed in any network, its upper bound follows from
-        the rule of three: no loss among n images rules out a loss of more than 1 - level^(1 / n).
+    weights : (sums, classes)
+        The identity for losses, `class_sums.excess_weights` for costs, or the classes' shares for the accuracy.
+    support : (sums,), optional
+        Number of test images of each class, or of all. If none of them changed in any network, the upper bound follows
+        from the rule of three: no loss among n images rules out a loss of more than 1 - level^(1 / n).
     level : float
         1 minus the confidence.
 
@@ -231,7 +231,7 @@ def unchanged_bound(support: ArrayLike, level: float) -> np.ndarray:
 
 
 def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndarray | None) -> np.ndarray:
-    """Test whether means are above 0, corrected for all classes.
+    """Test whether means are above 0, with a correction for all classes.
 
     Parameters
     ----------
@@ -318,10 +318,10 @@ def worst_class(
 
     For each network, the class with the largest mean cost over the *other* networks is chosen, on one half of the
     images of each class. Its cost is then measured in the omitted network on the other half, so the mean is unbiased
-    for the chosen class. A t-interval of these measurements would be too narrow if classes are similar, because
-    networks then choose different classes. The interval is therefore for the largest cost of all classes: it ends at
-    the largest of the lower and the largest of the upper bounds that hold for all classes jointly, each at half the
-    level.
+    for the chosen class. A t-interval of these measurements would be too narrow if classes are similar, because the
+    chosen class then differs between networks. The interval is therefore for the largest cost of all classes: its ends
+    are the largest lower and the largest upper bound of the classes. Each of these two sets of bounds holds jointly at
+    half the level.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from analysis.statistics import moderation, two_way
 from analysis.statistics.arithmetic import quotient, variance
 from analysis.statistics.class_sums import Weights
 
-# From this number of images, quantiles of t and of the normal distribution agree within 1.3 %.
+# With at least this many images, quantiles of t and of the normal distribution agree within 1.3 %.
 FEW_IMAGES = 100
 # Share of the level for the moderated test if the plain test is also used; benchmarks/false_alarms.py checks it.
 MODERATED_SHARE = 0.8
@@ -103,7 +103,7 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *
 
 
 def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
-    """Compute each class's mean answer, summed over independent groups of networks, as `Changes`.
+    """Compute `Changes` from the answers of independent groups of networks, whose means per class add up to the change.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
 
 
 def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
-    """Compute changes of networks that were each tested on its own images, which may partly overlap.
+    """Compute the changes of networks that were each tested on their own images, some of which may be shared.
 
     The variance over networks then contains the variance over images, except for images that several networks share.
 
@@ -189,7 +189,7 @@ def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
 
 
 def moderated(changes: Changes, recall: np.ndarray) -> Changes:
-    """Set the scale by which variances over networks are shrunk towards those of all classes (`moderation.moderated`).
+    """Set the scale with which `moderation.moderated` shrinks variances over networks towards those of all classes.
 
     Parameters
     ----------

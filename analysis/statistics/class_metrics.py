@@ -55,7 +55,9 @@ def class_metrics(label: ArrayLike, predicted: ArrayLike, classes: int) -> Class
         raise StudyError(f"{label.size} labels for {predicted.size} predictions: give one prediction per label")
     for name, values in (("label", label), ("predicted", predicted)):
         if values.size and not 0 <= values.min() <= values.max() < classes:
-            raise StudyError(f"{name} holds {values.min()} to {values.max()}: give classes from 0 to {classes - 1}")
+            raise StudyError(
+                f"{name} has values {values.min()} to {values.max()}: give classes from 0 to {classes - 1}"
+            )
     confusion = np.bincount(label * classes + predicted, minlength=classes**2).reshape(classes, classes)
     right, support, guesses = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     return ClassMetrics(

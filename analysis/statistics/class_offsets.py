@@ -52,7 +52,7 @@ def fit(
     shrinkage: float = 1.0,
     class_names: Sequence[str] | None = None,
 ) -> Offsets:
-    """Fit offsets for the logits after, so that each class's recall changes as the accuracy does.
+    """Fit offsets for the logits `after`, so that each class's recall changes as the accuracy does.
 
     Only the share `reliability` of a class's excess is removed, so that offsets hardly react to noise.
 
@@ -80,8 +80,9 @@ def fit(
 
     Examples
     --------
-    Each class has 40 images. The network after misclassifies 8 images of class 1, each by a margin of .1. It classifies
-    all of class 0 correctly, but 4 images by a margin of only .05, so offsets that win back the 8 images lose these 4:
+    Each class has 40 images. The second network misclassifies 8 images of class 1, each by a margin of .1. It
+    classifies all of class 0 correctly, but 4 images by a margin of only .05, so offsets that win back the 8 images
+    lose these 4:
 
     >>> label = np.repeat([0, 1], 40)
     >>> before = np.eye(2)[label]
@@ -97,7 +98,7 @@ def fit(
 
 
 def held_out(before: np.ndarray, after: np.ndarray, label: np.ndarray, *, shrinkage: float = 1.0) -> np.ndarray:
-    """Add cross-fitted offsets to the logits after: an image's offsets are fitted without this image.
+    """Add cross-fitted offsets to the logits `after`: an image's offsets are fitted without this image.
 
     The images of each class are dealt in order to `FOLDS` folds. Each fold's images get offsets fitted on the other
     folds, so the effect of offsets on new images can be measured without further images.
@@ -132,10 +133,10 @@ def table(
     Returns
     -------
     DataFrame
-        class, index, offset; excess (change of recall minus change of accuracy, below 0 for a class that loses more
-        than the accuracy) without offsets, and its standard error; reliability; excess_fitted, the excess with offsets
-        on the images used to fit them; excess_held_out, the same on images not used to fit them (`held_out`); images,
-        the class's number of images.
+        class, index, offset; excess, the change of recall minus the change of accuracy, without offsets (below 0 for a
+        class that loses more than the accuracy); error, its standard error; reliability; excess_fitted, the excess with
+        offsets on the images used to fit them; excess_held_out, the same on images not used to fit them (`held_out`);
+        images, the class's number of images.
     """
     offsets = fit(before, after, label, shrinkage=shrinkage, class_names=class_names)
     adjusted = held_out(before, after, label, shrinkage=shrinkage)
@@ -239,7 +240,9 @@ def check_arrays(before: np.ndarray, after: np.ndarray, label: np.ndarray) -> No
         )
     for side, logits in (("before", before), ("after", after)):
         if logits.dtype.kind != "f" or not np.isfinite(logits).all():
-            raise StudyError(f"logits {side} are not all finite numbers: leave such images out, or repair the network")
+            raise StudyError(
+                f"logits {side} are not all finite numbers: leave out images with other values, or repair the network"
+            )
     classes = before.shape[1]
     if label.size and not 0 <= label.min() <= label.max() < classes:
         wrong = label.min() if label.min() < 0 else label.max()

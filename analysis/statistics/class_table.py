@@ -138,7 +138,7 @@ def _excess(
     half_square = np.where(variances.total > 0, np.square(two_way.half_widths(variances, level)), 0)
     low = np.sqrt(half_square + adds @ below + subtracts @ above)
     high = np.sqrt(half_square + adds @ above + subtracts @ below)
-    reach = np.abs(weights) @ np.ones(len(change))  # the excess if classes lose or win all their images
+    reach = np.abs(weights) @ np.ones(len(change))  # the largest excess, if each class loses or wins all its images
     return excess, np.clip([excess - low, excess + high], -reach, reach)
 
 
@@ -175,8 +175,8 @@ def costs(
     label, before, after, control
         As for `class_table`.
     paired : bool
-        Whether networks after are paired with those of the control (before, if there is no control) if their numbers
-        are equal.
+        Whether the compressed networks are paired with their references: the control or, without one, the networks
+        before compression. They are treated as independent if their numbers differ.
 
     Examples
     --------
@@ -207,9 +207,10 @@ def costs_of_networks(label: np.ndarray, start: np.ndarray, after: np.ndarray, c
     ----------
     label : (images,), integers
     start, after : (networks, images), bool
-        Whether each reference network, and each network after, is right about each image.
+        Whether each reference network, and each compressed network, is right about each image.
     changes : Changes
-        Changes from the reference networks to those after, moderated, and widened by `class_losses.of_few_images`.
+        Changes from the reference to the compressed networks, with moderated variances over networks, and variances
+        over images widened by `class_losses.of_few_images`.
     """
     weights = excess_weights(_shares(label))
     levels = LEVEL, 2 * class_costs.level_of_one(changes, weights)
@@ -514,7 +515,7 @@ def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarra
     alike = (answers == 0) | (answers == support) | (len(right) == 1) | np.isnan(bounds[0])
     wilson = np.array(wilson_interval(answers, support))
     bounds[:, alike] = wilson[:, alike]
-    # A variance from few images that are nearly all right is often far too small.
+    # If nearly all of a few images are classified correctly, their estimated variance is often far too small.
     has_few_images = support < class_losses.FEW_IMAGES
     return estimate["value"], np.where(
         has_few_images, [np.fmin(bounds[0], wilson[0]), np.fmax(bounds[1], wilson[1])], bounds

@@ -1,4 +1,4 @@
-"""Estimate how much of the movement of classes between two networks is a shift of each class's logit."""
+"""Estimate how much of the changes of recall between two networks is due to a shift of each class's logit."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -64,8 +64,8 @@ def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: n
     is not fitted to recalls, because some shift matches nearly any change of recalls, whatever its cause. Least squares
     detects only differences that the images of a class have in common.
 
-    The interval is Fieller's for a ratio, with variances by a jackknife that leaves out one group of images in turn. It
-    is for these networks only, not for new ones.
+    The interval is Fieller's for a ratio, with variances by a jackknife that leaves out each group of images in turn.
+    It is for these networks only, not for new ones.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: n
 
     Examples
     --------
-    The network after adds 1 to the logit of class 0, so it wins images of class 0 and loses images of class 1:
+    The second network adds 1 to the logit of class 0, so it wins images of class 0 and loses images of class 1:
 
     >>> label = np.repeat([0, 1], 1000)
     >>> before = 1.5 * np.eye(2)[label] + np.random.default_rng(0).normal(size=(2000, 2))
@@ -145,7 +145,7 @@ def fit(weights: np.ndarray, differences: np.ndarray) -> np.ndarray:
     of_row = weights.sum(1, keepdims=True)
     deviations = differences - (weights * differences).sum(1, keepdims=True) / of_row
     normal = np.diag(weights.sum(0)) - weights.T @ (weights / of_row)
-    # The equations determine the shift up to a constant. This term, whose size is arbitrary, makes it sum to 0.
+    # The equations determine the shift only up to a constant. This term, whose size is arbitrary, makes it unique.
     normal += normal.trace() / normal.size
     shift = np.linalg.solve(normal, (weights * deviations).sum(0))
     return np.asarray(shift - shift.mean())
@@ -203,7 +203,7 @@ class _LogitPair:
 
     @property
     def shift(self) -> np.ndarray:
-        """The shift fitted to all images, on the scale of the logits before."""
+        """The shift fitted to all images, on the scale of the first network's logits."""
         return self._fitted(self._halves.sum(0), np.ones(GROUPS, bool))[0]
 
     def sums(self) -> _Sums:
@@ -257,7 +257,7 @@ class _LogitPair:
         return sums
 
     def _fitted(self, sums: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, float]:
-        """Fit the shift to sums over `groups`, (groups,) bool; return it and the scale after divided by that before."""
+        """Fit the shift to sums over `groups`, (groups,) bool; return it and the ratio of scales, after / before."""
         images = np.bincount(self._label, groups[self._group], self._classes)[:, np.newaxis]
         weights, before, after = sums[0], sums[1] / images, sums[2] / images
         scales = _contrast(weights, before), _contrast(weights, after)
@@ -265,7 +265,7 @@ class _LogitPair:
         return fit(weights, after / scale - before), scale
 
     def _counts(self, half: int, shift: np.ndarray) -> np.ndarray:
-        """Count images of a half by group and class, with a shift of the network after undone.
+        """Count images of a half by group and class, with a shift of the second network's logits undone.
 
         The counts are (4, groups, classes): all images, images won minus lost, images won plus lost, and images for
         which the networks predict different classes.

@@ -24,7 +24,7 @@ class Curve(NamedTuple):
     denominators: np.ndarray
 
     def means(self, networks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Average accuracy and slope at every ratio over `networks`, (groups, networks); each is (ratios, groups)."""
+        """Average accuracy and slope, each (ratios, groups), over groups of network indices, (groups, networks)."""
         accuracy, numerators, denominators = (part[:, networks] for part in self)
         return accuracy.mean(-1), quotient(numerators.sum(-1), denominators.sum(-1))
 

@@ -10,15 +10,16 @@ _BELOW_1, _ABOVE_1 = 1 - 1e-9, 1 + 1e-9
 
 
 class GapChange(NamedTuple):
-    """How the gaps between classes are shown to have changed.
+    """Change of the gaps between classes, as far as intervals show it.
 
     Attributes
     ----------
     size : {"grew", "shrank", "same", "open"}
         Change of the gaps' size; `open` if neither a change nor equality is shown.
     order : {"kept", "moved", "unrelated", "reversed", "open"}
-        Relation of the gaps after to those before: `moved` if they are partly between other classes, `unrelated` if a
-        slope of 0 is not ruled out, `reversed` if the slope is below 0.
+        Relation of the gaps after to those before: `kept` if the raw slope is above 1; `moved`, partly to other
+        classes, if it is between 0 and 1; `reversed` if it is below 0; `unrelated` if 0 is not ruled out; `open` if 1
+        is not ruled out.
     """
 
     size: Literal["grew", "shrank", "same", "open"]

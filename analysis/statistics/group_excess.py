@@ -42,8 +42,8 @@ def excess_losses(
     before, after : (networks, images), bool
         Whether each network is right about each image; row i of both is the same network.
     retrained_from : (networks, images), bool, optional
-        The same for the dense networks, if `before` is a control retrained from them. With one network, they are needed
-        to allow for the effect of retraining alone; with several, the variance over networks contains it.
+        The same for the dense networks, if `before` is a control retrained from them. With one network, this is needed
+        to allow for the effect of retraining alone; with several, the variance over networks contains this effect.
     moderated : bool
         Whether to shrink the variances over networks towards those of all groups (`class_losses.moderated`). This has
         no effect with fewer than ten groups.

@@ -1,8 +1,8 @@
-"""Measure the spread of groups of images, and compare it with chance.
+"""Measure the spread between the means of groups of images, and compare it with chance.
 
-Even by chance alone, groups of few images differ. The placebo reassigns the same images at random: each group gets as
-many images of each class as before, drawn from all images of that class. A spread beyond the placebo's is due to the
-groups, and not to their sizes or classes.
+By chance alone, the means of groups with few images differ. The placebo reassigns the same images at random: each group
+gets as many images of each class as before, drawn from all images of that class. A spread beyond the placebo's is due
+to the groups, and not to their sizes or classes.
 """
 
 from typing import NamedTuple
@@ -20,9 +20,9 @@ class Placebo(NamedTuple):
     spread : float
         As `spread` returns it.
     chance, low, high : float
-        Root mean square of the shuffled spreads, and the range that holds 95 % of them.
+        Root mean square of the shuffled spreads, and the range that contains 95 % of them.
     p : float
-        Share of spreads that are at least as large as the real one, which is itself counted.
+        Share of all spreads, including the real one, that are at least as large as the real one.
     """
 
     spread: float
@@ -65,8 +65,8 @@ def spread_by_chance(values: np.ndarray, place: np.ndarray, label: np.ndarray) -
 
     Examples
     --------
-    Two of four images of one class are right. In two of the six ways to form pairs the means are 0 and 1, and in the
-    other four both are .5:
+    Two of four images of one class are recognised. In two of the six ways to form pairs the means are 0 and 1, and in
+    the other four both are .5:
 
     >>> values, place = np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 1])
     >>> round(spread_by_chance(values, place, np.zeros(4, int)) ** 2, 6) == round(0.25 * 2 / 6, 6)
@@ -102,7 +102,7 @@ def placebos(values: np.ndarray, place: np.ndarray, label: np.ndarray, shuffles:
 
     Examples
     --------
-    All images of the second group are right, and none of the first:
+    All images of the second group are recognised, and none of the first:
 
     >>> (found,) = placebos(np.repeat([[0.0, 1.0]], 20, axis=1), np.repeat([0, 1], 20), np.zeros(40, int))
     >>> found.spread, found.p

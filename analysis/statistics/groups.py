@@ -245,9 +245,9 @@ def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per group, the most over-represented first
-        group, images, pies (chosen images), ratio: share of the chosen over share of all images, and the ends of its 95
-        % interval, ratio_low and ratio_high. This is Wilson's interval for the share among the chosen, divided by the
-        share of all images, which is known. NaN if no image is chosen.
+        group; images and pies, its numbers of images and of chosen images; ratio, its share of the chosen images
+        divided by its share of all images; ratio_low and ratio_high, the ends of Wilson's 95 % interval of its share of
+        the chosen images, divided by its share of all images. Ratios are NaN if no image is chosen.
 
     Examples
     --------
@@ -303,7 +303,7 @@ def _naming_column(header: list[str], rows: list[tuple[int, list[str]]], names: 
 
 
 def _named_indices(path: Path, column: str, cells: list[tuple[int, str]], names: Sequence[str]) -> list[int]:
-    """Return the position of each row's image in test order, by name."""
+    """Find, by name, the position of each row's image in test order."""
     place_of_name = {name: place for place, name in enumerate(names)}
     line_of_image: dict[int, int] = {}
     for line, name in cells:

@@ -22,7 +22,8 @@ class ChanceLevelCounts(NamedTuple):
         Networks at chance level after compression, but neither before nor in the control. They must also be less
         accurate than before by McNemar's test, so that merely crossing the bound does not count as collapse.
     are_all_at_chance : bool
-        Whether every pair has a network at chance level, before or after, so that there is no alpha.
+        Whether every pair has a network at chance level (without pairs: whether all networks of one side are), so that
+        there is no alpha.
     """
 
     counts: Mapping[str, tuple[int, int]]
@@ -36,7 +37,7 @@ class ChanceLevelCounts(NamedTuple):
 
 
 class SoundPairs(NamedTuple):
-    """Whether networks are right about images, in pairs that are both above chance level; each (pairs, images)."""
+    """Whether networks are right about images, in pairs of two above-chance networks; each (pairs, images)."""
 
     before: np.ndarray
     after: np.ndarray
@@ -95,7 +96,7 @@ def chance_level(
 
 
 def _collapsed(before: np.ndarray, after: np.ndarray) -> bool:
-    """Test whether a network at chance level is less accurate than the worst above-chance network before."""
+    """Test whether a compressed network is less accurate than the worst one in `before`, (networks, images)."""
     if not len(before):
         return False
     worst = before[before.mean(1).argmin()]

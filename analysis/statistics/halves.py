@@ -1,8 +1,8 @@
 """Count pruning-identified exemplars (PIEs) between halves of populations of networks, and measure their difficulty.
 
 Modal labels of few networks differ by chance, and dense networks are less accurate on images whose modal labels differ,
-because at most one of the two is right. Two halves of the dense population show how much of both effects occurs without
-compression.
+because at most one of the two labels is right. Two halves of the dense population show how much of both effects occurs
+without compression.
 """
 
 from functools import cached_property
@@ -27,7 +27,7 @@ _BLOCK = 256  # images
 class HalvesExemplars(NamedTuple):
     """Numbers of PIEs between halves, and accuracies on PIEs and on other images, over all splits.
 
-    The first entry of each array is for all networks. Each further entry omits one group of networks.
+    The first entry of each (1 + groups,) array is for all networks. Each further entry omits one group of networks.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Halves:
         self._labels, votes, self._tied = leaders(members, dense)
         self._right = np.ascontiguousarray((dense == label).T).astype(np.float32) @ members.T / size
         self._all_right = self._over_splits(self._right)
-        # A number for each split and vote share, with counts over all images.
+        # A stratum consists of the images with the same vote share in one split; `_images` counts them.
         self._strata = votes[:, :splits] + (len(dense) + 1) * np.arange(splits)
         self._images = np.bincount(self._strata.ravel())
         self._right_by_stratum = np.bincount(self._strata.ravel(), self._right[:, :splits].ravel())
@@ -107,7 +107,8 @@ class Halves:
         Parameters
         ----------
         second : (networks, images), integers
-            Predictions of compressed networks, where row i is compressed dense network i; `dense` for the placebo.
+            Predictions of compressed networks, where row i is dense network i after compression. For the placebo,
+            these are the predictions of the dense networks themselves.
         """
         images, differ, tied = self._differing(second)
         right, untied = self._right[images], ~(self._tied[images] | tied)

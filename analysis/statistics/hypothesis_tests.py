@@ -99,7 +99,7 @@ def independent(
     first, second : (seeds of the first,), (seeds of the second,)
         Alpha of each seed. NaN are left out.
     alternative : {"two-sided", "less", "greater"}
-        Direction in which the first differs from the second. Tables 5 and 6 use "greater" with the smaller model first,
+        Direction in which the first differs from the second. Tables 5 and 6 use "greater" with the smaller model first;
         Table 7 uses "less".
     family : int
         As for `paired`.
@@ -147,7 +147,7 @@ def corrected(p: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     p : (tests,)
-        NaN if a test could not be made.
+        NaN if a test could not be run.
     family : int
         Number of tests in the family. Missing tests and NaN count as tests with p = 1.
 
@@ -232,7 +232,7 @@ def exact_mcnemar(lost: ArrayLike, won: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     lost, won : (...), integers
-        Number of images right only before, and right only after.
+        Number of images classified correctly only before, and only after.
 
     Returns
     -------
@@ -259,7 +259,7 @@ def change_interval(
     Parameters
     ----------
     lost, won : (...), integers
-        Number of images right only before, and right only after.
+        Number of images classified correctly only before, and only after.
     images : (...), integers
         Number of images of the class, > 0.
     confidence : float

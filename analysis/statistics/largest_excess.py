@@ -22,7 +22,7 @@ def largest_excess_floor(
     Parameters
     ----------
     recall_before, recall_after, both_right : (..., classes)
-        Shares of each class's test images that are right before, after, and both before and after.
+        Shares of each class's test images that are classified correctly before, after, and both before and after.
     support : (..., classes)
         Number of test images of each class; a class without images is ignored.
 
@@ -34,7 +34,7 @@ def largest_excess_floor(
     Examples
     --------
     Each of two classes of 101 images loses a tenth and wins as many, so its variance is .2 / 100. The expected maximum
-    of two normal variables is the root of the sum of their variances over 2 pi:
+    of two normal variables is the root of v / (2 pi), where v is the sum of their variances:
 
     >>> round(float(largest_excess_floor([0.8, 0.6], [0.8, 0.6], [0.7, 0.5], [101, 101])), 5)
     0.02523

@@ -60,7 +60,7 @@ class Limits(NamedTuple):
         return f"Limits to check: {', '.join(words) or 'none'}."
 
 
-# Default limits within which the verdict of a study calls networks safe.
+# Default limits of a study's verdict: networks with all losses within them are safe.
 LIMITS = Limits(class_loss=0.05, accuracy_loss=0.01)
 
 
@@ -325,7 +325,7 @@ def _reason(decided: Decided, classes: int) -> str:
     if state == "within":
         return f"Within the limits: {_loss(worst)} is surely less than {_bound(worst, 'upper')}."
     remedy = _describe(_remedy(open_rows, classes))
-    most = ", the most above a limit" if len(open_rows) > 1 else ""
+    most = ", the furthest above its limit" if len(open_rows) > 1 else ""
     return f"Undecided: {_loss(worst)} may be up to {_bound(worst, 'upper', most)}. {remedy}"
 
 
@@ -385,6 +385,6 @@ def _loss(row: pd.Series) -> str:
 
 
 def _bound(row: pd.Series, end: str, more: str = "") -> str:
-    """Write a bound, and note if it holds for all classes."""
+    """Write a bound, and note if it holds for all classes jointly."""
     together = "" if row["name"] == ACCURACY else " (such bounds hold for all classes at once)"
     return f"{points(row[end])} points{more}{together}"

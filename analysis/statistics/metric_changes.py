@@ -27,7 +27,7 @@ class Answers(NamedTuple):
     Attributes
     ----------
     predicted : (networks, images), integers
-        The predicted class from 0, or -1 for a class without test images.
+        The predicted class from 0, or -1 if that class has no test images.
     confidence : (networks, images), optional
         The probability of the predicted class.
     """
@@ -87,8 +87,8 @@ def metric_table(
     groups : ((groups,) text, (images,) integers), optional
         The names of groups, and the group of each image.
     paired : bool
-        Whether networks after are paired with those of the control (before, if there is no control) if their numbers
-        are equal.
+        Whether the compressed networks are paired with their references: the control or, without one, the networks
+        before compression. They are treated as independent if their numbers differ.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def metric_table(
 
     Examples
     --------
-    The network after predicts class 0 for one of ten images of class 1, and the network before for none:
+    The network predicts class 0 for one of ten images of class 1 after compression, and for none before:
 
     >>> label, after = np.repeat([0, 1], 10), np.repeat([0, 1], [11, 9])[np.newaxis]
     >>> found = metric_table(["cat", "dog"], label, {"before": Answers(label[np.newaxis]), "after": Answers(after)})
@@ -211,7 +211,7 @@ def _estimate(start: _Metric, after: _Metric, name: str, paired: bool) -> _Estim
         in_both=np.sum([_in_both(group, images, known) for group in groups], axis=0),
     )
     changes = class_losses.of_few_images(changes, images)
-    if name != CALIBRATION_ERROR:  # which is not a share of right answers
+    if name != CALIBRATION_ERROR:  # because the calibration error is not a share of right answers
         changes = class_losses.moderated(changes, (first.mean(0) + second.mean(0)) / 2)
     return _Estimate(known, second.mean(0) - first.mean(0), images, changes.variances(each_class(len(images))))
 
@@ -221,7 +221,7 @@ _Part = tuple[float, np.ndarray, np.ndarray]
 
 
 def _pairs(start: _Metric, after: _Metric) -> list[list[_Part]]:
-    """Combine the parts of each network after with the negated parts of the same network at the start."""
+    """Combine each network's parts after compression with its negated parts at the start."""
     return [[*first, *second] for first, second in zip(_alone(start, -1.0), _alone(after, 1.0), strict=True)]
 
 

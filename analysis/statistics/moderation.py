@@ -29,7 +29,7 @@ _MOST_ADDED = 8.0
 _LOST_BY_ESTIMATION = 0.25
 # A priori, the reciprocal of the prior's degrees of freedom is uniform between 0 and this.
 _LARGEST_RECIPROCAL = 2.0
-# Points of the integrals over the reciprocal and the common variance, and the latter's half range in standard errors.
+# Grid points for the reciprocal and for the common variance, and half the range of the latter in standard errors.
 _RECIPROCALS, _VARIANCES, _ERRORS = 40, 33, 4.0
 # Variances below this share of the largest are rounding errors.
 _ROUNDING = 1e-9
@@ -217,9 +217,8 @@ def moderated(
     Returns
     -------
     Moderated
-        If each class has at least two degrees of freedom, the degrees of freedom that the others add are reduced by
-        0.25. Variances are returned unchanged with fewer than `FEWEST_CLASSES` classes, or if fewer than half of that
-        number vary.
+        If `dof` is at least 2, the degrees of freedom that the other classes add are reduced by 0.25. Variances are
+        returned unchanged with fewer than `FEWEST_CLASSES` classes, or if fewer than half of that number vary.
 
     Examples
     --------
@@ -274,7 +273,7 @@ def moderated_alone(
 
     Examples
     --------
-    If the variances are equal, the result is that of `moderated`:
+    If no variance changes, the result is that of `moderated`:
 
     >>> usual = np.array([1.0, 2.0, 3.0, 4.0] * 3)
     >>> alone = moderated_alone(usual[np.newaxis], usual[np.newaxis], 2, np.ones(12), np.ones(12))

@@ -7,7 +7,8 @@ import pandas as pd
 
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval
 
-# Retraining alone moved a class by up to 26 points between two networks; benchmarks/false_alarms.py checks the rule.
+# Retraining alone moved a class's recall by up to 26 points between two networks, so a gross loss must also pass the
+# rule below, which benchmarks/false_alarms.py checks.
 GROSS_LOSS = 0.2
 # Because retraining causes losses as well as gains, a loss must be this many times the largest gain, or this share of
 # the recall.
@@ -19,8 +20,8 @@ def gross_losses(
 ) -> pd.DataFrame:
     """Find classes whose recall in a single network is shown to have fallen by more than `GROSS_LOSS`.
 
-    A network is compared with its control or, if there is none, with the network before from which it was made. If that
-    network is unknown, each class is compared with the network that has the lowest recall of this class. Because
+    A network is compared with its control or, if there is none, with the same network before compression. If this
+    reference is unknown, each class is compared with the reference that has the lowest recall of this class. Because
     retraining alone moves classes up as well as down, the loss must also be more than twice the largest gain of any
     class in any network, or more than three quarters of the recall.
 
@@ -33,14 +34,15 @@ def gross_losses(
     right : mapping of str to (networks, images), bool
         Whether each network is right, by side: before, after and optionally control.
     paired : bool
-        As for `class_table.costs`. A single network before is paired with all after.
+        As for `class_table.costs`. A single network before compression is paired with all compressed networks.
     tests : int
-        Number of networks after times number of classes, by which the level of 5 % is divided.
+        Number of compressed networks times number of classes, by which the level of 5 % is divided.
 
     Returns
     -------
     DataFrame, the largest loss first
-        network (its number in `after`, from 1), name, loss, and low, the lower end of its interval over images.
+        network (its number in `after`, from 1), name (of the class), loss, and low, the lower end of the loss's
+        interval over images.
 
     Examples
     --------
@@ -77,7 +79,7 @@ def gross_losses(
 
 
 def _references(label: np.ndarray, right: Mapping[str, np.ndarray], *, paired: bool) -> np.ndarray:
-    """Return the reference of each network after, (networks, images)."""
+    """Return whether the reference of each compressed network is right, (networks, images)."""
     start, after = right.get("control", right["before"]), right["after"]
     if len(start) == 1 or (paired and len(start) == len(after)):
         return np.broadcast_to(start, after.shape)

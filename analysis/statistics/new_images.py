@@ -1,8 +1,8 @@
 """Estimate the slope for new images of the same kind, with intervals.
 
 The balances before and after pruning come from the same test images, so both contain the noise of these images, which
-biases `alpha`. Because halves of the test images have independent noise, `alpha_new` is the limit of the slope between
-halves, over all splits.
+biases `alpha`. Because two halves of the test images have independent noise, `alpha_new` is in effect the slope between
+halves, averaged over all splits.
 """
 
 from typing import NamedTuple
@@ -48,10 +48,10 @@ def alpha_new(
 
     Examples
     --------
-    With four images per class, recalls are 1 and .5 before, and .75 and .25 after, and every image right after is also
-    right before. Let d be recall minus accuracy. The squares of d before sum to 1/8, and the products of d before and
-    after to 1/8, of which 1/24 and 1/48 are noise. The ratio of the accuracies is .75 / .5, so the slope is 1.5 * (1/8
-    - 1/48) / (1/8 - 1/24) = 1.875:
+    With four images per class, recalls are 1 and .5 before, and .75 and .25 after, and no image is classified correctly
+    only after. Let d be recall minus accuracy. The squares of d before sum to 1/8, of which 1/24 is noise, and the
+    products of d before and after to 1/8, of which 1/48 is noise. The ratio of the accuracies is .75 / .5, so the slope
+    is 1.5 * (1/8 - 1/48) / (1/8 - 1/24) = 1.875:
 
     >>> after = np.array([[0.75, 0.25]])
     >>> new = alpha_new(np.array([[1, 0.5]]), after, both_right=after, support=np.array([4, 4]))
@@ -242,8 +242,8 @@ def pooled_slope(parts: SlopeParts) -> PooledSlope:
     moves = pairs = denominator_moves = None
     if parts.moves is not None:
         moves, denominator_moves = np.tensordot(by_part, parts.moves, 1), parts.moves[1]
-    # For one network the pairs' part is kept, because the interval uses only a normal quantile, which is too narrow far
-    # in the tails of a ratio.
+    # For one network the pairs' part is not subtracted, because the interval uses a normal quantile, which alone would
+    # make it too narrow far in the tails of a ratio.
     if parts.pairs is not None and len(numerators) > 1:
         pairs = np.einsum("a,ambk,b", by_part, parts.pairs, by_part)
     return PooledSlope(
@@ -263,8 +263,8 @@ def slope_parts(
     """Compute the parts of `alpha_new` from predictions, with the influence of each image.
 
     Numerator and denominator depend on the images through three means for each class: the shares of images that are
-    right before, after, and both. The influence of an image on a part is the change of this part if the image is
-    omitted.
+    classified correctly before, after, and both before and after. The influence of an image on a part is the change of
+    this part if the image is omitted, scaled so that squares sum to variances.
 
     Parameters
     ----------
@@ -311,10 +311,10 @@ def moves_by_state(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute an image's influence on numerator and denominator by class and state, each (networks, classes, states).
 
-    The states are: wrong before and after, right only before, right only after, right before and after. `sums`, as
-    `new_image_sums` returns them, are needed if balances are divided by accuracies, because each image also affects
-    these. If `sums` is None, a move is the change from omitting the image, times a factor that makes the squares sum to
-    variances.
+    The states are: wrong before and after, correct only before, correct only after, correct before and after. `sums`,
+    as `new_image_sums` returns them, are needed if balances are divided by accuracies, because each image also affects
+    these; None means undivided balances. The influence is the change from omitting the image, times a factor that makes
+    the squares sum to variances.
     """
     share = support / support.sum()
     accuracy, accuracy_after = (before @ share)[:, np.newaxis], (after @ share)[:, np.newaxis]

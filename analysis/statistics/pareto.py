@@ -1,4 +1,4 @@
-"""Choose between networks by several objectives: unfairness between classes, Pareto fronts, and values of points."""
+"""Choose between networks by several objectives: measures of unfairness, the Pareto front, and a weighted value."""
 
 import numpy as np
 
@@ -78,6 +78,7 @@ def best(values: np.ndarray, among: np.ndarray) -> np.ndarray:
     ----------
     values : (points,)
     among : (points,), bool
+        Points to choose from.
 
     Returns
     -------

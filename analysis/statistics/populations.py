@@ -79,7 +79,7 @@ def exemplars_between(dense: Modes, compressed: Modes) -> Exemplars:
 def disagreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Compute how often a network of one population and one of another predict different classes.
 
-    Unlike a modal label, the share uses every vote.
+    Unlike modal labels, this share uses every vote.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def disagreement_within(predicted: np.ndarray) -> np.ndarray:
 
 
 def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) -> float:
-    """Compute the accuracy on images other than PIEs, weighted to the vote shares of the PIEs.
+    """Compute the accuracy on images other than PIEs, weighted to match the vote shares of the PIEs.
 
     Dense networks are less accurate on PIEs by construction, because at most one of two modal labels is right. A fair
     comparison is with images on which equally many dense networks agree.
@@ -240,8 +240,8 @@ def class_significance(
     paired : bool
         Whether row i of both belongs to the same dense network.
     measure : {"difference", "ratio"}
-        Compared quantity: recall minus accuracy, as in the text and the released code, or recall over accuracy, as in
-        equations 1 and 2.
+        Compared quantity: recall minus accuracy, as in the text and the released code, or recall divided by accuracy,
+        as in equations 1 and 2.
 
     Examples
     --------

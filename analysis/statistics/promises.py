@@ -13,7 +13,7 @@ from analysis.statistics.sample_size import Spread
 
 # Limits for losses of recall, as shares.
 LIMITS = (0.01, 0.02, 0.05)
-# Numbers of images per class in a table, besides the present number.
+# Numbers of images per class in the table of `promises`, besides the present number.
 IMAGES = (1000, 10_000)
 _FEWEST = 3  # fewest networks, because two give a poor estimate of the variance
 

@@ -2,7 +2,7 @@
 
 If the error of every class, 1 minus its recall, grows by the same factor k as the error of all images, then each
 class's recall minus the accuracy also grows by k, so the raw slope is k and alpha is the odds ratio of the error. The
-accuracy alone then determines how far pruning drives classes apart. In the other extreme, all classes lose the same
+accuracy alone then determines how far pruning drives classes apart. At the other extreme, all classes lose the same
 recall, and the raw slope stays 1.
 
 Here, the networks before pruning are controls that were trained equally long without pruning, so that only the effect
@@ -37,7 +37,7 @@ def odds_ratio(accuracy_before: ArrayLike, accuracy_after: ArrayLike) -> np.ndar
     Returns
     -------
     (...)
-        NaN if there was no error before, or if no image is right after.
+        NaN if there was no error before, or if no image is classified correctly after.
 
     Examples
     --------
@@ -200,7 +200,7 @@ class Proportion(NamedTuple):
 
 
 def for_new_images(label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray) -> Proportion:
-    """Estimate the proportion for new images of the same kind, from predictions.
+    """Estimate slope and growth for new images of the same kind, from predictions.
 
     The slope is corrected for the noise of the test images, as in `new_images.alpha_new`.
 
@@ -244,8 +244,7 @@ def pooled_alpha_beyond(
 ) -> PooledSlope:
     """Compute alpha beyond proportion over several networks: `alpha_new` divided by the odds ratio of the error.
 
-    The odds ratio is that of the mean accuracies. The influence of each network and each image on it is taken to first
-    order.
+    The odds ratio is that of the mean accuracies. The influence of each network and each image on it is linearised.
 
     Parameters
     ----------
@@ -266,7 +265,7 @@ def pooled_alpha_beyond(
     """
     before, after = float(accuracy_before.mean()), float(accuracy_after.mean())
     growth = float(odds_ratio(before, after))
-    # Derivatives of the logarithm of the odds ratio by the accuracies of both sides, in absolute value.
+    # Absolute derivatives of the logarithm of the odds ratio with respect to the accuracies of both sides.
     weights = quotient(1, before * (1 - before)), quotient(1, after * (1 - after))
     of_networks = (accuracy_before - before) * weights[0] - (accuracy_after - after) * weights[1]
     moves = alpha.moves
@@ -283,7 +282,7 @@ def pooled_alpha_beyond(
 
 
 def on_these_images(recall_before: np.ndarray, recall_after: np.ndarray, share: np.ndarray) -> Proportion:
-    """Estimate the proportion on these test images, from recalls.
+    """Estimate slope and growth on these test images, from recalls.
 
     The balances of each pruned network are compared with those of the other networks' controls, as in
     `intensification.alpha_shared`, so that a network's own chance deviations and noise do not count.
@@ -298,7 +297,7 @@ def on_these_images(recall_before: np.ndarray, recall_after: np.ndarray, share: 
     Returns
     -------
     Proportion
-        Its variance is over networks only, and unknown with two networks.
+        Its covariances are over networks only. With two networks, those of the slope are NaN.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Analyse annotators' answers on images: compare two kinds of images, and measure agreement."""
+"""Analyse annotators' answers about images: compare two kinds of images, and measure agreement."""
 
 from itertools import combinations
 from typing import NamedTuple

@@ -40,7 +40,7 @@ CONFIDENCE = 0.95
 _UNEXPLAINED = 1e-8
 _AT_ONCE = 8192  # rows at a time, so that they fit into a core's cache
 _ROUNDING = 1e-12  # a column with a smaller root mean square is a rounding error
-_MOST_STEPS = 100  # in the iteration of the logit
+_MOST_STEPS = 100  # of the iteration that fits the logit
 _CONVERGED = 1e-12  # relative change of the log-likelihood
 _NEAREST = 1e-12  # smallest distance from 0 or 1 of an accuracy predicted by the logit
 _CALL = re.compile(r"np\.\w+\((.*)\)")
@@ -103,8 +103,8 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
     Returns
     -------
     DataFrame, a row for each term in printed order
-        term (as patsy names it, with the levels as given: `dataset[T.mnist]`; the first level of a factor, by alphabet
-        or as the column's categories are sorted, is the reference), coefficient, se, t, p (two-sided), ci_low, ci_high
+        term (as patsy names it, with the levels as given: `dataset[T.mnist]`; the first level of a factor, in
+        alphabetical or categorical order, is the reference), coefficient, se, t, p (two-sided), ci_low, ci_high
         (95 %), se_clustered (allows for any dependence between rows of a network; NaN for fewer than two networks).
         `attrs["notes"]` lists the omissions: rows that lack a value, factors with one level, columns without values,
         and terms implied by others. `attrs["rows"]` and `attrs["networks"]` are the numbers used.
@@ -169,7 +169,7 @@ class _Usable(NamedTuple):
     incomplete : list of str
         Columns with missing values, because of which rows are left out.
     levels : dict of str
-        The only level of each factor that has a single one, or a remark if it has none.
+        For each factor with fewer than two levels: its only level, or a remark that it has none.
     """
 
     rows: pd.DataFrame
@@ -410,7 +410,7 @@ def clustered_p(coefficients: pd.Series, errors: pd.Series, groups: int) -> np.n
 
 
 def clustered_half_width(errors: pd.Series, groups: int) -> np.ndarray:
-    """Compute half-widths of 95 % intervals from clustered errors, with the t of `clustered_p`."""
+    """Compute half-widths of 95 % intervals from clustered errors, by the same t distribution as `clustered_p`."""
     return np.asarray(stats.t.ppf((1 + CONFIDENCE) / 2, max(groups - 1, 1)) * errors)
 
 
@@ -441,7 +441,7 @@ def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
         term, coefficient (on the logit scale), se (clustered by network if networks are known, else robust to
         heteroscedasticity), t, p, effect (of one unit on the accuracy, averaged over the rows; for a term without
         interactions, comparable with the coefficient of `fit`). `attrs["notes"]` is as in `fit`, with a note if the
-        iteration did not converge or fits exactly.
+        iteration did not converge or the fit is exact.
 
     Raises
     ------
@@ -507,8 +507,8 @@ def summary(estimate: Estimate) -> dict[str, float]:
     dict
         observations; residual and model degrees of freedom; adjusted R2; Durbin-Watson (2 if neighbouring residuals are
         independent, 0 if they are equal); Omnibus and Jarque-Bera (tests of normal residuals); skew and kurtosis (3 for
-        normal residuals) of the residuals; condition number of the design (root of the largest over the smallest
-        eigenvalue of its Gram matrix).
+        normal residuals) of the residuals; condition number of the design (square root of the ratio of its Gram
+        matrix's largest to smallest eigenvalue).
     """
     residuals, (count, terms) = estimate.residuals, estimate.design.shape
     accuracy = estimate.rows[OUTCOME].to_numpy(float)

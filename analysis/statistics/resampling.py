@@ -13,8 +13,8 @@ class Interval(NamedTuple):
     """Estimate of a ratio of two sums, with its interval.
 
     `reliability` is the share of the sum of squares in the denominator that is not noise. `identified` is False if the
-    interval of the denominator reaches 0, because the ratio may then have any value. `resampled` tells whether the
-    interval is over `seeds` or over `seeds and images`.
+    interval of the denominator reaches 0, because the ratio may then have any value. `resampled` is `seeds` or
+    `seeds and images`, the units over which the interval is computed.
     """
 
     estimate: float

@@ -135,7 +135,7 @@ def beyond_control(
     Parameters
     ----------
     alone : Changed
-        Counts between the network before and the control.
+        Counts between the network before compression and the control.
     against_control : Changed
         Counts between the control and the compressed network.
     level : float
@@ -146,7 +146,8 @@ def beyond_control(
     value : (classes,)
     bounds : (2, classes)
     p : (classes,)
-        As `change` returns them if retraining changed no image, for example because the control is the network before.
+        All three are as `change` returns them if retraining changed no image, for example because the control is the
+        network before compression.
 
     Examples
     --------

@@ -151,7 +151,7 @@ def combined(scores: Mapping[str, np.ndarray]) -> np.ndarray:
     Returns
     -------
     (items,)
-        NaN if a score is NaN.
+        NaN for an item with a score of NaN.
 
     Examples
     --------

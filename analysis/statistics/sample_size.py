@@ -109,7 +109,7 @@ def networks_needed(
 
 
 def images_needed(spread: Spread, margin: float, level: float = two_way.LEVEL) -> float | None:
-    """Find how many times as many images make the half-width of an interval less than a margin, to within 3 %.
+    """Find the factor of images for which an interval's half-width is below a margin, to within 3 %.
 
     Returns
     -------

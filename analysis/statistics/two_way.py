@@ -26,9 +26,8 @@ class Variances(NamedTuple):
     Attributes
     ----------
     networks : sequence of (variance, degrees of freedom)
-        Variances over networks, with one number of degrees of freedom or one for each statistic, estimated from
-        independent groups of networks; the statistic is a sum over the groups. Without groups, the statistic applies to
-        the given networks only.
+        Variance over the networks of each independent group, and its degrees of freedom (one number, or one for each
+        statistic). The statistic is a sum over the groups. Without groups, it applies to the given networks only.
     images : float
         Variance over images.
     in_both : float
@@ -85,7 +84,7 @@ def variances(
         return Variances(groups)
     twice = np.zeros((n, n)) if counted_twice is None else counted_twice
     mean = deviations.mean(0)
-    # The part that is counted twice belongs to the variance, so the variance cannot be less.
+    # The part that is counted twice belongs to the variance, so the variance is at least this part.
     images = np.maximum(np.square(mean).sum() - twice.mean(), twice.mean())
     own = deviations - mean
     in_both = (np.vdot(own, own) / n - (twice.trace() / n - twice.mean())) / (n - 1) if n > 1 else 0.0
@@ -242,7 +241,7 @@ def detectable(variances: Variances, level: float = LEVEL) -> float:
 
 
 def _combined(variances: Variances, critical: Callable[[Any], Any]) -> np.ndarray:
-    """Compute the two-way half-width with the factor `critical` for each number of degrees of freedom."""
+    """Compute two-way half-widths, in which `critical` maps degrees of freedom to critical values."""
     normal = critical(math.inf)
     over_networks = sum(critical(dof) ** 2 * variance for variance, dof in variances.networks)
     squares = over_networks + normal**2 * variances.images_alone, normal**2 * variances.images

@@ -19,7 +19,7 @@ class WeakDense(NamedTuple):
     at_chance : int
         Number of dense networks at chance.
     unrecognized : dict, name of a class -> int
-        Number of other networks in which the class has recall 0, the most frequent class first.
+        Number of networks above chance in which the class has recall 0, in descending order.
     """
 
     networks: int
@@ -57,7 +57,7 @@ def weak_dense(names: Sequence[str], recall: np.ndarray, guesses: np.ndarray) ->
 
 
 def weak_from_answers(names: Sequence[str], label: np.ndarray, right: np.ndarray) -> WeakDense:
-    """Count weak dense networks from whether each is right about each image, (networks, images).
+    """Count weak dense networks, given whether each network is right about each image, (networks, images).
 
     `label` has classes from 0, each of which has images.
     """

@@ -25,8 +25,9 @@ def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:
     -------
     DataFrame
         against, metric, primary, difference (winner minus anchor) with its 95 % interval difference_low and
-        difference_high, p (two-sided paired t), p_holm (for the primary comparison p itself), n, new. An anchor equal
-        to the winner is left out. Networks at chance have no alpha.
+        difference_high, p (two-sided paired t), p_holm (for the primary comparison p itself), n (number of pairs), new
+        (whether the dense models were not part of the search). An anchor equal to the winner is left out. Networks at
+        chance have no alpha.
     """
     tested = finalists[finalists["new"]] if finalists["new"].any() else finalists
     sound = tested.assign(alpha=tested["alpha"].mask(tested["at_chance"]))

@@ -104,12 +104,12 @@ class RunArrays:
         return rows[self.controls[rows] >= 0]
 
     def with_sloped_control(self, rows: np.ndarray) -> np.ndarray:
-        """Select the rows that have a control that is not at chance."""
+        """Select the rows with a control that is not at chance."""
         rows = self.with_control(rows)
         return rows[~self.at_chance[self.controls[rows]]]
 
     def controls_of_other_seeds(self, row: int) -> np.ndarray:
-        """Return the rows of controls from other dense networks that otherwise match a run, (controls,)."""
+        """Return the rows of the controls that match a run in all but the dense network, (controls,)."""
         if never_fine_tuned(self.runs).iloc[row]:
             return np.empty(0, dtype=int)
         columns = [*control_columns(self.runs), *mitigation_columns(self.runs)]
@@ -119,7 +119,7 @@ class RunArrays:
         return np.flatnonzero(is_control)[alike.to_numpy()]
 
     def class_sets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the rows of the runs that share a set of classes, and that set as a mask."""
+        """Yield, for each set of classes, the rows of the runs that have it, and the set as a mask."""
         yield from _class_sets(self.before)
 
     def classes_of(self, rows: np.ndarray) -> np.ndarray:
@@ -189,7 +189,7 @@ def _rows_alike(runs: pd.DataFrame, candidates: pd.DataFrame, columns: list[str]
 
 
 def dense_weakness(runs: pd.DataFrame) -> WeakDense:
-    """Count the weaknesses of the runs' dense networks, which must all be different."""
+    """Count the weak dense networks of runs, each of which must have a different dense network."""
     names = class_names(runs)
     before, support = (
         runs.reindex(columns=[group + name for name in names]).to_numpy(float)
@@ -245,7 +245,7 @@ def _with_cells_classes(runs: pd.DataFrame, names: list[str], shown: list[str], 
     keys = pd.DataFrame({"cell": _cell_numbers(runs, shown), "class_set": class_sets, "row": runs.index})
     chosen_rows = most_frequent(keys, ["cell"], ["class_set"])["row"]
     if number_left_out := len(runs) - len(chosen_rows):
-        notes.append(f"{number_left_out:,} runs left out, most runs of their cell have other classes")
+        notes.append(f"{number_left_out:,} runs left out, because most runs of their cell have other classes")
         runs = runs.loc[np.sort(chosen_rows)].reset_index(drop=True)
     return runs
 
@@ -258,7 +258,7 @@ def _cell_numbers(runs: pd.DataFrame, shown: list[str]) -> np.ndarray:
 
 
 def _class_sets(before: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the rows of the runs that share a set of classes, and that set as a mask."""
+    """Yield, for each set of classes, the rows of the runs that have it, and the set as a mask."""
     has = ~np.isnan(before)
     for rows in _positions(_row_numbers(has)):
         yield rows, has[rows[0]]

@@ -1,7 +1,7 @@
 """Tabulate the slopes of a whole study, one row per run or one row per cell.
 
-The runs of a cell agree in every setting: data set, model, pruner, ratio, and all others that the schema declares.
-`attrs["notes"]` of each frame holds sentences on what is missing.
+The runs of a cell agree in every setting: data set, model, pruner, ratio, and all other params that are settings.
+`alphas` and `cells` describe in `attrs["notes"]` of their frames what is missing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -75,7 +75,7 @@ def cells(
     Parameters
     ----------
     study : RunArrays
-    predictions : callable or Predictions, optional
+    predictions : callable or StudyPredictions, optional
         Takes run ids and returns their predictions, as `analysis.runs.pull.predictions` does. If given, the interval of
         alpha_new is for new seeds and new images, and slopes of precision and F1 are computed.
     confidence : float
@@ -89,7 +89,7 @@ def cells(
         - confidence: the confidence of each interval in the row, 1 - (1 - confidence) / K. K is the number of ratios
           with the same data set, model, pruner and settings. Settings that depend on the pruner, such as an epsilon
           tuned at each ratio, may differ.
-        - alpha_new_resampled: the units that the interval of alpha_new resamples.
+        - alpha_new_resampled: the units over which the interval of alpha_new is computed.
         - n_at_chance: the number of runs with a network at chance. Such runs have no slopes, but count in all other
           numbers of the row; n_alpha is the number of runs with slopes.
         - n_none: the number of networks that have a run of `none`. The following are means over these networks, with
@@ -99,9 +99,9 @@ def cells(
           and its floor; and raw_slope_equivalence_p, the p of a test that the raw slope differs from that of `none` by
           less than .05.
         - odds_ratio: the odds of an error divided by those of `none`, from mean accuracies. Alpha would equal the odds
-          ratio if the errors of all classes grew by one factor. If there are predictions, also with intervals:
-          error_growth, that factor; raw_slope_on_none, for new images; proportionality, 1 if errors are proportional
-          and 0 if losses are equal; alpha_beyond, alpha divided by the odds ratio (`statistics.proportion`).
+          ratio if the errors of all classes grew by one factor. The following need predictions and have intervals
+          (`statistics.proportion`): error_growth, that factor; raw_slope_on_none, for new images; proportionality, 1 if
+          errors are proportional and 0 if losses are equal; alpha_beyond, alpha divided by the odds ratio.
         - alpha_other_seed: the mean slope between dense networks of different seeds.
         - worst_class, worst_class_cost: the class with the largest cost (loss of recall beyond the loss of accuracy),
           and that cost, with an interval (`class_costs.worst_class`); worst_class_loss_upper: upper bound for the

@@ -18,7 +18,7 @@ from analysis.study.settings import CONTROL
 
 # Suffixes of the columns for a loss.
 _ENDS = ("low", "high", "p", "p_holm")
-# Precedes these suffixes if variances are moderated; reports base decisions on these columns.
+# Inserted before these suffixes if variances are moderated. Reports base decisions on the moderated columns.
 MODERATED = "_moderated"
 
 
@@ -28,7 +28,7 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
     Parameters
     ----------
     study : RunArrays
-    predictions : callable or Predictions, optional
+    predictions : callable or StudyPredictions, optional
         As for `cells.cells`. If given, intervals allow for new networks and images, else for new networks only.
 
     Returns
@@ -38,15 +38,15 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
         the losses and costs on which reports base their decisions (`costs.cell_costs`); networks at chance count in all
         columns:
 
-        - reference: the networks to compare with, which are controls if there are any; n_reference counts the pruned
-          networks that are compared.
+        - reference: the kind of networks compared with, which are controls if there are any; n_reference counts the
+          pruned networks that are compared.
         - loss: recall of the reference minus recall after; cost: the loss minus the loss of accuracy. Both have a
           moderated 95 % interval (`_low`, `_high`), and an upper bound that holds for all classes jointly
           (`_upper_all`).
         - cost_p: p of the cost, one-sided and corrected for all classes.
-        - disproportionate: the loss minus the expected loss if every class's error had grown by one factor, with the
-          same intervals and p as the cost (`proportion.disproportionate_losses`). It requires predictions, and controls
-          of the same networks.
+        - disproportionate: the loss minus the expected loss if every class's error had grown by one factor
+          (`proportion.disproportionate_losses`). It has an interval, an upper bound and p, like the cost, and requires
+          predictions and controls of the same networks.
 
         Then the following, each with a 95 % interval (`_low`, `_high`), a two-sided p (`_p`), and p corrected over the
         classes of the cell (`_p_holm`):

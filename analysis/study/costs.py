@@ -23,7 +23,7 @@ _SAME_RECALL = 0.004
 
 
 class Weighted(NamedTuple):
-    """Changes of recall, weights (classes, classes) of the sums to report, and mean recall (classes,)."""
+    """Changes of recall, weights (sums, classes) of the sums to report, and mean recall (classes,)."""
 
     changes: Changes
     weights: class_sums.Weights
@@ -115,7 +115,7 @@ class CellCosts(NamedTuple):
     Attributes
     ----------
     reference : str
-        Kind of the reference networks: own controls, controls of other seeds, or dense networks.
+        Kind of reference networks: own controls, controls of other seeds, or dense networks.
     n : int
         Number of pruned networks that are compared, including those at chance; if controls are of other seeds, the
         smaller of the numbers of pruned networks and controls.

@@ -111,8 +111,8 @@ def at_the_ratio(study: StudyData, cells: pd.DataFrame) -> pd.DataFrame:
     ----------
     study : StudyData
     cells : DataFrame
-        Rows of `study.cells`, perhaps with further columns: cells of pruned networks or, if there are none, of number
-        formats.
+        Rows of `study.cells`, perhaps with further columns: cells of pruned networks or, if there are none, of unpruned
+        networks in other number formats.
     """
     decided = decisions(study).get((cells[schema.DATASET].iloc[0], cells[schema.MODEL].iloc[0]))
     if decided is None:

@@ -1,4 +1,4 @@
-"""Tabulate the effect of pruning on groups of test images, per cell and group and per cell and grouping.
+"""Tabulate the effect of pruning on groups of test images, by cell and group, and by cell and grouping.
 
 A grouping is any attribute of test images given in a table, such as their writer or their camera. Neither training nor
 pruning uses it.
@@ -41,7 +41,7 @@ class Grouped(NamedTuple):
         interval (`_low`, `_high`), accuracy_before, accuracy_after, change, and excess_loss, the group's loss of
         accuracy minus that of all images. If every network has a control, accuracy_control, change_beyond_control and
         excess_loss_beyond_control (the excess loss relative to the control) follow. p tests excess_loss_beyond_control,
-        or excess_loss without a control, so it tells whether the group lost more or less than all images, not whether
+        or excess_loss without a control, so a small p means that the group lost more or less than all images, not that
         it lost anything. p_holm is corrected for all groups of the cell's grouping. The interval columns of excess
         losses with `_moderated`, p_moderated and p_moderated_holm are the same with moderated variances over networks
         (`class_losses.moderated`), as in an audit. Reports base decisions on these. With fewer than ten groups they
@@ -109,7 +109,7 @@ def files_of_datasets(files: GivenGroups, datasets: Sequence[str]) -> dict[str, 
 
 
 def named_files(files: GivenGroups) -> list[Path]:
-    """Return all paths that `files_of_datasets` might read for these files."""
+    """Return all paths that `files_of_datasets` might return for these files."""
     if isinstance(files, Mapping):
         return [Path(path) for path in files.values()]
     each = [files] if isinstance(files, str | Path) else files
@@ -122,7 +122,7 @@ def _dataset_and_file(text: str, datasets: Sequence[str]) -> tuple[str, Path]:
         return name, Path(path)
     if len(datasets) > 1:
         raise StudyError(
-            f"the runs are of {len(datasets)} data sets: name the one of {text}, as {datasets[0]}={text}",
+            f"the runs are of {len(datasets)} data sets: name the data set of {text}, as in {datasets[0]}={text}",
             option=OPTION,
         )
     return datasets[0], Path(text)
@@ -139,7 +139,7 @@ def read_groups(
         As `files_of_datasets` returns it.
     runs : DataFrame
         As `pull.pull_runs` returns it.
-    predictions : callable or Predictions
+    predictions : callable or StudyPredictions
         The predictions of the runs, which give the number of test images.
 
     Raises
@@ -171,7 +171,7 @@ def groups(
     Parameters
     ----------
     study : RunArrays
-    predictions : callable or Predictions
+    predictions : callable or StudyPredictions
         Takes run ids and returns the predictions of the runs.
     of_images : mapping of str to ImageGroups
         The groups of each data set's test images.

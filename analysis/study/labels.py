@@ -181,7 +181,7 @@ def _letter(index: int) -> str:
 def setting_labels(
     params: Mapping[str, Any], shown: Sequence[str], *, exact: bool = False
 ) -> tuple[list[str], list[str]]:
-    """Return labels of params that differ from the papers' value, and labels of params the papers leave open."""
+    """Return labels of params that differ from the papers' values, and of params that the papers leave open."""
     values = _values(params, shown)
     starts_anew = values.get(schema.START) == schema.INITIALIZATION
     treatment = values.pop(schema.WEIGHT_TREATMENT, "")

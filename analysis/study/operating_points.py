@@ -30,7 +30,7 @@ from analysis.study.settings import (
 )
 
 PAPERS_ACCURACY, PAPERS_FAIRNESS_VALUE = 0.98, 100.0
-DENSE = schema.DENSE  # dense networks have this in the column of pruners
+DENSE = schema.DENSE  # value of dense networks in the column of pruners
 ACCURACY, SPARSITY = "accuracy", schema.SPARSITY
 UNFAIRNESS, BELOW_MEAN = "unfairness", "unfairness_mean_min"
 MEASURED = (ACCURACY, UNFAIRNESS, BELOW_MEAN)
@@ -99,7 +99,7 @@ def on_test(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 
 
 def on_validation(runs: pd.DataFrame, predictions: ReadPredictions, shown: Sequence[str]) -> pd.DataFrame:
-    """Tabulate networks that have predictions as `on_test` does, but on validation images.
+    """Tabulate the same as `on_test`, but on validation images, for the networks that have predictions.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def _dense_networks(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 
 
 def sparsity(runs: pd.DataFrame) -> pd.Series:
-    """Return the pruned share of the prunable weights, or of all parameters if a run lacks the former."""
+    """Return the pruned share of the prunable weights, or of all parameters if it is unknown for any pruned run."""
     logged_sparsity = pd.to_numeric(runs.get(frames.column(schema.SPARSITY), pd.Series(np.nan, runs.index)))
     is_control = runs[schema.PRUNER] == CONTROL
     if logged_sparsity[~is_control].notna().all():
@@ -275,8 +275,8 @@ def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[s
     if chosen.empty:
         best = rows.loc[~rows[schema.PRUNER].isin([DENSE, CONTROL]), ACCURACY].max()
         yield (
-            f"No pruned level reaches an accuracy of {_percent(floor)}: the most accurate has {_percent(best)}, the "
-            f"dense networks have {_percent(dense[ACCURACY].max())}. Choose a lower --min-accuracy."
+            f"No pruned level reaches an accuracy of {_percent(floor)}: the most accurate has {_percent(best)}, and "
+            f"the dense networks have {_percent(dense[ACCURACY].max())}. Choose a lower --min-accuracy."
         )
         return
     names = [f"{named(row)} at ratio {short_ratio(row[schema.RATIO])}" for row in chosen.to_dict("records")]

@@ -52,7 +52,7 @@ class StudyPredictions:
         return self._pairs[ids]
 
     def modes(self, run_ids: Iterable[str]) -> Modes:
-        """Return the networks' most frequent predictions, after `of_pairs` has read these networks."""
+        """Return the most frequent predictions of networks that `of_pairs` has already read."""
         ids = tuple(run_ids)
         if ids not in self._modes:
             networks = [network for network in map(self._networks.get, ids) if network]
@@ -149,7 +149,7 @@ class Pairs:
 
     @property
     def dense(self) -> np.ndarray:
-        """Predictions of the networks before pruning, each distinct network once, (distinct networks, images)."""
+        """Predictions of the networks before pruning, without duplicate networks, (distinct networks, images)."""
         return np.stack([network.predicted for network in self._once])
 
     @property

@@ -10,7 +10,7 @@ from analysis.statistics.proportion import Proportion
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import StudyPredictions
 
-# The jackknife variance needs this many, so that two networks are left when one is omitted.
+# Fewest networks for the jackknife variance, so that two are left when one is omitted.
 _FEWEST = 3
 
 

@@ -58,7 +58,7 @@ _SCOPE = frames.column(schema.SCOPE)
 _SPARSITY = frames.column(schema.SPARSITY)
 _NUMBER_FORMAT = frames.column(schema.NUMBER_FORMAT)
 _WEIGHT_BITS = frames.column(schema.WEIGHT_BITS)
-# Shown if any network does not have 32 bits.
+# These are shown if any network does not have 32 bits.
 _OF_BITS = (_NUMBER_FORMAT, frames.column(schema.PRECISION), _WEIGHT_BITS)
 _OF_32_BITS = (schema.FLOAT32, schema.FORMERLY[schema.WEIGHT_BITS])
 ITERATION = frames.column(schema.ITERATION)
@@ -253,7 +253,7 @@ def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[st
     frame : DataFrame
         Runs.
     lacked_by : str, optional
-        Count an unknown param only if all runs of this pruner lack it; by default any pruner counts.
+        Count an unknown param only if all runs of this pruner lack it or, by default, all runs of any one pruner.
     """
     columns = further_settings(frame)
     declared = {column for column in columns if schema.role(frames.param(column)).concerns == "pruner"}
@@ -298,7 +298,7 @@ def at_level(frame: pd.DataFrame, ratio: float) -> pd.Series:
 
 
 def in_number_format(frame: pd.DataFrame) -> pd.Series:
-    """Return whether each row has networks with all their weights, in another number format."""
+    """Return whether each row has unpruned networks in another number format."""
     return frame[schema.PRUNER].isin(list(frames.NUMBER_FORMATS))
 
 
@@ -313,7 +313,7 @@ def bits(frame: pd.DataFrame) -> np.ndarray:
 
 
 def is_random(frame: pd.DataFrame) -> pd.Series:
-    """Return whether each row is random pruning, whose large losses would dominate a picture's scale."""
+    """Return whether each row's pruner is random, which causes losses that would dominate a picture's scale."""
     return frame[schema.PRUNER].isin(["rp", "random-unstructured", "random-structured"])
 
 
@@ -330,7 +330,7 @@ def never_fine_tuned(runs: pd.DataFrame) -> pd.Series:
 def control_columns(frame: pd.DataFrame) -> list[str]:
     """Return the columns of the settings in which a pruned network and its control must agree.
 
-    Mitigations are not included, because a network without a control of the same mitigation may have one without any.
+    Mitigations are not included, because the control of a mitigated network may be one without mitigation.
     """
     pruners = pruner_settings(frame, lacked_by=CONTROL)
     common_settings = [
@@ -383,12 +383,14 @@ def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
         has_others = has_others or _without_fine_tuning(frame).nunique() > 1
         why = "the papers' setting is shown" if has_others else "another setting has more"
         differing = ", ".join(map(frames.param, shown))
-        main_rows.attrs["notes"] = [f"in tests and tables: {n_left_out:,} runs left out, {why} ({differing} differ)"]
+        main_rows.attrs["notes"] = [
+            f"in tests and tables: {n_left_out:,} runs left out, because {why} ({differing} differ)"
+        ]
     return main_rows
 
 
 def most_frequent(frame: pd.DataFrame, within: list[str], columns: list[str]) -> pd.DataFrame:
-    """Keep the rows of one setting in each group: nearest the papers' values, and of those the most frequent."""
+    """Keep the rows of one setting in each group: the most frequent of those nearest to the papers' values."""
     if not columns:
         return frame.reset_index(drop=True)
     counts = frame.groupby([*within, *columns], dropna=False).size()

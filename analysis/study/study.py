@@ -63,9 +63,9 @@ class ReportOptions:
     paper_pictures : bool
         Whether those include the sections that consist of pictures only.
     groups : path, sequence of str, or mapping of str to path
-        Tables of groups of test images, as `groups.files_of_datasets` takes them.
+        Tables of groups of test images, as accepted by `groups.files_of_datasets`.
     min_accuracy, fairness_value : float, optional
-        Criteria for a choice among the networks, as `operating_points.preference` takes them.
+        Criteria for a choice among the networks, as accepted by `operating_points.preference`.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def _from(source: Source, default: Any = None) -> Any:
 class StudyData:
     """The runs of a study, data on them, and frames computed from them.
 
-    Results of its properties, and of functions marked `once`, are cached.
+    The results of properties and functions marked `once` are cached.
 
     Parameters
     ----------
@@ -228,8 +228,8 @@ class StudyData:
     def with_ratios(self) -> "StudyData":
         """The study without networks whose pruning ratio was not chosen.
 
-        These are networks with all their weights in another number format, and levels of iterative pruning, whose
-        ratios follow from the iteration.
+        These are unpruned networks in another number format, and levels of iterative pruning, whose ratios follow from
+        the iteration.
         """
         others = in_number_format(self.runs) | is_iterated(self.runs)
         return replace(self, runs=frames.rows(self.runs, ~others)) if others.any() else self
@@ -277,7 +277,7 @@ class StudyData:
         return in_words(setting_label(params, self.shown, self.letters), with_weight=self.has_several_teachers)
 
     def share_dense_networks(self, rows: pd.DataFrame) -> bool:
-        """Return whether every two of some cells have a dense network in common."""
+        """Return whether every two of the given cells have a dense network in common."""
         key = self.cell_key
         return share_dense_networks(join(self.runs, rows[key], key), key)
 

@@ -29,7 +29,7 @@ def test_small_integer_labels_do_not_overflow():
     ("label", "predicted", "said"),
     [
         ([0, 1], [0], "2 labels for 1 predictions"),
-        ([0, 1], [0, 2], "predicted holds 0 to 2"),
+        ([0, 1], [0, 2], "predicted has values 0 to 2"),
         ([-1], [0], "label"),
     ],
 )

@@ -172,7 +172,7 @@ def test_a_file_is_of_the_one_data_set_or_of_that_which_is_named(given, expected
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["a.csv"], "2 data sets: name the one of a.csv, as mnist=a.csv"),
+        (["a.csv"], "2 data sets: name the data set of a.csv, as in mnist=a.csv"),
         (["cifar=a.csv"], "cifar is not a data set of these runs: mnist, digits"),
         (["mnist=a.csv", "mnist=b.csv"], "a.csv and b.csv are both for mnist"),
         ({"cifar": "a.csv"}, "cifar is not a data set"),
