@@ -257,7 +257,7 @@ def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
         The model, on the device of the examples.
     training : TrainingSetup
     steps : int, >= 0
-        Number of steps, each of a batch; at most the steps of the whole training.
+        Number of steps, one per batch; at most the steps of the whole training.
 
     Raises
     ------
@@ -299,7 +299,7 @@ def _made_by(model: nn.Module, training: TrainingSetup) -> str:
 
 @contextmanager
 def _reporting(training: TrainingSetup, on_epoch: OnEpoch) -> Iterator[Callable[[_Epoch, dict[str, float]], None]]:
-    """Show the progress of a training, and yield a function that reports an epoch there and to `on_epoch`."""
+    """Show the progress of a training, and yield a function that reports an epoch to the display and to `on_epoch`."""
     with progress.reporting(training.stream, training.hyperparameters.epochs) as show:
 
         def report(epoch: _Epoch, metrics: dict[str, float]) -> None:

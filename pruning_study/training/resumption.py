@@ -83,7 +83,7 @@ class TrainingState:
                     memory[name].masked_fill_(~mask, 0)
 
     def keep_if_best(self, epoch: int, loss: float, model: nn.Module) -> None:
-        """Keep a copy of the model's weights if the loss is lower than all before."""
+        """Keep a copy of the model's weights if the loss is the lowest so far."""
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, epoch
             self.best_weights = copy.deepcopy(model.state_dict())
@@ -128,7 +128,7 @@ class TrainingFile:
 
         Returns
         -------
-        TrainingState, or None if no file can be used, which leaves model and generators unchanged
+        TrainingState, or None if no file can be used; model and generators are then unchanged
         """
         if not (self._path and self._path.is_file()):
             return None

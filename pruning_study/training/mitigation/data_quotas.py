@@ -15,7 +15,7 @@ OPTION = "data_quotas"
 def densities(sizes: np.ndarray, recall: np.ndarray, density: float) -> np.ndarray:
     """Return the share of each class's images that DRoP keeps (Vysogorets, Ahuja and Kempe 2025, Algorithm 1).
 
-    Shares are proportional to 1 - recall, and keep the share `density` of all images together. If a class's share would
+    Shares are proportional to 1 - recall, and together keep the share `density` of all images. If a class's share would
     exceed 1, the class keeps all its images, and the excess is distributed over the other classes in the same
     proportions.
 

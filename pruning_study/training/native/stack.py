@@ -101,7 +101,7 @@ def read(model: nn.Module, image_shape: ImageShape) -> Stack:
     Raises
     ------
     NativeError
-        If the model is not such a stack, or has an unsupported layer, the first of which the message names.
+        If the model is not such a stack, or has unsupported layers, of which the message names the first.
     """
     sequential = _sequential(model)
     modules = list(_flat(sequential))
