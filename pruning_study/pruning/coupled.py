@@ -86,7 +86,7 @@ def couple(network: nn.Module, image: Tensor) -> Coupling:
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """Return whether a module is a convolution that computes each output channel from one input channel."""
+    """Return whether a module is a convolution with as many groups as input channels and as output channels."""
     if not isinstance(module, nn.modules.conv._ConvNd):
         return False
     return module.groups == module.in_channels == module.out_channels > 1
@@ -126,6 +126,7 @@ def cut(network: nn.Module, coupling: Coupling, stays: Tensor) -> None:
     coupling : Coupling
         Coupling of this network.
     stays : bool Tensor (units,)
+        Whether to keep each unit.
     """
     import torch_pruning
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from analysis.common.errors import StudyError, first_line
 from pruning_study.pruning.coupled import LAYERS, Coupling, by_group, couple, cut, is_transposed
 
-# Largest difference between logits that counts as rounding; if a logit is above 1, relative to the largest one.
+# Largest difference between logits that counts as rounding, relative to the largest absolute logit if that is above 1.
 TOLERANCE = 1e-5
 
 
@@ -98,7 +98,7 @@ def macs(network: nn.Module, image: Tensor) -> int:
 
 
 def _read(network: nn.Module, coupling: Coupling) -> Tensor:
-    """Return the units to keep: those that must be kept, and those with a channel that a layer reads."""
+    """Return a mask of the units to keep: units that must stay or that a layer reads, and at least one per layer."""
     layers = {name: network.get_submodule(name) for name in coupling.inputs}
     stays = torch.ones_like(coupling.stays)
     while True:  # since a layer that loses outputs may read fewer inputs
@@ -113,7 +113,7 @@ def _read(network: nn.Module, coupling: Coupling) -> Tensor:
 
 
 def _used(layer: nn.Module, outputs: Tensor | None = None) -> Tensor:
-    """Find the input channels of a layer with a nonzero weight, counting only weights of `outputs` if given."""
+    """Return a mask of a layer's input channels with a nonzero weight, only for the outputs in `outputs` if given."""
     weights = by_group(layer) != 0
     if outputs is not None:
         weights &= outputs.view(len(weights), -1, 1, 1)

@@ -1,7 +1,7 @@
 """Structured pruning: score a layer's channels, and make masks that keep or prune whole input channels.
 
-A weight's input channels are on its axis 1, and all weights of an input channel have the same score. The filters, which
-make the output channels, are on axis 0.
+The input channels of a weight tensor are on axis 1, and all weights of an input channel have the same score. The
+filters, which make the output channels, are on axis 0.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def l2_norm(theta: Tensor) -> Tensor:
 
     Parameters
     ----------
-    theta : as `l1_norm` takes it
+    theta : as in `l1_norm`
 
     Returns
     -------
@@ -63,7 +63,7 @@ def linf_norm(theta: Tensor) -> Tensor:
 
     Parameters
     ----------
-    theta : as `l1_norm` takes it
+    theta : as in `l1_norm`
 
     Returns
     -------
