@@ -442,7 +442,7 @@ class _DamagedError(StudyError):
 
 
 def _read_pictures(folder: Path, paths: Sequence[Path], limit: SizeLimit) -> Iterator[Image.Image]:
-    """Yield pictures; after the last, raise a StudyError that lists the files that are not images."""
+    """Yield pictures; at the end, raise a StudyError that lists the files, if any, that are not images."""
     faults: list[str] = []
     for path in paths:
         try:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def is_built_in(name: str) -> bool:
-    """Return whether a name is one of `MODELS` or a library's network, so that building it imports no user code."""
+    """Return whether a name is one of `MODELS` or a library's network; building such a model imports no user code."""
     return name in MODELS or _is_of_library(name)
 
 
@@ -86,7 +86,7 @@ def check_built_in(name: str, named_by: str, how_to_allow: Callable[[str], str],
     if not is_built_in(name):
         import_path = name if re.fullmatch(r"[A-Za-z_][\w.]*:\w+", name, re.ASCII) else "package.module:factory"
         raise StudyError(
-            f"{named_by} names the model {shortened(name)}, which is not of this project, and code that a run names is "
+            f"{named_by} names the model {shortened(name)}, which is not built in, and code that a run names is "
             f"not imported: if you trust that code, type {how_to_allow(import_path)}",
             option=option,
         )
@@ -242,7 +242,7 @@ def _check_plain(name: str, model: nn.Module) -> None:
             raise StudyError(
                 f"{name}: its weight {weight_name} is a {type(weight).__name__}, not a plain tensor, as after "
                 "quantisation by torchao or quanto, and cannot be pruned: return the model before it is quantised, and "
-                "quantise the pruned network by pruning-study quantize",
+                "quantise the pruned network with pruning-study quantize",
                 option=OPTION,
             )
 

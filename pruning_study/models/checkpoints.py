@@ -170,7 +170,7 @@ def load_given(path: Path) -> tuple[dict[str, Tensor], Metadata]:
     if path.is_file() and _is_pickle(path):
         target = path.with_suffix(".safetensors").name
         raise StudyError(
-            f"{path} is a file of torch.save, which may run code when read; convert its state dict once, in Python:",
+            f"{path} was written by torch.save and may run code when read; convert its state dict once, in Python:",
             "  import torch; from safetensors.torch import save_file; "
             f"state = torch.load({str(path)!r}, map_location='cpu', weights_only=True)",
             f"  for key in {_STATES}: state = state[key] if isinstance(state.get(key), dict) else state",
@@ -207,7 +207,7 @@ def without_wrapper(weights: Mapping[str, Tensor], model: nn.Module, where: str)
     ):
         start += wrapper
     if start:
-        log.warning("%s: all names start with %s, the prefix of a wrapped model; it is left out", where, start)
+        log.warning("%s: all names start with %s, the prefix of a wrapped model; it is removed", where, start)
     return {name.removeprefix(start): tensor for name, tensor in weights.items()}
 
 
@@ -282,7 +282,7 @@ def _made_for(has: tuple[int, ...] | None, needs: tuple[int, ...] | None, num_cl
             f"{num_classes:,}, train that network on the data, and give its weights"
         )
     if len(has) == 4 and needs == (has[0], needs[1], *has[2:]):
-        return f": it is for images of {has[1]:,} channels; save the data's images with as many channels"
+        return f": it is for images of {has[1]:,} channels; save the data's images with that many channels"
     return ""
 
 
@@ -400,8 +400,8 @@ def check_image_shape(shape: object, where: str, *, option: str | None = None) -
     numbers = [side for side in sides if type(side) is int and 0 < side <= LARGEST_IMAGE]
     if not len(numbers) == len(sides) == 3 or math.prod(numbers) > LARGEST_IMAGE:
         raise StudyError(
-            f"{where} names the image shape {shortened(shape)}, not channels, height and width above 0 of at most "
-            f"{LARGEST_IMAGE:,} numbers together",
+            f"{where} names the image shape {shortened(shape)}; it must be channels, height and width, all "
+            f"above 0, with a product of at most {LARGEST_IMAGE:,}",
             option=option,
         )
     channels, height, width = numbers
@@ -411,7 +411,7 @@ def check_image_shape(shape: object, where: str, *, option: str | None = None) -
 def class_names(metadata: Metadata, where: str) -> tuple[str, ...]:
     classes = _json(metadata["classes"])
     if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(name, str) for name in classes):
-        raise StudyError(f"{where} names the classes {shortened(classes)}, not a list of two strings or more")
+        raise StudyError(f"{where} names the classes {shortened(classes)}, not a list of two or more strings")
     return tuple(classes)
 
 

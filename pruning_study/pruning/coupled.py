@@ -1,4 +1,4 @@
-"""Find channels that must be removed together, by torch-pruning's dependency graph and the groups of layers."""
+"""Find channels that must be removed together, from torch-pruning's dependency graph and the groups inside layers."""
 
 from __future__ import annotations
 

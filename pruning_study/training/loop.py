@@ -289,7 +289,7 @@ def _augmentation(training: TrainingSetup, random: torch.Generator) -> FlipCrop 
 
 
 def _made_by(model: nn.Module, training: TrainingSetup) -> str:
-    """Return a string of all that determines the result besides the settings, for `TrainingFile`."""
+    """Return a string that identifies all that determines the result besides the settings, for `TrainingFile`."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())

@@ -1,4 +1,4 @@
-"""Quantise weights to few values, which integers of few bits can represent; the weights stay float32."""
+"""Round weights to values that integers of few bits can represent; the weights stay float32."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

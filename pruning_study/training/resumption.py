@@ -105,8 +105,8 @@ class TrainingFile:
     path : Path, optional
         Path of the file; without a path, nothing is saved or resumed.
     made_by : str
-        String of all that determines the result besides the settings, such as the engine, the device and the initial
-        weights. A file with another string is not used, because resuming from it would give another result.
+        String that identifies all that determines the result besides the settings, such as the engine, the device and
+        the initial weights. A file with another string is not used, because resuming from it would give another result.
     seconds : float
         Shortest time between two saves.
     """

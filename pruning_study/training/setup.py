@@ -23,7 +23,7 @@ class TrainingSetup:
     seed : int
         Seed of batch order, augmentation and layers such as dropout; the draws do not depend on the masks.
     stream : str
-        Name of the training (`dense`, `fine-tuning`). Trainings with different names draw independently.
+        Name of the training (`dense`, `fine-tuning`). Trainings with different names draw independent random numbers.
     black : Tensor [C]
         Normalised value of a black pixel, used by augmentation for padding.
     engine : Engine
