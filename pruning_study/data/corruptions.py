@@ -22,7 +22,7 @@ from pruning_study.data import folders
 PACKAGE = "imagecorruptions-imaug"
 # Names in the package that differ from those in the tables of Hooker et al.
 _PACKAGE_NAMES = {"elastic": "elastic_transform", "frosted_glass_blur": "glass_blur"}
-SMALLEST = 32  # pixels of height and width
+SMALLEST = 32  # height and width in pixels
 # The package draws from NumPy's global generator, except for these corruptions, which take a seed.
 _TAKE_A_SEED = ("glass_blur", "impulse_noise")
 _SAMPLE_SEED = 0

@@ -163,7 +163,7 @@ def read_labelled(
         raise StudyError(f"{folder}: no such folder exists", option=OPTION)
     names = sorted(path.name for path in _class_folders(folder))
     if not names:
-        raise StudyError(f"{folder}: no folder in it; it must hold images in <class>/", option=OPTION)
+        raise StudyError(f"{folder}: it contains no folders; images must be in <class>/", option=OPTION)
     index_of_name = {unicodedata.normalize("NFC", name): index for index, name in enumerate(classes)}
     for name in names:
         if unicodedata.normalize("NFC", name) not in index_of_name:

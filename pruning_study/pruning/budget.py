@@ -166,8 +166,8 @@ def check_channels(shapes: Mapping[str, Sequence[int]], kept_weights: int, optio
     channels = shapes[fewest][1]
     raise StudyError(
         f"sparsity {Budget(total, total).sparsity_of(kept_weights):.3g} leaves no input channel of {fewest}, which has "
-        f"{channels:,}: every layer prunes the same share, so take a sparsity below {1 - 0.5 / channels:.4g}, or leave "
-        "layers out by --keep-layers",
+        f"{channels:,}: every layer prunes the same share, so take a sparsity below {1 - 0.5 / channels:.4g}, or exempt "
+        "layers with --keep-layers",
         option=option,
     )
 
@@ -307,7 +307,7 @@ def _prune_repeatedly(
         if min(remaining) < least:
             first = next(name for name, number in zip(numbers, remaining, strict=True) if number < least)
             too_few = f"no {what}" if least == 1 else f"fewer than {least:,} {what}s, one for each layer,"
-            fewer = f", or take at most {iteration} iterations" if iteration > 1 else ""
+            fewer = f", or use at most {iteration} iterations" if iteration > 1 else ""
             raise StudyError(
                 f"{keep:g} leaves {too_few} of {first} at iteration {iteration}, of {numbers[first]:,}: keep a larger "
                 f"share{fewer}",

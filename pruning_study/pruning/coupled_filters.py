@@ -79,8 +79,8 @@ def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.
     """Find the removable filters by torch-pruning's groups, and check the network's outputs without half of them."""
     if importlib.util.find_spec("torch_pruning") is None:
         raise StudyError(
-            f"removing channels of {kinds} needs torch-pruning: {extras.pip_line('structured')}; or take a pruner "
-            "of weights, such as mp",
+            f"removing channels of {kinds} needs torch-pruning: {extras.pip_line('structured')}; or choose a pruner "
+            "of single weights, such as mp",
             option=_OPTION,
         )
     parameters = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -98,8 +98,8 @@ def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.
 
 def _refusal(model: nn.Module, kinds: str, reason: str) -> StudyError:
     return StudyError(
-        f"torch-pruning cannot follow the channels of {type(model).__name__}, which has {kinds} ({reason}): take a "
-        "pruner of weights, such as mp",
+        f"torch-pruning cannot follow the channels of {type(model).__name__}, which has {kinds} ({reason}): choose "
+        "a pruner of single weights, such as mp",
         option=_OPTION,
     )
 

@@ -102,7 +102,7 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
             return filters
     raise StudyError(
         f"{type(model).__name__} has no convolution whose channels can be removed, and no hidden units between linear "
-        "layers: take a pruner of weights, such as mp",
+        "layers: choose a pruner of single weights, such as mp",
         option=_OPTION,
     )
 
@@ -275,7 +275,7 @@ def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tenso
 NONE, _OPTION = -1, "pruner"  # no filter
 _SAME = 1e-4  # largest difference that counts as rounding, relative to the largest value
 _STAGES = {"resnet56": {"layer1": 1.0, "layer2": 0.8, "layer3": 0.6}}
-_SAME_IN_ALL_BELOW = 2.5  # between 1.75, where all stages have the same share, and 3.33
+_SAME_IN_ALL_BELOW = 2.5  # ratio between 1.75, at which all stages have the same share, and 3.33
 
 
 class _Path(NamedTuple):

@@ -16,7 +16,7 @@ TOLERANCE = 1e-5
 
 
 class Shrunk(NamedTuple):
-    """A smaller network, the number of input channels with only weights of 0 before, and how many of these remain."""
+    """A smaller network, the number of input channels whose weights were all 0, and how many of these remain."""
 
     network: nn.Module
     zeroed_channels: int
@@ -101,7 +101,7 @@ def _read(network: nn.Module, coupling: Coupling) -> Tensor:
     """Return a mask of the units to keep: units that must stay or that a layer reads, and at least one per layer."""
     layers = {name: network.get_submodule(name) for name in coupling.inputs}
     stays = torch.ones_like(coupling.stays)
-    while True:  # since a layer that loses outputs may read fewer inputs
+    while True:  # repeat, because a layer that loses outputs may read fewer inputs
         now = coupling.stays.clone()
         for name, layer in layers.items():
             now[coupling.inputs[name][_used(layer, stays[coupling.outputs[name]])]] = True

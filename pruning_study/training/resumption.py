@@ -196,7 +196,7 @@ def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order
         "best_epoch": state.best_epoch,
     }
     tensors = {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
-    # A folder of its own, which `Store.end_dead` removes if a killed process has left it behind.
+    # Use a separate folder, which `Store.end_dead` removes if a killed process leaves it behind.
     aside = path.with_suffix(ASIDE)
     try:
         aside.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def load(model: nn.Module, image_shape: ImageShape) -> "Native":
     library = _library(stack.network)
     if library.digest() != DIGEST:
         raise NativeError(
-            "the compiler joins or reorders operations, although it is told not to, so that results would differ from "
+            "the compiler joins or reorders operations, although it is told not to, so results would differ from "
             "those of other machines: use another compiler, or other flags in $CXX"
         )
     engine = Native(stack, library)
@@ -170,7 +170,7 @@ def _open(path: Path) -> ctypes.CDLL:
         library.probabilities.restype = None
         library.digest.restype = ctypes.c_uint64
     except (OSError, AttributeError) as error:
-        if library:  # otherwise the next load of this name would return this library again
+        if library:  # if not closed, the next load of this name would return it again
             dlclose(library._handle)
         raise NativeError(f"{path} does not load, even compiled anew: {first_line(error)}") from error
     return library
@@ -261,7 +261,9 @@ class Native:
                 *((_pointer(seen.loss), _pointer(seen.right)) if seen else (None, None)),
                 *(calls.pointer(portion), loss.data_ptr()),
             )
-            if outcomes and seen and portion.places is not None:  # otherwise the library wrote to `outcomes` itself
+            if (
+                outcomes and seen and portion.places is not None
+            ):  # for a copy; otherwise the library writes to `outcomes`
                 outcomes.loss[there], outcomes.right[there] = seen.loss, seen.right
             calls.after(portion)
             # The library adds the teacher's part as a cross-entropy: the divergence plus the teacher's entropy.
