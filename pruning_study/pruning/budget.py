@@ -166,8 +166,8 @@ def check_channels(shapes: Mapping[str, Sequence[int]], kept_weights: int, optio
     channels = shapes[fewest][1]
     raise StudyError(
         f"sparsity {Budget(total, total).sparsity_of(kept_weights):.3g} leaves no input channel of {fewest}, which has "
-        f"{channels:,}: every layer prunes the same share, so take a sparsity below {1 - 0.5 / channels:.4g}, or exempt "
-        "layers with --keep-layers",
+        f"{channels:,}: every layer prunes the same share, so take a sparsity below {1 - 0.5 / channels:.4g}, or "
+        "exempt layers with --keep-layers",
         option=option,
     )
 
