@@ -89,7 +89,7 @@ def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = 
                 dynamic_shapes=shapes,
             )
             model = program.model_proto  # type: ignore[union-attr]
-    except Exception as error:  # the network's own errors, or torch's if it cannot trace it
+    except Exception as error:  # raised by the network, or by torch if tracing fails
         raise StudyError(f"the network cannot be written as ONNX: {first_line(error)}") from error
     _remove_origins(model)
     onnx.helper.set_model_props(model, dict(properties))

@@ -177,7 +177,7 @@ def _check_called(network: nn.Module, image: Tensor, called: Iterable[nn.Module]
 def _arrivals(
     graph: DependencyGraph, modules: Mapping[str, nn.Module], places: Mapping[_End, Tensor]
 ) -> tuple[list[Tensor], Tensor]:
-    """Return pairs of channels that torch-pruning couples, each (2, pairs), and the channels that must be kept."""
+    """Return tensors (2, pairs) of channels that torch-pruning couples, and the channels that must be kept."""
     names = {module: name for name, module in modules.items()}
     pairs, stays, written = [], [], []
     for name, module in modules.items():
@@ -250,7 +250,7 @@ def _is_known(module: nn.Module) -> bool:
 
 
 def _within_modules(modules: Mapping[str, nn.Module], places: Mapping[_End, Tensor]) -> list[Tensor]:
-    """Return pairs of channels that are coupled by groups or by a weight that layers share."""
+    """Return tensors (2, pairs) of channels that are coupled by groups or by a weight that layers share."""
     pairs = []
     shared: defaultdict[tuple[int, str], list[Tensor]] = defaultdict(list)
     for (name, side), at in places.items():

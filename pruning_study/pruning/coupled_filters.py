@@ -89,7 +89,7 @@ def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.
         places = list(_places(calls, coupling, parameters))
         found = _filters(places, coupling, names)
         difference = _difference(found, places, coupling, calls, images, parameters) if found.numbers else 0.0
-    except Exception as error:  # the network's own errors, or torch-pruning's if it cannot trace it
+    except Exception as error:  # raised by the network, or by torch-pruning if tracing fails
         raise _refusal(model, kinds, first_line(error)) from error
     if not difference <= _SAME:
         raise _refusal(model, kinds, f"without half of them the outputs differ by {100 * difference:.2g} %")

@@ -86,7 +86,7 @@ class Pruner:
         k : int, or sequence of int
             Number of weights to keep, in all layers together or in each layer.
         candidates : sequence of bool Tensor, shaped as `scores`, optional
-            The scores to choose from; all by default.
+            True for the scores to choose from; all by default.
         scope : {"global", "layer"}, optional
             Scope; the pruner's own by default. Ignored if `k` has a number for each layer.
 

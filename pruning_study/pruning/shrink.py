@@ -57,7 +57,7 @@ def shrink(network: nn.Module, images: Tensor) -> Shrunk:
         with torch.no_grad():
             wanted, outputs = whole(images), smaller(images)
         difference, allowed = float((outputs - wanted).abs().max()), TOLERANCE * max(1.0, float(wanted.abs().max()))
-    except Exception as error:  # the network's own errors, or torch-pruning's if it cannot trace it
+    except Exception as error:  # raised by the network, or by torch-pruning if tracing fails
         raise StudyError(f"the network cannot be made smaller: {first_line(error)}") from error
     if not difference <= allowed:
         raise StudyError(

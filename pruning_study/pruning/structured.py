@@ -136,7 +136,7 @@ def largest_channels(scores: Sequence[Tensor], k: int, candidates: Sequence[Tens
     k : int, >= 0
         Number of weights to keep, rounded down to whole channels. If there are fewer candidates, all are kept.
     candidates : sequence of one bool Tensor, shaped as `scores`, optional
-        Weights to choose from; all by default. A channel is a candidate if any of its weights is.
+        True for the weights to choose from; all by default. A channel is a candidate if any of its weights is.
 
     Returns
     -------

@@ -284,7 +284,7 @@ def _epochs_of(hyperparameters: Hyperparameters) -> list[_Epoch]:
 
 
 def _augmentation(training: TrainingSetup, random: torch.Generator) -> FlipCrop | None:
-    """Return the function that augments a training's images, or None."""
+    """Return the function that augments a training's images, or None without augmentation."""
     return FlipCrop(training.black, random) if training.augments else None
 
 
