@@ -22,7 +22,7 @@ from pruning_study.data import folders
 PACKAGE = "imagecorruptions-imaug"
 # Names in the package that differ from those in the tables of Hooker et al.
 _PACKAGE_NAMES = {"elastic": "elastic_transform", "frosted_glass_blur": "glass_blur"}
-SMALLEST = 32  # pixels of height and width
+SMALLEST = 32  # height and width in pixels
 # The package draws from NumPy's global generator, except for these corruptions, which take a seed.
 _TAKE_A_SEED = ("glass_blur", "impulse_noise")
 _SAMPLE_SEED = 0
@@ -61,7 +61,7 @@ def check_installed(*, option: str | None = None) -> None:
     Raises
     ------
     StudyError
-        If the package is missing. The message tells how to install it.
+        If the package is missing. The message explains how to install it.
     """
     extras.check_installed("corruptions", {"imagecorruptions": PACKAGE}, option=option)
 
@@ -134,7 +134,7 @@ def corrupted(sample: Sample, corruption: str, severity: int, folder: Path) -> n
     Raises
     ------
     StudyError
-        If the file cannot be written, or holds anything but these images.
+        If the file cannot be written, or does not hold these images.
     """
     return folders.mapped(
         cached_file(sample, corruption, severity, folder),
@@ -145,7 +145,7 @@ def corrupted(sample: Sample, corruption: str, severity: int, folder: Path) -> n
 
 
 def cached_file(sample: Sample, corruption: str, severity: int, folder: Path) -> Path:
-    """Return the file that keeps a sample's corrupted images."""
+    """Return the path of the file for a sample's corrupted images."""
     return folder / "corrupted" / f"{sample.name}-{sample.identity}" / f"{corruption}-{severity}.npy"
 
 

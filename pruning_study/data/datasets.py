@@ -88,7 +88,7 @@ def load(
     max_data_gib: float = DEFAULT_MAX_GIB,
     test_fraction: float | None = None,
 ) -> Dataset:
-    """Read a data set into memory, or memory-map it if it is a folder of more than a gibibyte.
+    """Read a data set into memory, or memory-map it if it is a folder whose images take over a gibibyte.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def _with_validation(
 def _class_names(names: np.ndarray, where: str) -> tuple[str, ...]:
     if names.ndim != 1 or names.dtype.kind not in "US":
         raise StudyError(
-            f"{where}: class_names are {names.dtype} of shape {names.shape}; they must be text of shape [classes]"
+            f"{where}: class_names are {names.dtype} of shape {names.shape}; they must be strings of shape [classes]"
         )
     try:
         return tuple(str(name) for name in (np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names))

@@ -163,11 +163,11 @@ def read_labelled(
         raise StudyError(f"{folder}: no such folder exists", option=OPTION)
     names = sorted(path.name for path in _class_folders(folder))
     if not names:
-        raise StudyError(f"{folder}: no folder in it; it must hold images in <class>/", option=OPTION)
+        raise StudyError(f"{folder}: it contains no folders; images must be in <class>/", option=OPTION)
     index_of_name = {unicodedata.normalize("NFC", name): index for index, name in enumerate(classes)}
     for name in names:
         if unicodedata.normalize("NFC", name) not in index_of_name:
-            hint = did_you_mean(name, classes, f"its classes are {some(list(classes))}")
+            hint = did_you_mean(name, classes, f"their classes are {some(list(classes))}")
             raise StudyError(f"{folder}: {shortened(name)} is no class of the networks, {hint}", option=OPTION)
     files = _files(folder, tuple(names))
     images = _decoded(folder, files.paths, image_size, limit, decoded)
@@ -239,7 +239,12 @@ def _pictures(folder: Path) -> list[Path]:
             f"{folder}: no image ({' '.join(ENDINGS)}) in it{beside}; put images of the class in it, or remove it"
         )
     if left_out:
-        log.warning("%s: %s left out: only files %s of the folder itself are read", folder, left_out, " ".join(ENDINGS))
+        log.warning(
+            "%s: %s left out: only files directly in the folder that end in %s are read",
+            folder,
+            left_out,
+            " ".join(ENDINGS),
+        )
     return pictures
 
 
@@ -388,7 +393,7 @@ def mapped(
     Raises
     ------
     StudyError
-        If the file cannot be written, or holds anything but these images.
+        If the file cannot be written, or does not hold these images.
     """
     if not file.is_file():
         with _written(file, f"{what} images") as part:
@@ -437,7 +442,7 @@ class _DamagedError(StudyError):
 
 
 def _read_pictures(folder: Path, paths: Sequence[Path], limit: SizeLimit) -> Iterator[Image.Image]:
-    """Yield pictures; after the last, raise a StudyError that lists the files that are not images."""
+    """Yield pictures; at the end, raise a StudyError that lists the files, if any, that are not images."""
     faults: list[str] = []
     for path in paths:
         try:
@@ -494,7 +499,7 @@ def _on_white(path: Path, picture: Image.Image) -> Image.Image:
 
 @lru_cache(maxsize=1024)  # once for each part
 def _say_transparent(folder: Path) -> None:
-    log.warning("%s has images with transparent pixels: they are read as they look on white", folder)
+    log.warning("%s has images with transparent pixels: they are read on a white background", folder)
 
 
 def resized(picture: Image.Image, image_size: int) -> Image.Image:

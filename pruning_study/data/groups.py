@@ -1,4 +1,4 @@
-"""Group test images, such as by a digit's writer, and measure their tilt, brightness and distance from the class mean.
+"""Group test images, for example by a digit's writer, and measure tilt, brightness and distance from the class mean.
 
 The measures are those of Paganini (2020, Appendix C).
 """

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def is_built_in(name: str) -> bool:
-    """Return whether a name is one of `MODELS` or a library's network, so that building it imports no user code."""
+    """Return whether a name is one of `MODELS` or a library's network; building such a model imports no user code."""
     return name in MODELS or _is_of_library(name)
 
 
@@ -43,12 +43,12 @@ def _is_of_library(name: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Check that a name is a valid model name, without importing user code.
+    """Check the form of a model's name, without importing user code.
 
     Raises
     ------
     StudyError
-        If the name is neither in `MODELS`, nor a library's network, nor an import path.
+        If the name is neither in `MODELS` nor of the form `library:NAME` or `package.module:factory`.
     """
     if ":" in name or name in MODELS:
         return
@@ -72,7 +72,7 @@ def check_built_in(name: str, named_by: str, how_to_allow: Callable[[str], str],
     ----------
     name : str
     named_by : str
-        The file or the run, as the subject of a sentence.
+        Name of the file or the run, with which the error begins.
     how_to_allow : callable
         Returns what the user must type to allow a model, given its import path.
     option : str, optional
@@ -86,7 +86,7 @@ def check_built_in(name: str, named_by: str, how_to_allow: Callable[[str], str],
     if not is_built_in(name):
         import_path = name if re.fullmatch(r"[A-Za-z_][\w.]*:\w+", name, re.ASCII) else "package.module:factory"
         raise StudyError(
-            f"{named_by} names the model {shortened(name)}, which is not of this project, and code that a run names is "
+            f"{named_by} names the model {shortened(name)}, which is not built in, and code that a run names is "
             f"not imported: if you trust that code, type {how_to_allow(import_path)}",
             option=option,
         )
@@ -163,7 +163,7 @@ def _check_logits(name: str, logits: Any, num_classes: int) -> None:
     if not logits.is_meta and num_classes > 1 and (logits >= 0).all() and (abs(logits.sum(1) - 1) < _ROUNDING).all():
         log.warning(
             "%s returns numbers that sum to 1 for each image, as after a softmax; training treats them as logits, so "
-            "that the network will hardly learn: return what the last layer computes, without softmax",
+            "the network will hardly learn: return the output of the last layer, without softmax",
             name,
         )
 
@@ -210,7 +210,7 @@ def _call(make: Callable[..., nn.Module], num_classes: int, in_channels: int, im
 
 
 def _check_plain(name: str, model: nn.Module) -> None:
-    """Raise a StudyError if a weight is computed from others or is not a plain tensor, since it cannot be pruned."""
+    """Raise a StudyError if a weight cannot be pruned: it is computed from others, or is not a plain tensor."""
     from torch import Tensor, nn
     from torch.nn.utils import parametrize, prune
     from torch.nn.utils.spectral_norm import SpectralNorm
@@ -242,7 +242,7 @@ def _check_plain(name: str, model: nn.Module) -> None:
             raise StudyError(
                 f"{name}: its weight {weight_name} is a {type(weight).__name__}, not a plain tensor, as after "
                 "quantisation by torchao or quanto, and cannot be pruned: return the model before it is quantised, and "
-                "quantise the pruned network by pruning-study quantize",
+                "quantise the pruned network with pruning-study quantize",
                 option=OPTION,
             )
 
@@ -258,7 +258,7 @@ def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.
     """
     import torch
 
-    # Try a copy, since the call may change running statistics. Models fail most often at `x.view(len(x), -1)`.
+    # Try it on a copy, because the call may change running statistics. Models fail most often at `x.view(len(x), -1)`.
     probe = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.empty(2, *image_shape, memory_format=torch.channels_last).zero_()
     try:

@@ -25,10 +25,11 @@ log = logging.getLogger(__name__)
 
 Metadata = dict[str, str]
 
-# In bytes. The header of ResNet-110 has 60,000; safetensors allows 100 million and takes gigabytes to read them.
+# Longest accepted header, in bytes. That of ResNet-110 has 60,000; safetensors allows 100 million, and needs gigabytes
+# of memory to read them.
 LONGEST_HEADER = 4 * 2**20
 _LENGTH = 8  # bytes before the header, which give its length
-# Most values in an image of a checkpoint or a run; if one claims more, no memory is allocated for it.
+# Largest number of values in an image. If a checkpoint or a run names more, no memory is allocated for it.
 LARGEST_IMAGE = 2**22
 # A weights file may hold any of these dtypes instead of the model's.
 FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
@@ -95,7 +96,7 @@ def _check_images(classifier: Classifier, arguments: tuple[Tensor, ...], named: 
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = None) -> None:
-    """Write named tensors in a fixed order, so that equal contents give equal bytes.
+    """Write a safetensors file with its tensors in a fixed order, so that equal contents give equal bytes.
 
     Parameters
     ----------
@@ -162,14 +163,14 @@ def load_given(path: Path) -> tuple[dict[str, Tensor], Metadata]:
     Raises
     ------
     StudyError
-        As for `load`. If the file is from `torch.save`, the message tells how to convert it.
+        As for `load`. If the file is from `torch.save`, the message explains how to convert it.
     """
     if not path.exists():
         raise StudyError(f"{path}: no such file exists", option=OPTION)
     if path.is_file() and _is_pickle(path):
         target = path.with_suffix(".safetensors").name
         raise StudyError(
-            f"{path} is a file of torch.save, which may run code when read; convert its state dict once, in Python:",
+            f"{path} was written by torch.save and may run code when read; convert its state dict once, in Python:",
             "  import torch; from safetensors.torch import save_file; "
             f"state = torch.load({str(path)!r}, map_location='cpu', weights_only=True)",
             f"  for key in {_STATES}: state = state[key] if isinstance(state.get(key), dict) else state",
@@ -206,12 +207,12 @@ def without_wrapper(weights: Mapping[str, Tensor], model: nn.Module, where: str)
     ):
         start += wrapper
     if start:
-        log.warning("%s: all names start with %s, the prefix of a wrapped model; it is left out", where, start)
+        log.warning("%s: all names start with %s, the prefix of a wrapped model; it is removed", where, start)
     return {name.removeprefix(start): tensor for name, tensor in weights.items()}
 
 
 def _check_header(path: Path) -> None:
-    """Raise an error for files that would block safetensors, or whose header would take gigabytes."""
+    """Raise an error if a path is not a regular file, or if its header would take gigabytes of memory."""
     if not path.is_file():
         raise OSError("it is a folder or a device" if path.exists() else "no such file")
     with path.open("rb") as file:
@@ -223,7 +224,7 @@ def _check_header(path: Path) -> None:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str, num_classes: int | None = None) -> None:
-    """Load weights into a model; if they are not for `num_classes` classes, the error tells what to do.
+    """Load weights into a model; if they are not for `num_classes` classes, the error explains what to do.
 
     Raises
     ------
@@ -250,7 +251,7 @@ def check_fit(
     where : str
         Name of the file of `contents` in errors.
     num_classes : int, optional
-        Number of classes of the data. If given, errors tell what to do about weights for other data.
+        Number of classes of the data. If given, errors explain what to do about weights for other data.
 
     Raises
     ------
@@ -272,7 +273,7 @@ def check_fit(
 
 
 def _made_for(has: tuple[int, ...] | None, needs: tuple[int, ...] | None, num_classes: int) -> str:
-    """Return advice on a weight made for another number of classes or channels; empty for any other weight."""
+    """Return advice on a weight made for another number of classes or channels, or "" for any other weight."""
     if not has or not needs:
         return ""
     if needs == (num_classes, *has[1:]):
@@ -281,7 +282,7 @@ def _made_for(has: tuple[int, ...] | None, needs: tuple[int, ...] | None, num_cl
             f"{num_classes:,}, train that network on the data, and give its weights"
         )
     if len(has) == 4 and needs == (has[0], needs[1], *has[2:]):
-        return f": it is for images of {has[1]:,} channels; save the data's images with as many channels"
+        return f": it is for images of {has[1]:,} channels; save the data's images with that many channels"
     return ""
 
 
@@ -304,7 +305,7 @@ def describe(
 
 
 def normalization(metadata: Metadata, where: str, channels: int) -> Normalization | None:
-    """Read the normalisation from a weights file's metadata, JSON lists `mean` and `std`; None if both are missing.
+    """Return the normalisation in a weights file's metadata, JSON lists `mean` and `std`, or None if both are missing.
 
     Raises
     ------
@@ -367,7 +368,7 @@ def classifier(
     sizes: dict[str, Any] = {"num_classes": len(classes), "in_channels": channels, "image_size": (height, width)}
     own = own_normalization(metadata, where, channels)
     if models.is_built_in(name):
-        # First check meta tensors, since the file could claim sizes whose model is far larger than its weights.
+        # First compare with meta tensors, because the file could name sizes whose model is far larger than its weights.
         check_fit(weights, models.shapes(name, **sizes), where)
     network = models.build(name, **sizes)
     load_weights(network, weights, where)
@@ -393,14 +394,14 @@ def check_image_shape(shape: object, where: str, *, option: str | None = None) -
     Raises
     ------
     StudyError
-        If it is not a list of three whole numbers above 0, or the image is larger than `LARGEST_IMAGE`.
+        If it is not a list of three whole numbers above 0, or their product is above `LARGEST_IMAGE`.
     """
     sides = shape if isinstance(shape, list) else []
     numbers = [side for side in sides if type(side) is int and 0 < side <= LARGEST_IMAGE]
     if not len(numbers) == len(sides) == 3 or math.prod(numbers) > LARGEST_IMAGE:
         raise StudyError(
-            f"{where} names the image shape {shortened(shape)}, not channels, height and width above 0 of at most "
-            f"{LARGEST_IMAGE:,} numbers together",
+            f"{where} names the image shape {shortened(shape)}; it must be channels, height and width, all "
+            f"above 0, with a product of at most {LARGEST_IMAGE:,}",
             option=option,
         )
     channels, height, width = numbers
@@ -410,7 +411,7 @@ def check_image_shape(shape: object, where: str, *, option: str | None = None) -
 def class_names(metadata: Metadata, where: str) -> tuple[str, ...]:
     classes = _json(metadata["classes"])
     if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(name, str) for name in classes):
-        raise StudyError(f"{where} names the classes {shortened(classes)}, not a list of two strings or more")
+        raise StudyError(f"{where} names the classes {shortened(classes)}, not a list of two or more strings")
     return tuple(classes)
 
 

@@ -79,8 +79,8 @@ def _timed(call: Callable[[], object]) -> float:
 def median_interval(values: list[float]) -> Latency:
     """Return the median of independent times, or ratios of times, and its 95 % confidence interval.
 
-    The ends are two of the sorted times; by the binomial distribution the median lies between them (Conover 1999,
-    Section 3.2).
+    The ends of the interval are two of the sorted values, chosen by the binomial distribution (Conover 1999, Section
+    3.2).
     """
     from scipy import stats  # slow to import, and few commands need it
 

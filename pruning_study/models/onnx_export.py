@@ -27,7 +27,7 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 20
 INPUT = "images"
 OUTPUT = "logits"
-# Largest difference between logits that counts as rounding; if a logit is above 1, relative to the largest one.
+# Largest difference between logits that counts as rounding, relative to the largest absolute logit if that is above 1.
 TOLERANCE = 1e-4
 # Images that ONNX Runtime takes at a time
 BATCH_SIZE = 128
@@ -39,7 +39,7 @@ def check_installed(*, option: str | None = None) -> None:
     Raises
     ------
     StudyError
-        If a package is missing. The message tells how to install it.
+        If a package is missing. The message explains how to install it.
     """
     extras.check_installed("onnx", {name: name for name in PACKAGES}, option=option)
 
@@ -59,7 +59,7 @@ def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = 
     Returns
     -------
     onnx.ModelProto
-        Model with the input `images` and the output `logits`, and without the names of this machine's files.
+        Model with the input `images` and the output `logits`, and without paths of this machine.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = 
                 dynamic_shapes=shapes,
             )
             model = program.model_proto  # type: ignore[union-attr]
-    except Exception as error:  # the network's own errors, or torch's if it cannot trace it
+    except Exception as error:  # raised by the network, or by torch if tracing fails
         raise StudyError(f"the network cannot be written as ONNX: {first_line(error)}") from error
     _remove_origins(model)
     onnx.helper.set_model_props(model, dict(properties))
@@ -160,7 +160,7 @@ def check_same(model: "ModelProto", module: nn.Module, images: Tensor) -> None:
     Raises
     ------
     StudyError
-        If ONNX Runtime cannot run the model, or if a logit differs by more than `TOLERANCE`.
+        If ONNX Runtime cannot run the model, or if a logit differs by more than rounding (`TOLERANCE`).
     """
     with torch.no_grad():
         wanted = _for_export(module)(images.cpu()).numpy()

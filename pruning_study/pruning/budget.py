@@ -39,7 +39,7 @@ def prunable(model: nn.Module, *, output_layer: bool = False, keep: Sequence[str
     Raises
     ------
     StudyError
-        If no weight may be pruned, or if a pattern matches none.
+        If no weight may be pruned, or if a pattern in `keep` matches no weight.
 
     Examples
     --------
@@ -156,7 +156,8 @@ def check_channels(shapes: Mapping[str, Sequence[int]], kept_weights: int, optio
     Raises
     ------
     StudyError
-        If a layer keeps none. The message names the layer with the fewest channels, and the sparsity that it allows.
+        If a layer keeps none. The message names the layer with the fewest channels, and the sparsity below which it
+        keeps one.
     """
     if all(channel_counts(list(shapes.values()), kept_weights)):
         return
@@ -165,8 +166,8 @@ def check_channels(shapes: Mapping[str, Sequence[int]], kept_weights: int, optio
     channels = shapes[fewest][1]
     raise StudyError(
         f"sparsity {Budget(total, total).sparsity_of(kept_weights):.3g} leaves no input channel of {fewest}, which has "
-        f"{channels:,}: every layer prunes the same share, so take a sparsity below {1 - 0.5 / channels:.4g}, or leave "
-        "layers out by --keep-layers",
+        f"{channels:,}: every layer prunes the same share, so take a sparsity below {1 - 0.5 / channels:.4g}, or "
+        "exempt layers with --keep-layers",
         option=option,
     )
 
@@ -250,7 +251,7 @@ def nearest_filters(
 ) -> dict[str, int]:
     """Find the numbers of filters that come nearest to a ratio, by bisection of the share to keep.
 
-    If one filter in each convolution still leaves more parameters, return one for each.
+    If one filter in each convolution still leaves more parameters than `wanted`, return one for each.
 
     Parameters
     ----------
@@ -290,7 +291,7 @@ def check_scope(unit: str, scope: str) -> None:
     if unit != "weight" and scope == "global":
         units = {"channel": "input channels", "filter": "output channels"}[unit]
         raise StudyError(
-            f"{units} are compared within their layer: take layer, or leave it out",
+            f"{units} are compared within their layer: use layer, or omit the option",
             option="scope",
         )
 
@@ -306,7 +307,7 @@ def _prune_repeatedly(
         if min(remaining) < least:
             first = next(name for name, number in zip(numbers, remaining, strict=True) if number < least)
             too_few = f"no {what}" if least == 1 else f"fewer than {least:,} {what}s, one for each layer,"
-            fewer = f", or take at most {iteration} iterations" if iteration > 1 else ""
+            fewer = f", or use at most {iteration} iterations" if iteration > 1 else ""
             raise StudyError(
                 f"{keep:g} leaves {too_few} of {first} at iteration {iteration}, of {numbers[first]:,}: keep a larger "
                 f"share{fewer}",
@@ -384,8 +385,8 @@ class Budget:
     def kept_weights(self, ratio: float) -> int:
         """Return the number of prunable weights to keep at a pruning ratio.
 
-        It is round(total / ratio) - nonprunable. If biases are counted, the share of the counted parameters to keep,
-        (total / ratio - nonprunable) / counted with nonprunable = total - counted, is applied to the weights alone.
+        It is round(total / ratio) - (total - prunable). If biases are counted, the share of the counted parameters to
+        keep, (total / ratio - (total - counted)) / counted, is applied to the weights alone.
 
         Parameters
         ----------

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Bounds of the integral below, beyond which 1e-8 of the largest singular value remains, and its number of points.
+# The integral below is computed for log t in [-_RANGE, _RANGE], at _POINTS points; the rest of it is 1e-8 of the
+# largest singular value.
 _RANGE, _POINTS = 16 * math.log(10), 80
-# Largest eigenvalue that counts as 0, relative to the largest one.
+# Largest eigenvalue that counts as 0, relative to the largest eigenvalue of the matrix.
 _ROUNDING = 1e-14
 
 
@@ -62,7 +63,7 @@ def independence(maps: Tensor) -> Tensor:
 
 
 def _spectrum(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the eigenvalues of A A^T (images, n), and the squared entries of its eigenvectors (images, channels, n).
+    """Return the eigenvalues (images, n) of A A^T, and the squared entries (images, channels, n) of its eigenvectors.
 
     If there are fewer pixels than channels, the smaller A^T A is decomposed, and one column of squared entries stands
     for all eigenvectors of the eigenvalue 0.

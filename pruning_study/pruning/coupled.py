@@ -1,4 +1,4 @@
-"""Find channels that must be removed together, by torch-pruning's dependency graph and the groups of layers."""
+"""Find channels that must be removed together, from torch-pruning's dependency graph and the groups inside layers."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def couple(network: nn.Module, image: Tensor) -> Coupling:
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """Return whether a module is a convolution that computes each output channel from one input channel."""
+    """Return whether a module is a convolution with as many groups as input channels and as output channels."""
     if not isinstance(module, nn.modules.conv._ConvNd):
         return False
     return module.groups == module.in_channels == module.out_channels > 1
@@ -126,6 +126,7 @@ def cut(network: nn.Module, coupling: Coupling, stays: Tensor) -> None:
     coupling : Coupling
         Coupling of this network.
     stays : bool Tensor (units,)
+        Whether to keep each unit.
     """
     import torch_pruning
 
@@ -176,7 +177,7 @@ def _check_called(network: nn.Module, image: Tensor, called: Iterable[nn.Module]
 def _arrivals(
     graph: DependencyGraph, modules: Mapping[str, nn.Module], places: Mapping[_End, Tensor]
 ) -> tuple[list[Tensor], Tensor]:
-    """Return pairs of channels that torch-pruning couples, each (2, pairs), and the channels that must be kept."""
+    """Return tensors (2, pairs) of channels that torch-pruning couples, and the channels that must be kept."""
     names = {module: name for name, module in modules.items()}
     pairs, stays, written = [], [], []
     for name, module in modules.items():
@@ -249,7 +250,7 @@ def _is_known(module: nn.Module) -> bool:
 
 
 def _within_modules(modules: Mapping[str, nn.Module], places: Mapping[_End, Tensor]) -> list[Tensor]:
-    """Return pairs of channels that are coupled by groups or by a weight that layers share."""
+    """Return tensors (2, pairs) of channels that are coupled by groups or by a weight that layers share."""
     pairs = []
     shared: defaultdict[tuple[int, str], list[Tensor]] = defaultdict(list)
     for (name, side), at in places.items():

@@ -79,8 +79,8 @@ def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.
     """Find the removable filters by torch-pruning's groups, and check the network's outputs without half of them."""
     if importlib.util.find_spec("torch_pruning") is None:
         raise StudyError(
-            f"removing channels of {kinds} needs torch-pruning: {extras.pip_line('structured')}; or take a pruner "
-            "of weights, such as mp",
+            f"removing channels of {kinds} needs torch-pruning: {extras.pip_line('structured')}; or choose a pruner "
+            "of single weights, such as mp",
             option=_OPTION,
         )
     parameters = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -89,7 +89,7 @@ def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.
         places = list(_places(calls, coupling, parameters))
         found = _filters(places, coupling, names)
         difference = _difference(found, places, coupling, calls, images, parameters) if found.numbers else 0.0
-    except Exception as error:  # the network's own errors, or torch-pruning's if it cannot trace it
+    except Exception as error:  # raised by the network, or by torch-pruning if tracing fails
         raise _refusal(model, kinds, first_line(error)) from error
     if not difference <= _SAME:
         raise _refusal(model, kinds, f"without half of them the outputs differ by {100 * difference:.2g} %")
@@ -98,8 +98,8 @@ def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.
 
 def _refusal(model: nn.Module, kinds: str, reason: str) -> StudyError:
     return StudyError(
-        f"torch-pruning cannot follow the channels of {type(model).__name__}, which has {kinds} ({reason}): take a "
-        "pruner of weights, such as mp",
+        f"torch-pruning cannot follow the channels of {type(model).__name__}, which has {kinds} ({reason}): choose "
+        "a pruner of single weights, such as mp",
         option=_OPTION,
     )
 

@@ -32,7 +32,7 @@ class Tie(NamedTuple):
         State-dict name of the filters' weights.
     axis : int
     filters : int64 Tensor, one entry per index
-        Filter that the index belongs to; -1 if it is not a filter of this layer.
+        Filter that the index belongs to; -1 if it belongs to no filter of this layer.
     role : {"makes", "scales", "reads"}
         Relation of the parameter to the filters' channels. Biases, norms and depthwise weights scale them.
     """
@@ -52,11 +52,11 @@ class Filters(NamedTuple):
         Number of filters of each convolution with removable filters, in the order of the model.
     ties : dict of state-dict names to lists of Tie
         Parameters that are cut with the filters: weights, biases and BatchNorm of the convolution, and the weights that
-        read it.
+        read its output.
     shapes : dict of state-dict names to shapes
         Shapes of the parameters in `ties`.
     readers : dict of state-dict names to str
-        State-dict name of the first weights that read each convolution.
+        State-dict name of the first weights that read each convolution's output.
     is_coupled : bool
         Whether filters are units of torch-pruning's groups, which may be several channels (see `coupled`).
     """
@@ -72,10 +72,11 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
     """Find the layers whose filters can be removed without affecting other channels.
 
     Each channel of a convolution is set to NaN, to find the inputs of prunable layers that become NaN. The filters can
-    be removed if each channel reaches inputs that no other channel reaches. That excludes the network's output, and
-    channels added to a shortcut, because the sum must keep its width. Also excluded are transposed convolutions, layers
-    that share a weight or are called more than once, and layers whose effect is visible with random numbers but not
-    with NaN, such as a comparison. Linear layers are used only if no convolution can be pruned.
+    be removed if each channel reaches inputs that no other channel reaches. That excludes channels of the network's
+    output, and channels added to a shortcut, because the sum must keep its width. Also excluded are transposed
+    convolutions, layers that share a weight or are called more than once, and layers with an effect that random numbers
+    reveal but NaN does not, such as one through a comparison. Linear layers are used only if no convolution can be
+    pruned.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
             return filters
     raise StudyError(
         f"{type(model).__name__} has no convolution whose channels can be removed, and no hidden units between linear "
-        "layers: take a pruner of weights, such as mp",
+        "layers: choose a pruner of single weights, such as mp",
         option=_OPTION,
     )
 
@@ -167,7 +168,7 @@ def masks(filters: Filters, kept_filters: Mapping[str, Tensor]) -> Masks:
 
 
 def removed(filters: Filters, numbers: Mapping[str, int], names: Collection[str] | None = None) -> int:
-    """Count the parameters removed if each convolution keeps a number of filters, whichever these are.
+    """Count the parameters removed if each convolution keeps a given number of filters, whichever they are.
 
     Parameters
     ----------
@@ -236,9 +237,9 @@ def weights(filters: Filters, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @contextmanager
 def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tensor]]:
-    """Collect the feature maps of convolutions that the next layers read, while the block runs.
+    """Collect the feature maps of convolutions, as the next layers read them, while the block runs.
 
-    That is, after BatchNorm, activation and pooling.
+    The maps are those after BatchNorm, activation and pooling.
 
     Parameters
     ----------
@@ -274,7 +275,7 @@ def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tenso
 NONE, _OPTION = -1, "pruner"  # no filter
 _SAME = 1e-4  # largest difference that counts as rounding, relative to the largest value
 _STAGES = {"resnet56": {"layer1": 1.0, "layer2": 0.8, "layer3": 0.6}}
-_SAME_IN_ALL_BELOW = 2.5  # between 1.75, where all stages have the same share, and 3.33
+_SAME_IN_ALL_BELOW = 2.5  # ratio between 1.75, at which all stages have the same share, and 3.33
 
 
 class _Path(NamedTuple):

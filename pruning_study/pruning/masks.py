@@ -24,9 +24,9 @@ def exact_k(scores: Sequence[Tensor], k: int, candidates: Sequence[Tensor] | Non
     ----------
     scores : sequence of Tensor, any shapes
     k : int, >= 0
-        If there are fewer to choose from, all are kept.
+        If there are fewer candidates, all are kept.
     candidates : sequence of bool Tensor, shaped as `scores`, optional
-        The scores to choose from; all by default.
+        True for the scores to choose from; all by default.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def in_each_layer(
     counts : sequence of int
         Number of weights to keep in each layer. A layer with fewer candidates keeps them all.
     candidates : sequence of bool Tensor, shaped as `scores`, optional
-        The scores to choose from; all by default.
+        True for the scores to choose from; all by default.
 
     Returns
     -------

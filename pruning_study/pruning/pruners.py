@@ -86,7 +86,7 @@ class Pruner:
         k : int, or sequence of int
             Number of weights to keep, in all layers together or in each layer.
         candidates : sequence of bool Tensor, shaped as `scores`, optional
-            The scores to choose from; all by default.
+            True for the scores to choose from; all by default.
         scope : {"global", "layer"}, optional
             Scope; the pruner's own by default. Ignored if `k` has a number for each layer.
 
@@ -115,7 +115,7 @@ class Pruner:
     def needs(self) -> frozenset[str]:
         """Parameters of the score function other than `theta`.
 
-        Some of `grad`, `penalty_grad`, `class_grads`, `epsilon` and `generator`; or `maps`.
+        They are either `maps`, or any of `grad`, `penalty_grad`, `class_grads`, `epsilon` and `generator`.
         """
         return frozenset(inspect.signature(self.score).parameters) - {"theta"}
 
@@ -203,7 +203,7 @@ def check_scope(name: str, scope: str) -> None:
     budget.check_scope(own_unit(name), scope)
     if scope == "global" and name in PRUNERS and PRUNERS[name].ordinal:
         raise StudyError(
-            f"the pruner {name} compares weights within their layer: take layer, or leave it out", option="scope"
+            f"the pruner {name} compares weights within their layer: use layer, or omit the option", option="scope"
         )
 
 
@@ -216,12 +216,14 @@ def check_gradual(name: str, option: str) -> None:
         If the pruner can only prune in one step.
     """
     if name in PRUNERS and PRUNERS[name].at_once:
-        raise StudyError(f"the pruner {name} can only prune a trained network at once: take another", option=option)
+        raise StudyError(
+            f"the pruner {name} can prune a trained network only in one step: choose another pruner", option=option
+        )
 
 
 @cache
 def _own_pruner(name: str, score: Callable[..., Tensor]) -> Pruner:
-    """Make a pruner of an imported score function, with the digest of its source on first use."""
+    """Make a pruner from an imported score function, with the digest that its source has on first use."""
     try:
         parameters = inspect.signature(score).parameters
     except (TypeError, ValueError):

@@ -22,7 +22,7 @@ def cubic(total: int, kept_weights: int, *, ramp: float, steps: int) -> tuple[in
     kept_weights : int
         k, the number of weights to keep in the end.
     ramp : float, >= 0
-        Epochs until only k weights are left; 0 prunes all at once.
+        Epochs until only k weights are left; 0 prunes in a single step.
     steps : int
         Steps in an epoch.
 

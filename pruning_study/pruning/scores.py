@@ -150,7 +150,7 @@ def random(theta: Tensor, *, generator: Generator) -> Tensor:
 
 
 def unpruned(theta: Tensor) -> Tensor:
-    """Score every weight 1, for the control `none`, which keeps all weights.
+    """Give every weight a score of 1, for the control `none`, which keeps all weights.
 
     Parameters
     ----------

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from analysis.common.errors import StudyError, first_line
 from pruning_study.pruning.coupled import LAYERS, Coupling, by_group, couple, cut, is_transposed
 
-# Largest difference between logits that counts as rounding; if a logit is above 1, relative to the largest one.
+# Largest difference between logits that counts as rounding, relative to the largest absolute logit if that is above 1.
 TOLERANCE = 1e-5
 
 
 class Shrunk(NamedTuple):
-    """A smaller network, the number of input channels with only weights of 0 before, and how many of these remain."""
+    """A smaller network, the number of input channels whose weights were all 0, and how many of these remain."""
 
     network: nn.Module
     zeroed_channels: int
@@ -57,7 +57,7 @@ def shrink(network: nn.Module, images: Tensor) -> Shrunk:
         with torch.no_grad():
             wanted, outputs = whole(images), smaller(images)
         difference, allowed = float((outputs - wanted).abs().max()), TOLERANCE * max(1.0, float(wanted.abs().max()))
-    except Exception as error:  # the network's own errors, or torch-pruning's if it cannot trace it
+    except Exception as error:  # raised by the network, or by torch-pruning if tracing fails
         raise StudyError(f"the network cannot be made smaller: {first_line(error)}") from error
     if not difference <= allowed:
         raise StudyError(
@@ -98,10 +98,10 @@ def macs(network: nn.Module, image: Tensor) -> int:
 
 
 def _read(network: nn.Module, coupling: Coupling) -> Tensor:
-    """Return the units to keep: those that must be kept, and those with a channel that a layer reads."""
+    """Return a mask of the units to keep: units that must stay or that a layer reads, and at least one per layer."""
     layers = {name: network.get_submodule(name) for name in coupling.inputs}
     stays = torch.ones_like(coupling.stays)
-    while True:  # since a layer that loses outputs may read fewer inputs
+    while True:  # repeat, because a layer that loses outputs may read fewer inputs
         now = coupling.stays.clone()
         for name, layer in layers.items():
             now[coupling.inputs[name][_used(layer, stays[coupling.outputs[name]])]] = True
@@ -113,7 +113,7 @@ def _read(network: nn.Module, coupling: Coupling) -> Tensor:
 
 
 def _used(layer: nn.Module, outputs: Tensor | None = None) -> Tensor:
-    """Find the input channels of a layer with a nonzero weight, counting only weights of `outputs` if given."""
+    """Return a mask of a layer's input channels with a nonzero weight, only for the outputs in `outputs` if given."""
     weights = by_group(layer) != 0
     if outputs is not None:
         weights &= outputs.view(len(weights), -1, 1, 1)

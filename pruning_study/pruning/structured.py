@@ -1,7 +1,7 @@
 """Structured pruning: score a layer's channels, and make masks that keep or prune whole input channels.
 
-A weight's input channels are on its axis 1, and all weights of an input channel have the same score. The filters, which
-make the output channels, are on axis 0.
+The input channels of a weight tensor are on axis 1, and all weights of an input channel have the same score. The
+filters, which make the output channels, are on axis 0.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def l2_norm(theta: Tensor) -> Tensor:
 
     Parameters
     ----------
-    theta : as `l1_norm` takes it
+    theta : as in `l1_norm`
 
     Returns
     -------
@@ -63,7 +63,7 @@ def linf_norm(theta: Tensor) -> Tensor:
 
     Parameters
     ----------
-    theta : as `l1_norm` takes it
+    theta : as in `l1_norm`
 
     Returns
     -------
@@ -136,7 +136,7 @@ def largest_channels(scores: Sequence[Tensor], k: int, candidates: Sequence[Tens
     k : int, >= 0
         Number of weights to keep, rounded down to whole channels. If there are fewer candidates, all are kept.
     candidates : sequence of one bool Tensor, shaped as `scores`, optional
-        Weights to choose from; all by default. A channel is a candidate if any of its weights is.
+        True for the weights to choose from; all by default. A channel is a candidate if any of its weights is.
 
     Returns
     -------

@@ -61,7 +61,7 @@ class Distillation:
     def targets(
         self, teacher_logits: Tensor, labels: Tensor, weights: Tensor | None, softmax: Softmax
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the target logits, and factors on the losses of the images, which include `weights`.
+        """Return the target logits, and the factors on the images' losses, with `weights` multiplied in.
 
         Parameters
         ----------
@@ -84,7 +84,7 @@ class Distillation:
     def loss(self, scores: Tensor, labels: Tensor, teacher_logits: Tensor) -> Tensor:
         """Return the mean of (1 - w) CE(labels, scores) + w T^2 KL(softmax(teacher / T) || softmax(scores / T)).
 
-        The gradient of the teacher's part shrinks by 1 / T^2, so the factor T^2 keeps it comparable to that of the
+        The gradient of the teacher's part scales with 1 / T^2, so the factor T^2 keeps it comparable to that of the
         labels' part.
 
         Parameters

@@ -30,7 +30,7 @@ ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Loss and correctness of each training image in its last step: augmented, in train mode, before the update.
+    """Loss and correctness of each training image in its last step (augmented, in train mode, before the update).
 
     Parameters
     ----------

@@ -77,7 +77,7 @@ class Predictions:
 
 
 def both_right(before: Predictions, after: Predictions, classes: int) -> np.ndarray:
-    """Return the share of each class's images that are predicted correctly both times.
+    """Return the share of each class's images that both sets of predictions get right.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def loss_and_accuracy(model: nn.Module, examples: Examples, engine: Engine = TOR
 
 
 def predict(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tuple[Predictions, float]:
-    """Predict all images; return the predictions and the mean cross-entropy."""
+    """Predict the classes of all images; return the predictions and the mean cross-entropy."""
     return from_logits(engine.logits(model, examples.images), examples.labels, engine)
 
 

@@ -257,7 +257,7 @@ def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
         The model, on the device of the examples.
     training : TrainingSetup
     steps : int, >= 0
-        Number of steps, each of a batch; at most the steps of the whole training.
+        Number of steps, one per batch; at most the steps of the whole training.
 
     Raises
     ------
@@ -284,12 +284,12 @@ def _epochs_of(hyperparameters: Hyperparameters) -> list[_Epoch]:
 
 
 def _augmentation(training: TrainingSetup, random: torch.Generator) -> FlipCrop | None:
-    """Return the function that augments a training's images, or None."""
+    """Return the function that augments a training's images, or None without augmentation."""
     return FlipCrop(training.black, random) if training.augments else None
 
 
 def _made_by(model: nn.Module, training: TrainingSetup) -> str:
-    """Return a string of all that determines the result besides the settings, for `TrainingFile`."""
+    """Return a string that identifies all that determines the result besides the settings, for `TrainingFile`."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
@@ -299,7 +299,7 @@ def _made_by(model: nn.Module, training: TrainingSetup) -> str:
 
 @contextmanager
 def _reporting(training: TrainingSetup, on_epoch: OnEpoch) -> Iterator[Callable[[_Epoch, dict[str, float]], None]]:
-    """Show the progress of a training, and yield a function that reports an epoch there and to `on_epoch`."""
+    """Show the progress of a training, and yield a function that reports an epoch to the display and to `on_epoch`."""
     with progress.reporting(training.stream, training.hyperparameters.epochs) as show:
 
         def report(epoch: _Epoch, metrics: dict[str, float]) -> None:

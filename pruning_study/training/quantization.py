@@ -1,4 +1,4 @@
-"""Quantise weights to few values, which integers of few bits can represent; the weights stay float32."""
+"""Round weights to values that integers of few bits can represent; the weights stay float32."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -48,7 +48,7 @@ def fake_quantized(weights: Tensor, bits: int) -> Tensor:
     """
     integer = largest_integer(bits)
     scales = weights.detach().flatten(1).abs().amax(1) / integer
-    scales = scales.clamp_min(torch.finfo(scales.dtype).tiny)  # all weights of a channel may be pruned
+    scales = scales.clamp_min(torch.finfo(scales.dtype).tiny)  # in case all weights of a channel are 0
     zeros = torch.zeros_like(scales, dtype=torch.int32)
     return torch.fake_quantize_per_channel_affine(weights, scales, zeros, 0, -integer, integer)
 

@@ -24,7 +24,7 @@ class Phase:
 
 
 def decayed(learning_rate: float, decay: str, step: int, steps: int) -> float:
-    """Return the learning rate of a step in a phase; cosine and linear decay end at 0.
+    """Return the learning rate of a step in a phase; cosine and linear decay reach 0 after the last step.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Hyperparameters:
     augmentation : {"none", "flip-crop"}
         `flip-crop`: random horizontal flip, and random crop of the image padded by 4 black pixels.
     decay : {"none", "cosine", "linear"}
-        Decay of the learning rate from step to step; cosine and linear decay end at 0 in each phase.
+        Decay of the learning rate from step to step; cosine and linear decay approach 0 at the end of each phase.
     keeps_last_epoch : bool
         Whether to keep the weights of the last epoch instead of those of the epoch with the lowest validation loss.
     average_epochs : int

@@ -52,7 +52,7 @@ class TrainingState:
     weighting : dict of str to Tensors
         State of the rule that sets the factors on losses (`Weighting`); empty without such a rule.
     summed : dict of state-dict names to float64 Tensors
-        Sum of the parameters over the epochs to average so far; empty before the first.
+        Sum of each parameter over the averaged epochs so far; empty before the first of them.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -83,7 +83,7 @@ class TrainingState:
                     memory[name].masked_fill_(~mask, 0)
 
     def keep_if_best(self, epoch: int, loss: float, model: nn.Module) -> None:
-        """Keep a copy of the model's weights if the loss is lower than all before."""
+        """Keep a copy of the model's weights if the loss is the lowest so far."""
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, epoch
             self.best_weights = copy.deepcopy(model.state_dict())
@@ -105,8 +105,8 @@ class TrainingFile:
     path : Path, optional
         Path of the file; without a path, nothing is saved or resumed.
     made_by : str
-        String of all that determines the result besides the settings, such as the engine, the device and the initial
-        weights. A file with another string is not used, because resuming from it would give another result.
+        String that identifies all that determines the result besides the settings, such as the engine, the device and
+        the initial weights. A file with another string is not used, because resuming from it would give another result.
     seconds : float
         Shortest time between two saves.
     """
@@ -128,7 +128,7 @@ class TrainingFile:
 
         Returns
         -------
-        TrainingState, or None if no file can be used, which leaves model and generators unchanged
+        TrainingState, or None if no file can be used; model and generators are then unchanged
         """
         if not (self._path and self._path.is_file()):
             return None
@@ -196,7 +196,7 @@ def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order
         "best_epoch": state.best_epoch,
     }
     tensors = {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
-    # A folder of its own, which `Store.end_dead` removes if a killed process has left it behind.
+    # Use a separate folder, which `Store.end_dead` removes if a killed process leaves it behind.
     aside = path.with_suffix(ASIDE)
     try:
         aside.mkdir(parents=True, exist_ok=True)

@@ -23,14 +23,14 @@ class TrainingSetup:
     seed : int
         Seed of batch order, augmentation and layers such as dropout; the draws do not depend on the masks.
     stream : str
-        Name of the training (`dense`, `fine-tuning`). Trainings with different names draw independently.
+        Name of the training (`dense`, `fine-tuning`). Trainings with different names draw independent random numbers.
     black : Tensor [C]
         Normalised value of a black pixel, used by augmentation for padding.
     engine : Engine
     masks : mapping of state-dict names to bool Tensors
-        Initial masks. If a mask is False, the weight and its momentum stay exactly 0.
+        Initial masks. A weight whose mask is False stays exactly 0, and so does its momentum.
     callbacks : sequence of Callback
-        Callbacks that change the masks, add a teacher or set factors on losses, in the order of the calls.
+        Callbacks that change the masks, add a teacher or set factors on losses, in the order in which they are called.
     released_selection : Examples, optional
         Images by whose loss the best epoch of the last phase is chosen, as in the released code of Good et al. (2022).
     """

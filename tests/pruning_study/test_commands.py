@@ -279,8 +279,8 @@ class TestPrune:
     @pytest.mark.parametrize(
         ("options", "error"),
         [
-            (("--schedule", "cubic"), "--schedule: the pruner chip can only prune a trained network at once"),
-            (("--start", "initialization"), "--start: the pruner chip can only prune a trained network at once"),
+            (("--schedule", "cubic"), "--schedule: the pruner chip can prune a trained network only in one step"),
+            (("--start", "initialization"), "--start: the pruner chip can prune a trained network only in one step"),
             (("--scope", "global"), "--scope: output channels are compared within their layer"),
             (("--ratio", 1000), "--ratio: 1000 is above 4.24, the largest ratio that leaves a channel in every layer"),
             (("--ratio", "auto"), "--ratio: 10 is above 4.24, the largest ratio that leaves a channel in every layer"),

@@ -14,7 +14,7 @@ from pruning_study.pruning import budget
 from pruning_study.training.engines import TORCH, Engine
 
 OPTION = "class_offsets"
-# Largest difference between logits that counts as rounding, relative to the largest of them.
+# Largest difference between logits that counts as rounding, relative to the largest logit.
 _ROUNDING = 1e-4
 
 
@@ -84,7 +84,7 @@ def fold(
 def held_out_logits(
     model: nn.Module, dense: nn.Module, validation: Examples, engine: Engine, shrinkage: float
 ) -> Tensor:
-    """Return the validation logits, each image with offsets fitted without it, [N, classes]."""
+    """Return the validation logits, [N, classes], with each image's offsets fitted without that image."""
     return torch.from_numpy(class_offsets.held_out(*_logits(model, dense, validation, engine), shrinkage=shrinkage))
 
 
@@ -143,7 +143,7 @@ def _check_added(model: nn.Module, logits: Tensor, with_added: Tensor, added: Te
     if not torch.allclose(with_added, logits + added.to(logits), rtol=0, atol=_ROUNDING * largest):
         raise StudyError(
             f"the bias of {_bias(model)[0]}, the last layer that {type(model).__name__} defines, is not simply added "
-            "to the logits, and class offsets are: define the output layer last",
+            "to the logits, so class offsets cannot be folded into it: define the output layer last",
             option=OPTION,
         )
 

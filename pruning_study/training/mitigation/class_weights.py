@@ -73,7 +73,7 @@ def class_weights(right: np.ndarray, support: np.ndarray, images: np.ndarray, po
     Parameters
     ----------
     right, support : (classes,), integers
-        Number of each class's validation images that are predicted correctly, and number of all of them.
+        Numbers of each class's validation images: the correctly predicted ones, and all.
     images : (classes,), integers
         Number of training images of each class.
     power : float, >= 0

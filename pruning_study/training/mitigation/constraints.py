@@ -48,9 +48,9 @@ class Constraint(Protocol):
 def image_factors(labels: Tensor, pull: Tensor) -> Tensor:
     """Return the factor on each image's loss that makes the mean of factor times loss the Lagrangian.
 
-    With L the mean loss over the n images, L_c that over the n_c images of class c, and v_c the pull, the Lagrangian is
-    L + sum_c v_c (L_c - L), up to constants and summed over the classes with images here. It equals the mean of factor
-    times loss if an image of class y has the factor 1 + v_y n / n_y - sum_c v_c.
+    With L the mean loss over the n images, L_c that over the n_c images of class c, and v_c the pull, the Lagrangian
+    is, up to constants, L + sum_c v_c (L_c - L), where c runs over the classes in `labels`. It equals the mean of
+    factor times loss if an image of class y has the factor 1 + v_y n / n_y - sum_c v_c.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class Constrained:
 
 
 def measured(name: str, dense: nn.Module, images: Examples, engine: Engine, classes: int) -> Constraint:
-    """Return a constraint by name, for ceag with the dense network's recalls on the constraint's images.
+    """Return a constraint by name; ceag compares with the dense network's recalls on the constraint's images.
 
     Parameters
     ----------

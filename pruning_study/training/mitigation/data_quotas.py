@@ -15,7 +15,7 @@ OPTION = "data_quotas"
 def densities(sizes: np.ndarray, recall: np.ndarray, density: float) -> np.ndarray:
     """Return the share of each class's images that DRoP keeps (Vysogorets, Ahuja and Kempe 2025, Algorithm 1).
 
-    Shares are proportional to 1 - recall, and keep the share `density` of all images together. If a class's share would
+    Shares are proportional to 1 - recall, and together keep the share `density` of all images. If a class's share would
     exceed 1, the class keeps all its images, and the excess is distributed over the other classes in the same
     proportions.
 
@@ -85,7 +85,7 @@ def chosen(
         if not number:
             raise StudyError(
                 f"the quota of class {shortened(classes[label])} is 0 training images, because the dense network gets "
-                f"{recall[label]:.2%} of its validation images right: hold out more of these (--validation-fraction)",
+                f"{recall[label]:.2%} of its validation images right: hold out more images (--validation-fraction)",
                 option=OPTION,
             )
     return indices_chosen

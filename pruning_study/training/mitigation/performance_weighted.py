@@ -64,7 +64,7 @@ def image_weights(probabilities: Tensor, labels: Tensor, theta: float, gamma: fl
 
 
 def corrected(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the dense network's logits, or logits with a probability of 1 for the label if its prediction is wrong.
+    """Give the label a probability of 1 in the logits of each image that the dense network predicts wrongly.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ def library(network: str, source: Path = SOURCE, *, unloadable: int | None = Non
 
 
 def _is_whole(path: Path, unloadable: int | None) -> bool:
-    """Return whether a library file is private, complete by the digest at its end, and not the unloadable one.
+    """Return whether a library file is private, complete (by the digest at its end), and not the unloadable one.
 
     Loading an incomplete library can crash the process. The loader ignores the digest.
     """

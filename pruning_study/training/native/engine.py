@@ -30,8 +30,8 @@ from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.quantization import largest_integer, quantized_weights
 
 CLOSE = 1e-4
-CLOSE_GRADIENT = 0.05  # looser, because inputs near 0 of a ReLU put 1 of 20 gradients of ResNet-20 off by 5e-4
-# Bytes of packed images, as float32, that are passed to the library at a time.
+CLOSE_GRADIENT = 0.05  # looser, because ReLU inputs near 0 change 1 in 20 gradients of ResNet-20 by 5e-4
+# Most bytes of images, as float32, that are evaluated, or copied for the library, at a time.
 PORTION = 2**26
 # Images are passed to the library in portions of whole BATCHes (its unit outside training), with at most
 # MULTIPLICATIONS in the forward pass, which take a second or two in training. An interrupt waits for the end of a
@@ -65,7 +65,7 @@ def load(model: nn.Module, image_shape: ImageShape) -> "Native":
     library = _library(stack.network)
     if library.digest() != DIGEST:
         raise NativeError(
-            "the compiler joins or reorders operations, although it is told not to, so that results would differ from "
+            "the compiler joins or reorders operations, although it is told not to, so results would differ from "
             "those of other machines: use another compiler, or other flags in $CXX"
         )
     engine = Native(stack, library)
@@ -170,7 +170,7 @@ def _open(path: Path) -> ctypes.CDLL:
         library.probabilities.restype = None
         library.digest.restype = ctypes.c_uint64
     except (OSError, AttributeError) as error:
-        if library:  # otherwise the next load of this name would return this library again
+        if library:  # if not closed, the next load of this name would return it again
             dlclose(library._handle)
         raise NativeError(f"{path} does not load, even compiled anew: {first_line(error)}") from error
     return library
@@ -261,7 +261,7 @@ class Native:
                 *((_pointer(seen.loss), _pointer(seen.right)) if seen else (None, None)),
                 *(calls.pointer(portion), loss.data_ptr()),
             )
-            if outcomes and seen and portion.places is not None:  # otherwise the library wrote to `outcomes` itself
+            if outcomes and seen and portion.places is not None:  # a copy; else the library writes to `outcomes`
                 outcomes.loss[there], outcomes.right[there] = seen.loss, seen.right
             calls.after(portion)
             # The library adds the teacher's part as a cross-entropy: the divergence plus the teacher's entropy.
@@ -508,7 +508,7 @@ class _Portion(NamedTuple):
 
 
 class _Calls:
-    """Call `stepped` after each step: by the library or, for a copied portion of one batch, after the library returns.
+    """Calls of `stepped` after each step: by the library or, for a copied portion of one batch, after it returns.
 
     An exception cannot pass through the library, so it is stored until the library has returned.
     """
@@ -550,7 +550,7 @@ def _portions(
     copied: bool,
     alone: bool,
 ) -> Iterator[_Portion]:
-    """Yield portions of whole batches, about `images` images each; copies if `copied`, or if the images are packed.
+    """Yield portions of whole batches, about `images` images each, as copies if `copied` or if the images are packed.
 
     If the portions are copies and `alone` is true, each has one batch.
     """

@@ -101,7 +101,7 @@ def read(model: nn.Module, image_shape: ImageShape) -> Stack:
     Raises
     ------
     NativeError
-        If the model is not such a stack, or has an unsupported layer, the first of which the message names.
+        If the model is not such a stack, or has unsupported layers, of which the message names the first.
     """
     sequential = _sequential(model)
     modules = list(_flat(sequential))
@@ -242,7 +242,7 @@ def _residual(modules: list[nn.Module], image_shape: ImageShape, named: Named) -
                 raise _unknown(rest[0])
         else:
             convolution = take(nn.Conv2d)
-            with named(convolution):  # first, so that an error names this layer rather than a later one
+            with named(convolution):  # check this layer first, so that an error names it and not a later one
                 layers.padded_shape(convolution, shape())
             units.append(_unit(convolution, take(nn.BatchNorm2d), shape(), named))
             take(nn.ReLU)

@@ -109,7 +109,7 @@ class TestGiven:
     def test_of_torch_save__is_not_read_and_three_lines_convert_it(self, lenet5, tmp_path, monkeypatch, new):
         path = tmp_path / "it's.pth"
         torch.save(lenet5.state_dict(), path, _use_new_zipfile_serialization=new)
-        with pytest.raises(StudyError, match=r"is a file of torch\.save") as error:
+        with pytest.raises(StudyError, match=r"was written by torch\.save") as error:
             checkpoints.load_given(path)
         _, *lines = str(error.value).splitlines()
         assert len(lines) == 3

@@ -185,7 +185,7 @@ class Shuffled(nn.Module):
 def test_a_network_that_torch_pruning_does_not_follow_is_one_line():
     with pytest.raises(StudyError, match=r"cannot follow the channels of Shuffled, which has .* in groups") as error:
         found(trained(Shuffled()))
-    assert str(error.value).endswith("take a pruner of weights, such as mp")
+    assert str(error.value).endswith("choose a pruner of single weights, such as mp")
     assert "\n" not in str(error.value)
 
 

@@ -178,7 +178,7 @@ class TestFolder:
     def test_bad_folders_and_runs_are_refused_in_one_line(self, measure, tmp_path):
         assert "no such folder exists" in measure("--folder", tmp_path / "missing", code=2)
         (tmp_path / "empty").mkdir()
-        assert "no folder in it" in measure("--folder", tmp_path / "empty", code=2)
+        assert "it contains no folders" in measure("--folder", tmp_path / "empty", code=2)
         (tmp_path / "hard_photos").rename(tmp_path / "fog")
         assert "fog is the name of a corruption: rename it" in measure("--folder", tmp_path / "fog", code=2)
         job = runs("job")[0].info.run_id

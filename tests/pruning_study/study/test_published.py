@@ -63,7 +63,7 @@ def test_a_study_of_an_earlier_arithmetic_cannot_be_verified(made):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "own.package:network"}, "run x names the model 'own.package:network', which is not of this project"),
+        ({"model": "own.package:network"}, "run x names the model 'own.package:network', which is not built in"),
         ({"pruner": "own.package:scores"}, "run x has a pruner that this project lacks, 'own.package:scores'"),
         ({"dataset": "/etc/images"}, "run x names a path, '/etc/images', in place of a data set"),
         ({"dataset": "photos-of-mine"}, "photos_of_mine.npz: 'photos-of-mine' is no data set"),
