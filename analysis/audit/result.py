@@ -363,7 +363,6 @@ def markdown(result: Audit) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-# A line of every audit, by which an older one is known (`overwriting.check_own`).
 _MADE_BY = (
     "Made by `pruning-analysis audit`. docs/reference/files.md of pruning-study describes the columns of the tables."
 )

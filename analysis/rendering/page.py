@@ -186,7 +186,7 @@ def write(report: Report, output: Path) -> list[Path]:
         return files.written(folder)
 
 
-def write_markdown(report: Report, output: Path, *, processes: int | None = None) -> list[Path]:
+def write_markdown(report: Report, output: Path, *, processes: int | None = None, in_git: bool = False) -> list[Path]:
     """Write report.md, the tables as CSV and the figures as PNG, as `write` does, without its other files.
 
     Parameters
@@ -195,8 +195,10 @@ def write_markdown(report: Report, output: Path, *, processes: int | None = None
         As for `write`, and so are the returned value and the errors.
     processes : int, optional
         How many figures are drawn at a time, by default as many as there are processor cores.
+    in_git : bool
+        As for `files.aside`.
     """
-    with files.aside(output) as folder:
+    with files.aside(output, in_git=in_git) as folder:
         _write_parts(report, folder, [PNG], processes)
         return files.written(folder)
 
