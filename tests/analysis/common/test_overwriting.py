@@ -57,8 +57,9 @@ def test_an_input_that_has_the_name_of_a_file_in_the_output_folder_is_refused(pl
         check_inputs(place / "read" / "in", [place / "file link"], "images", names=["data.npz"])
 
 
+@pytest.mark.attack
 @given(detour=DETOURS, output=st.sampled_from(NAMES_OF_FILE))
-def test_a_command_leaves_the_bytes_of_its_input(place, detour, output):
+def test_an_output_over_an_input_of_a_command__leaves_its_bytes(place, detour, output):
     command = ["offsets", "--before", place / "read/in/data.npz", "--after", "gone.npz"]
     result = CliRunner().invoke(cli, [*map(str, command), "--output", str(place.joinpath(*detour, output))])
     assert result.exit_code == 2
