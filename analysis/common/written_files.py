@@ -41,18 +41,19 @@ def replacing(folder: Path, new_folder: Path, paths: Sequence[Path], obsolete: S
     paths : sequence of Path
         Paths of the new files, relative to both folders.
     obsolete : sequence of str
-        Names of files to delete after the block, if they are not new ones but listed and unchanged.
+        Names of files to delete after the block if they are listed and unchanged, and no new file has the name.
 
     Raises
     ------
     StudyError
-        If an older file would be lost that is not listed, or was changed since. The block is then not run.
+        If an older file, which would be replaced by another content, is not listed or was changed since. The block is
+        then not run.
     OSError
         If a file cannot be read, or the list cannot be written.
     """
-    path = _path(folder)
+    list_path = _list_path(folder)
     with _alone(folder):
-        listed = _read(path)
+        listed = _read(list_path)
         new = {path.as_posix(): _digest(new_folder / path) for path in paths}
         old = {name: _digest(folder / name) for name in new if os.path.lexists(folder / name)}
         for name, digest in old.items():
@@ -63,13 +64,13 @@ def replacing(folder: Path, new_folder: Path, paths: Sequence[Path], obsolete: S
                 )
         # If the block is interrupted, any of the files may be the older one or the new one.
         either = {name: {digest, old.get(name, digest)} for name, digest in new.items()}
-        _write(path, new_folder, listed | either)
+        _write(list_path, new_folder, listed | either)
         yield
         for name in set(obsolete).difference(new):
             if _digest(folder / name) in listed.get(name, ()):
                 (folder / name).unlink()
         listed |= {name: {digest} for name, digest in new.items()}
-        _write(path, new_folder, {name: listed[name] for name in listed if os.path.lexists(folder / name)})
+        _write(list_path, new_folder, {name: listed[name] for name in listed if os.path.lexists(folder / name)})
 
 
 @contextmanager
@@ -103,7 +104,7 @@ def _digest(path: Path) -> str:
         return ""
 
 
-def _path(folder: Path) -> Path:
+def _list_path(folder: Path) -> Path:
     """Return the path of the list. Users of a sticky folder, such as /tmp, cannot replace each other's files."""
     return folder / (f"{LIST}-{os.geteuid()}" if folder.stat().st_mode & stat.S_ISVTX else LIST)
 
@@ -138,13 +139,13 @@ def _parsed(content: str) -> _Digests:
     return digests
 
 
-def _write(path: Path, new_folder: Path, digests: Mapping[str, set[str]]) -> None:
+def _write(list_path: Path, new_folder: Path, digests: Mapping[str, set[str]]) -> None:
     lines = (_line(digest, name) for name in sorted(digests) for digest in sorted(digests[name]))
     with (new_folder / LIST).open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-        file.write(_NOTE.format(path.name) + "".join(lines))
+        file.write(_NOTE.format(list_path.name) + "".join(lines))
         file.flush()
         os.fsync(file.fileno())
-    (new_folder / LIST).replace(path)
+    (new_folder / LIST).replace(list_path)
 
 
 def _line(digest: str, name: str) -> str:
