@@ -43,7 +43,7 @@ def write_pooled(results: Path) -> None:
     runs, predictions = folders.runs(results, folders.EQUAL, folders.EQUAL_UNSEEN)
     counts = validation_counts.TABLE.read(folders.exported(results, folders.EQUAL, folders.EQUAL_UNSEEN))
     path = results / _TABLES["all"]
-    with files.aside(path.parent) as folder:
+    with files.aside(path.parent, in_git=True) as folder:
         csv_text.write(
             same_accuracy(runs, ValidationRecalls(counts), predictions), folder / path.name, missing=NOT_AVAILABLE
         )

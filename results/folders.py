@@ -67,7 +67,7 @@ def table(results: Path, study: str, name: str, **how: Any) -> pd.DataFrame:
 
 def write(folder: Path, tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, Figure] | None = None) -> None:
     """Write tables as CSV files and pictures to `figures/`, in a temporary folder first, which is then renamed."""
-    with files.aside(folder) as new_folder:
+    with files.aside(folder, in_git=True) as new_folder:
         for name, content in tables.items():
             csv_text.write(content, new_folder / f"{name}.csv", missing=NOT_AVAILABLE)
         if pictures:

@@ -72,7 +72,7 @@ def write(results: Path) -> None:
         page: filled(page, (results / page).read_text(encoding="utf-8"), {name: all_tables[name] for name in names})
         for page, names in PAGES.items()
     }
-    with files.aside(results) as folder:
+    with files.aside(results, in_git=True) as folder:
         (folder / FIGURES).mkdir(parents=True)
         for page, text in pages.items():
             (folder / page).write_text(text, encoding="utf-8")

@@ -88,7 +88,7 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
             if side == _PRUNED:
                 doubt = np.maximum(1 - confidence.astype(float), _LEAST_DOUBT)
                 arrays[f"{name}_{_DOUBT}"] = np.log10(doubt).astype(np.float16)
-    with files.one_aside(folder / ANSWERS) as path:
+    with files.one_aside(folder / ANSWERS, in_git=True) as path:
         np.savez_compressed(path, **{schema.LABEL: label[0].astype(np.uint8)}, **arrays)
 
 

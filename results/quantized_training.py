@@ -90,7 +90,7 @@ def collect(folder: Path, experiment: str, tracking_uri: str, data: Path | None 
         arrays = _rounded_answers(run_ids[CONTROL], content) | arrays
     dense = arrays[DENSE]
     arrays |= {name: packed ^ dense for name, packed in arrays.items() if name != DENSE}  # changes compress well
-    with files.one_aside(folder / ANSWERS) as path:
+    with files.one_aside(folder / ANSWERS, in_git=True) as path:
         np.savez_compressed(path, **(arrays | {schema.LABEL: label}))
 
 

@@ -150,7 +150,8 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     )
     content = report.report(StudyData.from_frames(exports.below(study)), options)
     content = replace(content, sections=[_without_large_tables(section) for section in content.sections])
-    return page.write_markdown(content, output, processes=1)  # because studies run in parallel
+    # One process, because studies run in parallel.
+    return page.write_markdown(content, output, processes=1, in_git=True)
 
 
 def _without_large_tables(section: page.Section) -> page.Section:

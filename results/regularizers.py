@@ -67,7 +67,7 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
     by_network = by_network[[_TRAINING, schema.SEED, "accuracy", *schema.GRADIENT_NORMS, *_OVERLAPS]]
     tables = {NETWORKS: by_network, FINE_TUNED: _fine_tuned(runs, named.set_index(schema.DENSE_RUN_ID)[_TRAINING])}
     for name, table in tables.items():
-        with files.one_aside(folder / name) as path:
+        with files.one_aside(folder / name, in_git=True) as path:
             csv_text.write(table, path, missing=NOT_AVAILABLE)
 
 

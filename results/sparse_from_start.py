@@ -58,7 +58,7 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
     columns = [schema.SEED, "method", schema.RATIO]
     table = pd.concat([of_dense, sparse]).sort_values(columns)[[*columns, CLEAN, EXCESS, "run_id"]]
     table = table.join(accuracies, on="run_id").drop(columns="run_id")
-    with files.one_aside(folder / NETWORKS) as path:
+    with files.one_aside(folder / NETWORKS, in_git=True) as path:
         csv_text.write(table, path, missing=NOT_AVAILABLE)
 
 

@@ -24,6 +24,7 @@ from mlflow.models.evaluation.base import EvaluationResult, ModelEvaluator
 from analysis.audit import audit
 from analysis.audit import result as audit_result
 from analysis.audit.result import Audit
+from analysis.common import files
 from analysis.common.errors import StudyError
 from analysis.statistics.class_table import loss_column
 
@@ -140,7 +141,8 @@ def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
     folder, artifacts = f"{prefix}audit", {}
     with tempfile.TemporaryDirectory() as local_folder:
         audit_result.write(result, Path(local_folder))
-        client.log_artifacts(run_id, local_folder, folder)
+        for path in files.written(Path(local_folder)):
+            client.log_artifact(run_id, str(Path(local_folder, path)), folder)
         uri = client.get_run(run_id).info.artifact_uri
         for ending, kind in _ARTIFACTS.items():
             name = f"audit.{ending}"

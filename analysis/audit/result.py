@@ -363,7 +363,6 @@ def markdown(result: Audit) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-# A line in every audit.md, which identifies an older audit (`overwriting.check_own`).
 _MADE_BY = (
     "Made by `pruning-analysis audit`. docs/reference/files.md of pruning-study describes the columns of the tables."
 )

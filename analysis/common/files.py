@@ -3,33 +3,38 @@
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from analysis.common.errors import StudyError
-from analysis.common.overwriting import check_own
+from analysis.common.written_files import LIST, replacing
 
 # Full disk, exceeded quota, and exceeded limit on the size of a file (ulimit -f).
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def aside(output: Path, *, alone: bool = False) -> Iterator[Path]:
+def aside(output: Path, *, obsolete: Sequence[str] = (), in_git: bool = False) -> Iterator[Path]:
     """Provide a scratch folder, and move its files to the output folder when the block ends.
+
+    The files are listed in the output folder with their digests. A later call replaces only files that are listed and
+    unchanged.
 
     Parameters
     ----------
     output : Path
         The folder that the files are moved to. It is created if it does not exist, and its other files stay.
-    alone : bool
-        Whether the block writes a single file whose name the user gave.
+    obsolete : sequence of str
+        Names of files to delete if the block does not write them, but an earlier one did and they are unchanged.
+    in_git : bool
+        Whether the output folder is kept in git, so that any file may be replaced and no list is needed.
 
     Raises
     ------
     StudyError
-        If the folder cannot be created or written to, or if a file would replace one that this project did not make. No
-        file is then moved, unless moving is what failed.
+        If the folder cannot be created or written to, or if a file would replace one that is not listed or was changed.
+        No file is then moved, unless moving is what failed.
     """
     is_new = not output.exists()
     try:
@@ -37,12 +42,12 @@ def aside(output: Path, *, alone: bool = False) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=output, prefix=".") as scratch:
             yield Path(scratch)
             paths = written(Path(scratch))
-            check_own(output, Path(scratch), paths, alone=alone)
             for path in paths:
                 sync(Path(scratch) / path)
-            for path in paths:
-                (output / path).parent.mkdir(parents=True, exist_ok=True)
-                (Path(scratch) / path).replace(output / path)
+            with nullcontext() if in_git else replacing(output, Path(scratch), paths, obsolete):
+                for path in paths:
+                    (output / path).parent.mkdir(parents=True, exist_ok=True)
+                    (Path(scratch) / path).replace(output / path)
     except OSError as error:
         if is_new:
             with suppress(OSError):  # the folder has files
@@ -52,15 +57,19 @@ def aside(output: Path, *, alone: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def one_aside(output: Path) -> Iterator[Path]:
+def one_aside(output: Path, *, in_git: bool = False) -> Iterator[Path]:
     """Provide the path of a scratch file, and move the file to `output` when the block ends, as `aside` does.
 
     Parameters
     ----------
     output : Path
         Path to move the file to.
+    in_git : bool
+        As for `aside`.
     """
-    with aside(output.parent, alone=True) as folder:
+    if output.name.startswith(LIST):
+        raise StudyError(f"{output}: a list of written files has this name: name another", option="output")
+    with aside(output.parent, in_git=in_git) as folder:
         yield folder / output.name
 
 
@@ -93,5 +102,5 @@ def fault(error: OSError, where: Path) -> str:
 
 
 def written(folder: Path) -> list[Path]:
-    """List all files in a folder and its subfolders as sorted relative paths."""
-    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    """List all files in a folder and its subfolders as sorted relative paths, without the lists of `aside`."""
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.name != LIST)

@@ -2,8 +2,9 @@
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from analysis.common.errors import StudyError, option_name
 
@@ -70,7 +71,7 @@ def begins_as(path: Path) -> str:
     return f"it begins as {kind} does" if kind else ""
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BufferedReader:
     """Open a regular file for reading. Refuse a named pipe or a device, which might never end.
 
     Raises

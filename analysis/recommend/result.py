@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.common import csv_text, files, overwriting
+from analysis.common import csv_text, files
+from analysis.common.errors import StudyError
+from analysis.common.input_files import opened
 from analysis.common.points import points
 from analysis.common.printable import printable
 from analysis.common.terminal import COLUMNS, cut, folded
@@ -21,7 +23,7 @@ from analysis.study.study import StudyData
 _LONGEST_METHOD, _LONGEST_CLASS = 22, 12  # characters, so that a table fits
 # There is one recommendation for each pair of these.
 PLACE = [schema.DATASET, schema.MODEL]
-# The tables that are written, and columns that identify an older file as such a table.
+# The tables that are written, and their first columns, because other commands write files of the same names.
 FILES = {"tried.csv": PLACE, "pareto.csv": PLACE, "groups.csv": PLACE, "regression.csv": ["term", "coefficient"]}
 
 
@@ -107,7 +109,8 @@ class Recommendations(list[Recommendation]):
         output : str or Path
             Folder for `tried.csv` (the tried methods and ratios), `pareto.csv` (the trade-off of sparsity and
             fairness), `groups.csv` (groups of test images) and `regression.csv` (the regression over levels of
-            iterative pruning). A table without rows is not written, and an older file of that table is removed.
+            iterative pruning). A table without rows is not written, and an older file of that table is removed unless
+            it was changed.
 
         Returns
         -------
@@ -117,7 +120,8 @@ class Recommendations(list[Recommendation]):
         Raises
         ------
         StudyError
-            If the folder cannot be written to, or if a file in it has such a name but was not made by this project.
+            If the folder cannot be written to, or if a file in it has such a name but was not written by this project
+            or was changed since.
         """
         regression, notes = self._regression()
         parts = (
@@ -127,13 +131,11 @@ class Recommendations(list[Recommendation]):
             regression,
         )
         tables = dict(zip(FILES, parts, strict=True))
-        with files.aside(Path(output)) as scratch:
+        obsolete = [name for name, columns in FILES.items() if _begins_with(Path(output) / name, columns)]
+        with files.aside(Path(output), obsolete=obsolete) as scratch:
             for name, table in tables.items():
                 if len(table):
                     csv_text.write(table.rename(columns=frames.param), scratch / name, missing=NOT_AVAILABLE)
-        for path in (Path(output) / name for name, table in tables.items() if table.empty):
-            if overwriting.column_names(path) >= set(FILES[path.name]):
-                path.unlink()
         return notes
 
     def _joined(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -153,6 +155,14 @@ class Recommendations(list[Recommendation]):
 
         regression = fitted_regression(self._study)
         return regression.table, regression.notes
+
+
+def _begins_with(table: Path, columns: Sequence[str]) -> bool:
+    try:
+        with opened(table) as file:
+            return file.readline(1000).startswith(",".join(columns).encode())
+    except StudyError:
+        return False
 
 
 def summary(recommendation: Recommendation) -> str:

@@ -14,9 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from analysis.common.overwriting import MAKER
-
 PNG, SVG = ".png", ".svg"
+# In place of the version of Matplotlib, with which the files would change.
+_MAKER = "pruning-study"
 _RC: dict[Any, str] = {
     # Without a date and with fixed ids, a study always gives the same file. Text stays text, so it can be searched.
     "svg.fonttype": "none",
@@ -94,7 +94,7 @@ def _write(figure: Figure, path: Path, endings: Sequence[str]) -> None:
         figure.set_layout_engine("none")
         # `savefig` would draw everything twice.
         if PNG in endings:
-            canvas.print_png(path.with_name(path.name + PNG), metadata={"Software": MAKER})
+            canvas.print_png(path.with_name(path.name + PNG), metadata={"Software": _MAKER})
         if SVG in endings:
             dpi = figure.dpi
             FigureCanvasSVG(figure).print_svg(path.with_name(path.name + SVG), metadata={"Date": None})

@@ -187,7 +187,7 @@ def write(report: Report, output: Path) -> list[Path]:
         return files.written(folder)
 
 
-def write_markdown(report: Report, output: Path, *, processes: int | None = None) -> list[Path]:
+def write_markdown(report: Report, output: Path, *, processes: int | None = None, in_git: bool = False) -> list[Path]:
     """Write report.md, the tables as CSV and the figures as PNG, as `write` does, without its other files.
 
     Parameters
@@ -196,8 +196,10 @@ def write_markdown(report: Report, output: Path, *, processes: int | None = None
         As for `write`; the returned value and the errors are also the same.
     processes : int, optional
         Number of figures drawn at a time, by default the number of processor cores.
+    in_git : bool
+        As for `files.aside`.
     """
-    with files.aside(output) as folder:
+    with files.aside(output, in_git=in_git) as folder:
         _write_parts(report, folder, [PNG], processes)
         return files.written(folder)
 

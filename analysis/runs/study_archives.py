@@ -134,7 +134,7 @@ def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     if len(entries) > _MOST_FILES:
         raise ValueError(f"it has {len(entries):,} files, but at most {_MOST_FILES:,} are read")
     by_name: dict[str, zipfile.ZipInfo] = {}
-    for entry in (entry for entry in entries if not entry.is_dir()):
+    for entry in (entry for entry in entries if not entry.is_dir() and entry.filename != files.LIST):
         if not _NAME.fullmatch(entry.filename):
             raise ValueError(f"{entry.filename[:100]!r} is not the name of an exported file")
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):

@@ -49,5 +49,5 @@ def _write_picture(data: datasets.Dataset, path: Path) -> list[str]:
 
     figure = tilt_picture(data)
     with files.one_aside(path) as file:
-        figure.savefig(file, format="png", metadata={"Software": overwriting.MAKER})
+        figure.savefig(file, format="png")
     return [f"{path}: the tilt of a few test images"]

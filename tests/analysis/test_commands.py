@@ -39,7 +39,7 @@ def test_damage_fails_only_where_asked(files, after, options, exit_code):
     result = run("audit", "--before", "before.csv", "--after", after, *options)
     assert result.exit_code == exit_code, result.output
     written = {path.name for path in Path("audit").iterdir()}
-    assert written == {"audit.csv", "audit.md", "audit.png", "metrics.csv"}
+    assert written == {".pruning-study", "audit.csv", "audit.md", "audit.png", "metrics.csv"}
 
 
 def test_audit_prints_the_verdict_and_the_worst_class_first(files):
@@ -226,7 +226,7 @@ def test_an_audit_over_its_predictions_or_over_other_files__is_refused_and_they_
         assert "--output: predictions are read from " in result.output
     result = run("audit", "--before", "before.csv", "--after", "after.csv", "--output", ".")
     assert result.exit_code == 1
-    assert "audit.csv is not a file that this command made" in result.output
+    assert "audit.csv was not written by this command, or was changed since" in result.output
     assert {path.name: path.read_bytes() for path in files.glob("*.csv")} == before
     assert not Path("audit.md").exists()
 

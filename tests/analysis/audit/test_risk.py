@@ -206,7 +206,7 @@ def test_labels_alone_leave_out_three_scores_and_write_no_judgement(tmp_path):
     result = invoke("--before", folder, "--output", tmp_path / "risk")
     assert result.exit_code == 0, result.output
     assert "no confidence, margin or entropy" in result.output
-    assert sorted(path.name for path in (tmp_path / "risk").iterdir()) == ["risk_classes.csv", "risk_images.csv"]
+    assert sorted(path.name for path in (tmp_path / "risk").glob("*.csv")) == ["risk_classes.csv", "risk_images.csv"]
 
 
 def test_a_confidence_above_1_ends_in_one_line(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from analysis.common import files
 from analysis.common.errors import StudyError
+from analysis.common.written_files import LIST
 from tests.error_lines import refused
 
 
@@ -35,7 +36,7 @@ def test_files_are_moved_when_the_block_ends_and_others_stay(tmp_path):
     (tmp_path / "mine.txt").touch()
     write(tmp_path, 5)
     assert (tmp_path / "figures" / "a.svg").read_text() == "new"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "mine.txt", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LIST, "figures", "mine.txt", "report.md"]
 
 
 @pytest.mark.attack
@@ -53,7 +54,17 @@ def test_a_disk_that_is_full_when_a_report_is_written_again__leaves_the_former_r
     with pytest.raises(StudyError), full_disk():
         write(tmp_path, 2000)
     assert (tmp_path / "report.md").read_text() == "xxxxx"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LIST, "figures", "report.md"]
+
+
+@pytest.mark.attack
+def test_a_disk_that_is_full_when_written_files_are_listed__leaves_no_new_file(tmp_path):
+    write(tmp_path, 5)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(StudyError, match="make room"), full_disk(), files.aside(tmp_path) as scratch:
+        for number in range(20):  # their list has more than 1,000 bytes
+            (scratch / f"{number}.csv").touch()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
 def test_an_output_that_is_no_folder_is_the_fault_of_the_option(tmp_path):

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from analysis.audit.audit import audit_predictions
+from analysis.common import files
 from analysis.common.errors import StudyError
 from analysis.recommend import recommend
 from analysis.recommend.result import Recommendation, summary
@@ -521,13 +522,13 @@ def test_the_trade_off_is_chosen_on_validation_images_and_reported_on_test_image
 @pytest.mark.slow
 def test_what_was_tried_the_trade_off_and_the_regression_are_written(levels, store, monkeypatch, tmp_path):
     limits = {**LEVEL_LIMITS, "fairness_value": 1, "min_accuracy": 0.8}
-    (tmp_path / "made").mkdir()
-    (tmp_path / "made" / "groups.csv").write_text("dataset,model,grouping,group\nof,a,choice,before\n")
+    with files.one_aside(tmp_path / "made" / "groups.csv") as groups:
+        groups.write_text("dataset,model,grouping,group\nof,a,choice,before\n")
     found = recommend.recommend_ratio("levels", **limits, tracking_uri=store.uri)
     for name in ("predictions", "artifacts_of"):
         monkeypatch.delattr(recommend.pull, name)  # to write needs no store
     assert "regression: no row has a value of imbalance, which is left out" in found.write(str(tmp_path / "made"))
-    made = {path.name: pd.read_csv(path) for path in (tmp_path / "made").iterdir()}
+    made = {path.name: pd.read_csv(path) for path in (tmp_path / "made").glob("*.csv")}
     assert set(made) == {"tried.csv", "pareto.csv", "regression.csv"}
     assert made["tried.csv"]["loss"].tolist() == pytest.approx(levels.tried["loss"].tolist())
     assert made["tried.csv"].columns[:3].tolist() == ["dataset", "model", "pruner"]
@@ -536,7 +537,8 @@ def test_what_was_tried_the_trade_off_and_the_regression_are_written(levels, sto
     assert list(made["regression.csv"])[:8] == [
         *("term", "coefficient", "se", "t", "p", "ci_low", "ci_high", "se_clustered")
     ]
-    (tmp_path / "made" / "groups.csv").write_text("writer\nanna\n")  # of the user's own
+    with files.one_aside(tmp_path / "made" / "groups.csv") as groups:
+        groups.write_text("writer\nanna\n")  # of another command
     found.write(tmp_path / "made")
     assert (tmp_path / "made" / "groups.csv").read_text() == "writer\nanna\n"
 

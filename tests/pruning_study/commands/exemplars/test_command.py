@@ -30,7 +30,7 @@ def test_a_cell_of_exported_files_gives_a_gallery_and_a_sheet_that_can_be_tallie
     assert "Counting those takes two halves of 5 networks, so 10 a side, but there are only 6." in made.output
     assert "labelling_sheet.png: 2 PIEs and as many others, for annotators" in made.output
     folder = tmp_path / "exemplars"
-    assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert sorted(path.name for path in folder.iterdir()) == [".pruning-study", *FILES]
     assert Image.open(folder / "gallery.png").size[0] > 1000
 
     with (folder / "labelling_sheet.csv").open() as file:
@@ -114,7 +114,7 @@ def test_a_cell_of_a_tracking_store(tmp_path, data, store_uri, run_command, requ
     made = run_command("exemplars", "--dataset", data, "--images", 4)
     assert made.exit_code == 0, made.output
     assert f"most of {NETWORKS} compressed networks predict another class" in made.output
-    assert sorted(path.name for path in (tmp_path / "exemplars").iterdir()) == FILES
+    assert sorted(path.name for path in (tmp_path / "exemplars").iterdir()) == [".pruning-study", *FILES]
 
 
 def log(client, experiment, row, side, arrays, **tags):
