@@ -36,9 +36,7 @@ def write(results: Path) -> None:
         return
     networks = with_odds_ratios(lottery_tickets.level_networks(folders.runs(results, STUDY)[0]))
     levels, differences = means(networks), comparisons(networks)
-    folders.write(
-        results / STUDY, {"levels": levels, "comparisons": differences}, {"dip": figure(levels, differences)}
-    )
+    folders.write(results / STUDY, {"levels": levels, "comparisons": differences}, {"dip": figure(levels, differences)})
 
 
 def with_odds_ratios(networks: pd.DataFrame) -> pd.DataFrame:
@@ -95,8 +93,7 @@ def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
         3,
         size=(3.7, 2.7),
         title="Light pruning of lottery tickets beside a control",
-        note="Left: means; dashed: what the accuracy alone predicts. Middle and right: 95 % "
-        "intervals.",
+        note="Left: means; dashed: what the accuracy alone predicts. Middle and right: 95 % intervals.",
     )
 
 
