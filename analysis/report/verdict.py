@@ -222,7 +222,7 @@ def choice(cell: pd.Series, study: StudyData) -> str:
 
 
 def _on_number_formats(cells: pd.DataFrame, study: StudyData, *, is_named: bool) -> Iterator[str]:
-    """Yield sentences on the number format that costs most; if `is_named`, without data set and model.
+    """Yield sentences on the number format that costs most accuracy; leave out data set and model if `is_named`.
 
     Only number formats of dense networks are considered or, if there are none, those of the control.
     """

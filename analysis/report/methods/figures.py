@@ -42,11 +42,11 @@ COLORS_MEAN = (
     "alone is neither better nor worse; grey: no difference is shown."
 )
 _NOTE = (
-    "Differences on the same dense networks with their 95 % intervals. A triangle: the value is outside the panel. "
-    f"{COLORS_MEAN} Filled: p below .05 by Holm's correction"
+    "Differences on the same dense networks with their 95 % intervals. A triangle means that the value is outside the "
+    f"panel. {COLORS_MEAN} Filled: p below .05 by Holm's correction"
 )
 _MOST_LEVELS = 4  # maximum number of levels of iterative pruning in a figure
-# The outcomes that every figure shows; those of primary comparisons are added.
+# Every figure shows these outcomes, and those of its primary comparisons.
 _SHOWN = (methods.ACCURACY, methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA_NEW, methods.ALPHA_BEYOND)
 
 
@@ -58,7 +58,7 @@ def figures(frame: pd.DataFrame, *, narrow: bool = False) -> dict[str, Figure]:
     Parameters
     ----------
     frame : DataFrame
-        As `methods.compare` returns it.
+        As `compare.compare` returns it.
     narrow : bool
         Draw the panels one below the other, for a narrow window.
     """
@@ -76,7 +76,7 @@ def forest(frame: pd.DataFrame, *, narrow: bool = False) -> Figure:
     Parameters
     ----------
     frame : DataFrame
-        Rows of `methods.compare` of one data set, model and kind of comparison.
+        Rows of `compare.compare` for one data set, model and kind of comparison.
     narrow : bool
         As for `figures`.
     """
@@ -176,7 +176,7 @@ def _outcomes(frame: pd.DataFrame) -> list[str]:
 
 
 def _names(rows: pd.DataFrame) -> list[str]:
-    """Return the names of the methods, with those of their baselines if no baseline is in the title."""
+    """Return the names of the methods, each with its baseline if the comparison is `OTHER`."""
     if rows["comparison"].iloc[0] == methods.OTHER:
         return list(_against(rows))
     return list(rows["method"].map(name_in_picture))
