@@ -172,7 +172,7 @@ class Workload:
         ]
 
     def highest(self, pruner: str) -> list[Arm]:
-        """Return the pruner's arm at its largest ratio from `HIGH` on that is not at chance, in a list that may be empty."""
+        """Return the pruner's arm at its largest ratio of `HIGH` or more not at chance, in a list that may be empty."""
         arms = [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_least=HIGH)]
         return [arm for arm in arms if not self.is_at_chance(arm)][-1:]
 

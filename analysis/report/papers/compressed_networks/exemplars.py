@@ -134,7 +134,8 @@ def _notes(without: list[dict[str, Any]]) -> Iterator[str]:
         more = f" and {len(cells) - 3:,} more" if len(cells) > 3 else ""
         count = "one cell" if len(cells) == 1 else f"{len(cells):,} cells"
         yield (
-            f"no PIEs of {count}, because their networks predicted different test images: {'; '.join(cells[:3])}{more}"
+            f"no PIEs are counted for {count}, because their networks predicted different test images: "
+            f"{'; '.join(cells[:3])}{more}"
         )
 
 
@@ -214,7 +215,7 @@ def _by_group(own_halves: Halves, compressed: np.ndarray, table: ImageGroups) ->
 
 
 def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions) -> dict[str, float]:
-    """Return the numbers of PIEs against the networks of the control; NaN if fewer than five runs have one."""
+    """Count PIEs against the control's networks, and the untied ones; NaN if there are fewer than five controls."""
     rows = study.with_control(rows)
     run_ids = study.runs[RUN_ID].iloc
     sides = run_ids[study.controls[rows]], run_ids[rows]

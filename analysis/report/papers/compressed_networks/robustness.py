@@ -65,10 +65,10 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
     -------
     DataFrame
         The columns of `naming.cell_names`; corruption: its name, `none` for clean images, the name of a folder, or
-        `all` for the mean over corruptions; severity: 0 for `none` and folders, 1 to 5, or `mean`; n (networks);
-        top1_dense, top1, top5_dense, top5: mean accuracies; top1_norm, top5_norm: their changes in % of the dense
-        networks' accuracies, with intervals over networks (`_low`, `_high`); n_at_chance: networks left out of alpha
-        because they, or their dense networks, are at chance under this condition; alpha with its interval;
+        `all` for the mean over corruptions; severity: 0 for `none` and folders, otherwise 1 to 5 or `mean`; n
+        (networks); top1_dense, top1, top5_dense, top5: mean accuracies; top1_norm, top5_norm: their changes in % of the
+        dense networks' accuracies, with intervals over networks (`_low`, `_high`); n_at_chance: networks left out of
+        alpha because they, or their dense networks, are at chance under this condition; alpha with its interval;
         largest_excess: mean over networks of the largest excess loss of a class (chance movement, because the class
         differs between networks); worst_class: the class with the largest mean excess loss; alpha_none,
         largest_excess_none: the values of the control. Then systematic costs: reference (the networks with which

@@ -45,8 +45,14 @@ _CHOICES = (
     "constrain the term of imbalance further. The table gives the coefficient of imbalance with and without these "
     "terms."
 )
-_TESTS = "One-tailed tests that a larger share of the training images helps a class, and that more entropy hurts it."
-_SUMMARY = "The fit as a whole, beside the paper's. Durbin-Watson is 2 if neighbouring rows have independent errors."
+_TESTS = (
+    "The one-tailed tests are of the hypotheses that a larger share of the training images helps a class, and that "
+    "more entropy hurts it."
+)
+_SUMMARY = (
+    "The last table compares the fit as a whole with the paper's. Durbin-Watson is 2 if neighbouring rows have "
+    "independent errors."
+)
 _MEANINGS = {
     IMBALANCE: ("A class with one point more of the training images is", 1.0),
     ENTROPY: ("A class whose images have one bit more of entropy is", 100.0),
@@ -172,8 +178,8 @@ class Survivors(NamedTuple):
         Numbers of all these coefficients, of those with the printed sign, and of those confirmed with the paper's
         standard errors.
     counts : dict of int
-        Numbers confirmed if rows of one network, one dense network or one class may depend on each other, as far as
-        this can be tested.
+        Numbers confirmed if rows of one network, of one dense network or of one class may depend on each other
+        (`network`, `dense`, `class`), as far as this can be tested.
     other_sign, insignificant : list of str
         The terms with another sign, and the terms with the printed sign that are not significant by network.
     """
@@ -209,7 +215,7 @@ def _on_survival(count: Survivors, fit: regression.Estimate) -> Iterator[str]:
     if "network" in count.counts:
         yield (
             f"{count.counts['network']} of {count.terms} coefficients that are significant in print survive here: "
-            "the same sign, and significant with standard errors by network."
+            "they have the same sign, and are significant with standard errors by network."
         )
     else:
         yield (

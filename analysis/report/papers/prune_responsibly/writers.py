@@ -22,7 +22,7 @@ from analysis.study.study import StudyData
 PAPERS_PRUNER, PAPERS_TREATMENT = "global-unstructured", "rewind"
 ALL, COHORT = "all", "cohort"
 SIDES = ("before", "after", "change")
-_SHARE_PICKED = 0.05  # share of the units that each network picks
+_SHARE_PICKED = 0.05  # share of the units that are picked on each network
 
 
 class Units(NamedTuple):

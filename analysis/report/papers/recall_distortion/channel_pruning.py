@@ -1,4 +1,4 @@
-"""CHIP, which removes whole channels: compare a study with Table 13.
+"""Compare a study with Table 13, which is on CHIP, a method that removes whole channels.
 
 Good et al. 2022, Supplement H and Table 13, after Sui et al. 2021.
 """

@@ -184,7 +184,7 @@ def _scatter_panel(
 def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = (), *, narrow: bool = False) -> Figure | None:
     """Draw mean accuracy and mean alpha with standard errors against the ratio, a line per pruner (Figure 13).
 
-    There is a column for each data set, with its usual model; of more than four data sets, only one is drawn.
+    There is a column for each data set, with its usual model. If there are more than four data sets, only one is drawn.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ class _PanelKey(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The label, a part a line."""
+        """The label, with one part per line."""
         return "\n".join(self._parts)
 
     @property
@@ -400,7 +400,7 @@ def _lines(networks: pd.DataFrame, panels: _Panels) -> tuple[dict[_PanelKey, pd.
 
 
 def _line(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return means and errors of accuracy and alpha above chance at each ratio, n, and the number at chance.
+    """Tabulate accuracy and alpha above chance at each ratio, with standard errors, n and the number at chance.
 
     If a pruner was not run at ratio 1, the dense networks are used there.
     """
@@ -592,7 +592,7 @@ def _draw_lines(
                 axes.axhline(value, linewidth=1.5, **style)
                 axes.axhspan(value - error, value + error, color=NEUTRAL, alpha=0.15, linewidth=0)
         else:
-            # A hair apart, so that error bars do not hide one another.
+            # Lines are a hair apart, so that error bars do not hide one another.
             positions = drawn.index.to_numpy() * 1.012 ** (index - (len(lines) - 1) / 2)
             axes.errorbar(positions, values, yerr=errors, capsize=2.5, markersize=5, **style)
     if np.isfinite(centre):

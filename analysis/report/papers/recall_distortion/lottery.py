@@ -177,7 +177,7 @@ def _line(row: Mapping[Any, Any]) -> tuple[str, ...]:
 
 
 class _Dip(NamedTuple):
-    """The level of the lowest alpha, and the first level from which alpha stays above 1 (None if there is none)."""
+    """The lowest alpha with its level, and the first level from which alpha stays above 1 (None if there is none)."""
 
     level: int
     alpha: float
