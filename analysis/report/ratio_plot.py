@@ -1,8 +1,8 @@
 """Draw lines of methods against the pruning ratio, with consistent colours and marks.
 
-Methods are pruners with their settings, and number formats, which are points if the axis is the size. A method has the
-same colour and mark in all panels of a figure, and one legend names each method once. The control `none`, which has no
-ratio, is drawn as a horizontal line or band.
+Methods are pruners with their settings, and number formats, which are drawn as points if the axis is the model size. A
+method has the same colour and mark in all panels of a figure, and one legend names each method once. The control
+`none`, which has no ratio, is drawn as a horizontal line or band.
 """
 
 from collections import Counter
@@ -94,7 +94,7 @@ class Drawn(NamedTuple):
 
 
 def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[PlottedWorkload]]:
-    """Yield the columns of each figure, at most four, for every data set and model.
+    """Yield the columns of each figure, at most four, each for a data set and model.
 
     A data set and model with more than eight methods have a column for each pruner or for each setting.
 

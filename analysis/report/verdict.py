@@ -259,7 +259,7 @@ class Payers(NamedTuple):
     are_tested : bool
         Whether there is a test of single classes.
     names : list of str
-        Names of these classes, largest loss first.
+        Names of these classes, largest cost first.
     points : (classes, 3)
         Their losses beyond the accuracy in percentage points, with the ends of the intervals.
     """

@@ -43,15 +43,15 @@ _CLASSES = (
 )
 _SLOPES = (
     "The raw slope relates the gaps between classes after pruning to the gaps before; above 1, weak classes fall "
-    "further behind. Fine-tuning alone changes it, so read minus none, the difference from the control. The raw slope "
-    "is raw spread (how much gaps grew) times correlation (whether the same classes are weak). Alpha divides each gap "
-    "by the accuracy, so it also rises whenever accuracy falls. Beyond proportion is alpha, relative to the control, "
-    "divided by its value if the error of every class grew by the same factor: 1 if the lost accuracy explains all of "
-    "it. The largest cost is systematic: the mean loss over networks of one and the same class beyond the accuracy, "
-    "in points. Chance movement is the loss of each network's hardest-hit class beyond the accuracy; that class "
-    "differs between networks, and the loss is above 0 even without harm. By noise alone is the chance movement "
-    "expected from noise of the test images. Tables are at the verdict's ratio; intervals hold jointly for all ratios "
-    "of a method."
+    "further behind. Fine-tuning alone changes it, so read the column minus none, the difference from the control. "
+    "The raw slope is raw spread (how much gaps grew) times correlation (whether the same classes are weak). Alpha "
+    "divides each gap by the accuracy, so it also rises whenever accuracy falls. Beyond proportion is alpha, relative "
+    "to the control, divided by its value if the error of every class grew by the same factor: 1 if the lost accuracy "
+    "explains all of it. The largest cost is systematic: the mean loss over networks of one and the same class beyond "
+    "the accuracy, in points. Chance movement is the loss of each network's hardest-hit class beyond the accuracy; "
+    "that class differs between networks, and the loss is above 0 even without harm. By noise alone is the chance "
+    "movement expected from noise of the test images. Tables are at the verdict's ratio; intervals hold jointly for "
+    "all ratios of a method."
 )
 _NUMBER_FORMATS = (
     "In these number formats, weights have fewer than 32 bits, and in some, activations too. The change is the change "
@@ -71,7 +71,7 @@ _FILES = (
 
 
 def costs(study: StudyData) -> Section | None:
-    """Return the section on accuracy and the worst class against the control; None if no network is pruned."""
+    """Return the section on accuracy and the worst class, relative to the control; None if no network is pruned."""
     pictures_shown = numbered("accuracy", *at_both_widths(cost_figures.costs, study))
     if not pictures_shown:
         return None

@@ -97,12 +97,12 @@ def compare(
 
     The baselines are: one shot for a schedule and for pruning during training; no distillation for distillation; no
     mitigation for a mitigation (such as class offsets) or several together; a baseline pruner for a pruner; the papers'
-    5e-4 for an epsilon; 32 bits for a number format of a pruned network; fine-tuned weights for rewound weights in
-    iterative pruning; and weights rewound to the initial values for weights rewound to an early step. All else (data
-    set, model, ratio and so on) is the same, and so are the dense networks. Levels of iterative pruning are matched by
-    iteration, because rounding may change the ratio a little. Each method is also compared with its control: the same
-    fine-tuning (and mitigation, if there is such a control) without pruning. A primary comparison may be between any
-    two methods.
+    5e-4 for an epsilon; 32 bits for a number format, or for weights of fewer bits, of a pruned network; fine-tuned
+    weights for rewound weights in iterative pruning; and weights rewound to the initial values for weights rewound to
+    an early step. All else (data set, model, ratio and so on) is the same, and so are the dense networks. Levels of
+    iterative pruning are matched by iteration, because rounding may change the ratio a little. Each method is also
+    compared with its control: the same fine-tuning (and mitigation, if there is such a control) without pruning. A
+    primary comparison may be between any two methods.
 
     Parameters
     ----------
@@ -123,21 +123,21 @@ def compare(
         `METHOD_COLUMNS`, and `params.iteration` if the study has levels of iterative pruning. Among them:
 
         - outcome: accuracy; weakest_recall, the lowest recall of a class; largest_loss, the largest loss of recall of a
-          class; largest_excess, the largest loss of a class beyond the accuracy (chance movement, because the class
-          differs between networks); alpha_new, one estimate from all networks of the cell; alpha and raw_slope, of each
-          network; alpha_beyond, alpha_new divided by the odds ratio of the error from the dense networks
+          class; largest_excess, the largest loss of a class beyond the accuracy (called chance movement, because the
+          class differs between networks); alpha_new, one estimate from all networks of the cell; alpha and raw_slope,
+          of each network; alpha_beyond, alpha_new divided by the odds ratio of an error relative to the dense networks
           (`proportion.pooled_alpha_beyond`), which also compares methods of different accuracy.
         - of_method, of_baseline: means over the networks; pooled for alpha_new and alpha_beyond.
         - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless
           `alternative` gives the predicted direction of a primary comparison. p_holm is corrected within its family,
-          which has at least the number of planned tests. Of alpha_new, alpha, raw_slope and alpha_beyond, only the
+          whose size is at least the number of planned tests. Of alpha_new, alpha, raw_slope and alpha_beyond, only the
           first belongs to the family, and each other is a family of its own. p_permutation is from a permutation test
           that flips the signs of the seeds' differences.
-        - effect_size: d_z.
+        - effect_size: Cohen's d_z.
         - detectable_difference: the smallest difference detectable at 80 % power and level .05 / family size.
         - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline at the same accuracy, with its
-          95 % interval over networks. The baseline is interpolated over its ratios and its control, as ratio 1. NaN if
-          the baseline does not reach that accuracy, or has fewer than two ratios.
+          95 % interval over networks. The baseline is interpolated between its ratios and its control, which counts as
+          ratio 1. NaN if the baseline does not reach that accuracy, or has fewer than two ratios.
         - n: the number of pairs. Pairs with a network at chance, counted by n_at_chance, are left out of slopes only.
         - dof: degrees of freedom of the variance over networks.
         - resampled: `seeds and images`, or `seeds`.

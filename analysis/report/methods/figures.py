@@ -95,7 +95,7 @@ def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str, *, narrow: bool 
     Parameters
     ----------
     frame : DataFrame
-        Rows of `same_accuracy.same_accuracy` of one number of points below the control.
+        Rows of `same_accuracy.same_accuracy` for one number of points below the control.
     accuracy : str
         The accuracy in words, for the title.
     narrow : bool
@@ -170,7 +170,7 @@ def _with_few_levels(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _outcomes(frame: pd.DataFrame) -> list[str]:
     requested = {*_SHOWN, *frame.loc[frame["primary"], "outcome"]}
-    # If all networks are at chance, the panels say so.
+    # If all networks are at chance, the panels show that.
     available = set(frame.loc[frame["difference"].notna(), "outcome"]) or requested
     return [outcome for outcome in methods.OUTCOMES if outcome in requested & available]
 

@@ -31,9 +31,9 @@ class MitigationCell(NamedTuple):
         Data set, model, pruner, ratio and all shown settings except the mitigation's. For a pruner that is itself a
         mitigation, the pruner here is `mp`.
     mitigation : str
-        In words; `NOTHING` if there is none.
+        The mitigation in words; `NOTHING` if there is none.
     options : str
-        The mitigation without the pruner, so that the control can have the same options.
+        The mitigation in words without the pruner, so that the control can have the same options.
     run : mapping
         One of the cell's runs.
     classes : list of str

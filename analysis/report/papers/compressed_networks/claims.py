@@ -48,7 +48,7 @@ def claims(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
 
 
 def measured(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
-    """Collect the data of the claims: a row for each group of networks of each cell of at least five networks.
+    """Collect the data for the claims: a row for each group of networks of each cell of at least five networks.
 
     Returns
     -------

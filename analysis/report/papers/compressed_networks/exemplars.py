@@ -69,7 +69,7 @@ def exemplars(
     -------
     summary : DataFrame, one row per cell
         The columns of `naming.cell_names`, n_dense, n_compressed, n_pie, n_pie_untied (PIEs for which neither modal
-        label is a tie), n_ties (among all images); the share of dense networks that are right about PIEs, other images
+        label is tied), n_ties (among all images); the share of dense networks that are right about PIEs, other images
         and all images (top1_pie, top1_non_pie, top1_all), and that have the label among their five most probable
         classes (top5_...; NaN for five classes or fewer, or if the predictions lack it); these shares on other images
         of the same dense vote share (top1_matched, top5_matched); the same for the compressed networks
@@ -81,7 +81,7 @@ def exemplars(
         that include 90 % of the placebo's splits. n_pie_minus_placebo: n_pie_halves minus n_pie_placebo, with its 95 %
         interval by the jackknife over groups of networks. All columns on halves are NaN if halves have fewer than five
         networks. n_pie_none, n_pie_none_untied: PIEs against the networks of the control. disagreement,
-        disagreement_dense: the share of images on which a dense and a compressed network, and two dense networks,
+        disagreement_dense: the mean share of images on which a dense and a compressed network, or two dense networks,
         predict different classes.
 
         gap_halves, gap_placebo: the accuracy of the dense half on other images minus that on PIEs. gap_minus_placebo,
@@ -106,7 +106,7 @@ def exemplars(
         name = cell_names(study, rows[0])
         pairs = shared_predictions.of_runs(own)
         if pairs is None:
-            # If predictions are missing, a note of `cells.cells` says so.
+            # If predictions are missing, `cells.cells` adds a note.
             if not own[[schema.DENSE_RUN_ID, RUN_ID]].isin(shared_predictions.missing).any(axis=None):
                 without.append(name)
             continue

@@ -152,7 +152,7 @@ def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:
 
 
 def _draw_placebo(axes: Axes, column: Column, name: str, study: StudyData) -> None:
-    """Draw the placebo and its splits of the largest population, or one per method if dense networks differ."""
+    """Draw the placebo of the largest population with its splits, or one per method if they share no dense networks."""
     lines = column.lines.items()
     populations = {column.styles[method]["color"]: cells for method, cells in lines}
     if study.share_dense_networks(column.cells):
@@ -321,7 +321,7 @@ def _draw_boxes(axes: Axes, cells: pd.DataFrame, most: int) -> None:
 
 
 def _is_far(cell: Mapping[str, float], cells: pd.DataFrame) -> bool:
-    """Return whether a cell loses so much more than the others of a method that its box would squeeze theirs."""
+    """Return whether a cell loses so much more accuracy than a method's others that its box would squeeze theirs."""
     losses = np.maximum(cells["dense_median"] - cells["accuracy_median"], cells["dense_max"] - cells["dense_min"])
     loss = cell["dense_median"] - cell["accuracy_median"]
     smaller = losses[losses < loss]

@@ -54,8 +54,9 @@ _PRINTED = (
     "training; other methods are compared at the same sparsity. Accuracies are in %."
 )
 _CLAIMS = (
-    "Read this table like that of the first paper's sentences. Standard errors are from the jackknife over groups of "
-    "networks, because a single network has no modal label; on average they are somewhat too large. t is the level."
+    "Read this table like the one on the sentences of the recall distortion paper. Standard errors are from the "
+    "jackknife over groups of networks, because a single network has no modal label; on average they are somewhat too "
+    "large. t is the level."
 )
 _TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "significant")
 _SUMMARY = (
@@ -241,6 +242,6 @@ def _notes(summary: pd.DataFrame) -> list[str]:
     if not few:
         return []
     return [
-        f"too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half needs "
+        f"there are too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half needs "
         f"{modal_labels.FEWEST} different networks. PIEs of all networks in these cells are noisy, and many are ties"
     ]

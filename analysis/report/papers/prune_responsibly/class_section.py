@@ -25,7 +25,7 @@ _IMAGES = (
 
 
 def class_curves(study: StudyData) -> Section | None:
-    """Return the section on the recall of each class at each sparsity; None if no choice is shown."""
+    """Return the section on the recall of each class at each sparsity; None if `found_points` is empty."""
     if found_points(study).empty:
         return None
     runs = study.runs[is_pruned(study.runs)]

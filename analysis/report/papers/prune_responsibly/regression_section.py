@@ -34,7 +34,7 @@ _READING = (
     "has all terms."
 )
 _TABLE = (
-    "A colon means a product. The first p uses the paper's standard errors. The others allow for dependence of rows: "
+    "A colon means a product. The first p uses the paper's standard errors. The others allow for dependence between "
     "rows of one network, of all networks from one dense network, or of one class. A printed value without a p is a "
     "sum of printed values, because the first data set or technique here differs from the paper's, or because the "
     "term here also stands for one that was left out. The coefficient of a level alone, such as rewind, is the whole "
@@ -130,7 +130,7 @@ def _is_choice(term: str) -> bool:
 
 
 def _bounds(row: pd.Series, points: float, networks: int) -> str:
-    """Return, in brackets, the interval by network of a coefficient scaled to points; empty if there is none."""
+    """Format a coefficient's interval by network, in points and in brackets; empty if there is none."""
     half = float(regression.clustered_half_width(row["se_network"], networks))
     low, high = (_to_hundredths(points * (row["coefficient"] + side * half)) for side in (-1, 1))
     return f" (95 % interval by network: {interval(low, high, decimals(2))})" if np.isfinite(half) else ""
@@ -142,7 +142,7 @@ def has_imbalance(table: pd.DataFrame) -> bool:
 
 
 def with_and_without(results: Regression, rows: pd.DataFrame, choices: Sequence[str]) -> pd.DataFrame:
-    """Return the coefficient of imbalance and its standard errors with the terms of training choices and without.
+    """Return the coefficient of imbalance and its standard errors, with and without the terms of training choices.
 
     Parameters
     ----------
@@ -181,7 +181,8 @@ class Survivors(NamedTuple):
         Numbers confirmed if rows of one network, of one dense network or of one class may depend on each other
         (`network`, `dense`, `class`), as far as this can be tested.
     other_sign, insignificant : list of str
-        The terms with another sign, and the terms with the printed sign that are not significant by network.
+        The terms with another sign, and the terms with the printed sign that are not significant with standard errors
+        by network.
     """
 
     terms: int

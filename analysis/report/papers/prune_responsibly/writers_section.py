@@ -218,7 +218,7 @@ def _of(grouping: str) -> str:
 
 
 class WorstLosses(NamedTuple):
-    """Losses of the worst units, in points, in the network that picks them and in the others (NaN without others).
+    """Losses of the worst units, in points, in the network on which they are picked and in others (NaN without others).
 
     Attributes
     ----------
@@ -242,7 +242,7 @@ def worst_losses(table: pd.DataFrame, before: np.ndarray, after: np.ndarray) -> 
 
 
 def _describe_worst(losses: WorstLosses, unit: str) -> str:
-    """Describe the losses of the worst units in the network that picks them, and elsewhere."""
+    """Describe the losses of the worst units in the network on which they are picked, and in others."""
     own, elsewhere = losses.worst
     if np.isnan(elsewhere):
         return f"The {unit} that loses most loses {own:.1f} points; there is no other network to judge it on."

@@ -83,7 +83,7 @@ def _by_place(
 
 
 def measured(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions | None = None) -> pd.DataFrame:
-    """Collect the data of the claims, one row per network.
+    """Collect the data for the claims, one row per network.
 
     Parameters
     ----------
