@@ -62,7 +62,7 @@ def boxplots(
         dataset, model, pruner, ratio, alpha, at_chance, and the settings. Networks whose alpha is undefined are
         not drawn.
     cells : DataFrame, one row per dataset, model, pruner, ratio and settings
-        These columns, n, n_at_chance and mark.
+        These columns, and n, n_at_chance and mark as in `cells.cells`.
     by : {"pruner", "model", "dataset", "model under up"}
         What distinguishes the panels. "model" and "dataset" are under MP, "model under up" is under UP (`up-signed` if
         there is no `up`). Every data set has its usual model.
@@ -96,7 +96,7 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = (), *, narr
     Parameters
     ----------
     cells : DataFrame, one row per dataset, model, pruner, ratio and settings
-        These columns, n, n_at_chance, alpha_mean, ci_low, ci_high and mark.
+        These columns, and n, n_at_chance, alpha_mean, ci_low, ci_high and mark as in `cells.cells`.
     by, settings, narrow
         As for `boxplots`.
 
@@ -124,7 +124,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
 
     Parameters
     ----------
-    runs : DataFrame, one row per dense and pruned network, as `pull.pull_runs` returns it
+    runs : DataFrame, one row per pruned network, as `pull.pull_runs` returns it
         dataset, model, pruner, ratio, accuracy_before, accuracy_after, recall_before/<class>,
         recall_after/<class>, and the settings.
     by, settings
