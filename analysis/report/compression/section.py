@@ -10,9 +10,9 @@ from analysis.study.study import StudyData
 
 _CHAINS = (
     "The command pruning-study compress tried these chains of pruning, fine-tuning, class offsets and number formats "
-    "on validation images. Losses are relative to the control, in points; a number after “at most” is an upper bound "
-    "at 95 % confidence. The table has the Pareto front of cost and worst class, the chosen chain, and the chain that "
-    "accuracy alone would choose; chains within the limits come first."
+    "on validation images. Losses are relative to the control, in points; the number after each loss is its upper "
+    "bound at 95 % confidence. The table has the Pareto front of cost and worst class, the chosen chain, and the "
+    "chain that accuracy alone would choose; chains within the limits come first."
 )
 
 

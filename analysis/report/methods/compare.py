@@ -101,8 +101,8 @@ def compare(
     weights for rewound weights in iterative pruning; and weights rewound to the initial values for weights rewound to
     an early step. All else (data set, model, ratio and so on) is the same, and so are the dense networks. Levels of
     iterative pruning are matched by iteration, because rounding may change the ratio a little. Each method is also
-    compared with its control: the same fine-tuning (and mitigation, if there is such a control) without pruning. A
-    primary comparison may be between any two methods.
+    compared with its control, which has the same fine-tuning (and mitigation, if there is such a control) but no
+    pruning. A primary comparison may be between any two methods.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ _COMPARED = {
     methods.PRUNER: "each pruner minus {baseline}",
     methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",
     methods.TREATMENT: "rewound weights minus fine-tuned ones",
-    methods.REWIND_STEP: "rewound to an early step minus to initial values",
+    methods.REWIND_STEP: "rewound to an early step minus rewound to initial values",
     methods.NUMBER_FORMAT: "number format minus 32 bits",
     methods.WEIGHT_BITS: "weights of few bits minus 32 bits",
     methods.OTHER: "one method minus another",
