@@ -50,7 +50,7 @@ def section(study: StudyData) -> Section | None:
 
 
 def baseline(runs: pd.DataFrame) -> str:
-    """Return the pruner with which others are compared: `mp`, or `global-unstructured` if only that has runs."""
+    """Return the pruner with which others are compared: `mp`, or `global-unstructured` if only the latter has runs."""
     magnitude = ("mp", "global-unstructured")
     return next((name for name in magnitude if runs[schema.PRUNER].eq(name).any()), magnitude[0])
 

@@ -105,7 +105,7 @@ def _sentences(results: Regression) -> Iterator[str]:
         if term in by_term.index:
             yield from _on_term(term, sign, by_term.loc[term], groups["networks"], _telling_classes(rows, term))
         else:
-            yield f"The effect of {_words(term)} cannot be estimated here: the notes at the end give the reason."
+            yield f"The effect of {_words(term)} cannot be estimated here: see the notes at the end for the reason."
     yield from _on_choices(by_term, groups["networks"])
     few = [f"{name}: {count}" for name, count in groups.items() if count < FEW]
     if few:

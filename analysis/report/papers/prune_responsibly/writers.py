@@ -186,7 +186,7 @@ def worst(units: Units) -> pd.DataFrame:
 
 
 def placebos(groups: ImageGroups, answers: Answers) -> pd.DataFrame:
-    """Return the spread of groups, beside that of groups with randomly reassigned images (`group_placebo.csv`).
+    """Tabulate the spread of groups, and that of groups with randomly reassigned images (`group_placebo.csv`).
 
     Returns
     -------

@@ -163,7 +163,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
         len(panels.cells),
         size=(min(2.4, _PAGE_WIDTH / len(panels.cells)), 2.5),
         title=f"Normalised recall balance before and after pruning, by {_WORDS[by]}: {panels.title}",
-        note="A point for every class of every network: its (recall - accuracy) / accuracy. Line: slope alpha of the "
+        note="Each point is a class of a network: its (recall - accuracy) / accuracy. Line: slope alpha of the "
         "points of the panel that are not at chance; dashed: no change; A: mean accuracy after pruning. "
         f"{_crosses(points['chance'])}{_beyond(outside, 'point')}",
         sharex=shared,
