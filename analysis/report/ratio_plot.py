@@ -1,8 +1,8 @@
 """Draw lines of methods against the pruning ratio, with consistent colours and marks.
 
-Methods are pruners with their settings, and number formats, which are points if the axis is the size. A method has the
-same colour and mark in all panels of a figure, and one legend names each method once. The control `none`, which has no
-ratio, is drawn as a horizontal line or band.
+Methods are pruners with their settings, and number formats, which are drawn as points if the axis is the model size. A
+method has the same colour and mark in all panels of a figure, and one legend names each method once. The control
+`none`, which has no ratio, is drawn as a horizontal line or band.
 """
 
 from collections import Counter
@@ -40,7 +40,7 @@ _AXIS = 3.5  # inches, width of a panel from the first ratio to the last
 _PALE = 0.3  # opacity of the intervals of many methods, so that their lines stand out
 _DIGIT = 0.08  # inches, width of a digit below an axis
 _BETWEEN = 0.06  # inches, smallest distance between two labels below an axis
-_TEXT = 0.16  # inches, distance between two upright texts in a panel
+_TEXT = 0.16  # inches, distance between two vertical texts in a panel
 
 
 class PlottedMethod(NamedTuple):
@@ -94,7 +94,7 @@ class Drawn(NamedTuple):
 
 
 def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[PlottedWorkload]]:
-    """Yield the columns of each figure, at most four, for every data set and model.
+    """Yield the columns of each figure, at most four, each for a data set and model.
 
     A data set and model with more than eight methods have a column for each pruner or for each setting.
 
@@ -154,7 +154,7 @@ def against_ratio(
     group : sequence of PlottedWorkload
         As `groups` yields it.
     rows : dict of label -> function
-        Function that draws each panel of a row, by the label of its axis.
+        For each row of panels, the label of its vertical axis, and the function that draws a panel.
     study : StudyData
     title, note : str
     handles : sequence of Line2D
@@ -281,14 +281,14 @@ def _separate(axes: Axes, positions: np.ndarray, values: np.ndarray) -> Iterator
 
 
 def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:
-    """Return the cells to draw for each method, sorted by ratio, with a control without mitigation last."""
+    """Return the cells to draw for each method, sorted by ratio; mitigated controls only if there are no others."""
     of_control, spared = cells[schema.PRUNER] == CONTROL, is_mitigated(cells)
     left_out = of_control & spared & (of_control & ~spared).any()
     return by_method(cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable"), study)
 
 
 def by_method(cells: pd.DataFrame, study: StudyData) -> Lines:
-    """Return the cells of each method, in the order of print; the control is last."""
+    """Return the cells of each method, in the papers' order; the control is last."""
     methods = [PlottedMethod(cell[schema.PRUNER], study.setting(cell)) for cell in cells.to_dict("records")]
     order = sorted(set(methods), key=lambda method: (method.pruner == CONTROL, rank(method.pruner), method.setting))
     return {each: cells[[method == each for method in methods]] for each in order}
@@ -311,7 +311,7 @@ def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
     pruners, settings = (
         (list(dict.fromkeys(values)) for values in zip(*pruned_methods, strict=True)) if pruned_methods else ([], [])
     )
-    # If methods are few, or settings more than markers, each method has its own style and legend entry.
+    # If there are few methods, or more settings than markers, each method has its own style and legend entry.
     own = len(pruned_methods) <= len(_COLORS) or len(settings) > len(_MARKERS)
     for index, method in enumerate(pruned_methods):
         color = index if own else pruners.index(method.pruner)
@@ -375,7 +375,7 @@ def draw_lines(
             if np.isfinite(low[0]):
                 axes.axhspan(low[0], high[0], color=NEUTRAL, alpha=0.15, linewidth=0)
             continue
-        # Shifted a little, so that intervals do not hide one another.
+        # Marks are shifted a little, so that intervals do not hide one another.
         across = (places_of or _ratios)(cells) * 1.012 ** (index - (len(lines) - 1) / 2)
         axes.plot(across, value, markersize=4.5, linewidth=1.4, **styles[method])
         if drawn.low:

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
 SectionFunction: TypeAlias = Callable[[StudyData], Section | None]
 
-# In the order of the page. Sections on searches of epsilon and of chains follow, then the paper's, then what was left
-# out.
+# In the order of the page. The sections on searches follow, then those on the papers, then what was left out.
 SECTIONS: tuple[SectionFunction, ...] = (
     compared_methods.settings,
     first_screen.costs,

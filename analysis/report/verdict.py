@@ -222,7 +222,7 @@ def choice(cell: pd.Series, study: StudyData) -> str:
 
 
 def _on_number_formats(cells: pd.DataFrame, study: StudyData, *, is_named: bool) -> Iterator[str]:
-    """Yield sentences on the number format that costs most; if `is_named`, without data set and model.
+    """Yield sentences on the number format that costs most accuracy; leave out data set and model if `is_named`.
 
     Only number formats of dense networks are considered or, if there are none, those of the control.
     """
@@ -259,7 +259,7 @@ class Payers(NamedTuple):
     are_tested : bool
         Whether there is a test of single classes.
     names : list of str
-        Names of these classes, largest loss first.
+        Names of these classes, largest cost first.
     points : (classes, 3)
         Their losses beyond the accuracy in percentage points, with the ends of the intervals.
     """

@@ -24,7 +24,7 @@ class WrittenReport(NamedTuple):
     verdict : list of str
         The report's first sentences.
     run_id : str, optional
-        The run to which its files were sent.
+        The MLflow run to which the files were sent.
     """
 
     folder: Path
@@ -70,7 +70,8 @@ def write_report(
     log : bool
         Whether the files are also sent to MLflow, as a run of kind `report`.
     groups : str, Path, or mapping of str to path, optional
-        File of groups of test images, for which the report also shows the effects; a mapping gives one per data set.
+        File of groups of test images, for which the report also shows the effects; a mapping gives one
+        file per data set.
     min_accuracy, fairness_value : float, optional
         As for `recommend_ratio`.
 

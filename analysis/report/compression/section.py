@@ -9,10 +9,10 @@ from analysis.statistics.limits import Limits
 from analysis.study.study import StudyData
 
 _CHAINS = (
-    "Chains of pruning, fine-tuning, class offsets and number formats that pruning-study compress tried, on validation "
-    "images. Losses are relative to the control, in points; at most is an upper bound at 95 % confidence. The table "
-    "has the Pareto front of cost and worst class, the chosen chain, and the chain that accuracy alone would choose; "
-    "chains within the limits come first."
+    "The command pruning-study compress tried these chains of pruning, fine-tuning, class offsets and number formats "
+    "on validation images. Losses are relative to the control, in points; the number after each loss is its upper "
+    "bound at 95 % confidence. The table has the Pareto front of cost and worst class, the chosen chain, and the "
+    "chain that accuracy alone would choose; chains within the limits come first."
 )
 
 
@@ -32,14 +32,16 @@ def _sentences(search: ChainTrials, choice: Choice) -> list[str]:
     limits = f"{of_class:g} points of any class and {of_accuracy:g} of the accuracy"
     if choice.best is None:
         nearest = _chain(search, choice.nearest)
-        chosen = f"None of {len(search.trials)} chains keeps to the limits, {limits}. The nearest: {nearest}."
+        chosen = f"None of {len(search.trials)} chains keeps to the limits, {limits}. The nearest is {nearest}."
     else:
-        chosen = f"The best of {len(search.trials)} chains within {limits}: {_chain(search, choice.best)}."
+        chosen = (
+            f"Of {len(search.trials)} chains, the best within the limits, {limits}, is {_chain(search, choice.best)}."
+        )
     if choice.by_accuracy is None:
         return [chosen, "No chain keeps to the limit of the accuracy alone either."]
     if choice.by_accuracy == choice.best:
         return [chosen, "By accuracy alone the choice would be the same."]
-    return [chosen, f"By accuracy alone the choice would be: {_chain(search, choice.by_accuracy)}."]
+    return [chosen, f"By accuracy alone the choice would be {_chain(search, choice.by_accuracy)}."]
 
 
 def _chain(search: ChainTrials, place: int) -> str:

@@ -1,1 +1,1 @@
-"""The first screen of a report: accuracy, classes and slopes, and the contents of the report's files."""
+"""The first screen of a report: accuracy, classes and slopes, and what the report's files contain."""

@@ -37,7 +37,7 @@ _PROPORTION = "Black ticks: the loss if the error of every class grew by the sam
 def class_recalls(study: StudyData, cell: pd.Series, *, narrow: bool = False) -> Figure:
     """Draw the mean recall of each class: dense, fine-tuned only (if there is a control), and pruned.
 
-    The classes that lose most are named at the right end.
+    The classes that lose most are named at the right ends of their lines.
 
     Parameters
     ----------
@@ -158,15 +158,16 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> np.n
 
 
 def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *, narrow: bool = False) -> Figure:
-    """Draw the loss of each class relative to the control, with a panel for each of the first methods.
+    """Draw the loss of each class relative to the control, with a panel for each of the first methods in `cells`.
 
-    If there are more than `MOST_CLASSES` classes, only those with the largest losses by the first method are drawn.
+    If there are more than `MOST_CLASSES` classes, only those with the largest losses under the first method are
+    drawn. Random pruning is left out if there are other methods.
 
     Parameters
     ----------
     study : StudyData
     cells : DataFrame
-        Cells of one data set, model and ratio, as `verdict.by_accuracy` returns them: all pruned, or all number
+        Cells of one data set, model and ratio, as `decision.by_accuracy` returns them: all pruned, or all number
         formats.
     order : sequence of str
         All classes, from top to bottom.

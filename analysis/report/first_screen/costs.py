@@ -37,13 +37,13 @@ _MOST_MARKS = 70  # maximum number of marks side by side in a panel
 _SAME_RATIO = 1.05  # Levels of iterative pruning have ratios that differ a little.
 _LARGEST_MARK = 6.0  # points
 _TITLE_ROOM = 72 * 3.6  # points
-_NAME_SIZE, _NAME_ROOM, _NAME_PITCH = 6.5, 60, 8.0  # points; the pitch is from one upright name to the next
+_NAME_SIZE, _NAME_ROOM, _NAME_PITCH = 6.5, 60, 8.0  # points; the pitch is the distance between vertical names
 
 
 class CostOutcome(NamedTuple):
     """The outcome of a panel: its columns of `study.cells` with and without a control, and the sign of a worse value.
 
-    `of_classes` is the column of `study.classes` whose values are drawn beside each mark, if classes are shown.
+    `of_classes` is the column of `study.classes` whose values are drawn as dots at each mark, if classes are shown.
     """
 
     label: str
@@ -116,7 +116,7 @@ def _pruned_lines(workload: PlottedWorkload, study: StudyData) -> Lines:
     cells = workload.cells[is_pruned(workload.cells)].sort_values(schema.RATIO, kind="stable")
     lines = by_method(cells, study)
     methods = [method for method in workload.lines if method.pruner != CONTROL]
-    if len(workload.name) == 2:  # not split by pruner or setting, so all methods belong to it
+    if len(workload.name) == 2:  # The workload is not split by pruner or setting.
         methods += sorted(lines.keys() - set(methods))
     return {each: lines[each] for each in methods}
 
@@ -189,7 +189,7 @@ def _values(cells: pd.DataFrame, outcome: CostOutcome, study: StudyData) -> pd.D
 
 
 def _name_classes(axes: Axes, across: np.ndarray, values: pd.DataFrame) -> None:
-    """Write the worst class's name upright above each interval that excludes 0, if there is room for all names."""
+    """Write the worst class's name vertically above each interval that excludes 0, if there is room for all names."""
     is_shown = np.array([largest_cost_is_shown(low) for low in values["low"]], dtype=bool)
     across, values = across[is_shown], values[is_shown]
     if not len(values):

@@ -36,7 +36,7 @@ _BITS_OF_DENSE = schema.BITS[schema.FLOAT32]
 _MOST_RATIOS = 6  # maximum number of ratios with labels below an axis
 _USEFUL = 0.8  # share of the dense networks' weakest recall; the limits of size panels ignore lower recalls
 _NAME_ROOM = 230  # points, above a panel
-_FAR = 1  # intervals are clipped at this many ranges of the means beyond the means
+_FAR = 1  # intervals are clipped beyond the means by this multiple of the range of the means
 _BEYOND = "Triangle: values outside the panel, with the value or the range beside it."
 _READING = f"Grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict. {_BEYOND}"
 _MINIMUM = (
@@ -159,7 +159,7 @@ def _draw_sizes(
 
 
 def _weakest_class(cells: pd.DataFrame) -> list[str]:
-    """Return a line of text that names the weakest class of each cell."""
+    """Return a line of text for each cell, which names its weakest class."""
     lines = []
     for _, cell in cells.iterrows():
         is_weakest = " is the weakest class"
@@ -171,7 +171,7 @@ def _weakest_class(cells: pd.DataFrame) -> list[str]:
 
 
 def _draw_dense(axes: Axes, cells: pd.DataFrame, drawn: Drawn, study: StudyData) -> float:
-    """Draw a line at the dense networks' mean and return the mean; without shared dense networks, no line and NaN."""
+    """Draw a line at the dense networks' mean, and return it; NaN if the cells do not share their dense networks."""
     dense = float(cells[drawn.dense].mean()) if drawn.dense else 1.0
     if drawn.dense and not study.share_dense_networks(cells):
         return float("nan")

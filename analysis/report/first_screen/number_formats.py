@@ -35,11 +35,11 @@ def number_formats(study: StudyData) -> pd.DataFrame:
     -------
     DataFrame, one row per cell whose number format has fewer than 32 bits
         dataset, model, method, level, pruner, ratio, `study.shown`, n, n_at_chance, accuracy_before (of the
-        dense networks), accuracy_after, accuracy_change with its interval over networks, and largest_excess with
-        its floor, and worst_class with its cost, as in `cells.csv`. For cells of at least two networks: the number of
-        significant classes by Welch's unpaired test (significant), and the columns of
-        `populations.significance_counts` for the paired and for the moderated test. If the runs have them: model_bytes,
-        and latency_ms/one and latency_ms/batch with the ends of their intervals, all means over networks.
+        dense networks), accuracy_after, accuracy_change with its interval over networks, largest_excess with its floor,
+        and worst_class with its cost, as in `cells.csv`. For cells of at least two networks: the number of significant
+        classes by Welch's unpaired test (significant), and the columns of `populations.significance_counts` for the
+        paired and for the moderated test. If the runs have them: model_bytes, and latency_ms/one and latency_ms/batch
+        with the ends of their intervals, all means over networks.
     """
     key = study.cell_key
     measures = [name for name in (schema.MODEL_BYTES, *schema.LATENCIES) if name in study.runs]
@@ -57,7 +57,7 @@ def _is_quantised(frame: pd.DataFrame) -> np.ndarray:
 
 
 def _significant_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
-    """Return the number of significant classes in every quantised cell of at least two networks."""
+    """Count significant classes, by each test, in every quantised cell of at least two networks."""
     arrays = study.arrays
     quantised = _is_quantised(arrays.runs)
     rows_found = []

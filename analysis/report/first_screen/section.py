@@ -23,10 +23,10 @@ from analysis.study.study import StudyData
 
 _COSTS = (
     "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval if there are at least "
-    "three. First: the accuracy; lower is worse. Second: the losses of classes beyond the accuracy; higher is worse. "
-    "Each grey dot is a class. The mark is the class that costs most, chosen on other networks and images than those "
-    "on which it is measured, with the interval of the largest cost; it is named if it is shown to lose more than the "
-    "accuracy. Crosses at an edge are networks at chance; triangles are off the scale."
+    "three. The first panel shows the accuracy; lower is worse. The second shows the losses of classes beyond the "
+    "accuracy; higher is worse. Each grey dot is a class. The mark is the class that costs most, chosen on other "
+    "networks and images than those on which it is measured, with the interval of the largest cost; it is named if it "
+    "is shown to lose more than the accuracy. Crosses at an edge are networks at chance; triangles are off the scale."
 )
 _OWN_SCALES = (
     "Each data set and model has its own scale, because costs differ tenfold between them: compare numbers across "
@@ -36,31 +36,32 @@ _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks, so their costs include the effect of fine-tuning."
 )
 _CLASSES = (
-    "At the largest ratio that the verdict names: recalls of the classes, then their losses. Loss is the recall of the "
-    "control (or, without a control, of the dense networks) minus the recall after pruning, in points. All pictures of "
-    "losses have the same scale. The classes of a data set are always sorted by their mean loss over methods."
+    "The pictures show the recalls of the classes, then their losses, at the largest ratio that the verdict names. "
+    "Loss is the recall of the control (or, without a control, of the dense networks) minus the recall after pruning, "
+    "in points. All pictures of losses have the same scale. The classes of a data set are always sorted by their mean "
+    "loss over methods."
 )
 _SLOPES = (
     "The raw slope relates the gaps between classes after pruning to the gaps before; above 1, weak classes fall "
-    "further behind. Fine-tuning alone changes it, so read minus none, the difference from the control. The raw slope "
-    "is raw spread (how much gaps grew) times correlation (whether the same classes are weak). Alpha divides each gap "
-    "by the accuracy, so it also rises whenever accuracy falls. Beyond proportion is alpha, relative to the control, "
-    "divided by its value if the error of every class grew by the same factor: 1 if the lost accuracy explains all of "
-    "it. The largest cost of a class is systematic: the mean loss of the same class beyond the accuracy over networks, "
-    "in points. Chance movement is the loss of each network's hardest-hit class beyond the accuracy; that class "
-    "differs between networks, and the loss is above 0 even without harm. By noise alone is the chance movement "
-    "expected from noise of the test images. Tables are at the verdict's ratio; intervals hold jointly for all ratios "
-    "of a method."
+    "further behind. Fine-tuning alone changes it, so read the column minus none, the difference from the control. "
+    "The raw slope is raw spread (how much gaps grew) times correlation (whether the same classes are weak). Alpha "
+    "divides each gap by the accuracy, so it also rises whenever accuracy falls. Beyond proportion is alpha, relative "
+    "to the control, divided by its value if the error of every class grew by the same factor: 1 if the lost accuracy "
+    "explains all of it. The largest cost is systematic: the mean loss over networks of one and the same class beyond "
+    "the accuracy, in points. Chance movement is the loss of each network's hardest-hit class beyond the accuracy; "
+    "that class differs between networks, and the loss is above 0 even without harm. By noise alone is the chance "
+    "movement expected from noise of the test images. Tables are at the verdict's ratio; intervals hold jointly for "
+    "all ratios of a method."
 )
 _NUMBER_FORMATS = (
-    "A number format stores weights, or computes, with fewer than 32 bits. The change is that of the accuracy, "
-    "relative to the dense networks. The largest cost is the mean loss of the same class beyond the accuracy over "
-    "networks, and the class is named if that loss is shown. Chance movement is the loss of each network's hardest-hit "
-    "class beyond the accuracy; both are in points. Significant classes is the number of classes that changed "
-    "differently from the accuracy at the 5 % level, by a paired t-test of networks and their own dense networks, with "
-    "moderated variances from ten classes on; the next columns give the number left after Holm's correction, and the "
-    "largest of these changes in points. Size is the size of the model's file. Latency is the median time on one "
-    "thread. number_formats.csv has the numbers."
+    "In these number formats, weights have fewer than 32 bits, and in some, activations too. The change is the change "
+    "of accuracy relative to the dense networks. The largest cost is the mean loss over networks of one and the same "
+    "class beyond the accuracy, and the class is named if that loss is shown. Chance movement is the loss of each "
+    "network's hardest-hit class beyond the accuracy; both are in points. Significant classes is the number of "
+    "classes that changed differently from the accuracy at the 5 % level, by a paired t-test of networks and their "
+    "own dense networks, with moderated variances from ten classes on; the next columns give the number left after "
+    "Holm's correction, and the largest of these changes in points. Size is the size of the model's file. Latency is "
+    "the median time on one thread. number_formats.csv has the numbers."
 )
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "
@@ -70,7 +71,7 @@ _FILES = (
 
 
 def costs(study: StudyData) -> Section | None:
-    """Return the section on accuracy and the worst class against the control; None if no network is pruned."""
+    """Return the section on accuracy and the worst class, relative to the control; None if no network is pruned."""
     pictures_shown = numbered("accuracy", *at_both_widths(cost_figures.costs, study))
     if not pictures_shown:
         return None
@@ -157,7 +158,7 @@ def _workload_title(workload: tuple[str, str]) -> str:
 
 
 def _ratios(cells: pd.DataFrame) -> str:
-    """Return the ratio of some cells, or the range of ratios at one iteration of iterative pruning."""
+    """Name the ratio of some cells, or the range of their ratios at one iteration of iterative pruning."""
     ratios = list(dict.fromkeys(map(short_ratio, sorted(cells[schema.RATIO]))))
     return f"Ratio {ratios[0]}" if len(ratios) == 1 else f"Ratios {ratios[0]} to {ratios[-1]}, of one iteration"
 

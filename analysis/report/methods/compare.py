@@ -1,6 +1,6 @@
-"""Compare methods on the same dense networks: pruners, epsilons, schedules, distillation, number formats and others.
+"""Compare methods on the same dense networks: pruners, epsilons, schedules, distillation, number formats and more.
 
-Number formats are compared for pruned networks only. Their effect on dense networks is in every other table, because
+Number formats are compared for pruned networks only. For dense networks, every other table gives their effect, because
 all methods are measured from the dense networks.
 """
 
@@ -42,13 +42,13 @@ from analysis.study.labels import method_label
 from analysis.study.predictions import LabelledImages, StudyPredictions
 from analysis.study.settings import CELL, CellKey
 
-# A family of tests has only its first slope, because most slopes agree closely; each other slope is its own family.
+# Most slopes agree closely, so a family of tests has only its first slope, and each other slope is a family of its own.
 SLOPES = (ALPHA_NEW, ALPHA, RAW_SLOPE, ALPHA_BEYOND)
 # Outcomes that are pooled over networks.
 _POOLED = (ALPHA_NEW, ALPHA_BEYOND)
 # Slopes that depend on the accuracy, and are therefore also compared at equal accuracy.
 OVER_ACCURACY = (ALPHA_NEW, ALPHA)
-# Kinds of comparison. `OTHER` is a primary comparison that is of no other kind.
+# Kinds of comparison; `OTHER` is a primary comparison of none of the other kinds.
 SCHEDULE, DISTILLATION, MITIGATION, PRUNER, EPSILON = "schedule", "distillation", "mitigation", "pruner", "epsilon"
 TREATMENT, REWIND_STEP = schema.WEIGHT_TREATMENT, schema.REWIND_STEP
 START, NUMBER_FORMAT, WEIGHT_BITS = schema.START, schema.NUMBER_FORMAT, schema.WEIGHT_BITS
@@ -97,12 +97,12 @@ def compare(
 
     The baselines are: one shot for a schedule and for pruning during training; no distillation for distillation; no
     mitigation for a mitigation (such as class offsets) or several together; a baseline pruner for a pruner; the papers'
-    5e-4 for an epsilon; 32 bits for a number format of a pruned network; fine-tuned weights for rewound weights in
-    iterative pruning; and weights rewound to the initial values for weights rewound to an early step. All else (data
-    set, model, ratio and so on) is the same, and so are the dense networks. Levels of iterative pruning are matched by
-    iteration, because rounding may change the ratio a little. Each method is also compared with its control: the same
-    fine-tuning (and mitigation, if there is such a control) without pruning. Primary comparisons may be of any two
-    methods.
+    5e-4 for an epsilon; 32 bits for a number format, or for weights of fewer bits, of a pruned network; fine-tuned
+    weights for rewound weights in iterative pruning; and weights rewound to the initial values for weights rewound to
+    an early step. All else (data set, model, ratio and so on) is the same, and so are the dense networks. Levels of
+    iterative pruning are matched by iteration, because rounding may change the ratio a little. Each method is also
+    compared with its control, which has the same fine-tuning (and mitigation, if there is such a control) but no
+    pruning. A primary comparison may be between any two methods.
 
     Parameters
     ----------
@@ -114,8 +114,8 @@ def compare(
     baseline_ratios : mapping of float to float
         Ratio of the baseline pruner for each ratio of the other pruners; by default the same ratio.
     primaries : sequence of Primary
-        The primary comparisons. Each is a family of tests, corrected together; all other comparisons with the control
-        are another family, and all remaining comparisons are the last.
+        The primary comparisons. The tests of each are corrected together, as a family; all other comparisons with the
+        control are another family, and all remaining comparisons are the last.
 
     Returns
     -------
@@ -123,21 +123,21 @@ def compare(
         `METHOD_COLUMNS`, and `params.iteration` if the study has levels of iterative pruning. Among them:
 
         - outcome: accuracy; weakest_recall, the lowest recall of a class; largest_loss, the largest loss of recall of a
-          class; largest_excess, the largest loss of a class beyond the accuracy (chance movement, because the class
-          differs between networks); alpha_new, of all networks of the cell together; alpha and raw_slope, of each
-          network; alpha_beyond, alpha_new divided by the odds ratio of the error from the dense networks
+          class; largest_excess, the largest loss of a class beyond the accuracy (called chance movement, because the
+          class differs between networks); alpha_new, one estimate from all networks of the cell; alpha and raw_slope,
+          of each network; alpha_beyond, alpha_new divided by the odds ratio of an error relative to the dense networks
           (`proportion.pooled_alpha_beyond`), which also compares methods of different accuracy.
         - of_method, of_baseline: means over the networks; pooled for alpha_new and alpha_beyond.
         - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless
           `alternative` gives the predicted direction of a primary comparison. p_holm is corrected within its family,
-          which has at least the number of planned tests. Of alpha_new, alpha, raw_slope and alpha_beyond, only the
+          whose size is at least the number of planned tests. Of alpha_new, alpha, raw_slope and alpha_beyond, only the
           first belongs to the family, and each other is a family of its own. p_permutation is from a permutation test
           that flips the signs of the seeds' differences.
-        - effect_size: d_z.
+        - effect_size: Cohen's d_z.
         - detectable_difference: the smallest difference detectable at 80 % power and level .05 / family size.
         - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline at the same accuracy, with its
-          95 % interval over networks. The baseline is interpolated over its ratios and its control, as ratio 1. NaN if
-          the baseline does not reach that accuracy, or has fewer than two ratios.
+          95 % interval over networks. The baseline is interpolated between its ratios and its control, which counts as
+          ratio 1. NaN if the baseline does not reach that accuracy, or has fewer than two ratios.
         - n: the number of pairs. Pairs with a network at chance, counted by n_at_chance, are left out of slopes only.
         - dof: degrees of freedom of the variance over networks.
         - resampled: `seeds and images`, or `seeds`.
@@ -218,8 +218,10 @@ class _ComparedCell:
     networks : Index
     dense : frozenset of str
         Run ids of the dense networks.
-    outcomes : dict of outcome -> (networks,) accuracy_before : (networks,) at_chance : (networks,), bool images :
-    LabelledImages, optional
+    outcomes : dict of outcome -> (networks,)
+    accuracy_before : (networks,)
+    at_chance : (networks,), bool
+    images : LabelledImages, optional
         The test images, if predictions are known.
     right : pair of (networks, images), bool, optional
         Whether each network classifies each image correctly, before and after, if predictions are known.
@@ -304,7 +306,8 @@ class _Curves:
 
     Parameters
     ----------
-    cells : sequence of _ComparedCell of_pruning : set of str
+    cells : sequence of _ComparedCell
+    of_pruning : set of str
         Settings in which a pruned network may differ from its control.
     """
 
@@ -372,7 +375,7 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | No
 
 
 def _parts(study: RunArrays, rows: np.ndarray, classes: np.ndarray) -> SlopeParts | None:
-    """Return the parts of alpha_new from recalls alone."""
+    """Compute the parts of alpha_new from recalls alone; None if supports differ."""
     part = np.ix_(rows, classes)
     support = common_support(study.support[part])
     if support is None:
@@ -425,7 +428,7 @@ def _pairs(
 
 
 def _with(param: str, value: str | None = None) -> Callable[[CellKey], bool]:
-    """Return a predicate: whether a cell has the given value of a param, by default its legacy default."""
+    """Return a predicate that tests whether a cell has the given value of a param, by default its legacy default."""
     own_value = schema.FORMERLY[param] if value is None else value
     return lambda key: key.params.get(param) == own_value
 
@@ -439,7 +442,7 @@ def _spared_alike(key: CellKey, controls: Sequence[_ComparedCell]) -> Sequence[_
 def _fixed(key: CellKey, varying: set[str]) -> frozenset[tuple[str, Any]]:
     """Return the settings in which two cells of a comparison agree.
 
-    The ratio is left out for levels of iterative pruning, and the scope if it is the pruner's default.
+    Levels of iterative pruning need not agree in the ratio. The scope is left out if it is the pruner's default.
     """
     free = {schema.RATIO} if key.is_iterated else set()
     if key.params.get(schema.SCOPE) == settings.own_scope(key.params):
@@ -467,7 +470,7 @@ def _nearest(key: CellKey, baselines: Sequence[_ComparedCell]) -> _ComparedCell 
 
 
 def _primary_pairs(primary: Primary, cells: Sequence[_ComparedCell], curves: _Curves) -> dict[_Keys, _Comparison]:
-    """Return the pairs that a primary comparison names, by the keys of their cells."""
+    """Return the pairs of cells that a primary comparison names, keyed by the keys of the two cells."""
     cells_of_workload: dict[tuple[str, str], list[_ComparedCell]] = {}
     for cell in cells:
         if not primary.datasets or cell.key.dataset in primary.datasets:
@@ -564,7 +567,7 @@ def _at_equal_accuracy(method: _ComparedCell, curve: Sequence[_ComparedCell], ou
 def _compare_pooled(
     method: _ComparedCell, baseline: _ComparedCell, outcome: str, family: int, direction: Direction
 ) -> tuple[list[float], Row]:
-    """Return a pooled slope of each cell, and the test of their difference, over the same networks.
+    """Return the pooled slopes of two cells with the same networks, and the test of their difference.
 
     The difference of two ratios of sums is a mean over seeds only to first order, so its jackknife pseudo-values are
     tested.

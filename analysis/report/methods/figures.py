@@ -32,7 +32,7 @@ _COMPARED = {
     methods.PRUNER: "each pruner minus {baseline}",
     methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",
     methods.TREATMENT: "rewound weights minus fine-tuned ones",
-    methods.REWIND_STEP: "rewound to an early step minus to initial values",
+    methods.REWIND_STEP: "rewound to an early step minus rewound to initial values",
     methods.NUMBER_FORMAT: "number format minus 32 bits",
     methods.WEIGHT_BITS: "weights of few bits minus 32 bits",
     methods.OTHER: "one method minus another",
@@ -42,11 +42,11 @@ COLORS_MEAN = (
     "alone is neither better nor worse; grey: no difference is shown."
 )
 _NOTE = (
-    "Differences on the same dense networks with their 95 % intervals. A triangle: the value is outside the panel. "
-    f"{COLORS_MEAN} Filled: p below .05 by Holm's correction"
+    "Differences on the same dense networks with their 95 % intervals. A triangle means that the value is outside the "
+    f"panel. {COLORS_MEAN} Filled: p below .05 by Holm's correction"
 )
 _MOST_LEVELS = 4  # maximum number of levels of iterative pruning in a figure
-# The outcomes that every figure shows; those of primary comparisons are added.
+# Every figure shows these outcomes, and those of its primary comparisons.
 _SHOWN = (methods.ACCURACY, methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA_NEW, methods.ALPHA_BEYOND)
 
 
@@ -58,7 +58,7 @@ def figures(frame: pd.DataFrame, *, narrow: bool = False) -> dict[str, Figure]:
     Parameters
     ----------
     frame : DataFrame
-        As `methods.compare` returns it.
+        As `compare.compare` returns it.
     narrow : bool
         Draw the panels one below the other, for a narrow window.
     """
@@ -76,7 +76,7 @@ def forest(frame: pd.DataFrame, *, narrow: bool = False) -> Figure:
     Parameters
     ----------
     frame : DataFrame
-        Rows of `methods.compare` of one data set, model and kind of comparison.
+        Rows of `compare.compare` for one data set, model and kind of comparison.
     narrow : bool
         As for `figures`.
     """
@@ -95,7 +95,7 @@ def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str, *, narrow: bool 
     Parameters
     ----------
     frame : DataFrame
-        Rows of `same_accuracy.same_accuracy` of one number of points below the control.
+        Rows of `same_accuracy.same_accuracy` for one number of points below the control.
     accuracy : str
         The accuracy in words, for the title.
     narrow : bool
@@ -170,13 +170,13 @@ def _with_few_levels(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _outcomes(frame: pd.DataFrame) -> list[str]:
     requested = {*_SHOWN, *frame.loc[frame["primary"], "outcome"]}
-    # If all networks are at chance, the panels say so.
+    # If all networks are at chance, the panels show that.
     available = set(frame.loc[frame["difference"].notna(), "outcome"]) or requested
     return [outcome for outcome in methods.OUTCOMES if outcome in requested & available]
 
 
 def _names(rows: pd.DataFrame) -> list[str]:
-    """Return the names of the methods, with those of their baselines if no baseline is in the title."""
+    """Return the names of the methods, each with its baseline if the comparison is `OTHER`."""
     if rows["comparison"].iloc[0] == methods.OTHER:
         return list(_against(rows))
     return list(rows["method"].map(name_in_picture))

@@ -1,4 +1,4 @@
-"""Compare methods at the same accuracy, with each network's ratio chosen on validation images."""
+"""Compare methods at the same accuracy; each network's ratio is chosen on validation images."""
 
 import pandas as pd
 
@@ -15,17 +15,17 @@ from analysis.study.joins import join
 from analysis.study.labels import method_label, need_all_digits
 from analysis.study.predictions import StudyPredictions
 
-# Methods are compared at accuracies these numbers of points below the control. A network's accuracy on validation
-# images must be within this tolerance of that accuracy.
+# Methods are compared at accuracies that are these numbers of points below the control. A network's accuracy on
+# validation images must be within this tolerance of that accuracy.
 POINTS_BELOW = (1.0, 3.0)
 TOLERANCE = 0.005
-# Accuracies on test images count as equal if the interval of their difference is within this of 0.
+# Accuracies on test images count as equal if both ends of the interval of their difference are closer to 0 than this.
 EQUAL = 0.003
 BELOW = "points_below_control"
 _PLACE = [schema.DATASET, schema.MODEL]
 _OF_DISTILLATION = [frames.column(name) for name in (schema.DISTILL, *schema.details(schema.DISTILL))]
 _RATIOS = [schema.RATIO, f"{schema.RATIO}_of_baseline"]
-# At equal accuracy, alpha is redundant with the raw slope, and the largest loss with the largest excess loss.
+# At equal accuracy, alpha is redundant given the raw slope, and the largest loss given the largest excess loss.
 _LEFT_OUT = (ALPHA, LOSS)
 _NO_COLUMNS = {schema.RATIO, "primary", "alternative", "detectable_difference"}
 _OF_METHODS = [
@@ -45,8 +45,8 @@ def same_accuracy(
 
     The target accuracy is some points below that of the network's control, which is fine-tuned in the same way but
     without pruning, distillation or mitigation. `ratio_choice.nearest` chooses a ratio of the method for each network,
-    on validation images; test images measure the outcomes. The chosen networks are compared like the networks of one
-    ratio in `methods.compare`.
+    on validation images; test images measure the outcomes. The chosen networks are compared as `compare.compare`
+    compares the networks of one ratio.
 
     Parameters
     ----------
@@ -55,18 +55,18 @@ def same_accuracy(
     validation : ValidationRecalls
         Recalls of the networks on validation images.
     predictions : callable or StudyPredictions, optional
-        As for `methods.compare`.
+        As for `compare.compare`.
     baseline : str
         The pruner with which the others are compared.
 
     Returns
     -------
     DataFrame, one row per accuracy, comparison and outcome
-        points_below_control; the columns of `methods.compare` that need no ratio; and:
+        points_below_control; the columns of `compare.compare` that do not depend on one ratio; and:
 
         - ratio, ratio_of_baseline: medians of the ratios chosen for the paired networks;
-        - asked: the number of dense networks with a control; n of them have a chosen ratio for both methods, with
-          neither network at chance;
+        - asked: the number of dense networks with a control; for n of them, both methods have a chosen ratio, and
+          neither network is at chance;
         - is_equal: whether the 95 % interval of the difference in test accuracy lies within `EQUAL` of 0.
 
         p_holm is corrected over all methods and data sets, separately for each accuracy and outcome. The frame is empty
@@ -103,7 +103,7 @@ def choose_networks(runs: pd.DataFrame, validation: ValidationRecalls, points: f
 
 
 def _controls(runs: pd.DataFrame, validation: ValidationRecalls) -> pd.DataFrame:
-    """Return the accuracy on validation images of each control that is fine-tuned on the labels alone (`target`).
+    """Return the validation accuracy (`target`) of each control that is fine-tuned on the labels alone.
 
     The other columns are the control's dense run, and the settings that a method shares with its control.
     """
@@ -149,7 +149,7 @@ def _choose_runs(
 
 
 def _compare(chosen_runs: pd.DataFrame, predictions: StudyPredictions | None, baseline: str) -> pd.DataFrame:
-    """Compare chosen runs as if they had one ratio."""
+    """Compare chosen runs as if all had the same ratio."""
     arrays = run_arrays(chosen_runs.assign(**{schema.RATIO: chosen_runs[schema.RATIO].max()}))
     rows = methods.compare(arrays, predictions, baseline=baseline)
     rows = _with_median_ratios(rows[~rows["outcome"].isin(_LEFT_OUT)], chosen_runs)

@@ -13,7 +13,7 @@ from analysis.study.study import StudyData
 
 _PRIMARY = (
     "The study's file lists these primary comparisons of a method with a baseline on the same dense networks. Each row "
-    "has the difference with its 95 % interval; p is corrected by Holm over the data sets of a comparison."
+    "has the difference with its 95 % interval; p is corrected by Holm's method over the data sets of a comparison."
 )
 _BY_RATIO = (
     "Method and baseline differ only in the settings that are named. Higher and lower give the pruning ratios at which "
@@ -50,7 +50,7 @@ def section(study: StudyData) -> Section | None:
 
 
 def baseline(runs: pd.DataFrame) -> str:
-    """Return the pruner with which others are compared: `mp`, or `global-unstructured` if only that has runs."""
+    """Return the pruner with which others are compared: `mp`, or `global-unstructured` if only the latter has runs."""
     magnitude = ("mp", "global-unstructured")
     return next((name for name in magnitude if runs[schema.PRUNER].eq(name).any()), magnitude[0])
 

@@ -23,7 +23,7 @@ def systematic(
     has: np.ndarray,
     predictions: StudyPredictions | None = None,
 ) -> dict[str, Any]:
-    """Return the class that a method costs most, relative to its baseline and the accuracy, and the class it spares.
+    """Find the classes that lose most and least with a method, relative to its baseline and the accuracy.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Comparisons of methods as text tables: a row per primary test, and a row over all ratios for others."""
+"""Comparisons of methods as text tables: a row per primary test, and one over all ratios per other comparison."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

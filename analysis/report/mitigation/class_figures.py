@@ -24,7 +24,7 @@ _LONGEST = 20  # characters of a class name
 _LETTERS = 9.0  # points, of the names of classes
 _APART = 0.17  # rows, between marks of one class
 _NOTE = (
-    "Excess loss: a class's loss of recall minus the loss of accuracy, relative to the dense network, in points on "
+    "Excess loss is a class's loss of recall minus the loss of accuracy, relative to the dense network, in points on "
     "test images. Each dot is a network, each line the mean over networks. At 0, a class lost as much as the accuracy; "
     "on the right, it lost more. The wider the dots of a class spread, the more its loss differs between networks. If "
     "there are more than two mitigations, the two that reduce the largest excess loss most are drawn."
@@ -39,7 +39,7 @@ _Rows = dict[str, tuple[MitigationCell, str]]
 def by_class(cells: Cells, orders: Mapping[str, Sequence[str]], *, narrow: bool = False) -> list[Figure]:
     """Return a figure for each model and kind of pruning that has a mitigation, with a panel for each data set.
 
-    All have the same scale.
+    All panels have the same scale.
 
     Parameters
     ----------

@@ -31,9 +31,9 @@ class MitigationCell(NamedTuple):
         Data set, model, pruner, ratio and all shown settings except the mitigation's. For a pruner that is itself a
         mitigation, the pruner here is `mp`.
     mitigation : str
-        In words; `NOTHING` if there is none.
+        The mitigation in words; `NOTHING` if there is none.
     options : str
-        The mitigation without the pruner, so that the control can have the same options.
+        The mitigation in words without the pruner, so that the control can have the same options.
     run : mapping
         One of the cell's runs.
     classes : list of str
@@ -91,7 +91,9 @@ class Cells:
 
     Parameters
     ----------
-    study : RunArrays validation : ValidationRecalls predictions : StudyPredictions, optional
+    study : RunArrays
+    validation : ValidationRecalls
+    predictions : StudyPredictions, optional
         If given, intervals of class costs are over networks and images; otherwise over networks alone.
     """
 
@@ -129,7 +131,7 @@ class Cells:
 
 
 def family(pruner: str) -> str:
-    """Return the pruner as which a cell is compared: `mp` for a pruner that is itself a mitigation."""
+    """Return the pruner under which a cell is compared: `mp` for a pruner that is itself a mitigation."""
     return _MAGNITUDE if pruner in schema.MITIGATING_PRUNERS else pruner
 
 
@@ -194,7 +196,7 @@ def _place(run: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...]:
 
 
 def _pruner(run: Mapping[str, Any]) -> list[str]:
-    """Return a list with the pruner, if it is a mitigation."""
+    """Return a list with the pruner if it is a mitigation; otherwise an empty list."""
     return [run[schema.PRUNER]] if run[schema.PRUNER] in schema.MITIGATING_PRUNERS else []
 
 

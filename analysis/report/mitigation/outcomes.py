@@ -47,8 +47,8 @@ def outcomes(cells: Cells) -> pd.DataFrame:
           networks;
         - p_halved: one-sided, of the null hypothesis that at least half of the largest excess loss remains;
         - worst_class, worst_class_cost: systematic cost, as in `cells.csv`, of the class that loses most beyond the
-          accuracy on average, relative to the control with the same mitigation or, if there is none, to that without a
-          mitigation;
+          accuracy on average, relative to the control with the same mitigation or, if there is none, to the control
+          without a mitigation;
         - largest_mean_excess: the largest over classes of the mean excess loss over networks;
         - weakest_recall: mean over networks; weakest_recall_difference from the cell without the mitigation;
         - classes_worse: number of classes whose recall is lower than in the control without a mitigation, each by an

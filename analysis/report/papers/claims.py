@@ -172,7 +172,7 @@ class Workload:
         ]
 
     def highest(self, pruner: str) -> list[Arm]:
-        """Return a list with the pruner's arm at the largest high ratio that is not at chance; empty if none is."""
+        """Return the pruner's arm at its largest ratio of `HIGH` or more not at chance, in a list that may be empty."""
         arms = [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_least=HIGH)]
         return [arm for arm in arms if not self.is_at_chance(arm)][-1:]
 
@@ -254,7 +254,8 @@ def held(claims: Sequence[Claim], workloads: Sequence[Workload]) -> pd.DataFrame
 
     Parameters
     ----------
-    claims : sequence of Claim workloads : sequence of Workload
+    claims : sequence of Claim
+    workloads : sequence of Workload
 
     Returns
     -------
@@ -392,7 +393,7 @@ def _answer(p_for: float, p_against: float) -> str:
 
 
 def p_values(check: Check) -> tuple[float, float]:
-    """Return the p-values of tests that the true value is in the claimed range, and that it is not."""
+    """Return the p-values of a test that the true value is in the claimed range, and of a test that it is not."""
     value, error, dof = (float(check.row[name]) for name in ("difference", "error", "dof"))
 
     def below(bound: float) -> float:

@@ -1,1 +1,1 @@
-"""Hooker et al., What do compressed deep neural networks forget?: its analyses on the cells of any study."""
+"""The analyses of Hooker et al., "What do compressed deep neural networks forget?", on the cells of any study."""

@@ -48,15 +48,16 @@ def claims(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
 
 
 def measured(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
-    """Collect the data of the claims: a row for each group of networks of each cell of at least five networks.
+    """Collect the data for the claims: a row for each group of networks of each cell of at least five networks.
 
     Returns
     -------
     DataFrame
-        dataset, model, pruner (the method), ratio (the level), seed (a number of the group of dense networks, equal in
-        all cells that share them), at_chance (always False), and jackknife pseudo-values, whose mean is the cell's
-        value: pies_beyond_placebo, gap, gap_beyond_placebo, significant, significant_beyond_placebo,
-        decrease_minus_increase. NaN if a cell has no predictions, or too few networks for PIEs of halves.
+        dataset, model, pruner (the method), ratio (the level), seed (a number for the group of dense networks, the same
+        in all cells that share them), at_chance (always False), and jackknife pseudo-values, whose mean estimates the
+        cell's value: pies_beyond_placebo, gap, gap_beyond_placebo, significant, significant_beyond_placebo,
+        decrease_minus_increase. The first three are NaN if a cell has no predictions, or too few networks for PIEs of
+        halves.
     """
     populations: dict[tuple[str, ...], int] = {}
     placebos: dict[tuple[str, ...], np.ndarray] = {}
@@ -106,7 +107,7 @@ _MEASURED = (
 
 
 def _without_groups(networks: int, count: Callable[[np.ndarray], float]) -> np.ndarray:
-    """Return `count`, a function of a mask of networks, for all networks and without each group, (1 + groups,)."""
+    """Evaluate `count`, a function of a mask of networks, for all networks and without each group, (1 + groups,)."""
     group = group_of(networks)
     return np.array([count(group != left_out) for left_out in range(-1, groups(networks))])
 
@@ -130,7 +131,7 @@ def _count(cell: ComparedNetworks, networks: np.ndarray) -> float:
 
 
 def _significant(cell: ComparedNetworks, networks: np.ndarray) -> np.ndarray:
-    """Return whether each class changed significantly over some of the networks, (classes,), bool."""
+    """Test whether each class changed significantly in some of the networks, given by a mask, (classes,), bool."""
     before = cell.dense[networks] - cell.dense_accuracy[networks, np.newaxis]
     after = cell.compressed[networks] - cell.compressed_accuracy[networks, np.newaxis]
     return np.asarray(welch(before, after)[2] <= SIGNIFICANT)

@@ -69,7 +69,7 @@ def exemplars(
     -------
     summary : DataFrame, one row per cell
         The columns of `naming.cell_names`, n_dense, n_compressed, n_pie, n_pie_untied (PIEs for which neither modal
-        label is a tie), n_ties (among all images); the share of dense networks that are right about PIEs, other images
+        label is tied), n_ties (among all images); the share of dense networks that are right about PIEs, other images
         and all images (top1_pie, top1_non_pie, top1_all), and that have the label among their five most probable
         classes (top5_...; NaN for five classes or fewer, or if the predictions lack it); these shares on other images
         of the same dense vote share (top1_matched, top5_matched); the same for the compressed networks
@@ -81,7 +81,7 @@ def exemplars(
         that include 90 % of the placebo's splits. n_pie_minus_placebo: n_pie_halves minus n_pie_placebo, with its 95 %
         interval by the jackknife over groups of networks. All columns on halves are NaN if halves have fewer than five
         networks. n_pie_none, n_pie_none_untied: PIEs against the networks of the control. disagreement,
-        disagreement_dense: the share of images on which a dense and a compressed network, and two dense networks,
+        disagreement_dense: the mean share of images on which a dense and a compressed network, or two dense networks,
         predict different classes.
 
         gap_halves, gap_placebo: the accuracy of the dense half on other images minus that on PIEs. gap_minus_placebo,
@@ -106,7 +106,7 @@ def exemplars(
         name = cell_names(study, rows[0])
         pairs = shared_predictions.of_runs(own)
         if pairs is None:
-            # If predictions are missing, a note of `cells.cells` says so.
+            # If predictions are missing, `cells.cells` adds a note.
             if not own[[schema.DENSE_RUN_ID, RUN_ID]].isin(shared_predictions.missing).any(axis=None):
                 without.append(name)
             continue
@@ -134,7 +134,8 @@ def _notes(without: list[dict[str, Any]]) -> Iterator[str]:
         more = f" and {len(cells) - 3:,} more" if len(cells) > 3 else ""
         count = "one cell" if len(cells) == 1 else f"{len(cells):,} cells"
         yield (
-            f"no PIEs of {count}, because their networks predicted different test images: {'; '.join(cells[:3])}{more}"
+            f"no PIEs are counted for {count}, because their networks predicted different test images: "
+            f"{'; '.join(cells[:3])}{more}"
         )
 
 
@@ -214,7 +215,7 @@ def _by_group(own_halves: Halves, compressed: np.ndarray, table: ImageGroups) ->
 
 
 def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions) -> dict[str, float]:
-    """Return the numbers of PIEs against the networks of the control; NaN if fewer than five runs have one."""
+    """Count PIEs against the control's networks, and the untied ones; NaN if there are fewer than five controls."""
     rows = study.with_control(rows)
     run_ids = study.runs[RUN_ID].iloc
     sides = run_ids[study.controls[rows]], run_ids[rows]

@@ -31,7 +31,8 @@ class ConditionRecalls(NamedTuple):
     rows : dict of str -> int
         Row of each network, by run id.
     conditions : list of (str, str)
-        Severity `mean` is the mean over the severities of a corruption, and corruption `all` the mean of these means.
+        Corruption and severity. Severity `mean` is the mean over the severities of a corruption, and corruption `all`
+        the mean of these means.
     classes : (classes,)
     recall : (networks, conditions, classes)
         NaN for a class without images, and for a network that was not measured.
@@ -65,16 +66,16 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
     -------
     DataFrame
         The columns of `naming.cell_names`; corruption: its name, `none` for clean images, the name of a folder, or
-        `all` for the mean over corruptions; severity: 0 for `none` and folders, 1 to 5, or `mean`; n (networks);
-        top1_dense, top1, top5_dense, top5: mean accuracies; top1_norm, top5_norm: their changes in % of the dense
-        networks' accuracies, with intervals over networks (`_low`, `_high`); n_at_chance: networks left out of alpha
-        because they, or their dense networks, are at chance under this condition; alpha with its interval;
-        largest_excess: mean over networks of the largest excess loss of a class (chance movement, because the class
-        differs between networks); worst_class: the class with the largest mean excess loss; alpha_none,
+        `all` for the mean over corruptions; severity: 0 for `none` and folders, otherwise 1 to 5 or `mean`; n
+        (networks); top1_dense, top1, top5_dense, top5: mean accuracies; top1_norm, top5_norm: their changes in % of the
+        dense networks' accuracies, with intervals over networks (`_low`, `_high`); n_at_chance: networks left out of
+        alpha because they, or their dense networks, are at chance under this condition; alpha with its interval;
+        largest_excess: mean over networks of the largest excess loss of a class (called chance movement, because the
+        class differs between networks); worst_class: the class with the largest mean excess loss; alpha_none,
         largest_excess_none: the values of the control. Then systematic costs: reference (the networks with which
-        recalls are compared, `control` if there are any, else `dense`); costliest_class, the class that loses most
-        beyond the accuracy on average, and its cost, measured on networks that were not used to choose it, with the
-        interval of `class_costs.worst_class`; cost_p, one-sided and corrected for all classes. These are NaN for a
+        recalls are compared: `control` if there are controls, otherwise `dense`); costliest_class, the class that loses
+        most beyond the accuracy on average, and its cost, measured on networks that were not used to choose it, with
+        the interval of `class_costs.worst_class`; cost_p, one-sided and corrected for all classes. These are NaN for a
         single network.
     """
     if counts is None or counts.empty:

@@ -25,7 +25,7 @@ MOST_METHODS = 6
 _ACROSS = 3  # panels in a row
 _WIDTH, _NAMES = 2.7, 1.5  # inches of a panel, and of the names beside the panels
 _NARROWEST = 4.5  # inches of all panels of a row together
-_LINE, _MARK = 0.24, 0.05  # inches, the minimum for a corruption, and for each of its levels
+_LINE, _MARK = 0.24, 0.05  # inches, minimum height of a corruption, and of each of its levels
 _LEVELS_ACROSS, _LEGEND_LINE = 3, 0.16  # levels in a line of a legend, and the inches of the line
 _LETTERS = 9  # points
 _WORDS = {CLEAN: "not corrupted", ALL: "mean of corruptions"}
@@ -99,7 +99,7 @@ def _draw(
     name_rows(axes, shown, size=_LETTERS)
     axes.axhline(sum(name in _WORDS for name in names) - 0.5, color="black", linewidth=0.5)
     axes.set_xlim(limits)
-    # Below the numbers of the axis, so that it hides no mark
+    # The legend is below the numbers of the axis, so that it hides no mark.
     axes.legend(
         loc="upper center",
         bbox_to_anchor=(0.5, 0.0),

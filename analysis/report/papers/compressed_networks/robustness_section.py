@@ -25,8 +25,8 @@ _READING = (
     "severity, top-5, alpha and the largest loss of a class."
 )
 _PRINTED = (
-    "Changes of the top-1 and top-5 accuracy in % as Hooker et al. print them for ResNet-50, means of 50 networks, "
-    "beside those of this study."
+    "The table has the changes of top-1 and top-5 accuracy in % that Hooker et al. print for ResNet-50 (means of 50 "
+    "networks), beside those of this study."
 )
 _PRINTED_TABLES = {
     "top1": "compressed_networks_imagenet_c_top1_norm",

@@ -26,13 +26,13 @@ _PIES = (
     "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which most compressed networks predict a "
     "different class than most dense networks; it is untied if no other class has as many votes on either side. PIEs "
     "of the same networks are between all dense networks and all networks made from them. PIEs of halves are between "
-    "half of the dense networks and the networks made from the other half; the placebo's are between two dense halves. "
-    "Halves consist of different networks, so their PIEs are mostly an effect of the seeds. A significant class "
-    "changed differently from the accuracy at 5 %, by an audit's paired t-test; the next column has the number by "
-    "Holm's correction. The t-test of Hooker et al. treats the two sides as independent networks, so it can hardly "
-    "detect a small change; its placebo compares two dense halves. Dense networks are less accurate on PIEs than on "
-    "other images; the last column is the size of this gap minus that of the placebo's PIEs, in points. "
-    "pie_summary.csv, pie.csv, class_significance.csv and significant_classes.csv have the numbers."
+    "half of the dense networks and the networks made from the other half; the placebo's are between two dense "
+    "halves. Halves consist of different networks, so their PIEs are mostly an effect of the seeds. A significant "
+    "class changed differently from the accuracy at the 5 % level, by the paired t-test of audits; the next column "
+    "has the number left after Holm's correction. The t-test of Hooker et al. treats the two sides as independent "
+    "networks, so it can hardly detect a small change; its placebo compares two dense halves. Dense networks are less "
+    "accurate on PIEs than on other images; the last column is the size of this gap minus that of the placebo's PIEs, "
+    "in points. pie_summary.csv, pie.csv, class_significance.csv and significant_classes.csv have the numbers."
 )
 _INDEX = (
     "The index of a group is its share of the PIEs of halves divided by its share of all images (Hooker et al., "
@@ -45,14 +45,18 @@ _CHANGES = (
     "The same loss in points is a larger share of a low recall. Hooker et al. therefore divide the change of the "
     "recall by the recall before. The method is that of the verdict."
 )
-_POPULATIONS = "The accuracies of the networks at each level (Hooker et al., Table 1); populations.csv has the numbers."
+_POPULATIONS = (
+    "The picture shows the accuracies of the networks at each level, like Table 1 of Hooker et al.; populations.csv "
+    "has the numbers."
+)
 _PRINTED = (
-    "Hooker et al. train 30 networks for each level, with other models than here. They too prune gradually during "
-    "training; other methods are compared at the same sparsity. Accuracies are in %."
+    "Hooker et al. train 30 networks for each level, and their models may differ from those here. They prune gradually "
+    "during training; other methods are compared at the same sparsity. Accuracies are in %."
 )
 _CLAIMS = (
-    "Read this table like that of the first paper's sentences. Errors are from the jackknife over groups of networks, "
-    "because a single network has no modal label; on average they are somewhat too large. t is the level."
+    "Read this table like the one on the sentences of the recall distortion paper. Standard errors are from the "
+    "jackknife over groups of networks, because a single network has no modal label; on average they are somewhat too "
+    "large. t is the level."
 )
 _TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "significant")
 _SUMMARY = (
@@ -238,6 +242,6 @@ def _notes(summary: pd.DataFrame) -> list[str]:
     if not few:
         return []
     return [
-        f"too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half needs "
+        f"there are too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half needs "
         f"{modal_labels.FEWEST} different networks. PIEs of all networks in these cells are noisy, and many are ties"
     ]

@@ -1,1 +1,1 @@
-"""Paganini, Prune responsibly: its analyses on a study's iteratively pruned networks."""
+"""The analyses of Paganini, "Prune responsibly", on a study's iteratively pruned networks."""

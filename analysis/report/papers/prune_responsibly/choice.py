@@ -26,7 +26,10 @@ _MOST_ROWS = 8
 
 @once
 def found_points(study: StudyData) -> pd.DataFrame:
-    """Return the points of a study (`operating_points.points`), computed once; an empty frame if no choice is shown."""
+    """Return the points of a study (`operating_points.points`), computed once.
+
+    The frame is empty without iterative pruning or a user's preference.
+    """
     wanted = operating_points.wanted_of(study.runs, study.options.preference)
     return (
         operating_points.points(operating_points.on_test(study.runs, study.shown), wanted) if wanted else pd.DataFrame()
@@ -34,7 +37,7 @@ def found_points(study: StudyData) -> pd.DataFrame:
 
 
 def section(study: StudyData) -> Section | None:
-    """Return the section on the trade-off of sparsity, accuracy and fairness; None if no choice is shown."""
+    """Return the section on the trade-off of sparsity, accuracy and fairness; None if there are no points."""
     points = found_points(study)
     if points.empty:
         return None

@@ -91,7 +91,7 @@ def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> F
         size=(4.5, 3.4),
         title=f"Sparsity, accuracy and fairness: {first[schema.DATASET]}, {first[schema.MODEL]}",
         note="As Figures 4a and 4b in print. "
-        "Means of test images over networks. Star: the dense networks. Black cross: on the Pareto front, where no "
+        "Means over networks, on test images. Star: the dense networks. Black cross: on the Pareto front, where no "
         "other point is at least as good in all criteria and better in one. Ring: recommended. Only points with an "
         f"accuracy of at least {100 * first['min_accuracy']:.1f} % are candidates; the first panel has only these, "
         f"with lines for 95 % intervals of the front. Other panels: points within {100 * _FAR:g} points of the dense "
@@ -129,8 +129,8 @@ def _draw_points(axes: Axes, lines: Lines, panel: _TradeOffPanel, styles: Styles
 def curves(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> list[Figure]:
     """Draw accuracy and unfairness against sparsity, a line for each method and a column for each data set and model.
 
-    As Figures 3b and 3c, at most four columns a figure. Parameters are as for `fronts`, but for all data sets and
-    models.
+    The figures are like Figures 3b and 3c in print, and have at most four columns. Parameters are as for `fronts`, but
+    `points` has all data sets and models.
     """
     workloads = places(points)
     groups = [workloads[start : start + _PLACES_A_FIGURE] for start in range(0, len(workloads), _PLACES_A_FIGURE)]
@@ -156,9 +156,9 @@ def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: StudyD
         size=(panel_width(group), 2.9),
         title="Accuracy and unfairness between classes, by sparsity",
         note="As Figures 3b and 3c in print. "
-        "Means of test images over networks, with 95 % intervals. Dashed: the dense networks. Sparsity is the share of "
-        "weights that is pruned, on a scale that spreads high shares. Intervals may leave the panel. "
-        "Noise in recalls biases differences between classes upward, for the dense networks too.",
+        "Means over networks, on test images, with 95 % intervals. Dashed: the dense networks. Sparsity is the share "
+        "of weights that is pruned, on a scale that spreads high shares. Intervals may leave the panel. Noise in "
+        "recalls biases differences between classes upward, for the dense networks too.",
         legend=handles,
         narrow=narrow,
         sharex="col",

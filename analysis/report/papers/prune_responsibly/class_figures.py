@@ -59,7 +59,7 @@ def class_curves(runs: pd.DataFrame, study: StudyData, *, narrow: bool = False) 
         size=(max(3.1, 5.2 / across), 2.6),
         title=f"Recall of each class, by sparsity: {first[schema.DATASET]}, {first[schema.MODEL]}",
         note="As Figures 3a, 5 and 7 in print. "
-        f"Means of test images over networks, a line for each of {int(has.sum()):,} classes; dark: low recall before "
+        f"Means over networks, on test images, a line for each of {int(has.sum()):,} classes; dark: low recall before "
         "pruning. Dashed: the mean of the classes.",
         narrow=narrow,
         sharex=True,
@@ -110,7 +110,7 @@ def _draw_images(axes: Axes, classes: pd.DataFrame, room: float) -> None:
 
 
 def _name_classes(axes: Axes, names: pd.Series, room: float) -> None:
-    """Write class names below bars: across if they fit, else upright; if even these do not fit, label only the axis.
+    """Write class names below bars, horizontally or else vertically; if they do not fit, label only the axis.
 
     Parameters
     ----------

@@ -15,17 +15,17 @@ from analysis.study.settings import is_pruned
 from analysis.study.study import StudyData
 
 _CURVES = (
-    "The mean recall of each class at each sparsity. The colour is the recall before pruning: if colours stay in order "
-    "from top to bottom, weak classes stay weak."
+    "The picture shows the mean recall of each class at each sparsity. The colour is the recall before pruning: if "
+    "colours stay in order from top to bottom, weak classes stay weak."
 )
 _IMAGES = (
-    "The number of training images of each class. The colour is the recall before pruning: if short bars are dark, "
-    "classes with few images are weak. class_images.csv has the numbers."
+    "The picture shows the number of training images of each class. The colour is the recall before pruning: if short "
+    "bars are dark, classes with few images are weak. class_images.csv has the numbers."
 )
 
 
 def class_curves(study: StudyData) -> Section | None:
-    """Return the section on the recall of each class at each sparsity; None if no choice is shown."""
+    """Return the section on the recall of each class at each sparsity; None if `found_points` is empty."""
     if found_points(study).empty:
         return None
     runs = study.runs[is_pruned(study.runs)]

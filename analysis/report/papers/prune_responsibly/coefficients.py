@@ -141,7 +141,7 @@ def standard_errors(fit: regression.Estimate) -> dict[str, np.ndarray]:
 
 
 def _groups(fit: regression.Estimate) -> dict[str, pd.Series]:
-    """Return numbers of the dense network and of the class of each row."""
+    """Number the dense networks and the classes of the rows."""
     columns = {"dense": [schema.DENSE_RUN_ID], "class": [schema.DATASET, CLASS]}
     return {name: fit.rows.groupby(own, observed=True).ngroup() for name, own in columns.items()}
 

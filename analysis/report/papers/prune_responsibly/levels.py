@@ -33,7 +33,7 @@ def iterated(runs: pd.DataFrame) -> pd.DataFrame:
         The runs with the params `keep`, `weight_treatment`, `iteration` and `sparsity`, of which the control may lack
         `sparsity`, and the columns network (str, equal for all levels of one chain), iteration (int, from 1), sparsity
         (float, 0 for the control), pruning_technique (the pruner), weight_treatment, and the training choices of the
-        network and its levels: optimizer (sgd first), batch_size and learning_rate (NaN if unknown).
+        network and its levels: optimizer (categories, sgd first), batch_size and learning_rate (NaN if unknown).
     """
     columns = [
         frames.column(name) for name in (schema.KEEP, schema.WEIGHT_TREATMENT, schema.ITERATION, schema.SPARSITY)

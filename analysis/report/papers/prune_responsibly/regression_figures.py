@@ -20,7 +20,7 @@ from analysis.statistics.regression import OUTCOME, Estimate, clustered_half_wid
 _BINS = 40
 _TICKS = (-10.0, -1.0, -0.1, -0.05, 0.0, 0.05, 0.1, 1.0, 10.0)
 _LINE = 0.25  # inches
-_NAMES, _NARROW_NAMES = (3.0, 8.0, 1), (1.7, 6.5, 2)  # inches of the terms' names, points, and lines
+_NAMES, _NARROW_NAMES = (3.0, 8.0, 1), (1.7, 6.5, 2)  # width of the terms' names in inches, size in points, and lines
 _LEVEL = re.compile(r"\w+\[T\.(.*)\]")
 _COEFFICIENTS = (
     "Bars: 95 % intervals; those of this study are from standard errors by network. A colon means a product. "
@@ -44,7 +44,7 @@ def coefficients(table: pd.DataFrame, networks: int, *, narrow: bool = False) ->
     networks : int
         Number of networks by which the standard errors are clustered.
     narrow : bool
-        Draw them for a narrow window.
+        Draw for a narrow window.
     """
     rows = table[table["published"].notna() & (table["term"] != "Intercept")].reset_index(drop=True)
     room, letters, lines = _NARROW_NAMES if narrow else _NAMES

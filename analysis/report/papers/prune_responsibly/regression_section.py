@@ -34,7 +34,7 @@ _READING = (
     "has all terms."
 )
 _TABLE = (
-    "A colon means a product. The first p uses the paper's standard errors. The others allow for dependence of rows: "
+    "A colon means a product. The first p uses the paper's standard errors. The others allow for dependence between "
     "rows of one network, of all networks from one dense network, or of one class. A printed value without a p is a "
     "sum of printed values, because the first data set or technique here differs from the paper's, or because the "
     "term here also stands for one that was left out. The coefficient of a level alone, such as rewind, is the whole "
@@ -45,8 +45,14 @@ _CHOICES = (
     "constrain the term of imbalance further. The table gives the coefficient of imbalance with and without these "
     "terms."
 )
-_TESTS = "One-tailed tests that a larger share of the training images helps a class, and that more entropy hurts it."
-_SUMMARY = "The fit as a whole, beside the paper's. Durbin-Watson is 2 if neighbouring rows have independent errors."
+_TESTS = (
+    "The one-tailed tests are of the hypotheses that a larger share of the training images helps a class, and that "
+    "more entropy hurts it."
+)
+_SUMMARY = (
+    "The last table compares the fit as a whole with the paper's. Durbin-Watson is 2 if neighbouring rows have "
+    "independent errors."
+)
 _MEANINGS = {
     IMBALANCE: ("A class with one point more of the training images is", 1.0),
     ENTROPY: ("A class whose images have one bit more of entropy is", 100.0),
@@ -99,7 +105,7 @@ def _sentences(results: Regression) -> Iterator[str]:
         if term in by_term.index:
             yield from _on_term(term, sign, by_term.loc[term], groups["networks"], _telling_classes(rows, term))
         else:
-            yield f"The effect of {_words(term)} cannot be estimated here: the notes at the end give the reason."
+            yield f"The effect of {_words(term)} cannot be estimated here: see the notes at the end for the reason."
     yield from _on_choices(by_term, groups["networks"])
     few = [f"{name}: {count}" for name, count in groups.items() if count < FEW]
     if few:
@@ -124,7 +130,7 @@ def _is_choice(term: str) -> bool:
 
 
 def _bounds(row: pd.Series, points: float, networks: int) -> str:
-    """Return, in brackets, the interval by network of a coefficient scaled to points; empty if there is none."""
+    """Format a coefficient's interval by network, in points and in brackets; empty if there is none."""
     half = float(regression.clustered_half_width(row["se_network"], networks))
     low, high = (_to_hundredths(points * (row["coefficient"] + side * half)) for side in (-1, 1))
     return f" (95 % interval by network: {interval(low, high, decimals(2))})" if np.isfinite(half) else ""
@@ -136,7 +142,7 @@ def has_imbalance(table: pd.DataFrame) -> bool:
 
 
 def with_and_without(results: Regression, rows: pd.DataFrame, choices: Sequence[str]) -> pd.DataFrame:
-    """Return the coefficient of imbalance and its standard errors with the terms of training choices and without.
+    """Return the coefficient of imbalance and its standard errors, with and without the terms of training choices.
 
     Parameters
     ----------
@@ -172,10 +178,11 @@ class Survivors(NamedTuple):
         Numbers of all these coefficients, of those with the printed sign, and of those confirmed with the paper's
         standard errors.
     counts : dict of int
-        Numbers confirmed if rows of one network, one dense network or one class may depend on each other, as far as
-        this can be tested.
+        Numbers confirmed if rows of one network, of one dense network or of one class may depend on each other
+        (`network`, `dense`, `class`), as far as this can be tested.
     other_sign, insignificant : list of str
-        The terms with another sign, and the terms with the printed sign that are not significant by network.
+        The terms with another sign, and the terms with the printed sign that are not significant with standard errors
+        by network.
     """
 
     terms: int
@@ -209,7 +216,7 @@ def _on_survival(count: Survivors, fit: regression.Estimate) -> Iterator[str]:
     if "network" in count.counts:
         yield (
             f"{count.counts['network']} of {count.terms} coefficients that are significant in print survive here: "
-            "the same sign, and significant with standard errors by network."
+            "they have the same sign, and are significant with standard errors by network."
         )
     else:
         yield (

@@ -24,5 +24,5 @@ PAPER_SECTIONS: tuple[Callable[[StudyData], Section | None], ...] = (
 
 
 def fitted_regression(study: StudyData) -> Regression:
-    """Return the regression over a study's levels of iterative pruning."""
+    """Return the regression on a study's levels of iterative pruning."""
     return fitted(study)

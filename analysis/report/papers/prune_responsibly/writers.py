@@ -22,7 +22,7 @@ from analysis.study.study import StudyData
 PAPERS_PRUNER, PAPERS_TREATMENT = "global-unstructured", "rewind"
 ALL, COHORT = "all", "cohort"
 SIDES = ("before", "after", "change")
-_SHARE_PICKED = 0.05  # share of the units that each network picks
+_SHARE_PICKED = 0.05  # share of the units that are picked on each network
 
 
 class Units(NamedTuple):
@@ -186,7 +186,7 @@ def worst(units: Units) -> pd.DataFrame:
 
 
 def placebos(groups: ImageGroups, answers: Answers) -> pd.DataFrame:
-    """Return the spread of groups, beside that of groups with randomly reassigned images (`group_placebo.csv`).
+    """Tabulate the spread of groups, and that of groups with randomly reassigned images (`group_placebo.csv`).
 
     Returns
     -------

@@ -142,7 +142,7 @@ def _draw_distribution(axes: Axes, units: Units, values: np.ndarray) -> None:
 
 
 def against(units: Units, measure: str, place: str, networks: str, *, narrow: bool = False) -> Figure:
-    """Draw accuracy before and after pruning against a measure, with a line for each cohort and all (Figure 13)."""
+    """Draw accuracy before and after pruning against a measure, with lines for each cohort and for all (Figure 13)."""
     return draw(
         [
             Panel(partial(_draw_against, measure=measure, side=side), units, f"{side} pruning", _mean(measure), up)
@@ -169,8 +169,8 @@ def _unit(units: Units) -> str:
 
 
 def _points(units: Units, networks: str) -> str:
-    seeds = f"the mean of {len(units.after)} networks" if len(units.after) > 1 else "one network"
-    return f"{networks}. A point is a {_unit(units)}, {seeds}; its area grows with its number of images."
+    seeds = f"averaged over {len(units.after)} networks" if len(units.after) > 1 else "in one network"
+    return f"{networks}. Each point is a {_unit(units)}, {seeds}; its area grows with its number of images."
 
 
 def _cohorts(units: Units) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -193,7 +193,7 @@ def _sizes(units: Units) -> np.ndarray:
 
 
 def _draw_cohorts(axes: Axes, units: Units, x: np.ndarray, y: np.ndarray) -> None:
-    """Draw the mean over networks of each unit's values, (networks, units), and a line through those of each cohort."""
+    """Draw each unit's mean of `y`, (networks, units), against `x`, and a line through the points of each cohort."""
     for cohort, color, inside in _cohorts(units):
         shown = inside & ~np.isnan(x)
         look = {"color": color, "marker": _marker(units, cohort), "alpha": 0.6, **_EDGE}

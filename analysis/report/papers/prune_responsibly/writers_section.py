@@ -24,25 +24,25 @@ from analysis.study.study import StudyData
 
 _READING = (
     "A table of groups gives the group of each test image; neither training nor pruning uses it. The accuracy of a "
-    "group is that of its images. Excess loss is the loss of accuracy of a group minus that of all images. Its p tests "
-    "the excess loss, not whether the group lost anything; with a control, it tests the excess loss beyond the "
-    "control. If there are at least ten groups, the variances over networks are moderated. Systematic cost: the group "
-    "that loses most on average over the networks, beyond the accuracy and beyond a control, measured on networks and "
-    "images that were not used to choose it, and named if it is shown to lose more. Chance movement is the largest "
-    "excess loss in one network; that group differs between networks. With many small groups, it is large even if the "
-    "grouping is meaningless, so compare it with that of the control, and the spread of the groups' changes with that "
-    "of a placebo. The placebo reassigns the images to the groups at random, within each class. groups.csv has every "
-    "group of every cell, with intervals; groupings.csv has alpha, raw slope, systematic cost and chance movement of "
-    "every cell."
+    "group is that of its images. Excess loss is the loss of accuracy of a group minus that of all images. Its p "
+    "tests the excess loss, not whether the group lost anything; with a control, it tests the excess loss beyond the "
+    "control. If there are at least ten groups, the variances over networks are moderated. Systematic cost is the "
+    "loss of the group that loses most on average over the networks, beyond the accuracy and beyond a control; it is "
+    "measured on networks and images that were not used to choose the group, which is named if it is shown to lose "
+    "more. Chance movement is the largest excess loss in one network; that group differs between networks. With many "
+    "small groups, it is large even if the grouping is meaningless, so compare it with that of the control, and the "
+    "spread of the groups' changes with that of a placebo. The placebo reassigns the images to the groups at random, "
+    "within each class. groups.csv has every group of every cell, with intervals; groupings.csv has alpha, raw slope, "
+    "systematic cost and chance movement of every cell."
 )
 _WORST = (
     "The group that loses most is chosen on each network in turn, and measured on the others. Its loss in the network "
     "on which it is chosen is partly chance; its loss elsewhere is what to expect in another network."
 )
 _PRINTED = (
-    "Least-squares lines of each writer's accuracy on the mean absolute tilt of the writer's digits, before and after "
-    "pruning. The paper uses 60,000 test images and does not give the number of networks; here accuracies are means "
-    "over networks. Intervals are over writers and networks."
+    "The table has least-squares lines of the writers' accuracy on the mean absolute tilt of their digits, before and "
+    "after pruning. The paper uses 60,000 test images and does not give the number of networks; here accuracies are "
+    "means over networks. Intervals are over writers and networks."
 )
 _MOST_ROWS = 10
 _FEWEST = 3  # fewest groups for a picture
@@ -218,7 +218,7 @@ def _of(grouping: str) -> str:
 
 
 class WorstLosses(NamedTuple):
-    """Losses of the worst units, in points, in the network that picks them and in the others (NaN without others).
+    """Losses of the worst units, in points, in the network on which they are picked and in others (NaN without others).
 
     Attributes
     ----------
@@ -242,7 +242,7 @@ def worst_losses(table: pd.DataFrame, before: np.ndarray, after: np.ndarray) -> 
 
 
 def _describe_worst(losses: WorstLosses, unit: str) -> str:
-    """Describe the losses of the worst units in the network that picks them, and elsewhere."""
+    """Describe the losses of the worst units in the network on which they are picked, and in others."""
     own, elsewhere = losses.worst
     if np.isnan(elsewhere):
         return f"The {unit} that loses most loses {own:.1f} points; there is no other network to judge it on."

@@ -1,1 +1,1 @@
-"""The recall distortion paper (Good et al. 2022): its tests, tables, figures and claims, for any study."""
+"""The tests, tables, figures and claims of the recall distortion paper (Good et al. 2022), for any study."""

@@ -99,7 +99,7 @@ def minus_control(row: Mapping[Any, Any], outcome: str) -> str:
 
 
 def name(rows: pd.DataFrame, study: StudyData) -> str:
-    """Return the method, data set and model of cells of one method."""
+    """Name the method, data set and model of a method's cells."""
     first = rows.iloc[0]
     return f"{study.method(first)}, {first[schema.DATASET]}, {first[schema.MODEL]}"
 

@@ -1,4 +1,4 @@
-"""CHIP, which removes whole channels: compare a study with Table 13.
+"""Compare a study with Table 13, which is on CHIP, a method that removes whole channels.
 
 Good et al. 2022, Supplement H and Table 13, after Sui et al. 2021.
 """
@@ -72,7 +72,7 @@ def cells(study: StudyData) -> pd.DataFrame:
     -------
     DataFrame, one row per cell
         dataset, model, pruner, ratio, the shown settings, realized_ratio, the columns of `cells.cells` on accuracy,
-        alpha and raw slope, also minus the control's; printed_accuracy and printed_alpha at the same ratio;
+        alpha and raw slope, also as differences from the control; printed_accuracy and printed_alpha at the same ratio;
         accuracy_difference and alpha_difference, ours minus published, NaN except for the paper's data set and model.
     """
     chip = study.cells[(study.cells[schema.PRUNER] == PRUNER) & ~is_iterated(study.cells)]

@@ -28,9 +28,9 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions |
     Parameters
     ----------
     runs : DataFrame
-        As `pull.pull_runs` returns it. If a cell has several settings, the papers' is used (`main_setting`). Networks
-        in another number format are left out, and so are iteratively pruned networks, except lottery tickets, which one
-        claim concerns.
+        As `pull.pull_runs` returns it. If a cell has several settings, the papers' setting is used (`main_setting`).
+        Networks in another number format are left out, and so are iteratively pruned networks, except lottery tickets,
+        which one claim concerns.
     predictions : callable or StudyPredictions, optional
         As for `cells.cells`. Predictions are read only for networks under magnitude pruning, because one claim concerns
         their precision and F1.
@@ -38,8 +38,8 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions |
     Returns
     -------
     DataFrame, one row per comparison, by claim and place
-        As `papers.claims.held` returns it. An alpha has its interval in `cells.cells`, a difference a 95 % interval.
-        Networks at chance are left out.
+        As `papers.claims.held` returns it. The interval of an alpha is that of `cells.cells`; differences have 95 %
+        intervals. Networks at chance are left out.
     """
     return held(CLAIMS, _places(runs, predictions))
 
@@ -83,7 +83,7 @@ def _by_place(
 
 
 def measured(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions | None = None) -> pd.DataFrame:
-    """Collect the data of the claims, one row per network.
+    """Collect the data for the claims, one row per network.
 
     Parameters
     ----------

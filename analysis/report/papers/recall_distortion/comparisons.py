@@ -74,7 +74,7 @@ _RESNET_SIZES = {f"ResNet-{size}": str(size) for size in (20, 32, 44, 56, 110)}
 
 
 class PrunedModel(NamedTuple):
-    """A pruner of a model on a data set, at all its ratios."""
+    """A model on a data set, pruned by a pruner at all its ratios."""
 
     dataset: str
     model: str

@@ -62,7 +62,7 @@ def boxplots(
         dataset, model, pruner, ratio, alpha, at_chance, and the settings. Networks whose alpha is undefined are
         not drawn.
     cells : DataFrame, one row per dataset, model, pruner, ratio and settings
-        These columns, n, n_at_chance and mark.
+        These columns, and n, n_at_chance and mark as in `cells.cells`.
     by : {"pruner", "model", "dataset", "model under up"}
         What distinguishes the panels. "model" and "dataset" are under MP, "model under up" is under UP (`up-signed` if
         there is no `up`). Every data set has its usual model.
@@ -96,7 +96,7 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = (), *, narr
     Parameters
     ----------
     cells : DataFrame, one row per dataset, model, pruner, ratio and settings
-        These columns, n, n_at_chance, alpha_mean, ci_low, ci_high and mark.
+        These columns, and n, n_at_chance, alpha_mean, ci_low, ci_high and mark as in `cells.cells`.
     by, settings, narrow
         As for `boxplots`.
 
@@ -124,7 +124,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
 
     Parameters
     ----------
-    runs : DataFrame, one row per dense and pruned network, as `pull.pull_runs` returns it
+    runs : DataFrame, one row per pruned network, as `pull.pull_runs` returns it
         dataset, model, pruner, ratio, accuracy_before, accuracy_after, recall_before/<class>,
         recall_after/<class>, and the settings.
     by, settings
@@ -163,7 +163,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
         len(panels.cells),
         size=(min(2.4, _PAGE_WIDTH / len(panels.cells)), 2.5),
         title=f"Normalised recall balance before and after pruning, by {_WORDS[by]}: {panels.title}",
-        note="A point for every class of every network: its (recall - accuracy) / accuracy. Line: slope alpha of the "
+        note="Each point is a class of a network: its (recall - accuracy) / accuracy. Line: slope alpha of the "
         "points of the panel that are not at chance; dashed: no change; A: mean accuracy after pruning. "
         f"{_crosses(points['chance'])}{_beyond(outside, 'point')}",
         sharex=shared,
@@ -184,7 +184,7 @@ def _scatter_panel(
 def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = (), *, narrow: bool = False) -> Figure | None:
     """Draw mean accuracy and mean alpha with standard errors against the ratio, a line per pruner (Figure 13).
 
-    There is a column for each data set, with its usual model; of more than four data sets, only one is drawn.
+    There is a column for each data set, with its usual model. If there are more than four data sets, only one is drawn.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ class _PanelKey(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The label, a part a line."""
+        """The label, with one part per line."""
         return "\n".join(self._parts)
 
     @property
@@ -400,7 +400,7 @@ def _lines(networks: pd.DataFrame, panels: _Panels) -> tuple[dict[_PanelKey, pd.
 
 
 def _line(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return means and errors of accuracy and alpha above chance at each ratio, n, and the number at chance.
+    """Tabulate accuracy and alpha above chance at each ratio, with standard errors, n and the number at chance.
 
     If a pruner was not run at ratio 1, the dense networks are used there.
     """
@@ -592,7 +592,7 @@ def _draw_lines(
                 axes.axhline(value, linewidth=1.5, **style)
                 axes.axhspan(value - error, value + error, color=NEUTRAL, alpha=0.15, linewidth=0)
         else:
-            # A hair apart, so that error bars do not hide one another.
+            # Lines are a hair apart, so that error bars do not hide one another.
             positions = drawn.index.to_numpy() * 1.012 ** (index - (len(lines) - 1) / 2)
             axes.errorbar(positions, values, yerr=errors, capsize=2.5, markersize=5, **style)
     if np.isfinite(centre):

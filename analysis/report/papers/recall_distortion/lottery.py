@@ -105,12 +105,12 @@ def levels(study: StudyData) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, one row per cell, levels of one method in their order
+    DataFrame, one row per cell; the levels of a method are in order
         dataset, model, pruner, ratio (all parameters before / after), the shown settings, level (int, from 1),
         ratio_prunable (prunable weights before / after), the columns of `cells.cells` on alpha, raw slope and largest
-        excess, also minus the control's, and on the floor of the largest excess; printed_ratio, printed_accuracy and
-        printed_alpha at the same level; accuracy_difference and alpha_difference, ours minus published, NaN except for
-        the paper's data set, model and pruner.
+        excess, also as differences from the control, and on the floor of the largest excess; printed_ratio,
+        printed_accuracy and printed_alpha at the same level; accuracy_difference and alpha_difference, ours minus
+        published, NaN except for the paper's data set, model and pruner.
     """
     cells = study.cells.assign(**{RATIO: _of_cells(study, _ratios(study.runs))})
     rows = cells[_of_cells(study, are_tickets(study.runs)).astype(bool)]
@@ -121,7 +121,7 @@ def levels(study: StudyData) -> pd.DataFrame:
 
 
 def are_tickets(runs: pd.DataFrame) -> pd.Series:
-    """Return whether each run is a level of lottery tickets that keep the paper's share of weights, or its control.
+    """Return whether each run is a level of tickets that keep the paper's share of weights, or of their control.
 
     Methods that prune each layer separately do not count, because lottery tickets rank the weights of all layers
     together.
@@ -139,7 +139,7 @@ def printed_threshold() -> int:
 
 
 def _ratios(runs: pd.DataFrame) -> pd.Series:
-    """Return the ratio of each run by its prunable weights alone; NaN if the run has not logged it."""
+    """Return each run's ratio of prunable weights before to after pruning; NaN if the run has not logged it."""
     column = frames.column(RATIO)
     return pd.to_numeric(runs.reindex(columns=[column])[column], errors="coerce")
 
@@ -177,7 +177,7 @@ def _line(row: Mapping[Any, Any]) -> tuple[str, ...]:
 
 
 class _Dip(NamedTuple):
-    """The level of the lowest alpha, and the first level from which alpha stays above 1 (None if there is none)."""
+    """The lowest alpha with its level, and the first level from which lower ends stay above 1, or None."""
 
     level: int
     alpha: float
@@ -192,7 +192,7 @@ class _Dip(NamedTuple):
 
     @property
     def rise(self) -> str:
-        """A phrase on the level from which alpha stays above 1."""
+        """A phrase on the level from which the lower ends stay above 1."""
         return f"lies above 1 from level {self.above_from} on" if self.above_from else "does not stay above 1"
 
 

@@ -14,9 +14,9 @@ from analysis.study import cells
 from analysis.study.study import StudyData, notes
 
 _TRADEOFF = (
-    "Mean accuracy, and mean alpha, of the pruned networks at each ratio, with standard errors. Alpha is the slope of "
-    "the classes' recall balance (recall minus accuracy, divided by accuracy) after pruning on the balance before; "
-    "above 1, differences between classes have grown relative to the accuracy."
+    "The picture shows the mean accuracy and the mean alpha of the pruned networks at each ratio, with standard "
+    "errors. Alpha is the slope of the classes' recall balance (recall minus accuracy, divided by accuracy) after "
+    "pruning on the balance before; above 1, differences between classes have grown relative to the accuracy."
 )
 _BOXES = "Each box is one cell, each point one network; the mark at a ratio describes the interval of the mean."
 _SCATTER = "Each point is one class of one network; the line is the pooled slope."
@@ -35,8 +35,8 @@ _CLAIMS = (
 )
 _COMPARED = "The table has the cells that the paper and the study share. The difference is ours minus published."
 _METRICS = (
-    "Alpha, and the same slope for precision and F1, each centred on its own mean over the classes. The paper found "
-    "that pruning affects recall more: if so, the alpha of recall is further from 1 than the other two."
+    "The table has alpha, and the same slope for precision and F1, each centred on its own mean over the classes. The "
+    "paper found that pruning affects recall more: if so, the alpha of recall is further from 1 than the other two."
 )
 _NO_METRICS = "n/a: the slopes of precision and F1 need predictions.npz of every run of a cell."
 
@@ -146,9 +146,9 @@ def _numbered(first: int, draw: Callable[[figures.By], tuple[Figure | None, Figu
 
 def _about_tests(tests: pd.DataFrame) -> str:
     return (
-        "p-values are Bonferroni-corrected by the printed families, as in print; tests.csv has the differences with "
-        "their intervals, effect sizes, Holm's correction, permutation and equivalence tests. Independent tests: "
-        f"{tests.attrs.get('variance', 'welch')} variance."
+        "p-values are Bonferroni-corrected within the printed families; tests.csv has the differences with "
+        "their intervals, effect sizes, Holm's correction, permutation and equivalence tests. The independent "
+        f"tests use the {tests.attrs.get('variance', 'welch')} variance."
     )
 
 

@@ -105,7 +105,7 @@ def _notes_on_lacking(lacking: pd.DataFrame) -> Iterator[str]:
             lambda cells: cells.agg(", ".join, axis=1).tolist()
         )
         cells = "; ".join(f"Table {table}: {' / '.join(names)}" for table, names in by_table.items())
-        yield f"published values without a counterpart, because too many networks here are at chance: {cells}"
+        yield f"some published values have no counterpart, because too many networks here are at chance: {cells}"
 
 
 def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:

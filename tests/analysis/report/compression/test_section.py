@@ -35,9 +35,9 @@ def test_it_names_the_choice_and_what_accuracy_alone_would_choose():
     _, items, table, picture = made().blocks
     assert isinstance(items, Items)
     assert items.sentences == [
-        "The best of 5 chains within 3 points of any class and 1 of the accuracy: integers (worst class shirt: 1.0 "
-        "points, at most 2.0).",
-        "By accuracy alone the choice would be: both (worst class shirt: 5.0 points, at most 8.0).",
+        "Of 5 chains, the best within the limits, 3 points of any class and 1 of the accuracy, is integers "
+        "(worst class shirt: 1.0 points, at most 2.0).",
+        "By accuracy alone the choice would be both (worst class shirt: 5.0 points, at most 8.0).",
     ]
     assert table["chain"].tolist() == ["integers", "as it is", "both"]
     assert table["its loss"].tolist() == ["1.0", "0.0", "5.0"]
@@ -49,4 +49,4 @@ def test_it_names_the_choice_and_what_accuracy_alone_would_choose():
 def test_nothing_qualifies():
     sentence, _ = made(max_class_loss=0.001).blocks[1].sentences
     assert sentence.startswith("None of 5 chains keeps to the limits, 0.1 points of any class")
-    assert "The nearest: as it is" in sentence
+    assert "The nearest is as it is" in sentence

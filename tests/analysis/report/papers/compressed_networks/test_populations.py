@@ -125,7 +125,7 @@ def test_a_cell_whose_networks_predict_different_images_is_named():
     found = exemplars(run_arrays(MADE), lambda run_ids: {run: fewer[run] for run in run_ids})
     assert found.summary["method"].tolist() == ["none"]
     (note,) = found.notes
-    assert note.startswith("no PIEs of one cell, ")
+    assert note.startswith("no PIEs are counted for one cell, ")
     assert note.endswith(": toy, mp at 10")
 
 

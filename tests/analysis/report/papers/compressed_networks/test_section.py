@@ -50,7 +50,7 @@ def test_too_few_networks_for_halves_are_told_once():
     few = with_recalls_of(FOUND).groupby("pruner").head(9)
     found = section(replace(STUDY, runs=few))
     (note,) = found.notes
-    assert note.startswith("too few networks for PIEs of halves in 2 of 2 cells: each half needs 5")
+    assert note.startswith("there are too few networks for PIEs of halves in 2 of 2 cells: each half needs 5")
     *_, table = found.blocks
     assert table["PIEs of halves (untied)"].tolist() == table["placebo (untied)"].tolist() == ["n/a", "n/a"]
 
