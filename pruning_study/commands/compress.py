@@ -81,8 +81,8 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
     ------
     StudyError
         Before any training: if a package is missing, if the validation images are too few for the limits, or if a
-        search of this name has another search space. Later: if the dense network is at chance, if the budget ends
-        before the first chain is made, or if no chain can be made.
+        search of this name has another search space. Later: if a dense network is at chance, if the budget ends before
+        the first chain is made, or if no chain can be made.
     """
     start, config = time.monotonic(), configs[0]
     task = opened_task(configs)
@@ -165,7 +165,7 @@ def dense_networks(task: Task, job: Writer) -> list[Network]:
 
 
 def _images_for_validation(contexts: Sequence[Context]) -> tuple[np.ndarray, np.ndarray]:
-    """Count per class the validation images of all networks together, and the images they are drawn from."""
+    """Count, per class, the distinct validation images of all networks, and the images from which they are drawn."""
     data = contexts[0].data
     label = np.asarray(data.train_labels)
     images = np.unique(np.concatenate([context.validation_indices for context in contexts]))
@@ -207,13 +207,13 @@ def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: 
 
 
 def _trials(search: ChainSearch, config: CompressConfig, seconds: float) -> pd.DataFrame:
-    """Return the chains that could be made; raise a StudyError if there is none."""
+    """Return a row for each chain that could be made; raise a StudyError if there is none."""
     trials = search.trials()
     if len(trials):
         return trials
     if refused := search.refused():
         chain, reason = next(iter(refused.items()))
-        raise StudyError(f"no chain can be made; the first was {chain}: {reason}")
+        raise StudyError(f"no chain can be made; the first tried was {chain}: {reason}")
     raise StudyError(
         f"{config.budget:g} seconds ended before the first chain was made, because training or loading the dense "
         f"network took {seconds:.0f} seconds: give more, and the command continues from there",
@@ -255,7 +255,7 @@ def _outcome(
 
 
 def _implied(networks: Sequence[Network], limits: Limits) -> Iterator[str]:
-    """Yield a sentence on the weakest class's loss at the accuracy limit if all errors grow in proportion."""
+    """Yield a sentence on the loss that the accuracy limit implies for a class if all errors grow in proportion."""
     classes = networks[0].context.data.classes
     dense = [network.dense.dense.val_predictions for network in networks]
     recall = np.mean([each.counts(len(classes)).recall for each in dense], axis=0)
@@ -325,7 +325,7 @@ def _register(store: Store, job: Writer, model: LoggedModel, config: CompressCon
 
 
 def _metrics(outcome: Outcome, best: int) -> dict[str, float]:
-    """Return metrics of the chosen network: its size, its losses on test images and its latencies."""
+    """Return metrics of the chosen network: size, upper bounds of losses on test images, and relative latencies."""
     row, table = outcome.trials.loc[best], outcome.tested.losses if outcome.tested else pd.DataFrame()
     return {
         schema.MODEL_BYTES: float(row["model_bytes"]),

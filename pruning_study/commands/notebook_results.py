@@ -87,9 +87,9 @@ class Pruning:
         A line on each ratio, and lines on what the intervals show.
     table : DataFrame
         A row for each ratio and class, the class that lost most first: ratio, class, recall_before, recall_after,
-        change and its 95 % interval (change_low, change_high), support (test images), and damaged: whether the loss is
-        beyond the noise, corrected for the number of classes. The interval is paired. For one network, it allows for
-        chance in the images; for several, recalls are means, and it allows for chance in networks and images.
+        change and its 95 % interval (change_low, change_high), support (test images), and damaged: whether a test,
+        corrected for the number of classes, shows a loss. The interval is paired. For one network, it allows for chance
+        in the images; for several, recalls are means, and it allows for chance in networks and images.
     summary : DataFrame
         A row for each ratio: realized_ratio, accuracy_before, accuracy_after, accuracy_change; alpha and raw_slope,
         means over the seeds; alpha_new and raw_slope_new, the slopes on new images. Slopes and accuracy_change have
@@ -324,17 +324,17 @@ def prune(**options: Any) -> Pruning:
     Parameters
     ----------
     **options
-        The options of `pruning-study prune`, with underscores: those of `train`, `pruner`, `ratio` (a number or
+        The options of `pruning-study prune`, with underscores: those of `train`, and `pruner`, `ratio` (a number or
         several), `dense_run_id`, `fine_tune_epochs`, `schedule`, ... Other options have the command's defaults; None
         means auto.
 
     Returns
     -------
     Pruning
-        `.table`, the loss of each class at each ratio, with intervals; `.summary`, accuracy, alpha and raw slope at
-        each ratio, with intervals; `.verdict`, what the intervals show, in sentences; `.runs`, a row for each seed and
-        ratio; `.run_ids`, a run for each ratio, if there is one seed. A notebook shows the table, the verdict and the
-        pictures; `.plot()` draws the recalls of classes as a Matplotlib figure.
+        `.table`, the change in recall of each class at each ratio, with intervals; `.summary`, accuracy, alpha and raw
+        slope at each ratio, with intervals; `.verdict`, what the intervals show, in sentences; `.runs`, a row for each
+        seed and ratio; `.run_ids`, a run for each ratio, if there is one seed. A notebook shows the table, the verdict
+        and the pictures; `.plot()` draws the recalls of classes as a Matplotlib figure.
 
     Raises
     ------
@@ -380,7 +380,7 @@ def iterate(**options: Any) -> Iterating:
     Parameters
     ----------
     **options
-        The options of `pruning-study iterate`, with underscores: those of `train`, `pruner`, `iterations`, `keep`,
+        The options of `pruning-study iterate`, with underscores: those of `train`, and `pruner`, `iterations`, `keep`,
         `weight_treatment`, `dense_run_id`, ... Other options have the command's defaults; None means auto.
 
     Returns

@@ -62,7 +62,7 @@ class Table(NamedTuple):
     totals: list[list[str]]
 
     def __str__(self) -> str:
-        """Return the table as text; the intervals of several ratios are a second table below."""
+        """Return the table as text; the intervals of several ratios form a second table below."""
         whole, end = range(len(self.header)), self.header.index("images") + 1
         parts = [whole[:end], *([[0, *whole[end:]]] if whole[end:] else [])]
         return "\n\n".join(self._text(part) for part in parts)
@@ -88,7 +88,7 @@ def pruning_table(
     ratios : mapping of float to Comparison
         Changes from the same dense networks, by ratio. For several networks, recalls are means.
     realized_ratios : mapping of float to float
-        Realised ratios, by ratio.
+        Realised ratios, by requested ratio.
     details : bool
         Whether the slopes on new images are shown too.
     beyond : Beyond, optional
@@ -133,7 +133,7 @@ def pruning_table(
 
 
 def what_is_shown(ratios: Mapping[float, Comparison], *, prunes: bool, beyond: Beyond | None = None) -> str:
-    """Describe weak dense networks, each ratio, and how much one network or several can show.
+    """Describe weak dense networks, the changes at each ratio, and what the number of networks leaves open.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def _signed_points(share: float) -> str:
 
 
 def _row(names: list[str], values: Sequence[tuple[str, str]], width: int) -> list[str]:
-    """Return a row with values below the recalls (one ratio) or losses (several), and intervals below theirs."""
+    """Return a row of totals: values below the recalls (one ratio) or losses (several), intervals below intervals."""
     if len(values) == 1:
         ((value, interval),) = values
         cells = [*names, value, "", interval]

@@ -204,7 +204,7 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say:
 
 
 def found_by_hash(options: PruneConfig | IterateConfig, dense: LoadedRun, pruned: Iterable[FinishedRun]) -> list[str]:
-    """Return the ids of the runs that were found by hash, so not that of a dense run named by `--dense-run-id`."""
+    """Return the ids of the runs that were found by hash, which excludes a dense run that the user named."""
     return ids_of_found([*([] if options.dense_run_id else [dense]), *pruned])
 
 
@@ -217,7 +217,7 @@ def check_one_seed(configs: Sequence[PruneConfig | IterateConfig]) -> None:
 def each_seed(
     configs: Sequence[Config], options: Mapping[str, str], make: Callable[[Config, dict[str, str]], Result]
 ) -> Iterator[Result]:
-    """Yield the result of `make` for each seed's options; the run of `mlflow run` is the first seed's job only."""
+    """Yield the result of `make` for each seed's options; only the first job uses the run that `mlflow run` made."""
     for config in configs:
         result = make(config, {**options, schema.SEED: text(config.seed)})
         os.environ.pop("MLFLOW_RUN_ID", None)
@@ -420,7 +420,7 @@ def _control(result: Pruned, say: Say) -> FinishedRun:
     except KeyboardInterrupt:
         if is_made:
             finished = "the pruned run is finished and the control is not"
-            say(folded(f"interrupted: {finished}; repeat the command to make it"))
+            say(folded(f"interrupted: {finished}; repeat the command to make the control"))
         raise
     except StudyError as error:
         raise StudyError(
@@ -473,7 +473,7 @@ def summary(
     ----------
     dense : LoadedRun
     pruned : iterable
-        Pairs of a row's first columns, by name, and the run.
+        For each row, its first columns by name, and the pruned run.
     classes : sequence of str
     """
     names = schema.metric_names(classes)
@@ -515,7 +515,7 @@ def _train_table(dense: FinishedRun, data: Dataset) -> str:
 
 
 def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, Comparison]:
-    """Compare the networks of several seeds with the networks pruned from them, at each ratio."""
+    """Compare the dense networks of all seeds with the networks pruned from them, at each ratio."""
     if len(results) == 1:
         return results[0].changes
     classes, before = results[0].context.data.classes, [result.dense.dense.predictions for result in results]
@@ -526,7 +526,7 @@ def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, Comparison]:
 
 
 def beyond_control(results: Sequence[Pruned]) -> Beyond | None:
-    """Compare the networks of several seeds with their controls, at each ratio; return None without controls."""
+    """Compare the pruned networks of all seeds with their controls, at each ratio; return None without controls."""
     of_networks = [result.control for result in results if result.control]
     if len(of_networks) < 2:
         return of_networks[0].beyond if of_networks else None

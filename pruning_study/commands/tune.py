@@ -1,4 +1,4 @@
-"""The command `tune`: trials on validation images, then the winner and the anchors on test images."""
+"""The command `tune`: run trials on validation images, then compare the winner with the anchors on test images."""
 
 import json
 import math
@@ -69,7 +69,7 @@ class Network(SearchedNetwork):
 
 
 def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
-    """Start or continue a search for the best epsilon, and more if asked; compare the winner with the anchors.
+    """Start or continue a search for the best epsilon and other options, and compare the winner with the anchors.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     Raises
     ------
     StudyError
-        Before any training: if a ratio or a ramp cannot be attained, or if a search of this name has another space.
-        Later: if alpha needs more validation images, if training diverges, or if the store rejects a run.
+        Before any training: if a ratio or a ramp cannot be attained, or if a search of this name has another search
+        space. Later: if alpha needs more validation images, if training diverges, or if the store rejects a run.
     """
     store = connect.connect(config.experiment)
     sending.send_kept(store.uri)
@@ -232,7 +232,7 @@ def _try(store: Store, search: TuningSearch, networks: Sequence[Network], parent
 def _pruned_recalls(
     search: TuningSearch, networks: Sequence[Network], trial: Trial, point: Point, dense_accuracies: np.ndarray
 ) -> tuple[PairedRecalls, bool]:
-    """Prune every dense model, until the trial is hopeless; return the recalls, and whether the trial was stopped."""
+    """Prune the dense models one by one while the trial has hope; return the recalls, and whether it was stopped."""
     classes = len(networks[0].context.data.classes)
     before: list[Predictions] = []
     after: list[Predictions] = []

@@ -192,7 +192,7 @@ def _data(run: Run, config: RobustnessConfig) -> Dataset:
     params, run_id = run.data.params, run.info.run_id
     source = config.dataset or params[schema.DATASET]
     if not config.dataset and datasets.is_path(source):
-        raise StudyError(f"run {run_id} names the path {shortened(source)}: give its data", option="dataset")
+        raise StudyError(f"run {run_id} names the path {shortened(source)}: give the same data set", option="dataset")
     try:
         fraction = checked(schema.TEST_FRACTION, params.get(schema.TEST_FRACTION))
     except StudyError as error:
@@ -205,7 +205,7 @@ def _data(run: Run, config: RobustnessConfig) -> Dataset:
         test_fraction=fraction,
     )
     if data.digest != params[schema.DATASET_DIGEST]:
-        raise StudyError(f"{data.source} does not hold the images of run {run_id}: give its data", option="dataset")
+        raise StudyError(f"{data.source} does not hold the images of run {run_id}: give its data set", option="dataset")
     return data
 
 

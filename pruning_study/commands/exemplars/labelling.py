@@ -56,8 +56,8 @@ def alternatives(cell: PopulationPair, indices: np.ndarray, classes: int) -> np.
 
     The paper does not define its labels 2 and 3. Showing the modal labels would give the PIEs away, because those of a
     PIE differ. The rule is therefore the same for every image: predictions of dense and compressed networks count
-    equally, and ties, or too few wrong predictions, are resolved by the classes most often predicted for images of
-    that label.
+    equally, and ties, or too few wrong predictions, are resolved by the classes most often predicted for images of the
+    same label.
 
     Parameters
     ----------
@@ -94,8 +94,8 @@ def sheet(cell: PopulationPair, classes: Sequence[str], images: int, seed: int) 
     Returns
     -------
     sheet : DataFrame, one row per image
-        item (from 1), label_1 (the image's own), label_2 and label_3 (`alternatives`), and an empty column for each
-        question.
+        item (from 1), label_1 (the image's own class), label_2 and label_3 (from `alternatives`), and an empty column
+        for each question.
     key : DataFrame, one row per image
         item, the same labels, index (of the test image, from 0) and pie (0 or 1).
     """

@@ -160,7 +160,9 @@ def test_ctrl_c_loses_the_control_alone_and_the_same_command_goes_on_with_it(run
     process.send_signal(signal.SIGINT)
     said = process.wait()
     assert process.returncode == 1
-    assert "the pruned run is finished and the control is not; repeat the command to make it" in " ".join(said.split())
+    assert "the pruned run is finished and the control is not; repeat the command to make the control" in " ".join(
+        said.split()
+    )
     assert "Traceback" not in said
     assert (pruners(), pruners("KILLED")) == (["mp"], ["none"])
     (killed,) = runs("job", status="KILLED")
