@@ -27,7 +27,7 @@ _KEPT_NORMALIZATIONS = 2
 
 
 class Context:
-    """A data set with its split, and an untrained network. It depends on no options, so several plans can share it.
+    """A data set with its split, and an untrained network. It holds no options, so several plans can share it.
 
     Parameters
     ----------

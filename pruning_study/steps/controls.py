@@ -26,7 +26,7 @@ class LargestCost(NamedTuple):
     name : str
     cost : float
     is_shown : bool
-        Whether a test over images shows that the class loses more than the accuracy, corrected for all classes.
+        Whether a test over images, corrected for all classes, shows that the class loses more than the accuracy.
     """
 
     name: str

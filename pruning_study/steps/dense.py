@@ -1,4 +1,4 @@
-"""Find dense runs in the tracking store, or train them."""
+"""Find dense runs in the tracking store, or train their networks."""
 
 import copy
 import math
@@ -55,7 +55,7 @@ def _read(run: Run, plan: TrainPlan, context: JobContext) -> LoadedRun:
 
 
 def _train(plan: TrainPlan, context: JobContext, parent: None) -> LoadedRun:
-    from pruning_study.steps import pictures  # matplotlib takes a second to import, and runs that are found need none
+    from pruning_study.steps import pictures  # matplotlib takes a second to import, and found runs need no pictures
 
     start = time.perf_counter()
     saved = context.store.saved_training(plan.hash, force=plan.force)

@@ -61,7 +61,7 @@ def settings_hash(kind: str, params: Mapping[str, str]) -> str:
 def hashed_params(params: Mapping[str, str]) -> dict[str, str]:
     """Return the params, except later additions with the value that all earlier runs had implicitly.
 
-    `schema.NEVER_HASHED` names further exceptions.
+    Params in `schema.ALWAYS_HASHED` are always returned, and those in `schema.NEVER_HASHED` never.
     """
 
     def is_hashed(name: str, value: str) -> bool:

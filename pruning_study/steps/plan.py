@@ -31,7 +31,7 @@ from pruning_study.training.recipes import Hyperparameters
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Plan of a run, made once before the run is found or made.
+    """Plan of a run, fixed before the run is looked for or made.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ class PrunePlan(TrainPlan):
         dense : mapping of str, optional
             Params of the dense run at the root; by default those of the dense run planned by the same options.
         parent_hash : str, optional
-            Hash of the run that is pruned; by default the hash of this dense run.
+            Hash of the run that is pruned; by default the hash of the planned dense run.
         iteration : int
             Number of prunings since the dense run, this one included.
         remaining : int, optional
@@ -217,7 +217,7 @@ def plan_training(options: TrainConfig, context: Context) -> TrainPlan:
     Raises
     ------
     StudyError
-        If the training has fewer epochs or steps than the options ask of it.
+        If the training has fewer epochs or steps than the options require.
     """
     hyperparameters = resolved.dense_training(options)
     resolved.check_decay(hyperparameters, len(context.train_indices), "decay")
@@ -251,7 +251,7 @@ def plan_pruning(options: PruneConfig, context: Context, hyperparameters: Hyperp
     ------
     StudyError
         If the pruner cannot be used, if a ratio cannot be attained, or if a training has fewer epochs or steps than the
-        options ask of it.
+        options require.
     """
     dense = plan_training(options, context)
     names = budget.prunable(context.model, output_layer=options.prune_output_layer, keep=options.keep_layers or ())

@@ -63,7 +63,7 @@ def prune(
     parent : LoadedRun
         A dense run, or a pruned run whose remaining weights are pruned further.
     announce : callable, optional
-        Called before the run is made, unless it is found.
+        Called before the run is made; not called if the run is found.
 
     Returns
     -------

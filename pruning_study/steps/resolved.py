@@ -119,7 +119,7 @@ def check_ramp(options: PruneConfig, fine_tuning: Hyperparameters, images: int) 
     Raises
     ------
     StudyError
-        If an epoch has fewer batches than steps of the ramp, or if no step of fine-tuning follows the ramp.
+        If an epoch has fewer batches than the ramp has steps per epoch, or if no step of fine-tuning follows the ramp.
     """
     if not options.is_gradual or options.starts_anew:
         return
@@ -329,7 +329,7 @@ def _logged(options: TrainConfig, records: Sequence[Option], resolved: Mapping[s
     ----------
     options : TrainConfig
     records : sequence of Option
-        The options. A detail of an option that is off has no param.
+        The options. An option that refines another one has no param if the other one is off.
     resolved : mapping
         Values of options that are not logged as given, and further params; None for a param that is not logged.
     """

@@ -36,7 +36,7 @@ from pruning_study.tracking.store import Store
 from pruning_study.training.predicted import most_probable
 
 KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
-# Networks in memory at once. Their counts are sent before the next ones are loaded.
+# Number of networks in memory at once. Their counts are stored before the next networks are loaded.
 AT_ONCE = 16
 # Images that a network takes at once.
 BATCH_SIZE = 256
@@ -288,13 +288,14 @@ def _measured(
     tests: Sequence[ConditionImages],
     earlier_counts: Mapping[str, pd.DataFrame],
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Measure runs, send the counts of each, and yield each run's id and counts."""
+    """Measure runs, store the counts of each, and yield each run's id and counts."""
     with tqdm(desc="robustness", total=len(runs) * len(tests), unit=" tests", leave=False, disable=None) as progress:
         for start in range(0, len(runs), AT_ONCE):
             networks = [_network(store, run, config) for run in runs[start : start + AT_ONCE]]
             wanted = {network.run_id: _missing(earlier_counts[network.run_id], tests) for network in networks}
-            # Allocated before any network computes. Otherwise memory grows: what is allocated between two networks may
-            # lie in the middle of memory that activations have freed, which malloc then cannot reuse for larger ones.
+            # These arrays are allocated before any network computes. Otherwise memory would grow: what is allocated
+            # between two networks may lie in the middle of memory that activations have freed, so that malloc cannot
+            # reuse it for larger ones.
             right = {
                 network.run_id: np.empty((len(wanted[network.run_id]), 2, len(network.classes)), np.int64)
                 for network in networks
@@ -315,8 +316,8 @@ def _measured(
 def _sent(
     store: Store, config: RobustnessConfig, run_id: str, table: pd.DataFrame, tests: Sequence[ConditionImages]
 ) -> pd.DataFrame:
-    """Add new counts to those that a run has by now, send them, and return all of them."""
-    # Another process may have sent counts of other corruptions since this one began.
+    """Add new counts to those that a run has by now, store them, and return all of them."""
+    # Another process may have stored counts of other corruptions since this one began.
     with store.making(run_id), scratch.folder() as folder:
         there = _read_counts(store, store.get(run_id), config, tests)
         own = pd.MultiIndex.from_frame(table[_KEY])
@@ -370,7 +371,8 @@ def _torch_network(store: Store, run: Run, config: RobustnessConfig) -> NetworkL
         classifier = checkpoints.classifier(path, run_id, own, run.data.params).to(device)
 
     def logits(images: np.ndarray) -> Tensor:
-        scores = torch.empty(len(images), len(classifier.classes))  # so no batch allocates among its activations
+        # One tensor for all batches, because memory allocated between activations would make memory grow.
+        scores = torch.empty(len(images), len(classifier.classes))
         with torch.inference_mode():
             for start in range(0, len(images), BATCH_SIZE):
                 part = np.array(images[start : start + BATCH_SIZE])

@@ -129,7 +129,7 @@ def find_or_make(
     make : function
         Makes the run.
     announce : function, optional
-        Called before the run is made, unless it is found.
+        Called before the run is made; not called if the run is found.
     """
     with context.store.making(plan.hash):
         if found := find(plan, context, read=read):

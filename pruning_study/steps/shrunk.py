@@ -147,7 +147,7 @@ def log_sizes(
 
 
 def size_lines(sizes: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return the lines of a table of the metrics that `log_sizes` returns, by row name; no line if there are none."""
+    """Return a table of metrics from `log_sizes`, as lines; the keys name the rows. Without metrics, return no line."""
     if not sizes:
         return []
     first = next(iter(sizes.values()))

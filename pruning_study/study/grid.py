@@ -93,7 +93,7 @@ class Grid:
     experiment : str
         The experiment that the file gives, or the study's name.
     cells : tuple of GridCell
-        The runs whose options are all valid.
+        The runs and chains whose options are all valid.
     primaries : tuple of Primary
         The study's primary comparisons.
     faults : tuple of str
@@ -130,12 +130,12 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
 
     The keys are `name`, `experiment`, the keys of `LISTS`, each of which lists values of an option (`seeds` may be a
     range such as `0-29`), and `overrides` (further options of `prune`). The study has every combination of the lists'
-    values. If a key is left out, `prune`'s default is used. A detail of a mitigation counts only if the mitigation is
-    not `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of ratios, schedules, distillation
-    and mitigations, a grid is a grid of `iterate` with that command's defaults, and each combination is a chain of
-    runs. The key `grids` lists several grids; the other keys are their defaults. A pruner that prunes nothing, such
-    as `none`, ignores `PRUNING_OPTIONS`: the study has it once for each seed and each combination of `distill` and the
-    mitigations. The key `primary` lists the primary comparisons (`planned.planned_primaries`).
+    values. If a key is left out, `prune`'s default is used. An option that refines a mitigation has no effect if the
+    mitigation is `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of ratios, schedules,
+    distillation and mitigations, a grid is a grid of `iterate` with that command's defaults, and each combination is a
+    chain of runs. The key `grids` lists several grids; the other keys are their defaults. A pruner that prunes nothing,
+    such as `none`, ignores `PRUNING_OPTIONS`: the study has it once for each combination of the other options. The key
+    `primary` lists the primary comparisons (`planned.planned_primaries`).
 
     Parameters
     ----------
@@ -309,7 +309,7 @@ class _GridCommand(NamedTuple):
 
     @property
     def overrides(self) -> list[str]:
-        """Options without a key of their own, now or in earlier versions."""
+        """Options that have no key of their own, or had none in earlier versions."""
         own_keys = {*LISTS.values(), *self.lists.values(), *ITERATING, *NO_OVERRIDES} - _FORMER_OVERRIDES
         return [item.name for item in fields(self.config) if item.name not in own_keys]
 

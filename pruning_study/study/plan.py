@@ -110,7 +110,7 @@ def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
     ----------
     grid_read : Grid
     download : bool
-        Whether to download data sets that are not on this machine. Without them, their steps have no hash.
+        Whether to download data sets that are not on this machine. Steps without their data set have no hash.
 
     Raises
     ------

@@ -189,7 +189,7 @@ def _work(pipe: connection.Connection, do: Callable[[Any], Any], environment: di
     os.environ.clear()  # the fork server's environment may be older than the driver's
     os.environ.update(environment)
     sys.stderr = _Lines(pipe)
-    # The driver has died, or it has told this worker to end.
+    # These errors mean that the driver has died, or that it has told this worker to end.
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             pipe.send(("done", do(pipe.recv())))

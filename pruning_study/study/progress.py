@@ -78,7 +78,7 @@ class Progress:
 
 
 def _keys(step: Step) -> tuple[Hashable, ...]:
-    """Return the keys to estimate a step's time by: its settings, else data set, model and kind, else the first two."""
+    """Return a step's keys in `Pace`, most specific first: settings; data set, model and kind; data set and model."""
     return step.settings_hash, (*workload(step), step.kind), workload(step)
 
 

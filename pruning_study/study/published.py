@@ -37,7 +37,7 @@ from pruning_study.study.plan import (
 
 # Params that are options but follow from the network
 _FROM_NETWORK = (schema.SPARSITY,)
-# Params that runs log, or are taken to have logged, for options without a value
+# Values that runs log, or count as having logged, for options that are not given
 _WITHOUT_VALUE = {
     **dict.fromkeys((schema.TEST_FRACTION, "class_fractions", "kept_epoch", "gradient_objective"), "none"),
     "gradient_batches": "all",

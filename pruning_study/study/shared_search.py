@@ -74,7 +74,7 @@ class SharedSearch(ABC, Generic[Space]):
     objectives : mapping of str to StudyDirection
         The direction in which each number of a trial is optimised, by the name that Optuna shows.
     pruner : BasePruner, optional
-        Stops trials of a single objective.
+        Stops trials early, in a search with a single objective.
 
     Raises
     ------
@@ -84,7 +84,7 @@ class SharedSearch(ABC, Generic[Space]):
     Attributes
     ----------
     anchored_by : tuple of str
-        The attributes of Optuna's trials that tell anchors apart.
+        Attributes of Optuna's trials that identify an anchor, which is a trial that every search begins with.
     needs_anchors : bool
         Whether missing anchors are made even after the deadline.
     """
@@ -130,7 +130,7 @@ class SharedSearch(ABC, Generic[Space]):
         attempt : callable
             Makes a trial, records its numbers, and returns a line about it.
         deadline : float
-            Time, as of `time.monotonic`, after which no trial begins. A trial that has begun is finished.
+            Time, on the clock of `time.monotonic`, after which no trial begins. A trial that has begun is finished.
         """
         trial_lines = TrialLines(total)
         while not (late := time.monotonic() > deadline) or self.needs_anchors:

@@ -1,4 +1,4 @@
-"""The cost of a chain, its losses on validation images, and the number of images that limits need."""
+"""The cost of a chain, its losses on validation images, and the number of images needed to check limits."""
 
 import math
 from collections.abc import Sequence
@@ -95,7 +95,7 @@ def losses_on_validation(classes: Sequence[str], label: np.ndarray, networks: Se
 
 
 def worst(table: pd.DataFrame) -> pd.Series:
-    """Return the row of the class whose loss has the largest upper bound; `losses` has the accuracy first."""
+    """Return the row of the class whose loss has the largest upper bound; the first row, the accuracy, is skipped."""
     return table.loc[table["upper"].iloc[1:].idxmax()]
 
 

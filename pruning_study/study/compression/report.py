@@ -37,7 +37,7 @@ _COSTS = {"size": "{} bytes", "latency": "{} of the dense network's time", "macs
 
 
 class Tested(NamedTuple):
-    """A chain on test images: its comparison, whether losses are within the limits, and the recalls of each class."""
+    """A chain on test images: its comparison, whether losses are within the limits, and a table of the classes."""
 
     chain: Chain
     comparison: Comparison

@@ -94,7 +94,7 @@ class Network(SearchedNetwork):
 
 
 def in_turn(networks: Iterable[Network]) -> Iterator[Network]:
-    """Yield networks, and free the images of each after its turn: those of thirty would fill the memory."""
+    """Yield networks, and free the images of each after its turn: the images of thirty would fill the memory."""
     for network in networks:
         try:
             yield network
@@ -187,5 +187,5 @@ def _filter_ratios(plan: PrunePlan, context: Context) -> tuple[float, float]:
 
 
 def _sides(before: np.ndarray, control: np.ndarray, after: np.ndarray) -> Sides:
-    """Return the sides of one network."""
+    """Return the sides of one network, given its answers to each image."""
     return Sides(before[np.newaxis], control[np.newaxis], after[np.newaxis])

@@ -102,7 +102,7 @@ def distortion(recalls: PairedRecalls) -> float:
 
 
 def alpha_new(recalls: PairedRecalls) -> float:
-    """Return the slope that new images would show, pooled over the seeds."""
+    """Estimate the slope on new images, pooled over the seeds."""
     return new_images.alpha_new(recalls.before, recalls.after, recalls.both_right, recalls.support).estimate
 
 

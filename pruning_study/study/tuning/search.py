@@ -25,7 +25,7 @@ from pruning_study.tracking.store import Store
 
 LAMBDA, MP, GP = ANCHORS
 # With this epsilon undecayed pruning ranks weights as magnitude pruning does: for weights near the threshold, about .01
-# with gradients of about .1, the gradient's part of a score is below single precision.
+# with gradients of about .1, the gradient's part of a score is lost in single precision.
 AS_MAGNITUDE = 1e8
 # Ramps and shares of distillation are multiples of this step. So 0, which is one shot or no distillation, is tried too.
 STEP = 0.05
@@ -118,7 +118,7 @@ class Space(SearchSpace):
     strength_of : str
         The option of `prune` that sets the strength of the mitigation, if the search chooses its value; else empty.
     strength : float
-        Its value for the anchors.
+        Value of that option for the anchors.
     decays : tuple of str
         If given, the search chooses one of them for the learning rate of fine-tuning, too.
     decay : str
@@ -274,7 +274,7 @@ class TuningSearch(SharedSearch[Space]):
         return objectives.with_comparable_accuracy(pd.DataFrame(self._rows()), LAMBDA)
 
     def importance(self) -> dict[str, float]:
-        """Return how much each option that is searched separates the best tenth of the trials from all (PED-ANOVA).
+        """Return the PED-ANOVA importance of each searched option, for a trial to be in the best tenth.
 
         Returns
         -------
