@@ -21,16 +21,16 @@ LONGEST_TABLE = 25
 ALONE = "One network cannot tell pruning from retraining: compare it with {control}, and use {seeds}."
 TOGETHER = "These are the effects of pruning and retraining together: {control} shows those of retraining alone."
 ONE_NETWORK = "One network: another seed may lose on other classes. {seeds} prunes five."
-UNPRUNED = "Nothing was pruned: these are changes by retraining alone."
+UNPRUNED = "Nothing was pruned, so these changes come from retraining alone."
 READING = "Changes are in points. Each 95 % interval holds for its class alone."
 READING_BEYOND = (
     "The loss of a class is its recall in the control minus its recall after pruning, in points. Each 95 % interval "
     "holds for its class alone. Alpha and raw slope compare with the network before pruning, not with the control. "
     "They are 1 if the differences between classes are unchanged, and above 1 if they grew."
 )
-CONTROL = "The control was fine-tuned as long, and not pruned."
-CONTROL_WITH_OFFSETS = "The control was fine-tuned as long, was not pruned, and has class offsets of its own."
-LOST = "The tests of whether classes lost are corrected for the number of classes (Holm)."
+CONTROL = "The control was fine-tuned equally long, without pruning."
+CONTROL_WITH_OFFSETS = "The control was fine-tuned equally long, without pruning, and has class offsets of its own."
+LOST = "The tests for losses of classes are corrected for the number of classes (Holm)."
 P = (
     "p comes from a stricter test than the interval and is corrected for the number of classes (Holm), so the two can "
     "disagree."

@@ -79,10 +79,10 @@ class Trained(NamedTuple):
 class Pruned(NamedTuple):
     """A dense run and the runs that were pruned from it.
 
-    `plan` is the plan at the first ratio, and `context` the one in which all runs were made. By ratio: `predictions` of
-    the pruned networks for the test images, `changes` of the classes, `sizes` (metrics of `--shrink`) and `offsets`
-    (tables of class offsets); the last two may be empty. `picture` is the location of the picture of the classes.
-    `control` is None if no control was requested.
+    `plan` is the plan at the first ratio, and `context` the one in which all runs were made. Keyed by ratio are the
+    runs, their `predictions` for the test images, the `changes` of the classes, `sizes` (metrics of `--shrink`) and
+    `offsets` (tables of class offsets); the last two may be empty. `picture` is the location of the picture of the
+    classes. `control` is None if no control was requested.
     """
 
     plan: PrunePlan
@@ -98,7 +98,7 @@ class Pruned(NamedTuple):
 
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
-    """Train a network of each seed and yield the lines to print. `each_dense` describes the parameters."""
+    """Train a network for each seed, and yield the lines to print. `each_dense` describes the parameters."""
     reused_ids: list[str] = []
     for result in each_dense(configs, options):
         plan, context, dense = result
@@ -109,7 +109,7 @@ def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> It
 
 
 def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
-    """Prune a network of each seed, and yield the lines to print for each and then for the means over seeds.
+    """Prune a network for each seed, and yield the lines to print for each and then for the means over seeds.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> It
 
 
 def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say: Say | None = None) -> Iterator[Pruned]:
-    """Prune a dense model of each seed, in a job of its own.
+    """Prune a dense model for each seed, in a job of its own.
 
     Parameters
     ----------
@@ -572,7 +572,7 @@ def chance_lines(networks: Mapping[str, FinishedRun], data: Dataset) -> list[str
     data : Dataset
     """
     names_at_chance = [name for name, run in networks.items() if runs.is_at_chance(run.metrics, data)]
-    return [f"at chance, alpha means nothing: {', '.join(names_at_chance)}"] if names_at_chance else []
+    return [f"alpha means nothing for networks at chance: {', '.join(names_at_chance)}"] if names_at_chance else []
 
 
 def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> float:

@@ -64,7 +64,7 @@ class Network(SearchedNetwork):
         return pruned.trial(self.with_options(options, ratio), self.context, self.dense)
 
     def with_options(self, options: Mapping[str, Any], ratio: float) -> PrunePlan:
-        """Return the plan with other options of pruning, at a ratio."""
+        """Return the plan with other pruning options, at a ratio."""
         return plan_pruning(replace(self.plan.options, **options, ratio=(ratio,)), self.context)
 
 

@@ -145,7 +145,7 @@ class Context:
 
     @property
     def mlflow_dataset(self) -> MlflowDataset:
-        """The data set in the form that runs log."""
+        """The data set as an MLflow data set, which runs log."""
         return MlflowDataset(self.data.name, self.data.digest, "local", json.dumps({"uri": self.data.source}))
 
 

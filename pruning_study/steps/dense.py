@@ -126,7 +126,7 @@ def _gradient_norms(training: Hyperparameters, model: nn.Module, gradient: Mappi
         schema.DATA_GRADIENT_NORM: data,
         schema.PENALTY_GRADIENT_NORM: penalty,
     }
-    # Summed exactly: torch adds in an order that depends on the processor.
+    # The squares are summed exactly, because torch adds in an order that depends on the processor.
     return {name: math.sqrt(math.fsum(part.square().tolist())) for name, part in norms.items()}
 
 

@@ -46,7 +46,7 @@ def config_hash(kind: str, params: Mapping[str, str], parent_hash: str = "") -> 
 
 
 def settings_hash(kind: str, params: Mapping[str, str]) -> str:
-    """Return a hash shared by all runs that differ at most in seed, ratio and iteration, and so take equally long.
+    """Return a hash shared by runs that differ at most in seed, ratio and iteration, and so take about equally long.
 
     Parameters
     ----------

@@ -93,9 +93,9 @@ class PrunePlan(TrainPlan):
     dense : TrainPlan
         Plan of the dense run that the same options make.
     ratio : float
-        Parameters of the dense network / parameters that are left.
+        Number of parameters of the dense network divided by the number that is left.
     pruner : Pruner
-        The pruner that the option names, or the one by which the protocol replaces it.
+        The pruner that the option names, or its replacement in the protocol.
     method : str
         The pruner and the options that differ from the defaults, in words.
     scope : {"global", "layer"}
@@ -356,7 +356,7 @@ def _kept_from(plan: PrunePlan, kept_weights: int, remaining: int, images: int) 
 
 
 def _named(options: TrainConfig, dataset: str, start: str, end: str = "", seed: str = "") -> str:
-    """Return a run's name. What differs between runs comes first, because MLflow shows about fifteen characters."""
+    """Return a run's name. Parts that differ between runs come first, because MLflow shows about 15 characters."""
     parts = [start, f"s{seed or options.seed}", end, options.model, dataset]
     return " ".join(part for part in parts if part)
 

@@ -164,7 +164,7 @@ def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: st
 
 
 def trial(plan: PrunePlan, context: Context, parent: LoadedRun) -> Predictions:
-    """Predict the validation images with the model that `prune` would make, without a run or test images.
+    """Predict the validation images with the model that `prune` would make, without making a run or using test images.
 
     The class offsets for each image are fitted without that image.
 

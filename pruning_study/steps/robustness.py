@@ -59,7 +59,7 @@ class ConditionImages(NamedTuple):
         Digest of the images, 16 hexadecimal digits.
     labels : int64 [n]
     pixels : callable
-        Returns the images, uint8 [n, C, H, W], in memory or mapped.
+        Returns the images, uint8 [n, C, H, W], in memory or memory-mapped.
     """
 
     corruption: str
@@ -329,7 +329,7 @@ def _sent(
 
 
 def _counts(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
-    """Count per class the images with the right top-1 prediction, and those right in the top 5: [2, classes]."""
+    """Count, for each class, the images that are right in the top 1 and in the top 5: [2, classes]."""
     logits = network.logits(pixels)
     top = most_probable(logits, TOP).numpy()
     right = top == test.labels[:, None]

@@ -34,9 +34,9 @@ class Step:
     ----------
     kind : {"dense", "pruned"}
     config : PruneConfig or IterateConfig
-        Options with one ratio, or of the whole chain; a dense run has the config of the first run pruned from it.
+        Options with one ratio, or those of the whole chain; a dense run has the config of the first run pruned from it.
     parent_hash : str
-        Hash of the run that this one starts from; empty for a run that starts from nothing.
+        Hash of the run that this one starts from; empty for a dense run.
     config_hash : str
         Hash of the run itself; both hashes are empty if the data set is not on this machine.
     iteration : int
@@ -221,7 +221,7 @@ def _step_of_plan(config: Config, plan: PrunePlan, parent_hash: str, iteration: 
 
 
 def find_runs(store: Store, steps: Iterable[Step]) -> dict[str, str]:
-    """Return config hash -> run id for the steps whose run is in the store with all its artifacts.
+    """Return run ids by config hash, for the steps whose run is in the store with all its artifacts.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ class Progress:
         self._line.set_description_str(" | ".join(self._doing.values()))
 
     def ended(self, step: Step, outcome: StepOutcome) -> None:
-        """Show that a step has ended, with counts and time left; the queue must have the outcome already."""
+        """Show that a step has ended, with counts and time left; call this after `Queue.end`."""
         if outcome.state == MADE:
             self._pace.add(outcome.seconds, *_keys(step))
         if time.monotonic() - self._estimated > 1:

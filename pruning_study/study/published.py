@@ -62,7 +62,7 @@ class PublishedRun:
 
 @dataclass(frozen=True)
 class PublishedSteps:
-    """The steps that make published runs again, so that the two can be compared.
+    """The steps that make published runs again, so that the new runs can be compared with them.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Searches with Optuna on which several processes may work at once: `tune` and `compress` are two of them.
+"""Searches with Optuna on which several processes may work at once, such as those of `tune` and `compress`.
 
 Optuna keeps the trials of a search in a journal beside the tracking store. A process holds a lock for the trial that it
 makes. If the process dies, the kernel frees the lock, and the trial is ended as failed and does not count.
@@ -79,7 +79,7 @@ class SharedSearch(ABC, Generic[Space]):
     Raises
     ------
     StudyError
-        If the journal cannot be read, or if it holds a search of this name in another space.
+        If the journal cannot be read, or if it holds a search of this name in another search space.
 
     Attributes
     ----------
@@ -197,7 +197,7 @@ class SharedSearch(ABC, Generic[Space]):
 
     @abstractmethod
     def _values(self, recorded: Mapping[str, Any]) -> Sequence[float] | None:
-        """Return the values of a trial for Optuna from its attributes; None if it was stopped or cannot be made."""
+        """Return the values that a trial reports to Optuna; None if it was stopped or cannot be made."""
 
     @abstractmethod
     def _is_recorded(self, trial: FrozenTrial) -> bool:

@@ -53,7 +53,7 @@ def write(config: ExemplarsConfig) -> str:
             f"In {config.output.absolute()}:",
             f"  {GALLERY}: the {min(len(table), gallery.MOST_IMAGES)} most surprising PIEs",
             f"  {SHEET}.csv and its images, {drawn}: {len(sheet) // 2:,} PIEs and as many others, for annotators",
-            f"  {KEY}: which of these are PIEs. Show annotators neither this file nor the gallery.",
+            f"  {KEY}: tells which of these are PIEs. Show annotators neither this file nor the gallery.",
         ]
     )
 

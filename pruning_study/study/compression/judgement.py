@@ -51,7 +51,7 @@ class Judgement(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """Whether dense, control and compressed networks predict each image right, each (networks, images) bool."""
+    """Whether the dense, control and compressed networks predict each image right: bool arrays (networks, images)."""
 
     before: np.ndarray
     control: np.ndarray
@@ -73,7 +73,7 @@ class Validated(NamedTuple):
 
 
 def losses_on_validation(classes: Sequence[str], label: np.ndarray, networks: Sequence[Validated]) -> pd.DataFrame:
-    """Return mean losses over networks, each with validation images of its own, as `losses` does.
+    """Return mean losses over networks, each with validation images of its own, in the form of `losses`.
 
     Parameters
     ----------

@@ -179,7 +179,8 @@ def model_card(
             "",
             "## Each class",
             "",
-            "Recall on test images, in percent, of the dense network, of the control and of this one. " + READING,
+            "Recall on test images, in percent, of the dense network, the control and the compressed network. "
+            + READING,
             "",
             *_class_table(outcome.tested),
             "",

@@ -35,7 +35,7 @@ class ChainSearch(SharedSearch[ChainSpace]):
     Raises
     ------
     StudyError
-        If the journal cannot be read, or if it holds a search of this name in another space.
+        If the journal cannot be read, or if it holds a search of this name in another search space.
     """
 
     anchored_by = (_FIRST,)

@@ -93,7 +93,7 @@ def expected_accuracy(recalls: PairedRecalls, dense: np.ndarray) -> float:
 
 
 def distortion(recalls: PairedRecalls) -> float:
-    """Return how much pruning changed the differences between classes: max(alpha_new - 1, 0) + max(1 - r, 0).
+    """Measure the change of the differences between classes: max(alpha_new - 1, 0) + max(1 - correlation, 0).
 
     The first term is above 0 if the differences grew, the second if their pattern changed. Both terms pool all seeds.
     The result is NaN if alpha_new is undefined.
@@ -201,7 +201,7 @@ class Winner(NamedTuple):
     Attributes
     ----------
     trial : int
-        Its label in the frame's index; the first one if several are equally good.
+        Its label in the index of the trials; the first trial wins if several are equally good.
     value : float
         Its accuracy if accuracy is the objective, else its distortion.
     candidates : int

@@ -106,7 +106,7 @@ class Space(SearchSpace):
         If there are several, the search chooses one too.
     epsilon_range : (low, high)
     usual_epsilon : float
-        Epsilon of the anchor lambda.
+        Epsilon of the anchor `lambda`.
     settings : mapping of str
         All other params that a trial's result depends on, as canonical text.
     longest_ramp : float, optional
@@ -139,7 +139,7 @@ class Space(SearchSpace):
     decay: str = ""
 
     def options(self, point: Point) -> dict[str, Any]:
-        """Return the options of `prune` for a trial of a point, except the ratio."""
+        """Return the options of `prune` that a point sets, except the ratio."""
         return {**point.options, **({self.strength_of: point.strength} if self.strength_of else {})}
 
     def anchors(self, ratio: float) -> dict[str, Point]:
@@ -203,7 +203,7 @@ class TuningSearch(SharedSearch[Space]):
     Raises
     ------
     StudyError
-        If the journal cannot be read, or if it holds a search of this name in another space.
+        If the journal cannot be read, or if it holds a search of this name in another search space.
     """
 
     anchored_by = (schema.ANCHOR, schema.RATIO)
@@ -230,7 +230,7 @@ class TuningSearch(SharedSearch[Space]):
         return Point(params[schema.EPSILON], ratio, ramp, distill, strength, params.get(schema.FINE_TUNE_DECAY, ""))
 
     def is_hopeless(self, trial: Trial, so_far: PairedRecalls, dense: np.ndarray) -> bool:
-        """Return whether to stop a trial after a seed: it is less accurate than the median of the complete trials.
+        """Return whether to stop a trial: after as many seeds, it is less accurate than the median complete trial.
 
         Anchors are never stopped, and a trial is stopped only if the objective is accuracy: alpha of a few networks is
         noise, and Optuna stops no trial with two objectives. Wilcoxon's test over the seeds, the alternative to the

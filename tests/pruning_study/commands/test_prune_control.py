@@ -295,7 +295,9 @@ def test_a_class_that_is_shown_to_have_gained_is_named():
 
 def test_the_control_is_said_to_have_class_offsets_and_these_are_summed_up():
     said = reading({4.0: None}, beyond=True, have_offsets=True)
-    assert said.startswith("The control was fine-tuned as long, was not pruned, and has class offsets of its own. ")
+    assert said.startswith(
+        "The control was fine-tuned equally long, without pruning, and has class offsets of its own. "
+    )
     assert "offsets" not in reading({4.0: None}, beyond=True)
     table = pd.DataFrame({"class": ["cat", "dog", "owl"], "offset": [-0.25, 1.5, -1.25]})
     assert offset_lines({4.0: table}) == [
