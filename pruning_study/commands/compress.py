@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 class Compressed(NamedTuple):
-    """The result of the command.
+    """The result of the command `compress`.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class Task(NamedTuple):
     limits : Limits
     search : ChainSearch
     notes : sequence of str
-        Sentences that tell which steps are not tried, and on which networks chains are judged.
+        Sentences on the steps that are not tried, and on the networks on which chains are judged.
     """
 
     store: Store
@@ -178,7 +178,7 @@ def _on_networks(configs: Sequence[CompressConfig]) -> list[str]:
     if len(configs) == 1:
         return []
     return [
-        f"Losses are means over the networks of {len(configs)} seeds; each chain is made from all of them. The "
+        f"Losses are means over the networks of {len(configs)} seeds; each chain is applied to all of them. The "
         f"delivered network is that of seed {configs[0].seed}."
     ]
 
@@ -199,7 +199,7 @@ def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: 
         search.record(trial, result)
         return report.progress(chain, result, search.space.minimize)
     except StudyError as error:
-        if isinstance(error.__cause__, OSError):  # such as a full disk: not the chain's fault
+        if isinstance(error.__cause__, OSError):  # a full disk, for example, is not the chain's fault
             raise
         reach.ensure(store.uri)  # raises if the store is gone, which is not the chain's fault either
         search.refuse(trial, str(error))

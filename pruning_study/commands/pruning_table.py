@@ -1,4 +1,4 @@
-"""The results for classes that `prune` prints: a table with intervals, and sentences that tell losses from noise."""
+"""The results for classes that `prune` prints: a table with intervals, and sentences on losses that exceed noise."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -47,7 +47,7 @@ class Beyond(NamedTuple):
     changes : mapping of float to Comparison
         Changes from the control to the pruned networks, by ratio.
     costs : mapping of float to LargestCost
-        For one network: the cost of the class that costs most, by ratio. For several: empty.
+        For one network, the largest cost of a class, by ratio; empty for several networks.
     """
 
     changes: Mapping[float, Comparison]
@@ -227,7 +227,7 @@ def _cost(cost: LargestCost) -> str:
 
 
 def shortened(rows: list[list[str]]) -> list[list[str]]:
-    """Return the first rows of a long table, and a row with the number left out."""
+    """Return the first rows of a long table, and a row that counts the others."""
     remainder = len(rows) - LONGEST_TABLE
     if remainder <= 0:
         return rows
@@ -243,7 +243,7 @@ def _cells_of_one(after: Sequence[pd.Series], *, is_loss: bool) -> list[str]:
 
 
 def _cells_of_several(after: Sequence[pd.Series], *, is_loss: bool) -> list[str]:
-    """Return the loss or change at each ratio, marked if it is shown, the number of images, and the intervals."""
+    """Return the loss or change at each ratio, marked if a test shows it, the number of images, and the intervals."""
     marks = [MARK if row.get("damaged", False) else "" for row in after]
     return [
         *(mark + _change(row, is_loss) for mark, row in zip(marks, after, strict=True)),

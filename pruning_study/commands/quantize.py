@@ -35,7 +35,7 @@ from pruning_study.tracking.store import Store
 _READING = (
     "Accuracy is in %, changes and chance movement are in points.\n"
     "Chance movement is the largest loss of a class beyond the accuracy, in this network. Much of it may be noise.\n"
-    "Only several networks can tell noise from a real loss: {seeds} quantises five.\n"
+    "It takes several networks to tell noise from a real loss: {seeds} quantises five.\n"
     "Latency is the median on one thread, with its 95 % interval. Size is that of the ONNX file."
 )
 _READING_MEANS = (

@@ -79,10 +79,10 @@ class Trained(NamedTuple):
 class Pruned(NamedTuple):
     """A dense run and the runs that were pruned from it.
 
-    `plan` is the plan at the first ratio, and `context` the one in which all runs were made. Keyed by ratio are the
-    runs, their `predictions` for the test images, the `changes` of the classes, `sizes` (metrics of `--shrink`) and
-    `offsets` (tables of class offsets); the last two may be empty. `picture` is the location of the picture of the
-    classes. `control` is None if no control was requested.
+    `plan` is the plan at the first ratio, and `context` the one in which all runs were made. The runs, their
+    `predictions` for the test images, the `changes` of the classes, `sizes` (metrics of `--shrink`) and `offsets`
+    (tables of class offsets) are keyed by ratio; the last two may be empty. `picture` is the location of the picture of
+    the classes. `control` is None if no control was requested.
     """
 
     plan: PrunePlan
@@ -317,7 +317,7 @@ def _advice(model: str, data: Dataset) -> str:
     library, _, name = model.partition(":")
     if library != "torchvision" or not is_built_in(name) or max(data.image_shape[1:]) >= SMALL:
         return ""
-    return f"; for images below {SMALL} pixels, --model {name} is adapted to them"
+    return f"; --model {name} is adapted to images below {SMALL} pixels"
 
 
 def _offsets(store: Store, plan: PrunePlan, pruned: PrunedRuns) -> dict[float, pd.DataFrame]:
@@ -452,7 +452,7 @@ def opened(
 
 
 def dense_run(plan: PrunePlan, context: JobContext, job: Writer, named_run: Run | None) -> LoadedRun:
-    """Load the named dense run, or find or train that of the plan; tag the job with its id."""
+    """Load the named dense run, or else find or train the plan's; tag the job with its id."""
     dense = runs.load(context.store, named_run, plan, context) if named_run else dense_step.train(plan.dense, context)
     job.tags({schema.DENSE_RUN_ID: dense.run_id})
     return dense

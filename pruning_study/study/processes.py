@@ -1,4 +1,4 @@
-"""Worker processes on this machine, each of which makes one step after the other and is replaced when it dies.
+"""Worker processes on this machine, each of which makes one step after another and is replaced when it dies.
 
 `concurrent.futures` and joblib end all workers when one dies, and cannot send a step to the worker that holds its
 parent in memory.

@@ -28,7 +28,7 @@ def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
     Parameters
     ----------
     identified : (images of the data set,), bool
-        Whether an image is a PIE.
+        Whether each image is a PIE.
     images : int
         Number of images to draw; fewer are drawn if either kind has too few.
     seed : int
@@ -54,8 +54,8 @@ def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
 def alternatives(cell: PopulationPair, indices: np.ndarray, classes: int) -> np.ndarray:
     """Return the wrong classes most often predicted for each image, which become labels 2 and 3.
 
-    The paper does not define its labels 2 and 3. Showing the modal labels would give the PIEs away, because those of a
-    PIE differ. The rule is therefore the same for every image: predictions of dense and compressed networks count
+    Hooker et al. do not define their labels 2 and 3. Showing the modal labels would give the PIEs away, because those
+    of a PIE differ. The rule is therefore the same for every image: predictions of dense and compressed networks count
     equally, and ties, or too few wrong predictions, are resolved by the classes most often predicted for images of the
     same label.
 

@@ -93,7 +93,7 @@ def expected_accuracy(recalls: PairedRecalls, dense: np.ndarray) -> float:
 
 
 def distortion(recalls: PairedRecalls) -> float:
-    """Measure the change of the differences between classes: max(alpha_new - 1, 0) + max(1 - correlation, 0).
+    """Return the change in the differences between classes: max(alpha_new - 1, 0) + max(1 - correlation, 0).
 
     The first term is above 0 if the differences grew, the second if their pattern changed. Both terms pool all seeds.
     The result is NaN if alpha_new is undefined.
