@@ -373,7 +373,7 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
 def _draw_beside_control(
     result: Pruned, from_control: Mapping[float, Comparison], control: FinishedRun, job: Writer
 ) -> None:
-    """Redraw the picture of the job, and those of the pruned runs not yet compared with this control."""
+    """Redraw the job's picture, and the pictures of the pruned runs that were not compared with this control before."""
     from pruning_study.steps import pictures
 
     store, plan = result.context.store, result.plan
@@ -397,7 +397,7 @@ def _draw_beside_control(
 
 
 def _control(result: Pruned, say: Say) -> FinishedRun:
-    """Find or make the control; before making it, announce its time, which is about that of a pruned run."""
+    """Find or make the control; before making it, announce how long a pruned run took."""
     context, store = result.context, result.context.store
     last = store.get(list(result.pruned.values())[-1].run_id)
     is_made = False

@@ -42,7 +42,7 @@ from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
 
-# Params that differ between the networks of one search: always, and if the schedule is searched too.
+# Params that differ between the networks of any search, and further ones if the schedule is searched too.
 TRIAL_PARAMS = {schema.SEED, schema.EPSILON, schema.RATIO}
 SCHEDULE_PARAMS = {schema.SCHEDULE, schema.RAMP, schema.DISTILL}
 
@@ -58,8 +58,8 @@ class Network(SearchedNetwork):
     def after(self, options: Mapping[str, Any], ratio: float) -> Predictions:
         """Prune and fine-tune the model as a trial does, and predict the validation images.
 
-        Class offsets are fitted on validation images too. Each image is predicted with offsets that were fitted without
-        it, so that a trial is not judged by the images that it learned from.
+        Because class offsets are fitted on validation images, each image is predicted with offsets that were fitted
+        without it. Otherwise, a trial would be judged by the images that it learned from.
         """
         return pruned.trial(self.with_options(options, ratio), self.context, self.dense)
 

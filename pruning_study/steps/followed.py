@@ -69,7 +69,7 @@ def finished_run(store: Store, run_id: str, kinds: Collection[str]) -> Run:
 
 
 def following(options: Config, dense: Run, option: str | None = "dense_run_id") -> Config:
-    """Return options in which those of the dense model are taken from a dense run.
+    """Return options whose values for the dense model come from a dense run.
 
     Parameters
     ----------

@@ -18,7 +18,8 @@ def check(model: nn.Module, initial: Mapping[str, Tensor], where: str) -> None:
     model : nn.Module
         The network with the given weights.
     initial : mapping of str to Tensor
-        The network's state before these weights were loaded. A layer is not checked if one of its rows is all 0 there.
+        The network's state before these weights were loaded. A layer is not checked if one of its rows is all 0 in this
+        state.
     where : str
         The file, named in the error message.
 

@@ -42,9 +42,9 @@ class LevelPlan(PrunePlan):
         Parameters
         ----------
         iteration : int, >= 0
-            Number of prunings since the dense run, this one included.
+            Number of prunings since the dense run, including this one.
         dense : mapping of str, optional
-            Params of the dense run at the root; by default those of the dense run planned by the same options.
+            Params of the dense run at the root; by default, the params of the dense run that these options plan.
         parent_hash : str
             Hash of the run that is pruned.
         """

@@ -152,11 +152,11 @@ class PrunePlan(TrainPlan):
         ----------
         ratio : float
         dense : mapping of str, optional
-            Params of the dense run at the root; by default those of the dense run planned by the same options.
+            Params of the dense run at the root; by default, the params of the dense run that these options plan.
         parent_hash : str, optional
             Hash of the run that is pruned; by default the hash of the planned dense run.
         iteration : int
-            Number of prunings since the dense run, this one included.
+            Number of prunings since the dense run, including this one.
         remaining : int, optional
             Number of prunable weights that are not pruned yet; all of them by default.
         images : int, optional
@@ -245,7 +245,7 @@ def plan_pruning(options: PruneConfig, context: Context, hyperparameters: Hyperp
     options : PruneConfig
     context : Context
     hyperparameters : Hyperparameters, optional
-        Hyperparameters of the training after pruning; those of the options by default.
+        Hyperparameters of the training after pruning; by default, the options set them.
 
     Raises
     ------

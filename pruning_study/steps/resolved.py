@@ -99,8 +99,8 @@ def gradient(options: PruneConfig) -> Gradient:
 def epsilon(options: PruneConfig) -> float:
     """Return the weight of the undecay term.
 
-    It defaults to the weight decay. If that is 0 it defaults to 5e-4, because a weight of 0 would turn undecayed
-    pruning into gradient pruning.
+    It defaults to the protocol's epsilon, or to the weight decay if the protocol sets none. If the weight decay is 0,
+    it defaults to 5e-4, because a weight of 0 would turn undecayed pruning into gradient pruning.
     """
     chosen = options.protocol_record.epsilon if options.epsilon is None else options.epsilon
     return dense_training(options).weight_decay or schema.PAPERS_EPSILON if chosen is None else chosen
@@ -289,7 +289,7 @@ def pruning_params(
         Hyperparameters of the training that follows or accompanies pruning.
     ratio : float
     iteration : int
-        Number of prunings since the dense run, this one included.
+        Number of prunings since the dense run, including this one.
     times : mapping of str to int, optional
         With `--start initialization`, the result of `pruning_times`, which is unknown until the data are read.
     """

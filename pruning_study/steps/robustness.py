@@ -265,7 +265,7 @@ def _read_counts(store: Store, run: Run, config: RobustnessConfig, tests: Sequen
         with store.artifact(run_id, schema.CORRUPTIONS) as path:
             table = counts.TABLE.parse(path.read_bytes(), f"run {run_id}: {schema.CORRUPTIONS}")
     except StudyError as error:
-        log.warning("%s; it is measured anew", error)
+        log.warning("%s; the run is measured again", error)
         return counts.TABLE.nothing().drop(columns="run_id")
     of_test_images = table["corruption"].isin([counts.CLEAN, *CORRUPTIONS])
     if not config.folder:  # counts of another sample cannot be compared with these
@@ -423,6 +423,6 @@ def _mean_and_worst(accuracies: pd.Series) -> list[str]:
 
 
 def _making(run: Run) -> str:
-    """Return the name of a run without its seed, which tells how the network was made."""
+    """Return the name of a run without its seed, so that networks made in the same way have the same name."""
     seed = run.data.params.get(schema.SEED, "")
     return (run.info.run_name or "").replace(f" s{seed} ", " ", 1)

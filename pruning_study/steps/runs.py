@@ -89,7 +89,7 @@ class LoadedRun(FinishedRun):
     gradient : dict of state-dict names to Tensors, optional
         Gradient of the data loss over the whole training set in eval mode, if the run has stored it.
     iteration : int
-        Number of prunings since the dense run, this run's included.
+        Number of prunings since the dense run, including this run's.
     dense : DenseRun
     """
 
@@ -329,7 +329,7 @@ def _gradient(store: Store, run_id: str, model: nn.Module) -> dict[str, Tensor] 
     checkpoints.check_fit(gradient, parameters, where)
     gradient = {name: tensor.to(parameters[name]) for name, tensor in gradient.items()}
     if name := checkpoints.not_finite(gradient):
-        log.warning("%s: %s holds NaN or infinite numbers, so that the gradient is computed anew", where, name)
+        log.warning("%s: %s holds NaN or infinite numbers, so the gradient is computed again", where, name)
         return None
     return gradient
 

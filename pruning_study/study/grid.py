@@ -205,7 +205,7 @@ class _Loader(yaml.SafeLoader):
         """Return a number; refuse 010 and 1:30, which YAML would read as 8 and 90."""
         text = self.construct_scalar(node)
         if ":" in text or re.match(r"[-+]?0[0-9_]", text):
-            raise _fault(node, f"{text} is another number in YAML: write a plain number, or quote a name")
+            raise _fault(node, f"YAML reads {text} as another number: write a plain number, or quote a name")
         is_integer = node.tag.endswith(":int")
         return self.construct_yaml_int(node) if is_integer else self.construct_yaml_float(node)
 

@@ -40,7 +40,7 @@ class Step:
     config_hash : str
         Hash of the run itself; both hashes are empty if the data set is not on this machine.
     iteration : int
-        Number of prunings since the dense run, this run's included.
+        Number of prunings since the dense run, including this run's.
     settings_hash : str
         Hash shared by runs that differ at most in seed, ratio and iteration; empty if the run's own hash is empty.
     """
@@ -199,7 +199,7 @@ def pruned_step(config: PruneConfig, plan: PrunePlan, parent: Step) -> Step:
 
 
 def chain_steps(config: IterateConfig, plan: LevelPlan) -> list[Step]:
-    """Return the steps of iterative pruning: the dense network, and each level, which starts from the one before.
+    """Return the steps of iterative pruning: the dense network, and each level, which starts from the level before.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def find_runs(store: Store, steps: Iterable[Step]) -> dict[str, str]:
 
 
 def training_params(config: Config, dense: TrainPlan) -> dict[str, str]:
-    """Return the params of a config's dense run: those of a plan, with the config's seed."""
+    """Return the params of a config's dense run: the params of a dense plan, with the config's seed."""
     return {**dense.params, schema.SEED: text(config.seed)}
 
 

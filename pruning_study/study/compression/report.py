@@ -68,7 +68,7 @@ class Outcome(NamedTuple):
         A row for each of these chains, as `ChainSearch.trials` returns it.
     choice : Choice
     notes : sequence of str
-        Sentences that tell what was not tried, and why.
+        Sentences on what was not tried, and why.
     tested, by_accuracy : Tested, optional
         Test of the choice, if there is one; and of the chain that accuracy alone would choose, if that is another.
     confirmed : Tested, optional
@@ -287,7 +287,7 @@ def _on_validation(outcome: Outcome, place: int) -> str:
 
 
 def _on_test(outcome: Outcome) -> list[str]:
-    """Return sentences on whether test images confirm the choice, and on its accuracy and losses there."""
+    """Describe whether test images confirm the choice, and its accuracy and losses on them."""
     tested = outcome.tested
     if not tested:
         return []

@@ -108,7 +108,7 @@ def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement
     Parameters
     ----------
     networks : sequence of Network
-        Losses are means over them. The cost is that of the first, which is the network to be delivered.
+        Losses are means over the networks. The cost is measured on the first network, which is to be delivered.
     chain : Chain
     minimize : {"size", "latency", "macs"}
     """

@@ -148,8 +148,8 @@ def values(recalls: PairedRecalls) -> dict[str, float]:
 def with_comparable_accuracy(trials: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Replace the accuracy of each stopped trial by an estimate of its accuracy over all seeds.
 
-    A stopped trial has only the first seeds, whose dense models may be better or worse than the others. Its accuracy
-    becomes that of the reference plus its mean difference from the reference on the seeds that it has.
+    A stopped trial has only the first seeds, whose dense models may be better or worse than the others. Its accuracy is
+    replaced by the reference's accuracy plus the mean difference between the two on the seeds of the trial.
 
     Parameters
     ----------

@@ -103,14 +103,14 @@ class Space(SearchSpace):
     ----------
     objective : {"accuracy", "alpha", "both"}
     ratios : tuple of float
-        If there are several, the search chooses one too.
+        If there are several, the search also chooses one.
     epsilon_range : (low, high)
     usual_epsilon : float
         Epsilon of the anchor `lambda`.
     settings : mapping of str
         All other params that a trial's result depends on, as canonical text.
     longest_ramp : float, optional
-        If given, the search chooses a ramp from 0 to this, and a share of distillation, too.
+        If given, the search also chooses a ramp from 0 to this value, and a share of distillation.
     ramp : float
         Ramp of all trials, or of the gradual anchors if the search chooses ramps.
     distill : float
@@ -120,7 +120,7 @@ class Space(SearchSpace):
     strength : float
         Value of that option for the anchors.
     decays : tuple of str
-        If given, the search chooses one of them for the learning rate of fine-tuning, too.
+        If given, the search also chooses one of these decays of the learning rate of fine-tuning.
     decay : str
         Decay of the anchors, if the search chooses one.
     """
