@@ -195,7 +195,7 @@ def _parent(store: Store, search: TuningSearch, job_run_id: str, context: Contex
 def _try(store: Store, search: TuningSearch, networks: Sequence[Network], parent_run_id: str, trial: Trial) -> str:
     """Make a trial and its run, and return a line about it.
 
-    The trial ends after its run. If the process is killed before that, the trial is repeated, so every trial has a run.
+    The run ends before the trial. If the process is killed in between, the trial is repeated, so every trial has a run.
     """
     point = search.point(trial)
     anchor = trial.user_attrs.get(schema.ANCHOR, "")

@@ -26,7 +26,7 @@ def check(model: nn.Module, initial: Mapping[str, Tensor], where: str) -> None:
     Raises
     ------
     StudyError
-        If at least 5 % of a layer's weights are 0, and they do not look quantised.
+        If at least 5 % of a layer's weights are 0 and the layer does not look quantised.
     """
     layers = {
         name: weight

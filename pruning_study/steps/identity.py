@@ -59,7 +59,7 @@ def settings_hash(kind: str, params: Mapping[str, str]) -> str:
 
 
 def hashed_params(params: Mapping[str, str]) -> dict[str, str]:
-    """Return the params, except later additions with the value that all earlier runs had implicitly.
+    """Return the params that enter a hash, without later additions whose value all earlier runs had implicitly.
 
     Params in `schema.ALWAYS_HASHED` are always returned, and those in `schema.NEVER_HASHED` never.
     """

@@ -25,7 +25,7 @@ class ImageSheet:
         self.figure = Figure((width / DPI, height / DPI), dpi=DPI)
 
     def write(self, text: str, left: float, top: float, **style: Any) -> None:
-        """Write text at a position, by default below it and to its right."""
+        """Write text; by default, the position is its upper left corner."""
         self.figure.text(left / self.width, 1 - top / self.height, text, **{"va": "top", **style})
 
     def show(self, image: np.ndarray, left: int, top: int, side: int) -> None:

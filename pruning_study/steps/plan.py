@@ -46,7 +46,7 @@ class Plan:
         Whether the run is made even if it exists.
     lineage : mapping of str
         Tags that a run must have to be found, which name the runs that it starts from. Several runs may have the same
-        settings; by default, any of them is found.
+        settings; without tags, any of them may be found.
     """
 
     kind: str

@@ -54,7 +54,7 @@ def fine_tuning(options: PruneConfig) -> Hyperparameters:
     Raises
     ------
     StudyError
-        If an option needs fine-tuning and there is no fine-tuning.
+        If an option needs fine-tuning, but the options set 0 epochs.
     """
     hyperparameters = dense_training(options)
     if not options.starts_anew:

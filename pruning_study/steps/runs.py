@@ -32,7 +32,7 @@ from pruning_study.training.evaluation import Predictions
 # Largest difference between two accuracies that are equal except for rounding
 SAME_ACCURACY = 1e-6
 
-_checked: set[str] = set()  # runs whose network this process has compared with their predictions
+_checked: set[str] = set()  # runs whose network this process has compared with their stored predictions
 
 log = logging.getLogger(__name__)
 
@@ -147,8 +147,9 @@ def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> 
     plan : Plan
     context : JobContext
     read : function
-        Reads an existing run. It raises a StudyError if the run cannot be used; the error is shown, and the next run
-        is tried. An OtherNetworkError is passed on, because a new run would have the same hash as the old network's.
+        Reads an existing run. It raises a StudyError if the run cannot be used; the error is shown, and the next run is
+        tried. An OtherNetworkError is not caught, because a new run would have the same hash as the run of the other
+        network.
     """
     for run in [] if plan.force else context.store.find(plan.hash):
         if not _descends(run, plan.lineage):

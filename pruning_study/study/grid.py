@@ -54,7 +54,7 @@ MOST_RUNS = 1_000_000
 MOST_LISTED = 100
 _NUMBERS = ("ratio", "sparsity", "iterations", "keep")
 Config: TypeAlias = PruneConfig | IterateConfig
-# Options that a pruner that prunes nothing ignores. `prune_output_layer` is kept, because its runs log it.
+# Options that have no effect with a pruner that prunes nothing. `prune_output_layer` is kept, because its runs log it.
 PRUNING_OPTIONS = {"ratio", "sparsity"} | {
     record.name for record in OPTIONS if PRUNES in record.needs and record.name != "prune_output_layer"
 }
@@ -135,7 +135,7 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     distillation and mitigations, a grid is a grid of `iterate` with that command's defaults, and each combination is a
     chain of runs. The key `grids` lists several grids; the other keys are their defaults. A pruner that prunes nothing,
     such as `none`, ignores `PRUNING_OPTIONS`: the study has it once for each combination of the other options. The key
-    `primary` lists the primary comparisons (`planned.planned_primaries`).
+    `primary` lists the primary comparisons (see `planned.planned_primaries`).
 
     Parameters
     ----------

@@ -130,7 +130,7 @@ def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSte
     Raises
     ------
     StudyError
-        If a run names a user's own code, if its data set is not on this machine or differs, if the native engine cannot
+        If a run needs a user's own code, if its data set is not on this machine or differs, if the native engine cannot
         train its network here, or if its params do not determine how it was made.
     """
 

@@ -64,7 +64,7 @@ Space = TypeVar("Space", bound=SearchSpace)
 
 
 class SharedSearch(ABC, Generic[Space]):
-    """A search that several processes may work on. It continues the search of the same name, or starts one.
+    """A search that several processes may work on. It continues the search of the same name, or starts a new one.
 
     Parameters
     ----------

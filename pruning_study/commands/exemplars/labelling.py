@@ -54,10 +54,10 @@ def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
 def alternatives(cell: PopulationPair, indices: np.ndarray, classes: int) -> np.ndarray:
     """Return the wrong classes most often predicted for each image, which become labels 2 and 3.
 
-    Hooker et al. do not define their labels 2 and 3. Showing the modal labels would give the PIEs away, because those
-    of a PIE differ. The rule is therefore the same for every image: predictions of dense and compressed networks count
-    equally, and ties, or too few wrong predictions, are resolved by the classes most often predicted for images of the
-    same label.
+    Hooker et al. do not define their labels 2 and 3. Showing the modal labels would give the PIEs away, because the two
+    modal labels of a PIE differ. The rule is therefore the same for every image: predictions of dense and compressed
+    networks count equally, and ties, or too few wrong predictions, are resolved by the classes most often predicted for
+    images of the same label.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ class Chain:
     Parameters
     ----------
     pruner : str
-        `none` prunes nothing. Such a chain does not fine-tune either, unless it is the `control` of another.
+        `none` prunes nothing. Such a chain does not fine-tune either, unless it is the `control` of another chain.
     ratio : float
     schedule : {"one-shot", "cubic"}
     fine_tune_epochs : int

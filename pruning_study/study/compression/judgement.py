@@ -79,7 +79,7 @@ def losses_on_validation(classes: Sequence[str], label: np.ndarray, networks: Se
     ----------
     classes : sequence of str
     label : (images,), integers
-        Class of each image of the data set that `Validated.images` indexes.
+        Class of each training image; `Validated.images` are indices into this array.
     networks : sequence of Validated
     """
     if len(networks) == 1:
@@ -175,7 +175,7 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
 
 
 def _what_would_do(needed: int, bound: float, images: int, what: str) -> str:
-    """Tell how many validation images a limit needs, and which limit the present ones can show."""
+    """Say how many validation images a limit needs, and which limit the available images can show."""
     how = f"--validation-fraction {math.ceil(100 * needed / images) / 100:g}" if needed < images else "more images"
     return f"Give {needed:,} {what} for validation ({how}), or a limit of {_up(bound)}"
 

@@ -103,7 +103,7 @@ def tested(chain: Chain, classes: Sequence[str], label: np.ndarray, sides: Sides
     classes : sequence of str
     label : (images,), integers
     sides : Sides
-        Test images that are predicted right, for one or several networks.
+        Whether each test image is predicted right, for one or several networks.
     limits : Limits
     """
     comparison = Comparison(classes, label, sides._asdict())

@@ -27,7 +27,8 @@ LAMBDA, MP, GP = ANCHORS
 # With this epsilon undecayed pruning ranks weights as magnitude pruning does: for weights near the threshold, about .01
 # with gradients of about .1, the gradient's part of a score is lost in single precision.
 AS_MAGNITUDE = 1e8
-# Ramps and shares of distillation are multiples of this step. So 0, which is one shot or no distillation, is tried too.
+# Ramps and shares of distillation are multiples of this step, so that 0 is tried too: one-shot pruning or no
+# distillation.
 STEP = 0.05
 # Range of each mitigation's strength, by the option that sets it
 STRENGTHS = {
@@ -192,7 +193,7 @@ class Space(SearchSpace):
 
 
 class TuningSearch(SharedSearch[Space]):
-    """A search that several processes may work on. It continues the search of the same name, or starts one.
+    """A search that several processes may work on. It continues the search of the same name, or starts a new one.
 
     Parameters
     ----------
