@@ -301,7 +301,7 @@ def _text(value: Any) -> str:
 
 
 class _GridCommand(NamedTuple):
-    """The command of a grid's runs: its options, and the options whose values are listed, by key."""
+    """The command that makes a grid's runs: its name, its options, and the options that a grid lists, by key."""
 
     name: str
     config: type[PruneConfig] | type[IterateConfig]

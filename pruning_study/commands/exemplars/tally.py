@@ -18,7 +18,7 @@ TALLY = "tally.csv"
 
 
 def tally(sheets: Sequence[Path], key_path: Path, output: Path | None = None) -> str:
-    """Read filled labelling sheets, write `tally.csv` if a folder is given, and return the table to print.
+    """Read filled-in labelling sheets, write `tally.csv` if a folder is given, and return the table to print.
 
     Parameters
     ----------

@@ -218,7 +218,7 @@ def winner(trials: pd.DataFrame, objective: str) -> Winner:
 
     Parameters
     ----------
-    trials : DataFrame, in order, the anchors first
+    trials : DataFrame, in the order of their numbers, the anchors first
         complete, anchor, accuracy, distortion.
     objective : {"accuracy", "alpha", "both"}
 
