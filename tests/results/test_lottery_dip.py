@@ -36,7 +36,9 @@ def test_both_primary_tests_are_of_the_mean_over_the_levels_and_paired_by_seed(n
     assert table.loc[("alpha", "2"), "difference"] == pytest.approx(-0.03)
     # Accuracies are equal, so alpha minus the odds ratio differs as alpha does, and Holm doubles the equal p-values.
     primary = table["p_holm"].dropna()
-    assert primary.to_dict() == pytest.approx({("alpha", "mean"): 2 * p, ("alpha_minus_odds_ratio", "mean"): 2 * p})
+    assert primary.to_dict() == pytest.approx(
+        {("alpha", "mean"): 2 * p, ("alpha_minus_odds_ratio", "mean"): 2 * p}
+    )
 
 
 def test_a_network_at_chance_leaves_its_seed_out_of_the_mean(networks):
