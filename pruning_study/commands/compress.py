@@ -358,7 +358,7 @@ def _where(store: Store, search: ChainSearch, job_run_id: str, run_id: str, conf
     tried = search.count()
     go_on = "repeat the command to continue" if tried < config.n_trials else "a larger --n-trials continues it"
     if search.is_exhausted():
-        go_on = "there is no other chain to try for this network"
+        go_on = "all chains for this network have been tried"
     return [
         *(f"{name + ':':<17}{store.artifact_location(job_run_id, name)}" for name in [*files, schema.FRONT_PICTURE]),
         f"the search:      {search.name}, {tried} of {config.n_trials} chains; {go_on}",

@@ -226,7 +226,7 @@ def _try(store: Store, search: TuningSearch, networks: Sequence[Network], parent
         run.metrics({schema.TRIAL_ACCURACY: values["accuracy"], schema.TRIAL_DISTORTION: values["distortion"]})
         run.tags({schema.STATE: "pruned" if stopped else "complete"})
     accuracy = f"{name}: validation accuracy {values['accuracy']:.4f}"
-    return f"{accuracy} expected, and stopped as hopeless" if stopped else accuracy
+    return f"{accuracy} expected over all seeds; stopped as hopeless" if stopped else accuracy
 
 
 def _pruned_recalls(

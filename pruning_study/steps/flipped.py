@@ -83,7 +83,7 @@ class _Sheet(ImageSheet):
 
 def _counts(n_lost: int, n_won: int, images: int) -> str:
     if not n_lost:
-        return f"No test image that was right before is wrong after; {n_won:,} are right that were wrong."
+        return f"No test image that was right before is wrong after; {n_won:,} that were wrong are right."
     were = "was right before and is" if n_lost == 1 else "were right before and are"
     return f"{n_lost:,} of {images:,} test images {were} wrong after; {n_won:,} the other way round."
 

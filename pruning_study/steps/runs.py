@@ -292,7 +292,7 @@ def _root(store: Store, run: Run, plan: TrainPlan, data: Dataset) -> Run:
         raise StudyError(f"pruned run {run.info.run_id} names no dense run")
     root = store.get(run_id)
     if root.data.tags.get(schema.KIND) != schema.DENSE:
-        raise StudyError(f"run {run_id}, which run {run.info.run_id} names as its dense run, is not one")
+        raise StudyError(f"run {run_id}, which run {run.info.run_id} names as its dense run, is not a dense run")
     _check_fits(root, plan, data)
     return root
 

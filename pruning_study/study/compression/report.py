@@ -23,7 +23,7 @@ from pruning_study.study.compression.chains import Chain
 from pruning_study.study.compression.judgement import POINTS, SIDES, Judgement, Sides
 
 READING = (
-    "Losses are in points, and beyond the control, which is the dense network after the same fine-tuning without "
+    "Losses are in points and relative to the control, which is the dense network after the same fine-tuning without "
     "pruning. At most: a bound with 95 % confidence, which holds for all classes together."
 )
 _IN_BRACKETS = READING.replace("At most:", "In brackets, at most:")
