@@ -21,13 +21,13 @@ from pruning_study.training.evaluation import Predictions
 class LargestCost(NamedTuple):
     """The class to which pruning costs most recall, beyond the control and beyond the accuracy, and that cost.
 
-        Attributes
-        ----------
-        name : str
+    Attributes
+    ----------
+    name : str
     cost : float
-            Share of the class's test images.
-        is_shown : bool
-            Whether a test over images, corrected for all classes, shows that the class loses more than the accuracy.
+        Share of the class's test images.
+    is_shown : bool
+        Whether a test over images, corrected for all classes, shows that the class loses more than the accuracy.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Refuse given weights of which many are exactly 0, as in a network that was pruned before."""
+"""Refuse given weights if many are exactly 0, as in a network that was pruned before."""
 
 from collections.abc import Mapping
 

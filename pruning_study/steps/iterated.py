@@ -44,7 +44,7 @@ class LevelPlan(PrunePlan):
         iteration : int, >= 0
             Number of prunings since the dense run, including this one.
         dense : mapping of str, optional
-            Params of the dense run at the root; by default, the params of the dense run that these options plan.
+            Params of the dense run at the root; by default, the params of this plan's dense run.
         parent_hash : str
             Hash of the run that is pruned.
         """

@@ -152,7 +152,7 @@ class PrunePlan(TrainPlan):
         ----------
         ratio : float
         dense : mapping of str, optional
-            Params of the dense run at the root; by default, the params of the dense run that these options plan.
+            Params of the dense run at the root; by default, the params of this plan's dense run.
         parent_hash : str, optional
             Hash of the run that is pruned; by default the hash of the planned dense run.
         iteration : int

@@ -122,7 +122,7 @@ def calibrating(train_indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
     train_indices : int64 [N]
         In any order.
     labels : int64 [images]
-        Labels of all images to which the indices refer.
+        Labels of the data set's training images, to which the indices refer.
 
     Examples
     --------

@@ -371,7 +371,7 @@ def _torch_network(store: Store, run: Run, config: RobustnessConfig) -> NetworkL
         classifier = checkpoints.classifier(path, run_id, own, run.data.params).to(device)
 
     def logits(images: np.ndarray) -> Tensor:
-        # One tensor for all batches, because memory allocated between activations would make memory grow.
+        # All batches share one tensor, because tensors allocated between activations would fragment the memory.
         scores = torch.empty(len(images), len(classifier.classes))
         with torch.inference_mode():
             for start in range(0, len(images), BATCH_SIZE):

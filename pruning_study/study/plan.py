@@ -115,7 +115,7 @@ def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
     Raises
     ------
     StudyError
-        If the file, a data set or a model has a fault, or a ratio cannot be attained. The error lists all faults.
+        If the file, a data set or a model has a fault, or if a ratio cannot be attained. The error lists all faults.
     """
     faults: list[str] = []
     data = _data(grid_read.cells, faults, download=download and not grid_read.faults)

@@ -48,7 +48,7 @@ class Progress:
         self._bar.close()
 
     def doing(self, worker: int, step: Step | None) -> None:
-        """Show the step on which a worker works now."""
+        """Show the step that a worker is making now."""
         self._doing[worker] = printable(step.name) if step else "idle"
         self._line.set_description_str(" | ".join(self._doing.values()))
 

@@ -105,7 +105,7 @@ def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
     settings = [column for column in frames.params(runs) if schema.role(frames.param(column)).role == "setting"]
     differing = [column for column in settings if runs[column].nunique(dropna=False) > 1]
     if differing:
-        # Name params that have an option first: others, such as the data set's digest, follow from them.
+        # List the params that have an option, if any differ, because others, such as a digest, follow from them.
         chosen_by_options = [column for column in differing if column in _OPTIONS]
         shown = chosen_by_options or [column for column in differing if runs[column].nunique() > 1] or differing
         choices = "; ".join(_choices(runs, column) for column in shown)

@@ -187,5 +187,5 @@ def _filter_ratios(plan: PrunePlan, context: Context) -> tuple[float, float]:
 
 
 def _sides(before: np.ndarray, control: np.ndarray, after: np.ndarray) -> Sides:
-    """Return the sides of one network, given its answers to each image."""
+    """Return the sides of one network, from bool arrays (images,)."""
     return Sides(before[np.newaxis], control[np.newaxis], after[np.newaxis])
