@@ -43,7 +43,7 @@ class ImageSheet:
 def tile(image: np.ndarray, side: int) -> np.ndarray:
     """Return an image as RGB pixels, uint8 [H, W, 3], scaled to fit into a square.
 
-    A small image is enlarged by a whole number, so that its pixels stay square. If there are more than three channels,
+    A small image is enlarged by a whole factor, so that its pixels stay square. If there are more than three channels,
     the first three are shown; if there are two, their mean.
 
     Parameters

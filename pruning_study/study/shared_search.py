@@ -232,7 +232,7 @@ class SharedSearch(ABC, Generic[Space]):
             return not free
 
     def _end_dead(self) -> None:
-        """End the trials whose process died: normally if all is recorded, else as failed."""
+        """End the trials whose process died, with their recorded numbers if there are any, else as failed."""
         for trial in self._study.get_trials(states=[TrialState.RUNNING]):
             if self._is_alive(trial):
                 continue

@@ -180,8 +180,8 @@ def eligible(trials: pd.DataFrame) -> pd.Series:
 def pareto_front(trials: pd.DataFrame) -> pd.Series:
     """Return whether each trial is on the Pareto front of accuracy and distortion.
 
-    A complete trial is on it if no other is at least as good in both and better in one. A trial whose distortion is
-    undefined is not on it.
+    A complete trial is on the front if no other trial is at least as good in both and better in one. A trial whose
+    distortion is undefined is not on the front.
 
     Parameters
     ----------

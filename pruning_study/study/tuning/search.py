@@ -55,7 +55,7 @@ class Point:
     ----------
     epsilon, ratio : float
     ramp : float
-        Share of the fine-tuning epochs over which the schedule cubic prunes; 0 is one shot.
+        Share of the fine-tuning epochs over which the schedule `cubic` prunes; 0 is one shot.
     distill : float
         Share of distillation in the loss.
     strength : float
