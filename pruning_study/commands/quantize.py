@@ -238,7 +238,7 @@ def _means(store: Store, results: Sequence[Quantized]) -> str:
 
 
 def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) -> str:
-    """Return the class that a number format costs most, with its cost, if it is shown; otherwise an upper bound.
+    """Name the class that a number format costs most, with its cost, if a test shows it; otherwise give an upper bound.
 
     The string is empty for networks of several data sets.
     """

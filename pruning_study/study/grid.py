@@ -359,7 +359,7 @@ def _cells(
 
 
 def _with_effect(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options except idle ones: pruning options if nothing is pruned, details of mitigations that are off."""
+    """Return the options without those that have no effect because nothing is pruned or a mitigation is off."""
     idle = set() if pruners.prunes(options.get("pruner", PruneConfig.pruner)) else set(PRUNING_OPTIONS)
     left_out = [name for name in schema.mitigations() if options.get(name, "none") == "none"]
     idle |= {detail for name in left_out for detail in schema.details(name)}

@@ -46,7 +46,7 @@ class Tested(NamedTuple):
 
     @property
     def losses(self) -> pd.DataFrame:
-        """The losses of the accuracy and each class, as `judgement.losses` returns them."""
+        """The losses of accuracy and of each class's recall, as `judgement.losses` returns them."""
         return self.comparison.losses
 
     @property
@@ -70,7 +70,8 @@ class Outcome(NamedTuple):
     notes : sequence of str
         Sentences on what was not tried, and why.
     tested, by_accuracy : Tested, optional
-        Test of the choice, if there is one; and of the chain that accuracy alone would choose, if that is another.
+        Test of the choice, if there is one; and of the chain that accuracy alone would choose, if it is a different
+        chain.
     confirmed : Tested, optional
         Test of the choice on new networks.
     times : sequence of Compared

@@ -80,7 +80,7 @@ def accuracy(recalls: PairedRecalls) -> float:
 
 
 def expected_accuracy(recalls: PairedRecalls, dense: np.ndarray) -> float:
-    """Predict the mean accuracy over all seeds, as if the remaining seeds lost as much as those so far.
+    """Predict the mean accuracy over all seeds, assuming that the remaining seeds lose as much as the first ones.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Searches for epsilon, schedule, mitigation and decay with Optuna, on which several processes may work at once."""
+"""Searches with Optuna for epsilon, schedule, mitigation strength and decay, shared by several processes."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -302,7 +302,7 @@ class TuningSearch(SharedSearch[Space]):
             return None
         values = recorded[MEASURED]
         if values["distortion"] is None:
-            values = {**values, "distortion": math.inf}  # undefined, which is worse than any other
+            values = {**values, "distortion": math.inf}  # an undefined distortion counts as the worst
         return [values[name] for name in OPTUNA_OBJECTIVES[self.space.objective]]
 
     def _is_recorded(self, trial: FrozenTrial) -> bool:
