@@ -1,1 +1,1 @@
-"""The work of each command, and the results that the Python functions return."""
+"""The implementation of each command, and the results that the public Python functions return."""

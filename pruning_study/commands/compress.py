@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 class Compressed(NamedTuple):
-    """The result of the command.
+    """The result of the command `compress`.
 
     Attributes
     ----------
@@ -81,8 +81,8 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
     ------
     StudyError
         Before any training: if a package is missing, if the validation images are too few for the limits, or if a
-        search of this name has another search space. Later: if the dense network is at chance, if the budget ends
-        before the first chain is made, or if no chain can be made.
+        search of this name has another search space. Later: if a dense network is at chance, if the budget ends before
+        the first chain is made, or if no chain can be made.
     """
     start, config = time.monotonic(), configs[0]
     task = opened_task(configs)
@@ -116,7 +116,7 @@ class Task(NamedTuple):
     limits : Limits
     search : ChainSearch
     notes : sequence of str
-        Sentences that tell which steps are not tried, and on which networks chains are judged.
+        Sentences on the steps that are not tried, and on the networks on which chains are judged.
     """
 
     store: Store
@@ -165,7 +165,7 @@ def dense_networks(task: Task, job: Writer) -> list[Network]:
 
 
 def _images_for_validation(contexts: Sequence[Context]) -> tuple[np.ndarray, np.ndarray]:
-    """Count per class the validation images of all networks together, and the images they are drawn from."""
+    """Count, per class, the distinct validation images of all networks, and the images from which they are drawn."""
     data = contexts[0].data
     label = np.asarray(data.train_labels)
     images = np.unique(np.concatenate([context.validation_indices for context in contexts]))
@@ -178,7 +178,7 @@ def _on_networks(configs: Sequence[CompressConfig]) -> list[str]:
     if len(configs) == 1:
         return []
     return [
-        f"Losses are means over the networks of {len(configs)} seeds; each chain is made from all of them. The "
+        f"Losses are means over the networks of {len(configs)} seeds; each chain is applied to all of them. The "
         f"delivered network is that of seed {configs[0].seed}."
     ]
 
@@ -199,7 +199,7 @@ def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: 
         search.record(trial, result)
         return report.progress(chain, result, search.space.minimize)
     except StudyError as error:
-        if isinstance(error.__cause__, OSError):  # such as a full disk: not the chain's fault
+        if isinstance(error.__cause__, OSError):  # a full disk, for example, is not the chain's fault
             raise
         reach.ensure(store.uri)  # raises if the store is gone, which is not the chain's fault either
         search.refuse(trial, str(error))
@@ -207,13 +207,13 @@ def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: 
 
 
 def _trials(search: ChainSearch, config: CompressConfig, seconds: float) -> pd.DataFrame:
-    """Return the chains that could be made; raise a StudyError if there is none."""
+    """Return a row for each chain that could be made; raise a StudyError if there is none."""
     trials = search.trials()
     if len(trials):
         return trials
     if refused := search.refused():
         chain, reason = next(iter(refused.items()))
-        raise StudyError(f"no chain can be made; the first was {chain}: {reason}")
+        raise StudyError(f"no chain can be made; the first tried was {chain}: {reason}")
     raise StudyError(
         f"{config.budget:g} seconds ended before the first chain was made, because training or loading the dense "
         f"network took {seconds:.0f} seconds: give more, and the command continues from there",
@@ -255,7 +255,7 @@ def _outcome(
 
 
 def _implied(networks: Sequence[Network], limits: Limits) -> Iterator[str]:
-    """Yield a sentence on the weakest class's loss at the accuracy limit if all errors grow in proportion."""
+    """Yield a sentence on the loss that the accuracy limit implies for a class if all errors grow in proportion."""
     classes = networks[0].context.data.classes
     dense = [network.dense.dense.val_predictions for network in networks]
     recall = np.mean([each.counts(len(classes)).recall for each in dense], axis=0)
@@ -325,7 +325,7 @@ def _register(store: Store, job: Writer, model: LoggedModel, config: CompressCon
 
 
 def _metrics(outcome: Outcome, best: int) -> dict[str, float]:
-    """Return metrics of the chosen network: its size, its losses on test images and its latencies."""
+    """Return metrics of the chosen network: size, upper bounds of losses on test images, and relative latencies."""
     row, table = outcome.trials.loc[best], outcome.tested.losses if outcome.tested else pd.DataFrame()
     return {
         schema.MODEL_BYTES: float(row["model_bytes"]),
@@ -358,7 +358,7 @@ def _where(store: Store, search: ChainSearch, job_run_id: str, run_id: str, conf
     tried = search.count()
     go_on = "repeat the command to continue" if tried < config.n_trials else "a larger --n-trials continues it"
     if search.is_exhausted():
-        go_on = "there is no other chain to try for this network"
+        go_on = "all chains for this network have been tried"
     return [
         *(f"{name + ':':<17}{store.artifact_location(job_run_id, name)}" for name in [*files, schema.FRONT_PICTURE]),
         f"the search:      {search.name}, {tried} of {config.n_trials} chains; {go_on}",

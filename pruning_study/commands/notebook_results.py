@@ -84,19 +84,20 @@ class Pruning:
     Attributes
     ----------
     verdict : str
-        A line on each ratio, and lines on what the intervals show.
+        Lines on the result at each ratio, and on what the intervals show.
     table : DataFrame
         A row for each ratio and class, the class that lost most first: ratio, class, recall_before, recall_after,
-        change and its 95 % interval (change_low, change_high), support (test images), and damaged: whether the loss is
-        beyond the noise, corrected for the number of classes. The interval is paired. For one network, it allows for
-        chance in the images; for several, recalls are means, and it allows for chance in networks and images.
+        change and its 95 % interval (change_low, change_high), support (test images), and damaged: whether a test,
+        corrected for the number of classes, shows a loss. The interval is paired. For one network, it allows for chance
+        in the images; for several, recalls are means, and it allows for chance in networks and images.
     summary : DataFrame
         A row for each ratio: realized_ratio, accuracy_before, accuracy_after, accuracy_change; alpha and raw_slope,
         means over the seeds; alpha_new and raw_slope_new, the slopes on new images. Slopes and accuracy_change have
         the bounds of their 95 % interval (`_low`, `_high`), NaN if there is none: alpha and raw_slope have one only for
         several seeds, alpha_new and raw_slope_new only if the classes differ enough to identify a slope.
     runs : DataFrame
-        A row for each seed and ratio: seed, ratio, realized_ratio, accuracies, alpha, raw_slope, dense_run_id, run_id.
+        A row for each seed and ratio: seed, ratio, realized_ratio, accuracy_before, accuracy_after, alpha, raw_slope,
+        largest_excess, largest_excess_floor, dense_run_id, run_id.
     pictures : dict of float to bytes
         Pictures of recall and recall balance before and after pruning, as PNG, by ratio.
     shown : Table
@@ -171,8 +172,8 @@ class Iterating:
     Attributes
     ----------
     runs : DataFrame
-        A row for each seed and iteration, from 1: seed, iteration, sparsity, ratio, realized_ratio, accuracies, alpha,
-        raw_slope, dense_run_id, run_id.
+        A row for each seed and iteration, from 1: seed, iteration, sparsity, ratio, realized_ratio, accuracy_before,
+        accuracy_after, alpha, raw_slope, largest_excess, largest_excess_floor, dense_run_id, run_id.
     """
 
     runs: pd.DataFrame
@@ -192,7 +193,7 @@ class Compression:
     Attributes
     ----------
     verdict : str
-        The choice and its result on test images, one sentence a line.
+        The choice and its result on test images, a sentence or two a line.
     state : {"within", "beyond", "undecided", "none"}
         Whether the losses of the choice are within the limits on test images; `none` if no chain is within them on
         validation images.
@@ -324,17 +325,17 @@ def prune(**options: Any) -> Pruning:
     Parameters
     ----------
     **options
-        The options of `pruning-study prune`, with underscores: those of `train`, `pruner`, `ratio` (a number or
+        The options of `pruning-study prune`, with underscores: those of `train`, and `pruner`, `ratio` (a number or
         several), `dense_run_id`, `fine_tune_epochs`, `schedule`, ... Other options have the command's defaults; None
         means auto.
 
     Returns
     -------
     Pruning
-        `.table`, the loss of each class at each ratio, with intervals; `.summary`, accuracy, alpha and raw slope at
-        each ratio, with intervals; `.verdict`, what the intervals show, in sentences; `.runs`, a row for each seed and
-        ratio; `.run_ids`, a run for each ratio, if there is one seed. A notebook shows the table, the verdict and the
-        pictures; `.plot()` draws the recalls of classes as a Matplotlib figure.
+        `.table`, the change in recall of each class at each ratio, with intervals; `.summary`, accuracy, alpha and raw
+        slope at each ratio, with intervals; `.verdict`, what the intervals show, in sentences; `.runs`, a row for each
+        seed and ratio; `.run_ids`, a run for each ratio, if there is one seed. A notebook shows the table, the verdict
+        and the pictures; `.plot()` draws the recalls of classes as a Matplotlib figure.
 
     Raises
     ------
@@ -380,7 +381,7 @@ def iterate(**options: Any) -> Iterating:
     Parameters
     ----------
     **options
-        The options of `pruning-study iterate`, with underscores: those of `train`, `pruner`, `iterations`, `keep`,
+        The options of `pruning-study iterate`, with underscores: those of `train`, and `pruner`, `iterations`, `keep`,
         `weight_treatment`, `dense_run_id`, ... Other options have the command's defaults; None means auto.
 
     Returns
@@ -462,9 +463,9 @@ def _of_one_seed(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def run_study(file: str | Path, **options: Any) -> pd.DataFrame:
-    """Make all runs of a grid that do not exist yet, on all cores.
+    """Make the missing runs of a study's grid, on all cores.
 
-    A script must call this function below `if __name__ == "__main__":`, because it starts further Python processes.
+    A script must call this function under `if __name__ == "__main__":`, because it starts further Python processes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The results for classes that `prune` prints: a table with intervals, and sentences that tell losses from noise."""
+"""The results for classes that `prune` prints: a table with intervals, and sentences on losses that exceed noise."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -21,16 +21,16 @@ LONGEST_TABLE = 25
 ALONE = "One network cannot tell pruning from retraining: compare it with {control}, and use {seeds}."
 TOGETHER = "These are the effects of pruning and retraining together: {control} shows those of retraining alone."
 ONE_NETWORK = "One network: another seed may lose on other classes. {seeds} prunes five."
-UNPRUNED = "Nothing was pruned: these are changes by retraining alone."
+UNPRUNED = "Nothing was pruned, so these changes come from retraining alone."
 READING = "Changes are in points. Each 95 % interval holds for its class alone."
 READING_BEYOND = (
     "The loss of a class is its recall in the control minus its recall after pruning, in points. Each 95 % interval "
     "holds for its class alone. Alpha and raw slope compare with the network before pruning, not with the control. "
     "They are 1 if the differences between classes are unchanged, and above 1 if they grew."
 )
-CONTROL = "The control was fine-tuned as long, and not pruned."
-CONTROL_WITH_OFFSETS = "The control was fine-tuned as long, was not pruned, and has class offsets of its own."
-LOST = "The tests of whether classes lost are corrected for the number of classes (Holm)."
+CONTROL = "The control was fine-tuned equally long, without pruning."
+CONTROL_WITH_OFFSETS = "The control was fine-tuned equally long, without pruning, and has class offsets of its own."
+LOST = "The tests for losses of classes are corrected for the number of classes (Holm)."
 P = (
     "p comes from a stricter test than the interval and is corrected for the number of classes (Holm), so the two can "
     "disagree."
@@ -47,7 +47,7 @@ class Beyond(NamedTuple):
     changes : mapping of float to Comparison
         Changes from the control to the pruned networks, by ratio.
     costs : mapping of float to LargestCost
-        For one network: the cost of the class that costs most, by ratio. For several: empty.
+        For one network, the largest cost of a class, by ratio; empty for several networks.
     """
 
     changes: Mapping[float, Comparison]
@@ -62,7 +62,7 @@ class Table(NamedTuple):
     totals: list[list[str]]
 
     def __str__(self) -> str:
-        """Return the table as text; the intervals of several ratios are a second table below."""
+        """Return the table as text; the intervals of several ratios form a second table below."""
         whole, end = range(len(self.header)), self.header.index("images") + 1
         parts = [whole[:end], *([[0, *whole[end:]]] if whole[end:] else [])]
         return "\n\n".join(self._text(part) for part in parts)
@@ -88,7 +88,7 @@ def pruning_table(
     ratios : mapping of float to Comparison
         Changes from the same dense networks, by ratio. For several networks, recalls are means.
     realized_ratios : mapping of float to float
-        Realised ratios, by ratio.
+        Realised ratios, by requested ratio.
     details : bool
         Whether the slopes on new images are shown too.
     beyond : Beyond, optional
@@ -133,7 +133,7 @@ def pruning_table(
 
 
 def what_is_shown(ratios: Mapping[float, Comparison], *, prunes: bool, beyond: Beyond | None = None) -> str:
-    """Describe weak dense networks, each ratio, and how much one network or several can show.
+    """Describe weak dense networks, the changes at each ratio, and what the number of networks leaves open.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def _cost(cost: LargestCost) -> str:
 
 
 def shortened(rows: list[list[str]]) -> list[list[str]]:
-    """Return the first rows of a long table, and a row with the number left out."""
+    """Return the first rows of a long table, and a row that counts the others."""
     remainder = len(rows) - LONGEST_TABLE
     if remainder <= 0:
         return rows
@@ -243,7 +243,7 @@ def _cells_of_one(after: Sequence[pd.Series], *, is_loss: bool) -> list[str]:
 
 
 def _cells_of_several(after: Sequence[pd.Series], *, is_loss: bool) -> list[str]:
-    """Return the loss or change at each ratio, marked if it is shown, the number of images, and the intervals."""
+    """Return the loss or change at each ratio, marked if a test shows it, the number of images, and the intervals."""
     marks = [MARK if row.get("damaged", False) else "" for row in after]
     return [
         *(mark + _change(row, is_loss) for mark, row in zip(marks, after, strict=True)),
@@ -267,7 +267,7 @@ def _signed_points(share: float) -> str:
 
 
 def _row(names: list[str], values: Sequence[tuple[str, str]], width: int) -> list[str]:
-    """Return a row with values below the recalls (one ratio) or losses (several), and intervals below theirs."""
+    """Return a row of totals: values below the recalls (one ratio) or losses (several), intervals below intervals."""
     if len(values) == 1:
         ((value, interval),) = values
         cells = [*names, value, "", interval]

@@ -35,7 +35,7 @@ from pruning_study.tracking.store import Store
 _READING = (
     "Accuracy is in %, changes and chance movement are in points.\n"
     "Chance movement is the largest loss of a class beyond the accuracy, in this network. Much of it may be noise.\n"
-    "Only several networks can tell noise from a real loss: {seeds} quantises five.\n"
+    "It takes several networks to tell noise from a real loss: {seeds} quantises five.\n"
     "Latency is the median on one thread, with its 95 % interval. Size is that of the ONNX file."
 )
 _READING_MEANS = (
@@ -74,7 +74,8 @@ def quantize_each(
     configs : sequence of QuantizeConfig
         They differ only in the seed.
     run_ids : sequence of str
-        Dense or pruned runs; if empty, the networks are trained with the options, or are all those of `--all`.
+        Dense or pruned runs. If empty, dense runs of the experiment with `--all`, or else networks trained with the
+        options.
     options : mapping of str
         The options as typed, for the params of the jobs; each network has a job of its own.
 
@@ -104,7 +105,7 @@ def quantize_each(
             log.warning("[%s/%s] not quantised: %s", index, count, error)
             continue
         finally:
-            store.job_run_id = None  # the run that `mlflow run` made is the first network's job only
+            store.job_run_id = None  # only the first network's job uses the run that `mlflow run` made
         results.append(result)
         yield (
             _lines(store, result, is_named=bool(named_runs))
@@ -131,7 +132,9 @@ def _named_runs(store: Store, config: QuantizeConfig, run_ids: Sequence[str]) ->
         return []
     newest = {run.data.tags.get(schema.CONFIG_HASH, run.info.run_id): run for run in store.of_kinds([schema.DENSE])}
     if not newest:
-        raise StudyError("the experiment has no finished dense run: train networks, or name another one", option="all")
+        raise StudyError(
+            "the experiment has no finished dense run: train networks, or name another experiment", option="all"
+        )
     return sorted(newest.values(), key=lambda run: (run.data.params.get(schema.DATASET, ""), run.info.start_time))
 
 
@@ -142,7 +145,7 @@ def _quantized(
     network: Run | QuantizeConfig,
     options: Mapping[str, str],
 ) -> Quantized:
-    """Quantise the network of a run, or the one that options train, in a job of its own."""
+    """Quantise the network of a run, or one trained with the options, in a job of its own."""
     if isinstance(network, Run):
         plan, in_memory = follower.follow(network)
         name = network.info.run_name or network.info.run_id
@@ -235,7 +238,7 @@ def _means(store: Store, results: Sequence[Quantized]) -> str:
 
 
 def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) -> str:
-    """Return the class that a number format costs most, with its cost, if it is shown; otherwise an upper bound.
+    """Name the class that a number format costs most, with its cost, if a test shows it; otherwise give an upper bound.
 
     The string is empty for networks of several data sets.
     """
@@ -255,7 +258,7 @@ def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) 
 
 
 def _losses(result: Quantized, run: FinishedRun) -> tuple[float, float, str]:
-    """Return the change of accuracy from the network before, the largest excess loss, and its class."""
+    """Return the change of accuracy by quantisation, the largest excess loss of a class, and that class."""
     before, after = result.parent.metrics, run.metrics
     change = after[schema.TEST_ACCURACY] - before[schema.TEST_ACCURACY]
     names = [schema.RECALL + name for name in schema.metric_names(result.context.data.classes)]

@@ -79,10 +79,10 @@ class Trained(NamedTuple):
 class Pruned(NamedTuple):
     """A dense run and the runs that were pruned from it.
 
-    `plan` is the plan at the first ratio, and `context` the one in which all runs were made. By ratio: `predictions` of
-    the pruned networks for the test images, `changes` of the classes, `sizes` (metrics of `--shrink`) and `offsets`
-    (tables of class offsets); the last two may be empty. `picture` is the location of the picture of the classes.
-    `control` is None if no control was requested.
+    `plan` is the plan at the first ratio, and `context` the one in which all runs were made. The runs, their
+    `predictions` for the test images, the `changes` of the classes, `sizes` (metrics of `--shrink`) and `offsets`
+    (tables of class offsets) are keyed by ratio; the last two may be empty. `picture` is the location of the picture of
+    the classes. `control` is None if no control was requested.
     """
 
     plan: PrunePlan
@@ -98,7 +98,7 @@ class Pruned(NamedTuple):
 
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
-    """Train a network of each seed and yield the lines to print. `each_dense` describes the parameters."""
+    """Train a network for each seed, and yield the lines to print. `each_dense` describes the parameters."""
     reused_ids: list[str] = []
     for result in each_dense(configs, options):
         plan, context, dense = result
@@ -109,7 +109,7 @@ def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> It
 
 
 def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
-    """Prune a network of each seed, and yield the lines to print for each and then for the means over seeds.
+    """Prune a network for each seed, and yield the lines to print for each and then for the means over seeds.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> It
 
 
 def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say: Say | None = None) -> Iterator[Pruned]:
-    """Prune a dense model of each seed, in a job of its own.
+    """Prune a dense model for each seed, in a job of its own.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say:
 
 
 def found_by_hash(options: PruneConfig | IterateConfig, dense: LoadedRun, pruned: Iterable[FinishedRun]) -> list[str]:
-    """Return the ids of the runs that were found by hash, so not that of a dense run named by `--dense-run-id`."""
+    """Return the ids of the runs that were found by hash, which excludes a dense run that the user named."""
     return ids_of_found([*([] if options.dense_run_id else [dense]), *pruned])
 
 
@@ -217,7 +217,7 @@ def check_one_seed(configs: Sequence[PruneConfig | IterateConfig]) -> None:
 def each_seed(
     configs: Sequence[Config], options: Mapping[str, str], make: Callable[[Config, dict[str, str]], Result]
 ) -> Iterator[Result]:
-    """Yield the result of `make` for each seed's options; the run of `mlflow run` is the first seed's job only."""
+    """Yield the result of `make` for each seed's options; only the first job uses the run that `mlflow run` made."""
     for config in configs:
         result = make(config, {**options, schema.SEED: text(config.seed)})
         os.environ.pop("MLFLOW_RUN_ID", None)
@@ -317,7 +317,7 @@ def _advice(model: str, data: Dataset) -> str:
     library, _, name = model.partition(":")
     if library != "torchvision" or not is_built_in(name) or max(data.image_shape[1:]) >= SMALL:
         return ""
-    return f"; for images below {SMALL} pixels, --model {name} is adapted to them"
+    return f"; --model {name} is adapted to images below {SMALL} pixels"
 
 
 def _offsets(store: Store, plan: PrunePlan, pruned: PrunedRuns) -> dict[float, pd.DataFrame]:
@@ -373,7 +373,7 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
 def _draw_beside_control(
     result: Pruned, from_control: Mapping[float, Comparison], control: FinishedRun, job: Writer
 ) -> None:
-    """Redraw the picture of the job, and those of the pruned runs not yet compared with this control."""
+    """Redraw the job's picture, and the pictures of the pruned runs that were not compared with this control before."""
     from pruning_study.steps import pictures
 
     store, plan = result.context.store, result.plan
@@ -397,7 +397,7 @@ def _draw_beside_control(
 
 
 def _control(result: Pruned, say: Say) -> FinishedRun:
-    """Find or make the control; before making it, announce its time, which is about that of a pruned run."""
+    """Find or make the control; before making it, announce how long a pruned run took."""
     context, store = result.context, result.context.store
     last = store.get(list(result.pruned.values())[-1].run_id)
     is_made = False
@@ -420,7 +420,7 @@ def _control(result: Pruned, say: Say) -> FinishedRun:
     except KeyboardInterrupt:
         if is_made:
             finished = "the pruned run is finished and the control is not"
-            say(folded(f"interrupted: {finished}; repeat the command to make it"))
+            say(folded(f"interrupted: {finished}; repeat the command to make the control"))
         raise
     except StudyError as error:
         raise StudyError(
@@ -452,7 +452,7 @@ def opened(
 
 
 def dense_run(plan: PrunePlan, context: JobContext, job: Writer, named_run: Run | None) -> LoadedRun:
-    """Load the named dense run, or find or train that of the plan; tag the job with its id."""
+    """Load the named dense run, or else find or train the plan's; tag the job with its id."""
     dense = runs.load(context.store, named_run, plan, context) if named_run else dense_step.train(plan.dense, context)
     job.tags({schema.DENSE_RUN_ID: dense.run_id})
     return dense
@@ -473,7 +473,7 @@ def summary(
     ----------
     dense : LoadedRun
     pruned : iterable
-        Pairs of a row's first columns, by name, and the run.
+        For each row, its first columns by name, and the pruned run.
     classes : sequence of str
     """
     names = schema.metric_names(classes)
@@ -515,7 +515,7 @@ def _train_table(dense: FinishedRun, data: Dataset) -> str:
 
 
 def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, Comparison]:
-    """Compare the networks of several seeds with the networks pruned from them, at each ratio."""
+    """Compare the dense networks of all seeds with the networks pruned from them, at each ratio."""
     if len(results) == 1:
         return results[0].changes
     classes, before = results[0].context.data.classes, [result.dense.dense.predictions for result in results]
@@ -526,7 +526,7 @@ def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, Comparison]:
 
 
 def beyond_control(results: Sequence[Pruned]) -> Beyond | None:
-    """Compare the networks of several seeds with their controls, at each ratio; return None without controls."""
+    """Compare the pruned networks of all seeds with their controls, at each ratio; return None without controls."""
     of_networks = [result.control for result in results if result.control]
     if len(of_networks) < 2:
         return of_networks[0].beyond if of_networks else None
@@ -572,7 +572,7 @@ def chance_lines(networks: Mapping[str, FinishedRun], data: Dataset) -> list[str
     data : Dataset
     """
     names_at_chance = [name for name, run in networks.items() if runs.is_at_chance(run.metrics, data)]
-    return [f"at chance, alpha means nothing: {', '.join(names_at_chance)}"] if names_at_chance else []
+    return [f"alpha means nothing for networks at chance: {', '.join(names_at_chance)}"] if names_at_chance else []
 
 
 def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> float:

@@ -1,4 +1,4 @@
-"""The command `tune`: trials on validation images, then the winner and the anchors on test images."""
+"""The command `tune`: run trials on validation images, then compare the winner with the anchors on test images."""
 
 import json
 import math
@@ -42,7 +42,7 @@ from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
 
-# Params that differ between the networks of one search: always, and if the schedule is searched too.
+# Params that differ between the networks of any search, and further ones if the schedule is searched too.
 TRIAL_PARAMS = {schema.SEED, schema.EPSILON, schema.RATIO}
 SCHEDULE_PARAMS = {schema.SCHEDULE, schema.RAMP, schema.DISTILL}
 
@@ -58,18 +58,18 @@ class Network(SearchedNetwork):
     def after(self, options: Mapping[str, Any], ratio: float) -> Predictions:
         """Prune and fine-tune the model as a trial does, and predict the validation images.
 
-        Class offsets are fitted on validation images too. Each image is predicted with offsets that were fitted without
-        it, so that a trial is not judged by the images that it learned from.
+        Because class offsets are fitted on validation images, each image is predicted with offsets that were fitted
+        without it. Otherwise, a trial would be judged by the images that it learned from.
         """
         return pruned.trial(self.with_options(options, ratio), self.context, self.dense)
 
     def with_options(self, options: Mapping[str, Any], ratio: float) -> PrunePlan:
-        """Return the plan with other options of pruning, at a ratio."""
+        """Return the plan with other pruning options, at a ratio."""
         return plan_pruning(replace(self.plan.options, **options, ratio=(ratio,)), self.context)
 
 
 def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
-    """Start or continue a search for the best epsilon, and more if asked; compare the winner with the anchors.
+    """Start or continue a search for the best epsilon and other options, and compare the winner with the anchors.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     Raises
     ------
     StudyError
-        Before any training: if a ratio or a ramp cannot be attained, or if a search of this name has another space.
-        Later: if alpha needs more validation images, if training diverges, or if the store rejects a run.
+        Before any training: if a ratio or a ramp cannot be attained, or if a search of this name has another search
+        space. Later: if alpha needs more validation images, if training diverges, or if the store rejects a run.
     """
     store = connect.connect(config.experiment)
     sending.send_kept(store.uri)
@@ -195,7 +195,7 @@ def _parent(store: Store, search: TuningSearch, job_run_id: str, context: Contex
 def _try(store: Store, search: TuningSearch, networks: Sequence[Network], parent_run_id: str, trial: Trial) -> str:
     """Make a trial and its run, and return a line about it.
 
-    The trial ends after its run. If the process is killed before that, the trial is repeated, so every trial has a run.
+    The run ends before the trial. If the process is killed in between, the trial is repeated, so every trial has a run.
     """
     point = search.point(trial)
     anchor = trial.user_attrs.get(schema.ANCHOR, "")
@@ -226,13 +226,13 @@ def _try(store: Store, search: TuningSearch, networks: Sequence[Network], parent
         run.metrics({schema.TRIAL_ACCURACY: values["accuracy"], schema.TRIAL_DISTORTION: values["distortion"]})
         run.tags({schema.STATE: "pruned" if stopped else "complete"})
     accuracy = f"{name}: validation accuracy {values['accuracy']:.4f}"
-    return f"{accuracy} expected, and stopped as hopeless" if stopped else accuracy
+    return f"{accuracy} expected over all seeds; stopped as hopeless" if stopped else accuracy
 
 
 def _pruned_recalls(
     search: TuningSearch, networks: Sequence[Network], trial: Trial, point: Point, dense_accuracies: np.ndarray
 ) -> tuple[PairedRecalls, bool]:
-    """Prune every dense model, until the trial is hopeless; return the recalls, and whether the trial was stopped."""
+    """Prune the dense models in turn, and stop if the trial is hopeless; return the recalls, and whether it stopped."""
     classes = len(networks[0].context.data.classes)
     before: list[Predictions] = []
     after: list[Predictions] = []

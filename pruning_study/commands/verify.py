@@ -128,7 +128,7 @@ def digests(config: PruneConfig) -> Digests:
 
 
 def digest_of_predictions(predictions: Predictions) -> str:
-    """Return the SHA-256 of the arrays, in the order of the fields of `Predictions`, each little-endian."""
+    """Return the SHA-256 of the arrays of predictions, little-endian, in the order of the fields of `Predictions`."""
     arrays: Mapping[str, Any] = vars(predictions)
     parts = [array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays.values()]
     return hashlib.sha256(b"".join(parts)).hexdigest()

@@ -72,7 +72,7 @@ def _predictions(study: Path, planned: PublishedSteps, config: VerifyConfig) -> 
 
 
 def _number_of_different(published: Mapping[str, np.ndarray], made: Mapping[str, np.ndarray]) -> int:
-    """Count the images whose predictions or labels differ; all images if their numbers differ."""
+    """Count the images whose predictions or labels differ, or all images if the test sets differ in size."""
     if len(published[schema.LABEL]) != len(made[schema.LABEL]):
         return len(published[schema.LABEL])
     differs: Sequence[np.ndarray] = [values != made[name] for name, values in published.items()]

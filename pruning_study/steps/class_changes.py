@@ -11,7 +11,7 @@ from pruning_study.training.evaluation import Predictions
 def class_changes(
     classes: Sequence[str], start: Sequence[Predictions], after: Sequence[Predictions], *, side: str = "before"
 ) -> Comparison:
-    """Compare compressed networks with the networks before, or with their controls, on the same test images.
+    """Compare compressed networks with those before compression, or with their controls, on the same test images.
 
     Parameters
     ----------

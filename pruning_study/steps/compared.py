@@ -25,7 +25,7 @@ def write_comparison(
     name: str,
     note: str,
 ) -> dict[str, float]:
-    """Write the pictures and the table of a run's comparison with its dense run, and return its metrics.
+    """Write pictures and a table that compare a run with its dense run, and return the metrics of the comparison.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def write_comparison(
     note : str
         Description of the run; the outcome is written before it.
     """
-    from pruning_study.steps import pictures  # matplotlib takes a second to import, and runs that are found need none
+    from pruning_study.steps import pictures  # matplotlib takes a second to import, and found runs need no pictures
     from pruning_study.steps.flipped import flipped
 
     metrics = _distortion(dense, predictions, val_predictions, context.data.classes)
@@ -60,7 +60,7 @@ def write_comparison(
 def _distortion(
     dense: DenseRun, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return defined slopes, the largest excess loss, its floor, and the shares of images right before and after."""
+    """Return the defined slopes, the largest excess loss and its floor, and the share of each class right in both."""
     shares = both_right(dense.predictions, predictions, len(classes))
     on_test = _slopes(dense.predictions, predictions, len(classes))
     on_validation = _slopes(dense.val_predictions, val_predictions, len(classes))

@@ -140,7 +140,7 @@ def compared(dense: "ModelProto", model: "ModelProto", images: np.ndarray, batch
     ----------
     dense, model : onnx.ModelProto
     images : array [N, ...]
-        In the shape that the models take; repeated if a batch is larger.
+        In the shape that the models take; repeated to fill a larger batch.
     batches : sequence of int
     """
     sessions = [onnx_export.session(each, threads=1) for each in (dense, model)]

@@ -27,7 +27,7 @@ _KEPT_NORMALIZATIONS = 2
 
 
 class Context:
-    """A data set with its split, and an untrained network. It depends on no options, so several plans can share it.
+    """A data set with its split, and an untrained network. It holds no options, so several plans can share it.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class Context:
 
     @property
     def mlflow_dataset(self) -> MlflowDataset:
-        """The data set in the form that runs log."""
+        """The data set as an MLflow data set, which runs log."""
         return MlflowDataset(self.data.name, self.data.digest, "local", json.dumps({"uri": self.data.source}))
 
 

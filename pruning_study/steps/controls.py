@@ -19,14 +19,15 @@ from pruning_study.training.evaluation import Predictions
 
 
 class LargestCost(NamedTuple):
-    """The class that pruning costs most beyond the control and the accuracy; the cost is a share of its test images.
+    """The class to which pruning costs most recall, beyond the control and beyond the accuracy, and that cost.
 
     Attributes
     ----------
     name : str
     cost : float
+        Share of the class's test images.
     is_shown : bool
-        Whether a test over images shows that the class loses more than the accuracy, corrected for all classes.
+        Whether a test over images, corrected for all classes, shows that the class loses more than the accuracy.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Find dense runs in the tracking store, or train them."""
+"""Find dense runs in the tracking store, or train their networks."""
 
 import copy
 import math
@@ -55,7 +55,7 @@ def _read(run: Run, plan: TrainPlan, context: JobContext) -> LoadedRun:
 
 
 def _train(plan: TrainPlan, context: JobContext, parent: None) -> LoadedRun:
-    from pruning_study.steps import pictures  # matplotlib takes a second to import, and runs that are found need none
+    from pruning_study.steps import pictures  # matplotlib takes a second to import, and found runs need no pictures
 
     start = time.perf_counter()
     saved = context.store.saved_training(plan.hash, force=plan.force)
@@ -126,7 +126,7 @@ def _gradient_norms(training: Hyperparameters, model: nn.Module, gradient: Mappi
         schema.DATA_GRADIENT_NORM: data,
         schema.PENALTY_GRADIENT_NORM: penalty,
     }
-    # Summed exactly: torch adds in an order that depends on the processor.
+    # The squares are summed exactly, because torch adds in an order that depends on the processor.
     return {name: math.sqrt(math.fsum(part.square().tolist())) for name, part in norms.items()}
 
 

@@ -30,7 +30,7 @@ def choose(
     Parameters
     ----------
     name : {"torch", "native"}, optional
-        Default: native if it can be used and is not slower.
+        Default: native on a CPU, if it can be used; otherwise torch.
     model : nn.Module
     image_shape : (channels, height, width)
     device : str

@@ -1,4 +1,4 @@
-"""A sheet of test images that were right before pruning and are wrong after it, worst class first."""
+"""A sheet of test images that were right before compression and are wrong after it, worst class first."""
 
 import matplotlib as mpl
 import numpy as np
@@ -18,10 +18,10 @@ _GREY = "#767676"
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes: Comparison, title: str) -> Figure:
-    """Draw test images that were right before pruning and are wrong after.
+    """Draw test images that were right before compression and are wrong after it.
 
-    Each row shows one of the classes that lost most recall, with the images that the network before predicted with the
-    highest confidence. If there is no such image, the sheet says so.
+    Each row shows one of the classes that lost most recall, with the lost images of which the network was most
+    confident before compression. If there is no such image, the sheet says so.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes
     if len(rows):
         selection = f"; the {len(rows)} of {len(worst)} classes that lost most" if len(rows) < len(worst) else ""
         sheet.note(
-            f"Worst class first{selection}. The network before was most confident of these images; below each is the "
+            f"Worst class first{selection}. Before, the network was most confident of these images; below each is the "
             "class now predicted."
         )
     for position, (index, row) in enumerate(rows.iterrows()):
@@ -83,7 +83,7 @@ class _Sheet(ImageSheet):
 
 def _counts(n_lost: int, n_won: int, images: int) -> str:
     if not n_lost:
-        return f"No test image that was right before is wrong after; {n_won:,} are right that were wrong."
+        return f"No test image that was right before is wrong after; {n_won:,} that were wrong are right."
     were = "was right before and is" if n_lost == 1 else "were right before and are"
     return f"{n_lost:,} of {images:,} test images {were} wrong after; {n_won:,} the other way round."
 

@@ -69,7 +69,7 @@ def finished_run(store: Store, run_id: str, kinds: Collection[str]) -> Run:
 
 
 def following(options: Config, dense: Run, option: str | None = "dense_run_id") -> Config:
-    """Return options in which those of the dense model are taken from a dense run.
+    """Return options whose values for the dense model come from a dense run.
 
     Parameters
     ----------
@@ -121,7 +121,9 @@ def following(options: Config, dense: Run, option: str | None = "dense_run_id") 
         if item.name == schema.MODEL:
             models.check_built_in(dense_value, where, lambda path: f"--model {path}", option=models.OPTION)
         if item.name == schema.DATASET and datasets.is_path(dense_value):
-            raise StudyError(f"{where} names the path {shortened(dense_value)}: give its data", option="dataset")
+            raise StudyError(
+                f"{where} names the path {shortened(dense_value)}: give the same data set", option="dataset"
+            )
         followed[item.name] = dense_value
     if schema.IMAGE_SHAPE in dense.data.params:
         _, height, width = checkpoints.image_shape(dense.data.params[schema.IMAGE_SHAPE], where, option=option)

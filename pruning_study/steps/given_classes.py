@@ -26,7 +26,7 @@ def places(path: Path, classes: Sequence[str]) -> list[int]:
     Raises
     ------
     StudyError
-        If the file cannot be read, names a class twice, or does not name the classes of the data.
+        If the file cannot be read, if it names a class twice, or if its names are not the classes of the data.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -1,4 +1,4 @@
-"""Refuse given weights of which many are exactly 0, as in a network that was pruned before."""
+"""Refuse given weights if many are exactly 0, as in a network that was pruned before."""
 
 from collections.abc import Mapping
 
@@ -18,14 +18,15 @@ def check(model: nn.Module, initial: Mapping[str, Tensor], where: str) -> None:
     model : nn.Module
         The network with the given weights.
     initial : mapping of str to Tensor
-        The network's state before these weights were loaded. A layer is not checked if one of its rows is all 0 there.
+        The network's state before these weights were loaded. A layer is not checked if one of its rows is all 0 in this
+        state.
     where : str
         The file, named in the error message.
 
     Raises
     ------
     StudyError
-        If at least 5 % of a layer's weights are 0, and they do not look quantised.
+        If at least 5 % of a layer's weights are 0 and the layer does not look quantised.
     """
     layers = {
         name: weight

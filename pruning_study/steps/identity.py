@@ -46,7 +46,7 @@ def config_hash(kind: str, params: Mapping[str, str], parent_hash: str = "") -> 
 
 
 def settings_hash(kind: str, params: Mapping[str, str]) -> str:
-    """Return a hash shared by all runs that differ at most in seed, ratio and iteration, and so take equally long.
+    """Return a hash shared by runs that differ at most in seed, ratio and iteration, and so take about equally long.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ def settings_hash(kind: str, params: Mapping[str, str]) -> str:
 
 
 def hashed_params(params: Mapping[str, str]) -> dict[str, str]:
-    """Return the params, except later additions with the value that all earlier runs had implicitly.
+    """Return the params that enter a hash, without later additions whose value all earlier runs had implicitly.
 
-    `schema.NEVER_HASHED` names further exceptions.
+    Params in `schema.ALWAYS_HASHED` are always returned, and those in `schema.NEVER_HASHED` never.
     """
 
     def is_hashed(name: str, value: str) -> bool:

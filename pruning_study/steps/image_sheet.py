@@ -25,7 +25,7 @@ class ImageSheet:
         self.figure = Figure((width / DPI, height / DPI), dpi=DPI)
 
     def write(self, text: str, left: float, top: float, **style: Any) -> None:
-        """Write text at a position, by default below it and to its right."""
+        """Write text; by default, the position is its upper left corner."""
         self.figure.text(left / self.width, 1 - top / self.height, text, **{"va": "top", **style})
 
     def show(self, image: np.ndarray, left: int, top: int, side: int) -> None:
@@ -43,7 +43,7 @@ class ImageSheet:
 def tile(image: np.ndarray, side: int) -> np.ndarray:
     """Return an image as RGB pixels, uint8 [H, W, 3], scaled to fit into a square.
 
-    A small image is enlarged by a whole number, so that its pixels stay square. If there are more than three channels,
+    A small image is enlarged by a whole factor, so that its pixels stay square. If there are more than three channels,
     the first three are shown; if there are two, their mean.
 
     Parameters

@@ -42,9 +42,9 @@ class LevelPlan(PrunePlan):
         Parameters
         ----------
         iteration : int, >= 0
-            Number of prunings since the dense run, this one included.
+            Number of prunings since the dense run, including this one.
         dense : mapping of str, optional
-            Params of the dense run at the root; by default those of the dense run planned by the same options.
+            Params of the dense run at the root; by default, the params of this plan's dense run.
         parent_hash : str
             Hash of the run that is pruned.
         """
@@ -70,7 +70,7 @@ class LevelPlan(PrunePlan):
         )
 
     def kept_after(self, prunings: int) -> int | tuple[int, ...]:
-        """Return the number of prunable weights left after some prunings, in total or for each layer."""
+        """Return the number of prunable weights left after a number of prunings, in total or for each layer."""
         if not self.pruner.prunes:
             return self.budget.prunable
         return budget.kept_after(
@@ -78,11 +78,11 @@ class LevelPlan(PrunePlan):
         )
 
     def level_ratio(self, iteration: int) -> float:
-        """Return the pruning ratio of a level: parameters before / parameters after, all parameters counted."""
+        """Return the pruning ratio of a level: all parameters of the dense network divided by those that are left."""
         return self.budget.total / (self.budget.total - self.budget.prunable + self._weights_after(iteration))
 
     def level_sparsity(self, iteration: int) -> float:
-        """Return the share of the prunable weights that are pruned in a level."""
+        """Return the share of the prunable weights that are pruned at a level."""
         return self.budget.sparsity_of(self._weights_after(iteration))
 
     def _weights_after(self, prunings: int) -> int:

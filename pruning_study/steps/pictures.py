@@ -30,7 +30,7 @@ _NAME_GAP = 0.1  # distance from one of these names to the next, as a share of h
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def pruned_confusion(after: pd.DataFrame, change: pd.DataFrame, title: str) -> Figure:
-    """Draw the confusion matrix of a pruned network, and beside it the difference from the network before.
+    """Draw the confusion matrix of a pruned network, and beside it the change from the network before pruning.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def recall_change(changes: Comparison, *, alpha: float, title: str, from_control
     said = (
         sentences.beside(changes, from_control)
         if from_control
-        else "change since the dense network, not beside a control"
+        else "compared with the dense network, not with a control"
     )
     before, slope = ("of the control", "slope from the control") if from_control else ("before", "slope alpha")
     balances = partial(
@@ -224,7 +224,7 @@ def _balances(axes: Axes, changes: Comparison, *, alpha: float, before: str, slo
 
 
 def _name_points(axes: Axes, names: list[str], points: np.ndarray, reach: float) -> None:
-    """Write names in a column right of a panel, each joined to its point; the panel's axes span -reach to reach."""
+    """Write names in a column to the right of a panel, joined to their points; its axes span -reach to reach."""
     order = np.argsort(points[:, 1], kind="stable")
     steps = _NAME_GAP * reach * np.arange(len(order))
     highest = reach - _NAME_GAP * reach * (len(order) - 1)

@@ -31,7 +31,7 @@ from pruning_study.training.recipes import Hyperparameters
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Plan of a run, made once before the run is found or made.
+    """Plan of a run, fixed before the run is looked for or made.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Plan:
         Whether the run is made even if it exists.
     lineage : mapping of str
         Tags that a run must have to be found, which name the runs that it starts from. Several runs may have the same
-        settings; by default, any of them is found.
+        settings; without tags, any of them may be found.
     """
 
     kind: str
@@ -93,9 +93,9 @@ class PrunePlan(TrainPlan):
     dense : TrainPlan
         Plan of the dense run that the same options make.
     ratio : float
-        Parameters of the dense network / parameters that are left.
+        Number of parameters of the dense network divided by the number that is left.
     pruner : Pruner
-        The pruner that the option names, or the one by which the protocol replaces it.
+        The pruner that the option names, or its replacement in the protocol.
     method : str
         The pruner and the options that differ from the defaults, in words.
     scope : {"global", "layer"}
@@ -152,11 +152,11 @@ class PrunePlan(TrainPlan):
         ----------
         ratio : float
         dense : mapping of str, optional
-            Params of the dense run at the root; by default those of the dense run planned by the same options.
+            Params of the dense run at the root; by default, the params of this plan's dense run.
         parent_hash : str, optional
-            Hash of the run that is pruned; by default the hash of this dense run.
+            Hash of the run that is pruned; by default the hash of the planned dense run.
         iteration : int
-            Number of prunings since the dense run, this one included.
+            Number of prunings since the dense run, including this one.
         remaining : int, optional
             Number of prunable weights that are not pruned yet; all of them by default.
         images : int, optional
@@ -217,7 +217,7 @@ def plan_training(options: TrainConfig, context: Context) -> TrainPlan:
     Raises
     ------
     StudyError
-        If the training has fewer epochs or steps than the options ask of it.
+        If the training has fewer epochs or steps than the options require.
     """
     hyperparameters = resolved.dense_training(options)
     resolved.check_decay(hyperparameters, len(context.train_indices), "decay")
@@ -245,13 +245,13 @@ def plan_pruning(options: PruneConfig, context: Context, hyperparameters: Hyperp
     options : PruneConfig
     context : Context
     hyperparameters : Hyperparameters, optional
-        Hyperparameters of the training after pruning; those of the options by default.
+        Hyperparameters of the training after pruning; by default, the options set them.
 
     Raises
     ------
     StudyError
         If the pruner cannot be used, if a ratio cannot be attained, or if a training has fewer epochs or steps than the
-        options ask of it.
+        options require.
     """
     dense = plan_training(options, context)
     names = budget.prunable(context.model, output_layer=options.prune_output_layer, keep=options.keep_layers or ())
@@ -356,7 +356,7 @@ def _kept_from(plan: PrunePlan, kept_weights: int, remaining: int, images: int) 
 
 
 def _named(options: TrainConfig, dataset: str, start: str, end: str = "", seed: str = "") -> str:
-    """Return a run's name. What differs between runs comes first, because MLflow shows about fifteen characters."""
+    """Return a run's name. Parts that differ between runs come first, because MLflow shows about 15 characters."""
     parts = [start, f"s{seed or options.seed}", end, options.model, dataset]
     return " ".join(part for part in parts if part)
 

@@ -63,7 +63,7 @@ def prune(
     parent : LoadedRun
         A dense run, or a pruned run whose remaining weights are pruned further.
     announce : callable, optional
-        Called before the run is made, unless it is found.
+        Called before the run is made; not called if the run is found.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: st
 
 
 def trial(plan: PrunePlan, context: Context, parent: LoadedRun) -> Predictions:
-    """Predict the validation images with the model that `prune` would make, without a run or test images.
+    """Predict the validation images with the model that `prune` would make, without making a run or using test images.
 
     The class offsets for each image are fitted without that image.
 

@@ -114,7 +114,7 @@ def measured(context: Context, model: "ModelProto") -> dict[str, float]:
 def calibrating(train_indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the indices of the 100 training images on which `fixed-int8` calibrates its ranges.
 
-    They are the first ones in the order of the data set, as in Hooker et al. (2020). If those cover less than half of
+    These are the first training images of the data set, as in Hooker et al. (2020). If those cover less than half of
     the classes, as in a folder of images sorted by class, 100 evenly spaced images are taken instead.
 
     Parameters
@@ -122,7 +122,7 @@ def calibrating(train_indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
     train_indices : int64 [N]
         In any order.
     labels : int64 [images]
-        Labels of all images to which the indices refer.
+        Labels of the data set's training images, to which the indices refer.
 
     Examples
     --------

@@ -54,7 +54,7 @@ def fine_tuning(options: PruneConfig) -> Hyperparameters:
     Raises
     ------
     StudyError
-        If an option needs fine-tuning and there is no fine-tuning.
+        If an option needs fine-tuning, but the options set 0 epochs.
     """
     hyperparameters = dense_training(options)
     if not options.starts_anew:
@@ -99,8 +99,8 @@ def gradient(options: PruneConfig) -> Gradient:
 def epsilon(options: PruneConfig) -> float:
     """Return the weight of the undecay term.
 
-    It defaults to the weight decay. If that is 0 it defaults to 5e-4, because a weight of 0 would turn undecayed
-    pruning into gradient pruning.
+    It defaults to the protocol's epsilon, or to the weight decay if the protocol sets none. If the weight decay is 0,
+    it defaults to 5e-4, because a weight of 0 would turn undecayed pruning into gradient pruning.
     """
     chosen = options.protocol_record.epsilon if options.epsilon is None else options.epsilon
     return dense_training(options).weight_decay or schema.PAPERS_EPSILON if chosen is None else chosen
@@ -119,7 +119,7 @@ def check_ramp(options: PruneConfig, fine_tuning: Hyperparameters, images: int) 
     Raises
     ------
     StudyError
-        If an epoch has fewer batches than steps of the ramp, or if no step of fine-tuning follows the ramp.
+        If an epoch has fewer batches than the ramp has steps per epoch, or if no step of fine-tuning follows the ramp.
     """
     if not options.is_gradual or options.starts_anew:
         return
@@ -289,7 +289,7 @@ def pruning_params(
         Hyperparameters of the training that follows or accompanies pruning.
     ratio : float
     iteration : int
-        Number of prunings since the dense run, this one included.
+        Number of prunings since the dense run, including this one.
     times : mapping of str to int, optional
         With `--start initialization`, the result of `pruning_times`, which is unknown until the data are read.
     """
@@ -329,7 +329,7 @@ def _logged(options: TrainConfig, records: Sequence[Option], resolved: Mapping[s
     ----------
     options : TrainConfig
     records : sequence of Option
-        The options. A detail of an option that is off has no param.
+        The options. An option that refines another one has no param if the other one is off.
     resolved : mapping
         Values of options that are not logged as given, and further params; None for a param that is not logged.
     """

@@ -36,7 +36,7 @@ from pruning_study.tracking.store import Store
 from pruning_study.training.predicted import most_probable
 
 KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
-# Networks in memory at once. Their counts are sent before the next ones are loaded.
+# Number of networks in memory at once. Their counts are stored before the next networks are loaded.
 AT_ONCE = 16
 # Images that a network takes at once.
 BATCH_SIZE = 256
@@ -59,7 +59,7 @@ class ConditionImages(NamedTuple):
         Digest of the images, 16 hexadecimal digits.
     labels : int64 [n]
     pixels : callable
-        Returns the images, uint8 [n, C, H, W], in memory or mapped.
+        Returns the images, uint8 [n, C, H, W], in memory or memory-mapped.
     """
 
     corruption: str
@@ -192,7 +192,7 @@ def _data(run: Run, config: RobustnessConfig) -> Dataset:
     params, run_id = run.data.params, run.info.run_id
     source = config.dataset or params[schema.DATASET]
     if not config.dataset and datasets.is_path(source):
-        raise StudyError(f"run {run_id} names the path {shortened(source)}: give its data", option="dataset")
+        raise StudyError(f"run {run_id} names the path {shortened(source)}: give the same data set", option="dataset")
     try:
         fraction = checked(schema.TEST_FRACTION, params.get(schema.TEST_FRACTION))
     except StudyError as error:
@@ -205,7 +205,7 @@ def _data(run: Run, config: RobustnessConfig) -> Dataset:
         test_fraction=fraction,
     )
     if data.digest != params[schema.DATASET_DIGEST]:
-        raise StudyError(f"{data.source} does not hold the images of run {run_id}: give its data", option="dataset")
+        raise StudyError(f"{data.source} does not hold the images of run {run_id}: give its data set", option="dataset")
     return data
 
 
@@ -265,7 +265,7 @@ def _read_counts(store: Store, run: Run, config: RobustnessConfig, tests: Sequen
         with store.artifact(run_id, schema.CORRUPTIONS) as path:
             table = counts.TABLE.parse(path.read_bytes(), f"run {run_id}: {schema.CORRUPTIONS}")
     except StudyError as error:
-        log.warning("%s; it is measured anew", error)
+        log.warning("%s; the run is measured again", error)
         return counts.TABLE.nothing().drop(columns="run_id")
     of_test_images = table["corruption"].isin([counts.CLEAN, *CORRUPTIONS])
     if not config.folder:  # counts of another sample cannot be compared with these
@@ -288,13 +288,14 @@ def _measured(
     tests: Sequence[ConditionImages],
     earlier_counts: Mapping[str, pd.DataFrame],
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Measure runs, send the counts of each, and yield each run's id and counts."""
+    """Measure runs, store the counts of each, and yield each run's id and counts."""
     with tqdm(desc="robustness", total=len(runs) * len(tests), unit=" tests", leave=False, disable=None) as progress:
         for start in range(0, len(runs), AT_ONCE):
             networks = [_network(store, run, config) for run in runs[start : start + AT_ONCE]]
             wanted = {network.run_id: _missing(earlier_counts[network.run_id], tests) for network in networks}
-            # Allocated before any network computes. Otherwise memory grows: what is allocated between two networks may
-            # lie in the middle of memory that activations have freed, which malloc then cannot reuse for larger ones.
+            # These arrays are allocated before any network computes. Otherwise memory would grow: what is allocated
+            # between two networks may lie in the middle of memory that activations have freed, so that malloc cannot
+            # reuse it for larger ones.
             right = {
                 network.run_id: np.empty((len(wanted[network.run_id]), 2, len(network.classes)), np.int64)
                 for network in networks
@@ -315,8 +316,8 @@ def _measured(
 def _sent(
     store: Store, config: RobustnessConfig, run_id: str, table: pd.DataFrame, tests: Sequence[ConditionImages]
 ) -> pd.DataFrame:
-    """Add new counts to those that a run has by now, send them, and return all of them."""
-    # Another process may have sent counts of other corruptions since this one began.
+    """Add new counts to those that a run has by now, store them, and return all of them."""
+    # Another process may have stored counts of other corruptions since this one began.
     with store.making(run_id), scratch.folder() as folder:
         there = _read_counts(store, store.get(run_id), config, tests)
         own = pd.MultiIndex.from_frame(table[_KEY])
@@ -328,7 +329,7 @@ def _sent(
 
 
 def _counts(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
-    """Count per class the images with the right top-1 prediction, and those right in the top 5: [2, classes]."""
+    """Count, for each class, the images that are right in the top 1 and in the top 5: [2, classes]."""
     logits = network.logits(pixels)
     top = most_probable(logits, TOP).numpy()
     right = top == test.labels[:, None]
@@ -370,7 +371,8 @@ def _torch_network(store: Store, run: Run, config: RobustnessConfig) -> NetworkL
         classifier = checkpoints.classifier(path, run_id, own, run.data.params).to(device)
 
     def logits(images: np.ndarray) -> Tensor:
-        scores = torch.empty(len(images), len(classifier.classes))  # so no batch allocates among its activations
+        # All batches share one tensor, because tensors allocated between activations would fragment the memory.
+        scores = torch.empty(len(images), len(classifier.classes))
         with torch.inference_mode():
             for start in range(0, len(images), BATCH_SIZE):
                 part = np.array(images[start : start + BATCH_SIZE])
@@ -421,6 +423,6 @@ def _mean_and_worst(accuracies: pd.Series) -> list[str]:
 
 
 def _making(run: Run) -> str:
-    """Return the name of a run without its seed, which tells how the network was made."""
+    """Return the name of a run without its seed, so that networks made in the same way have the same name."""
     seed = run.data.params.get(schema.SEED, "")
     return (run.info.run_name or "").replace(f" s{seed} ", " ", 1)

@@ -32,7 +32,7 @@ from pruning_study.training.evaluation import Predictions
 # Largest difference between two accuracies that are equal except for rounding
 SAME_ACCURACY = 1e-6
 
-_checked: set[str] = set()  # runs whose network this process has compared with their predictions
+_checked: set[str] = set()  # runs whose network this process has compared with their stored predictions
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class LoadedRun(FinishedRun):
     gradient : dict of state-dict names to Tensors, optional
         Gradient of the data loss over the whole training set in eval mode, if the run has stored it.
     iteration : int
-        Number of prunings since the dense run, this run's included.
+        Number of prunings since the dense run, including this run's.
     dense : DenseRun
     """
 
@@ -129,7 +129,7 @@ def find_or_make(
     make : function
         Makes the run.
     announce : function, optional
-        Called before the run is made, unless it is found.
+        Called before the run is made; not called if the run is found.
     """
     with context.store.making(plan.hash):
         if found := find(plan, context, read=read):
@@ -147,8 +147,9 @@ def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> 
     plan : Plan
     context : JobContext
     read : function
-        Reads an existing run. It raises a StudyError if the run cannot be used; the error is shown, and the next run
-        is tried. An OtherNetworkError is passed on, because a new run would have the same hash as the old network's.
+        Reads an existing run. It raises a StudyError if the run cannot be used; the error is shown, and the next run is
+        tried. An OtherNetworkError is not caught, because a new run would have the same hash as the run of the other
+        network.
     """
     for run in [] if plan.force else context.store.find(plan.hash):
         if not _descends(run, plan.lineage):
@@ -291,7 +292,7 @@ def _root(store: Store, run: Run, plan: TrainPlan, data: Dataset) -> Run:
         raise StudyError(f"pruned run {run.info.run_id} names no dense run")
     root = store.get(run_id)
     if root.data.tags.get(schema.KIND) != schema.DENSE:
-        raise StudyError(f"run {run_id}, which run {run.info.run_id} names as its dense run, is not one")
+        raise StudyError(f"run {run_id}, which run {run.info.run_id} names as its dense run, is not a dense run")
     _check_fits(root, plan, data)
     return root
 
@@ -329,7 +330,7 @@ def _gradient(store: Store, run_id: str, model: nn.Module) -> dict[str, Tensor] 
     checkpoints.check_fit(gradient, parameters, where)
     gradient = {name: tensor.to(parameters[name]) for name, tensor in gradient.items()}
     if name := checkpoints.not_finite(gradient):
-        log.warning("%s: %s holds NaN or infinite numbers, so that the gradient is computed anew", where, name)
+        log.warning("%s: %s holds NaN or infinite numbers, so the gradient is computed again", where, name)
         return None
     return gradient
 

@@ -78,7 +78,7 @@ def select(
         of_layers["penalty_grad"] = {name: training.penalty_gradient(tensor) for name, tensor in theta.items()}
     if "class_grads" in pruner.needs:
         of_layers["class_grads"] = _class_gradients(context, model, theta)
-    # Seeded, because a user's score function may draw from torch's global generator.
+    # The scoring is seeded, because a user's score function may draw from torch's global generator.
     with seeded(seed, "scores", next(iter(theta.values())).device):
         scores = [
             _score(pruner, name, theta[name], shared | {need: tensors[name] for need, tensors in of_layers.items()})
@@ -95,7 +95,7 @@ def sparse_from_start(plan: PrunePlan, context: Context, theta: Mapping[str, Ten
     Parameters
     ----------
     plan : PrunePlan
-        With the scope `layer`, every layer keeps the same share; otherwise `layer_numbers` sets the numbers.
+        With the scope `layer`, every layer keeps the same share; otherwise `layer_numbers` sets their numbers.
     context : Context
     theta : mapping of state-dict names to Tensors
         The prunable weights.

@@ -25,8 +25,8 @@ from pruning_study.tracking.store import Store
 OPTION = "shrink"
 COMPARED = 32  # test images for which the smaller network is compared with the whole one
 _READING = (
-    "MACs: multiplications of a weight and an input. Times: PyTorch on one thread. Zeroed channels: input channels of\n"
-    "layers whose weights are all 0."
+    "MACs: multiplications of a weight and an input. Times: PyTorch on one thread.\n"
+    "Zeroed channels: input channels of a layer for which all its weights are 0."
 )
 _WHY_LEFT = (
     "A zeroed channel stays if other layers read it, as beside a shortcut; if a linear layer reads other pixels of\n"
@@ -147,7 +147,7 @@ def log_sizes(
 
 
 def size_lines(sizes: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return the lines of a table of the metrics that `log_sizes` returns, by row name; no line if there are none."""
+    """Return a table of metrics from `log_sizes`, as lines; the keys name the rows. Without metrics, return no line."""
     if not sizes:
         return []
     first = next(iter(sizes.values()))

@@ -36,7 +36,7 @@ def text_table(
 
 
 class _Column(NamedTuple):
-    """The cells of a column, each a list of lines, and the width of the widest."""
+    """The cells of a column, each a list of lines, and the width of the widest line."""
 
     title: list[str]
     rows: list[list[str]]
@@ -55,7 +55,7 @@ def _column(title: str, rows: Sequence[str], totals: Sequence[str], *, is_name: 
 
 
 def _broken(text: str, longest: int) -> list[str]:
-    """Break a text into lines no wider than `longest`, within a word only if the word is too long."""
+    """Break a text into lines no wider than `longest`; break a word only if it is too long."""
     text = printable(text)
     columns_of_a_letter = wcswidth(text) / max(len(text), 1)
     return textwrap.wrap(text, max(int(longest / max(columns_of_a_letter, 1)), 1), break_on_hyphens=False) or [""]

@@ -160,5 +160,5 @@ def _local_worker(variables: ray.ObjectRef, do: ray.ObjectRef) -> Callable[[Any]
 
 
 def _do(do: list[ray.ObjectRef], task: Any) -> Any:
-    # Inside a list, because Ray would replace a bare reference by a new copy for each task.
+    # The references are in a list, because Ray would replace a bare reference by a new copy for each task.
     return _local_worker(*do)(task)

@@ -54,7 +54,7 @@ MOST_RUNS = 1_000_000
 MOST_LISTED = 100
 _NUMBERS = ("ratio", "sparsity", "iterations", "keep")
 Config: TypeAlias = PruneConfig | IterateConfig
-# Options that a pruner that prunes nothing ignores. `prune_output_layer` is kept, because its runs log it.
+# Options that have no effect with a pruner that prunes nothing. `prune_output_layer` is kept, because its runs log it.
 PRUNING_OPTIONS = {"ratio", "sparsity"} | {
     record.name for record in OPTIONS if PRUNES in record.needs and record.name != "prune_output_layer"
 }
@@ -93,7 +93,7 @@ class Grid:
     experiment : str
         The experiment that the file gives, or the study's name.
     cells : tuple of GridCell
-        The runs whose options are all valid.
+        The runs and chains whose options are all valid.
     primaries : tuple of Primary
         The study's primary comparisons.
     faults : tuple of str
@@ -130,12 +130,12 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
 
     The keys are `name`, `experiment`, the keys of `LISTS`, each of which lists values of an option (`seeds` may be a
     range such as `0-29`), and `overrides` (further options of `prune`). The study has every combination of the lists'
-    values. If a key is left out, `prune`'s default is used. A detail of a mitigation counts only if the mitigation is
-    not `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of ratios, schedules, distillation
-    and mitigations, a grid is a grid of `iterate` with that command's defaults, and each combination is a chain of
-    runs. The key `grids` lists several grids; the other keys are their defaults. A pruner that prunes nothing, such
-    as `none`, ignores `PRUNING_OPTIONS`: the study has it once for each seed and each combination of `distill` and the
-    mitigations. The key `primary` lists the primary comparisons (`planned.planned_primaries`).
+    values. If a key is left out, `prune`'s default is used. An option that refines a mitigation has no effect if the
+    mitigation is `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of ratios, schedules,
+    distillation and mitigations, a grid is a grid of `iterate` with that command's defaults, and each combination is a
+    chain of runs. The key `grids` lists several grids; the other keys are their defaults. A pruner that prunes nothing,
+    such as `none`, ignores `PRUNING_OPTIONS`: the study has it once for each combination of the other options. The key
+    `primary` lists the primary comparisons (see `planned.planned_primaries`).
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ class _Loader(yaml.SafeLoader):
         """Return a number; refuse 010 and 1:30, which YAML would read as 8 and 90."""
         text = self.construct_scalar(node)
         if ":" in text or re.match(r"[-+]?0[0-9_]", text):
-            raise _fault(node, f"{text} is another number in YAML: write a plain number, or quote a name")
+            raise _fault(node, f"YAML reads {text} as another number: write a plain number, or quote a name")
         is_integer = node.tag.endswith(":int")
         return self.construct_yaml_int(node) if is_integer else self.construct_yaml_float(node)
 
@@ -301,7 +301,7 @@ def _text(value: Any) -> str:
 
 
 class _GridCommand(NamedTuple):
-    """The command of a grid's runs: its options, and the options whose values are listed, by key."""
+    """The command that makes a grid's runs: its name, its options, and the options that a grid lists, by key."""
 
     name: str
     config: type[PruneConfig] | type[IterateConfig]
@@ -309,7 +309,7 @@ class _GridCommand(NamedTuple):
 
     @property
     def overrides(self) -> list[str]:
-        """Options without a key of their own, now or in earlier versions."""
+        """Options that have no key of their own, or had none in earlier versions."""
         own_keys = {*LISTS.values(), *self.lists.values(), *ITERATING, *NO_OVERRIDES} - _FORMER_OVERRIDES
         return [item.name for item in fields(self.config) if item.name not in own_keys]
 
@@ -359,7 +359,7 @@ def _cells(
 
 
 def _with_effect(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options except idle ones: pruning options if nothing is pruned, details of mitigations that are off."""
+    """Return the options without those that have no effect because nothing is pruned or a mitigation is off."""
     idle = set() if pruners.prunes(options.get("pruner", PruneConfig.pruner)) else set(PRUNING_OPTIONS)
     left_out = [name for name in schema.mitigations() if options.get(name, "none") == "none"]
     idle |= {detail for name in left_out for detail in schema.details(name)}

@@ -34,13 +34,13 @@ class Step:
     ----------
     kind : {"dense", "pruned"}
     config : PruneConfig or IterateConfig
-        Options with one ratio, or of the whole chain; a dense run has the config of the first run pruned from it.
+        Options with one ratio, or those of the whole chain; a dense run has the config of the first run pruned from it.
     parent_hash : str
-        Hash of the run that this one starts from; empty for a run that starts from nothing.
+        Hash of the run that this one starts from; empty for a dense run.
     config_hash : str
         Hash of the run itself; both hashes are empty if the data set is not on this machine.
     iteration : int
-        Number of prunings since the dense run, this run's included.
+        Number of prunings since the dense run, including this run's.
     settings_hash : str
         Hash shared by runs that differ at most in seed, ratio and iteration; empty if the run's own hash is empty.
     """
@@ -110,12 +110,12 @@ def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
     ----------
     grid_read : Grid
     download : bool
-        Whether to download data sets that are not on this machine. Without them, their steps have no hash.
+        Whether to download data sets that are not on this machine. Steps without their data set have no hash.
 
     Raises
     ------
     StudyError
-        If the file, a data set or a model has a fault, or a ratio cannot be attained. The error lists all faults.
+        If the file, a data set or a model has a fault, or if a ratio cannot be attained. The error lists all faults.
     """
     faults: list[str] = []
     data = _data(grid_read.cells, faults, download=download and not grid_read.faults)
@@ -199,7 +199,7 @@ def pruned_step(config: PruneConfig, plan: PrunePlan, parent: Step) -> Step:
 
 
 def chain_steps(config: IterateConfig, plan: LevelPlan) -> list[Step]:
-    """Return the steps of iterative pruning: the dense network, and each level, which starts from the one before.
+    """Return the steps of iterative pruning: the dense network, and each level, which starts from the level before.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def _step_of_plan(config: Config, plan: PrunePlan, parent_hash: str, iteration: 
 
 
 def find_runs(store: Store, steps: Iterable[Step]) -> dict[str, str]:
-    """Return config hash -> run id for the steps whose run is in the store with all its artifacts.
+    """Return run ids by config hash, for the steps whose run is in the store with all its artifacts.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def find_runs(store: Store, steps: Iterable[Step]) -> dict[str, str]:
 
 
 def training_params(config: Config, dense: TrainPlan) -> dict[str, str]:
-    """Return the params of a config's dense run: those of a plan, with the config's seed."""
+    """Return the params of a config's dense run: the params of a dense plan, with the config's seed."""
     return {**dense.params, schema.SEED: text(config.seed)}
 
 

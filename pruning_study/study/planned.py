@@ -33,7 +33,7 @@ def planned_primaries(comparisons: Any, configs: Iterable[TrainConfig], faults: 
 
     Parameters
     ----------
-    comparisons : list of mappings, as read
+    comparisons : list of mappings, as YAML gives it
         Each has the keys `method` and `baseline` (labels as `Primary` takes them), `ratio`, `outcomes`, and may have
         `datasets` (by default all of the grid) and `direction` (`less` or `greater`).
     configs : iterable of PruneConfig or IterateConfig

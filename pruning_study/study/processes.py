@@ -1,4 +1,4 @@
-"""Worker processes on this machine, each of which makes one step after the other and is replaced when it dies.
+"""Worker processes on this machine, each of which makes one step after another and is replaced when it dies.
 
 `concurrent.futures` and joblib end all workers when one dies, and cannot send a step to the worker that holds its
 parent in memory.
@@ -34,7 +34,7 @@ _SAFE_PATH = "PYTHONSAFEPATH"
 
 
 def start_server() -> None:
-    """Start the process from which workers are forked, which takes seconds to import what they need.
+    """Start the process from which workers are forked; it takes seconds to import what they need.
 
     A console command does not search the current folder for modules first, so this process must not either: otherwise
     an `analysis.py` there would shadow this project's package.
@@ -189,7 +189,7 @@ def _work(pipe: connection.Connection, do: Callable[[Any], Any], environment: di
     os.environ.clear()  # the fork server's environment may be older than the driver's
     os.environ.update(environment)
     sys.stderr = _Lines(pipe)
-    # The driver has died, or it has told this worker to end.
+    # These errors mean that the driver has died, or that it has told this worker to end.
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             pipe.send(("done", do(pipe.recv())))

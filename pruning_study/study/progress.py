@@ -48,12 +48,12 @@ class Progress:
         self._bar.close()
 
     def doing(self, worker: int, step: Step | None) -> None:
-        """Show the step on which a worker works now."""
+        """Show the step that a worker is making now."""
         self._doing[worker] = printable(step.name) if step else "idle"
         self._line.set_description_str(" | ".join(self._doing.values()))
 
     def ended(self, step: Step, outcome: StepOutcome) -> None:
-        """Show that a step has ended, with counts and time left; the queue must have the outcome already."""
+        """Show that a step has ended, with counts and time left; call this after `Queue.end`."""
         if outcome.state == MADE:
             self._pace.add(outcome.seconds, *_keys(step))
         if time.monotonic() - self._estimated > 1:
@@ -78,7 +78,7 @@ class Progress:
 
 
 def _keys(step: Step) -> tuple[Hashable, ...]:
-    """Return the keys to estimate a step's time by: its settings, else data set, model and kind, else the first two."""
+    """Return a step's keys in `Pace`, most specific first: settings; data set, model and kind; data set and model."""
     return step.settings_hash, (*workload(step), step.kind), workload(step)
 
 

@@ -37,7 +37,7 @@ from pruning_study.study.plan import (
 
 # Params that are options but follow from the network
 _FROM_NETWORK = (schema.SPARSITY,)
-# Params that runs log, or are taken to have logged, for options without a value
+# Values that runs log, or count as having logged, for options that are not given
 _WITHOUT_VALUE = {
     **dict.fromkeys((schema.TEST_FRACTION, "class_fractions", "kept_epoch", "gradient_objective"), "none"),
     "gradient_batches": "all",
@@ -62,7 +62,7 @@ class PublishedRun:
 
 @dataclass(frozen=True)
 class PublishedSteps:
-    """The steps that make published runs again, so that the two can be compared.
+    """The steps that make published runs again, so that the new runs can be compared with them.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSte
     Raises
     ------
     StudyError
-        If a run names a user's own code, if its data set is not on this machine or differs, if the native engine cannot
+        If a run needs a user's own code, if its data set is not on this machine or differs, if the native engine cannot
         train its network here, or if its params do not determine how it was made.
     """
 

@@ -42,7 +42,7 @@ class Queue:
     steps : sequence of Step
         All steps must have a hash.
     run_ids : mapping of str
-        Config hash -> run id of the steps whose run is in the store already.
+        Run ids by config hash, for the steps whose run is in the store already.
 
     Raises
     ------

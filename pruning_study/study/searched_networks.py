@@ -18,7 +18,7 @@ class SearchedNetwork:
     Parameters
     ----------
     plan : PrunePlan
-        A plan that prunes it; trials differ from it in pruning and fine-tuning.
+        A plan that prunes this network; plans of trials differ from it in pruning and fine-tuning.
     context : JobContext
     dense : LoadedRun
     """

@@ -1,4 +1,4 @@
-"""Searches with Optuna on which several processes may work at once: `tune` and `compress` are two of them.
+"""Searches with Optuna on which several processes may work at once, such as those of `tune` and `compress`.
 
 Optuna keeps the trials of a search in a journal beside the tracking store. A process holds a lock for the trial that it
 makes. If the process dies, the kernel frees the lock, and the trial is ended as failed and does not count.
@@ -64,7 +64,7 @@ Space = TypeVar("Space", bound=SearchSpace)
 
 
 class SharedSearch(ABC, Generic[Space]):
-    """A search that several processes may work on. It continues the search of the same name, or starts one.
+    """A search that several processes may work on. It continues the search of the same name, or starts a new one.
 
     Parameters
     ----------
@@ -74,17 +74,17 @@ class SharedSearch(ABC, Generic[Space]):
     objectives : mapping of str to StudyDirection
         The direction in which each number of a trial is optimised, by the name that Optuna shows.
     pruner : BasePruner, optional
-        Stops trials of a single objective.
+        Stops trials early, in a search with a single objective.
 
     Raises
     ------
     StudyError
-        If the journal cannot be read, or if it holds a search of this name in another space.
+        If the journal cannot be read, or if it holds a search of this name in another search space.
 
     Attributes
     ----------
     anchored_by : tuple of str
-        The attributes of Optuna's trials that tell anchors apart.
+        Attributes of Optuna's trials that identify an anchor, which is a trial that every search begins with.
     needs_anchors : bool
         Whether missing anchors are made even after the deadline.
     """
@@ -130,7 +130,7 @@ class SharedSearch(ABC, Generic[Space]):
         attempt : callable
             Makes a trial, records its numbers, and returns a line about it.
         deadline : float
-            Time, as of `time.monotonic`, after which no trial begins. A trial that has begun is finished.
+            Time, on the clock of `time.monotonic`, after which no trial begins. A trial that has begun is finished.
         """
         trial_lines = TrialLines(total)
         while not (late := time.monotonic() > deadline) or self.needs_anchors:
@@ -197,7 +197,7 @@ class SharedSearch(ABC, Generic[Space]):
 
     @abstractmethod
     def _values(self, recorded: Mapping[str, Any]) -> Sequence[float] | None:
-        """Return the values of a trial for Optuna from its attributes; None if it was stopped or cannot be made."""
+        """Return the values that a trial reports to Optuna; None if it was stopped or cannot be made."""
 
     @abstractmethod
     def _is_recorded(self, trial: FrozenTrial) -> bool:
@@ -232,7 +232,7 @@ class SharedSearch(ABC, Generic[Space]):
             return not free
 
     def _end_dead(self) -> None:
-        """End the trials whose process died: normally if all is recorded, else as failed."""
+        """End the trials whose process died, with their recorded numbers if there are any, else as failed."""
         for trial in self._study.get_trials(states=[TrialState.RUNNING]):
             if self._is_alive(trial):
                 continue

@@ -86,7 +86,7 @@ class Worker:
         self._models: dict[str, LoadedRun] = {}
 
     def __call__(self, step: Step) -> StepOutcome:
-        # The last digits of results depend on the number of threads, but with one thread not on that of workers.
+        # The last digits of results depend on the number of threads, which is therefore 1 for any number of workers.
         torch.set_num_threads(1)
         start = time.perf_counter()
         try:

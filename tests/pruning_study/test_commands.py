@@ -220,7 +220,7 @@ class TestPrune:
         assert output.index("ratio 2:") < output.index("class ")  # the verdict stands above the table
         assert "new images" not in output
         detailed = prune("--ratio", "2,10", "--pruner", "gp", "--details")
-        assert "at chance, alpha means nothing: the dense network" in detailed
+        assert "alpha means nothing for networks at chance: the dense network" in detailed
         assert len(runs("pruned")) == 2
         summary = pd.read_csv(artifact(runs("job")[0], "summary.csv"))
         assert summary["ratio"].tolist() == [2, 10]
@@ -494,7 +494,7 @@ class TestPrune:
 
     def test_networks_at_chance_are_named(self, prune):
         output = prune("--learning-rate", "1e-9", "--fine-tune-learning-rate", "1e-9", "--ratio", 4)
-        assert "at chance, alpha means nothing: the dense network, ratio 4" in output
+        assert "alpha means nothing for networks at chance: the dense network, ratio 4" in output
 
     def test_released_budget(self, prune):
         prune("--protocol", "released", "--pruner", "mp", "--ratio", 50)

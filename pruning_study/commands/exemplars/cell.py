@@ -61,7 +61,7 @@ def read(config: ExemplarsConfig) -> PopulationPair:
     Raises
     ------
     StudyError
-        If the options select no run or runs of several cells, or if fewer than five networks have predictions.
+        If the options select no run, if they select runs of several cells, or if too few networks have predictions.
     """
     study, predictions = _study(config)
     runs = _chosen(study.runs, config)
@@ -105,7 +105,7 @@ def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
     settings = [column for column in frames.params(runs) if schema.role(frames.param(column)).role == "setting"]
     differing = [column for column in settings if runs[column].nunique(dropna=False) > 1]
     if differing:
-        # Other params follow from these, such as a digest from the data set, and a detail from its setting.
+        # List the params that have an option, if any differ, because others, such as a digest, follow from them.
         chosen_by_options = [column for column in differing if column in _OPTIONS]
         shown = chosen_by_options or [column for column in differing if runs[column].nunique() > 1] or differing
         choices = "; ".join(_choices(runs, column) for column in shown)
@@ -129,7 +129,7 @@ def _with_value(runs: pd.DataFrame, param: str, value: str | float) -> pd.DataFr
 
 
 def _choices(runs: pd.DataFrame, column: str) -> str:
-    """List the values of a param, after the option that chooses one."""
+    """List the values of a param, after the option that selects one of them."""
     param = frames.param(column)
     choices = sorted(runs[column].dropna().unique().tolist())
     if column == schema.RATIO:  # with all digits, so that a ratio computed from a sparsity can be typed
@@ -169,7 +169,7 @@ def _with_predictions(
     ]
     notes = []
     if without := len(runs) - len(pairs):
-        notes.append(f"{without:,} of {len(runs):,} pairs of networks left out because they lack predictions")
+        notes.append(f"{without:,} of {len(runs):,} pairs of networks are left out because they lack predictions")
     if len(pairs) < FEWEST:
         there = f"{len(pairs)} network{'s' if len(pairs) != 1 else ''} a side"
         raise StudyError(
@@ -193,7 +193,7 @@ def load_data(cell: PopulationPair, config: ExemplarsConfig) -> Dataset:
         If it is not the data set that the networks were tested on.
     """
     if config.dataset is None and datasets.is_path(cell.dataset):
-        raise StudyError(f"the runs name the path {shortened(cell.dataset)}: give its data", option="dataset")
+        raise StudyError(f"the runs name the path {shortened(cell.dataset)}: give the same data set", option="dataset")
     data = datasets.load(
         config.dataset or cell.dataset,
         data_dir=config.data_dir,

@@ -20,8 +20,8 @@ def write(config: ExemplarsConfig) -> str:
     Raises
     ------
     StudyError
-        If the runs have no such cell, if no image is a PIE, if the data set is not that of the runs, or if the folder
-        cannot be written to.
+        If the options do not select one cell, if no image is a PIE, if the data set is not that of the runs, or if the
+        folder cannot be written to.
     """
     overwriting.check_inputs(config.output, [config.frames], "runs")
     overwriting.check_inputs(config.output, [Path(config.dataset)] if config.dataset else [], "images")
@@ -53,7 +53,7 @@ def write(config: ExemplarsConfig) -> str:
             f"In {config.output.absolute()}:",
             f"  {GALLERY}: the {min(len(table), gallery.MOST_IMAGES)} most surprising PIEs",
             f"  {SHEET}.csv and its images, {drawn}: {len(sheet) // 2:,} PIEs and as many others, for annotators",
-            f"  {KEY}: which of these are PIEs. Show annotators neither this file nor the gallery.",
+            f"  {KEY}: tells which of these are PIEs. Show annotators neither this file nor the gallery.",
         ]
     )
 

@@ -26,9 +26,9 @@ def pies(cell: PopulationPair) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per PIE
-        index (of the test image, from 0), label, dense_mode, compressed_mode, dense_share and compressed_share (of the
-        votes), and surprise, the product of the two shares, which is 1 if all dense networks agree on one class and
-        all compressed networks on another.
+        index (of the test image, from 0), label, dense_mode and compressed_mode (the modal labels), dense_share and
+        compressed_share (their shares of the votes), and surprise, the product of the two shares, which is 1 if all
+        dense networks agree on one class and all compressed networks on another.
     """
     modal_labels = cell.modal_labels
     indices = np.flatnonzero(modal_labels.identified)

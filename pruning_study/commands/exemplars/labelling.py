@@ -28,7 +28,7 @@ def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
     Parameters
     ----------
     identified : (images of the data set,), bool
-        Whether an image is a PIE.
+        Whether each image is a PIE.
     images : int
         Number of images to draw; fewer are drawn if either kind has too few.
     seed : int
@@ -54,10 +54,10 @@ def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
 def alternatives(cell: PopulationPair, indices: np.ndarray, classes: int) -> np.ndarray:
     """Return the wrong classes most often predicted for each image, which become labels 2 and 3.
 
-    The paper does not define its labels 2 and 3. Showing the modal labels would give the PIEs away, because those of a
-    PIE differ. The rule is therefore the same for every image: predictions of dense and compressed networks count
-    equally, and ties, or too few wrong predictions, are resolved by the classes most often predicted for images of
-    that label.
+    Hooker et al. do not define their labels 2 and 3. Showing the modal labels would give the PIEs away, because the two
+    modal labels of a PIE differ. The rule is therefore the same for every image: predictions of dense and compressed
+    networks count equally, and ties, or too few wrong predictions, are resolved by the classes most often predicted for
+    images of the same label.
 
     Parameters
     ----------
@@ -94,8 +94,8 @@ def sheet(cell: PopulationPair, classes: Sequence[str], images: int, seed: int) 
     Returns
     -------
     sheet : DataFrame, one row per image
-        item (from 1), label_1 (the image's own), label_2 and label_3 (`alternatives`), and an empty column for each
-        question.
+        item (from 1), label_1 (the image's own class), label_2 and label_3 (from `alternatives`), and an empty column
+        for each question.
     key : DataFrame, one row per image
         item, the same labels, index (of the test image, from 0) and pie (0 or 1).
     """

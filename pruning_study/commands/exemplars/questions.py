@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Question(NamedTuple):
-    """A question about an image that is answered by 0 (no) or 1 (yes).
+    """A question about an image, with the answers 0 (no) and 1 (yes).
 
     Attributes
     ----------

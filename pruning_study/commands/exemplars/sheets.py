@@ -91,7 +91,7 @@ def read_answers(path: Path, key: Key) -> np.ndarray:
     empty = [np.nan] * len(QUESTIONS)
     answers = np.array([_answers(rows[item]) if item in rows else empty for item in key.labels])
     if np.isnan(answers).all():
-        raise StudyError(f"{path}: no answer in it")
+        raise StudyError(f"{path}: it has no answers, so fill it in first")
     return answers.T
 
 
@@ -111,7 +111,7 @@ def _by_item(rows: Sequence[_Row], option: str | None = None) -> dict[str, _Row]
     for row in rows:
         item = row.values[ITEM]
         if item in by_item:
-            raise StudyError(f"{row.where}: {ITEM} {shortened(item)} is there twice", option=option)
+            raise StudyError(f"{row.where}: {ITEM} {shortened(item)} occurs twice", option=option)
         by_item[item] = row
     return by_item
 

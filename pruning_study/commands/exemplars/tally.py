@@ -18,7 +18,7 @@ TALLY = "tally.csv"
 
 
 def tally(sheets: Sequence[Path], key_path: Path, output: Path | None = None) -> str:
-    """Read filled labelling sheets, write `tally.csv` if a folder is given, and return the table to print.
+    """Read filled-in labelling sheets, write `tally.csv` if a folder is given, and return the table to print.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ def tallied(answers: np.ndarray, is_pie: np.ndarray) -> pd.DataFrame:
     -------
     DataFrame
         attribute, column (of the sheet), n_non_pie, n_pie (images with an answer), non_pie, pie (shares with the
-        attribute), difference (PIEs minus others) with its 95 % interval low, high; p, p_holm, kappa, and
-        published_non_pie, published_pie.
+        attribute), difference (pie minus non_pie) with its 95 % interval low, high; p and p_holm of the difference;
+        kappa of the annotators; and published_non_pie, published_pie (shares in the paper).
     """
     rows = []
     for question, answer in zip(QUESTIONS, np.moveaxis(answers, 1, 0), strict=True):

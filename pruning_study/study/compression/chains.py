@@ -32,7 +32,7 @@ class Chain:
     Parameters
     ----------
     pruner : str
-        `none` prunes nothing. Such a chain does not fine-tune either, unless it is the `control` of another.
+        `none` prunes nothing. Such a chain does not fine-tune either, unless it is the `control` of another chain.
     ratio : float
     schedule : {"one-shot", "cubic"}
     fine_tune_epochs : int
@@ -112,7 +112,7 @@ class ChainSpace(SearchSpace):
 
     @property
     def pruners(self) -> tuple[str, ...]:
-        """The values of a chain's pruner."""
+        """The values that a chain's pruner can have."""
         filters = FILTERS if self.most_filters else ()
         return (NOTHING, *filters, *((WEIGHTS,) if self.most_weights else ()))
 
@@ -153,7 +153,7 @@ class ChainSpace(SearchSpace):
                 yield dict(zip(choices, chosen, strict=True))
 
     def _ratios(self, pruner: str) -> dict[str, tuple[float, float]]:
-        """Return the name in Optuna and the bounds of a pruner's ratio."""
+        """Return the bounds of a pruner's ratio, by its name in Optuna; empty without a ratio."""
         if pruner in FILTERS:
             return {_FILTER_RATIO: (LEAST_FILTER_RATIO, self.most_filters)}
         return {_WEIGHT_RATIO: (WEIGHT_RATIOS[0], self.most_weights)} if pruner == WEIGHTS else {}

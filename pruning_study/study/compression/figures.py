@@ -13,7 +13,7 @@ _MOST_NAMED = 60
 
 
 def classes(table: pd.DataFrame, title: str) -> Figure:
-    """Draw the recall of each class before, in the control and after.
+    """Draw the recall of each class in the dense network, in the control and in the compressed network.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The cost of a chain, its losses on validation images, and the number of images that limits need."""
+"""The cost of a chain, its losses on validation images, and the number of images needed to check limits."""
 
 import math
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class Judgement(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """Whether dense, control and compressed networks predict each image right, each (networks, images) bool."""
+    """Whether the dense, control and compressed networks predict each image right: bool arrays (networks, images)."""
 
     before: np.ndarray
     control: np.ndarray
@@ -73,13 +73,13 @@ class Validated(NamedTuple):
 
 
 def losses_on_validation(classes: Sequence[str], label: np.ndarray, networks: Sequence[Validated]) -> pd.DataFrame:
-    """Return mean losses over networks, each with validation images of its own, as `losses` does.
+    """Return mean losses over networks, each with validation images of its own, in the form of `losses`.
 
     Parameters
     ----------
     classes : sequence of str
     label : (images,), integers
-        Class of each image of the data set that `Validated.images` indexes.
+        Class of each training image; `Validated.images` are indices into this array.
     networks : sequence of Validated
     """
     if len(networks) == 1:
@@ -95,7 +95,7 @@ def losses_on_validation(classes: Sequence[str], label: np.ndarray, networks: Se
 
 
 def worst(table: pd.DataFrame) -> pd.Series:
-    """Return the row of the class whose loss has the largest upper bound; `losses` has the accuracy first."""
+    """Return the row of the class whose loss has the largest upper bound; the first row, the accuracy, is skipped."""
     return table.loc[table["upper"].iloc[1:].idxmax()]
 
 
@@ -175,7 +175,7 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
 
 
 def _what_would_do(needed: int, bound: float, images: int, what: str) -> str:
-    """Tell how many validation images a limit needs, and which limit the present ones can show."""
+    """Say how many validation images a limit needs, and which limit the available images can show."""
     how = f"--validation-fraction {math.ceil(100 * needed / images) / 100:g}" if needed < images else "more images"
     return f"Give {needed:,} {what} for validation ({how}), or a limit of {_up(bound)}"
 

@@ -23,7 +23,7 @@ from pruning_study.study.compression.chains import Chain
 from pruning_study.study.compression.judgement import POINTS, SIDES, Judgement, Sides
 
 READING = (
-    "Losses are in points, and beyond the control, which is the dense network after the same fine-tuning without "
+    "Losses are in points and relative to the control, which is the dense network after the same fine-tuning without "
     "pruning. At most: a bound with 95 % confidence, which holds for all classes together."
 )
 _IN_BRACKETS = READING.replace("At most:", "In brackets, at most:")
@@ -37,7 +37,7 @@ _COSTS = {"size": "{} bytes", "latency": "{} of the dense network's time", "macs
 
 
 class Tested(NamedTuple):
-    """A chain on test images: its comparison, whether losses are within the limits, and the recalls of each class."""
+    """A chain on test images: its comparison, whether losses are within the limits, and a table of the classes."""
 
     chain: Chain
     comparison: Comparison
@@ -46,7 +46,7 @@ class Tested(NamedTuple):
 
     @property
     def losses(self) -> pd.DataFrame:
-        """The losses of the accuracy and each class, as `judgement.losses` returns them."""
+        """The losses of accuracy and of each class's recall, as `judgement.losses` returns them."""
         return self.comparison.losses
 
     @property
@@ -68,9 +68,10 @@ class Outcome(NamedTuple):
         A row for each of these chains, as `ChainSearch.trials` returns it.
     choice : Choice
     notes : sequence of str
-        Sentences that tell what was not tried, and why.
+        Sentences on what was not tried, and why.
     tested, by_accuracy : Tested, optional
-        Test of the choice, if there is one; and of the chain that accuracy alone would choose, if that is another.
+        Test of the choice, if there is one; and of the chain that accuracy alone would choose, if it is a different
+        chain.
     confirmed : Tested, optional
         Test of the choice on new networks.
     times : sequence of Compared
@@ -103,7 +104,7 @@ def tested(chain: Chain, classes: Sequence[str], label: np.ndarray, sides: Sides
     classes : sequence of str
     label : (images,), integers
     sides : Sides
-        Test images that are predicted right, for one or several networks.
+        Whether each test image is predicted right, for one or several networks.
     limits : Limits
     """
     comparison = Comparison(classes, label, sides._asdict())
@@ -179,7 +180,8 @@ def model_card(
             "",
             "## Each class",
             "",
-            "Recall on test images, in percent, of the dense network, of the control and of this one. " + READING,
+            "Recall on test images, in percent, of the dense network, the control and the compressed network. "
+            + READING,
             "",
             *_class_table(outcome.tested),
             "",
@@ -286,7 +288,7 @@ def _on_validation(outcome: Outcome, place: int) -> str:
 
 
 def _on_test(outcome: Outcome) -> list[str]:
-    """Return sentences on whether test images confirm the choice, and on its accuracy and losses there."""
+    """Describe whether test images confirm the choice, and its accuracy and losses on them."""
     tested = outcome.tested
     if not tested:
         return []

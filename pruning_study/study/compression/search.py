@@ -35,7 +35,7 @@ class ChainSearch(SharedSearch[ChainSpace]):
     Raises
     ------
     StudyError
-        If the journal cannot be read, or if it holds a search of this name in another space.
+        If the journal cannot be read, or if it holds a search of this name in another search space.
     """
 
     anchored_by = (_FIRST,)
@@ -52,7 +52,7 @@ class ChainSearch(SharedSearch[ChainSpace]):
         trial.set_user_attr(_JUDGEMENT, judgement._asdict())
 
     def refuse(self, trial: Trial, reason: str) -> None:
-        """Store the reason why a chain cannot be made in the journal, for `end`."""
+        """Store in the journal, for `end`, why a chain cannot be made."""
         trial.set_user_attr(_REFUSED, reason)
 
     def trials(self) -> pd.DataFrame:

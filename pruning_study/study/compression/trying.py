@@ -51,11 +51,11 @@ class Network(SearchedNetwork):
 
     @cached_property
     def dense_model(self) -> "ModelProto":
-        """The dense network as an ONNX model of float32."""
+        """The dense network as a float32 ONNX model."""
         return self.model(self.make(Chain()))
 
     def validated(self, chain: Chain) -> Validated:
-        """Apply a chain; return which validation images the dense, control and compressed networks predict right."""
+        """Apply a chain, and find the validation images that dense, control and compressed networks predict right."""
         run, control = self.make(chain), self._control(chain)
         after = runs.val_predictions(self.context.store, run.run_id, self.context)
         before = self.dense.dense.val_predictions
@@ -70,7 +70,7 @@ class Network(SearchedNetwork):
         return run, float(run.metrics[schema.MACS if minimize == MACS else schema.MODEL_BYTES])
 
     def tested(self, chain: Chain) -> Sides:
-        """Apply a chain; return which test images the dense, control and compressed networks predict right."""
+        """Apply a chain, and find the test images that dense, control and compressed networks predict right."""
         run, control = self.make(chain), self._control(chain)
         after = compressed.tested(self.context.store, self.context.data, run.run_id, self.model(run))
         before = self.dense.dense.predictions
@@ -94,7 +94,7 @@ class Network(SearchedNetwork):
 
 
 def in_turn(networks: Iterable[Network]) -> Iterator[Network]:
-    """Yield networks, and free the images of each after its turn: those of thirty would fill the memory."""
+    """Yield networks, and free the images of each after its turn: the images of thirty would fill the memory."""
     for network in networks:
         try:
             yield network
@@ -108,7 +108,7 @@ def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement
     Parameters
     ----------
     networks : sequence of Network
-        Losses are means over them. The cost is that of the first, which is the network to be delivered.
+        Losses are means over the networks. The cost is measured on the first network, which is to be delivered.
     chain : Chain
     minimize : {"size", "latency", "macs"}
     """
@@ -122,7 +122,7 @@ def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement
 
 
 def tested(networks: Sequence[Network], chain: Chain) -> Sides:
-    """Apply a chain to each network, and return which test images each side predicts right."""
+    """Apply a chain to each network, and find the test images that each side predicts right."""
     sides = [network.tested(chain) for network in in_turn(networks)]
     return Sides(*(np.concatenate(parts) for parts in zip(*sides, strict=True)))
 
@@ -187,5 +187,5 @@ def _filter_ratios(plan: PrunePlan, context: Context) -> tuple[float, float]:
 
 
 def _sides(before: np.ndarray, control: np.ndarray, after: np.ndarray) -> Sides:
-    """Return the sides of one network."""
+    """Return the sides of one network, from bool arrays (images,)."""
     return Sides(before[np.newaxis], control[np.newaxis], after[np.newaxis])

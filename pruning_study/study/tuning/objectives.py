@@ -80,7 +80,7 @@ def accuracy(recalls: PairedRecalls) -> float:
 
 
 def expected_accuracy(recalls: PairedRecalls, dense: np.ndarray) -> float:
-    """Predict the mean accuracy over all seeds, as if the remaining seeds lost as much as those so far.
+    """Predict the mean accuracy over all seeds, assuming that the remaining seeds lose as much as the first ones.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def expected_accuracy(recalls: PairedRecalls, dense: np.ndarray) -> float:
 
 
 def distortion(recalls: PairedRecalls) -> float:
-    """Return how much pruning changed the differences between classes: max(alpha_new - 1, 0) + max(1 - r, 0).
+    """Return the change in the differences between classes: max(alpha_new - 1, 0) + max(1 - correlation, 0).
 
     The first term is above 0 if the differences grew, the second if their pattern changed. Both terms pool all seeds.
     The result is NaN if alpha_new is undefined.
@@ -102,7 +102,7 @@ def distortion(recalls: PairedRecalls) -> float:
 
 
 def alpha_new(recalls: PairedRecalls) -> float:
-    """Return the slope that new images would show, pooled over the seeds."""
+    """Estimate the slope on new images, pooled over the seeds."""
     return new_images.alpha_new(recalls.before, recalls.after, recalls.both_right, recalls.support).estimate
 
 
@@ -148,8 +148,8 @@ def values(recalls: PairedRecalls) -> dict[str, float]:
 def with_comparable_accuracy(trials: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Replace the accuracy of each stopped trial by an estimate of its accuracy over all seeds.
 
-    A stopped trial has only the first seeds, whose dense models may be better or worse than the others. Its accuracy
-    becomes that of the reference plus its mean difference from the reference on the seeds that it has.
+    A stopped trial has only the first seeds, whose dense models may be better or worse than the others. Its accuracy is
+    replaced by the reference's accuracy plus the mean difference between the two on the seeds of the trial.
 
     Parameters
     ----------
@@ -180,8 +180,8 @@ def eligible(trials: pd.DataFrame) -> pd.Series:
 def pareto_front(trials: pd.DataFrame) -> pd.Series:
     """Return whether each trial is on the Pareto front of accuracy and distortion.
 
-    A complete trial is on it if no other is at least as good in both and better in one. A trial whose distortion is
-    undefined is not on it.
+    A complete trial is on the front if no other trial is at least as good in both and better in one. A trial whose
+    distortion is undefined is not on the front.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ class Winner(NamedTuple):
     Attributes
     ----------
     trial : int
-        Its label in the frame's index; the first one if several are equally good.
+        Its label in the index of the trials; the first trial wins if several are equally good.
     value : float
         Its accuracy if accuracy is the objective, else its distortion.
     candidates : int
@@ -218,7 +218,7 @@ def winner(trials: pd.DataFrame, objective: str) -> Winner:
 
     Parameters
     ----------
-    trials : DataFrame, in order, the anchors first
+    trials : DataFrame, in the order of their numbers, the anchors first
         complete, anchor, accuracy, distortion.
     objective : {"accuracy", "alpha", "both"}
 

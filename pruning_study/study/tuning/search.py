@@ -1,4 +1,4 @@
-"""Searches for epsilon, schedule, mitigation and decay with Optuna, on which several processes may work at once."""
+"""Searches with Optuna for epsilon, schedule, mitigation strength and decay, shared by several processes."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -25,9 +25,10 @@ from pruning_study.tracking.store import Store
 
 LAMBDA, MP, GP = ANCHORS
 # With this epsilon undecayed pruning ranks weights as magnitude pruning does: for weights near the threshold, about .01
-# with gradients of about .1, the gradient's part of a score is below single precision.
+# with gradients of about .1, the gradient's part of a score is lost in single precision.
 AS_MAGNITUDE = 1e8
-# Ramps and shares of distillation are multiples of this step. So 0, which is one shot or no distillation, is tried too.
+# Ramps and shares of distillation are multiples of this step, so that 0 is tried too: one-shot pruning or no
+# distillation.
 STEP = 0.05
 # Range of each mitigation's strength, by the option that sets it
 STRENGTHS = {
@@ -54,7 +55,7 @@ class Point:
     ----------
     epsilon, ratio : float
     ramp : float
-        Share of the fine-tuning epochs over which the schedule cubic prunes; 0 is one shot.
+        Share of the fine-tuning epochs over which the schedule `cubic` prunes; 0 is one shot.
     distill : float
         Share of distillation in the loss.
     strength : float
@@ -103,14 +104,14 @@ class Space(SearchSpace):
     ----------
     objective : {"accuracy", "alpha", "both"}
     ratios : tuple of float
-        If there are several, the search chooses one too.
+        If there are several, the search also chooses one.
     epsilon_range : (low, high)
     usual_epsilon : float
-        Epsilon of the anchor lambda.
+        Epsilon of the anchor `lambda`.
     settings : mapping of str
         All other params that a trial's result depends on, as canonical text.
     longest_ramp : float, optional
-        If given, the search chooses a ramp from 0 to this, and a share of distillation, too.
+        If given, the search also chooses a ramp from 0 to this value, and a share of distillation.
     ramp : float
         Ramp of all trials, or of the gradual anchors if the search chooses ramps.
     distill : float
@@ -118,9 +119,9 @@ class Space(SearchSpace):
     strength_of : str
         The option of `prune` that sets the strength of the mitigation, if the search chooses its value; else empty.
     strength : float
-        Its value for the anchors.
+        Value of that option for the anchors.
     decays : tuple of str
-        If given, the search chooses one of them for the learning rate of fine-tuning, too.
+        If given, the search also chooses one of these decays of the learning rate of fine-tuning.
     decay : str
         Decay of the anchors, if the search chooses one.
     """
@@ -139,7 +140,7 @@ class Space(SearchSpace):
     decay: str = ""
 
     def options(self, point: Point) -> dict[str, Any]:
-        """Return the options of `prune` for a trial of a point, except the ratio."""
+        """Return the options of `prune` that a point sets, except the ratio."""
         return {**point.options, **({self.strength_of: point.strength} if self.strength_of else {})}
 
     def anchors(self, ratio: float) -> dict[str, Point]:
@@ -192,7 +193,7 @@ class Space(SearchSpace):
 
 
 class TuningSearch(SharedSearch[Space]):
-    """A search that several processes may work on. It continues the search of the same name, or starts one.
+    """A search that several processes may work on. It continues the search of the same name, or starts a new one.
 
     Parameters
     ----------
@@ -203,7 +204,7 @@ class TuningSearch(SharedSearch[Space]):
     Raises
     ------
     StudyError
-        If the journal cannot be read, or if it holds a search of this name in another space.
+        If the journal cannot be read, or if it holds a search of this name in another search space.
     """
 
     anchored_by = (schema.ANCHOR, schema.RATIO)
@@ -230,7 +231,7 @@ class TuningSearch(SharedSearch[Space]):
         return Point(params[schema.EPSILON], ratio, ramp, distill, strength, params.get(schema.FINE_TUNE_DECAY, ""))
 
     def is_hopeless(self, trial: Trial, so_far: PairedRecalls, dense: np.ndarray) -> bool:
-        """Return whether to stop a trial after a seed: it is less accurate than the median of the complete trials.
+        """Return whether to stop a trial: after as many seeds, it is less accurate than the median complete trial.
 
         Anchors are never stopped, and a trial is stopped only if the objective is accuracy: alpha of a few networks is
         noise, and Optuna stops no trial with two objectives. Wilcoxon's test over the seeds, the alternative to the
@@ -274,7 +275,7 @@ class TuningSearch(SharedSearch[Space]):
         return objectives.with_comparable_accuracy(pd.DataFrame(self._rows()), LAMBDA)
 
     def importance(self) -> dict[str, float]:
-        """Return how much each option that is searched separates the best tenth of the trials from all (PED-ANOVA).
+        """Return the PED-ANOVA importance of each searched option, for a trial to be in the best tenth.
 
         Returns
         -------
@@ -301,7 +302,7 @@ class TuningSearch(SharedSearch[Space]):
             return None
         values = recorded[MEASURED]
         if values["distortion"] is None:
-            values = {**values, "distortion": math.inf}  # undefined, which is worse than any other
+            values = {**values, "distortion": math.inf}  # an undefined distortion counts as the worst
         return [values[name] for name in OPTUNA_OBJECTIVES[self.space.objective]]
 
     def _is_recorded(self, trial: FrozenTrial) -> bool:

@@ -43,7 +43,7 @@ def test_a_line_for_each_iteration_and_a_job_with_their_summary(iterate, monkeyp
 
 def test_iterations_at_chance_are_named(iterate):
     output = iterate("--learning-rate", "1e-9")
-    assert "at chance, alpha means nothing: the dense network, iteration 1, iteration 2\n" in output
+    assert "alpha means nothing for networks at chance: the dense network, iteration 1, iteration 2\n" in output
 
 
 @pytest.mark.slow

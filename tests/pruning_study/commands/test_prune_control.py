@@ -160,7 +160,9 @@ def test_ctrl_c_loses_the_control_alone_and_the_same_command_goes_on_with_it(run
     process.send_signal(signal.SIGINT)
     said = process.wait()
     assert process.returncode == 1
-    assert "the pruned run is finished and the control is not; repeat the command to make it" in " ".join(said.split())
+    assert "the pruned run is finished and the control is not; repeat the command to make the control" in " ".join(
+        said.split()
+    )
     assert "Traceback" not in said
     assert (pruners(), pruners("KILLED")) == (["mp"], ["none"])
     (killed,) = runs("job", status="KILLED")
@@ -293,7 +295,9 @@ def test_a_class_that_is_shown_to_have_gained_is_named():
 
 def test_the_control_is_said_to_have_class_offsets_and_these_are_summed_up():
     said = reading({4.0: None}, beyond=True, have_offsets=True)
-    assert said.startswith("The control was fine-tuned as long, was not pruned, and has class offsets of its own. ")
+    assert said.startswith(
+        "The control was fine-tuned equally long, without pruning, and has class offsets of its own. "
+    )
     assert "offsets" not in reading({4.0: None}, beyond=True)
     table = pd.DataFrame({"class": ["cat", "dog", "owl"], "offset": [-0.25, 1.5, -1.25]})
     assert offset_lines({4.0: table}) == [

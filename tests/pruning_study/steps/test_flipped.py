@@ -75,7 +75,7 @@ def test_without_such_an_image_the_sheet_says_so():
     figure = sheet(after=BEFORE)
     assert texts(figure) == [
         "title",
-        "No test image that was right before is wrong after; 0 are right that were wrong.",
+        "No test image that was right before is wrong after; 0 that were wrong are right.",
     ]
     assert not figure.images
 

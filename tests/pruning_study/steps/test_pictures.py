@@ -181,7 +181,7 @@ class TestRecallChangeBesideTheControl:
 
 
 def test_a_picture_without_a_control_says_so():
-    assert recall_change().get_suptitle() == "title\nChange since the dense network, not beside a control"
+    assert recall_change().get_suptitle() == "title\nCompared with the dense network, not with a control"
 
 
 def test_recalls_over_ratios_name_the_class_that_lost_most_and_those_that_were_weakest():

@@ -166,7 +166,7 @@ class TestFolder:
         path.write_bytes(sound[: len(sound) // 2])
         assert set(robustness.pulled(pull.pull_runs())["run_id"]) == {runs("dense")[0].info.run_id}
         assert "1 of them earlier" in measure("--folder", tmp_path / "hard_photos")
-        assert "it is measured anew" in caplog.text
+        assert "the run is measured again" in caplog.text
         assert path.read_bytes() == sound
 
     @pytest.mark.attack

@@ -233,8 +233,8 @@ def test_a_stored_gradient_with_a_nan__is_computed_anew_and_prunes_the_same_weig
     assert all(torch.equal(masks[name], again[name]) for name in masks)
     (line,) = [record.getMessage() for record in caplog.records if "gradient" in record.getMessage()]
     assert line == (
-        f"run {run.info.run_id}: gradient.safetensors: fc1.weight holds NaN or infinite numbers, so that the gradient "
-        "is computed anew"
+        f"run {run.info.run_id}: gradient.safetensors: fc1.weight holds NaN or infinite numbers, so the gradient "
+        "is computed again"
     )
 
 

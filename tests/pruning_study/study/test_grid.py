@@ -321,9 +321,9 @@ def test_a_study_file_of_a_few_lines_that_stands_for_billions_of_values__is_refu
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seeds: [010]", "010 is another number in YAML"),
-        ("seeds: [1:30]", "1:30 is another number in YAML"),
-        ("overrides: {learning_rate: 1:30.5}", "1:30.5 is another number in YAML"),
+        ("seeds: [010]", "YAML reads 010 as another number"),
+        ("seeds: [1:30]", "YAML reads 1:30 as another number"),
+        ("overrides: {learning_rate: 1:30.5}", "YAML reads 1:30.5 as another number"),
         ("datasets: [no]", r"datasets\[0\]: YAML reads no, off, yes and on as true or false: quote the name"),
         ("models: [on]", r"models\[0\]: YAML reads no"),
         ("overrides: {weights: off}", "overrides.weights: YAML reads no"),

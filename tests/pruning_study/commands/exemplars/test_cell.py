@@ -103,7 +103,7 @@ def test_a_population_of_fewer_than_five_networks__has_no_exemplars_and_the_numb
 @pytest.mark.attack
 def test_runs_without_predictions__have_no_exemplars_and_their_number_is_named(tmp_path, data):
     said = refusal(config(export(tmp_path / "frames", data, with_predictions=False), data))
-    assert "0 networks a side (6 of 6 pairs of networks left out because they lack" in said
+    assert "0 networks a side (6 of 6 pairs of networks are left out because they lack" in said
 
 
 @pytest.mark.attack
@@ -135,5 +135,5 @@ def test_labels_other_than_those_of_the_predictions__are_refused_without_a_diges
 def test_runs_that_name_a_path_as_their_data_set__make_nobody_read_it(tmp_path, data):
     read = cell.read(config(export(tmp_path / "frames", data), data))
     for path in ("../made_up.npz", "..", "."):
-        with pytest.raises(StudyError, match=f"the runs name the path '{re.escape(path)}': give its data"):
+        with pytest.raises(StudyError, match=f"the runs name the path '{re.escape(path)}': give the same data set"):
             cell.load_data(read._replace(dataset=path), config(None, data, dataset=None))
