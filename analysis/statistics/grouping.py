@@ -14,6 +14,7 @@ from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss, raw_slope
 from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.pair_slopes import Slopes, slopes
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
 
 
@@ -111,38 +112,27 @@ def _worst_group(names: np.ndarray, worst: WorstClass) -> dict[str, Any]:
 
 def _excess(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Compute excess losses, (networks, groups): -inf for groups of one image, or NaN if all have one."""
-    excess = excess_loss(*_group_recalls(group, before, after))
+    excess = excess_loss(*(Recalls.from_answers(group, right) for right in (before, after)))
     is_single = np.bincount(group) == 1
     return np.where(is_single, np.nan if is_single.all() else -np.inf, excess)
 
 
 def _floor(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
     """Compute the floor of the largest excess loss, averaged over networks."""
-    right_before, right_after, right_both = (_shares(group, right) for right in (before, after, before & after))
+    first, second, both = (Recalls.from_answers(group, right).recall for right in (before, after, before & after))
     support = np.bincount(group)
-    return mean(largest_excess_floor(right_before, right_after, right_both, np.where(support > 1, support, 0)))
+    return mean(largest_excess_floor(first, second, both, np.where(support > 1, support, 0)))
 
 
 def _of_control(group: np.ndarray, before: np.ndarray, control: np.ndarray | None) -> dict[str, float]:
     names = ("alpha_control", "raw_slope_control", "largest_excess_control", "largest_excess_floor_control")
     if control is None:
         return dict.fromkeys(names, np.nan)
-    raw = raw_slope(*_group_recalls(group, before, control))
-    alphas = raw * quotient(before.mean(1), control.mean(1))
+    recalls = Recalls.from_answers(group, before), Recalls.from_answers(group, control)
+    raw = raw_slope(*recalls)
+    alphas = raw * quotient(recalls[0].accuracy, recalls[1].accuracy)
     excess = _excess(group, before, control).max(1)
     return dict(zip(names, (*map(mean, (alphas, raw, excess)), _floor(group, before, control)), strict=True))
-
-
-def _group_recalls(
-    group: np.ndarray, before: np.ndarray, after: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Compute accuracies before and after: of groups, each (networks, groups), and of all images, each (networks,)."""
-    return _shares(group, before), _shares(group, after), before.mean(1), after.mean(1)
-
-
-def _shares(group: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Compute the share of right images in each group, (networks, groups)."""
-    return np.array([np.bincount(group, network) for network in right]) / np.bincount(group)
 
 
 def _slopes(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:

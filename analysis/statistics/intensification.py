@@ -10,36 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.statistics.arithmetic import quotient
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import Interval, jackknife_interval
 
 # A root mean square below this is rounding, because recalls are logged as float32; the smallest step of a real balance
 # is 1 / test images.
 _NO_BALANCE = 1e-7
 CHANCE_LEVEL = 0.01
-
-
-def recall_balance(recall: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
-    """Compute the normalised recall balance b = (R - A) / A (Section 4).
-
-    Parameters
-    ----------
-    recall : (..., classes)
-        Recall R of each class.
-    accuracy : (...)
-        Accuracy A of the same networks.
-
-    Returns
-    -------
-    (..., classes)
-        NaN if the accuracy is 0.
-
-    Examples
-    --------
-    >>> recall_balance([0.9, 0.7], accuracy=0.8).round(3).tolist()
-    [0.125, -0.125]
-    """
-    accuracy = np.asarray(accuracy, dtype=float)[..., np.newaxis]
-    return quotient(np.asarray(recall) - accuracy, accuracy)
 
 
 def mean_balance(values: ArrayLike) -> np.ndarray:
@@ -60,7 +37,9 @@ def mean_balance(values: ArrayLike) -> np.ndarray:
     >>> mean_balance([0.9, 0.6, 0.0]).round(3).tolist()
     [0.8, 0.2, -1.0]
     """
-    return recall_balance(values, np.asarray(values).mean(-1))
+    values = np.asarray(values)
+    mean = values.mean(-1, keepdims=True)
+    return quotient(values - mean, mean)
 
 
 def alpha(before: ArrayLike, after: ArrayLike) -> np.ndarray:
@@ -72,7 +51,7 @@ def alpha(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     before, after : (..., classes)
-        Normalised recall balance, as `recall_balance` returns it.
+        Normalised recall balance (`Recalls.balance`).
 
     Returns
     -------
@@ -83,9 +62,9 @@ def alpha(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     --------
     The accuracy falls from .8 to .6, and each recall by .2:
 
-    >>> before = recall_balance([0.9, 0.7], accuracy=0.8)  # 1/8, -1/8
-    >>> after = recall_balance([0.7, 0.5], accuracy=0.6)  # 1/6, -1/6
-    >>> round(float(alpha(before, after)), 3)
+    >>> before = Recalls([0.9, 0.7], accuracy=0.8)  # balance 1/8, -1/8
+    >>> after = Recalls([0.7, 0.5], accuracy=0.6)  # balance 1/6, -1/6
+    >>> round(float(alpha(before.balance, after.balance)), 3)
     1.333
     """
     before, after = np.asarray(before), np.asarray(after)
@@ -230,9 +209,7 @@ def worst_class_change(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     return np.asarray(np.min(after, axis=-1) - np.min(before, axis=-1))
 
 
-def raw_slope(
-    recall_before: ArrayLike, recall_after: ArrayLike, accuracy_before: ArrayLike, accuracy_after: ArrayLike
-) -> np.ndarray:
+def raw_slope(before: Recalls, after: Recalls) -> np.ndarray:
     """Compute the slope of recall balance after pruning on before, without division by the accuracies.
 
     `alpha` is `raw_slope` times accuracy before over accuracy after, so it exceeds the raw slope whenever accuracy
@@ -242,10 +219,7 @@ def raw_slope(
 
     Parameters
     ----------
-    recall_before, recall_after : (..., classes)
-        Recall of each class.
-    accuracy_before, accuracy_after : (...)
-        Accuracy of the same networks.
+    before, after : Recalls
 
     Returns
     -------
@@ -256,23 +230,18 @@ def raw_slope(
     --------
     Both classes lose 20 points. Their difference stays the same, although alpha is 4/3:
 
-    >>> round(float(raw_slope([0.9, 0.7], [0.7, 0.5], accuracy_before=0.8, accuracy_after=0.6)), 6)
+    >>> round(float(raw_slope(Recalls([0.9, 0.7], accuracy=0.8), Recalls([0.7, 0.5], accuracy=0.6))), 6)
     1.0
     """
-    return alpha(_difference(recall_before, accuracy_before), _difference(recall_after, accuracy_after))
+    return alpha(before.raw_balance, after.raw_balance)
 
 
-def raw_spread_ratio(
-    recall_before: ArrayLike, recall_after: ArrayLike, accuracy_before: ArrayLike, accuracy_after: ArrayLike
-) -> np.ndarray:
+def raw_spread_ratio(before: Recalls, after: Recalls) -> np.ndarray:
     """Compute the `spread_ratio` of balances that are not divided by the accuracies.
 
     Parameters
     ----------
-    recall_before, recall_after : (..., classes)
-        Recall of each class.
-    accuracy_before, accuracy_after : (...)
-        Accuracy of the same networks.
+    before, after : Recalls
 
     Returns
     -------
@@ -284,23 +253,18 @@ def raw_spread_ratio(
     --------
     The two classes swap. Their difference stays the same in size, although the raw slope is -1:
 
-    >>> round(float(raw_spread_ratio([0.9, 0.7], [0.5, 0.7], accuracy_before=0.8, accuracy_after=0.6)), 6)
+    >>> round(float(raw_spread_ratio(Recalls([0.9, 0.7], accuracy=0.8), Recalls([0.5, 0.7], accuracy=0.6))), 6)
     1.0
     """
-    return spread_ratio(_difference(recall_before, accuracy_before), _difference(recall_after, accuracy_after))
+    return spread_ratio(before.raw_balance, after.raw_balance)
 
 
-def excess_loss(
-    recall_before: ArrayLike, recall_after: ArrayLike, accuracy_before: ArrayLike, accuracy_after: ArrayLike
-) -> np.ndarray:
+def excess_loss(before: Recalls, after: Recalls) -> np.ndarray:
     """Compute each class's loss of recall minus the network's loss of accuracy.
 
     Parameters
     ----------
-    recall_before, recall_after : (..., classes)
-        Recall of each class.
-    accuracy_before, accuracy_after : (...)
-        Accuracy of the same networks.
+    before, after : Recalls
 
     Returns
     -------
@@ -311,21 +275,18 @@ def excess_loss(
     --------
     Accuracy falls by .1, and one recall by .2:
 
-    >>> excess_loss([0.9, 0.7], [0.9, 0.5], accuracy_before=0.8, accuracy_after=0.7).round(6).tolist()
+    >>> excess_loss(Recalls([0.9, 0.7], accuracy=0.8), Recalls([0.9, 0.5], accuracy=0.7)).round(6).tolist()
     [-0.1, 0.1]
     """
-    return np.asarray(_difference(recall_before, accuracy_before) - _difference(recall_after, accuracy_after))
+    return np.asarray(before.raw_balance - after.raw_balance)
 
 
-def at_chance(recall: ArrayLike, accuracy: ArrayLike, support: ArrayLike | None = None) -> np.ndarray:
+def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
     """Return whether networks are at chance, so that their alpha may be any number.
 
     Parameters
     ----------
-    recall : (..., classes)
-        Recall of each class.
-    accuracy : (...)
-        Accuracy of each network.
+    recalls : Recalls
     support : (classes,), optional
         Number of test images of each class.
 
@@ -343,15 +304,16 @@ def at_chance(recall: ArrayLike, accuracy: ArrayLike, support: ArrayLike | None 
     A detector that finds 90 % of a rare class is above chance, although always naming the large class is about as
     accurate. A network that always names the large class is at chance:
 
-    >>> at_chance([[0.955, 0.9], [1, 0]], [0.952, 0.95], support=[950, 50]).tolist()
+    >>> at_chance(Recalls([[0.955, 0.9], [1, 0]], accuracy=[0.952, 0.95]), support=[950, 50]).tolist()
     [False, True]
 
     Guessing is right about 1,000 of 10,000 balanced images on average, and more than 1,070 in one case of a hundred:
 
-    >>> at_chance(np.full((2, 10), [[0.106], [0.108]]), [0.106, 0.108], support=np.full(10, 1000)).tolist()
+    >>> balanced = Recalls(np.full((2, 10), [[0.106], [0.108]]), accuracy=[0.106, 0.108])
+    >>> at_chance(balanced, support=np.full(10, 1000)).tolist()
     [True, False]
     """
-    recall, accuracy = np.asarray(recall, dtype=float), np.asarray(accuracy, dtype=float)
+    recall, accuracy = recalls.recall, recalls.accuracy
     classes = recall.shape[-1]
     if classes == 1:  # a single class cannot be guessed wrongly
         return np.zeros(accuracy.shape, dtype=bool)
@@ -388,9 +350,8 @@ def networks_at_chance(label: np.ndarray, right: np.ndarray) -> np.ndarray:
     -------
     (networks,), bool
     """
-    support = np.bincount(label)
-    recall = np.array([np.bincount(label, network, len(support)) for network in right])[:, support > 0]
-    return at_chance(recall / support[support > 0], right.mean(1), support[support > 0])
+    present = np.unique(label, return_inverse=True)[1]
+    return at_chance(Recalls.from_answers(present, right), np.bincount(present))
 
 
 def alpha_shared(before: np.ndarray, after: np.ndarray, *, confidence: float = 0.95) -> Interval:
@@ -477,10 +438,6 @@ def other_seed(balance: np.ndarray) -> np.ndarray:
     """
     mean_of_others = quotient(balance.sum(0) - balance, len(balance) - 1)
     return alpha(balance, mean_of_others)
-
-
-def _difference(recall: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
-    return np.asarray(np.asarray(recall) - np.asarray(accuracy, dtype=float)[..., np.newaxis])
 
 
 def square(balance: np.ndarray) -> np.ndarray:

@@ -9,12 +9,12 @@ from analysis.statistics.intensification import (
     alpha,
     raw_slope,
     raw_spread_ratio,
-    recall_balance,
     spread_ratio,
     unbalanced,
     weighted_alpha,
 )
 from analysis.statistics.new_images import SlopeParts, alpha_new_from_predictions, pooled_slope, slope_parts
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import Interval, mean_interval
 
 
@@ -75,7 +75,7 @@ def slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list
         return Slopes(0)
     if len(before) == 1:
         before = np.repeat(before, len(after), axis=0)
-    has_alpha = np.isfinite(alpha(*_balances(label, before, after)))
+    has_alpha = np.isfinite(alpha(*(Recalls.from_answers(label, right).balance for right in (before, after))))
     if not has_alpha.all():
         notes.append(
             f"Alpha is n/a for {(~has_alpha).sum()} of {len(has_alpha)} pairs of networks, because all classes are "
@@ -86,11 +86,10 @@ def slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list
 
 def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Slopes:
     support = np.bincount(label)
-    b, b_t = _balances(label, before, after)
-    alphas = alpha(b, b_t)
+    recalls = Recalls.from_answers(label, before), Recalls.from_answers(label, after)
+    b, b_t = (each.balance for each in recalls)
+    alphas, raw_slopes = alpha(b, b_t), raw_slope(*recalls)
     low, high = mean_interval(alphas, 1 - LEVEL)
-    recalls_and_accuracies = _recalls(label, before), _recalls(label, after), before.mean(1), after.mean(1)
-    raw_slopes = raw_slope(*recalls_and_accuracies)
     raw_low, raw_high = mean_interval(raw_slopes, 1 - LEVEL)
     raw_new = pooled_slope(slope_parts(label, before, after, raw=True))
     squares = pooled_slope(_squares(label, before, after))
@@ -107,7 +106,7 @@ def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
         raw_slope_high=raw_high,
         weighted=float(weighted_alpha(b, b_t, support).mean()) if unbalanced(support) else np.nan,
         spread_ratio=float(spread_ratio(b, b_t).mean()),
-        raw_spread_ratio=float(raw_spread_ratio(*recalls_and_accuracies).mean()),
+        raw_spread_ratio=float(raw_spread_ratio(*recalls).mean()),
         new=alpha_new_from_predictions(label, before, after, confidence=1 - LEVEL),
         raw_new=raw_new.interval(1 - LEVEL),
         spread_new=_root(squares.interval(1 - LEVEL)),
@@ -132,12 +131,3 @@ def _root(squares: Interval) -> Interval:
 
 def _near_1(interval: Interval) -> bool:
     return bool(interval.low > 1 - MARGIN and interval.high < 1 + MARGIN)
-
-
-def _balances(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[np.ndarray]:
-    return [recall_balance(_recalls(label, right), right.mean(1)) for right in (before, after)]
-
-
-def _recalls(label: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Compute recalls, (seeds, classes), from whether each image is right, (seeds, images)."""
-    return np.array([np.bincount(label, network) for network in right]) / np.bincount(label)

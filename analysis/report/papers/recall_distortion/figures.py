@@ -27,7 +27,8 @@ from analysis.report.papers.recall_distortion.comparisons import DATASET, usual,
 from analysis.report.published import rank, standing_for_up
 from analysis.report.ratio_plot import ratio_labels
 from analysis.runs import schema
-from analysis.statistics.intensification import alpha, correlation, recall_balance
+from analysis.statistics.intensification import alpha, correlation
+from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import recalls, runs_at_chance
 from analysis.study.joins import join
 from analysis.study.labels import has_several_teachers, in_words, setting_labels
@@ -372,8 +373,8 @@ def _cells(frame: pd.DataFrame, settings: Sequence[str]) -> tuple[pd.DataFrame, 
 def _points(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row per class and network: dataset, cell, accuracy_after, chance, and the balances before, after."""
     _, before, after = recalls(runs)
-    before = recall_balance(before, runs["accuracy_before"])
-    after = recall_balance(after, runs["accuracy_after"])
+    before = Recalls(before, runs["accuracy_before"]).balance
+    after = Recalls(after, runs["accuracy_after"]).balance
     each = np.repeat(np.arange(len(runs)), before.shape[1])
     network = runs[[schema.DATASET, "cell", "accuracy_after"]].assign(chance=runs_at_chance(runs)).iloc[each]
     return network.assign(before=before.ravel(), after=after.ravel()).dropna(subset=["before", "after"])
