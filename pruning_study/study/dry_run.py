@@ -77,7 +77,7 @@ def _grid_table(study_plan: StudyPlan, run_ids: Mapping[str, str], seconds: Seco
         for name in sorted(absent_datasets)
     ]
     source = "from finished runs of the same settings, unknown where the experiment has none"
-    ends = f"time: on {workers} workers, {source}"
+    ends = f"time: on {workers} worker{'' if workers == 1 else 's'}, {source}"
     return "\n".join([text_table(header, table, [total], names=4), ends, *notes])
 
 
