@@ -42,7 +42,7 @@ def summary(
     control : (networks, images), bool, optional
         The same for networks that were retrained without compression.
     control_paired : bool
-        Whether row i of the control is also the same network. If not, the values for the control and the worst group
+        Whether row i of the control is of the same network too. If not, the values for the control and the worst group
         are left empty.
 
     Returns
@@ -56,8 +56,8 @@ def summary(
           alpha_new. alpha_weighted: mean slope with groups weighted by their images.
         - largest_excess: mean over the networks of the largest loss of accuracy of a group beyond that of all images,
           with its interval (chance movement: the group may differ between networks); largest_excess_floor: its value if
-          only image noise moved groups; largest_excess_group: the group with the largest mean excess loss. Groups of
-          one image are excluded from these as uninformative; single_image_groups names them.
+          only image noise moved groups; largest_excess_group: the group with the largest mean excess loss. All three
+          leave out groups of one image; single_image_groups names up to three of these.
         - worst_group: the group with the largest cost beyond the accuracy, against the control if there is one; and
           worst_group_cost with its interval, as in `class_costs.worst_class` (systematic cost: the same group in all
           networks). Empty and NaN for one network.
@@ -111,7 +111,7 @@ def _worst_group(names: np.ndarray, worst: WorstClass) -> dict[str, Any]:
 
 
 def _excess(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Compute excess losses, (networks, groups): -inf for groups of one image, or NaN if all have one."""
+    """Compute excess losses, (networks, groups): -inf for groups of one image, or NaN if all groups have one."""
     excess = excess_loss(*(Recalls.from_answers(group, right) for right in (before, after)))
     is_single = np.bincount(group) == 1
     return np.where(is_single, np.nan if is_single.all() else -np.inf, excess)

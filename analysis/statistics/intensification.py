@@ -1,4 +1,4 @@
-"""Recall distortion: recall balance, its slopes (alpha and others), and their intervals.
+"""Measure recall distortion by slopes of the recall balance (alpha and others), with their intervals.
 
 Sections refer to Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning Algorithm".
 The last axis of arrays is the classes, and results keep the axes before it (seeds, cells).
@@ -13,8 +13,8 @@ from analysis.statistics.arithmetic import quotient
 from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import Interval, jackknife_interval
 
-# A root mean square below this is rounding, because recalls are logged as float32; the smallest step of a real balance
-# is 1 / test images.
+# A balance whose root mean square is below this is a rounding error of recalls logged as float32. The smallest step of
+# a real balance is 1 / test images.
 _NO_BALANCE = 1e-7
 CHANCE_LEVEL = 0.01
 
@@ -43,7 +43,7 @@ def mean_balance(values: ArrayLike) -> np.ndarray:
 
 
 def alpha(before: ArrayLike, after: ArrayLike) -> np.ndarray:
-    """Compute the slope, without intercept, of recall balance after pruning on before (Section 5).
+    """Compute the slope, without intercept, of recall balance after pruning on that before (Section 5).
 
     Above 1 pruning intensifies the differences between classes, below 1 it de-intensifies them. If `before` is the
     balance of the control `none`, the slope is the effect of pruning alone, without that of fine-tuning.
@@ -168,7 +168,7 @@ def correlation(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 
 
 def spread_ratio(before: ArrayLike, after: ArrayLike) -> np.ndarray:
-    """Compute the root mean square of the balance after over that before, above 1 if the spread grew.
+    """Compute the ratio of the balances' root mean squares, after over before: above 1 if the spread grew.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def spread_ratio(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 
 
 def worst_class_change(before: ArrayLike, after: ArrayLike) -> np.ndarray:
-    """Compute the lowest recall after minus the lowest recall before, perhaps of different classes.
+    """Compute the lowest recall after minus the lowest recall before, which may be of another class.
 
     Parameters
     ----------
@@ -210,12 +210,12 @@ def worst_class_change(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 
 
 def raw_slope(before: Recalls, after: Recalls) -> np.ndarray:
-    """Compute the slope of recall balance after pruning on before, without division by the accuracies.
+    """Compute the slope as `alpha` does, but from recall balances that are not divided by the accuracies.
 
     `alpha` is `raw_slope` times accuracy before over accuracy after, so it exceeds the raw slope whenever accuracy
-    falls. The raw slope shows whether classes that were weak before fell further behind (above 1) or caught up (below
-    1). It is the product of `correlation` and `raw_spread_ratio`: if different classes are weak after pruning, it may
-    be below 1 although the differences between recalls have grown.
+    falls. If it is above 1, classes that were weak before fell further behind; if it is below 1, they caught up. It is
+    the product of `correlation` and `raw_spread_ratio`, so it may be below 1 although the differences between recalls
+    have grown, if other classes are weak after pruning.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def raw_slope(before: Recalls, after: Recalls) -> np.ndarray:
     Returns
     -------
     (...)
-        NaN if the recall of every class equals the accuracy before.
+        NaN if the recall of every class equals the accuracy before pruning.
 
     Examples
     --------
@@ -246,7 +246,7 @@ def raw_spread_ratio(before: Recalls, after: Recalls) -> np.ndarray:
     Returns
     -------
     (...)
-        Above 1 if the differences between recalls grew, between the same classes or others. NaN if the recall of every
+        Above 1 if the differences between recalls grew, whichever classes are weak. NaN if the recall of every
         class equals the accuracy before pruning.
 
     Examples
@@ -282,7 +282,7 @@ def excess_loss(before: Recalls, after: Recalls) -> np.ndarray:
 
 
 def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
-    """Return whether networks are at chance, so that their alpha may be any number.
+    """Test whether networks are at chance, so that their alpha is meaningless.
 
     Parameters
     ----------
@@ -307,7 +307,7 @@ def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
     >>> at_chance(Recalls([[0.955, 0.9], [1, 0]], accuracy=[0.952, 0.95]), support=[950, 50]).tolist()
     [False, True]
 
-    Guessing is right about 1,000 of 10,000 balanced images on average, and more than 1,070 in one case of a hundred:
+    Guessing gets 1,000 of 10,000 balanced images right on average, and more than 1,070 in one case of a hundred:
 
     >>> balanced = Recalls(np.full((2, 10), [[0.106], [0.108]]), accuracy=[0.106, 0.108])
     >>> at_chance(balanced, support=np.full(10, 1000)).tolist()
@@ -337,14 +337,14 @@ def _guesses_balanced(accuracy: np.ndarray, support: np.ndarray) -> np.ndarray:
 
 
 def networks_at_chance(label: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return whether networks are at chance, by `at_chance`.
+    """Test whether networks are at chance, as `at_chance` does, from their answers to test images.
 
     Parameters
     ----------
     label : (images,), integers
         Class of each image. Labels without images are ignored.
     right : (networks, images), bool
-        Whether each network is right.
+        Whether each network is right about each image.
 
     Returns
     -------
@@ -357,8 +357,8 @@ def networks_at_chance(label: np.ndarray, right: np.ndarray) -> np.ndarray:
 def alpha_shared(before: np.ndarray, after: np.ndarray, *, confidence: float = 0.95) -> Interval:
     """Estimate the slope on the part of the balance shared by all seeds, with an interval over seeds.
 
-    `alpha` counts it as de-intensification if further training undoes the chance deviations of a single network. Here
-    the balances of each network are compared with the mean balance of the other seeds.
+    If further training undoes the chance deviations of a single network, `alpha` counts that as de-intensification. To
+    avoid this, the balances of each network are compared with the mean balance of the other seeds.
 
     Parameters
     ----------
@@ -370,7 +370,7 @@ def alpha_shared(before: np.ndarray, after: np.ndarray, *, confidence: float = 0
     Returns
     -------
     Interval
-        NaN with fewer than two seeds. The ends are NaN with two.
+        NaN with fewer than two seeds. With two, its ends are NaN.
 
     Examples
     --------
@@ -417,7 +417,7 @@ def shared_sums(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def other_seed(balance: np.ndarray) -> np.ndarray:
-    """Compute the mean alpha from each dense network to the dense networks of other seeds.
+    """Compute the mean alpha of the dense networks of other seeds on each dense network.
 
     This control needs no training. It is the alpha of pruning that retains nothing of the network.
 
@@ -441,6 +441,6 @@ def other_seed(balance: np.ndarray) -> np.ndarray:
 
 
 def square(balance: np.ndarray) -> np.ndarray:
-    """Square balances, with 0 if all classes are balanced up to rounding."""
+    """Square balances; the squares are 0 if all classes are balanced up to rounding."""
     squares = np.square(balance)
     return np.where(squares.mean(-1, keepdims=True) < _NO_BALANCE**2, 0.0, squares)

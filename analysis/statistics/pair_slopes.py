@@ -1,4 +1,4 @@
-"""Compute slopes of pairs of networks before and after compression, and test if class gaps stayed the same."""
+"""Compute slopes of pairs of networks before and after compression, and test whether class gaps stayed the same."""
 
 from typing import NamedTuple
 
@@ -38,8 +38,8 @@ class Slopes(NamedTuple):
     spread_new : Interval, optional
         The same for `raw_spread_ratio`.
     unchanged : Interval, optional
-        The 90 % interval of the raw slope on new images, if both this and that of the spread are within `MARGIN` of 1
-        (a test of equivalence).
+        The 90 % interval of the raw slope for new images, if this interval and that of the spread ratio are both within
+        `MARGIN` of 1 (a test of equivalence).
     """
 
     n: int
@@ -66,10 +66,10 @@ def slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list
     label : (images,), integers
         Class of each image.
     before, after : (networks, images), bool
-        Whether each network is right. None may be at chance, and there may be no networks. A single network before is
-        paired with each one after.
+        Whether each network is right about each image. No network may be at chance, and there may be no networks. A
+        single network before is paired with each one after.
     notes : list of str
-        A sentence on pairs without a slope is appended.
+        A sentence is appended if alpha is undefined for some pairs.
     """
     if not len(after):
         return Slopes(0)
@@ -124,7 +124,7 @@ def _squares(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> SlopeP
 
 
 def _root(squares: Interval) -> Interval:
-    """Take the square root of an estimate and its interval."""
+    """Take the square root of an estimate and of the ends of its interval."""
     estimate, low, high = np.sqrt(np.maximum(squares[:3], 0)).tolist()
     return squares._replace(estimate=estimate, low=low, high=high)
 

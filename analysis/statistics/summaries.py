@@ -39,7 +39,8 @@ def cell_summary(
     support : (classes,), optional
         Number of test images of each class. If None, alpha_weighted, alpha_new and largest_excess_floor are NaN.
     both_right : (seeds, classes), optional
-        As for `alpha_new`. If None, alpha_new and largest_excess_floor are NaN.
+        Share of each class's test images that are right both before and after pruning. If None, alpha_new and
+        largest_excess_floor are NaN.
     sloped : (seeds,), bool, optional
         Whether each network has slopes, because its alpha is defined and it is not at chance. By default all have.
     confidence : float
@@ -48,9 +49,9 @@ def cell_summary(
     Returns
     -------
     dict
-        `n` counts the seeds, over which `worst_class_change`, `largest_excess`, `largest_excess_floor` and
-        `accuracy_change` are means. `n_alpha` counts those with slopes, over which `correlation`, `spread_ratio`,
-        `raw_spread_ratio` and `alpha_weighted` are means.
+        `n` is the number of seeds. `worst_class_change`, `largest_excess`, `largest_excess_floor` and the accuracies
+        are means over them. `n_alpha` is the number of seeds with slopes. `correlation`, `spread_ratio`,
+        `raw_spread_ratio` and `alpha_weighted` are means over these.
 
     Examples
     --------
@@ -129,8 +130,8 @@ def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     -------
     dict
         `pooled_alpha` is alpha over all seeds and classes. `alpha_...` and `ratio_...` are mean, sd, min and max over
-        seeds, of alpha and of the mean I. `worst_ratio` is the I furthest from 0. A class with balance 0 before has no
-        I.
+        seeds, of alpha and of the mean I. `worst_ratio` is the I furthest from 0. The undefined I of a class whose
+        balance before pruning is 0 is left out.
 
     Examples
     --------
