@@ -21,7 +21,6 @@ from scipy.stats import norm
 from slopes import ACCIDENT, ACCIDENT_KEPT, DATA_SETS, EASE, DataSet
 
 from analysis.statistics import two_way
-from analysis.statistics.intensification import recall_balance
 from analysis.statistics.new_images import (
     SlopeParts,
     moves_by_state,
@@ -29,6 +28,7 @@ from analysis.statistics.new_images import (
     pair_covariances,
     pooled_slope,
 )
+from analysis.statistics.recalls import Recalls
 
 WIDENINGS = (1.15, 1.25)
 LEVELS = (0.05, 0.001, 0.00025)
@@ -171,7 +171,7 @@ def true_products(rng: np.random.Generator, data_set: DataSet, networks: int) ->
     skill_levels = np.linspace(-15, 15, 30_001)
     recall_at = ndtr(skill_levels[:, np.newaxis] + EASE).mean(-1)
     recalls = [np.interp(skill, skill_levels, recall_at) for skill in skills(rng, data_set, networks)]
-    before, *after = (recall_balance(recall, recall.mean(-1)) for recall in recalls)
+    before, *after = (Recalls(recall, recall.mean(-1)).balance for recall in recalls)
     return np.array([(before * balance).sum(-1) for balance in (before, *after)])
 
 

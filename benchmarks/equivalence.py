@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from analysis.statistics.class_metrics import class_metrics
-from analysis.statistics.intensification import alpha, recall_balance
+from analysis.statistics.intensification import alpha
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
 from pruning_study.data import datasets
 from pruning_study.data.examples import Examples, Normalization, to_device
@@ -90,7 +91,7 @@ def balance(engine: Engine, model: nn.Module, test: Examples) -> tuple[np.ndarra
     predicted = engine.logits(model, test.images).argmax(1).numpy()
     label = test.labels.numpy()
     accuracy = float((predicted == label).mean())
-    return recall_balance(class_metrics(label, predicted, 10).recall, accuracy), accuracy
+    return Recalls(class_metrics(label, predicted, 10).recall, accuracy).balance, accuracy
 
 
 def magnitude_masks(model: nn.Module) -> Masks:

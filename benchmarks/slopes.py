@@ -17,9 +17,9 @@ from scipy.special import ndtr, ndtri
 from analysis.statistics.intensification import (
     alpha,
     alpha_shared,
-    recall_balance,
 )
 from analysis.statistics.new_images import alpha_new, alpha_new_from_predictions
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
 
 EASE = 1.5 * ndtri((np.arange(8) + 0.5) / 8)
@@ -105,7 +105,7 @@ def study(rng: np.random.Generator, data_set: DataSet, seeds: int, new_images: f
     right = answers(rng, data_set.skills(rng, seeds), label, ease)
 
     recall, recall_after, both = (per_class(data_set, x) for x in (*right, right[0] & right[1]))
-    before, after = (recall_balance(r, r.mean(-1)) for r in (recall, recall_after))
+    before, after = (Recalls(r, r.mean(-1)).balance for r in (recall, recall_after))
     slopes = alpha(before, after)
     new = alpha_new(recall, recall_after, both, np.full(data_set.classes, data_set.images))
     two_way = alpha_new_from_predictions(label, *right)
@@ -137,7 +137,7 @@ def per_class(data_set: DataSet, right: np.ndarray) -> np.ndarray:
 def new_images_target(rng: np.random.Generator, data_set: DataSet) -> float:
     """Return the slope for infinitely many images and seeds, which holds no noise of a test set."""
     recalls = (ndtr(skill[..., np.newaxis] + EASE).mean(-1) for skill in data_set.skills(rng, 4000))
-    before, after = (recall_balance(r, r.mean(-1)) for r in recalls)
+    before, after = (Recalls(r, r.mean(-1)).balance for r in recalls)
     return (before * after).sum() / np.square(before).sum()
 
 
@@ -154,7 +154,7 @@ def these_images_targets(
     lost = rng.binomial(images - both, (p - p_both) / (1 - p_both))
     won = rng.binomial(images - both - lost, np.minimum((q - p_both) / (1 - p), 1))
     recalls = ((both + changed).sum(-1) / data_set.images for changed in (lost, won))
-    before, after = (recall_balance(r, r.mean(-1)) for r in recalls)
+    before, after = (Recalls(r, r.mean(-1)).balance for r in recalls)
     return float(alpha(before, after).mean()), alpha_shared(before, after).estimate
 
 

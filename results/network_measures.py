@@ -31,19 +31,19 @@ def measure(runs: pd.DataFrame) -> pd.DataFrame:
     columns = [schema.DATASET, schema.PRUNER, schema.RATIO, schema.SEED, frames.RUN_ID]
     for with_guesses, classes in study.class_sets():
         places = with_guesses[~study.at_chance[with_guesses]]
-        before, after, accuracy_before, accuracy_after = study.measured(places, classes)
-        excess = 100 * excess_loss(before, after, accuracy_before, accuracy_after).max(-1)
+        before, after = study.measured(places, classes)
+        excess = 100 * excess_loss(before, after).max(-1)
         floor = 100 * study.floors(places, classes)
         rows.append(
             study.runs.iloc[places][columns].assign(
-                accuracy_before=100 * accuracy_before,
-                accuracy=100 * accuracy_after,
+                accuracy_before=100 * before.accuracy,
+                accuracy=100 * after.accuracy,
                 largest_excess=excess,
                 floor=floor,
                 beyond_floor=excess - floor,
-                alpha=alpha(*study.balances(places, classes)),
-                raw_slope=raw_slope(before, after, accuracy_before, accuracy_after),
-                gaps=list(100 * (before - accuracy_before[:, None])),
+                alpha=alpha(before.balance, after.balance),
+                raw_slope=raw_slope(before, after),
+                gaps=list(100 * before.raw_balance),
                 classes=[study.names[classes]] * len(places),
             )
         )

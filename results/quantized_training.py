@@ -27,6 +27,7 @@ from analysis.statistics import class_losses
 from analysis.statistics.hypothesis_tests import corrected, paired
 from analysis.statistics.intensification import excess_loss
 from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
 
 ANSWERS = "answers.npz"
@@ -166,8 +167,7 @@ def read(folder: Path) -> tuple[np.ndarray, Answers]:
 
 def largest_excess(label: np.ndarray, answers: Answers, name: str) -> np.ndarray:
     """Return the largest excess loss of each network, (networks,), in points, from its dense network."""
-    before, after = answers[DENSE], answers[name]
-    losses = excess_loss(_recalls(label, before), _recalls(label, after), before.mean(1), after.mean(1))
+    losses = excess_loss(*(Recalls.from_answers(label, answers[each]) for each in (DENSE, name)))
     return _POINTS * losses.max(1)
 
 
@@ -189,8 +189,8 @@ def summary(label: np.ndarray, answers: Answers) -> pd.DataFrame:
     for name in (each for each in answers if each != DENSE):
         excess = largest_excess(label, answers, name)
         before, after = answers[DENSE], answers[name]
-        recall_before, recall_after, both_right = (_recalls(label, each) for each in (before, after, before & after))
-        floor = _POINTS * largest_excess_floor(recall_before, recall_after, both_right, np.bincount(label))
+        first, second, both = (Recalls.from_answers(label, each).recall for each in (before, after, before & after))
+        floor = _POINTS * largest_excess_floor(first, second, both, np.bincount(label))
         low, high = mean_interval(excess)
         row = {"name": name, "accuracy": _POINTS * after.mean(), "largest_excess": excess.mean()}
         rows.append({**row, "low": low, "high": high, "floor": floor.mean(), "n": len(excess)})
@@ -227,7 +227,7 @@ def class_table(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> 
     tables = []
     for name, against in pairs:
         before, after = answers[against], answers[name]
-        recall = (_recalls(label, before) + _recalls(label, after)).mean(0) / 2
+        recall = (Recalls.from_answers(label, before).recall + Recalls.from_answers(label, after).recall).mean(0) / 2
         changes = class_losses.moderated(class_losses.from_predictions(label, before, after), recall)
         estimates = class_losses.estimates(changes, -np.eye(len(recall)))
         points = {key: _POINTS * estimates[key] for key in ("value", "low", "high")}
@@ -249,11 +249,6 @@ def class_costs(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> 
         for name, against in pairs
     )
     return pd.DataFrame(rows)
-
-
-def _recalls(label: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the recall of each class, (networks, classes)."""
-    return np.stack([right[:, label == index].mean(1) for index in range(label.max() + 1)], axis=1)
 
 
 def picture(measured: pd.DataFrame, losses: pd.DataFrame) -> Figure:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import folders
 import network_measures
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,6 +18,7 @@ from analysis.rendering.panels import estimates, intervals, points, side_by_side
 from analysis.runs import frames, pull, schema
 from analysis.statistics.hypothesis_tests import paired
 from analysis.statistics.intensification import excess_loss
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
 
 STUDY, NETWORKS, FINE_TUNED = "regularizers", "networks.csv", "fine_tuned.csv"
@@ -77,8 +77,7 @@ def _fine_tuned(runs: pd.DataFrame, trainings: pd.Series) -> pd.DataFrame:
     recalls = [name for name in own if name.startswith("recall_after/")]
     measured = own.set_index(schema.DENSE_RUN_ID)[["accuracy_after", *recalls]]
     control = measured[own[schema.PRUNER].eq("none").to_numpy()].reindex(own[schema.DENSE_RUN_ID])
-    (accuracy_before, before), (accuracy_after, after) = (np.split(s.to_numpy(), [1], 1) for s in (control, measured))
-    excess = excess_loss(before, after, accuracy_before[:, 0], accuracy_after[:, 0])
+    excess = excess_loss(*(Recalls(side[recalls], side["accuracy_after"]) for side in (control, measured)))
     return (
         own.assign(accuracy=own["accuracy_after"], largest_excess=excess.max(1))
         .sort_values([_TRAINING, schema.SEED, schema.PRUNER, schema.RATIO])

@@ -18,6 +18,7 @@ from analysis.rendering.panels import estimates, intervals, name_rows, side_by_s
 from analysis.runs import frames, pull, robustness, schema
 from analysis.statistics.hypothesis_tests import paired
 from analysis.statistics.intensification import excess_loss
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
 
 STUDY, NETWORKS = "sparse-from-start", "networks.csv"
@@ -65,9 +66,14 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
 def _excess(runs: pd.DataFrame) -> np.ndarray:
     """Return the largest loss of a class beyond the accuracy in each run, (runs,)."""
     names = frames.class_names(runs)
-    before, after = (runs[[start + name for name in names]] for start in (frames.RECALL_BEFORE, frames.RECALL_AFTER))
-    accuracies = (runs[name].to_numpy() for name in (frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER))
-    return np.asarray(excess_loss(before, after, *accuracies).max(1))
+    before, after = (
+        Recalls(runs[[start + name for name in names]], runs[accuracy])
+        for start, accuracy in (
+            (frames.RECALL_BEFORE, frames.ACCURACY_BEFORE),
+            (frames.RECALL_AFTER, frames.ACCURACY_AFTER),
+        )
+    )
+    return np.asarray(excess_loss(before, after).max(1))
 
 
 def measured(networks: pd.DataFrame) -> pd.DataFrame:

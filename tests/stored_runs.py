@@ -4,8 +4,9 @@ import fcntl
 import functools
 import inspect
 import os
+import sqlite3
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import mlflow
@@ -18,8 +19,14 @@ CACHE = Path(__file__).parents[1] / ".pytest_cache"
 
 
 def empty_store(path):
-    """Make a SQLite store as MLflow does, but in a twentieth of the time, and return its URI."""
+    """Make a SQLite store as MLflow does, but in a twentieth of the time, and return its URI.
+
+    Artifacts of its experiment `Default` lie beside it, and not where the content was first made.
+    """
     path.write_bytes(_empty_store())
+    with closing(sqlite3.connect(path)) as store:
+        store.execute("UPDATE experiments SET artifact_location = ?", [str(path.parent / "mlruns" / "0")])
+        store.commit()
     return f"sqlite:///{path}"
 
 

@@ -15,6 +15,7 @@ from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.moderation import enough_classes
 from analysis.statistics.populations import FEWEST_TESTED
+from analysis.statistics.recalls import Recalls
 
 
 class Populations(NamedTuple):
@@ -148,13 +149,11 @@ def _significance(
     names: Mapping[int, str],
     paired: bool,
 ) -> pd.DataFrame:
-    support = np.bincount(label)[tested_labels]
-    right = [side == label for side in (before, after)]
-    recall = [np.array([np.bincount(label, each)[tested_labels] for each in side]) / support for side in right]
-    accuracy = [side.mean(1) for side in right]
-    test = populations.class_significance(*recall, *accuracy, paired=paired)
+    class_index = np.searchsorted(tested_labels, label)
+    recalls = [Recalls.from_answers(class_index, side == label) for side in (before, after)]
+    test = populations.class_significance(*recalls, paired=paired)
     columns = {"class": [names[label_index] for label_index in tested_labels.tolist()]}
-    means = {"recall_before": recall[0].mean(0), "recall_after": recall[1].mean(0)}
+    means = {"recall_before": recalls[0].recall.mean(0), "recall_after": recalls[1].recall.mean(0)}
     return pd.DataFrame({**columns, **means, **{name: getattr(test, name) for name in _TESTED}})
 
 

@@ -1,73 +1,72 @@
 """The picture of a comparison: the loss of each class with its interval and its bound."""
 
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis.compare.comparison import Comparison, row_names
 from analysis.compare.sentences import images_of
+from analysis.rendering import layout
 from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL
-from analysis.rendering.layout import DPI
+from analysis.rendering.panels import estimates, intervals, name_rows
 from analysis.rendering.picture_text import name_in_picture
 
 MOST_DRAWN = 100
+_WIDTH, _ROW, _AROUND = 7.4, 0.17, 0.75  # inches, of the panel, of a row, and of what is below and above the rows
+_MOST_LARGE = 30  # rows with names in large letters
 
 
 def figure(comparison: Comparison) -> Figure:
     """Draw the loss of each class with its interval and its bound, of at most `MOST_DRAWN` classes."""
-    count = min(len(comparison.ranked), MOST_DRAWN)
-    picture = Figure((8, max(3, 0.17 * count + 1.8)), dpi=DPI, layout="constrained")
-    axes = picture.subplots()
-    draw(axes, comparison)
-    picture.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    return picture
+    rows = _rows(comparison)
+    panel = layout.Panel(partial(_draw_losses, comparison=comparison), rows, across=_across(comparison))
+    return layout.draw([panel], size=(_WIDTH, _ROW * len(rows) + _AROUND), title=_title(comparison))
 
 
 def draw(axes: Axes, comparison: Comparison) -> None:
     """Draw what `figure` does, without a legend; the class that lost most is coloured even if no loss is shown."""
-    table = comparison.ranked.head(MOST_DRAWN)
-    damaged_rows = comparison.damaged_rows.head(MOST_DRAWN)
-    others = table.drop(damaged_rows.index)
-    most = others[others["loss"] > 0].nlargest(1 if damaged_rows.empty else 0, "loss")
-    _draw_losses(axes, others.drop(most.index), fmt="o", color=BELOW, label="no loss shown")
-    hollow = {"markerfacecolor": "white", "label": f"the {comparison.one_kind} that lost most, no loss shown"}
-    _draw_losses(axes, most, fmt="D", color=ABOVE, **hollow)
-    _draw_losses(axes, damaged_rows, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
+    _draw_losses(axes, _rows(comparison), comparison)
+    axes.set(xlabel=_across(comparison), title=_title(comparison))
+
+
+def _rows(comparison: Comparison) -> pd.DataFrame:
+    """Return the rows to draw, with what `intervals` takes: value, low and high in points, and look and label."""
+    rows = estimates(comparison.ranked.head(MOST_DRAWN), "loss", scale=100)
+    is_damaged = rows["damaged"]
+    is_most = (rows.index == 0) & (rows["loss"] > 0) & (not is_damaged.any())
+    looks = [is_damaged, is_most]
+    labels = "lost recall (Holm-corrected p ≤ .05)", f"the {comparison.one_kind} that lost most, no loss shown"
+    return rows.assign(
+        place=rows.index,
+        color=np.where(is_damaged | is_most, ABOVE, BELOW),
+        face=np.select(looks, [ABOVE, "white"], BELOW),
+        mark=np.where(is_damaged | is_most, "D", "o"),
+        label=np.select(looks, labels, "no loss shown"),
+    )
+
+
+def _draw_losses(axes: Axes, rows: pd.DataFrame, comparison: Comparison) -> None:
+    intervals(axes, rows)
+    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))  # more than in a narrow panel
     if comparison.basis != "pair":
-        bounds = 100 * table["loss_upper_all"]
-        axes.plot(
-            bounds,
-            table.index,
-            "|",
-            color="black",
-            markersize=7,
-            label=f"at most, all {comparison.kind} together (95 %)",
-        )
-    axes.axvline(0, color="black", linewidth=1)
+        label = f"at most, all {comparison.kind} together (95 %)"
+        axes.plot(100 * rows["loss_upper_all"], rows["place"], "|", color="black", markersize=7, label=label)
     start, after = (float(comparison.right[side].mean()) for side in (comparison.reference, "after"))
     loss = 100 * (start - after)
     axes.axvline(loss, color=NEUTRAL, linestyle="--", linewidth=1, label=f"loss of accuracy, {loss:.1f}")
-    axes.set_yticks(
-        range(len(table)),
-        row_names(table).map(name_in_picture),
-        fontsize=9 if len(table) <= 30 else 6,
-        parse_math=False,
-    )
-    axes.set_ylim(len(table) - 0.5, -0.5)
-    selection = f"each {comparison.one_kind}"
-    selection = selection if len(comparison.ranked) <= MOST_DRAWN else f"the worst {MOST_DRAWN} {comparison.kind}"
+    name_rows(axes, row_names(rows).map(name_in_picture).tolist(), size=9 if len(rows) <= _MOST_LARGE else 6)
+
+
+def _title(comparison: Comparison) -> str:
+    has_all = len(comparison.ranked) <= MOST_DRAWN
+    selection = f"each {comparison.one_kind}" if has_all else f"the worst {MOST_DRAWN} {comparison.kind}"
+    return f"Loss of recall of {selection}, {images_of(comparison.ranked):,} images"
+
+
+def _across(comparison: Comparison) -> str:
     beyond = " beyond the control" if comparison.basis == "control" else ""
-    axes.set(
-        xlabel=f"loss of recall{beyond}, points, with 95 % interval",
-        title=f"Loss of recall of {selection}, {images_of(comparison.ranked):,} images",
-    )
-    axes.grid(axis="x", alpha=0.3)
-
-
-def _draw_losses(axes: Axes, table: pd.DataFrame, **look: Any) -> None:  # noqa: ANN401
-    if len(table):
-        loss, *ends = (100 * table[name].to_numpy() for name in ("loss", "loss_low", "loss_high"))
-        axes.errorbar(loss, table.index, xerr=np.abs(np.array(ends) - loss), markersize=4, **look)
+    return f"loss of recall{beyond}, points, with 95 % interval"

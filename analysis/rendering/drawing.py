@@ -1,4 +1,4 @@
-"""Colours, ends of axes, and words at the edges, which all figures share."""
+"""Colours and ends of axes, which all figures share."""
 
 from collections.abc import Iterable
 
@@ -39,11 +39,3 @@ def share_scale(panels: Iterable[Axes]) -> None:
     ends = [axes.get_xlim() for axes in panels]
     for axes in panels:
         axes.set_xlim(min(low for low, _ in ends), max(high for _, high in ends))
-
-
-def draw_edge(axes: Axes, place: float, above: str, below: str) -> None:
-    """Write text at the upper and lower edge of the axes, about values that lie beyond it."""
-    for text, height, end in ((above, 0.985, "top"), (below, 0.015, "bottom")):
-        if text:
-            drawn = axes.text(place, height, text, va=end, ha="center", fontsize=8, color=ABOVE)
-            drawn.set(transform=axes.get_xaxis_transform(), bbox=PAPER)

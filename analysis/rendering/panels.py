@@ -15,6 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import BboxTransformTo, ScaledTranslation, blended_transform_factory
 
+from analysis.rendering.beyond import mark_beyond
 from analysis.rendering.drawing import BELOW, NEUTRAL, PAPER, axis_limits
 from analysis.rendering.picture_text import name_in_legend
 
@@ -42,18 +43,21 @@ def intervals(
     upright : bool
         Draw the intervals from below to above; by default they lie, and places are heights.
     limits : (float, float), optional
-        Ends of the axis of values. A triangle at an end stands for a value beyond it.
+        Ends of the axis of values; values beyond them are marked by `mark_beyond`.
     """
     span, rule, axis = (axes.vlines, axes.axhline, axes.yaxis) if upright else (axes.hlines, axes.axvline, axes.xaxis)
     if no_effect is not None:
         rule(no_effect, color="black", linewidth=0.8)
     axes.grid(axis="y" if upright else "x", alpha=0.3)
     axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    rows = _complete(rows, limits, beyond="v^" if upright else "<>")
+    rows = _complete(rows)
+    if limits:
+        (axes.set_ylim if upright else axes.set_xlim)(limits)
+    shown = rows[rows["value"].between(*limits)] if limits else rows
     known = rows.dropna(subset=["value", "low"])
     if len(known):
         span(known["place"], known["low"], known["high"], colors=list(known["color"]), linewidth=1.6)
-    for (mark, label), same in rows.dropna(subset="value").groupby(["mark", "label"], sort=False):
+    for (mark, label), same in shown.dropna(subset="value").groupby(["mark", "label"], sort=False):
         across, up = (same["place"], same["value"]) if upright else (same["value"], same["place"])
         look: dict[str, Any] = {"facecolors": list(same["face"]), "edgecolors": list(same["color"]), "zorder": 3}
         axes.scatter(
@@ -65,19 +69,14 @@ def intervals(
     if len(rows) and rows["value"].isna().all():
         axis.set_ticks([])
     elif limits:
-        (axes.set_ylim if upright else axes.set_xlim)(limits)
+        mark_beyond(axes, rows, upright=upright)
 
 
-def _complete(rows: pd.DataFrame, limits: tuple[float, float] | None, *, beyond: str) -> pd.DataFrame:
-    """Return rows with all columns that `intervals` draws, and those beyond the ends of the axis at its ends."""
+def _complete(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with all columns that `intervals` draws."""
     usual = {"place": np.arange(len(rows)), "color": BELOW, "mark": "o", "label": "", "words": ""}
     rows = rows.assign(**{name: value for name, value in usual.items() if name not in rows})
-    rows = rows if "face" in rows else rows.assign(face=rows["color"])
-    if limits is None:
-        return rows
-    low, high = limits
-    mark = np.select([rows["value"] < low, rows["value"] > high], list(beyond), rows["mark"])
-    return rows.assign(mark=mark, value=rows["value"].clip(low, high))
+    return rows if "face" in rows else rows.assign(face=rows["color"])
 
 
 def estimates(rows: pd.DataFrame, name: str, *, scale: float = 1) -> pd.DataFrame:

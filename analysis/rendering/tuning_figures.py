@@ -11,7 +11,8 @@ from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.rendering.drawing import BELOW, NEUTRAL, axis_limits, draw_edge
+from analysis.rendering.beyond import mark_beyond
+from analysis.rendering.drawing import BELOW, NEUTRAL, axis_limits
 from analysis.rendering.layout import Panel, draw
 from analysis.rendering.panels import SHADES, color_bar, name_rows
 from analysis.runs.tunings import LAMBDA, Tuning
@@ -244,8 +245,6 @@ def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Seri
     `held` has the values that the axis should include, except for a long tail.
     """
     low, high = axis_limits(held.dropna(), trials.loc[trials["winner"], y].iloc[0])
-    for place, value in trials.loc[~trials[y].between(low, high), [x, y]].dropna().to_numpy():
-        draw_edge(axes, place, f"▲\n{value:.3g}" if value > high else "", f"{value:.3g}\n▼" if value < low else "")
     ramps_differ = _has_ramps(trials)
     for index, (ratio, same_ratio) in enumerate(trials.groupby("ratio")):
         shape = _SHAPES[index % len(_SHAPES)]
@@ -259,6 +258,8 @@ def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Seri
     won = trials[trials["winner"]]
     axes.scatter(won[x], won[y], s=100, marker="*", color=_WON, edgecolor="black", zorder=5, label="winner")
     axes.set_ylim(low, high)
+    colors = trials["anchor"].map(_ANCHORS).fillna(BELOW)
+    mark_beyond(axes, pd.DataFrame({"place": trials[x], "value": trials[y], "color": colors}))
     axes.grid(alpha=0.3)
 
 

@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from analysis.rendering.drawing import BELOW, NEUTRAL, PAPER
+from analysis.rendering.beyond import mark_beyond
+from analysis.rendering.drawing import BELOW, NEUTRAL
 from analysis.rendering.layout import Panel, draw, handle
 from analysis.report.published import rank
 from analysis.report.verdict import places
@@ -40,7 +41,6 @@ _AXIS = 3.5  # inches, width of a panel from the first ratio to the last
 _PALE = 0.3  # opacity of the intervals of many methods, so that their lines stand out
 _DIGIT = 0.08  # inches, width of a digit below an axis
 _BETWEEN = 0.06  # inches, smallest distance between two labels below an axis
-_TEXT = 0.16  # inches, distance between two vertical texts in a panel
 
 
 class PlottedMethod(NamedTuple):
@@ -211,23 +211,23 @@ def show_beyond(row: Sequence[Axes], group: Sequence[PlottedWorkload]) -> None:
     for name in dict.fromkeys(workload.name[:2] for workload in group):
         panels = [axes for axes, workload in zip(row, group, strict=True) if workload.name[:2] == name]
         lows, highs = zip(*(axes.get_ylim() for axes in panels), strict=True)
-        values = np.concatenate([_marked(axes)[1] for axes in panels])
-        for axes in panels:
+        marks = [_marks(axes) for axes in panels]
+        values = np.concatenate([own["value"] for own in marks])
+        for axes, own in zip(panels, marks, strict=True):
             axes.set_ylim(*_with_near(values, min(lows), max(highs)))
-            _draw_beyond(axes)
+            mark_beyond(axes, own)
 
 
-def _marked(axes: Axes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return positions, values and colours of the marks on a panel's lines."""
+def _marks(axes: Axes) -> pd.DataFrame:
+    """Return place, value and color of the marks on a panel's lines."""
     marks = [
-        (*point, line.get_color())
+        {"place": point[0], "value": point[1], "color": line.get_color()}
         for line in axes.lines
         if str(line.get_marker()) in _MARKERS
         for point in np.column_stack(line.get_data())
         if np.isfinite(point).all()
     ]
-    positions, values, colors = zip(*marks, strict=True) if marks else ((), (), ())
-    return np.array(positions, float), np.array(values, float), np.array(colors, object)
+    return pd.DataFrame(marks, columns=["place", "value", "color"]).astype({"place": float, "value": float})
 
 
 def _with_near(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
@@ -236,48 +236,6 @@ def _with_near(values: np.ndarray, low: float, high: float) -> tuple[float, floa
     above = values[(values > high - margin) & (values < high + near)]
     below = values[(values < low + margin) & (values > low - near)]
     return min([low, *(below - margin)]), max([high, *(above + margin)])
-
-
-def _draw_beyond(axes: Axes) -> None:
-    """Draw a triangle at the end of an axis for each mark beyond it, with the value beside the triangle."""
-    positions, values, colors = _marked(axes)
-    low, high = axes.get_ylim()
-    for beyond, height, mark, end in ((values > high, 1, "^", "top"), (values < low, 0, "v", "bottom")):
-        axes.scatter(
-            positions[beyond],
-            np.full(beyond.sum(), height),
-            c=list(colors[beyond]),
-            marker=mark,
-            s=28,
-            transform=axes.get_xaxis_transform(),
-            clip_on=False,
-            zorder=4,
-        )
-        for position, text in _separate(axes, positions[beyond], values[beyond]):
-            axes.annotate(
-                text,
-                (position, abs(height - 0.02)),
-                xycoords=axes.get_xaxis_transform(),
-                xytext=(-5, 0),  # points, beside the marks
-                textcoords="offset points",
-                ha="right",
-                va=end,
-                fontsize=7,
-                rotation=90,
-                bbox=PAPER,
-            )
-
-
-def _separate(axes: Axes, positions: np.ndarray, values: np.ndarray) -> Iterator[tuple[float, str]]:
-    """Yield the position and text of each label: a value, or the range of values whose labels would touch."""
-    order = np.argsort(positions)
-    along = axes.transScale.transform(np.column_stack([positions, np.ones(len(positions))]))[order, 0]
-    ends = axes.transScale.transform([(end, 1) for end in axes.get_xlim()])[:, 0]
-    inches = _AXIS * along / np.ptp(ends)
-    for near in np.split(order, np.flatnonzero(np.diff(inches) > _TEXT) + 1):
-        if len(near):
-            low, high = f"{values[near].min():.2f}", f"{values[near].max():.2f}"
-            yield float(positions[near].min()), low if low == high else f"{low} to {high}"
 
 
 def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:

@@ -14,6 +14,7 @@ from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss, raw_slope
 from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.pair_slopes import Slopes, slopes
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
 
 
@@ -41,7 +42,7 @@ def summary(
     control : (networks, images), bool, optional
         The same for networks that were retrained without compression.
     control_paired : bool
-        Whether row i of the control is also the same network. If not, the values for the control and the worst group
+        Whether row i of the control is of the same network too. If not, the values for the control and the worst group
         are left empty.
 
     Returns
@@ -55,8 +56,8 @@ def summary(
           alpha_new. alpha_weighted: mean slope with groups weighted by their images.
         - largest_excess: mean over the networks of the largest loss of accuracy of a group beyond that of all images,
           with its interval (chance movement: the group may differ between networks); largest_excess_floor: its value if
-          only image noise moved groups; largest_excess_group: the group with the largest mean excess loss. Groups of
-          one image are excluded from these as uninformative; single_image_groups names them.
+          only image noise moved groups; largest_excess_group: the group with the largest mean excess loss. All three
+          leave out groups of one image; single_image_groups names up to three of these.
         - worst_group: the group with the largest cost beyond the accuracy, against the control if there is one; and
           worst_group_cost with its interval, as in `class_costs.worst_class` (systematic cost: the same group in all
           networks). Empty and NaN for one network.
@@ -110,39 +111,28 @@ def _worst_group(names: np.ndarray, worst: WorstClass) -> dict[str, Any]:
 
 
 def _excess(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Compute excess losses, (networks, groups): -inf for groups of one image, or NaN if all have one."""
-    excess = excess_loss(*_group_recalls(group, before, after))
+    """Compute excess losses, (networks, groups): -inf for groups of one image, or NaN if all groups have one."""
+    excess = excess_loss(*(Recalls.from_answers(group, right) for right in (before, after)))
     is_single = np.bincount(group) == 1
     return np.where(is_single, np.nan if is_single.all() else -np.inf, excess)
 
 
 def _floor(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
     """Compute the floor of the largest excess loss, averaged over networks."""
-    right_before, right_after, right_both = (_shares(group, right) for right in (before, after, before & after))
+    first, second, both = (Recalls.from_answers(group, right).recall for right in (before, after, before & after))
     support = np.bincount(group)
-    return mean(largest_excess_floor(right_before, right_after, right_both, np.where(support > 1, support, 0)))
+    return mean(largest_excess_floor(first, second, both, np.where(support > 1, support, 0)))
 
 
 def _of_control(group: np.ndarray, before: np.ndarray, control: np.ndarray | None) -> dict[str, float]:
     names = ("alpha_control", "raw_slope_control", "largest_excess_control", "largest_excess_floor_control")
     if control is None:
         return dict.fromkeys(names, np.nan)
-    raw = raw_slope(*_group_recalls(group, before, control))
-    alphas = raw * quotient(before.mean(1), control.mean(1))
+    recalls = Recalls.from_answers(group, before), Recalls.from_answers(group, control)
+    raw = raw_slope(*recalls)
+    alphas = raw * quotient(recalls[0].accuracy, recalls[1].accuracy)
     excess = _excess(group, before, control).max(1)
     return dict(zip(names, (*map(mean, (alphas, raw, excess)), _floor(group, before, control)), strict=True))
-
-
-def _group_recalls(
-    group: np.ndarray, before: np.ndarray, after: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Compute accuracies before and after: of groups, each (networks, groups), and of all images, each (networks,)."""
-    return _shares(group, before), _shares(group, after), before.mean(1), after.mean(1)
-
-
-def _shares(group: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Compute the share of right images in each group, (networks, groups)."""
-    return np.array([np.bincount(group, network) for network in right]) / np.bincount(group)
 
 
 def _slopes(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:

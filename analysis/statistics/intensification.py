@@ -1,4 +1,4 @@
-"""Recall distortion: recall balance, its slopes (alpha and others), and their intervals.
+"""Measure recall distortion by slopes of the recall balance (alpha and others), with their intervals.
 
 Sections refer to Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning Algorithm".
 The last axis of arrays is the classes, and results keep the axes before it (seeds, cells).
@@ -10,36 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.statistics.arithmetic import quotient
+from analysis.statistics.recalls import Recalls, recall_balance
 from analysis.statistics.resampling import Interval, jackknife_interval
 
-# A root mean square below this is rounding, because recalls are logged as float32; the smallest step of a real balance
-# is 1 / test images.
+# A balance whose root mean square is below this is a rounding error of recalls logged as float32. The smallest step of
+# a real balance is 1 / test images.
 _NO_BALANCE = 1e-7
 CHANCE_LEVEL = 0.01
-
-
-def recall_balance(recall: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
-    """Compute the normalised recall balance b = (R - A) / A (Section 4).
-
-    Parameters
-    ----------
-    recall : (..., classes)
-        Recall R of each class.
-    accuracy : (...)
-        Accuracy A of the same networks.
-
-    Returns
-    -------
-    (..., classes)
-        NaN if the accuracy is 0.
-
-    Examples
-    --------
-    >>> recall_balance([0.9, 0.7], accuracy=0.8).round(3).tolist()
-    [0.125, -0.125]
-    """
-    accuracy = np.asarray(accuracy, dtype=float)[..., np.newaxis]
-    return quotient(np.asarray(recall) - accuracy, accuracy)
 
 
 def mean_balance(values: ArrayLike) -> np.ndarray:
@@ -64,7 +41,7 @@ def mean_balance(values: ArrayLike) -> np.ndarray:
 
 
 def alpha(before: ArrayLike, after: ArrayLike) -> np.ndarray:
-    """Compute the slope, without intercept, of recall balance after pruning on before (Section 5).
+    """Compute the slope, without intercept, of recall balance after pruning on that before (Section 5).
 
     Above 1 pruning intensifies the differences between classes, below 1 it de-intensifies them. If `before` is the
     balance of the control `none`, the slope is the effect of pruning alone, without that of fine-tuning.
@@ -72,7 +49,7 @@ def alpha(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     before, after : (..., classes)
-        Normalised recall balance, as `recall_balance` returns it.
+        Normalised recall balance (`Recalls.balance`).
 
     Returns
     -------
@@ -83,9 +60,9 @@ def alpha(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     --------
     The accuracy falls from .8 to .6, and each recall by .2:
 
-    >>> before = recall_balance([0.9, 0.7], accuracy=0.8)  # 1/8, -1/8
-    >>> after = recall_balance([0.7, 0.5], accuracy=0.6)  # 1/6, -1/6
-    >>> round(float(alpha(before, after)), 3)
+    >>> before = Recalls([0.9, 0.7], accuracy=0.8)  # balance 1/8, -1/8
+    >>> after = Recalls([0.7, 0.5], accuracy=0.6)  # balance 1/6, -1/6
+    >>> round(float(alpha(before.balance, after.balance)), 3)
     1.333
     """
     before, after = np.asarray(before), np.asarray(after)
@@ -189,7 +166,7 @@ def correlation(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 
 
 def spread_ratio(before: ArrayLike, after: ArrayLike) -> np.ndarray:
-    """Compute the root mean square of the balance after over that before, above 1 if the spread grew.
+    """Compute the ratio of the balances' root mean squares, after over before: above 1 if the spread grew.
 
     Parameters
     ----------
@@ -210,7 +187,7 @@ def spread_ratio(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 
 
 def worst_class_change(before: ArrayLike, after: ArrayLike) -> np.ndarray:
-    """Compute the lowest recall after minus the lowest recall before, perhaps of different classes.
+    """Compute the lowest recall after minus the lowest recall before, which may be of another class.
 
     Parameters
     ----------
@@ -230,77 +207,62 @@ def worst_class_change(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     return np.asarray(np.min(after, axis=-1) - np.min(before, axis=-1))
 
 
-def raw_slope(
-    recall_before: ArrayLike, recall_after: ArrayLike, accuracy_before: ArrayLike, accuracy_after: ArrayLike
-) -> np.ndarray:
-    """Compute the slope of recall balance after pruning on before, without division by the accuracies.
+def raw_slope(before: Recalls, after: Recalls) -> np.ndarray:
+    """Compute the slope as `alpha` does, but from recall balances that are not divided by the accuracies.
 
     `alpha` is `raw_slope` times accuracy before over accuracy after, so it exceeds the raw slope whenever accuracy
-    falls. The raw slope shows whether classes that were weak before fell further behind (above 1) or caught up (below
-    1). It is the product of `correlation` and `raw_spread_ratio`: if different classes are weak after pruning, it may
-    be below 1 although the differences between recalls have grown.
+    falls. If it is above 1, classes that were weak before fell further behind; if it is below 1, they caught up. It is
+    the product of `correlation` and `raw_spread_ratio`, so it may be below 1 although the differences between recalls
+    have grown, if other classes are weak after pruning.
 
     Parameters
     ----------
-    recall_before, recall_after : (..., classes)
-        Recall of each class.
-    accuracy_before, accuracy_after : (...)
-        Accuracy of the same networks.
+    before, after : Recalls
 
     Returns
     -------
     (...)
-        NaN if the recall of every class equals the accuracy before.
+        NaN if the recall of every class equals the accuracy before pruning.
 
     Examples
     --------
     Both classes lose 20 points. Their difference stays the same, although alpha is 4/3:
 
-    >>> round(float(raw_slope([0.9, 0.7], [0.7, 0.5], accuracy_before=0.8, accuracy_after=0.6)), 6)
+    >>> round(float(raw_slope(Recalls([0.9, 0.7], accuracy=0.8), Recalls([0.7, 0.5], accuracy=0.6))), 6)
     1.0
     """
-    return alpha(_difference(recall_before, accuracy_before), _difference(recall_after, accuracy_after))
+    return alpha(before.raw_balance, after.raw_balance)
 
 
-def raw_spread_ratio(
-    recall_before: ArrayLike, recall_after: ArrayLike, accuracy_before: ArrayLike, accuracy_after: ArrayLike
-) -> np.ndarray:
+def raw_spread_ratio(before: Recalls, after: Recalls) -> np.ndarray:
     """Compute the `spread_ratio` of balances that are not divided by the accuracies.
 
     Parameters
     ----------
-    recall_before, recall_after : (..., classes)
-        Recall of each class.
-    accuracy_before, accuracy_after : (...)
-        Accuracy of the same networks.
+    before, after : Recalls
 
     Returns
     -------
     (...)
-        Above 1 if the differences between recalls grew, between the same classes or others. NaN if the recall of every
+        Above 1 if the differences between recalls grew, whichever classes are weak. NaN if the recall of every
         class equals the accuracy before pruning.
 
     Examples
     --------
     The two classes swap. Their difference stays the same in size, although the raw slope is -1:
 
-    >>> round(float(raw_spread_ratio([0.9, 0.7], [0.5, 0.7], accuracy_before=0.8, accuracy_after=0.6)), 6)
+    >>> round(float(raw_spread_ratio(Recalls([0.9, 0.7], accuracy=0.8), Recalls([0.5, 0.7], accuracy=0.6))), 6)
     1.0
     """
-    return spread_ratio(_difference(recall_before, accuracy_before), _difference(recall_after, accuracy_after))
+    return spread_ratio(before.raw_balance, after.raw_balance)
 
 
-def excess_loss(
-    recall_before: ArrayLike, recall_after: ArrayLike, accuracy_before: ArrayLike, accuracy_after: ArrayLike
-) -> np.ndarray:
+def excess_loss(before: Recalls, after: Recalls) -> np.ndarray:
     """Compute each class's loss of recall minus the network's loss of accuracy.
 
     Parameters
     ----------
-    recall_before, recall_after : (..., classes)
-        Recall of each class.
-    accuracy_before, accuracy_after : (...)
-        Accuracy of the same networks.
+    before, after : Recalls
 
     Returns
     -------
@@ -311,21 +273,18 @@ def excess_loss(
     --------
     Accuracy falls by .1, and one recall by .2:
 
-    >>> excess_loss([0.9, 0.7], [0.9, 0.5], accuracy_before=0.8, accuracy_after=0.7).round(6).tolist()
+    >>> excess_loss(Recalls([0.9, 0.7], accuracy=0.8), Recalls([0.9, 0.5], accuracy=0.7)).round(6).tolist()
     [-0.1, 0.1]
     """
-    return np.asarray(_difference(recall_before, accuracy_before) - _difference(recall_after, accuracy_after))
+    return np.asarray(before.raw_balance - after.raw_balance)
 
 
-def at_chance(recall: ArrayLike, accuracy: ArrayLike, support: ArrayLike | None = None) -> np.ndarray:
-    """Return whether networks are at chance, so that their alpha may be any number.
+def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
+    """Test whether networks are at chance, so that their alpha is meaningless.
 
     Parameters
     ----------
-    recall : (..., classes)
-        Recall of each class.
-    accuracy : (...)
-        Accuracy of each network.
+    recalls : Recalls
     support : (classes,), optional
         Number of test images of each class.
 
@@ -343,15 +302,16 @@ def at_chance(recall: ArrayLike, accuracy: ArrayLike, support: ArrayLike | None 
     A detector that finds 90 % of a rare class is above chance, although always naming the large class is about as
     accurate. A network that always names the large class is at chance:
 
-    >>> at_chance([[0.955, 0.9], [1, 0]], [0.952, 0.95], support=[950, 50]).tolist()
+    >>> at_chance(Recalls([[0.955, 0.9], [1, 0]], accuracy=[0.952, 0.95]), support=[950, 50]).tolist()
     [False, True]
 
-    Guessing is right about 1,000 of 10,000 balanced images on average, and more than 1,070 in one case of a hundred:
+    Guessing gets 1,000 of 10,000 balanced images right on average, and more than 1,070 in one case of a hundred:
 
-    >>> at_chance(np.full((2, 10), [[0.106], [0.108]]), [0.106, 0.108], support=np.full(10, 1000)).tolist()
+    >>> balanced = Recalls(np.full((2, 10), [[0.106], [0.108]]), accuracy=[0.106, 0.108])
+    >>> at_chance(balanced, support=np.full(10, 1000)).tolist()
     [True, False]
     """
-    recall, accuracy = np.asarray(recall, dtype=float), np.asarray(accuracy, dtype=float)
+    recall, accuracy = recalls.recall, recalls.accuracy
     classes = recall.shape[-1]
     if classes == 1:  # a single class cannot be guessed wrongly
         return np.zeros(accuracy.shape, dtype=bool)
@@ -375,29 +335,28 @@ def _guesses_balanced(accuracy: np.ndarray, support: np.ndarray) -> np.ndarray:
 
 
 def networks_at_chance(label: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return whether networks are at chance, by `at_chance`.
+    """Test whether networks are at chance, as `at_chance` does, from their answers to test images.
 
     Parameters
     ----------
     label : (images,), integers
         Class of each image. Labels without images are ignored.
     right : (networks, images), bool
-        Whether each network is right.
+        Whether each network is right about each image.
 
     Returns
     -------
     (networks,), bool
     """
-    support = np.bincount(label)
-    recall = np.array([np.bincount(label, network, len(support)) for network in right])[:, support > 0]
-    return at_chance(recall / support[support > 0], right.mean(1), support[support > 0])
+    present = np.unique(label, return_inverse=True)[1]
+    return at_chance(Recalls.from_answers(present, right), np.bincount(present))
 
 
 def alpha_shared(before: np.ndarray, after: np.ndarray, *, confidence: float = 0.95) -> Interval:
     """Estimate the slope on the part of the balance shared by all seeds, with an interval over seeds.
 
-    `alpha` counts it as de-intensification if further training undoes the chance deviations of a single network. Here
-    the balances of each network are compared with the mean balance of the other seeds.
+    If further training undoes the chance deviations of a single network, `alpha` counts that as de-intensification. To
+    avoid this, the balances of each network are compared with the mean balance of the other seeds.
 
     Parameters
     ----------
@@ -409,7 +368,7 @@ def alpha_shared(before: np.ndarray, after: np.ndarray, *, confidence: float = 0
     Returns
     -------
     Interval
-        NaN with fewer than two seeds. The ends are NaN with two.
+        NaN with fewer than two seeds. With two, its ends are NaN.
 
     Examples
     --------
@@ -456,7 +415,7 @@ def shared_sums(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def other_seed(balance: np.ndarray) -> np.ndarray:
-    """Compute the mean alpha from each dense network to the dense networks of other seeds.
+    """Compute the mean alpha of the dense networks of other seeds on each dense network.
 
     This control needs no training. It is the alpha of pruning that retains nothing of the network.
 
@@ -479,11 +438,7 @@ def other_seed(balance: np.ndarray) -> np.ndarray:
     return alpha(balance, mean_of_others)
 
 
-def _difference(recall: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
-    return np.asarray(np.asarray(recall) - np.asarray(accuracy, dtype=float)[..., np.newaxis])
-
-
 def square(balance: np.ndarray) -> np.ndarray:
-    """Square balances, with 0 if all classes are balanced up to rounding."""
+    """Square balances; the squares are 0 if all classes are balanced up to rounding."""
     squares = np.square(balance)
     return np.where(squares.mean(-1, keepdims=True) < _NO_BALANCE**2, 0.0, squares)

@@ -1,4 +1,4 @@
-"""Compute slopes of pairs of networks before and after compression, and test if class gaps stayed the same."""
+"""Compute slopes of pairs of networks before and after compression, and test whether class gaps stayed the same."""
 
 from typing import NamedTuple
 
@@ -9,12 +9,12 @@ from analysis.statistics.intensification import (
     alpha,
     raw_slope,
     raw_spread_ratio,
-    recall_balance,
     spread_ratio,
     unbalanced,
     weighted_alpha,
 )
 from analysis.statistics.new_images import SlopeParts, alpha_new_from_predictions, pooled_slope, slope_parts
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import Interval, mean_interval
 
 
@@ -38,8 +38,8 @@ class Slopes(NamedTuple):
     spread_new : Interval, optional
         The same for `raw_spread_ratio`.
     unchanged : Interval, optional
-        The 90 % interval of the raw slope on new images, if both this and that of the spread are within `MARGIN` of 1
-        (a test of equivalence).
+        The 90 % interval of the raw slope for new images, if this interval and that of the spread ratio are both within
+        `MARGIN` of 1 (a test of equivalence).
     """
 
     n: int
@@ -66,16 +66,16 @@ def slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list
     label : (images,), integers
         Class of each image.
     before, after : (networks, images), bool
-        Whether each network is right. None may be at chance, and there may be no networks. A single network before is
-        paired with each one after.
+        Whether each network is right about each image. No network may be at chance, and there may be no networks. A
+        single network before is paired with each one after.
     notes : list of str
-        A sentence on pairs without a slope is appended.
+        A sentence is appended if alpha is undefined for some pairs.
     """
     if not len(after):
         return Slopes(0)
     if len(before) == 1:
         before = np.repeat(before, len(after), axis=0)
-    has_alpha = np.isfinite(alpha(*_balances(label, before, after)))
+    has_alpha = np.isfinite(alpha(*(Recalls.from_answers(label, right).balance for right in (before, after))))
     if not has_alpha.all():
         notes.append(
             f"Alpha is n/a for {(~has_alpha).sum()} of {len(has_alpha)} pairs of networks, because all classes are "
@@ -86,11 +86,10 @@ def slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list
 
 def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Slopes:
     support = np.bincount(label)
-    b, b_t = _balances(label, before, after)
-    alphas = alpha(b, b_t)
+    recalls = Recalls.from_answers(label, before), Recalls.from_answers(label, after)
+    b, b_t = (each.balance for each in recalls)
+    alphas, raw_slopes = alpha(b, b_t), raw_slope(*recalls)
     low, high = mean_interval(alphas, 1 - LEVEL)
-    recalls_and_accuracies = _recalls(label, before), _recalls(label, after), before.mean(1), after.mean(1)
-    raw_slopes = raw_slope(*recalls_and_accuracies)
     raw_low, raw_high = mean_interval(raw_slopes, 1 - LEVEL)
     raw_new = pooled_slope(slope_parts(label, before, after, raw=True))
     squares = pooled_slope(_squares(label, before, after))
@@ -107,7 +106,7 @@ def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
         raw_slope_high=raw_high,
         weighted=float(weighted_alpha(b, b_t, support).mean()) if unbalanced(support) else np.nan,
         spread_ratio=float(spread_ratio(b, b_t).mean()),
-        raw_spread_ratio=float(raw_spread_ratio(*recalls_and_accuracies).mean()),
+        raw_spread_ratio=float(raw_spread_ratio(*recalls).mean()),
         new=alpha_new_from_predictions(label, before, after, confidence=1 - LEVEL),
         raw_new=raw_new.interval(1 - LEVEL),
         spread_new=_root(squares.interval(1 - LEVEL)),
@@ -125,19 +124,10 @@ def _squares(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> SlopeP
 
 
 def _root(squares: Interval) -> Interval:
-    """Take the square root of an estimate and its interval."""
+    """Take the square root of an estimate and of the ends of its interval."""
     estimate, low, high = np.sqrt(np.maximum(squares[:3], 0)).tolist()
     return squares._replace(estimate=estimate, low=low, high=high)
 
 
 def _near_1(interval: Interval) -> bool:
     return bool(interval.low > 1 - MARGIN and interval.high < 1 + MARGIN)
-
-
-def _balances(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[np.ndarray]:
-    return [recall_balance(_recalls(label, right), right.mean(1)) for right in (before, after)]
-
-
-def _recalls(label: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Compute recalls, (seeds, classes), from whether each image is right, (seeds, images)."""
-    return np.array([np.bincount(label, network) for network in right]) / np.bincount(label)

@@ -15,6 +15,7 @@ from analysis.statistics.class_sums import each_class
 from analysis.statistics.halves import SPLITS, halves
 from analysis.statistics.hypothesis_tests import LEVEL, benjamini_hochberg, corrected
 from analysis.statistics.modal_labels import Modes, modes
+from analysis.statistics.recalls import Recalls
 
 Measure = Literal["difference", "ratio"]
 
@@ -222,21 +223,13 @@ class ClassSignificance(NamedTuple):
 
 
 def class_significance(
-    dense: np.ndarray,
-    compressed: np.ndarray,
-    dense_accuracy: np.ndarray,
-    compressed_accuracy: np.ndarray,
-    *,
-    paired: bool = False,
-    measure: Measure = "difference",
+    dense: Recalls, compressed: Recalls, *, paired: bool = False, measure: Measure = "difference"
 ) -> ClassSignificance:
     """Test whether each class's change of recall differs from the change of accuracy (Section 2.2).
 
     Parameters
     ----------
-    dense, compressed : (networks, classes)
-        Recalls.
-    dense_accuracy, compressed_accuracy : (networks,)
+    dense, compressed : Recalls, (networks, classes)
     paired : bool
         Whether row i of both belongs to the same dense network.
     measure : {"difference", "ratio"}
@@ -247,19 +240,20 @@ def class_significance(
     --------
     The recall of the first class falls by .2 in both networks, and the accuracy by .1:
 
-    >>> dense, compressed = np.array([[0.8, 0.8], [0.9, 0.9]]), np.array([[0.6, 0.8], [0.7, 0.9]])
-    >>> found = class_significance(dense, compressed, dense.mean(1), compressed.mean(1))
+    >>> dense = Recalls([[0.8, 0.8], [0.9, 0.9]], accuracy=[0.8, 0.9])
+    >>> found = class_significance(dense, Recalls([[0.6, 0.8], [0.7, 0.9]], accuracy=[0.7, 0.8]))
     >>> found.shift.round(3).tolist(), found.difference.round(3).tolist()
     ([-0.1, 0.1], [-0.2, 0.0])
     """
     shift: Callable[..., np.ndarray] = np.subtract if measure == "difference" else np.divide
     with np.errstate(invalid="ignore", divide="ignore"):
-        before, after = shift(dense, dense_accuracy[:, None]), shift(compressed, compressed_accuracy[:, None])
-        change = compressed.mean(0) - dense.mean(0)
-        normalised = np.where(dense.mean(0) > 0, change / dense.mean(0), np.nan)
+        before, after = (shift(side.recall, side.accuracy[:, None]) for side in (dense, compressed))
+        recall, recall_compressed = dense.recall.mean(0), compressed.recall.mean(0)
+        change = recall_compressed - recall
+        normalised = np.where(recall > 0, change / recall, np.nan)
     statistic, dof, p = welch(before, after)
     p_paired = _paired_p(before, after) if paired else np.full(len(p), np.nan)
-    p_moderated = _moderated_p(before, after, (dense.mean(0) + compressed.mean(0)) / 2, paired)
+    p_moderated = _moderated_p(before, after, (recall + recall_compressed) / 2, paired)
     has_p = np.isfinite(p)
     p_bh = np.full(len(p), np.nan)
     if has_p.any():
@@ -354,13 +348,12 @@ def _moderated_p(before: np.ndarray, after: np.ndarray, recall: np.ndarray, pair
     return class_losses.estimates(changes, each_class(len(recall)))["p"]
 
 
-def placebo_significance(recall: np.ndarray, accuracy: np.ndarray, splits: int = SPLITS) -> np.ndarray:
+def placebo_significance(recalls: Recalls, splits: int = SPLITS) -> np.ndarray:
     """Compute how often each class is significant between random halves of one population, as a placebo.
 
     Parameters
     ----------
-    recall : (networks, classes)
-    accuracy : (networks,)
+    recalls : Recalls, (networks, classes)
     splits : int
         Number of random splits into halves, which are the same in every call.
 
@@ -369,10 +362,10 @@ def placebo_significance(recall: np.ndarray, accuracy: np.ndarray, splits: int =
     (classes,)
         Share of the splits with p at most .05; NaN with fewer than four networks.
     """
-    return np.asarray(placebo_tests(recall, accuracy, splits).mean(axis=0))
+    return np.asarray(placebo_tests(recalls, splits).mean(axis=0))
 
 
-def placebo_tests(recall: np.ndarray, accuracy: np.ndarray, splits: int = SPLITS) -> np.ndarray:
+def placebo_tests(recalls: Recalls, splits: int = SPLITS) -> np.ndarray:
     """Find the significant classes in each split of `placebo_significance`.
 
     Returns
@@ -380,9 +373,9 @@ def placebo_tests(recall: np.ndarray, accuracy: np.ndarray, splits: int = SPLITS
     (splits, classes)
         1 if p is at most .05, else 0; NaN with fewer than four networks.
     """
-    if len(recall) < 4:
-        return np.full((splits, recall.shape[1]), np.nan)
-    deviations = recall - accuracy[:, np.newaxis]
-    first, second = halves(len(recall), splits)
+    deviations = recalls.raw_balance
+    if len(deviations) < 4:
+        return np.full((splits, deviations.shape[1]), np.nan)
+    first, second = halves(len(deviations), splits)
     _, _, p = welch(deviations[first], deviations[second])
     return np.asarray(p <= LEVEL, dtype=float)

@@ -17,6 +17,7 @@ from analysis.statistics.intensification import excess_loss
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.populations import disagreement, exemplars
 from analysis.statistics.proportion import expected_losses
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
 from analysis.statistics.risk_scores import RECALL, as_risk, class_means, combined
 
@@ -256,10 +257,9 @@ def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndar
     >>> class_losses(label, 2, Networks(before=label[None], after=np.array([[0, 0, 1, 0]]))).tolist()
     [[-0.25, 0.25]]
     """
-    sides = networks.start, networks.after
-    recall = [np.array([class_means(each == label, label, classes) for each in side]) for side in sides]
-    accuracy = [(side == label).mean(1) for side in sides]
-    return excess_loss(*recall, *accuracy)
+    sides = networks.start == label, networks.after == label
+    recall = (np.array([class_means(right, label, classes) for right in side]) for side in sides)
+    return excess_loss(*(Recalls(each, right.mean(1)) for each, right in zip(recall, sides, strict=True)))
 
 
 def foresight_of_classes(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:

@@ -11,21 +11,19 @@ from analysis.statistics.intensification import (
     intensification_ratios,
     raw_slope,
     raw_spread_ratio,
-    recall_balance,
     spread_ratio,
     weighted_alpha,
     worst_class_change,
 )
 from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.new_images import alpha_new
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mark, mean_interval
 
 
 def cell_summary(
-    recall_before: np.ndarray,
-    recall_after: np.ndarray,
-    accuracy_before: np.ndarray,
-    accuracy_after: np.ndarray,
+    before: Recalls,
+    after: Recalls,
     *,
     support: np.ndarray | None = None,
     both_right: np.ndarray | None = None,
@@ -36,14 +34,13 @@ def cell_summary(
 
     Parameters
     ----------
-    recall_before, recall_after : (seeds, classes)
-        Recall of each class before and after pruning.
-    accuracy_before, accuracy_after : (seeds,)
-        Accuracy before and after pruning.
+    before, after : Recalls, (seeds, classes)
+        Before and after pruning; row i of both is of the same seed.
     support : (classes,), optional
         Number of test images of each class. If None, alpha_weighted, alpha_new and largest_excess_floor are NaN.
     both_right : (seeds, classes), optional
-        As for `alpha_new`. If None, alpha_new and largest_excess_floor are NaN.
+        Share of each class's test images that are right both before and after pruning. If None, alpha_new and
+        largest_excess_floor are NaN.
     sloped : (seeds,), bool, optional
         Whether each network has slopes, because its alpha is defined and it is not at chance. By default all have.
     confidence : float
@@ -52,36 +49,36 @@ def cell_summary(
     Returns
     -------
     dict
-        `n` counts the seeds, over which `worst_class_change`, `largest_excess`, `largest_excess_floor` and
-        `accuracy_change` are means. `n_alpha` counts those with slopes, over which `correlation`, `spread_ratio`,
-        `raw_spread_ratio` and `alpha_weighted` are means.
+        `n` is the number of seeds. `worst_class_change`, `largest_excess`, `largest_excess_floor` and the accuracies
+        are means over them. `n_alpha` is the number of seeds with slopes. `correlation`, `spread_ratio`,
+        `raw_spread_ratio` and `alpha_weighted` are means over these.
 
     Examples
     --------
     Two networks with alpha 4/3 and 2:
 
-    >>> recall_before, recall_after = np.array([[0.9, 0.7], [0.9, 0.7]]), np.array([[0.7, 0.5], [1.0, 0.6]])
-    >>> row = cell_summary(recall_before, recall_after, np.array([0.8, 0.8]), np.array([0.6, 0.8]))
+    >>> before = Recalls([[0.9, 0.7], [0.9, 0.7]], accuracy=[0.8, 0.8])
+    >>> row = cell_summary(before, Recalls([[0.7, 0.5], [1.0, 0.6]], accuracy=[0.6, 0.8]))
     >>> row["n"], round(row["alpha_mean"], 3), round(row["raw_slope_mean"], 3), row["mark"]
     (2, 1.667, 1.5, '?')
     """
-    measured = recall_before, recall_after, accuracy_before, accuracy_after
-    has_slopes = np.ones(len(accuracy_before), dtype=bool) if sloped is None else sloped
-    of_slopes = tuple(each[has_slopes] for each in measured)
-    before, after = recall_balance(of_slopes[0], of_slopes[2]), recall_balance(of_slopes[1], of_slopes[3])
-    slopes, raw_slopes = alpha(before, after), raw_slope(*of_slopes)
+    has_slopes = np.ones(len(before), dtype=bool) if sloped is None else sloped
+    sloped_before, sloped_after = before[has_slopes], after[has_slopes]
+    balances = sloped_before.balance, sloped_after.balance
+    slopes, raw_slopes = alpha(*balances), raw_slope(sloped_before, sloped_after)
     low, high = mean_interval(slopes, confidence)
     raw_low, raw_high = mean_interval(raw_slopes, confidence)
     new = weighted_slopes = floor = None
     if support is not None:
-        weighted_slopes = weighted_alpha(before, after, support)
+        weighted_slopes = weighted_alpha(*balances, support)
         if both_right is not None:
-            new = alpha_new(of_slopes[0], of_slopes[1], both_right[has_slopes], support, confidence=confidence)
-            floor = largest_excess_floor(recall_before, recall_after, both_right, support)
-    shared_slope = alpha_shared(before, after, confidence=confidence)
-    largest = excess_loss(*measured).max(-1)
+            shares = sloped_before.recall, sloped_after.recall, both_right[has_slopes]
+            new = alpha_new(*shares, support, confidence=confidence)
+            floor = largest_excess_floor(before.recall, after.recall, both_right, support)
+    shared_slope = alpha_shared(*balances, confidence=confidence)
+    largest = excess_loss(before, after).max(-1)
     largest_low, largest_high = mean_interval(largest, confidence)
-    change = accuracy_after - accuracy_before
+    change = after.accuracy - before.accuracy
     change_low, change_high = mean_interval(change, confidence)
     return {
         "n": len(change),
@@ -109,12 +106,12 @@ def cell_summary(
         "alpha_shared_low": shared_slope.low,
         "alpha_shared_high": shared_slope.high,
         "alpha_shared_identified": shared_slope.identified,
-        "correlation": mean(correlation(before, after)),
-        "spread_ratio": mean(spread_ratio(before, after)),
-        "raw_spread_ratio": mean(raw_spread_ratio(*of_slopes)),
-        "worst_class_change": mean(worst_class_change(recall_before, recall_after)),
-        "accuracy_before": mean(accuracy_before),
-        "accuracy_after": mean(accuracy_after),
+        "correlation": mean(correlation(*balances)),
+        "spread_ratio": mean(spread_ratio(*balances)),
+        "raw_spread_ratio": mean(raw_spread_ratio(sloped_before, sloped_after)),
+        "worst_class_change": mean(worst_class_change(before.recall, after.recall)),
+        "accuracy_before": mean(before.accuracy),
+        "accuracy_after": mean(after.accuracy),
         "accuracy_change": mean(change),
         "accuracy_change_low": change_low,
         "accuracy_change_high": change_high,
@@ -133,8 +130,8 @@ def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     -------
     dict
         `pooled_alpha` is alpha over all seeds and classes. `alpha_...` and `ratio_...` are mean, sd, min and max over
-        seeds, of alpha and of the mean I. `worst_ratio` is the I furthest from 0. A class with balance 0 before has no
-        I.
+        seeds, of alpha and of the mean I. `worst_ratio` is the I furthest from 0. The undefined I of a class whose
+        balance before pruning is 0 is left out.
 
     Examples
     --------

@@ -7,6 +7,7 @@ import numpy as np
 
 from analysis.runs.checks import some
 from analysis.statistics.intensification import networks_at_chance
+from analysis.statistics.recalls import Recalls
 
 
 class WeakDense(NamedTuple):
@@ -61,9 +62,7 @@ def weak_from_answers(names: Sequence[str], label: np.ndarray, right: np.ndarray
 
     `label` has classes from 0, each of which has images.
     """
-    support = np.bincount(label)
-    recall = np.array([np.bincount(label, network) for network in right]) / support
-    return weak_dense(names, recall, networks_at_chance(label, right))
+    return weak_dense(names, Recalls.from_answers(label, right).recall, networks_at_chance(label, right))
 
 
 def sentence(weak: WeakDense) -> str:

@@ -10,6 +10,7 @@ from analysis.runs import frames, schema
 from analysis.runs.frames import BY_CLASS, RECALL_AFTER, RECALL_BEFORE, class_names
 from analysis.statistics import intensification
 from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.weak_dense import WeakDense, weak_dense
 from analysis.study.labels import need_all_digits
 from analysis.study.once import once
@@ -73,15 +74,14 @@ class RunArrays:
 
     def balances(self, rows: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Compute the normalised recall balance before and after, each (rows, classes)."""
-        return (
-            intensification.recall_balance(self.before[np.ix_(rows, classes)], self.accuracy_before[rows]),
-            intensification.recall_balance(self.after[np.ix_(rows, classes)], self.accuracy_after[rows]),
-        )
+        before, after = self.measured(rows, classes)
+        return before.balance, after.balance
 
-    def measured(self, rows: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return recalls before and after, each (rows, classes), and accuracies before and after, each (rows,)."""
+    def measured(self, rows: np.ndarray, classes: np.ndarray) -> tuple[Recalls, Recalls]:
+        """Return the recalls before and after, each (rows, classes), with the accuracies."""
         part = np.ix_(rows, classes)
-        return self.before[part], self.after[part], self.accuracy_before[rows], self.accuracy_after[rows]
+        before = Recalls(self.before[part], self.accuracy_before[rows])
+        return before, Recalls(self.after[part], self.accuracy_after[rows])
 
     def floors(self, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Compute each row's floor of the largest excess loss, (rows,), by `largest_excess_floor`."""
@@ -220,7 +220,8 @@ def _guesses(recall: np.ndarray, accuracy: np.ndarray, support: np.ndarray) -> n
         for number, images in enumerate(supports):
             same = rows[place == number]
             image_counts = None if np.isnan(images).any() else images
-            guesses[same] = intensification.at_chance(recall[np.ix_(same, classes)], accuracy[same], image_counts)
+            recalls = Recalls(recall[np.ix_(same, classes)], accuracy[same])
+            guesses[same] = intensification.at_chance(recalls, image_counts)
     return guesses
 
 

@@ -49,10 +49,10 @@ def alphas(study: RunArrays) -> pd.DataFrame:
     measured = {name: np.full(len(study.runs), np.nan) for name in ("alpha", "correlation", "spread_ratio")}
     raw_slope = np.full(len(study.runs), np.nan)
     for rows, classes in study.class_sets():
-        before, after = study.balances(rows, classes)
+        before, after = study.measured(rows, classes)
         for name, values in measured.items():
-            values[rows] = getattr(intensification, name)(before, after)
-        raw_slope[rows] = intensification.raw_slope(*study.measured(rows, classes))
+            values[rows] = getattr(intensification, name)(before.balance, after.balance)
+        raw_slope[rows] = intensification.raw_slope(before, after)
     digests = [column for column in network_columns(study.runs) if column != schema.SEED]
     frame = study.runs.assign(**measured, raw_slope=raw_slope, at_chance=study.at_chance)
     frame = frame[[*ALPHA_COLUMNS, *study.shown, *digests]]
@@ -256,7 +256,7 @@ def _against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict
     own, of_none = study.measured(with_control, classes), study.measured(none, classes)
     largest, largest_of_none = (intensification.excess_loss(*measured).max(-1) for measured in (own, of_none))
     row: dict[str, Any] = {"n_none": len(with_control)}
-    row |= _mean("accuracy_minus_none", own[-1] - of_none[-1], confidence)
+    row |= _mean("accuracy_minus_none", own[1].accuracy - of_none[1].accuracy, confidence)
     row |= _slopes_against_none(study, rows, confidence)
     row |= _mean("largest_excess_minus_none", largest - largest_of_none, confidence)
     return row | {
@@ -269,12 +269,11 @@ def _slopes_against_none(study: RunArrays, rows: np.ndarray, confidence: float) 
     """Compare the slopes of networks with those of their controls, if both have slopes."""
     classes, rows = study.classes_of(rows), study.with_sloped_control(study.sloped(rows))
     none = study.controls[rows]
-    before, after = study.balances(rows, classes)
-    without_pruning = study.balances(none, classes)
     own, of_none = study.measured(rows, classes), study.measured(none, classes)
-    raw_slopes = intensification.raw_slope(*own), intensification.raw_slope(*of_none)
+    slopes = [intensification.alpha(before.balance, after.balance) for before, after in (own, of_none)]
+    raw_slopes = [intensification.raw_slope(*each) for each in (own, of_none)]
     differences = {
-        "alpha": intensification.alpha(before, after) - intensification.alpha(*without_pruning),
+        "alpha": slopes[0] - slopes[1],
         "raw_slope": raw_slopes[0] - raw_slopes[1],
         "raw_spread_ratio": intensification.raw_spread_ratio(*own) - intensification.raw_spread_ratio(*of_none),
     }
@@ -282,7 +281,7 @@ def _slopes_against_none(study: RunArrays, rows: np.ndarray, confidence: float) 
     for name, values in differences.items():
         row |= _mean(f"{name}_minus_none", values, confidence)
     row["raw_slope_equivalence_p"] = hypothesis_tests.paired(*raw_slopes)["p_equivalence"]
-    return row | _mean("alpha_on_none", intensification.alpha(without_pruning[1], after), confidence)
+    return row | _mean("alpha_on_none", intensification.alpha(of_none[1].balance, own[1].balance), confidence)
 
 
 def _in_proportion(

@@ -70,15 +70,15 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
 
 def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> pd.DataFrame:
     has, none, paired = study.classes_of(rows), study.controls, study.with_control(rows)
-    before, after, *_ = study.measured(rows, has)
+    before, after = study.measured(rows, has)
     support = common_support(study.support[np.ix_(rows, has)])
     columns = {
         **study.runs.iloc[rows[0]][study.cell_key],
         "class": study.names[has],
         "support": np.nan if support is None else support,
         "n": len(rows),
-        "recall_before": before.mean(0),
-        "recall_after": after.mean(0),
+        "recall_before": before.recall.mean(0),
+        "recall_after": after.recall.mean(0),
         **_costs(study, rows, predictions),
         **_losses(("loss_from_dense", "excess"), study, rows, None, has, predictions),
         "n_none": len(paired),

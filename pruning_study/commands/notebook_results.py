@@ -20,7 +20,6 @@ from analysis.common.printable import printable
 from analysis.common.terminal import folded
 from analysis.compare.comparison import Comparison
 from analysis.rendering.drawing import with_legend
-from analysis.rendering.layout import DPI
 from analysis.runs import schema
 from analysis.runs.options.record import default_text
 from analysis.runs.options.values import seeds
@@ -140,7 +139,7 @@ class Pruning:
                 f"no network was pruned at {ratio:g}: choose {', '.join(map(str, self.changes))}", option="ratio"
             )
         if ax is None:
-            ax = Figure((8, 5), dpi=DPI, layout="constrained").subplots()
+            return pictures.recall_picture(self.changes[ratio])
         pictures.recalls(ax, self.changes[ratio])
         return with_legend(ax)
 

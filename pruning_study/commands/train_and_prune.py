@@ -479,21 +479,20 @@ def summary(
     names = schema.metric_names(classes)
     rows = []
     for first, run in pruned:
-        accuracies = [each.metrics[schema.TEST_ACCURACY] for each in (dense, run)]
-        before, after = ([each.metrics[schema.RECALL + name] for name in names] for each in (dense, run))
+        before, after = (runs.logged_recalls(each.metrics, classes) for each in (dense, run))
         row: dict[str, float | str] = {
             **first,
             schema.REALIZED_RATIO: run.metrics[schema.REALIZED_RATIO],
-            "accuracy_before": accuracies[0],
-            "accuracy_after": accuracies[1],
+            "accuracy_before": float(before.accuracy),
+            "accuracy_after": float(after.accuracy),
             schema.ALPHA: run.metrics.get(schema.ALPHA, np.nan),
-            schema.RAW_SLOPE: _raw_slope(dense, run, names),
-            schema.LARGEST_EXCESS: float(np.nanmax(excess_loss(before, after, *accuracies))),
+            schema.RAW_SLOPE: _raw_slope(dense, run, classes),
+            schema.LARGEST_EXCESS: float(np.nanmax(excess_loss(before, after))),
             schema.LARGEST_EXCESS_FLOOR: run.metrics.get(schema.LARGEST_EXCESS_FLOOR, np.nan),
             "run_id": run.run_id,
         }
-        row |= {f"recall_before/{name}": recall for name, recall in zip(names, before, strict=True)}
-        row |= {f"recall_after/{name}": recall for name, recall in zip(names, after, strict=True)}
+        row |= {f"recall_before/{name}": recall for name, recall in zip(names, before.recall.tolist(), strict=True)}
+        row |= {f"recall_after/{name}": recall for name, recall in zip(names, after.recall.tolist(), strict=True)}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -575,14 +574,12 @@ def chance_lines(networks: Mapping[str, FinishedRun], data: Dataset) -> list[str
     return [f"alpha means nothing for networks at chance: {', '.join(names_at_chance)}"] if names_at_chance else []
 
 
-def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> float:
+def _raw_slope(parent: LoadedRun, run: FinishedRun, classes: Sequence[str]) -> float:
     """Return the raw slope from the dense network; compute it if an earlier version made the run without it."""
     if schema.RAW_SLOPE in run.metrics:
         return run.metrics[schema.RAW_SLOPE]
-    before = parent.dense.predictions
-    recall = before.counts(len(names)).recall
-    after = [run.metrics[schema.RECALL + name] for name in names]
-    return float(raw_slope(recall, after, before.accuracy, run.metrics[schema.TEST_ACCURACY]))
+    before = parent.dense.predictions.recalls(len(classes))
+    return float(raw_slope(before, runs.logged_recalls(run.metrics, classes)))
 
 
 def _how_found(what: str, run: FinishedRun) -> str:

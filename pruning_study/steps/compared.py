@@ -66,11 +66,11 @@ def _distortion(
     on_validation = _slopes(dense.val_predictions, val_predictions, len(classes))
     names = (schema.ALPHA, schema.RAW_SLOPE, schema.VAL_ALPHA, schema.VAL_RAW_SLOPE)
     slopes = dict(zip(names, (*on_test, *on_validation), strict=True))
-    recalls = recalls_and_accuracies(dense.predictions, predictions, len(classes))
+    before, after = (each.recalls(len(classes)) for each in (dense.predictions, predictions))
     support = np.bincount(predictions.label, minlength=len(classes))
     return {name: slope for name, slope in slopes.items() if np.isfinite(slope)} | {
-        schema.LARGEST_EXCESS: float(np.nanmax(intensification.excess_loss(*recalls))),
-        schema.LARGEST_EXCESS_FLOOR: float(largest_excess_floor(*recalls[:2], shares, support)),
+        schema.LARGEST_EXCESS: float(np.nanmax(intensification.excess_loss(before, after))),
+        schema.LARGEST_EXCESS_FLOOR: float(largest_excess_floor(before.recall, after.recall, shares, support)),
         **{
             schema.BOTH_RIGHT + name: float(share)
             for name, share in zip(schema.metric_names(classes), shares, strict=True)
@@ -80,14 +80,6 @@ def _distortion(
 
 def _slopes(before: Predictions, after: Predictions, classes: int) -> tuple[float, float]:
     """Return alpha and the raw slope."""
-    recalls = recalls_and_accuracies(before, after, classes)
-    balances = map(intensification.recall_balance, recalls[:2], recalls[2:])
-    return float(intensification.alpha(*balances)), float(intensification.raw_slope(*recalls))
-
-
-def recalls_and_accuracies(
-    before: Predictions, after: Predictions, classes: int
-) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Return the recalls of the classes before and after, and the accuracies."""
-    first, second = (part.counts(classes).recall for part in (before, after))
-    return first, second, before.accuracy, after.accuracy
+    recalls = before.recalls(classes), after.recalls(classes)
+    alpha = intensification.alpha(*(side.balance for side in recalls))
+    return float(alpha), float(intensification.raw_slope(*recalls))

@@ -10,7 +10,6 @@ from analysis.compare.comparison import Comparison
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss
-from pruning_study.steps.compared import recalls_and_accuracies
 from pruning_study.steps.context import Context
 from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.runs import FinishedRun, LoadedRun
@@ -69,7 +68,7 @@ def largest_cost(comparison: Comparison, control: Predictions, pruned: Predictio
         Predictions for the validation images.
     """
     classes = comparison.names
-    place = int(np.nanargmax(excess_loss(*recalls_and_accuracies(control, pruned, len(classes)))))
+    place = int(np.nanargmax(excess_loss(*(each.recalls(len(classes)) for each in (control, pruned)))))
     cost, p = comparison.costs[["cost", "cost_p"]].iloc[place]
     # Rounding to twelve places removes the round-off of the subtractions, which is far less than one image.
     return LargestCost(classes[place], round(float(cost), 12) + 0.0, bool(p <= LEVEL))

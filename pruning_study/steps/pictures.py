@@ -112,7 +112,6 @@ def recall_change(changes: Comparison, *, alpha: float, title: str, from_control
     from_control : Comparison, optional
         Changes of the same networks from their control. If given, losses, balances and slope are relative to it.
     """
-    count = min(len(changes.table), MOST_CLASSES)
     means = "" if changes.networks == 1 else f"means of {changes.networks} networks: "
     said = (
         sentences.beside(changes, from_control)
@@ -125,10 +124,20 @@ def recall_change(changes: Comparison, *, alpha: float, title: str, from_control
     )
     return draw(
         [Panel(partial(recalls, from_control=from_control), changes), Panel(balances, from_control or changes)],
-        size=(5.7, max(4.7, 0.16 * count + 0.7)),
+        size=(5.7, _height(changes)),
         title=f"{name_in_picture(title, _LONGEST_TITLE)}\n{_capital(means + said)}",
         widths=(3, 2),
     )
+
+
+def recall_picture(changes: Comparison) -> Figure:
+    """Draw `recalls` in a figure of its own."""
+    return draw([Panel(recalls, changes)], size=(7.4, _height(changes)))
+
+
+def _height(changes: Comparison) -> float:
+    """Return the height of a panel with a row for each class, in inches."""
+    return max(4.7, 0.16 * min(len(changes.table), MOST_CLASSES) + 0.7)
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $

@@ -3,7 +3,7 @@
 import copy
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -15,6 +15,7 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.runs import schema
 from analysis.statistics.intensification import at_chance
+from analysis.statistics.recalls import Recalls
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
@@ -265,9 +266,14 @@ def val_predictions(store: Store, run_id: str, context: Context) -> Predictions:
 
 def is_at_chance(metrics: Mapping[str, float], data: Dataset) -> bool:
     """Return whether a network is at chance, given the metrics of its run."""
-    recall = [metrics[schema.RECALL + name] for name in schema.metric_names(data.classes)]
     support = np.bincount(data.test_labels, minlength=len(data.classes))
-    return bool(at_chance(recall, metrics[schema.TEST_ACCURACY], support))
+    return bool(at_chance(logged_recalls(metrics, data.classes), support))
+
+
+def logged_recalls(metrics: Mapping[str, float], classes: Sequence[str]) -> Recalls:
+    """Return the recalls and the accuracy of a network on test images, given the metrics of its run."""
+    recall = [metrics[schema.RECALL + name] for name in schema.metric_names(classes)]
+    return Recalls(recall, metrics[schema.TEST_ACCURACY])
 
 
 def _check_fits(run: Run, plan: TrainPlan, data: Dataset) -> None:

@@ -77,7 +77,7 @@ def _grid_table(study_plan: StudyPlan, run_ids: Mapping[str, str], seconds: Seco
         for name in sorted(absent_datasets)
     ]
     source = "from finished runs with the same settings; unknown if the experiment has none"
-    ends = f"time: estimated for {workers} workers, {source}"
+    ends = f"time: estimated for {workers} worker{'' if workers == 1 else 's'}, {source}"
     return "\n".join([text_table(header, table, [total], names=4), ends, *notes])
 
 

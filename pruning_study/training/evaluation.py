@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from analysis.common import archives
 from analysis.common.errors import StudyError
 from analysis.statistics.class_metrics import ClassMetrics, class_metrics
+from analysis.statistics.recalls import Recalls
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import TORCH, Engine
 from pruning_study.training.predicted import most_probable, predicted_classes
@@ -52,6 +53,10 @@ class Predictions:
         if classes not in kept:
             kept[classes] = class_metrics(self.label, self.predicted, classes)
         return kept[classes]
+
+    def recalls(self, classes: int) -> Recalls:
+        """Return the recall of each class, and the accuracy."""
+        return Recalls(self.counts(classes).recall, self.accuracy)
 
     def save(self, path: Path) -> None:
         """Write the arrays to a compressed .npz file."""

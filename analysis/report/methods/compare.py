@@ -345,7 +345,7 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | No
     rows = rows[first]
     classes = ~np.isnan(study.before[rows[0]])
     run = study.runs.iloc[rows[0]]
-    recalls_and_accuracies = before, after, *_ = study.measured(rows, classes)
+    before, after = study.measured(rows, classes)
     pair_predictions = predictions.of_runs(study.runs.iloc[rows]) if predictions else None
     parts = pair_predictions.slope_parts if pair_predictions else _parts(study, rows, classes)
     return _ComparedCell(
@@ -356,14 +356,14 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | No
         networks=index[first],
         dense=frozenset(study.runs[schema.DENSE_RUN_ID].iloc[rows]),
         outcomes={
-            ACCURACY: study.accuracy_after[rows],
-            WEAKEST: after.min(1),
-            LOSS: (before - after).max(1),
-            EXCESS: intensification.excess_loss(*recalls_and_accuracies).max(1),
-            ALPHA: intensification.alpha(*study.balances(rows, classes)),
-            RAW_SLOPE: intensification.raw_slope(*recalls_and_accuracies),
+            ACCURACY: after.accuracy,
+            WEAKEST: after.recall.min(1),
+            LOSS: (before.recall - after.recall).max(1),
+            EXCESS: intensification.excess_loss(before, after).max(1),
+            ALPHA: intensification.alpha(before.balance, after.balance),
+            RAW_SLOPE: intensification.raw_slope(before, after),
         },
-        accuracy_before=study.accuracy_before[rows],
+        accuracy_before=before.accuracy,
         at_chance=study.at_chance[rows],
         images=pair_predictions.images if pair_predictions else None,
         right=pair_predictions.right if pair_predictions else None,

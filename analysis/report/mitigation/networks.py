@@ -10,6 +10,7 @@ from analysis.runs import frames, schema
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics import intensification
 from analysis.statistics.class_costs import NO_CLASS, WorstClass
+from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import RunArrays
 from analysis.study.costs import cell_costs
 from analysis.study.labels import has_several_teachers, in_words
@@ -162,7 +163,7 @@ def _cell(
     first = np.flatnonzero(~index.duplicated())
     first = first[index[first].argsort()]
     rows, classes = rows[first], study.classes_of(rows)
-    recalls_and_accuracies = study.measured(rows, classes)
+    before, after = study.measured(rows, classes)
     ids = study.runs.iloc[rows][[schema.DENSE_RUN_ID, frames.RUN_ID]].to_numpy()
     run = runs.iloc[0].to_dict()
     costs, _ = cell_costs(study, rows, predictions)
@@ -175,9 +176,9 @@ def _cell(
         classes=study.names[classes].tolist(),
         networks=index[first],
         n_at_chance=int(study.at_chance[rows].sum()),
-        accuracy=study.accuracy_after[rows],
-        recall=recalls_and_accuracies[1],
-        excess=intensification.excess_loss(*recalls_and_accuracies),
+        accuracy=after.accuracy,
+        recall=after.recall,
+        excess=intensification.excess_loss(before, after),
         floor=study.floors(rows, classes),
         val_excess=np.array([_largest_on_validation(validation, *pair) for pair in ids]),
         worst_class=str(study.names[classes][worst.place]) if worst.place >= 0 else "",
@@ -221,4 +222,5 @@ def _largest_on_validation(validation: ValidationRecalls, before: str, after: st
     recalls = validation.recalls(before, after)
     if recalls is None:
         return np.nan
-    return float(intensification.excess_loss(*recalls, validation.accuracy(before), validation.accuracy(after)).max())
+    sides = (Recalls(each, validation.accuracy(run)) for each, run in zip(recalls, (before, after), strict=True))
+    return float(intensification.excess_loss(*sides).max())

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.statistics import intensification, new_images
 from analysis.statistics.class_metrics import class_metrics
-from analysis.statistics.intensification import recall_balance
+from analysis.statistics.recalls import Recalls
 from pruning_study.training.evaluation import Predictions, both_right
 
 A_POINT = 0.01
@@ -109,7 +109,7 @@ def alpha_new(recalls: PairedRecalls) -> float:
 def correlation(recalls: PairedRecalls) -> float:
     """Return the uncentred correlation of recall balances before and after pruning, pooled over the seeds."""
     before, after = (
-        recall_balance(side, accuracies(side, recalls.support)).ravel() for side in (recalls.before, recalls.after)
+        Recalls(side, accuracies(side, recalls.support)).balance.ravel() for side in (recalls.before, recalls.after)
     )
     return float(intensification.correlation(before, after))
 

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from scipy import stats
 from wcwidth import wcswidth
@@ -23,7 +25,7 @@ from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.compare import picture
 from analysis.compare.comparison import row_names
-from analysis.rendering.drawing import ABOVE
+from analysis.rendering.drawing import ABOVE, BELOW
 from analysis.statistics import class_costs
 from analysis.statistics.pair_slopes import Slopes
 from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
@@ -766,8 +768,9 @@ def test_an_audit_is_drawn_into_axes_and_the_class_that_lost_most_is_coloured():
     assert not left.lines
     most = "the class that lost most, no loss shown"
     assert most in [text.get_text() for text in right.get_legend().get_texts()]
-    marks = [line for line in right.lines if line.get_color() == ABOVE]
-    assert [line.get_markerfacecolor() for line in marks] == ["white"]
+    marks = [drawn for drawn in right.collections if isinstance(drawn, PathCollection)]
+    looks = [(to_hex(drawn.get_edgecolors()[0]), to_hex(drawn.get_facecolors()[0])) for drawn in marks]
+    assert looks == [(ABOVE, "#ffffff"), (BELOW, BELOW)]
     assert len(result.plot().axes) == 1
 
 

@@ -1,8 +1,7 @@
-"""What all figures share: the ends of an axis, and words at an edge."""
+"""What all figures share: the ends of an axis."""
 
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from analysis.rendering import drawing
 
@@ -23,14 +22,3 @@ def test_an_axis_holds_what_it_goes_through_however_far_it_is():
 
 def test_an_axis_of_one_value_has_a_width():
     assert drawing.axis_limits(pd.Series([3.0, 3.0]), 3) == pytest.approx((2.9, 3.1))
-
-
-def test_words_stand_at_the_edges_that_have_some():
-    axes = Figure().subplots()
-    drawing.draw_edge(axes, 0.5, "above", "")
-    drawing.draw_edge(axes, 0.7, "more above", "below")
-    assert [(text.get_position(), text.get_text()) for text in axes.texts] == [
-        ((0.5, 0.985), "above"),
-        ((0.7, 0.985), "more above"),
-        ((0.7, 0.015), "below"),
-    ]

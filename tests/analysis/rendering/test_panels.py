@@ -49,8 +49,9 @@ def test_rows_may_have_places_colours_and_marks_and_be_in_a_legend():
 
 def test_a_triangle_at_the_end_stands_for_a_value_beyond_it():
     axes = drawn(panels.intervals, ROWS, limits=(-1, 2))
-    (triangle,) = [points for points in marks(axes) if points.get_offsets()[0, 1] == 1]
-    assert triangle.get_offsets()[0, 0] == -1
+    *_, triangle = marks(axes)
+    assert triangle.get_offsets().tolist() == [[0, 1]]  # at the left end, beside the second row
+    assert axes.texts[-1].get_text() == "-2.00"
     assert axes.get_xlim() == (-1, 2)
 
 

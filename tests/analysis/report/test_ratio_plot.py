@@ -116,9 +116,9 @@ def test_values_beyond_an_axis_are_marked_at_its_ends_and_said():
     low, high = axes.get_ylim()
     # The axis is moved up a little, so that .91 stands in it.
     assert (low, high) == (0.5, pytest.approx(0.93))
-    assert [text.get_text() for text in axes.texts] == ["1.50 to 2.25", "0.20"]
+    assert [text.get_text() for text in axes.texts] == ["0.20", "1.50 to 2.25"]
     ends = [points.get_offsets()[:, 1].tolist() for points in axes.collections if isinstance(points, PathCollection)]
-    assert ends == [[1, 1], [0]]
+    assert ends == [[0], [1, 1]]
     assert hidden_texts(figure) == []
 
 

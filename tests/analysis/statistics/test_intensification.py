@@ -14,17 +14,17 @@ from analysis.statistics.intensification import (
     mean_balance,
     other_seed,
     raw_slope,
-    recall_balance,
     spread_ratio,
     unbalanced,
     weighted_alpha,
     worst_class_change,
 )
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
 
 # The paper's example: A = .8, R = (.9, .7); A_t = .6, R_t = (.7, .5).
-BEFORE = recall_balance([0.9, 0.7], 0.8)
-AFTER = recall_balance([0.7, 0.5], 0.6)
+BEFORE = Recalls([0.9, 0.7], 0.8).balance
+AFTER = Recalls([0.7, 0.5], 0.6).balance
 
 
 def test_the_papers_example():
@@ -45,7 +45,7 @@ def test_alpha_is_the_slope_of_a_least_squares_fit_without_intercept():
 def test_weighted_alpha_is_the_slope_of_a_weighted_fit_with_intercept():
     support = np.array([50, 30, 20])
     recalls = np.array([[0.9, 0.7, 0.4], [0.8, 0.7, 0.1]])
-    before, after = (recall_balance(r, r @ support / 100) for r in recalls)
+    before, after = (Recalls(r, r @ support / 100).balance for r in recalls)
     slope = np.polyfit(before, after, 1, w=np.sqrt(support))[0]
     assert weighted_alpha(before, after, support) == pytest.approx(slope)
     assert alpha(before, after) != pytest.approx(slope, rel=1e-3)
@@ -67,14 +67,14 @@ def test_properties_of_alpha():
 
 
 def test_alpha_is_undefined_where_all_classes_are_equal_up_to_rounding():
-    equal = recall_balance(np.full(3, 0.7), np.full(3, 0.7).mean())
+    equal = Recalls(np.full(3, 0.7), np.full(3, 0.7).mean()).balance
     assert np.isnan(alpha(equal, [0.1, 0, -0.1]))
-    assert np.isnan(alpha(recall_balance(np.float32([0.7] * 3), 0.7), [0.1, 0, -0.1]))
+    assert np.isnan(alpha(Recalls(np.float32([0.7] * 3), 0.7).balance, [0.1, 0, -0.1]))
     assert np.isnan(spread_ratio(equal, [0.1, 0, -0.1]))
 
 
 def test_accuracy_zero_has_no_balance():
-    assert np.isnan(recall_balance([[0, 0], [0.9, 0.7]], [0, 0.8])).tolist() == [[True, True], [False, False]]
+    assert np.isnan(Recalls([[0, 0], [0.9, 0.7]], [0, 0.8]).balance).tolist() == [[True, True], [False, False]]
 
 
 def test_precision_is_centred_on_its_own_mean():
@@ -83,25 +83,25 @@ def test_precision_is_centred_on_its_own_mean():
 
 def test_chance_is_below_one_and_a_half_over_the_classes():
     accuracy = np.array([0.14, 0.15, 0.9])
-    assert at_chance(np.repeat(accuracy[:, None], 10, axis=1), accuracy).tolist() == [True, False, False]
+    assert at_chance(alike(accuracy, 10)).tolist() == [True, False, False]
 
 
 def alike(accuracy, classes):
     """Recalls that are all the accuracy."""
-    return np.repeat(np.atleast_1d(accuracy)[:, np.newaxis], classes, axis=1)
+    return Recalls(np.repeat(accuracy[:, np.newaxis], classes, axis=1), accuracy)
 
 
 def test_of_balanced_classes_chance_is_a_binomial_bound_on_the_accuracy():
     # 10,000 images of ten classes: 1,000 + 2.326 * 30 = 1,070.
     accuracy = np.array([0.106, 0.108])
-    assert at_chance(alike(accuracy, 10), accuracy, np.full(10, 1000)).tolist() == [True, False]
+    assert at_chance(alike(accuracy, 10), np.full(10, 1000)).tolist() == [True, False]
 
 
 def test_two_classes_are_told_from_chance_by_the_number_of_images():
     # 1,000 balanced images: 500 + 2.326 * 15.8 = 537. Without images the bound of 1.5 / 2 stays.
     accuracy = np.array([0.6, 0.53])
-    assert at_chance(alike(accuracy, 2), accuracy, [500, 500]).tolist() == [False, True]
-    assert at_chance(alike(accuracy, 2), accuracy).tolist() == [True, True]
+    assert at_chance(alike(accuracy, 2), [500, 500]).tolist() == [False, True]
+    assert at_chance(alike(accuracy, 2)).tolist() == [True, True]
 
 
 def test_a_detector_of_a_rare_class_is_not_at_chance():
@@ -111,8 +111,7 @@ def test_a_detector_of_a_rare_class_is_not_at_chance():
     sqrt(.0475 / 950 + .0475 / 50) / 2 = .0158, so that .537 is the bound.
     """
     recall = np.array([[0.955, 0.9], [1, 0], [0.955, 0.1], [0.97, 0.12]])
-    accuracy = recall @ [0.95, 0.05]
-    assert at_chance(recall, accuracy, [950, 50]).tolist() == [False, True, True, True]
+    assert at_chance(Recalls(recall, recall @ [0.95, 0.05]), [950, 50]).tolist() == [False, True, True, True]
 
 
 @pytest.mark.parametrize("support", [(950, 50), (600, 300, 100), (500, 400, 300, 200, 100)])
@@ -121,24 +120,22 @@ def test_guesses_of_any_kind_are_seldom_above_chance(support):
     rng = np.random.default_rng(0)
     for answers in (np.ones(len(support)), np.array(support), rng.random(len(support))):
         recall = rng.binomial(support, answers / sum(answers), size=(20_000, len(support))) / support
-        assert 1 - at_chance(recall, recall @ support / sum(support), support).mean() < 0.015
+        assert 1 - at_chance(Recalls(recall, recall @ support / sum(support)), support).mean() < 0.015
 
 
 def test_the_raw_slope_is_alpha_times_the_accuracies_ratio():
     rng = np.random.default_rng(0)
-    recall, recall_after = rng.random((2, 5, 10))
-    accuracy, accuracy_after = rng.random((2, 5))
-    expected = alpha(recall_balance(recall, accuracy), recall_balance(recall_after, accuracy_after))
-    assert raw_slope(recall, recall_after, accuracy, accuracy_after) == pytest.approx(
-        expected * accuracy_after / accuracy
-    )
+    before, after = (Recalls(rng.random((5, 10)), rng.random(5)) for _ in range(2))
+    expected = alpha(before.balance, after.balance) * after.accuracy / before.accuracy
+    assert raw_slope(before, after) == pytest.approx(expected)
 
 
 def test_ten_classes_that_lose_ten_points_each_keep_their_differences():
     recall = np.linspace(0.75, 0.95, 10)
-    assert raw_slope(recall, recall - 0.1, 0.85, 0.75) == pytest.approx(1)
-    assert alpha(recall_balance(recall, 0.85), recall_balance(recall - 0.1, 0.75)) == pytest.approx(0.85 / 0.75)
-    assert excess_loss(recall, recall - 0.1, 0.85, 0.75) == pytest.approx(np.zeros(10))
+    before, after = Recalls(recall, 0.85), Recalls(recall - 0.1, 0.75)
+    assert raw_slope(before, after) == pytest.approx(1)
+    assert alpha(before.balance, after.balance) == pytest.approx(0.85 / 0.75)
+    assert excess_loss(before, after) == pytest.approx(np.zeros(10))
 
 
 def test_alpha_shared_by_hand():

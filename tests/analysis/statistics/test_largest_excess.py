@@ -3,6 +3,7 @@ import pytest
 
 from analysis.statistics.intensification import excess_loss
 from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.statistics.recalls import Recalls
 
 
 def test_ten_equal_classes_have_the_expected_maximum_of_ten_normal_variables():
@@ -49,8 +50,8 @@ def test_it_is_the_mean_of_simulated_test_sets_in_which_every_class_loses_the_sa
         gained, missed, kept = (counts / support[:, np.newaxis]).T
         both = kept - 0.1  # a tenth of the images is wrong both times
         before, after = both + missed, both + gained
-        accuracies = [(recall * support).sum() / support.sum() for recall in (before, after)]
-        excess.append(excess_loss(before, after, *accuracies).max())
+        recalls = (Recalls(recall, (recall * support).sum() / support.sum()) for recall in (before, after))
+        excess.append(excess_loss(*recalls).max())
         floors.append(largest_excess_floor(before, after, both, support))
     error = np.std(excess) / np.sqrt(len(excess))
     assert np.mean(floors) == pytest.approx(np.mean(excess), abs=4 * error)

@@ -3,7 +3,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from analysis.statistics.intensification import alpha, recall_balance
+from analysis.statistics.intensification import alpha
 from analysis.statistics.new_images import (
     SlopeParts,
     alpha_new,
@@ -12,6 +12,7 @@ from analysis.statistics.new_images import (
     pooled_slope,
     slope_parts,
 )
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.two_way import variances
 
 # alpha_new: classes of different size, a network that changes its mind on some of the images.
@@ -51,7 +52,7 @@ def test_alpha_new_is_the_limit_over_random_splits_in_halves(support):
     by_splitting = before.mean() / after.mean() * cross / own
 
     new = from_recalls(label, before, after)
-    printed = alpha(*(recall_balance(recalls(label, right), right.mean()) for right in (before, after)))
+    printed = alpha(*(Recalls(recalls(label, right), right.mean()).balance for right in (before, after)))
     assert new.estimate == pytest.approx(by_splitting, abs=0.005)
     assert abs(printed - by_splitting) > 0.01
 
@@ -84,7 +85,7 @@ def test_a_cell_is_a_ratio_of_sums_and_not_the_mean_of_ratios():
     together = alpha_new(*both, both_right, support).estimate
     alone = [alpha_new(b[None], a[None], r[None], support) for b, a, r in zip(*both, both_right, strict=True)]
     # The denominator of one seed is its reliability times its sum of squares.
-    squares = np.square(recall_balance(both[0], both[0].mean(1))).sum(1)
+    squares = np.square(Recalls(both[0], both[0].mean(1)).balance).sum(1)
     weights = np.array([one.reliability for one in alone]) * squares
     assert together == pytest.approx(np.average([one.estimate for one in alone], weights=weights))
     assert together != pytest.approx(np.mean([one.estimate for one in alone]), rel=1e-3)
@@ -116,7 +117,7 @@ def test_the_interval_is_centred_on_the_estimate_and_not_on_the_biased_slope():
     right = np.linspace(0.6, 0.95, 60)[label]
     before, after = rng.random((2, 12, 2400)) < right
     new = alpha_new_from_predictions(label, before, after)
-    balances = [recall_balance(x.reshape(12, 60, 40).mean(-1), x.mean(1)) for x in (before, after)]
+    balances = [Recalls(x.reshape(12, 60, 40).mean(-1), x.mean(1)).balance for x in (before, after)]
     printed = alpha(*balances).mean()
     assert (new.low + new.high) / 2 == pytest.approx(new.estimate)
     assert new.low < 1 < new.high

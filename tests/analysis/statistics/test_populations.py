@@ -11,6 +11,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from analysis.statistics import modal_labels, moderation, populations, two_way
+from analysis.statistics.recalls import Recalls
 
 VOTES = arrays(np.uint8, st.tuples(st.integers(1, 7), st.integers(1, 5)), elements=st.integers(0, 3))
 
@@ -76,10 +77,10 @@ def test_matched_share_weights_other_images_as_the_exemplars():
 def test_class_tests_are_scipys(measure):
     rng = np.random.default_rng(3)
     dense, compressed = rng.uniform(0.7, 0.9, (6, 5)), rng.uniform(0.6, 0.9, (6, 5))
-    accuracies = dense.mean(1), compressed.mean(1)
-    found = populations.class_significance(dense, compressed, *accuracies, paired=True, measure=measure)
+    sides = (Recalls(recall, recall.mean(1)) for recall in (dense, compressed))
+    found = populations.class_significance(*sides, paired=True, measure=measure)
     shift = np.subtract if measure == "difference" else np.divide
-    before, after = shift(dense, accuracies[0][:, None]), shift(compressed, accuracies[1][:, None])
+    before, after = (shift(recall, recall.mean(1)[:, None]) for recall in (dense, compressed))
     expected = stats.ttest_ind(after, before, equal_var=False)
     assert found.statistic == pytest.approx(expected.statistic)
     assert found.dof == pytest.approx(expected.df)
@@ -96,7 +97,8 @@ def test_class_tests_are_scipys(measure):
 def test_moderated_tests_are_t_tests_with_the_variances_of_an_audit(paired):
     rng = np.random.default_rng(4)
     dense, compressed = rng.uniform(0.7, 0.9, (3, 12)), rng.uniform(0.6, 0.9, (3, 12))
-    found = populations.class_significance(dense, compressed, dense.mean(1), compressed.mean(1), paired=paired)
+    sides = (Recalls(recall, recall.mean(1)) for recall in (dense, compressed))
+    found = populations.class_significance(*sides, paired=paired)
     before, after = dense - dense.mean(1)[:, None], compressed - compressed.mean(1)[:, None]
     recall = (dense.mean(0) + compressed.mean(0)) / 2
     groups = [after - before] if paired else [before, after]
@@ -115,28 +117,28 @@ def test_the_same_loss_in_three_networks_is_found_by_the_moderated_test_alone():
     """Eleven classes move by a point or two, and the twelfth loses four to twelve points: t is 3.5 of 4.3 needed."""
     moved = 0.01 * np.array([[1, -1, 0, 2, -2, 0, 1, 0, -1, 1, -1, -8], [-1, 0, 1, -2, 0, 2, 0, -1, 1, -1, 0, -4]])
     compressed = 0.8 + np.vstack([moved, [0.01 * each for each in (0, 1, -1, 0, 2, -2, -1, 1, 0, 0, 1, -12)]])
-    accuracy = np.full(3, 0.8)
-    found = populations.class_significance(np.full((3, 12), 0.8), compressed, accuracy, accuracy, paired=True)
+    sides = (Recalls(recall, np.full(3, 0.8)) for recall in (np.full((3, 12), 0.8), compressed))
+    found = populations.class_significance(*sides, paired=True)
     assert found.p_paired[-1] == pytest.approx(2 * stats.t.sf(8 / (4 / 3**0.5), 2))
     assert (found.p_paired[-1] > 0.05, found.p_moderated_holm[-1] < 0.05) == (True, True)
     assert (found.p_moderated_holm[:-1] > 0.5).all()
 
 
 def test_what_cannot_be_tested_is_nan():
-    recall, accuracy = np.array([[0.5, 0.7]]), np.array([0.6])
-    alone = populations.class_significance(recall, recall, accuracy, accuracy, paired=True)
+    single = Recalls([[0.5, 0.7]], [0.6])
+    alone = populations.class_significance(single, single, paired=True)
     assert np.isnan([alone.p, alone.p_holm, alone.p_bh, alone.p_paired, alone.p_moderated]).all()
     assert not alone.significant.any()
-    constant = np.tile(recall, (3, 1)), np.tile(accuracy, 3)
-    same = populations.class_significance(constant[0], constant[0], constant[1], constant[1])
+    constant = single[np.zeros(3, int)]
+    same = populations.class_significance(constant, constant)
     assert np.isnan([same.p, same.p_moderated]).all()
-    never = populations.class_significance(0 * constant[0], constant[0], constant[1], constant[1])
+    never = populations.class_significance(Recalls(0 * constant.recall, constant.accuracy), constant)
     assert np.isnan(never.normalised_difference).all()
 
 
 def test_classes_of_halves_are_significant_at_the_level_of_the_test():
     recall = np.random.default_rng(1).normal(0.8, 0.01, (30, 2000))
-    share = populations.placebo_significance(recall, np.zeros(30))
+    share = populations.placebo_significance(Recalls(recall, np.zeros(30)))
     # Welch's t-test at .05: the classes are independent, the splits of one class are not.
     assert share.mean() == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / 2000) ** 0.5)
-    assert np.isnan(populations.placebo_significance(recall[:3], np.zeros(3))).all()
+    assert np.isnan(populations.placebo_significance(Recalls(recall[:3], np.zeros(3)))).all()

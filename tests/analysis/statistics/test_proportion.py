@@ -9,6 +9,7 @@ from analysis.statistics.proportion import (
     on_these_images,
     pooled_alpha_beyond,
 )
+from analysis.statistics.recalls import Recalls
 
 THIRDS = np.full(3, 1 / 3)
 
@@ -31,9 +32,11 @@ def drawn(random, errors, images):
 
 def test_three_classes_whose_errors_grow_by_half():
     before, after = np.array([0.9, 0.8, 0.7]), np.array([0.85, 0.7, 0.55])
-    balances = (intensification.recall_balance(recall, recall.mean()) for recall in (before, after))
-    assert intensification.raw_slope(before, after, 0.8, 0.7) == pytest.approx(1.5)
-    assert intensification.alpha(*balances) == pytest.approx(12 / 7) == odds_ratio(0.8, 0.7)  # (3 / 7) / (2 / 8)
+    sides = Recalls(before, 0.8), Recalls(after, 0.7)
+    assert intensification.raw_slope(*sides) == pytest.approx(1.5)
+    assert (
+        intensification.alpha(*(side.balance for side in sides)) == pytest.approx(12 / 7) == odds_ratio(0.8, 0.7)
+    )  # (3 / 7) / (2 / 8)
     found = on_these_images(np.tile(before, (3, 1)), np.tile(after, (3, 1)), THIRDS)
     assert (found.slope, found.growth) == pytest.approx((1.5, 1.5))
     assert found.proportionality() == pytest.approx((1, 1, 1))

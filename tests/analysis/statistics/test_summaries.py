@@ -1,16 +1,15 @@
 import numpy as np
 import pytest
 
-from analysis.statistics.intensification import recall_balance, weighted_alpha
+from analysis.statistics.intensification import weighted_alpha
 from analysis.statistics.new_images import alpha_new
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.summaries import cell_summary, ratio_summary
 from tests.analysis.statistics.test_new_images import predictions, recalls
 
 
 def test_a_cell_by_hand():
-    recall_before = np.array([[0.9, 0.7], [0.9, 0.7]])
-    recall_after = np.array([[0.7, 0.5], [0.8, 0.5]])
-    row = cell_summary(recall_before, recall_after, recall_before.mean(1), recall_after.mean(1))
+    row = cell_summary(Recalls([[0.9, 0.7], [0.9, 0.7]], [0.8, 0.8]), Recalls([[0.7, 0.5], [0.8, 0.5]], [0.6, 0.65]))
     # b = 1/8; b_t = 1/6, and .15 / .65; B = .1, B_t = .1 and .15.
     assert row["n"] == 2
     assert row["alpha_mean"] == pytest.approx((4 / 3 + 8 * 0.15 / 0.65) / 2)
@@ -24,7 +23,7 @@ def test_a_cell_by_hand():
 
 
 def test_a_cell_without_networks_has_no_numbers():
-    row = cell_summary(np.empty((0, 2)), np.empty((0, 2)), np.empty(0), np.empty(0))
+    row = cell_summary(*2 * [Recalls(np.empty((0, 2)), np.empty(0))])
     assert row["n"] == 0
     assert row["mark"] == ""
     assert np.isnan([row["alpha_mean"], row["raw_slope_mean"], row["alpha_shared"], row["accuracy_before"]]).all()
@@ -34,11 +33,10 @@ def test_a_cell_holds_the_slopes_of_their_own_functions():
     label, before, after = predictions((60, 20, 30))
     support = np.bincount(label)
     rows = [recalls(label, right)[np.newaxis] for right in (before, after, before & after)]
-    accuracies = [np.array([right.mean()]) for right in (before, after)]
-    row = cell_summary(*rows[:2], *accuracies, support=support, both_right=rows[2])
+    sides = [Recalls(recall, [right.mean()]) for recall, right in zip(rows, (before, after), strict=False)]
+    row = cell_summary(*sides, support=support, both_right=rows[2])
     assert row["alpha_new"] == pytest.approx(alpha_new(*rows, support).estimate)
-    balances = [recall_balance(r, a) for r, a in zip(rows[:2], accuracies, strict=True)]
-    assert row["alpha_weighted"] == pytest.approx(weighted_alpha(*balances, support)[0])
+    assert row["alpha_weighted"] == pytest.approx(weighted_alpha(*(side.balance for side in sides), support)[0])
     assert np.isnan([row["alpha_sd"], row["ci_low"]]).all()
 
 

@@ -51,10 +51,10 @@ def test_runs_with_slopes_have_a_defined_alpha_and_networks_that_do_not_guess():
 
 def test_measured_are_recalls_and_accuracies_of_some_rows_and_classes():
     arrays = run_arrays(study(toy("mp", 2, [1.5]), runs("other", "net", "mp", 2, [0.5], classes="cd")))
-    before, after, *accuracies = arrays.measured(np.array([0]), np.array([True, False, False, False]))
-    assert before.round(6).tolist() == [[0.9]]
-    assert after.round(6).tolist() == [[0.95]]
-    assert [side.tolist() for side in accuracies] == [[0.8], [0.8]]
+    before, after = arrays.measured(np.array([0]), np.array([True, False, False, False]))
+    assert before.recall.round(6).tolist() == [[0.9]]
+    assert after.recall.round(6).tolist() == [[0.95]]
+    assert [side.accuracy.tolist() for side in (before, after)] == [[0.8], [0.8]]
 
 
 def test_supports_are_common_if_all_runs_agree():

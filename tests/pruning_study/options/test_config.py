@@ -108,7 +108,8 @@ def test_uv_makes_the_environment_of_conda_yaml_with_any_patch_version_of_python
     assert {"mlflow==3.17.2", "torch==2.13.0"} <= set(environment.dependencies)
 
 
-def test_defaults():
+def test_defaults(monkeypatch):
+    monkeypatch.delenv("PRUNING_STUDY_DATA", raising=False)
     config = PruneConfig()
     assert (config.dataset, config.model, config.seed, config.pruner) == ("fashion-mnist-mini", "lenet5", 0, "mp")
     assert config.ratio == (10.0,)

@@ -113,7 +113,7 @@ def _without_groups(networks: int, count: Callable[[np.ndarray], float]) -> np.n
 
 
 def _placebo(cell: ComparedNetworks, networks: np.ndarray) -> float:
-    return float(placebo_significance(cell.dense[networks], cell.dense_accuracy[networks]).sum())
+    return float(placebo_significance(cell.dense[networks]).sum())
 
 
 def _on_classes(cell: ComparedNetworks, placebo: np.ndarray) -> dict[str, np.ndarray]:
@@ -132,14 +132,13 @@ def _count(cell: ComparedNetworks, networks: np.ndarray) -> float:
 
 def _significant(cell: ComparedNetworks, networks: np.ndarray) -> np.ndarray:
     """Test whether each class changed significantly in some of the networks, given by a mask, (classes,), bool."""
-    before = cell.dense[networks] - cell.dense_accuracy[networks, np.newaxis]
-    after = cell.compressed[networks] - cell.compressed_accuracy[networks, np.newaxis]
-    return np.asarray(welch(before, after)[2] <= SIGNIFICANT)
+    before, after = cell.dense[networks], cell.compressed[networks]
+    return np.asarray(welch(before.raw_balance, after.raw_balance)[2] <= SIGNIFICANT)
 
 
 def _decrease_minus_increase(cell: ComparedNetworks, networks: np.ndarray) -> float:
     """Return the mean decrease of significant classes minus their mean increase; NaN if either is missing."""
-    change = (cell.compressed[networks] - cell.dense[networks]).mean(0)[_significant(cell, networks)]
+    change = (cell.compressed.recall - cell.dense.recall)[networks].mean(0)[_significant(cell, networks)]
     falls, rises = change[change < 0], change[change > 0]
     return float(-falls.mean() - rises.mean()) if len(falls) and len(rises) else np.nan
 

@@ -17,6 +17,7 @@ from analysis.statistics.halves import most_of
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
 from analysis.statistics.populations import FEWEST_TESTED, significance_counts
 from analysis.statistics.proportion import expected_losses
+from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import RunArrays
 from analysis.study.settings import CELL
 
@@ -32,19 +33,15 @@ class ComparedNetworks(NamedTuple):
         Rows of the networks among the runs.
     has : (classes of all data sets,), bool
         True for the classes of the cell.
-    dense, compressed : (networks, classes)
-        Recalls.
-    dense_accuracy, compressed_accuracy : (networks,)
+    dense, compressed : Recalls, (networks, classes)
     dense_run_ids : tuple of str
         Run ids of the dense networks, which many cells share.
     """
 
     rows: np.ndarray
     has: np.ndarray
-    dense: np.ndarray
-    compressed: np.ndarray
-    dense_accuracy: np.ndarray
-    compressed_accuracy: np.ndarray
+    dense: Recalls
+    compressed: Recalls
     dense_run_ids: tuple[str, ...]
 
 
@@ -72,8 +69,8 @@ def accuracies(study: RunArrays) -> pd.DataFrame:
     rows_found = [
         cell_names(study, cell.rows[0])
         | {"n": len(cell.rows)}
-        | _distribution("accuracy", cell.compressed_accuracy)
-        | _distribution("dense", cell.dense_accuracy)
+        | _distribution("accuracy", cell.compressed.accuracy)
+        | _distribution("dense", cell.dense.accuracy)
         for cell in recalls(study)
     ]
     return pd.DataFrame(rows_found)
@@ -107,21 +104,20 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
     placebos: dict[tuple[str, ...], np.ndarray] = {}
     tables = []
     for cell in recalls(study):
-        sides = cell.dense, cell.compressed, cell.dense_accuracy, cell.compressed_accuracy
+        dense, compressed = cell.dense, cell.compressed
         if cell.dense_run_ids not in placebos:
-            placebos[cell.dense_run_ids] = populations.placebo_tests(cell.dense, cell.dense_accuracy)
+            placebos[cell.dense_run_ids] = populations.placebo_tests(dense)
         placebo = placebos[cell.dense_run_ids]
-        test = populations.class_significance(*sides, paired=True)
-        by_ratio = populations.class_significance(*sides, measure="ratio")
-        in_proportion = cell.dense - expected_losses(
-            cell.dense, cell.dense_accuracy, cell.dense_accuracy - cell.compressed_accuracy
-        )
-        relative, expected = (quotient(recall, cell.dense).mean(0) for recall in (cell.compressed, in_proportion))
+        test = populations.class_significance(dense, compressed, paired=True)
+        by_ratio = populations.class_significance(dense, compressed, measure="ratio")
+        losses = expected_losses(dense.recall, dense.accuracy, dense.accuracy - compressed.accuracy)
+        recalls_after = compressed.recall, dense.recall - losses
+        relative, expected = (quotient(each, dense.recall).mean(0) for each in recalls_after)
         columns = {
             **cell_names(study, cell.rows[0]),
             "class": study.names[cell.has],
-            "recall_dense": cell.dense.mean(0),
-            "recall_compressed": cell.compressed.mean(0),
+            "recall_dense": dense.recall.mean(0),
+            "recall_compressed": compressed.recall.mean(0),
             **{name: getattr(test, name) for name in TESTED},
             "n_dense": len(cell.rows),
             "n_compressed": len(cell.rows),

@@ -14,7 +14,8 @@ from analysis.runs.frames import RUN_ID
 from analysis.runs.robustness import ALL
 from analysis.statistics import class_costs, class_losses, class_sums
 from analysis.statistics.arithmetic import mean
-from analysis.statistics.intensification import alpha, at_chance, excess_loss, recall_balance
+from analysis.statistics.intensification import alpha, at_chance, excess_loss
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.relative_change import relative_change
 from analysis.statistics.resampling import mean_interval
 from analysis.study.arrays import RunArrays
@@ -131,7 +132,8 @@ def _at_chance(condition_recalls: ConditionRecalls) -> np.ndarray:
     )
     for recall, accuracy, support in each_condition:
         has = support > 0
-        columns.append(at_chance(np.nan_to_num(recall[:, has]), np.nan_to_num(accuracy), support[has]))
+        recalls = Recalls(np.nan_to_num(recall[:, has]), np.nan_to_num(accuracy))
+        columns.append(at_chance(recalls, support[has]))
     return np.stack(columns, axis=1)
 
 
@@ -230,16 +232,18 @@ def _classes(
     """Return alpha and the largest excess loss of pairs of networks under a condition."""
     support = condition_recalls.support[condition]
     has = support > 0
-    accuracies = condition_recalls.top1[before, condition], condition_recalls.top1[after, condition]
-    recalls = condition_recalls.recall[before, condition][:, has], condition_recalls.recall[after, condition][:, has]
-    is_measured = np.isfinite(accuracies).all(0)
+    recalls = [
+        Recalls(condition_recalls.recall[side, condition][:, has], condition_recalls.top1[side, condition])
+        for side in (before, after)
+    ]
+    is_measured = np.isfinite([side.accuracy for side in recalls]).all(0)
     is_at_chance = is_measured & (
         condition_recalls.at_chance[before, condition] | condition_recalls.at_chance[after, condition]
     )
-    slopes = alpha(*map(recall_balance, recalls, accuracies))
+    slopes = alpha(*(side.balance for side in recalls))
     slopes = slopes[is_measured & ~is_at_chance & np.isfinite(slopes)]
     low, high = mean_interval(slopes)
-    excess = excess_loss(*recalls, *accuracies)[is_measured]
+    excess = excess_loss(*recalls)[is_measured]
     return {
         "n_at_chance": int(is_at_chance.sum()),
         "alpha": mean(slopes),

@@ -18,7 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits, draw_edge
+from analysis.rendering.beyond import mark_beyond
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits
 from analysis.rendering.formats import short_ratio
 from analysis.rendering.layout import Panel, draw, handle
 from analysis.rendering.panels import intervals as intervals_of
@@ -27,7 +28,8 @@ from analysis.report.papers.recall_distortion.comparisons import DATASET, usual,
 from analysis.report.published import rank, standing_for_up
 from analysis.report.ratio_plot import ratio_labels
 from analysis.runs import schema
-from analysis.statistics.intensification import alpha, correlation, recall_balance
+from analysis.statistics.intensification import alpha, correlation
+from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import recalls, runs_at_chance
 from analysis.study.joins import join
 from analysis.study.labels import has_several_teachers, in_words, setting_labels
@@ -372,8 +374,8 @@ def _cells(frame: pd.DataFrame, settings: Sequence[str]) -> tuple[pd.DataFrame, 
 def _points(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row per class and network: dataset, cell, accuracy_after, chance, and the balances before, after."""
     _, before, after = recalls(runs)
-    before = recall_balance(before, runs["accuracy_before"])
-    after = recall_balance(after, runs["accuracy_after"])
+    before = Recalls(before, runs["accuracy_before"]).balance
+    after = Recalls(after, runs["accuracy_after"]).balance
     each = np.repeat(np.arange(len(runs)), before.shape[1])
     network = runs[[schema.DATASET, "cell", "accuracy_after"]].assign(chance=runs_at_chance(runs)).iloc[each]
     return network.assign(before=before.ravel(), after=after.ravel()).dropna(subset=["before", "after"])
@@ -442,7 +444,7 @@ def _outside(values: pd.Series, limits: tuple[float, float]) -> int:
 
 def _strip(
     panels: _Panels,
-    draw_cells: Callable[[Axes, pd.DataFrame, tuple[float, float]], None],
+    draw_cells: Callable[[Axes, pd.DataFrame], None],
     title: str,
     note: str,
     limits: tuple[float, float],
@@ -479,14 +481,14 @@ def _draw_slots(
     axes: Axes,
     cells: pd.DataFrame,
     slots: int,
-    draw_cells: Callable[[Axes, pd.DataFrame, tuple[float, float]], None],
+    draw_cells: Callable[[Axes, pd.DataFrame], None],
     limits: tuple[float, float],
 ) -> None:
     axes.axhline(1, color=NEUTRAL, linestyle="--", linewidth=1)
-    draw_cells(axes, cells, limits)
-    axes.set_xticks(range(len(cells)), [_tick(cell) for cell in cells.itertuples()], fontsize=8)
     middle = (len(cells) - 1) / 2
     axes.set(xlim=(middle - slots / 2, middle + slots / 2), ylim=limits)
+    draw_cells(axes, cells)
+    axes.set_xticks(range(len(cells)), [_tick(cell) for cell in cells.itertuples()], fontsize=8)
     axes.grid(axis="y", alpha=0.3)
     axes.yaxis.set_major_locator(MaxNLocator(7))
 
@@ -497,7 +499,7 @@ def _tick(cell: Any) -> str:
     return f"{short_ratio(cell.ratio)}{mark}\nn {cell.n}{chance}"
 
 
-def _draw_networks(axes: Axes, cells: pd.DataFrame, limits: tuple[float, float], networks: pd.DataFrame) -> None:
+def _draw_networks(axes: Axes, cells: pd.DataFrame, networks: pd.DataFrame) -> None:
     """Draw a box of the networks of each cell that are above chance, and a mark for each network."""
     by_place = [networks[networks["cell"] == cell] for cell in cells["cell"]]
     style = {"color": NEUTRAL}
@@ -517,20 +519,16 @@ def _draw_networks(axes: Axes, cells: pd.DataFrame, limits: tuple[float, float],
         chance, values = own["at_chance"].to_numpy(bool), own["alpha"].to_numpy()
         axes.scatter(positions[~chance], values[~chance], s=9, color="black", alpha=0.55, linewidth=0, zorder=3)
         axes.scatter(positions[chance], values[chance], s=16, color=ABOVE, marker="x", linewidth=1, zorder=3)
-        above, below = int((values > limits[1]).sum()), int((values < limits[0]).sum())
-        draw_edge(axes, place, f"{above}▲" if above else "", f"{below}▼" if below else "")
+        mark_beyond(axes, pd.DataFrame({"place": place, "value": values}), text=lambda beyond: str(len(beyond)))
 
 
-def _draw_means(axes: Axes, cells: pd.DataFrame, limits: tuple[float, float]) -> None:
-    """Draw the mean of each cell with its interval, and the values of means beyond the ends of the axis."""
+def _draw_means(axes: Axes, cells: pd.DataFrame) -> None:
+    """Draw the mean of each cell with its interval."""
     colors = [{"<": BELOW, ">": ABOVE}.get(mark, NEUTRAL) for mark in cells["mark"]]
     faces = np.where(cells["ci_low"].notna(), colors, "white")
     look = {"color": colors, "face": faces}
     rows = pd.DataFrame({"value": cells["alpha_mean"], "low": cells["ci_low"], "high": cells["ci_high"], **look})
-    intervals_of(axes, rows, no_effect=None, upright=True)
-    for place, mean in enumerate(cells["alpha_mean"]):
-        above, below = f"▲\n{mean:.1f}" if mean > limits[1] else "", f"{mean:.1f}\n▼" if mean < limits[0] else ""
-        draw_edge(axes, place, above, below)
+    intervals_of(axes, rows, no_effect=None, upright=True, limits=axes.get_ylim())
 
 
 def _draw_points(axes: Axes, points: pd.DataFrame, networks: int, limits: _SquareLimits) -> None:

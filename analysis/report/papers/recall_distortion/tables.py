@@ -12,7 +12,7 @@ from analysis.report.papers.recall_distortion.comparisons import DESIGNS, labels
 from analysis.report.published import rank, standing_for_up, table
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import Variance
-from analysis.statistics.intensification import recall_balance
+from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import run_arrays
 from analysis.study.settings import further_settings, main_setting, shown_settings
 
@@ -172,7 +172,7 @@ def recall_variance(runs: pd.DataFrame, *, balances: bool = False, as_printed: b
     study = run_arrays(runs)
     before, after = study.before, study.after
     if balances:
-        before, after = recall_balance(before, study.accuracy_before), recall_balance(after, study.accuracy_after)
+        before, after = Recalls(before, study.accuracy_before).balance, Recalls(after, study.accuracy_after).balance
     variances = study.runs[[*_GROUP, schema.RATIO, "dense_run_id"]].assign(
         before=np.nanvar(before, axis=1), after=np.nanvar(after, axis=1)
     )

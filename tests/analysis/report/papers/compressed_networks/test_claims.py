@@ -9,6 +9,7 @@ from analysis.report.papers.compressed_networks.claims import CLAIMS, claims, me
 from analysis.report.papers.compressed_networks.exemplars import exemplars
 from analysis.statistics import halves
 from analysis.statistics.populations import class_significance
+from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import run_arrays
 from tests import made_up_runs
 
@@ -96,12 +97,14 @@ def test_values_of_groups_have_the_mean_of_the_cell_and_leave_out_its_networks()
     placebo = halves.Halves(DENSE, LABEL).placebo
     assert frame["pies_beyond_placebo"].mean() == pytest.approx(split.n_pie[0] - placebo.n_pie[0])
     assert frame["gap"].mean() == pytest.approx(split.gap[0])
-    sides = [runs[[f"recall_{when}/{name}" for name in "ab"]].to_numpy() for when in ("before", "after")]
-    accuracies = [runs[f"accuracy_{when}"].to_numpy() for when in ("before", "after")]
+    sides = [
+        Recalls(runs[[f"recall_{when}/{name}" for name in "ab"]], runs[f"accuracy_{when}"])
+        for when in ("before", "after")
+    ]
     counts = []
     for left_out in range(-1, halves.groups(NETWORKS)):
         kept = halves.group_of(NETWORKS) != left_out
-        counts.append(class_significance(*(side[kept] for side in (*sides, *accuracies))).significant.sum())
+        counts.append(class_significance(*(side[kept] for side in sides)).significant.sum())
     assert frame["significant"].tolist() == pytest.approx(halves.jackknife_values(np.array(counts, float)))
 
 

@@ -7,6 +7,7 @@ from scipy import stats
 from analysis.report.papers.compressed_networks.exemplars import exemplars
 from analysis.report.papers.compressed_networks.populations import accuracies, class_significance, significant_classes
 from analysis.statistics import halves, populations
+from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import run_arrays
 from analysis.study.labels import level_label
 from tests.made_up_runs import runs, study, with_images
@@ -165,9 +166,8 @@ def test_class_rows_are_what_the_function_of_arrays_gives():
     frame = class_significance(run_arrays(varied))
     names = ["recall_before/a", "recall_before/b"], ["recall_after/a", "recall_after/b"]
     dense, compressed = (varied[list(columns)].to_numpy() for columns in names)
-    expected = populations.class_significance(
-        dense, compressed, varied["accuracy_before"].to_numpy(), varied["accuracy_after"].to_numpy(), paired=True
-    )
+    sides = Recalls(dense, varied["accuracy_before"]), Recalls(compressed, varied["accuracy_after"])
+    expected = populations.class_significance(*sides, paired=True)
     assert frame["class"].tolist() == ["a", "b"]
     assert frame["recall_compressed"].tolist() == pytest.approx(compressed.mean(0).tolist())
     for name in ("difference", "normalised_difference", "p_holm", "p_bh", "p_paired", "p_paired_holm", "significant"):
