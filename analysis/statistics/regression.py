@@ -62,8 +62,8 @@ class Estimate:
     predicted : (rows,)
         Accuracy predicted by the fit, which may be outside 0 to 1.
     implied : DataFrame, (terms, terms left out)
-        Each omitted column as a linear combination of terms. A term's coefficient includes the omitted column's
-        coefficient, times this factor.
+        Each column that was left out, as a linear combination of terms: an entry is the factor of its term. A term's
+        coefficient includes that of the column, times this factor.
     """
 
     coefficients: pd.DataFrame

@@ -492,7 +492,7 @@ def _marked(layer: int, layers: int, channels: int, digits: int) -> Tensor:
 
 
 def _decoded(arrived: Tensor, layers: int) -> _Path:
-    """Decode the inputs that are NaN in the images of `_marked`, bool (images, inputs), into a path."""
+    """Compute a path from the inputs that are NaN in each image of `_follow`, bool (images, inputs)."""
     import torch
 
     ones, zeros = arrived[layers:].chunk(2)

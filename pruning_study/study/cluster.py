@@ -153,7 +153,7 @@ class Cluster:
 
 @cache
 def _local_worker(variables: ray.ObjectRef, do: ray.ObjectRef) -> Callable[[Any], Any]:
-    """Return this process's copy of the worker, which keeps models in memory between tasks."""
+    """Return this process's copy of `do`, unpickled only once, so that models in its memory serve later tasks."""
     os.environ.update(ray.get(variables))
     masked_output.install()  # Ray logs what its processes print
     return ray.get(do)

@@ -157,7 +157,7 @@ def zeros(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order: torch.Generator) -> None:
-    """Write a training to a file, replacing any earlier file.
+    """Write the state of a training to a file, replacing any earlier file.
 
     The file is first written to a temporary folder and then renamed, so that after a kill or with a full disk, either
     the old file or the new one exists.

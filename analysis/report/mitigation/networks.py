@@ -132,7 +132,7 @@ class Cells:
 
 
 def family(pruner: str) -> str:
-    """Return the pruner under which a cell is compared: `mp` for a pruner that is itself a mitigation."""
+    """Return the pruner with whose cells to compare: `mp` for a pruner that is itself a mitigation, else the same one."""
     return _MAGNITUDE if pruner in schema.MITIGATING_PRUNERS else pruner
 
 

@@ -45,8 +45,8 @@ def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
     kinds = np.flatnonzero(identified), np.flatnonzero(~identified)
     half = min(images // 2, *map(len, kinds))
     if not half:
-        which = "no image is a PIE" if not len(kinds[0]) else "every image is a PIE"
-        raise StudyError(f"{which}: there is nothing to compare, so choose a cell with a larger ratio or more networks")
+        which, ratio = ("every image", "smaller") if len(kinds[0]) else ("no image", "larger")
+        raise StudyError(f"{which} is a PIE: there is nothing to compare, so choose a cell with a {ratio} ratio")
     random = np.random.default_rng(seed)
     return random.permutation(np.concatenate([random.choice(kind, half, replace=False) for kind in kinds]))
 

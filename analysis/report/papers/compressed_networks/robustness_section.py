@@ -20,8 +20,8 @@ from analysis.study.study import StudyData
 # If a table would have more rows, it shows only the lowest and the highest level of each method.
 _MOST_ROWS = 12
 _READING = (
-    "Corrupted test images are harder to classify. A change is the change of top-1 accuracy in % of the dense "
-    "networks' accuracy on the same images, as in Hooker et al. Severities are averaged. corruptions.csv has each "
+    "Corrupted test images are harder to classify. Each value is the change of top-1 accuracy from the dense networks, "
+    "in % of their accuracy on the same images, as in Hooker et al. Severities are averaged. corruptions.csv has each "
     "severity, top-5, alpha and the largest loss of a class."
 )
 _PRINTED = (
