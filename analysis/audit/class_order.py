@@ -7,7 +7,8 @@ import numpy as np
 from analysis.common.errors import StudyError
 from analysis.runs.checks import some
 
-# A network destroyed by pruning agrees with neither reference in any order of the classes.
+# Predictions are refused if their agreement is below the first share as given and at least the second with permuted
+# classes. A network destroyed by pruning reaches the second in no order.
 _MOST_BEFORE, _FEWEST_AFTER = 0.5, 0.8
 _FEWEST_IMAGES = 20
 
@@ -43,7 +44,7 @@ def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
 
 
 def permutation(reference: np.ndarray, predicted: np.ndarray) -> dict[str, str]:
-    """Return a mapping of predicted classes to the reference classes they stand for; empty without a permutation.
+    """Map each predicted class to the reference class that it stands for; return {} if none is renumbered.
 
     A predicted and a reference class match if each is the most frequent partner of the other.
 

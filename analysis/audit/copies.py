@@ -21,7 +21,7 @@ class Distinct(NamedTuple):
     places : dict of str to (networks,)
         Indices of these networks among those given, from 0.
     notes : list of str
-        The networks that are copies.
+        Sentences that name the networks that are copies.
     """
 
     networks: dict[str, np.ndarray]
@@ -133,7 +133,7 @@ def _blocks(networks: Mapping[str, np.ndarray], alone: set[str]) -> list[list[st
 
 
 def _first_alike(label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return the index of the first network that each is a copy of, or its own index, (networks,)."""
+    """Return, for each network, the index of the first network that it is a copy of, or its own, (networks,)."""
     first: dict[bytes, int] = {}
     return np.array(
         [

@@ -44,7 +44,7 @@ _ARTIFACTS: dict[str, type[Any]] = {
 
 
 class PruningAudit(ModelEvaluator):
-    """Compares a compressed classifier with the model before compression, class by class.
+    """Compare a compressed classifier with the model before compression, class by class.
 
     The configuration has `baseline_predictions` and, optionally, `control_predictions`, `class_names` and `groups`.
     They are passed to `analysis.audit_predictions` as `before`, `control`, `class_names` and `groups`. The optional

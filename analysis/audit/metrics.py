@@ -121,7 +121,7 @@ def confidences_of_files(
     limit : SizeLimit
         Largest memory for the arrays of a file.
     orders : mapping of Path to (images,)
-        The row of each image, for files whose rows are in another order.
+        For each file whose rows are in another order: its row for each image.
     """
     sides = {side: own for side, own in paths.items() if own}
     all_paths = [path for own in sides.values() for path in own]

@@ -26,8 +26,8 @@ class Populations(NamedTuple):
         index (position among the test images), label, before, after (modal labels), before_share, after_share (shares
         of the votes for them). Empty with fewer than five networks a side.
     over_represented : DataFrame, one row per group of images
-        grouping, group, images, pies, and ratio: the group's share of the PIEs over its share of the images, with the
-        ends of its 95 % interval (ratio_low, ratio_high). The classes are the first grouping.
+        grouping, group, images, pies, and ratio: the group's share of the PIEs divided by its share of the images, with
+        the ends of its 95 % interval (ratio_low, ratio_high). The classes are the first grouping.
     significance : DataFrame, one row per class
         class, recall_before, recall_after, and the results of `populations.class_significance`: difference,
         normalised_difference, statistic, dof, p, p_holm, p_bh, p_paired, p_paired_holm, p_moderated, p_moderated_holm,

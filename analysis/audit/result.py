@@ -54,8 +54,8 @@ class Audit(NamedTuple):
         Precision, false positive rate and, if confidences are known, calibration error of each class, as
         `metric_changes.metric_table` returns them. Empty for an audit of class counts.
     movements : mapping of str to Movement
-        How much of the movement of the classes, from before to `control` and to `after`, a common shift of the logits
-        explains. Empty unless the files have logits.
+        The movement of the classes from before to `control` and to `after`, by side, with the share of it that a common
+        shift of the logits explains. Empty unless the files have logits.
     """
 
     comparison: Comparison
@@ -73,9 +73,9 @@ class Audit(NamedTuple):
         control also recall_control and beyond_control (recall after minus recall of the control); p, p_holm, damaged.
         Then, as in `classes.csv`, reference (what recall after is compared with: control, dense, or either of other
         seeds); loss (recall of the reference minus recall after) and cost (loss minus that of the accuracy), each with
-        the ends of its interval and with a bound that holds for all classes together (`_upper_all`), of one grouping if
-        there are several; cost_p, one-sided and corrected for all classes. disproportionate, with the same ends and p:
-        the loss minus what it would be if the error of every class had grown by one factor.
+        the ends of its interval and with a bound (`_upper_all`) that holds for all classes together, or for all groups
+        of a grouping; cost_p, one-sided and corrected for all classes. disproportionate, with the same ends and p: the
+        loss minus the loss expected if the error of every class had grown by one factor.
         """
         return self.comparison.ranked
 
@@ -156,7 +156,7 @@ class Audit(NamedTuple):
         The audit always fails if a network is at chance after compression but neither before nor in the control, or if
         a single network surely lost more than `GROSS_LOSS` in a class. With one network before or after and no control,
         it fails for a loss only if the loss is surely above `GROSS_LOSS`, because retraining alone changes recalls. If
-        a class may have lost everything, the gate is undecided.
+        the audit does not fail, but a class may have lost all its recall, the gate is undecided.
         """
         if self.chance_level.collapsed:
             return Gate("beyond", "Damaged: a network is at chance only after compression.")

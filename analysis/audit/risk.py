@@ -28,7 +28,7 @@ FILES = ("risk_classes.csv", "risk_images.csv")
 JUDGEMENT = "risk_judged.csv"
 _MOST_ROWS = 20
 _LARGEST_TABLE = SizeLimit(2**-4)
-# Two networks to score by and two to judge by: fewer have no disagreement, and no interval.
+# Two networks for the scores, because one has no disagreement, and two to judge them, because one has no interval.
 _FEWEST_JUDGED = 4
 _CLASS, _TRAINING_IMAGES = "class", "training_images"
 _EXPECTED = "expected_loss"
@@ -180,7 +180,8 @@ def _check_equal_counts(counts: Mapping[str, int]) -> None:
     if len(set(counts.values())) > 1:
         counts_of_sides = ", ".join(f"{count} {side}" for side, count in counts.items())
         raise StudyError(
-            f"risk needs pairs of networks, but has {counts_of_sides}: give as many files on each side", option="after"
+            f"risk needs pairs of networks, but has {counts_of_sides}: give the same number of files on each side",
+            option="after",
         )
 
 

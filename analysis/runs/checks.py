@@ -28,7 +28,7 @@ _EXACT = ("mp", "gp", "up", "rp", "up-sum")
 _RELEASED = "released"
 # The realized ratio may differ from the requested one by this factor, because weights per layer are rounded.
 _RATIO_TOLERANCE = 1.25
-# No network can be pruned further than to a millionth of its parameters.
+# A larger ratio is taken for an error, because less than a millionth of the parameters would be left.
 _LARGEST_RATIO = 1e6
 # Shares that were rounded to two digits differ by at most this.
 _ROUNDING = 0.015

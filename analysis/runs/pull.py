@@ -351,7 +351,7 @@ def _drop_unfinished(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFram
 
 
 def _name_by_format(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Give quantised networks with all their weights a name of `frames.NUMBER_FORMATS` as pruner, and ratio 1."""
+    """Give quantised networks that were not pruned a name in `frames.NUMBER_FORMATS` as pruner, and ratio 1."""
     is_quantized = run_rows["kind"] == schema.QUANTIZED
     if not is_quantized.any():
         return run_rows

@@ -126,7 +126,7 @@ def test_rows_of_other_images_and_too_few_columns_are_refused(npz):
     with pytest.raises(StudyError, match="in the order of the predictions"):
         confidences.read([shuffled], label[np.newaxis], LIMIT)
     few = npz("few.npz", probabilities=np.full((200, 3), 1 / 3))
-    with pytest.raises(StudyError, match="probabilities have 3 columns, and 4 classes are predicted"):
+    with pytest.raises(StudyError, match="probabilities have 3 columns, but 4 classes are predicted"):
         confidences.read([few], label[np.newaxis], LIMIT)
     other_order = npz("order.npz", probabilities=sure[:, [2, 0, 3, 1]])
     assert confidences.read([other_order], label[np.newaxis], LIMIT).values["confidence"] == pytest.approx(0.97)
