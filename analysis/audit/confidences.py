@@ -136,7 +136,7 @@ def _of_npz(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str,
     values = arrays[schema.CONFIDENCE]
     if values.dtype.kind not in "fiu" or values.shape != (images,):
         raise StudyError(
-            f"{path}: confidence should be a number for each of {images:,} images; it is {values.dtype} of shape "
+            f"{path}: confidence must be a number for each of {images:,} images; it is {values.dtype} of shape "
             f"{values.shape}"
         )
     return {CONFIDENCE: _checked(path, values.astype(float))}
@@ -145,7 +145,7 @@ def _of_npz(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str,
 def _table(path: Path, name: str, values: np.ndarray, images: int) -> np.ndarray:
     if values.dtype.kind != "f" or values.ndim != 2 or len(values) != images or values.shape[1] < 2:
         raise StudyError(
-            f"{path}: {name} should be floats, ({images:,} images, classes); they are {values.dtype} "
+            f"{path}: {name} must be floats, ({images:,} images, classes); they are {values.dtype} "
             f"of shape {values.shape}"
         )
     return values.astype(float)

@@ -117,7 +117,7 @@ def _is_tiled(rows: Sequence[np.ndarray], copies: int) -> bool:
 
 
 def _shared(networks: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray]) -> set[str]:
-    """Return the sides with one network for all those after: before, and the control if it predicts the same."""
+    """Return the sides with one network for all those after: before, and a control with the same predictions."""
     if "after" not in networks or first["before"].any():
         return set()
     control = networks.get("control")

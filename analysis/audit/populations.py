@@ -165,7 +165,7 @@ _TESTED = (
 
 
 def _most(table: pd.DataFrame) -> str:
-    """Name, in brackets, the significant class whose recall deviates most from the accuracy; nothing if none is."""
+    """Name, in brackets, the significant class whose change differs most from the accuracy's; nothing if none is."""
     shift = table["shift"][table["p_moderated"] <= LEVEL]
     if shift.empty:
         return ""

@@ -256,7 +256,7 @@ def _training_images(path: Path, names: Sequence[str]) -> np.ndarray:
         raise StudyError(f"{path}: no row for the class {printable(missing[0])}", option="training_images")
     if counts.index.has_duplicates or not (np.isfinite(counts) & (counts >= 0)).all() or not counts[names].any():
         raise StudyError(
-            f"{path}: {_TRAINING_IMAGES} should be one number for each class, 0 or more", option="training_images"
+            f"{path}: {_TRAINING_IMAGES} must be one number for each class, 0 or more", option="training_images"
         )
     return counts[names].to_numpy()
 

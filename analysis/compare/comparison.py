@@ -30,7 +30,7 @@ _REFERENCES = {
 
 
 class Part(NamedTuple):
-    """A grouping: its name, the names of its groups, the images that have a group, the group of each, and the answers.
+    """A grouping: its name, the names of its groups, the images that have a group, and their groups and answers.
 
     The classes are also a grouping, with an empty name and all images.
     """
@@ -296,7 +296,7 @@ class Comparison:
 
     @property
     def _start_in_pairs(self) -> bool:
-        """Whether the networks before, or those in their place, are paired with those after."""
+        """Whether the networks before, or the control in their place, are paired with those after."""
         return ("before" if "before" in self.right else "control") in self.pairs
 
     def _disproportionate(self, part: Part) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def differences(comparison: Comparison) -> str:
 
 
 def tells_slopes(comparison: Comparison) -> bool:
-    """Return whether the verdict has slopes, which need classes that differ enough."""
+    """Return whether the verdict reports slopes, which need classes that differ enough."""
     return comparison.kind == "classes" and not _are_too_alike(comparison)
 
 

@@ -55,7 +55,7 @@ def figures(result: Tuning, *, narrow: bool = False) -> dict[str, Figure]:
     ----------
     result : Tuning
     narrow : bool
-        Draw them for a narrow window, as in the other functions.
+        Whether to draw for a narrow window, as in the other functions.
     """
     drawn = {"epsilon": epsilon(result, narrow=narrow), "history": history(result, narrow=narrow)}
     if result.trials[list(_SCHEDULES)].nunique().gt(1).any():
@@ -68,7 +68,7 @@ def figures(result: Tuning, *, narrow: bool = False) -> dict[str, Figure]:
 
 
 def epsilon(result: Tuning, *, narrow: bool = False) -> Figure:
-    """Draw accuracy and distortion on validation images over epsilon, with their uncertainty over the dense models.
+    """Draw accuracy and distortion on validation images against epsilon, with their uncertainty over dense models.
 
     The accuracy is drawn relative to that of lambda on the same dense models, so that the bars show the uncertainty of
     the difference and not the variation between dense models.
@@ -87,19 +87,19 @@ def epsilon(result: Tuning, *, narrow: bool = False) -> Figure:
 
 
 def schedule(result: Tuning, *, narrow: bool = False) -> Figure:
-    """Draw accuracy and distortion over the ramp and over the weight of distillation, as in `epsilon`."""
+    """Draw accuracy and distortion against the ramp and against the weight of distillation, as in `epsilon`."""
     title = f"What schedule and distillation do on validation images: {result.name}"
     return _against(result, _SCHEDULES, title, narrow=narrow)
 
 
 def mitigation(result: Tuning, *, narrow: bool = False) -> Figure:
-    """Draw accuracy and distortion over the strength of the mitigation, as in `epsilon`."""
+    """Draw accuracy and distortion against the strength of the mitigation, as in `epsilon`."""
     title = f"What the strength of the mitigation does on validation images: {result.name}"
     return _against(result, _STRENGTH, title, narrow=narrow)
 
 
 def _against(result: Tuning, labels: Mapping[str, str], title: str, *, narrow: bool) -> Figure:
-    """Draw accuracy and distortion over some params, a column for each; `labels` has their axis labels."""
+    """Draw accuracy and distortion against some params, a column for each; `labels` has their axis labels."""
     figure = draw(
         [
             Panel(partial(_draw_panel, x=x, name=name), result.trials, "", label, _CHANGES[name])
@@ -141,7 +141,7 @@ def _draw_history(axes: Axes, trials: pd.DataFrame, name: str) -> None:
 
 
 def pareto_front(result: Tuning, *, narrow: bool = False) -> Figure:
-    """Draw distortion over accuracy of each complete trial, and the Pareto front."""
+    """Draw distortion against accuracy for each complete trial, and the Pareto front."""
     trials = result.trials[result.trials["complete"]]
     figure = draw(
         [Panel(_draw_front, trials, "", _LABELS["accuracy"], _LABELS["distortion"])],

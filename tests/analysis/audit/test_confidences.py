@@ -79,7 +79,7 @@ def test_files_of_labels_alone_tell_nothing_and_say_so(npz):
         ({"confidence": [-0.1, 0.5, 1]}, "image 1 has the confidence -0.1"),
         ({"confidence": [0.5, np.inf, 1]}, "image 2 has the confidence inf"),
         ({"confidence": [0.5, 0.5]}, r"for each of 3 images; it is float64 of shape (2,)"),
-        ({"confidence": ["a", "b", "c"]}, "confidence should be a number"),
+        ({"confidence": ["a", "b", "c"]}, "confidence must be a number"),
         ({"probabilities": PROBABILITIES * [1, 1, -1]}, "image 1 has the probability -0.1"),
         ({"probabilities": PROBABILITIES * [1, np.nan, 1]}, "image 1 has the probability nan"),
         ({"probabilities": PROBABILITIES / [[1], [2], [1]]}, "the probabilities of image 2 sum to 0.5, not to 1"),
