@@ -129,7 +129,7 @@ def of_predictions(
     networks : mapping of str to (networks, images)
         Predicted classes before, and perhaps after and in the control.
     uncertainties : mapping of str to (networks, images)
-        Scores of the networks before, as `confidences.read` returns them.
+        Uncertainty scores of the networks before, as in `confidences.Uncertainties.values`.
     training_images : (labels,), optional
         Number of training images of each class that has test images, in the order of the sorted labels.
     accuracy_loss : float
@@ -186,7 +186,7 @@ def _check_equal_counts(counts: Mapping[str, int]) -> None:
 
 
 def _check_enough(networks: int, is_judged: bool, copied: Sequence[str]) -> None:
-    """Raise a StudyError if the networks after are too few to judge those before."""
+    """Raise a StudyError if the pairs of networks are too few to judge scores."""
     if is_judged and networks < _FEWEST_JUDGED:
         why = f". {copied[0]}" if copied else ""
         raise StudyError(

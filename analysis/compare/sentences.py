@@ -24,7 +24,7 @@ _WHEN = {"after": "after compression", "control": "in the control"}
 
 
 def verdict(comparison: Comparison) -> str:
-    """Say which networks are weak or at chance, if any, and what happened to the classes, in a sentence each."""
+    """Say which networks are weak, at chance or damaged, and what happened to the classes, in a sentence each."""
     of_accuracy = accuracies(*map(comparison.accuracy_of, ("before", "after", "control")[: len(comparison.right)]))
     meaning = f"; {_meaning(comparison)}" if tells_slopes(comparison) else ""
     said = [weak(comparison), at_chance(comparison), f"{losses(comparison)}; {of_accuracy}{meaning}."]
