@@ -234,7 +234,7 @@ def _choice(
 
 
 class _TradeOff(NamedTuple):
-    """The points to choose from, and the chosen ones on test images; None if test images were used to choose."""
+    """The points to choose from, and the chosen ones on test images (None if test images were used to choose)."""
 
     points: pd.DataFrame
     best_on_test: pd.DataFrame | None

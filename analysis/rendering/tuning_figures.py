@@ -188,7 +188,7 @@ def _draw_shares(axes: Axes, shares: Mapping[str, float]) -> None:
 
 
 def _placed(trials: pd.DataFrame) -> pd.DataFrame:
-    """Add the column place: the logarithm of epsilon, with anchors beyond the range next to its ends."""
+    """Add the column place: log10 of epsilon, where anchors beyond the searched range are moved close to its ends."""
     inside = trials.loc[~trials["anchor"].isin(_ENDS), "epsilon"]
     low, high = np.log10([inside.min(), inside.max()])
     place = np.log10(trials["epsilon"].clip(lower=np.finfo(float).tiny))

@@ -44,7 +44,7 @@ def sound_pairs(runs: pd.DataFrame, dense_runs: pd.DataFrame, left_out: list[str
     Parameters
     ----------
     runs : DataFrame
-        One row per pair, as `pull.Study` describes them.
+        One row per pair, as in `frames.Study`.
     dense_runs : DataFrame
         Dense runs. A pair whose dense run is missing here is compared with other pairs of that dense run.
     left_out : list of str

@@ -273,7 +273,7 @@ class Metric(NamedTuple):
         class follows it.
     kinds : tuple of str
         Kinds of run that have it. A metric of the whole network becomes a column of the frame of pruned and quantised
-        runs, or of the frame of dense runs. `frames` has the columns of metrics of each class.
+        runs, or of the frame of dense runs. The columns of per-class metrics are defined in `frames`.
     largest : float
         Values above this, or below 0, are impossible and left out.
     needed : bool

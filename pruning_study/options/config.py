@@ -55,7 +55,7 @@ class TrainingChoices(NamedTuple):
     Attributes
     ----------
     prefix : str
-        Beginning of the names of the options and params of this training.
+        Prefix of the names of this training's options and params.
     epochs : int, optional
     learning_rate : float, optional
     decay : str
