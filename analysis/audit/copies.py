@@ -107,7 +107,7 @@ def repeated_images(class_index: np.ndarray, networks: Mapping[str, np.ndarray])
 
 
 def _is_tiled(rows: Sequence[np.ndarray], copies: int) -> bool:
-    """Return whether the rows repeat as a whole, with enough images unlike most of their class to be sure."""
+    """Return whether the rows repeat as a whole, and enough images differ from most of their class to be sure."""
     length, rest = divmod(len(rows[0]), copies)
     if rest or not all((row[length:] == row[:-length]).all() for row in rows):
         return False

@@ -56,7 +56,7 @@ def _places(names: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def moved_most(metrics: pd.DataFrame) -> list[str]:
-    """Name the metric and class whose corrected interval is farthest from 0; return nothing if all contain 0."""
+    """Return a sentence on the metric whose corrected interval is farthest from 0, or none if all contain 0."""
     if metrics.empty:
         return []
     beyond = np.fmax(metrics["low_all"], -metrics["high_all"])

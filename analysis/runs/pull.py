@@ -481,7 +481,7 @@ def _drop_unpaired(
 
 
 def _replaced_ids(dense: pd.DataFrame) -> list[str]:
-    """Return the ids of dense runs that differ from a newer run with the same settings and seed."""
+    """Return the ids of dense runs whose recalls differ from the newest run's with the same settings and seed."""
     dense = dense.sort_values(["ended", RUN_ID])
     network = dense.groupby(frames.identity(dense), dropna=False).ngroup().to_numpy()
     if len(np.unique(network)) == len(dense):

@@ -221,7 +221,7 @@ def registered_name(value: str) -> str:
 def gpu_share(value: str) -> float:
     number = within(0, math.inf, low_too=True)(value)
     if number > 1 and number % 1:
-        raise ValueError(f"{_start(value)} must be below 1 or a whole number")
+        raise ValueError(f"{_start(value)} should be below 1, or a whole number")
     return number
 
 
