@@ -241,7 +241,7 @@ def audit_predictions(
     -------
     Audit
         `.table` has a row for each class, `.damaged` the names of the classes shown to have lost recall, `.verdict` a
-        sentence, and `.metrics` the precision, false positive rate and calibration error of each class. A notebook
+        few sentences, and `.metrics` the precision, false positive rate and calibration error of each class. A notebook
         shows the table and the picture that `.plot()` draws. With a single network before or after and no control, the
         cause of a loss remains unknown, because retraining alone changes recalls.
 

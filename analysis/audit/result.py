@@ -44,7 +44,7 @@ class Audit(NamedTuple):
     Attributes
     ----------
     comparison : Comparison
-        The losses of classes or groups. Properties of the audit that are not named here are taken from it.
+        The losses of classes or groups. Most properties of the audit are taken from it.
     notes : list of str
         Sentences on what was compared, what was left out and what remains unknown.
     populations : Populations
@@ -81,7 +81,7 @@ class Audit(NamedTuple):
 
     @property
     def losses(self) -> pd.DataFrame:
-        """The loss of the accuracy and of each class or group, with its bounds, as `limits.losses` returns it."""
+        """The loss of the accuracy and of each class or group, with its bounds, as `limits.losses` returns them."""
         return self.comparison.losses
 
     @property
@@ -121,7 +121,7 @@ class Audit(NamedTuple):
 
     @property
     def basis(self) -> Literal["control", "networks", "pair"]:
-        """The evidence for a cause: the control, several networks a side, or none (a single pair of networks)."""
+        """The evidence for a cause: the control, several networks a side, or none (a side has a single network)."""
         return self.comparison.basis
 
     @property
@@ -183,7 +183,7 @@ class Audit(NamedTuple):
 
     @property
     def caution(self) -> str:
-        """A warning that the cause of changes is unknown, for a single pair of networks; otherwise empty."""
+        """A warning that the cause of changes is unknown, if `basis` is "pair"; otherwise empty."""
         if self.basis != "pair":
             return ""
         return (

@@ -89,7 +89,7 @@ class Comparison:
 
     @property
     def basis(self) -> Literal["control", "networks", "pair"]:
-        """The evidence for a cause: the control, several networks a side, or none (a single pair of networks)."""
+        """The evidence for a cause: the control, several networks a side, or none (a side has a single network)."""
         if self.reference == "control":
             return "control"
         return "networks" if min(map(len, self.right.values())) > 1 else "pair"
@@ -260,7 +260,7 @@ class Comparison:
         return pd.DataFrame(rows)
 
     def gate(self, limits: Limits) -> Gate:
-        """Compare the losses with limits. For a single pair of networks, only gross losses count as beyond them."""
+        """Compare the losses with limits. If `basis` is "pair", only gross losses count as beyond them."""
         return class_limits.gate(self.losses, limits, GROSS_LOSS if self.basis == "pair" else None)
 
     @cached_property

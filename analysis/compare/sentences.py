@@ -204,7 +204,7 @@ def images_of(table: pd.DataFrame) -> int:
 
 
 def _upper(comparison: Comparison) -> pd.Series:
-    """Return the upper bound of each class's loss; for a single pair of networks it holds for that class alone."""
+    """Return the upper bound of each class's loss; if the basis is "pair", it holds for that class alone."""
     table = comparison.ranked
     return -table["change_low"] if comparison.basis == "pair" else table["loss_upper_all"]
 

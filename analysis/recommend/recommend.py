@@ -76,9 +76,9 @@ def recommend_ratio(
     Returns
     -------
     Recommendations
-        A list, for each data set and model: `.verdict`, `.command` (which makes the recommended networks), `.tried` (a
-        row for each method and ratio), `.notes`. A notebook shows verdicts and tables; `.write(folder)` writes the
-        tables.
+        A list with a recommendation for each data set and model. Each has `.verdict`, `.command` (which makes the
+        recommended networks), `.tried` (a row for each method and ratio) and `.notes`. A notebook shows verdicts and
+        tables; `.write(folder)` writes the tables.
 
     Raises
     ------
