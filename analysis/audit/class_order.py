@@ -7,8 +7,8 @@ import numpy as np
 from analysis.common.errors import StudyError
 from analysis.runs.checks import some
 
-# Predictions are refused if their agreement is below the first share as given and at least the second with permuted
-# classes. A network destroyed by pruning reaches the second in no order.
+# Predictions are refused if they agree with a reference on less than the first share of the images, but on at least the
+# second once classes are permuted. A network destroyed by pruning does not reach the second.
 _MOST_BEFORE, _FEWEST_AFTER = 0.5, 0.8
 _FEWEST_IMAGES = 20
 

@@ -149,7 +149,7 @@ def _is_telling(label: np.ndarray, predicted: np.ndarray) -> bool:
 
 
 def _groups(first: np.ndarray) -> list[str]:
-    """Return the numbers, from 1, of each group of identical networks, as text."""
+    """Return the numbers of the networks in each group of identical ones, counted from 1, as text."""
     return [
         ", ".join(map(str, np.flatnonzero(first == place) + 1))
         for place in np.unique(first)

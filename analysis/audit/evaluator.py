@@ -176,7 +176,7 @@ def _upper_bounds(result: Audit) -> dict[str, float]:
 
 
 def _worst_class(result: Audit) -> dict[str, float]:
-    """Return the cost of the class that costs most as metrics; empty unless there is exactly one such class."""
+    """Return, as metrics, the cost of the class that costs most; empty unless there is exactly one such class."""
     if len(result.worst) != 1:
         return {}
     row = result.worst.iloc[0]

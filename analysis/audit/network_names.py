@@ -30,7 +30,7 @@ class _Side(NamedTuple):
     Attributes
     ----------
     differing : list of mapping of location to part
-        The parts of each name in which the names of the side differ, by location.
+        For each name, the parts in which the names of the side differ, by location.
     constant : set of str
         The words before the numbers that all names of the side share.
     """

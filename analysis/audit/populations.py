@@ -175,7 +175,7 @@ def _most(table: pd.DataFrame) -> str:
 
 
 def _significance_note(table: pd.DataFrame, paired: bool) -> str:
-    """Say how many classes changed by the published Welch test and by the moderated test, which decides."""
+    """Say how many classes changed according to the published Welch test and the moderated test, which decides."""
     if table["p_moderated"].isna().all():
         alike = "all networks changed equally, so no test is possible"
         nothing = "no class changed differently from the accuracy"

@@ -139,7 +139,7 @@ def power(
 
 
 def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVariances:
-    """Estimate the chance variances of recall changes from the control (without one, from before) to after.
+    """Estimate the chance variances of recall changes from the control (or before, without a control) to after.
 
     Parameters
     ----------

@@ -229,7 +229,7 @@ def _read_npz(path: Path, limit: SizeLimit) -> _Content:
     if missing or classes[0] is None or classes[1] is None:
         raise StudyError(f"{path}: no {', '.join(missing)} in it; the file needs {', '.join(_NAMES)}")
     names: dict[str, np.ndarray] = {}
-    with contextlib.suppress(StudyError):  # names in a pickle are not read; a note then says that rows are in order
+    with contextlib.suppress(StudyError):  # pickled image names are not read; rows then count as in order
         names = archives.read(path, [], _IMAGE_NAMES, limit=limit)
     return _of_arrays(path, _one_dimensional(classes[0]), _one_dimensional(classes[1]), names)
 

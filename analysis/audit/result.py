@@ -375,7 +375,7 @@ WHAT_IS_CHANCE = (
 _READING = (
     "A loss is recall before minus recall after; with a control, which was retrained in the same way without being "
     "pruned, it is recall of the control minus recall after. The cost is the loss minus the loss of accuracy, so costs "
-    "weighted by images add up to 0. Both are means over the networks: what a class loses systematically. Intervals "
+    "weighted by images add up to 0. Both are means over the networks, so they show systematic losses. Intervals "
     "have 95 % confidence for each class separately. The bounds *at most* hold for all classes together with 95 % "
     "confidence, and limits are compared with them. A class lost recall if its loss is above 0 and its p, corrected "
     "for all classes (Holm), is at most .05. audit.csv also has recalls and changes with their intervals: change is "
@@ -384,7 +384,7 @@ _READING = (
     "a control, they also allow for the shift of classes between the network before and the control. For several "
     "networks, intervals and p account for the variance over networks and over images, and the intervals have at least "
     "the stated coverage. With ten classes or more, the variance of each class over networks is moderated: it is "
-    "averaged with that of all classes, in proportion to R (1 - R) for the recall R; a plain t-test is used beside it. "
+    "averaged with that of all classes, scaled by R (1 - R) for the recall R; a plain t-test is made beside it. "
     "The raw slope shows how the differences between recalls changed: above 1 they grew, below 1 they shrank or moved "
     "to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy before "
     "/ accuracy after, so it rises whenever accuracy falls. The spread is the root mean square of recalls minus "

@@ -208,7 +208,7 @@ def _seed_columns(trials: pd.DataFrame, name: str) -> list[str]:
 
 
 def _with_errors(trials: pd.DataFrame, name: str) -> pd.Series:
-    """Return the values minus one standard error, and plus one."""
+    """Return the values minus one standard error, followed by the values plus one standard error."""
     errors = trials[f"{name}_error"].fillna(0)
     return pd.concat([trials[name] - errors, trials[name] + errors])
 

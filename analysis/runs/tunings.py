@@ -46,9 +46,9 @@ class Tuning:
         and their values for each seed (`accuracy/<place>`, `distortion/<place>`); eligible (complete, and at most a
         point of accuracy below the best anchor); front (on the Pareto front); winner.
     finalists : DataFrame, a row for each network of the winner and the anchors
-        role (winner, lambda, MP, GP, and the last three with `cubic`), epsilon, ratio, ramp, distill, strength,
-        fine_tune_decay (only if it is searched), seed; new (True if the search did not use its dense network); accuracy
-        and alpha on test images; at_chance; run_id.
+        role (winner, or an anchor: lambda, MP or GP, or one of these with the suffix ` cubic`), epsilon, ratio, ramp,
+        distill, strength, fine_tune_decay (only if it is searched), seed; new (True if the search did not use its dense
+        network); accuracy and alpha on test images; at_chance; run_id.
     comparisons : DataFrame
         As `winner_comparisons.comparisons` of `analysis.statistics` returns it.
     files : mapping of str to bytes
