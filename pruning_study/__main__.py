@@ -117,7 +117,7 @@ class _Command(Command):
 
 
 class _Group(CommandGroup):
-    """A group of commands. If a call fails, it ends the run that `mlflow run` made for the call."""
+    """A group of commands. If a call fails, the group ends the run that `mlflow run` made for the call."""
 
     command_class = _Command
 
@@ -247,7 +247,7 @@ def exemplars(**typed: Any) -> None:
     """Draw the test images that compressed networks classify differently (PIEs), and write a labelling sheet.
 
     The runs must exist already: dense and compressed networks of at least five seeds. The options select one pruner and
-    ratio. The labelling sheet has equal numbers of PIEs and other images, without telling which is which.
+    ratio. The labelling sheet has equal numbers of PIEs and other images, and does not tell which is which.
     """
     config = ExemplarsConfig(**typed)
     from pruning_study.commands.exemplars import command

@@ -241,7 +241,7 @@ def audit_predictions(
     -------
     Audit
         `.table` has a row for each class, `.damaged` the names of the classes shown to have lost recall, `.verdict` a
-        sentence, and `.metrics` the precision, false positive rate and calibration error of each class. A notebook
+        few sentences, and `.metrics` the precision, false positive rate and calibration error of each class. A notebook
         shows the table and the picture that `.plot()` draws. With a single network before or after and no control, the
         cause of a loss remains unknown, because retraining alone changes recalls.
 
@@ -387,14 +387,14 @@ def _check_independent(networks: Mapping[str, np.ndarray], pairs: Collection[str
     control, after = len(networks["control"]), len(networks["after"])
     if min(control, after) == 1:
         raise StudyError(
-            f"{control} network{'s' * (control > 1)} in the control and {after} after: give as many, in the same "
+            f"{control} network{'s' * (control > 1)} in the control and {after} after: give equally many, in the same "
             "order, or two or more on each side if their seeds differ",
             option="control",
         )
 
 
 def _kind_of(classes: np.ndarray, others: np.ndarray) -> str:
-    """Return the kind of the classes as text if it differs from that of the others; else an empty string."""
+    """Return a comma and the kind of the classes if other classes have another kind; else an empty string."""
     return "" if classes.dtype.kind == others.dtype.kind else f", {_KINDS[classes.dtype.kind]}"
 
 

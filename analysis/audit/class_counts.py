@@ -1,4 +1,4 @@
-"""Class counts in place of predictions: a confusion matrix, a report of scikit-learn, or a table of recalls.
+"""Class counts in place of predictions: a confusion matrix, a classification report, or a table of recalls.
 
 Counts do not show which images two networks both classify correctly. The audit treats the answers of the two networks
 as independent, image by image, so a change has the variance of a difference between two independent samples.
@@ -31,7 +31,7 @@ NOTE = (
 
 
 class ClassCounts(NamedTuple):
-    """Names of the classes, their numbers of images, and how many of the images are right, (classes,) each."""
+    """Class names, numbers of images, and numbers of correctly classified images, each (classes,)."""
 
     names: np.ndarray
     support: np.ndarray
@@ -39,7 +39,7 @@ class ClassCounts(NamedTuple):
 
 
 def read(path: Path, limit: SizeLimit) -> ClassCounts | None:
-    """Read class counts; return None if a file has predictions.
+    """Read class counts; return None if the file has predictions.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ def as_predictions(counts: Mapping[str, ClassCounts]) -> tuple[np.ndarray, dict[
 
     Examples
     --------
-    Each network classifies two of the four images of class a correctly. One of the two is the same, as expected by
-    chance:
+    Each network classifies two of the four images of class a correctly. The two networks share one of these images, as
+    expected by chance:
 
     >>> one = ClassCounts(np.array(["a", "b"]), np.array([4, 1]), np.array([2, 1]))
     >>> label, predicted = as_predictions({"before": one, "after": one})
@@ -105,12 +105,12 @@ def check_alike(counts: Mapping[Path, ClassCounts]) -> None:
     for path, own in others:
         if own.names.tolist() != first.names.tolist() or (own.support != first.support).any():
             raise StudyError(
-                f"{path} has other classes or numbers of images than {first_path}: give counts of one test"
+                f"{path} has other classes or numbers of images than {first_path}: give counts from the same test set"
             )
 
 
 def _ranks(images: int, step: float) -> np.ndarray:
-    """Return the rank of each image of a class in an order that is nearly independent of those with other steps."""
+    """Return the rank of each image of a class in an order nearly independent of the orders of other steps."""
     places = np.arange(images)
     return np.argsort(np.argsort(places * step % 1 if step else places, kind="stable"), kind="stable")
 
@@ -136,7 +136,7 @@ def _of_matrix(path: Path, content: object, names: Sequence[str] | None = None) 
     except (TypeError, ValueError):
         matrix = np.empty(0)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise StudyError(f"{path}: a confusion matrix should have a row and a column for each class")
+        raise StudyError(f"{path}: a confusion matrix must have a row and a column for each class")
     texts = [str(place) for place in range(len(matrix))] if names is None else names
     return _checked(path, texts, matrix.sum(1), matrix.diagonal())
 

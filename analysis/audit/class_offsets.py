@@ -41,11 +41,12 @@ class ClassOffsets(NamedTuple):
         accuracy), network (before, after, with offsets), class, value, and the ends of its 95 % interval, low and high.
         Values are shares.
     accuracy_change, accuracy_change_low, accuracy_change_high : float
-        Change of accuracy on these images through the offsets, with the ends of its 95 % interval.
+        Change of accuracy through the offsets on the images of `effect`, with the ends of its 95 % interval.
     images : int
-        Number of these images.
+        Number of images that the effect is measured on.
     tested : bool
-        Whether these are separate test images; otherwise they are the images of the fit, used by cross-fitting.
+        Whether these are separate test images. If not, they are the images of the fit, and the offsets are
+        cross-fitted.
     """
 
     table: pd.DataFrame
@@ -145,7 +146,7 @@ def fit_class_offsets(
     class_names: Sequence[str] | None = None,
     shrinkage: float = 1.0,
 ) -> ClassOffsets:
-    """Fit one logit offset for each class, so that every class loses only as much recall as the accuracy.
+    """Fit one logit offset for each class, so that every class loses only as much recall as the accuracy does.
 
     Parameters
     ----------
@@ -216,7 +217,7 @@ def fit_class_offsets(
 
 
 def _test_arrays(test: Sequence[ArrayLike], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return label, before and after of the test images, and check that each class has one."""
+    """Return label, before and after of the test images, and check that each class has an image."""
     label, before, after = _arrays(test)
     class_offsets.check_arrays(before, after, label)
     if before.shape[1] != len(names):
@@ -277,7 +278,7 @@ _MEASURES = (_LOSS, _RECALL, _ACCURACY)
 
 
 def summary(result: ClassOffsets) -> str:
-    """Return the verdict and the effect of the offsets on other images, formatted for a terminal."""
+    """Return the verdict and the effect on images that the offsets were not fitted on, formatted for a terminal."""
     images = "test images" if result.tested else "images, each with offsets that were fitted on other images"
     with pd.option_context("display.width", 200, "display.max_colwidth", None):
         table = printed(result).to_string()

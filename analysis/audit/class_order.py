@@ -7,7 +7,8 @@ import numpy as np
 from analysis.common.errors import StudyError
 from analysis.runs.checks import some
 
-# A network destroyed by pruning agrees with neither reference in any order of the classes.
+# Predictions are refused if they agree with a reference on less than the first share of the images, but on at least the
+# second once classes are permuted. A network destroyed by pruning does not reach the second.
 _MOST_BEFORE, _FEWEST_AFTER = 0.5, 0.8
 _FEWEST_IMAGES = 20
 
@@ -43,7 +44,7 @@ def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
 
 
 def permutation(reference: np.ndarray, predicted: np.ndarray) -> dict[str, str]:
-    """Return a mapping of predicted classes to the reference classes they stand for; empty without a permutation.
+    """Map each predicted class to the reference class that it stands for; return {} if none is renumbered.
 
     A predicted and a reference class match if each is the most frequent partner of the other.
 

@@ -19,7 +19,8 @@ from analysis.statistics.risk_scores import CONFIDENCE, UNCERTAINTY, uncertainty
 _PROBABILITIES, _LOGITS = "probabilities", "logits"
 # Tolerances for a probability in float32, and for the sum of probabilities that were rounded to three digits.
 _ROUNDING, _ROUNDED_SUM = 1e-5, 0.01
-# The predicted class has the largest value, unless someone moved the decision thresholds.
+# Smallest share of images whose predicted class must have the largest value. It is low because a user may have moved
+# the decision thresholds.
 _FEWEST_FITTING = 0.5
 _WHAT = "give probabilities from 0 to 1"
 _AS_THEY_ARE: Mapping[Path, np.ndarray] = MappingProxyType({})
@@ -57,7 +58,7 @@ def read(
     limit : SizeLimit
         Largest memory for the arrays in a file.
     orders : mapping of Path to (images,)
-        The row of each image, for files whose rows are in another order.
+        For each file whose rows are in another order: its row for each image.
 
     Raises
     ------
@@ -135,7 +136,7 @@ def _of_npz(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str,
     values = arrays[schema.CONFIDENCE]
     if values.dtype.kind not in "fiu" or values.shape != (images,):
         raise StudyError(
-            f"{path}: confidence should be a number for each of {images:,} images; it is {values.dtype} of shape "
+            f"{path}: confidence must be a number for each of {images:,} images; it is {values.dtype} of shape "
             f"{values.shape}"
         )
     return {CONFIDENCE: _checked(path, values.astype(float))}
@@ -144,7 +145,7 @@ def _of_npz(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str,
 def _table(path: Path, name: str, values: np.ndarray, images: int) -> np.ndarray:
     if values.dtype.kind != "f" or values.ndim != 2 or len(values) != images or values.shape[1] < 2:
         raise StudyError(
-            f"{path}: {name} should be floats, ({images:,} images, classes); they are {values.dtype} "
+            f"{path}: {name} must be floats, ({images:,} images, classes); they are {values.dtype} "
             f"of shape {values.shape}"
         )
     return values.astype(float)
@@ -159,7 +160,7 @@ def _check_fit(path: Path, name: str, values: np.ndarray, predicted: np.ndarray)
     classes, index = np.unique(predicted, return_inverse=True)
     columns = values.shape[1]
     if columns < len(classes):
-        raise StudyError(f"{path}: {name} have {columns} columns, and {len(classes)} classes are predicted")
+        raise StudyError(f"{path}: {name} have {columns} columns, but {len(classes)} classes are predicted")
     counts = np.bincount(values.argmax(1) * len(classes) + index, minlength=columns * len(classes))
     fitting = counts.reshape(columns, -1).max(1).sum() / len(predicted)
     if fitting < _FEWEST_FITTING:

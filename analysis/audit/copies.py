@@ -21,7 +21,7 @@ class Distinct(NamedTuple):
     places : dict of str to (networks,)
         Indices of these networks among those given, from 0.
     notes : list of str
-        The networks that are copies.
+        Sentences that name the networks that are copies.
     """
 
     networks: dict[str, np.ndarray]
@@ -107,7 +107,7 @@ def repeated_images(class_index: np.ndarray, networks: Mapping[str, np.ndarray])
 
 
 def _is_tiled(rows: Sequence[np.ndarray], copies: int) -> bool:
-    """Return whether the rows repeat as a whole, with enough images unlike most of their class to be sure."""
+    """Return whether the rows repeat as a whole, and enough images differ from most of their class to be sure."""
     length, rest = divmod(len(rows[0]), copies)
     if rest or not all((row[length:] == row[:-length]).all() for row in rows):
         return False
@@ -117,7 +117,7 @@ def _is_tiled(rows: Sequence[np.ndarray], copies: int) -> bool:
 
 
 def _shared(networks: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray]) -> set[str]:
-    """Return the sides with one network for all those after: before, and the control if it predicts the same."""
+    """Return the sides with one network for all those after: before, and a control with the same predictions."""
     if "after" not in networks or first["before"].any():
         return set()
     control = networks.get("control")
@@ -133,7 +133,7 @@ def _blocks(networks: Mapping[str, np.ndarray], alone: set[str]) -> list[list[st
 
 
 def _first_alike(label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return the index of the first network that each is a copy of, or its own index, (networks,)."""
+    """Return, for each network, the index of the first network that it is a copy of, or its own, (networks,)."""
     first: dict[bytes, int] = {}
     return np.array(
         [
@@ -149,7 +149,7 @@ def _is_telling(label: np.ndarray, predicted: np.ndarray) -> bool:
 
 
 def _groups(first: np.ndarray) -> list[str]:
-    """Return the numbers, from 1, of each group of identical networks, as text."""
+    """Return the numbers of the networks in each group of identical ones, counted from 1, as text."""
     return [
         ", ".join(map(str, np.flatnonzero(first == place) + 1))
         for place in np.unique(first)

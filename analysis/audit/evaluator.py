@@ -45,7 +45,7 @@ _ARTIFACTS: dict[str, type[Any]] = {
 
 
 class PruningAudit(ModelEvaluator):
-    """Compares a compressed classifier with the model before compression, class by class.
+    """Compare a compressed classifier with the model before compression, class by class.
 
     The configuration has `baseline_predictions` and, optionally, `control_predictions`, `class_names` and `groups`.
     They are passed to `analysis.audit_predictions` as `before`, `control`, `class_names` and `groups`. The optional
@@ -178,7 +178,7 @@ def _upper_bounds(result: Audit) -> dict[str, float]:
 
 
 def _worst_class(result: Audit) -> dict[str, float]:
-    """Return the cost of the class that costs most as metrics; empty unless there is exactly one such class."""
+    """Return, as metrics, the cost of the class that costs most; empty unless there is exactly one such class."""
     if len(result.worst) != 1:
         return {}
     row = result.worst.iloc[0]

@@ -53,14 +53,14 @@ def read(path: Path, limit: SizeLimit) -> Logits:
     arrays = archives.read(path, [_LOGITS, schema.LABEL], [_CLASS_NAMES], limit=limit)
     values, label, names = (arrays.get(name) for name in (_LOGITS, schema.LABEL, _CLASS_NAMES))
     if values is None or values.dtype.kind != "f" or values.ndim != 2 or not len(values):
-        raise StudyError(f"{path}: logits should be floats, (images, classes): {_described(values)}")
+        raise StudyError(f"{path}: logits must be floats, (images, classes): {_described(values)}")
     if label is None or label.dtype.kind not in "iu" or label.shape != values.shape[:1]:
         raise StudyError(
-            f"{path}: label should be a whole number for each of {len(values):,} images: {_described(label)}"
+            f"{path}: label must be a whole number for each of {len(values):,} images: {_described(label)}"
         )
     if names is not None and (names.dtype.kind != "U" or names.shape != values.shape[1:]):
         raise StudyError(
-            f"{path}: class_names should be a string for each of {values.shape[1]:,} classes: {_described(names)}"
+            f"{path}: class_names must be a string for each of {values.shape[1]:,} classes: {_described(names)}"
         )
     if names is not None and (twice := [name for name, count in Counter(names.tolist()).items() if count > 1]):
         raise StudyError(f"{path}: class_names has {shortened(twice[0])} twice: give each class a name of its own")
@@ -85,7 +85,7 @@ def read_pair(
 ) -> tuple[Logits, Logits]:
     """Read the logits of two networks for the same images; parameters and errors as in `read`.
 
-    `orders` has the row of each image, for files whose rows are in another order.
+    `orders` has, for each file whose rows are in another order, its row for each image.
 
     Raises
     ------

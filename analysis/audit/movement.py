@@ -25,9 +25,9 @@ class Movement(NamedTuple):
     ----------
     table : DataFrame, a row for each class
         class, index; shift, the change of the class's logit that all images share; excess, the change of its recall
-        minus the change of the accuracy, below 0 for a class that loses more; excess_left, the same on images that the
-        shift was not fitted on, with the shift undone; images, the number of images of the class. With several pairs of
-        networks, values are means over pairs.
+        minus the change of the accuracy, negative for a class that loses more than the accuracy; excess_left, the same
+        on images that the shift was not fitted on, with the shift undone; images, the number of images of the class.
+        With several pairs of networks, values are means over pairs.
     share, share_low, share_high : float
         Share of the squared movement that the shift explains, with its 95 % interval over images. NaN if the movement
         is not shown to exceed the noise of the images.
@@ -134,12 +134,12 @@ def of_files(
     Parameters
     ----------
     sides : mapping of str to sequence of Path
-        Files of predictions of `before`, `after` and `control`, in pairs; a single file before is paired with all
+        Prediction files of `before`, `after` and `control`, in pairs; a single file of `before` is paired with all
         others.
     limit : SizeLimit
         Largest memory for the arrays of a file.
     orders : mapping of Path to (images,)
-        The row of each image, for files whose rows are in another order.
+        For each file whose rows are in another order: its row for each image.
     unpaired : collection of str
         Sides whose networks are not paired with those after.
 
@@ -214,8 +214,8 @@ def _diagnose(
 def _cost(result: Movement) -> str:
     """Say what undoing the shift changes for the class that loses most.
 
-    With several pairs, it is the class with the largest mean cost, named once. With one pair, the hardest-hit class is
-    taken anew once the shift is undone, so it may be another.
+    With several pairs, only the class with the largest mean cost is named. With one pair, two classes are named,
+    because another class may lose most once the shift is undone.
     """
     worst, worst_left = (result.table.loc[result.table[column].idxmin()] for column in ("excess", "excess_left"))
     if result.pairs > 1:

@@ -12,9 +12,9 @@ from analysis.common.errors import StudyError, option_name
 from analysis.runs import schema
 from analysis.runs.checks import some
 
-# A word or a number.
+# A part of a file name: a word or a number.
 Part = str | int
-# The word before a part, and how many parts with this word came before.
+# The location of a part: the word before it, and the number of earlier parts that follow the same word.
 Location = tuple[str, int]
 Key = frozenset[tuple[Location, Part]]
 _WHOLE = r"(?:(?<![^\W_])[-+])?\d+"  # a sign counts only if no letter or digit precedes it, as in `t_-1`
@@ -30,7 +30,7 @@ class _Side(NamedTuple):
     Attributes
     ----------
     differing : list of mapping of location to part
-        The parts of each name in which the names of the side differ, by location.
+        For each name, the parts in which the names of the side differ, by location.
     constant : set of str
         The words before the numbers that all names of the side share.
     """

@@ -27,8 +27,8 @@ class Populations(NamedTuple):
         index (position among the test images), label, before, after (modal labels), before_share, after_share (shares
         of the votes for them). Empty with fewer than five networks a side.
     over_represented : DataFrame, one row per group of images
-        grouping, group, images, pies, and ratio: the group's share of the PIEs over its share of the images, with the
-        ends of its 95 % interval (ratio_low, ratio_high). The classes are the first grouping.
+        grouping, group, images, pies, and ratio: the group's share of the PIEs divided by its share of the images, with
+        the ends of its 95 % interval (ratio_low, ratio_high). The classes are the first grouping.
     significance : DataFrame, one row per class
         class, recall_before, recall_after, and the results of `populations.class_significance`: difference,
         normalised_difference, statistic, dof, p, p_holm, p_bh, p_paired, p_paired_holm, p_moderated, p_moderated_holm,
@@ -164,7 +164,7 @@ _TESTED = (
 
 
 def _most(table: pd.DataFrame) -> str:
-    """Name, in brackets, the significant class whose recall deviates most from the accuracy; nothing if none is."""
+    """Name, in brackets, the significant class whose change differs most from the accuracy's; nothing if none is."""
     shift = table["shift"][table["p_moderated"] <= LEVEL]
     if shift.empty:
         return ""
@@ -174,7 +174,7 @@ def _most(table: pd.DataFrame) -> str:
 
 
 def _significance_note(table: pd.DataFrame, paired: bool) -> str:
-    """Say how many classes changed by the published Welch test and by the moderated test, which decides."""
+    """Say how many classes changed according to the published Welch test and the moderated test, which decides."""
     if table["p_moderated"].isna().all():
         alike = "all networks changed equally, so no test is possible"
         nothing = "no class changed differently from the accuracy"

@@ -1,4 +1,4 @@
-"""How many networks an audit needs: the smallest loss of a class that it detects with 80 % power."""
+"""The smallest loss of a class that an audit detects with 80 % power, by number of networks."""
 
 import tempfile
 from collections.abc import Sequence
@@ -27,16 +27,16 @@ from analysis.statistics.hypothesis_tests import LEVEL, POWER
 
 NETWORKS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
 FILES = ("power.csv", "power.png")
-# Simulated tests of classes for each number of networks, and the minimum and maximum number of audits for them.
+# Class tests to simulate for each number of networks, and the bounds on the number of audits that contain them.
 _TESTS, _FEWEST_AUDITS, _MOST_AUDITS = 4000, 100, 4000
 # Bisection steps for the smallest loss, which is between 0 and 1.
 _HALVINGS = 12
-# Assumed recall of classes of which only the number of images is known.
+# Assumed recall of a class if only its number of images is given.
 _USUAL_RECALL = 0.9
 
 
 class ChangeVariances(NamedTuple):
-    """Chance variances of the changes of recall; arrays are (classes,).
+    """Variances of each class's change of recall that are due to chance; arrays are (classes,).
 
     Attributes
     ----------
@@ -47,9 +47,9 @@ class ChangeVariances(NamedTuple):
     in_one : array
         The part of `over_networks` that is noise of the images.
     over_images : array
-        Variance over images that all networks have in common.
+        Variance due to the choice of the test images, which is the same for all networks.
     scale : array
-        R (1 - R) for the recall R, to which the true variances are proportional.
+        R (1 - R) for the recall R; the true variances are assumed to be proportional to it.
     notes : sequence of str
         Notes on networks that are copies.
     recall, images : array, optional
@@ -68,7 +68,7 @@ class ChangeVariances(NamedTuple):
     def with_losses(self, loss: np.ndarray) -> "ChangeVariances":
         """Return the variances if each class loses the given recall, (classes,).
 
-        A class of recall near 1 varies little, and more after a loss. The standard deviation of the recall after is
+        A recall near 1 varies little, and more after a loss. The standard deviation of the recall after the loss is
         taken to be proportional to R (1 - R), as if all logits of the class were shifted by the same random number, and
         lost images add a binomial variance.
         """
@@ -117,7 +117,7 @@ def power(
     pair_by_order: bool = False,
     columns: ColumnNames = USUAL,
 ) -> Power:
-    """Estimate the smallest losses that audits of such networks detect.
+    """Estimate the smallest losses that audits of networks like the given ones detect.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def power(
 
 
 def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVariances:
-    """Estimate the chance variances of changes from the control, or else the networks before, to the networks after.
+    """Estimate the chance variances of recall changes from the control (or before, without a control) to after.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
     pairs = len(networks["after"])
     if len(networks["before"]) not in (1, pairs) or len(networks.get("control", networks["after"])) != pairs:
         counts = ", ".join(f"{len(each)} {side}" for side, each in networks.items())
-        raise StudyError(f"power needs pairs of networks, but has {counts}: give as many files on each side")
+        raise StudyError(f"power needs pairs of networks, but has {counts}: give the same number of files on each side")
     networks, _, notes = copies.without_copies(label, networks)
     right = {side: each == label for side, each in networks.items()}
     after, start = right["after"], right.get("control", right["before"])
@@ -173,7 +173,7 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
     ((variances, _),) = changes.variances(each_class(len(names))).networks
     over_images = np.maximum(changes.images - changes.in_both, 0)
     if not (variances + over_images).any():
-        raise StudyError("no recall changes between these networks: give networks after that differ from those before")
+        raise StudyError("no recall changes between these networks: give different networks before and after")
     in_one = n * np.minimum(changes.in_both, variances)
     return ChangeVariances(
         list(map(str, names)),
@@ -188,15 +188,15 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
 
 
 def of_points(classes: int, images: int, movement: float) -> ChangeVariances:
-    """Return the chance variances of classes of which only numbers are given.
+    """Return the chance variances of equal classes from their number, images and movement.
 
     Parameters
     ----------
     classes, images : int
-        Number of classes, and of test images of each.
+        Number of classes, and of test images per class.
     movement : float
         Standard deviation, in percentage points, of the change of a class's recall between two networks that are
-        trained in the same way, without the noise of the images.
+        trained in the same way, excluding the noise of the test images.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def of_points(classes: int, images: int, movement: float) -> ChangeVariances:
 def simulated(movement: ChangeVariances) -> Power:
     """Simulate audits and return the smallest losses that they detect with 80 % power.
 
-    A class is detected if its loss is significant at the level divided by the number of classes.
+    A class is detected if its loss is significant at `LEVEL` divided by the number of classes.
     """
     classes = len(movement.names)
     rng = np.random.default_rng(0)
@@ -273,8 +273,8 @@ def _thresholds(
 ) -> np.ndarray:
     """Return the smallest loss that each audit detects in each class if it alone loses recall, (audits, classes).
 
-    `moved` has the variances of the class that loses recall, `movement` those of the others. `chance` has the ratio of
-    each estimated variance over networks to the true one.
+    `moved` has the variances of the class that loses recall, `movement` those of the other classes. `chance`, (audits,
+    classes), is the ratio of each estimated variance over networks to the true one.
     """
     dof, classes = networks - 1, len(movement.names)
     variances, others = (each.over_networks / networks * chance for each in (moved, movement))

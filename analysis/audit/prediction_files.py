@@ -68,7 +68,7 @@ def find(patterns: Sequence[str], option: str) -> list[Path]:
     for path in paths:
         if (same_file := first_paths.setdefault(Path(os.path.realpath(path)), path)) is not path:
             also = f", as {same_file} too," if same_file != path else ""
-            raise StudyError(f"{path} is given twice{also} but each file should be another seed", option=option)
+            raise StudyError(f"{path} is given twice{also} but each file must be of another seed", option=option)
     return paths
 
 
@@ -84,7 +84,7 @@ class Predictions(NamedTuple):
     label : (images,)
     predicted : (files, images)
     orders : dict of Path to (images,), integers
-        The row of each image, for files whose order differs from that of the first.
+        For each file whose order differs from that of the first: its row for each image of the first file.
     image_names : list of str, optional
         The names of the images, if all files name them.
     notes : list of str
@@ -229,7 +229,7 @@ def _read_npz(path: Path, limit: SizeLimit) -> _Content:
     if missing or classes[0] is None or classes[1] is None:
         raise StudyError(f"{path}: no {', '.join(missing)} in it; the file needs {', '.join(_NAMES)}")
     names: dict[str, np.ndarray] = {}
-    with contextlib.suppress(StudyError):  # names in a pickle are not read; a note then says that rows are in order
+    with contextlib.suppress(StudyError):  # pickled image names are not read; rows then count as in order
         names = archives.read(path, [], _IMAGE_NAMES, limit=limit)
     return _of_arrays(path, _one_dimensional(classes[0]), _one_dimensional(classes[1]), names)
 
@@ -372,7 +372,7 @@ def _without_empty_end(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Ite
 def _most_probable(
     path: Path, places: Columns, keys: Mapping[str, int], rows: Iterator[tuple[int, list[str]]]
 ) -> _Content:
-    """Read a table of probabilities, in which the predicted class has the largest one."""
+    """Read a table of probabilities, and predict the class with the largest one."""
     label, of_images, scores = [], {key: [] for key in keys}, []  # type: ignore[var-annotated]
     for line, row in rows:
         label.append(row[places.label].strip())

@@ -47,19 +47,21 @@ def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str
         else:
             own_names = {path: str(path) for path in prediction_files.find([source], option)}
         if twice := names.keys() & own_names.keys():
-            raise StudyError(f"{names[twice.pop()]} is given twice but each file should be another seed", option=option)
+            raise StudyError(
+                f"{names[twice.pop()]} is given twice but each file must be of another seed", option=option
+            )
         names |= own_names
     prediction_files.find([str(path) for path in names], option)  # the same file under two names
     return names
 
 
 def of_other_seeds(networks: Mapping[str, dict[Path, str]]) -> set[str]:
-    """Return the sides that have no network in common with after, by the names of files or the dense runs of runs.
+    """Return the sides that share no network with after, according to file names or the dense runs of runs.
 
     Parameters
     ----------
     networks : mapping of str to dict
-        What `find` returns, by the name of the side.
+        Result of `find` for each side, by the name of the side.
     """
     sides = _several(networks)
     if len(sides) < 2:
@@ -78,7 +80,7 @@ def in_pairs(
     Parameters
     ----------
     networks : mapping of str to dict
-        What `find` returns, by the name of the side.
+        Result of `find` for each side, by the name of the side.
     by_order : bool
         Whether to keep the order given. Runs are reordered only if each side has exactly one run for every dense run.
     unpaired : collection of str

@@ -44,7 +44,7 @@ class Audit(NamedTuple):
     Attributes
     ----------
     comparison : Comparison
-        The losses of classes or groups. Properties of the audit that are not named here are taken from it.
+        The losses of classes or groups. Most properties of the audit are taken from it.
     notes : list of str
         Sentences on what was compared, what was left out and what remains unknown.
     populations : Populations
@@ -54,8 +54,8 @@ class Audit(NamedTuple):
         Precision, false positive rate and, if confidences are known, calibration error of each class, as
         `metric_changes.metric_table` returns them. Empty for an audit of class counts.
     movements : mapping of str to Movement
-        How much of the movement of the classes, from before to `control` and to `after`, a common shift of the logits
-        explains. Empty unless the files have logits.
+        The movement of the classes from before to `control` and to `after`, by side, with the share of it that a common
+        shift of the logits explains. Empty unless the files have logits.
     """
 
     comparison: Comparison
@@ -73,15 +73,15 @@ class Audit(NamedTuple):
         control also recall_control and beyond_control (recall after minus recall of the control); p, p_holm, damaged.
         Then, as in `classes.csv`, reference (what recall after is compared with: control, dense, or either of other
         seeds); loss (recall of the reference minus recall after) and cost (loss minus that of the accuracy), each with
-        the ends of its interval and with a bound that holds for all classes together (`_upper_all`), of one grouping if
-        there are several; cost_p, one-sided and corrected for all classes. disproportionate, with the same ends and p:
-        the loss minus what it would be if the error of every class had grown by one factor.
+        the ends of its interval and with a bound (`_upper_all`) that holds for all classes together, or for all groups
+        of a grouping; cost_p, one-sided and corrected for all classes. disproportionate, with the same ends and p: the
+        loss minus the loss expected if the error of every class had grown by one factor.
         """
         return self.comparison.ranked
 
     @property
     def losses(self) -> pd.DataFrame:
-        """The loss of the accuracy and of each class or group, with its bounds, as `limits.losses` returns it."""
+        """The loss of the accuracy and of each class or group, with its bounds, as `limits.losses` returns them."""
         return self.comparison.losses
 
     @property
@@ -121,7 +121,7 @@ class Audit(NamedTuple):
 
     @property
     def basis(self) -> Literal["control", "networks", "pair"]:
-        """The evidence for a cause: the control, several networks a side, or none (a single pair of networks)."""
+        """The evidence for a cause: the control, several networks a side, or none (a side has a single network)."""
         return self.comparison.basis
 
     @property
@@ -156,7 +156,7 @@ class Audit(NamedTuple):
         The audit always fails if a network is at chance after compression but neither before nor in the control, or if
         a single network surely lost more than `GROSS_LOSS` in a class. With one network before or after and no control,
         it fails for a loss only if the loss is surely above `GROSS_LOSS`, because retraining alone changes recalls. If
-        a class may have lost everything, the gate is undecided.
+        the audit does not fail, but a class may have lost all its recall, the gate is undecided.
         """
         if self.chance_level.collapsed:
             return Gate("beyond", "Damaged: a network is at chance only after compression.")
@@ -183,7 +183,7 @@ class Audit(NamedTuple):
 
     @property
     def caution(self) -> str:
-        """A warning that the cause of changes is unknown, for a single pair of networks; otherwise empty."""
+        """A warning that the cause of changes is unknown, if `basis` is "pair"; otherwise empty."""
         if self.basis != "pair":
             return ""
         return (
@@ -374,7 +374,7 @@ WHAT_IS_CHANCE = (
 _READING = (
     "A loss is recall before minus recall after; with a control, which was retrained in the same way without being "
     "pruned, it is recall of the control minus recall after. The cost is the loss minus the loss of accuracy, so costs "
-    "weighted by images add up to 0. Both are means over the networks: what a class loses systematically. Intervals "
+    "weighted by images add up to 0. Both are means over the networks, so they show systematic losses. Intervals "
     "have 95 % confidence for each class separately. The bounds *at most* hold for all classes together with 95 % "
     "confidence, and limits are compared with them. A class lost recall if its loss is above 0 and its p, corrected "
     "for all classes (Holm), is at most .05. audit.csv also has recalls and changes with their intervals: change is "
@@ -383,10 +383,10 @@ _READING = (
     "a control, they also allow for the shift of classes between the network before and the control. For several "
     "networks, intervals and p account for the variance over networks and over images, and the intervals have at least "
     "the stated coverage. With ten classes or more, the variance of each class over networks is moderated: it is "
-    "averaged with that of all classes, in proportion to R (1 - R) for the recall R; a plain t-test is used beside it. "
+    "averaged with that of all classes, scaled by R (1 - R) for the recall R; a plain t-test is made beside it. "
     "The raw slope shows how the differences between recalls changed: above 1 they grew, below 1 they shrank or moved "
     "to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy before "
-    "over accuracy after, so it rises whenever accuracy falls. The spread is the root mean square of recalls minus "
-    "accuracy, after over before. The interval of alpha is over networks, for these images. If class sizes differ by "
+    "/ accuracy after, so it rises whenever accuracy falls. The spread is the root mean square of recalls minus "
+    "accuracy, after / before. The interval of alpha is over networks, for these images. If class sizes differ by "
     "more than 1 %, alpha with classes weighted by their images is given too."
 )

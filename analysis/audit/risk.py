@@ -28,7 +28,7 @@ FILES = ("risk_classes.csv", "risk_images.csv")
 JUDGEMENT = "risk_judged.csv"
 _MOST_ROWS = 20
 _LARGEST_TABLE = SizeLimit(2**-4)
-# Two networks to score by and two to judge by: fewer have no disagreement, and no interval.
+# Two networks for the scores, because one has no disagreement, and two to judge them, because one has no interval.
 _FEWEST_JUDGED = 4
 _CLASS, _TRAINING_IMAGES = "class", "training_images"
 _EXPECTED = "expected_loss"
@@ -129,7 +129,7 @@ def of_predictions(
     networks : mapping of str to (networks, images)
         Predicted classes before, and perhaps after and in the control.
     uncertainties : mapping of str to (networks, images)
-        Scores of the networks before, as `confidences.read` returns them.
+        Uncertainty scores of the networks before, as in `confidences.Uncertainties.values`.
     training_images : (labels,), optional
         Number of training images of each class that has test images, in the order of the sorted labels.
     accuracy_loss : float
@@ -180,12 +180,13 @@ def _check_equal_counts(counts: Mapping[str, int]) -> None:
     if len(set(counts.values())) > 1:
         counts_of_sides = ", ".join(f"{count} {side}" for side, count in counts.items())
         raise StudyError(
-            f"risk needs pairs of networks, but has {counts_of_sides}: give as many files on each side", option="after"
+            f"risk needs pairs of networks, but has {counts_of_sides}: give the same number of files on each side",
+            option="after",
         )
 
 
 def _check_enough(networks: int, is_judged: bool, copied: Sequence[str]) -> None:
-    """Raise a StudyError if the networks after are too few to judge those before."""
+    """Raise a StudyError if the pairs of networks are too few to judge scores."""
     if is_judged and networks < _FEWEST_JUDGED:
         why = f". {copied[0]}" if copied else ""
         raise StudyError(
@@ -255,7 +256,7 @@ def _training_images(path: Path, names: Sequence[str]) -> np.ndarray:
         raise StudyError(f"{path}: no row for the class {printable(missing[0])}", option="training_images")
     if counts.index.has_duplicates or not (np.isfinite(counts) & (counts >= 0)).all() or not counts[names].any():
         raise StudyError(
-            f"{path}: {_TRAINING_IMAGES} should be one number for each class, 0 or more", option="training_images"
+            f"{path}: {_TRAINING_IMAGES} must be one number for each class, 0 or more", option="training_images"
         )
     return counts[names].to_numpy()
 

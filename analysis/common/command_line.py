@@ -39,7 +39,7 @@ def completion(program: str) -> str:
     variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
     return (
         f'Shell completion: put eval "$({variable}=bash_source {program})" into ~/.bashrc. For zsh or fish, '
-        "put zsh_source or fish_source into that shell's own file."
+        "write zsh_source or fish_source instead, and put it into that shell's own file."
     )
 
 

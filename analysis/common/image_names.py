@@ -12,7 +12,8 @@ import numpy as np
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 
-# Column names without underscores, capitals and a final s. The first tuple is for file names, one per image.
+# Names of columns, without capitals, underscores and a final s. Columns of the first tuple hold file names, one per
+# image.
 _OF_FILES = ("filename", "file", "filepath", "path", "imagepath", "imagefile", "imagename", "imgpath", "image", "img")
 _OF_ANYTHING = ("imageid", "id", "name", "key", "uid", "index", "idx", "")
 _IN_ORDER = "row k of each is taken for the same image"

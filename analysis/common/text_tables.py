@@ -105,7 +105,7 @@ def decimal_hint(text: str) -> str:
 
 
 def _rows(path: Path, reader: Any, first: Sequence[str], before: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row's line number and cells; `before` lines precede the header."""
+    """Yield each row's line number and cells; `before` is the number of lines before the header."""
     columns = len(first)
     for row in reader:
         if not row or (row == [""] and columns > 1):  # an empty or blank line

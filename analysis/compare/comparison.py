@@ -30,7 +30,7 @@ _REFERENCES = {
 
 
 class Part(NamedTuple):
-    """A grouping: its name, the names of its groups, the images that have a group, the group of each, and the answers.
+    """A grouping: its name, the names of its groups, the images that have a group, and their groups and answers.
 
     The classes are also a grouping, with an empty name and all images.
     """
@@ -89,7 +89,7 @@ class Comparison:
 
     @property
     def basis(self) -> Literal["control", "networks", "pair"]:
-        """The evidence for a cause: the control, several networks a side, or none (a single pair of networks)."""
+        """The evidence for a cause: the control, several networks a side, or none (a side has a single network)."""
         if self.reference == "control":
             return "control"
         return "networks" if min(map(len, self.right.values())) > 1 else "pair"
@@ -260,7 +260,7 @@ class Comparison:
         return pd.DataFrame(rows)
 
     def gate(self, limits: Limits) -> Gate:
-        """Compare the losses with limits. For a single pair of networks, only gross losses count as beyond them."""
+        """Compare the losses with limits. If `basis` is "pair", only gross losses count as beyond them."""
         return class_limits.gate(self.losses, limits, GROSS_LOSS if self.basis == "pair" else None)
 
     @cached_property
@@ -296,7 +296,7 @@ class Comparison:
 
     @property
     def _start_in_pairs(self) -> bool:
-        """Whether the networks before, or those in their place, are paired with those after."""
+        """Whether the networks before, or the control in their place, are paired with those after."""
         return ("before" if "before" in self.right else "control") in self.pairs
 
     def _disproportionate(self, part: Part) -> dict[str, Any]:

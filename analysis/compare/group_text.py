@@ -10,7 +10,7 @@ from analysis.rendering.formats import decimals, with_interval
 
 
 def grouping(row: Mapping[str, Any]) -> str:
-    """Describe the changes of the groups of a grouping, in a sentence or two.
+    """Describe the changes of the groups of a grouping, in a few sentences.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ _WHEN = {"after": "after compression", "control": "in the control"}
 
 
 def verdict(comparison: Comparison) -> str:
-    """Say which networks are weak or at chance, if any, and what happened to the classes, in a sentence each."""
+    """Say which networks are weak, at chance or damaged, and what happened to the classes, in a sentence each."""
     of_accuracy = accuracies(*map(comparison.accuracy_of, ("before", "after", "control")[: len(comparison.right)]))
     meaning = f"; {_meaning(comparison)}" if tells_slopes(comparison) else ""
     said = [weak(comparison), at_chance(comparison), f"{losses(comparison)}; {of_accuracy}{meaning}."]
@@ -176,7 +176,7 @@ def differences(comparison: Comparison) -> str:
 
 
 def tells_slopes(comparison: Comparison) -> bool:
-    """Return whether the verdict has slopes, which need classes that differ enough."""
+    """Return whether the verdict reports slopes, which need classes that differ enough."""
     return comparison.kind == "classes" and not _are_too_alike(comparison)
 
 
@@ -204,7 +204,7 @@ def images_of(table: pd.DataFrame) -> int:
 
 
 def _upper(comparison: Comparison) -> pd.Series:
-    """Return the upper bound of each class's loss; for a single pair of networks it holds for that class alone."""
+    """Return the upper bound of each class's loss; if the basis is "pair", it holds for that class alone."""
     table = comparison.ranked
     return -table["change_low"] if comparison.basis == "pair" else table["loss_upper_all"]
 

@@ -76,9 +76,9 @@ def recommend_ratio(
     Returns
     -------
     Recommendations
-        A list, for each data set and model: `.verdict`, `.command` (which makes the recommended networks), `.tried` (a
-        row for each method and ratio), `.notes`. A notebook shows verdicts and tables; `.write(folder)` writes the
-        tables.
+        A list with a recommendation for each data set and model. Each has `.verdict`, `.command` (which makes the
+        recommended networks), `.tried` (a row for each method and ratio) and `.notes`. A notebook shows verdicts and
+        tables; `.write(folder)` writes the tables.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def _recommendation(
 
 
 def _on_choice(decided: Decision, study: StudyData) -> Iterator[str]:
-    """Warn that the choice among several methods was made on the images that judge them."""
+    """Warn that one of several methods was chosen on the same images that they were judged on."""
     settings = [name for name in study.cell_key if name not in (schema.RATIO, ITERATION)]
     methods = len(pd.DataFrame([judged.cell[settings] for judged in decided.tried]).drop_duplicates())
     if decided.is_safe and methods > 1:
@@ -234,7 +234,7 @@ def _choice(
 
 
 class _TradeOff(NamedTuple):
-    """The points to choose from, and the chosen ones on test images; None if test images were used to choose."""
+    """The points to choose from, and the chosen ones on test images (None if test images were used to choose)."""
 
     points: pd.DataFrame
     best_on_test: pd.DataFrame | None

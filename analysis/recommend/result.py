@@ -37,9 +37,9 @@ class Recommendation(NamedTuple):
     tried : DataFrame
         A row for each method and ratio, up to the method's first failure. A method is a pruner with its schedule, its
         distillation and its other settings. The reference of a network is its control if there is one, else its dense
-        network. Columns: pruner, settings, ratio; n, the number of networks that have a reference; then shares of test
-        images, against the reference: loss, the loss of accuracy; worst_class, the class that may lose most, and
-        worst_class_loss; largest_excess, the largest mean loss of a class beyond the loss of accuracy, and
+        network. Columns: pruner, settings, ratio; n, the number of networks that have a reference; then, as shares of
+        test images and relative to the reference: loss, the loss of accuracy; worst_class, the class that may lose
+        most, and worst_class_loss; largest_excess, the largest mean loss of a class beyond the loss of accuracy, and
         largest_excess_class; then alpha, raw_slope and alpha_new. Columns that end in `_high` are upper bounds; those
         of class losses hold for all classes jointly. fails lists the bounds outside the limits.
     notes : list of str
@@ -52,8 +52,7 @@ class Recommendation(NamedTuple):
     pareto : DataFrame
         The levels compared for that choice, as `operating_points.table` returns them; empty if none is chosen.
     groups : DataFrame
-        Effect of the recommended networks on groups of test images, as in `groups.Grouped.groups`; empty without
-        groups.
+        Effect of the recommended pruning on groups of test images, as in `groups.Grouped.groups`; empty without groups.
     promises : DataFrame
         Networks and test images needed to promise a limit for all classes, as `promises.promises` returns them; empty
         if fewer than two networks count.

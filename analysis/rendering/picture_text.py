@@ -15,7 +15,7 @@ from analysis.common.printable import printable
 
 LONGEST_NAME = 60
 
-# Fonts with Chinese, Japanese and Korean letters, of which a system has one or another.
+# Fonts with Chinese, Japanese and Korean letters; systems differ in which of them are installed.
 _EAST_ASIAN = (
     *(f"Noto Sans {kind}" for kind in ("CJK JP", "CJK SC", "CJK TC", "CJK KR", "JP", "SC", "TC", "KR")),
     *("Source Han Sans", "Source Han Sans SC", "Source Han Sans JP", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),

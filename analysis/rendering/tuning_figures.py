@@ -56,7 +56,7 @@ def figures(result: Tuning, *, narrow: bool = False) -> dict[str, Figure]:
     ----------
     result : Tuning
     narrow : bool
-        Draw them for a narrow window, as in the other functions.
+        Whether to draw for a narrow window, as in the other functions.
     """
     drawn = {"epsilon": epsilon(result, narrow=narrow), "history": history(result, narrow=narrow)}
     if result.trials[list(_SCHEDULES)].nunique().gt(1).any():
@@ -69,7 +69,7 @@ def figures(result: Tuning, *, narrow: bool = False) -> dict[str, Figure]:
 
 
 def epsilon(result: Tuning, *, narrow: bool = False) -> Figure:
-    """Draw accuracy and distortion on validation images over epsilon, with their uncertainty over the dense models.
+    """Draw accuracy and distortion on validation images against epsilon, with their uncertainty over dense models.
 
     The accuracy is drawn relative to that of lambda on the same dense models, so that the bars show the uncertainty of
     the difference and not the variation between dense models.
@@ -88,19 +88,19 @@ def epsilon(result: Tuning, *, narrow: bool = False) -> Figure:
 
 
 def schedule(result: Tuning, *, narrow: bool = False) -> Figure:
-    """Draw accuracy and distortion over the ramp and over the weight of distillation, as in `epsilon`."""
+    """Draw accuracy and distortion against the ramp and against the weight of distillation, as in `epsilon`."""
     title = f"What schedule and distillation do on validation images: {result.name}"
     return _against(result, _SCHEDULES, title, narrow=narrow)
 
 
 def mitigation(result: Tuning, *, narrow: bool = False) -> Figure:
-    """Draw accuracy and distortion over the strength of the mitigation, as in `epsilon`."""
+    """Draw accuracy and distortion against the strength of the mitigation, as in `epsilon`."""
     title = f"What the strength of the mitigation does on validation images: {result.name}"
     return _against(result, _STRENGTH, title, narrow=narrow)
 
 
 def _against(result: Tuning, labels: Mapping[str, str], title: str, *, narrow: bool) -> Figure:
-    """Draw accuracy and distortion over some params, a column for each; `labels` has their axis labels."""
+    """Draw accuracy and distortion against some params, a column for each; `labels` has their axis labels."""
     figure = draw(
         [
             Panel(partial(_draw_panel, x=x, name=name), result.trials, "", label, _CHANGES[name])
@@ -142,7 +142,7 @@ def _draw_history(axes: Axes, trials: pd.DataFrame, name: str) -> None:
 
 
 def pareto_front(result: Tuning, *, narrow: bool = False) -> Figure:
-    """Draw distortion over accuracy of each complete trial, and the Pareto front."""
+    """Draw distortion against accuracy for each complete trial, and the Pareto front."""
     trials = result.trials[result.trials["complete"]]
     figure = draw(
         [Panel(_draw_front, trials, "", _LABELS["accuracy"], _LABELS["distortion"])],
@@ -189,7 +189,7 @@ def _draw_shares(axes: Axes, shares: Mapping[str, float]) -> None:
 
 
 def _placed(trials: pd.DataFrame) -> pd.DataFrame:
-    """Add the column place: the logarithm of epsilon, with anchors beyond the range next to its ends."""
+    """Add the column place: log10 of epsilon, where anchors beyond the searched range are moved close to its ends."""
     inside = trials.loc[~trials["anchor"].isin(_ENDS), "epsilon"]
     low, high = np.log10([inside.min(), inside.max()])
     place = np.log10(trials["epsilon"].clip(lower=np.finfo(float).tiny))
@@ -209,7 +209,7 @@ def _seed_columns(trials: pd.DataFrame, name: str) -> list[str]:
 
 
 def _with_errors(trials: pd.DataFrame, name: str) -> pd.Series:
-    """Return the values minus one standard error, and plus one."""
+    """Return the values minus one standard error, followed by the values plus one standard error."""
     errors = trials[f"{name}_error"].fillna(0)
     return pd.concat([trials[name] - errors, trials[name] + errors])
 

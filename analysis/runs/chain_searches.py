@@ -48,7 +48,7 @@ class ChainTrials(NamedTuple):
 
 
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[ChainTrials]:
-    """Return the searches of an experiment, and only the last of those with the same name.
+    """Return the searches of an experiment; if several have the same name, return only the last of them.
 
     Parameters and errors are as for `pull.pull_runs`.
     """

@@ -156,5 +156,5 @@ def _near(values: np.ndarray, references: np.ndarray) -> bool:
 
 
 def _differ(shares: np.ndarray, recall: np.ndarray) -> bool:
-    """Return whether shares differ from recalls however labels are assigned to classes."""
+    """Return whether shares differ from recalls for every assignment of labels to classes."""
     return len(shares) != len(recall) or not _near(np.sort(shares), np.sort(recall))

@@ -18,7 +18,7 @@ _SHARED = (
     *(schema.DATASET, schema.DATASET_DIGEST, schema.IMAGE_SHAPE),
     *(schema.MODEL, schema.MODEL_DIGEST, schema.WEIGHTS_DIGEST, schema.SEED),
 )
-# Params in which they must also agree if both have them.
+# Params in which the two must also agree if both have them.
 _SHARED_IF_GIVEN = (
     *(schema.PROTOCOL, schema.VALIDATION_FRACTION, schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD),
 )
@@ -28,7 +28,7 @@ _EXACT = ("mp", "gp", "up", "rp", "up-sum")
 _RELEASED = "released"
 # The realized ratio may differ from the requested one by this factor, because weights per layer are rounded.
 _RATIO_TOLERANCE = 1.25
-# No network can be pruned further than to a millionth of its parameters.
+# A larger ratio is taken for an error, because less than a millionth of the parameters would be left.
 _LARGEST_RATIO = 1e6
 # Shares that were rounded to two digits differ by at most this.
 _ROUNDING = 0.015
@@ -44,7 +44,7 @@ def sound_pairs(runs: pd.DataFrame, dense_runs: pd.DataFrame, left_out: list[str
     Parameters
     ----------
     runs : DataFrame
-        One row per pair, as `pull.Study` describes them.
+        One row per pair, as in `frames.Study`.
     dense_runs : DataFrame
         Dense runs. A pair whose dense run is missing here is compared with other pairs of that dense run.
     left_out : list of str

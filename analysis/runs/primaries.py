@@ -96,7 +96,7 @@ class MethodSelector(NamedTuple):
         return cls(pruner, settings)
 
     def among(self, cells: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Return the indices of the matching cells, which are given as params by name."""
+        """Return the indices of the matching cells; each cell maps the names of params to values."""
         indices = [index for index, params in enumerate(cells) if self._names(params)]
         for name, legacy_default in schema.FORMERLY.items():
             as_printed = [index for index in indices if cells[index].get(name, legacy_default) == legacy_default]

@@ -351,7 +351,7 @@ def _drop_unfinished(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFram
 
 
 def _name_by_format(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Give quantised networks with all their weights a name of `frames.NUMBER_FORMATS` as pruner, and ratio 1."""
+    """Give quantised networks that were not pruned a name in `frames.NUMBER_FORMATS` as pruner, and ratio 1."""
     is_quantized = run_rows["kind"] == schema.QUANTIZED
     if not is_quantized.any():
         return run_rows
@@ -481,7 +481,7 @@ def _drop_unpaired(
 
 
 def _replaced_ids(dense: pd.DataFrame) -> list[str]:
-    """Return the ids of dense runs that differ from a newer run with the same settings and seed."""
+    """Return the ids of dense runs whose recalls differ from the newest run's with the same settings and seed."""
     dense = dense.sort_values(["ended", RUN_ID])
     network = dense.groupby(frames.identity(dense), dropna=False).ngroup().to_numpy()
     if len(np.unique(network)) == len(dense):

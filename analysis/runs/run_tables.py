@@ -31,7 +31,7 @@ class RunTable:
     Parameters
     ----------
     artifact : str
-        Name of a run's artifact. The export of a study has this name with the suffix `.gz`.
+        Name of the artifact in each run; the file in an export of a study has this name and the suffix `.gz`.
     columns : dict of name -> type
         The type is str, int, or float; only floats may be missing.
     key : collection of str

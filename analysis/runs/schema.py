@@ -22,7 +22,7 @@ DENSE_RUN_ID = "dense_run_id"
 PARENT_RUN_ID = "parent_run_id"
 FOUND_RUN_ID = "found_run_id"
 PRUNED_RUN_IDS = "pruned_run_ids"
-CONTROL_RUN_ID = "control_run_id"  # of a pruned run and of its job: the control from which `largest_cost` is measured
+CONTROL_RUN_ID = "control_run_id"  # of a pruned run and of its job: the control that `largest_cost` is relative to
 QUANTIZED_RUN_IDS = "quantized_run_ids"
 COMPRESSED_RUN_ID = "compressed_run_id"
 TUNING_RUN_ID = "tuning_run_id"
@@ -49,7 +49,8 @@ BY_LAYER = tuple(name for name, record in PRUNERS.items() if record.scope == "la
 MITIGATING_PRUNERS = tuple(name for name, record in PRUNERS.items() if record.spares_groups)
 # The value of the param `start` for a network pruned during training from its initial weights.
 INITIALIZATION = "initialization"
-# Values of the param `weight_treatment`: the kept weights are trained on (finetune) or reset (rewind).
+# Values of the param `weight_treatment`: after pruning, the remaining weights keep their values (finetune) or are reset
+# to earlier ones (rewind).
 FINETUNE = "finetune"
 REWIND = "rewind"
 
@@ -272,7 +273,7 @@ class Metric(NamedTuple):
         class follows it.
     kinds : tuple of str
         Kinds of run that have it. A metric of the whole network becomes a column of the frame of pruned and quantised
-        runs, or of the frame of dense runs. `frames` has the columns of metrics of each class.
+        runs, or of the frame of dense runs. The columns of per-class metrics are defined in `frames`.
     largest : float
         Values above this, or below 0, are impossible and left out.
     needed : bool

@@ -20,7 +20,7 @@ KNOWN_SCHEMAS = {
     *("b7e4c1a90f23", "a8b9c0d1e2f3", "c1d2e3f4a5b6", "c3d9e7f1a2b4", "6f8d9c3b2a1e", "1971f2d9a75b"),
     *("17e22815139b", "b7e2c1a4d9f3", "75868b020152", "dc11669786a5"),
 }
-# Schema by MLflow version, because asking MLflow for it takes a quarter of a second.
+# Schema version of each MLflow version; asking MLflow for it would take a quarter of a second.
 _SCHEMAS = {"3.17": "dc11669786a5"}
 
 Rows = Callable[[str], Sequence[tuple]]

@@ -77,7 +77,7 @@ def unpacked(paths: Iterable[Path]) -> Iterator[list[Path]]:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a path exists and is not a folder, so that it should be an archive."""
+    """Return whether a path exists and is not a folder, so it must be an archive."""
     return path.exists() and not path.is_dir()
 
 

@@ -40,15 +40,15 @@ class Tuning:
         The reason for the choice of the winner.
     trials : DataFrame, a row for each trial that ended
         number; complete (False if the trial was stopped after some seeds); anchor (its name, or "" for other trials);
-        epsilon, ratio, ramp (share of the fine-tuning; 0 is one shot), distill (weight of distillation), strength (of
-        the mitigation, 0 if it is not searched), fine_tune_decay (only if it is searched); accuracy and distortion on
-        validation images, with their standard errors over the seeds (`_error`) and their values for each seed
-        (`accuracy/<place>`, `distortion/<place>`); eligible (complete, and within a point of the best anchor's
-        accuracy); front (on the Pareto front); winner.
+        epsilon, ratio, ramp (share of the fine-tuning over which the network is pruned; 0 is one-shot), distill (weight
+        of distillation), strength (of the mitigation, 0 if it is not searched), fine_tune_decay (only if it is
+        searched); accuracy and distortion on validation images, with their standard errors over the seeds (`_error`)
+        and their values for each seed (`accuracy/<place>`, `distortion/<place>`); eligible (complete, and at most a
+        point of accuracy below the best anchor); front (on the Pareto front); winner.
     finalists : DataFrame, a row for each network of the winner and the anchors
-        role (winner, lambda, MP, GP, and the last three with `cubic`), epsilon, ratio, ramp, distill, strength,
-        fine_tune_decay (only if it is searched), seed; new (True if the search did not use its dense network); accuracy
-        and alpha on test images; at_chance; run_id.
+        role (winner, or an anchor: lambda, MP or GP, or one of these with the suffix ` cubic`), epsilon, ratio, ramp,
+        distill, strength, fine_tune_decay (only if it is searched), seed; new (True if the search did not use its dense
+        network); accuracy and alpha on test images; at_chance; run_id.
     comparisons : DataFrame
         As `winner_comparisons.comparisons` of `analysis.statistics` returns it.
     files : mapping of str to bytes
@@ -82,7 +82,7 @@ class Tuning:
 
 
 def searched(frame: pd.DataFrame) -> list[str]:
-    """Return the params other than epsilon that trials or finalists have as columns."""
+    """Return the params other than epsilon and ratio that trials or finalists have as columns."""
     return [*SEARCHED_PARAMS, *frame.columns.intersection([schema.FINE_TUNE_DECAY])]
 
 

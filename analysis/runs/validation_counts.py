@@ -8,7 +8,7 @@ from analysis.runs.frames import RUN_ID
 from analysis.runs.run_tables import RunTable
 from analysis.runs.sources import Source
 
-# With fewer ratios, a method has one near a given accuracy only by chance.
+# Fewest ratios of a method among which to look for one near a given accuracy; with fewer, one is near only by chance.
 FEWEST_RATIOS = 4
 LABEL, IMAGES, RIGHT = schema.LABEL, "images", "right"
 

@@ -40,11 +40,12 @@ from pruning_study.training.mitigation import constraint_names
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 MAGNITUDE = "mp"
-# Reference trials of a search: undecayed pruning with epsilon = lambda, and equal to magnitude and to gradient pruning
+# Reference trials of a search: undecayed pruning with epsilon = lambda, and with the epsilons that make it magnitude
+# and gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
 # Number of chains that every search tries: the network unchanged, in integers, pruned, and both
 FIRST_CHAINS = 4
-# Options that weigh images in the loss of fine-tuning
+# Options that weight images in the loss of fine-tuning
 _WEIGHING = ("performance_weighted", "constraint", "class_weights")
 
 
@@ -54,7 +55,7 @@ class TrainingChoices(NamedTuple):
     Attributes
     ----------
     prefix : str
-        Beginning of the names of the options and params of this training.
+        Prefix of the names of this training's options and params.
     epochs : int, optional
     learning_rate : float, optional
     decay : str
@@ -209,12 +210,12 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def weighing(self) -> list[str]:
-        """The options, at most one, that weigh images in the loss of fine-tuning."""
+        """The options, at most one, that weight images in the loss of fine-tuning."""
         return [name for name in _WEIGHING if getattr(self, name) != "none"]
 
     @property
     def dual_step(self) -> float:
-        """Size of a dual step under a constraint; 0 without one."""
+        """Size of a dual step under a constraint; 0 without a constraint."""
         if self.constraint == "none":
             return 0.0
         return self.constraint_step or constraint_names.DUAL_STEPS[self.constraint, self.constraint_images]
@@ -420,7 +421,7 @@ class TuneConfig(
             )
 
     def _check_tuned_decay(self) -> None:
-        """Raise a StudyError if another option sets the decay of fine-tuning, or leaves none to search."""
+        """Raise a StudyError if another option sets the decay of fine-tuning, or leaves no fine-tuning."""
         if self.fine_tune_decay:
             raise StudyError(
                 f"{self.fine_tune_decay}: --tune-decay searches it, leave one of them out", option="fine_tune_decay"

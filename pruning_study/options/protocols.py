@@ -28,7 +28,8 @@ class Protocol:
     gradient_batches : int or None
         Batches that the gradient is averaged over; None for the whole training set.
     gradient_mode : {"eval", "train"}
-        Whether the gradient is taken with BatchNorm's running statistics, or with the batch's and augmented images.
+        Whether the gradient is taken with BatchNorm's running statistics, or with batch statistics and augmented
+        images.
     weight_decay : float or None
         Weight decay of every training; None for the recipe's.
     epsilon : float or None

@@ -54,7 +54,7 @@ def connect(experiment: str | None = None) -> Store:
 
 
 def existing(experiment: str | None = None) -> Store | None:
-    """Open the current tracking store without creating anything; None if the store or the experiment does not exist.
+    """Open the current tracking store without creating anything; return None if it or the experiment does not exist.
 
     Raises
     ------

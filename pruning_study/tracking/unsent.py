@@ -57,7 +57,7 @@ class UnsentRun:
         if not all(isinstance(number, int | float) for number in [*numbers, *self.sizes.values()]):
             raise TypeError("a metric or a size is not a number")
         if any(len(metric) != 4 for metric in self.metrics):
-            raise TypeError("a metric has name, value, time and step")
+            raise TypeError("a metric lacks its name, value, time or step")
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def keep(run: UnsentRun, folder: Path) -> Path:
     Returns
     -------
     Path
-        The folder of the run now.
+        Where the folder of the run is now.
 
     Raises
     ------

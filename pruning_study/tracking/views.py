@@ -25,10 +25,10 @@ DESCRIPTION = (
     "`tuning` is a call of a command, and the runs that it made are below it.\n\n"
     "The menu *Views* has the results: *Networks by pruner and ratio*, *Accuracy and cost*, whose charts the link "
     "above opens, and *Searches*. The column `network` shows whether a network is dense, pruned or a control, which is "
-    "fine-tuned but not pruned. The column `largest_cost` is the largest loss of recall of a class beyond the loss of "
-    "accuracy, relative to the control, and `largest_excess` is the same relative to the dense network. `alpha` and "
-    "`raw_slope` are above 1 if the differences between classes grew: alpha relative to the accuracy, raw_slope in "
-    "points.\n\n"
+    "fine-tuned but not pruned. The column `largest_cost` is the cost, on test images, of the class that costs most on "
+    "validation images: its loss of recall relative to the control, minus the loss of accuracy. `largest_excess` is "
+    "the largest such loss of any class, relative to the dense network. `alpha` and `raw_slope` are above 1 if the "
+    "differences between classes grew: alpha relative to the accuracy, raw_slope in points.\n\n"
     "`pruning-analysis report` compares the methods with intervals and tests."
 )
 _TASK = (schema.DATASET, schema.MODEL)  # means over several are meaningless

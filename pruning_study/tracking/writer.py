@@ -156,7 +156,8 @@ class Writer:
         self._send_metrics()
         if self._tags:
             self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in self._tags.items()])
-        # File by file, because MLflow writes a single file aside and then moves it, but copies a folder in place.
+        # Each file is logged by itself, because MLflow writes a single file aside and then moves it, but copies a
+        # folder in place.
         for path in sorted(self.folder.iterdir()):
             self._client.log_artifact(self.run_id, str(path))
 

@@ -1,4 +1,4 @@
-"""Names that options accept, except those of pruners, regularisers and models, which `registry` has."""
+"""Names that options accept, except those of pruners, regularisers and models, which are in `registry`."""
 
 PROTOCOLS = ("paper", "released")
 DECAYS = ("none", "cosine", "linear")  # how the learning rate decays

@@ -99,7 +99,7 @@ def within(low: float, high: float, *, low_too: bool = False, high_too: bool = F
 
 @dataclass(frozen=True)
 class Choice:
-    """Check that a value is one of some names."""
+    """Check that a value is one of the given names."""
 
     names: tuple[str, ...]
 
@@ -118,7 +118,7 @@ _OTHER_NAMES = {other: name for name, record in PRUNERS.items() for other in rec
 
 
 def choice_or_import_path(names: Collection[str], kind: str) -> Check:
-    """Make a check of a name or an import path, without importing; `kind` is the word for the name in errors."""
+    """Make a check for a name or an import path, which is not imported; `kind` is the word for the name in errors."""
 
     def check(value: str) -> str:
         if ":" not in value and value not in names:

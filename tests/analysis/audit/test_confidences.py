@@ -79,7 +79,7 @@ def test_files_of_labels_alone_tell_nothing_and_say_so(npz):
         ({"confidence": [-0.1, 0.5, 1]}, "image 1 has the confidence -0.1"),
         ({"confidence": [0.5, np.inf, 1]}, "image 2 has the confidence inf"),
         ({"confidence": [0.5, 0.5]}, r"for each of 3 images; it is float64 of shape (2,)"),
-        ({"confidence": ["a", "b", "c"]}, "confidence should be a number"),
+        ({"confidence": ["a", "b", "c"]}, "confidence must be a number"),
         ({"probabilities": PROBABILITIES * [1, 1, -1]}, "image 1 has the probability -0.1"),
         ({"probabilities": PROBABILITIES * [1, np.nan, 1]}, "image 1 has the probability nan"),
         ({"probabilities": PROBABILITIES / [[1], [2], [1]]}, "the probabilities of image 2 sum to 0.5, not to 1"),
@@ -126,7 +126,7 @@ def test_rows_of_other_images_and_too_few_columns_are_refused(npz):
     with pytest.raises(StudyError, match="in the order of the predictions"):
         confidences.read([shuffled], label[np.newaxis], LIMIT)
     few = npz("few.npz", probabilities=np.full((200, 3), 1 / 3))
-    with pytest.raises(StudyError, match="probabilities have 3 columns, and 4 classes are predicted"):
+    with pytest.raises(StudyError, match="probabilities have 3 columns, but 4 classes are predicted"):
         confidences.read([few], label[np.newaxis], LIMIT)
     other_order = npz("order.npz", probabilities=sure[:, [2, 0, 3, 1]])
     assert confidences.read([other_order], label[np.newaxis], LIMIT).values["confidence"] == pytest.approx(0.97)
