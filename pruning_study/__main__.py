@@ -300,7 +300,7 @@ def groups(**typed: Any) -> None:
 def robustness(run_ids: tuple[str, ...], **typed: Any) -> None:
     """Count the correct predictions of finished networks on corrupted images, or on a folder of further images.
 
-    RUN_ID is a dense, pruned or quantised run; without one, all such runs of the experiment are measured. The counts
+    RUN_ID is a dense, pruned or quantized run; without one, all such runs of the experiment are measured. The counts
     are added to each run, and the report compares them.
     """
     config = RobustnessConfig(**typed)
@@ -333,7 +333,7 @@ def quantize(run_ids: tuple[str, ...], **typed: Any) -> None:
 def export(run_id: str, **typed: Any) -> None:
     """Write a network as an ONNX file, and log it as an MLflow model that can be served.
 
-    RUN_ID is a dense, pruned or quantised run.
+    RUN_ID is a dense, pruned or quantized run.
     """
     config = ExportConfig(**typed)
     from pruning_study.commands import export as export_command

@@ -37,7 +37,7 @@ _CLASSES = {LENET5: CLASSES, RESNET20: CIFAR10}
 BITS = (4, 8)
 DENSE, CONTROL = "dense", "control"
 _WHEN = {"while": WHILE_TRAINING, "after": AFTER_TRAINING}
-# Names of quantised networks in tables: "while 4" is quantised to 4 bits during training.
+# Names of quantized networks in tables: "while 4" is quantized to 4 bits during training.
 QUANTIZED = tuple(f"{when} {bits}" for bits in BITS for when in _WHEN)
 # Rounded to 4 bits after training like "after 4", with BatchNorm's statistics estimated again.
 ANEW = "after 4, new statistics"
@@ -70,7 +70,7 @@ def write(results: Path) -> None:
 def collect(folder: Path, experiment: str, tracking_uri: str, data: Path | None = None) -> None:
     """Write whether each network of the study is right about each test image, from the tracking store.
 
-    If the study has no runs that were quantised after training, its controls are rounded here, and for 4 bits also with
+    If the study has no runs that were quantized after training, its controls are rounded here, and for 4 bits also with
     new statistics of BatchNorm. The store must then be the current one, and `data` the .npz file of the data set.
 
     Raises
@@ -198,10 +198,10 @@ def summary(label: np.ndarray, answers: Answers) -> pd.DataFrame:
 
 
 def comparisons(label: np.ndarray, answers: Answers) -> pd.DataFrame:
-    """Compare quantisation during training with that after training and with the control, paired by dense network.
+    """Compare quantization during training with that after training and with the control, paired by dense network.
 
     The outcomes are the largest excess loss and the accuracy, in points. `p_holm` of the largest excess loss, against
-    quantisation after training, is corrected over both numbers of bits.
+    quantization after training, is corrected over both numbers of bits.
     """
     compared = [(AFTER_TRAINING, bits, f"after {bits}") for bits in BITS] + [(CONTROL, bits, CONTROL) for bits in BITS]
     compared += [(ANEW, 4, ANEW)] if ANEW in answers else []
@@ -221,7 +221,7 @@ def comparisons(label: np.ndarray, answers: Answers) -> pd.DataFrame:
 def class_table(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> pd.DataFrame:
     """Return the loss of each class, in points, by the moderated test, with Holm's correction over the classes.
 
-    Quantised networks are compared with the control, and those quantised during training with those quantised after it.
+    Quantized networks are compared with the control, and those quantized during training with those quantized after it.
     """
     pairs = [(name, CONTROL) for name in QUANTIZED] + [(f"while {bits}", f"after {bits}") for bits in BITS]
     tables = []
@@ -239,7 +239,7 @@ def class_table(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> 
 def class_costs(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> pd.DataFrame:
     """Return, for each pair of networks, the class that loses most beyond the accuracy, as in `costliest`.
 
-    Quantised networks are compared with the control, and those quantised during and after training with each other.
+    Quantized networks are compared with the control, and those quantized during and after training with each other.
     """
     pairs = [(name, CONTROL) for name in (*QUANTIZED, ANEW) if name in answers]
     ways = [(f"while {bits}", f"after {bits}") for bits in BITS]

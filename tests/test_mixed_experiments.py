@@ -47,8 +47,8 @@ def analysed(store_uri, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_quantised_networks_beside_iterations_have_a_report_and_a_trade_off(analysed):
-    """The iterations have one augmentation, and the quantised networks another: `KeyError: 'params.augmentation'`."""
+def test_quantized_networks_beside_iterations_have_a_report_and_a_trade_off(analysed):
+    """The iterations have one augmentation, and the quantized networks another: `KeyError: 'params.augmentation'`."""
     analysed((ITERATE, QUANTIZE), "report", "--no-log", "--paper", "true")
     pareto = pd.read_csv("report/pareto.csv")
     assert pareto["pruner"].value_counts().to_dict() == {"l1-unstructured": 2, "dense": 1}

@@ -100,7 +100,7 @@ def recommend_ratio(
     runs = pull.pull_runs(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     quantized = frames.kinds(runs) == schema.QUANTIZED
     if quantized.all():
-        raise StudyError("the networks of this experiment are quantised and not pruned: prune at some ratios first")
+        raise StudyError("the networks of this experiment are quantized and not pruned: prune at some ratios first")
     runs = frames.rows(runs, ~quantized)
     if (runs[schema.PRUNER] == CONTROL).all():
         raise StudyError(f"the only pruner in this experiment is {CONTROL}: prune at some ratios first")

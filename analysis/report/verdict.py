@@ -52,7 +52,7 @@ MEANINGS = {
     "linf-structured": "pruning of whole channels by their largest weight",
     "random-structured": "pruning of whole channels at random",
     "float16": "weights of 16 bits",
-    "dynamic-int8": "weights of 8 bits, activations quantised dynamically",
+    "dynamic-int8": "weights of 8 bits, activations quantized dynamically",
     "fixed-int8": "weights and activations of 8 bits, calibrated on training images",
 }
 _NO_CONTROL = f"Without runs of {CONTROL}, the effects of pruning and fine-tuning cannot be separated."

@@ -27,7 +27,7 @@ MOST_CLASSES = 1_000_000
 IN_TOP5 = "in_top5"
 # The arrays of predictions that an analysis needs.
 PREDICTED_ARRAYS = (schema.LABEL, schema.PREDICTED, IN_TOP5)
-# Bits per weight of quantised networks that were not pruned, by their value in the column `pruner`: the number format,
+# Bits per weight of quantized networks that were not pruned, by their value in the column `pruner`: the number format,
 # preceded by `none` for a control.
 NUMBER_FORMATS = schema.BITS | {f"{schema.CONTROL} {name}": bits for name, bits in schema.BITS.items()}
 # Function from run ids to the arrays of each run: `label`, `predicted` and, if known, `in_top5`. The mapping lacks runs
@@ -46,7 +46,7 @@ class Study(NamedTuple):
     Attributes
     ----------
     runs : DataFrame
-        One row per pair of a dense and a pruned or quantised run, as `pull.pull_runs` returns it.
+        One row per pair of a dense and a pruned or quantized run, as `pull.pull_runs` returns it.
     dense_runs : DataFrame
         One row per dense run of the experiment, and per dense run elsewhere to which its pruned runs refer: dataset,
         model, seed, every other param as `params.<name>`, accuracy_before, recall_before/<class>, support/<class>,
@@ -78,7 +78,7 @@ def identity(columns: Iterable[str]) -> list[str]:
 
 
 def kinds(runs: pd.DataFrame) -> pd.Series:
-    """Return the kind of each run of a frame: dense, pruned or quantised."""
+    """Return the kind of each run of a frame: dense, pruned or quantized."""
     kind = schema.PRUNED if schema.PRUNER in runs else schema.DENSE
     formats = runs.reindex(columns=[column(schema.NUMBER_FORMAT)]).iloc[:, 0]
     is_quantized = formats.isin(schema.BITS.keys() - {schema.FORMERLY[schema.NUMBER_FORMAT]})

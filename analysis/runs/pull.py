@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 def pull_runs(
     experiment: str | None = None, *, tracking_uri: str | None = None, ignore_params: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Pull an experiment's pairs of a dense run and a pruned or quantised run.
+    """Pull an experiment's pairs of a dense run and a pruned or quantized run.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ def pull_runs(
         accuracy_after, realized_ratio, model_bytes, latency_ms/one, latency_ms/batch (and their `_low` and `_high`),
         mp_overlap, recall_before/<class>, recall_after/<class>, support/<class>, both_right/<class>, arithmetic,
         dense_run_id, run_id. Values are NaN if a run lacks the param, metric or class, and a column is missing if all
-        runs lack it. A quantised dense network has its number format as pruner, such as `float16`, and ratio 1; a
-        quantised control has `none float16`. If runs agree in every setting and seed, only the newest is included.
+        runs lack it. A quantized dense network has its number format as pruner, such as `float16`, and ratio 1; a
+        quantized control has `none float16`. If runs agree in every setting and seed, only the newest is included.
         `attrs["left_out"]` has sentences on the runs that were left out.
 
     Raises
@@ -351,7 +351,7 @@ def _drop_unfinished(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFram
 
 
 def _name_by_format(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Give quantised networks that were not pruned a name in `frames.NUMBER_FORMATS` as pruner, and ratio 1."""
+    """Give quantized networks that were not pruned a name in `frames.NUMBER_FORMATS` as pruner, and ratio 1."""
     is_quantized = run_rows["kind"] == schema.QUANTIZED
     if not is_quantized.any():
         return run_rows

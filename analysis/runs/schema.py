@@ -247,7 +247,7 @@ MP_OVERLAP = "mp_overlap"
 BEST_EPOCH = "best_epoch"
 DURATION = "duration_seconds"
 IMAGES_PER_SECOND = "images_per_second"
-# For a quantised run: the size of the model's file, and the latency in milliseconds (median and interval) of single
+# For a quantized run: the size of the model's file, and the latency in milliseconds (median and interval) of single
 # images and of batches
 MODEL_BYTES = "model_bytes"
 LATENCY = "latency_ms/"
@@ -272,7 +272,7 @@ class Metric(NamedTuple):
         As it is logged. A name that ends in `/` is the prefix of a metric with a value for each class; the name of the
         class follows it.
     kinds : tuple of str
-        Kinds of run that have it. A metric of the whole network becomes a column of the frame of pruned and quantised
+        Kinds of run that have it. A metric of the whole network becomes a column of the frame of pruned and quantized
         runs, or of the frame of dense runs. The columns of per-class metrics are defined in `frames`.
     largest : float
         Values above this, or below 0, are impossible and left out.

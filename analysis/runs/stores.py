@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 class Page(NamedTuple):
-    """A batch of dense, pruned and quantised runs, with the params and metrics of the finished ones.
+    """A batch of dense, pruned and quantized runs, with the params and metrics of the finished ones.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class Reader(Protocol):
         """Return id, name and lifecycle stage (`active` or `deleted`) of each experiment."""
 
     def pages(self, experiment_id: str) -> Iterator[Page]:
-        """Yield all dense, pruned and quantised runs of an experiment, in any state."""
+        """Yield all dense, pruned and quantized runs of an experiment, in any state."""
 
     def runs(self, run_ids: Sequence[str]) -> Iterator[Page]:
         """Yield the given runs of any experiment; unknown runs and runs of other kinds may be left out."""

@@ -22,7 +22,7 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
     ----------
     config : ExportConfig
     run_id : str
-        A dense, pruned or quantised run. The network of a quantised run is exported as stored, and cannot be shrunk.
+        A dense, pruned or quantized run. The network of a quantized run is exported as stored, and cannot be shrunk.
     options : mapping of str
         The options as typed, for the job's params.
 

@@ -1,4 +1,4 @@
-"""The command `quantize`: quantise networks, and report costs and savings."""
+"""The command `quantize`: quantize networks, and report costs and savings."""
 
 import functools
 import logging
@@ -35,7 +35,7 @@ from pruning_study.tracking.store import Store
 _READING = (
     "Accuracy is in %, changes and chance movement are in points.\n"
     "Chance movement is the largest loss of a class beyond the accuracy, in this network. Much of it may be noise.\n"
-    "It takes several networks to tell noise from a real loss: {seeds} quantises five.\n"
+    "It takes several networks to tell noise from a real loss: {seeds} quantizes five.\n"
     "Latency is the median on one thread, with its 95 % interval. Size is that of the ONNX file."
 )
 _READING_MEANS = (
@@ -51,9 +51,9 @@ log = logging.getLogger(__name__)
 
 
 class Quantized(NamedTuple):
-    """A network and its quantised runs, by number format.
+    """A network and its quantized runs, by number format.
 
-    `float32` holds the metrics of the network's ONNX model before quantisation; it is empty if a quantised run was
+    `float32` holds the metrics of the network's ONNX model before quantization; it is empty if a quantized run was
     found instead of made.
     """
 
@@ -67,7 +67,7 @@ class Quantized(NamedTuple):
 def quantize_each(
     configs: Sequence[QuantizeConfig], run_ids: Sequence[str], options: Mapping[str, str]
 ) -> Iterator[str]:
-    """Quantise the networks of runs, or else a network trained for each seed, and yield the lines to print.
+    """Quantize the networks of runs, or else a network trained for each seed, and yield the lines to print.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ def quantize_each(
     Raises
     ------
     StudyError
-        If several seeds are given with runs, or if a network cannot be quantised. If there are several networks, the
-        others are quantised before the error is raised.
+        If several seeds are given with runs, or if a network cannot be quantized. If there are several networks, the
+        others are quantized before the error is raised.
     """
     config = configs[0]
     if len(configs) > 1 and (run_ids or config.all):
@@ -102,7 +102,7 @@ def quantize_each(
             if count == 1:
                 raise
             failed += 1
-            log.warning("[%s/%s] not quantised: %s", index, count, error)
+            log.warning("[%s/%s] not quantized: %s", index, count, error)
             continue
         finally:
             store.job_run_id = None  # only the first network's job uses the run that `mlflow run` made
@@ -119,13 +119,13 @@ def quantize_each(
             store, config.engine, results[0].context, ids_of_found(result.parent for result in results)
         )
     if failed:
-        raise StudyError(f"{failed} of {count} networks were not quantised: the lines above say why")
+        raise StudyError(f"{failed} of {count} networks were not quantized: the lines above say why")
 
 
 def _named_runs(store: Store, config: QuantizeConfig, run_ids: Sequence[str]) -> list[Run]:
     """Return the named runs, or, with `--all`, the newest dense run of each setting, sorted by data set."""
     if config.all and run_ids:
-        raise StudyError("it quantises every dense network of the experiment, so name no run", option="all")
+        raise StudyError("it quantizes every dense network of the experiment, so name no run", option="all")
     if run_ids:
         return [finished_run(store, run_id, (schema.DENSE, schema.PRUNED)) for run_id in dict.fromkeys(run_ids)]
     if not config.all:
@@ -145,7 +145,7 @@ def _quantized(
     network: Run | QuantizeConfig,
     options: Mapping[str, str],
 ) -> Quantized:
-    """Quantise the network of a run, or one trained with the options, in a job of its own."""
+    """Quantize the network of a run, or one trained with the options, in a job of its own."""
     if isinstance(network, Run):
         plan, in_memory = follower.follow(network)
         name = network.info.run_name or network.info.run_id
@@ -258,7 +258,7 @@ def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) 
 
 
 def _losses(result: Quantized, run: FinishedRun) -> tuple[float, float, str]:
-    """Return the change of accuracy by quantisation, the largest excess loss of a class, and that class."""
+    """Return the change of accuracy by quantization, the largest excess loss of a class, and that class."""
     before, after = result.parent.metrics, run.metrics
     change = after[schema.TEST_ACCURACY] - before[schema.TEST_ACCURACY]
     names = [schema.RECALL + name for name in schema.metric_names(result.context.data.classes)]

@@ -241,8 +241,8 @@ def _check_plain(name: str, model: nn.Module) -> None:
         if type(weight) not in plain:
             raise StudyError(
                 f"{name}: its weight {weight_name} is a {type(weight).__name__}, not a plain tensor, as after "
-                "quantisation by torchao or quanto, and cannot be pruned: return the model before it is quantised, and "
-                "quantise the pruned network with pruning-study quantize",
+                "quantization by torchao or quanto, and cannot be pruned: return the model before it is quantized, and "
+                "quantize the pruned network with pruning-study quantize",
                 option=OPTION,
             )
 

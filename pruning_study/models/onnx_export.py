@@ -179,7 +179,7 @@ def with_plain_layers(module: nn.Module) -> nn.Module:
     """Return a network as the plain layers of its method `stack`, or unchanged if it has no such method.
 
     LeNet5 computes its convolutions by slices and matrix products, which train fast. In ONNX Runtime these would be
-    slower than convolutions, and could not be quantised. Tracing channels from layer to layer would fail, too.
+    slower than convolutions, and could not be quantized. Tracing channels from layer to layer would fail, too.
     """
     if isinstance(module, Classifier):
         module.network = with_plain_layers(module.network)

@@ -1,4 +1,4 @@
-"""Quantise ONNX models: weights to float16, or weights and activations to 8-bit integers.
+"""Quantize ONNX models: weights to float16, or weights and activations to 8-bit integers.
 
 Both integer formats store weights and activations as uint8. ONNX Runtime multiplies int8 by uint8 faster on some CPUs,
 but its sums overflow on CPUs without VNNI instructions, so a model's results would depend on the CPU.
@@ -40,7 +40,7 @@ class Layers(NamedTuple):
 
 
 def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "ModelProto":
-    """Quantise a copy of a model.
+    """Quantize a copy of a model.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "
     Raises
     ------
     StudyError
-        If a weight is too large for float16, if ONNX Runtime cannot quantise the model, or if it would compute all
+        If a weight is too large for float16, if ONNX Runtime cannot quantize the model, or if it would compute all
         layers of an integer model in floats.
     """
     import onnx
@@ -72,12 +72,12 @@ def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "
         with quiet(), scratch.folder() as folder:
             integer(copied, examples, folder / "model.onnx")
             quantized_model = onnx.load(folder / "model.onnx")
-    except Exception as error:  # the quantiser's own errors have no common class
-        raise StudyError(f"ONNX Runtime cannot quantise the network as {weight_dtype}: {first_line(error)}") from error
+    except Exception as error:  # the quantizer's own errors have no common class
+        raise StudyError(f"ONNX Runtime cannot quantize the network as {weight_dtype}: {first_line(error)}") from error
     integers, floats = layers(quantized_model)
     if not integers:
         raise StudyError(
-            f"the network has no convolution or matrix product that ONNX Runtime can quantise as {weight_dtype}"
+            f"the network has no convolution or matrix product that ONNX Runtime can quantize as {weight_dtype}"
         )
     if floats:
         log.warning("%s: %s of %s layers stay in float32", weight_dtype, floats, integers + floats)
@@ -123,14 +123,14 @@ def _float16(model: "ModelProto") -> "ModelProto":
 
 
 def _dynamic_int8(model: "ModelProto", examples: np.ndarray, output: Path) -> None:
-    """Quantise weights now, and activations at run time, by their range in each batch."""
+    """Quantize weights now, and activations at run time, by their range in each batch."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(model, output, weight_type=QuantType.QUInt8)
 
 
 def _fixed_int8(model: "ModelProto", examples: np.ndarray, output: Path) -> None:
-    """Quantise weights channel by channel, and activations by their range over the examples."""
+    """Quantize weights channel by channel, and activations by their range over the examples."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]

@@ -276,7 +276,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def quantizes_while_training(self) -> bool:
-        """Whether fine-tuning computes with the quantised weights."""
+        """Whether fine-tuning computes with the quantized weights."""
         return self.quantizes and self.quantization == WHILE_TRAINING
 
     @property

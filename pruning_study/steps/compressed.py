@@ -96,7 +96,7 @@ def compress(plan: CompressPlan, context: JobContext, parent: Parent) -> Finishe
     Raises
     ------
     StudyError
-        If the network cannot be made smaller, written as ONNX or quantised, or if the store rejects the run.
+        If the network cannot be made smaller, written as ONNX or quantized, or if the store rejects the run.
     """
     return find_or_make(plan, context, parent, read=_read, make=_compress)
 

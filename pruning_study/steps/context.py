@@ -74,7 +74,7 @@ class Context:
         return self._choose_engine()
 
     def engine_of(self, training: Hyperparameters) -> Engine:
-        """Return the back end of a training, which may compute with quantised weights."""
+        """Return the back end of a training, which may compute with quantized weights."""
         quantization = training.quantization
         if quantization and quantization.while_training:
             return self.engine.with_weight_bits(quantization.bits)

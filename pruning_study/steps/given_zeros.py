@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from analysis.common.errors import StudyError
 
-# Shares of a layer's weights. Fewer zeros may be chance. Quantised weights contain zeros too, but few distinct values.
+# Shares of a layer's weights. Fewer zeros may be chance. Quantized weights contain zeros too, but few distinct values.
 _FEWEST_ZEROS, _FEWEST_VALUES = 1 / 20, 1 / 2
 
 
@@ -26,7 +26,7 @@ def check(model: nn.Module, initial: Mapping[str, Tensor], where: str) -> None:
     Raises
     ------
     StudyError
-        If at least 5 % of a layer's weights are 0 and the layer does not look quantised.
+        If at least 5 % of a layer's weights are 0 and the layer does not look quantized.
     """
     layers = {
         name: weight
@@ -50,7 +50,7 @@ def is_pruned(weight: Tensor, initial: Tensor) -> bool:
     is_zero = rows == 0
     if not (first_rows != 0).any(1).all() or is_zero.float().mean() < _FEWEST_ZEROS:
         return False
-    # Quantisation may use one scale for each row, or one for the layer.
+    # Quantization may use one scale for each row, or one for the layer.
     return all(_distinct(each) >= _FEWEST_VALUES * int((~is_zero).sum()) for each in (rows, rows.reshape(1, -1)))
 
 

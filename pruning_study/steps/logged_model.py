@@ -99,7 +99,7 @@ def logged(store: Store, context: Context, run: Run, model: "ModelProto") -> Log
 
 
 def onnx_model(store: Store, name: str, context: Context, run: Run) -> "ModelProto":
-    """Return the network of a run as an ONNX model; for a quantised run, the stored model.
+    """Return the network of a run as an ONNX model; for a quantized run, the stored model.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Find quantised runs in the tracking store, or make them from a dense or pruned run."""
+"""Find quantized runs in the tracking store, or make them from a dense or pruned run."""
 
 import time
 from collections.abc import Callable
@@ -32,7 +32,7 @@ METRICS = (schema.MODEL_BYTES, *(f"{schema.LATENCY}{what}" for what in ("one", "
 
 
 class Parent(NamedTuple):
-    """A dense or pruned run that is quantised.
+    """A dense or pruned run that is quantized.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Parent(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizePlan(Plan):
-    """Plan of a quantised run.
+    """Plan of a quantized run.
 
     Parameters
     ----------
@@ -87,13 +87,13 @@ def quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> Finishe
     Raises
     ------
     StudyError
-        If the network cannot be written as ONNX or cannot be quantised, or if the store rejects the run.
+        If the network cannot be written as ONNX or cannot be quantized, or if the store rejects the run.
     """
     return find_or_make(plan, context, parent, read=_read, make=_quantize)
 
 
 def export(context: Context, parent: LoadedRun) -> "ModelProto":
-    """Return the network of a run as a float32 ONNX model, before quantisation."""
+    """Return the network of a run as a float32 ONNX model, before quantization."""
     return logged_model.exported(Classifier(parent.model, parent.normalization, context.data.classes), context)
 
 

@@ -96,7 +96,7 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
     ----------
     config : RobustnessConfig
     run_ids : sequence of str
-        Dense, pruned or quantised runs; if empty, all such finished runs of the experiment.
+        Dense, pruned or quantized runs; if empty, all such finished runs of the experiment.
     options : mapping of str
         The options as typed, for the job's params.
 
@@ -149,7 +149,7 @@ def _runs(store: Store, config: RobustnessConfig, run_ids: Sequence[str]) -> lis
         runs = [run for run in runs if run.data.params[schema.DATASET] == name]
     if not runs:
         of = f" of {config.dataset}" if config.dataset else ""
-        raise StudyError(f"the experiment has no finished dense, pruned or quantised run{of}: train or name some")
+        raise StudyError(f"the experiment has no finished dense, pruned or quantized run{of}: train or name some")
     return sorted(runs, key=_data_set)
 
 

@@ -177,7 +177,7 @@ def found_tag(results: Iterable[FinishedRun]) -> dict[str, str]:
 
 
 def finished(run: Run, plan: Plan, context: JobContext) -> FinishedRun:
-    """Check a pruned or quantised run that was found, and return it without loading its network.
+    """Check a pruned or quantized run that was found, and return it without loading its network.
 
     Parameters
     ----------

@@ -94,7 +94,7 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
     Raises
     ------
     StudyError
-        If the run or its checkpoint does not exist, if the job has several results or none, or if the run is quantised.
+        If the run or its checkpoint does not exist, if the job has several results or none, or if the run is quantized.
     """
     arguments.check(run_id=run_id)
     uri = mlflow.get_tracking_uri()
@@ -114,7 +114,7 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
         run = store.get(results[0])
     if run.data.tags.get(schema.KIND) == schema.QUANTIZED:
         raise StudyError(
-            f"run {run.info.run_id} is quantised: only ONNX Runtime can run its network, not torch; use its artifact "
+            f"run {run.info.run_id} is quantized: only ONNX Runtime can run its network, not torch; use its artifact "
             f"{schema.ONNX_MODEL}, or log it as an MLflow model: pruning-study export {run.info.run_id}"
         )
     if run.data.tags.get(schema.KIND) == schema.COMPRESSED:

@@ -62,7 +62,7 @@ class Teacher(Callback):
     def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
         """Compute the teacher's logits once, if no augmentation changes the images."""
         if not training.augments:
-            # The engine may quantise weights in training, but the teacher's weights must not be quantised.
+            # The engine may quantize weights in training, but the teacher's weights must not be quantized.
             engine = TORCH if training.hyperparameters.quantization else training.engine
             logits = engine.logits(self.distillation.teacher, training.train.images)
             self.distillation = replace(self.distillation, logits=logits)

@@ -110,10 +110,10 @@ class Engine(Protocol):
         """String that is equal only for engines with bit-identical results, on the same device and version of torch."""
 
     def with_weight_bits(self, bits: int) -> Self:
-        """Return this engine with quantised weights.
+        """Return this engine with quantized weights.
 
-        Training and evaluation then compute with a network's quantised weights, while the optimizer updates the
-        underlying float32 weights by the gradient at the quantised ones. The gradient for pruning scores and a
+        Training and evaluation then compute with a network's quantized weights, while the optimizer updates the
+        underlying float32 weights by the gradient at the quantized ones. The gradient for pruning scores and a
         teacher's logits are computed with float32 weights.
         """
 
@@ -171,7 +171,7 @@ class Torch:
     ----------
     precision : {"float32", "bf16"}
     weight_bits : int, optional
-        Bits of a quantised weight; by default weights are not quantised.
+        Bits of a quantized weight; by default weights are not quantized.
     """
 
     name = "torch"
@@ -189,7 +189,7 @@ class Torch:
         return f"{name} on threads: {torch.get_num_threads()}"
 
     def with_weight_bits(self, bits: int) -> "Torch":
-        """Return this engine with quantised weights, as in `Engine.with_weight_bits`."""
+        """Return this engine with quantized weights, as in `Engine.with_weight_bits`."""
         return Torch(self._precision, bits)
 
     def train_epoch(self, model: nn.Module, steps: Steps) -> float:
@@ -238,7 +238,7 @@ class Torch:
             return network(images).float()
 
     def _network(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
-        """Return a function that computes logits with the current weights, quantised if the engine quantises."""
+        """Return a function that computes logits with the current weights, quantized if the engine quantizes."""
         if not self._weight_bits:
             return model
         weights = at_all_names(model, quantized_weights(model, self._weight_bits))

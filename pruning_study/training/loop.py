@@ -96,7 +96,7 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
     initial weights and epochs that end before the masks are final are not candidates. If the hyperparameters average
     epochs, the model is set to the mean of the weights after the last epochs, and BatchNorm's statistics are measured
     again on the training images. With no epochs, the model is only masked and, depending on the hyperparameters,
-    quantised.
+    quantized.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def _selection_loss(model: nn.Module, training: TrainingSetup, metrics: dict[str
 def _leave(model: nn.Module, training: TrainingSetup, state: TrainingState, random: torch.Generator) -> None:
     """Set a model to its final weights: those of the best epoch, or the mean over the last epochs.
 
-    Depending on the hyperparameters, the weights are also quantised.
+    Depending on the hyperparameters, the weights are also quantized.
 
     Parameters
     ----------

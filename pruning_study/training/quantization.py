@@ -10,14 +10,14 @@ from pruning_study.pruning.budget import prunable
 
 
 class Quantization(NamedTuple):
-    """Settings for quantising the weights of a network.
+    """Settings for quantizing the weights of a network.
 
     Attributes
     ----------
     bits : int, >= 2
         Bits of a weight.
     while_training : bool
-        Whether training steps compute with quantised weights; otherwise, only the final network is quantised.
+        Whether training steps compute with quantized weights; otherwise, only the final network is quantized.
     """
 
     bits: int
@@ -59,7 +59,7 @@ def largest_integer(bits: int) -> int:
 
 
 def quantized_weights(model: nn.Module, bits: int) -> dict[str, Tensor]:
-    """Return the quantised weights of a model's convolutions and linear layers, including the last one, by name."""
+    """Return the quantized weights of a model's convolutions and linear layers, including the last one, by name."""
     return {name: fake_quantized(model.get_parameter(name), bits) for name in prunable(model, output_layer=True)}
 
 
@@ -80,6 +80,6 @@ def at_all_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, T
 
 @torch.no_grad()
 def quantize(model: nn.Module, bits: int) -> None:
-    """Quantise the weights of a model's convolutions and linear layers, in place."""
+    """Quantize the weights of a model's convolutions and linear layers, in place."""
     for name, weights in quantized_weights(model, bits).items():
         model.get_parameter(name).copy_(weights)

@@ -73,7 +73,7 @@ class Hyperparameters:
         Penalty that the weight decay applies.
     optimizer : {"sgd", "adam"}
     quantization : Quantization, optional
-        Quantisation of the final network's weights; by default none.
+        Quantization of the final network's weights; by default none.
     """
 
     phases: tuple[Phase, ...]

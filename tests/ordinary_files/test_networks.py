@@ -57,7 +57,7 @@ def test_weights_that_are_pruned_already_are_refused_or_counted_if_asked(tmp_pat
     assert (weight == 0).float().mean() == pytest.approx(0.8, abs=0.02)
 
 
-def test_quantised_weights_are_no_pruned_ones(tmp_path, tiny_npz):
+def test_quantized_weights_are_no_pruned_ones(tmp_path, tiny_npz):
     model = setting(tiny_npz, weights_of(tmp_path, quantize_to_four_bits)).context.model
     assert min((layer.weight == 0).float().mean() for layer in model.modules() if isinstance(layer, nn.Linear)) > 0.05
 

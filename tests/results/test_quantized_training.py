@@ -116,7 +116,7 @@ def test_tables_and_pictures_are_made_without_torch():
 
 
 @pytest.mark.slow
-def test_controls_rounded_here_are_networks_that_were_quantised_after_training(run_command, store_uri, tmp_path):
+def test_controls_rounded_here_are_networks_that_were_quantized_after_training(run_command, store_uri, tmp_path):
     np.savez(tmp_path / "small.npz", **first_images(train=60))
     np.savez(tmp_path / "other.npz", **first_images(train=60, test=1))
     quick = ("--dataset", "small.npz", "--pruner", "none", "--epochs", 2, "--fine-tune-epochs", 2, "--batch-size", 32)

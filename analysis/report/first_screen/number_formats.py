@@ -1,4 +1,4 @@
-"""Costs and savings of number formats: accuracy, size and latency of every quantised cell."""
+"""Costs and savings of number formats: accuracy, size and latency of every quantized cell."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ _UNITS = ("B", "kB", "MB", "GB")
 
 
 def number_formats(study: StudyData) -> pd.DataFrame:
-    """Return the costs, size and latency of each cell of quantised networks (`number_formats.csv`).
+    """Return the costs, size and latency of each cell of quantized networks (`number_formats.csv`).
 
     Returns
     -------
@@ -44,7 +44,7 @@ def number_formats(study: StudyData) -> pd.DataFrame:
     key = study.cell_key
     measures = [name for name in (schema.MODEL_BYTES, *schema.LATENCIES) if name in study.runs]
     means = study.runs.groupby(key, dropna=False)[measures].mean().reset_index()
-    cells = study.cells[_is_quantised(study.cells)][[*key, *_OF_CELLS]]
+    cells = study.cells[_is_quantized(study.cells)][[*key, *_OF_CELLS]]
     frame = join(join(cells, _significant_classes(study, key), key, how="left"), means, key, how="left")
     runs = join(frame[key], study.runs.drop_duplicates(key), key, how="left").to_dict("records")
     frame.insert(2, "method", [method_label(run, study.shown, exact=study.arrays.exact) for run in runs])
@@ -52,18 +52,18 @@ def number_formats(study: StudyData) -> pd.DataFrame:
     return frame
 
 
-def _is_quantised(frame: pd.DataFrame) -> np.ndarray:
+def _is_quantized(frame: pd.DataFrame) -> np.ndarray:
     return np.asarray(bits(frame) < max(schema.BITS.values()))
 
 
 def _significant_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
-    """Count significant classes, by each test, in every quantised cell of at least two networks."""
+    """Count significant classes, by each test, in every quantized cell of at least two networks."""
     arrays = study.arrays
-    quantised = _is_quantised(arrays.runs)
+    quantized = _is_quantized(arrays.runs)
     rows_found = []
     for rows in arrays.cells():
         is_twice = arrays.runs[schema.DENSE_RUN_ID].iloc[rows].duplicated().any()  # the same dense network twice
-        if quantised[rows[0]] and len(rows) >= FEWEST_TESTED and not is_twice:
+        if quantized[rows[0]] and len(rows) >= FEWEST_TESTED and not is_twice:
             test = class_significance(*arrays.measured(rows, arrays.classes_of(rows)), paired=True)
             paired_counts = significance_counts("paired", test.shift, test.p_paired, test.p_paired_holm)
             moderated = significance_counts("moderated", test.shift, test.p_moderated, test.p_moderated_holm)

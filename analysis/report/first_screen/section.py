@@ -107,14 +107,14 @@ def class_losses(study: StudyData) -> Section | None:
 
 
 def number_formats(study: StudyData) -> Section | None:
-    """Return the section on accuracy, size and latency of quantised networks, if there are any."""
+    """Return the section on accuracy, size and latency of quantized networks, if there are any."""
     frame = quantized.number_formats(study)
     if frame.empty:
         return None
     blocks: list[Block] = [_NUMBER_FORMATS]
     for workload, rows in places(frame):
         if len(places(frame)) > 1:
-            blocks.append(Caption(_workload_title(workload), "All quantised networks."))
+            blocks.append(Caption(_workload_title(workload), "All quantized networks."))
         blocks.append(quantized.shown(rows, study))
     formats = study.cells[never_fine_tuned(study.cells)]
     leading = [by_accuracy(rows, 1.0) for _, rows in places(formats)]
@@ -123,7 +123,7 @@ def number_formats(study: StudyData) -> Section | None:
 
 
 def slopes(study: StudyData) -> Section | None:
-    """Return the section on alpha and the raw slope; None if all networks were only quantised."""
+    """Return the section on alpha and the raw slope; None if all networks were only quantized."""
     if in_number_format(study.cells).all():
         return None
     blocks: list[Block] = [_SLOPES, *numbered("slopes", *at_both_widths(figures.slopes, study))]

@@ -132,7 +132,7 @@ class Cells:
 
 
 def family(pruner: str) -> str:
-    """Return the pruner with whose cells to compare: `mp` for a pruner that is itself a mitigation, else the same one."""
+    """Return the pruner with whose cells to compare: `mp` if the pruner is itself a mitigation, else the same one."""
     return _MAGNITUDE if pruner in schema.MITIGATING_PRUNERS else pruner
 
 

@@ -3,7 +3,7 @@
 PROTOCOLS = ("paper", "released")
 DECAYS = ("none", "cosine", "linear")  # how the learning rate decays
 SGD, ADAM = OPTIMIZERS = ("sgd", "adam")
-# When the weights of a fine-tuned network are quantised
+# When the weights of a fine-tuned network are quantized
 WHILE_TRAINING, AFTER_TRAINING = QUANTIZATIONS = ("while-training", "after-training")
 NUMBER_FORMATS = ("float16", "dynamic-int8", "fixed-int8")
 # As in the tables of Hooker et al.

@@ -97,7 +97,7 @@ STARTS_DENSE = Prerequisite("with --start initialization", lambda config: not co
 FINE_TUNED = Prerequisite("with --fine-tune-epochs 0", lambda config: config.fine_tune_epochs != 0)
 GRADUAL = Prerequisite("without --schedule cubic", lambda config: config.starts_anew or config.schedule != "one-shot")
 CUBIC_LAW = Prerequisite("with --schedule set or rigl", lambda config: config.schedule not in SPARSE_SCHEDULES)
-QUANTIZES = Prerequisite("with --weight-bits 32, which quantises no weight", lambda config: config.weight_bits < 32)
+QUANTIZES = Prerequisite("with --weight-bits 32, which quantizes no weight", lambda config: config.weight_bits < 32)
 HAS_RAMP = Prerequisite("with --ramp 0, which prunes at once", lambda config: config.starts_anew or config.ramp > 0)
 
 
@@ -136,7 +136,7 @@ class DataOptions:
     count_zeros: bool = option(
         "false",
         boolean,
-        "Count weights that are exactly 0 in the file of --weights as kept, for example because quantisation has "
+        "Count weights that are exactly 0 in the file of --weights as kept, for example because quantization has "
         "rounded them to 0. Otherwise a file with pruned layers is refused, because ratios would count its zeros as "
         "parameters.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
@@ -249,7 +249,7 @@ class TrainingOptions:
                 "first network is delivered.",
             },
             "quantize": {
-                "help": "Seed of the network that is quantised: of its initial weights, the order of batches and the "
+                "help": "Seed of the network that is quantized: of its initial weights, the order of batches and the "
                 "validation split. Several seeds, written 0-4 or 0,2,5, train one network after the other, each in a "
                 "job of its own.",
             },
@@ -796,7 +796,7 @@ class NumberFormatOptions:
     all: bool = option(
         "false",
         boolean,
-        "Quantise every dense network of the experiment.",
+        "Quantize every dense network of the experiment.",
         ("quantize",),
     )
 

@@ -185,7 +185,7 @@ class Native:
     library : ctypes.CDLL
         Library compiled for this stack.
     weight_bits : int, optional
-        Bits of a quantised weight; by default weights are not quantised.
+        Bits of a quantized weight; by default weights are not quantized.
     """
 
     name = "native"
@@ -208,7 +208,7 @@ class Native:
         return f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
 
     def with_weight_bits(self, bits: int) -> "Native":
-        """Return this engine with quantised weights, as in `Engine.with_weight_bits`."""
+        """Return this engine with quantized weights, as in `Engine.with_weight_bits`."""
         return Native(self._stack, self._library, bits)
 
     def train_epoch(self, model: nn.Module, steps: Steps) -> float:
@@ -405,7 +405,7 @@ class Native:
         logits = distillation.logits
         if augment:
             assert portion.crops is not None
-            teacher = distillation.teacher  # the teacher's weights are not quantised
+            teacher = distillation.teacher  # the teacher's weights are not quantized
             cropped = augment.cropped(portion.images, portion.crops)
             logits = self._logits(dict(teacher.named_parameters()), teacher, cropped)
         elif logits is not None and portion.places is not None:
@@ -425,7 +425,7 @@ class Native:
         _deal(flat, tensors, self._stack.parameters)
 
     def _channels(self, model: nn.Module) -> Tensor:
-        """Return the range [begin, end) of each quantised channel in the flat weights, int64 [channels, 2]."""
+        """Return the range [begin, end) of each quantized channel in the flat weights, int64 [channels, 2]."""
         quantized = set(prunable(model, output_layer=True) if self._weight_bits else ())
         places, start = [torch.empty(0, 2, dtype=torch.int64)], 0
         for name, shape in self._stack.parameters.items():

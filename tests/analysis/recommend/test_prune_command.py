@@ -156,7 +156,7 @@ def test_the_command_names_the_regularizer(regularizer):
 
 
 @pytest.mark.parametrize("quantization", ["while-training", "after-training"])
-def test_the_command_says_how_weights_are_quantised(quantization):
+def test_the_command_says_how_weights_are_quantized(quantization):
     assert_asks_for(PruneConfig(weight_bits=4, quantization=quantization))
 
 

@@ -359,8 +359,8 @@ def test_number_formats_are_left_out_with_a_note(store):
     assert found.notes[0].startswith(f"{2 * SEEDS} quantized runs left out")
 
 
-def test_quantised_networks_alone_are_nothing_to_recommend(store):
-    with pytest.raises(StudyError, match="quantised and not pruned"):
+def test_quantized_networks_alone_are_nothing_to_recommend(store):
+    with pytest.raises(StudyError, match="quantized and not pruned"):
         recommend.recommend_ratio("formats", tracking_uri=store.uri)
 
 

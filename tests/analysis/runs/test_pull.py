@@ -581,7 +581,7 @@ def test_runs_made_before_a_param_existed_have_its_former_value_beside_newer_one
 
 
 def quantized(writer: Writer, experiment: str, dense: str, number_format: str, *, params=(), metrics=(), **more) -> str:
-    """Log a quantised run of a dense run, or of a pruned one if the params say so; returns its id."""
+    """Log a quantized run of a dense run, or of a pruned one if the params say so; returns its id."""
     params = {"dataset": "pets", "model": "net", "seed": 0, "recipe": "plain", **dict(params)}
     metrics = {**measured(0.5, 0.25, 0.75), "model_bytes": 1024.0, "latency_ms/one": 0.5, **dict(metrics)}
     tags = {"dense_run_id": dense, "parent_run_id": dense} | more
@@ -606,16 +606,16 @@ def test_a_dense_run_from_before_a_param_existed_and_one_made_again__are_one_net
     assert dense_runs["dense_run_id"].tolist() == [new]
 
 
-def test_quantised_runs_are_methods_of_their_own_beside_pruned_ones(writer):
+def test_quantized_runs_are_methods_of_their_own_beside_pruned_ones(writer):
     """A network that keeps its weights, dense or fine-tuned, is named by its format; a pruned one by its pruner."""
-    experiment = writer.client.create_experiment("quantised")
+    experiment = writer.client.create_experiment("quantized")
     dense = writer.dense(experiment, 0)
     pruned = writer.pruned(experiment, dense, 0)
     tuned = {"fine_tune_epochs": "1"}
     whole = [quantized(writer, experiment, dense, name) for name in ("float16", "fixed-int8")]
     control = quantized(writer, experiment, dense, "fixed-int8", params={**tuned, "pruner": "none", "ratio": "1.0"})
     both = quantized(writer, experiment, dense, "fixed-int8", params=MP)
-    found = pull.pull_runs("quantised", tracking_uri=writer.uri)
+    found = pull.pull_runs("quantized", tracking_uri=writer.uri)
     assert found.attrs["left_out"] == []
     named = found.set_index("run_id")[["pruner", "ratio", "params.number_format"]]
     assert named.loc[whole].to_numpy().tolist() == [["float16", 1.0, "float16"], ["fixed-int8", 1.0, "fixed-int8"]]
@@ -627,14 +627,14 @@ def test_quantised_runs_are_methods_of_their_own_beside_pruned_ones(writer):
     assert "latency_ms/batch" not in found
 
 
-def test_an_experiment_may_have_quantised_runs_alone(writer):
-    experiment = writer.client.create_experiment("quantised alone")
+def test_an_experiment_may_have_quantized_runs_alone(writer):
+    experiment = writer.client.create_experiment("quantized alone")
     quantized(writer, experiment, writer.dense(experiment, 0), "dynamic-int8")
-    assert pull.pull_runs("quantised alone", tracking_uri=writer.uri)["pruner"].tolist() == ["dynamic-int8"]
+    assert pull.pull_runs("quantized alone", tracking_uri=writer.uri)["pruner"].tolist() == ["dynamic-int8"]
 
 
 @pytest.mark.attack
-def test_quantised_runs_that_contradict_themselves__are_left_out_and_counted(writer):
+def test_quantized_runs_that_contradict_themselves__are_left_out_and_counted(writer):
     experiment = writer.client.create_experiment("bad formats")
     dense = writer.dense(experiment, 0)
     good = quantized(writer, experiment, dense, "float16", metrics={"model_bytes": -1.0})

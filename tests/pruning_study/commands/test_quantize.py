@@ -95,7 +95,7 @@ class TestQuantize:
         again = command("quantize", "--epochs", 1, "--number-format", "fixed-int8,float16")
         assert again.count("(found; --force reruns)") == 2
         assert len(runs("quantized")) == 3
-        with pytest.raises(StudyError, match=r"is quantised: .* use its artifact model.onnx, .* pruning-study export"):
+        with pytest.raises(StudyError, match=r"is quantized: .* use its artifact model.onnx, .* pruning-study export"):
             pruning_study.load_model(made[0].info.run_id)
 
     def test_of_a_pruned_run_has_its_params_and_makes_the_same_again(self, command):
@@ -113,7 +113,7 @@ class TestQuantize:
             assert run.data.metrics["test_accuracy"] == pytest.approx(pruned.data.metrics["test_accuracy"], abs=0.05)
         assert [predicted(run) for run in made[:2]] == [predicted(run) for run in made[2:]]
 
-    def test_of_all_dense_networks_goes_on_after_one_that_cannot_be_quantised(self, run_command, command, tiny_npz):
+    def test_of_all_dense_networks_goes_on_after_one_that_cannot_be_quantized(self, run_command, command, tiny_npz):
         command("train", "--seed", "0-2", "--epochs", 1)
         first, second, third = runs("dense")
         artifact(second, "checkpoint.safetensors").write_bytes(b"damaged")
@@ -121,7 +121,7 @@ class TestQuantize:
         made = runs("quantized")
         assert [run.data.tags["dense_run_id"] for run in made] == [first.info.run_id, third.info.run_id]
         assert result.exit_code == 1
-        assert "error: 1 of 3 networks were not quantised" in result.output
+        assert "error: 1 of 3 networks were not quantized" in result.output
         assert "[3/3]" in result.output
         assert "mean of 2 networks" in result.output
         row = next(line for line in result.output.splitlines() if line.startswith("fixed-int8  "))
@@ -142,7 +142,7 @@ class TestQuantize:
             "quantize", job.info.run_id
         )
         assert "--dataset" in refused("quantize", dense.info.run_id)  # it names no data set of its own
-        assert "--all: it quantises every dense network" in refused("quantize", dense.info.run_id, "--all")
+        assert "--all: it quantizes every dense network" in refused("quantize", dense.info.run_id, "--all")
         MlflowClient().update_run(dense.info.run_id, "RUNNING")
         assert "is not a finished dense or pruned run (kind dense, RUNNING)" in refused("quantize", dense.info.run_id)
         assert "--all: the experiment has no finished dense run" in refused("quantize", "--all")
@@ -181,7 +181,7 @@ class TestExport:
         command("export", pruned.info.run_id)
         assert len(models_of(pruned)) == 1
 
-    def test_of_a_quantised_run_is_its_own_model(self, command, tiny_npz, tmp_path):
+    def test_of_a_quantized_run_is_its_own_model(self, command, tiny_npz, tmp_path):
         command("quantize", "--epochs", 1, "--number-format", "fixed-int8")
         (run,) = runs("quantized")
         command("export", run.info.run_id, "--output", tmp_path / "network.onnx")

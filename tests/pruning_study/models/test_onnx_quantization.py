@@ -125,15 +125,15 @@ def test_a_weight_that_float16_does_not_have_is_one_line():
         quantized(linear([[1.0, 70_000.0]]), "float16", np.empty(0))
 
 
-def test_a_network_without_layers_to_quantise_is_one_line():
+def test_a_network_without_layers_to_quantize_is_one_line():
     model = exported(nn.Sequential(nn.Flatten(), nn.ReLU()), (1, 2, 2))
     with pytest.raises(
-        StudyError, match="no convolution or matrix product that ONNX Runtime can quantise as dynamic-int8"
+        StudyError, match="no convolution or matrix product that ONNX Runtime can quantize as dynamic-int8"
     ):
         quantized(model, "dynamic-int8", np.empty(0))
 
 
-def test_a_model_that_the_quantiser_does_not_take_is_one_line():
-    with pytest.raises(StudyError, match="ONNX Runtime cannot quantise the network as fixed-int8: ") as error:
+def test_a_model_that_the_quantizer_does_not_take_is_one_line():
+    with pytest.raises(StudyError, match="ONNX Runtime cannot quantize the network as fixed-int8: ") as error:
         quantized(linear([[1.0, 2.0]]), "fixed-int8", np.zeros((2, 1, 1, 3), dtype=np.float32))
     assert "\n" not in str(error.value)

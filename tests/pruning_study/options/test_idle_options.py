@@ -39,7 +39,7 @@ def test_a_precision_or_an_optimizer_by_which_nothing_is_trained(name, value):
         ({"ramp": 0.2, "regrow": True}, ["ramp", "regrow"], "without --schedule cubic"),
         ({"schedule": "cubic", "ramp": 0, "ramp_steps": 2}, ["ramp_steps"], "with --ramp 0"),
         ({"temperature": 3}, ["temperature"], "without --distill"),
-        ({"quantization": "after-training"}, ["quantization"], "with --weight-bits 32, which quantises no weight"),
+        ({"quantization": "after-training"}, ["quantization"], "with --weight-bits 32, which quantizes no weight"),
         ({"class_weight_power": 3}, ["class_weight_power"], "without --class-weights"),
         ({"pruner": "none", "scope": "layer"}, ["scope"], "which prunes nothing"),
         ({"pruner": "none", "schedule": "cubic", "ramp": 0.1}, ["ramp", "schedule"], "which prunes nothing"),

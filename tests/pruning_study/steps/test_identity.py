@@ -50,7 +50,7 @@ def test_the_hash_of_a_network_pruned_twice_is_what_it_was():
     assert twice.config_hash == "a792a56f2c3902d0d6a2c78e36eb083f0e8beac6fa5959acbb6be3ab36b161a0"
 
 
-def test_the_hashes_of_quantised_networks_are_those_of_the_second_version():
+def test_the_hashes_of_quantized_networks_are_those_of_the_second_version():
     setting = setting_of(PruneConfig(ratio="10"))
     dense = config_hash(schema.DENSE, setting.params)
     pruned = setting.plan.at(10.0, setting.params, dense)

@@ -102,7 +102,7 @@ def test_given_weights_were_trained_elsewhere_and_only_their_fine_tuning_has_an_
 
 
 @pytest.mark.parametrize("epochs", ["0", "15"])
-def test_the_fine_tuning_is_quantised_and_the_training_is_not(epochs):
+def test_the_fine_tuning_is_quantized_and_the_training_is_not(epochs):
     options = {"quantization": "after-training", "fine_tune_epochs": epochs}
     _, training, tuning = resolved(weight_bits="4", **options)
     assert (training.quantization, tuning.quantization) == (None, (4, False))

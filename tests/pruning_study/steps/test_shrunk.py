@@ -164,7 +164,7 @@ def test_the_smaller_network_is_exported_and_gives_the_same_logits(prune, comman
 
 @pytest.mark.structured
 @pytest.mark.onnx
-def test_a_quantised_network_is_not_made_smaller(prune, command, tmp_path):
+def test_a_quantized_network_is_not_made_smaller(prune, command, tmp_path):
     prune()
     command("quantize", runs("pruned")[0].info.run_id, "--number-format", "float16")
     run_id = runs("quantized")[0].info.run_id

@@ -31,7 +31,7 @@ def prune(run_command, tmp_path, store_uri):
 
 
 @pytest.mark.parametrize("engine", [None, "torch"])
-def test_the_engine_of_a_training_with_quantised_weights_is_that_of_the_dense_network(tiny_npz, engine):
+def test_the_engine_of_a_training_with_quantized_weights_is_that_of_the_dense_network(tiny_npz, engine):
     def engines(**options):
         setting = planned(PruneConfig(dataset=str(tiny_npz), engine=engine, **options))
         trainings = setting.dense[0].hyperparameters, setting.plan.hyperparameters
@@ -46,7 +46,7 @@ def test_the_engine_of_a_training_with_quantised_weights_is_that_of_the_dense_ne
 
 
 @pytest.mark.slow
-def test_networks_are_quantised_while_and_after_training(prune):
+def test_networks_are_quantized_while_and_after_training(prune):
     control, plain = prune("--pruner", "none")
     (dense,) = runs("dense")
     after, rounded = prune("--pruner", "none", "--weight-bits", 4, "--quantization", "after-training")

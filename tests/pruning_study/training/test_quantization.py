@@ -1,4 +1,4 @@
-"""Quantised weights against grids worked out by hand, and training with them against autograd."""
+"""Quantized weights against grids worked out by hand, and training with them against autograd."""
 
 import copy
 from dataclasses import replace
@@ -103,7 +103,7 @@ def test_the_gradient_passes_straight_through():
     assert torch.equal(weights.grad, factors)
 
 
-def test_a_network_is_quantised_but_for_biases_and_batchnorm():
+def test_a_network_is_quantized_but_for_biases_and_batchnorm():
     model, before = network(), network().state_dict()
     quantize(model, 4)
     for name, values in model.state_dict().items():
@@ -113,8 +113,8 @@ def test_a_network_is_quantised_but_for_biases_and_batchnorm():
             assert torch.equal(values, before[name])
 
 
-def test_steps_are_those_of_sgd_by_the_gradient_at_the_quantised_weights():
-    """The reference has two networks: autograd differentiates the quantised one, and the steps change the other."""
+def test_steps_are_those_of_sgd_by_the_gradient_at_the_quantized_weights():
+    """The reference has two networks: autograd differentiates the quantized one, and the steps change the other."""
     plan = replace(PLAN, phases=(Phase(1, 0.05),))
     model, weights, on_grid = network(), network(), network()
     fit(model, setup(4, plan=plan))
@@ -149,7 +149,7 @@ class Tied(nn.Module):
         return self.last(self.layers(images))
 
 
-def test_layers_that_share_weights_share_quantised_ones():
+def test_layers_that_share_weights_share_quantized_ones():
     torch.manual_seed(0)
     model, on_grid = Tied(), Tied()
     before = copy.deepcopy(model.state_dict())
@@ -172,7 +172,7 @@ def test_the_network_that_is_kept_is_on_the_grid(bits, end, while_training):
     assert_on_grid(model[4].weight, bits)
 
 
-def test_the_loss_that_chooses_the_epoch_is_of_the_quantised_network():
+def test_the_loss_that_chooses_the_epoch_is_of_the_quantized_network():
     seen = []
     model, fitted = trained(3, on_epoch=lambda epoch, metrics: seen.append(metrics["val_loss"]))
     loss, _ = loss_and_accuracy(model, VALIDATION, Torch())

@@ -1,4 +1,4 @@
-"""Tables and pictures of quantised networks whose accuracies, sizes and latencies are known."""
+"""Tables and pictures of quantized networks whose accuracies, sizes and latencies are known."""
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ def shown(made):
     return {block.name: block.figure for block in made.blocks if isinstance(block, Picture)}
 
 
-def test_accuracy_size_and_latency_of_every_quantised_cell():
+def test_accuracy_size_and_latency_of_every_quantized_cell():
     found = number_formats.number_formats(study(PRUNED, CONTROL, *FORMATS, BOTH)).set_index("method")
     assert found["level"].to_dict() == {"fixed-int8": 8.0, "float16": 16.0, "mp fixed-int8": 4.0}
     assert found["n"].tolist() == [8, 8, 8]

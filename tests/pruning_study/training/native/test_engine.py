@@ -197,7 +197,7 @@ def test_masked_epochs_are_those_of_torch(vectors, stack, masks):
 @pytest.mark.parametrize("stack", SMALL)
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("masked", [False, True])
-def test_epochs_with_quantised_weights_are_those_of_torch(vectors, stack, bits, masked):
+def test_epochs_with_quantized_weights_are_those_of_torch(vectors, stack, bits, masked):
     check_epochs(stack, 0.9, 0.05, some_masks if masked else lambda model: {}, bits=bits)
 
 

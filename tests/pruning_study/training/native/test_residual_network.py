@@ -207,8 +207,8 @@ def test_factors_and_outcomes_of_images_are_those_of_torch(vectors, model, disti
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_epochs_with_quantised_weights_are_those_of_torch(vectors, model, bits):
-    """With a teacher of other weights, which sees augmented images: its own weights are not quantised."""
+def test_epochs_with_quantized_weights_are_those_of_torch(vectors, model, bits):
+    """With a teacher of other weights, which sees augmented images: its own weights are not quantized."""
     train, teacher = examples(97), Small()
     engines = (each.with_weight_bits(bits) for each in (TORCH, native.load(model, SHAPE)))
     runs = [trained(engine, model, train, batch_size=32, augmented=True, teacher=teacher) for engine in engines]

@@ -106,9 +106,9 @@ def test_panels_of_too_few_networks_for_halves_say_so():
 
 
 def test_the_note_has_the_exemplars_of_the_same_networks_of_number_formats():
-    quantised = made_up_runs.runs("toy", "net", "float16", 1, 1 + SPREAD, number_format="float16")
+    quantized = made_up_runs.runs("toy", "net", "float16", 1, 1 + SPREAD, number_format="float16")
     control = made_up_runs.runs("toy", "net", NONE, 1, 1 + SPREAD)
-    made = StudyData(made_up_runs.with_images(made_up_runs.study(quantised, control)))
+    made = StudyData(made_up_runs.with_images(made_up_runs.study(quantized, control)))
     keys = made.cells[["dataset", "model", "pruner", "ratio", *made.shown]]
     found = [
         frame.drop(columns=["level", *KEY, "pruner", "ratio"]).join(keys)
@@ -300,8 +300,8 @@ def test_words_of_long_names_do_not_overlap(count):
 
 def test_the_normalised_changes_are_of_pruned_networks_however_little_a_number_format_costs():
     lossy = made_up_runs.runs("toy", "net", "mp", 10, 1 + SPREAD, number_format="float32")
-    quantised = made_up_runs.runs("toy", "net", "float16", 1, 1 + SPREAD, number_format="float16")
-    made = made_up_runs.with_images(made_up_runs.study(lossy.assign(accuracy_after=0.7), quantised))
+    quantized = made_up_runs.runs("toy", "net", "float16", 1, 1 + SPREAD, number_format="float16")
+    made = made_up_runs.with_images(made_up_runs.study(lossy.assign(accuracy_after=0.7), quantized))
     section = normalised_recall(StudyData(made))
     (title,) = (block.figure.get_suptitle() for block in section.blocks if isinstance(block, Picture))
     assert title == "Normalised change of recall, mp: toy, net"

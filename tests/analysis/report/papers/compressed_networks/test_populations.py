@@ -237,9 +237,9 @@ def test_accuracies_are_described_by_numpys_quantiles():
 
 def test_a_cell_is_named_by_method_and_level():
     formats = {"params.number_format": "fixed-int8"}
-    quantised = PRUNED.assign(pruner="fixed-int8", ratio=1.0, **formats)
+    quantized = PRUNED.assign(pruner="fixed-int8", ratio=1.0, **formats)
     gradual = PRUNED.assign(**{"params.start": "initialization", "params.sparsity": "0.9"})
-    named = accuracies(run_arrays(study(PRUNED, quantised, gradual)))
+    named = accuracies(run_arrays(study(PRUNED, quantized, gradual)))
     assert {(row["method"], row["level"]) for row in named.to_dict("records")} == {
         ("mp", 10.0),
         ("fixed-int8", 8.0),
