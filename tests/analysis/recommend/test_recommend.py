@@ -512,7 +512,8 @@ def test_the_trade_off_is_chosen_on_validation_images_and_reported_on_test_image
     assert front["unfairness"].tolist() == pytest.approx([(115 + 4) / 400, (115 + 8) / 400])
     assert levels.choice.startswith(
         "The trade-off was chosen on validation images. With an accuracy of at least 80.0 %, and if fairness is worth "
-        "1 times as much as sparsity, choose l1-structured rewind at ratio 1.5. With it, 36.0 % of the weights are pruned"
+        "1 times as much as sparsity, choose l1-structured rewind at ratio 1.5. With it, 36.0 % of the weights are "
+        "pruned"
     )
     assert "On test images, 36.0 % of the weights are pruned, the accuracy is 78.7 " in levels.choice
     assert "and the best class's recall is 39.0 " in levels.choice
