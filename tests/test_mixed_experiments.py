@@ -61,7 +61,7 @@ def test_another_data_set_beside_iterations_has_a_recommendation(analysed):
     printed = analysed((ITERATE, FOLDER), "recommend")
     assert "On fashion-mnist-mini with lenet5" in " ".join(printed.split())
     assert "On pics with lenet5" in " ".join(printed.split())
-    assert "Trade-off, chosen on validation images." in printed
+    assert "The trade-off was chosen on validation images." in printed
 
 
 @pytest.mark.slow

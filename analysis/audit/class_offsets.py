@@ -127,7 +127,7 @@ def fit_files(
         test_first, test_second = logit_files.read_pair(test_before, test_after, limit)
         if test_first.values.shape[1] != first.values.shape[1]:
             raise StudyError(
-                f"{test_before}: logits of {test_first.values.shape[1]:,} classes, and {before} has "
+                f"{test_before} has logits of {test_first.values.shape[1]:,} classes, but {before} of "
                 f"{first.values.shape[1]:,}: give logits of the same networks"
             )
         for each, test_logits in itertools.product((first, second), (test_first, test_second)):

@@ -95,7 +95,7 @@ def checked_confidences(
             raise StudyError(f"confidences of {side} are not numbers ({error})") from error
         if own.shape != networks[side].shape:
             raise StudyError(
-                f"confidences of {side} have shape {own.shape}, and the predictions {networks[side].shape}: give one "
+                f"confidences of {side} have shape {own.shape}, but the predictions {networks[side].shape}: give one "
                 "for each prediction"
             )
         if not ((own >= 0) & (own <= 1)).all():

@@ -32,7 +32,8 @@ class Movement(NamedTuple):
         Share of the squared movement that the shift explains, with its 95 % interval over images. NaN if the movement
         is not shown to exceed the noise of the images.
     movement, movement_left : float
-        Root mean square of the classes' excess, without the noise of the images, and the same with the shift undone.
+        Root mean square of the classes' excess, corrected for the noise of the images, and the same with the shift
+        undone.
     changed, changed_left : float
         Share of the images for which the networks predict different classes, and the same with the shift undone.
     pairs : int

@@ -1,4 +1,4 @@
-"""Files of predictions from any tool: arrays `label` and `predicted` in .npz, or a table with such columns."""
+"""Files of predictions from any tool: arrays `label` and `predicted` in .npz, or a table with these columns."""
 
 import array
 import contextlib

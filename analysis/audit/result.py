@@ -246,7 +246,8 @@ def _about_these_networks(result: Audit) -> str:
     """Say that a test of one network on each side does not extend to other networks."""
     damaged = result.damaged
     losers = f"{damaged[0]} loses" if len(damaged) == 1 else "these classes lose" if damaged else "classes lose"
-    return f"This is about these networks. Only several seeds can show whether {losers} recall in other networks too."
+    others = f"Only several seeds can show whether {losers} recall in other networks too."
+    return f"This holds for these networks alone. {others}"
 
 
 _COST = "cost"  # left out of a terminal, which is too narrow for it

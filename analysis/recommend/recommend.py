@@ -256,8 +256,8 @@ def _trade_off(
 def _describe(trade_off: _TradeOff, preference: Preference, label: Callable[[Mapping[str, Any]], str]) -> Iterator[str]:
     """Yield sentences on the images used to choose, the choice, and its values on test images."""
     points, best = trade_off
-    flattering = f"test images, which flatters it, since {schema.VAL_PREDICTIONS} is not in every run"
-    yield f"Trade-off, chosen on {flattering if best is None else 'validation images'}."
+    flattering = f"test images, which flatters it, because not every run has {schema.VAL_PREDICTIONS}"
+    yield f"The trade-off was chosen on {flattering if best is None else 'validation images'}."
     yield from operating_points.sentences(points, preference, label)
     if best is None:
         return

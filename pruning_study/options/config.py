@@ -239,7 +239,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def pruner_record(self) -> Pruner:
-        """The pruner that the protocol uses for the named one; raises a StudyError as `pruners.pruner` does."""
+        """The pruner that the protocol uses for the option's value; raises a StudyError as `pruners.pruner` does."""
         return self.protocol_record.pruner(self.pruner)
 
     @property

@@ -94,7 +94,8 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
     Raises
     ------
     StudyError
-        If the run or its checkpoint does not exist, if the job has several results or none, or if the run is quantized.
+        If the run or its checkpoint does not exist, if the job has several results or none, or if the run is quantized
+        or compressed.
     """
     arguments.check(run_id=run_id)
     uri = mlflow.get_tracking_uri()

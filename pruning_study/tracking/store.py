@@ -121,7 +121,7 @@ class Store:
         Parameters
         ----------
         artifacts : mapping of str
-            Config hash -> the names of the artifacts that its run should have.
+            Config hash -> the names of the artifacts that its run must have.
 
         Returns
         -------

@@ -103,7 +103,7 @@ HAS_RAMP = Prerequisite("with --ramp 0, which prunes at once", lambda config: co
 
 @section("Data and network")
 class DataOptions:
-    """Which network is trained, how, and on what."""
+    """Options that choose the network and its data."""
 
     dataset: str = option(
         "fashion-mnist-mini",
@@ -196,7 +196,7 @@ class DataOptions:
 
 @section("Data and network")
 class ReadingOptions:
-    """Where images are, and how they are read."""
+    """Options on where images are, and how they are read."""
 
     test_fraction: float | None = option(
         AUTO,
@@ -231,7 +231,7 @@ class ReadingOptions:
 
 @section("Training")
 class TrainingOptions:
-    """How a network is trained."""
+    """Options of the training of a network."""
 
     seed: int = option(
         "0",
@@ -352,7 +352,7 @@ class TrainingOptions:
 
 @section("Pruning")
 class PruningOptions:
-    """What is pruned."""
+    """Options on what is pruned."""
 
     pruner: str = option(
         "mp",
@@ -481,7 +481,7 @@ class PruningOptions:
 
 @section("Pruning")
 class IterationOptions:
-    """How a network is pruned iteratively."""
+    """Options of iterative pruning."""
 
     iterations: int = option(
         "20",
@@ -520,7 +520,7 @@ class IterationOptions:
 
 @section("Fine-tuning and gradual pruning")
 class FineTuningOptions:
-    """How a network is trained during or after pruning, and the mitigations that spare its classes."""
+    """Options of the training during or after pruning, and of the mitigations that spare classes."""
 
     fine_tune_epochs: int | None = option(
         AUTO,
@@ -771,7 +771,7 @@ class FineTuningOptions:
 
 @section("Number format")
 class NumberFormatOptions:
-    """The number formats in which networks are trained and stored."""
+    """Options of the number formats in which networks are trained and stored."""
 
     precision: str = option(
         "float32",
@@ -803,7 +803,7 @@ class NumberFormatOptions:
 
 @section("Machine and runs")
 class MachineOptions:
-    """Where networks are trained, and which runs are made."""
+    """Options on where networks are trained, and which runs are made."""
 
     device: str | None = option(
         AUTO,
@@ -861,7 +861,7 @@ class MachineOptions:
 
 @section("Machine and runs")
 class StudyOptions:
-    """How a study is run."""
+    """Options on how a study is run."""
 
     workers: int | None = option(
         AUTO,
@@ -902,7 +902,7 @@ class StudyOptions:
 
 @section("Search")
 class SearchOptions:
-    """What `tune` searches."""
+    """Options on what `tune` searches."""
 
     seeds: tuple[int, ...] = option(
         "0,1,2",
@@ -981,7 +981,7 @@ class SearchOptions:
 
 @section("Search")
 class CompressionOptions:
-    """What `compress` aims at, and when it stops."""
+    """Options on what `compress` aims at, and when it stops."""
 
     max_class_loss: float = option(
         "3",
@@ -1021,7 +1021,7 @@ class CompressionOptions:
 
 @section("Images")
 class ExemplarsOptions:
-    """Which cell `exemplars` shows, and what it writes."""
+    """Options on which cell `exemplars` shows, and what it writes."""
 
     study: str | None = option(
         AUTO,
@@ -1105,7 +1105,7 @@ class ExemplarsOptions:
 
 @section("Training")
 class VerifyOptions:
-    """Which networks of a study `verify` trains again."""
+    """Options on which networks of a study `verify` trains again."""
 
     seed: int | None = option(
         AUTO,
@@ -1118,7 +1118,7 @@ class VerifyOptions:
 
 @section("Files")
 class GroupsOptions:
-    """Which files `groups` writes."""
+    """Options on which files `groups` writes."""
 
     output: Path = option(
         "groups.csv",
@@ -1136,7 +1136,7 @@ class GroupsOptions:
 
 @section("Images")
 class RobustnessOptions:
-    """On which images `robustness` measures which networks."""
+    """Options on the images and networks that `robustness` measures."""
 
     corruptions: tuple[str, ...] | None = option(
         AUTO,
@@ -1182,7 +1182,7 @@ class RobustnessOptions:
 
 @section("Number format")
 class ExportOptions:
-    """What `export` writes."""
+    """Options on what `export` writes."""
 
     format: str = option(
         "onnx",

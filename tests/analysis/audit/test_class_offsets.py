@@ -201,7 +201,7 @@ def test_offsets_written_to_a_file_of_logits__are_refused_and_the_logits_stay(fi
 def test_test_images_of_other_classes_are_one_line(files):
     save("two_before.npz", logits=logits(0)[:, :2], label=LABEL % 2)
     tests = ("--test-before", "two_before.npz", "--test-after", "two_before.npz")
-    assert "two_before.npz: logits of 2 classes, and before.npz has 3" in refused(*BOTH, *tests)
+    assert "two_before.npz has logits of 2 classes, but before.npz of 3" in refused(*BOTH, *tests)
 
 
 def test_test_images_whose_classes_have_other_names_are_one_line(files):

@@ -512,8 +512,9 @@ def test_the_trade_off_is_chosen_on_validation_images_and_reported_on_test_image
     assert front["weight_treatment"].tolist() == ["rewind", "rewind"]
     assert front["unfairness"].tolist() == pytest.approx([(115 + 4) / 400, (115 + 8) / 400])
     assert levels.choice.startswith(
-        "Trade-off, chosen on validation images. With an accuracy of at least 80.0 %, and if fairness is worth 1 times "
-        "as much as sparsity, choose l1-structured rewind at ratio 1.5. With it, 36.0 % of the weights are pruned"
+        "The trade-off was chosen on validation images. With an accuracy of at least 80.0 %, and if fairness is worth "
+        "1 times as much as sparsity, choose l1-structured rewind at ratio 1.5. With it, 36.0 % of the weights are "
+        "pruned"
     )
     assert "On test images, 36.0 % of the weights are pruned, the accuracy is 78.7 " in levels.choice
     assert "and the best class's recall is 39.0 " in levels.choice
@@ -548,12 +549,14 @@ def test_the_front_is_printed_below_the_choice(levels):
     front = printed.partition("On the Pareto front:\n")[2].splitlines()
     assert front[0].split()[:4] == ["pruner", "weight_treatment", "keep", "iteration"]
     assert [row.split()[:4] for row in front[1:3]] == [["l1-structured", "rewind", "0.8", level] for level in "12"]
-    assert "Trade-off" in levels._repr_html_()
+    assert "trade-off" in levels._repr_html_()
 
 
 def test_without_validation_predictions_of_every_run_test_images_choose_and_the_choice_says_so(store):
     (found,) = recommend.recommend_ratio("mixed", fairness_value=1, min_accuracy=0.5, tracking_uri=store.uri)
-    assert found.choice.startswith("Trade-off, chosen on test images, which flatters it, since val_predictions.npz")
+    assert found.choice.startswith(
+        "The trade-off was chosen on test images, which flatters it, because not every run has"
+    )
 
 
 def test_one_shot_pruning_has_no_trade_off_unless_asked(known):
