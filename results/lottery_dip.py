@@ -25,8 +25,8 @@ _PRIMARY = OUTCOMES[:2]
 _MEAN = "mean"
 _NAMES = {CONTROL: "control", MP: "magnitude pruning"}
 _TITLES = {
-    ALPHA: "alpha, pruning minus control",
-    BEYOND: "alpha minus odds ratio, pruning minus control",
+    ALPHA: "alpha, pruning - control",
+    BEYOND: "alpha - odds ratio, pruning - control",
 }
 
 
@@ -92,7 +92,7 @@ def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
         ],
         3,
         size=(3.7, 2.7),
-        title="Light pruning of lottery tickets beside a control",
+        title="Light pruning of lottery tickets lowers alpha below that of the control",
         note="Left: means; dashed: what the accuracy alone predicts. Middle and right: 95 % intervals.",
     )
 
