@@ -117,7 +117,7 @@ def test_the_lines_that_convert_a_checkpoint_unwrap_it(tmp_path, monkeypatch, en
     model = lenet5()
     path = tmp_path / f"last{ending}"
     torch.save(wrap(model.state_dict()), path)
-    with pytest.raises(StudyError, match=r"is a file of torch\.save") as error:
+    with pytest.raises(StudyError, match=r"was written by torch\.save") as error:
         checkpoints.load_given(path)
     monkeypatch.chdir(tmp_path)
     exec("\n".join(line.strip() for line in error.value.args[1:]), {})

@@ -161,7 +161,7 @@ class TestRemovable:
     def test_a_network_without_channels_to_remove__is_an_error_of_one_line(self, layers):
         network = nn.Sequential(*layers).eval()
         with pytest.raises(
-            StudyError, match=r"no convolution whose channels can be removed, .*: take .* as mp"
+            StudyError, match=r"no convolution whose channels can be removed, .*: choose .* as mp"
         ) as error:
             found(network)
         assert "\n" not in str(error.value)

@@ -325,7 +325,7 @@ def test_a_pruned_run_that_names_a_foreign_dense_run__is_refused(store, pruned_r
     foreign = dense.train(*other.in_job(store).dense).run_id
     for named, message in (
         (foreign, "has the seed '1', not 0"),
-        (run.info.run_id, "is not one"),
+        (run.info.run_id, "is not a dense run"),
         ("0" * 32, "no run"),
         ("", "names no dense run"),
     ):

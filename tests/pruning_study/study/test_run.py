@@ -239,7 +239,7 @@ class TestDryRun:
         ]
         assert rows[4] == ["cifar10", "lenet5", "mp", "2", "10", "5", "10", "?", "?", "unknown"]
         assert "cifar10 is not on this machine" in output
-        assert "time: on 1 worker, from" in output
+        assert "time: estimated for 1 worker, from" in output
         assert set(tmp_path.rglob("*")) == before
 
     def test_tells_the_time_from_finished_runs_of_the_same_settings(self, study, write):
@@ -252,7 +252,7 @@ class TestDryRun:
         shown = study(
             write(f"pruners: [mp, gp]\nratios: [2, 10, 20]\nseeds: 0-1\n{quick}"), "--dry-run", "--workers", 2
         )
-        assert "time: on 2 workers, from" in shown
+        assert "time: estimated for 2 workers, from" in shown
         rows = {line.split()[2]: line.split() for line in shown.splitlines() if line.startswith("tiny")}
         assert {name: " ".join(row[-3:]) for name, row in rows.items()} == {
             "dense": "1 6 s",

@@ -115,7 +115,7 @@ def test_the_note_has_the_exemplars_of_the_same_networks_of_number_formats():
         for frame in frames([("a", 1), ("b", 1)], [5] * 2, [0] * 2)
     ]
     (figure,) = figures.counts(made, found[0].assign(n_pie=[3, 1247]), found[1])
-    assert "in toy, net: float16 3, none 1,247." in figure.get_supxlabel().replace("\n", " ")
+    assert "toy, net: float16 3, none 1,247." in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_counts_of_exemplars_have_a_logarithmic_axis_from_one_round_number_on():
