@@ -178,7 +178,7 @@ def _upper_bounds(result: Audit) -> dict[str, float]:
 
 
 def _worst_class(result: Audit) -> dict[str, float]:
-    """Return, as metrics, the cost of the class that costs most; empty unless there is exactly one such class."""
+    """Return the cost of the worst class as metrics; empty if none is named, or if several groupings have one each."""
     if len(result.worst) != 1:
         return {}
     row = result.worst.iloc[0]

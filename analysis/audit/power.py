@@ -68,9 +68,9 @@ class ChangeVariances(NamedTuple):
     def with_losses(self, loss: np.ndarray) -> "ChangeVariances":
         """Return the variances if each class loses the given recall, (classes,).
 
-        A recall near 1 varies little, and more after a loss. The standard deviation of the recall after the loss is
-        taken to be proportional to R (1 - R), as if all logits of the class were shifted by the same random number, and
-        lost images add a binomial variance.
+        A recall near 1 varies little, and more after a loss. The standard deviation is taken to be proportional to
+        R (1 - R) for the recall R before and after the loss, as if one random number shifted all logits of the class.
+        The images that are lost add a binomial variance.
         """
         if self.recall is None or self.images is None:
             return self
@@ -206,7 +206,7 @@ def of_points(classes: int, images: int, movement: float) -> ChangeVariances:
     if classes < 2:
         raise StudyError(f"{classes} is too few: give two classes or more", option="classes")
     if images < 1:
-        raise StudyError(f"{images} is too few: give one image of each class or more", option="images")
+        raise StudyError(f"{images} is too few: give at least one image of each class", option="images")
     if not 0 < movement <= 100:
         raise StudyError(
             f"{movement:g} is not a movement: give percentage points above 0, at most 100", option="movement"

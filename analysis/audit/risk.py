@@ -206,7 +206,7 @@ def _at_chance(label: np.ndarray, indices: Mapping[str, np.ndarray]) -> list[str
             option="before",
         )
     counts = [f"{each.sum()} of {len(each)} {side}" for side, each in guesses.items() if each.any()]
-    return [f"At chance, and counted like the others: {', '.join(counts)}."] if counts else []
+    return [f"Networks at chance, which count like the others: {', '.join(counts)}."] if counts else []
 
 
 def _judge(

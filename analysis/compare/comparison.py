@@ -30,9 +30,10 @@ _REFERENCES = {
 
 
 class Part(NamedTuple):
-    """A grouping: its name, the names of its groups, the images that have a group, and their groups and answers.
+    """A grouping: its name, the names of its groups, the images that have a group, their groups, and who is right.
 
-    The classes are also a grouping, with an empty name and all images.
+    `right` holds whether each network is right about each of these images. The classes are also a grouping, with an
+    empty name and all images.
     """
 
     grouping: str

@@ -24,7 +24,7 @@ def growth(factor: float, reference: str) -> str:
 
 
 def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class") -> str:
-    """Say which class is shown to lose more than if the error of every class had grown by one factor, in a sentence.
+    """Return a sentence on the classes that are shown to lose more than if all errors had grown by one factor.
 
     Parameters
     ----------

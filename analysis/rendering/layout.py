@@ -85,7 +85,7 @@ def draw(
     narrow : bool
         Put the panels one below the other, for a narrow window: row by row, or column by column if `sharex` is `col`.
     sharex, sharey : bool, "col" or "row"
-        Which panels share an axis, at both widths. A page writes its numbers once, at the edge.
+        Which panels share an axis, at both widths. Side by side, only the outermost of them has its tick labels.
     widths : sequence of float
         Widths of the columns in proportion, equal by default.
     """

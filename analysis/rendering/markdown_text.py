@@ -19,7 +19,8 @@ _IN_A_LINE = (
     r"^[ #>+=\[-]|^[0-9](?=[0-9]*[.)])",  # code, headings, quotations, lists and boxes to tick
     r"#(?=#*\s*$)",  # the end of a heading
 )
-# Our own tables mark numbers with ` *`. Other asterisks in a cell are escaped, so none can close it as emphasis.
+# Our own tables mark numbers with ` *`, which is not escaped. Other asterisks in a cell are escaped, so that none can
+# pair with such a mark and turn the text between them into emphasis.
 _IN_A_TABLE = (r"\|", r"(?<=\S)\*|\*(?=[^\s,])")
 _LINE, _CELL = (re.compile("|".join((*_ANYWHERE, *more)), re.IGNORECASE) for more in (_IN_A_LINE, _IN_A_TABLE))
 # MLflow's UI accepts a backslash only before these characters.

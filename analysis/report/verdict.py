@@ -57,8 +57,8 @@ MEANINGS = {
 }
 _NO_CONTROL = f"Without runs of {CONTROL}, the effects of pruning and fine-tuning cannot be separated."
 _NOT_PAIRED = (
-    f"The runs of {CONTROL} are of other seeds. Losses are compared with them unpaired, so bounds are wide, and the "
-    f"change of accuracy is relative to the dense networks: run {CONTROL} for the seeds of the pruned networks."
+    f"The controls ({CONTROL}) have other seeds than the pruned networks and cannot be paired with them. So bounds are "
+    f"wide, and the change of accuracy is relative to the dense networks. Run the pruner {CONTROL} with the same seeds."
 )
 _NOT_FINE_TUNED = "It involves no fine-tuning, so it is compared with the dense networks."
 _BEYOND_CONTROL = (

@@ -262,8 +262,8 @@ def check_images(support: np.ndarray, class_names: Sequence[str] | None = None, 
     if support[fewest] < LEAST_IMAGES:
         name = shortened(class_names[fewest]) if class_names is not None else str(fewest)
         raise StudyError(
-            f"class {name} has {support[fewest]:,} images, too few to fit its offset: give {LEAST_IMAGES} images of "
-            "each class or more",
+            f"class {name} has {support[fewest]:,} images, too few to fit its offset: give at least "
+            f"{LEAST_IMAGES} images of each class",
             option=option,
         )
 

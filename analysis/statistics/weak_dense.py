@@ -83,6 +83,6 @@ def sentence(weak: WeakDense) -> str:
         amount = "All" if weak.at_chance == weak.networks else f"{weak.at_chance} of"
         sentences.append(f"{amount} {weak.networks} dense networks {'is' if weak.at_chance == 1 else 'are'} at chance.")
     if weak.unrecognized:
-        classes = some(f"{name} ({count} of {weak.networks})" for name, count in weak.unrecognized.items())
-        sentences.append(f"Dense networks are weak: they recognise no test image of {classes}.")
+        classes = some(f"{name} ({count} of {weak.networks} networks)" for name, count in weak.unrecognized.items())
+        sentences.append(f"Dense networks are weak and recognise no test image of {classes}.")
     return " ".join(sentences)

@@ -86,7 +86,7 @@ class Context:
         return Normalization(*datasets.normalization(self.data.train_images, self.train_indices))
 
     def normalized_as(self, normalization: Normalization) -> Self:
-        """Return a copy of this context with another normalisation, or the context itself if it is the same."""
+        """Return a copy of this context with another normalisation, or this context if it already has that one."""
         if normalization == self.normalization:
             return self
         other = copy.copy(self)

@@ -38,8 +38,8 @@ def check(model: nn.Module, initial: Mapping[str, Tensor], where: str) -> None:
         raise StudyError(
             f"{where}: {zeros:,} of {total:,} weights are exactly 0 in {', '.join(list(layers)[:3])}"
             f"{f' and {len(layers) - 3} more layers' if len(layers) > 3 else ''}, as in a network that is pruned "
-            "already, and a ratio would count them as kept: give the weights before pruning, or count these zeros as "
-            "kept with --count-zeros",
+            "already: give the weights before pruning, or, if pruning did not make these zeros, count them as kept "
+            "weights with --count-zeros",
             option="weights",
         )
 

@@ -1,4 +1,4 @@
-"""Comparisons of methods as text tables: a row per primary test, and one over all ratios per other comparison."""
+"""Tables that compare methods: a row per primary test, and a row per method and baseline over all ratios."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -153,7 +153,7 @@ class ChainSpace(SearchSpace):
                 yield dict(zip(choices, chosen, strict=True))
 
     def _ratios(self, pruner: str) -> dict[str, tuple[float, float]]:
-        """Return the bounds of a pruner's ratio, by its name in Optuna; empty without a ratio."""
+        """Return the bounds of a pruner's ratio, by the ratio's name in Optuna; empty if the pruner has no ratio."""
         if pruner in FILTERS:
             return {_FILTER_RATIO: (LEAST_FILTER_RATIO, self.most_filters)}
         return {_WEIGHT_RATIO: (WEIGHT_RATIOS[0], self.most_weights)} if pruner == WEIGHTS else {}

@@ -231,11 +231,11 @@ class TuningSearch(SharedSearch[Space]):
         return Point(params[schema.EPSILON], ratio, ramp, distill, strength, params.get(schema.FINE_TUNE_DECAY, ""))
 
     def is_hopeless(self, trial: Trial, so_far: PairedRecalls, dense: np.ndarray) -> bool:
-        """Return whether to stop a trial: after as many seeds, it is less accurate than the median complete trial.
+        """Return whether a trial is less accurate than the median complete trial after the same number of seeds.
 
-        Anchors are never stopped, and a trial is stopped only if the objective is accuracy: alpha of a few networks is
-        noise, and Optuna stops no trial with two objectives. Wilcoxon's test over the seeds, the alternative to the
-        median, cannot reach p < .1 with three seeds.
+        Such a trial is stopped. Anchors are never stopped, and a trial is stopped only if the objective is accuracy:
+        alpha of a few networks is noise, and Optuna stops no trial with two objectives. Wilcoxon's test over the seeds,
+        the alternative to the median, cannot reach p < .1 with three seeds.
 
         Parameters
         ----------

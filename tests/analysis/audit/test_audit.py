@@ -1090,6 +1090,6 @@ def test_networks_that_are_all_copies_lose_nothing_and_keep_their_gaps():
 def test_two_networks_with_a_class_at_0_before_have_all_numbers():
     before, after = ten_classes([0, *GOOD[1:]], [0, *GOOD[1:]]), ten_classes([0, *WORSE[1:]], [0, *WORSE[1:]])
     result = audit.audit_predictions(TEN, before, after)
-    assert result.verdict.startswith("Dense networks are weak: they recognise no test image of 0 (2 of 2).")
+    assert result.verdict.startswith("Dense networks are weak and recognise no test image of 0 (2 of 2 networks).")
     assert result.table.notna().all(axis=None)
     assert (of_class(result, "0")["change"], result.slopes.n) == (0, 2)

@@ -162,7 +162,7 @@ def test_too_few_images_for_class_offsets__are_refused_with_the_number_that_woul
         save(f"few_{name}.npz", logits=logits(0)[:239], label=LABEL[:239])
     said = refused("--before", "few_before.npz", "--after", "few_after.npz")
     assert "class 2 has 39 images, too few to fit its offset" in said
-    assert "give 40 images of each class or more" in said
+    assert "give at least 40 images of each class" in said
 
 
 @pytest.mark.attack

@@ -153,7 +153,7 @@ def test_a_class_that_no_network_recognised_before_has_nothing_to_lose():
     recalls = np.full((2, CLASSES), 0.8)
     recalls[:, 4] = 0
     result = audit.audit_predictions(LABEL, answers(rng, recalls), answers(rng, recalls))
-    assert result.verdict.startswith("Dense networks are weak: they recognise no test image of 4 (2 of 2)")
+    assert result.verdict.startswith("Dense networks are weak and recognise no test image of 4 (2 of 2 networks)")
     assert "4" not in result.damaged
     assert "4 may have lost" not in result.damage_gate.reason
 

@@ -196,7 +196,7 @@ def test_of_an_own_pruner_without_a_control_only_safe_is_to_be_known():
 def test_controls_of_other_seeds_are_compared_without_pairs_and_that_is_said():
     controls = none().assign(dense_run_id=[f"other {seed}" for seed in range(8)], seed=range(20, 28))
     (line, *_) = judged(runs(alpha=1.5), controls)
-    assert "of other seeds. Losses are compared with them unpaired" in line
+    assert "have other seeds than the pruned networks" in line
 
 
 def test_networks_without_a_control_are_not_counted():
@@ -255,7 +255,7 @@ def test_a_weak_dense_network_is_said_before_the_verdict():
         return made.assign(**{"recall_before/b": 0.0})
 
     assert sentences(blind(runs()), blind(none()))[0] == (
-        "On mnist with lenet5: Dense networks are weak: they recognise no test image of b (8 of 8)"
+        "On mnist with lenet5: Dense networks are weak and recognise no test image of b (8 of 8 networks)"
     )
     guessing = [made.assign(accuracy_before=0.5) for made in (runs(), none())]
     assert judged(*guessing) == ["On mnist with lenet5: All 8 dense networks are at chance."]

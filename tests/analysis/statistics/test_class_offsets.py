@@ -192,7 +192,7 @@ LOGITS = np.zeros((200, 2))
         (LOGITS.astype(int), LOGITS, LABEL, "logits before are not all finite"),
         (LOGITS, LOGITS, LABEL + 1, "label 2 is not one of the 2 columns"),
         (LOGITS, LOGITS, LABEL - 1, "label -1 is not one of the 2 columns"),
-        (LOGITS[:-61], LOGITS[:-61], LABEL[:-61], "class 1 has 39 images, .* give 40 images of each class or more"),
+        (LOGITS[:-61], LOGITS[:-61], LABEL[:-61], "class 1 has 39 images, .* give at least 40 images of each class"),
         (LOGITS[:100], LOGITS[:100], LABEL[:100], "class 1 has 0 images"),
     ],
 )

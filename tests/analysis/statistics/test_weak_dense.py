@@ -26,7 +26,7 @@ def test_of_several_networks_those_at_chance_are_counted_and_their_classes_are_n
     assert found == (3, 1, {"hat": 2, "shoe": 1})
     assert sentence(found) == (
         "1 of 3 dense networks is at chance. "
-        "Dense networks are weak: they recognise no test image of hat (2 of 3), shoe (1 of 3)."
+        "Dense networks are weak and recognise no test image of hat (2 of 3 networks), shoe (1 of 3 networks)."
     )
     assert said([[1, 0, 0]] * 2, [True, True]) == "All 2 dense networks are at chance."
 

@@ -89,7 +89,7 @@ def test_too_few_validation_images_are_one_line_before_anything_is_made(prune):
     output = prune("--class-offsets", "dense", "--validation-fraction", 0.5, code=2)
     said = " ".join(output.split())
     assert re.search(r"--class-offsets: class '.*' has 30 images, too few to fit its offset", said), said
-    assert "give 40 images of each class or more" in said
+    assert "give at least 40 images of each class" in said
     assert not runs(status=None)
 
 

@@ -36,7 +36,8 @@ class CellExemplars(NamedTuple):
     summary, images, groups : DataFrame
         As `exemplars` describes them.
     halves : list of (dict, tuple of str, HalvesExemplars, HalvesExemplars)
-        For each cell: its naming columns, its dense runs, PIEs between halves, and PIEs of the placebo.
+        For each cell whose dense networks can be halved: its naming columns, its dense runs, PIEs between halves, and
+        PIEs of the placebo.
     notes : list of str
         Sentences on cells that are left out.
     """

@@ -135,7 +135,7 @@ def published_of(fit: regression.Estimate) -> pd.DataFrame:
 
 
 def standard_errors(fit: regression.Estimate) -> dict[str, np.ndarray]:
-    """Return the standard errors of the terms, (terms,), clustered by network, by dense network and by class."""
+    """Return three sets of standard errors of the terms, (terms,): clustered by network, dense network or class."""
     jackknife = {name: regression.jackknife_errors(fit, groups) for name, groups in _groups(fit).items()}
     return {"network": _by_network(fit), **jackknife}
 

@@ -146,7 +146,7 @@ def _numbered(first: int, draw: Callable[[figures.By], tuple[Figure | None, Figu
 
 def _about_tests(tests: pd.DataFrame) -> str:
     return (
-        "p-values are Bonferroni-corrected within the printed families; tests.csv has the differences with "
+        "p-values are Bonferroni-corrected over the paper's families of tests; tests.csv has the differences with "
         "their intervals, effect sizes, Holm's correction, permutation and equivalence tests. The independent "
         f"tests use the {tests.attrs.get('variance', 'welch')} variance."
     )
