@@ -302,7 +302,7 @@ def _printable_table(result: Audit) -> pd.DataFrame:
 
 
 def summary(result: Audit, rest: str = "audit.csv") -> str:
-    """Format the verdict, the classes that lost most and the notes for a terminal; `rest` names the file of all classes."""
+    """Format the verdict, the classes that lost most and the notes for a terminal; `rest` is the file with all."""
     notes = [
         folded(note) for note in (result.caution, *result.notes, sentences.without_alpha(result.comparison)) if note
     ]
