@@ -16,7 +16,7 @@ EXPECTATIONS = (
     "Proportional errors: the error of every class (1 minus its recall) grows by the same factor, so that a class with "
     "twice the error loses twice as much. Which expectation is fair is your choice. The loss beyond proportion "
     "averages 0 over all images, so some class always loses more than its proportion: only the size and the test are "
-    "informative. In the picture, black ticks are the second expectation; classes.csv has the loss beyond it."
+    "informative. Black ticks in the picture are the second expectation."
 )
 
 

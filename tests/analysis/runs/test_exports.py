@@ -368,7 +368,7 @@ class TestCommands:
         for name, output in (("pets", "pets.zip"), ("digits", "digits")):
             result = self.run("export", "--experiment", EXPERIMENT, "--dataset", name, "--output", output)
             assert result.exit_code == 0, result.output
-            written = [tmp_path / output] if name == "pets" else [*(tmp_path / output).iterdir()]
+            written = [tmp_path / output] if name == "pets" else [*(tmp_path / output).glob("[!.]*")]
             size = sum(path.stat().st_size for path in written)
             assert f" pruned and 2 dense runs in {tmp_path / output}, {size:,} bytes" in result.output
         assert "4 pruned and " in result.output

@@ -27,7 +27,7 @@ def test_a_cell_of_exported_files_gives_a_gallery_and_a_sheet_that_can_be_tallie
     assert made.exit_code == 0, made.output
     assert "3 of 60 test images are PIEs: most of 6 compressed networks predict another class" in made.output
     assert "The dense majority is right on 2 of them, the compressed on 1. 3 are untied." in made.output
-    assert "Counting those takes two halves of 5 networks, so 10 a side, but there are only 6." in made.output
+    assert "Counting them takes two halves of 5 networks, so 10 a side, but there are only 6." in made.output
     assert "labelling_sheet.png: 2 PIEs and as many others, for annotators" in made.output
     folder = tmp_path / "exemplars"
     assert sorted(path.name for path in folder.iterdir()) == [".pruning-study", *FILES]
