@@ -98,5 +98,5 @@ def test_offsets_that_a_trained_layer_would_change_leave_the_network_as_it_is():
 
 
 def test_a_class_with_too_few_validation_images_is_one_line():
-    with pytest.raises(StudyError, match=r"class 'dog' has 39 images, .* give 40"):
+    with pytest.raises(StudyError, match=r"class 'dog' has 39 images, .* give at least 40"):
         class_offsets.check(network(), SHAPE, np.array([40, 39, 40]), CLASSES)
