@@ -110,7 +110,7 @@ def test_compare_prints_published_values_beside_ours_or_says_what_print_has(tmp_
     lines = compared.out.splitlines()
     assert lines[0] == "table,row,column,published,ours,ours_unpaired,difference"
     assert "10,CIFAR-10 @ ResNet-20 -> MP,Accuracy,0.896,0.750,,-0.146" in lines
-    assert "print has" not in compared.err
+    assert "prune one of these to compare" not in compared.err
     cli(["compare", "--experiment", "toy"], standalone_mode=False)
     nothing = capsys.readouterr()
     assert nothing.out.splitlines() == lines[:1]
