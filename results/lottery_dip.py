@@ -5,6 +5,7 @@ from pathlib import Path
 import folders
 import lottery_tickets
 import network_measures
+import numpy as np
 import pandas as pd
 from lottery_tickets import LEVEL, MP
 from matplotlib.axes import Axes
@@ -12,9 +13,10 @@ from matplotlib.figure import Figure
 
 from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL
 from analysis.rendering.layout import Panel, draw
-from analysis.rendering.panels import intervals, lines
+from analysis.rendering.panels import estimates, intervals, lines
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import paired
+from analysis.statistics.proportion import odds_ratio
 from analysis.study.settings import CONTROL
 
 STUDY = "lottery-dip"
@@ -47,8 +49,7 @@ def with_odds_ratios(networks: pd.DataFrame) -> pd.DataFrame:
     networks : DataFrame
         As `lottery_tickets.level_networks` returns it, with accuracies in points.
     """
-    before, after = networks["accuracy_before"], networks["accuracy"]
-    odds = (100 - after) / after * before / (100 - before)
+    odds = odds_ratio(networks["accuracy_before"] / 100, networks["accuracy"] / 100)
     return networks.assign(**{ODDS: odds, BEYOND: networks[ALPHA] - odds})
 
 
@@ -109,14 +110,7 @@ def _draw_means(axes: Axes, levels: pd.DataFrame) -> None:
 
 
 def _draw_differences(axes: Axes, rows: pd.DataFrame) -> None:
-    color = (rows["difference_low"] > 0).map({True: ABOVE, False: NEUTRAL})
-    color = color.mask(rows["difference_high"] < 0, BELOW)
-    placed = rows.assign(
-        value=rows["difference"],
-        low=rows["difference_low"],
-        high=rows["difference_high"],
-        place=range(len(rows)),
-        color=color,
-    )
-    intervals(axes, placed, upright=True)
-    axes.set_xticks(placed["place"], placed[LEVEL])
+    rows = estimates(rows, "difference").reset_index(drop=True)
+    color = np.select([rows["low"] > 0, rows["high"] < 0], [ABOVE, BELOW], NEUTRAL)
+    intervals(axes, rows.assign(place=rows.index, color=color), upright=True)
+    axes.set_xticks(rows.index, rows[LEVEL])
