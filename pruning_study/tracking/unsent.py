@@ -93,7 +93,7 @@ def keep(run: UnsentRun, folder: Path) -> Path:
     Returns
     -------
     Path
-        Where the folder of the run is now.
+        Current path of the run's folder.
 
     Raises
     ------

@@ -26,7 +26,7 @@ class Judgement(NamedTuple):
     Attributes
     ----------
     cost : float
-        What is minimised: bytes, products of a weight and an input, or latency as a share of the dense network's.
+        Quantity to minimise: bytes, multiply-accumulates, or latency as a share of the dense network's.
     model_bytes, macs : int
     accuracy : float
     accuracy_loss, accuracy_loss_upper : float
