@@ -15,7 +15,7 @@ PROGRAMS = {"pruning-study": study, "pruning-analysis": analysis}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the pages to the navigation, in the section on what to look up, by program."""
+    """Add the pages to the navigation, in the section Reference, by program."""
     assert config.nav is not None
     listed = [
         {program: [{name: _path(program, name)} for name in group.commands]} for program, group in PROGRAMS.items()

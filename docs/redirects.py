@@ -1,4 +1,4 @@
-"""Hook of mkdocs: a page at each former address that leads on to the page, or to the section, that took its place."""
+"""Hook of mkdocs: each former address has a page that redirects to the page, or to the section, that took its place."""
 
 import json
 import posixpath
