@@ -228,7 +228,7 @@ def alpha_and_accuracy(results: Path, *studies: str) -> pd.DataFrame:
     for study in studies:
         by_cell = folders.table(results, study, "cells.csv")
         for cell in by_cell[by_cell[schema.PRUNER].eq("mp")].to_dict("records"):
-            for what, columns in _OF_MP.items():
+            for what, columns in OF_MP.items():
                 of_place = texts.setdefault((f"{cell[schema.DATASET]}, {cell[schema.MODEL]}", what), {})
                 of_place[f"t={cell[schema.RATIO]:g}"] = _of_cell(what, cell, columns)
     wide = pd.DataFrame.from_dict(texts, orient="index").fillna("").rename_axis(["place", "of mp"])
@@ -236,7 +236,7 @@ def alpha_and_accuracy(results: Path, *studies: str) -> pd.DataFrame:
 
 
 # Columns of cells.csv: an estimate, and its interval if it has one. Shares are shown in points.
-_OF_MP = {
+OF_MP = {
     "accuracy": ("accuracy_after",),
     "alpha": ("alpha_mean", "ci_low", "ci_high"),
     "raw slope": ("raw_slope_mean", "raw_slope_low", "raw_slope_high"),

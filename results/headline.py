@@ -17,7 +17,7 @@ from analysis.runs import frames, schema
 # Data sets, by their names in mitigation.csv.
 _DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10-jpeg": "CIFAR-10"}
 # The studies of gradual MP with a decaying learning rate, and descriptions of their networks.
-_FALLING = {
+FALLING = {
     "decay": "twenty networks",
     "decay-confirmation": "twenty more",
     "decay-pruners": "twenty more again",
@@ -35,7 +35,7 @@ def gradual(results: Path) -> pd.DataFrame:
     and images.
     """
     rows = []
-    for study, networks in _FALLING.items():
+    for study, networks in FALLING.items():
         costs = decay.primary_runs(folders.table(results, study, f"{class_costs.NAME}.csv"))
         if frames.column(schema.DECAY) in costs:
             costs = costs[decay.trainings(costs) == decay.COSINE]

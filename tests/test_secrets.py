@@ -60,13 +60,13 @@ def test_a_git_remote_with_a_token_and_a_source_with_a_password__are_masked_in_t
 ):
     tags = {"mlflow.source.git.repoURL": "https://s3cret@host/a.git", "mlflow.source.name": "https://me:s3cret@host/b"}
     monkeypatch.setenv("MLFLOW_RUN_CONTEXT", json.dumps(tags))  # from which MLflow takes tags, as from git
-    store._context_tags.cache_clear()
+    store.context_tags.cache_clear()
     try:
         opened = connect.connect()
         with opened.job("a job", {}) as job:
             pass
     finally:
-        store._context_tags.cache_clear()
+        store.context_tags.cache_clear()
     found = opened.get(job.run_id).data.tags
     assert [found[name] for name in tags] == ["https://***@host/a.git", "https://me:***@host/b"]
 

@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REPEAT = signal.SIGALRM
 REPEAT_SECONDS = 0.01  # longer than a finalizer usually takes
 
-_interrupted = False
+interrupted = False
 
 
 class _Interrupt(KeyboardInterrupt):
@@ -24,8 +24,8 @@ def interrupt_once() -> None:
 
     A signal that the caller has set to be ignored, as `nohup` does with SIGHUP, stays ignored.
     """
-    global _interrupted
-    _interrupted = False
+    global interrupted
+    interrupted = False
     sys.unraisablehook = _repeat_lost_interrupt
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
@@ -37,13 +37,13 @@ def raise_if_interrupted() -> None:
 
     Long computations call this regularly, because a library may have caught the first KeyboardInterrupt.
     """
-    if _interrupted:
+    if interrupted:
         raise _Interrupt
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    global _interrupted
-    _interrupted = True
+    global interrupted
+    interrupted = True
     # `mlflow run` passes Ctrl-C on as a second signal, which must not interrupt the cleanup.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

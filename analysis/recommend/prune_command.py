@@ -28,7 +28,7 @@ SIDES = {
     **dict.fromkeys(("svhn", "cifar10", "cifar100"), 32),
 }
 # Values of `auto` options in runs of the protocol `paper`; other protocols have other values.
-_PAPER = {"gradient_objective": "regularized", "gradient_mode": "eval"}
+PAPER_DEFAULTS = {"gradient_objective": "regularized", "gradient_mode": "eval"}
 # Options for epochs and learning rate, first of training, then of fine-tuning
 _PHASES = (
     (schema.EPOCHS, schema.LEARNING_RATE),
@@ -135,7 +135,7 @@ def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: 
     if values.get(schema.PROTOCOL, "paper") == "paper":
         own_decay = values.get(schema.WEIGHT_DECAY, schema.text(weight_decay))
         own_epsilon = own_decay if own_decay != "0.0" else str(schema.PAPERS_EPSILON)
-        defaults |= _PAPER | {schema.WEIGHT_DECAY: schema.text(weight_decay), schema.EPSILON: own_epsilon}
+        defaults |= PAPER_DEFAULTS | {schema.WEIGHT_DECAY: schema.text(weight_decay), schema.EPSILON: own_epsilon}
     if recipe:
         for phases, (epochs, rate) in zip((recipe.training, recipe.fine_tuning), _PHASES, strict=True):
             lengths, rates = _lengths_and_rates(phases)

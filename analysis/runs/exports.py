@@ -41,7 +41,7 @@ _NEEDED = {
     RUNS: (*_IN_EVERY_FRAME, schema.PRUNER, schema.RATIO, frames.ACCURACY_AFTER, RUN_ID),
     DENSE_RUNS: _IN_EVERY_FRAME,
 }
-_LARGEST = SizeLimit(4)
+LARGEST_TABLE = SizeLimit(4)
 
 
 def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path) -> list[Path]:
@@ -256,8 +256,8 @@ def _description(frame: pd.DataFrame) -> dict[str, Any]:
 def _parse_frame(content: bytes, described: Mapping[str, Any], version: int) -> pd.DataFrame:
     dtypes = described["dtypes"]
     with gzip.open(io.BytesIO(content)) as file:
-        text = io.BytesIO(file.read(int(_LARGEST.gib * GIB) + 1))
-    _LARGEST.check("a table of runs", len(text.getbuffer()))
+        text = io.BytesIO(file.read(int(LARGEST_TABLE.gib * GIB) + 1))
+    LARGEST_TABLE.check("a table of runs", len(text.getbuffer()))
     # Only an empty cell is missing, and a string may contain a carriage return.
     frame = pd.read_csv(text, dtype=dtypes, keep_default_na=False, na_values=[""], lineterminator="\n", **_EXACT)
     texts = {name: frame[name].str.removeprefix("\\") for name in _texts(dtypes)}

@@ -30,7 +30,7 @@ def local_folder(uri: str, tracking_uri: str | None) -> Path:
     for former in reversed(recorded.parents):
         inner = recorded.relative_to(former)
         if len(inner.parts) >= _FEWEST_PARTS and (store / inner).is_dir():
-            _say_moved(former, store)
+            say_moved(former, store)
             return store / inner
     return recorded
 
@@ -43,7 +43,7 @@ def store_folder(tracking_uri: str | None) -> Path | None:
 
 
 @lru_cache(maxsize=64)
-def _say_moved(former: Path, store: Path) -> None:
+def say_moved(former: Path, store: Path) -> None:
     log.warning(
         "the store records artifacts in %s, which does not exist; those in %s are read instead. New runs would still "
         "go to the former folder, unless you run %s",

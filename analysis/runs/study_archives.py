@@ -14,8 +14,8 @@ from analysis.common.errors import StudyError, first_line
 from analysis.common.input_files import SizeLimit, opened
 
 SUFFIX = ".zip"
-_LARGEST = SizeLimit(4)
-_MOST_FILES = 10_000
+LARGEST = SizeLimit(4)
+MOST_FILES = 10_000
 # At most three folders and a file name, without `..`, leading slashes, backslashes or overlong parts.
 _NAME = re.compile(r"(\w[\w.-]{0,99}/){0,3}\w[\w.-]{0,99}", re.ASCII)
 # With other methods, zipfile unpacks each chunk in full, so a small part of a file could fill the memory.
@@ -109,7 +109,7 @@ def _unpack(path: Path, folder: Path) -> None:
         try:
             with zipfile.ZipFile(file) as archive:
                 entries = _files(archive)
-                _LARGEST.check(path, sum(entry.file_size for entry in entries))
+                LARGEST.check(path, sum(entry.file_size for entry in entries))
                 for entry in entries:
                     target = folder / entry.filename
                     target.parent.mkdir(parents=True, exist_ok=True)
@@ -131,8 +131,8 @@ def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     entries = archive.infolist()
     if _is_cut(archive):
         raise ValueError("its beginning or its end is missing")
-    if len(entries) > _MOST_FILES:
-        raise ValueError(f"it has {len(entries):,} files, but at most {_MOST_FILES:,} are read")
+    if len(entries) > MOST_FILES:
+        raise ValueError(f"it has {len(entries):,} files, but at most {MOST_FILES:,} are read")
     by_name: dict[str, zipfile.ZipInfo] = {}
     for entry in (entry for entry in entries if not entry.is_dir() and entry.filename != files.LIST):
         if not _NAME.fullmatch(entry.filename):

@@ -70,7 +70,7 @@ class PackedImages:
         device: str,
         memory_format: torch.memory_format,
     ) -> None:
-        self._pixels, self._places = pixels, places
+        self.pixels, self._places = pixels, places
         self._normalization, self._device, self._memory_format = normalization, device, memory_format
 
     def __len__(self) -> int:
@@ -78,21 +78,21 @@ class PackedImages:
 
     def __getitem__(self, chosen: slice) -> "PackedImages":
         places = self._places[chosen]
-        return PackedImages(self._pixels, places, self._normalization, self._device, self._memory_format)
+        return PackedImages(self.pixels, places, self._normalization, self._device, self._memory_format)
 
     @property
     def image_bytes(self) -> int:
         """Bytes of a normalised image."""
-        return 4 * math.prod(self._pixels.shape[1:])
+        return 4 * math.prod(self.pixels.shape[1:])
 
     def take(self, indices: Tensor) -> Tensor:
         """Return the normalised images at the indices, int64 [n]."""
         places = self._places[indices.to(self._places.device)]
-        shape = (len(places), *self._pixels.shape[1:])
+        shape = (len(places), *self.pixels.shape[1:])
         taken = torch.empty(shape, dtype=torch.float32, device=self._device, memory_format=self._memory_format)
         count = max(1, 4 * COPIED // self.image_bytes)
         for part, there in zip(taken.split(count), places.split(count), strict=True):
-            part.copy_(self._pixels.index_select(0, there).to(self._device))  # moved as bytes
+            part.copy_(self.pixels.index_select(0, there).to(self._device))  # moved as bytes
         return self._normalization.normalised(taken.div_(255))
 
 

@@ -48,10 +48,10 @@ def choose(
             raise NativeError(f"it trains with {SGD}, not with {optimizer}")
         return native.load(model, image_shape)
     except NativeError as reason:
-        _say_once(f"engine torch, not native: {reason}")
+        say_once(f"engine torch, not native: {reason}")
         return TORCH
 
 
 @cache
-def _say_once(line: str) -> None:
+def say_once(line: str) -> None:
     log.warning(line)

@@ -192,10 +192,10 @@ def _read(run: Run, plan: LevelPlan, context: JobContext) -> LoadedRun:
 
 
 def _make(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
-    return pruned.write_run(plan, context, parent, note=plan.note(parent.run_id), train=_train)
+    return pruned.write_run(plan, context, parent, note=plan.note(parent.run_id), train=train_level)
 
 
-def _train(
+def train_level(
     plan: LevelPlan, context: Context, parent: LoadedRun, saved: Path | None, on_epoch: OnEpoch
 ) -> tuple[nn.Module, Fit]:
     """Prune a copy of the parent's model, or of the model to which training rewinds, and train it."""

@@ -118,7 +118,7 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
             counts_of_runs = {run.info.run_id: _read_counts(store, run, config, tests) for run in group}
             to_measure = [run for run in group if _missing(counts_of_runs[run.info.run_id], tests)]
             number_reused += len(group) - len(to_measure)
-            for run_id, table in _measured(store, config, to_measure, tests, counts_of_runs):
+            for run_id, table in measure_in_turn(store, config, to_measure, tests, counts_of_runs):
                 counts_of_runs[run_id] = table
             tables |= counts_of_runs
         table = _table(runs, tables)
@@ -230,7 +230,7 @@ def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[Con
         raise StudyError(f"{config.folder}: {name} is the name of a corruption: rename it", option=folders.OPTION)
     images, labels = folders.read_labelled(
         config.folder,
-        _network(store, run, config).classes,
+        load_network(store, run, config).classes,
         size,
         SizeLimit(config.max_data_gib, "max_data_gib"),
         decoded=config.data_dir / "decoded" / name,
@@ -281,7 +281,7 @@ def _missing(table: pd.DataFrame, tests: Sequence[ConditionImages]) -> list[Cond
     return [test for test in tests if test.key not in there]
 
 
-def _measured(
+def measure_in_turn(
     store: Store,
     config: RobustnessConfig,
     runs: Sequence[Run],
@@ -291,7 +291,7 @@ def _measured(
     """Measure runs, store the counts of each, and yield each run's id and counts."""
     with tqdm(desc="robustness", total=len(runs) * len(tests), unit=" tests", leave=False, disable=None) as progress:
         for start in range(0, len(runs), AT_ONCE):
-            networks = [_network(store, run, config) for run in runs[start : start + AT_ONCE]]
+            networks = [load_network(store, run, config) for run in runs[start : start + AT_ONCE]]
             wanted = {network.run_id: _missing(earlier_counts[network.run_id], tests) for network in networks}
             # These arrays are allocated before any network computes. Otherwise memory would grow: what is allocated
             # between two networks may lie in the middle of memory that activations have freed, so that malloc cannot
@@ -305,15 +305,15 @@ def _measured(
                 pixels = test.pixels() if taking else None
                 for network in taking:
                     assert pixels is not None
-                    right[network.run_id][wanted[network.run_id].index(test)] = _counts(network, test, pixels)
+                    right[network.run_id][wanted[network.run_id].index(test)] = count_right(network, test, pixels)
                 progress.update(len(networks))
             for network in networks:
                 run_id = network.run_id
                 tables = map(partial(_rows, network.classes), wanted[run_id], right[run_id])
-                yield run_id, _sent(store, config, run_id, pd.concat(tables, ignore_index=True), tests)
+                yield run_id, send(store, config, run_id, pd.concat(tables, ignore_index=True), tests)
 
 
-def _sent(
+def send(
     store: Store, config: RobustnessConfig, run_id: str, table: pd.DataFrame, tests: Sequence[ConditionImages]
 ) -> pd.DataFrame:
     """Add new counts to those that a run has by now, store them, and return all of them."""
@@ -328,7 +328,7 @@ def _sent(
     return table
 
 
-def _counts(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
+def count_right(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
     """Count, for each class, the images that are right in the top 1 and in the top 5: [2, classes]."""
     logits = network.logits(pixels)
     top = most_probable(logits, TOP).numpy()
@@ -354,7 +354,7 @@ def _rows(classes: tuple[str, ...], test: ConditionImages, right: np.ndarray) ->
     )
 
 
-def _network(store: Store, run: Run, config: RobustnessConfig) -> NetworkLogits:
+def load_network(store: Store, run: Run, config: RobustnessConfig) -> NetworkLogits:
     """Load the network of a run."""
     models.set_threads(run.data.params[schema.MODEL])
     load = _quantized if run.data.tags[schema.KIND] == schema.QUANTIZED else _torch_network

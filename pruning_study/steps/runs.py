@@ -33,7 +33,7 @@ from pruning_study.training.evaluation import Predictions
 # Largest difference between two accuracies that are equal except for rounding
 SAME_ACCURACY = 1e-6
 
-_checked: set[str] = set()  # runs whose network this process has compared with their stored predictions
+verified: set[str] = set()  # runs whose network this process has compared with their stored predictions
 
 log = logging.getLogger(__name__)
 
@@ -234,10 +234,10 @@ def load(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun
         iteration=0 if is_dense else _iteration(run),
         dense=_dense_run(store, root, context),
     )
-    if run_id not in _checked:
+    if run_id not in verified:
         stored = loaded.dense.predictions if is_dense else test_predictions(store, run_id, context.data)
         check_predictions(run_id, plan.options.model, loaded.model, context.normalized_as(normalization), stored)
-        _checked.add(run_id)
+        verified.add(run_id)
     return loaded
 
 

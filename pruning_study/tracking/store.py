@@ -380,7 +380,7 @@ class Store:
             # An interrupt after the run was made but before it can be ended would leave it RUNNING.
             with one_line_errors(self.uri), uninterrupted():
                 folder = ends.enter_context(scratch.folder())
-                run = self.client.create_run(self.experiment_id, run_name=name, tags={**_context_tags(), **tags})
+                run = self.client.create_run(self.experiment_id, run_name=name, tags={**context_tags(), **tags})
                 self._artifact_folders[run.info.run_id] = run.info.artifact_uri or ""
                 writer = Writer(self.client, self.uri, run.info.run_id, folder, job_run_id=job_run_id)
                 ends.enter_context(ending(writer))
@@ -436,7 +436,7 @@ class Store:
 
 
 @cache
-def _context_tags() -> dict[str, str]:
+def context_tags() -> dict[str, str]:
     # A notebook, also one of Databricks, has imported IPython. Elsewhere MLflow would spend a second importing it only
     # to find that there is no notebook.
     of_notebooks = [value for name, value in vars(context).items() if name.startswith(("Jupyter", "Databricks"))]

@@ -55,7 +55,7 @@ def moved_project(tmp_path, monkeypatch):
     client.log_text(run.info.run_id, "found", "note.txt")
     monkeypatch.chdir(tmp_path)
     old.rename(new)
-    moved_folders._say_moved.cache_clear()
+    moved_folders.say_moved.cache_clear()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{new}/mlflow.db")
     return run.info.run_id
 

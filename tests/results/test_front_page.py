@@ -121,7 +121,7 @@ def rebuilt(folder):
         at_the_same_accuracy(half).to_csv(folder / study / "equal_accuracy.csv", na_rep="n/a", index=False)
     (folder / "mitigation-confirmation").mkdir()
     pd.DataFrame(mitigated()).to_csv(folder / "mitigation-confirmation" / "mitigation.csv", na_rep="n/a", index=False)
-    for name in headline._FALLING:
+    for name in headline.FALLING:
         (folder / name).mkdir(exist_ok=True)
         costs_of_classes().to_csv(folder / name / "class_costs.csv", na_rep="n/a", index=False)
     pooled = folder / folders.EQUAL / "equal_accuracy_pooled.csv"
@@ -393,7 +393,7 @@ def test_alpha_beside_the_raw_slope_by_hand(tables):
 def test_where_most_networks_guess_there_is_no_slope(tmp_path):
     (tmp_path / "study").mkdir()
     cell = {"dataset": "mnist", "model": "lenet5", "pruner": "mp", "ratio": 50.0, "n": 1, "n_at_chance": 2}
-    every = {name: 1.0 for columns in answers._OF_MP.values() for name in columns}
+    every = {name: 1.0 for columns in answers.OF_MP.values() for name in columns}
     pd.DataFrame([cell | every]).to_csv(tmp_path / "study" / "cells.csv")
     assert answers.alpha_and_accuracy(tmp_path, "study")["t=50"].unique().tolist() == ["2 guess"]
 

@@ -15,7 +15,7 @@ from importlib import resources
 import pandas as pd
 
 # Logged name -> printed name, in the papers' order; models by parameter count, 60,074 to 1,727,962.
-_LABELS = {
+LABELS = {
     "mnist": "MNIST",
     "fashion-mnist": "Fashion",
     "cifar10": "CIFAR-10",
@@ -34,7 +34,7 @@ _LABELS = {
     "chip": "CHIP",
 }
 _COPY_OF = {"cifar10-jpeg": "cifar10"}
-_ORDER = {printed: place for place, printed in enumerate(_LABELS.values())}
+_ORDER = {printed: place for place, printed in enumerate(LABELS.values())}
 
 
 def table(number: int) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def figures(name: str) -> pd.DataFrame:
 
 def label(name: str) -> str:
     """Return the printed name of a data set, model or pruner, or the name itself if it is not in print."""
-    return _LABELS.get(name, name)
+    return LABELS.get(name, name)
 
 
 def original(name: str) -> str:

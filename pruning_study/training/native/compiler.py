@@ -74,7 +74,7 @@ def library(network: str, source: Path = SOURCE, *, unloadable: int | None = Non
             with FileLock(lock, mode=0o600):
                 if not _is_whole(path, unloadable):
                     log.warning("compiling the native engine for this network, once: about half a minute at most")
-                    _compile([*compiler, f"-DNETWORK={network}"], source, path)
+                    compile_library([*compiler, f"-DNETWORK={network}"], source, path)
     except StudyError as error:
         raise NativeError(str(error)) from error
     except OSError as error:
@@ -96,7 +96,7 @@ def _is_whole(path: Path, unloadable: int | None) -> bool:
         return False
 
 
-def _compile(compiler: list[str], source: Path, path: Path) -> None:
+def compile_library(compiler: list[str], source: Path, path: Path) -> None:
     """Compile a library to a temporary file, and rename the file once it is on disk."""
     aside = path.with_suffix(".part")
     aside.unlink(missing_ok=True)  # left behind by a killed process

@@ -193,7 +193,7 @@ class Native:
     arithmetic = schema.NATIVE_ARITHMETIC
 
     def __init__(self, stack: Stack, library: ctypes.CDLL, weight_bits: int | None = None) -> None:
-        self._stack, self._library, self._weight_bits = stack, library, weight_bits
+        self._stack, self.library, self._weight_bits = stack, library, weight_bits
         bytes_of_batch = BATCH * prod(stack.image_shape) * torch.float32.itemsize
         batches = min(MULTIPLICATIONS // (stack.multiplications * BATCH), PORTION // bytes_of_batch)
         self._at_once = max(1, batches) * BATCH
@@ -209,7 +209,7 @@ class Native:
 
     def with_weight_bits(self, bits: int) -> "Native":
         """Return this engine with quantized weights, as in `Engine.with_weight_bits`."""
-        return Native(self._stack, self._library, bits)
+        return Native(self._stack, self.library, bits)
 
     def train_epoch(self, model: nn.Module, steps: Steps) -> float:
         """Train a model in place, as in `Engine.train_epoch`."""
@@ -249,7 +249,7 @@ class Native:
                 wanted, entropies, own = self._teacher_probabilities(distillation, portion, augment, own)
             seen = Outcomes(outcomes.loss[there], outcomes.right[there]) if outcomes else None
             self._run(
-                self._library.train,
+                self.library.train,
                 *(parameters.data_ptr(), velocity.data_ptr(), _pointer(mask), _pointer(hidden)),
                 *(running.data_ptr(), self._settings.data_ptr()),
                 *(images.data_ptr(), portion.labels.data_ptr(), _pointer(own)),
@@ -287,7 +287,7 @@ class Native:
         for part in parts(images, self._at_once):
             checked, there = self._checked_images(part), scores[start : start + len(part)]
             self._run(
-                self._library.logits,
+                self.library.logits,
                 *(weights.data_ptr(), running.data_ptr(), self._settings.data_ptr()),
                 *(checked.data_ptr(), len(checked), there.data_ptr()),
             )
@@ -315,7 +315,7 @@ class Native:
             raise ValueError(f"logits must be float32 of {self._stack.classes} classes on the cpu")
         scores, shares, losses = scores.contiguous(), torch.empty(scores.shape), torch.empty(len(scores))
         labels = None if labels is None else labels.contiguous()
-        self._library.probabilities(
+        self.library.probabilities(
             *(scores.data_ptr(), _pointer(labels), len(scores), shares.data_ptr(), losses.data_ptr())
         )
         return shares, losses
@@ -329,7 +329,7 @@ class Native:
         for part in parts(train.images, self._at_once):
             images, its_labels = self._checked_images(part), labels[start : start + len(part)]
             self._run(
-                self._library.gradient,
+                self.library.gradient,
                 *(weights.data_ptr(), running.data_ptr(), self._settings.data_ptr()),
                 *(images.data_ptr(), its_labels.data_ptr(), len(images), len(labels), flat.data_ptr()),
             )
@@ -354,14 +354,14 @@ class Native:
     def _train_mode_gradient(self, model: nn.Module, batch: Examples) -> dict[str, Tensor]:
         """Return the gradient of a batch's mean cross-entropy, which is the velocity after a first step of length 0."""
         first = _resting(model)
-        Native(self._stack, self._library).train_epoch(model, Steps(batch, [torch.arange(len(batch))], first))
+        Native(self._stack, self.library).train_epoch(model, Steps(batch, [torch.arange(len(batch))], first))
         return first.velocity
 
     def measure_statistics(
         self, model: nn.Module, train: Examples, batches: Sequence[Tensor], augment: FlipCrop | None
     ) -> None:
         """Set BatchNorm's running statistics as in `Engine.measure_statistics`, by an epoch of steps of length 0."""
-        measured, engine = copy.deepcopy(model), Native(self._stack, self._library)
+        measured, engine = copy.deepcopy(model), Native(self._stack, self.library)
         for number, batch in enumerate(batches, start=1):
             engine._settings[:, 1] = 1 / number  # a cumulative average over all batches
             engine.train_epoch(measured, Steps(train, [batch], _resting(model), {}, augment))

@@ -91,7 +91,7 @@ def test_a_shell_command_in_the_param_of_a_foreign_run__is_quoted_in_the_command
 
 
 def test_what_the_command_knows_of_protocols_and_data_sets():
-    assert {name: getattr(PROTOCOLS["paper"], name) for name in module._PAPER} == module._PAPER
+    assert {name: getattr(PROTOCOLS["paper"], name) for name in module.PAPER_DEFAULTS} == module.PAPER_DEFAULTS
     assert tuple(PROTOCOLS) == names.PROTOCOLS
     assert set(module.SIDES) == {datasets.MINI, *datasets.DOWNLOADABLE}
 

@@ -333,7 +333,7 @@ def test_predictions_of_an_export_that_are_no_classes_of_its_images__end_in_one_
 
 @pytest.mark.attack
 def test_a_table_of_an_export_that_unpacks_to_more_than_the_limit__is_refused(own, monkeypatch):
-    monkeypatch.setattr(exports, "_LARGEST", SizeLimit(1e-6))
+    monkeypatch.setattr(exports, "LARGEST_TABLE", SizeLimit(1e-6))
     with pytest.raises(StudyError, match=r"a table of runs: .* GiB of memory are needed, but the limit is 1e-06 GiB"):
         exports.read([own])
 

@@ -231,7 +231,7 @@ def test_an_archive_that_unpacks_to_more_than_the_limit__is_refused_before_anyth
     content = bytes(2**20)
     path = write(tmp_path / "study.zip", (), [(entry("study.json", method=zipfile.ZIP_DEFLATED), content)])
     assert path.stat().st_size < 2000
-    monkeypatch.setattr(study_archives, "_LARGEST", SizeLimit(2**-11))
+    monkeypatch.setattr(study_archives, "LARGEST", SizeLimit(2**-11))
     monkeypatch.setattr(shutil, "copyfileobj", None)
     assert "0.000977 GiB of memory are needed, but the limit is 0.000488281 GiB" in refusal(path)
 
@@ -257,7 +257,7 @@ def test_a_member_that_unpacks_to_more_than_it_says__is_cut_off_and_refused(tmp_
 
 @pytest.mark.attack
 def test_more_members_than_any_study_has__are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(study_archives, "_MOST_FILES", 20)
+    monkeypatch.setattr(study_archives, "MOST_FILES", 20)
     path = write(tmp_path / "study.zip", (), [(f"a{number}", b"") for number in range(21)])
     assert "it has 21 files, but at most 20 are read" in refusal(path)
 

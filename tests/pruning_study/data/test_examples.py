@@ -95,7 +95,7 @@ class TestPacked:
         images = np.ascontiguousarray(self.images)
         images.flags.writeable = False
         packed = to_device(images, self.labels, self.normalization, "cpu")
-        assert packed.images._pixels.data_ptr() == images.ctypes.data
+        assert packed.images.pixels.data_ptr() == images.ctypes.data
         assert not recwarn.list
 
 

@@ -22,7 +22,7 @@ SHAPE = (1, 28, 28)
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    engine_choice._say_once.cache_clear()
+    engine_choice.say_once.cache_clear()
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_a_cache_that_cannot_be_written__gives_one_line_and_torch_trains(lenet5,
 
 def test_another_cpu_has_another_library_and_one_without_avx2_has_none(lenet5, caplog, monkeypatch, tmp_path):
     paths = []
-    monkeypatch.setattr(compiler, "_compile", lambda command, source, path: paths.append(path))
+    monkeypatch.setattr(compiler, "compile_library", lambda command, source, path: paths.append(path))
     monkeypatch.setenv("CXX", "echo")
     for name, flags in (("one", "avx2 fma"), ("other", "avx2 fma"), ("other", "avx2 fma avx512f")):
         (tmp_path / "cpuinfo").write_text(f"model name : {name}\nflags : {flags}\n")

@@ -168,7 +168,9 @@ def test_kept_weights_of_every_level_start_from_those_of_the_step(chain, store, 
         slow = replace(setting.plan.hyperparameters, phases=(Phase(1, 1e-30),))
         parent, saved = made[iteration - 1], tiny_npz.with_suffix(".none")
         plan = setting.plan.level(iteration, parent.dense.params, parent.config_hash)
-        start, _ = iterated._train(replace(plan, hyperparameters=slow), setting.context, parent, saved, loop.ignore)
+        start, _ = iterated.train_level(
+            replace(plan, hyperparameters=slow), setting.context, parent, saved, loop.ignore
+        )
         masks = level.masks
         for name, weight in start.state_dict().items():
             assert torch.equal(weight, state_after_steps[name] * masks.get(name, torch.tensor(True)))

@@ -134,7 +134,7 @@ class TestFolder:
         assert len(other.split()) == len(pruned.info.run_name.split()) - 1 + 2  # its name, the runs and the folder
 
     def test_counts_that_another_process_sends_meanwhile_stay(self, measure, tmp_path, monkeypatch):
-        (dense,), count = runs("dense"), steps_robustness._counts
+        (dense,), count = runs("dense"), steps_robustness.count_right
 
         def other_process_first(*arguments):
             table = "corruption,severity,class,support,right,right_top5,measured\nother,0,a,4,3,4,y\n"
@@ -143,7 +143,7 @@ class TestFolder:
             MlflowClient().set_tag(dense.info.run_id, schema.CORRUPTED, "y")
             return count(*arguments)
 
-        monkeypatch.setattr(steps_robustness, "_counts", other_process_first)
+        monkeypatch.setattr(steps_robustness, "count_right", other_process_first)
         measure(dense.info.run_id, "--folder", tmp_path / "hard_photos")
         assert set(table_of(dense)["corruption"]) == {"hard-photos", "other"}
 
@@ -201,15 +201,15 @@ def test_measuring_keeps_no_memory_from_one_test_to_the_next(monkeypatch):
     def network(store, run, config):
         return steps_robustness.NetworkLogits(run.info.run_id, tuple("abcdefghij"), logits)
 
-    monkeypatch.setattr(steps_robustness, "_network", network)
-    monkeypatch.setattr(steps_robustness, "_sent", lambda store, config, run_id, table, tests: table)
+    monkeypatch.setattr(steps_robustness, "load_network", network)
+    monkeypatch.setattr(steps_robustness, "send", lambda store, config, run_id, table, tests: table)
     labels, images = np.tile(np.arange(10), 4), np.zeros((40, 1, 8, 8), np.uint8)
     tests = [steps_robustness.ConditionImages("fog", place, "x", labels, lambda: images) for place in range(50)]
     made = [SimpleNamespace(info=SimpleNamespace(run_id=name)) for name in "abcd"]
     known = dict.fromkeys("abcd", robustness.TABLE.nothing().drop(columns="run_id"))
     tracemalloc.start()
     try:
-        tables = dict(steps_robustness._measured(None, None, made, tests, known))
+        tables = dict(steps_robustness.measure_in_turn(None, None, made, tests, known))
     finally:
         tracemalloc.stop()
     assert [len(table) for table in tables.values()] == [500] * 4

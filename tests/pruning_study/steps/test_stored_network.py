@@ -130,6 +130,6 @@ def test_a_run_is_compared_once_in_a_process(tiny_npz, store_uri):
         np.savez(path, **{**arrays, "predicted": others})  # of the same accuracy
     assert wrong.sum() > 5
     runs.load(store, run, *setting)
-    runs._checked.remove(run.info.run_id)
+    runs.verified.remove(run.info.run_id)
     with pytest.raises(OtherNetworkError):
         runs.load(store, run, *setting)

@@ -14,7 +14,7 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from analysis.common.errors import StudyError
 from pruning_study.tracking import connect, writer
-from pruning_study.tracking.store import _context_tags
+from pruning_study.tracking.store import context_tags
 from tests.mlflow_server import free_port, losing, server
 from tests.postgres_server import postgres
 from tests.stored_runs import dense_run
@@ -30,9 +30,9 @@ def ipython(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
-    _context_tags.cache_clear()
+    context_tags.cache_clear()
     yield
-    _context_tags.cache_clear()
+    context_tags.cache_clear()
     sys.modules.pop("IPython", None)
 
 

@@ -25,7 +25,7 @@ def own_cache(monkeypatch, tmp_path):
 @pytest.mark.compiler
 def test_a_library_is_compiled_once(monkeypatch):
     path = compiler.library(NETWORK)
-    monkeypatch.setattr(compiler, "_compile", None)
+    monkeypatch.setattr(compiler, "compile_library", None)
     assert compiler.library(NETWORK) == path
 
 

@@ -253,15 +253,15 @@ def test_a_signal_ends_an_epoch_after_the_batches_at_hand(monkeypatch, model):
     """Two batches are trained on, as one portion each, and the signal comes during the second."""
     monkeypatch.setattr(native, "MULTIPLICATIONS", 1)
     engine, trained_on = native.load(model, SHAPE), []
-    monkeypatch.setattr(interrupts, "_interrupted", False)
+    monkeypatch.setattr(interrupts, "interrupted", False)
 
     def train(*arguments):
         trained_on.append(1)
-        monkeypatch.setattr(interrupts, "_interrupted", len(trained_on) == 2)
+        monkeypatch.setattr(interrupts, "interrupted", len(trained_on) == 2)
         return library_train(*arguments)
 
-    library_train = engine._library.train
-    monkeypatch.setattr(engine._library, "train", train)
+    library_train = engine.library.train
+    monkeypatch.setattr(engine.library, "train", train)
     with pytest.raises(KeyboardInterrupt):
         engine.train_epoch(model, Steps(examples(384), [*torch.arange(384).split(128)], at_rest(model), {}))
     assert len(trained_on) == 2

@@ -21,7 +21,7 @@ def tables(made):
 @pytest.fixture(scope="module")
 def papers_study():
     """Every cell of the paper, with two seeds."""
-    logged = {published.label(name): name for name in published._LABELS}
+    logged = {published.label(name): name for name in published.LABELS}
     made = []
     for _, group in published.table(10).iterrows():
         dataset, model, pruner = (logged[group[column]] for column in ("Dataset", "Model", "Pruning Algorithm"))
