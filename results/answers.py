@@ -259,7 +259,7 @@ _OF_MP = {
 
 def _of_cell(what: str, cell: Mapping[str, Any], columns: tuple[str, ...]) -> str:
     if 2 * cell["n_at_chance"] > cell["n"]:
-        return f"{cell['n_at_chance']} guess"
+        return f"{cell['n_at_chance']} at chance"
     scale, digits = (100, 1) if "points" in what else (1, 3 if what == "accuracy" else 2)
     value, *ends = (scale * cell[name] for name in columns)
     write = formats.decimals(digits)
