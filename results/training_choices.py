@@ -32,7 +32,7 @@ from analysis.statistics.resampling import mean_interval
 from analysis.study.study import StudyData
 
 STUDY = "training-choices"
-# Adam's usual rate is a tenth of SGD's, so its rates count tenfold, and both optimizers have the same two.
+# Adam's usual rate is a tenth of SGD's, so its rates are multiplied by ten, and both optimizers have the same two rates.
 _RATE_OF_ADAM = 10
 CHOICES = (OPTIMIZER, BATCH_SIZE, LEARNING_RATE)
 _WITH, _WITHOUT = "with", "without"
@@ -72,7 +72,7 @@ def write(results: Path) -> None:
 
 
 def at_own_rates(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with learning rates relative to the optimizer's usual rate: Adam's count tenfold.
+    """Return rows with learning rates relative to the optimizer's usual rate: Adam's are multiplied by ten.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def imbalance_by_half(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def surviving_terms(fits: Mapping[str, Regression]) -> pd.DataFrame:
-    """Return the terms that are significant in print, and whether they are confirmed, with the choices and without."""
+    """Return the terms that are significant in print, and whether they are confirmed with and without the choices."""
     columns = ["term", "coefficient", "published", "same_sign", "hac", "network", "dense", "class"]
     tables = [
         survival(regressed.table)[columns].assign(**{"training choices": name}) for name, regressed in fits.items()
@@ -196,7 +196,7 @@ def class_effects(regressed: Regression) -> pd.DataFrame:
 
 
 def rare_minus_common(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the additional loss of a class if it is rare, from the dense network on, in points, by level.
+    """Return the additional loss of a class if it is rare, relative to the dense network, in points, by level.
 
     Each class is compared with itself in the other networks of the same level; the mean is over classes, with its 95 %
     interval. There is no control: the networks were trained further after each pruning.
