@@ -32,7 +32,7 @@ from analysis.statistics.resampling import mean_interval
 from analysis.study.study import StudyData
 
 STUDY = "training-choices"
-# Adam's usual rate is a tenth of SGD's, so its rates are multiplied by ten, and both optimizers have the same two rates.
+# Adam's usual rate is a tenth of SGD's, so its rates are multiplied by ten, and both optimizers have the same two.
 _RATE_OF_ADAM = 10
 CHOICES = (OPTIMIZER, BATCH_SIZE, LEARNING_RATE)
 _WITH, _WITHOUT = "with", "without"
@@ -88,8 +88,9 @@ def at_own_rates(rows: pd.DataFrame) -> pd.DataFrame:
 def primary_tests(regressed: Regression) -> pd.DataFrame:
     """Return the coefficients of the primary outcomes, each with the interval and p by its planned standard error.
 
-    Imbalance is tested by class and one-tailed, in points of accuracy per point of the training images. The choices are
-    tested by dense network and two-sided, with Holm's correction over the three, in points of accuracy.
+    Imbalance is tested with standard errors by class, one-tailed, in points of accuracy per point of the training
+    images. The choices are tested with standard errors by dense network, two-sided, with Holm's correction over the
+    three, in points of accuracy.
     """
     terms = regressed.table.set_index("term")
     sign = coefficients.EXPECTED_SIGNS[IMBALANCE]
