@@ -1,4 +1,4 @@
-"""The costs of compression for classes, in studies that store right answers of each network instead of frames."""
+"""The costs of compression for classes, in studies that store which answers are right instead of frames."""
 
 from collections.abc import Sequence
 

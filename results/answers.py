@@ -259,7 +259,7 @@ OF_MP = {
 
 def _of_cell(what: str, cell: Mapping[str, Any], columns: tuple[str, ...]) -> str:
     if 2 * cell["n_at_chance"] > cell["n"]:
-        return f"{cell['n_at_chance']} guess"
+        return f"{cell['n_at_chance']} at chance"
     scale, digits = (100, 1) if "points" in what else (1, 3 if what == "accuracy" else 2)
     value, *ends = (scale * cell[name] for name in columns)
     write = formats.decimals(digits)
@@ -270,12 +270,14 @@ def _of_cell(what: str, cell: Mapping[str, Any], columns: tuple[str, ...]) -> st
 
 
 def up_minus_others(results: Path, studies: Mapping[str, tuple[pd.DataFrame, str]]) -> pd.DataFrame:
-    """Return UP minus MP and minus GP in alpha, and minus MP in further outcomes, by place and ratio.
+    """Return UP minus MP and UP minus GP in alpha, and UP minus MP in further outcomes, by place and ratio.
+
+    A place is a data set and model, such as `mnist, lenet5`.
 
     Parameters
     ----------
     studies : mapping of str to (DataFrame, str)
-        Runs by the name of their study, each with a suffix for the names of places.
+        The runs of each study by its name, each with a suffix for the names of its places.
     """
     differences = [
         row for study, (runs, more) in studies.items() for row in (*_alphas(runs, more), *_beside(results, study, more))

@@ -13,8 +13,8 @@ from analysis.report.papers.recall_distortion.tables import AT_CHANCE, recall_va
 def compared(results: Path) -> pd.DataFrame:
     """Return every cell of the paper's tables that we have by the paper's text, or by its released code.
 
-    Every cell of the released code was also run by the text, so a cell is missing there only if its networks are at
-    chance.
+    Every cell of the released code was also run by the text, so a cell has no value by the text only if its networks
+    are at chance.
     """
     text, released = (
         folders.table(results, name, "comparison.csv", dtype=str) for name in (folders.TEXT, folders.RELEASED)

@@ -39,10 +39,13 @@ def table(results: Path, study: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns that identify cells, n_reference, accuracy_loss, and the class. From `classes.csv`: loss,
-        loss_upper_all, cost, cost_low, cost_high, cost_p. `named_low` and `named_high` are a plain paired t-interval of
-        its cost over networks, which is valid for a class that was named beforehand. From `cells.csv`:
-        worst_class_cost with its interval. All are shares of 1.
+        Losses and costs are shares of 1.
+
+        - the columns that identify cells, n_reference, accuracy_loss, and class;
+        - loss, loss_upper_all, cost, cost_low, cost_high and cost_p, from `classes.csv`;
+        - worst_class_cost with its interval, from `cells.csv`;
+        - named_low and named_high: a paired t-interval of the class's cost over networks, which is valid only for a
+          class that was named beforehand.
     """
     runs, predictions = folders.runs(results, study)
     arrays, shared = run_arrays(runs), StudyPredictions(predictions)

@@ -93,11 +93,15 @@ def choices(measured: Measured) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per rule and judges
-        rule, judges, network (its index; -1 for all together), chain, bytes, share (of the dense network's bytes), and
-        then, on test images of the networks that had no part in the choice (or of all networks if all had a part):
-        worst_class, loss, low, high (of the class with the largest loss beyond the control, as shares), accuracy_loss,
-        and state: `beyond` if a class is shown to lose more than the limit, `within` if this is ruled out for all
-        classes, else `undecided`.
+        The last three items are measured on test images of the networks that had no part in the choice, or of all
+        networks if all had a part.
+
+        - rule, judges (who chose: `ALONE` or `TOGETHER`), and network (its index; -1 for all together);
+        - chain, bytes, and share (of the dense network's bytes);
+        - worst_class, the class with the largest loss beyond the control, and its loss, low and high, as shares of 1;
+        - accuracy_loss;
+        - state: `beyond` if a class is shown to lose more than the limit, `within` if this is ruled out for all
+          classes, else `undecided`.
     """
     networks = measured.places.shape[0]
     judges = [(ALONE, [place]) for place in range(networks)] + [(TOGETHER, list(range(networks)))]
@@ -118,10 +122,13 @@ def summary(chosen: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        rule, judges, n (choices), beyond, beyond_low, beyond_high (share of the choices in which a class is shown to
-        lose more than the limit, with Wilson's interval), within, undecided, share (of the dense network's bytes,
-        geometric mean), and larger, larger_low, larger_high: the bytes of the choice by every class and all networks
-        divided by those of this choice, with a t-interval over choices.
+        - rule, judges, and n (choices);
+        - beyond, beyond_low and beyond_high: the share of choices in which a class is shown to lose more than the
+          limit, with Wilson's interval;
+        - within and undecided: the numbers of choices in these states;
+        - share: the geometric mean of the shares of the dense network's bytes;
+        - larger, larger_low and larger_high: the bytes of the choice by every class and all networks, divided by those
+          of this row's choices, with a t-interval over choices.
     """
     together = chosen[(chosen["rule"] == EVERY_CLASS) & (chosen["judges"] == TOGETHER)]["bytes"].item()
     rows = []

@@ -42,14 +42,17 @@ def _half(results: Path, studies: tuple[str, ...]) -> pd.DataFrame:
 def table(
     runs: pd.DataFrame, validation: ValidationRecalls, predictions: StudyPredictions | None = None
 ) -> pd.DataFrame:
-    """Return the losses of each class by each method, beyond the controls and beyond MP's networks.
+    """Return the losses of each class by each method, relative to the controls and to MP's networks.
 
     Returns
     -------
     DataFrame
-        dataset, method, minus (the control, or MP at the same accuracy), n (networks), accuracy_loss, class; loss,
-        loss_upper_all, cost, cost_low, cost_high and cost_p as in `classes.csv`, all in shares. Networks with a teacher
-        have no row beyond the control, because no control of the study has a teacher.
+        Losses and costs are shares of 1. Networks with a teacher have no row relative to the control, because no
+        control of the study has a teacher.
+
+        - dataset, method, class, and n (networks);
+        - minus: what the method is compared with, the control or MP at the same accuracy;
+        - accuracy_loss; and loss, loss_upper_all, cost, cost_low, cost_high and cost_p as in `classes.csv`.
     """
     chosen = choose_networks(runs, validation, POINTS_BELOW)
     arrays = run_arrays(runs)

@@ -1,4 +1,4 @@
-"""Tables and picture of decay/: movement of single classes with a constant, a decaying and an averaged training."""
+"""Tables and picture of decay/: movement of single classes at a constant or decaying rate, or with averaged weights."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -163,7 +163,10 @@ def _comparisons(outcomes: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def secondary_tests(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the tests of each secondary outcome, named in the column `outcome`; before pruning, only of controls."""
+    """Return the tests of each secondary outcome, named in the column `outcome`.
+
+    The accuracy before pruning is tested only for the controls' networks, because pruned networks share it.
+    """
     rows = pd.concat([paired_tests(networks, name).assign(outcome=name) for name in _SECONDARY], ignore_index=True)
     return rows[rows["outcome"].ne("accuracy_before") | rows["of"].eq(_CONTROL)]
 
@@ -196,7 +199,7 @@ def offsets(runs: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
 
 
 def spread(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the deviation of each class's recall minus accuracy between dense networks of one training.
+    """Return the standard deviation of each class's recall minus accuracy over dense networks of one training.
 
     Returns
     -------

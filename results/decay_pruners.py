@@ -124,7 +124,7 @@ def _paired_cells(values: pd.DataFrame, *cells: tuple[object, ...], family: int 
 
 
 def mitigations(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return each mitigation minus none, paired by seed, of gradual MP at ratio 20 and of the control."""
+    """Return each mitigation minus none, paired by seed, for gradual MP at ratio 20 and for the control."""
     is_gradual = networks[schema.SCHEDULE].eq(GRADUAL) & networks[schema.RATIO].eq(_MITIGATED_RATIO)
     own = networks[is_gradual | networks[schema.PRUNER].eq(CONTROL)]
     values = own.set_index([schema.DATASET, schema.PRUNER, "mitigation", schema.SEED]).sort_index()

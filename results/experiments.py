@@ -59,7 +59,7 @@ def describe_alpha(networks: pd.DataFrame) -> str:
 
 def _count_at_chance(networks: pd.DataFrame) -> list[str]:
     count = networks["at_chance"].sum()
-    return [f"{count} guess"] if count else []
+    return [f"{count} at chance"] if count else []
 
 
 def at_equal_weights(results: Path) -> pd.DataFrame:
@@ -147,10 +147,13 @@ def origin(runs: pd.DataFrame) -> pd.DataFrame:
         }
         beyond = {name: bend - bends["none"] for name, bend in bends.items() if name != "none"}
         means, rest = _means_and_rest(chosen[chosen[schema.PRUNER].eq(settings.CONTROL)])
-        slopes = {"none, class means": f"{means:.2f}", "none, the rest": f"{rest:.2f}"}
+        slopes = {"none, class means": f"{means:.2f}", "none, deviations from the means": f"{rest:.2f}"}
         rows += [
             {"data set": dataset, "": what} | {name: _mean(bend.dropna()) for name, bend in curves.items()} | more
-            for what, curves, more in (("near minus far", bends, slopes), ("the same beyond none", beyond, {}))
+            for what, curves, more in (
+                ("near minus far", bends, slopes),
+                ("near minus far, minus that of none", beyond, {}),
+            )
         ]
     return pd.DataFrame(rows).fillna("")
 

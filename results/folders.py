@@ -52,7 +52,7 @@ def exported(results: Path, *studies: str) -> list[Path]:
 
 
 def table(results: Path, study: str, name: str, **how: Any) -> pd.DataFrame:
-    """Return a table of a study's report, read with these options of pandas.
+    """Return a table of a study's report, read by `pandas.read_csv` with the options `how`.
 
     Raises
     ------

@@ -26,8 +26,8 @@ _BEGINNINGS = {
 def forest(answer: Answer, title: str, note: str) -> Figure:
     """Draw the estimates that have intervals: a panel for each title, with a row for each row of the answer.
 
-    Panels of the same outcome have the same scale. If every outcome has the same number of panels, each outcome has a
-    line of its own.
+    Panels of the same outcome have the same scale. If every outcome has the same number of panels, each outcome has
+    its own line of panels.
 
     Parameters
     ----------

@@ -115,7 +115,7 @@ def filled(name_of_page: str, page: str, all_tables: Mapping[str, pd.DataFrame])
         inside, closed, after = rest.partition(end)
         if not opened or not closed or "<!--" in inside:
             raise StudyError(
-                f"{name_of_page}: no place for a table: write {start.strip()} and {end} there, a line each"
+                f"{name_of_page}: no place for a table: write {start.strip()} and {end} there, each on its own line"
             )
         page = f"{before}{start}\n{markdown_table(table)}\n\n{end}{after}"
     return page
@@ -124,7 +124,7 @@ def filled(name_of_page: str, page: str, all_tables: Mapping[str, pd.DataFrame])
 def tables(results: Path, all_answers: Mapping[str, answers.Answer], lightest: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the tables by the name of their place.
 
-    They are the answers, comparisons with printed values, the paper's claims, and experiments on why ours differ.
+    They are the answers, comparisons with printed values, the paper's claims, and experiments on why values differ.
 
     Parameters
     ----------

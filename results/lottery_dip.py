@@ -42,7 +42,7 @@ def write(results: Path) -> None:
 
 
 def with_odds_ratios(networks: pd.DataFrame) -> pd.DataFrame:
-    """Add the odds ratio of the error, after the level over before, and alpha minus it.
+    """Add the odds ratio of the error (odds after the level divided by odds before), and alpha minus this ratio.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ def level_networks(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def means(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the means of a data set, pruner and level, with 95 % intervals over networks, beside Table 12."""
+    """Return the means of each data set, pruner and level, with 95 % intervals, beside the alpha of Table 12."""
     table = network_measures.means(networks, [schema.DATASET, schema.PRUNER, LEVEL], [*OUTCOMES, "floor"])
     printed = published.table(12).apply(pd.to_numeric).set_index("Level")["Intensification"]
     return table.join(printed.rename("printed_alpha"), on=LEVEL)

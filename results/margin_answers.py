@@ -32,11 +32,14 @@ def collect(folder: Path) -> dict[str, int]:
     Raises
     ------
     StudyError
-        If the store has no pair of networks.
+        If no data set has a pruned network and its control for all seeds.
     """
     pairs = _pairs()
     if not pairs:
-        raise StudyError(f"{mlflow.get_tracking_uri()}: no network of seeds {SEEDS[0]} to {SEEDS[-1]} with its control")
+        raise StudyError(
+            f"{mlflow.get_tracking_uri()}: no data set has a pruned network and its control for all seeds "
+            f"{SEEDS[0]} to {SEEDS[-1]}"
+        )
     collected = margins.read(folder) if (folder / margins.MARGINS).is_file() else {}
     collected |= {dataset: _margins(dataset, own) for dataset, own in pairs.items()}
     margins.save(folder, collected)

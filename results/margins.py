@@ -85,7 +85,7 @@ def noise(margin: np.ndarray, error: float) -> float:
 
 
 def _errors(margin: np.ndarray, scale: float) -> np.ndarray:
-    """Return the probability that each image is wrong with noise of a standard deviation."""
+    """Return the probability that each image is wrong with noise of the standard deviation `scale`."""
     return np.asarray(stats.norm.cdf(-margin / scale) if scale else margin < 0)
 
 

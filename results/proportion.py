@@ -189,7 +189,7 @@ def explained(results: Path, studies: Iterable[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        study, dataset, model, smallest_growth (of the error in the cells that count), cells (number of pruners and
+        study, dataset, model, smallest_growth (of the error in the included cells), cells (number of pruners and
         ratios up to 20, without mitigations), n (seeds), and the explained part with a 95 % interval by the jackknife
         over seeds, which leaves a seed out of all cells together.
     """
@@ -206,7 +206,7 @@ def explained(results: Path, studies: Iterable[str]) -> pd.DataFrame:
 
 
 def _plain_cells(arrays: RunArrays) -> Iterator[tuple[Any, list[np.ndarray]]]:
-    """Yield the rows of cells with controls, for each data set and model that has several of them."""
+    """Yield the rows of cells with controls, for each data set and model that has several such cells."""
     spared = is_mitigated(arrays.runs).to_numpy()
     cells: dict[Any, list[np.ndarray]] = {}
     for rows in arrays.cells():
@@ -217,7 +217,7 @@ def _plain_cells(arrays: RunArrays) -> Iterator[tuple[Any, list[np.ndarray]]]:
 
 
 def _explained(arrays: RunArrays, cells: list[np.ndarray], smallest: float) -> dict[str, Any] | None:
-    """Return the explained part of cells whose error grows by at least a factor; None if there are too few."""
+    """Return the explained part of cells whose error grows by at least the factor `smallest`; None if too few do."""
     found = [proportions.cell_proportion(arrays, rows) for rows in cells]
     cells = [
         rows

@@ -154,9 +154,13 @@ def trainings(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        dataset, training, n; alpha of the control, from its dense network on, and chance movement of control and pruned
-        networks, which is the largest loss of a class beyond the accuracy in points; means over networks with 95 %
-        intervals; proportionality on these images.
+        Means over networks with 95 % intervals.
+
+        - dataset, training, and n (networks);
+        - alpha of the control, relative to its dense network;
+        - largest_excess of the control and of the pruned networks: their chance movement in points, which is the
+          largest loss of a class beyond the accuracy;
+        - error_growth and proportionality on these images.
     """
     columns = runs[[frames.RUN_ID, schema.SCHEDULE, "training"]]
     networks = network_measures.measure(runs).merge(columns, on=frames.RUN_ID)

@@ -67,7 +67,7 @@ _WITH_TABLES = (
 @click.command()
 @click.argument("studies", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(studies: tuple[Path, ...]) -> None:
-    """Rebuild all files beside `frames.zip` in STUDIES; by default in every study, and then the pages about all."""
+    """Rebuild all files beside `frames.zip` in STUDIES; by default in all studies, and then the pages about all."""
     gc.set_threshold(100_000)  # figures and frames have very many objects, few of which are garbage
     try:
         if studies:
@@ -81,7 +81,7 @@ def main(studies: tuple[Path, ...]) -> None:
 
 
 def rebuild_results(results: Path) -> None:
-    """Rebuild every study of a folder, then the tables and pictures of single studies, and the pages about all.
+    """Rebuild every study of a folder, then the tables and pictures of single studies, and the pages about all studies.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The comparisons of resnet20/: undecayed minus magnitude pruning, at the same ratio asked or weights left."""
+"""The comparisons of resnet20/: undecayed minus magnitude pruning, at the same ratio asked for or weight count."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -26,7 +26,7 @@ from analysis.study.settings import CONTROL
 
 STUDY, SCORES = "risk", "scores.npz"
 DATASETS = decay.DATASETS
-# The studies with the networks of the ceiling, and with the judges.
+# The studies with the networks of the ceiling, and with those whose costs are to be predicted, the judges.
 OTHERS, JUDGES = decay.STUDIES
 # Scores are stored in thousandths.
 _STEPS = 1000
@@ -37,14 +37,17 @@ _RISKIEST = 0.1
 
 
 class RiskStudy(NamedTuple):
-    """Scores of one data set and training, and the networks that judge them.
+    """Scores of one data set and training, and the networks on which they are tested.
 
     Attributes
     ----------
     class_scores, image_scores : mapping of str to (classes,) and (images,)
     label : (images,)
     names : (classes,)
-    judges, others : Networks
+    judges : Networks
+        The networks whose costs the scores should predict.
+    others : Networks
+        The networks whose costs are the scores of the ceiling.
     """
 
     class_scores: Mapping[str, np.ndarray]
@@ -131,7 +134,10 @@ def table(risk_studies: Mapping[tuple[str, str], RiskStudy]) -> pd.DataFrame:
 
 
 def _pooled(risk_studies: list[RiskStudy]) -> pd.DataFrame:
-    """Return the mean rank correlation of each score over the data sets; the share is omitted, as it varies on one."""
+    """Return the mean rank correlation of each score over the data sets.
+
+    The share of training images is omitted, because it varies on only one data set.
+    """
     rows = []
     for name in [*(name for name in risk_studies[0].class_scores if name != SHARE), CEILING]:
         pairs = [(_class_risk(each, name), each.losses) for each in risk_studies]

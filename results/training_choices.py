@@ -32,7 +32,7 @@ from analysis.statistics.resampling import mean_interval
 from analysis.study.study import StudyData
 
 STUDY = "training-choices"
-# Adam's usual rate is a tenth of SGD's, so its rates count tenfold, and both optimizers have the same two.
+# Adam's usual rate is a tenth of SGD's, so its rates are multiplied by ten, and both optimizers have the same two.
 _RATE_OF_ADAM = 10
 CHOICES = (OPTIMIZER, BATCH_SIZE, LEARNING_RATE)
 _WITH, _WITHOUT = "with", "without"
@@ -72,7 +72,7 @@ def write(results: Path) -> None:
 
 
 def at_own_rates(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with learning rates relative to the optimizer's usual rate: Adam's count tenfold.
+    """Return rows with learning rates relative to the optimizer's usual rate: Adam's are multiplied by ten.
 
     Examples
     --------
@@ -88,8 +88,9 @@ def at_own_rates(rows: pd.DataFrame) -> pd.DataFrame:
 def primary_tests(regressed: Regression) -> pd.DataFrame:
     """Return the coefficients of the primary outcomes, each with the interval and p by its planned standard error.
 
-    Imbalance is tested by class and one-tailed, in points of accuracy per point of the training images. The choices are
-    tested by dense network and two-sided, with Holm's correction over the three, in points of accuracy.
+    Imbalance is tested with standard errors by class, one-tailed, in points of accuracy per point of the training
+    images. The choices are tested with standard errors by dense network, two-sided, with Holm's correction over the
+    three, in points of accuracy.
     """
     terms = regressed.table.set_index("term")
     sign = coefficients.EXPECTED_SIGNS[IMBALANCE]
@@ -137,7 +138,7 @@ def imbalance_by_half(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def surviving_terms(fits: Mapping[str, Regression]) -> pd.DataFrame:
-    """Return the terms that are significant in print, and whether they are confirmed, with the choices and without."""
+    """Return the terms that are significant in print, and whether they are confirmed with and without the choices."""
     columns = ["term", "coefficient", "published", "same_sign", "hac", "network", "dense", "class"]
     tables = [
         survival(regressed.table)[columns].assign(**{"training choices": name}) for name, regressed in fits.items()
@@ -196,7 +197,7 @@ def class_effects(regressed: Regression) -> pd.DataFrame:
 
 
 def rare_minus_common(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the additional loss of a class if it is rare, from the dense network on, in points, by level.
+    """Return the additional loss of a class if it is rare, relative to the dense network, in points, by level.
 
     Each class is compared with itself in the other networks of the same level; the mean is over classes, with its 95 %
     interval. There is no control: the networks were trained further after each pruning.

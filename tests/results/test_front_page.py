@@ -395,7 +395,7 @@ def test_where_most_networks_guess_there_is_no_slope(tmp_path):
     cell = {"dataset": "mnist", "model": "lenet5", "pruner": "mp", "ratio": 50.0, "n": 1, "n_at_chance": 2}
     every = {name: 1.0 for columns in answers.OF_MP.values() for name in columns}
     pd.DataFrame([cell | every]).to_csv(tmp_path / "study" / "cells.csv")
-    assert answers.alpha_and_accuracy(tmp_path, "study")["t=50"].unique().tolist() == ["2 guess"]
+    assert answers.alpha_and_accuracy(tmp_path, "study")["t=50"].unique().tolist() == ["2 at chance"]
 
 
 def test_up_minus_the_others_by_ratio(tables):
@@ -437,7 +437,7 @@ def test_the_released_code_beside_the_text(tables):
         ("mnist", "mp", "alpha"): "1.10 / 0.80",
         ("mnist", "mp", "one weight in"): "10.0 / 9.7",
         ("mnist", "up", "accuracy"): "0.800 / 0.700",
-        ("mnist", "up", "alpha"): "1.33 / 1.10, 1 guess",
+        ("mnist", "up", "alpha"): "1.33 / 1.10, 1 at chance",
         ("mnist", "up", "one weight in"): "10.0 / 5.4",
     }
     assert by_ratio.columns.tolist() == ["t=2", "t=4", "t=10"]
@@ -445,7 +445,7 @@ def test_the_released_code_beside_the_text(tables):
 
 def test_where_most_guess_there_is_no_alpha():
     networks = pd.DataFrame({"alpha": [1.0, 2.0, 4.0], "at_chance": [True, True, False]})
-    assert experiments.describe_alpha(networks) == "2 guess"
+    assert experiments.describe_alpha(networks) == "2 at chance"
 
 
 def test_equal_weights_by_hand(tables):
@@ -499,7 +499,7 @@ def test_random_pruning_beside_print(tables):
     assert rows.loc["resnet20, fine-tuned", "rp", "raw slope"]["t=2"] == "+0.60 (+0.35 to +0.85)"
     as_pruned = rows.sort_index().loc[("resnet20, as pruned", "rp"), "t=2"]
     # The networks name one class of two, and their slopes are 1.6 times -.8, -.9 and -1.4.
-    assert (as_pruned["alpha"], as_pruned["alpha below 0"]) == ("3 guess", "3 of 3")
+    assert (as_pruned["alpha"], as_pruned["alpha below 0"]) == ("3 at chance", "3 of 3")
 
 
 def test_the_line_at_the_origin_is_of_every_data_set_by_the_text(tables):
@@ -523,11 +523,11 @@ def test_the_line_at_the_origin_by_hand():
     # Slopes near 2.4 and 1.6, together 2; far 1.2 and .8, together .88, as the squares are .08 and .32. Pseudo-values
     # 4 - 1.6 and 4 - 2.4 less 1.76 - .8 and 1.76 - 1.2: 1.44 and 1.04; t(.975, 1 dof) = 12.706.
     assert easier["t=2"] == "+1.24 (-1.30 to +3.78)"
-    beyond = rows["mnist", "the same beyond none"]
+    beyond = rows["mnist", "near minus far, minus that of none"]
     assert (beyond["none"], beyond["t=2"]) == ("", "+0.24 (-2.30 to +2.78)")
     assert "t=4" not in easier
     # Means .1, .3, -.1, -.3 become .2, .3, -.2, -.3; what a network has beside them stays.
-    assert (easier["none, class means"], easier["none, the rest"]) == ("1.10", "1.00")
+    assert (easier["none, class means"], easier["none, deviations from the means"]) == ("1.10", "1.00")
     assert (other["none"], other["t=2"]) == ("+0.00 (+0.00 to +0.00)", "")  # where most guess there is no slope
 
 
