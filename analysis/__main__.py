@@ -135,9 +135,9 @@ _MAX_DATA_GIB = click.option(
 _SIDES = {
     "--before": "Predictions of the model before pruning. Repeat the option for several seeds.",
     "--after": "Predictions of the pruned model for the same images, given in the same way.",
-    "--control": "Predictions of the control: the model of --before, retrained in the same way without pruning. Losses "
-    "are then relative to the control. Give as many networks as for --after. If nothing was retrained, repeat the "
-    "predictions of --before.",
+    "--control": "Predictions of the control: the model of --before, retrained like the pruned model but not pruned. "
+    "Losses are then relative to the control. Give as many networks as for --after. If nothing was retrained, repeat "
+    "the predictions of --before.",
 }
 
 
@@ -209,10 +209,10 @@ def cli() -> None:
 @_MAX_DATA_GIB
 @_true_or_false(
     "--fail-on-damage",
-    "Exit with code 3 if a class is shown to have lost recall, if any single network lost more than 20 points in a "
-    "class, or if a network is at chance only after compression; exit with 4 if a class may have lost everything. "
-    "--max-class-loss is stricter. Without a control and with one network before or after, only a loss shown to exceed "
-    "20 points counts, because retraining alone changes recalls.",
+    "Exit with code 3 if a class is shown to have lost recall, if a single network is shown to have lost more than 20 "
+    "points in a class, or if a network is at chance only after compression; exit with 4 if a class may have lost "
+    "everything. --max-class-loss is stricter. Without a control and with one network before or after, a class fails "
+    "only if its loss is shown to exceed 20 points, because retraining alone changes recalls.",
 )
 @click.option(
     "--max-class-loss",

@@ -179,7 +179,7 @@ def _recommendation(
 
 
 def _on_choice(decided: Decision, study: StudyData) -> Iterator[str]:
-    """Warn that one of several methods was chosen on the same images that they were judged on."""
+    """Warn that one of several methods was chosen on the same test images on which all of them were tested."""
     settings = [name for name in study.cell_key if name not in (schema.RATIO, ITERATION)]
     methods = len(pd.DataFrame([judged.cell[settings] for judged in decided.tried]).drop_duplicates())
     if decided.is_safe and methods > 1:

@@ -172,7 +172,7 @@ class Workload:
         ]
 
     def highest(self, pruner: str) -> list[Arm]:
-        """Return the pruner's arm at its largest ratio of `HIGH` or more not at chance, in a list that may be empty."""
+        """Return the arm at the largest ratio, `HIGH` or more, that is not at chance, in a list that may be empty."""
         arms = [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_least=HIGH)]
         return [arm for arm in arms if not self.is_at_chance(arm)][-1:]
 
@@ -194,7 +194,7 @@ class Workload:
         return bool(self._at_chance[arm].mean() > 0.5)
 
     def up(self) -> str:
-        """Return the pruner that counts as UP: the released code's formula if the study has no other."""
+        """Return the pruner that is compared as UP: the released code's formula only if the study has no other."""
         return standing_for_up({arm.pruner for arm in self._arms})
 
 
