@@ -105,7 +105,7 @@ def verdict(study: StudyData) -> list[str]:
 
     A line is based on differences from the control at one ratio, which `analysis.study.decision` chooses: in accuracy,
     losses and costs of classes, raw slope and raw spread ratio. A ratio is not safe merely because no harm is shown,
-    nor unsafe because gaps are wider, because any loss of accuracy widens them. If there are number formats, a line
+    and wider gaps do not make it unsafe, because any loss of accuracy widens them. If there are number formats, a line
     names the one that costs most accuracy. A line ends with `decay_advice`, if there is any.
 
     A line begins with the weaknesses of dense networks: networks at chance, and classes with recall 0. Networks at

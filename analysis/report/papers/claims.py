@@ -72,7 +72,7 @@ class Check(NamedTuple):
     at_chance : bool
         Whether most networks are at chance, so that the difference is not meaningful.
     part : str
-        Label of the part compared, such as `weak classes`; empty if `quantity` suffices.
+        Label of what is compared, such as `weak classes` or `level 8`; empty if `quantity` is label enough.
     """
 
     arms: tuple[Arm, ...]

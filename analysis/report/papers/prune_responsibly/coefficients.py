@@ -35,11 +35,14 @@ class Regression(NamedTuple):
     Attributes
     ----------
     table : DataFrame, a row for each term
-        The columns of `regression.fit`, and those of `published_terms`; p_clustered; se_network and p_network (as
-        se_clustered, but by the jackknife if networks are few); se_dense and p_dense (by the jackknife, clustered by
-        dense network); se_class and p_class (the same, clustered by class of a data set); linear, linear_se, linear_p
-        and linear_p_network (from the model without products); logit, logit_p and logit_effect (from the fractional
-        logit).
+        The columns of `regression.fit`, those of `published_terms`, and:
+
+        - p_clustered: with se_clustered;
+        - se_network, p_network: as se_clustered and p_clustered, but by the jackknife if networks are few;
+        - se_dense, p_dense: by the jackknife, clustered by dense network;
+        - se_class, p_class: by the jackknife, clustered by class of a data set;
+        - linear, linear_se, linear_p, linear_p_network: from the model without products;
+        - logit, logit_p, logit_effect: from the fractional logit.
     fitted : Estimate or None
     linear : Estimate or None
         The model without products (Section 3.1).

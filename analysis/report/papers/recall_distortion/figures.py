@@ -578,7 +578,7 @@ def _draw_lines(
     centre: float,
     styles: dict[str, dict[str, Any]],
 ) -> None:
-    """Draw a line for each pruner, on an axis around the centre; the control, which has no ratio, is a band."""
+    """Draw a line for each pruner, on an axis around the centre; the control, always at ratio 1, is a band."""
     reach = 0.0
     for index, (panel, line) in enumerate(lines.items()):
         style = {**styles[panel.inline], "label": name_in_legend(panel.inline)}

@@ -47,7 +47,7 @@ def paper_table(
     -------
     DataFrame
         Without rows if the study has no counterpart. A value is `at chance` if too many of its networks are at chance,
-        and `n/a` if it is missing otherwise. `attrs["title"]` is the title.
+        and `n/a` if it is missing for another reason. `attrs["title"]` is the title.
     """
     if number in DESIGNS:
         return _p_values(number, tests)
@@ -57,7 +57,7 @@ def paper_table(
 
 
 def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "welch") -> pd.DataFrame:
-    """Return the published values of Tables 1-11 beside a study's, for the cells that both have.
+    """Return the published values of Tables 1-11 beside a study's, for the cells that are in both.
 
     Parameters
     ----------
@@ -69,10 +69,14 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
     Returns
     -------
     DataFrame, one row per cell of a table
-        table, row, column, published, ours (text, at the precision of print), ours_unpaired (Tables 8 and 9 with
-        independent tests, because in the paper not all pruners shared their dense networks; empty for other tables),
-        difference (ours minus published, where `<0.001` counts as .001). `attrs["notes"]` has sentences on
-        substitutions, and on published values without a counterpart because networks are at chance.
+        - table, row, column, published;
+        - ours: text, at the precision of print;
+        - ours_unpaired: Tables 8 and 9 with independent tests, because in the paper not all pruners shared their dense
+          networks; empty for other tables;
+        - difference: ours minus published, where `<0.001` is read as .001.
+
+        `attrs["notes"]` has sentences on substitutions, and on published values without a counterpart because networks
+        are at chance.
     """
     notes = []
     if standing_for_up(set(runs[schema.PRUNER])) == "up-signed":
@@ -159,7 +163,7 @@ def recall_variance(runs: pd.DataFrame, *, balances: bool = False, as_printed: b
     runs : DataFrame
         As `pull.pull_runs` returns it, one setting of each cell.
     balances : bool
-        Whether to take the variance of normalised recall balance, which agrees with the printed values for
+        Whether to compute the variance of normalised recall balance, which agrees with the printed values for
         Fashion-MNIST, instead of recall.
     as_printed : bool
         As for `paper_table`.
