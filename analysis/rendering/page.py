@@ -136,7 +136,7 @@ def pictures(figures: Mapping[str, Figure | None], narrow: Mapping[str, Figure] 
 
 
 def numbered(start: str, drawn: Sequence[Figure | None], narrow: Sequence[Figure | None] = ()) -> list[Picture]:
-    """Return the figures of a kind as pictures named `start`, `start_2`, ...; a missing figure still takes a number."""
+    """Return the figures of a kind as pictures named `start`, `start_2`, ...; a missing figure uses up a number."""
     wide, folded = (
         {picture_name(start, place): figure for place, figure in enumerate(figures)} for figures in (drawn, narrow)
     )
@@ -249,7 +249,7 @@ def _under_headings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _with_heading_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table in which every heading is a row of its own, with empty cells after the first."""
+    """Return a table in which every heading is a separate row, with empty cells after the first."""
     parts = []
     for heading, rows in _under_headings(table):
         row = pd.DataFrame([[heading, *[""] * (rows.shape[1] - 1)]], columns=rows.columns)

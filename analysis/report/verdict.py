@@ -336,11 +336,17 @@ class Gaps(NamedTuple):
     Attributes
     ----------
     kind : str
-        reversed: strong classes became the weak ones. unrelated: no relation to the gaps before is shown. weak behind:
-        weak classes fall further behind. wider: gaps grow, but weak classes are not shown to fall further behind.
-        narrower: gaps shrink. same: an equivalence test shows no change. relative: gaps grow only relative to the
-        accuracy. too few: the interval is too wide. unknown: gaps may grow or shrink. one network: there is no
-        interval. undefined: there were no gaps before pruning.
+        - reversed: strong classes became the weak ones.
+        - unrelated: no relation to the gaps before pruning is shown.
+        - weak behind: weak classes fall further behind.
+        - wider: gaps grow, but weak classes are not shown to fall further behind.
+        - narrower: gaps shrink.
+        - same: an equivalence test shows no change.
+        - relative: gaps grow only relative to the accuracy.
+        - too few: the interval is too wide.
+        - unknown: gaps may grow or shrink.
+        - one network: there is no interval.
+        - undefined: there were no gaps before pruning.
     change, low, high : float
         Change of the raw slope, which measures whether the same classes fall behind, with its interval.
     spread, spread_low, spread_high : float

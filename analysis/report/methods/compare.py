@@ -121,8 +121,8 @@ def compare(
     baseline_ratios : mapping of float to float
         Ratio of the baseline pruner for each ratio of the other pruners; by default the same ratio.
     primaries : sequence of Primary
-        The primary comparisons. The tests of each are corrected together, as a family; all other comparisons with the
-        control are another family, and all remaining comparisons are the last.
+        The primary comparisons. The tests of each primary comparison are corrected together, as a family. All other
+        comparisons with the control are a second family, and all remaining comparisons are a third.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def compare(
         - effect_size: Cohen's d_z.
         - detectable_difference: the smallest difference detectable at 80 % power and level .05 / family size.
         - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline at the same accuracy, with its
-          95 % interval over networks. The baseline is interpolated between its ratios and its control, which counts as
+          95 % interval over networks. The baseline is interpolated between its ratios and its control, which is at
           ratio 1. NaN if the baseline does not reach that accuracy, or has fewer than two ratios.
         - n: the number of pairs. Pairs with a network at chance, counted by n_at_chance, are left out of slopes only.
         - dof: degrees of freedom of the variance over networks.

@@ -108,7 +108,7 @@ def _note_on_guessing(study: StudyData) -> list[str]:
     guesses = levels.loc[levels[TECHNIQUE] != CONTROL, frames.RUN_ID].isin(guessing)
     if not guesses.any():
         return []
-    return [f"regression: {guesses.sum():,} of {len(guesses):,} pruned networks are at chance, but are not left out"]
+    return [f"regression: {guesses.sum():,} of {len(guesses):,} pruned networks are at chance, and are included"]
 
 
 def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.DataFrame:
@@ -125,8 +125,9 @@ def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.
 def published_of(fit: regression.Estimate) -> pd.DataFrame:
     """Return the printed values of each term of a fit, in the columns of `published_terms`.
 
-    If a term also stands for terms that were left out, its value is the sum of the printed values, without interval and
-    p. For example, if a technique is used only with rewinding, its coefficient includes that of the product of both.
+    If a term includes the effects of terms that were left out, its value is the sum of the printed values, without
+    interval and p. For example, if a technique is used only with rewinding, its coefficient includes that of the
+    product of both.
     """
     references = {factor: str(fit.rows[factor].cat.categories[0]) for factor in regression.FACTORS}
     printed = published_terms([*fit.implied.index, *fit.implied.columns], references)

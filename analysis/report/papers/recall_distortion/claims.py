@@ -45,7 +45,7 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions |
 
 
 def checked(runs: pd.DataFrame, slugs: Collection[str]) -> Iterator[tuple[Workload, Check, str]]:
-    """Yield the checks of claims about single workloads: the workload, the check, and its answer, as in `claims`.
+    """Yield the checks of claims about single workloads: the workload, the check, and `holds`, as in `claims`.
 
     Parameters
     ----------

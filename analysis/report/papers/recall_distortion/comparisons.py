@@ -173,7 +173,7 @@ def labels(frame: pd.DataFrame, *, as_printed: bool = False) -> dict[str, str]:
     frame : DataFrame
         Runs or alphas.
     as_printed : bool
-        Whether `up-signed` is called UP if it stands for UP.
+        Whether `up-signed` is called UP if there is no `up`.
 
     Returns
     -------

@@ -415,7 +415,7 @@ CLAIMS = (
     ),
     Claim(
         "smaller-models-intensify-up",
-        "the same, UP",
+        '"at most ratios, smaller model sizes tend to have more intensification than larger model sizes", UP',
         "7.2",
         "alpha of the smaller ResNet minus that of the larger",
         _smaller_model(None),

@@ -41,7 +41,7 @@ def paper_table(
         As `pull.pull_runs`, `cells.alphas` and `comparisons.paper_tests` return them. Networks at chance are left out
         of Tables 1-9 only.
     as_printed : bool
-        Whether `up-signed` is called UP if it stands for UP.
+        Whether `up-signed` is called UP if there is no `up`.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
     """
     notes = []
     if standing_for_up(set(runs[schema.PRUNER])) == "up-signed":
-        notes.append("up-signed, the formula of the paper's released code, stands for UP")
+        notes.append("up-signed, the formula of the paper's released code, is compared with the paper's UP")
     make = partial(paper_table, runs=runs, alphas=alphas, as_printed=True)
     ours = paper_tests(alphas, variance=variance, as_printed=True)
     unpaired = unpaired_tests(alphas, variance=variance, as_printed=True)
