@@ -177,7 +177,7 @@ def _name(axes: Axes, panel: Panel, room: float) -> None:
 
 
 def _write_once(grid: Mapping[_Place, Axes]) -> None:
-    """Remove labels, and numbers of shared axes, that the outermost panel of the row or column also has."""
+    """Keep equal labels, and numbers of shared axes, only at the outermost panel of each row or column."""
     for (row, column), axes in grid.items():
         for (other_row, other_column), other in grid.items():
             if other_column == column and other_row > row:

@@ -78,9 +78,9 @@ _CLASS_TEST = (
     "t-test with Holm's correction."
 )
 _UNKNOWN = "Whether it is safe is unknown: "
-_ONE_UNKNOWN = f"{_UNKNOWN}with one network nothing shows how far classes move."
-_ALIKE = f"{_UNKNOWN}networks that all lose the same do not show how far classes move."
-_ONE_CONTROL = f"{_UNKNOWN}with one control nothing shows how far classes move."
+_ONE_UNKNOWN = f"{_UNKNOWN}with one network nothing shows how far classes move by chance."
+_ALIKE = f"{_UNKNOWN}networks that all lose the same do not show how far classes move by chance."
+_ONE_CONTROL = f"{_UNKNOWN}with one control nothing shows how far classes move by chance."
 _ONE_NETWORK = "Every cell has one network, so there are no intervals over networks."
 
 # A param, one of its values, and what a reader has to know about runs with that value.

@@ -92,7 +92,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
         "mitigation": rows[MITIGATION].replace("", "none"),
         "accuracy": (100 * rows["accuracy"]).map(_POINT),
         "change of accuracy": [_in_points(row, ACCURACY_DIFFERENCE) for _, row in rows.iterrows()],
-        "p (not .3 lower)": [_p(row) for _, row in rows.iterrows()],
+        "p (accuracy not .3 lower)": [_p(row) for _, row in rows.iterrows()],
         "systematic cost": [_of_class(row) for _, row in rows.iterrows()],
         "chance movement": (100 * rows[EXCESS]).map(_POINT),
         "by noise alone": (100 * rows[FLOOR]).map(_POINT),

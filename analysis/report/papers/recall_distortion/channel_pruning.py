@@ -44,8 +44,8 @@ _PRINT = (
     ".01, and a weight decay of .005, and keeps the epoch with the best test accuracy. That code also removes channels "
     "that shortcuts carry, separately in each block, so that a shortcut adds channels with different indices. Here, "
     "channels that a shortcut carries are kept, and only channels inside the blocks are removed. The released settings "
-    "are for ratios 1.75 and 3.33; counted exactly, they give 1.76 and 3.54. Keeping half and a quarter of the "
-    "channels kept at 3.33 gives ratios 8.27 and 19.11."
+    "are for ratios 1.75 and 3.33; by exact counts of parameters, they give 1.76 and 3.54. Keeping half and a quarter "
+    "of the channels kept at 3.33 gives ratios 8.27 and 19.11."
 )
 _COLUMNS = ("Ratio", "Realised", "Accuracy", "in print", "Minus control", "Alpha", "in print ", "Minus control ")
 
