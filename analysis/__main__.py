@@ -135,9 +135,9 @@ _MAX_DATA_GIB = click.option(
 _SIDES = {
     "--before": "Predictions of the model before pruning. Repeat the option for several seeds.",
     "--after": "Predictions of the pruned model for the same images, given in the same way.",
-    "--control": "Predictions of the control: the model of --before, retrained in the same way without pruning. Losses "
-    "are then relative to the control. Give as many networks as for --after. If nothing was retrained, repeat the "
-    "predictions of --before.",
+    "--control": "Predictions of the control: the model of --before, retrained like the pruned model but not pruned. "
+    "Losses are then relative to the control. Give as many networks as for --after. If nothing was retrained, repeat "
+    "the predictions of --before.",
 }
 
 
@@ -209,10 +209,10 @@ def cli() -> None:
 @_MAX_DATA_GIB
 @_true_or_false(
     "--fail-on-damage",
-    "Exit with code 3 if a class is shown to have lost recall, if any single network lost more than 20 points in a "
-    "class, or if a network is at chance only after compression; exit with 4 if a class may have lost everything. "
-    "--max-class-loss is stricter. Without a control and with one network before or after, only a loss shown to exceed "
-    "20 points counts, because retraining alone changes recalls.",
+    "Exit with code 3 if a class is shown to have lost recall, if a single network is shown to have lost more than 20 "
+    "points in a class, or if a network is at chance only after compression; exit with 4 if a class may have lost "
+    "everything. --max-class-loss is stricter. Without a control and with one network before or after, a class fails "
+    "only if its loss is shown to exceed 20 points, because retraining alone changes recalls.",
 )
 @click.option(
     "--max-class-loss",
@@ -255,8 +255,8 @@ def audit(
     wider.
 
     With several seeds, the files of --before, --after and --control are paired by the numbers and words in their names:
-    dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired by their dense runs or, failing that, in
-    the order given. A single network before is compared with all networks after.
+    dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired by their dense runs or, if that is
+    impossible, in the order given. A single network before is compared with all networks after.
     """
     from analysis.audit import audit, prediction_files
     from analysis.audit import result as audit_result
@@ -394,7 +394,7 @@ def power(
     default=1.0,
     show_default=True,
     metavar="POINTS",
-    help="Loss of accuracy through pruning, in points, for which to predict the loss of each class. The prediction "
+    help="Expected loss of accuracy through pruning, in points, from which the loss of each class is predicted. This "
     "assumes that pruning multiplies the error of every class by the same factor.",
 )
 @_columns
@@ -490,7 +490,7 @@ def offsets(
     output: Path,
     max_data_gib: float,
 ) -> None:
-    """Fit a logit offset for each class, so that every class loses only as much as the accuracy.
+    """Fit a logit offset for each class, so that every class loses as much recall as the network loses accuracy.
 
     Add the offsets to the pruned network's logits, or to the bias of its output layer. A class that lost more than
     others then regains what it lost beyond the accuracy.

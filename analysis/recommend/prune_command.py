@@ -103,7 +103,7 @@ def _differing_options(params: Mapping[str, Any], *, is_level: bool) -> dict[str
 
 
 def _logged_options(command: str) -> dict[str, Option]:
-    """Return a command's options that runs log as settings, so without the seed."""
+    """Return a command's options that runs log as settings, which excludes the seed."""
     records = of_command(command)
     return {name: record for name, record in records.items() if record.param and record.param.role == "setting"}
 

@@ -179,18 +179,18 @@ def _recommendation(
 
 
 def _on_choice(decided: Decision, study: StudyData) -> Iterator[str]:
-    """Warn that one of several methods was chosen on the same images that they were judged on."""
+    """Warn that one of several methods was chosen on the same test images on which all of them were tested."""
     settings = [name for name in study.cell_key if name not in (schema.RATIO, ITERATION)]
     methods = len(pd.DataFrame([judged.cell[settings] for judged in decided.tried]).drop_duplicates())
     if decided.is_safe and methods > 1:
         yield (
-            f"{methods} methods were judged on the same test images, each with a chance of at most 5 % to pass "
+            f"{methods} methods were tested on the same test images, each with a chance of at most 5 % to pass "
             "falsely, and one was chosen: before an important decision, confirm it on new networks."
         )
 
 
 def _implied(limits: Limits, study: StudyData, rows: np.ndarray) -> Iterator[str]:
-    """Say how much the weakest class may lose within the accuracy limit if errors grow in proportion."""
+    """Yield a sentence on how much the weakest class may lose within the accuracy limit, if errors are proportional."""
     arrays = study.arrays
     has = ~np.isnan(arrays.before[rows[0]])
     recall, accuracy = arrays.before[np.ix_(rows, has)].mean(0), float(arrays.accuracy_before[rows].mean())
@@ -256,7 +256,7 @@ def _trade_off(
 def _describe(trade_off: _TradeOff, preference: Preference, label: Callable[[Mapping[str, Any]], str]) -> Iterator[str]:
     """Yield sentences on the images used to choose, the choice, and its values on test images."""
     points, best = trade_off
-    flattering = f"test images, which flatters it, because not every run has {schema.VAL_PREDICTIONS}"
+    flattering = f"test images, because not every run has {schema.VAL_PREDICTIONS}, so it looks better than it is"
     yield f"The trade-off was chosen on {flattering if best is None else 'validation images'}."
     yield from operating_points.sentences(points, preference, label)
     if best is None:

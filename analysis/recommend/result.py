@@ -37,11 +37,17 @@ class Recommendation(NamedTuple):
     tried : DataFrame
         A row for each method and ratio, up to the method's first failure. A method is a pruner with its schedule, its
         distillation and its other settings. The reference of a network is its control if there is one, else its dense
-        network. Columns: pruner, settings, ratio; n, the number of networks that have a reference; then, as shares of
-        test images and relative to the reference: loss, the loss of accuracy; worst_class, the class that may lose
-        most, and worst_class_loss; largest_excess, the largest mean loss of a class beyond the loss of accuracy, and
-        largest_excess_class; then alpha, raw_slope and alpha_new. Columns that end in `_high` are upper bounds; those
-        of class losses hold for all classes jointly. fails lists the bounds outside the limits.
+        network. Losses are shares of test images, relative to the reference. Columns that end in `_high` are upper
+        bounds; those of class losses hold for all classes jointly. The columns are:
+
+        - pruner, the settings and ratio;
+        - n: the number of networks that have a reference;
+        - loss: the loss of accuracy;
+        - worst_class, worst_class_loss: the class that may lose most, and its loss;
+        - largest_excess, largest_excess_class: the largest mean loss of a class beyond the loss of accuracy, and the
+          class;
+        - alpha, raw_slope, alpha_new;
+        - fails: the bounds outside the limits.
     notes : list of str
         Sentences on runs that were left out, and advice.
     command : str
@@ -55,7 +61,7 @@ class Recommendation(NamedTuple):
         Effect of the recommended pruning on groups of test images, as in `groups.Grouped.groups`; empty without groups.
     promises : DataFrame
         Networks and test images needed to promise a limit for all classes, as `promises.promises` returns them; empty
-        if fewer than two networks count.
+        if the variance between networks, or the number of test images of each class, is unknown.
     """
 
     verdict: str
@@ -209,8 +215,8 @@ def _promise_lines(recommendation: Recommendation) -> Iterator[str]:
         return
     yield "\n" + folded(
         "Number of networks needed to promise that no class loses more than 1, 2 or 5 points, if in truth no class "
-        "loses anything; if one does, more are needed. A column is a number of test images of each class: the present "
-        "one, or a larger one."
+        "loses anything; if one does, more are needed. Each column is for a number of test images of each class: the "
+        "present number, or a larger one."
     )
     wide = promises.assign(networks=promises["networks"].map("{:.0f}".format).replace("nan", "too many"))
     table = wide.pivot(index="limit", columns="images", values="networks")

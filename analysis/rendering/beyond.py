@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 
 from analysis.rendering.drawing import ABOVE, PAPER
 
-_AROUND = 0.7  # inches, of the words around a panel, which is not laid out yet
+_AROUND = 0.7  # inches, estimated room for the words around a panel, which are laid out later
 _BETWEEN = 0.16  # inches, smallest distance between the texts of two triangles
-_SHORT = 3  # letters of a text that stands level beside a triangle at the upper or lower end
+_SHORT = 3  # letters; a longer text beside a triangle at the upper or lower end is written vertically
 
 
 def value_or_range(values: np.ndarray) -> str:
@@ -29,10 +29,10 @@ def mark_beyond(
     axes : Axes
         Panel of a page whose axis of values has its final limits.
     rows : DataFrame
-        place and value; maybe color, and face (of the triangle, the colour by default). Values within the axis are left
-        out.
+        Columns place and value, and optionally color (of the triangle's edge) and face (of its inside, by default
+        the same). Values within the axis are left out.
     upright : bool
-        Whether values are heights and places lie across, or the reverse.
+        Whether the axis of values is vertical, and places are on the horizontal axis, or the reverse.
     text : function of an array
         Returns the text for values at places so near that their texts would touch.
     """
@@ -61,12 +61,12 @@ def mark_beyond(
 
 
 def _near_rows(axes: Axes, rows: pd.DataFrame, *, upright: bool) -> Iterator[pd.DataFrame]:
-    """Yield rows at places so near that their texts would touch."""
+    """Yield groups of rows at places so near that their texts would touch."""
     spec = axes.get_subplotspec()
     assert spec is not None
     side = 0 if upright else 1
     panels = spec.get_gridspec().get_geometry()[1 - side]
-    inches = axes.figure.figure.get_size_inches()[side] / panels - _AROUND  # of a part of a figure, the whole
+    inches = axes.figure.figure.get_size_inches()[side] / panels - _AROUND  # the whole figure, even for a subfigure
     start = (axes.get_xlim() if upright else axes.get_ylim())[0]  # which also updates the transform
     rows = rows.sort_values("place", kind="stable")
     points = np.full((len(rows), 2), start, dtype=float)
@@ -77,7 +77,7 @@ def _near_rows(axes: Axes, rows: pd.DataFrame, *, upright: bool) -> Iterator[pd.
 
 
 def _write_beside(axes: Axes, place: float, end: int, words: str, *, upright: bool) -> None:
-    """Write words inward of an end of the axis: left of a triangle, or above one at the left or right end."""
+    """Write words inside an end of the axis: left of a triangle, or above it if it is at the left or right end."""
     inward = abs(end - 0.02)
     axes.annotate(
         words,

@@ -31,13 +31,14 @@ def front(search: ChainTrials, on_front: np.ndarray, best: int | None, by_accura
     ----------
     search : ChainTrials
     on_front : (chains,), bool
-        Whether no other chain is better in both cost and the worst class's bound.
+        Whether each chain is on the Pareto front of cost and the worst class's bound.
     best, by_accuracy : int, optional
         Indices of the chosen chain and of the one that accuracy alone would choose.
     """
     note = (
-        "Each mark is a chain. Loss of the worst class beyond the control: upper end of its 95 % interval, on "
-        "validation images. The line is the Pareto front. Hollow: the loss of accuracy may exceed its limit."
+        "Each mark is a chain. Its height is the upper 95 % bound, for all classes together, of the worst class's loss "
+        "beyond the control on validation images. Line: the Pareto front. Hollow: the loss of accuracy may exceed its "
+        "limit."
     )
     trials, minimize = search.trials, search.minimize
     shown = trials.assign(

@@ -8,7 +8,7 @@ _COSTS = {"size": "bytes", "latency": "time, share", "macs": "products"}
 
 
 def cost(value: float, minimize: str) -> str:
-    """Return a chain's cost as text; `minimize` is as for `table`."""
+    """Return a chain's cost as text; `minimize` has the values that `table` accepts."""
     return f"{value:.3f}" if minimize == "latency" else f"{value:,.0f}"
 
 
@@ -20,7 +20,7 @@ def table(trials: pd.DataFrame, minimize: str) -> pd.DataFrame:
     trials : DataFrame
         Trials of a search, as in `ChainTrials`.
     minimize : {"size", "latency", "macs"}
-        Kind of the costs.
+        What the costs measure.
     """
     return pd.DataFrame(
         {

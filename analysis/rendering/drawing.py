@@ -14,9 +14,9 @@ PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # t
 
 
 def axis_limits(values: pd.Series, through: float) -> tuple[float, float]:
-    """Return the ends of an axis that holds `through` and all values but a long tail.
+    """Return the ends of an axis that includes `through` and all values except a long tail.
 
-    Nine tenths of the values fill about a fifth of the axis or more; values far off lie beyond its ends.
+    Nine tenths of the values fill about a fifth of the axis or more; values farther away are beyond its ends.
     """
     low, high = np.quantile([*values, through], [0.05, 0.95])
     far = 2 * (high - low)
@@ -26,7 +26,7 @@ def axis_limits(values: pd.Series, through: float) -> tuple[float, float]:
 
 
 def with_legend(axes: Axes) -> Figure:
-    """Put a legend below axes, where it hides nothing, and return the whole figure that they are in."""
+    """Put a legend below axes, where it hides nothing, and return the whole figure that contains them."""
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8, frameon=False)
     figure = axes.figure.figure  # Matplotlib 3.9 has no `get_figure(root=True)`
     assert isinstance(figure, Figure)
@@ -34,7 +34,7 @@ def with_legend(axes: Axes) -> Figure:
 
 
 def share_scale(panels: Iterable[Axes]) -> None:
-    """Give the horizontal axes of some panels the same ends, so that all that is drawn has room."""
+    """Give the horizontal axes of some panels the same ends, so that everything drawn in them fits."""
     panels = list(panels)
     ends = [axes.get_xlim() for axes in panels]
     for axes in panels:

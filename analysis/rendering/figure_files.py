@@ -15,7 +15,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 PNG, SVG = ".png", ".svg"
-# In place of the version of Matplotlib, with which the files would change.
+# Written to the files in place of Matplotlib's version, because the files would change with that version.
 _MAKER = "pruning-study"
 _RC: dict[Any, str] = {
     # Without a date and with fixed ids, a study always gives the same file. Text stays text, so it can be searched.
@@ -35,7 +35,7 @@ def write(figures: Mapping[str, Figure], folder: Path, endings: Sequence[str], *
         Figures by the name of their files, without ending.
     folder : Path
     endings : sequence of str
-        Some of `PNG` and `SVG`.
+        `PNG`, `SVG` or both.
     processes : int, optional
         Number of figures drawn at a time, by default the number of processor cores. Figures are drawn one by one if
         forking may be unsafe: outside Linux, or in a program with threads.
@@ -60,7 +60,7 @@ def can_fork() -> bool:
 
 
 def _drawn_by_processes(figures: Mapping[str, Figure], folder: Path, endings: Sequence[str], at_once: int) -> list[str]:
-    """Draw each figure in a process of its own, and return the names of those that were drawn."""
+    """Draw each figure in a separate process, and return the names of those that were drawn."""
     fork = get_context("fork").Process
     processes = {
         name: fork(target=_write_quietly, args=(figure, folder / name, endings), daemon=True)
@@ -88,7 +88,7 @@ def _write_quietly(figure: Figure, path: Path, endings: Sequence[str]) -> None:
 def _write(figure: Figure, path: Path, endings: Sequence[str]) -> None:
     canvas = FigureCanvasAgg(figure)
     with mpl.rc_context(_RC):
-        # A layout engine moves things a little at every drawing. Laid out once, a figure is the same in all files.
+        # A layout engine moves things a little at every drawing. Laid out once, a figure is the same in all its files.
         if engine := figure.get_layout_engine():
             engine.execute(figure)
         figure.set_layout_engine("none")
@@ -98,4 +98,4 @@ def _write(figure: Figure, path: Path, endings: Sequence[str]) -> None:
         if SVG in endings:
             dpi = figure.dpi
             FigureCanvasSVG(figure).print_svg(path.with_name(path.name + SVG), metadata={"Date": None})
-            figure.dpi = dpi  # `print_svg` has set another
+            figure.dpi = dpi  # `print_svg` changes it

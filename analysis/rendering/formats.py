@@ -42,7 +42,7 @@ def short_ratio(value: float) -> str:
 
 
 def exact(value: float) -> str:
-    """Return a number in as few digits as identify it: 10, 1.965, 1.964808503..."""
+    """Return a number with as few digits as identify it exactly: 10, 1.965, 1.964808503..."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
 

@@ -21,15 +21,16 @@ from analysis.common.printable import printable
 from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in_picture, width_in_picture
 
 DPI = 120
-NARROW = 4.6  # inches, of a figure for a telephone; its letters are as large as the page's
+NARROW = 4.6  # inches, width of a figure for a telephone, whose letters are as large as the text of the page
 TITLE_SIZE = 10  # points, font size above a panel
-_NARROWEST = 5.6  # inches, of a page
+_NARROWEST = 5.6  # inches, least width of a page
 _LONGEST_TITLE = 400
 _PAD = 0.04  # inches, around a panel and between the words above and below the panels
-_TITLE, _ENTRY, _NOTE = 0.22, 0.2, 0.14  # inches, of a line of the title, the legend and the note
-_LETTER, _MARK = 0.085, 0.6  # inches, of a letter and of a mark of a legend
-_DOT = 25  # square points, at least, of a dot in a legend
-_BESIDE_TITLE, _BESIDE_NUMBERS = 14, 36  # points of a panel that its title leaves free; with numbers on its left
+_TITLE, _ENTRY, _NOTE = 0.22, 0.2, 0.14  # inches, height of a line of the title, the legend and the note
+_LETTER, _MARK = 0.085, 0.6  # inches, width of a letter and of a mark in a legend
+_DOT = 25  # square points, least area of a dot in a legend
+# Points of a panel's width that its title leaves free, without and with numbers on the left of the panel.
+_BESIDE_TITLE, _BESIDE_NUMBERS = 14, 36
 
 _Place: TypeAlias = tuple[int, int]  # row and column
 
@@ -41,11 +42,12 @@ class Panel(NamedTuple):
     ----------
     draw : function of (Axes, rows)
     rows : Any
-        What `draw` takes, mostly rows of a DataFrame.
+        Second argument of `draw`, mostly rows of a DataFrame.
     title : str
-        Maybe with names of unknown origin; lines too long for the panel are broken and cut.
+        May contain names of unknown origin; lines too long for the panel are broken and cut.
     across, up : str
-        Labels of the axes. A page writes a label once where the next panel below, or on the left, has the same.
+        Labels of the axes. A page writes a label once if a panel below (for `across`) or on the left (for `up`) has the
+        same label.
     """
 
     draw: Callable[[Axes, Any], None]
@@ -68,7 +70,7 @@ def draw(
     sharey: bool | str = False,
     widths: Sequence[float] = (),
 ) -> Figure:
-    """Draw panels on a page. The figure has its axes in the order of the panels.
+    """Draw panels on a page. The axes of the figure are in the order of the panels.
 
     Parameters
     ----------
@@ -77,15 +79,16 @@ def draw(
     columns : int, optional
         By default all panels are in one row.
     size : (float, float)
-        Width and height of a panel with its words, in inches; names on its left take more.
+        Width and height of a panel with its words, in inches; names on its left are added to the width.
     title, note : str
-        Text above and below, maybe with names of unknown origin; lines are broken to fit the width.
+        Text above and below the panels. It may contain names of unknown origin; lines are broken to fit the width.
     legend : sequence of Line2D, optional
-        As `handle` makes them; by default of what panels without a legend draw with a label, each label once.
+        Entries of the legend, as `handle` makes them. By default, one for each label used in panels that have no legend
+        themselves.
     narrow : bool
         Put the panels one below the other, for a narrow window: row by row, or column by column if `sharex` is `col`.
     sharex, sharey : bool, "col" or "row"
-        Which panels share an axis, at both widths. Side by side, only the outermost of them has its tick labels.
+        Which panels share an axis, at both widths. If panels are side by side, only the outermost has tick labels.
     widths : sequence of float
         Widths of the columns in proportion, equal by default.
     """
@@ -143,7 +146,7 @@ def handle(label: str, **style: Any) -> Line2D:
 
 
 def _cells(places: Sequence[_Place], *, narrow: bool, by_column: bool) -> dict[_Place, _Place]:
-    """Return the place of each panel on the page: its own, or one below the other if narrow."""
+    """Return the place of each panel on the page; a narrow page has the panels one below the other."""
     if not narrow:
         return {place: place for place in places}
     order = sorted(places, key=lambda place: place[::-1]) if by_column else places
@@ -174,7 +177,7 @@ def _name(axes: Axes, panel: Panel, room: float) -> None:
 
 
 def _write_once(grid: Mapping[_Place, Axes]) -> None:
-    """Leave what panels of a row or a column have in common to the outermost: labels, and numbers of shared axes."""
+    """Keep equal labels, and numbers of shared axes, only at the outermost panel of each row or column."""
     for (row, column), axes in grid.items():
         for (other_row, other_column), other in grid.items():
             if other_column == column and other_row > row:
@@ -190,7 +193,7 @@ def _write_once(grid: Mapping[_Place, Axes]) -> None:
 
 
 def _names_room(axes: Axes) -> float:
-    """Return the inches that names on the left of a panel take."""
+    """Return the width of the names on the left of a panel, in inches."""
     axis = axes.yaxis
     if not isinstance(axis.get_major_locator(), FixedLocator) or not axis.get_tick_params()["labelleft"]:
         return 0
@@ -199,7 +202,7 @@ def _names_room(axes: Axes) -> float:
 
 
 def _labelled(panels: Sequence[Axes]) -> list[Any]:
-    """Return what panels without a legend of their own draw with a label, each label once."""
+    """Return one labelled artist for each label used in panels that have no legend themselves."""
     pairs = (zip(*axes.get_legend_handles_labels(), strict=True) for axes in panels if not axes.get_legend())
     return list({label: drawn for of_panel in pairs for drawn, label in of_panel}.values())
 
@@ -221,9 +224,10 @@ def _add_legend(figure: Figure, entries: Sequence[Any], across: int) -> Legend:
 
 
 class _Layout(LayoutEngine):
-    """Room for the words around each row and column of panels, between a title with a legend and a note.
+    """Place panels with room for the words around them, between a title with a legend above and a note below.
 
-    Matplotlib's constrained layout gives the same pictures, and takes 1.5 times as long: it measures all words twice.
+    Matplotlib's constrained layout gives the same pictures but takes 1.5 times as long, because it measures all words
+    twice.
     """
 
     _adjust_compatible = False
@@ -243,7 +247,7 @@ class _Layout(LayoutEngine):
         above, below = self._place_words(fig, renderer)
         ticks = _ticks(self._panels)
         self._place(fig, renderer, above, below)
-        if _ticks(self._panels) != ticks:  # panels of another size have other ticks, whose words may be longer
+        if _ticks(self._panels) != ticks:  # panels of a different size have different ticks, whose labels may be longer
             self._place(fig, renderer, above, below)
 
     def _place_words(self, fig: Figure, renderer: RendererBase) -> tuple[float, float]:
@@ -289,14 +293,14 @@ def _measured(axes: Axes, renderer: RendererBase) -> Bbox:
     """Return the box of a panel with its words, legend and colour bar."""
     for axis, place in ((axes.xaxis, (0.5, 0)), (axes.yaxis, (0, 0.5))):
         if not axis.get_label_text():
-            axis.set_label_coords(*place)  # or the place of no text is worked out from all ticks
+            axis.set_label_coords(*place)  # without this, the place of an empty label is computed from all ticks
     legend = axes.get_legend()
     outside = [*axes.child_axes, *([legend] if legend and legend.get_in_layout() else [])]
     return axes.get_tightbbox(renderer, for_layout_only=True, bbox_extra_artists=outside) or axes.bbox
 
 
 def _placed(margins: np.ndarray, start: float, end: float, ratios: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return starts and lengths of panels that stand between two ends, with margins, (2, panels), around each."""
+    """Return starts and lengths of panels between two ends, with margins, (2, panels), before and after each."""
     room = max(end - start - margins.sum(), 1.0)
     lengths = room * ratios / ratios.sum()
     return start + np.cumsum(margins[0]) + np.cumsum([0, *(lengths + margins[1])[:-1]]), lengths

@@ -7,16 +7,16 @@ from analysis.common.printable import printable
 # A character is escaped only where a Markdown renderer (CommonMark, GitHub or MLflow's UI) would interpret it.
 _ANYWHERE = (
     r"[\\`~$]",  # escapes, code, struck-out words, formulas
-    r"(?<!\w)_+(?=\S)",  # emphasis; an underscore within a word is none
+    r"(?<!\w)_+(?=\S)",  # emphasis; an underscore within a word is literal
     r"<(?=[A-Za-z/!?])",  # HTML, and links in angle brackets
     r"&(?=#?\w+;)",  # entities
     r"@(?=\w)",  # addresses, and names of people
-    r"\](?=\s*[(\[:])",  # links, images, and what they refer to
+    r"\](?=\s*[(\[:])",  # links, images, and definitions of references
     r":(?=//|[\w+-]+:)|(?<=mailto):|(?<=xmpp):|(?<=www)\.",  # addresses, and emoji
 )
 _IN_A_LINE = (
     r"(?<!\s)\*|\*(?!\s)",  # emphasis
-    r"^[ #>+=\[-]|^[0-9](?=[0-9]*[.)])",  # code, headings, quotations, lists and boxes to tick
+    r"^[ #>+=\[-]|^[0-9](?=[0-9]*[.)])",  # code, headings, quotations, lists and checkboxes
     r"#(?=#*\s*$)",  # the end of a heading
 )
 # Our own tables mark numbers with ` *`, which is not escaped. Other asterisks in a cell are escaped, so that none can

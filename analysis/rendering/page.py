@@ -136,7 +136,7 @@ def pictures(figures: Mapping[str, Figure | None], narrow: Mapping[str, Figure] 
 
 
 def numbered(start: str, drawn: Sequence[Figure | None], narrow: Sequence[Figure | None] = ()) -> list[Picture]:
-    """Return the figures of a kind as pictures named `start`, `start_2`, ...; a missing figure still takes a number."""
+    """Return the figures of a kind as pictures named `start`, `start_2`, ...; a missing figure uses up a number."""
     wide, folded = (
         {picture_name(start, place): figure for place, figure in enumerate(figures)} for figures in (drawn, narrow)
     )
@@ -144,7 +144,7 @@ def numbered(start: str, drawn: Sequence[Figure | None], narrow: Sequence[Figure
 
 
 def at_both_widths(draw: Callable[..., Drawn], *arguments: Any) -> tuple[Drawn, Drawn]:
-    """Draw with a function twice: for the page, and with its argument `narrow` for a narrow window."""
+    """Call a drawing function twice: for the page (`narrow=False`), and for a narrow window (`narrow=True`)."""
     return draw(*arguments, narrow=False), draw(*arguments, narrow=True)
 
 
@@ -160,7 +160,7 @@ def _narrow(name: str) -> str:
 def write(report: Report, output: Path) -> list[Path]:
     """Write report.html, report.md, the tables as CSV and the figures as SVG and PNG.
 
-    Files are moved to `output` one by one after all are written, so an error while writing leaves the old ones.
+    Files are moved to `output` one by one after all are written, so an error while writing leaves the old files.
 
     Parameters
     ----------
@@ -176,7 +176,8 @@ def write(report: Report, output: Path) -> list[Path]:
     Raises
     ------
     StudyError
-        If the folder cannot be made or written to.
+        If the folder cannot be made or written to, or if a file to be replaced was not written by an earlier
+        report there, or was changed since.
     """
     with files.aside(output) as folder:
         _write_parts(report, folder, [PNG, SVG])
@@ -248,7 +249,7 @@ def _under_headings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _with_heading_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table in which every heading is a row of its own, with empty cells after the first."""
+    """Return a table in which every heading is a separate row, with empty cells after the first."""
     parts = []
     for heading, rows in _under_headings(table):
         row = pd.DataFrame([[heading, *[""] * (rows.shape[1] - 1)]], columns=rows.columns)

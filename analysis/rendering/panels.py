@@ -37,11 +37,12 @@ def intervals(
     ----------
     axes : Axes
     rows : DataFrame
-        value, and low and high, NaN where there is no interval. It may have place (0, 1, ... by default), color, face
-        (of the mark, the colour by default), mark, label (in the legend), and words in place of a value that is NaN.
+        Columns value, low and high (NaN where there is no interval). Optional columns are place (0, 1, ... by default),
+        color, face (fill colour of the mark, by default its color), mark, label (in the legend), and words (written in
+        place of a value that is NaN).
     no_effect : float, optional
     upright : bool
-        Draw the intervals from below to above; by default they lie, and places are heights.
+        Draw the intervals vertically; by default they are horizontal, and places are heights.
     limits : (float, float), optional
         Ends of the axis of values; values beyond them are marked by `mark_beyond`.
     """
@@ -80,19 +81,19 @@ def _complete(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def estimates(rows: pd.DataFrame, name: str, *, scale: float = 1) -> pd.DataFrame:
-    """Return rows with value, low and high: a quantity and the ends of its interval, `_low` and `_high`, scaled."""
+    """Return rows with the columns value, low and high: a quantity and the ends of its interval, times `scale`."""
     ends = {"value": "", "low": "_low", "high": "_high"}
     return rows.assign(**{column: scale * rows[f"{name}{end}"] for column, end in ends.items()})
 
 
 def interval_limits(rows: pd.DataFrame, no_effect: float) -> tuple[float, float]:
-    """Return the ends of an axis for intervals. It leaves out what is far from the others."""
+    """Return the ends of an axis for intervals. The axis leaves out ends that are far from most others."""
     ends = rows.loc[np.isfinite(rows["value"].astype(float)), ["value", "low", "high"]].to_numpy(float)
     return axis_limits(pd.Series(ends[np.isfinite(ends)]), through=no_effect)
 
 
 def side_by_side(rows: pd.DataFrame, by: str, colors: Mapping[str, str], *, apart: float) -> pd.DataFrame:
-    """Return the rows of each series in its colour, named in the legend, at places so far apart from the others'."""
+    """Return rows with the colour and legend label of their series, and shift the series by `apart` from each other."""
     order = {name: index - (len(colors) - 1) / 2 for index, name in enumerate(colors)}
     shown = rows[rows[by].isin(order)]
     shift = shown[by].map(order).astype(float)
@@ -111,7 +112,7 @@ def lines(
     band: tuple[str, str] | None = None,
     **style: Any,
 ) -> None:
-    """Draw a line for each series, with a band between two columns if there is one.
+    """Draw a line for each series, with a band between two columns if `band` is given.
 
     Parameters
     ----------
@@ -120,9 +121,9 @@ def lines(
     across, up : str
         Columns of the places and the values.
     by, colors
-        As above.
+        As described at the top of this module.
     band : (str, str), optional
-        Columns of its lower and upper end.
+        Columns of the band's lower and upper end.
     style
         Further arguments of `Axes.plot`.
     """
@@ -150,7 +151,7 @@ def _series(rows: pd.DataFrame, by: str, colors: Mapping[str, str]) -> Iterator[
 
 
 def diagonal(axes: Axes, values: Collection[float], **style: Any) -> None:
-    """Draw the line of equal values, as far as some values reach."""
+    """Draw the line of equal values from the smallest to the largest of some values."""
     ends = [min(values), max(values)]
     axes.plot(ends, ends, **{"color": "black", "linewidth": 0.8, **style})
 
@@ -158,7 +159,7 @@ def diagonal(axes: Axes, values: Collection[float], **style: Any) -> None:
 def name_rows(axes: Axes, names: Sequence[str], *, size: float = 9, bold: Collection[str] = ()) -> None:
     """Write the names of rows, some in bold, the first on top, beside a panel with rows at 0, 1, ...
 
-    A panel on the left that shares the axis has them already.
+    If a panel on the left shares the axis, it has the names already, and nothing is written.
     """
     if not _has_names_on_its_left(axes):
         axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
@@ -176,10 +177,10 @@ def _has_names_on_its_left(axes: Axes) -> bool:
 
 
 def color_bar(axes: Axes, colors: ScalarMappable, label: str) -> None:
-    """Put a bar of colours right of a panel, of a width in inches: it has room before panels have their width."""
-    figure = axes.figure.figure  # of a part of a figure, the whole
+    """Put a colour bar right of a panel. Its width is in inches, so it is known before the panel's width is."""
+    figure = axes.figure.figure  # the whole figure, even for a subfigure
     inches_beside = figure.dpi_scale_trans + ScaledTranslation(1, 0, BboxTransformTo(axes.bbox))
     across = blended_transform_factory(inches_beside, axes.transAxes)
     beside = axes.inset_axes((_GAP, 0, _GAP, 1), transform=across)
-    ticks = MaxNLocator(5)  # as many in every height, so that the layout measures those that are drawn
+    ticks = MaxNLocator(5)  # the same number at every height, so that the layout measures the ticks that are drawn
     figure.colorbar(colors, cax=beside, label=label, ticks=ticks)

@@ -52,7 +52,7 @@ def name_in_picture(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def name_in_legend(name: str) -> str:
-    """Return a name with a space before a leading underscore, or matplotlib would leave it out of the legend."""
+    """Return a name with a space before a leading underscore, because Matplotlib leaves such names out of legends."""
     return f" {name}" if name.startswith("_") else name
 
 

@@ -119,7 +119,7 @@ def _against(result: Tuning, labels: Mapping[str, str], title: str, *, narrow: b
 
 
 def history(result: Tuning, *, narrow: bool = False) -> Figure:
-    """Draw the objective of each trial in turn, and the best so far."""
+    """Draw the objective of each trial, in the order of the trials, and the best so far."""
     names = _PANELS[result.objective] if result.objective == "both" else _PANELS[result.objective][:1]
     figure = draw(
         [Panel(partial(_draw_history, name=name), result.trials, "", "trial", _LABELS[name]) for name in names],

@@ -83,8 +83,8 @@ def _images(tuning: Tuning) -> str:
     if new:
         return f"On the test images, with {seeds} dense models that the search never saw:"
     return (
-        f"On the test images, with the {seeds} dense models of the search, which flatter the winner; use "
-        "--confirm-seeds for new ones:"
+        f"On the test images, with the {seeds} dense models of the search, on which the winner looks too good; use "
+        "--confirm-seeds for new dense models:"
     )
 
 

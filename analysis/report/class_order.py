@@ -13,8 +13,8 @@ def class_orders(study: StudyData) -> dict[str, list[str]]:
     """Return the classes of each data set, sorted by their mean loss over methods and models, largest first.
 
     The mean is over cells at the verdict's ratio, or over number formats if no network is pruned. If the classes were
-    sorted by the losses of one method, chance alone would make the other methods look better. Random pruning counts
-    only if there is no other method.
+    sorted by the losses of one method, chance alone would make the other methods look better. Random pruning is
+    included only if there is no other method.
 
     Parameters
     ----------

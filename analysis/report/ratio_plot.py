@@ -2,7 +2,7 @@
 
 Methods are pruners with their settings, and number formats, which are drawn as points if the axis is the model size. A
 method has the same colour and mark in all panels of a figure, and one legend names each method once. The control
-`none`, which has no ratio, is drawn as a horizontal line or band.
+`none`, whose ratio is always 1, is drawn as a horizontal line with a band, or along its levels of iterative pruning.
 """
 
 from collections import Counter
@@ -308,7 +308,7 @@ def draw_lines(
     drawn: Drawn,
     places_of: Callable[[pd.DataFrame], np.ndarray] | None = None,
 ) -> None:
-    """Draw the values of each method, with their intervals if any, and the control as a horizontal line.
+    """Draw the values of each method with their intervals, and the control as a horizontal line or along its levels.
 
     Parameters
     ----------

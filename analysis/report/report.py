@@ -188,7 +188,7 @@ def log(
     from analysis.runs import pull, retries
     from analysis.runs.store_errors import STORE_ERRORS, reason
 
-    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the URL holds the password of the tracking URI
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the URL contains the password of the tracking URI
     client = retries.client(tracking_uri)
     try:
         run_id = os.environ.get("MLFLOW_RUN_ID")

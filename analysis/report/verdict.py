@@ -78,9 +78,9 @@ _CLASS_TEST = (
     "t-test with Holm's correction."
 )
 _UNKNOWN = "Whether it is safe is unknown: "
-_ONE_UNKNOWN = f"{_UNKNOWN}with one network nothing shows how far classes move."
-_ALIKE = f"{_UNKNOWN}networks that all lose the same do not show how far classes move."
-_ONE_CONTROL = f"{_UNKNOWN}with one control nothing shows how far classes move."
+_ONE_UNKNOWN = f"{_UNKNOWN}with one network nothing shows how far classes move by chance."
+_ALIKE = f"{_UNKNOWN}networks that all lose the same do not show how far classes move by chance."
+_ONE_CONTROL = f"{_UNKNOWN}with one control nothing shows how far classes move by chance."
 _ONE_NETWORK = "Every cell has one network, so there are no intervals over networks."
 
 # A param, one of its values, and what a reader has to know about runs with that value.
@@ -105,7 +105,7 @@ def verdict(study: StudyData) -> list[str]:
 
     A line is based on differences from the control at one ratio, which `analysis.study.decision` chooses: in accuracy,
     losses and costs of classes, raw slope and raw spread ratio. A ratio is not safe merely because no harm is shown,
-    nor unsafe because gaps are wider, because any loss of accuracy widens them. If there are number formats, a line
+    and wider gaps do not make it unsafe, because any loss of accuracy widens them. If there are number formats, a line
     names the one that costs most accuracy. A line ends with `decay_advice`, if there is any.
 
     A line begins with the weaknesses of dense networks: networks at chance, and classes with recall 0. Networks at
@@ -336,11 +336,17 @@ class Gaps(NamedTuple):
     Attributes
     ----------
     kind : str
-        reversed: strong classes became the weak ones. unrelated: no relation to the gaps before is shown. weak behind:
-        weak classes fall further behind. wider: gaps grow, but weak classes are not shown to fall further behind.
-        narrower: gaps shrink. same: an equivalence test shows no change. relative: gaps grow only relative to the
-        accuracy. too few: the interval is too wide. unknown: gaps may grow or shrink. one network: there is no
-        interval. undefined: there were no gaps before pruning.
+        - reversed: strong classes became the weak ones.
+        - unrelated: no relation to the gaps before pruning is shown.
+        - weak behind: weak classes fall further behind.
+        - wider: gaps grow, but weak classes are not shown to fall further behind.
+        - narrower: gaps shrink.
+        - same: an equivalence test shows no change.
+        - relative: gaps grow only relative to the accuracy.
+        - too few: the interval is too wide.
+        - unknown: gaps may grow or shrink.
+        - one network: there is no interval.
+        - undefined: there were no gaps before pruning.
     change, low, high : float
         Change of the raw slope, which measures whether the same classes fall behind, with its interval.
     spread, spread_low, spread_high : float

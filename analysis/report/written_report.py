@@ -62,7 +62,7 @@ def write_report(
     output : str or Path
         Folder that the report is written to.
     confidence : float, above 0 and below 1
-        Joint confidence of the intervals of alpha of one model and pruner over its ratios.
+        Confidence of the intervals of alpha, which hold jointly for all ratios of one model and pruner.
     variance : {"welch", "pooled"}
         Variance in t-tests between different models or data sets.
     paper : bool

@@ -29,10 +29,10 @@ from analysis.study.decision import class_rows, mostly_sound
 from analysis.study.settings import CONTROL, in_number_format, is_pruned
 from analysis.study.study import StudyData
 
-FAR = 0.1  # a share; values farther from 0 are marked at the edge, unless most are that far
+FAR = 0.1  # a share; values farther from 0 than this, and than three times the median, are marked at an edge
 _FEWEST = 3  # fewest networks with an interval: an interval of two is so wide that nothing else could be seen
 _WIDTH = 12.0  # inches, the width of the page
-_HEIGHT = 3.3  # inches, of a row of panels
+_HEIGHT = 3.3  # inches, height of a row of panels
 _MOST_MARKS = 70  # maximum number of marks side by side in a panel
 _SAME_RATIO = 1.05  # Levels of iterative pruning have ratios that differ a little.
 _LARGEST_MARK = 6.0  # points
@@ -65,7 +65,7 @@ def costs(study: StudyData, *, narrow: bool = False) -> list[Figure]:
     Both are relative to the control, network by network, or to the dense networks if there is no control. The second
     panel has a dot for each class, and a mark for the class that costs most, which is named if its cost is shown to be
     above 0. Marks of at least three networks have an interval, which always fits in the panel. Cells at chance, and
-    values farther from 0 than `FAR`, are marked at an edge.
+    values farther from 0 than `FAR` and than three times the median value, are marked at an edge.
 
     Parameters
     ----------

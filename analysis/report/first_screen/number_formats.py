@@ -34,12 +34,14 @@ def number_formats(study: StudyData) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell whose number format has fewer than 32 bits
-        dataset, model, method, level, pruner, ratio, `study.shown`, n, n_at_chance, accuracy_before (of the
-        dense networks), accuracy_after, accuracy_change with its interval over networks, largest_excess with its floor,
-        and worst_class with its cost, as in `cells.csv`. For cells of at least two networks: the number of significant
-        classes by Welch's unpaired test (significant), and the columns of `populations.significance_counts` for the
-        paired and for the moderated test. If the runs have them: model_bytes, and latency_ms/one and latency_ms/batch
-        with the ends of their intervals, all means over networks.
+        dataset, model, method, level, pruner, ratio, `study.shown`, n, and:
+
+        - as in `cells.csv`: n_at_chance, accuracy_before (of the dense networks), accuracy_after, accuracy_change with
+          its interval over networks, largest_excess with its floor, and worst_class with its cost;
+        - for cells of at least two networks: significant, the number of significant classes by Welch's unpaired test,
+          and the columns of `populations.significance_counts` for the paired and for the moderated test;
+        - if the runs have them: model_bytes, and latency_ms/one and latency_ms/batch with the ends of their intervals,
+          all means over networks.
     """
     key = study.cell_key
     measures = [name for name in (schema.MODEL_BYTES, *schema.LATENCIES) if name in study.runs]

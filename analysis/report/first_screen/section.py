@@ -22,11 +22,11 @@ from analysis.study.settings import in_number_format, is_pruned, never_fine_tune
 from analysis.study.study import StudyData
 
 _COSTS = (
-    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval if there are at least "
-    "three. The first panel shows the accuracy; lower is worse. The second shows the losses of classes beyond the "
-    "accuracy; higher is worse. A grey dot is a class. The mark is the class that costs most, chosen on other networks "
-    "and images than those that measure it; it is named if it is shown to lose more than the accuracy. Crosses at an "
-    "edge are networks at chance; triangles are off the scale."
+    "Each mark is the mean of pruned networks minus their control (pruner none), with a 95 % interval from three "
+    "networks on. The first panel shows the accuracy; lower is worse. The second shows the losses of classes beyond "
+    "the accuracy; higher is worse. A grey dot is a class. The mark is the class that costs most, chosen on other "
+    "networks and images than those that measure it; it is named if it is shown to lose more than the accuracy. "
+    "Crosses at an edge are networks at chance; triangles are off the scale."
 )
 _OWN_SCALES = (
     "Each data set and model has its own scale, because costs differ tenfold between them: compare numbers across "
@@ -55,12 +55,12 @@ _SLOPES = (
 _NUMBER_FORMATS = (
     "In these number formats, weights have fewer than 32 bits, and in some, activations too. The change is the change "
     "of accuracy relative to the dense networks. The largest cost is the mean loss over networks of one and the same "
-    "class beyond the accuracy, and the class is named if that loss is shown. Chance movement is the loss of each "
-    "network's hardest-hit class beyond the accuracy; both are in points. Significant classes is the number of "
-    "classes that changed differently from the accuracy at the 5 % level, by a paired t-test of networks and their "
-    "own dense networks, with moderated variances from ten classes on; the next columns give the number left after "
-    "Holm's correction, and the largest of these changes in points. Size is the size of the model's file. Latency is "
-    "the median time on one thread. number_formats.csv has the numbers."
+    "class beyond the accuracy, and the class is named if that loss is shown to be above 0. Chance movement is the "
+    "loss of each network's hardest-hit class beyond the accuracy; both are in points. Significant classes is the "
+    "number of classes that changed differently from the accuracy at the 5 % level, by a paired t-test of networks and "
+    "their own dense networks, with moderated variances from ten classes on; the next columns give the number left "
+    "after Holm's correction, and the largest of these changes in points. Size is the size of the model's file. "
+    "Latency is the median time on one thread. number_formats.csv has the numbers."
 )
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "

@@ -1,7 +1,7 @@
 """Compare methods on the same dense networks: pruners, epsilons, schedules, distillation, number formats and more.
 
 Number formats are compared for pruned networks only. For dense networks, every other table gives their effect, because
-all methods are measured from the dense networks.
+all methods are compared with the dense networks.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ from analysis.study.labels import method_label
 from analysis.study.predictions import LabelledImages, StudyPredictions
 from analysis.study.settings import CELL, CellKey
 
-# Most slopes agree closely, so a family of tests has only its first slope, and each other slope is a family of its own.
+# Most slopes agree closely, so a family of tests has only its first slope, and each other slope is a separate family.
 SLOPES = (ALPHA_NEW, ALPHA, RAW_SLOPE, ALPHA_BEYOND)
 # Outcomes that are pooled over networks.
 _POOLED = (ALPHA_NEW, ALPHA_BEYOND)
@@ -95,13 +95,20 @@ def compare(
 ) -> pd.DataFrame:
     """Compare every method with its baseline, network by network (`methods.csv`).
 
-    The baselines are: one shot for a schedule and for pruning during training; no distillation for distillation; no
-    mitigation for a mitigation (such as class offsets) or several together; a baseline pruner for a pruner; the papers'
-    5e-4 for an epsilon; 32 bits for a number format, or for weights of fewer bits, of a pruned network; fine-tuned
-    weights for rewound weights in iterative pruning; and weights rewound to the initial values for weights rewound to
-    an early step. All else (data set, model, ratio and so on) is the same, and so are the dense networks. Levels of
-    iterative pruning are matched by iteration, because rounding may change the ratio a little. Each method is also
-    compared with its control, which has the same fine-tuning (and mitigation, if there is such a control) but no
+    The methods and their baselines are:
+
+    - a schedule, or pruning during training: one shot;
+    - distillation: no distillation;
+    - one mitigation (such as class offsets) or several together: no mitigation;
+    - a pruner: the baseline pruner;
+    - an epsilon: the papers' 5e-4;
+    - a number format, or weights of fewer bits, of a pruned network: 32 bits;
+    - rewound weights in iterative pruning: fine-tuned weights;
+    - weights rewound to an early step: weights rewound to their initial values.
+
+    All other settings (data set, model, ratio and so on) and the dense networks are the same. Levels of iterative
+    pruning are matched by iteration, because rounding may change the ratio a little. Each method is also compared with
+    its control, which has the same fine-tuning (and mitigation, if there is such a control) but no
     pruning. A primary comparison may be between any two methods.
 
     Parameters
@@ -114,8 +121,8 @@ def compare(
     baseline_ratios : mapping of float to float
         Ratio of the baseline pruner for each ratio of the other pruners; by default the same ratio.
     primaries : sequence of Primary
-        The primary comparisons. The tests of each are corrected together, as a family; all other comparisons with the
-        control are another family, and all remaining comparisons are the last.
+        The primary comparisons. The tests of each primary comparison are corrected together, as a family. All other
+        comparisons with the control are a second family, and all remaining comparisons are a third.
 
     Returns
     -------
@@ -130,17 +137,17 @@ def compare(
         - of_method, of_baseline: means over the networks; pooled for alpha_new and alpha_beyond.
         - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless
           `alternative` gives the predicted direction of a primary comparison. p_holm is corrected within its family,
-          whose size is at least the number of planned tests. Of alpha_new, alpha, raw_slope and alpha_beyond, only the
-          first belongs to the family, and each other is a family of its own. p_permutation is from a permutation test
-          that flips the signs of the seeds' differences.
+          whose size is at least the number of planned tests. Only the first of alpha_new, alpha, raw_slope and
+          alpha_beyond belongs to the family; each of the other slopes is a separate family. p_permutation is from a
+          permutation test that flips the signs of the seeds' differences.
         - effect_size: Cohen's d_z.
         - detectable_difference: the smallest difference detectable at 80 % power and level .05 / family size.
         - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline at the same accuracy, with its
-          95 % interval over networks. The baseline is interpolated between its ratios and its control, which counts as
+          95 % interval over networks. The baseline is interpolated between its ratios and its control, which is at
           ratio 1. NaN if the baseline does not reach that accuracy, or has fewer than two ratios.
         - n: the number of pairs. Pairs with a network at chance, counted by n_at_chance, are left out of slopes only.
         - dof: degrees of freedom of the variance over networks.
-        - resampled: `seeds and images`, or `seeds`.
+        - resampled: the sources of variance in the interval, `seeds and images` or `seeds`.
         - cost_class, cost, cost_low, cost_high, cost_p: in rows of largest_excess, the class whose loss beyond the
           accuracy most exceeds its loss with the baseline, the difference, and its interval and p
           (`systematic.systematic`); spared_class and so on: the class that loses less than with the baseline. Networks

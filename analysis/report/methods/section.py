@@ -63,4 +63,4 @@ def _blocks(comparisons: pd.DataFrame) -> Iterator[Block]:
     yield _BY_RATIO + (_AT_CHANCE if "at chance" in table else "")
     yield table
     more = f"{left_out:,} more comparisons, and " if left_out else ""
-    yield f"methods.csv has {more}the numbers of all."
+    yield f"methods.csv has {more}all numbers."

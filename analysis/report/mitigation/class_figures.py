@@ -63,7 +63,7 @@ def by_class(cells: Cells, orders: Mapping[str, Sequence[str]], *, narrow: bool 
 
 
 class _MitigationComparison(NamedTuple):
-    """Networks of a data set without a mitigation, of their control, and with each mitigation, by its name."""
+    """The cell of a data set without a mitigation, the cell of its control, and those of mitigations, by name."""
 
     plain: MitigationCell
     control: MitigationCell | None

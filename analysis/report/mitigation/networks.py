@@ -132,7 +132,7 @@ class Cells:
 
 
 def family(pruner: str) -> str:
-    """Return the pruner with whose cells to compare: `mp` if the pruner is itself a mitigation, else the same one."""
+    """Return the pruner to compare a cell with: `mp` if the cell's pruner is itself a mitigation, else its pruner."""
     return _MAGNITUDE if pruner in schema.MITIGATING_PRUNERS else pruner
 
 
@@ -146,7 +146,7 @@ def _places(study: RunArrays, *, of_control: bool) -> list[str]:
 
 
 def _is_mitigation(param: str) -> bool:
-    """Return whether a param belongs to a mitigation; distillation counts, because it spares classes too."""
+    """Return whether a param belongs to a mitigation; distillation does, because it spares classes too."""
     return schema.role(param).concerns == "mitigation" or schema.DISTILL in (param, schema.role(param).detail_of)
 
 

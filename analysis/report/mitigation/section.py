@@ -92,7 +92,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
         "mitigation": rows[MITIGATION].replace("", "none"),
         "accuracy": (100 * rows["accuracy"]).map(_POINT),
         "change of accuracy": [_in_points(row, ACCURACY_DIFFERENCE) for _, row in rows.iterrows()],
-        "p (not .3 lower)": [_p(row) for _, row in rows.iterrows()],
+        "p (accuracy not .3 lower)": [_p(row) for _, row in rows.iterrows()],
         "systematic cost": [_of_class(row) for _, row in rows.iterrows()],
         "chance movement": (100 * rows[EXCESS]).map(_POINT),
         "by noise alone": (100 * rows[FLOOR]).map(_POINT),
@@ -110,7 +110,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_class(row: pd.Series) -> str:
-    """Return the class that costs most on average and its cost, if this cost is shown; otherwise an empty string."""
+    """Return the class that costs most on average (or `none shown`) and the cost; empty if no class has a cost."""
     name = class_shown(row[WORST_CLASS], row[f"{WORST_COST}_low"])
     return f"{name}: {_in_points(row, WORST_COST)}" if name else ""
 

@@ -1,4 +1,4 @@
-"""Test the claims of a paper by comparisons in a study, and judge which hold and which do not."""
+"""Test the claims of a paper by comparisons in a study, and decide which hold and which do not."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
@@ -72,7 +72,7 @@ class Check(NamedTuple):
     at_chance : bool
         Whether most networks are at chance, so that the difference is not meaningful.
     part : str
-        Label of the part compared, such as `weak classes`; empty if `quantity` suffices.
+        Label of what is compared, such as `weak classes` or `level 8`; empty if `quantity` suffices.
     """
 
     arms: tuple[Arm, ...]
@@ -109,7 +109,7 @@ class Claim(NamedTuple):
     looked_at : str
         Description of the quantity that tests the claim.
     checks : callable
-        Takes one or two workloads, and yields the checks of the claim that the study allows.
+        Function of one or two workloads that yields those checks of the claim for which the study has the cells.
     places : int
         Number of workloads that each check compares, 1 or 2.
     every : bool
@@ -172,7 +172,7 @@ class Workload:
         ]
 
     def highest(self, pruner: str) -> list[Arm]:
-        """Return the pruner's arm at its largest ratio of `HIGH` or more not at chance, in a list that may be empty."""
+        """Return the arm at the largest ratio, `HIGH` or more, that is not at chance, in a list that may be empty."""
         arms = [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_least=HIGH)]
         return [arm for arm in arms if not self.is_at_chance(arm)][-1:]
 
@@ -194,7 +194,7 @@ class Workload:
         return bool(self._at_chance[arm].mean() > 0.5)
 
     def up(self) -> str:
-        """Return the pruner that counts as UP: the released code's formula if the study has no other."""
+        """Return the pruner that is compared as UP: the released code's formula only if the study has no other."""
         return standing_for_up({arm.pruner for arm in self._arms})
 
 
@@ -367,7 +367,7 @@ def _check_rows(claim: Claim, workloads: tuple[Workload, ...]) -> Iterator[dict[
 
 
 class CheckResult(NamedTuple):
-    """A check with its p-values for and against the claim, and the answer."""
+    """A check with its p-values for and against the claim, and whether it holds, as in `held`."""
 
     check: Check
     p_for: float
@@ -376,7 +376,7 @@ class CheckResult(NamedTuple):
 
 
 def judge(claim: Claim, workloads: tuple[Workload, ...]) -> list[CheckResult]:
-    """Judge the checks of a claim; if all must hold, their p-values are corrected together."""
+    """Evaluate the checks of a claim; if all must hold, their p-values are corrected together."""
     checks = list(claim.checks(*workloads))
     p = np.array([p_values(check) for check in checks]).reshape(-1, 2)
     if claim.every:

@@ -75,7 +75,7 @@ def original(name: str) -> str:
 
 
 def standing_for_up(pruners: Collection[str]) -> str:
-    """Return the pruner that stands for the paper's UP: `up-signed` if a study has it and no `up`, else `up`."""
+    """Return the pruner that is compared with the paper's UP: `up-signed` if a study has it and no `up`, else `up`."""
     return "up-signed" if "up-signed" in pruners and "up" not in pruners else "up"
 
 

@@ -69,7 +69,7 @@ def test_table():
 def test_sentences():
     winner, images, *compared = tuning_text.sentences(made_up_tuning.tuning())
     assert re.search("epsilon 0.1, ratio 10: the best.* 1 stopped early", winner)
-    assert re.search("3 dense models .*flatter", images)
+    assert re.search("3 dense models .*looks too good", images)
     assert re.search(r"primary.* lambda: accuracy \+1\.67 points \(.*\+0\.23 to \+3\.10\), p 0\.038, n 3", compared[0])
     assert len(compared) == 6
     assert any(re.search("GP: alpha, no interval, n 1", sentence) for sentence in compared)

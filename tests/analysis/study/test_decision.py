@@ -94,7 +94,7 @@ def test_a_class_that_no_network_ever_recognises_has_nothing_to_lose():
 def test_networks_that_all_lose_the_same_show_no_bound():
     alike = study(pruned(noise=np.zeros(8)), pruned("none", 1, noise=np.zeros(8)))
     assert decisions(alike)[WORKLOAD].is_safe is False
-    assert "networks that all lose the same do not show how far classes move" in verdict(alike)[0]
+    assert "networks that all lose the same do not show how far classes move by chance" in verdict(alike)[0]
 
 
 def test_a_class_that_one_network_alone_has_leaves_out_that_network():
@@ -120,4 +120,4 @@ def test_beside_controls_of_other_seeds_the_bound_without_pairs_decides():
 def test_one_control_of_another_seed_shows_no_bound():
     alone = study(pruned(), of_other_seeds(none().head(1)))
     assert decisions(alone)[WORKLOAD].is_safe is False
-    assert "with one control nothing shows how far classes move" in verdict(alone)[0]
+    assert "with one control nothing shows how far classes move by chance" in verdict(alone)[0]

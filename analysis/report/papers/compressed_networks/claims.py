@@ -1,7 +1,7 @@
 """Test the claims of Hooker et al. on a study.
 
 PIEs and significant classes are counted over several networks, not for single ones. Standard errors therefore come from
-the jackknife, which leaves out groups of networks in turn (`halves.jackknife_values`).
+the jackknife, which leaves out one group of networks at a time (`halves.jackknife_values`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -53,11 +53,12 @@ def measured(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        dataset, model, pruner (the method), ratio (the level), seed (a number for the group of dense networks, the same
-        in all cells that share them), at_chance (always False), and jackknife pseudo-values, whose mean estimates the
-        cell's value: pies_beyond_placebo, gap, gap_beyond_placebo, significant, significant_beyond_placebo,
-        decrease_minus_increase. The first three are NaN if a cell has no predictions, or too few networks for PIEs of
-        halves.
+        - dataset, model, pruner (the method), ratio (the level);
+        - seed: a number for the group of dense networks, the same in all cells that share them;
+        - at_chance: always False;
+        - pies_beyond_placebo, gap, gap_beyond_placebo, significant, significant_beyond_placebo,
+          decrease_minus_increase: jackknife pseudo-values, whose mean estimates the cell's value. The first three are
+          NaN if a cell has no predictions, or too few networks for PIEs of halves.
     """
     populations: dict[tuple[str, ...], int] = {}
     placebos: dict[tuple[str, ...], np.ndarray] = {}
@@ -219,9 +220,9 @@ CLAIMS = (
     ),
     Claim(
         "pies-harder-than-chance",
-        "the same",
+        '"PIE images are far more challenging for a non-compressed model to classify", more than by chance',
         "3.2",
-        "that difference minus the one that PIEs between two halves of the dense networks give",
+        "accuracy of dense networks on other images minus that on PIEs, minus the same for the placebo's PIEs",
         _everywhere("gap_beyond_placebo", _GAP),
     ),
     Claim(

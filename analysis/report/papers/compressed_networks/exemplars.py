@@ -69,25 +69,29 @@ def exemplars(
     Returns
     -------
     summary : DataFrame, one row per cell
-        The columns of `naming.cell_names`, n_dense, n_compressed, n_pie, n_pie_untied (PIEs for which neither modal
-        label is tied), n_ties (among all images); the share of dense networks that are right about PIEs, other images
-        and all images (top1_pie, top1_non_pie, top1_all), and that have the label among their five most probable
-        classes (top5_...; NaN for five classes or fewer, or if the predictions lack it); these shares on other images
-        of the same dense vote share (top1_matched, top5_matched); the same for the compressed networks
-        (`compressed_...`).
+        The columns of `naming.cell_names`, and:
 
-        n_pie counts PIEs between all dense networks and all networks made from them. n_pie_halves, n_pie_placebo: PIEs
-        between a dense half and the compressed networks of the other half, and between two dense halves;
-        n_pie_halves_untied, n_pie_placebo_untied: those without a tie. n_pie_placebo_low, n_pie_placebo_high: bounds
-        that include 90 % of the placebo's splits. n_pie_minus_placebo: n_pie_halves minus n_pie_placebo, with its 95 %
-        interval by the jackknife over groups of networks. All columns on halves are NaN if halves have fewer than five
-        networks. n_pie_none, n_pie_none_untied: PIEs against the networks of the control. disagreement,
-        disagreement_dense: the mean share of images on which a dense and a compressed network, or two dense networks,
-        predict different classes.
+        - n_dense, n_compressed: numbers of networks;
+        - n_pie: PIEs between all dense networks and all networks made from them; n_pie_untied: those for which neither
+          modal label is tied; n_ties: images, among all, for which a modal label is tied;
+        - top1_pie, top1_non_pie, top1_all: the share of dense networks that classify PIEs, other images and all images
+          correctly; top5_pie and so on: the share that have the label among their five most probable classes (NaN for
+          five classes or fewer, or if the predictions lack them);
+        - top1_matched, top5_matched: these shares on other images of the same dense vote share;
+        - columns that begin with `compressed_`: the same for the compressed networks;
+        - n_pie_halves, n_pie_placebo: PIEs between a dense half and the compressed networks of the other half, and
+          between two dense halves; n_pie_halves_untied, n_pie_placebo_untied: those without a tie;
+        - n_pie_placebo_low, n_pie_placebo_high: bounds that include 90 % of the placebo's splits;
+        - n_pie_minus_placebo: n_pie_halves minus n_pie_placebo, with its 95 % interval;
+        - n_pie_none, n_pie_none_untied: PIEs against the networks of the control, and those without a tie;
+        - disagreement, disagreement_dense: the mean share of images on which a dense and a compressed network, or two
+          dense networks, predict different classes;
+        - gap_halves, gap_placebo: the accuracy of the dense half on other images minus that on PIEs;
+          gap_minus_placebo: the difference of these two gaps, with its 95 % interval;
+        - gap_halves_matched, gap_placebo_matched: the gaps to other images of the same vote share.
 
-        gap_halves, gap_placebo: the accuracy of the dense half on other images minus that on PIEs. gap_minus_placebo,
-        with its 95 % interval (`..._low`, `..._high`) by the jackknife over groups of networks. gap_halves_matched,
-        gap_placebo_matched: the gaps to other images of the same vote share.
+        The 95 % intervals (`_low`, `_high`) are by the jackknife over groups of networks. All columns on halves are NaN
+        if halves have fewer than five networks.
     images : DataFrame, one row per cell and PIE
         The columns of `naming.cell_names`, index (position among the test images, from 0), label, dense_mode,
         compressed_mode, dense_share, compressed_share (share of the votes for the mode).
@@ -135,7 +139,7 @@ def _notes(without: list[dict[str, Any]]) -> Iterator[str]:
         more = f" and {len(cells) - 3:,} more" if len(cells) > 3 else ""
         count = "one cell" if len(cells) == 1 else f"{len(cells):,} cells"
         yield (
-            f"no PIEs are counted for {count}, because their networks predicted different test images: "
+            f"no PIEs are counted for {count}, because the networks predicted different test images: "
             f"{'; '.join(cells[:3])}{more}"
         )
 

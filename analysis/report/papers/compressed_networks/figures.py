@@ -321,7 +321,7 @@ def _draw_boxes(axes: Axes, cells: pd.DataFrame, most: int) -> None:
 
 
 def _is_far(cell: Mapping[str, float], cells: pd.DataFrame) -> bool:
-    """Return whether a cell loses so much more accuracy than a method's others that its box would squeeze theirs."""
+    """Return whether a cell loses so much more accuracy than a method's others that it would squeeze their boxes."""
     losses = np.maximum(cells["dense_median"] - cells["accuracy_median"], cells["dense_max"] - cells["dense_min"])
     loss = cell["dense_median"] - cell["accuracy_median"]
     smaller = losses[losses < loss]

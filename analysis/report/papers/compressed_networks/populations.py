@@ -92,14 +92,18 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell and class
-        The columns of `naming.cell_names`, class, recall_dense, recall_compressed, and these columns of
-        `populations.class_significance`: difference, normalised_difference, statistic, dof, p, p_holm, p_bh,
-        significant, p_paired, p_paired_holm, significant_paired, p_moderated, p_moderated_holm, significant_moderated,
-        shift. `placebo` is the share of splits in which the class is significant between two halves of the dense
-        networks. `placebo_low` and `placebo_high` bound the number of significant classes in 90 % of these splits.
-        `p_ratio` and `significant_ratio` are from the same test of recall / accuracy (equations 1, 2).
-        `relative_recall` is the mean over networks of the recall divided by that of the dense network (equation 3), and
-        `relative_recall_expected` its value if the errors of all classes grow by the same factor.
+        The columns of `naming.cell_names`, and:
+
+        - class, recall_dense, recall_compressed;
+        - from `populations.class_significance`: difference, normalised_difference, statistic, dof, p, p_holm, p_bh,
+          significant, p_paired, p_paired_holm, significant_paired, p_moderated, p_moderated_holm,
+          significant_moderated, shift;
+        - n_dense, n_compressed: numbers of networks;
+        - placebo: the share of splits in which the class is significant between two halves of the dense networks;
+          placebo_low, placebo_high: bounds of the number of significant classes in 90 % of these splits;
+        - p_ratio, significant_ratio: from the same test of recall / accuracy (equations 1, 2);
+        - relative_recall: the mean over networks of the recall divided by that of the dense network (equation 3);
+          relative_recall_expected: its value if the errors of all classes grow by the same factor.
     """
     placebos: dict[tuple[str, ...], np.ndarray] = {}
     tables = []
@@ -153,11 +157,15 @@ def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell
-        The columns of `naming.cell_names`, n_dense, n_compressed, classes; the number of significant classes, and the
-        placebo's, with bounds that include 90 % of its splits; the columns of `populations.significance_counts` for the
-        paired and for the moderated test; the numbers by the test of ratios (significant_ratio) and after each
-        correction (significant_bh, significant_holm); the numbers of significant classes whose recall fell and rose
-        (decreased, increased), and the mean changes (mean_decrease, mean_increase), both as positive numbers.
+        The columns of `naming.cell_names`, and:
+
+        - n_dense, n_compressed, classes: numbers of networks and of classes;
+        - significant: the number of significant classes; significant_bh, significant_holm: the number after each
+          correction; significant_ratio: the number by the test of ratios;
+        - placebo: the number of the placebo; placebo_low, placebo_high: bounds that include 90 % of its splits;
+        - the columns of `populations.significance_counts` for the paired and for the moderated test;
+        - decreased, increased: the numbers of significant classes whose recall fell and rose; mean_decrease,
+          mean_increase: the mean changes of their recalls, both as positive numbers.
     """
     if significance.empty:
         return pd.DataFrame()

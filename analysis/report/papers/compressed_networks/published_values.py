@@ -31,7 +31,7 @@ SLIPS = (
 
 
 def compare(accuracies: pd.DataFrame, tests: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the published values beside a study's, for data sets, models and levels that both have.
+    """Return the published values beside a study's, for the data sets, models and levels that are in both.
 
     Parameters
     ----------

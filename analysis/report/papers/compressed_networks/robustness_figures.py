@@ -23,10 +23,10 @@ from analysis.study.study import StudyData
 
 MOST_METHODS = 6
 _ACROSS = 3  # panels in a row
-_WIDTH, _NAMES = 2.7, 1.5  # inches of a panel, and of the names beside the panels
-_NARROWEST = 4.5  # inches of all panels of a row together
+_WIDTH, _NAMES = 2.7, 1.5  # inches, width of a panel, and of the names beside the panels
+_NARROWEST = 4.5  # inches, least width of all panels of a row together
 _LINE, _MARK = 0.24, 0.05  # inches, minimum height of a corruption, and of each of its levels
-_LEVELS_ACROSS, _LEGEND_LINE = 3, 0.16  # levels in a line of a legend, and the inches of the line
+_LEVELS_ACROSS, _LEGEND_LINE = 3, 0.16  # number of levels in a line of a legend, and the height of the line in inches
 _LETTERS = 9  # points
 _WORDS = {CLEAN: "not corrupted", ALL: "mean of corruptions"}
 _NOTE = (

@@ -118,7 +118,7 @@ def _beside_print(means: pd.DataFrame) -> pd.DataFrame:
 
 
 def _printed(name: str) -> pd.DataFrame:
-    """Return printed changes of top-1 or top-5 accuracy, by corruption and level; ImageNet-A counts as a corruption."""
+    """Return printed changes of top-1 or top-5 accuracy, by corruption (ImageNet-A is one of them) and level."""
     corrupted = published.figures(_PRINTED_TABLES[name]).melt("corruption", var_name=LEVEL, value_name="printed")
     corrupted[LEVEL] = corrupted[LEVEL].str.removeprefix("sparsity_").astype(float)
     natural = published.figures(_PRINTED_NATURAL).rename(columns={"sparsity": LEVEL, f"{name}_norm": "printed"})

@@ -35,11 +35,14 @@ class Regression(NamedTuple):
     Attributes
     ----------
     table : DataFrame, a row for each term
-        The columns of `regression.fit`, and those of `published_terms`; p_clustered; se_network and p_network (as
-        se_clustered, but by the jackknife if networks are few); se_dense and p_dense (by the jackknife, clustered by
-        dense network); se_class and p_class (the same, clustered by class of a data set); linear, linear_se, linear_p
-        and linear_p_network (from the model without products); logit, logit_p and logit_effect (from the fractional
-        logit).
+        The columns of `regression.fit`, those of `published_terms`, and:
+
+        - p_clustered: with se_clustered;
+        - se_network, p_network: as se_clustered and p_clustered, but by the jackknife if networks are few;
+        - se_dense, p_dense: by the jackknife, clustered by dense network;
+        - se_class, p_class: by the jackknife, clustered by class of a data set;
+        - linear, linear_se, linear_p, linear_p_network: from the model without products;
+        - logit, logit_p, logit_effect: from the fractional logit.
     fitted : Estimate or None
     linear : Estimate or None
         The model without products (Section 3.1).
@@ -105,7 +108,7 @@ def _note_on_guessing(study: StudyData) -> list[str]:
     guesses = levels.loc[levels[TECHNIQUE] != CONTROL, frames.RUN_ID].isin(guessing)
     if not guesses.any():
         return []
-    return [f"regression: {guesses.sum():,} of {len(guesses):,} pruned networks are at chance, but are not left out"]
+    return [f"regression: {guesses.sum():,} of {len(guesses):,} pruned networks are at chance, and are included"]
 
 
 def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.DataFrame:
@@ -122,8 +125,9 @@ def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.
 def published_of(fit: regression.Estimate) -> pd.DataFrame:
     """Return the printed values of each term of a fit, in the columns of `published_terms`.
 
-    If a term also stands for terms that were left out, its value is the sum of the printed values, without interval and
-    p. For example, if a technique is used only with rewinding, its coefficient includes that of the product of both.
+    If a term includes the effects of terms that were left out, its value is the sum of the printed values, without
+    interval and p. For example, if a technique is used only with rewinding, its coefficient includes that of the
+    product of both.
     """
     references = {factor: str(fit.rows[factor].cat.categories[0]) for factor in regression.FACTORS}
     printed = published_terms([*fit.implied.index, *fit.implied.columns], references)

@@ -30,10 +30,16 @@ def iterated(runs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The runs with the params `keep`, `weight_treatment`, `iteration` and `sparsity`, of which the control may lack
-        `sparsity`, and the columns network (str, equal for all levels of one chain), iteration (int, from 1), sparsity
-        (float, 0 for the control), pruning_technique (the pruner), weight_treatment, and the training choices of the
-        network and its levels: optimizer (categories, sgd first), batch_size and learning_rate (NaN if unknown).
+        The runs with the params `keep`, `weight_treatment`, `iteration` and `sparsity` (which the control may lack),
+        with these further columns:
+
+        - network: str, equal for all levels of one chain;
+        - iteration: int, from 1;
+        - sparsity: float, 0 for the control;
+        - pruning_technique: the pruner;
+        - weight_treatment;
+        - optimizer (categories, sgd first), batch_size and learning_rate (NaN if unknown), with which the network and
+          its levels were trained.
     """
     columns = [
         frames.column(name) for name in (schema.KEEP, schema.WEIGHT_TREATMENT, schema.ITERATION, schema.SPARSITY)
@@ -91,12 +97,14 @@ def class_levels(runs: pd.DataFrame, characteristics: pd.DataFrame | None = None
     Returns
     -------
     DataFrame, sorted by dataset, model, weight_treatment, pruning_technique, seed, network, iteration and class
-        dataset, model, weight_treatment, pruning_technique, seed, network, dense_run_id, iteration, sparsity, class,
-        support (test images of the class), accuracy (the class's recall), accuracy0 (at iteration 0),
-        accuracy0_quartile (the quartile of accuracy0 among the classes of the network, 1 to 4), training_images (of the
-        class), imbalance and class_entropy (NaN if unknown), and optimizer, batch_size and learning_rate, as in
-        `iterated`. Classes have their metric names, and are categories in the order of their labels, or of the columns
-        of `runs` if there are no characteristics.
+        - dataset, model, weight_treatment, pruning_technique, seed, network, dense_run_id, iteration, sparsity;
+        - class: its metric name, as categories in the order of the labels, or of the columns of `runs` if there are no
+          characteristics;
+        - support: number of test images of the class;
+        - accuracy: the class's recall; accuracy0: its recall at iteration 0; accuracy0_quartile: the quartile of
+          accuracy0 among the classes of the network, 1 to 4;
+        - training_images, imbalance, class_entropy: characteristics of the class, NaN if unknown;
+        - optimizer, batch_size, learning_rate: as in `iterated`.
     """
     levels = iterated(runs)
     classes = _by_label(frames.class_names(levels), characteristics)

@@ -37,8 +37,8 @@ _TABLE = (
     "A colon means a product. The first p uses the paper's standard errors. The others allow for dependence between "
     "rows of one network, of all networks from one dense network, or of one class. A printed value without a p is a "
     "sum of printed values, because the first data set or technique here differs from the paper's, or because the "
-    "term here also stands for one that was left out. The coefficient of a level alone, such as rewind, is the whole "
-    "effect only if its products are 0, which holds for no network."
+    "term here includes the effect of one that was left out. The coefficient of a level alone, such as rewind, is the "
+    "whole effect only if all products that contain it are 0, which holds for no network."
 )
 _CHOICES = (
     "The paper leaves the batch size, the learning rate and the optimizer to later work, because their terms would "

@@ -96,7 +96,7 @@ def is_cell(table: pd.DataFrame, cell: pd.Series, study: StudyData) -> np.ndarra
 
 
 def answers_of(study: StudyData, cell: pd.Series) -> tuple[Answers, np.ndarray] | None:
-    """Return the answers of a cell's networks and their seeds.
+    """Return whether a cell's networks classify each image correctly, and the seeds of the networks.
 
     None if predictions are missing, or are of other images than the table of groups.
     """

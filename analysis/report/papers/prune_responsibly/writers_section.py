@@ -28,12 +28,12 @@ _READING = (
     "tests the excess loss, not whether the group lost anything; with a control, it tests the excess loss beyond the "
     "control. If there are at least ten groups, the variances over networks are moderated. Systematic cost is the "
     "loss of the group that loses most on average over the networks, beyond the accuracy and beyond a control; it is "
-    "measured on networks and images that were not used to choose the group, which is named if it is shown to lose "
-    "more. Chance movement is the largest excess loss in one network; that group differs between networks. With many "
-    "small groups, it is large even if the grouping is meaningless, so compare it with that of the control, and the "
-    "spread of the groups' changes with that of a placebo. The placebo reassigns the images to the groups at random, "
-    "within each class. groups.csv has every group of every cell, with intervals; groupings.csv has alpha, raw slope, "
-    "systematic cost and chance movement of every cell."
+    "measured on networks and images that were not used to choose the group, which is named if this loss is shown "
+    "to be above 0. Chance movement is the largest excess loss in one network; that group differs between networks. "
+    "With many small groups, it is large even if the grouping is meaningless, so compare it with that of the control, "
+    "and the spread of the groups' changes with that of a placebo. The placebo reassigns the images to the groups at "
+    "random, within each class. groups.csv has every group of every cell, with intervals; groupings.csv has alpha, raw "
+    "slope, systematic cost and chance movement of every cell."
 )
 _WORST = (
     "The group that loses most is chosen on each network in turn, and measured on the others. Its loss in the network "
@@ -193,7 +193,7 @@ def _groupings_table(tables: UnitTables) -> pd.DataFrame:
 
 
 def _systematic(row: pd.Series) -> str:
-    """Return the group that costs most on average and its cost in points; empty if this cost is not shown."""
+    """Return the group that costs most on average (or `none shown`) and the cost in points; empty without a cost."""
     value, low, high = (100 * row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))
     name = class_shown(row["worst_group"], low)
     return f"{name}: {with_interval(value, low, high, decimals(1))}" if name else ""
@@ -245,7 +245,7 @@ def _describe_worst(losses: WorstLosses, unit: str) -> str:
     """Describe the losses of the worst units in the network on which they are picked, and in others."""
     own, elsewhere = losses.worst
     if np.isnan(elsewhere):
-        return f"The {unit} that loses most loses {own:.1f} points; there is no other network to judge it on."
+        return f"The {unit} that loses most loses {own:.1f} points; there is no other network to measure it on."
     several = (
         f"The {losses.number} worst of each network (5 % of all) lose {losses.several[0]:.1f} points where they are "
         f"picked, and {losses.several[1]:.1f} elsewhere. "

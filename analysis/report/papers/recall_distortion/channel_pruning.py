@@ -44,8 +44,8 @@ _PRINT = (
     ".01, and a weight decay of .005, and keeps the epoch with the best test accuracy. That code also removes channels "
     "that shortcuts carry, separately in each block, so that a shortcut adds channels with different indices. Here, "
     "channels that a shortcut carries are kept, and only channels inside the blocks are removed. The released settings "
-    "are for ratios 1.75 and 3.33; counted exactly, they give 1.76 and 3.54. Keeping half and a quarter of the "
-    "channels kept at 3.33 gives 8.27 and 19.11."
+    "are for ratios 1.75 and 3.33; by exact counts of parameters, they give 1.76 and 3.54. Keeping half and a quarter "
+    "of the channels kept at 3.33 gives ratios 8.27 and 19.11."
 )
 _COLUMNS = ("Ratio", "Realised", "Accuracy", "in print", "Minus control", "Alpha", "in print ", "Minus control ")
 
@@ -71,9 +71,10 @@ def cells(study: StudyData) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell
-        dataset, model, pruner, ratio, the shown settings, realized_ratio, the columns of `cells.cells` on accuracy,
-        alpha and raw slope, also as differences from the control; printed_accuracy and printed_alpha at the same ratio;
-        accuracy_difference and alpha_difference, ours minus published, NaN except for the paper's data set and model.
+        - dataset, model, pruner, ratio, the shown settings, realized_ratio;
+        - the columns of `cells.cells` on accuracy, alpha and raw slope, and on their differences from the control;
+        - printed_accuracy, printed_alpha: at the same ratio;
+        - accuracy_difference, alpha_difference: ours minus published, NaN except for the paper's data set and model.
     """
     chip = study.cells[(study.cells[schema.PRUNER] == PRUNER) & ~is_iterated(study.cells)]
     ends = [f"{name}_{end}" for name in _ENDS for end in ("low", "high")]

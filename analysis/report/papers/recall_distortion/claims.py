@@ -29,10 +29,10 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions |
     ----------
     runs : DataFrame
         As `pull.pull_runs` returns it. If a cell has several settings, the papers' setting is used (`main_setting`).
-        Networks in another number format are left out, and so are iteratively pruned networks, except lottery tickets,
+        Networks that are only quantized are left out, and so are iteratively pruned networks, except lottery tickets,
         which one claim concerns.
     predictions : callable or StudyPredictions, optional
-        As for `cells.cells`. Predictions are read only for networks under magnitude pruning, because one claim concerns
+        As for `cells.cells`. Predictions are read only for networks pruned by magnitude, because one claim concerns
         their precision and F1.
 
     Returns
@@ -45,7 +45,7 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions |
 
 
 def checked(runs: pd.DataFrame, slugs: Collection[str]) -> Iterator[tuple[Workload, Check, str]]:
-    """Yield the checks of claims about single workloads: the workload, the check, and its answer, as in `claims`.
+    """Yield the checks of claims about single workloads: the workload, the check, and `holds`, as in `claims`.
 
     Parameters
     ----------

@@ -112,14 +112,19 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
     Returns
     -------
     DataFrame, one row per test, by table, column and row
-        `TEST_COLUMNS`. dataset is as logged; column and row are the printed labels, column with the fixed values in
-        brackets, such as `t=2 (ResNet-56)`. The difference is alpha of the row's first member minus alpha of its
-        second. The rows of a column are corrected together, for at least as many tests as in print, and so is all of
-        Table 9; the pairs of Table 8 that are not in print (`none`, `up-signed`, `up-sum`) are a separate family. n
-        counts the pairs of networks, or the networks of both cells, and n_at_chance those that are left out because a
-        network is at chance. Values that cannot be computed are NaN. `attrs["notes"]` lists what was left out.
-        `attrs["headers"]` has, for every row, the column and the fixed values separately; `attrs["row_headers"]` has
-        the header of a table's rows if it differs from print.
+        `TEST_COLUMNS`, where values that cannot be computed are NaN. Among them:
+
+        - dataset: as logged;
+        - column, row: the printed labels, column with the fixed values in brackets, such as `t=2 (ResNet-56)`;
+        - difference: alpha of the row's first member minus alpha of its second;
+        - p_bonferroni, p_holm: corrected over the rows of a column or, in Table 9, over all its rows, for at least as
+          many tests as in print. The pairs of Table 8 that are not in print (`none`, `up-signed`, `up-sum`) are a
+          separate family;
+        - n: the number of pairs of networks, or of networks of both cells; n_at_chance: the number that is left out
+          because a network is at chance.
+
+        `attrs["notes"]` lists what was left out. `attrs["headers"]` has, for every row, the column and the fixed values
+        separately; `attrs["row_headers"]` has the header of a table's rows if it differs from print.
     """
     runs = main_setting(alphas, further_settings(alphas))
     notes = list(runs.attrs.get("notes", []))
@@ -168,7 +173,7 @@ def labels(frame: pd.DataFrame, *, as_printed: bool = False) -> dict[str, str]:
     frame : DataFrame
         Runs or alphas.
     as_printed : bool
-        Whether `up-signed` is called UP if it stands for UP.
+        Whether `up-signed` is called UP if there is no `up`.
 
     Returns
     -------

@@ -149,7 +149,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
     by_place: dict[tuple[float, _PanelKey], Any] = {}
     for panel, rows in panels.cells.items():
         for cell in rows.itertuples():
-            # The control has ratio 1, but no row of its own: it is drawn in the first row.
+            # The control has ratio 1, for which there is no row: it is drawn in the first row.
             by_place[ratios[0] if cell.pruner == CONTROL else cell.ratio, panel] = cell
     firsts = {panel: ratio for ratio, panel in sorted(by_place, key=lambda place: -place[0])}
     panels_of_page = [
@@ -402,7 +402,7 @@ def _lines(networks: pd.DataFrame, panels: _Panels) -> tuple[dict[_PanelKey, pd.
 
 
 def _line(networks: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate accuracy and alpha above chance at each ratio, with standard errors, n and the number at chance.
+    """Tabulate accuracy and alpha of networks above chance by ratio, with standard errors, n and the number at chance.
 
     If a pruner was not run at ratio 1, the dense networks are used there.
     """
@@ -578,7 +578,7 @@ def _draw_lines(
     centre: float,
     styles: dict[str, dict[str, Any]],
 ) -> None:
-    """Draw a line for each pruner, on an axis around the centre; the control, which has no ratio, is a band."""
+    """Draw a line for each pruner, on an axis around the centre; the control, always at ratio 1, is a band."""
     reach = 0.0
     for index, (panel, line) in enumerate(lines.items()):
         style = {**styles[panel.inline], "label": name_in_legend(panel.inline)}
@@ -590,7 +590,7 @@ def _draw_lines(
                 axes.axhline(value, linewidth=1.5, **style)
                 axes.axhspan(value - error, value + error, color=NEUTRAL, alpha=0.15, linewidth=0)
         else:
-            # Lines are a hair apart, so that error bars do not hide one another.
+            # Lines are shifted a little, so that error bars do not hide one another.
             positions = drawn.index.to_numpy() * 1.012 ** (index - (len(lines) - 1) / 2)
             axes.errorbar(positions, values, yerr=errors, capsize=2.5, markersize=5, **style)
     if np.isfinite(centre):

@@ -106,11 +106,13 @@ def levels(study: StudyData) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell; the levels of a method are in order
-        dataset, model, pruner, ratio (all parameters before / after), the shown settings, level (int, from 1),
-        ratio_prunable (prunable weights before / after), the columns of `cells.cells` on alpha, raw slope and largest
-        excess, also as differences from the control, and on the floor of the largest excess; printed_ratio,
-        printed_accuracy and printed_alpha at the same level; accuracy_difference and alpha_difference, ours minus
-        published, NaN except for the paper's data set, model and pruner.
+        - dataset, model, pruner, ratio (all parameters before / after), the shown settings, level (int, from 1);
+        - ratio_prunable: prunable weights before / after;
+        - the columns of `cells.cells` on alpha, raw slope and largest excess, on their differences from the control,
+          and on the floor of the largest excess;
+        - printed_ratio, printed_accuracy, printed_alpha: at the same level;
+        - accuracy_difference, alpha_difference: ours minus published, NaN except for the paper's data set, model and
+          pruner.
     """
     cells = study.cells.assign(**{RATIO: _of_cells(study, _ratios(study.runs))})
     rows = cells[_of_cells(study, are_tickets(study.runs)).astype(bool)]
@@ -123,7 +125,7 @@ def levels(study: StudyData) -> pd.DataFrame:
 def are_tickets(runs: pd.DataFrame) -> pd.Series:
     """Return whether each run is a level of tickets that keep the paper's share of weights, or of their control.
 
-    Methods that prune each layer separately do not count, because lottery tickets rank the weights of all layers
+    Methods that prune each layer separately are not included, because lottery tickets rank the weights of all layers
     together.
     """
     treatment, keep, iteration = (runs.reindex(columns=[name])[name] for name in (_TREATMENT, _KEEP, ITERATION))
@@ -177,7 +179,7 @@ def _line(row: Mapping[Any, Any]) -> tuple[str, ...]:
 
 
 class _Dip(NamedTuple):
-    """The lowest alpha with its level, and the first level from which lower ends stay above 1, or None."""
+    """The lowest alpha with its level, and the first level from which interval ends stay above 1, or None."""
 
     level: int
     alpha: float

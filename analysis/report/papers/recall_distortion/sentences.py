@@ -390,7 +390,7 @@ CLAIMS = (
         "mean-ratio-volatile",
         '"the equally-weighted mean of intensification ratios is not robust to outliers"',
         "G",
-        "distance from the median over networks, of the mean ratio over that of alpha, logarithm",
+        "log of the distance from the median over networks: that of the mean ratio minus that of alpha",
         _mean_ratio_is_volatile,
     ),
     Claim(
@@ -415,7 +415,7 @@ CLAIMS = (
     ),
     Claim(
         "smaller-models-intensify-up",
-        "the same, UP",
+        '"at most ratios, smaller model sizes tend to have more intensification than larger model sizes", UP',
         "7.2",
         "alpha of the smaller ResNet minus that of the larger",
         _smaller_model(None),
@@ -426,7 +426,7 @@ CLAIMS = (
         "recall-most-expressive",
         '"the effect of pruning more expressive on recall than on precision or F-score"',
         "4",
-        "distance of alpha from 1, of recall minus that of precision, and of F1, MP",
+        "how far the alpha of recall is from 1, minus the same for precision, and for F1; MP",
         _recall_is_most_expressive,
         every=False,
     ),
@@ -434,7 +434,7 @@ CLAIMS = (
         "lth-threshold",
         'LTH: "an intensification above 1 consistently occurs if the pruning ratio exceeds a certain threshold"',
         "H",
-        "alpha - 1 at each of the levels from which on print's alpha is above 1, MP",
+        "alpha - 1 at each level from the first at which alpha in print stays above 1, MP",
         _tickets_above_threshold,
     ),
     Claim(

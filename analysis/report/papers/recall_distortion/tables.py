@@ -41,13 +41,13 @@ def paper_table(
         As `pull.pull_runs`, `cells.alphas` and `comparisons.paper_tests` return them. Networks at chance are left out
         of Tables 1-9 only.
     as_printed : bool
-        Whether `up-signed` is called UP if it stands for UP.
+        Whether `up-signed` is called UP if there is no `up`.
 
     Returns
     -------
     DataFrame
         Without rows if the study has no counterpart. A value is `at chance` if too many of its networks are at chance,
-        and `n/a` if it is missing otherwise. `attrs["title"]` is the title.
+        and `n/a` if it is missing for another reason. `attrs["title"]` is the title.
     """
     if number in DESIGNS:
         return _p_values(number, tests)
@@ -57,7 +57,7 @@ def paper_table(
 
 
 def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "welch") -> pd.DataFrame:
-    """Return the published values of Tables 1-11 beside a study's, for the cells that both have.
+    """Return the published values of Tables 1-11 beside a study's, for the cells that are in both.
 
     Parameters
     ----------
@@ -69,14 +69,18 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
     Returns
     -------
     DataFrame, one row per cell of a table
-        table, row, column, published, ours (text, at the precision of print), ours_unpaired (Tables 8 and 9 with
-        independent tests, because in the paper not all pruners shared their dense networks; empty for other tables),
-        difference (ours minus published, where `<0.001` counts as .001). `attrs["notes"]` has sentences on
-        substitutions, and on published values without a counterpart because networks are at chance.
+        - table, row, column, published;
+        - ours: text, at the precision of print;
+        - ours_unpaired: Tables 8 and 9 with independent tests, because in the paper not all pruners shared their dense
+          networks; empty for other tables;
+        - difference: ours minus published, where `<0.001` is read as .001.
+
+        `attrs["notes"]` has sentences on substitutions, and on published values without a counterpart because networks
+        are at chance.
     """
     notes = []
     if standing_for_up(set(runs[schema.PRUNER])) == "up-signed":
-        notes.append("up-signed, the formula of the paper's released code, stands for UP")
+        notes.append("up-signed, the formula of the paper's released code, is compared with the paper's UP")
     make = partial(paper_table, runs=runs, alphas=alphas, as_printed=True)
     ours = paper_tests(alphas, variance=variance, as_printed=True)
     unpaired = unpaired_tests(alphas, variance=variance, as_printed=True)
@@ -159,7 +163,7 @@ def recall_variance(runs: pd.DataFrame, *, balances: bool = False, as_printed: b
     runs : DataFrame
         As `pull.pull_runs` returns it, one setting of each cell.
     balances : bool
-        Whether to take the variance of normalised recall balance, which agrees with the printed values for
+        Whether to compute the variance of normalised recall balance, which agrees with the printed values for
         Fashion-MNIST, instead of recall.
     as_printed : bool
         As for `paper_table`.

@@ -45,7 +45,7 @@ def test_networks_at_chance_count_and_their_number_is_said():
     guessing.loc[5, [f"recall_after/{name}" for name in made_up_levels.CLASSES]] = [1.0, 0.0, 0.0, 0.0]
     guessing.loc[5, "accuracy_after"] = 0.25
     found = of(guessing)
-    assert found.notes[0] == "regression: 13 of 96 pruned networks are at chance, but are not left out"
+    assert found.notes[0] == "regression: 13 of 96 pruned networks are at chance, and are included"
     assert found.fitted.rows[["network", "iteration"]].drop_duplicates().shape[0] == 96
     assert not np.allclose(found.table["coefficient"], of(RUNS).table["coefficient"])
 
@@ -54,7 +54,7 @@ def test_a_guessing_control_is_not_counted():
     control = made_up_levels.runs(pruners=["none"], levels=6, seeds=4).assign(accuracy_after=0.25)
     found = of(made_up_runs.study(RUNS, control))
     pd.testing.assert_frame_equal(found.table, of(RUNS).table)
-    assert found.notes[0] == "regression: 12 of 96 pruned networks are at chance, but are not left out"
+    assert found.notes[0] == "regression: 12 of 96 pruned networks are at chance, and are included"
 
 
 @pytest.fixture(scope="module")
