@@ -92,8 +92,8 @@ def losses(comparison: Comparison, cause: str = "") -> str:
         upper = _upper(comparison)
         not_excluded = f"not excluded: {points(max(upper.max(), 0))} points of {row_names(table)[upper.idxmax()]}"
         if is_pair:
-            lost = f"none {of_all} lost recall that {images} can show"
-            return f"The networks do not differ beyond doubt: {lost} ({not_excluded})"
+            lost = f"none {of_all} is shown by {images} to have lost recall"
+            return f"The networks are not shown to differ: {lost} ({not_excluded})"
         lost = f"is shown by {images} to have lost recall through {cause}"
         return f"None {of_all} {lost} ({not_excluded})"
     examples = some(
@@ -181,7 +181,7 @@ def tells_slopes(comparison: Comparison) -> bool:
 
 
 def without_alpha(comparison: Comparison) -> str:
-    """Say that alpha is left out because classes are too alike; otherwise, and for groups, return an empty string."""
+    """Say that alpha is left out if the classes are too alike; return an empty string otherwise and for groups."""
     if comparison.groups or not _are_too_alike(comparison):
         return ""
     recalls = comparison.table["recall_before"]
