@@ -292,10 +292,10 @@ def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
     -------
     (...), bool
         True if the mean recall over classes is not above 1 / classes by a one-sided test at 1 %. Under the null
-        hypothesis the network names each class with a fixed probability, proportional to its recalls, so the right
-        images of each class are binomial. For balanced classes, the accuracy is tested against the share of the largest
-        class by a binomial bound. Without supports, True if the accuracy is below 1.5 / classes. Always False for a
-        single class.
+        hypothesis the network predicts each class with a fixed probability, proportional to its recalls, so the number
+        of right images of each class is binomial. For balanced classes, the accuracy is tested against the share of the
+        largest class by a binomial bound. Without supports, True if the accuracy is below 1.5 / classes. Always False
+        for a single class.
 
     Examples
     --------

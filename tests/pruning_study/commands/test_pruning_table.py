@@ -84,7 +84,7 @@ def test_classes_that_keep_their_differences_are_said_to_keep_them():
     changes = class_changes(CLASSES, [half], [half])
     table = str(pruning_table({2.0: changes}, {2.0: 2.0}))
     assert line(table, "new images: raw slope") == ["new", "images:", "raw", "slope", "1.000", "1.000", "to", "1.000"]
-    assert "The differences between classes are the same within 0.05" in what_is_shown({2.0: changes}, prunes=True)
+    assert "The differences between classes are the same to within 5 %" in what_is_shown({2.0: changes}, prunes=True)
 
 
 def three_classes(*recalls, images=200):
