@@ -270,7 +270,7 @@ class Comparison:
 
     @cached_property
     def _right(self) -> Right:
-        """The answers; if there are no networks before, the control takes their place."""
+        """`right`; if there are no networks before, with the control as `before`."""
         if "before" in self.right:
             return self.right
         return {"before": self.right["control"], "after": self.right["after"]}
@@ -305,7 +305,7 @@ class Comparison:
         return ("before" if "before" in self.right else "control") in self.pairs
 
     def _disproportionate(self, part: Part) -> dict[str, Any]:
-        """Estimate the loss of each class beyond its proportion; NaN if networks are independent."""
+        """Estimate the disproportionate loss of each class; NaN if networks are independent."""
         if not self.are_pairs:
             return dict.fromkeys(DISPROPORTIONATE_COLUMNS, np.nan)
         start = part.right.get("control", part.right["before"])

@@ -21,7 +21,7 @@ def points_with_interval(value: float, low: float, high: float) -> str:
 
 
 def gain(name: str, value: float, gained: int, reference: str, kind: str = "classes") -> str:
-    """Say which class gained recall, or how many did and which gained most, without a full stop.
+    """Say which class gained recall or, if several did, how many and which gained most, without a full stop.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Sentences on losses of classes beyond proportion, which reports and audits share."""
+"""Sentences on disproportionate losses of classes, which reports and audits share."""
 
 from collections.abc import Sequence
 

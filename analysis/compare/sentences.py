@@ -62,7 +62,7 @@ def accuracies(before: float, after: float, control: float | None = None) -> str
 
 
 def beside(from_dense: Comparison, from_control: Comparison) -> str:
-    """Say how the accuracy changed from the dense networks to those after and to the control, from two comparisons."""
+    """Say how the accuracy of two comparisons changed: from the dense networks to those after, and to the control."""
     before, after = (from_dense.accuracy_of(side) for side in ("before", "after"))
     return accuracies(before, after, from_control.accuracy_of("before"))
 
@@ -149,8 +149,8 @@ def costliest(comparison: Comparison) -> str:
 def proportion(comparison: Comparison) -> str:
     """Say by which factor the error grew, and which class is shown to lose more than that factor explains.
 
-    Return an empty string for independent networks, for several groupings, which differ in the factor, or if there were
-    no errors before.
+    Return an empty string if networks are independent, if there are several groupings, each with another factor, or if
+    there were no errors before.
     """
     table, start = comparison.table, comparison.reference
     if "grouping" in table or not has_proportions(table):
@@ -193,7 +193,7 @@ def without_alpha(comparison: Comparison) -> str:
 
 
 def has_proportions(table: pd.DataFrame) -> bool:
-    """Return whether the losses of classes beyond their proportion are known."""
+    """Return whether disproportionate losses of classes are known."""
     return bool(table["disproportionate"].notna().any())
 
 
@@ -210,7 +210,7 @@ def _upper(comparison: Comparison) -> pd.Series:
 
 
 def _are_too_alike(comparison: Comparison) -> bool:
-    """Return whether classes before differ too little, given the images and networks, for a slope to be meaningful."""
+    """Return whether classes before compression differ too little for a slope from these images and networks."""
     raw_new = comparison.slopes.raw_new
     return raw_new is not None and not raw_new.identified and not comparison.at_chance
 

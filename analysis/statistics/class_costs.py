@@ -37,7 +37,7 @@ def excess(losses: np.ndarray, share: np.ndarray) -> np.ndarray:
     losses : (..., classes)
         Recall of the reference minus recall of the compressed network.
     share : (classes,)
-        Share of the test images of each class.
+        Each class's share of the test images.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def step_down_p(values: np.ndarray) -> np.ndarray:
     [1.0, 1024.0]
     """
     t, flipped = _flipped_t(values)
-    # Step-down: a class is compared with the largest flipped statistic of the classes that rank no higher.
+    # Step-down: a class is compared with the largest flipped statistic of itself and of the classes that rank lower.
     ascending = np.argsort(t, kind="stable")
     largest = np.maximum.accumulate(flipped[:, ascending], axis=1)
     p = (largest >= t[ascending] * (1 - _TIE)).mean(0)
@@ -142,7 +142,7 @@ class Bounds(NamedTuple):
     value : ndarray
         Mean over networks.
     low, high : ndarray
-        Ends of the interval of each class by itself, for new networks and images.
+        Ends of the interval of each single class, for new networks and images.
     upper_all : ndarray
         One-sided upper bounds that hold for all classes jointly.
     p : ndarray
@@ -294,7 +294,7 @@ class WorstClass(NamedTuple):
     place : int
         Index of the class that is chosen most often; -1 if none is chosen.
     cost : float
-        Mean cost of the chosen classes, each measured in a network, and on images, that were not used to choose it.
+        Mean cost of the chosen classes, measured in networks and on images that were not used to choose them.
     low, high : float
         95 % interval of the largest cost of all classes, extended to contain `cost`.
     """

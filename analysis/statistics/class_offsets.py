@@ -21,7 +21,7 @@ _ROWS = 2**13  # images at a time, for the processor's cache
 
 
 class Offsets(NamedTuple):
-    """Offsets and the estimates behind them, each (classes,).
+    """Offsets and the estimates that they are based on, each (classes,).
 
     Attributes
     ----------
@@ -81,8 +81,8 @@ def fit(
     Examples
     --------
     Each class has 40 images. The second network misclassifies 8 images of class 1, each by a margin of .1. It
-    classifies all of class 0 correctly, but 4 images by a margin of only .05, so offsets that win back the 8 images
-    lose these 4:
+    classifies all images of class 0 correctly, 4 of them by a margin of only .05. Offsets that win back the 8 images
+    therefore lose these 4:
 
     >>> label = np.repeat([0, 1], 40)
     >>> before = np.eye(2)[label]
@@ -200,8 +200,9 @@ def excess(before: np.ndarray, after: np.ndarray, label: np.ndarray, classes: in
 def reliability(excess: np.ndarray, error: np.ndarray, shrinkage: float = 1.0) -> np.ndarray:
     """Compute the share of each class's excess to remove: excess^2 / (excess^2 + shrinkage * error^2).
 
-    This is signal / (signal + noise), with the class's own squared excess as the signal. A signal variance common to
-    all classes would shrink the large excesses of a few classes most, because these have the largest errors.
+    This is signal / (signal + noise), with the class's own squared excess as the signal. If a signal variance common to
+    all classes were used instead, the largest excesses would shrink most, because their classes have the largest
+    errors.
 
     Parameters
     ----------
@@ -212,7 +213,7 @@ def reliability(excess: np.ndarray, error: np.ndarray, shrinkage: float = 1.0) -
     Returns
     -------
     (classes,)
-        0 for a class without excess, and one half if the excess equals its error and shrinkage is 1. With shrinkage 0,
+        0 for a class without excess, and one half if the excess equals its error and shrinkage is 1. If shrinkage is 0,
         1 for all classes.
 
     Examples

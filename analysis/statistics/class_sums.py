@@ -87,7 +87,7 @@ def excess_weights(share: ArrayLike) -> ClassWeights:
     Parameters
     ----------
     share : (classes,)
-        Share of the test images of each class.
+        Each class's share of the test images.
 
     Examples
     --------

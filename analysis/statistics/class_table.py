@@ -214,7 +214,7 @@ def costs_of_networks(label: np.ndarray, start: np.ndarray, after: np.ndarray, c
         Whether each reference network, and each compressed network, is right about each image.
     changes : Changes
         Changes from the reference to the compressed networks, with moderated variances over networks, and variances
-        over images widened by `class_losses.of_few_images`.
+        over images increased by `class_losses.of_few_images`.
     """
     weights = excess_weights(_shares(label))
     levels = LEVEL, 2 * class_costs.level_of_one(changes, weights)

@@ -63,8 +63,8 @@ def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: n
         movement = sum(e^2 - v),    share = 1 - movement with the shift undone / movement,
 
     where both movements are averaged over the halves, and v removes the bias due to the noise of the images. The shift
-    is not fitted to recalls, because some shift matches nearly any change of recalls, whatever its cause. Least squares
-    detects only differences that the images of a class have in common.
+    is not fitted to recalls, because nearly any change of recalls, whatever its cause, can be matched by some shift.
+    Least squares detects only differences that the images of a class have in common.
 
     The interval is Fieller's for a ratio, with variances by a jackknife that leaves out each group of images in turn.
     It is for these networks only, not for new ones.
@@ -230,7 +230,7 @@ class _LogitPair:
         )
 
     def _count_undone(self, half: int, without: int | None = None) -> np.ndarray:
-        """Count a half's images with the other half's shift undone, optionally fitted without one group."""
+        """Count the images of a half after undoing the shift fitted to the other half, optionally without one group."""
         sums, groups = self._halves[1 - half], np.arange(GROUPS) % 2 != half
         if without is not None:
             sums, groups = sums - self._of_group(without), groups & (np.arange(GROUPS) != without)
@@ -240,10 +240,10 @@ class _LogitPair:
     def _of_group(self, group: int) -> np.ndarray:
         """Sum weights and each network's logits over a group's images of each class.
 
-        The sums are (3, classes, classes). A weight is p (1 - p), where p is the probability of a class from the mean
-        of the networks' logits, because the logit of a class with which an image is never confused is irrelevant.
-        Weights are summed over a class's images before they are multiplied with logits, because a single image's
-        weights depend on its logits.
+        The sums are (3, classes, classes). A weight is p (1 - p), where p is the probability of a class by the mean of
+        the networks' logits. The weight is near 0 for a class with which the image is never confused, because its logit
+        is irrelevant. Weights are summed over a class's images before they are multiplied with logits, because a single
+        image's weights depend on its logits.
         """
         images = np.flatnonzero(self._group == group)
         images = images[np.argsort(self._label[images], kind="stable")]

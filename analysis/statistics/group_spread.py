@@ -13,7 +13,7 @@ SHUFFLES = 999
 
 
 class Placebo(NamedTuple):
-    """The spread of groups, compared with that of groups with shuffled images.
+    """The spread of groups, compared with the spread after the images are shuffled.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ def spread_by_chance(values: np.ndarray, place: np.ndarray, label: np.ndarray) -
 
 
 def placebos(values: np.ndarray, place: np.ndarray, label: np.ndarray, shuffles: int = SHUFFLES) -> list[Placebo]:
-    """Compare the spread of groups with that of groups with shuffled images.
+    """Compare the spread of groups with the spread after the images are shuffled.
 
     Parameters
     ----------

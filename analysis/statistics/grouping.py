@@ -116,7 +116,7 @@ def _worst_group(names: np.ndarray, worst: WorstClass) -> dict[str, Any]:
 
 
 def _excess(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Compute excess losses, (networks, groups): -inf for groups of one image, or NaN if all groups have one."""
+    """Compute excess losses, (networks, groups): -inf for groups of one image, or NaN if all groups have one image."""
     excess = excess_loss(*(Recalls.from_answers(group, right) for right in (before, after)))
     is_single = np.bincount(group) == 1
     return np.where(is_single, np.nan if is_single.all() else -np.inf, excess)

@@ -232,7 +232,7 @@ def _are_numbers(cells: Sequence[str]) -> bool:
 
 
 def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
-    """Compute the ratio of each group's share among chosen images to its share among all.
+    """Compute each group's share of the chosen images, divided by its share of all images.
 
     Parameters
     ----------

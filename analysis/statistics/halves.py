@@ -136,7 +136,7 @@ class Halves:
 
     @cached_property
     def placebo_shares(self) -> np.ndarray:
-        """The image shares of the placebo."""
+        """`image_shares` of the placebo."""
         return self.image_shares(self._dense)
 
     def _differing(self, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -322,7 +322,7 @@ def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
     >>> leaders(np.array([[1, 1, 1], [1, 1, 0]], np.float32), np.array([[2, 0], [2, 1], [0, 1]]))[0].tolist()
     [[2, 2], [1, 1]]
     """
-    # Small integers save time, which is limited by memory. They are signed because -1 marks the absence of a class.
+    # Small integers save time, because memory limits the speed. They are signed because -1 stands for no class.
     predicted = predicted.astype(np.min_scalar_type(-1 - int(predicted.max(initial=0))))
     contested = np.flatnonzero((predicted != predicted[0]).any(axis=0))
     label = np.repeat(predicted[0, :, np.newaxis], len(members), axis=1)

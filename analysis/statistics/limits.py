@@ -209,7 +209,7 @@ def _spreads(variances: two_way.Variances, networks: int) -> pd.DataFrame:
 
 
 def _spread_of_one(table: pd.DataFrame, sides: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> Spread:
-    """Return the spread for single networks: that of the images, or NaN if retraining adds an unknown spread."""
+    """Return the spread for single networks: the spread over images, or NaN if retraining adds an unknown spread."""
     before, _, control = sides
     retrained = control is None or not np.array_equal(before, control)
     over_images = np.square((table["high"] - table["loss"]) / two_way.half_width(two_way.Variances(images=1.0)))

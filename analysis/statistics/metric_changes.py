@@ -170,7 +170,7 @@ def _calibration(cell: np.ndarray, confidence: np.ndarray, right: np.ndarray, ce
 
 
 def _share_of(cell: np.ndarray, values: np.ndarray, cells: int, undefined: float) -> _Metric:
-    """Average values over the images of each cell, which differ between networks."""
+    """Average values over the images of each cell. A cell may have different images in each network."""
     images = _sums(cell, np.ones(cell.shape), cells)
     value = _sums(cell, values, cells) / np.maximum(images, 1)
     place = np.maximum(cell, 0)

@@ -124,7 +124,7 @@ def expected_prior(variances: np.ndarray, dof: float) -> Prior:
     Examples
     --------
     Ten variances are equal, although chance alone makes variances with two degrees of freedom differ. Nevertheless the
-    prior has fewer than seven degrees of freedom, while that of the moments has infinitely many:
+    prior has fewer than seven degrees of freedom, while the prior by moments has infinitely many:
 
     >>> found = expected_prior(np.ones(10), 2)
     >>> round(found.dof, 1), prior(np.ones(10), 2).dof

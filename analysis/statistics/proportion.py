@@ -292,7 +292,7 @@ def on_these_images(recall_before: np.ndarray, recall_after: np.ndarray, share: 
     recall_before, recall_after : (networks, classes)
         Recalls of the controls and of the pruned networks, at least two of each.
     share : (classes,)
-        Share of the test images of each class.
+        Each class's share of the test images.
 
     Returns
     -------
@@ -380,8 +380,8 @@ def disproportionate_losses(
 
     Examples
     --------
-    The controls misclassify 10 and 20 of a hundred images, and the pruned networks 10 and 50, so k is 2. If errors were
-    proportional, the classes would lose 10 and 20 points:
+    Two classes have a hundred images each. The controls misclassify 10 and 20 of them, and the pruned networks 10 and
+    50, so k is 2. If errors were proportional, the classes would lose 10 and 20 points:
 
     >>> label, place = np.repeat([0, 1], 100), np.tile(np.arange(100), 2)
     >>> before, after = (place >= np.array(wrong)[label] for wrong in ([10, 20], [10, 50]))

@@ -254,7 +254,7 @@ def _design(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> tuple
 
 
 def _implied(design: np.ndarray, independent: Sequence[int], left_out: Sequence[int]) -> np.ndarray:
-    """Express the omitted columns as linear combinations of kept ones, (kept, left out)."""
+    """Express the columns that are left out as linear combinations of the independent ones, (independent, left out)."""
     triangle = _triangle(design)
     lengths = np.linalg.norm(triangle, axis=0)
     long = lengths > _ROUNDING * np.sqrt(len(design))
@@ -424,7 +424,7 @@ def clustered_half_width(errors: pd.Series, groups: int) -> np.ndarray:
 
 
 def one_tailed(p: float, coefficient: float, sign: int) -> float:
-    """Convert a two-sided p to that of the alternative that the coefficient has a given sign (1 or -1).
+    """Convert a two-sided p to the one-sided p of the alternative that the coefficient has a given sign (1 or -1).
 
     Examples
     --------

@@ -84,7 +84,7 @@ def shift(alone: Changed) -> Shift:
     Parameters
     ----------
     alone : Changed
-        Counts between a network and the same network retrained.
+        Counts of images on which a network and the same network after retraining differ.
 
     Examples
     --------
@@ -136,9 +136,9 @@ def beyond_control(
     Parameters
     ----------
     alone : Changed
-        Counts between the network before compression and the control.
+        Counts of images on which the network before compression and the control differ.
     against_control : Changed
-        Counts between the control and the compressed network.
+        Counts of images on which the control and the compressed network differ.
     level : float
         1 minus the confidence of each interval.
 
@@ -153,7 +153,7 @@ def beyond_control(
     Examples
     --------
     Thirty of the first class's forty changed images are lost. This is unlikely with coin tosses, but not if retraining
-    alone shifts classes as far:
+    alone shifts classes by that much:
 
     >>> after = Changed(np.array([30, 20]), np.array([10, 20]), np.array([1000, 1000]))
     >>> same = Changed(np.array([0, 0]), np.array([0, 0]), np.array([1000, 1000]))

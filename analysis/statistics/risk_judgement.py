@@ -311,8 +311,9 @@ def foresight_of_sizes(expected: np.ndarray, losses: np.ndarray) -> Estimate:
     Estimate
         The value is 1 - D / S, from means over networks: D is the sum of squared deviations from the expected losses,
         and S is the sum of squared losses, which are the deviations from 0, the expectation if all classes lose the
-        same. 1 means a perfect expectation, 0 means one as good as expecting equal losses, and worse ones are below 0.
-        `n` is the number of classes. The interval is the middle 95 % over 2,000 bootstrap samples of the networks.
+        same. The value is 1 for a perfect expectation, 0 if it is as good as expecting equal losses, and below 0 if it
+        is worse. `n` is the number of classes. The interval is the middle 95 % over 2,000 bootstrap samples of the
+        networks.
 
     Examples
     --------

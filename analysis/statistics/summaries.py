@@ -1,4 +1,4 @@
-"""Compute all slopes of one cell, and the numbers needed to judge them."""
+"""Compute all slopes of one cell, and the numbers needed to interpret them."""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def cell_summary(
     sloped: np.ndarray | None = None,
     confidence: float = 0.95,
 ) -> dict[str, float | int | str | bool]:
-    """Compute all slopes of one cell (data set, model, pruner and ratio), and the numbers needed to judge them.
+    """Compute all slopes of one cell (data set, model, pruner and ratio), and the numbers needed to interpret them.
 
     Parameters
     ----------

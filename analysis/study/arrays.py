@@ -109,7 +109,7 @@ class RunArrays:
         return rows[~self.at_chance[self.controls[rows]]]
 
     def controls_of_other_seeds(self, row: int) -> np.ndarray:
-        """Return the rows, (controls,), of the controls with a run's settings, whatever their dense network."""
+        """Return the rows, (controls,), of controls that would be a run's control if they had its dense network."""
         if never_fine_tuned(self.runs).iloc[row]:
             return np.empty(0, dtype=int)
         columns = [*control_columns(self.runs), *mitigation_columns(self.runs)]

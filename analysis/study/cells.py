@@ -70,7 +70,7 @@ def alphas(study: RunArrays) -> pd.DataFrame:
 def cells(
     study: RunArrays, predictions: ReadPredictions | StudyPredictions | None = None, *, confidence: float = 0.95
 ) -> pd.DataFrame:
-    """Compute all slopes of every cell, and the numbers needed to judge them (`cells.csv`).
+    """Compute all slopes of every cell, and the numbers needed to interpret them (`cells.csv`).
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def _notes_on_controls(study: RunArrays, shared: list[str]) -> Iterator[str]:
     if differing and without and (runs[schema.PRUNER] == CONTROL).any():
         yield (
             f"{without:,} pruned networks have no control, because no run of {CONTROL} shares their "
-            f"{', '.join(differing)}: if they differ because of the pruning, add {ignore_options(differing)}"
+            f"{', '.join(differing)}: if the difference comes from the pruning, add {ignore_options(differing)}"
         )
 
 

@@ -189,7 +189,7 @@ def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
 
     The lower bound of a loss is as far below it as the upper bound is above it.
     """
-    # A class's loss minus its cost is the loss of accuracy. It is of the networks that the bounds are computed from.
+    # A class's loss minus its cost is the loss of accuracy of the networks that the bounds are computed from.
     loss = np.array([(rows["loss"] - rows["cost"]).mean(), *rows["loss"]])
     start = rows["recall_control"].where(rows["reference"] == CONTROL_OF_NETWORK, rows["recall_before"])
     # A class with recall 0 in the reference has nothing to lose, and perhaps no variance.

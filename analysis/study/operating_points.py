@@ -306,7 +306,7 @@ def _percent(share: float) -> str:
 
 
 def in_points(row: pd.Series | Mapping[str, Any], name: str) -> str:
-    """Write a share with its interval in points, the interval clipped to 0 and 100."""
+    """Write a share and its interval in points. The interval is clipped to 0 to 100."""
     value, low, high = (100 * row[f"{name}{end}"] for end in ("", "_low", "_high"))
     low, high = np.clip([low, high], 0, 100)
     return with_interval(value, low, high, _POINT)

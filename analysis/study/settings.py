@@ -185,7 +185,7 @@ def _parts_dense_networks(param: str) -> bool:
 
 
 def is_of_dense(runs: pd.DataFrame, column: str) -> bool:
-    """Return whether a setting belongs to dense networks, because all networks pruned from one share its value."""
+    """Return whether a setting belongs to dense networks: networks pruned from one dense network share its value."""
     is_possible = _parts_dense_networks(frames.param(column)) and column not in _OF_ITERATIONS
     return is_possible and not _differs(runs, column, [schema.DENSE_RUN_ID])
 
@@ -205,7 +205,7 @@ def network_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def networks(frame: pd.DataFrame) -> pd.Index:
-    """Return a key of each row's network, for pairing: rows of two cells with equal keys share a dense network."""
+    """Return a key of each row's network, for pairing: rows with equal keys share a dense network."""
     columns = network_columns(frame)
     if columns == [schema.SEED]:
         return pd.Index(frame[schema.SEED])
@@ -285,7 +285,7 @@ def is_iterated(frame: pd.DataFrame) -> pd.Series:
 
 
 def at_level(frame: pd.DataFrame, ratio: float) -> pd.Series:
-    """Return whether each row has a ratio, or the same iteration of iterative pruning as a row with that ratio.
+    """Return whether each row has a given ratio, or the same iteration of iterative pruning as a row with that ratio.
 
     Parameters
     ----------
