@@ -352,7 +352,8 @@ def pair_covariances(answers: np.ndarray, index: np.ndarray, support: np.ndarray
     Numerators and denominators are sums of products of the answers to two images. After subtraction of the class's
     recall from the answers, the products for two images of the same class are the contribution of these pairs. The
     jackknife counts the variance of this contribution twice, once for each image (Efron and Stein 1981, Annals of
-    Statistics 9). Pairs of images from different classes are ignored, because their share is only about 1 / classes.
+    Statistics 9). Pairs of images from different classes are ignored, because they contribute a share of only about
+    1 / classes.
 
     Parameters
     ----------
