@@ -20,7 +20,7 @@ from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproporti
 from analysis.statistics.weak_dense import WeakDense, weak_from_answers
 
 Right = Mapping[str, np.ndarray]
-# Values of the column `reference`, by side and whether the side is paired with after.
+# Values of the column `reference`, by the side that losses are measured from and whether it is paired with `after`.
 _REFERENCES = {
     ("control", True): "control",
     ("control", False): "control of other seeds",
@@ -30,10 +30,10 @@ _REFERENCES = {
 
 
 class Part(NamedTuple):
-    """A grouping: its name, the names of its groups, the images that have a group, their groups, and who is right.
+    """One grouping: its name, the names of its groups, and the images that have a group.
 
-    `right` holds whether each network is right about each of these images. The classes are also a grouping, with an
-    empty name and all images.
+    `images` are the indices of these images, `label` their groups, and `right` whether each network is right about each
+    of them. The classes are also a grouping, with an empty name and all images.
     """
 
     grouping: str
@@ -56,18 +56,22 @@ class Comparison:
     label : (images,), integers
         Class of each image, from 0; each class has at least one image.
     right : mapping of str to (networks, images), bool
-        Whether each network is right, for the sides `after` and `before`, `control` or both. Losses are measured from
-        the control if there is one. Without networks before, the control replaces them everywhere.
+        Whether each network is right about each image. The keys, called sides, are `after` and at least one of `before`
+        and `control`. Losses are measured from the control if there is one. Without `before`, the control replaces it
+        everywhere.
     pairs : set of str
-        Sides whose networks correspond to those after, row by row; a single network before is paired with all after.
+        Sides whose networks correspond to those of `after`, row by row. A single network of `before` is paired with all
+        of them.
     groups : mapping of str to (images,) text
-        Groups to compare in place of classes. An empty string means no group.
+        Groups to compare instead of classes: the group of each image, by the name of the grouping. An empty string
+        means no group.
     places : (networks,), integers, optional
-        Indices of the networks after among those given, if some were left out.
+        Index of each network of `after` among the networks that the user gave, from 0, if some were left out.
 
     Examples
     --------
-    Class dog has ten images, of which nine are lost. Nothing was retrained, so the control is the network before:
+    After compression, nine of the ten images of dog are misclassified. Nothing was retrained, so the control is the
+    network before:
 
     >>> label = np.repeat([0, 1], 10)
     >>> dense, after = np.ones((1, 20), bool), np.arange(20)[np.newaxis] < 11
@@ -90,7 +94,7 @@ class Comparison:
 
     @property
     def basis(self) -> Literal["control", "networks", "pair"]:
-        """The evidence for a cause: the control, several networks a side, or none (a side has a single network)."""
+        """What allows conclusions about causes: a control, several networks on each side, or nothing (`pair`)."""
         if self.reference == "control":
             return "control"
         return "networks" if min(map(len, self.right.values())) > 1 else "pair"
@@ -170,7 +174,7 @@ class Comparison:
 
     @cached_property
     def accuracy(self) -> pd.Series:
-        """The columns of `class_table.class_table` for all images together."""
+        """The row that `class_table.class_table` would have if all images were of one class."""
         return self._class_table(["accuracy"], np.zeros_like(self.label), self._right).iloc[0]
 
     @property
@@ -190,7 +194,7 @@ class Comparison:
 
     @property
     def chance_level(self) -> ChanceLevelCounts:
-        """Networks at chance."""
+        """How many networks of each side are at chance."""
         return self._chance[0]
 
     @property
@@ -266,7 +270,7 @@ class Comparison:
 
     @cached_property
     def _right(self) -> Right:
-        """The answers; if there are no networks before, the control takes their place."""
+        """`right`; if there are no networks before, with the control as `before`."""
         if "before" in self.right:
             return self.right
         return {"before": self.right["control"], "after": self.right["after"]}
@@ -301,7 +305,7 @@ class Comparison:
         return ("before" if "before" in self.right else "control") in self.pairs
 
     def _disproportionate(self, part: Part) -> dict[str, Any]:
-        """Estimate the loss of each class beyond its proportion; NaN if networks are independent."""
+        """Estimate the disproportionate loss of each class; NaN if networks are independent."""
         if not self.are_pairs:
             return dict.fromkeys(DISPROPORTIONATE_COLUMNS, np.nan)
         start = part.right.get("control", part.right["before"])

@@ -21,7 +21,7 @@ def points_with_interval(value: float, low: float, high: float) -> str:
 
 
 def gain(name: str, value: float, gained: int, reference: str, kind: str = "classes") -> str:
-    """Say which class gained recall, or how many did and which gained most, without a full stop.
+    """Say which class gained recall or, if several did, how many and which gained most, without a full stop.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def gain(name: str, value: float, gained: int, reference: str, kind: str = "clas
     gained : int
         Number of classes that are shown to have gained.
     reference : str
-        The network that the gain is relative to.
+        The kind of network that the gain is relative to, such as `control`.
     kind : str
         `classes` or `groups`.
 
@@ -55,7 +55,7 @@ def largest_cost_is_shown(low: float) -> bool:
     Parameters
     ----------
     low : float
-        Lower bound of the largest cost, which holds for all classes together; NaN if no answer changed.
+        Lower end of the interval of the largest cost of all classes; NaN if no answer changed.
     """
     return low > 0
 

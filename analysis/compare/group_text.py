@@ -10,12 +10,12 @@ from analysis.rendering.formats import decimals, with_interval
 
 
 def grouping(row: Mapping[str, Any]) -> str:
-    """Describe the changes of the groups of a grouping, in a few sentences.
+    """Describe in a few sentences how compression changed the groups of a grouping.
 
     Parameters
     ----------
     row : mapping
-        `grouping`, the name of the grouping, and the values of `grouping.summary`.
+        The name of the grouping as `grouping`, and the values that `grouping.summary` returns.
     """
     write, points = decimals(2), decimals(1)
     low, high = (100 * row[f"largest_excess_{end}"] for end in ("low", "high"))

@@ -16,8 +16,8 @@ from analysis.rendering.panels import estimates, intervals, name_rows
 from analysis.rendering.picture_text import name_in_picture
 
 MOST_DRAWN = 100
-_WIDTH, _ROW, _AROUND = 7.4, 0.17, 0.75  # inches, of the panel, of a row, and of what is below and above the rows
-_MOST_LARGE = 30  # rows with names in large letters
+_WIDTH, _ROW, _AROUND = 7.4, 0.17, 0.75  # inches: width; height of a row, and of everything above and below the rows
+_MOST_LARGE = 30  # with more rows, their names are written in small letters
 
 
 def figure(comparison: Comparison) -> Figure:
@@ -28,13 +28,16 @@ def figure(comparison: Comparison) -> Figure:
 
 
 def draw(axes: Axes, comparison: Comparison) -> None:
-    """Draw what `figure` does, without a legend; the class that lost most is coloured even if no loss is shown."""
+    """Draw what `figure` does on the given axes, without a legend."""
     _draw_losses(axes, _rows(comparison), comparison)
     axes.set(xlabel=_across(comparison), title=_title(comparison))
 
 
 def _rows(comparison: Comparison) -> pd.DataFrame:
-    """Return the rows to draw, with what `intervals` takes: value, low and high in points, and look and label."""
+    """Return the rows to draw, with the columns that `intervals` reads: value, low and high in points, look and label.
+
+    The class that lost most is coloured even if no loss is shown.
+    """
     rows = estimates(comparison.ranked.head(MOST_DRAWN), "loss", scale=100)
     is_damaged = rows["damaged"]
     is_most = (rows.index == 0) & (rows["loss"] > 0) & (not is_damaged.any())
@@ -51,7 +54,7 @@ def _rows(comparison: Comparison) -> pd.DataFrame:
 
 def _draw_losses(axes: Axes, rows: pd.DataFrame, comparison: Comparison) -> None:
     intervals(axes, rows)
-    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))  # more than in a narrow panel
+    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))  # more ticks than in a narrow panel
     if comparison.basis != "pair":
         label = f"at most, all {comparison.kind} together (95 %)"
         axes.plot(100 * rows["loss_upper_all"], rows["place"], "|", color="black", markersize=7, label=label)

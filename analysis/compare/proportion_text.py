@@ -1,4 +1,4 @@
-"""Sentences on losses of classes beyond proportion, which reports and audits share."""
+"""Sentences on disproportionate losses of classes, which reports and audits share."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def growth(factor: float, reference: str) -> str:
 
 
 def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class") -> str:
-    """Return a sentence on the classes that are shown to lose more than if all errors had grown by one factor.
+    """Return a sentence on classes that are shown to lose more than they would if all errors grew by one factor.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class")
 
 
 def in_proportion(rows: pd.DataFrame) -> np.ndarray:
-    """Return the loss of each class if all errors had grown by one factor, in points as text; n/a if unknown."""
+    """Return what each class would lose if all errors grew by one factor, in points as text; n/a if unknown."""
     return np.array([_points(100 * loss) for loss in rows["loss"] - rows["disproportionate"]])
 
 
@@ -65,7 +65,7 @@ def implied_loss(names: Sequence[str], losses: np.ndarray, accuracy_loss: float)
     names : sequence of str
         Names of the classes.
     losses : (classes,)
-        Expected losses for this loss of accuracy, as shares (`statistics.proportion.expected_losses`).
+        Losses of recall expected for this loss of accuracy, as shares (`statistics.proportion.expected_losses`).
     accuracy_loss : float
         Loss of accuracy, as a share.
 

@@ -62,7 +62,7 @@ def accuracies(before: float, after: float, control: float | None = None) -> str
 
 
 def beside(from_dense: Comparison, from_control: Comparison) -> str:
-    """Say how the accuracy changed from the dense networks to those after and to the control, from two comparisons."""
+    """Say how the accuracy of two comparisons changed: from the dense networks to those after, and to the control."""
     before, after = (from_dense.accuracy_of(side) for side in ("before", "after"))
     return accuracies(before, after, from_control.accuracy_of("before"))
 
@@ -92,8 +92,8 @@ def losses(comparison: Comparison, cause: str = "") -> str:
         upper = _upper(comparison)
         not_excluded = f"not excluded: {points(max(upper.max(), 0))} points of {row_names(table)[upper.idxmax()]}"
         if is_pair:
-            lost = f"none {of_all} lost recall that {images} can show"
-            return f"The networks do not differ beyond doubt: {lost} ({not_excluded})"
+            lost = f"none {of_all} is shown by {images} to have lost recall"
+            return f"The networks are not shown to differ: {lost} ({not_excluded})"
         lost = f"is shown by {images} to have lost recall through {cause}"
         return f"None {of_all} {lost} ({not_excluded})"
     examples = some(
@@ -149,8 +149,8 @@ def costliest(comparison: Comparison) -> str:
 def proportion(comparison: Comparison) -> str:
     """Say by which factor the error grew, and which class is shown to lose more than that factor explains.
 
-    Return an empty string for independent networks, for several groupings, which differ in the factor, or if there were
-    no errors before.
+    Return an empty string if networks are independent, if there are several groupings, each with another factor, or if
+    there were no errors before.
     """
     table, start = comparison.table, comparison.reference
     if "grouping" in table or not has_proportions(table):
@@ -181,7 +181,7 @@ def tells_slopes(comparison: Comparison) -> bool:
 
 
 def without_alpha(comparison: Comparison) -> str:
-    """Say that alpha is left out because classes are too alike; otherwise, and for groups, return an empty string."""
+    """Say that alpha is left out if the classes are too alike; return an empty string otherwise and for groups."""
     if comparison.groups or not _are_too_alike(comparison):
         return ""
     recalls = comparison.table["recall_before"]
@@ -193,7 +193,7 @@ def without_alpha(comparison: Comparison) -> str:
 
 
 def has_proportions(table: pd.DataFrame) -> bool:
-    """Return whether the losses of classes beyond their proportion are known."""
+    """Return whether disproportionate losses of classes are known."""
     return bool(table["disproportionate"].notna().any())
 
 
@@ -210,7 +210,7 @@ def _upper(comparison: Comparison) -> pd.Series:
 
 
 def _are_too_alike(comparison: Comparison) -> bool:
-    """Return whether classes before differ too little, given the images and networks, for a slope to be meaningful."""
+    """Return whether classes before compression differ too little for a slope from these images and networks."""
     raw_new = comparison.slopes.raw_new
     return raw_new is not None and not raw_new.identified and not comparison.at_chance
 

@@ -10,7 +10,7 @@ import numpy as np
 def retained_accuracy(right: np.ndarray, doubt: np.ndarray, coverage: np.ndarray) -> np.ndarray:
     """Compute the accuracy on the images that are left if the most doubtful ones are omitted.
 
-    Among images with equal doubt, each is equally likely to be omitted, so the expected accuracy is returned.
+    Among images with equal doubt, each is equally likely to be omitted; the accuracy returned is the expected one.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def disputes(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
 
     Examples
     --------
-    Only the third of three networks predicts class 1. Its row counts the pair of the first two, which agree; the other
-    rows count a pair with the third:
+    Only the third of three networks predicts class 1. Its row is about the pair of the first two networks, which agree.
+    Each of the other rows is about a pair with the third network:
 
     >>> disputes(np.array([[0], [0], [1]])).ravel().tolist()
     [1.0, 1.0, 0.0]

@@ -17,7 +17,7 @@ class Choice(NamedTuple):
     best : int, optional
         The cheapest chain within both limits; None if there is none.
     nearest : int
-        The best chain or, if there is none, the one that exceeds the limits least.
+        The best chain or, if there is none, the chain that exceeds the limits least, by the larger of its two excesses.
     by_accuracy : int, optional
         The cheapest chain within the accuracy limit; None if there is none.
     """
@@ -28,7 +28,7 @@ class Choice(NamedTuple):
 
 
 def choose(trials: pd.DataFrame, limits: Limits) -> Choice:
-    """Choose the cheapest chain whose upper bounds of losses are below their limits.
+    """Choose the cheapest chain whose losses have upper bounds below the limits.
 
     Among equally cheap chains, the one with the lowest class_loss_upper is chosen, then the one with the lowest number.
 

@@ -21,9 +21,10 @@ from analysis.statistics.class_losses import Changes
 from analysis.statistics.class_sums import Weights
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
 
-# With fewer networks there are too few sign flips for a test at the corrected level of ten classes.
+# With fewer networks there are too few sign flips for a test of ten classes at the corrected level.
 FEWEST_FLIPPED = 10
-# All sign flips are used for up to 13 networks. For more, this many are drawn at random, but the first flips nothing.
+# All sign flips are used for up to 13 networks. For more networks, this many are drawn at random, except that the first
+# flips nothing.
 _MOST_FLIPS = 1 << 13
 SPLITS = 50
 
@@ -36,7 +37,7 @@ def excess(losses: np.ndarray, share: np.ndarray) -> np.ndarray:
     losses : (..., classes)
         Recall of the reference minus recall of the compressed network.
     share : (classes,)
-        Share of the test images of each class.
+        Each class's share of the test images.
 
     Examples
     --------
@@ -67,14 +68,15 @@ def step_down_p(values: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    Ten networks have 1,024 sign flips, of which only the identity gives a mean as large as that of the first class:
+    Ten networks have 1,024 sign flips. Only the flip that changes no sign gives the first class a mean as large as its
+    own:
 
     >>> values = np.column_stack([np.arange(1.0, 11.0), np.zeros(10)])
     >>> (1024 * step_down_p(values)).tolist()
     [1.0, 1024.0]
     """
     t, flipped = _flipped_t(values)
-    # Step-down: a class is compared with the largest flipped statistic of the classes that rank no higher.
+    # Step-down: a class is compared with the largest flipped statistic of itself and of the classes that rank lower.
     ascending = np.argsort(t, kind="stable")
     largest = np.maximum.accumulate(flipped[:, ascending], axis=1)
     p = (largest >= t[ascending] * (1 - _TIE)).mean(0)
@@ -95,7 +97,7 @@ def smallest_p(networks: int) -> float:
 
 
 def joint_level(values: np.ndarray, level: float = LEVEL) -> float:
-    """Compute the level of each class's one-sided bound at which the bounds of all classes hold jointly.
+    """Compute the level that each class's one-sided bound needs for the bounds of all classes to hold jointly.
 
     With at least `FEWEST_FLIPPED` networks, sign flips of the centred values estimate the distribution of the largest
     error of all classes, in standard errors. Because classes are correlated, this is less strict than Bonferroni's
@@ -140,7 +142,7 @@ class Bounds(NamedTuple):
     value : ndarray
         Mean over networks.
     low, high : ndarray
-        Ends of the interval of each class by itself, for new networks and images.
+        Ends of the interval of each single class, for new networks and images.
     upper_all : ndarray
         One-sided upper bounds that hold for all classes jointly.
     p : ndarray
@@ -166,8 +168,9 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
     weights : (sums, classes)
         The identity for losses, `class_sums.excess_weights` for costs, or the classes' shares for the accuracy.
     support : (sums,), optional
-        Number of test images of each class, or of all. If none of them changed in any network, the upper bound follows
-        from the rule of three: no loss among n images rules out a loss of more than 1 - level^(1 / n).
+        Number of test images of each class, or of all for the accuracy. If none of these images changed in any network,
+        the upper bound follows from the rule of three: no loss among n images rules out a loss of more than 1 -
+        level^(1 / n).
     level : float
         1 minus the confidence.
 
@@ -211,7 +214,7 @@ def level_of_one(changes: Changes, weights: Weights, level: float = LEVEL) -> fl
 
 
 def unchanged_bound(support: ArrayLike, level: float) -> np.ndarray:
-    """Bound the loss of classes without any changed image, by the rule of three.
+    """Compute upper bounds of the losses of classes without any changed image, by the rule of three.
 
     Parameters
     ----------
@@ -291,7 +294,7 @@ class WorstClass(NamedTuple):
     place : int
         Index of the class that is chosen most often; -1 if none is chosen.
     cost : float
-        Mean cost of the chosen classes, each measured in a network and on images that were not used to choose it.
+        Mean cost of the chosen classes, measured in networks and on images that were not used to choose them.
     low, high : float
         95 % interval of the largest cost of all classes, extended to contain `cost`.
     """
@@ -320,8 +323,8 @@ def worst_class(
     images of each class. Its cost is then measured in the omitted network on the other half, so the mean is unbiased
     for the chosen class. A t-interval of these measurements would be too narrow if classes are similar, because the
     chosen class then differs between networks. The interval is therefore for the largest cost of all classes: its ends
-    are the largest lower and the largest upper bound of the classes. Each of these two sets of bounds holds jointly at
-    half the level.
+    are the largest lower bound and the largest upper bound of the classes. The lower bounds hold jointly at half the
+    level, and so do the upper bounds.
 
     Parameters
     ----------
@@ -330,8 +333,8 @@ def worst_class(
     label : (images,), integers, optional
         Class of each image, from 0.
     differences : (networks, images), optional
-        1 if only the reference is right, -1 if only the compressed network is right, else 0. If None, the images are
-        not split, and the cost applies only to these test images.
+        For each image, 1 if only the reference is right, -1 if only the compressed network is right, else 0. If None,
+        the images are not split, and the cost applies only to these test images.
     level : float
         1 minus the confidence.
 
@@ -370,14 +373,15 @@ def _largest(values: np.ndarray) -> float:
 def read_left_out(
     values: np.ndarray, weights: Weights, label: np.ndarray | None, differences: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose a class for each network and measure its cost there; return both, (readings, networks).
+    """Choose a class for each network and measure its cost in this network; return both, (readings, networks).
 
     Parameters
     ----------
     values : (networks, classes)
         Costs on all images.
     weights, label, differences
-        As for `worst_class`. Without labels or differences there is one reading, on all images.
+        As for `worst_class`. Without labels or differences there is one reading, on all images. Otherwise each split of
+        the images gives two.
     """
     if label is None or differences is None:
         places, costs = _choose_and_read(values, values)
@@ -392,7 +396,7 @@ def read_left_out(
 
 
 def _choose_and_read(chosen_on: np.ndarray, read_on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each network, choose the class with the largest mean over the other networks, and read its value there."""
+    """Choose, for each network, the class with the largest mean over the other networks; return it and its value."""
     # Rounding first makes ties exact, so that every machine chooses the first of equally costly classes.
     places = (chosen_on.sum(0) - chosen_on).round(_TIED_DIGITS).argmax(1)
     return places, read_on[np.arange(len(read_on)), places]
@@ -458,14 +462,14 @@ _TIE = 1e-9  # statistics whose relative difference is smaller differ only by ro
 
 
 def _flipped_t(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute t of each class, (classes,), and under all flips of the networks' signs, (flips, classes)."""
+    """Compute t of each class, (classes,), and t after each flip of the networks' signs, (flips, classes)."""
     signs = _signs(len(values))
     statistics = _t(signs @ values / len(values), np.square(values).mean(0), len(values))
     return statistics[0], statistics
 
 
 def _t(mean: np.ndarray, mean_square: np.ndarray, networks: int) -> np.ndarray:
-    """Compute t from means and mean squares: 0 if a class never changes, infinite if networks do not differ."""
+    """Compute t from means and mean squares: 0 if all values are 0, infinite if they are equal and not 0."""
     variance = np.maximum(mean_square - np.square(mean), 0)
     variance = np.where(variance < _TIE * mean_square, 0, variance)
     t = quotient(mean, np.sqrt(variance / (networks - 1)))

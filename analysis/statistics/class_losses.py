@@ -11,7 +11,7 @@ from analysis.statistics.class_sums import Weights
 
 # With at least this many images, quantiles of t and of the normal distribution agree within 1.3 %.
 FEW_IMAGES = 100
-# Share of the level for the moderated test if the plain test is also used; benchmarks/false_alarms.py checks it.
+# Share of the level that the moderated test gets if the plain test is also used; benchmarks/false_alarms.py checks it.
 MODERATED_SHARE = 0.8
 
 
@@ -24,15 +24,14 @@ class Changes(NamedTuple):
         One group with the changes of recall, if the same networks were measured before and after. For independent
         networks, two groups: the recalls before, negated, and the recalls after.
     images, in_both : (classes,)
-        Variance over images of the mean change of each class, and the part of it that is also contained in the variance
-        over networks. Both are 0 if only recalls are known.
+        Variance over images of the mean change of each class, and the part of this variance that the variance over
+        networks also contains. Both are 0 if only recalls are known.
     scale : (classes,), optional
-        If given, variances over networks are moderated, under the assumption that the true variances are proportional
-        to `scale`.
+        If given, variances over networks are moderated, assuming that the true variances are proportional to `scale`.
     recalls : (networks, classes), optional
         Mean of each network's recalls before and after, if these are the same networks. If recalls before and after
-        have equal variance, the variance of this mean is independent of the variance of the change, so it helps to
-        estimate which classes vary more than others.
+        have equal variance, the estimated variance of this mean is independent of that of the change, so it helps to
+        find the classes that vary more than others.
     """
 
     groups: Sequence[np.ndarray]
@@ -89,7 +88,7 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *
 
     Examples
     --------
-    Each class has two images. One image of the first class is lost:
+    Each class has two images. The network loses one image of the first class:
 
     >>> label = np.array([0, 0, 1, 1])
     >>> changes = from_predictions(label, np.array([[True] * 4]), np.array([[True, False, True, True]]))
@@ -103,7 +102,9 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *
 
 
 def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
-    """Compute `Changes` from the answers of independent groups of networks, whose means per class add up to the change.
+    """Compute `Changes` from the answers of independent groups of networks.
+
+    The change of a class is the sum over the groups of their mean answers to its images.
 
     Parameters
     ----------
@@ -132,7 +133,8 @@ def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
 def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
     """Compute the changes of networks that were each tested on their own images, some of which may be shared.
 
-    The variance over networks then contains the variance over images, except for images that several networks share.
+    The variance over networks then contains the variance over images, except the part due to images that several
+    networks share.
 
     Parameters
     ----------
@@ -163,9 +165,9 @@ def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
 
 
 def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
-    """Widen variances over images for classes with few images, so that intervals use t instead of normal quantiles.
+    """Increase variances over images for classes with few images, as if intervals used quantiles of t.
 
-    This is needed because the variance over images is itself estimated from them.
+    With normal quantiles intervals would be too narrow, because the variance is estimated from the same few images.
 
     Parameters
     ----------
@@ -238,7 +240,7 @@ def estimates(changes: Changes, weights: Weights, level: float = two_way.LEVEL) 
 def p_of_either_test(changes: Changes, weights: Weights) -> np.ndarray:
     """Compute two-sided p of weighted sums of the classes' mean changes, by the more significant of two tests.
 
-    One test uses moderated variances. The other uses each class's own variance, but at least its image noise, because
+    One test uses moderated variances. The other uses each class's own variance, or its image noise if this is larger:
     moderation would hide the loss of a class that varies far less than the others. The level is divided between the
     tests (`smaller_p`), unless their variances are equal.
 
@@ -250,12 +252,12 @@ def p_of_either_test(changes: Changes, weights: Weights) -> np.ndarray:
     Returns
     -------
     (sums,)
-        NaN if nothing changed and no variance is known. If all networks and images change alike, a class's own variance
-        is 0, and so is p.
+        NaN if nothing changed and no variance is known. If a class changes alike in all networks and images, its own
+        variance is 0, and so is p.
 
     Examples
     --------
-    Three networks lose nearly all of the first class, and the other classes move at random:
+    Three networks lose nearly all images of the first class, and the other classes move at random:
 
     >>> after = np.tile([[0.8, 0.1, 0.2], [0.1, 0.8, 0.7], [0.3, 0.4, 0.9]], 4)[:, :11]
     >>> after[:, 0] = 0.0, 0.01, 0.02
@@ -304,7 +306,7 @@ def _with_noise(variances: two_way.Variances) -> two_way.Variances:
 
 
 def intervals(changes: Changes, weights: Weights, level: float = two_way.LEVEL) -> dict[str, np.ndarray]:
-    """Compute `estimates` without p, because p takes most of the time."""
+    """Compute `estimates` without p, which takes most of the time."""
     return _intervals(changes, weights, changes.variances(weights), level)
 
 
@@ -327,8 +329,8 @@ def _class_means(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> 
 def _image_variances(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> np.ndarray:
     """Estimate the variance of each class's mean, (rows, classes), of values (rows, images) over its images.
 
-    For a class with a single image, the variance cannot be estimated. The square of the image's value is used instead,
-    which on average is no smaller.
+    For a class with a single image, the variance cannot be estimated. The square of the image's value is used instead.
+    On average it is at least as large as the variance.
     """
     mean_square, mean = (_class_means(label, power, support) for power in (np.square(values), values))
     variances = quotient(np.maximum(mean_square - np.square(mean), 0), support - 1.0)

@@ -33,12 +33,12 @@ def class_metrics(label: ArrayLike, predicted: ArrayLike, classes: int) -> Class
     -------
     ClassMetrics
         Rows of `confusion` are true classes, columns are predicted ones. A class that is never predicted has precision
-        0. A class without images has recall NaN.
+        0. A class without images has recall NaN; if it is also never predicted, its F1 is NaN.
 
     Raises
     ------
     StudyError
-        If labels and predictions differ in number, or if a value is not a class.
+        If labels and predictions differ in number, or if a value is not a class index.
 
     Examples
     --------

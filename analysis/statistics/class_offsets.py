@@ -21,7 +21,7 @@ _ROWS = 2**13  # images at a time, for the processor's cache
 
 
 class Offsets(NamedTuple):
-    """Offsets and the estimates behind them, each (classes,).
+    """Offsets and the estimates that they are based on, each (classes,).
 
     Attributes
     ----------
@@ -81,8 +81,8 @@ def fit(
     Examples
     --------
     Each class has 40 images. The second network misclassifies 8 images of class 1, each by a margin of .1. It
-    classifies all of class 0 correctly, but 4 images by a margin of only .05, so offsets that win back the 8 images
-    lose these 4:
+    classifies all images of class 0 correctly, 4 of them by a margin of only .05. Offsets that win back the 8 images
+    therefore lose these 4:
 
     >>> label = np.repeat([0, 1], 40)
     >>> before = np.eye(2)[label]
@@ -100,8 +100,8 @@ def fit(
 def held_out(before: np.ndarray, after: np.ndarray, label: np.ndarray, *, shrinkage: float = 1.0) -> np.ndarray:
     """Add cross-fitted offsets to the logits `after`: an image's offsets are fitted without this image.
 
-    The images of each class are dealt in order to `FOLDS` folds. Each fold's images get offsets fitted on the other
-    folds, so the effect of offsets on new images can be measured without further images.
+    The images of each class are divided in order among `FOLDS` folds. Each fold's images get offsets fitted on the
+    other folds, so the effect of offsets on new images can be measured without further images.
 
     Parameters
     ----------
@@ -133,10 +133,15 @@ def table(
     Returns
     -------
     DataFrame
-        class, index, offset; excess, the change of recall minus the change of accuracy, without offsets (below 0 for a
-        class that loses more than the accuracy); error, its standard error; reliability; excess_fitted, the excess with
-        offsets on the images used to fit them; excess_held_out, the same on images not used to fit them (`held_out`);
-        images, the class's number of images.
+        - class, index: name and index of the class.
+        - offset: number to add to the class's logit.
+        - excess: change of recall minus change of accuracy, without offsets; below 0 for a class that loses more than
+          the accuracy.
+        - error: standard error of excess.
+        - reliability: share of excess that the offsets aim to remove.
+        - excess_fitted: the excess with offsets, on the images that they were fitted on.
+        - excess_held_out: the excess with offsets, on images that they were not fitted on (`held_out`).
+        - images: number of the class's images.
     """
     offsets = fit(before, after, label, shrinkage=shrinkage, class_names=class_names)
     adjusted = held_out(before, after, label, shrinkage=shrinkage)
@@ -160,8 +165,8 @@ def excess(before: np.ndarray, after: np.ndarray, label: np.ndarray, classes: in
     """Compute each class's change of recall minus the change of accuracy, and its standard error.
 
     The standard error treats the two networks' answers to an image as a pair. Half an image is added to each of a
-    class's four counts, right or wrong before and after (Agresti and Min 2005), because a class with few images may
-    have no change by chance.
+    class's four counts (right or wrong before, and right or wrong after; Agresti and Min 2005), because a class with
+    few images may have no change by chance.
 
     Parameters
     ----------
@@ -195,8 +200,9 @@ def excess(before: np.ndarray, after: np.ndarray, label: np.ndarray, classes: in
 def reliability(excess: np.ndarray, error: np.ndarray, shrinkage: float = 1.0) -> np.ndarray:
     """Compute the share of each class's excess to remove: excess^2 / (excess^2 + shrinkage * error^2).
 
-    This is signal / (signal + noise), with the class's own squared excess as the signal. A signal variance common to
-    all classes would shrink the large excesses of a few classes most, because these have the largest errors.
+    This is signal / (signal + noise), with the class's own squared excess as the signal. If a signal variance common to
+    all classes were used instead, the largest excesses would shrink most, because their classes have the largest
+    errors.
 
     Parameters
     ----------
@@ -207,7 +213,7 @@ def reliability(excess: np.ndarray, error: np.ndarray, shrinkage: float = 1.0) -
     Returns
     -------
     (classes,)
-        0 for a class without excess, and one half if the excess equals its error and shrinkage is 1. With shrinkage 0,
+        0 for a class without excess, and one half if the excess equals its error and shrinkage is 1. If shrinkage is 0,
         1 for all classes.
 
     Examples
@@ -282,9 +288,10 @@ def _fit(before: np.ndarray, after: np.ndarray, label: np.ndarray, shrinkage: fl
 def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Fit offsets that make all recalls differ from their targets by the same number, to within an image if possible.
 
-    The recall of a class rises with its own offset and falls with all others, and only differences between offsets
-    matter. If a class misses its target by more than an image, each step moves its offset towards the value that would
-    reach the target if the other offsets stayed the same (`_step`). The offsets of the best step are returned.
+    The recall of a class rises with its own offset and falls with the offsets of other classes, and only differences
+    between offsets matter. If a class misses its target by more than an image, each step moves its offset towards the
+    value that would reach the target if the other offsets stayed the same (`_step`). The offsets of the best step are
+    returned.
     """
     support = np.bincount(label)
     classes = [np.flatnonzero(label == each) for each in range(len(target))]
@@ -312,8 +319,9 @@ def _step(margins: np.ndarray, right: int) -> float:
     """Compute the next shift of a class's margins, `right` of which should end up above 0.
 
     The shift is half of the one that would put 0 midway between the two margins to be separated. Images with equal
-    margins cross 0 together: all or none of them, whichever gives a number nearer to `right`, and if both are equally
-    near, whichever is not the present state. Their shift is not halved, because half steps might never end.
+    margins cross 0 together: either all or none of them do, whichever gives a number nearer to `right`. If both are
+    equally near, the shift changes the present state. It is not halved for such images, because half steps might never
+    end.
     """
     sorted_margins = np.sort(margins)[::-1]
     right, n_positive = min(max(right, 0), len(sorted_margins)), int((sorted_margins > 0).sum())

@@ -8,17 +8,17 @@ from numpy.typing import ArrayLike
 
 
 class ClassWeights(NDArrayOperatorsMixin):
-    """Weights, (classes, classes), whose columns are constant off the diagonal, up to a factor for each row.
+    """A matrix of weights, (classes, classes), with columns that are constant off the diagonal, up to row factors.
 
-    They can be used like the matrix in products (`weights @ values`, `values @ weights.T`), and in elementwise
-    functions that commute with the factors, such as `-weights`, `np.square(weights)` and `np.maximum(weights, 0)`.
+    It can be used like an array in products (`weights @ values`, `values @ weights.T`), and in elementwise functions
+    that commute with the factors, such as `-weights`, `np.square(weights)` and `np.maximum(weights, 0)`.
 
     Parameters
     ----------
     own, others : (classes,)
-        The weight of each class in its own sum (row), and in the other sums.
+        The weight of each class in its own sum (row), and in the sums of other classes.
     factors : (classes,), 0 or above
-        Factor of each row, by which `others` are multiplied.
+        Factor of each row, by which the weights of `others` in this row are multiplied.
 
     Examples
     --------
@@ -71,7 +71,7 @@ Weights: TypeAlias = np.ndarray | ClassWeights
 
 
 def each_class(classes: int) -> ClassWeights:
-    """Return identity weights, by which each sum is the value of one class.
+    """Return identity weights, with which each sum is the value of one class.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def excess_weights(share: ArrayLike) -> ClassWeights:
     Parameters
     ----------
     share : (classes,)
-        Share of the test images of each class.
+        Each class's share of the test images.
 
     Examples
     --------

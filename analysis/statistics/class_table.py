@@ -33,21 +33,25 @@ def class_table(
     label : (images,), integers
         Class of each image, from 0.
     before, after : (networks, images), bool
-        Whether each network is right about each image. If the numbers of networks differ, the networks are treated as
-        independent.
+        Whether each network is right about each image.
     control : (networks, images), bool, optional
         The same for networks that were retrained without being compressed.
     paired, control_paired : bool
-        Whether networks before and after, or in the control and after, are paired if their numbers are equal. Unpaired
-        networks are treated as independent.
+        Whether row i of before, or of control, belongs to the same network as row i of after. If not, or if the numbers
+        of networks differ, the networks are treated as independent.
 
     Returns
     -------
     DataFrame
-        class, support; recall_before, recall_after, change (of recall) and excess (change of recall minus change of
-        accuracy), each with the ends of its 95 % interval (`_low`, `_high`); with a control also recall_control and
-        beyond_control (recall after minus recall of the control). p tests `beyond_control`, or `change` if there is no
-        control.
+        Recalls and changes have the ends of a 95 % interval (`_low`, `_high`).
+
+        - class, support.
+        - recall_before, recall_after.
+        - change: recall_after minus recall_before.
+        - excess: change of recall minus change of accuracy.
+        - recall_control, beyond_control: recall of the control, and recall_after minus recall_control. Only with a
+          control.
+        - p: p of beyond_control or, without a control, of change.
 
     Examples
     --------
@@ -77,8 +81,8 @@ def marked(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, in the same order
-        The table with p_holm (p corrected for all rows) and damaged (whether p_holm is at most .05 and recall was
-        lost).
+        The table with p_holm (p corrected for all rows) and damaged (whether p_holm is at most .05 and the tested
+        change is below 0).
 
     Examples
     --------
@@ -127,9 +131,9 @@ def _excess(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute the excess of each class and its bounds, (2, classes), from the changes of recall and their bounds.
 
-    If all images of a class change alike, for example because none changes, its change has no variance over images. For
-    such classes, the squared distances from the change to its bounds are added instead (Zou and Donner 2008, Statistics
-    in Medicine 27, 1693-1702). `variances` are those of the excess, and `level` is that of the bounds.
+    If all images of a class change alike, for example because none changes, the estimated variance of its change is 0.
+    For such classes, the squared distances from the change to its bounds are added instead (Zou and Donner 2008,
+    Statistics in Medicine 27, 1693-1702). `variances` are those of the excess, and `level` is that of the bounds.
     """
     excess = weights @ change
     alike = changes.variances(each_class(len(change))).total == 0
@@ -138,12 +142,12 @@ def _excess(
     half_square = np.where(variances.total > 0, np.square(two_way.half_widths(variances, level)), 0)
     low = np.sqrt(half_square + adds @ below + subtracts @ above)
     high = np.sqrt(half_square + adds @ above + subtracts @ below)
-    reach = np.abs(weights) @ np.ones(len(change))  # the largest excess, if each class loses or wins all its images
+    reach = np.abs(weights) @ np.ones(len(change))  # the largest possible excess: classes lose or win all their images
     return excess, np.clip([excess - low, excess + high], -reach, reach)
 
 
 class Costs(NamedTuple):
-    """Costs of compression for classes, against the control if there is one.
+    """Losses and costs of compression for classes, relative to the control if there is one.
 
     Attributes
     ----------
@@ -167,8 +171,8 @@ def costs(
 ) -> Costs:
     """Compute losses and costs of classes with their bounds, also for single networks.
 
-    For single networks, bounds and p account for the noise of images, and for that of retraining as far as the control
-    reveals it. Bonferroni's correction makes the bounds hold jointly.
+    For single networks, bounds and p account for the noise of images and, if there is a control, for the effect of
+    retraining alone. Bonferroni's correction makes the bounds hold jointly.
 
     Parameters
     ----------
@@ -210,7 +214,7 @@ def costs_of_networks(label: np.ndarray, start: np.ndarray, after: np.ndarray, c
         Whether each reference network, and each compressed network, is right about each image.
     changes : Changes
         Changes from the reference to the compressed networks, with moderated variances over networks, and variances
-        over images widened by `class_losses.of_few_images`.
+        over images increased by `class_losses.of_few_images`.
     """
     weights = excess_weights(_shares(label))
     levels = LEVEL, 2 * class_costs.level_of_one(changes, weights)
@@ -273,7 +277,7 @@ def _p_of_cost(
     value: np.ndarray,
     n_changed: np.ndarray,
 ) -> np.ndarray:
-    """Compute p of the costs, by a sign test on the changed images if no variance is known."""
+    """Compute p of the costs; if no variance is known, use a sign test on the changed images."""
     p = class_costs.one_sided_p(variances, value, class_costs.of_networks(changes, weights))
     of_coins = np.where(value > 0, np.minimum(len(value) * 0.5**n_changed, 1), 1)
     return np.where(np.isnan(p), of_coins, p)
@@ -291,7 +295,7 @@ def _worst(
 def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute changes of recall of pairs of networks, (classes,), and their bounds, (2, classes), as in `class_table`.
 
-    p is omitted, because it takes long for hundreds of classes, and variances over networks are not moderated.
+    p is omitted, because its computation takes long for hundreds of classes. Variances over networks are not moderated.
     """
     return _change(label, before, after, paired=True, with_p=False, moderated=False)[:2]
 
@@ -346,7 +350,7 @@ def losses(
 
     Examples
     --------
-    The first network loses no image of the second class, and the second network all ten:
+    The first network loses no image of the second class, and the second network loses all ten:
 
     >>> label, right = np.repeat([0, 1], 10), np.ones((2, 20), bool)
     >>> found = losses(label, right, right & (np.array([[1], [0]]) | (label == 0)))
@@ -487,7 +491,7 @@ def _changed_images(label: np.ndarray, before: np.ndarray, after: np.ndarray) ->
 
 
 def change_bounds(support: np.ndarray, value: np.ndarray, variances: two_way.Variances, level: float) -> np.ndarray:
-    """Compute bounds, (2, classes), of changes of recall, or of changes of another share of `support` images."""
+    """Compute bounds, (2, classes), of changes of recall or of any other share of `support` images."""
     half = np.where(variances.total > 0, two_way.half_widths(variances, level), np.nan)
     bounds: np.ndarray = np.clip([value - half, value + half], -1, 1)
     alike = np.isnan(bounds[0])
@@ -505,7 +509,7 @@ def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: b
 def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute recalls, (classes,), and their bounds, (2, classes), as in `class_table`.
 
-    The bounds are Wilson's if there is one network, or if networks and images show no variance.
+    The bounds are Wilson's if there is one network, or if the estimated variances over networks and images are 0.
     """
     support = np.bincount(label)
     answered = class_losses.of_few_images(class_losses.from_answers(label, [right.astype(float)]), support)

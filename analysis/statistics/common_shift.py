@@ -9,8 +9,9 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.statistics.class_offsets import check_arrays
 
-# Each half of the images has ten groups. With this many images, a class has at least two in every group.
+# The images are divided into this many groups, of which the even ones form one half of the images.
 GROUPS = 20
+# A class with this many images has two in every group.
 LEAST_IMAGES = 2 * GROUPS
 _LEVEL = 0.05
 _ROWS = 2**12  # images at a time, to save memory
@@ -53,16 +54,17 @@ class CommonShift(NamedTuple):
 def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: np.ndarray) -> CommonShift:
     """Split the movement of classes into a common shift of their logits and changes of single images.
 
-    The logit differences d of an image of class y are modelled as d_k = t_y + s_k + rest: t is a number for each true
-    class, which has no effect on predictions, and s is the shift, like a change of the output layer's bias. `fit`
-    estimates s by least squares. The shift is fitted on one half of the images and undone on the other half, and vice
-    versa. Let e be the change of a class's recall minus the change of accuracy, with the variance v over images. Then
+    For an image of class y, the difference between the two logits of class k is modelled as t_y + s_k + rest. All
+    logits of the image contain t_y, which therefore has no effect on predictions; s is the shift, like a change of the
+    output layer's bias. `fit` estimates s by least squares. The shift is fitted on one half of the images and undone on
+    the other half, and vice versa. Let e be the change of a class's recall minus the change of accuracy, with the
+    variance v over images. Then
 
         movement = sum(e^2 - v),    share = 1 - movement with the shift undone / movement,
 
     where both movements are averaged over the halves, and v removes the bias due to the noise of the images. The shift
-    is not fitted to recalls, because some shift matches nearly any change of recalls, whatever its cause. Least squares
-    detects only differences that the images of a class have in common.
+    is not fitted to recalls, because nearly any change of recalls, whatever its cause, can be matched by some shift.
+    Least squares detects only differences that the images of a class have in common.
 
     The interval is Fieller's for a ratio, with variances by a jackknife that leaves out each group of images in turn.
     It is for these networks only, not for new ones.
@@ -136,7 +138,7 @@ def fit(weights: np.ndarray, differences: np.ndarray) -> np.ndarray:
     >>> fit(np.ones((2, 2)), np.array([[5.0, 1.0], [2.0, -2.0]])).tolist()
     [2.0, -2.0]
 
-    Images of other classes are hardly ever taken for class 2, so its logit has nearly no weight for them:
+    Images of other classes are hardly ever confused with class 2, so its logit has nearly no weight for them:
 
     >>> weights = np.array([[1.0, 1.0, 1e-6], [1.0, 1.0, 1e-6], [1.0, 1.0, 2.0]])
     >>> fit(weights, np.array([[1.0, 0.0, 9.0], [1.0, 0.0, 9.0], [1.0, 0.0, 0.5]])).round(3).tolist()
@@ -163,7 +165,7 @@ def check_images(support: np.ndarray, class_names: Sequence[str] | None = None) 
     if support[fewest] < LEAST_IMAGES:
         name = shortened(class_names[fewest]) if class_names is not None else str(fewest)
         raise StudyError(
-            f"class {name} has {support[fewest]:,} images, too few to judge a shift of its logit: give at least "
+            f"class {name} has {support[fewest]:,} images, too few to estimate a shift of its logit: give at least "
             f"{LEAST_IMAGES} images of each class"
         )
 
@@ -183,9 +185,9 @@ class _Sums(NamedTuple):
 
 
 class _LogitPair:
-    """Two networks' logits for the same images, which are dealt to groups; the even groups are one half.
+    """Two networks' logits for the same images, which are divided into groups; the even groups form one half.
 
-    Logits are brought to one scale, because a network that is only more confident in all its predictions favours no
+    Logits are converted to one scale, because a network that is only more confident in all its predictions favours no
     class.
     """
 
@@ -228,7 +230,7 @@ class _LogitPair:
         )
 
     def _count_undone(self, half: int, without: int | None = None) -> np.ndarray:
-        """Count a half's images with the other half's shift undone, optionally fitted without one group."""
+        """Count the images of a half after undoing the shift fitted to the other half, optionally without one group."""
         sums, groups = self._halves[1 - half], np.arange(GROUPS) % 2 != half
         if without is not None:
             sums, groups = sums - self._of_group(without), groups & (np.arange(GROUPS) != without)
@@ -238,10 +240,10 @@ class _LogitPair:
     def _of_group(self, group: int) -> np.ndarray:
         """Sum weights and each network's logits over a group's images of each class.
 
-        The sums are (3, classes, classes). A weight is p (1 - p), where p is the probability of a class from the mean
-        of the networks' logits, because the logit of a class with which an image is never confused is irrelevant.
-        Weights are summed over a class's images before they are multiplied with logits, because a single image's
-        weights depend on its logits.
+        The sums are (3, classes, classes). A weight is p (1 - p), where p is the probability of a class by the mean of
+        the networks' logits. The weight is near 0 for a class with which the image is never confused, because its logit
+        is irrelevant. Weights are summed over a class's images before they are multiplied with logits, because a single
+        image's weights depend on its logits.
         """
         images = np.flatnonzero(self._group == group)
         images = images[np.argsort(self._label[images], kind="stable")]
@@ -286,7 +288,7 @@ class _LogitPair:
 
 
 def _groups(label: np.ndarray, classes: int) -> np.ndarray:
-    """Deal each class's images in order to the groups, and return each image's group, (images,)."""
+    """Divide each class's images in order among the groups, and return each image's group, (images,)."""
     group = np.empty(len(label), int)
     for each in range(classes):
         images = np.flatnonzero(label == each)

@@ -15,8 +15,8 @@ class Curve(NamedTuple):
     ----------
     accuracy : (ratios, networks)
     numerators, denominators : (ratios, networks)
-        The slope at a ratio is the sum of the numerators divided by the sum of the denominators. For the mean alpha
-        these are alpha and 1, and for the pooled slope the parts of `alpha_new`.
+        The slope at a ratio is the sum of the numerators divided by the sum of the denominators. For the mean alpha,
+        numerators are alpha and denominators are 1; for the pooled slope, both are parts of `alpha_new`.
     """
 
     accuracy: np.ndarray
@@ -46,8 +46,8 @@ def difference(method: Curve, baseline: Curve, confidence: float = 0.95) -> tupl
     Returns
     -------
     difference, low, high : float
-        All NaN if the method's accuracy is outside the range of the baseline's, so that they cannot be compared. The
-        ends are NaN with fewer than two networks.
+        All NaN if the method's accuracy is outside the range of the baseline's accuracies, so that their slopes cannot
+        be compared. low and high are NaN with fewer than two networks.
 
     Examples
     --------

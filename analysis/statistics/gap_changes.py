@@ -10,16 +10,16 @@ _BELOW_1, _ABOVE_1 = 1 - 1e-9, 1 + 1e-9
 
 
 class GapChange(NamedTuple):
-    """Change of the gaps between classes, as far as intervals show it.
+    """Change of the gaps between classes' recalls, as far as intervals show it.
 
     Attributes
     ----------
     size : {"grew", "shrank", "same", "open"}
         Change of the gaps' size; `open` if neither a change nor equality is shown.
     order : {"kept", "moved", "unrelated", "reversed", "open"}
-        Relation of the gaps after to those before: `kept` if the raw slope is above 1; `moved`, partly to other
-        classes, if it is between 0 and 1; `reversed` if it is below 0; `unrelated` if 0 is not ruled out; `open` if 1
-        is not ruled out.
+        Relation of the gaps after compression to the gaps before, by the interval of the raw slope: `kept` if it is
+        above 1; `moved`, partly to other classes, if it is between 0 and 1; `reversed` if it is below 0; `unrelated` if
+        it contains 0; `open` if it is above 0 and contains 1.
     """
 
     size: Literal["grew", "shrank", "same", "open"]
@@ -34,7 +34,7 @@ def gap_change(raw: Interval, spread: Interval, unchanged: Interval | None) -> G
     raw, spread : Interval
         Intervals of the raw slope and of the raw spread ratio.
     unchanged : Interval, optional
-        As in `pair_slopes.Slopes`. It is given only if the gaps are shown to be equal within `MARGIN`.
+        As in `pair_slopes.Slopes`. It is given only if slope and spread ratio are shown to be within `MARGIN` of 1.
 
     Examples
     --------
@@ -91,5 +91,5 @@ def _predicate(change: GapChange) -> str:
             "open": "grew, although weak classes are not shown to have fallen further behind",
         }[change.order]
     if change.size == "same":
-        return f"are the same within {MARGIN:g}"
+        return f"are the same to within {100 * MARGIN:g} %"
     return "shrank" if change.size == "shrank" else "moved to other classes"

@@ -32,8 +32,8 @@ def excess_losses(
 ) -> Excess:
     """Estimate each group's loss of accuracy beyond that of all images, for new networks and new images.
 
-    The variance over images of a group is taken as at least that of an equal number of images drawn from all. Otherwise
-    a few images that happen to change alike would seem to have variance 0.
+    The variance over images of a group is set to at least that of an equal number of images drawn from all groups.
+    Otherwise a few images that happen to change alike would seem to have variance 0.
 
     Parameters
     ----------
@@ -42,8 +42,9 @@ def excess_losses(
     before, after : (networks, images), bool
         Whether each network is right about each image; row i of both is the same network.
     retrained_from : (networks, images), bool, optional
-        The same for the dense networks, if `before` is a control retrained from them. With one network, this is needed
-        to allow for the effect of retraining alone; with several, the variance over networks contains this effect.
+        The same for the dense networks, if `before` is a control retrained from them. With one network, the dense
+        network is needed to allow for the effect of retraining alone; with several networks, the variance over networks
+        contains this effect.
     moderated : bool
         Whether to shrink the variances over networks towards those of all groups (`class_losses.moderated`). This has
         no effect with fewer than ten groups.
@@ -55,7 +56,7 @@ def excess_losses(
 
     Examples
     --------
-    Both groups lose a fifth, so neither has an excess loss:
+    Both groups lose a fifth of their images, so neither has an excess loss:
 
     >>> place, image = np.repeat([0, 1], 10), np.arange(20)
     >>> before = np.ones((1, 20), bool)

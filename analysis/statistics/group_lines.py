@@ -1,4 +1,4 @@
-"""Fit lines of groups' accuracy against a measure, such as the mean tilt of a writer."""
+"""Fit lines of groups' accuracy against a measure, such as the mean tilt of a writer's digits."""
 
 from typing import NamedTuple
 
@@ -31,11 +31,11 @@ NO_LINE = Line(*(Coefficient(np.nan, np.nan, np.nan, np.nan) for _ in range(2)))
 
 
 def line(measure: np.ndarray, accuracy: np.ndarray, level: float = two_way.LEVEL) -> Line:
-    """Fit a least-squares line to the groups' mean accuracy over networks (Paganini 2020, Appendix C).
+    """Fit a least-squares line to the groups' accuracies, each a mean over networks (Paganini 2020, Appendix C).
 
-    All groups have equal weight. The interval accounts for the variance over groups, whose residuals may be
-    heteroscedastic (HC3), and over networks. Both variances contain the noise of single networks, so the interval is
-    slightly too wide.
+    All groups have equal weight. The intervals account for the variance over groups, whose residuals may be
+    heteroscedastic (HC3), and for the variance over networks. Both variances contain the noise of single networks, so
+    the intervals are slightly too wide.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def line(measure: np.ndarray, accuracy: np.ndarray, level: float = two_way.LEVEL
     Returns
     -------
     Line
-        NaN with fewer than `FEWEST` groups, or if all have the same measure.
+        All values are NaN with fewer than `FEWEST` groups, or if all groups have the same measure.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Measure the spread between the means of groups of images, and compare it with chance.
 
-By chance alone, the means of groups with few images differ. The placebo reassigns the same images at random: each group
-gets as many images of each class as before, drawn from all images of that class. A spread beyond the placebo's is due
-to the groups, and not to their sizes or classes.
+The means of groups with few images differ by chance alone. The placebo assigns the same images at random: each group
+gets as many images of each class as it really has, drawn from all images of that class. A spread beyond the placebo's
+is therefore due to the groups, not to their sizes or classes.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ SHUFFLES = 999
 
 
 class Placebo(NamedTuple):
-    """The spread of groups, compared with that of groups with shuffled images.
+    """The spread of groups, compared with the spread after the images are shuffled.
 
     Attributes
     ----------
@@ -22,7 +22,7 @@ class Placebo(NamedTuple):
     chance, low, high : float
         Root mean square of the shuffled spreads, and the range that contains 95 % of them.
     p : float
-        Share of all spreads, including the real one, that are at least as large as the real one.
+        Share of the shuffled spreads and the real one that are at least as large as the real one.
     """
 
     spread: float
@@ -44,7 +44,7 @@ def spread(values: np.ndarray, place: np.ndarray) -> float:
 
     Examples
     --------
-    The means are 0 and 1, of two images each:
+    Each group has two images, and their means are 0 and 1:
 
     >>> spread(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 1]))
     0.5
@@ -54,7 +54,7 @@ def spread(values: np.ndarray, place: np.ndarray) -> float:
 
 
 def spread_by_chance(values: np.ndarray, place: np.ndarray, label: np.ndarray) -> float:
-    """Compute the root mean square of the placebo's spread over all ways to assign the images.
+    """Compute the root mean square of the placebo's spread over all possible assignments of images to groups.
 
     Parameters
     ----------
@@ -84,12 +84,12 @@ def spread_by_chance(values: np.ndarray, place: np.ndarray, label: np.ndarray) -
 
 
 def placebos(values: np.ndarray, place: np.ndarray, label: np.ndarray, shuffles: int = SHUFFLES) -> list[Placebo]:
-    """Compare the spread of groups with that of groups with shuffled images.
+    """Compare the spread of groups with the spread after the images are shuffled.
 
     Parameters
     ----------
     values : (kinds, images)
-        Numbers of several kinds for each image, such as the shares of networks that are right before and after.
+        One or several numbers for each image, such as the shares of networks that are right before and after.
     place, label : (images,)
         As for `spread_by_chance`.
     shuffles : int
@@ -98,7 +98,7 @@ def placebos(values: np.ndarray, place: np.ndarray, label: np.ndarray, shuffles:
     Returns
     -------
     list of Placebo
-        One result for each kind.
+        One result for each row of `values`.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def placebos(values: np.ndarray, place: np.ndarray, label: np.ndarray, shuffles:
 def _placebo(own: float, squares: np.ndarray) -> Placebo:
     """Compare a spread with the squares of shuffled ones."""
     low, high = np.sqrt(np.quantile(squares, [0.025, 0.975]))
-    # With the tolerance, shuffles that give the same groups count as equally large despite rounding.
+    # With the tolerance, shuffles that give the real groups count as equally large despite rounding.
     beyond = int((squares >= own**2 * (1 - 1e-9)).sum())
     return Placebo(own, float(np.sqrt(squares.mean())), float(low), float(high), (1 + beyond) / (1 + len(squares)))
 

@@ -43,34 +43,39 @@ def summary(
         The same for networks that were retrained without compression.
     control_paired : bool
         Whether row i of the control is of the same network too. If not, the values for the control and the worst group
-        are left empty.
+        are NaN or empty.
 
     Returns
     -------
     dict
-        - n: number of networks; groups: number of groups; fewest_images, most_images: range of the groups' numbers of
-          images.
-        - alpha, raw_slope: means over the networks that are not at chance; alpha_new, raw_slope_new: the same for new
-          networks and new images of the same groups, over groups with at least two images. Each has a 95 % interval
-          (`_low`, `_high`). alpha_new_identified: whether the groups differ enough before compression to estimate
-          alpha_new. alpha_weighted: mean slope with groups weighted by their images.
-        - largest_excess: mean over the networks of the largest loss of accuracy of a group beyond that of all images,
-          with its interval (chance movement: the group may differ between networks); largest_excess_floor: its value if
-          only image noise moved groups; largest_excess_group: the group with the largest mean excess loss. All three
-          leave out groups of one image; single_image_groups names up to three of these.
-        - worst_group: the group with the largest cost beyond the accuracy, against the control if there is one; and
-          worst_group_cost with its interval, as in `class_costs.worst_class` (systematic cost: the same group in all
-          networks). Empty and NaN for one network.
-        - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the same for the
-          control.
-        - spread_change: standard deviation of the groups' changes, weighted by their images; spread_change_chance: its
-          value for groups with shuffled images (`group_spread`).
+        Values marked * have a 95 % interval (`_low`, `_high`). Values that cannot be computed are NaN.
 
-        Values that cannot be computed are NaN.
+        - n: number of networks.
+        - groups: number of groups.
+        - fewest_images, most_images: number of images of the smallest and of the largest group.
+        - alpha*, raw_slope*: means over the networks that are not at chance.
+        - alpha_new*, raw_slope_new*: the same for new networks and new images of the same groups, over groups with at
+          least two images.
+        - alpha_new_identified: whether the groups differ enough before compression to estimate alpha_new.
+        - alpha_weighted: mean alpha with groups weighted by their images.
+        - largest_excess*: the largest loss of accuracy of a group beyond that of all images, a mean over networks. It
+          is chance movement, because the group may differ between networks. It and the next two leave out groups of one
+          image.
+        - largest_excess_floor: expected largest_excess if only image noise moved groups.
+        - largest_excess_group: the group with the largest mean excess loss; `none` if all groups have one image.
+        - single_image_groups: names of up to three groups of one image, and the number of others.
+        - worst_group: the group with the largest cost beyond the loss of accuracy, relative to the control if there is
+          one. Empty for one network.
+        - worst_group_cost*: its cost, as in `class_costs.worst_class`. It is a systematic cost: of one group in all
+          networks.
+        - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the values of the
+          control, from the networks before to the control.
+        - spread_change: standard deviation of the groups' changes of accuracy, weighted by their images.
+        - spread_change_chance: expected spread_change of groups with shuffled images (`group_spread`).
 
     Examples
     --------
-    The day loses nothing, and the night loses two of its three right images:
+    Group day loses nothing, and group night loses two of the three images that were right before:
 
     >>> place, label = np.repeat([0, 1], 4), np.zeros(8, int)
     >>> before = np.array([[1, 1, 1, 1, 1, 1, 1, 0]], bool)
@@ -111,7 +116,7 @@ def _worst_group(names: np.ndarray, worst: WorstClass) -> dict[str, Any]:
 
 
 def _excess(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Compute excess losses, (networks, groups): -inf for groups of one image, or NaN if all groups have one."""
+    """Compute excess losses, (networks, groups): -inf for groups of one image, or NaN if all groups have one image."""
     excess = excess_loss(*(Recalls.from_answers(group, right) for right in (before, after)))
     is_single = np.bincount(group) == 1
     return np.where(is_single, np.nan if is_single.all() else -np.inf, excess)
@@ -136,7 +141,7 @@ def _of_control(group: np.ndarray, before: np.ndarray, control: np.ndarray | Non
 
 
 def _slopes(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
-    """Compute the slopes; those for new images use groups with at least two images, whose noise can be estimated."""
+    """Compute the slopes; for new images, use only groups with at least two images, whose noise can be estimated."""
     all_slopes = slopes(group, before, after, [])
     images = np.flatnonzero(np.bincount(group)[group] > 1)
     testable_slopes = all_slopes

@@ -23,7 +23,7 @@ _INDEX_VALUE = re.compile("[0-9]{1,18}")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}(\.0*)?")
 _NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
 _LARGEST = SizeLimit(1.0)
-_FEWEST_NAMES = 10  # if at least this many cells all differ, they are names of images
+_FEWEST_NAMES = 10  # at least this many cells are taken for names of images if all of them differ
 
 
 class ImageGroups(NamedTuple):
@@ -65,7 +65,7 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
     ------
     StudyError
         If the file cannot be read, if rows or groupings are missing, if a measure is not a number, if an image is
-        unknown or occurs twice, or if a column numbers or names the images instead of grouping them.
+        unknown or occurs twice, or if a column that should group the images numbers or names them.
     """
     header, rows = _rows(path)
     naming = _naming_column(header, rows, names)
@@ -140,7 +140,7 @@ def of_arrays(arrays: object, images: int) -> ImageGroups:
         else:
             groupings[name] = _group(where, array)
     if not groupings:
-        raise StudyError("groups: no grouping in it: give the group of each image")
+        raise StudyError("groups: no grouping: give the group of each image")
     return ImageGroups(groupings, measures)
 
 
@@ -164,11 +164,9 @@ def _measure(where: str, array: np.ndarray) -> np.ndarray:
     try:
         numbers = np.where(pd.isna(array), np.nan, array).astype(float)
     except (TypeError, ValueError) as error:
-        raise StudyError(
-            f"{where} is not a number for each image ({error}); leave it empty if it is unknown"
-        ) from error
+        raise StudyError(f"{where} is not a number for each image ({error}); give NaN for an unknown number") from error
     if np.isinf(numbers).any():
-        raise StudyError(f"{where} holds {numbers[np.isinf(numbers)][0]}, not finite; leave it empty if it is unknown")
+        raise StudyError(f"{where} holds {numbers[np.isinf(numbers)][0]}, not finite; give NaN for an unknown number")
     return numbers
 
 
@@ -234,24 +232,27 @@ def _are_numbers(cells: Sequence[str]) -> bool:
 
 
 def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
-    """Compute the ratio of each group's share among chosen images to its share among all.
+    """Compute each group's share of the chosen images, divided by its share of all images.
 
     Parameters
     ----------
     group : (images,), text
-        The group of each image. Images without a group have an empty string and do not count.
+        The group of each image. Images with an empty string have no group and are ignored.
     chosen : (images,), bool
 
     Returns
     -------
     DataFrame, one row per group, the most over-represented first
-        group; images and pies, its numbers of images and of chosen images; ratio, its share of the chosen images
-        divided by its share of all images; ratio_low and ratio_high, the ends of Wilson's 95 % interval of its share of
-        the chosen images, divided by its share of all images. Ratios are NaN if no image is chosen.
+        - group.
+        - images: number of the group's images.
+        - pies: number of its chosen images.
+        - ratio: its share of the chosen images, divided by its share of all images; NaN if no image is chosen.
+        - ratio_low, ratio_high: ends of Wilson's 95 % interval of its share of the chosen images, divided by its share
+          of all images.
 
     Examples
     --------
-    Half of all images are old, but three of the four chosen ones are:
+    Half of all images are old, but of the four chosen images three are old:
 
     >>> group = np.repeat(["new", "old"], 10)
     >>> over_represented(group, np.isin(np.arange(20), [0, 10, 11, 12]))[["group", "ratio"]].to_numpy().tolist()
@@ -328,8 +329,8 @@ def _numbers(
             value = math.inf
         if math.isinf(value) or (cell and math.isnan(value)):
             raise StudyError(
-                f"{path}, line {line:,}: {shortened(cell)} in {name} is not a number{decimal_hint(cell)}; leave it "
-                "empty if it is unknown"
+                f"{path}, line {line:,}: {shortened(cell)} in {name} is not a number{decimal_hint(cell)}; leave the "
+                "cell empty if the number is unknown"
             )
         numbers[index] = value
     return numbers
@@ -346,11 +347,11 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if {"", MEASURE} & set(header) or len(set(header)) < len(header):
         raise StudyError(f"{path}: give each column a name of its own")
     if not any(name != INDEX and not name.startswith(MEASURE) for name in header):
-        raise StudyError(f"{path}: no grouping in it: give a column that names the group of each test image")
+        raise StudyError(f"{path} has no grouping: give a column that names the group of each test image")
     if INDEX in header[1:]:
         raise StudyError(f"{path}: {INDEX} must be the first column")
     if not rows:
-        raise StudyError(f"{path}: no image in it")
+        raise StudyError(f"{path} has no image: give each test image a row")
     for line, row in rows:
         check_names(f"{path}, line {line:,}", row, "a group")
     return header, rows

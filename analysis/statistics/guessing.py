@@ -19,11 +19,12 @@ class ChanceLevelCounts(NamedTuple):
     counts : dict, side -> (networks at chance level, all networks)
         The sides are before, after and, if there is one, control.
     collapsed : int
-        Networks at chance level after compression, but neither before nor in the control. They must also be less
-        accurate than before by McNemar's test, so that merely crossing the bound does not count as collapse.
+        Number of networks at chance level after compression, but neither before nor in the control. They must also be
+        less accurate than before by McNemar's test, so that merely crossing the bound of chance level does not count as
+        collapse.
     are_all_at_chance : bool
-        Whether every pair has a network at chance level (without pairs: whether all networks of one side are), so that
-        there is no alpha.
+        Whether every pair has a network at chance level, so that there is no alpha. If networks are not paired, whether
+        all networks before or all networks after are at chance level.
     """
 
     counts: Mapping[str, tuple[int, int]]
@@ -37,7 +38,7 @@ class ChanceLevelCounts(NamedTuple):
 
 
 class SoundPairs(NamedTuple):
-    """Whether networks are right about images, in pairs of two above-chance networks; each (pairs, images)."""
+    """Whether networks are right about images, each (pairs, images), in pairs with both networks above chance."""
 
     before: np.ndarray
     after: np.ndarray
@@ -55,10 +56,11 @@ def chance_level(
     right : mapping of str to (networks, images), bool
         Whether each network is right, by side: before, after and optionally control.
     paired : bool
-        Whether networks before and after are pairs, in the same order; a single one before is paired with all after.
+        Whether networks before and after are pairs, in the same order. A single network before is paired with all
+        networks after.
     control_paired : bool
         The same for the networks in the control and after. If they are not pairs, a network counts as collapsed only if
-        a smaller share of networks is at chance level in the control than after.
+        the share of networks at chance level is smaller in the control than after.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """Count pruning-identified exemplars (PIEs) between halves of populations of networks, and measure their difficulty.
 
-Modal labels of few networks differ by chance, and dense networks are less accurate on images whose modal labels differ,
+Modal labels of few networks differ by chance. On images whose modal labels differ, dense networks are less accurate,
 because at most one of the two labels is right. Two halves of the dense population show how much of both effects occurs
 without compression.
 """
@@ -14,11 +14,11 @@ from analysis.statistics import modal_labels
 from analysis.statistics.modal_labels import modes
 from analysis.statistics.resampling import mean_interval
 
-# Number of random splits of a population: enough that splits add less standard error than networks do.
+# Number of random splits of a population. With so many, splits add less standard error than networks do.
 SPLITS = 20
 # Largest number of groups of networks that the jackknife omits in turn.
 MOST_GROUPS = 10
-# Fewest networks in a population for modal labels of halves.
+# Fewest networks in a population that is split into halves with modal labels.
 FEWEST = 2 * modal_labels.FEWEST
 _FEWEST_LEFT = 4  # the jackknife needs more networks than this
 _BLOCK = 256  # images
@@ -40,7 +40,7 @@ class HalvesExemplars(NamedTuple):
     pie, non_pie : (1 + groups,)
         Accuracy of the dense half on its PIEs and on other images.
     matched : float
-        Accuracy of the dense half on other images with the same vote shares as the PIEs, for all networks.
+        Accuracy of the dense half on other images, weighted to match the vote shares of the PIEs, for all networks.
     """
 
     n_pie: np.ndarray
@@ -74,8 +74,7 @@ class Halves:
 
     Examples
     --------
-    Dense networks agree. Their compressed networks predict another class for the second image, which the dense networks
-    misclassify:
+    All dense networks agree, and misclassify the second image. After compression they predict another class for it:
 
     >>> halves = Halves(np.array([[0, 1]] * 10), np.array([0, 2]))
     >>> found = halves.against(np.array([[0, 2]] * 10))
@@ -102,13 +101,13 @@ class Halves:
         self.placebo = self.against(dense)
 
     def against(self, second: np.ndarray) -> HalvesExemplars:
-        """Find the PIEs between each dense half and the networks of `second` in the other half.
+        """Find the PIEs between each dense half and those networks of `second` that belong to the other half.
 
         Parameters
         ----------
         second : (networks, images), integers
-            Predictions of compressed networks, where row i is dense network i after compression. For the placebo,
-            these are the predictions of the dense networks themselves.
+            Predictions of compressed networks; row i is of dense network i after compression. For the placebo, give the
+            predictions of the dense networks themselves.
         """
         images, differ, tied = self._differing(second)
         right, untied = self._right[images], ~(self._tied[images] | tied)
@@ -137,13 +136,14 @@ class Halves:
 
     @cached_property
     def placebo_shares(self) -> np.ndarray:
-        """The image shares of the placebo."""
+        """`image_shares` of the placebo."""
         return self.image_shares(self._dense)
 
     def _differing(self, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Find the images about which halves can differ, whether they do, and whether the second half's mode is tied.
+        """Find the images whose modal label can differ between halves.
 
-        The latter two are (images, populations).
+        Return these images; whether their labels differ, (images, populations); and whether the second half's label is
+        tied, (images, populations).
         """
         mode, is_open = self._common_mode(second)
         images = np.flatnonzero(is_open | self._open | (mode != self._mode))
@@ -154,12 +154,12 @@ class Halves:
         return images, differ, tied
 
     def _over_splits(self, values: np.ndarray) -> np.ndarray:
-        """Sum values, (images, populations), over images and splits, (1 + groups,)."""
+        """Sum values, (images, populations), over images and splits; the result is (1 + groups,)."""
         sums: np.ndarray = values.sum(0, dtype=float).reshape(-1, self._splits).sum(1)
         return sums
 
     def _common_mode(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mode of all networks, (images,), and whether the mode of a half may differ from it."""
+        """Return the modal label of all networks, and whether that of a half may differ from it, each (images,)."""
         label, share, _ = modes(predicted)
         return label, np.rint(share * len(predicted)) <= len(predicted) - self._least_half / 2
 
@@ -185,7 +185,7 @@ def most_of(counts: np.ndarray) -> tuple[float, float]:
 
 
 class Counts(NamedTuple):
-    """Mean numbers of PIEs over splits: of all PIEs, and of those without a tied modal label."""
+    """Mean numbers over splits: of all PIEs, and of PIEs without a tied modal label."""
 
     pies: float
     untied: float
@@ -194,8 +194,8 @@ class Counts(NamedTuple):
 def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPLITS) -> Counts:
     """Compute mean numbers of PIEs between one half of a population and the other half of a second population.
 
-    If both are the dense population, this is the placebo: the number of PIEs without compression. If they are the dense
-    and the compressed population, the result is comparable with the placebo, because both compare equally many
+    If both are the dense population, the result is the placebo: the number of PIEs without compression. If they are the
+    dense and the compressed population, the result can be compared with the placebo, because both compare equally many
     networks.
 
     Parameters
@@ -212,7 +212,7 @@ def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPL
 
     Examples
     --------
-    Networks within a population agree, but the two populations predict different classes for the second image:
+    All networks of a population agree, but the two populations predict different classes for the second image:
 
     >>> dense, compressed = np.array([[0, 1]] * 10), np.array([[0, 2]] * 10)
     >>> exemplars_of_halves(dense, dense).pies, exemplars_of_halves(dense, compressed).pies
@@ -242,8 +242,8 @@ def _order(networks: int, splits: int) -> np.ndarray:
 def _members(networks: int, splits: int) -> tuple[np.ndarray, np.ndarray]:
     """Mark the members of each half by 1 and other networks by 0, each (1 + groups, splits, networks).
 
-    The first entry splits all networks as `halves` does. Each of the others omits one group of networks, and splits the
-    rest in the same order.
+    The first entry splits all networks as `halves` does. Each further entry omits one group of networks, and splits the
+    others in the same order.
     """
     order = _order(networks, splits)
     group = group_of(networks)
@@ -322,7 +322,7 @@ def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
     >>> leaders(np.array([[1, 1, 1], [1, 1, 0]], np.float32), np.array([[2, 0], [2, 1], [0, 1]]))[0].tolist()
     [[2, 2], [1, 1]]
     """
-    # Small integers save time, which is limited by memory. They are signed because -1 marks the absence of a class.
+    # Small integers save time, because memory limits the speed. They are signed because -1 stands for no class.
     predicted = predicted.astype(np.min_scalar_type(-1 - int(predicted.max(initial=0))))
     contested = np.flatnonzero((predicted != predicted[0]).any(axis=0))
     label = np.repeat(predicted[0, :, np.newaxis], len(members), axis=1)

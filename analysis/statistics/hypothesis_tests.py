@@ -23,7 +23,7 @@ POWER = 0.8
 MARGIN = 0.05
 TOO_FEW = "too few"
 
-# With five pairs the smallest two-sided p of a sign-flip test is 2 / 2^5, above .05.
+# With five pairs the smallest two-sided p of a sign-flip test is 2 / 2^5, which is above .05.
 _SEEDS_TO_PERMUTE = 6
 _PERMUTATIONS = 9999
 _HALVINGS = 60  # after so many, an interval of length 2 is shorter than the distance between neighbouring floats
@@ -44,11 +44,17 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
     Returns
     -------
     dict
-        `difference` (first - second) with its two-sided 95 % interval `difference_low`, `difference_high`; `statistic`,
-        `dof`, `p`; `p_permutation` (sign flips); `effect_size` (d_z); `detectable_difference` (at 80 % power and level
-        .05 / family); `p_equivalence` (null hypothesis: a difference beyond the margin .05); `n`, the number of pairs.
-        All but `n` are NaN with fewer than two pairs. All but `n` and the difference are NaN if all differences are
-        equal.
+        - difference: mean of first - second.
+        - difference_low, difference_high: its two-sided 95 % interval.
+        - statistic, dof, p: the t-test.
+        - p_permutation: p by sign flips; `TOO_FEW` with fewer than six pairs.
+        - effect_size: d_z.
+        - detectable_difference: difference that the test detects with 80 % power at level .05 / family.
+        - p_equivalence: p of the null hypothesis that the difference is beyond the margin .05.
+        - n: number of pairs.
+
+        All but `n` are NaN with fewer than two pairs. All but `n` and `difference` are NaN if all pairs have the same
+        difference.
 
     Examples
     --------
@@ -109,12 +115,12 @@ def independent(
     Returns
     -------
     dict
-        As `paired` returns it; `p_permutation` is from permutations of the Welch statistic, `effect_size` is Hedges' g,
-        and `n` is the total number of seeds.
+        As `paired` returns it, except that `p_permutation` is from permutations of the Welch statistic (`TOO_FEW` with
+        fewer than six seeds on either side), `effect_size` is Hedges' g, and `n` is the total number of seeds.
 
     Examples
     --------
-    Both have variance 2, so the standard error of the difference is sqrt(2 / 2 + 2 / 2):
+    Both samples have variance 2, so the standard error of the difference is sqrt(2 / 2 + 2 / 2):
 
     >>> row = independent([0, 2], [4, 6])
     >>> row["difference"], round(row["statistic"], 3), round(row["dof"], 3), row["n"]
@@ -149,7 +155,7 @@ def corrected(p: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray]:
     p : (tests,)
         NaN if a test could not be run.
     family : int
-        Number of tests in the family. Missing tests and NaN count as tests with p = 1.
+        Number of tests in the family. Tests that are missing in `p`, or NaN, count as tests with p = 1.
 
     Returns
     -------
@@ -227,7 +233,7 @@ def wilson_interval(right: ArrayLike, images: ArrayLike, confidence: float = 0.9
 
 
 def exact_mcnemar(lost: ArrayLike, won: ArrayLike) -> np.ndarray:
-    """Compute the two-sided p of McNemar's exact test of equal numbers of lost and won images.
+    """Compute the two-sided p of McNemar's exact test of whether losing and winning an image are equally likely.
 
     Parameters
     ----------
@@ -241,7 +247,7 @@ def exact_mcnemar(lost: ArrayLike, won: ArrayLike) -> np.ndarray:
 
     Examples
     --------
-    The probability that at most one of eight coins shows heads, or at most one tails, is 2 * (1 + 8) / 2^8:
+    The probability that at most one of eight coins shows heads, or at most one shows tails, is 2 * (1 + 8) / 2^8:
 
     >>> round(float(exact_mcnemar(lost=1, won=7)), 4), round(2 * 9 / 2**8, 4)
     (0.0703, 0.0703)
@@ -290,7 +296,7 @@ def change_interval(
 
 
 def unchanged_interval(images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Compute `change_interval` for classes without changed images: Wilson's interval in both directions.
+    """Compute `change_interval` for classes without changed images: from -w to w, where w is Wilson's upper end.
 
     Parameters
     ----------
@@ -433,7 +439,7 @@ def _welch_statistic(first: np.ndarray, second: np.ndarray, axis: int) -> np.nda
 
 @lru_cache(maxsize=4096)
 def detectable_in_errors(dof: float, level: float, alternative: Alternative = "two-sided") -> float:
-    """Compute the difference, in standard errors, that a t-test at this level detects with 80 % power.
+    """Compute the difference, in standard errors, that a t-test at a given level detects with 80 % power.
 
     Parameters
     ----------

@@ -41,10 +41,11 @@ def mean_balance(values: ArrayLike) -> np.ndarray:
 
 
 def alpha(before: ArrayLike, after: ArrayLike) -> np.ndarray:
-    """Compute the slope, without intercept, of recall balance after pruning on that before (Section 5).
+    """Compute the slope, without intercept, of recall balance after pruning on the balance before (Section 5).
 
-    Above 1 pruning intensifies the differences between classes, below 1 it de-intensifies them. If `before` is the
-    balance of the control `none`, the slope is the effect of pruning alone, without that of fine-tuning.
+    A slope above 1 means that pruning intensifies the differences between classes, a slope below 1 that it
+    de-intensifies them. If `before` is the balance of the control `none`, the slope is the effect of pruning alone,
+    without the effect of fine-tuning.
 
     Parameters
     ----------
@@ -187,7 +188,7 @@ def spread_ratio(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 
 
 def worst_class_change(before: ArrayLike, after: ArrayLike) -> np.ndarray:
-    """Compute the lowest recall after minus the lowest recall before, which may be of another class.
+    """Compute the lowest recall after minus the lowest recall before; the two may be of different classes.
 
     Parameters
     ----------
@@ -210,10 +211,10 @@ def worst_class_change(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 def raw_slope(before: Recalls, after: Recalls) -> np.ndarray:
     """Compute the slope as `alpha` does, but from recall balances that are not divided by the accuracies.
 
-    `alpha` is `raw_slope` times accuracy before over accuracy after, so it exceeds the raw slope whenever accuracy
-    falls. If it is above 1, classes that were weak before fell further behind; if it is below 1, they caught up. It is
-    the product of `correlation` and `raw_spread_ratio`, so it may be below 1 although the differences between recalls
-    have grown, if other classes are weak after pruning.
+    If the raw slope is above 1, classes that were weak before fell further behind; if it is below 1, they caught up.
+    The raw slope is the product of `correlation` and `raw_spread_ratio`, so it may be below 1 although the differences
+    between recalls have grown, if other classes are weak after pruning. `alpha` is the raw slope times accuracy before
+    over accuracy after, so it exceeds the raw slope whenever accuracy falls.
 
     Parameters
     ----------
@@ -267,7 +268,7 @@ def excess_loss(before: Recalls, after: Recalls) -> np.ndarray:
     Returns
     -------
     (..., classes)
-        Above 0 if the class lost more than the accuracy did. Noise biases its maximum over classes upwards.
+        Above 0 if the class lost more than the accuracy did. Noise biases the maximum over classes upwards.
 
     Examples
     --------
@@ -292,10 +293,10 @@ def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
     -------
     (...), bool
         True if the mean recall over classes is not above 1 / classes by a one-sided test at 1 %. Under the null
-        hypothesis the network names each class with a fixed probability, proportional to its recalls, so the right
-        images of each class are binomial. For balanced classes, the accuracy is tested against the share of the largest
-        class by a binomial bound. Without supports, True if the accuracy is below 1.5 / classes. Always False for a
-        single class.
+        hypothesis the network predicts each class with a fixed probability, proportional to its recalls, so the number
+        of right images of each class is binomial. For balanced classes, the accuracy is tested against the share of the
+        largest class by a binomial bound. Without supports, True if the accuracy is below 1.5 / classes. Always False
+        for a single class.
 
     Examples
     --------
@@ -415,9 +416,9 @@ def shared_sums(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def other_seed(balance: np.ndarray) -> np.ndarray:
-    """Compute the mean alpha of the dense networks of other seeds on each dense network.
+    """Compute the slope of the mean balance of other seeds' dense networks on the balance of each dense network.
 
-    This control needs no training. It is the alpha of pruning that retains nothing of the network.
+    This slope is a control that needs no training. It is the alpha of pruning that retains nothing of the network.
 
     Parameters
     ----------

@@ -15,9 +15,9 @@ def largest_excess_floor(
     """Compute the expected largest excess loss if every class's true recall falls by as much as the accuracy.
 
     The change of a class's recall is then the change of the accuracy plus noise of its test images. The noise is
-    modelled as normal, limited to possible losses. Its variance is that of the class's images, if a lost image counts
-    as -1, a won image as 1, and any other as 0. The noise of the accuracy is common to all excess losses and has mean
-    0, so the floor is the expected maximum of independent normal variables.
+    modelled as normal, and its expectation is limited to possible losses. Its variance is that of the class's images,
+    if a lost image counts as -1, a won image as 1, and any other as 0. The noise of the accuracy is common to all
+    excess losses and has mean 0, so the floor is the expected maximum of independent normal variables.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ def largest_excess_floor(
 
     Examples
     --------
-    Each of two classes of 101 images loses a tenth and wins as many, so its variance is .2 / 100. The expected maximum
-    of two normal variables is the root of v / (2 pi), where v is the sum of their variances:
+    Each of two classes of 101 images loses a tenth and wins as many, so its change has variance .2 / 100. The expected
+    maximum of two normal variables is the root of v / (2 pi), where v is the sum of their variances:
 
     >>> round(float(largest_excess_floor([0.8, 0.6], [0.8, 0.6], [0.7, 0.5], [101, 101])), 5)
     0.02523
@@ -53,13 +53,14 @@ def largest_excess_floor(
 def _expected_maximum(deviation: np.ndarray, exists: np.ndarray) -> np.ndarray:
     """Compute the expected maximum of independent centred normals, (...), from deviations (..., classes).
 
-    It is the integral over x > 0 of 1 - P(all <= x) - P(all <= -x), up to 1, because no recall changes by more.
+    It is the integral over x > 0 of 1 - P(all <= x) - P(all <= -x). The integral ends at 1, the largest possible change
+    of a recall.
     """
     from scipy.special import ndtr  # training imports this package and must not wait for scipy
 
     reach = np.minimum(_REACH * deviation.max(-1, keepdims=True, initial=0)[..., np.newaxis], 1)
     points = reach * (_NODES + 1) / 2
-    least = np.maximum(1e-9 * reach[..., 0], np.finfo(float).tiny)  # for a class that does not move
+    least = np.maximum(1e-9 * reach[..., 0], np.finfo(float).tiny)  # avoids division by 0 for a class without changes
     below = ndtr(points / np.maximum(deviation, least)[..., np.newaxis])
     above = np.where(exists[..., np.newaxis], 1 - below, 1)
     outside = 1 - below.prod(-2) - above.prod(-2)

@@ -28,7 +28,7 @@ _SMALLEST = 0.05
 
 
 class Limits(NamedTuple):
-    """Largest accepted losses beyond the control, as shares, and largest alpha; infinity means no limit."""
+    """Largest accepted losses beyond the control, as shares, and largest accepted alpha; infinity means no limit."""
 
     class_loss: float = math.inf
     accuracy_loss: float = math.inf
@@ -60,7 +60,7 @@ class Limits(NamedTuple):
         return f"Limits to check: {', '.join(words) or 'none'}."
 
 
-# Default limits of a study's verdict: networks with all losses within them are safe.
+# Default limits of a study's verdict: networks are safe if all losses are shown to be within these limits.
 LIMITS = Limits(class_loss=0.05, accuracy_loss=0.01)
 
 
@@ -74,7 +74,7 @@ class Gate(NamedTuple):
 def exit_code(gates: Mapping[str, Gate]) -> tuple[int, list[str]]:
     """Return the exit code of several gates, and the names of those that decide it (empty for code 0).
 
-    A gate with a loss beyond its limit decides first, then an undecided gate.
+    Gates with a loss beyond its limit take precedence over undecided gates.
 
     Examples
     --------
@@ -145,9 +145,12 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
     Returns
     -------
     DataFrame, the accuracy first
-        name, support, loss; upper, the one-sided 95 % bound, which holds for all classes jointly because each has the
-        level `level`; high, the upper end of the 95 % interval of the single class; low, the lower end of the interval
-        that holds for all classes jointly; and the fields of the loss's `sample_size.Spread`.
+        - name, support, loss.
+        - upper: one-sided 95 % upper bound; for classes, it holds for all classes jointly.
+        - level: level of upper for this class alone.
+        - low: lower end of the 95 % interval; for classes, of intervals that hold jointly.
+        - high: upper end of the 95 % interval of this class alone.
+        - the fields of the loss's `sample_size.Spread`.
     """
     sides = right["before"], right["after"], right.get("control")
     accuracy = class_table.accuracy_loss(label, *sides, paired=paired)
@@ -206,7 +209,7 @@ def _spreads(variances: two_way.Variances, networks: int) -> pd.DataFrame:
 
 
 def _spread_of_one(table: pd.DataFrame, sides: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> Spread:
-    """Return the spread for single networks: that of the images, or NaN if retraining adds an unknown spread."""
+    """Return the spread for single networks: the spread over images, or NaN if retraining adds an unknown spread."""
     before, _, control = sides
     retrained = control is None or not np.array_equal(before, control)
     over_images = np.square((table["high"] - table["loss"]) / two_way.half_width(two_way.Variances(images=1.0)))
@@ -221,9 +224,9 @@ def damage_gate(names: Sequence[str], recall: ArrayLike, loss_upper: ArrayLike) 
     names : sequence of str
         Names of the classes.
     recall : (classes,)
-        Recall in the reference, before the loss.
+        Recall in the reference, before the loss. Classes with a recall of at most `GROSS_LOSS` are ignored.
     loss_upper : (classes,)
-        Upper ends of the intervals of the losses. Classes with a recall of at most `GROSS_LOSS` are ignored.
+        Upper ends of the intervals of the losses.
 
     Examples
     --------
@@ -249,7 +252,7 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
         As `losses` returns it.
     limits : Limits
     least_certain : float, optional
-        Given if it is unknown how far retraining alone moves classes. Losses then never count as within a limit, and a
+        Must be given if it is unknown how far retraining alone moves classes. Then no loss is within its limit, and a
         loss is beyond its limit only if it is also shown to be above this number.
 
     Returns
@@ -272,7 +275,7 @@ class Decided(NamedTuple):
     table : DataFrame
         The losses that have a `limit`.
     open_rows : DataFrame
-        The losses that may be beyond their limits.
+        The rows of `table` that are not shown to be within their limits.
     """
 
     state: State
@@ -338,10 +341,13 @@ class _Remedy(NamedTuple):
 
 
 def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
-    """Count the networks or images that would decide if estimates stay as they are; None if no variance is known."""
+    """Estimate how many networks or images would decide, if the estimated losses stay the same.
+
+    Return None if no variance is known.
+    """
     beyond = open_rows[open_rows["loss"] >= open_rows["limit"]]
     if len(beyond):
-        # A single loss shown to be above its limit decides, at a level corrected for all classes.
+        # One loss shown to be above its limit decides. The level is corrected for all classes.
         first = beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()]
         margins = [(first, first["loss"] - first["limit"], LEVEL if first["name"] == ACCURACY else LEVEL / classes)]
     else:

@@ -22,7 +22,7 @@ Groups = tuple[Sequence[str], np.ndarray]
 
 
 class Answers(NamedTuple):
-    """Answers of the networks of one side.
+    """Predictions of the networks of one side.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ def metric_table(
     scikit-learn. The false positive rate is the share of the images of other classes that are predicted as the class.
     The calibration error is the mean distance of confidence from precision over bins of confidence, weighted by images.
     It is computed over the images predicted as a class (Gupta and Ramdas 2022, International Conference on Learning
-    Representations), or over all images of a group.
+    Representations) or, if there are groups, over all images of a group.
 
     Parameters
     ----------
@@ -93,9 +93,12 @@ def metric_table(
     Returns
     -------
     DataFrame
-        metric; class, or group and class; the metric of each side, a mean over its networks; change, after minus
-        control, or minus before if there is no control; low, high, its 95 % interval; low_all, high_all, intervals that
-        hold for all rows jointly. With one network per side, the intervals account for images only.
+        - metric.
+        - class, or group and class; for the calibration error of a group, class is empty.
+        - before, control, after: the metric of each side that is given, a mean over its networks.
+        - change: after minus control or, without a control, after minus before.
+        - low, high: 95 % interval of the change. With one network per side, it accounts for images only.
+        - low_all, high_all: the same for intervals that hold for all rows jointly.
 
     Examples
     --------
@@ -159,7 +162,7 @@ def _metrics(
 
 
 def _calibration(cell: np.ndarray, confidence: np.ndarray, right: np.ndarray, cells: int) -> _Metric:
-    """Compute the calibration error; its image parts treat the sign of each bin's gap as known."""
+    """Compute the calibration error; for the images' contributions, the sign of each bin's gap is treated as known."""
     bin_ = np.where(cell < 0, -1, cell * BINS + np.minimum((confidence * BINS).astype(np.int64), BINS - 1))
     gap = confidence - right
     signs = np.sign(_sums(bin_, gap, cells * BINS))
@@ -167,7 +170,7 @@ def _calibration(cell: np.ndarray, confidence: np.ndarray, right: np.ndarray, ce
 
 
 def _share_of(cell: np.ndarray, values: np.ndarray, cells: int, undefined: float) -> _Metric:
-    """Average values over the images of each cell, which differ between networks."""
+    """Average values over the images of each cell. A cell may have different images in each network."""
     images = _sums(cell, np.ones(cell.shape), cells)
     value = _sums(cell, values, cells) / np.maximum(images, 1)
     place = np.maximum(cell, 0)
@@ -181,7 +184,10 @@ def _sums(cell: np.ndarray, values: np.ndarray, cells: int) -> np.ndarray:
 
 
 class _Estimate(NamedTuple):
-    """The mean change of a metric, (known cells,), with its variances; `known` is a mask of all cells."""
+    """The mean change of a metric in the cells where it is defined, with its variances.
+
+    `known` is a mask of these cells among all. `images` is their number of images.
+    """
 
     known: np.ndarray
     value: np.ndarray
@@ -216,7 +222,7 @@ def _estimate(start: _Metric, after: _Metric, name: str, paired: bool) -> _Estim
     return _Estimate(known, second.mean(0) - first.mean(0), images, changes.variances(each_class(len(images))))
 
 
-# A network's factor, the cell of each image, and the image's contribution.
+# A network's factor, the cell of each image, and the contribution of each image.
 _Part = tuple[float, np.ndarray, np.ndarray]
 
 

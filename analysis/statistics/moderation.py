@@ -19,17 +19,18 @@ import numpy as np
 
 from analysis.statistics.arithmetic import quotient
 
-# With fewer classes that can move, the spread of variances cannot be estimated. benchmarks/false_alarms.py checks this
-# rule.
+# With fewer classes whose recall can change, the spread of variances cannot be estimated. benchmarks/false_alarms.py
+# checks this rule.
 FEWEST_CLASSES = 10
-# Largest number of degrees of freedom that the other classes add: even if variances seem equal, a few may differ
-# unnoticed.
+# Largest number of degrees of freedom that the other classes add. There is a limit because a few variances may differ
+# unnoticed even if all seem equal.
 _MOST_ADDED = 8.0
 # Degrees of freedom lost because the common variance is estimated, as determined by benchmarks/false_alarms.py.
 _LOST_BY_ESTIMATION = 0.25
 # A priori, the reciprocal of the prior's degrees of freedom is uniform between 0 and this.
 _LARGEST_RECIPROCAL = 2.0
-# Grid points for the reciprocal and for the common variance, and half the range of the latter in standard errors.
+# Numbers of grid points for the reciprocal and for the common variance, and half the range of the common variance in
+# standard errors.
 _RECIPROCALS, _VARIANCES, _ERRORS = 40, 33, 4.0
 # Variances below this share of the largest are rounding errors.
 _ROUNDING = 1e-9
@@ -57,8 +58,8 @@ def prior(variances: np.ndarray, dof: float) -> Prior:
     Returns
     -------
     Prior
-        If the variances differ no more than by chance, the degrees of freedom are infinite and the variance is their
-        mean.
+        If the estimates differ no more than by chance, the prior has infinitely many degrees of freedom, and its
+        variance is the mean of the estimates.
 
     Examples
     --------
@@ -105,8 +106,8 @@ def trigamma_inverse(value: float) -> float:
 def expected_prior(variances: np.ndarray, dof: float) -> Prior:
     """Estimate the population of variances, allowing for the uncertainty of its spread.
 
-    The reciprocal of its degrees of freedom is a posterior mean under a uniform prior on 0 to 2. The degrees of freedom
-    therefore stay low unless the variances clearly indicate more.
+    The reciprocal of its degrees of freedom is a posterior mean for a uniform prior distribution between 0 and 2. The
+    degrees of freedom therefore stay low unless the variances clearly indicate more.
 
     Parameters
     ----------
@@ -122,8 +123,8 @@ def expected_prior(variances: np.ndarray, dof: float) -> Prior:
 
     Examples
     --------
-    Chance alone makes variances with two degrees of freedom differ more than these ten. Nevertheless the prior has
-    fewer than seven degrees of freedom, while the moments give infinitely many:
+    Ten variances are equal, although chance alone makes variances with two degrees of freedom differ. Nevertheless the
+    prior has fewer than seven degrees of freedom, while the prior by moments has infinitely many:
 
     >>> found = expected_prior(np.ones(10), 2)
     >>> round(found.dof, 1), prior(np.ones(10), 2).dof
@@ -218,7 +219,8 @@ def moderated(
     -------
     Moderated
         If `dof` is at least 2, the degrees of freedom that the other classes add are reduced by 0.25. Variances are
-        returned unchanged with fewer than `FEWEST_CLASSES` classes, or if fewer than half of that number vary.
+        returned unchanged if fewer than `FEWEST_CLASSES` classes have a scale above 0, or if fewer than half of that
+        number vary.
 
     Examples
     --------
@@ -303,14 +305,17 @@ def moderated_alone(
 
 
 def priors_of(variances: np.ndarray, dof: float, scale: np.ndarray) -> list[Prior]:
-    """Estimate the prior of each study from variances (studies, classes); [] if classes are too few or a value is 0."""
+    """Estimate the prior of each study from variances, (studies, classes).
+
+    Return an empty list if there are fewer than `FEWEST_CLASSES` classes, or if any variance or scale is 0.
+    """
     if variances.shape[1] < FEWEST_CLASSES or not (scale > 0).all() or not (variances > 0).all():
         return []
     return [expected_prior(each, dof) for each in variances / scale]
 
 
 def _likely_alike_in(variances: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
-    """Compute `likely_alike` from variances; return 1 if too few of them exceed rounding."""
+    """Compute `likely_alike` from variances; return 1 for all classes if too few variances exceed rounding errors."""
     varying = variances > _ROUNDING * variances.max()
     if varying.sum() < FEWEST_CLASSES / 2:
         return np.ones(len(variances))
@@ -318,7 +323,7 @@ def _likely_alike_in(variances: np.ndarray, dof: float, of_prior: float) -> np.n
 
 
 def likely_alike(ratios: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
-    """Bound from below the probability that each class belongs to the population and does not vary more.
+    """Compute a lower bound of the probability that a class belongs to the population, instead of varying more.
 
     The tail probability of a class's ratio is compared with the share of classes that have at least this ratio (Phipson
     et al. 2016, Section 4.3), as in limma, the authors' package for R. limma differs in two steps: it estimates the
@@ -336,12 +341,12 @@ def likely_alike(ratios: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
     Returns
     -------
     (classes,)
-        Never larger for a class that varies more than another.
+        The bound of a class is never larger than that of a class that varies less.
 
     Examples
     --------
-    With two and two degrees of freedom, the tail probability beyond a ratio x is 1 / (1 + x), so it is .01 beyond 99.
-    The expected tail probability of the largest of four classes is 1/8, and .01 is .08 of it:
+    If variances and prior have two degrees of freedom, the tail probability beyond a ratio x is 1 / (1 + x), so it is
+    .01 beyond 99. The expected tail probability of the largest of four ratios is 1/8, so its bound is .01 / (1/8):
 
     >>> likely_alike(np.array([1.0, 99.0, 1.0, 3.0]), 2, 2).round(3).tolist()
     [0.8, 0.08, 0.8, 0.667]

@@ -7,11 +7,11 @@ import pandas as pd
 
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval
 
-# Retraining alone moved a class's recall by up to 26 points between two networks, so a gross loss must also pass the
-# rule below, which benchmarks/false_alarms.py checks.
+# Because retraining alone moved a class's recall by up to 26 points between two networks, a loss above this must also
+# pass the rule below, which benchmarks/false_alarms.py checks.
 GROSS_LOSS = 0.2
-# Because retraining causes losses as well as gains, a loss must be this many times the largest gain, or this share of
-# the recall.
+# Because retraining causes losses as well as gains, a loss must be above this many times the largest gain, or above
+# this share of the recall.
 _GAINS, _MOST = 2, 0.75
 
 
@@ -20,10 +20,10 @@ def gross_losses(
 ) -> pd.DataFrame:
     """Find classes whose recall in a single network is shown to have fallen by more than `GROSS_LOSS`.
 
-    A network is compared with its control or, if there is none, with the same network before compression. If this
-    reference is unknown, each class is compared with the reference that has the lowest recall of this class. Because
+    A network is compared with its control or, if there is none, with the same network before compression. If networks
+    are not paired, each class is compared with the control, or network before, in which its recall is lowest. Because
     retraining alone moves classes up as well as down, the loss must also be more than twice the largest gain of any
-    class in any network, or more than three quarters of the recall.
+    class in any network, or more than three quarters of the recall in the reference.
 
     Parameters
     ----------
@@ -41,8 +41,10 @@ def gross_losses(
     Returns
     -------
     DataFrame, the largest loss first
-        network (its number in `after`, from 1), name (of the class), loss, and low, the lower end of the loss's
-        interval over images.
+        - network: number of the network in `after`, from 1.
+        - name: name of the class.
+        - loss: loss of recall.
+        - low: lower end of the loss's interval over images.
 
     Examples
     --------

@@ -27,7 +27,7 @@ def alpha_new(
 
     The estimate is corrected for the noise of the test images, as the module docstring explains. The interval is for
     new seeds on these test images. If predictions are known, `alpha_new_from_predictions` gives an interval for new
-    images too.
+    seeds and new images.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ def alpha_new(
     Examples
     --------
     With four images per class, recalls are 1 and .5 before, and .75 and .25 after, and no image is classified correctly
-    only after. Let d be recall minus accuracy. The squares of d before sum to 1/8, of which 1/24 is noise, and the
-    products of d before and after to 1/8, of which 1/48 is noise. The ratio of the accuracies is .75 / .5, so the slope
-    is 1.5 * (1/8 - 1/48) / (1/8 - 1/24) = 1.875:
+    only after. Let d be recall minus accuracy. The squares of d before sum to 1/8, of which 1/24 is noise. The products
+    of d before and d after also sum to 1/8, of which 1/48 is noise. The ratio of the accuracies is .75 / .5, so the
+    slope is 1.5 * (1/8 - 1/48) / (1/8 - 1/24) = 1.875:
 
     >>> after = np.array([[0.75, 0.25]])
     >>> new = alpha_new(np.array([[1, 0.5]]), after, both_right=after, support=np.array([4, 4]))
@@ -66,7 +66,7 @@ def alpha_new(
 def new_image_sums(
     before: np.ndarray, after: np.ndarray, both_right: np.ndarray, support: np.ndarray, *, raw: bool = False
 ) -> np.ndarray:
-    """Compute numerator and denominator of `alpha_new`, and the sum of squares, for every seed.
+    """Compute numerator and denominator of `alpha_new`, and the sum of squared balances, for every seed.
 
     Numerator and denominator are unbiased estimates of their values for new images.
 
@@ -119,7 +119,7 @@ def alpha_new_from_predictions(
     right_before, right_after : (networks, images), bool
         Whether each network is right about each image.
     confidence : float
-        Confidence of the interval, which is conservative for any number of networks (`two_way.half_width`).
+        Confidence of the interval. The interval is conservative for any number of networks (`two_way.half_width`).
 
     Returns
     -------
@@ -147,10 +147,10 @@ class SlopeParts(NamedTuple):
     sums : (3, networks)
         Numerators, denominators and sums of squares, as `new_image_sums` returns them.
     moves : (2, networks, images), optional
-        Influence of each image on numerator and denominator. The squares of a network's row sum to the variance over
-        images.
+        Influence of each image on each network's numerator and denominator. The squares of a row, (images,), sum to the
+        variance over images.
     pairs : (2, networks, 2, networks), optional
-        The part of the covariances over images that products of the moves count twice (`pair_covariances`).
+        The part of the covariances over images that is counted twice in products of the moves (`pair_covariances`).
     """
 
     sums: np.ndarray
@@ -178,7 +178,7 @@ class PooledSlope(NamedTuple):
     moves : (networks, images), optional
         Influence of each image on each network's part of the estimate, times the number of networks.
     pairs : (networks, networks), optional
-        The part of the covariances that products of these moves count twice. None for one network.
+        The part of the covariances that is counted twice in products of these moves. None for one network.
     denominator : float
         Mean denominator over the networks.
     denominator_variances : two_way.Variances
@@ -216,7 +216,7 @@ class PooledSlope(NamedTuple):
 
 
 def pooled_slope(parts: SlopeParts) -> PooledSlope:
-    """Compute the ratio of the sums of numerators and denominators over the networks.
+    """Compute a pooled slope: the sum of numerators over networks, divided by the sum of denominators.
 
     Parameters
     ----------
@@ -242,8 +242,8 @@ def pooled_slope(parts: SlopeParts) -> PooledSlope:
     moves = pairs = denominator_moves = None
     if parts.moves is not None:
         moves, denominator_moves = np.tensordot(by_part, parts.moves, 1), parts.moves[1]
-    # For one network the pairs' part is not subtracted, because the interval uses a normal quantile, which alone would
-    # make it too narrow far in the tails of a ratio.
+    # For one network the pairs are not subtracted. Its interval uses a normal quantile, and would be too narrow far in
+    # the tails of a ratio if they were.
     if parts.pairs is not None and len(numerators) > 1:
         pairs = np.einsum("a,ambk,b", by_part, parts.pairs, by_part)
     return PooledSlope(
@@ -313,15 +313,15 @@ def moves_by_state(
 
     The states are: wrong before and after, correct only before, correct only after, correct before and after. `sums`,
     as `new_image_sums` returns them, are needed if balances are divided by accuracies, because each image also affects
-    these; None means undivided balances. The influence is the change from omitting the image, times a factor that makes
-    the squares sum to variances.
+    the accuracies; None means undivided balances. The influence of an image is the change if this image is omitted,
+    times a factor that makes the squares sum to variances.
     """
     share = support / support.sum()
     accuracy, accuracy_after = (before @ share)[:, np.newaxis], (after @ share)[:, np.newaxis]
-    # In a class of two images, all products with this weight are 0.
+    # For a class of two images, the divisor is arbitrary, because all products with this weight are 0.
     noise = 2 * _noise_weights(share) / np.maximum(support - 2.0, 1.0)
     balance, balance_after = before - accuracy, after - accuracy_after
-    # Each class's recall affects its own balance, and the balances of all classes through the accuracy.
+    # Each class's recall affects its own balance directly, and the balances of all classes through the accuracy.
     centred, centred_after = (b - share * b.sum(1, keepdims=True) for b in (balance, balance_after))
     by_before, by_after = centred_after + noise * after, centred + noise * before
     by_both = np.broadcast_to(-noise, before.shape)
@@ -349,11 +349,11 @@ def moves_by_state(
 def pair_covariances(answers: np.ndarray, index: np.ndarray, support: np.ndarray) -> np.ndarray:
     """Compute covariances over images of the contribution of image pairs to numerators and denominators.
 
-    Numerators and denominators are sums of products of the answers to two images. If the recall of the class is
-    subtracted from the answers, the products of the answers to two images of the same class are the contribution of
-    these pairs. The jackknife counts the variance of this contribution twice, once for each image (Efron and Stein
-    1981, Annals of Statistics 9). Pairs from different classes are ignored, because their share is only about 1 /
-    classes.
+    Numerators and denominators are sums of products of the answers to two images. After subtraction of the class's
+    recall from the answers, the products for two images of the same class are the contribution of these pairs. The
+    jackknife counts the variance of this contribution twice, once for each image (Efron and Stein 1981, Annals of
+    Statistics 9). Pairs of images from different classes are ignored, because they contribute a share of only about
+    1 / classes.
 
     Parameters
     ----------

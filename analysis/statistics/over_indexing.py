@@ -1,8 +1,8 @@
-"""Measure over-indexing of PIEs on groups: share among PIEs divided by share among all images, with a placebo.
+"""Measure over-indexing of PIEs on groups: a group's share of the PIEs divided by its share of all images.
 
 Hooker et al. (2019, Section 3.2) find that PIEs over-index on attributes that are rare in training. However, two dense
 populations also disagree more on such images. The index between dense and compressed halves is therefore compared with
-that between two dense halves, the placebo.
+the index between two dense halves, the placebo.
 """
 
 import numpy as np
@@ -28,8 +28,8 @@ def index(chosen: np.ndarray, group_index: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    Half of all images are in the second group. It has two of the four chosen images in the first call, and three in the
-    second:
+    Half of all images are in the second group. In the first example it has two of the four chosen images, and in the
+    second example three:
 
     >>> index(np.array([0, 0, 1, 1, 1, 1, 0, 0]), np.array([0] * 4 + [1] * 4)).tolist()
     [1.0, 1.0]
@@ -43,7 +43,7 @@ def index(chosen: np.ndarray, group_index: np.ndarray) -> np.ndarray:
 
 
 def over_indexing(pies: np.ndarray, placebo: np.ndarray, group_index: np.ndarray) -> pd.DataFrame:
-    """Tabulate the index of each group among PIEs between halves, and that of the placebo.
+    """Tabulate the index of each group for PIEs between halves, and for the placebo.
 
     Parameters
     ----------
@@ -55,8 +55,10 @@ def over_indexing(pies: np.ndarray, placebo: np.ndarray, group_index: np.ndarray
     Returns
     -------
     DataFrame, one row per group
-        images; pies and pies_placebo, mean numbers of PIEs per split; index, index_placebo and index_minus_placebo,
-        each with its 95 % interval (`_low`, `_high`) by the jackknife over groups of networks. NaN without PIEs.
+        - images: number of the group's images.
+        - pies, pies_placebo: number of PIEs in the group, a mean over splits.
+        - index, index_placebo, index_minus_placebo: the indices and their difference, with 95 % intervals (`_low`,
+          `_high`) by the jackknife over groups of networks. NaN without PIEs.
     """
     shares = {"": pies, "_placebo": placebo}
     indices = {ending: index(each, group_index) for ending, each in shares.items()}

@@ -38,8 +38,8 @@ class Slopes(NamedTuple):
     spread_new : Interval, optional
         The same for `raw_spread_ratio`.
     unchanged : Interval, optional
-        The 90 % interval of the raw slope for new images, if this interval and that of the spread ratio are both within
-        `MARGIN` of 1 (a test of equivalence).
+        The 90 % interval of the raw slope for new images. Given only if this interval and that of the raw spread ratio
+        are both within `MARGIN` of 1, which is a test of equivalence.
     """
 
     n: int
@@ -66,10 +66,10 @@ def slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list
     label : (images,), integers
         Class of each image.
     before, after : (networks, images), bool
-        Whether each network is right about each image. No network may be at chance, and there may be no networks. A
-        single network before is paired with each one after.
+        Whether each network is right about each image. No network may be at chance; an empty array is accepted. A
+        single network before is paired with each network after.
     notes : list of str
-        A sentence is appended if alpha is undefined for some pairs.
+        A sentence is appended to this list if alpha is undefined for some pairs.
     """
     if not len(after):
         return Slopes(0)
@@ -78,8 +78,8 @@ def slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list
     has_alpha = np.isfinite(alpha(*(Recalls.from_answers(label, right).balance for right in (before, after))))
     if not has_alpha.all():
         notes.append(
-            f"Alpha is n/a for {(~has_alpha).sum()} of {len(has_alpha)} pairs of networks, because all classes are "
-            "equally right before compression."
+            f"Alpha is n/a for {(~has_alpha).sum()} of {len(has_alpha)} pairs of networks, because all classes have "
+            "the same recall before compression."
         )
     return _mean_slopes(label, before[has_alpha], after[has_alpha]) if has_alpha.any() else Slopes(0)
 
@@ -115,7 +115,7 @@ def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
 
 
 def _squares(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> SlopeParts:
-    """Make parts of a slope whose numerators and denominators are the squared balances after and before."""
+    """Make the parts of a slope whose numerators are the squared balances after, and denominators those before."""
     of_before, of_after = (slope_parts(label, right, right, raw=True, paired=False) for right in (before, after))
     assert of_before.moves is not None
     assert of_after.moves is not None

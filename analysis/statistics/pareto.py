@@ -1,4 +1,4 @@
-"""Choose between networks by several objectives: measures of unfairness, the Pareto front, and a weighted value."""
+"""Choose between networks by several objectives, with measures of unfairness, the Pareto front and a weighted value."""
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def value(sparsity: np.ndarray, unfairness: np.ndarray, fairness_value: float) -
 
 
 def best(values: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Find the points with the greatest value, several if their values are equal to nine decimals.
+    """Find the points with the greatest value. There are several if their values agree to nine decimals.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ FEWEST_TESTED = 2
 
 
 class Exemplars(NamedTuple):
-    """Pruning identified exemplars: images whose modal label differs between the two populations.
+    """Pruning identified exemplars (PIEs): images whose modal label differs between the two populations.
 
     Attributes
     ----------
@@ -136,8 +136,8 @@ def disagreement_within(predicted: np.ndarray) -> np.ndarray:
 def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) -> float:
     """Compute the accuracy on images other than PIEs, weighted to match the vote shares of the PIEs.
 
-    Dense networks are less accurate on PIEs by construction, because at most one of two modal labels is right. A fair
-    comparison is with images on which equally many dense networks agree.
+    Dense networks are less accurate on PIEs by construction, because at most one of the two modal labels is right. A
+    fair comparison is with images on which equally many dense networks agree.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) 
     Returns
     -------
     float
-        Mean over PIEs. PIEs whose vote share no other image has are left out. NaN if none is left.
+        Mean over PIEs. A PIE is left out if no image other than PIEs has its vote share. NaN if all are left out.
 
     Examples
     --------
@@ -170,7 +170,7 @@ def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) 
 
 
 class ClassSignificance(NamedTuple):
-    """Tests of whether each class's recall changed differently from the accuracy.
+    """Tests of whether each class's recall changed by another amount than the accuracy.
 
     Attributes
     ----------
@@ -181,15 +181,15 @@ class ClassSignificance(NamedTuple):
     shift : (classes,)
         Mean change of the compared quantity (recall minus accuracy, or recall divided by accuracy).
     statistic, dof, p : (classes,)
-        Welch's two-sided t-test; NaN if neither population varies.
+        Welch's two-sided t-test of the shift; NaN if neither population varies.
     p_holm, p_bh : (classes,)
         p corrected over the classes by Holm, and by Benjamini and Hochberg.
     p_paired, p_paired_holm : (classes,)
-        p of the two-sided paired t-test, and the same corrected by Holm; NaN if the populations are not pairs. Networks
-        of the same seeds share most of their errors, which Welch's test treats as noise.
+        p of the two-sided paired t-test, and the same corrected by Holm; NaN if networks are not paired. Networks of
+        the same seeds share most of their errors, which Welch's test treats as noise.
     p_moderated, p_moderated_holm : (classes,)
-        p of the paired test for pairs, else of Welch's, with moderated variances as in an audit
-        (`class_losses.moderated`), and the same corrected by Holm. Reports decide by this test. With fewer than ten
+        p with moderated variances as in an audit (`class_losses.moderated`), and the same corrected by Holm. The test
+        is the paired one if networks are paired, else Welch's. Reports decide by p_moderated. With fewer than ten
         classes the variances are not moderated.
     """
 
@@ -275,7 +275,7 @@ def class_significance(
 
 
 def significance_counts(test: str, shift: np.ndarray, p: np.ndarray, p_holm: np.ndarray) -> dict[str, float]:
-    """Count the classes that a test finds significant, and find the largest shift among them.
+    """Count the classes that are significant by a test, and find the largest shift among these classes.
 
     Parameters
     ----------
@@ -287,9 +287,12 @@ def significance_counts(test: str, shift: np.ndarray, p: np.ndarray, p_holm: np.
     Returns
     -------
     dict
-        For the test `paired`: `significant_paired` and `significant_paired_holm`, the counts without and with
-        correction, NaN if no class has a p; `largest_shift_paired`, the largest absolute shift of a class that is
-        significant without correction, NaN if there is none.
+        For the test `paired`, and in the same way for `moderated`:
+
+        - significant_paired: number of classes that are significant without correction; NaN if no class has a p.
+        - significant_paired_holm: the same with correction.
+        - largest_shift_paired: largest absolute shift of a class that is significant without correction; NaN if there
+          is none.
 
     Examples
     --------

@@ -33,7 +33,7 @@ def spreads(changes: Changes) -> list[Spread]:
 
 
 def networks_for_limit(changes: Changes, limit: float, level: float = LEVEL) -> int | None:
-    """Count the networks that bring the upper bounds of all classes below a limit, if losses stay as they are.
+    """Estimate how many networks bring the upper bounds of all classes below a limit, if the mean losses stay the same.
 
     Parameters
     ----------
@@ -46,13 +46,13 @@ def networks_for_limit(changes: Changes, limit: float, level: float = LEVEL) -> 
     Returns
     -------
     int, optional
-        None if no more networks are needed, if a loss is at or beyond the limit, if networks are not paired or do not
-        differ, or if `sample_size.MOST_NETWORKS` are too few.
+        None if the given networks are enough, if a mean loss is at or beyond the limit, if networks are not paired or
+        do not differ, or if `sample_size.MOST_NETWORKS` are too few.
 
     Examples
     --------
-    Losses of .01, .02 and .03 have the bound .02 + 2.92 * .00577, just below .037, by t with two degrees of freedom.
-    For the limit .035, a fourth network is needed:
+    Losses of .01, .02 and .03 have the bound .02 + 2.92 * .00577 (t with two degrees of freedom), just below .037. For
+    the limit .035, a fourth network is needed:
 
     >>> from analysis.statistics.class_losses import from_recalls
     >>> changes = from_recalls(np.ones((3, 1)), 1 - np.array([[0.01], [0.02], [0.03]]))
@@ -77,7 +77,8 @@ def promises(
 ) -> pd.DataFrame:
     """Tabulate the networks needed to promise that no class loses more than a limit, if none truly loses anything.
 
-    Networks and images are assumed to vary like the given ones, and the class that varies most determines the number.
+    Further networks and images are assumed to vary like the given ones. The class that varies most determines the
+    number of networks.
 
     Parameters
     ----------
@@ -93,7 +94,10 @@ def promises(
     Returns
     -------
     DataFrame
-        limit, images (per class), networks; NaN if `sample_size.MOST_NETWORKS` are too few.
+        - limit: as in `limits`.
+        - images: number of images per class: the present number and the larger ones of `IMAGES`.
+        - networks: number of networks needed; NaN if `sample_size.MOST_NETWORKS` are too few, or if networks do not
+          differ.
 
     Examples
     --------

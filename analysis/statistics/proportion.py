@@ -77,7 +77,7 @@ def expected_losses(recall: ArrayLike, accuracy: ArrayLike, accuracy_loss: Array
 
 
 class Ratio(NamedTuple):
-    """Estimate of a ratio, with the ends of its Fieller interval."""
+    """An estimate of a ratio, with the ends of its Fieller interval."""
 
     estimate: float
     low: float
@@ -93,14 +93,14 @@ class Proportion(NamedTuple):
     Attributes
     ----------
     slope, growth : float
-        The raw slope s of the pruned networks on their controls, and k, the error of the pruned networks divided by
-        that of their controls. Each is a ratio of sums over networks.
+        The raw slope s of the pruned networks on their controls, and the growth k: the error of the pruned networks
+        divided by the error of their controls. Each is a ratio of sums over networks.
     identified : bool
         Whether the controls' classes are shown to differ. If not, the slope may have any value, so tests and ratios are
         NaN.
     networks, images, in_both : (2, 2)
-        Covariances of slope and growth: over networks, over images, and the part of the latter that is also contained
-        in the former, as in `two_way.Variances`.
+        Covariances of slope and growth over networks and over images, and the part of the covariances over images that
+        those over networks also contain, as in `two_way.Variances`.
     dof : int
         Degrees of freedom of `networks`, 0 for a single network.
     """
@@ -138,19 +138,19 @@ class Proportion(NamedTuple):
         return self.growth - half, self.growth + half
 
     def p_value(self, proportionality: float) -> float:
-        """Test (two-sided) whether the proportionality is a given number, without dividing by k - 1.
+        """Compute the two-sided p of a test that the proportionality is a given number, without dividing by k - 1.
 
-        With 0 this is the test of equal losses, and with 1 that of proportional errors.
+        The number 0 gives the test of equal losses, and 1 the test of proportional errors.
         """
         if not self.identified:
             return np.nan
         return two_way.p_value(self._variances(np.array([1.0, -proportionality])), self._contrast(proportionality))
 
     def equivalence_p(self, margin: float = MARGIN) -> float:
-        """Test that s - 1 equals k - 1 within a relative margin, without dividing by k - 1.
+        """Compute p of the test that s - 1 equals k - 1 within a relative margin, without dividing by k - 1.
 
-        This consists of two one-sided tests: (s - 1) - (1 - margin) (k - 1) has the sign of k - 1, and (s - 1) - (1 +
-        margin) (k - 1) has the opposite sign. The larger p is returned.
+        There are two one-sided tests: whether (s - 1) - (1 - margin) (k - 1) has the sign of k - 1, and whether (s - 1)
+        - (1 + margin) (k - 1) has the opposite sign. The larger p is returned.
         """
         side = float(np.sign(self.growth - 1))
         return max(self._one_sided_p(1 - margin, side), self._one_sided_p(1 + margin, -side))
@@ -170,7 +170,7 @@ class Proportion(NamedTuple):
         return two_way.Variances(((networks, self.dof),) if self.dof else (), max(images, 0.0), in_both)
 
     def _ratio(self, terms: np.ndarray, level: float) -> Ratio:
-        """Compute the ratio of two terms, with the interval of ratios that a test of their contrast does not reject.
+        """Compute the ratio of two terms, and the interval of all ratios that a test of their contrast does not reject.
 
         The squared half-width of `two_way` is the largest of three quadratic functions of the ratio, so the interval is
         the widest of three intervals between the roots of a quadratic equation.
@@ -213,8 +213,8 @@ def for_new_images(label: np.ndarray, right_before: np.ndarray, right_after: np.
 
     Examples
     --------
-    The controls have errors of 10, 20 and 30 % in three classes of ten thousand images, and the pruned networks have
-    one and a half times as many:
+    The controls have errors of 10, 20 and 30 % in three classes of ten thousand images each, and the pruned networks
+    make one and a half times as many errors:
 
     >>> label, share = np.repeat([0, 1, 2], 10_000), np.tile(np.arange(10_000) / 10_000, 3)
     >>> before, after = (share >= np.array(wrong)[label] for wrong in ([0.1, 0.2, 0.3], [0.15, 0.3, 0.45]))
@@ -292,7 +292,7 @@ def on_these_images(recall_before: np.ndarray, recall_after: np.ndarray, share: 
     recall_before, recall_after : (networks, classes)
         Recalls of the controls and of the pruned networks, at least two of each.
     share : (classes,)
-        Share of the test images of each class.
+        Each class's share of the test images.
 
     Returns
     -------
@@ -357,12 +357,12 @@ def _error_moves(label: np.ndarray, right: np.ndarray) -> np.ndarray:
 def disproportionate_losses(
     label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray, *, level: float = two_way.LEVEL
 ) -> Bounds:
-    """Estimate each class's loss beyond its proportion: its loss minus (k - 1) times its error in the controls.
+    """Estimate each class's disproportionate loss: its loss minus (k - 1) times its error in the controls.
 
-    The loss of a class and its error in the control come from the same images. Because they enter as a difference, not
-    as a product, the noise of these images causes no bias: using half of the images for the loss and half for the error
-    gives the same on average over all splits. Weighted by support the values sum to 0, so some class is always at or
-    above 0, and only the size and the test of its value are informative.
+    The loss of a class and its error in the control are measured on the same images. Because the formula contains their
+    difference, not their product, the noise of these images causes no bias: using half of the images for the loss and
+    half for the error gives the same result on average over all splits. The sum of all values, weighted by support, is
+    0. Some class is therefore always at or above 0, and only the size and the test of its value are informative.
 
     Parameters
     ----------
@@ -380,8 +380,8 @@ def disproportionate_losses(
 
     Examples
     --------
-    The controls misclassify 10 and 20 of a hundred images, and the pruned networks 10 and 50, so k is 2. If errors were
-    proportional, the classes would lose 10 and 20 points:
+    Two classes have a hundred images each. The controls misclassify 10 and 20 of them, and the pruned networks 10 and
+    50, so k is 2. If errors were proportional, the classes would lose 10 and 20 points:
 
     >>> label, place = np.repeat([0, 1], 100), np.tile(np.arange(100), 2)
     >>> before, after = (place >= np.array(wrong)[label] for wrong in ([10, 20], [10, 50]))
@@ -395,7 +395,7 @@ def disproportionate_losses(
     changes = class_losses.from_answers(label, [right_after - 1.0 - growth * (right_before - 1.0)])
     recalls = [np.bincount(label, right.mean(0)) / np.bincount(label) for right in (right_before, right_after)]
     moderated = class_losses.moderated(changes, (recalls[0] + recalls[1]) / 2)
-    # The total change of all classes affects k, and thereby each class in proportion to its error before.
+    # The change of every class affects k, and thereby each class's value in proportion to its error before.
     factors = quotient(1 - recalls[0], error_before)
     weights = class_sums.ClassWeights(1 - factors * share, -share, factors)
     return class_costs.bounds(moderated, weights, level=level)

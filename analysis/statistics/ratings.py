@@ -45,7 +45,7 @@ def share_difference(first: np.ndarray, second: np.ndarray) -> ShareDifference:
     Parameters
     ----------
     first, second : (images,), from 0 to 1
-        Share of the annotators who see the attribute; NaN without answers.
+        Share of the annotators of each image who see the attribute; NaN without answers.
 
     Examples
     --------
@@ -84,13 +84,14 @@ def agreement(answers: np.ndarray) -> float:
     Parameters
     ----------
     answers : (annotators, images), 0, 1 or NaN
-        Answers, NaN if missing. A pair is compared on the images that both have answered.
+        Answers, NaN if missing. Two annotators are compared on the images for which both have given an answer.
 
     Returns
     -------
     float
-        1 if all agree, 0 if they agree as often as by chance. NaN if no pair has a kappa, because there is one
-        annotator, because no image has two answers, or because both annotators always gave the same answer.
+        1 if all agree, 0 if they agree as often as by chance. NaN if no pair has a kappa: if there is only one
+        annotator, if no image has two answers, or if both annotators of every pair gave one and the same answer to all
+        images.
 
     Examples
     --------

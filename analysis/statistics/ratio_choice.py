@@ -8,8 +8,8 @@ NONE = -1
 def nearest(accuracy: np.ndarray, target: np.ndarray, tolerance: float) -> np.ndarray:
     """Find, for each network, the index of the ratio at which its accuracy is nearest to a target.
 
-    The nearest ratio is chosen rather than the largest that reaches the target, because the latter would be selected
-    for luck on the validation images, and be less accurate than the target on new images.
+    The ratio with the nearest accuracy is chosen, not the largest ratio that reaches the target. The latter would be
+    selected for luck on the validation images, and be less accurate than the target on new images.
 
     Parameters
     ----------
@@ -18,7 +18,7 @@ def nearest(accuracy: np.ndarray, target: np.ndarray, tolerance: float) -> np.nd
     target : (networks,)
         The required accuracy; NaN if unknown.
     tolerance : float
-        Largest distance from the target.
+        Largest accepted distance from the target.
 
     Returns
     -------
@@ -27,7 +27,8 @@ def nearest(accuracy: np.ndarray, target: np.ndarray, tolerance: float) -> np.nd
 
     Examples
     --------
-    The first network is .01 and .02 from its target, and the second has no ratio within .03:
+    The first network's accuracies are .01 and .02 from its target. The second network has no accuracy within .03 of its
+    target:
 
     >>> nearest(np.array([[0.91, 0.88], [0.99, 0.80]]), np.array([0.90, 0.90]), tolerance=0.03).tolist()
     [0, -1]

@@ -1,4 +1,4 @@
-"""Recalls of classes beside the accuracy of the same networks, and the recall balance made of both."""
+"""Recalls of classes with the accuracy of the same networks, and the recall balance computed from both."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ def recall_balance(recall: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
 
 @dataclass(frozen=True, init=False, eq=False)
 class Recalls:
-    """Recalls of networks and the accuracy of the same networks; groups of images may take the place of classes.
+    """Recalls of networks and the accuracy of the same networks; classes may also be other groups of images.
 
     Parameters
     ----------

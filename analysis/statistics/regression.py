@@ -14,7 +14,7 @@ from analysis.common.errors import StudyError
 
 FACTORS = ("dataset", "model", "weight_treatment", "pruning_technique")
 NUMBERS = ("sparsity", "accuracy0", "accuracy0_quartile", "imbalance", "class_entropy")
-# Terms for choices of training, by column. The paper has none of them (Section 3.2). A term is in the formula if its
+# Terms for training options, by column. The paper has none of them (Section 3.2). A term is in the formula if its
 # column differs between rows.
 CHOICES = {
     "optimizer": "optimizer",
@@ -41,10 +41,10 @@ _UNEXPLAINED = 1e-8
 _AT_ONCE = 8192  # rows at a time, so that they fit into a core's cache
 _ROUNDING = 1e-12  # a column with a smaller root mean square is a rounding error
 _MOST_STEPS = 100  # of the iteration that fits the logit
-_CONVERGED = 1e-12  # relative change of the log-likelihood
-_NEAREST = 1e-12  # smallest distance from 0 or 1 of an accuracy predicted by the logit
+_CONVERGED = 1e-12  # relative change of the log-likelihood below which it has converged
+_NEAREST = 1e-12  # accuracies predicted by the logit are at least this far from 0 and 1
 _CALL = re.compile(r"np\.\w+\((.*)\)")
-_NO_PART = 1e-6  # a contribution to another column below this share of its length counts as 0
+_NO_PART = 1e-6  # a column's contribution to another column counts as 0 if it is below this share of the other's length
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,8 @@ class Estimate:
     predicted : (rows,)
         Accuracy predicted by the fit, which may be outside 0 to 1.
     implied : DataFrame, (terms, terms left out)
-        Each column that was left out, as a linear combination of terms: an entry is the factor of its term. A term's
-        coefficient includes that of the column, times this factor.
+        Each column that was left out, as a linear combination of terms. An entry is the factor of a term in a column:
+        the term's coefficient includes the column's coefficient times this factor.
     """
 
     coefficients: pd.DataFrame
@@ -85,17 +85,20 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
     pruning_technique + accuracy0) + sparsity + accuracy0*(weight_treatment + pruning_technique + accuracy0_quartile) +
     imbalance + class_entropy`. The terms of `CHOICES` are added for columns that differ between rows: the optimizer,
     the binary logarithm of the batch size and the decimal logarithm of the learning rate. Rows are sorted stably by
-    network, iteration and class, as far as these columns exist. Standard errors allow for heteroscedasticity and for
-    autocorrelation over 3 rows (HAC, Bartlett weights, with the small-sample correction n / (n - k)), and t has n - k
-    degrees of freedom.
+    network, iteration and class, as far as these columns exist. With n rows and k terms, standard errors allow for
+    heteroscedasticity and for autocorrelation over 3 rows (HAC, Bartlett weights, with the small-sample correction n /
+    (n - k)), and t has n - k degrees of freedom.
 
     Parameters
     ----------
     frame : DataFrame
-        A row for each network, iteration and class: accuracy (0 to 1), dataset, model, weight_treatment,
-        pruning_technique (levels of any name), sparsity, accuracy0, accuracy0_quartile, imbalance, class_entropy
-        (numbers); network, iteration and class if known; optimizer, batch_size and learning_rate if they should have
-        terms.
+        A row for each network, iteration and class:
+
+        - accuracy: from 0 to 1.
+        - dataset, model, weight_treatment, pruning_technique: factors, whose levels may have any name.
+        - sparsity, accuracy0, accuracy0_quartile, imbalance, class_entropy: numbers.
+        - network, iteration, class: optional, used to sort rows and to cluster errors.
+        - optimizer, batch_size, learning_rate: optional, for the terms of `CHOICES`.
     crossed : bool
         Whether the formula has interactions, the products of two terms. Without them it is the simpler model of Section
         3.1.
@@ -103,11 +106,17 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
     Returns
     -------
     DataFrame, a row for each term in printed order
-        term (as patsy names it, with the levels as given: `dataset[T.mnist]`; the first level of a factor, in
-        alphabetical or categorical order, is the reference), coefficient, se, t, p (two-sided), ci_low, ci_high
-        (95 %), se_clustered (allows for any dependence between rows of a network; NaN for fewer than two networks).
-        `attrs["notes"]` lists the omissions: rows that lack a value, factors with one level, columns without values,
-        and terms implied by others. `attrs["rows"]` and `attrs["networks"]` are the numbers used.
+        - term: its name by patsy, with the levels as given: `dataset[T.mnist]`. The reference of a factor is its first
+          level in alphabetical or categorical order.
+        - coefficient, se, t.
+        - p: two-sided.
+        - ci_low, ci_high: 95 % interval.
+        - se_clustered: standard error that allows for any dependence between rows of a network; NaN if networks are
+          unknown or fewer than two.
+
+        `attrs["notes"]` lists what was left out: rows that lack a value, factors with one level, columns without
+        values, and terms implied by others. `attrs["rows"]` and `attrs["networks"]` are the numbers of rows and
+        networks used.
 
     Raises
     ------
@@ -118,8 +127,8 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
 
 
 def estimate(frame: pd.DataFrame, *, crossed: bool = True) -> Estimate:
-    """Fit as `fit` does, and also return the design and predictions."""
-    # If other programs run, BLAS threads wait for each other, and a million rows take four times as long.
+    """Fit as `fit` does, and also return the design and the predicted accuracies."""
+    # With several BLAS threads, a million rows take four times as long if other programs run, because threads wait.
     with threadpool_limits(1, user_api="blas"):
         terms = [*LINEAR, *(CHOICES[name] for name in choices(frame)), *(CROSSED if crossed else ())]
         usable = _usable(frame, terms)
@@ -163,7 +172,7 @@ class _Usable(NamedTuple):
     rows : DataFrame
         The rows that have all values, sorted.
     terms : list of str
-        The terms that can be estimated.
+        The terms whose columns have values and, for factors, at least two levels.
     empty : list of str
         Numeric columns without any value.
     incomplete : list of str
@@ -180,7 +189,7 @@ class _Usable(NamedTuple):
 
 
 def _notes(usable: _Usable, rows: int) -> list[str]:
-    """Describe the omissions of a regression, given the number of rows of the frame."""
+    """Describe what a regression leaves out, given the number of rows of the frame."""
     notes = [f"regression: no row has a value of {name}, which is left out" for name in usable.empty]
     if usable.incomplete:
         left_out = f"{rows - len(usable.rows):,} of {rows:,} rows are left out"
@@ -245,7 +254,7 @@ def _design(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> tuple
 
 
 def _implied(design: np.ndarray, independent: Sequence[int], left_out: Sequence[int]) -> np.ndarray:
-    """Express the omitted columns as linear combinations of kept ones, (kept, left out)."""
+    """Express the columns that are left out as linear combinations of the independent ones, (independent, left out)."""
     triangle = _triangle(design)
     lengths = np.linalg.norm(triangle, axis=0)
     long = lengths > _ROUNDING * np.sqrt(len(design))
@@ -280,7 +289,7 @@ def _triangle(design: np.ndarray) -> np.ndarray:
 def _least_squares(design: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Compute the coefficients of least squares, (terms,).
 
-    A million rows of 50 terms take half a second by the normal equations, and 20 s by statsmodels. The second step
+    A million rows of 50 terms take half a second by the normal equations, and 20 s with statsmodels. A second step
     restores the digits lost in the matrix product.
     """
     gram = design.T @ design
@@ -313,10 +322,10 @@ def hac(design: np.ndarray, residuals: np.ndarray, lags: int = LAGS) -> np.ndarr
     Parameters
     ----------
     design : (rows, terms)
-        The design, in an order in which neighbouring rows may depend on each other.
+        The design, with its rows in an order in which neighbouring rows may depend on each other.
     residuals : (rows,)
     lags : int
-        Rows further apart than this count as independent.
+        Rows further apart than this are assumed to be independent.
 
     Returns
     -------
@@ -372,7 +381,7 @@ def clustered_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
     """
     codes = groups.factorize()[0]
     variances = np.diag(clustered(estimate.design, estimate.residuals, codes))
-    return np.asarray(np.sqrt(variances.clip(min=0)))  # below 0 by rounding if a fit is exact
+    return np.asarray(np.sqrt(variances.clip(min=0)))  # if a fit is exact, rounding makes variances negative
 
 
 def jackknife_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
@@ -389,7 +398,7 @@ def jackknife_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
 
     Returns
     -------
-    (terms,) ; NaN for fewer than two groups, or if the fit without one of them lacks a term.
+    (terms,) ; NaN for fewer than two groups, or if a term cannot be estimated without one of the groups.
     """
     codes, names = groups.factorize()
     augmented = np.column_stack([estimate.design, estimate.rows[OUTCOME].to_numpy(float)])
@@ -415,7 +424,7 @@ def clustered_half_width(errors: pd.Series, groups: int) -> np.ndarray:
 
 
 def one_tailed(p: float, coefficient: float, sign: int) -> float:
-    """Convert a two-sided p to that of the alternative that the coefficient has a given sign (1 or -1).
+    """Convert a two-sided p to the one-sided p of the alternative that the coefficient has a given sign (1 or -1).
 
     Examples
     --------
@@ -438,10 +447,15 @@ def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, a row for each term
-        term, coefficient (on the logit scale), se (clustered by network if networks are known, else robust to
-        heteroscedasticity), t, p, effect (of one unit on the accuracy, averaged over the rows; for a term without
-        interactions, comparable with the coefficient of `fit`). `attrs["notes"]` is as in `fit`, with a note if the
-        iteration did not converge or the fit is exact.
+        - term.
+        - coefficient: on the logit scale.
+        - se: standard error, clustered by network if at least two networks are known, else robust to
+          heteroscedasticity.
+        - t, p.
+        - effect: effect of one unit on the accuracy, averaged over the rows. For a term without interactions, it can be
+          compared with the coefficient of `fit`.
+
+        `attrs["notes"]` is as in `fit`, with another note if the iteration did not converge or the fit is exact.
 
     Raises
     ------
@@ -476,7 +490,7 @@ def logit_of(linear: Estimate) -> pd.DataFrame:
 def _most_likely(design: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, bool]:
     """Fit the logit by iterated least squares; return coefficients, (terms,), and whether they converged.
 
-    A million rows of 50 terms take some seconds by the normal equations, and a minute by statsmodels.
+    A million rows of 50 terms take some seconds by the normal equations, and a minute with statsmodels.
     """
     linear = special.logit((accuracy + 0.5) / 2)
     coefficients, likelihood, is_still = np.zeros(design.shape[1]), -np.inf, False
@@ -505,10 +519,13 @@ def summary(estimate: Estimate) -> dict[str, float]:
     Returns
     -------
     dict
-        observations; residual and model degrees of freedom; adjusted R2; Durbin-Watson (2 if neighbouring residuals are
-        independent, 0 if they are equal); Omnibus and Jarque-Bera (tests of normal residuals); skew and kurtosis (3 for
-        normal residuals) of the residuals; condition number of the design (square root of the ratio of its Gram
-        matrix's largest to smallest eigenvalue).
+        - observations: number of rows.
+        - residual degrees of freedom, model degrees of freedom, adjusted R2.
+        - Durbin-Watson: 2 if neighbouring residuals are independent, 0 if they are equal.
+        - Omnibus, Jarque-Bera: statistics of tests for normal residuals.
+        - skew, kurtosis: of the residuals; kurtosis is 3 for normal residuals.
+        - condition number: of the design; the square root of the ratio of the largest to the smallest eigenvalue of its
+          Gram matrix.
     """
     residuals, (count, terms) = estimate.residuals, estimate.design.shape
     accuracy = estimate.rows[OUTCOME].to_numpy(float)

@@ -23,9 +23,9 @@ def relative_change(before: ArrayLike, after: ArrayLike, confidence: float = 0.9
     Parameters
     ----------
     before, after : (networks,)
-        Accuracy of each network before and after compression, on the same images. A pair with a NaN does not count.
+        Accuracy of each network before and after compression, on the same images. A pair with a NaN is left out.
     confidence : float
-        Confidence of the interval, which is from the paired residuals after - ratio * before.
+        Confidence of the interval, which is computed from the paired residuals after - ratio * before.
 
     Returns
     -------

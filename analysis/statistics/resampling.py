@@ -12,9 +12,9 @@ from analysis.statistics.arithmetic import quotient
 class Interval(NamedTuple):
     """Estimate of a ratio of two sums, with its interval.
 
-    `reliability` is the share of the sum of squares in the denominator that is not noise. `identified` is False if the
-    interval of the denominator reaches 0, because the ratio may then have any value. `resampled` is `seeds` or
-    `seeds and images`, the units over which the interval is computed.
+    The denominator is a sum of squares minus its noise, and `reliability` is the denominator divided by this sum.
+    `identified` is False if the interval of the denominator reaches 0, because the ratio may then have any value.
+    `resampled` is `seeds` or `seeds and images`, the units over which the interval is computed.
     """
 
     estimate: float
@@ -98,7 +98,8 @@ def pseudo_values(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarra
 
     Examples
     --------
-    The ratio is (1 + 3 + 2) / 3 = 2. Without the first seed it is 5/2, and 3 * 2 - 2 * 5/2 = 1:
+    The ratio is (1 + 3 + 2) / 3 = 2. Without the first seed it is 5/2, so the first pseudo-value is 3 * 2 - 2 * 5/2 =
+    1:
 
     >>> pseudo_values(np.array([1.0, 3.0, 2.0]), np.ones(3)).tolist()
     [1.0, 3.0, 2.0]

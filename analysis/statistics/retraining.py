@@ -1,8 +1,8 @@
 """Test losses of single networks against the effect of retraining alone.
 
-The recalls of two networks that differ only by retraining differ by more than chance, because images of a class are
-often lost together. A test over images, such as McNemar's, does not allow for that. The size of such shifts is
-estimated from the control, which was retrained without compression, over all classes jointly.
+If a network is retrained, its recalls change by more than chance, because images of a class are often lost together. A
+test over images, such as McNemar's, does not allow for this shift of a class. The size of such shifts is estimated from
+the control, which was retrained without compression, over all classes jointly.
 """
 
 from typing import NamedTuple
@@ -13,8 +13,8 @@ from analysis.statistics import two_way
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, exact_mcnemar
 
-# Variance of the shift between the control and another network, as a multiple of the variance of the control's own
-# shift. Two retrainings give 2, and the rest allows for classes that shift further than others.
+# Variance of the shift between the control and a compressed network, as a multiple of the variance of the control's own
+# shift. Two retrainings would give 2; the larger multiple allows for classes that shift further than others.
 # benchmarks/false_alarms.py checks the rule.
 _VARIANCES = 6
 
@@ -44,7 +44,8 @@ class Shift(NamedTuple):
     Attributes
     ----------
     variance : float
-        Variance of (lost - won) / (lost + won) over classes, minus the variance under a coin toss per image.
+        Variance of (lost - won) / (lost + won) over classes, minus its variance if a coin toss decided for each image
+        whether it is lost or won.
     dof : int
         Number of classes in the estimate; 0 if retraining changed no image.
     """
@@ -83,12 +84,12 @@ def shift(alone: Changed) -> Shift:
     Parameters
     ----------
     alone : Changed
-        Counts between a network and the same network retrained.
+        Counts of images on which a network and the same network after retraining differ.
 
     Examples
     --------
-    With coin tosses, 100 changed images of a class give (lost - won)^2 = 100 on average. Here it is 400, so the
-    variance beyond chance is 300 / 100^2:
+    With coin tosses, 100 changed images of a class give (lost - won)^2 = 100 on average. Here (lost - won)^2 is 400, so
+    the variance beyond chance is 300 / 100^2:
 
     >>> shift(Changed(np.array([60, 40]), np.array([40, 60]), np.array([1000, 1000])))
     Shift(variance=0.03, dof=2)
@@ -135,9 +136,9 @@ def beyond_control(
     Parameters
     ----------
     alone : Changed
-        Counts between the network before compression and the control.
+        Counts of images on which the network before compression and the control differ.
     against_control : Changed
-        Counts between the control and the compressed network.
+        Counts of images on which the control and the compressed network differ.
     level : float
         1 minus the confidence of each interval.
 
@@ -151,8 +152,8 @@ def beyond_control(
 
     Examples
     --------
-    Thirty of forty changed images are lost. This is unlikely with coin tosses, but not if retraining alone shifts
-    classes as far:
+    Thirty of the first class's forty changed images are lost. This is unlikely with coin tosses, but not if retraining
+    alone shifts classes by that much:
 
     >>> after = Changed(np.array([30, 20]), np.array([10, 20]), np.array([1000, 1000]))
     >>> same = Changed(np.array([0, 0]), np.array([0, 0]), np.array([1000, 1000]))
@@ -178,8 +179,8 @@ def accuracy_beyond_control(
 ) -> tuple[float, tuple[float, float]]:
     """Estimate the change of accuracy from control to compressed network, with its bounds.
 
-    Retraining is assumed to shift the classes independently, because the accuracy alone would give only a single number
-    to estimate the shift from.
+    Retraining is assumed to shift the classes independently of each other. From the accuracy alone, the variance of the
+    shift would be estimated from a single number.
 
     Parameters
     ----------
@@ -223,7 +224,8 @@ def shift_variances(alone: Changed, against_control: Changed) -> tuple[np.ndarra
 
     Examples
     --------
-    The control's own shift has variance .03 relative to the 100 changed images per class, which are a tenth of all:
+    The control's own shift has variance .03, relative to the 100 changed images of each class, which are a tenth of all
+    its images:
 
     >>> alone = Changed(np.array([60, 40]), np.array([40, 60]), np.array([1000, 1000]))
     >>> variance, dof = shift_variances(alone, alone)

@@ -47,7 +47,7 @@ class Networks(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A value, the ends of its 95 % interval, and the number of classes, networks or images behind it."""
+    """A value, the ends of its 95 % interval, and the number of classes, networks or images that it is based on."""
 
     value: float
     low: float
@@ -78,11 +78,14 @@ def judge(
     Returns
     -------
     DataFrame, one row per outcome and score
-        outcome: `class losses`, `sizes of class losses`, `lost images`, `lost by the control` if there is one, and
-        `PIEs` if judges and others have at least five networks each. score: the name of a score, `combined`, `in
-        proportion` (for sizes only), or `ceiling`. value: a rank correlation for class losses, the explained share for
-        their sizes (`foresight_of_sizes`), else an AUC; low and high, the ends of its 95 % interval; n, the number of
-        classes, networks, or PIEs; p of the rank correlation, over permutations of the classes.
+        - outcome: `class losses`, `sizes of class losses`, `lost images`, `lost by the control` if there is a control,
+          and `PIEs` if judges and others have at least five networks each.
+        - score: the name of a score, `combined`, `in proportion` (for sizes only), or `ceiling`.
+        - value: for class losses a rank correlation, for their sizes the explained share (`foresight_of_sizes`), else
+          an AUC.
+        - low, high: 95 % interval of value.
+        - n: number of classes, networks, or PIEs.
+        - p: p of the rank correlation, over permutations of the classes.
     """
     risks = [
         {name: as_risk(name, values) for name, values in scores.items()} | {COMBINED: combined(scores)}
@@ -156,8 +159,8 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
 
     Examples
     --------
-    Among the four pairs of a positive and a negative image, three are in order and one is tied. In the second example
-    one is in order and one is tied:
+    There are four pairs of a positive and a negative image. The positive image has the higher score in three of them,
+    and one is tied. In the second example it has the higher score in one, and one is tied:
 
     >>> auc(np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, True, False, True]))
     0.875
@@ -184,7 +187,7 @@ def rank_correlation(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:
     Returns
     -------
     (...)
-        NaN with fewer than three classes, or if all values of a side are equal.
+        NaN with fewer than three classes, or if all scores or all values of an outcome are equal.
 
     Examples
     --------
@@ -273,8 +276,8 @@ def foresight_of_classes(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Esti
     Returns
     -------
     Estimate
-        `n` is the number of classes. The interval is the middle 95 % of 2,000 bootstrap samples of the networks of each
-        data set, so it covers other networks with the same classes, but not other classes.
+        `n` is the number of classes. The interval is the middle 95 % over 2,000 bootstrap samples of the networks of
+        each data set, so it is for other networks with the same classes, not for other classes.
 
     Examples
     --------
@@ -300,16 +303,17 @@ def foresight_of_sizes(expected: np.ndarray, losses: np.ndarray) -> Estimate:
     Parameters
     ----------
     expected, losses : (networks, classes)
-        Losses beyond the loss of accuracy. Expected losses may differ between networks, because some lose more
-        accuracy.
+        Losses beyond the loss of accuracy. Expected losses may differ between networks, because networks differ in
+        their loss of accuracy.
 
     Returns
     -------
     Estimate
-        From means over networks: 1 minus the sum of squared deviations from the expected losses, divided by the sum of
-        squared losses (deviations from 0, the expectation if all classes lose the same). So 1 is a perfect expectation,
-        0 is as good as expecting equal losses, and worse expectations are below 0. `n` is the number of classes. The
-        interval is the middle 95 % of 2,000 bootstrap samples of the networks.
+        The value is 1 - D / S, from means over networks: D is the sum of squared deviations from the expected losses,
+        and S is the sum of squared losses, which are the deviations from 0, the expectation if all classes lose the
+        same. The value is 1 for a perfect expectation, 0 if it is as good as expecting equal losses, and below 0 if it
+        is worse. `n` is the number of classes. The interval is the middle 95 % over 2,000 bootstrap samples of the
+        networks.
 
     Examples
     --------
@@ -333,7 +337,7 @@ def _explained(expected: np.ndarray, losses: np.ndarray) -> np.ndarray:
 
 
 def foresight_of_losses(score: np.ndarray, label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Compute the AUC of a score for each network's lost images, among the images that are right before.
+    """Compute the AUC of a score for each network's lost images, among the images that it classified correctly before.
 
     Parameters
     ----------
@@ -349,7 +353,7 @@ def foresight_of_losses(score: np.ndarray, label: np.ndarray, before: np.ndarray
 
     Examples
     --------
-    The network loses the second image. The third is already wrong before, so it does not count:
+    The network loses the second image. The third image is already misclassified before, so it is ignored:
 
     >>> label, before, after = np.array([0, 0, 1]), np.array([[0, 0, 0]]), np.array([[0, 1, 0]])
     >>> foresight_of_losses(np.array([0.1, 0.2, 0.9]), label, before, after).tolist()
@@ -361,7 +365,7 @@ def foresight_of_losses(score: np.ndarray, label: np.ndarray, before: np.ndarray
 
 
 def mean_estimate(values: np.ndarray) -> Estimate:
-    """Average over networks, with the t-interval; NaN are left out.
+    """Average values over networks, with the t-interval; NaN are left out.
 
     Examples
     --------
@@ -422,7 +426,7 @@ def known_of_exemplars(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def _has_values(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:
-    """Return a mask of the classes that are NaN on neither side, (classes,)."""
+    """Return a mask, (classes,), of the classes that are NaN neither in the score nor in any outcome."""
     unknown = np.isnan(np.asarray(outcome, dtype=float)).reshape(-1, len(score)).any(0)
     return np.asarray(~np.isnan(np.asarray(score, dtype=float)) & ~unknown)
 

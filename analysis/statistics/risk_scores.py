@@ -2,7 +2,7 @@
 
 Iofinova et al., "Bias in Pruned Vision Models" (CVPR 2023, abstract), propose criteria that use only the uncompressed
 network. Hooker et al., "What Do Compressed Deep Neural Networks Forget?" (Sections 1 and 3.1), find that compression
-changes the predictions for harder images more often.
+more often changes the predictions for harder images.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,9 @@ def uncertainty(probabilities: np.ndarray) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to (...)
-        `confidence`, the largest probability; `margin`, the largest minus the second largest; `entropy`, in bits.
+        - confidence: the largest probability.
+        - margin: the largest probability minus the second largest.
+        - entropy: in bits.
 
     Examples
     --------
@@ -61,8 +63,9 @@ def image_scores(
     Returns
     -------
     dict of str to (images,)
-        `recall`, the share of the networks that are right; the means of `uncertainties` over the networks; and, with at
-        least two networks, `disagreement`, how often two of them predict different classes.
+        - recall: share of the networks that are right.
+        - each name in `uncertainties`: mean over the networks.
+        - disagreement: how often two of the networks predict different classes. Only with at least two networks.
 
     Examples
     --------
@@ -89,12 +92,13 @@ def class_scores(
     label : (images,), integers from 0
     classes : int
     training_images : (classes,), optional
-        Number of training images of each class. If given, the result also has `share`, each class's share of them.
+        Number of training images of each class. If given, the result also has `share`, each class's share of the
+        training images.
 
     Returns
     -------
     dict of str to (classes,)
-        NaN for a class without test images, except its share.
+        All scores except `share` are NaN for a class without test images.
 
     Examples
     --------
@@ -141,7 +145,7 @@ def as_risk(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def combined(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Average the ranks of images or classes, scaled to 0 to 1, over all scores; higher is riskier.
+    """Average the ranks of images or classes over all scores. Ranks are scaled to 0 to 1, and higher ones are riskier.
 
     Parameters
     ----------

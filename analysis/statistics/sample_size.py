@@ -19,10 +19,10 @@ class Spread(NamedTuple):
     networks : int
         Number of networks per side.
     over_networks, dof : float
-        Variance over networks, as in `two_way.Variances`, and its degrees of freedom. The variance is 0 if the loss is
-        for a single given network.
+        Variance over networks, as in `two_way.Variances`, and its degrees of freedom. The variance is 0 if there is a
+        single network on each side, because the loss is then for this network only.
     over_images, in_both : float
-        Variance over images, and the part of it that the variance over networks also contains. NaN if unknown.
+        Variance over images, NaN if unknown, and the part of it that the variance over networks also contains.
     """
 
     networks: int
@@ -35,7 +35,7 @@ class Spread(NamedTuple):
 def half_widths(
     spread: Spread, level: float, networks: np.ndarray | float = 1.0, images: np.ndarray | float = 1.0
 ) -> np.ndarray:
-    """Compute the half-width of the interval for other numbers of networks and images.
+    """Compute the half-width of the interval that other numbers of networks and images would give.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def half_widths(
 
 
 def with_images(spread: Spread, times: float) -> Spread:
-    """Compute the spread for `times` as many images.
+    """Compute the spread of the loss if the number of images is multiplied by `times`.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def networks_needed(
 
 
 def images_needed(spread: Spread, margin: float, level: float = two_way.LEVEL) -> float | None:
-    """Find the factor of images for which an interval's half-width is below a margin, to within 3 %.
+    """Find the factor by which images must be multiplied for an interval's half-width to be below a margin, within 3 %.
 
     Returns
     -------

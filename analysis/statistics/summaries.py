@@ -1,4 +1,4 @@
-"""Compute all slopes of one cell, and the numbers needed to judge them."""
+"""Compute all slopes of one cell, and the numbers needed to interpret them."""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def cell_summary(
     sloped: np.ndarray | None = None,
     confidence: float = 0.95,
 ) -> dict[str, float | int | str | bool]:
-    """Compute all slopes of one cell (data set, model, pruner and ratio), and the numbers needed to judge them.
+    """Compute all slopes of one cell (data set, model, pruner and ratio), and the numbers needed to interpret them.
 
     Parameters
     ----------
@@ -49,9 +49,12 @@ def cell_summary(
     Returns
     -------
     dict
-        `n` is the number of seeds. `worst_class_change`, `largest_excess`, `largest_excess_floor` and the accuracies
-        are means over them. `n_alpha` is the number of seeds with slopes. `correlation`, `spread_ratio`,
-        `raw_spread_ratio` and `alpha_weighted` are means over these.
+        - n: number of seeds. The accuracies, worst_class_change, largest_excess and largest_excess_floor are means over
+          all seeds.
+        - n_alpha: number of seeds with slopes. All slopes and spreads are for these seeds.
+        - alpha_weighted, correlation, spread_ratio, raw_spread_ratio: means over the seeds with slopes.
+        - ci_low, ci_high, and mark: interval of alpha_mean, and its mark (`resampling.mark`).
+        - all other columns with `_low` and `_high`: the ends of an interval of the value before them.
 
     Examples
     --------
@@ -129,9 +132,12 @@ def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     Returns
     -------
     dict
-        `pooled_alpha` is alpha over all seeds and classes. `alpha_...` and `ratio_...` are mean, sd, min and max over
-        seeds, of alpha and of the mean I. `worst_ratio` is the I furthest from 0. The undefined I of a class whose
-        balance before pruning is 0 is left out.
+        - pooled_alpha: alpha over all seeds and classes.
+        - alpha_mean, alpha_sd, alpha_min, alpha_max: of alpha, over seeds.
+        - ratio_mean, ratio_sd, ratio_min, ratio_max: of the mean I, over seeds.
+        - worst_ratio: the I furthest from 0.
+
+        A class is left out if its balance before pruning is 0, because its I is undefined.
 
     Examples
     --------

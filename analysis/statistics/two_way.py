@@ -1,7 +1,7 @@
 """Compute intervals and tests of statistics that vary over networks and over test images.
 
-Because a network's own answers to single images vary over both, the variance over networks already contains a part of
-the variance over images, which must not be counted twice.
+Answers to single images vary over networks as well as over images. The variance over networks therefore already
+contains a part of the variance over images, which must not be counted twice.
 """
 
 import math
@@ -27,7 +27,7 @@ class Variances(NamedTuple):
     ----------
     networks : sequence of (variance, degrees of freedom)
         Variance over the networks of each independent group, and its degrees of freedom (one number, or one for each
-        statistic). The statistic is a sum over the groups. Without groups, it applies to the given networks only.
+        statistic). The statistic is a sum over the groups. Without groups, intervals are for the given networks only.
     images : float
         Variance over images.
     in_both : float
@@ -45,7 +45,7 @@ class Variances(NamedTuple):
 
     @property
     def images_alone(self) -> Each:
-        """Variance over images that the variance over networks does not contain."""
+        """The part of the variance over images that the variance over networks does not contain."""
         return np.maximum(self.images - self.in_both, 0.0) if self.networks else self.images
 
 
@@ -62,7 +62,7 @@ def variances(
         Influence of each image on each network's statistic. The squares of a network's row sum to its variance over
         images.
     counted_twice : (networks, networks), optional
-        The part of the networks' covariances over images that products of the deviations count twice.
+        The part of the networks' covariances over images that is counted twice in products of the deviations.
 
     Returns
     -------
@@ -71,8 +71,8 @@ def variances(
 
     Examples
     --------
-    Two networks differ by 2. The first image moves both alike, and the second moves them in opposite directions, so
-    that their mean stays the same:
+    The values of two networks differ by 2. The first image moves both values alike, and the second image moves them in
+    opposite directions, which leaves their mean the same:
 
     >>> two = variances(np.array([1.0, 3.0]), np.array([[0.1, 0.3], [0.1, -0.3]]))
     >>> two.networks, round(two.images, 9), round(two.in_both, 9)
@@ -94,8 +94,8 @@ def variances(
 def half_width(variances: Variances, level: float = LEVEL) -> float:
     """Compute the half-width of an interval that is conservative for any number of networks.
 
-    The sum of a part with a t distribution and a normal part is bounded by adding the squares of their half-widths
-    (Banerjee 1960, Sankhya 22). The interval is never narrower than an interval over images alone.
+    If a statistic has a part with a t distribution and a normal part, the squares of their half-widths are added, which
+    is conservative (Banerjee 1960, Sankhya 22). The interval is never narrower than an interval over images alone.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def half_width(variances: Variances, level: float = LEVEL) -> float:
 
 
 def p_value(variances: Variances, distance: float) -> float:
-    """Compute the two-sided p of a test against a value: the level at which the interval just reaches it.
+    """Compute the two-sided p of a test against a value: the level at which the interval just reaches this value.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def _normal_quantiles(
     """Find the normal quantile of the level at which each half-width equals a distance, (statistics,).
 
     `errors`, the distances in standard errors, are upper bounds of these quantiles, because t quantiles are larger than
-    normal ones. From there Newton's method decreases to the quantile, because the logarithm of the half-width is a
+    normal ones. Starting there, Newton's method decreases to the quantile, because the logarithm of the half-width is a
     convex function of the logarithm of the quantile.
     """
     from scipy.special import beta, ndtr, ndtri, stdtrit
@@ -205,7 +205,7 @@ def _normal_quantiles(
         half_level, density = ndtr(-normal), np.exp(-np.square(normal) / 2) / math.sqrt(2 * math.pi)
         squares = slopes = np.square(normal) * alone[moving]
         for variance, dof in (tuple(each[moving] for each in group) for group in networks):
-            t = np.maximum(-stdtrit(dof, half_level), normal)  # always larger, apart from rounding
+            t = np.maximum(-stdtrit(dof, half_level), normal)  # t is smaller only by rounding
             by_normal = density * np.sqrt(dof) * beta(0.5, dof / 2) * (1 + t**2 / dof) ** ((dof + 1) / 2)
             squares = squares + variance * t**2
             slopes = slopes + variance * t * by_normal * normal
@@ -230,7 +230,7 @@ def detectable(variances: Variances, level: float = LEVEL) -> float:
 
     Examples
     --------
-    For a normal statistic this is 1.96 + 0.84 standard errors:
+    For a normal statistic, this difference is 1.96 + 0.84 standard errors:
 
     >>> round(detectable(Variances(images=1.0)), 2)
     2.8

@@ -20,7 +20,7 @@ class WeakDense(NamedTuple):
     at_chance : int
         Number of dense networks at chance.
     unrecognized : dict, name of a class -> int
-        Number of networks above chance in which the class has recall 0, in descending order.
+        Number of networks above chance in which the class has recall 0. Classes with the most such networks come first.
     """
 
     networks: int

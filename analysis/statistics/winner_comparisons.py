@@ -11,9 +11,9 @@ _TEST = ("difference", "difference_low", "difference_high", "p", "n")
 def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:
     """Compare the winner with each anchor, paired by dense model, on test images.
 
-    The comparison uses dense models that were not part of the search if there are any, else those of the search, which
-    favour the winner. The primary comparison is with lambda: of accuracy if that was the objective, else of alpha. The
-    p-values of the other comparisons are corrected jointly.
+    The comparison uses dense models that were not part of the search if there are any. Otherwise it uses the models of
+    the search, which favour the winner. The primary comparison is with lambda: of accuracy if accuracy was the
+    objective, else of alpha. The p-values of the other comparisons are corrected jointly.
 
     Parameters
     ----------
@@ -24,10 +24,18 @@ def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        against, metric, primary, difference (winner minus anchor) with its 95 % interval difference_low and
-        difference_high, p (two-sided paired t), p_holm (for the primary comparison p itself), n (number of pairs), new
-        (whether the dense models were not part of the search). An anchor equal to the winner is left out. Networks at
+        The primary comparison first, if there is one. An anchor with the winner's settings is left out. Networks at
         chance have no alpha.
+
+        - against: name of the anchor.
+        - metric: `accuracy` or `alpha`.
+        - primary: whether this is the primary comparison.
+        - difference: winner minus anchor.
+        - difference_low, difference_high: its 95 % interval.
+        - p: from the two-sided paired t-test.
+        - p_holm: p corrected for all comparisons that are not primary; p itself for the primary one.
+        - n: number of pairs.
+        - new: whether the dense models were not part of the search.
     """
     tested = finalists[finalists["new"]] if finalists["new"].any() else finalists
     sound = tested.assign(alpha=tested["alpha"].mask(tested["at_chance"]))

@@ -1,7 +1,7 @@
-"""Pick the groups that lose most in one network, and judge them on the others.
+"""Pick the groups that lose most in one network, and measure their losses in the other networks.
 
-Part of the largest loss in one network is due to chance and to that network, so the group loses less in others. If
-groups are picked and judged on the same network, the worst ones look worse than they are.
+Part of the largest loss in one network is due to chance and to that network, so the group loses less in other networks.
+If groups are picked and measured in the same network, the worst ones look worse than they are.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 
 
 def picked_and_judged(names: np.ndarray, before: np.ndarray, after: np.ndarray, most: int = 1) -> pd.DataFrame:
-    """Pick the groups that lose most accuracy in each network, and judge them on the other networks.
+    """Pick the groups that lose most accuracy in each network, and measure their losses in the other networks.
 
     Parameters
     ----------
@@ -17,13 +17,16 @@ def picked_and_judged(names: np.ndarray, before: np.ndarray, after: np.ndarray, 
     before, after : (networks, groups)
         Accuracy of each network on each group; row i of both is the same network.
     most : int
-        Number of groups to pick in each network; among equal losses, the first are picked.
+        Number of groups to pick in each network. Among groups with equal losses, the first are picked.
 
     Returns
     -------
     DataFrame, one row per network and picked group
-        network (its row), group; before, after, loss (in this network); before_elsewhere, after_elsewhere,
-        loss_elsewhere (means over the other networks; NaN with one network).
+        - network: row of the network in which the group was picked.
+        - group: name of the group.
+        - before, after, loss: accuracies and loss of the group in this network.
+        - before_elsewhere, after_elsewhere, loss_elsewhere: the same as means over the other networks; NaN with one
+          network.
 
     Examples
     --------

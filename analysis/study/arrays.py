@@ -109,7 +109,7 @@ class RunArrays:
         return rows[~self.at_chance[self.controls[rows]]]
 
     def controls_of_other_seeds(self, row: int) -> np.ndarray:
-        """Return the rows of the controls that match a run in all but the dense network, (controls,)."""
+        """Return the rows, (controls,), of controls that would be a run's control if they had its dense network."""
         if never_fine_tuned(self.runs).iloc[row]:
             return np.empty(0, dtype=int)
         columns = [*control_columns(self.runs), *mitigation_columns(self.runs)]
@@ -166,8 +166,8 @@ def control_rows(runs: pd.DataFrame) -> np.ndarray:
     """Return the row of each run's control: (runs,).
 
     The control is the run of the pruner `none` that has the same dense network and the same values in
-    `control_columns`. If the run has a mitigation, its control has the same one, or no mitigation if there is no
-    control with that one. The row is -1 if there is no such run, for runs of `none` themselves, and for dense networks
+    `control_columns`. If the run has a mitigation, its control has the same mitigation or, if no control of any network
+    has it, no mitigation. The row is -1 if there is no such run, for runs of `none` themselves, and for dense networks
     in another number format, because these are never fine-tuned.
     """
     keys = control_columns(runs)
@@ -182,7 +182,7 @@ def control_rows(runs: pd.DataFrame) -> np.ndarray:
 
 
 def _rows_alike(runs: pd.DataFrame, candidates: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """Return the index of the first candidate that equals each run in some columns, or NaN, (runs,)."""
+    """Return, for each run, the index of the first candidate with equal values in `columns`, or NaN, (runs,)."""
     first = candidates[columns].drop_duplicates()
     row_alike = runs[columns].merge(first.assign(row=first.index), on=columns, how="left")["row"]
     return row_alike.set_axis(runs.index)
@@ -226,14 +226,14 @@ def _guesses(recall: np.ndarray, accuracy: np.ndarray, support: np.ndarray) -> n
 
 
 def recalls(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return class names, and recalls before and after (networks, classes), NaN for classes of other data sets."""
+    """Return class names, and recalls before and after, (runs, classes), NaN for classes of other data sets."""
     names = class_names(runs)
     before, after = (runs[[start + name for name in names]].to_numpy(float) for start in (RECALL_BEFORE, RECALL_AFTER))
     return names, before, after
 
 
 def common_support(support: np.ndarray) -> np.ndarray | None:
-    """Return the number of test images per class, (classes,), or None if runs differ."""
+    """Return the number of test images per class, (classes,), or None if it differs between runs."""
     return support[0] if len(support) and (support == support[0]).all() else None
 
 

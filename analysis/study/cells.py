@@ -42,9 +42,9 @@ def alphas(study: RunArrays) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per run in the order of the arrays
-        `ALPHA_COLUMNS`, then `study.shown`, then the digest of given weights if there is one. alpha, correlation and
-        spread_ratio are NaN if the recall of every class equals the accuracy. A run of the pruner `none` has ratio 1
-        and is the control for every ratio.
+        `ALPHA_COLUMNS`, then `study.shown`, then the digest of the weights if the user gave weights. alpha, correlation
+        and spread_ratio are NaN if every class's recall before pruning equals the accuracy. correlation is also NaN if
+        this is so after pruning. A run of the pruner `none` has ratio 1 and is the control for every ratio.
     """
     measured = {name: np.full(len(study.runs), np.nan) for name in ("alpha", "correlation", "spread_ratio")}
     raw_slope = np.full(len(study.runs), np.nan)
@@ -70,7 +70,7 @@ def alphas(study: RunArrays) -> pd.DataFrame:
 def cells(
     study: RunArrays, predictions: ReadPredictions | StudyPredictions | None = None, *, confidence: float = 0.95
 ) -> pd.DataFrame:
-    """Compute all slopes of every cell, and the numbers needed to judge them (`cells.csv`).
+    """Compute all slopes of every cell, and the numbers needed to interpret them (`cells.csv`).
 
     Parameters
     ----------
@@ -84,30 +84,46 @@ def cells(
     Returns
     -------
     DataFrame, one row per cell, sorted
-        `CELL_COLUMNS`, then `study.shown`, then the rest of `summaries.cell_summary`, and:
+        `CELL_COLUMNS`, then `study.shown`, then the rest of `summaries.cell_summary`, and the columns below. Those
+        marked * have an interval (`_low`, `_high`).
 
-        - confidence: the confidence of each interval in the row, 1 - (1 - confidence) / K. K is the number of ratios
-          with the same data set, model, pruner and settings. Settings that depend on the pruner, such as an epsilon
-          tuned at each ratio, may differ.
-        - alpha_new_resampled: the units over which the interval of alpha_new is computed.
-        - n_at_chance: the number of runs with a network at chance. Such runs have no slopes, but count in all other
+        - n_at_chance: number of runs with a network at chance. Such runs have no slopes, but count in all other
           numbers of the row; n_alpha is the number of runs with slopes.
-        - n_none: the number of networks that have a run of `none`. The following are means over these networks, with
-          intervals: the differences from `none` in accuracy and largest excess loss (`accuracy_minus_none`, ...) and,
-          if slopes are defined, in alpha, raw slope and raw spread ratio; and alpha_on_none, the slope of the balance
-          after pruning on that of `none`. Without intervals: largest_excess_none, the largest excess loss of `none`,
-          and its floor; and raw_slope_equivalence_p, the p of a test that the raw slope differs from that of `none` by
-          less than .05.
-        - odds_ratio: the odds of an error divided by those of `none`, from mean accuracies. Alpha would equal the odds
-          ratio if the errors of all classes grew by one factor. The following need predictions and have intervals
-          (`statistics.proportion`): error_growth, that factor; raw_slope_on_none, for new images; proportionality, 1 if
-          errors are proportional and 0 if losses are equal; alpha_beyond, alpha divided by the odds ratio.
-        - alpha_other_seed: the mean slope between dense networks of different seeds.
-        - worst_class, worst_class_cost: the class with the largest cost (loss of recall beyond the loss of accuracy),
-          and that cost, with an interval (`class_costs.worst_class`); worst_class_loss_upper: upper bound for the
-          losses of all classes; accuracy_loss_upper: upper bound for the loss of accuracy. All are relative to the
-          reference in `classes.csv`, and networks at chance count.
-        - alpha_precision, alpha_f1: the slopes of precision and F1, with their intervals.
+        - alpha_new_resampled: units over which the interval of alpha_new is computed.
+        - confidence: confidence of each interval in the row, 1 - (1 - confidence) / K. K is the number of ratios with
+          the same data set, model, pruner and settings. Settings that depend on the pruner, such as an epsilon tuned at
+          each ratio, may differ.
+
+        Comparisons with the control `none`, as means over the networks that have one:
+
+        - n_none: number of these networks.
+        - accuracy_minus_none*, largest_excess_minus_none*: difference from `none` in the accuracy and in the largest
+          excess loss.
+        - alpha_minus_none*, raw_slope_minus_none*, raw_spread_ratio_minus_none*: the same for slopes and spread, over
+          the networks whose slopes and those of `none` are defined.
+        - raw_slope_equivalence_p: p of a test that the raw slope differs from that of `none` by less than .05.
+        - alpha_on_none*: slope of the balance after pruning on that of `none`.
+        - largest_excess_none: largest excess loss of `none`.
+        - largest_excess_floor_none: the floor of largest_excess_none.
+        - odds_ratio: odds of an error divided by those of `none`, from mean accuracies. Alpha would equal the odds
+          ratio if the errors of all classes grew by one factor.
+
+        Comparisons with `none` that need predictions (`statistics.proportion`):
+
+        - error_growth*: factor by which the error grew from `none` to the pruned networks.
+        - raw_slope_on_none*: raw slope on `none` for new images.
+        - proportionality*: 1 if errors are proportional, 0 if losses are equal.
+        - alpha_beyond*: alpha divided by the odds ratio.
+
+        Further columns:
+
+        - alpha_other_seed: mean slope between dense networks of different seeds.
+        - worst_class: class with the largest cost, the loss of recall beyond the loss of accuracy. It and the next
+          three columns are relative to the reference in `classes.csv`, and networks at chance count.
+        - worst_class_cost*: cost of this class (`class_costs.worst_class`).
+        - worst_class_loss_upper: upper bound of the losses of all classes.
+        - accuracy_loss_upper: upper bound of the loss of accuracy.
+        - alpha_precision*, alpha_f1*: slopes of precision and of F1.
         - realized_ratio, and each metric with `mean_in_cells` in its record in the schema: its mean over the runs.
 
         alpha_shared and alpha_other_seed are NaN if several runs of the cell have the same dense network.
@@ -168,7 +184,7 @@ def _notes_on_controls(study: RunArrays, shared: list[str]) -> Iterator[str]:
     if differing and without and (runs[schema.PRUNER] == CONTROL).any():
         yield (
             f"{without:,} pruned networks have no control, because no run of {CONTROL} shares their "
-            f"{', '.join(differing)}: if that follows from the pruning, add {ignore_options(differing)}"
+            f"{', '.join(differing)}: if the difference comes from the pruning, add {ignore_options(differing)}"
         )
 
 
@@ -287,7 +303,7 @@ def _slopes_against_none(study: RunArrays, rows: np.ndarray, confidence: float) 
 def _in_proportion(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None, confidence: float
 ) -> dict[str, Any]:
-    """Estimate the growth of errors from the controls to the networks, and how proportional it is."""
+    """Estimate by which factor errors grew from the controls to the networks, and how proportionally."""
     found = proportions.cell_proportion(study, rows, predictions)
     return {
         "odds_ratio": found.odds_ratio if found else np.nan,

@@ -16,7 +16,7 @@ from analysis.study.costs import cell_costs, recall_changes
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL
 
-# Suffixes of the columns for a loss.
+# Suffixes of the columns for the interval and the p of a loss.
 _ENDS = ("low", "high", "p", "p_holm")
 # Inserted before these suffixes if variances are moderated. Reports base decisions on the moderated columns.
 MODERATED = "_moderated"
@@ -34,27 +34,31 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
     Returns
     -------
     DataFrame, one row per cell and class
-        dataset, model, pruner, ratio, `study.shown`, class, support, n (networks), recall_before, recall_after. Then
-        the losses and costs on which reports base their decisions (`costs.cell_costs`); networks at chance count in all
-        columns:
+        dataset, model, pruner, ratio, `study.shown`, class, support, n (number of networks), recall_before and
+        recall_after. Then the losses and costs on which reports base their decisions (`costs.cell_costs`). Networks at
+        chance count in all columns:
 
-        - reference: the kind of networks compared with, which are controls if there are any; n_reference counts the
-          pruned networks that are compared.
-        - loss: recall of the reference minus recall after; cost: the loss minus the loss of accuracy. Both have a
-          moderated 95 % interval (`_low`, `_high`), and an upper bound that holds for all classes jointly
-          (`_upper_all`).
+        - reference: kind of the networks that losses are measured from, controls if there are any.
+        - n_reference: number of pruned networks that are compared, as `n` of `costs.CellCosts`.
+        - loss: recall of the reference minus recall after.
+        - cost: loss minus the loss of accuracy.
         - cost_p: p of the cost, one-sided and corrected for all classes.
-        - disproportionate: the loss minus the expected loss if every class's error had grown by one factor
-          (`proportion.disproportionate_losses`). It has an interval, an upper bound and p, like the cost, and requires
-          predictions and controls of the same networks.
+        - disproportionate: loss minus the loss that would be expected if every class's error grew by one factor
+          (`proportion.disproportionate_losses`). It requires predictions and controls of the same networks.
+        - disproportionate_p: its p, like cost_p.
 
-        Then the following, each with a 95 % interval (`_low`, `_high`), a two-sided p (`_p`), and p corrected over the
-        classes of the cell (`_p_holm`):
+        loss, cost and disproportionate have a moderated 95 % interval (`_low`, `_high`), and an upper bound that holds
+        for all classes jointly (`_upper_all`).
 
-        - loss_from_dense: recall before minus recall after;
-        - excess: loss_from_dense minus the loss of accuracy;
-        - loss_beyond_control, excess_beyond_control: the same relative to the control `none`.
-          n_none counts the networks that have a control; recall_control is the mean recall of these controls.
+        Then the following, of which losses and excess losses have a 95 % interval (`_low`, `_high`), a two-sided p
+        (`_p`), and p corrected over the classes of the cell (`_p_holm`):
+
+        - loss_from_dense: recall before minus recall after.
+        - excess: loss_from_dense minus the loss of accuracy.
+        - n_none: number of networks that have a control `none`.
+        - recall_control: mean recall of these controls.
+        - loss_beyond_control: recall of the control minus recall after.
+        - excess_beyond_control: loss_beyond_control minus the loss of accuracy relative to the control.
 
         `_moderated_low`, `_moderated_high`, `_moderated_p` and `_moderated_p_holm` are the same interval and p with
         moderated variances over networks, as in an audit (`class_losses.moderated`). With fewer than ten classes they

@@ -16,14 +16,14 @@ from analysis.statistics.proportion import disproportionate_losses
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import Pairs, StudyPredictions
 
-# Possible references that the compressed networks are compared with.
+# Kinds of reference networks that the compressed networks may be compared with.
 CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, DENSE = "control", "control of other seeds", "dense"
 # Rounding recalls to three digits changes the recalls before and after by less than this in total.
 _SAME_RECALL = 0.004
 
 
 class Weighted(NamedTuple):
-    """Changes of recall, weights (sums, classes) of the sums to report, and mean recall (classes,)."""
+    """Changes of recall, the weights (sums, classes) with which they are summed, and the mean recall (classes,)."""
 
     changes: Changes
     weights: class_sums.Weights
@@ -36,7 +36,7 @@ class Weighted(NamedTuple):
 
 
 class RecallChanges(NamedTuple):
-    """Changes of the same networks: of recall, of recall beyond accuracy, and of accuracy.
+    """Changes of the same networks: of recall, of recall beyond the change of accuracy, and of accuracy.
 
     Attributes
     ----------
@@ -120,14 +120,14 @@ class CellCosts(NamedTuple):
         Number of pruned networks that are compared, including those at chance; if controls are of other seeds, the
         smaller of the numbers of pruned networks and controls.
     accuracy_loss, accuracy_loss_upper : float
-        Loss of accuracy, and its one-sided 95 % bound.
+        Loss of accuracy, and its one-sided 95 % upper bound.
     columns : dict of str to (classes,)
         `class_costs.LOSS_COLUMNS` and `class_costs.COST_COLUMNS`: the loss of recall of each class, and the part of it
         beyond the loss of accuracy.
     worst : WorstClass
         The class with the largest cost.
     disproportionate : Bounds, optional
-        Disproportionate loss of each class. None unless the networks have predictions and controls of their own.
+        Disproportionate loss of each class. None without predictions, or if some networks lack a control of their own.
     """
 
     reference: str
@@ -182,7 +182,7 @@ def _cell_costs(
 
 
 def _class_costs(changes: RecallChanges, paired: bool) -> Costs:
-    """Compute the costs of the classes; for predictions of several networks, as an audit does."""
+    """Compute the costs of the classes; if several networks have predictions, compute them as an audit does."""
     loss = changes.loss.moderated
     if changes.label is not None and changes.right and max(map(len, changes.right)) > 1:
         return class_table.costs_of_networks(changes.label, *changes.right, loss)
@@ -199,9 +199,9 @@ def _class_costs(changes: RecallChanges, paired: bool) -> Costs:
 def networks_for_limit(
     study: RunArrays, rows: np.ndarray, limit: float, predictions: StudyPredictions | None = None
 ) -> int | None:
-    """Estimate how many networks would rule out a class loss above a limit, if losses stay as they are.
+    """Estimate how many networks would rule out a class loss above a limit, if the estimated losses stay the same.
 
-    Return None if `promises.networks_for_limit` does, or if the controls are of other seeds.
+    Return None if `promises.networks_for_limit` returns None, or if the controls are of other seeds.
     """
     has = study.classes_of(rows)
     reference, rows, from_rows = _reference(study, rows)

@@ -13,8 +13,7 @@ from analysis.statistics.resampling import mean_interval
 from analysis.study.arrays import run_arrays
 from analysis.study.settings import CONTROL, is_mitigated
 
-# Advise if the control's largest excess loss exceeds its floor by more than this (as a share), at the interval's lower
-# end.
+# Advice is given if the lower end of the interval of the control's movement (`ControlMovement`) is above this share.
 SENSIBLE_SIZE = 0.01
 _RATE = re.compile(r"x([0-9.e-]+)")
 
@@ -28,7 +27,7 @@ class ControlMovement(NamedTuple):
 
 
 def control_movement(runs: pd.DataFrame) -> ControlMovement | None:
-    """Estimate how far training without pruning moves classes, if the learning rate is constant.
+    """Estimate how far training without pruning moves classes at a constant learning rate.
 
     Parameters
     ----------

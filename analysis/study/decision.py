@@ -40,14 +40,16 @@ class Decision(NamedTuple):
     Attributes
     ----------
     judged : Judged
-        The cell that reports describe: the safe one with the largest ratio or, if none is shown to be safe, one at the
-        largest ratio at which some method's mean loss of accuracy is within its limit, else at the smallest ratio.
+        The cell that reports describe: the safe cell with the largest ratio. If no cell is shown to be safe, a cell at
+        the largest ratio at which some method's mean loss of accuracy is within its limit or, if there is no such
+        ratio, at the smallest ratio.
     is_safe : bool
         Whether `judged` is shown to be safe.
     larger : Judged, optional
-        The next larger ratio of the same method, if a safe cell was chosen. It is not shown to be safe.
+        The cell of the same method at the next larger ratio, if a safe cell was chosen. It is not shown to be safe.
     tried : list of Judged
-        The cells that were judged: those of each method, in ascending order of ratio up to its first failure.
+        The cells that were compared with the limits: for each method, in ascending order of ratio, up to the first that
+        is not shown to be safe.
     limits : Limits
     """
 
@@ -78,9 +80,10 @@ def decisions(study: StudyData) -> dict[Workload, Decision]:
 def decision(study: StudyData, workload: Workload, limits: Limits = LIMITS) -> Decision:
     """Decide which pruned networks of a data set and model to use.
 
-    Each method is judged in ascending order of ratio, up to the first ratio that is not shown to be safe, so that
-    trying many ratios does not raise the probability that one passes by chance. Among the safe cells the largest ratio
-    is chosen, and at that ratio the most accurate method. Nothing is safe if all dense networks are at chance.
+    Each method is compared with the limits in ascending order of ratio, up to the first ratio that is not shown to be
+    safe, so that trying many ratios does not raise the probability that one passes by chance. Among the safe cells the
+    largest ratio is chosen, and at that ratio the most accurate method. No cell is safe if all dense networks are at
+    chance.
     """
     cells = study.cells
     cells = cells[(cells[PLACE] == list(workload)).all(axis=1) & is_pruned(cells)]
@@ -123,10 +126,11 @@ def at_the_ratio(study: StudyData, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_accuracy(cells: pd.DataFrame, ratio: float, limits: Limits = LIMITS) -> pd.DataFrame:
-    """Select the cells at a ratio, most accurate first, without those mostly at chance unless all are.
+    """Select the cells at a ratio, the most accurate first.
 
-    A level of iterative pruning counts if any level of its iteration is at the ratio. Cells whose loss of accuracy is
-    within its limit precede the others.
+    Cells whose networks are mostly at chance are left out, unless there are no others. A level of iterative pruning is
+    selected if any level of the same iteration has the ratio. Cells whose loss of accuracy is within its limit precede
+    the others.
     """
     there = _sound_or_all(cells[at_level(cells, ratio)])
     order = np.lexsort([-there["accuracy_after"], accuracy_loss(there) > limits.accuracy_loss])
@@ -157,7 +161,7 @@ def rows_of(cell: pd.Series, frame: pd.DataFrame, study: StudyData) -> pd.DataFr
 
 
 def needed_networks(cell: pd.Series, study: StudyData, limits: Limits) -> int | None:
-    """Estimate how many networks would rule out a class loss above its limit, if losses stay as they are."""
+    """Estimate how many networks would rule out a class loss above its limit, if the estimated losses stay the same."""
     rows = rows_of(cell, study.arrays.runs, study).index.to_numpy()
     return networks_for_limit(study.arrays, rows, limits.class_loss, study.predicted)
 
@@ -172,7 +176,7 @@ def _judged(method: pd.DataFrame, study: StudyData, limits: Limits) -> Iterator[
 
 
 def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
-    """Compare a cell with the limits; with a single network on either side it is never shown to be safe."""
+    """Compare a cell with the limits; a cell that compares a single pair of networks is never shown to be safe."""
     rows = class_rows(study, cell)
     decided = decide(_losses(cell, rows), limits)
     if decided.state == "within" and not (rows["n_reference"] > 1).all():
@@ -185,7 +189,7 @@ def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
 
     The lower bound of a loss is as far below it as the upper bound is above it.
     """
-    # A class's loss minus its cost is the loss of accuracy, for the same networks as its bound.
+    # A class's loss minus its cost is the loss of accuracy of the networks that the bounds are computed from.
     loss = np.array([(rows["loss"] - rows["cost"]).mean(), *rows["loss"]])
     start = rows["recall_control"].where(rows["reference"] == CONTROL_OF_NETWORK, rows["recall_before"])
     # A class with recall 0 in the reference has nothing to lose, and perhaps no variance.
@@ -206,9 +210,9 @@ def _next(best: Judged, tried: list[Judged], of_method: list[str]) -> Judged | N
 
 
 def _leading_ratio(cells: pd.DataFrame, limits: Limits) -> float:
-    """Return the largest ratio with some method's mean accuracy loss within its limit, else the smallest.
+    """Return the largest ratio at which some method's mean accuracy loss is within its limit, else the smallest.
 
-    Cells whose networks are mostly at chance count only if there are no others.
+    Cells whose networks are mostly at chance are ignored, unless there are no others.
     """
     sound = _sound_or_all(cells)
     small = sound.loc[accuracy_loss(sound) <= limits.accuracy_loss, schema.RATIO]
@@ -216,6 +220,6 @@ def _leading_ratio(cells: pd.DataFrame, limits: Limits) -> float:
 
 
 def _sound_or_all(cells: pd.DataFrame) -> pd.DataFrame:
-    """Select the cells whose networks are mostly above chance, or all cells if there are none."""
+    """Select the cells whose networks are mostly above chance, or all cells if there is no such cell."""
     sound = mostly_sound(cells)
     return cells[sound] if sound.any() else cells

@@ -37,15 +37,21 @@ class Grouped(NamedTuple):
     Attributes
     ----------
     groups : DataFrame, one row per cell, grouping and group (`groups.csv`)
-        dataset, model, pruner, ratio, `study.shown`, grouping, group, images, n (networks); then, each with its 95 %
-        interval (`_low`, `_high`), accuracy_before, accuracy_after, change, and excess_loss, the group's loss of
-        accuracy minus that of all images. If every network has a control, accuracy_control, change_beyond_control and
-        excess_loss_beyond_control (the excess loss relative to the control) follow. p tests excess_loss_beyond_control,
-        or excess_loss without a control, so a small p means that the group lost more or less than all images, not that
-        it lost anything. p_holm is corrected for all groups of the cell's grouping. The interval columns of excess
-        losses with `_moderated`, p_moderated and p_moderated_holm are the same with moderated variances over networks
-        (`class_losses.moderated`), as in an audit. Reports base decisions on these. With fewer than ten groups they
-        equal the plain ones.
+        dataset, model, pruner, ratio, `study.shown`, grouping, group, images, n (number of networks), and the columns
+        below. All but the p have a 95 % interval (`_low`, `_high`):
+
+        - accuracy_before, accuracy_after.
+        - change: accuracy_after minus accuracy_before.
+        - excess_loss: the group's loss of accuracy minus that of all images.
+        - accuracy_control, change_beyond_control, excess_loss_beyond_control: the accuracy of the control, and change
+          and excess loss relative to the control. Only if every network has a control.
+        - p: p of excess_loss_beyond_control or, without controls, of excess_loss. A small p means that the group lost
+          more or less than all images, not that it lost anything.
+        - p_holm: p corrected for all groups of the grouping in this cell.
+        - p_moderated, p_moderated_holm: p and p_holm with variances over networks that are moderated as in an audit
+          (`class_losses.moderated`). Excess losses also have a moderated interval (`_moderated_low`,
+          `_moderated_high`). Reports base decisions on these columns. With fewer than ten groups they equal those with
+          plain variances.
     groupings : DataFrame, one row per cell and grouping (`groupings.csv`)
         dataset, model, pruner, ratio, `study.shown`, grouping, and the values of `grouping.summary`.
     notes : list of str
@@ -70,7 +76,7 @@ class Answers(NamedTuple):
 
     def of(self, images: np.ndarray) -> "Answers":
         """Select the answers to some images."""
-        # `take` keeps the answers of each network together in memory, and `[:, images]` would not.
+        # `take` keeps the answers of each network together in memory; `[:, images]` does not.
         control = None if self.control is None else self.control.take(images, 1)
         return Answers(self.label[images], self.before.take(images, 1), self.after.take(images, 1), control)
 
@@ -88,7 +94,7 @@ def files_of_datasets(files: GivenGroups, datasets: Sequence[str]) -> dict[str, 
     Raises
     ------
     StudyError
-        If a data set is unknown or has two files, or if a file names no data set although there are several.
+        If a data set is unknown or has two files, or if a file is given without a data set although there are several.
     """
     if isinstance(files, Mapping):
         pairs = [(str(name), Path(path)) for name, path in files.items()]
@@ -140,7 +146,7 @@ def read_groups(
     runs : DataFrame
         As `pull.pull_runs` returns it.
     predictions : callable or StudyPredictions
-        The predictions of the runs, which give the number of test images.
+        The predictions of the runs, from which the number of test images is read.
 
     Raises
     ------
@@ -200,7 +206,7 @@ def groups(
             of_groupings.append({**key, GROUPING: name, **grouping_row})
     why = {
         "their networks lack predictions": without,
-        "their test images are not those of the table": with_other_images,
+        "the table has another number of test images": with_other_images,
     }
     notes = [f"{count:,} cells have no groups: {reason}" for reason, count in why.items() if count]
     groupings = pd.DataFrame(of_groupings)
@@ -228,8 +234,8 @@ def cell_answers(study: RunArrays, rows: np.ndarray, predictions: StudyPredictio
 def compare_groups(names: np.ndarray, group_index: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the rows for a cell's groups, and the summary of the grouping.
 
-    `names` and `group_index` are as returned by `statistics.groups.members`, and the answers are for the images that it
-    returns.
+    `names`, and `group_index` as `place`, are as `statistics.groups.members` returns them. The answers are for the
+    images that have a group.
     """
     label, before, after, control = answers
     columns = {

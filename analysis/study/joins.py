@@ -1,7 +1,7 @@
 """Join frames of cells by their settings, even if a frame lacks a param.
 
-If no run of a frame has a param, its column is NaN or missing there, while it is text in another frame. pandas refuses
-to merge on these, and selecting by a missing column raises a KeyError.
+If no run of a frame has a param, the param's column is missing or NaN in this frame, while it is text in other frames.
+pandas refuses to merge on such columns, and selecting by a missing column raises a KeyError.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def join(
     ----------
     left, right : DataFrame
     on : sequence of str
-        Columns to join by. A frame may lack those that are params.
+        Columns to join by. A frame may lack columns of params.
     how : {"inner", "left"}
     suffixes : tuple of str
         Suffixes for other columns that both frames have.
@@ -60,7 +60,7 @@ def with_params(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def key_text(column: str, value: Any) -> str:
-    """Return the text by which a key is compared: canonical numbers, legacy defaults for missing params.
+    """Return the text by which a key is compared: a canonical number, or the legacy default of a missing param.
 
     Examples
     --------

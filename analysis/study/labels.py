@@ -14,18 +14,18 @@ from analysis.runs import frames, schema
 from analysis.runs.options.names import SPARSE_SCHEDULES
 from analysis.study.settings import CONTROL, ITERATION, is_iterated, own_scope
 
-# The value in Paganini (2020), which labels omit.
+# The value of `keep` in Paganini (2020), which labels omit.
 _PAPERS_KEEP = "0.8"
-# Labels show the values of these params without the name.
+# Labels show the values of these params without the params' names.
 _NAMED_BY_VALUE = (schema.SCHEDULE, schema.START, schema.PRECISION, schema.NUMBER_FORMAT)
-# Most characters of a setting's label; a setting with a longer one gets a letter.
+# Largest number of characters of a setting's label; a setting with a longer label is shown by a letter.
 _LONGEST_LABEL = len("initialization scope layer")
 _LONGEST_MITIGATION = len("cubic constraint equalized-loss (images validation)")
 TEACHER = "teacher"
 _DISTILL = re.compile(rf"((?<!\+) )?(?<![\w-]){schema.DISTILL} (\S+)( (?=\w))?")
 _MANY_DIGITS = re.compile(r"\d+\.\d{7,}(e-\d+)?")
 
-# A setting is its params that differ from the papers' values, as (name, value); settings may have letters.
+# A setting consists of the params that differ from the papers' values, as (name, value); settings may have letters.
 Setting: TypeAlias = tuple[tuple[str, str], ...]
 Letters: TypeAlias = Mapping[Setting, str]
 NO_LETTERS: Letters = MappingProxyType({})
@@ -34,7 +34,7 @@ NO_LETTERS: Letters = MappingProxyType({})
 def level_label(cell: Mapping[str, Any], reached: float) -> str:
     """Describe how far a cell is compressed: `ratio 10`, `sparsity 0.9`, `8 bits`.
 
-    Levels of the control of iterative pruning all have ratio 1, so they are named by the iteration.
+    All levels of the control of iterative pruning have ratio 1, so they are named by their iteration.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def level_label(cell: Mapping[str, Any], reached: float) -> str:
 def method_label(
     params: Mapping[str, Any], shown: Sequence[str], letters: Letters = NO_LETTERS, *, exact: bool = False
 ) -> str:
-    """Name the pruner and its setting: `mp`, `mp cubic class offsets`, `fixed-int8`, `mp fixed-int8` or `mp A`.
+    """Name the pruner and its setting, as in `mp`, `mp cubic class offsets`, `fixed-int8`, `mp fixed-int8` or `mp A`.
 
     Parameters
     ----------
@@ -105,7 +105,10 @@ def need_all_digits(runs: pd.DataFrame, shown: Sequence[str]) -> bool:
 def setting_label(
     params: Mapping[str, Any], shown: Sequence[str], letters: Letters = NO_LETTERS, *, exact: bool = False
 ) -> str:
-    """Return a setting's letter, else its differences from the papers: `A`, `cubic (epochs 5)` or an empty string."""
+    """Return a setting's letter or, without one, its differences from the papers, such as `A` or `cubic (epochs 5)`.
+
+    The string is empty for the papers' setting.
+    """
     how, others = setting_labels(params, shown, exact=exact)
     plain = " ".join([*how, *([f"({', '.join(others)})"] if others else [])])
     return letters.get(_setting(params, shown), plain)
@@ -169,7 +172,7 @@ def _former(param: str, params: Mapping[str, Any]) -> str | None:
 
 
 def _order(setting: Setting) -> list[tuple[str, float, str]]:
-    """Return the sort key of a setting: names, and values as numbers if possible."""
+    """Return the sort key of a setting: the names of its params, and their values as numbers if possible."""
     numbers = ((name, pd.to_numeric(value, errors="coerce"), value) for name, value in setting)
     return [(name, np.inf if pd.isna(number) else float(number), value) for name, number, value in numbers]
 

@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 def once(make: Callable[[S], T]) -> Callable[[S], T]:
-    """Cache the result of a function of a study, or of its arrays, in that object.
+    """Cache the result of a function of a study, or of its arrays, in the study or the arrays.
 
-    Later calls return the same object.
+    Later calls return the cached result.
     """
 
     @wraps(make)

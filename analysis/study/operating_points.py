@@ -1,7 +1,7 @@
-"""Operating points: compute sparsity, accuracy and unfairness at each level, and choose a level.
+"""Operating points: compute sparsity, accuracy and unfairness at each level of pruning, and choose a level.
 
-Unfairness compares the classes' recalls: the highest minus the lowest, or the mean minus the lowest (Paganini 2020,
-Section 4.2). The choice uses means over the networks of a level.
+Unfairness is the highest recall of a class minus the lowest, or the mean recall minus the lowest (Paganini 2020,
+Section 4.2). A level is chosen by means over its networks.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ class Preference(NamedTuple):
     ----------
     min_accuracy : float, optional
         Levels with a lower accuracy are not chosen. By default it is the paper's 0.98 or, if the dense networks do not
-        reach that, one point below their accuracy.
+        reach 0.98, one point below their accuracy.
     fairness_value : float
         Value of a unit of fairness, in units of sparsity.
     """
@@ -99,7 +99,7 @@ def on_test(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 
 
 def on_validation(runs: pd.DataFrame, predictions: ReadPredictions, shown: Sequence[str]) -> pd.DataFrame:
-    """Tabulate the same as `on_test`, but on validation images, for the networks that have predictions.
+    """Tabulate the columns of `on_test` for validation images, for the networks that have predictions.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def _dense_networks(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 
 
 def sparsity(runs: pd.DataFrame) -> pd.Series:
-    """Return the pruned share of the prunable weights, or of all parameters if it is unknown for any pruned run."""
+    """Return the pruned share of the prunable weights or, if any pruned run has not logged it, of all parameters."""
     logged_sparsity = pd.to_numeric(runs.get(frames.column(schema.SPARSITY), pd.Series(np.nan, runs.index)))
     is_control = runs[schema.PRUNER] == CONTROL
     if logged_sparsity[~is_control].notna().all():
@@ -177,15 +177,18 @@ def points(networks: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per level of a method
-        dataset, model, pruner, ratio, the shown settings, sparsity; accuracy, unfairness and unfairness_mean_min with
-        their 95 % intervals over networks (`_low`, `_high`, NaN for one network); networks (their number), and:
+        dataset, model, pruner, ratio, the shown settings, sparsity, and:
 
-        - min_accuracy, meets_floor: the required accuracy, and whether the mean reaches it;
-        - on_front_2d: whether the level is pruned, meets the floor and is on the Pareto front of sparsity and fairness
-          (by unfairness);
-        - on_front_3d: the same for the Pareto front of sparsity, accuracy and fairness (by unfairness_mean_min). The
-          floor excludes networks at chance, which would be the fairest;
-        - value: sparsity minus `fairness_value` times unfairness;
+        - networks: number of networks.
+        - accuracy, unfairness, unfairness_mean_min: means over the networks, with 95 % intervals (`_low`, `_high`; NaN
+          for one network).
+        - min_accuracy: the required accuracy.
+        - meets_floor: whether the mean accuracy is at least min_accuracy.
+        - on_front_2d: whether the level is pruned, meets the floor and is on the Pareto front of high sparsity and low
+          unfairness.
+        - on_front_3d: the same for the Pareto front of high sparsity, high accuracy and low unfairness_mean_min. The
+          floor excludes networks at chance, which would be the fairest.
+        - value: sparsity minus `fairness_value` times unfairness.
         - recommended: whether the value is the largest on the 2-D front. Several levels may tie.
 
         Dense networks and the control are included for comparison, but are on no front.
@@ -240,7 +243,7 @@ def least_accuracy(rows: pd.DataFrame, wanted: Preference) -> float:
 
 
 def table(points: pd.DataFrame) -> pd.DataFrame:
-    """Arrange points as in `pareto.csv`: settings by name, iterations as numbers, sorted by pruner.
+    """Arrange points as in `pareto.csv`, with settings named by their params, iterations as numbers, and sorted rows.
 
     Both fronts contain only levels whose mean accuracy reaches `min_accuracy` (column meets_floor).
     """
@@ -268,7 +271,7 @@ def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[s
         As `points` returns them.
     wanted : Preference
     named : callable
-        Takes a point and returns the name of its method.
+        Accepts a point and returns the name of its method.
     """
     floor, dense = rows["min_accuracy"].iloc[0], rows[rows[schema.PRUNER] == DENSE]
     chosen = rows[rows["recommended"]]
@@ -303,16 +306,16 @@ def _percent(share: float) -> str:
 
 
 def in_points(row: pd.Series | Mapping[str, Any], name: str) -> str:
-    """Write a share with its interval in points, the interval clipped to 0 and 100."""
+    """Write a share and its interval in points. The interval is clipped to 0 to 100."""
     value, low, high = (100 * row[f"{name}{end}"] for end in ("", "_low", "_high"))
     low, high = np.clip([low, high], 0, 100)
     return with_interval(value, low, high, _POINT)
 
 
 def wanted_of(runs: pd.DataFrame, preference: Preference | None) -> Preference | None:
-    """Return the preference for a choice among the networks of a study, or None if no choice is shown.
+    """Return the preference for a choice among the networks of a study, or None if reports show no choice.
 
-    A choice is shown for iterative pruning, or if the user gave a preference.
+    They show a choice for iterative pruning, or if the user gave a preference.
     """
     pruned = runs[is_pruned(runs)]
     if pruned.empty or not (preference or is_iterated(pruned).any()):

@@ -37,7 +37,7 @@ class StudyPredictions:
 
     @classmethod
     def shared(cls, predictions: "ReadPredictions | StudyPredictions | None") -> "StudyPredictions | None":
-        """Wrap a reader to cache its predictions; return None or a wrapped reader unchanged."""
+        """Wrap a reader to cache its predictions; None and a reader that is already wrapped are returned unchanged."""
         return predictions if predictions is None or isinstance(predictions, StudyPredictions) else cls(predictions)
 
     def of_runs(self, runs: pd.DataFrame) -> "Pairs | None":
@@ -45,7 +45,7 @@ class StudyPredictions:
         return self.of_pairs(runs[schema.DENSE_RUN_ID], runs[frames.RUN_ID])
 
     def of_pairs(self, before: Iterable[str], after: Iterable[str]) -> "Pairs | None":
-        """Return the predictions of pairs of runs, or None if some are missing or for other images."""
+        """Return the predictions of pairs of runs, or None if some are missing or not for the same images."""
         ids = tuple(before), tuple(after)
         if ids not in self._pairs:
             self._pairs[ids] = self._paired(*ids)
@@ -182,13 +182,13 @@ class Pairs:
 
     @property
     def other_slopes(self) -> dict[str, np.ndarray]:
-        """Slopes of precision and F1, each (networks,), for comparison with those of recall (Section 4)."""
+        """Slopes of precision and F1, each (networks,), for comparison with slopes of recall (Section 4)."""
         balances = {name: map(intensification.mean_balance, self._metric(name)) for name in OTHER_METRICS}
         return {name: intensification.alpha(*both) for name, both in balances.items()}
 
     @cached_property
     def slope_parts(self) -> SlopeParts:
-        """Parts of alpha_new of every pair."""
+        """The parts of alpha_new for every pair."""
         return slope_parts(self.images.label, *self.right)
 
     @cached_property

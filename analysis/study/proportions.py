@@ -20,11 +20,11 @@ class CellProportion(NamedTuple):
     Attributes
     ----------
     n : int
-        Number of networks above chance that have a control above chance.
+        Number of networks with slopes whose control is above chance.
     accuracy_control, accuracy : float
         Mean accuracies of the controls and of the networks.
     for_new_images, on_these_images : Proportion, optional
-        `for_new_images` is None without predictions; `on_these_images` is None if there are too few networks, or if
+        `for_new_images` is None without predictions. `on_these_images` is None with fewer than three networks, or if
         their numbers of test images are unknown or differ.
     """
 
@@ -43,7 +43,7 @@ class CellProportion(NamedTuple):
 def cell_proportion(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None
 ) -> CellProportion | None:
-    """Compare networks of a cell with their controls; return None if no pair is above chance."""
+    """Compare networks of a cell with their controls; return None if no pair has slopes."""
     has, rows = study.classes_of(rows), study.with_sloped_control(study.sloped(rows))
     if not len(rows):
         return None

@@ -58,12 +58,12 @@ _SCOPE = frames.column(schema.SCOPE)
 _SPARSITY = frames.column(schema.SPARSITY)
 _NUMBER_FORMAT = frames.column(schema.NUMBER_FORMAT)
 _WEIGHT_BITS = frames.column(schema.WEIGHT_BITS)
-# These are shown if any network does not have 32 bits.
+# Each of these params is shown if its value is not 32 bits in some network.
 _OF_BITS = (_NUMBER_FORMAT, frames.column(schema.PRECISION), _WEIGHT_BITS)
 _OF_32_BITS = (schema.FLOAT32, schema.FORMERLY[schema.WEIGHT_BITS])
 ITERATION = frames.column(schema.ITERATION)
 _KEEP = frames.column(schema.KEEP)
-# These distinguish levels of iterative pruning, besides the ratio.
+# These params distinguish levels of iterative pruning, besides the ratio.
 _OF_ITERATIONS = (_KEEP, frames.column(schema.WEIGHT_TREATMENT), ITERATION)
 
 
@@ -121,12 +121,15 @@ def further_settings(frame: pd.DataFrame) -> list[str]:
 def shown_settings(runs: pd.DataFrame) -> list[str]:
     """Return the columns of the further settings that tables and labels show.
 
-    Cells are defined by all settings, but only some are shown. A setting is shown if it differs between cells of the
-    same data set, model, pruner and ratio; a setting of the dense networks, such as the epochs, if it differs within a
-    data set and model; a param that the papers leave at one value, such as the schedule, if it differs at all; and a
-    detail of such a param if it differs within a value of that param, a data set and a model. Number format and
-    precision are shown if any is not float32, mitigations if any is used, and the settings of levels of iterative
-    pruning if there are such levels.
+    Cells are defined by all settings, but only some are shown:
+
+    - number format and precision, if any network's is not float32;
+    - a mitigation, if any network has it;
+    - the settings of levels of iterative pruning, if there are such levels;
+    - a param that the papers do not vary, such as the schedule, if it differs between runs;
+    - a detail of such a param, if it differs between runs of one data set, model and value of that param;
+    - a setting of the dense networks, such as the epochs, if it differs between runs of one data set and model;
+    - any other setting, if it differs between runs of one data set, model, pruner and ratio.
     """
     has_levels = is_iterated(runs).any()
     mitigations = set(map(frames.column, schema.mitigations()))
@@ -151,14 +154,14 @@ def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
             return column in telling_details(runs, main, within)
         return _differs(runs, column, within)
     if column in (_FINE_TUNE_EPOCHS, _FINE_TUNE_LEARNING_RATE) and _START in runs:
-        runs = runs[~starts_anew(runs)]  # these are not fine-tuned, as their start implies
+        runs = runs[~starts_anew(runs)]  # networks that are pruned during training are not fine-tuned
     if column == _FINE_TUNE_EPOCHS:
         return _differs(runs[~never_fine_tuned(runs)], column, CELL[:2])
     return _differs(runs, column, CELL[:2] if _parts_dense_networks(param) else CELL)
 
 
 def telling_details(runs: pd.DataFrame, main: str, within: Sequence[str]) -> list[str]:
-    """Return a param's details that distinguish cells, except those that follow from earlier details.
+    """Return a param's details that distinguish cells, except details whose values follow from earlier ones.
 
     Parameters
     ----------
@@ -182,7 +185,7 @@ def _parts_dense_networks(param: str) -> bool:
 
 
 def is_of_dense(runs: pd.DataFrame, column: str) -> bool:
-    """Return whether a setting belongs to dense networks, because all networks pruned from one share its value."""
+    """Return whether a setting belongs to dense networks: networks pruned from one dense network share its value."""
     is_possible = _parts_dense_networks(frames.param(column)) and column not in _OF_ITERATIONS
     return is_possible and not _differs(runs, column, [schema.DENSE_RUN_ID])
 
@@ -202,7 +205,7 @@ def network_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def networks(frame: pd.DataFrame) -> pd.Index:
-    """Return a key of each row's network, for pairing: rows of two cells with equal keys share a dense network."""
+    """Return a key of each row's network, for pairing: rows with equal keys share a dense network."""
     columns = network_columns(frame)
     if columns == [schema.SEED]:
         return pd.Index(frame[schema.SEED])
@@ -253,7 +256,8 @@ def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[st
     frame : DataFrame
         Runs.
     lacked_by : str, optional
-        Count an unknown param only if all runs of this pruner lack it or, by default, all runs of any one pruner.
+        An unknown param is included only if all runs of this pruner lack it. By default it is included if all runs of
+        any one pruner lack it.
     """
     columns = further_settings(frame)
     declared = {column for column in columns if schema.role(frames.param(column)).concerns == "pruner"}
@@ -266,7 +270,7 @@ def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[st
 
 
 def is_pruned(frame: pd.DataFrame) -> pd.Series:
-    """Return whether each row has pruned networks, rather than controls or unpruned ones in another number format."""
+    """Return whether each row has pruned networks, not controls or unpruned networks in another number format."""
     return (frame[schema.PRUNER] != CONTROL) & ~in_number_format(frame)
 
 
@@ -281,7 +285,7 @@ def is_iterated(frame: pd.DataFrame) -> pd.Series:
 
 
 def at_level(frame: pd.DataFrame, ratio: float) -> pd.Series:
-    """Return whether each row has a ratio, or the same iteration of iterative pruning as a row with that ratio.
+    """Return whether each row has a given ratio, or the same iteration of iterative pruning as a row with that ratio.
 
     Parameters
     ----------
@@ -313,7 +317,10 @@ def bits(frame: pd.DataFrame) -> np.ndarray:
 
 
 def is_random(frame: pd.DataFrame) -> pd.Series:
-    """Return whether each row's pruner is random, which causes losses that would dominate a picture's scale."""
+    """Return whether each row's pruner is random.
+
+    Random pruning causes losses so large that they would dominate a picture's scale.
+    """
     return frame[schema.PRUNER].isin(["rp", "random-unstructured", "random-structured"])
 
 
@@ -381,7 +388,7 @@ def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     if n_left_out := len(frame) - len(main_rows):
         has_others = {frames.param(column) for column in shown} & schema.FORMERLY.keys()
         has_others = has_others or _without_fine_tuning(frame).nunique() > 1
-        why = "the papers' setting is shown" if has_others else "another setting has more"
+        why = "the papers' setting is shown" if has_others else "another setting has more runs"
         differing = ", ".join(map(frames.param, shown))
         main_rows.attrs["notes"] = [
             f"in tests and tables: {n_left_out:,} runs left out, because {why} ({differing} differ)"
@@ -390,7 +397,7 @@ def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 
 
 def most_frequent(frame: pd.DataFrame, within: list[str], columns: list[str]) -> pd.DataFrame:
-    """Keep the rows of one setting in each group: the most frequent of those nearest to the papers' values."""
+    """Keep the rows of one setting in each group: of the settings nearest to the papers' values, the most frequent."""
     if not columns:
         return frame.reset_index(drop=True)
     counts = frame.groupby([*within, *columns], dropna=False).size()
@@ -411,8 +418,8 @@ def _without_fine_tuning(frame: pd.DataFrame) -> pd.Series:
 def level(run: Mapping[str, Any]) -> float:
     """Express in one number how far the networks of a cell are compressed.
 
-    This is the bits per weight for unpruned networks in another number format, the sparsity for networks pruned during
-    training, and the pruning ratio otherwise.
+    This number is the bits per weight for unpruned networks in another number format, the sparsity for networks pruned
+    during training, and the pruning ratio for all others.
 
     Parameters
     ----------

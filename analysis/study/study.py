@@ -61,7 +61,7 @@ class ReportOptions:
     paper : bool
         Whether the report includes the sections on the papers: their tables, figures and sentences.
     paper_pictures : bool
-        Whether those include the sections that consist of pictures only.
+        Whether the sections on the papers include those that consist of pictures only.
     groups : path, sequence of str, or mapping of str to path
         Tables of groups of test images, as accepted by `groups.files_of_datasets`.
     min_accuracy, fairness_value : float, optional
@@ -154,7 +154,7 @@ class StudyData:
         experiment, tracking_uri, ignore_params
             As in `pull.pull_runs`.
         dataset : str, optional
-            Take only the runs of this data set.
+            Use only the runs of this data set.
 
         Raises
         ------
@@ -185,7 +185,9 @@ class StudyData:
         return cls(study.runs, predictions, dense_runs=study.dense_runs, **sides)
 
     def export(self, path: Path) -> list[Path]:
-        """Write the study to a folder of small files, without searches of epsilon that have no finalist among its runs.
+        """Write the study to a folder of small files.
+
+        Searches of epsilon are left out if none of their finalists is among the runs of the study.
 
         Parameters
         ----------
@@ -226,9 +228,9 @@ class StudyData:
     @property
     @once
     def with_ratios(self) -> "StudyData":
-        """The study without networks whose pruning ratio was not chosen.
+        """The study without networks whose pruning ratio the user did not choose.
 
-        These are unpruned networks in another number format, and levels of iterative pruning, whose ratios follow from
+        Those are unpruned networks in another number format, and levels of iterative pruning, whose ratios follow from
         the iteration.
         """
         others = in_number_format(self.runs) | is_iterated(self.runs)
@@ -340,5 +342,5 @@ class StudyData:
 
 
 def notes(*frames: pd.DataFrame) -> list[str]:
-    """Collect the frames' notes on what they lack, in the order of the frames."""
+    """Collect the notes in the frames' attributes on what was left out or is missing, in the order of the frames."""
     return [note for frame in frames for kind in ("left_out", "notes") for note in frame.attrs.get(kind, [])]

@@ -98,7 +98,7 @@ def test_identical_networks_have_slopes_of_1_and_no_damage():
     assert not result.damaged
     # Tango's end without a change: z^2 / (100 + z^2).
     assert re.search(r"none of 2 classes .*200 images .*not excluded: 3\.7 points", result.verdict)
-    assert "same within 0.05" in result.verdict
+    assert "same to within 5 %" in result.verdict
 
 
 def few(images: int) -> float:
@@ -333,7 +333,7 @@ def test_one_network_has_no_interval_over_networks_and_classes_of_a_size_no_weig
 
 def test_ten_classes_that_lose_ten_points_each_differ_as_before():
     """Alpha is above 1 because the accuracy fell; the differences between recalls are what they were."""
-    open_, same = "not shown to have become more or less unequal", "same within 0.05"
+    open_, same = "not shown to have become more or less unequal", "same to within 5 %"
     for images, said in ((1000, open_), (10_000, same)):
         label = np.repeat(np.arange(10), images)
         place = np.tile(np.arange(images), 10)
@@ -895,7 +895,7 @@ def test_without_a_control_one_network_a_side_differs_and_fails_for_a_gross_loss
         result = audit.audit_predictions(label, before, shirts(lost)[1])
         assert result.damaged == (["9"] if lost else [])
         assert result.fails == fails
-        assert result.verdict.startswith("The networks d")
+        assert result.verdict.startswith(f"The networks {'differ' if lost else 'are not shown to differ'}: ")
         assert "cost" not in result.verdict
         assert "Retraining alone also changes recalls" in audit_result.summary(result)
 
@@ -1083,7 +1083,7 @@ def test_groups_of_a_file(tmp_path):
 def test_networks_that_are_all_copies_lose_nothing_and_keep_their_gaps():
     three = np.repeat(ten_classes([95, 40] * 5), 3, axis=0)
     result = audit.audit_predictions(TEN, three, three, three)
-    assert "same within 0.05" in result.verdict
+    assert "same to within 5 %" in result.verdict
     assert (result.damaged, result.fails) == ([], False)
 
 

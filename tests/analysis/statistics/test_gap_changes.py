@@ -46,7 +46,7 @@ def test_what_is_said_of_each_place_of_the_intervals(raw, spread, said):
 
 def test_what_is_shown_to_be_the_same_is_said_to_be():
     change = gap_change(interval(0.97, 1.03), interval(0.97, 1.03), interval(0.98, 1.02))
-    assert sentence(change) == "the differences between classes are the same within 0.05"
+    assert sentence(change) == "the differences between classes are the same to within 5 %"
 
 
 bounds = st.floats(-3, 3)
