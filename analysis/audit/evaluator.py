@@ -82,7 +82,7 @@ class PruningAudit(ModelEvaluator):
         """
         if unknown_options := sorted(evaluator_config.keys() - {BASELINE, CONTROL, *_OTHERS}):
             options = ", ".join((BASELINE, CONTROL, *_OTHERS))
-            raise StudyError(f"evaluator_config: {unknown_options[0]!r} is unknown; pruning-audit takes {options}")
+            raise StudyError(f"evaluator_config: {unknown_options[0]!r} is unknown; pruning-audit accepts {options}")
         if BASELINE not in evaluator_config:
             raise StudyError(f"pruning-audit needs {_NEEDED}")
         if not dataset.has_targets:

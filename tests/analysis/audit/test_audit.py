@@ -700,7 +700,7 @@ def test_csv_that_cannot_be_audited(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"label": [0, 1]}, "no predicted in it"),
+        ({"label": [0, 1]}, "no array predicted in it"),
         ({"label": [0, 1], "predicted": [[0.1, 0.9], [0.5, 0.5]]}, r"label has shape \(2,\), predicted \(2, 2\)"),
         ({"label": [0, 1], "predicted": [0, 1, 1]}, r"label has shape \(2,\), predicted \(3,\)"),
         ({"label": [0, 1], "predicted": [0, np.nan]}, "predicted holds nan"),
@@ -933,7 +933,7 @@ def test_classes_have_the_names_that_are_given():
         ({"after": [0.5, 1, 0, 1]}, "after holds 0.5: give the class"),
         ({"label": [None, 1, 0, 1]}, "label holds object"),
         ({"label": []}, r"label has shape \(0,\)"),
-        ({"after": ["a", "b", "a", "b"]}, "no prediction is a class of the labels"),
+        ({"after": ["a", "b", "a", "b"]}, "no predicted class is among the labels"),
         ({"groups": ["x", "y"]}, r"groups: group has shape \(2,\) for 4 images"),
         ({"groups": {"light": [""] * 4}}, "groups: light names no group"),
         ({"groups": {}}, "groups: no grouping"),
@@ -969,8 +969,8 @@ def test_classes_have_the_names_that_are_given():
         ({"class_names": "ab"}, "class_names is 'ab': give a list of names"),
         ({"class_names": 2}, "class_names is 2: give a list of names"),
         ({"class_names": {"a", "b"}}, "give a list of names"),
-        ({"class_names": [1, 2]}, "class_names holds 1, which is not a string"),
-        ({"class_names": ["a", None]}, "class_names holds None, which is not a string"),
+        ({"class_names": [1, 2]}, "class_names has 1, which is not a string"),
+        ({"class_names": ["a", None]}, "class_names has None, which is not a string"),
         ({"class_names": ["a", "a"]}, "class_names has the name 'a' twice"),
         ({"class_names": {0: "a", 1: "a"}}, "class_names has the name 'a' twice"),
         ({"class_names": ["a", ""]}, "class_names has an empty name"),

@@ -107,7 +107,7 @@ def test_a_file_that_is_given_twice_under_two_names__is_no_second_seed(tmp_path)
     (tmp_path / "a.csv").write_text("label,predicted\na,a\n")
     (tmp_path / "b.csv").symlink_to("a.csv")
     for other in ("b.csv", "./a.csv", "../" + tmp_path.name + "/a.csv"):
-        with pytest.raises(StudyError, match=r"is given twice.* each file must be of another seed"):
+        with pytest.raises(StudyError, match=r"is given twice.* each file must be of a different seed"):
             prediction_files.find([str(tmp_path / "a.csv"), f"{tmp_path}/{other}"], "before")
 
 
