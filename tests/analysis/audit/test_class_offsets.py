@@ -140,7 +140,7 @@ WITH_NAN[7, 1] = np.nan
         ({"label": LABEL * 1.0}, "bad.npz: label must be a whole number for each of 300 images"),
         ({"label": LABEL + 1}, "bad.npz: image 201 has the label 3, but the 3 columns of logits are numbered from 0"),
         ({"label": LABEL - 1}, "bad.npz: image 1 has the label -1"),
-        ({"label": None}, "bad.npz: no label in it"),
+        ({"label": None}, "bad.npz: no array label in it"),
         ({"class_names": NAMES[:2]}, "bad.npz: class_names must be a string for each of 3 classes"),
         ({"class_names": NAMES[[0, 1, 0]]}, "bad.npz: class_names has 'bag' twice: give each class a different name"),
         (
