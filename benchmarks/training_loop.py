@@ -263,7 +263,7 @@ def cpu_epoch(engine: str, precision: str, ratio: float | None, data: Dataset, b
 
 
 def dataloader_loop(model_name: str, data: Dataset) -> Epoch:
-    """Return a function that trains a usual epoch: workers transform single images, and a step reads three results."""
+    """Return a function for an epoch of the usual loop: workers transform single images, a step reads three results."""
     recipe = one_epoch(model_name)
     model = plain_lenet5() if model_name == "lenet5" else build(model_name, data)
     optimizer = torch.optim.SGD(

@@ -89,7 +89,7 @@ class PruningAudit(ModelEvaluator):
             raise StudyError("pruning-audit needs the true classes: pass their column as targets")
         predicted = dataset.predictions_data if model is None else model.predict(dataset.features_data)
         if predicted is None:
-            raise StudyError("pruning-audit needs a model, or the column of its predictions as predictions")
+            raise StudyError("pruning-audit needs the predicted classes: pass a model, or their column as predictions")
         result = audit.audit_predictions(
             _labels(dataset),
             evaluator_config[BASELINE],

@@ -180,7 +180,7 @@ def _of_unlike_names(rows: Sequence[list[Part]]) -> _Side:
 
 
 def _common(rows: Sequence[list[Part]]) -> int:
-    """Return the length of the start that all rows have in common."""
+    """Return the number of leading parts that all rows have in common."""
     return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False)))
 
 

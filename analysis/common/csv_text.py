@@ -19,7 +19,7 @@ _ENGINE: dict[str, Any] = {} if pd.__version__ >= "3" else {"engine": "python"}
 
 
 def is_formula(text: str) -> bool:
-    """Return whether a spreadsheet may take a string for a formula. Numbers with a sign do not count."""
+    """Return whether a spreadsheet may take a string for a formula. Numbers with a sign are no formulas."""
     return bool(_FORMULA.match(text)) and not _NUMBER.fullmatch(text)
 
 

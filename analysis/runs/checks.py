@@ -18,7 +18,7 @@ _SHARED = (
     *(schema.DATASET, schema.DATASET_DIGEST, schema.IMAGE_SHAPE),
     *(schema.MODEL, schema.MODEL_DIGEST, schema.WEIGHTS_DIGEST, schema.SEED),
 )
-# Params in which the two must also agree if both have them.
+# Params in which a pruned run and its dense run must also agree, if both have the param.
 _SHARED_IF_GIVEN = (
     *(schema.PROTOCOL, schema.VALIDATION_FRACTION, schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD),
 )

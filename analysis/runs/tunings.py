@@ -80,7 +80,7 @@ class Tuning:
 
     @property
     def further(self) -> list[str]:
-        """The params other than epsilon (of schedule, mitigation and decay) that are not 0 in some trial."""
+        """The params other than epsilon (of schedule, mitigation and decay) that are nonzero in at least one trial."""
         return [name for name in searched(self.trials) if self.trials[name].any()]
 
     def finals(self) -> Iterator[tuple[str, pd.Series, pd.DataFrame]]:
