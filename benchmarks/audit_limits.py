@@ -1,10 +1,10 @@
-"""How often an audit calls losses within their limit that are at the limit, or at half of it.
+"""How often an audit finds losses to be within a limit if they are as large as the limit, or half as large.
 
     python benchmarks/audit_limits.py [--audits 400]
 
-Made-up networks: a fifth of a class's images may be lost or won, and a loss takes place in half of these, the same
-images in all networks. The network before, its control and the compressed one answer them independently, so that
-retraining moves classes too. Losses differ between networks as well. results/validation/false-alarms.md has the table.
+The networks are simulated. A fifth of a class's images may be lost or won, and losses occur in half of these images,
+the same in all networks. The network before, its control and the compressed one predict them independently, so that
+retraining changes recalls too. Losses also differ between networks. results/validation/false-alarms.md has the table.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from analysis.statistics import limits
 
 LIMIT = 0.02
 SPREAD = 0.006  # standard deviation of a class's loss over networks
-MOVABLE = 0.2  # share of a class's images that are lost or won
+MOVABLE = 0.2  # share of a class's images that may be lost or won
 CLASSES, IMAGES = 10, 1000
 NETWORKS = (1, 3, 5, 10, 20)
 LOSING = {"one class": np.arange(CLASSES) == 0, "all classes": np.ones(CLASSES, bool)}
@@ -26,7 +26,7 @@ LABEL = np.repeat(np.arange(CLASSES), IMAGES)
 
 
 def answers(losses: np.ndarray, networks: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return whether networks before, in the control and after are right, each (networks, images)."""
+    """Return whether networks before, in the control and after predict each image correctly, (networks, images)."""
     movable = generator.random(len(LABEL)) < MOVABLE
     hit = movable & (generator.random(len(LABEL)) < 0.5)
     right = np.where(movable, generator.uniform(0.3, 0.7, len(LABEL)), 0.95)
@@ -40,7 +40,7 @@ def answers(losses: np.ndarray, networks: int, generator: np.random.Generator) -
 
 
 def within(losses: np.ndarray, networks: int, seed: int) -> tuple[bool, bool]:
-    """Return whether losses are within the limit by the upper end of each class's own interval, and by the audit."""
+    """Return whether losses are within the limit by the upper ends of the classes' own intervals, and by the audit."""
     made = answers(losses, networks, np.random.default_rng([seed, networks]))
     table = limits.losses(NAMES, LABEL, made, paired=True).iloc[1:]
     return bool((table["high"] < LIMIT).all()), bool((table["upper"] < LIMIT).all())
@@ -53,7 +53,7 @@ def rows(audits: int) -> Iterator[list[str]]:
 
 
 @click.command()
-@click.option("--audits", default=400, show_default=True, help="Made-up audits of a row.")
+@click.option("--audits", default=400, show_default=True, help="Simulated audits in each row.")
 def main(audits: int) -> None:
     click.echo("| who loses | true loss | networks a side | each class's own interval | bound for all classes |")
     click.echo("| --- | ---: | ---: | ---: | ---: |")

@@ -2,8 +2,8 @@
 
     python benchmarks/class_costs.py [--studies 400]
 
-Made-up studies: a fifth of a class's images may be lost or won. A loss takes place in half of these, the same images in
-all networks, so that networks share the noise of the test images. Losses differ between networks as well.
+The studies are simulated. A fifth of a class's images may be lost or won. Losses occur in half of these images, the
+same in all networks, so that networks share the noise of the test images. Losses also differ between networks.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from analysis.statistics.resampling import mean_interval
 
 LARGEST = 0.02  # loss of the class that loses most
 SPREAD = 0.006  # standard deviation of a class's loss over networks
-MOVABLE = 0.2  # share of a class's images that are lost or won
+MOVABLE = 0.2  # share of a class's images that may be lost or won
 
 
 class Case(NamedTuple):
@@ -60,7 +60,7 @@ class Study(NamedTuple):
 
 
 def study(case: Case, generator: np.random.Generator) -> Study:
-    """Make up a study: whether each network is right about each image, before and after."""
+    """Simulate a study: whether each network predicts each image correctly, before and after."""
     images = 250 if case.classes == 10 else 60
     label = np.repeat(np.arange(case.classes), images)
     size = case.networks, case.classes
@@ -117,7 +117,7 @@ def shares(case: Case, studies: int) -> dict[str, object]:
 
 
 @click.command()
-@click.option("--studies", default=400, show_default=True, help="Made-up studies of a row.")
+@click.option("--studies", default=400, show_default=True, help="Simulated studies in each row.")
 @click.option("--processes", default=1, show_default=True)
 def main(studies: int, processes: int) -> None:
     cases = [*safe_cases(), *main_cases()]

@@ -1,11 +1,12 @@
-"""Class offsets on new images: all of each excess removed against its reliable share, by how many images they fit.
+"""Class offsets on new images, by the number of images of the fit: each excess removed in full, or its reliable share.
 
     python benchmarks/class_offsets.py [--seeds 0-7] [--draws 5]
 
 For each seed a LeNet5 is pruned by magnitude (cubic, ratio 20) on Fashion-MNIST, unless the tracking store has it.
-Offsets are fitted on validation images, of which so many of each class are drawn. The root mean square of the classes'
-excesses is measured on test images, in points. The difference has its standard error over networks.
-results/validation/README.md discusses the table. Training takes a minute for each seed on one core.
+Offsets are fitted on validation images; each row of the table is for a number of images drawn from each class. The root
+mean square of the classes' excesses is measured on test images, in points. The table gives the difference between the
+two with its standard error over networks. results/validation/README.md discusses the table. Training takes a minute for
+each seed on one core.
 """
 
 import math
@@ -22,12 +23,14 @@ from pruning_study.training.engines import TORCH
 DATASET, CLASSES = "fashion-mnist", 10
 COUNTS = (600, 300, 150, 80, 40, 20)
 SHRINKAGES = (0.0, 1.0)
-class_offsets.LEAST_IMAGES = 1  # the limit rests on this table
+class_offsets.LEAST_IMAGES = 1  # the limit was chosen by this table
 
 
 @click.command()
 @click.option("--seeds", default="0-7", show_default=True)
-@click.option("--draws", default=5, show_default=True, type=click.IntRange(min=1), help="Draws of fewer images.")
+@click.option(
+    "--draws", default=5, show_default=True, type=click.IntRange(min=1), help="Draws for each smaller number of images."
+)
 def main(seeds: str, draws: int) -> None:
     """Prune the networks, fit offsets, print one table."""
     runs = prune(dataset=DATASET, pruner="mp", ratio=20, schedule="cubic", seed=seeds).runs

@@ -2,8 +2,8 @@
 
     python benchmarks/commands.py [--rounds 5]
 
-Each command is a process of its own. In every round each runs once, so that other programs disturb all alike. The least
-and the median of the rounds are printed. `prune` finds all its runs, since it has made them before.
+Each command runs in a separate process, once in every round, so that other programs disturb all commands alike. The
+least and the median of the rounds are printed. `prune` finds all its runs, because it is run once before the rounds.
 """
 
 import os
@@ -34,7 +34,7 @@ COMMANDS = {
 
 
 @click.command()
-@click.option("--rounds", default=5, show_default=True, help="How often each command runs.")
+@click.option("--rounds", default=5, show_default=True, help="Number of times that each command runs.")
 def main(rounds: int) -> None:
     """Run the commands in turns, and print a table of their CPU seconds."""
     with tempfile.TemporaryDirectory() as folder:

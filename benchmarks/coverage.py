@@ -1,12 +1,12 @@
-"""Coverage of the intervals of alpha_new, and of the difference of two methods, in the worlds of slopes.py.
+"""Coverage of the intervals of alpha_new, and of the difference of two methods, in simulations as in slopes.py.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/coverage.py
 
-Two methods prune the same dense networks, each with accidents of its own. The second spreads the classes more widely.
+Two methods prune the same dense networks, and each adds its own accidents. The second spreads the classes more widely.
 Takes eight minutes on one core. results/validation/coverage.md shows and discusses the results.
 
-Images of a class that have the same state, which says which networks are right, move a network's part alike. Sums and
-moves therefore come from the number of images in each state.
+The state of an image says which networks predict it correctly. All images of a class with the same state contribute
+equally to a network's sums, so the number of images in each state is enough to compute them.
 """
 
 from collections.abc import Iterator
@@ -37,12 +37,13 @@ ROWS = (
     *product(("CIFAR-10",), ((10, 100), (10, 1000), (100, 10)), (2, 30)),
     *product(("MNIST",), ((10, 1000), (100, 100)), (2, 30)),
 )
-# Answers, of an image by a network, that are simulated in each row; a row has at least 1,000 and at most 2,000 studies.
+# Number of predictions (images times networks) to simulate in each row; a row has at least 1,000 and at most 2,000
+# studies.
 ANSWERS = 100_000_000
 FEWEST_STUDIES, MOST_STUDIES = 1000, 2000
 NETWORKS_FOR_TARGET = 20_000
 
-# The state of an image for a network has a bit for each pruning, `none` first, that says whether the network is right.
+# The state of an image for a network has a bit for each pruning, `none` first: 1 if the prediction is correct.
 PRUNINGS = 1 + len(WIDENINGS)
 STATES = 2**PRUNINGS
 BITS = (np.arange(STATES) >> np.arange(PRUNINGS)[:, np.newaxis]) & 1
@@ -128,7 +129,7 @@ def answers(rng: np.random.Generator, data_set: DataSet, seeds: int) -> np.ndarr
         chance = np.rint(2**16 * ndtr(skill[..., np.newaxis] + EASE)).clip(max=2**16 - 1).astype(np.uint16)
         chance = np.repeat(chance.reshape(seeds, -1), ease.ravel(), axis=1)
         right = (first < chance).view(np.uint8)
-        if place:  # half the images are answered by the draw for the dense network
+        if place:  # half of the predictions reuse the draw for the dense network
             anew = (uniform(rng, shape, np.uint16) < chance).view(np.uint8)
             right = np.bitwise_and(right ^ anew, repeated >> place) ^ anew
         states |= right << place
@@ -136,7 +137,7 @@ def answers(rng: np.random.Generator, data_set: DataSet, seeds: int) -> np.ndarr
 
 
 def uniform(rng: np.random.Generator, shape: tuple[int, int], dtype: type) -> np.ndarray:
-    """Return integers of all bits of `dtype`."""
+    """Return random integers that use all bits of `dtype`."""
     size = shape[0] * shape[1]
     words = rng.integers(2**64, size=-(-size * np.dtype(dtype).itemsize // 8), dtype=np.uint64)
     return words.view(dtype)[:size].reshape(shape)
@@ -155,7 +156,7 @@ def skills(rng: np.random.Generator, data_set: DataSet, seeds: int) -> Iterator[
 
 @lru_cache
 def targets(data_set: DataSet) -> tuple[float, float]:
-    """Return the slope of the first method, and the difference, of infinitely many networks and images."""
+    """Return the slope of the first method, and the difference, for infinitely many networks and images."""
     square, *slopes = true_products(np.random.default_rng(0), data_set, NETWORKS_FOR_TARGET).sum(-1)
     first, second = np.array(slopes) / square
     return float(first), float(second - first)

@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/equivalence.py [--seeds 16] [--epochs 3]
 
-Each seed trains a network on the embedded data set, prunes it by magnitude and fine-tunes it, once with each engine and
-from the same weights, batches and crops. The engines round differently, and training magnifies that: a seed's two
-networks differ as if they had different seeds. The table gives the mean of each engine over the seeds, and the mean
-difference (native minus torch) with its 95 % interval, paired by seed.
+For each seed, each engine trains a network on the embedded data set, prunes it by magnitude and fine-tunes it, from the
+same weights and with the same batches and crops. The engines round differently, and training magnifies the difference:
+a seed's two networks differ as if they had different seeds. The table gives the mean of each engine over the seeds, and
+the mean difference (native minus torch) with its 95 % interval, paired by seed.
 """
 
 from dataclasses import replace

@@ -1,9 +1,9 @@
-"""How near the time left that the bar of a study says is to the truth, at a quarter of the runs and at half.
+"""How close the time left in a study's progress bar is to the true time left, after a quarter and half of the runs.
 
     python benchmarks/estimates.py [--file studies/quick.yaml] [--times 3] [--workers auto]
 
-The study starts with an empty store each time. Each estimate is divided by the time that is left of the study then. The
-load of the machine should stay the same meanwhile: it is printed.
+The study starts with an empty store each time. Each estimate is divided by the true time left. The load of the machine
+should stay the same during a study; it is printed.
 """
 
 import os
@@ -24,7 +24,7 @@ UNITS = {"h": 3600, "min": 60, "s": 1}
 @click.option("--times", default=3, show_default=True, type=click.IntRange(min=1), help="Number of studies.")
 @click.option("--workers", default="auto", show_default=True, help="Worker processes of each study.")
 def main(file: Path, times: int, workers: str) -> None:
-    """Run the study several times, and print its estimates divided by the truth."""
+    """Run the study several times, and print its estimates divided by the true times."""
     print(f"{'load':>6}{'seconds':>9}{'at 1/4':>8}{'at 1/2':>8}")
     for _ in range(times):
         with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +39,7 @@ def main(file: Path, times: int, workers: str) -> None:
 
 
 def study(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[float, list[tuple[float, float]]]:
-    """Return the seconds that a study takes; and after each run those since the start, and those said to be left."""
+    """Return the seconds of a study and, after each run, the seconds since its start and the estimate of those left."""
     start, left = time.perf_counter(), []
     with subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

@@ -2,10 +2,10 @@
 
     python benchmarks/false_alarms.py [one] [losses] [several] [simulated]
 
-The networks are stored in results/: dense ones, the same fine-tuned without being pruned (pruner none), and pruned
-ones. Where networks differ by training alone no class is damaged, so every alarm is false. A pair of seeds differs by
-training from scratch. Without an argument all tables are made. results/validation/false-alarms.md has them, and
-docs/concepts/how-the-audit-decides.md discusses them.
+The stored networks are in results/: dense networks, the same networks fine-tuned without pruning (pruner none), and
+pruned networks. If networks differ by training alone, no class is damaged, so every alarm is false. Networks of
+different seeds differ by training from scratch. Without an argument all tables are made.
+results/validation/false-alarms.md has them, and docs/concepts/how-the-audit-decides.md discusses them.
 """
 
 import sys
@@ -35,23 +35,23 @@ STUDIES = (
     ("lenet5-released", "fashion-mnist"),
     ("resnet20-short", "cifar10-jpeg"),
 )
-# Those of which classes are made to lose recall.
+# Studies in which classes are made to lose recall.
 WITH_LOSSES = STUDIES[:3]
-# Audits of each row: all there are, or so many drawn without replacement.
+# Largest number of audits in a row; if there are more, this many are drawn without replacement.
 MOST_AUDITS = 300
-# The same of several networks a side.
+# Number of audits in a row if there are several networks on each side.
 MOST_OF_SEVERAL = 100
-# Losses that a class of one network is made to have, and audits of each.
+# Losses of recall that are given to a class of one network, and number of audits for each loss.
 LOSSES, AUDITS_OF_LOSSES = (0.02, 0.05, 0.1, 0.2, 0.3), 100
-# Share of a class's images that are lost, and as many won, where nothing is retrained.
+# Share of a class's images that are lost, and equally many won, in comparisons without retraining.
 EXCHANGED = 0.02
-# Pruning ratios whose losses the rule should find, for its power.
+# Pruning ratios whose losses the audit should find, to measure its power.
 MILD, STRONG = 20, 50
 NETWORKS = (2, 3, 5, 10)
-# Classes, simulated audits of each row, and networks a side.
+# Numbers of classes with the number of simulated audits in each row, and numbers of networks on each side.
 SIMULATED = ((10, 1000), (100, 200))
 SIMULATED_NETWORKS = (2, 3, 5, 10, 30)
-# A simulated loss, in standard errors of a class of usual variance.
+# A simulated loss, in standard errors of a class with variance 1.
 LOSS = 5.0
 
 
@@ -86,7 +86,7 @@ def print_losses() -> None:
 
 
 def print_several() -> None:
-    """Print how often a class is damaged by each test and by a network alone, and how often intervals hold 0."""
+    """Print how often a class is damaged by each test and by a single network, and how often intervals contain 0."""
     alarms = "plain | moderated | both tests | one network | undecided"
     print(f"| networks | a side | comparison | {alarms} | coverage, plain | coverage, moderated |")
     print(f"| --- | ---: | --- |{' ---: |' * 7}")
@@ -96,7 +96,7 @@ def print_several() -> None:
 
 
 def print_simulated() -> None:
-    """Print false alarms, coverage and power where the variances of the classes are known."""
+    """Print false alarms, coverage and power for simulated classes, whose variances are known."""
     alarms, power = "false alarms, plain | moments | moderated | both tests", "power, plain | moderated | both tests"
     print(f"| classes | networks | variances | {alarms} | coverage | {power} |")
     print(f"| ---: | ---: | --- |{' ---: |' * 8}")
@@ -105,7 +105,7 @@ def print_simulated() -> None:
 
 
 def networks(study_frames: Path, dataset: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, np.ndarray]]:
-    """Return labels, and what dense, fine-tuned and, by ratio, pruned networks predict, (seeds, images)."""
+    """Return labels, and predictions of dense, fine-tuned and, by ratio, pruned networks, each (seeds, images)."""
     study, predictions = exports.read([study_frames])
     runs = exports.select_dataset(study, dataset).runs.sort_values(schema.SEED)
     tuned = runs[runs[schema.PRUNER] == CONTROL]
@@ -128,7 +128,7 @@ def comparisons(
 ) -> Iterator[tuple[str, Iterator[tuple[list[str], bool]]]]:
     """Yield each comparison of one network a side, and its audits.
 
-    Of an audit there are the classes that differ, and whether --fail-on-damage fails.
+    Each audit is given by the classes that differ, and whether --fail-on-damage fails.
     """
     rng = np.random.default_rng(0)
     seeds = range(len(dense))
@@ -146,7 +146,7 @@ def comparisons(
 
 
 def drawn(rng: np.random.Generator, every: Iterator[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Return `MOST_AUDITS` of them, in any order."""
+    """Return at most `MOST_AUDITS` of the items, in random order."""
     every = list(every)
     return [every[place] for place in rng.permutation(len(every))[:MOST_AUDITS]]
 
@@ -158,11 +158,11 @@ def audited(*sides: np.ndarray) -> tuple[list[str], bool]:
 
 
 def found_losses(label: np.ndarray, dense: np.ndarray, tuned: np.ndarray) -> Iterator[tuple[str, list[str]]]:
-    """Yield how often a loss is found where nothing was retrained, with a control, and without one.
+    """Yield how often a loss is found without retraining, with a control, and without a control.
 
-    The network after is a control that has lost images of one class, drawn at random. Where nothing was retrained, it
-    has also exchanged images. With a control, it is one of another seed than the control, so that it moved as far as
-    retraining moves classes.
+    The network after is a control that has lost images of one class, drawn at random. Without retraining, it has also
+    exchanged images. With a control, the network and the control have different seeds, so that the network's recalls
+    have moved as much as retraining moves them.
     """
     rng = np.random.default_rng(0)
     pairs = [rng.permutation(len(tuned))[:2] for _ in range(AUDITS_OF_LOSSES)]
@@ -177,7 +177,7 @@ def found_losses(label: np.ndarray, dense: np.ndarray, tuned: np.ndarray) -> Ite
 
 
 def exchanged(rng: np.random.Generator, label: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return answers, (images,) bool, of which as many are lost in each class as are won."""
+    """Return predictions, (images,) bool, after losing and winning equally many images in each class."""
     right = right.copy()
     for each in range(label.max() + 1):
         was_right, was_wrong = (rng.permutation(np.flatnonzero((label == each) & (right == side))) for side in (1, 0))
@@ -194,7 +194,7 @@ def is_found(
     control: np.ndarray | None,
     loss: float,
 ) -> bool:
-    """Return whether an audit finds a class that loses some recall; arrays are (images,), bool but for the label."""
+    """Return whether an audit finds a class that loses recall; arrays are (images,), and Booleans except `label`."""
     lost = int(rng.integers(label.max() + 1))
     right = np.flatnonzero(after & (label == lost))
     after = after.copy()
@@ -232,7 +232,7 @@ def several(
 
 
 class Tested(NamedTuple):
-    """What an audit finds: whether a class is damaged by each rule, and the share of intervals that hold 0."""
+    """Result of an audit: whether a class is damaged by each rule, and the share of intervals that contain 0."""
 
     plain: bool
     moderated: bool
@@ -244,7 +244,7 @@ class Tested(NamedTuple):
 
 
 def tested(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Tested:
-    """Return what is found of networks after that belong to those before; arrays are (networks, images), bool."""
+    """Audit networks that are paired with those before; arrays are (networks, images), bool."""
     changes = class_losses.of_few_images(class_losses.from_predictions(label, before, after), np.bincount(label))
     recall = class_losses.from_answers(label, [(before.astype(float) + after) / 2]).groups[0].mean(0)
     each_class = np.eye(len(recall))
@@ -261,7 +261,7 @@ def tested(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Tested:
 
 
 def told(found: list[Tested], *, null: bool) -> tuple[str, ...]:
-    """Return the means of what `tested` returns, as text: without coverage if the classes did lose."""
+    """Return the means of the results of `tested` as text; `null` says that no class lost recall, and adds coverage."""
     shares = np.array(found, float).mean(0)
     return tuple(f"{share:.1%}" if null or place < 5 else "" for place, share in enumerate(shares))
 
@@ -277,7 +277,7 @@ SPREADS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 
 
 def simulated() -> Iterator[tuple[str, ...]]:
-    """Yield a row for each number of classes and networks, and spread of the classes' variances."""
+    """Yield a row for each number of classes, number of networks, and distribution of the classes' variances."""
     for classes, audits in SIMULATED:
         for n in SIMULATED_NETWORKS:
             for name, spread in SPREADS.items():
@@ -317,13 +317,13 @@ def simulated_row(change: np.ndarray, estimated: np.ndarray, second: np.ndarray,
 def by_moments(estimated: np.ndarray, dof: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the variances and degrees of freedom of Smyth (2004), for comparison."""
     priors = [moderation.prior(each, dof) for each in estimated]
-    # More degrees of freedom than this are those of a normal variable.
+    # With more degrees of freedom than this, t is a normal variable.
     variance, added = np.array([(each.variance, min(each.dof, 1e6)) for each in priors]).T[:, :, np.newaxis]
     return (dof * estimated + added * variance) / (dof + added), np.broadcast_to(dof + added, estimated.shape)
 
 
 def p_values(change: np.ndarray, variances: np.ndarray, dof: np.ndarray) -> np.ndarray:
-    """Return two-sided p of changes whose variance over networks alone is known, (audits, classes)."""
+    """Return two-sided p of changes that vary over networks only, (audits, classes)."""
     all_of_them = two_way.Variances([(variances.ravel(), dof.ravel())])
     return two_way.p_values(all_of_them, change.ravel()).reshape(change.shape)
 

@@ -1,11 +1,11 @@
-"""Seconds of an image's channel independence: our nuclear norms against one decomposition for every channel and image.
+"""Time of CHIP's channel independence: our nuclear norms, against one decomposition for every channel and image.
 
     python benchmarks/independence.py [--images 32] [--rounds 5]
 
-The yardstick is the plain form of CHIP's released code: for each image and channel a copy of the feature maps without
-that channel, and its singular values as float32. Feature maps are ReLUs of noise with a spectrum that falls, and one
-channel is dead. Yardstick and ours take turns; the median over the rounds counts, in CPU time of one thread. The error
-is that of our scores against singular values as float64, as a share of the image's nuclear norm.
+The baseline is the plain form of CHIP's released code: for each image and channel it copies the feature maps, sets the
+channel to 0, and computes the singular values in float32. Feature maps are ReLUs of noise with a decreasing spectrum,
+and one channel is dead. Baseline and ours take turns; the table has the medians over the rounds, in CPU time of one
+thread. The error of our scores is relative to singular values in float64, as a share of the image's nuclear norm.
 """
 
 import statistics
@@ -33,7 +33,7 @@ STAGE = 9  # convolutions of a stage of ResNet-56 whose channels CHIP may remove
 @click.option("--images", default=32, show_default=True, type=click.IntRange(min=1))
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1))
 def main(images: int, rounds: int) -> None:
-    """Time both forms, print one table."""
+    """Time the baseline and ours, and print one table."""
     torch.set_num_threads(1)
     print(f"{'':28}{'channels x pixels':>18}{'plain, ms':>11}{'ours, ms':>10}{'times':>7}{'largest error':>15}")
     of_resnet = torch.zeros(2)
@@ -49,7 +49,7 @@ def main(images: int, rounds: int) -> None:
 
 
 def plain(maps: Tensor) -> Tensor:
-    """Return the independence of each image's channels by one decomposition for each."""
+    """Return the independence of each image's channels, by one decomposition for each channel."""
     scores = torch.empty(maps.shape[:2], dtype=maps.dtype)
     for image, of_image in enumerate(maps):
         norm = torch.linalg.matrix_norm(of_image, "nuc")
@@ -61,7 +61,7 @@ def plain(maps: Tensor) -> Tensor:
 
 
 def made_maps(images: int, channels: int, pixels: int) -> Tensor:
-    """Return feature maps (images, channels, pixels)."""
+    """Return simulated feature maps, (images, channels, pixels)."""
     random = torch.Generator().manual_seed(0)
     patterns = torch.randn(images, channels, pixels, generator=random) / torch.arange(1, channels + 1).view(1, -1, 1)
     maps = (torch.randn(images, channels, channels, generator=random) @ patterns).relu()

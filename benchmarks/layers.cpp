@@ -1,4 +1,4 @@
-// How far the layers of a network are from what a core can do: seconds of each, and the peak of its multiply-adds.
+// Time each layer of a network, and measure the peak speed of a core's multiply-adds.
 #include <ctime>
 
 #include "network.hpp"
@@ -10,7 +10,7 @@ namespace {
 
 constexpr int GROUPS = 4, REPEATS = 200;
 
-// Of the processor: what other programs take of it does not count.
+// CPU time, so that the time of other programs does not count.
 double seconds_since(std::clock_t start) { return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC; }
 
 template <class Layer>
@@ -19,7 +19,7 @@ struct Measured {
     float parameters[Layer::PARAMETERS], gradient[Layer::PARAMETERS];
     typename Layer::template State<GROUPS> state;
 
-    // The first layer's backward pass has no input to give a gradient.
+    // The first layer's backward pass computes no gradient of its input.
     template <bool IsFirst>
     void measure(double* results) {
         for (auto& group : input)
@@ -50,7 +50,7 @@ struct Layers<Network<First, Later...>> {
     }
 };
 
-// A convolution by all its weights as the network has it, by its definition, and by a tenth of its weights.
+// A convolution as the network computes it, by its definition, and with a tenth of its weights.
 template <class Convolution>
 struct MeasuredConvolution {
     using Definition = PaddedDirect<typename Convolution::From, typename Convolution::To, Convolution::STRIDE>;
@@ -89,7 +89,7 @@ struct MeasuredConvolution {
             [&] { Convolution::template backward<!IsFirst>(input, output_gradient, state, input_gradient); });
     }
 
-    // The best of many short rounds: other programs take the caches and half of each core.
+    // The best of many short rounds, because other programs use the caches and half of each core.
     template <class Forward, class Backward>
     static void time(double* results, Forward&& forward, Backward&& backward) {
         results[0] = GROUPS_AT_ONCE * WIDTH, results[1] = 2.0 * Convolution::MULTIPLICATIONS;
@@ -127,11 +127,11 @@ struct Layers<ResidualNetwork<Head, First, Later...>> {
 #pragma GCC visibility push(default)
 extern "C" {
 
-// For each layer: images, operations that one takes forward, the seconds of all of them forward and backward. Of a
-// residual network its convolutions, each in three ways.
+// For each layer: number of images, operations forward per image, seconds of all images forward, and backward. In a
+// residual network, each convolution is measured in three ways.
 void layers(double* results) { Layers<NETWORK>::measure(results); }
 
-// Operations a second of as many independent multiply-adds as the registers hold.
+// Operations per second of independent multiply-adds that fill the registers.
 double peak() {
     constexpr int CHAINS = 12, STEPS = 2000000;
     Lanes chains[CHAINS];
@@ -143,7 +143,7 @@ double peak() {
         for (int i = 0; i < CHAINS; ++i) chains[i] = chains[i] * factor + summand;
     Lanes total{};
     for (const Lanes& chain : chains) total += chain;
-    volatile float result = sum(total);  // what nobody takes would not be computed
+    volatile float result = sum(total);  // otherwise the compiler would remove the computation
     (void)result;
     return 2.0 * CHAINS * WIDTH * STEPS / seconds_since(start);
 }

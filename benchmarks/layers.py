@@ -4,12 +4,14 @@
     python benchmarks/layers.py --model resnet20 --image-shape 3x32x32 --rounds 5
 
 The limit is measured: the number of independent multiply-adds in registers that the core does in a second. Each round
-measures the limit and every layer, forward and backward, in CPU time; the best round counts. A layer's operations are
-the multiplications and additions of its definition, and twice as many backward (once for the first layer, whose input
-needs no gradient). Other work of a layer, such as pooling, adds to its time and not to its operations.
+measures the limit and every layer, forward and backward, in CPU time; the table has the best round. A layer's
+operations are the multiplications and additions of its definition, and twice as many backward (equally many for the
+first layer, whose input needs no gradient). Other work of a layer, such as pooling, adds to its time and not to its
+operations.
 
-Of a residual network each kind of convolution is measured in three ways: as the network computes it, by its definition,
-and by a tenth of its weights. Operations are those of the definition: a way of fewer products can exceed the limit.
+In a residual network, each kind of convolution is measured in three ways: as the network computes it, by its
+definition, and with a tenth of its weights. Operations are those of the definition, so a way that needs fewer products
+can exceed the limit.
 """
 
 import ctypes
@@ -29,7 +31,7 @@ WAYS = ("", "by definition", "a tenth")
 
 
 @click.command()
-@click.option("--model", default="lenet5", show_default=True, help="As the option of `train`.")
+@click.option("--model", default="lenet5", show_default=True, help="As for the command `train`.")
 @click.option("--image-shape", default="1x28x28", show_default=True, help="Channels x height x width.")
 @click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2))
 @click.option("--rounds", default=20, show_default=True, type=click.IntRange(min=1))
@@ -50,7 +52,7 @@ def main(model: str, image_shape: str, classes: int, rounds: int) -> None:
         for name, count, time in zip(("forward", "backward"), counts, times, strict=True):
             print(f"{layer:<76}{name:>10}{time * 1e9:12.0f}{count / time / 1e9:9.1f}{count / time / peak:9.0%}")
     if layers.normalizations:
-        return  # kinds of layers, of which the network has several of each
+        return  # the network has several layers of each kind, so a sum over kinds means nothing
     total, least = seconds.sum(), operations.sum() / peak
     print(f"{'all':<86}{total * 1e9:12.0f}{operations.sum() / total / 1e9:9.1f}{least / total:9.0%}")
     print(f"{1 / total:,.0f} images a second if a training step were its layers, {1 / least:,.0f} at the peak")
@@ -66,10 +68,10 @@ def convolutions(layers: stack.Stack) -> tuple[str, tuple[str, ...]]:
 def measure(
     library: ctypes.CDLL, names: tuple[str, ...], rounds: int, first: int
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Return the limit in operations per second, and operations and best seconds of an image.
+    """Return the limit in operations per second, and the operations and the least seconds per image.
 
-    The two arrays have a row for each name, and the columns forward and backward. The first rows are of a layer whose
-    input needs no gradient.
+    The two arrays have a row for each name, and the columns forward and backward. The first rows, `first` in number,
+    are for the layer whose input needs no gradient.
     """
     library.peak.restype = ctypes.c_double
     results = np.empty((rounds, len(names), 4))

@@ -2,9 +2,9 @@
 
     python benchmarks/power.py
 
-The networks are made up, and share none of the assumptions of `power`: each class of a network has an offset on a
-probit scale, each image a difficulty that all networks share, and each network its own noise. Whole audits are made of
-what they predict. results/validation/false-alarms.md has the table.
+The networks are simulated without the assumptions of `power`: each class of a network has an offset on a probit scale,
+each image has a difficulty that all networks share, and each network adds its own noise. Their predictions are audited.
+results/validation/false-alarms.md has the table.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ LABEL = np.repeat(np.arange(CLASSES), IMAGES)
 
 
 def main() -> None:
-    """Print, for each number of networks, the loss promised and the share of audits that find it."""
+    """Print, for each number of networks, the loss that `power` promises and the share of audits that find it."""
     print("| networks a side | loss, points | found |")
     print("| ---: | ---: | ---: |")
     movement = power.of_points(CLASSES, IMAGES, 100 * movement_of_recall())
@@ -41,7 +41,7 @@ def movement_of_recall() -> float:
 
 
 def level_of(recall: float) -> float:
-    """Return the level of a class of this recall."""
+    """Return the level on the probit scale of a class with this recall."""
     return float(_TOTAL * ndtri(recall))
 
 

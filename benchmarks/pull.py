@@ -2,9 +2,9 @@
 
     python benchmarks/pull.py [--runs 120906]
 
-fills a store that MLflow created with runs of 25 params, 25 tags and 40 metrics each, reads it by either in
-a process of its own, and prints seconds and CPU seconds (of the call), peak memory (of the process) and
-the ratio.
+It fills a store that MLflow created with runs of 25 params, 25 tags and 42 metrics each. Each of the two
+functions reads the store in a separate process. The table has seconds and CPU seconds of the call, the peak memory of
+the process, and the ratios.
 """
 
 import sqlite3
@@ -30,9 +30,14 @@ RUNS_AT_ONCE = 5_000
 
 
 @click.command()
-@click.option("--runs", default=120_906, show_default=True, help="Runs in the store: the largest study published.")
+@click.option(
+    "--runs",
+    default=120_906,
+    show_default=True,
+    help="Number of runs in the store; by default that of the largest published study.",
+)
 def main(runs: int) -> None:
-    """Fill a store, read it by both, print one table."""
+    """Fill a store, read it in both ways, and print one table."""
     with tempfile.TemporaryDirectory() as folder:
         uri = f"sqlite:///{folder}/mlflow.db"
         fill(uri, runs)
@@ -45,7 +50,7 @@ def main(runs: int) -> None:
 
 
 def fill(uri: str, count: int) -> None:
-    """Write `count` finished runs, one dense to every 40 pruned, straight into the store's tables.
+    """Write `count` finished runs, one dense run for every 40 pruned ones, directly to the store's tables.
 
     The history of the metrics (table `metrics`) stays empty: neither reader opens it.
     """
@@ -97,7 +102,7 @@ def write(store: sqlite3.Connection, experiment_id: int, runs: list, rng: np.ran
         *(prefix + name for prefix in PREFIXES for name in CLASSES),
         *OTHER_METRICS,
     ]
-    # Any two runs of these recalls may have half of the images right both times.
+    # With these recalls, any two networks may classify the same half of the images correctly.
     values = rng.uniform(0.5, 0.75, (len(runs), len(names)))
     recalls, supports, both_right = np.split(np.arange(1, 1 + 3 * len(CLASSES)), 3)
     values[:, supports] = 1000
@@ -154,7 +159,7 @@ READERS = {
 
 
 def measure(reader: str, uri: str) -> tuple[float, float, float, float]:
-    """Read the store in a process of its own: rows, seconds, CPU seconds, peak memory in MiB."""
+    """Read the store in a separate process; return rows, seconds, CPU seconds, and peak memory in MiB."""
     program = "\n".join(
         [
             READERS[reader].format(experiment=EXPERIMENT),

@@ -1,4 +1,4 @@
-"""Time and memory of the regression at the size of the paper's: 949,298 rows of seven data sets, 50 terms.
+"""Time and memory of a regression as large as the paper's: 949,298 rows of seven data sets, 50 terms.
 
 python benchmarks/regression.py
 """
@@ -30,7 +30,7 @@ CLASSES, ITERATIONS = 10, 19
 
 
 def rows() -> pd.DataFrame:
-    """Networks of 19 prunings and 10 classes; `imbalance` is worth 1.2429 and `class_entropy` -0.0237, as in print."""
+    """Simulate networks of 19 prunings and 10 classes, with the printed coefficients of imbalance and entropy."""
     rng = np.random.default_rng(0)
     place = np.arange(ROWS)
     network = place // (CLASSES * ITERATIONS)
@@ -58,7 +58,7 @@ def rows() -> pd.DataFrame:
 
 
 def main() -> None:
-    """Print how long the fits take, and the most memory that the process has had."""
+    """Print the time of the fits, the peak memory of the process, and some coefficients."""
     linear = timed("least squares", estimate, rows())
     table = timed("fractional logit", logit_of, linear).set_index("term")
     linear_table = linear.coefficients.set_index("term")
@@ -67,12 +67,12 @@ def main() -> None:
 
 
 def timed(name: str, fitted: Callable[[T], U], given: T) -> U:
-    """Return what a fit makes of its argument, and print the time that it took."""
+    """Return the result of a fit, and print its time and the peak memory of the process."""
     start, work = time.perf_counter(), time.process_time()
     made = fitted(given)
     seconds, work = time.perf_counter() - start, time.process_time() - work
     gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{name} of {ROWS:,} rows: {seconds:.1f} s ({work:.1f} s of work), at most {gib:.2f} GiB")
+    print(f"{name} of {ROWS:,} rows: {seconds:.1f} s ({work:.1f} s of CPU time), at most {gib:.2f} GiB")
     return made
 
 

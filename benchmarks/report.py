@@ -1,9 +1,9 @@
-"""Where the time of a report goes, by section.
+"""CPU time of each section of a report.
 
     python benchmarks/report.py [--paper] [FOLDER]
 
-reads what `pruning-analysis export` has written to a folder, by default `results/lenet5`, makes the report and
-prints CPU seconds. Frames that several sections share are worked out before the sections.
+It reads what `pruning-analysis export` has written to a folder, by default `results/lenet5`, makes the report and
+prints CPU seconds. Frames that several sections share are computed before the sections.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy  # noqa: F401  the limit on its threads holds only once it is loaded
+import numpy  # noqa: F401  its threads can be limited only after it is loaded
 from threadpoolctl import threadpool_limits
 
 LENET5 = Path(__file__).parent.parent / "results" / "lenet5"
@@ -68,7 +68,7 @@ def import_all() -> None:
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the CPU seconds of a call, those of its processes included, and its value."""
+    """Return the CPU seconds of a call and of the processes that it starts, and its value."""
     start = sum(os.times()[:4])
     value = call()
     return sum(os.times()[:4]) - start, value

@@ -2,11 +2,11 @@
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/slopes.py
 
-A network predicts an image right if its skill in the class, plus the ease of the image, exceeds a random residual
-(probit model). Its skill is the sum of the class's skill, which all seeds share, and of an accident of the network. The
+A network predicts an image correctly if its skill in the class, plus the ease of the image, exceeds a random residual
+(probit model). Its skill is the sum of the class's skill, which all seeds share, and of the network's accident. The
 ease of an image is the same for all networks, before and after pruning. A pruned network keeps a part of its accident,
-answers some images as before and others anew, and spreads the classes more widely. results/validation/coverage.md
-shows and discusses the results.
+reuses the residuals of some images and draws those of others anew, and spreads the classes more widely.
+results/validation/coverage.md shows and discusses the results.
 """
 
 from dataclasses import dataclass
@@ -135,7 +135,7 @@ def per_class(data_set: DataSet, right: np.ndarray) -> np.ndarray:
 
 
 def new_images_target(rng: np.random.Generator, data_set: DataSet) -> float:
-    """Return the slope for infinitely many images and seeds, which holds no noise of a test set."""
+    """Return the slope for infinitely many images and seeds, which contains no noise of a test set."""
     recalls = (ndtr(skill[..., np.newaxis] + EASE).mean(-1) for skill in data_set.skills(rng, 4000))
     before, after = (Recalls(r, r.mean(-1)).balance for r in recalls)
     return (before * after).sum() / np.square(before).sum()
@@ -144,7 +144,7 @@ def new_images_target(rng: np.random.Generator, data_set: DataSet) -> float:
 def these_images_targets(
     rng: np.random.Generator, data_set: DataSet, label: np.ndarray, ease: np.ndarray
 ) -> tuple[float, float]:
-    """Return alpha and alpha_shared of many networks on the given images; their answers are drawn as counts."""
+    """Simulate alpha and alpha_shared of many networks on the given images, from counts of correct predictions."""
     images = np.zeros((data_set.classes, len(EASE)), dtype=int)
     np.add.at(images, (label, ease), 1)
     skills = data_set.skills(rng, NETWORKS_FOR_TARGET)

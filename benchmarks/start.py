@@ -2,12 +2,12 @@
 
     python benchmarks/start.py [--runs 100000] [--api-runs 5000]
 
-The benchmark fills a sqlite store with the runs of a study of LeNet5 on the embedded sample. Each run has 25 params,
-25 tags, 40 metrics and a folder of empty artifacts (700,000 files in all; a $TMPDIR in memory takes them soonest). It
-prints the seconds in all, and the milliseconds a run, of
+The benchmark fills a sqlite store with the runs of a study of LeNet5 on the embedded sample. Each run has 25 params, 25
+tags, 42 metrics and a folder of empty artifacts (700,000 files in all, which are written fastest if $TMPDIR is in
+memory). It prints the total seconds, and the milliseconds per run, of
 
 - MLflow's API: `search_runs` for all finished runs, and `list_artifacts` for each, in a store of `--api-runs` runs
-  (a larger store is no faster by run);
+  (a larger store takes no less time per run);
 - ours: `Store.finished`, in a store of `--runs` runs;
 - the command: `pruning-study study FILE --dry-run` in such a store, from its start to its end. This includes imports,
   the grid with a hash for each run, and the table.
@@ -54,7 +54,7 @@ def main(runs: int, api_runs: int) -> None:
 
 
 def measure(name: str, count: int, found: Callable[[Store, StudyPlan, Path], int]) -> float:
-    """Return the milliseconds a run until a study knows that all its runs exist."""
+    """Return the milliseconds per run until a study knows that all its runs exist."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         file = folder / "study.yaml"
@@ -73,7 +73,7 @@ def measure(name: str, count: int, found: Callable[[Store, StudyPlan, Path], int
 
 
 def fill(store: Store, planned: StudyPlan, folder: Path) -> None:
-    """Write a finished run for each step, straight into the store's tables, and its artifacts."""
+    """Write a finished run for each step directly to the store's tables, and its artifacts."""
     rng = np.random.default_rng(0)
     params = {f"setting_{number}": "0.0005" for number in range(25)}
     runs = []

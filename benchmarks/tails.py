@@ -1,10 +1,10 @@
-"""Size of the two-way test at small levels, and of its part over networks. Takes two minutes.
+"""Size of the two-way test, and of the test over networks alone, at small levels. Takes two minutes.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/tails.py
 
-The first table is about a normal statistic whose variance over images is known. The second is about alpha_new in the
-Fashion-MNIST-like world of slopes.py, on infinitely many images. results/validation/coverage.md shows and
-discusses the results.
+The first table is for a normal statistic whose variance over images is known. The second is for alpha_new on infinitely
+many images, in the simulation of Fashion-MNIST in slopes.py. results/validation/coverage.md shows and discusses the
+results.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from slopes import DATA_SETS
 
 STUDIES = 10_000_000
 BLOCK = 10_000
-BLOCKS = 20  # of studies without noise of images
+BLOCKS = 20  # of studies, without noise of images
 LEVELS = (0.05, 0.01, 0.001, 0.05 / 200)
 SEEDS = (2, 3, 4, 5, 8, 30)
 IMAGES = (0, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)  # variance over images / variance over seeds, both of the mean

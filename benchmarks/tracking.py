@@ -1,4 +1,4 @@
-"""How many runs a tracking store takes in a second, if each logs as much as a LeNet5 run on Fashion-MNIST.
+"""How many runs can be logged to a tracking store in a second, if each logs as much as LeNet5 on Fashion-MNIST.
 
     python benchmarks/tracking.py [--tracking-uri sqlite:///mlflow.db] [--clients 1,2,4] [--runs 30]
 
@@ -30,7 +30,7 @@ from pruning_study.tracking.store import Store
 CLASSES = range(10)
 EPOCHS = 30
 SAMPLE_RUNS = 5
-# Sizes in bytes of the files that such a run writes. The files are compressed, so that noise can stand for them.
+# Sizes in bytes of the files that such a run writes. Random bytes replace the files, because real ones are compressed.
 ARTIFACTS = {
     schema.CHECKPOINT: 241_000,
     schema.GRADIENT: 241_000,
@@ -49,7 +49,7 @@ FINAL = {f"{prefix}{name}": 0.9 for prefix in (schema.RECALL, schema.SUPPORT, sc
 @click.option("--clients", default="1,2,4", show_default=True, help="Numbers of processes that log at once.")
 @click.option("--runs", default=30, show_default=True, help="Number of runs that each process logs.")
 def main(tracking_uri: str, clients: str, runs: int) -> None:
-    """Log runs, and print how long a process waits for one and how many runs a second the store takes."""
+    """Log runs, and print how long a process takes to log one, and how many runs are logged in a second."""
     mlflow.set_tracking_uri(tracking_uri)
     connect.connect("benchmark")
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")

@@ -4,9 +4,9 @@
     python benchmarks/training_loop.py --precisions
 
 Each comparison starts the processes of all its loops, lets each train a warm-up epoch, and then times one epoch of each
-in turn, round after round, so that other load of the machine meets all loops alike. Only the training epochs are timed:
-starting processes (the DataLoader keeps its workers from the warm-up on), reading data and evaluation are not. A ratio
-is the median, over the rounds, of a loop's images per second divided by those of the first loop.
+in turn, round after round, so that other load of the machine affects all loops alike. Only the training epochs are
+timed: starting processes (the DataLoader keeps its workers from the warm-up on), reading data and evaluation are not. A
+ratio is the median, over the rounds, of a loop's images per second divided by those of the first loop.
 
 With --precisions only the steps of both engines on ResNet-20 are compared, in CPU time: in float32, in bf16, and with
 weights of 4 bits.
@@ -158,7 +158,7 @@ def resnet_layouts(threads: int) -> list[Loop]:
 
 
 def compare(title: str, loops: Sequence[Loop], data: Dataset, rounds: int) -> None:
-    """Time the loops in turn, and print a line for each; the first is the yardstick."""
+    """Time the loops in turn, and print a line for each; the first is the baseline."""
     print(f"{title}: {data.name}, {len(data.train_labels):,} images an epoch", flush=True)
     with ExitStack() as stack:
         running = [start(loop, data, stack) for loop in loops]
@@ -215,7 +215,7 @@ def ours(
     layout: torch.memory_format = torch.channels_last,
     engine: str = "torch",
 ) -> Epoch:
-    """Return an epoch of the project's loop and model, as `train` and `prune` run them."""
+    """Return a function that trains an epoch with the project's loop and model, as `train` and `prune` do."""
     model = build(model_name, data).to(memory_format=layout)  # type: ignore[call-overload]
     chosen = choose(engine, model, data)
     train, normalization = examples(data, chosen.layout or layout)
@@ -231,13 +231,13 @@ def ours(
         engine=chosen,
     )
     if ratio:
-        fit(model, epoch)  # the initial weights of the largest layer would all be pruned: they are the smallest
+        fit(model, epoch)  # initially the largest layer has the smallest weights, so all of them would be pruned
         epoch = replace(epoch, masks=magnitude_masks(model, ratio))
     return lambda: fit(model, epoch).images_per_second
 
 
 def cpu_epoch(engine: str, precision: str, ratio: float | None, data: Dataset, bits: int | None = None) -> Epoch:
-    """Return an epoch of an engine's steps on ResNet-20, which gives its images per second of CPU time."""
+    """Return a function that trains ResNet-20 for an epoch and returns the images per second of CPU time."""
     model = build("resnet20", data).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     chosen = choose(engine, model, data, precision)
     chosen = chosen.with_weight_bits(bits) if bits else chosen
@@ -254,7 +254,7 @@ def cpu_epoch(engine: str, precision: str, ratio: float | None, data: Dataset, b
         return len(train) / (time.process_time() - start)
 
     if ratio:
-        epoch()  # the initial weights of the largest layer would all be pruned: they are the smallest
+        epoch()  # initially the largest layer has the smallest weights, so all of them would be pruned
         masks.update(magnitude_masks(model, ratio))
         apply_masks(model, masks)
         for values in velocity.values():
@@ -263,7 +263,7 @@ def cpu_epoch(engine: str, precision: str, ratio: float | None, data: Dataset, b
 
 
 def dataloader_loop(model_name: str, data: Dataset) -> Epoch:
-    """Return an epoch of the usual loop: workers transform single images, and each step reads three results."""
+    """Return a function for an epoch of the usual loop: workers transform single images, a step reads three results."""
     recipe = one_epoch(model_name)
     model = plain_lenet5() if model_name == "lenet5" else build(model_name, data)
     optimizer = torch.optim.SGD(
@@ -300,7 +300,7 @@ def dataloader_loop(model_name: str, data: Dataset) -> Epoch:
 
 
 class PictureDataset(TorchDataset[tuple[Tensor, int]]):
-    """Images that go one by one, as PIL pictures, through torchvision's transforms, as in torchvision's data sets."""
+    """Images that torchvision transforms one by one, as PIL pictures, as in its own data sets."""
 
     def __init__(self, data: Dataset, *, augmented: bool) -> None:
         transforms = torchvision.transforms
@@ -358,7 +358,7 @@ def fashion_mnist(data_dir: Path) -> Dataset:
     file = data_dir / "fashion_mnist.npz"
     if file.is_file():
         return datasets.load(str(file), data_dir=data_dir)
-    print(f"{file} is not there: LeNet5 trains on the embedded {datasets.MINI}, whose short epochs are noisier")
+    print(f"{file} does not exist: LeNet5 trains on the embedded {datasets.MINI}, whose short epochs are noisier")
     return datasets.load(datasets.MINI, data_dir=data_dir)
 
 
@@ -366,10 +366,10 @@ def cifar10_subset(data_dir: Path, count: int) -> Dataset | None:
     files = [data_dir / name for name in ("cifar10.npz", "cifar10_jpeg.npz")]
     file = next((file for file in files if file.is_file()), None)
     if not file:
-        print(f"neither {files[0]} nor {files[1]} is there: no ResNet-20")
+        print(f"neither {files[0]} nor {files[1]} exists: ResNet-20 is left out")
         return None
     data = datasets.load(str(file), data_dir=data_dir)
-    # A file may be sorted by class, and of one class alone the loss is soon 0.
+    # A file may be sorted by class, and the loss of a single class soon becomes 0.
     drawn = np.random.default_rng(0).permutation(len(data.train_labels))[:count]
     return replace(data, train_images=data.train_images[drawn], train_labels=data.train_labels[drawn])
 

@@ -147,7 +147,7 @@ def test_no_argument_of_a_command_ends_in_another_error(value, tmp_path, monkeyp
     ("call", "message"),
     [
         (lambda: pruning_study.prune(rato=10), r"no option 'rato', did you mean ratio\?"),
-        (lambda: pruning_study.prune(ratio=[10, 0.5]), "0.5 should be at least 1"),
+        (lambda: pruning_study.prune(ratio=[10, 0.5]), "0.5 must be at least 1"),
         (lambda: pruning_study.train(seed=-1), "-1 is"),
         (lambda: pruning_study.prune(seed="4-0"), "write the smaller seed first"),
         (lambda: pruning_study.prune(seed=[0, 0]), "0 is given twice"),

@@ -79,8 +79,8 @@ def audit(
     Raises
     ------
     StudyError
-        If predictions are missing, given twice, damaged, too large, or not for the same images as the first, or if
-        their names do not match; and for the reasons given in `audit_predictions`.
+        If predictions are missing, given twice, damaged, too large, or not for the same images as those of the first
+        file, if file names do not match, or for the reasons given in `audit_predictions`.
     """
     limit = SizeLimit(max_data_gib, "max_data_gib")
     with tempfile.TemporaryDirectory() as downloads:
@@ -159,7 +159,7 @@ def read_sides(
     ends = np.cumsum([len(side) for side in networks.values()])
     predicted = dict(zip(sources_by_side, np.split(read.predicted, ends[:-1]), strict=True))
     if others and only_pairs and not pair_by_order:
-        raise StudyError("these runs start from other dense runs than those after: give pairs", option=min(others))
+        raise StudyError("these runs start from other dense runs than those of --after: give pairs", option=min(others))
     notes = [*_paired_by_order(others), *read.notes] if pair_by_order else read.notes
     return AuditedPredictions(networks, read.label, predicted, read.orders, read.image_names, notes, unpaired)
 
@@ -179,7 +179,7 @@ def _of_counts(networks: dict[str, dict[Path, str]], counts: Mapping[Path, Class
     paths = [path for side in networks.values() for path in side]
     if len(counts) < len(paths) or [*map(len, networks.values())][:2] != [1, 1]:
         raise StudyError(
-            f"{next(iter(counts))} holds counts of classes: give them for each side of an audit, one network each, or "
+            f"{next(iter(counts))} contains counts of classes: give counts of one network on each side of an audit, or "
             "give the predictions of all networks"
         )
     class_counts.check_alike(counts)
@@ -220,9 +220,9 @@ def audit_predictions(
         networks are treated as independent, and alpha is undefined.
     control : (images,) or (networks, images), optional
         Predictions of the control: the networks of `before`, retrained in the same way without compression. Losses are
-        then relative to the control. If compression involves no retraining, as in quantization, pass `before`. If it
-        has more or fewer networks than `after`, the networks are treated as independent of those after, and a note says
-        so.
+        then relative to the control. If compression involves no retraining, as in quantization, pass `before`. If the
+        control has more or fewer networks than `after`, its networks are treated as independent of those after, and a
+        note says so.
     groups : (images,) str, or mapping of str to (images,) str, optional
         The group of each image, or several groupings by name; None, NaN and an empty string mean no group. Groupings
         whose name begins with `measure:` are ignored. Groups are then audited in place of classes, and the recall of a
@@ -256,7 +256,7 @@ def audit_predictions(
     >>> import numpy as np
     >>> from analysis import audit_predictions
     >>> label = np.repeat([0, 1, 2], 50)
-    >>> quantized = np.where(np.arange(150) < 130, label, 0)  # twenty images of the last class are lost
+    >>> quantized = np.where(np.arange(150) < 130, label, 0)  # twenty images of the last class become wrong
     >>> names = ["bag", "hat", "shoe"]
     >>> result = audit_predictions(label, before=label, after=quantized, control=label, class_names=names)
     >>> result.damaged
@@ -374,9 +374,9 @@ def _check(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
     for predicted in networks.values():
         if not np.isin(predicted, names).any():
             raise StudyError(
-                f"no prediction is a class of the labels (labels{_kind_of(names, predicted)}: {some(map(str, names))}; "
-                f"predicted{_kind_of(predicted, names)}: {some(map(str, _untested(names, networks)))}): write labels "
-                "and predictions alike"
+                f"no predicted class is among the labels (labels{_kind_of(names, predicted)}: {some(map(str, names))}; "
+                f"predicted{_kind_of(predicted, names)}: {some(map(str, _untested(names, networks)))}): write each "
+                "class the same way in both"
             )
 
 
@@ -431,14 +431,12 @@ def _display_names(names: np.ndarray, class_names: Sequence[str] | Mapping[Any, 
         raise StudyError(f"class_names is {shortened(class_names)}: give a list of names, or a name for each label")
     names_by_label = dict(class_names) if isinstance(class_names, Mapping | pd.Series) else dict(enumerate(class_names))
     if not_texts := [name for name in names_by_label.values() if not isinstance(name, str)]:
-        raise StudyError(
-            f"class_names holds {shortened(not_texts[0])}, which is not a string: write each name in quotes"
-        )
+        raise StudyError(f"class_names has {shortened(not_texts[0])}, which is not a string: write each name in quotes")
     class_arrays.check_names("class_names", names_by_label.values())
     if "" in names_by_label.values() or len(set(names_by_label.values())) < len(names_by_label):
         name, _ = Counter(names_by_label.values()).most_common(1)[0]
         fault = "an empty name" if "" in names_by_label.values() else f"the name {shortened(name)} twice"
-        raise StudyError(f"class_names has {fault}: give each class a name of its own")
+        raise StudyError(f"class_names has {fault}: give each class a different name")
     if missing := [name for name in names.tolist() if name not in names_by_label]:
         raise StudyError(
             f"class_names has {len(names_by_label):,} names, but none for label {missing[0]}: name every class"

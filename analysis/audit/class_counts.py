@@ -22,7 +22,8 @@ from analysis.common.text_tables import number, opened_table
 _TEXTS = (".csv", ".tsv", ".txt")
 _RIGHT = ("right", "correct", "recall")
 _MEANS = {"accuracy", "micro avg", "macro avg", "weighted avg", "samples avg"}
-# Multiples of these irrational numbers put images in orders that are nearly independent of each other.
+# Multiples of an irrational number give an order of the images that is nearly independent of the original order, which
+# step 0 keeps, and of the order by another irrational number.
 _STEPS = {"before": 0.0, "after": (math.sqrt(5) - 1) / 2, "control": math.sqrt(2) - 1}
 NOTE = (
     "Counts of classes do not show which images both networks classify correctly. Their answers are treated as "
@@ -61,7 +62,7 @@ def read(path: Path, limit: SizeLimit) -> ClassCounts | None:
             try:
                 content = json.loads(file.read())
             except (ValueError, RecursionError) as error:
-                raise StudyError(f"{path}: no JSON ({first_line(error)})") from error
+                raise StudyError(f"{path}: not valid JSON ({first_line(error)})") from error
         return _of_report(path, content) if isinstance(content, dict) else _of_matrix(path, content)
     if kind == ".npy":
         with opened(path):
@@ -169,11 +170,11 @@ def _checked(path: Path, names: Sequence[str], support: np.ndarray, right: np.nd
     if wrong.any():
         place = int(np.argmax(wrong))
         raise StudyError(
-            f"{path}: class {shortened(names[place])} has {right[place]:g} right of {support[place]:g} images: give "
-            "whole numbers, right from 0 to the number of images"
+            f"{path}: class {shortened(names[place])} has {right[place]:g} right of {support[place]:g} images: both "
+            "must be whole numbers, and at most all images can be right"
         )
     has = support > 0
     if has.sum() < 2 or len(set(names)) < len(names):
-        raise StudyError(f"{path}: give counts of two classes or more, each with a name of its own")
+        raise StudyError(f"{path}: give counts of two classes or more, each with a different name")
     order = np.argsort(np.array(names)[has], kind="stable")
     return ClassCounts(np.array(names)[has][order], *counts[:, has][:, order].astype(int))

@@ -24,7 +24,7 @@ BEFORE, AFTER, WITH_OFFSETS = "before", "after", "with offsets"
 _LOSS, _RECALL, _ACCURACY = "chance movement", "weakest recall", "accuracy"
 _READING = (
     "Recalls and accuracies are in %; chance movement, the loss of this network's hardest-hit class beyond the\n"
-    "accuracy, is in points. One network cannot separate harm from chance; a --class-offsets study of many seeds can."
+    "accuracy, is in points. One network cannot separate harm from chance, but --class-offsets with many seeds can."
 )
 
 
@@ -45,8 +45,8 @@ class ClassOffsets(NamedTuple):
     images : int
         Number of images that the effect is measured on.
     tested : bool
-        Whether these are separate test images. If not, they are the images of the fit, and the offsets are
-        cross-fitted.
+        Whether the effect is measured on separate test images. If not, it is measured on the images of the fit, with
+        cross-fitted offsets.
     """
 
     table: pd.DataFrame
@@ -127,7 +127,7 @@ def fit_files(
         test_first, test_second = logit_files.read_pair(test_before, test_after, limit)
         if test_first.values.shape[1] != first.values.shape[1]:
             raise StudyError(
-                f"{test_before} has logits of {test_first.values.shape[1]:,} classes, but {before} of "
+                f"{test_before} has logits of {test_first.values.shape[1]:,} classes, but {before} has "
                 f"{first.values.shape[1]:,}: give logits of the same networks"
             )
         for each, test_logits in itertools.product((first, second), (test_first, test_second)):
@@ -146,7 +146,7 @@ def fit_class_offsets(
     class_names: Sequence[str] | None = None,
     shrinkage: float = 1.0,
 ) -> ClassOffsets:
-    """Fit one logit offset for each class, so that every class loses only as much recall as the accuracy does.
+    """Fit one logit offset for each class, so that every class loses only as much recall as the network loses accuracy.
 
     Parameters
     ----------
@@ -222,7 +222,8 @@ def _test_arrays(test: Sequence[ArrayLike], names: Sequence[str]) -> tuple[np.nd
     class_offsets.check_arrays(before, after, label)
     if before.shape[1] != len(names):
         raise StudyError(
-            f"test logits of {before.shape[1]:,} classes for {len(names):,}: give logits of the same networks"
+            f"the test logits have {before.shape[1]:,} classes, but the other logits {len(names):,}: give logits of "
+            "the same networks"
         )
     support = np.bincount(label, minlength=len(names))
     if not support.all():
@@ -236,7 +237,7 @@ def _arrays(arrays: Sequence[ArrayLike]) -> tuple[np.ndarray, np.ndarray, np.nda
     try:
         label, before, after = map(np.asarray, arrays)
     except ValueError as error:
-        raise StudyError("give label, before and after, each with rows of one length, for test images too") from error
+        raise StudyError("label, before and after must each have rows of equal length, also for test images") from error
     return label, before, after
 
 

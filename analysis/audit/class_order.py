@@ -35,9 +35,9 @@ def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
             for name, reference in (("the labels", label), ("before", partner)):
                 if names := permutation(reference, predicted):
                     pairs = some([f"{new} for {old}" for old, new in names.items() if old != new])
-                    number = f" of network {place + 1}" if len(predictions) > 1 else ""
+                    number = f", network {place + 1}" if len(predictions) > 1 else ""
                     raise StudyError(
-                        f"the predictions {side}{number} agree with {name} only if their classes are in another order "
+                        f"{side}{number}: the predictions agree with {name} only if their classes are in another order "
                         f"({pairs}): write each class the same way in all files, or add --keep-class-order "
                         "(keep_class_order=True) if the order is right"
                     )

@@ -46,7 +46,7 @@ def read(
 ) -> Uncertainties:
     """Read the uncertainty scores of networks.
 
-    An .npz file may hold `probabilities` or `logits`, (images, classes), or the `confidence` of the predicted class,
+    An .npz file may have `probabilities` or `logits`, (images, classes), or the `confidence` of the predicted class,
     (images,); a table may have a column `confidence`, or a column of probabilities for each class.
 
     Parameters
@@ -165,8 +165,8 @@ def _check_fit(path: Path, name: str, values: np.ndarray, predicted: np.ndarray)
     fitting = counts.reshape(columns, -1).max(1).sum() / len(predicted)
     if fitting < _FEWEST_FITTING:
         raise StudyError(
-            f"{path}: the largest of the {name} is in the column of the predicted class for {100 * fitting:.0f} % of "
-            "the images at most: give a row for each image, in the order of the predictions"
+            f"{path}: the largest of the {name} is in the column of the predicted class for at most "
+            f"{100 * fitting:.0f} % of the images: give a row for each image, in the order of the predictions"
         )
 
 
@@ -184,7 +184,7 @@ def _probabilities(path: Path, values: np.ndarray) -> np.ndarray:
 
 def _softmax(path: Path, values: np.ndarray) -> np.ndarray:
     if (wrong := np.flatnonzero(~np.isfinite(values).all(1))).size:
-        raise StudyError(f"{path}: the logits of image {wrong[0] + 1:,} hold NaN or infinite numbers")
+        raise StudyError(f"{path}: the logits of image {wrong[0] + 1:,} contain NaN or infinite numbers")
     powers = np.exp(values - values.max(1, keepdims=True))
     return np.asarray(powers / powers.sum(1, keepdims=True))
 

@@ -75,9 +75,9 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray], unpair
 
 
 def repeated_images(class_index: np.ndarray, networks: Mapping[str, np.ndarray]) -> list[str]:
-    """Return a warning if each image seems to be repeated in successive rows, or the whole sequence is repeated.
+    """Return a warning if each image seems to be repeated in successive rows, or if the whole sequence seems to be.
 
-    If images are sorted by class, rows must change more often than the class does.
+    Changes of the class do not count as changes of the image, because the images may be sorted by class.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ def repeated_images(class_index: np.ndarray, networks: Mapping[str, np.ndarray])
     --------
     >>> label = np.repeat([0, 1], 60)
     >>> predicted = np.where(np.arange(120) % 4, label, 1 - label)[np.newaxis]
-    >>> repeated_images(np.repeat(label, 3), {"before": np.repeat(predicted, 3, axis=1)})[0][:41]
-    'The rows of 120 images look like 3 copies'
+    >>> repeated_images(np.repeat(label, 3), {"before": np.repeat(predicted, 3, axis=1)})[0][:54]
+    'The 360 rows look like 3 copies of each of 120 images:'
     """
     rows = [class_index, *(each for side in networks.values() for each in side)]
     images = len(class_index)
@@ -101,8 +101,8 @@ def repeated_images(class_index: np.ndarray, networks: Mapping[str, np.ndarray])
     if copies == 1:
         return []
     return [
-        f"The rows of {images // copies:,} images look like {copies} copies of each ({images:,} rows): intervals count "
-        "every row as a separate image, so they are too narrow if rows are copies."
+        f"The {images:,} rows look like {copies} copies of each of {images // copies:,} images: intervals count every "
+        "row as a separate image, so they are too narrow if rows are copies."
     ]
 
 
@@ -117,7 +117,7 @@ def _is_tiled(rows: Sequence[np.ndarray], copies: int) -> bool:
 
 
 def _shared(networks: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray]) -> set[str]:
-    """Return the sides with one network for all those after: before, and a control with the same predictions."""
+    """Return the sides whose only network is paired with all after: before, and a control with equal predictions."""
     if "after" not in networks or first["before"].any():
         return set()
     control = networks.get("control")

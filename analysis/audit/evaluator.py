@@ -82,14 +82,14 @@ class PruningAudit(ModelEvaluator):
         """
         if unknown_options := sorted(evaluator_config.keys() - {BASELINE, CONTROL, *_OTHERS}):
             options = ", ".join((BASELINE, CONTROL, *_OTHERS))
-            raise StudyError(f"evaluator_config: {unknown_options[0]!r} is unknown; pruning-audit takes {options}")
+            raise StudyError(f"evaluator_config: {unknown_options[0]!r} is unknown; pruning-audit accepts {options}")
         if BASELINE not in evaluator_config:
             raise StudyError(f"pruning-audit needs {_NEEDED}")
         if not dataset.has_targets:
             raise StudyError("pruning-audit needs the true classes: pass their column as targets")
         predicted = dataset.predictions_data if model is None else model.predict(dataset.features_data)
         if predicted is None:
-            raise StudyError("pruning-audit needs a model, or the column of its predictions as predictions")
+            raise StudyError("pruning-audit needs the predicted classes: pass a model, or their column as predictions")
         result = audit.audit_predictions(
             _labels(dataset),
             evaluator_config[BASELINE],

@@ -63,13 +63,13 @@ def read(path: Path, limit: SizeLimit) -> Logits:
             f"{path}: class_names must be a string for each of {values.shape[1]:,} classes: {_described(names)}"
         )
     if names is not None and (twice := [name for name, count in Counter(names.tolist()).items() if count > 1]):
-        raise StudyError(f"{path}: class_names has {shortened(twice[0])} twice: give each class a name of its own")
+        raise StudyError(f"{path}: class_names has {shortened(twice[0])} twice: give each class a different name")
     if (wrong := np.flatnonzero(~np.isfinite(values).all(1))).size:
-        raise StudyError(f"{path}: the logits of image {wrong[0] + 1:,} hold NaN or infinite numbers")
+        raise StudyError(f"{path}: the logits of image {wrong[0] + 1:,} contain NaN or infinite numbers")
     if (wrong := np.flatnonzero((label < 0) | (label >= values.shape[1]))).size:
         raise StudyError(
-            f"{path}: image {wrong[0] + 1:,} has the label {label[wrong[0]]}, and the {values.shape[1]:,} columns of "
-            "logits are counted from 0"
+            f"{path}: image {wrong[0] + 1:,} has the label {label[wrong[0]]}, but the {values.shape[1]:,} columns of "
+            "logits are numbered from 0"
         )
     precise = values.astype(np.promote_types(values.dtype, np.float32).newbyteorder("="))
     return Logits(path, precise, label.astype(np.int64), None if names is None else names.tolist())
@@ -121,7 +121,7 @@ def check_names(first: Logits, second: Logits) -> None:
     ):
         if first_name != second_name:
             raise StudyError(
-                f"{second.path}: class {index} is {shortened(second_name)} and in {first.path} "
+                f"{second.path}: class {index} is {shortened(second_name)}, but in {first.path} it is "
                 f"{shortened(first_name)}: give logits of the same classes in the same order"
             )
 

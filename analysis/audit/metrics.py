@@ -56,7 +56,7 @@ def _places(names: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def moved_most(metrics: pd.DataFrame) -> list[str]:
-    """Return a sentence on the metric whose corrected interval is farthest from 0, or none if all contain 0."""
+    """Return a sentence on the metric whose corrected interval is farthest from 0, or no sentence if all contain 0."""
     if metrics.empty:
         return []
     beyond = np.fmax(metrics["low_all"], -metrics["high_all"])
@@ -95,8 +95,8 @@ def checked_confidences(
             raise StudyError(f"confidences of {side} are not numbers ({error})") from error
         if own.shape != networks[side].shape:
             raise StudyError(
-                f"confidences of {side} have shape {own.shape}, but the predictions {networks[side].shape}: give one "
-                "for each prediction"
+                f"confidences of {side} have shape {own.shape}, but the predictions {networks[side].shape}: give a "
+                "confidence for each prediction"
             )
         if not ((own >= 0) & (own <= 1)).all():
             raise StudyError(f"confidences of {side} are not from 0 to 1: give the probability of the predicted class")

@@ -24,10 +24,13 @@ class Movement(NamedTuple):
     Attributes
     ----------
     table : DataFrame, a row for each class
-        class, index; shift, the change of the class's logit that all images share; excess, the change of its recall
-        minus the change of the accuracy, negative for a class that loses more than the accuracy; excess_left, the same
-        on images that the shift was not fitted on, with the shift undone; images, the number of images of the class.
-        With several pairs of networks, values are means over pairs.
+        With several pairs of networks, values are means over pairs. The columns:
+
+        - class, index: name and index
+        - shift: change of the class's logit that all images share
+        - excess: change of recall minus change of accuracy, negative for a class that loses more than the accuracy
+        - excess_left: the excess with the shift undone, on images that the shift was not fitted on
+        - images: number of images
     share, share_low, share_high : float
         Share of the squared movement that the shift explains, with its 95 % interval over images. NaN if the movement
         is not shown to exceed the noise of the images.
@@ -54,7 +57,7 @@ class Movement(NamedTuple):
     def verdict(self) -> str:
         """Two sentences: how much the shift explains, and what undoing it changes."""
         if not self.changed:
-            return "Both networks give the same answers."
+            return "Before and after, the networks predict the same class for every image."
         if np.isnan(self.share):
             return (
                 "The changes of recall are not shown to exceed the noise of the images, so no common shift of the "
@@ -119,7 +122,7 @@ def diagnose_movement(
     try:
         label, before, after = map(np.asarray, (label, before, after))
     except ValueError as error:
-        raise StudyError("give label, before and after, each with rows of one length") from error
+        raise StudyError("label, before and after must each have rows of equal length") from error
     pairs = [logits if logits.ndim == 3 else logits[np.newaxis] for logits in (before, after)]
     return _diagnose(list(pairs[0]), list(pairs[1]), label, class_names)
 

@@ -32,7 +32,7 @@ class _Side(NamedTuple):
     differing : list of mapping of location to part
         For each name, the parts in which the names of the side differ, by location.
     constant : set of str
-        The words before the numbers that all names of the side share.
+        The words that precede a number which is the same in all names of the side.
     """
 
     differing: list[dict[Location, Part]]
@@ -71,9 +71,9 @@ def matched(sides: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
     """Return, for every side, the order that matches its files to those of the first side.
 
     A file is identified by the parts of its path in which the files of its side differ. Numbers are compared by value,
-    and words without case. Each part is labelled by the word before it, such as seed for the 3 in `seed_3`. This word
-    may differ between sides, as in `dense_3` and `pruned_3`, if each side has only one such word and no other side has
-    it before a constant number.
+    and words regardless of case. Each part is labelled by the word before it, such as seed for the 3 in `seed_3`. This
+    word may differ between sides, as in `dense_3` and `pruned_3`, if each side has only one such word and no other side
+    has it before a constant number.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def _of_unlike_names(rows: Sequence[list[Part]]) -> _Side:
 
 
 def _common(rows: Sequence[list[Part]]) -> int:
-    """Return the length of the start that all rows have in common."""
+    """Return the number of leading parts that all rows have in common."""
     return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False)))
 
 

@@ -24,8 +24,8 @@ class Populations(NamedTuple):
     Attributes
     ----------
     exemplars : DataFrame, one row per image whose modal label changed (PIE)
-        index (position among the test images), label, before, after (modal labels), before_share, after_share (shares
-        of the votes for them). Empty with fewer than five networks a side.
+        index (position among the test images), label, before and after (modal labels), before_share and after_share
+        (share of the networks that predict the modal label). Empty with fewer than five networks a side.
     over_represented : DataFrame, one row per group of images
         grouping, group, images, pies, and ratio: the group's share of the PIEs divided by its share of the images, with
         the ends of its 95 % interval (ratio_low, ratio_high). The classes are the first grouping.
@@ -120,15 +120,15 @@ def _exemplars(exemplars: populations.Exemplars, label: np.ndarray, class_labels
 
 def _exemplar_notes(exemplars: populations.Exemplars, before: np.ndarray, after: np.ndarray, paired: bool) -> list[str]:
     sentence = (
-        "PIEs: most networks after compression predict another class than most before for "
+        "PIEs: the most frequent predictions before and after compression differ for "
         f"{exemplars.identified.sum():,} "
-        f"of {len(exemplars.identified):,} images ({exemplars.untied:,} of them are untied)"
+        f"of {len(exemplars.identified):,} images ({exemplars.untied:,} of them without a tie)"
     )
     fewest = min(len(before), len(after))
     if fewest < halves.FEWEST:
         warning = (
-            f"Too few networks to count the PIEs of chance: {fewest} a side. The count needs two halves of {FEWEST}, "
-            f"so give {halves.FEWEST} or more a side."
+            f"Too few networks to count the PIEs due to chance: {fewest} a side. The count needs two halves of "
+            f"{FEWEST}, so give {halves.FEWEST} or more a side."
         )
         return [sentence + ".", warning]
     if paired:

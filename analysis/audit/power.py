@@ -42,8 +42,7 @@ class ChangeVariances(NamedTuple):
     ----------
     names : list of str
     over_networks : array
-        Variance of the change over networks, for a single network. It includes the noise of the network's answers to
-        the images.
+        Variance of one network's change over networks. It includes the noise of the network's answers to the images.
     in_one : array
         The part of `over_networks` that is noise of the images.
     over_images : array
@@ -68,9 +67,9 @@ class ChangeVariances(NamedTuple):
     def with_losses(self, loss: np.ndarray) -> "ChangeVariances":
         """Return the variances if each class loses the given recall, (classes,).
 
-        A recall near 1 varies little, and more after a loss. The standard deviation is taken to be proportional to
-        R (1 - R) for the recall R before and after the loss, as if one random number shifted all logits of the class.
-        The images that are lost add a binomial variance.
+        A recall near 1 varies little, and more after a loss. The standard deviation is assumed to be proportional to R
+        (1 - R) for the recall R before and after the loss, as if one random number shifted all logits of the class. The
+        images that are lost add a binomial variance.
         """
         if self.recall is None or self.images is None:
             return self
@@ -208,9 +207,7 @@ def of_points(classes: int, images: int, movement: float) -> ChangeVariances:
     if images < 1:
         raise StudyError(f"{images} is too few: give at least one image of each class", option="images")
     if not 0 < movement <= 100:
-        raise StudyError(
-            f"{movement:g} is not a movement: give percentage points above 0, at most 100", option="movement"
-        )
+        raise StudyError(f"{movement:g} must be above 0 and at most 100 percentage points", option="movement")
     of_each = np.ones(classes)
     scale = _USUAL_RECALL * (1 - _USUAL_RECALL) * of_each
     noise = scale / images
@@ -271,7 +268,7 @@ def _thresholds(
     chance: np.ndarray,
     priors: Sequence[moderation.Prior],
 ) -> np.ndarray:
-    """Return the smallest loss that each audit detects in each class if it alone loses recall, (audits, classes).
+    """Return the smallest loss that each audit detects in a class that alone loses recall, (audits, classes).
 
     `moved` has the variances of the class that loses recall, `movement` those of the other classes. `chance`, (audits,
     classes), is the ratio of each estimated variance over networks to the true one.

@@ -81,8 +81,8 @@ def find(path: Path, header: Sequence[str], wanted: ColumnNames = USUAL) -> Colu
     missing = [schema.LABEL] * (label is None) + [schema.PREDICTED] * (predicted is None and not probabilities)
     if missing or label is None:
         raise StudyError(
-            f"{path}: no column {' and no column '.join(missing)}; the first line should be {','.join(USUAL_NAMES)} "
-            f"but is {shortened(','.join(header)[:60])}: rename them, or name them with --label-column and "
+            f"{path}: no column {' and no column '.join(missing)}; the first line must have {','.join(USUAL_NAMES)} "
+            f"but is {shortened(','.join(header)[:60])}: rename the columns, or name them with --label-column and "
             "--predicted-column"
         )
     return Columns(label, predicted, probabilities)
@@ -107,6 +107,6 @@ def place(path: Path, header: Sequence[str], name: str, own: str | None = None) 
         raise StudyError(f"{path}: the columns {names} may both be the {name}: name one of them", option=option)
     if own and not places:
         raise StudyError(
-            f"{path}: no column {shortened(own)}; it has {shortened(','.join(header)[:60])}", option=option
+            f"{path}: no column {shortened(own)}; the columns are {shortened(','.join(header)[:60])}", option=option
         )
     return places[0] if places else None

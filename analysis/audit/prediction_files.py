@@ -68,7 +68,7 @@ def find(patterns: Sequence[str], option: str) -> list[Path]:
     for path in paths:
         if (same_file := first_paths.setdefault(Path(os.path.realpath(path)), path)) is not path:
             also = f", as {same_file} too," if same_file != path else ""
-            raise StudyError(f"{path} is given twice{also} but each file must be of another seed", option=option)
+            raise StudyError(f"{path} is given twice{also} but each file must be of a different seed", option=option)
     return paths
 
 
@@ -205,7 +205,7 @@ def _read(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
     check_names(path, names)
     texts = np.array([unicodedata.normalize("NFC", name) for name in names], dtype=str)
     if (empty := np.flatnonzero((texts == "")[name_index].any(0))).size:
-        raise StudyError(f"{path}: image {empty[0] + 1:,} has no {' or no '.join(_NAMES)}: fill it in")
+        raise StudyError(f"{path}: image {empty[0] + 1:,} has no {' or no '.join(_NAMES)} class: fill it in")
     if (unlabelled := np.flatnonzero(np.isin(texts, _MISSING)[name_index[0]])).size:
         place = unlabelled[0]
         raise StudyError(
@@ -227,9 +227,9 @@ def _read_npz(path: Path, limit: SizeLimit) -> _Content:
         classes[1] = _most_probable_of_npz(path, limit)
     missing = [name for name, values in zip(_NAMES, classes, strict=True) if values is None]
     if missing or classes[0] is None or classes[1] is None:
-        raise StudyError(f"{path}: no {', '.join(missing)} in it; the file needs {', '.join(_NAMES)}")
+        raise StudyError(f"{path}: no array {', '.join(missing)} in it; the file needs {', '.join(_NAMES)}")
     names: dict[str, np.ndarray] = {}
-    with contextlib.suppress(StudyError):  # pickled image names are not read; rows then count as in order
+    with contextlib.suppress(StudyError):  # pickled image names are not read; row k of each file is then the same image
         names = archives.read(path, [], _IMAGE_NAMES, limit=limit)
     return _of_arrays(path, _one_dimensional(classes[0]), _one_dimensional(classes[1]), names)
 
@@ -262,7 +262,7 @@ def _read_npy(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
             raise StudyError(f"{path}: not a complete .npy file ({first_line(error)[:200]})") from error
     if values.ndim != 1 or values.dtype.names is None:
         raise StudyError(
-            f"{path} holds {values.dtype} of shape {values.shape}, without names: save label and predicted in one "
+            f"{path} has {values.dtype} values of shape {values.shape} without names: save label and predicted in one "
             "file, by np.savez('predictions.npz', label=label, predicted=predicted)"
         )
     return _of_columns(
@@ -365,7 +365,7 @@ def _without_empty_end(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Ite
             empty = empty or line
             continue
         if empty:
-            raise StudyError(f"{path}, line {empty:,}: all cells are empty: fill them in, or take the line out")
+            raise StudyError(f"{path}, line {empty:,}: all cells are empty: fill them in, or remove the line")
         yield line, row
 
 

@@ -48,7 +48,7 @@ def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str
             own_names = {path: str(path) for path in prediction_files.find([source], option)}
         if twice := names.keys() & own_names.keys():
             raise StudyError(
-                f"{names[twice.pop()]} is given twice but each file must be of another seed", option=option
+                f"{names[twice.pop()]} is given twice but each file must be of a different seed", option=option
             )
         names |= own_names
     prediction_files.find([str(path) for path in names], option)  # the same file under two names
@@ -56,7 +56,7 @@ def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str
 
 
 def of_other_seeds(networks: Mapping[str, dict[Path, str]]) -> set[str]:
-    """Return the sides that share no network with after, according to file names or the dense runs of runs.
+    """Return the sides that share no network with after, according to the names of files or the dense runs of runs.
 
     Parameters
     ----------

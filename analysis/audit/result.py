@@ -68,14 +68,23 @@ class Audit(NamedTuple):
     def table(self) -> pd.DataFrame:
         """A row for each class or group, the one that lost most first.
 
-        class (or group, preceded by grouping if there are several), support; recall_before, recall_after, change, and
-        excess (change of recall minus change of accuracy), each with the ends of its interval (`_low`, `_high`); with a
-        control also recall_control and beyond_control (recall after minus recall of the control); p, p_holm, damaged.
-        Then, as in `classes.csv`, reference (what recall after is compared with: control, dense, or either of other
-        seeds); loss (recall of the reference minus recall after) and cost (loss minus that of the accuracy), each with
-        the ends of its interval and with a bound (`_upper_all`) that holds for all classes together, or for all groups
-        of a grouping; cost_p, one-sided and corrected for all classes. disproportionate, with the same ends and p: the
-        loss minus the loss expected if the error of every class had grown by one factor.
+        - class, or group; before it grouping, if there are several groupings
+        - support: number of test images
+        - recall_before, recall_after, and with a control recall_control
+        - change: recall after minus recall before
+        - excess: change of recall minus change of accuracy
+        - beyond_control, with a control: recall after minus recall of the control
+        - p, p_holm: p of the loss, and p corrected for all classes
+        - damaged: whether the class is shown to have lost recall
+        - reference: what recall after is compared with (control, dense, or networks of other seeds)
+        - loss: recall of the reference minus recall after
+        - cost, cost_p: loss of recall minus loss of accuracy, and its one-sided p, corrected for all classes
+        - disproportionate, disproportionate_p: loss minus the loss expected if the error of every class had grown by
+          one factor, and its one-sided p, corrected for all classes
+
+        The columns of recalls, changes and losses are followed by the ends of their intervals (`_low`, `_high`). Loss,
+        cost and disproportionate loss also have a bound (`_upper_all`) that holds for all classes together, or for all
+        groups of a grouping.
         """
         return self.comparison.ranked
 
@@ -302,7 +311,7 @@ def _printable_table(result: Audit) -> pd.DataFrame:
 
 
 def summary(result: Audit, rest: str = "audit.csv") -> str:
-    """Format the verdict, the classes that lost most and the notes for a terminal; `rest` is the file with all."""
+    """Format the verdict, the classes that lost most and the notes for a terminal; `rest` names the table of all."""
     notes = [
         folded(note) for note in (result.caution, *result.notes, sentences.without_alpha(result.comparison)) if note
     ]

@@ -74,7 +74,8 @@ def risk(
     Parameters
     ----------
     before, after, control : sequence of str
-        As for `audit.audit`. If there are networks after, the scores of one half are judged by the other half.
+        As for `audit.audit`. If there are networks after, the scores from one half of the networks are judged by the
+        other half.
     training_images : Path, optional
         CSV file with the columns `class` and `training_images`, such as a run's `class_characteristics.csv`.
     accuracy_loss : float
@@ -206,7 +207,7 @@ def _at_chance(label: np.ndarray, indices: Mapping[str, np.ndarray]) -> list[str
             option="before",
         )
     counts = [f"{each.sum()} of {len(each)} {side}" for side, each in guesses.items() if each.any()]
-    return [f"Networks at chance, which count like the others: {', '.join(counts)}."] if counts else []
+    return [f"Networks at chance, which are included like the others: {', '.join(counts)}."] if counts else []
 
 
 def _judge(

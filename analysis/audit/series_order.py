@@ -52,7 +52,7 @@ def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list
 
 
 def _indices(arguments: Mapping[str, Any]) -> list[tuple[str, pd.Index]]:
-    """Return the index of each Series, and of a DataFrame of groups, if it is unique, with the argument's name."""
+    """Return the unique indices of Series, and of DataFrames of groups, each with the name of its argument."""
     parts = [(name, part) for name, value in arguments.items() for part in _parts(value)]
     return [
         (name, part.index)
@@ -76,7 +76,7 @@ def _is_moved(name: str, index: pd.Index, first: str, reference: pd.Index) -> bo
     if _is_text(index) and _is_text(reference):
         if len(others):
             raise StudyError(
-                f"{name} has the index {shortened(others[0])} but {first} has not: give predictions of the same images"
+                f"{name} has the index {shortened(others[0])} but {first} does not: give predictions of the same images"
             )
         return True
     if not len(others):

@@ -66,7 +66,7 @@ def read(
     Raises
     ------
     StudyError
-        If the file is truncated or not an .npz file, lacks a required array, exceeds the limit, or if an array holds
+        If the file is truncated or not an .npz file, lacks a required array, exceeds the limit, or if an array contains
         anything but numbers, Booleans, dates and strings.
     """
     with opened(path) as file, warnings.catch_warnings():
@@ -85,7 +85,7 @@ def read(
             reason = kind or f"{type(error).__name__}: {first_line(error)[:200]}"
             raise StudyError(f"{path}: not a complete .npz file ({reason})") from error
     if missing := [name for name in required if name not in arrays]:
-        raise StudyError(f"{path}: no {', '.join(missing)} in it; the file needs {', '.join(required)}")
+        raise StudyError(f"{path}: no array {', '.join(missing)} in it; the file needs {', '.join(required)}")
     return arrays
 
 
@@ -95,7 +95,7 @@ def _entries(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfil
     for entry in archive.infolist():
         name = entry.filename.removesuffix(".npy")
         if name in names and entries.setdefault(name, entry) is not entry:
-            raise ValueError(f"it holds {name} twice")
+            raise ValueError(f"it contains {name} twice")
     return {name: entries[name] for name in names if name in entries}
 
 
@@ -108,11 +108,11 @@ def _header(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> _Hea
         raise ValueError(f"{name} has version {version} of the format, but NumPy writes numbers and text in 1.0 or 2.0")
     shape, fortran, dtype = _HEADERS[version](start, max_header_size=_LONGEST_HEADER)
     if dtype.hasobject:
-        raise ValueError(f"{name} holds pickled objects, which may run code: save it as numbers or text")
+        raise ValueError(f"{name} contains pickled objects, which may run code: save it as numbers or text")
     if dtype.kind == "V":
-        raise ValueError(f"{name} holds records of several values: save it as numbers or text")
+        raise ValueError(f"{name} contains records of several values: save it as numbers or text")
     if not dtype.itemsize:
-        raise ValueError(f"{name} holds values of no size")
+        raise ValueError(f"{name} contains values of size 0")
     if any(type(side) is not int or side < 0 for side in shape):
         raise ValueError(f"{name} has an impossible shape")
     size = start.tell() + math.prod(shape) * dtype.itemsize

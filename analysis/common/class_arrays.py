@@ -28,7 +28,7 @@ def as_array(where: object, source: Any) -> np.ndarray:
         if values.dtype.kind == "U" and not isinstance(source, np.ndarray):
             values = np.asarray(source, object)  # NumPy would turn NaN into a string
     except Exception as error:  # arrays of other libraries may raise any error
-        raise StudyError(f"{where} cannot be an array ({error}): give lists of one length, or an array") from error
+        raise StudyError(f"{where} cannot be an array ({error}): give lists of equal length, or an array") from error
     if values.dtype.kind == "O" and any(isinstance(value, str) and "\0" in value for value in values.flat):
         raise StudyError(f"{where}: a name has a NUL character in it")
     return values
@@ -46,7 +46,7 @@ def classes(where: object, values: np.ndarray) -> np.ndarray:
         check_floats(where, values)
         return values.astype(np.int64)
     if values.dtype.kind not in "biuUS":
-        raise StudyError(f"{where} holds {values.dtype}: {_WHAT}")
+        raise StudyError(f"{where} has type {values.dtype}: {_WHAT}")
     texts = decoded(where, values)
     return np.char.strip(texts) if texts.dtype.kind == "U" else texts
 
@@ -57,7 +57,7 @@ def check_floats(where: object, values: np.ndarray, *, whole: bool = True) -> No
     with np.errstate(invalid="ignore"):
         exact = (np.abs(values) < largest) & ((values == np.trunc(values)) | (not whole))
     if not exact.all():
-        raise StudyError(f"{where} holds {values[~exact][0]}: {_WHAT} (store large numbers with an integer type)")
+        raise StudyError(f"{where} contains {values[~exact][0]}: {_WHAT} (store large numbers with an integer type)")
 
 
 def decoded(where: object, values: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ _ENGINE: dict[str, Any] = {} if pd.__version__ >= "3" else {"engine": "python"}
 
 
 def is_formula(text: str) -> bool:
-    """Return whether a spreadsheet may take a string for a formula. Numbers with a sign do not count."""
+    """Return whether a spreadsheet may take a string for a formula. Numbers with a sign are no formulas."""
     return bool(_FORMULA.match(text)) and not _NUMBER.fullmatch(text)
 
 
@@ -59,7 +59,7 @@ def write(frame: pd.DataFrame, path: Path, *, index: bool = False, missing: str 
 
 
 def read(file: Path | io.BytesIO, **how: Any) -> pd.DataFrame:
-    """Read a frame that `write` wrote; `how` holds options of `pandas.read_csv`."""
+    """Read a frame that `write` wrote; `how` has options of `pandas.read_csv`."""
     frame = pd.read_csv(file, **how, **_ENGINE).rename(columns=unquoted)
     texts = {
         name: column.map(lambda value: unquoted(value) if isinstance(value, str) else value)

@@ -26,7 +26,7 @@ def aside(output: Path, *, obsolete: Sequence[str] = (), in_git: bool = False) -
     output : Path
         The folder that the files are moved to. It is created if it does not exist, and its other files stay.
     obsolete : sequence of str
-        Names of files to delete if the block does not write them, but an earlier one did and they are unchanged.
+        Names of files to delete if the block does not write them, but an earlier block did and they are unchanged.
     in_git : bool
         Whether the output folder is kept in git, so that any file may be replaced and no list is needed.
 
@@ -34,7 +34,7 @@ def aside(output: Path, *, obsolete: Sequence[str] = (), in_git: bool = False) -
     ------
     StudyError
         If the folder cannot be created or written to, or if a file would replace one that is not listed or was changed.
-        No file is then moved, unless moving is what failed.
+        No file is then moved, unless the error occurs while files are moved.
     """
     is_new = not output.exists()
     try:
@@ -68,7 +68,7 @@ def one_aside(output: Path, *, in_git: bool = False) -> Iterator[Path]:
         As for `aside`.
     """
     if output.name.startswith(LIST):
-        raise StudyError(f"{output}: a list of written files has this name: name another", option="output")
+        raise StudyError(f"{output}: a list of written files has this name: choose another name", option="output")
     with aside(output.parent, in_git=in_git) as folder:
         yield folder / output.name
 

@@ -12,7 +12,7 @@ import numpy as np
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 
-# Names of columns, without capitals, underscores and a final s. Columns of the first tuple hold file names, one per
+# Names of columns, without capitals, underscores and a final s. Columns of the first tuple contain file names, one per
 # image.
 _OF_FILES = ("filename", "file", "filepath", "path", "imagepath", "imagefile", "imagename", "imgpath", "image", "img")
 _OF_ANYTHING = ("imageid", "id", "name", "key", "uid", "index", "idx", "")
@@ -20,13 +20,13 @@ _IN_ORDER = "row k of each is taken for the same image"
 
 
 class NamedRows(NamedTuple):
-    """The labels of a file's rows, and the columns that may hold image names.
+    """The labels of a file's rows, and the columns that may contain image names.
 
     Attributes
     ----------
     label : (images,), text
     columns : dict of str to sequence of str
-        The columns that may hold image names, by `column_key`.
+        The columns that may contain image names, by `column_key`.
     """
 
     label: np.ndarray
@@ -55,7 +55,7 @@ class Alignment(NamedTuple):
 
 
 def column_key(name: str) -> str | None:
-    """Normalise the name of a column that may hold image names; return None for other columns.
+    """Normalise the name of a column that may contain image names; return None for other columns.
 
     Examples
     --------
@@ -164,7 +164,7 @@ def _check_others(files: Mapping[Path, NamedRows]) -> None:
 
 
 def _is_renumbered(columns: Sequence[Sequence[str]]) -> bool:
-    """Return whether the columns hold the same values in different orders."""
+    """Return whether the columns have the same values in different orders."""
     return any(list(column) != list(columns[0]) for column in columns) and all(
         set(column) == set(columns[0]) for column in columns
     )

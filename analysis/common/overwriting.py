@@ -35,7 +35,7 @@ def check_inputs(
         location = Path(os.path.realpath(each))
         reached = [above for above in (location, *location.parents) if is_there(above)]
         if any(above.samefile(path) for above in reached for path in read_from):
-            raise StudyError(f"{read} are read from {each}: name another place", option=option)
+            raise StudyError(f"{read} are read from {each}: choose another place", option=option)
 
 
 def is_there(path: Path | str) -> bool:

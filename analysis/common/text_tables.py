@@ -117,7 +117,7 @@ def _rows(path: Path, reader: Any, first: Sequence[str], before: int) -> Iterato
             )
         if row == first:
             raise StudyError(
-                f"{path}, line {before + reader.line_num:,}: repeats the first line; a file must hold one table"
+                f"{path}, line {before + reader.line_num:,}: repeats the first line; a file must contain one table"
             )
         yield before + reader.line_num, row
 

@@ -35,9 +35,15 @@ class ChainTrials(NamedTuple):
     max_class_loss, max_accuracy_loss : float
         The limits, as shares.
     trials : DataFrame, one row per chain
-        chain (in words), pruner, number_format, number; cost, the quantity to minimise; then losses relative to the
-        control on validation images: accuracy_loss, worst_class (the class that may lose most) and class_loss, with
-        upper 95 % bounds accuracy_loss_upper and class_loss_upper.
+        Losses are relative to the control, on validation images. The columns:
+
+        - chain: the chain in words
+        - pruner, number_format
+        - number: number of the trial
+        - cost: the quantity to minimise
+        - accuracy_loss, accuracy_loss_upper: loss of accuracy, and its upper 95 % bound
+        - worst_class: the class that may lose most
+        - class_loss, class_loss_upper: loss of recall of this class, and its upper 95 % bound
     """
 
     name: str

@@ -18,7 +18,7 @@ _SHARED = (
     *(schema.DATASET, schema.DATASET_DIGEST, schema.IMAGE_SHAPE),
     *(schema.MODEL, schema.MODEL_DIGEST, schema.WEIGHTS_DIGEST, schema.SEED),
 )
-# Params in which the two must also agree if both have them.
+# Params in which a pruned run and its dense run must also agree, if both have the param.
 _SHARED_IF_GIVEN = (
     *(schema.PROTOCOL, schema.VALIDATION_FRACTION, schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD),
 )
@@ -152,7 +152,7 @@ def _other_networks(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tu
 def _contradicts(accuracy: np.ndarray, recall: np.ndarray, support: np.ndarray) -> np.ndarray:
     """Find runs whose accuracy, (runs,), is not the mean of recalls, (runs, classes), weighted by support.
 
-    If a support is unknown, the accuracy must only be between the lowest and the highest recall.
+    If a support is unknown, the accuracy only needs to be between the lowest and the highest recall.
     """
     has_recall = ~np.isnan(recall)
     images = np.where(has_recall, support, 0)
@@ -273,7 +273,7 @@ def _coincidence(recall: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Bound the probability, (runs,), that another network has the same recalls, (runs, classes).
 
     The number of correct predictions of a class is assumed to have half the binomial standard deviation over seeds. A
-    class of unknown size counts as 100 images.
+    class of unknown size is assumed to have 100 images.
     """
     deviation = np.sqrt(np.where(np.isnan(images), 100, images) * recall * (1 - recall)) / 2
     with np.errstate(divide="ignore"):

@@ -21,7 +21,7 @@ from analysis.runs import schema
 
 ATTEMPTS = 4
 _PATH = "/api/2.0/mlflow/runs/create"
-_TRY_LATER = (408, 429)  # a status of 500 or more, a server error, counts too
+_TRY_LATER = (408, 429)  # and every status of 500 or more, which is a server error
 
 
 def create_run(

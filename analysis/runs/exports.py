@@ -92,7 +92,7 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path
 def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]:
     """Read folders written by `write` of this version or an older one.
 
-    Several folders are read as if one experiment held all their runs.
+    Several folders are read as if one experiment contained all their runs.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def _join(folders: Sequence[Path], parts: Sequence[pd.DataFrame]) -> pd.DataFram
         folder_of = {name: folder for folder, part in zip(folders, parts, strict=True) for name in part[run_id]}
         first, second = (f"run {name} of {folder_of[name]}" for name in twin_ids[:2])
         raise StudyError(
-            f"{first} and {second} have the same settings and seed, but only one can count: leave one out",
+            f"{first} and {second} have the same settings and seed, but only one can be used: leave one out",
             option="frames",
         )
     sentences = [line for part in parts for line in part.attrs["left_out"]]
@@ -279,9 +279,9 @@ def _checked_types(frame: pd.DataFrame, required_columns: Sequence[str]) -> pd.D
         is_number = name in (schema.RATIO, schema.SEED) or name.startswith(_NUMBERS)
         is_text = name in frames.params(frame) or name in _TAGS
         if (is_number or is_text) and is_number != pd.api.types.is_numeric_dtype(frame[name]):
-            raise ValueError(f"{name} holds {frame[name].dtype}")
+            raise ValueError(f"{name} has type {frame[name].dtype}")
     if not pd.api.types.is_integer_dtype(frame[schema.SEED]):
-        raise ValueError(f"{schema.SEED} holds {frame[schema.SEED].dtype}")
+        raise ValueError(f"{schema.SEED} has type {frame[schema.SEED].dtype}")
     return frame
 
 
@@ -313,7 +313,7 @@ def _by_data_set(study: frames.Study, predictions: frames.ReadPredictions) -> It
                 if not np.array_equal(arrays[schema.LABEL], label):
                     raise StudyError(
                         f"runs {next(iter(predicted))} and {run_id} have different test labels but the same data set, "
-                        f"{data_set}: give each a name or a {schema.DATASET_DIGEST} of its own"
+                        f"{data_set}: give each data set its own name or {schema.DATASET_DIGEST}"
                     )
                 predicted[run_id] = _small(arrays[schema.PREDICTED])
                 in_top5 += [arrays[IN_TOP5]] if IN_TOP5 in arrays else []
@@ -380,7 +380,7 @@ def _predicted(path: Path) -> dict[str, _StoredRun]:
         raise ValueError(f"{path.name} has predictions of shape {by_label.shape}")
     for array in (label, by_label):
         if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= frames.MOST_CLASSES:
-            raise ValueError(f"{path.name} holds values that are not class indices")
+            raise ValueError(f"{path.name} contains values that are not class indices")
     order = np.argsort(label, kind="stable")
     predicted = np.empty(by_label.shape[::-1], by_label.dtype)
     predicted[:, order] = by_label.T

@@ -24,7 +24,7 @@ _CELL = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO)
 
 
 class Primary(NamedTuple):
-    """A primary comparison of a study. Its tests are corrected for multiplicity among themselves only.
+    """A primary comparison of a study. Its tests are a separate family in the correction for multiplicity.
 
     Attributes
     ----------

@@ -62,13 +62,19 @@ def pull_runs(
     Returns
     -------
     DataFrame, one row per pair, sorted by dataset, model, pruner, ratio, seed
-        dataset, model, pruner, ratio (float), seed (int), every other param as `params.<name>` (text), accuracy_before,
-        accuracy_after, realized_ratio, model_bytes, latency_ms/one, latency_ms/batch (and their `_low` and `_high`),
-        mp_overlap, recall_before/<class>, recall_after/<class>, support/<class>, both_right/<class>, arithmetic,
-        dense_run_id, run_id. Values are NaN if a run lacks the param, metric or class, and a column is missing if all
-        runs lack it. A quantized dense network has its number format as pruner, such as `float16`, and ratio 1; a
-        quantized control has `none float16`. If runs agree in every setting and seed, only the newest is included.
-        `attrs["left_out"]` has sentences on the runs that were left out.
+        Values are NaN if a run lacks the param, metric or class, and a column is missing if all runs lack it. A
+        quantized dense network has its number format as pruner, such as `float16`, and ratio 1; a quantized control has
+        the pruner `none float16`. If runs agree in every setting and seed, only the newest is included.
+        `attrs["left_out"]` has sentences on the runs that were left out. The columns:
+
+        - dataset, model, pruner, ratio (float), seed (int)
+        - params.<name>: every other param, as text
+        - accuracy_before, accuracy_after: test accuracy of the dense run, and of the other run of the pair
+        - realized_ratio, model_bytes, latency_ms/one and latency_ms/batch (each with `_low` and `_high`), mp_overlap:
+          metrics of the other run
+        - recall_before/<class>, recall_after/<class>: recalls of both runs
+        - support/<class>, both_right/<class>: number of test images, and share that both runs classify correctly
+        - arithmetic, dense_run_id, run_id
 
     Raises
     ------
@@ -117,7 +123,7 @@ def study(
     pairs = checks.sound_pairs(pairs, _dense_frame(sound_dense), left_out) if len(pairs) else pairs
     newest = _drop_older(_select_runs(pruned, pairs), left_out)
     if newest.empty:
-        reasons = "; ".join(left_out) or "no run is tagged as one"
+        reasons = "; ".join(left_out) or "no run is tagged as pruned or quantized"
         raise StudyError(
             f"experiment {name!r} has no pruned run to compare with its dense run ({reasons}); "
             f"experiments in this store: {other_experiments}"
@@ -235,7 +241,7 @@ def artifacts(
     experiment, tracking_uri : str, optional
         As in `pull_runs`.
     finished : bool
-        Whether only finished runs count.
+        Whether to ignore unfinished runs.
 
     Returns
     -------
@@ -665,15 +671,15 @@ def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         dimensions = 2 if name == schema.TOP5 else 1
         if array.ndim != dimensions or not array.size:
-            raise StudyError(f"{name} has shape {array.shape}, but needs {dimensions} dimensions and some images")
+            raise StudyError(f"{name} has shape {array.shape}, but must be {dimensions}-dimensional and not empty")
         if name != schema.CONFIDENCE:
             if array.dtype.kind not in "iu":
-                raise StudyError(f"{name} holds {array.dtype}, but must hold integers")
+                raise StudyError(f"{name} has type {array.dtype}, but must be integers")
             arrays[name] = array = array.astype(np.int64, copy=False)
             if array.min() < 0:
-                raise StudyError(f"{name} holds {array.min()}, but classes must be at least 0")
+                raise StudyError(f"{name} contains {array.min()}, but classes must be at least 0")
             if array.max() >= MOST_CLASSES:
-                raise StudyError(f"{name} holds {array.max()}, but classes must be below {MOST_CLASSES:,}")
+                raise StudyError(f"{name} contains {array.max()}, but classes must be below {MOST_CLASSES:,}")
     if len({len(array) for array in arrays.values()}) > 1:
         lengths = ", ".join(f"{len(array):,} {name}" for name, array in arrays.items())
         raise StudyError(f"arrays differ in length ({lengths})")

@@ -85,10 +85,10 @@ class RunTable:
         fits = {int: is_integer_dtype, float: is_numeric_dtype}
         for name, kind in self.columns.items():
             if kind in fits and not fits[kind](table[name]):
-                raise ValueError(f"{name} holds {table[name].dtype}")
+                raise ValueError(f"{name} has type {table[name].dtype}")
         self.check(table)
         if table.duplicated(key).any():
-            raise ValueError("a row is there twice")
+            raise ValueError("a row occurs twice")
 
     def as_csv(self, table: pd.DataFrame) -> bytes:
         """Write a table as CSV that `parse` reads."""

@@ -65,7 +65,7 @@ def check(uri: str, path: Path, rows: Rows) -> None:
         "   OR EXISTS (SELECT 1 FROM pragma_table_xinfo(part.name) WHERE hidden = 2))"  # 2: computed on reading
     )
     if computed:
-        raise StudyError(damaged(uri, f"{computed[0][0]} holds no plain data"))
+        raise StudyError(damaged(uri, f"{computed[0][0]} is not a plain table"))
 
 
 def check_version(uri: str, version: str | None) -> None:

@@ -26,9 +26,9 @@ _AUTOFLUSH = re.compile(r"\(raised as a result of Query-invoked autoflush;[^)]*\
 _DAMAGED = re.compile(r"malformed|of another type|decode", re.I)
 _HINTS = {
     r"not a database": "check the tracking URI; if it is right, restore a backup of the file",
-    r"is locked": "another process holds the database: wait for it or end it, then start the same command again",
+    r"is locked": "another process has locked the database: wait for it or end it, then start the same command again",
     r"readonly|read-only|permission denied|unable to open": "make the file and its folder readable and writable",
-    r"disk i/o error|disk is full|no space": "look at the disk that holds the store",
+    r"disk i/o error|disk is full|no space": "check the disk of the store",
     r"no such (table|column)|(relation|column) .* does not exist|view": "the database lacks a part of an MLflow store: "
     "restore a backup of it",
     r"status 401|status 403|unauthenticated|permission_denied|password authentication": "check the user's name, and "

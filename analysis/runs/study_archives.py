@@ -147,5 +147,5 @@ def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _is_cut(archive: zipfile.ZipFile) -> bool:
-    # If the end is missing, zipfile may take a member that is itself an archive for the whole.
+    # If the end is missing, zipfile may mistake a member that is itself an archive for the whole archive.
     return min((entry.header_offset for entry in archive.infolist()), default=0) != 0

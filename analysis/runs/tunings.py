@@ -39,16 +39,26 @@ class Tuning:
     reason : str
         The reason for the choice of the winner.
     trials : DataFrame, a row for each trial that ended
-        number; complete (False if the trial was stopped after some seeds); anchor (its name, or "" for other trials);
-        epsilon, ratio, ramp (share of the fine-tuning over which the network is pruned; 0 is one-shot), distill (weight
-        of distillation), strength (of the mitigation, 0 if it is not searched), fine_tune_decay (only if it is
-        searched); accuracy and distortion on validation images, with their standard errors over the seeds (`_error`)
-        and their values for each seed (`accuracy/<place>`, `distortion/<place>`); eligible (complete, and at most a
-        point of accuracy below the best anchor); front (on the Pareto front); winner.
+        - number: number of the trial
+        - complete: False if the trial was stopped after some seeds
+        - anchor: name of the anchor, or "" for other trials
+        - epsilon, ratio
+        - ramp: share of the fine-tuning over which the network is pruned; 0 is one-shot
+        - distill: weight of distillation
+        - strength: strength of the mitigation; 0 if it is not searched
+        - fine_tune_decay: only if it is searched
+        - accuracy, distortion: mean accuracy and pooled distortion of all seeds, on validation images, with standard
+          errors (`_error`) and with the values for each seed (`accuracy/<place>`, `distortion/<place>`)
+        - eligible: whether the trial is complete, and at most one point of accuracy below the best anchor
+        - front: whether the trial is on the Pareto front
+        - winner: whether the trial won
     finalists : DataFrame, a row for each network of the winner and the anchors
-        role (winner, or an anchor: lambda, MP or GP, or one of these with the suffix ` cubic`), epsilon, ratio, ramp,
-        distill, strength, fine_tune_decay (only if it is searched), seed; new (True if the search did not use its dense
-        network); accuracy and alpha on test images; at_chance; run_id.
+        - role: winner, or an anchor (lambda, MP or GP, or one of these with the suffix ` cubic`)
+        - epsilon, ratio, ramp, distill, strength, fine_tune_decay: as in `trials`
+        - seed
+        - new: whether the search did not use the dense network
+        - accuracy, alpha: on test images
+        - at_chance, run_id
     comparisons : DataFrame
         As `winner_comparisons.comparisons` of `analysis.statistics` returns it.
     files : mapping of str to bytes
@@ -70,7 +80,7 @@ class Tuning:
 
     @property
     def further(self) -> list[str]:
-        """The params other than epsilon (of schedule, mitigation and decay) that are not 0 in some trial."""
+        """The params other than epsilon (of schedule, mitigation and decay) that are nonzero in at least one trial."""
         return [name for name in searched(self.trials) if self.trials[name].any()]
 
     def finals(self) -> Iterator[tuple[str, pd.Series, pd.DataFrame]]:
@@ -141,7 +151,7 @@ def _tuning(contents: Mapping[str, bytes], where: str, remedy: str) -> Tuning:
     """Parse the files of a search, or raise a StudyError that gives `where` and the remedy."""
     try:
         tuning = _parsed(contents)
-        list(tuning.finals())  # fails if a finalist lacks its trial or the search a winner
+        list(tuning.finals())  # fails if a finalist has no trial, or if no trial won
     # Given arbitrary bytes, pandas and the JSON decoder raise errors of more than a dozen types.
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)[:200]}"

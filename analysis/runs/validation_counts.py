@@ -8,7 +8,8 @@ from analysis.runs.frames import RUN_ID
 from analysis.runs.run_tables import RunTable
 from analysis.runs.sources import Source
 
-# Fewest ratios of a method among which to look for one near a given accuracy; with fewer, one is near only by chance.
+# Fewest ratios that a method must have to choose the ratio nearest to a given accuracy; with fewer ratios, one is near
+# only by chance.
 FEWEST_RATIOS = 4
 LABEL, IMAGES, RIGHT = schema.LABEL, "images", "right"
 

@@ -99,5 +99,7 @@ def test_counts_that_do_not_fit_are_refused(tmp_path, after, message):
 def test_counts_beside_predictions_are_refused(tmp_path):
     write_report(BEFORE, tmp_path / "before")
     (tmp_path / "after.csv").write_text("label,predicted\nant,ant\nbee,bee\n")
-    with pytest.raises(StudyError, match=r"before.json holds counts of classes: give them for each side"):
+    with pytest.raises(
+        StudyError, match=r"before.json contains counts of classes: give counts of one network on each side"
+    ):
         audit.audit([str(tmp_path / "before.json")], [str(tmp_path / "after.csv")])

@@ -166,7 +166,7 @@ REFUSED = {
         changed(
             lambda table: table.assign(predicted="c" + ((table["predicted"].str[1:].astype(int) + 2) % 5).astype(str))
         ),
-        r"after of network 1 agree with the labels only if their classes .*\(c3 for c0, .*--keep-class-order",
+        r"after, network 1: the predictions agree with the labels only if their .*\(c3 for c0, .*--keep-class-order",
     ),
     "two columns of labels": (
         changed(lambda table: table.rename(columns={"label": "y_true"}).assign(target="c0"), ("before", "after")),
@@ -198,11 +198,11 @@ def test_what_cannot_be_matched_is_refused(tmp_path, tables, message):
         ),
         (
             changed(lambda table: table.iloc[np.repeat(np.arange(IMAGES), 5)], ("before", "after")),
-            "The rows of 300 images look like 5 copies of each (1,500 rows)",
+            "The 1,500 rows look like 5 copies of each of 300 images",
         ),
         (
             changed(lambda table: pd.concat([table] * 3), ("before", "after")),
-            "The rows of 300 images look like 3 copies of each (900 rows)",
+            "The 900 rows look like 3 copies of each of 300 images",
         ),
     ],
     ids=["no names", "numbers", "five copies in a row", "three copies after each other"],

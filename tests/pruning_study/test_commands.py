@@ -957,7 +957,7 @@ class TestBadInput:
             (("--image-size", "5"), 1, "at least 10x10"),
             (("--device", "cuda"), 2, "no CUDA device"),
             (("--schedule", "cubik"), 2, "did you mean cubic?"),
-            (("--schedule", "cubic", "--ramp", "1.5"), 2, "1.5 should be at least 0 and below 1"),
+            (("--schedule", "cubic", "--ramp", "1.5"), 2, "1.5 must be at least 0 and below 1"),
             (
                 ("--schedule", "cubic", "--ramp", "0.9"),
                 2,
@@ -966,9 +966,9 @@ class TestBadInput:
             (("--schedule", "cubic", "--ramp-steps", "13"), 2, "13 is above 12, the batches of an epoch"),
             (("--schedule", "cubic", "--fine-tune-epochs", "0"), 2, "no fine-tuning, which gradual pruning needs"),
             (("--distill", "0.5", "--fine-tune-epochs", "0"), 2, "no fine-tuning, which distillation needs"),
-            (("--distill", "1.1"), 2, "1.1 should be at least 0 and at most 1"),
-            (("--distill", "-0.1"), 2, "-0.1 should be at least 0 and at most 1"),
-            (("--distill", "1", "--temperature", "0"), 2, "0 should be above 0"),
+            (("--distill", "1.1"), 2, "1.1 must be at least 0 and at most 1"),
+            (("--distill", "-0.1"), 2, "-0.1 must be at least 0 and at most 1"),
+            (("--distill", "1", "--temperature", "0"), 2, "0 must be above 0"),
         ],
     )
     def test_is_one_line_before_any_run_is_made(self, prune, arguments, code, message):

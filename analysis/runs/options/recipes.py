@@ -40,9 +40,9 @@ RECIPES = {
     # Paganini (2020), "Prune Responsibly", Section 3: SGD at a constant rate. It mentions no momentum or weight decay.
     "prune-responsibly": RecipeValues("30x0.01", "30x0.01", batch_size=32, momentum=0.0, weight_decay=0.0),
     # Good et al. (2022), Supplement H: `resnet-cifar` for 30,000 steps a level, which are 80 epochs of 48,000 images in
-    # batches of 128. That many are left of MNIST or Fashion-MNIST if .2 is held out for validation, and of CIFAR if .04
-    # is. The paper does not say when the learning rate changes in these steps; here it changes at the same shares of
-    # the training.
+    # batches of 128. MNIST and Fashion-MNIST have 48,000 training images if .2 is held out for validation, and CIFAR if
+    # .04 is. The paper does not say when the learning rate changes in these steps; here it changes at the same shares
+    # of the training.
     "lottery": RecipeValues(
         "13x0.01 27x0.1 13x0.01 14x0.001 13x0.0001", "13x0.01 27x0.1 13x0.01 14x0.001 13x0.0001", weight_decay=5e-4
     ),

@@ -9,7 +9,7 @@ from analysis.common.errors import StudyError
 from analysis.runs.options.values import Check, Choice, text
 
 AUTO = "auto"
-# The key of a study's file that holds all options without a key of their own
+# The key of a study's file under which all options without a key of their own are listed
 OVERRIDES = "overrides"
 _TYPES = {bool: "TRUE|FALSE", int: "INT", float: "FLOAT", Path: "PATH"}
 _LONGEST_CHOICE = 40  # maximum number of characters of names that fit into the help
@@ -93,7 +93,7 @@ class Option:
     in_command : mapping, optional
         Fields of the record that differ in a command, by the command's name.
     heading : str
-        The option's heading in `--help`; by default that of the section that holds the record.
+        The option's heading in `--help`; by default the heading of the record's section.
     name, type
         Name and type of the field, which `section` fills in.
     """

@@ -186,9 +186,9 @@ class DataOptions:
     class_fractions: tuple[str, ...] | None = option(
         AUTO,
         class_fractions,
-        "Share of a class's training images to keep, to train on unbalanced classes. Several are written 5=0.2,8=0.5, "
-        "by class names without a comma. Each seed leaves out different images. Validation and test images are all "
-        "kept. Auto: all images are kept.",
+        "Share of a class's training images to keep, to train on unbalanced classes, written CLASS=SHARE. Several are "
+        "written 5=0.2,8=0.5, so a class name must have no comma. Each seed leaves out different images. Validation "
+        "and test images are all kept. Auto: all images are kept.",
         TRAINING_COMMANDS,
         param=ParamRole(legacy_default="none"),
     )
@@ -237,7 +237,7 @@ class TrainingOptions:
         "0",
         integer(0),
         "Seed of the initial weights, the order of batches, the validation split and random pruning. Several seeds, "
-        "written 0-4 or 0,2,5, train one network after the other, each in a job of its own.",
+        "written 0-4 or 0,2,5, train one network after the other, each in a separate job.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         typed=seeds,
         grid="seeds",
@@ -245,13 +245,13 @@ class TrainingOptions:
         in_command={
             "compress": {
                 "help": "Seed of the initial weights, the order of batches and the validation split. Several seeds, "
-                "written 0-4 or 0,2,5, train several networks: chains are judged on all of them together, and the "
-                "first network is delivered.",
+                "written 0-4 or 0,2,5, train several networks: each chain is evaluated on all of them, and the first "
+                "network is delivered.",
             },
             "quantize": {
                 "help": "Seed of the network that is quantized: of its initial weights, the order of batches and the "
                 "validation split. Several seeds, written 0-4 or 0,2,5, train one network after the other, each in a "
-                "job of its own.",
+                "separate job.",
             },
         },
     )
@@ -436,9 +436,9 @@ class PruningOptions:
     control: str = option(
         "make",
         choice(("make", "none")),
-        "Also make the control, the same network fine-tuned as long without pruning, and show what each class lost "
-        "beyond it (make), or compare only with the network before pruning (none). An existing control is used again: "
-        "one serves all ratios and pruners.",
+        "Also make the control, the same network fine-tuned for as many epochs without pruning, and show what each "
+        "class lost beyond it (make), or compare only with the network before pruning (none). An existing control is "
+        "used again, for all ratios and pruners.",
         ("prune",),
         grid=None,
     )
@@ -556,8 +556,8 @@ class FineTuningOptions:
         in_command={
             "compress": {
                 "default": "cosine",
-                "help": "How the learning rate of fine-tuning decays (see --decay). At a constant rate training ends "
-                "with one class or another ahead by chance, which widens the bounds of all losses.",
+                "help": "How the learning rate of fine-tuning decays (see --decay). At a constant rate, chance "
+                "decides which classes are ahead when training ends, which widens the bounds of all losses.",
             }
         },
     )
@@ -659,7 +659,7 @@ class FineTuningOptions:
         "32",
         weight_bits,
         "Bits per weight of convolutions and linear layers in the final network: 2 to 8, or 32 for float32. Each "
-        "output channel has a scale of its own. The activations stay float32.",
+        "output channel has its own scale. The activations stay float32.",
         ("prune",),
         grid="weight_bits",
         param=ParamRole(legacy_default="32", value="integer"),
@@ -677,9 +677,9 @@ class FineTuningOptions:
     class_offsets: str = option(
         "none",
         choice(("none", "dense")),
-        "After fine-tuning, add an offset to each class's logit so that no class loses more recall than the accuracy "
-        "loses, relative to the dense network (dense). The offsets are fitted on validation images and are part of the "
-        "network.",
+        "After fine-tuning, add an offset to each class's logit so that, relative to the dense network, no class loses "
+        "more recall than the network loses accuracy (dense). The offsets are fitted on validation images and are part "
+        "of the network.",
         ("prune", "tune"),
         grid="class_offsets",
         param=ParamRole(legacy_default="none", concerns="mitigation"),
@@ -687,8 +687,8 @@ class FineTuningOptions:
     offset_shrinkage: float = option(
         "1",
         within(0, math.inf, low_too=True),
-        "How strongly noise shrinks --class-offsets: with 1 a class that changed no more than by chance is hardly "
-        "moved, with 0 every change counts as real.",
+        "How strongly noise shrinks --class-offsets: with 1 a class that changed no more than by chance gets almost no "
+        "offset, with 0 every change is corrected in full.",
         ("prune", "tune"),
         grid="offset_shrinkages",
         param=ParamRole(detail_of="class_offsets", concerns="mitigation", value="float"),
@@ -716,8 +716,8 @@ class FineTuningOptions:
     constraint: str = option(
         "none",
         choice(("none", "ceag", "equalized-loss")),
-        "Fine-tune under a constraint on every class: that it loses no more recall than the accuracy loses, plus 0.01 "
-        "(ceag), or that its loss equals the mean loss (equalized-loss).",
+        "Fine-tune under a constraint on every class: its loss of recall exceeds the loss of accuracy by at most 0.01 "
+        "(ceag), or its cross-entropy equals the mean over all images (equalized-loss).",
         ("prune", "tune"),
         grid="constraints",
         param=ParamRole(legacy_default="none", concerns="mitigation"),
@@ -734,8 +734,8 @@ class FineTuningOptions:
     constraint_step: float | None = option(
         AUTO,
         within(0, math.inf),
-        "Growth of a class's multiplier each time that its constraint is measured, for a constraint that is violated "
-        "by 1. Auto: 0.01 for ceag, 0.0001 for equalized-loss; on validation images 0.5 and 0.01.",
+        "Growth of a class's multiplier each time that its constraint is measured, if the constraint is violated by 1. "
+        "Auto: 0.01 for ceag and 0.0001 for equalized-loss, or 0.5 and 0.01 on validation images.",
         ("prune", "tune"),
         grid="constraint_steps",
         param=ParamRole(detail_of="constraint", concerns="mitigation", value="float"),
@@ -745,7 +745,8 @@ class FineTuningOptions:
         "none",
         theta_and_gamma,
         "Fine-tune on the corrected predictions of the dense network, with a weight for each image: THETA + (1 - "
-        "THETA) (1 - p)^GAMMA, where p is the dense network's probability of the image's label. Written 0.5,1.",
+        "THETA) (1 - p)^GAMMA, where p is the dense network's probability of the image's label. Written THETA,GAMMA, "
+        "such as 0.5,1.",
         ("prune",),
         grid="performance_weighted",
         param=ParamRole(legacy_default="none", concerns="mitigation", value="floats"),
@@ -787,9 +788,9 @@ class NumberFormatOptions:
     number_format: tuple[str, ...] = option(
         ",".join(NUMBER_FORMATS),
         several(choice(NUMBER_FORMATS)),
-        f"Number formats of the weights, each in a run of its own: {', '.join(NUMBER_FORMATS)}. dynamic-int8 has "
-        "integer weights, and finds the range of the activations for each batch of images. fixed-int8 also fixes these "
-        "ranges, as measured on 100 training images.",
+        f"Number formats of the weights, each in a separate run: {', '.join(NUMBER_FORMATS)}. dynamic-int8 has integer "
+        "weights, and finds the range of the activations for each batch of images. fixed-int8 also fixes these ranges, "
+        "as measured on 100 training images.",
         ("quantize",),
         param=ParamRole(legacy_default="float32", concerns="pruning"),
     )
@@ -823,12 +824,12 @@ class MachineOptions:
     experiment: str | None = option(
         AUTO,
         nonempty_text,
-        "MLflow experiment that holds the runs. Auto: MLflow's current experiment.",
+        "MLflow experiment of the runs. Auto: MLflow's current experiment.",
         (*TRAINING_COMMANDS, "study", "tune", "compress", "exemplars", "robustness", "quantize", "export"),
         grid=None,
         in_command={
             "study": {
-                "help": "MLflow experiment that holds the runs. Auto: the experiment that MLflow's environment "
+                "help": "MLflow experiment of the runs. Auto: the experiment that MLflow's environment "
                 "variables name, else that of the key experiment in FILE, else an experiment with the name of the "
                 "study."
             }
@@ -887,7 +888,8 @@ class StudyOptions:
     dry_run: bool = option(
         "false",
         boolean,
-        "Only show the grid, how much of it exists, and how long the rest will take, estimated from finished runs.",
+        "Only show the grid, how many of its runs exist, and how long the others will take, estimated from finished "
+        "runs.",
         ("study",),
         grid=None,
     )
@@ -987,14 +989,14 @@ class CompressionOptions:
         "3",
         within(0, 100),
         "Most recall, in percentage points, that any class may lose beyond the control. A chain is chosen only if the "
-        "upper bound of every class's loss is below this.",
+        "upper bound of every class's loss is below this limit.",
         ("compress",),
     )
     max_accuracy_loss: float = option(
         "1",
         within(0, 100),
         "Most accuracy, in percentage points, that may be lost beyond the control. The upper bound of the loss must be "
-        "below this.",
+        "below this limit.",
         ("compress",),
     )
     minimize: str = option(
@@ -1026,15 +1028,15 @@ class ExemplarsOptions:
     study: str | None = option(
         AUTO,
         nonempty_text,
-        "Name of a study: read the experiment that holds its runs, in place of --experiment.",
+        "Name of a study: read the experiment that contains its runs, in place of --experiment.",
         ("exemplars",),
         heading="Machine and runs",
     )
     frames: Path | None = option(
         AUTO,
         path,
-        "Folder or file that pruning-analysis export wrote, or folder that holds several of them, to read in place of "
-        "an experiment.",
+        "Folder or file that pruning-analysis export wrote, or folder that contains several of them, to read in place "
+        "of an experiment.",
         ("exemplars",),
         heading="Machine and runs",
     )
@@ -1166,8 +1168,8 @@ class RobustnessOptions:
     dataset: str | None = option(
         AUTO,
         nonempty_text,
-        "Measure the runs of this data set only, and read it here: a name, an .npz file, or a folder of images. Auto: "
-        "the data sets that the runs name.",
+        "Measure the runs of this data set only, and read it from here: a name, an .npz file, or a folder of images. "
+        "Auto: the data sets that the runs name.",
         ("robustness",),
         heading="Data and network",
     )

@@ -91,7 +91,7 @@ def within(low: float, high: float, *, low_too: bool = False, high_too: bool = F
             bounds = f"at least {low:g}" if low_too else f"above {low:g}"
             if high < math.inf:
                 bounds += f" and at most {high:g}" if high_too else f" and below {high:g}"
-            raise ValueError(f"{_start(value)} should be {bounds}")
+            raise ValueError(f"{_start(value)} must be {bounds}")
         return number
 
     return check
@@ -170,7 +170,7 @@ def class_fractions(value: str) -> tuple[str, ...] | None:
     for item in value.split(","):
         name, equals, share = item.rpartition("=")
         if not equals or not name.strip():
-            raise ValueError(f"{shortened(item)}: write class=share, such as 5=0.2, for classes without a comma")
+            raise ValueError(f"{shortened(item)}: write class=share, such as 5=0.2; a class name must have no comma")
         if name.strip() in shares:
             raise ValueError(f"{_start(value)}: {name.strip()} is given twice")
         shares[utf8_text(name.strip())] = within(0, 1, high_too=True)(share)
@@ -221,7 +221,7 @@ def registered_name(value: str) -> str:
 def gpu_share(value: str) -> float:
     number = within(0, math.inf, low_too=True)(value)
     if number > 1 and number % 1:
-        raise ValueError(f"{_start(value)} should be below 1, or a whole number")
+        raise ValueError(f"{_start(value)} must be below 1, or a whole number")
     return number
 
 

@@ -131,19 +131,22 @@ WITH_NAN[7, 1] = np.nan
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"logits": WITH_NAN}, "bad.npz: the logits of image 8 hold NaN or infinite numbers"),
-        ({"logits": np.full((300, 3), np.inf)}, "bad.npz: the logits of image 1 hold NaN or infinite numbers"),
+        ({"logits": WITH_NAN}, "bad.npz: the logits of image 8 contain NaN or infinite numbers"),
+        ({"logits": np.full((300, 3), np.inf)}, "bad.npz: the logits of image 1 contain NaN or infinite numbers"),
         ({"logits": logits(0)[:, 0]}, "bad.npz: logits must be floats, (images, classes)"),
         ({"logits": logits(0).astype(int)}, "bad.npz: logits must be floats"),
         ({"logits": logits(0)[:0], "label": LABEL[:0]}, "bad.npz: logits must be floats"),
         ({"label": LABEL[:-1]}, "bad.npz: label must be a whole number for each of 300 images"),
         ({"label": LABEL * 1.0}, "bad.npz: label must be a whole number for each of 300 images"),
-        ({"label": LABEL + 1}, "bad.npz: image 201 has the label 3, and the 3 columns of logits are counted from 0"),
+        ({"label": LABEL + 1}, "bad.npz: image 201 has the label 3, but the 3 columns of logits are numbered from 0"),
         ({"label": LABEL - 1}, "bad.npz: image 1 has the label -1"),
-        ({"label": None}, "bad.npz: no label in it"),
+        ({"label": None}, "bad.npz: no array label in it"),
         ({"class_names": NAMES[:2]}, "bad.npz: class_names must be a string for each of 3 classes"),
-        ({"class_names": NAMES[[0, 1, 0]]}, "bad.npz: class_names has 'bag' twice: give each class a name of its own"),
-        ({"class_names": NAMES[::-1]}, "bad.npz: class 0 is 'shoe' and in before.npz 'bag': give logits of the same"),
+        ({"class_names": NAMES[[0, 1, 0]]}, "bad.npz: class_names has 'bag' twice: give each class a different name"),
+        (
+            {"class_names": NAMES[::-1]},
+            "bad.npz: class 0 is 'shoe', but in before.npz it is 'bag': give logits of the same",
+        ),
         (
             {"logits": logits(0)[:, :2], "label": LABEL % 2},
             "logits have shape (300, 2), but (300, 3) in before.npz",
@@ -201,7 +204,7 @@ def test_offsets_written_to_a_file_of_logits__are_refused_and_the_logits_stay(fi
 def test_test_images_of_other_classes_are_one_line(files):
     save("two_before.npz", logits=logits(0)[:, :2], label=LABEL % 2)
     tests = ("--test-before", "two_before.npz", "--test-after", "two_before.npz")
-    assert "two_before.npz has logits of 2 classes, but before.npz of 3" in refused(*BOTH, *tests)
+    assert "two_before.npz has logits of 2 classes, but before.npz has 3" in refused(*BOTH, *tests)
 
 
 def test_test_images_whose_classes_have_other_names_are_one_line(files):
@@ -209,7 +212,7 @@ def test_test_images_whose_classes_have_other_names_are_one_line(files):
     save("other.npz", class_names=np.array(["bag", "sock", "shoe"]))
     tests = ("--test-before", "unnamed.npz", "--test-after", "other.npz")
     said = refused("--before", "unnamed.npz", "--after", "after.npz", *tests)
-    assert "other.npz: class 1 is 'sock' and in after.npz 'hat'" in said
+    assert "other.npz: class 1 is 'sock', but in after.npz it is 'hat'" in said
 
 
 @pytest.mark.parametrize(
@@ -217,10 +220,16 @@ def test_test_images_whose_classes_have_other_names_are_one_line(files):
     [
         ({"class_names": ["bag", "hat"]}, "class_names has 2 names for 3 classes"),
         ({"class_names": [], "label": LABEL % 3 // 2}, "class_names has 0 names for 3 classes"),
-        ({"test": (LABEL % 2, logits(0)[:, :2], logits(1)[:, :2])}, "test logits of 2 classes for 3"),
-        ({"test": (np.arange(400) % 4, *[np.eye(4)[np.arange(400) % 4]] * 2)}, "test logits of 4 classes for 3"),
-        ({"test": (logits(0), logits(1))}, "give label, before and after, each with rows of one length, for test"),
-        ({"after": [[1.0, 2.0, 3.0], [4.0]]}, "give label, before and after, each with rows of one length"),
+        (
+            {"test": (LABEL % 2, logits(0)[:, :2], logits(1)[:, :2])},
+            "test logits have 2 classes, but the other logits 3",
+        ),
+        (
+            {"test": (np.arange(400) % 4, *[np.eye(4)[np.arange(400) % 4]] * 2)},
+            "test logits have 4 classes, but the other logits 3",
+        ),
+        ({"test": (logits(0), logits(1))}, "must each have rows of equal length, also for test"),
+        ({"after": [[1.0, 2.0, 3.0], [4.0]]}, "label, before and after must each have rows of equal length"),
     ],
 )
 def test_what_a_caller_can_mend_is_one_line(changed, said):

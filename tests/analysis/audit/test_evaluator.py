@@ -81,10 +81,10 @@ def test_names_groups_and_prefix(experiment_id):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"baseline_predictions": LABEL, "baselines": LABEL}, "'baselines' is unknown; pruning-audit takes baseline"),
+        ({"baseline_predictions": LABEL, "baselines": LABEL}, "'baselines' is unknown; pruning-audit accepts baseline"),
         ({"baseline_predictions": LABEL[:9]}, "before has shape"),
         ({"control_predictions": LABEL}, 'pruning-audit needs evaluator_config={"baseline_predictions": before}'),
-        ({"baseline": LABEL}, "'baseline' is unknown; pruning-audit takes baseline_predictions"),
+        ({"baseline": LABEL}, "'baseline' is unknown; pruning-audit accepts baseline_predictions"),
     ],
 )
 def test_what_is_wrong_with_the_configuration_is_said(experiment_id, config, message):

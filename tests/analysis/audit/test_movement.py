@@ -69,7 +69,7 @@ def test_nothing_is_said_of_a_shift_where_classes_did_not_move():
     found = analysis.diagnose_movement(LABEL, BEFORE, BEFORE + noise)
     assert np.isnan(found.share)
     assert "noise" in found.verdict
-    assert "same answers" in analysis.diagnose_movement(LABEL, BEFORE, 2 * BEFORE).verdict
+    assert "the same class for every image" in analysis.diagnose_movement(LABEL, BEFORE, 2 * BEFORE).verdict
 
 
 @pytest.mark.usefixtures("blank_picture")
@@ -121,7 +121,7 @@ def test_logits_that_do_not_fit_are_said_and_the_audit_goes_on(files):
         ({"label": LABEL + 1}, "label 3"),
         ({"before": np.full_like(BEFORE, np.nan)}, "finite"),
         ({"class_names": ["bag"]}, "class_names has 1"),
-        ({"after": [[1.0], [2.0, 3.0]]}, "rows of one length"),
+        ({"after": [[1.0], [2.0, 3.0]]}, "rows of equal length"),
         ({"before": np.zeros(3), "after": np.zeros(3)}, "shapes"),
         ({"before": np.zeros((0, 300, 3)), "after": np.zeros((0, 300, 3))}, "0 networks"),
     ],

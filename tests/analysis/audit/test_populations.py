@@ -34,8 +34,8 @@ def test_an_image_that_most_networks_predict_otherwise_is_an_exemplar():
 def test_sentences_say_counts_beside_those_of_chance():
     same = networks(*[[12]] * 5)
     said = " ".join(audited(same, same).notes)
-    assert "another class than most before for 0 of 20 images" in said
-    assert "Too few networks to count the PIEs of chance: 5 a side" in said
+    assert "before and after compression differ for 0 of 20 images" in said
+    assert "Too few networks to count the PIEs due to chance: 5 a side" in said
     assert "only by chance" not in said
     same = networks(*[[12]] * 10)
     said = " ".join(audited(same, same).notes)
@@ -47,7 +47,7 @@ def test_the_sentence_on_exemplars_counts_those_without_a_tie():
     """Of six networks after, three take image 12 for a cat, and four image 13. A tie goes to the highest label."""
     after = networks([2, 13], [2, 13], [2, 13], [13], [], [])
     (said, *_) = (note for note in audited(networks(*[[]] * 6), after).notes if note.startswith("PIEs"))
-    assert "for 2 of 20 images (1 of them are untied)" in said
+    assert "for 2 of 20 images (1 of them without a tie)" in said
 
 
 def test_a_small_change_of_the_same_networks_is_told_by_the_paired_test():

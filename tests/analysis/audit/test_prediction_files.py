@@ -85,11 +85,11 @@ def test_line_ends_of_every_system_and_a_byte_order_mark(csv):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.array([1 + 0j, 2]), "label holds complex128"),
-        (np.array(["2020-01-01", "NaT"], "M8[D]"), "label holds datetime64[D]"),
+        (np.array([1 + 0j, 2]), "label has type complex128"),
+        (np.array(["2020-01-01", "NaT"], "M8[D]"), "label has type datetime64[D]"),
         (np.array([b"\xff", b"a"]), "label is not text in UTF-8"),
-        (np.array([2**64, 1], np.longdouble), "label holds 1.8446744073709552e+19"),
-        (np.array([np.nan, 1], np.float16), "label holds nan"),
+        (np.array([2**64, 1], np.longdouble), "label contains 1.8446744073709552e+19"),
+        (np.array([np.nan, 1], np.float16), "label contains nan"),
         (np.array(["a\0b", "a"]), "NUL character"),
         (np.array(["a" * 300, "a"]), "a class has 300 characters"),
         (np.array(3), "label has shape ()"),
@@ -107,7 +107,7 @@ def test_a_file_that_is_given_twice_under_two_names__is_no_second_seed(tmp_path)
     (tmp_path / "a.csv").write_text("label,predicted\na,a\n")
     (tmp_path / "b.csv").symlink_to("a.csv")
     for other in ("b.csv", "./a.csv", "../" + tmp_path.name + "/a.csv"):
-        with pytest.raises(StudyError, match=r"is given twice.* each file must be of another seed"):
+        with pytest.raises(StudyError, match=r"is given twice.* each file must be of a different seed"):
             prediction_files.find([str(tmp_path / "a.csv"), f"{tmp_path}/{other}"], "before")
 
 

@@ -85,5 +85,5 @@ def test_runs_of_other_dense_runs_are_not_paired(seeds, monkeypatch):
     others = runs["dense"][1:], runs["pruned"][1:], [runs["control"][0], runs["dense"][0]]
     found = audit.audit(*others)
     assert found.table["reference"].unique().tolist() == ["control of other seeds"]
-    with pytest.raises(StudyError, match="these runs start from other dense runs than those after"):
+    with pytest.raises(StudyError, match="these runs start from other dense runs than those of --after"):
         power.power(*others)

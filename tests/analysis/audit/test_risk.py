@@ -154,7 +154,7 @@ def test_networks_at_chance_count_and_are_said():
     before[0] = 0  # it names class 0 alone, and is right about no image of the two others
     found = risk.of_predictions(LABEL, {"before": before}, {})
     assert found.classes.set_index("class")["recall"].to_dict() == pytest.approx({"0": 1, "1": 0.8, "2": 0.8})
-    assert "Networks at chance, which count like the others: 1 of 5 before." in found.notes
+    assert "Networks at chance, which are included like the others: 1 of 5 before." in found.notes
     with pytest.raises(StudyError, match="all 1 networks before are at chance, so their scores predict nothing"):
         risk.of_predictions(LABEL, {"before": before[:1]}, {})
 
@@ -166,7 +166,7 @@ def test_a_destroyed_network_is_part_of_what_the_scores_are_judged_by():
     after = before.copy()
     after[7] = 0
     found, without = (risk.of_predictions(LABEL, {"before": before, "after": each}, {}) for each in (after, before))
-    assert "Networks at chance, which count like the others: 1 of 8 after." in found.notes
+    assert "Networks at chance, which are included like the others: 1 of 8 after." in found.notes
     assert "Scores of the first 4 networks are judged by the other 4." in found.notes
     assert not found.judgement.equals(without.judgement)
 

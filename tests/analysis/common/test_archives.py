@@ -171,7 +171,7 @@ def test_an_array_that_an_archive_holds_twice__is_refused(tmp_path):
             content = io.BytesIO()
             np.save(content, np.full(3, value))
             archive.writestr(name, content.getvalue())
-    assert "it holds label twice" in refusal(tmp_path / "a.npz")
+    assert "it contains label twice" in refusal(tmp_path / "a.npz")
 
 
 @pytest.mark.attack

@@ -43,7 +43,7 @@ def test_a_program_lists_its_commands_with_whole_summaries(program):
         (
             "pruning-study",
             ["prune", "--ratio", "0.5"],
-            "--ratio: 0.5 should be at least 1",
+            "--ratio: 0.5 must be at least 1",
             "pruning-study prune -h shows the options",
         ),
         ("pruning-study", ["prune", "--device", "cud"], "--device: 'cud' is not known", "did you mean cuda?"),

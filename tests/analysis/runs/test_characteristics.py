@@ -23,11 +23,11 @@ def test_a_table_is_read_as_it_was_written():
     ("column", "value", "reason"),
     [
         ("entropy", 9.0, "an entropy is not between 0 and 8 bits"),
-        ("entropy", "many", "entropy holds"),
+        ("entropy", "many", "entropy has type"),
         ("imbalance", -2.0, "an imbalance is not between -1 and 1"),
         ("imbalance", float("nan"), "an imbalance is not between -1 and 1"),
         ("training_images", -1, "negative"),
-        ("index", 0, "a row is there twice"),
+        ("index", 0, "a row occurs twice"),
     ],
 )
 def test_impossible_values_are_refused(column, value, reason):

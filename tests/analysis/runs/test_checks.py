@@ -478,7 +478,7 @@ def test_a_dense_run_that_was_edited_in_an_export__leaves_its_pruned_run_out(exp
 @pytest.mark.attack
 def test_a_run_that_was_copied_within_an_export__is_refused(exported):
     edit(exported, "runs.csv.gz", lambda frame: pd.concat([frame, frame.iloc[:1].assign(run_id="copy")]))
-    with pytest.raises(StudyError, match="have the same settings and seed, but only one can count"):
+    with pytest.raises(StudyError, match="have the same settings and seed, but only one can be used"):
         exports.read([exported])
 
 

@@ -266,7 +266,7 @@ def test_a_folder_twice_counts_once_and_other_runs_of_the_same_params_do_not_cou
     same(again, study)
     renamed = pull.Study(study.runs.assign(run_id="other " + study.runs["run_id"]), study.dense_runs)
     exports.write(renamed, lambda run_ids: {}, tmp_path)
-    with refused("frames", "only one can count"):
+    with refused("frames", "only one can be used"):
         exports.read([written, tmp_path])
 
 

@@ -398,7 +398,11 @@ def test_the_default_is_mlflows_current_experiment(store, study, monkeypatch):
     [
         ("studdy", "no experiment named 'studdy'"),
         ("gone", "experiment 'gone' is deleted"),
-        ("empty", "experiment 'empty' has no pruned run to compare with its dense run (no run is tagged as one)"),
+        (
+            "empty",
+            "experiment 'empty' has no pruned run to compare with its dense run "
+            "(no run is tagged as pruned or quantized)",
+        ),
     ],
 )
 def test_an_unknown_or_empty_experiment_is_an_error_naming_the_others(store, experiment, message):
@@ -515,7 +519,7 @@ def test_top_five_classes_that_are_none__leave_the_predictions_out_with_a_line(s
     names = ("label", "predicted", "in_top5")
     assert pull.predictions([predicting.flat], names=names, tracking_uri=store.uri) == {}
     (line,) = [record.getMessage() for record in caplog.records if record.name == "analysis.runs.pull"]
-    assert "top5 has shape (2,), but needs 2 dimensions" in line
+    assert "top5 has shape (2,), but must be 2-dimensional and not empty" in line
 
 
 @pytest.mark.attack
@@ -523,16 +527,16 @@ def test_top_five_classes_that_are_none__leave_the_predictions_out_with_a_line(s
     ("which", "reason"),
     [
         ("longer", r"arrays differ in length \(3 label, 2 predicted\)"),
-        ("lacking", r".*predictions.npz: no predicted in it"),
+        ("lacking", r".*predictions.npz: no array predicted in it"),
         ("pickled", r".*predictions.npz: not a complete .npz file .*pickle"),
         ("truncated", r".*predictions.npz: not a complete .npz file"),
-        ("negative", r"predicted holds -1, but classes must be at least 0"),
-        ("many", r"label holds 1000000000000, but classes must be below 1,000,000"),
-        ("words", r"label holds <U3, but must hold integers"),
-        ("shares", r"predicted holds float64, but must hold integers"),
-        ("scores", r"predicted has shape \(2, 2\), but needs 1 dimension"),
-        ("single", r"label has shape \(\), but needs 1 dimension"),
-        ("empty", r"label has shape \(0,\), but needs 1 dimension"),
+        ("negative", r"predicted contains -1, but classes must be at least 0"),
+        ("many", r"label contains 1000000000000, but classes must be below 1,000,000"),
+        ("words", r"label has type <U3, but must be integers"),
+        ("shares", r"predicted has type float64, but must be integers"),
+        ("scores", r"predicted has shape \(2, 2\), but must be 1-dimensional and not empty"),
+        ("single", r"label has shape \(\), but must be 1-dimensional and not empty"),
+        ("empty", r"label has shape \(0,\), but must be 1-dimensional and not empty"),
     ],
 )
 def test_predictions_that_cannot_be_used__are_left_out_with_a_line_each(store, predicting, caplog, which, reason):

@@ -35,8 +35,8 @@ def test_a_table_is_read_as_it_was_written():
         ("support", 0, "contradict"),
         ("right", -1, "contradict"),
         ("severity", 6, "a severity is not between 0 and 5"),
-        ("severity", 0.5, "severity holds float64"),
-        ("support", "many", "support holds"),
+        ("severity", 0.5, "severity has type float64"),
+        ("support", "many", "support has type"),
     ],
 )
 def test_impossible_values_are_refused(column, value, reason):
@@ -47,7 +47,7 @@ def test_impossible_values_are_refused(column, value, reason):
 
 
 def test_a_row_that_is_there_twice_and_a_table_without_rows_are_refused():
-    with pytest.raises(StudyError, match="a row is there twice"):
+    with pytest.raises(StudyError, match="a row occurs twice"):
         read_table(as_csv(pd.concat([TABLE, TABLE.iloc[:1]])), "it")
     with pytest.raises(StudyError, match="no counts"):
         read_table(as_csv(TABLE.iloc[:0]), "it")

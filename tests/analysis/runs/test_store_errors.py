@@ -249,13 +249,13 @@ def test_a_server_that_closes_every_connection__it_is_said():
         ),
         (MlflowException('(psycopg.errors.UndefinedTable) relation "runs" does not exist\nLINE 1'), 'relation "runs"'),
         (OSError(5, "Input/output error", "/data/mlflow.db"), "[Errno 5] Input/output error: '/data/mlflow.db'"),
-        (MlflowException("disk I/O error"), "disk I/O error; look at the disk that holds the store"),
+        (MlflowException("disk I/O error"), "disk I/O error; check the disk of the store"),
         (
             MlflowException(
                 "(raised as a result of Query-invoked autoflush; consider using a session.no_autoflush block if this "
                 "flush is occurring prematurely)\n(sqlite3.OperationalError) database is locked\n[SQL: INSERT]"
             ),
-            "database is locked; another process holds the database",
+            "database is locked; another process has locked the database",
         ),
         (MlflowException("the data can be moved losslessly"), "the data can be moved losslessly"),
     ],

@@ -21,8 +21,8 @@ OF_ONE = COUNTS.iloc[:3].drop(columns="run_id")
         ("label", -1, "a label is not between"),
         ("images", 0, "images and right contradict each other"),
         ("right", 101, "images and right contradict each other"),
-        ("right", "many", "right holds"),
-        ("label", 0, "a row is there twice"),
+        ("right", "many", "right has type"),
+        ("label", 0, "a row occurs twice"),
     ],
 )
 def test_impossible_values_are_refused(column, value, reason):

@@ -96,7 +96,7 @@ class TestNpz:
             ({"train_images": np.zeros((400, 28, 28, 1))}, "train_images are float64.* uint8"),
             ({"train_images": np.zeros((400, 28), np.uint8)}, r"train_images have shape \(400, 28\)"),
             ({"train_images": np.zeros((400, 14, 14, 1), np.uint8)}, "differ in shape"),
-            ({"test_images": None}, "no test_images"),
+            ({"test_images": None}, "no array test_images"),
             ({"class_names": np.array(["a"] * 10)}, "two classes have the same name"),
             ({"class_names": np.array(["a", None], dtype=object)}, "complete"),
             ({"class_names": np.array("a")}, r"class_names are <U1 of shape \(\)"),

@@ -193,7 +193,7 @@ BAD = [
     ("validation_fraction", "0", "above 0 and below 1"),
     ("validation_fraction", "1", "above 0 and below 1"),
     ("class_fractions", "5", "write class=share, such as 5=0.2"),
-    ("class_fractions", "bowl, deep=0.5", "'bowl': write class=share, such as 5=0.2, for classes without a comma"),
+    ("class_fractions", "bowl, deep=0.5", "'bowl': write class=share, such as 5=0.2; a class name must have no comma"),
     ("class_fractions", "=0.5", "write class=share"),
     ("class_fractions", "5=0", "above 0 and at most 1"),
     ("class_fractions", "5=1.5", "above 0 and at most 1"),
@@ -391,7 +391,7 @@ def test_options_of_the_other_executor_are_usage_errors(given, option):
         (["--seed", "9" * 9000], "is not a whole number"),
         (["--learning-rate", "9" * 9000], "is not a finite number"),
         (["--max-data-gib", "nan"], "nan is not a finite number"),
-        (["--max-data-gib", "0"], "0 should be above 0"),
+        (["--max-data-gib", "0"], "0 must be above 0"),
         (["--ratio", ",".join(["2"] * 30_000)], "2 is given twice"),
     ],
 )

@@ -160,8 +160,8 @@ def test_a_pruned_run_and_its_control(run_command, tiny_npz, store_uri, engine):
     ("options", "error"),
     [
         (("--fine-tune-epochs", 0), "0 epochs leave no fine-tuning, which thinning by data quotas needs"),
-        (("--data-density", 0), "0 should be above 0 and at most 1"),
-        (("--data-density", 1.5), "1.5 should be above 0 and at most 1"),
+        (("--data-density", 0), "0 must be above 0 and at most 1"),
+        (("--data-density", 1.5), "1.5 must be above 0 and at most 1"),
     ],
 )
 def test_quotas_of_nothing__are_an_error_of_one_line_before_any_run(run_command, tiny_npz, store_uri, options, error):
