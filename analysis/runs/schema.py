@@ -30,6 +30,7 @@ STUDY_NAME = "study_name"
 ANCHOR = "anchor"
 STATE = "state"
 MINIMIZE = "minimize"  # of a search of chains
+WORST_CLASS = "worst_class"  # of a trial of `compress`: the class whose loss has the largest bound
 ENGINE = "engine"
 DEVICE = "device"
 ARITHMETIC = "arithmetic"
@@ -55,7 +56,7 @@ FINETUNE = "finetune"
 REWIND = "rewind"
 
 # Values of the tag `kind`; only DENSE, PRUNED and QUANTIZED runs are analysed. A COMPRESSED run stores the final
-# network, ready to deploy.
+# network, ready to deploy. A TUNING run is a search by `tune` or `compress`, and its TRIAL runs are below it.
 DENSE = "dense"
 PRUNED = "pruned"
 QUANTIZED = "quantized"
@@ -314,11 +315,18 @@ RUNS_MADE = "runs_made"
 RUNS_FAILED = "runs_failed"
 RUNS_LEFT = "runs_left"
 
-# Metrics of a trial on validation images: VAL_ACCURACY and VAL_DISTORTION with the seed's index as step, then the mean
-# accuracy and the pooled distortion over all seeds
+# Metrics of a trial of `tune` on validation images: VAL_ACCURACY and VAL_DISTORTION with the seed's index as step, then
+# the mean accuracy and the pooled distortion over all seeds
 VAL_DISTORTION = "val_distortion"
 TRIAL_ACCURACY = "objective/accuracy"
 TRIAL_DISTORTION = "objective/distortion"
+# Metrics of a trial of `compress`: the cost, MODEL_BYTES and MACS; on validation images the mean VAL_ACCURACY over all
+# seeds, and the losses of accuracy and of WORST_CLASS relative to the control, with upper bounds
+TRIAL_COST = "objective/cost"
+VAL_ACCURACY_LOSS = "val_accuracy_loss"
+VAL_ACCURACY_LOSS_UPPER = "val_accuracy_loss_upper"
+VAL_CLASS_LOSS = "val_class_loss"
+VAL_CLASS_LOSS_UPPER = "val_class_loss_upper"
 
 # Artifacts
 CHECKPOINT = "checkpoint.safetensors"

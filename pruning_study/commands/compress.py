@@ -16,7 +16,7 @@ from mlflow.entities import LoggedModel, Run
 from optuna import Trial
 
 from analysis.common import csv_text
-from analysis.common.errors import StudyError
+from analysis.common.errors import StudyError, first_line
 from analysis.compare.proportion_text import implied_loss
 from analysis.rendering import chain_front
 from analysis.rendering.markdown_text import markdown_line
@@ -90,9 +90,12 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
     with store.job(f"compress {search.name}", options) as job:
         networks = dense_networks(task, job)
         _check_new_networks(config, networks[0].dense)
-        attempt = partial(_try, store, search, networks)
-        search.make_trials(config.n_trials, attempt, deadline=start + (config.budget or math.inf))
-        trials = _trials(search, config, time.monotonic() - start)
+        dataset = networks[0].context.mlflow_dataset
+        with search.run(dataset, job.run_id) as parent:
+            job.tags({schema.TUNING_RUN_ID: parent.run_id})
+            attempt, deadline = partial(_try, store, search, networks), start + (config.budget or math.inf)
+            search.make_trials(config.n_trials, attempt, dataset, parent.run_id, deadline=deadline)
+            trials = _trials(search, config, time.monotonic() - start)
         notes = [*task.notes, *_implied(networks, task.limits)]
         outcome = _outcome(search, networks, config, task.limits, trials, notes)
         delivered = _deliver(store, job, networks, search, outcome)
@@ -144,7 +147,7 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
     if len(configs) > 1:
         more["seeds"] = schema.text(tuple(each.seed for each in configs))
     space, notes = trying.space_of(plan, context, config.minimize, more)
-    search = ChainSearch(store, config.study_name or space.default_name(plan, config.minimize), space)
+    search = ChainSearch(store, config.study_name or space.default_name(plan), space)
     return Task(store, plans, contexts, dense_run, limits, search, [*notes, *_on_networks(configs)])
 
 
@@ -191,18 +194,21 @@ def _check_new_networks(config: CompressConfig, dense: LoadedRun) -> None:
         )
 
 
-def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: Trial) -> str:
+def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: Trial, run: Writer) -> str:
     """Try a chain, and return a line about it; a chain that cannot be made counts as a trial too."""
     chain = search.chain(trial)
     try:
         result = trying.judge(networks, chain, search.space.minimize)
         search.record(trial, result)
+        run.metrics(result.metrics)
+        run.tags({schema.WORST_CLASS: result.worst_class, schema.COMPRESSED_RUN_ID: result.run_id})
         return report.progress(chain, result, search.space.minimize)
     except StudyError as error:
         if isinstance(error.__cause__, OSError):  # a full disk, for example, is not the chain's fault
             raise
         reach.ensure(store.uri)  # raises if the store is gone, which is not the chain's fault either
         search.refuse(trial, str(error))
+        run.tags({schema.ERROR: first_line(error)})
         return f"{chain} cannot be made: {error}"
 
 

@@ -5,7 +5,6 @@ import math
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any
@@ -36,8 +35,8 @@ from pruning_study.steps.text_tables import text_table
 from pruning_study.study.searched_networks import SearchedNetwork, new_networks, of_seed
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls
-from pruning_study.study.tuning.search import RUN_ID, STEP, Point, Space, TuningSearch
-from pruning_study.tracking import connect, locks, sending, views
+from pruning_study.study.tuning.search import STEP, Point, Space, TuningSearch
+from pruning_study.tracking import connect, sending, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
@@ -96,15 +95,15 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     plan = plan_pruning(options_of_first, context)
     planned = [(plan, context), *(of_seed(plan, context, seed) for seed in config.seeds[1:])]
     space = search_space(config, plan, context, store.experiment_id)
-    search = TuningSearch(store, config.study_name or space.default_name(plan, config.objective), space)
+    search = TuningSearch(store, config.study_name or space.default_name(plan), space)
     with store.job(f"tune {config.objective} {search.name}", options) as job:
         networks = [Network.trained(each, JobContext(in_memory, store, job.run_id)) for each, in_memory in planned]
         if config.objective != "accuracy":
             _check_alpha(networks)
-        with _parent(store, search, job.run_id, context) as parent:
+        with search.run(context.mlflow_dataset, job.run_id) as parent:
             job.tags({schema.TUNING_RUN_ID: parent.run_id})
-            attempt = partial(_try, store, search, networks, parent.run_id)
-            search.make_trials(config.n_trials, attempt, deadline=time.monotonic() + (config.timeout or math.inf))
+            attempt, deadline = partial(_try, search, networks), time.monotonic() + (config.timeout or math.inf)
+            search.make_trials(config.n_trials, attempt, context.mlflow_dataset, parent.run_id, deadline=deadline)
             result = _result(search, networks, config)
             _log(parent, search, result)
     next_steps = _next_steps(store, search, config, len(result.trials), parent.run_id)
@@ -174,58 +173,19 @@ def _check_alpha(networks: Sequence[Network]) -> None:
         )
 
 
-@contextmanager
-def _parent(store: Store, search: TuningSearch, job_run_id: str, context: Context) -> Iterator[Writer]:
-    """Yield the run of a search, which is the same for every call that continues the search."""
-    earlier = store.newest(search.config_hash)
-    new = store.run(
-        f"search {search.space.objective} {search.name}",
-        note="Search for undecayed pruning: trials on validation images, winner and anchors on test images",
-        tags={schema.KIND: schema.TUNING, schema.CONFIG_HASH: search.config_hash, schema.STUDY_NAME: search.name},
-        params=search.space.params,
-        dataset=context.mlflow_dataset,
-        job_run_id=job_run_id,
-        child=True,
-    )
-    run = store.again(earlier.info.run_id) if earlier else new
-    with locks.held_if_free(store.lock(search.config_hash)), run as parent:
-        yield parent
-
-
-def _try(store: Store, search: TuningSearch, networks: Sequence[Network], parent_run_id: str, trial: Trial) -> str:
-    """Make a trial and its run, and return a line about it.
-
-    The run ends before the trial. If the process is killed in between, the trial is repeated, so every trial has a run.
-    """
+def _try(search: TuningSearch, networks: Sequence[Network], trial: Trial, run: Writer) -> str:
+    """Make a trial, and return a line about it."""
     point = search.point(trial)
-    anchor = trial.user_attrs.get(schema.ANCHOR, "")
-    name = f"{anchor or point} ratio {point.ratio:g}"
-    with store.run(
-        f"trial {trial.number}: {name}",
-        note=f"Trial of the search {search.name}, on validation images only",
-        tags={
-            schema.KIND: schema.TRIAL,
-            schema.CONFIG_HASH: search.trial_hash(trial.number),
-            schema.STUDY_NAME: search.name,
-            schema.ANCHOR: anchor,
-        },
-        params=point.params | _strength(search.space, point),
-        dataset=networks[0].context.mlflow_dataset,
-        job_run_id=parent_run_id,
-        child=True,
-    ) as run:
-        dense_accuracies = np.array([network.before.accuracy for network in networks])
-        trial.set_user_attr(RUN_ID, run.run_id)
-        recalls, stopped = _pruned_recalls(search, networks, trial, point, dense_accuracies)
-        values = search.record(trial, recalls, stopped=stopped)
-        if stopped:
-            values["accuracy"] = objectives.expected_accuracy(recalls, dense_accuracies)
-        for index in range(len(recalls)):
-            seed_values = {schema.VAL_ACCURACY: f"accuracy/{index}", schema.VAL_DISTORTION: f"distortion/{index}"}
-            run.metrics({name: values[key] for name, key in seed_values.items()}, step=index)
-        run.metrics({schema.TRIAL_ACCURACY: values["accuracy"], schema.TRIAL_DISTORTION: values["distortion"]})
-        run.tags({schema.STATE: "pruned" if stopped else "complete"})
-    accuracy = f"{name}: validation accuracy {values['accuracy']:.4f}"
+    dense_accuracies = np.array([network.before.accuracy for network in networks])
+    recalls, stopped = _pruned_recalls(search, networks, trial, point, dense_accuracies)
+    values = search.record(trial, recalls, stopped=stopped)
+    if stopped:
+        values["accuracy"] = objectives.expected_accuracy(recalls, dense_accuracies)
+    for index in range(len(recalls)):
+        seed_values = {schema.VAL_ACCURACY: f"accuracy/{index}", schema.VAL_DISTORTION: f"distortion/{index}"}
+        run.metrics({name: values[key] for name, key in seed_values.items()}, step=index)
+    run.metrics({schema.TRIAL_ACCURACY: values["accuracy"], schema.TRIAL_DISTORTION: values["distortion"]})
+    accuracy = f"{search.describe(trial)}: validation accuracy {values['accuracy']:.4f}"
     return f"{accuracy} expected over all seeds; stopped as hopeless" if stopped else accuracy
 
 
@@ -269,10 +229,6 @@ def _result(search: TuningSearch, networks: Sequence[Network], config: TuneConfi
     )
 
 
-def _strength(space: Space, point: Point) -> dict[str, str]:
-    return {space.strength_of: text(point.strength)} if space.strength_of else {}
-
-
 def _point(trial: pd.Series) -> Point:
     numbers = {item.name: float(trial[item.name]) for item in fields(Point) if item.name != schema.FINE_TUNE_DECAY}
     return Point(**numbers, fine_tune_decay=trial.get(schema.FINE_TUNE_DECAY, ""))
@@ -311,7 +267,7 @@ def _log(parent: Writer, search: TuningSearch, result: Tuning) -> None:
         figure.savefig(parent.folder / f"{name}.png")
     winner = result.winner
     parent.metrics({schema.TRIAL_ACCURACY: winner["accuracy"], schema.TRIAL_DISTORTION: winner["distortion"]})
-    parent.tags(_point(winner).params | _strength(search.space, _point(winner)))
+    parent.tags(search.space.params_of(_point(winner)))
 
 
 def _table(result: Tuning) -> str:

@@ -1,7 +1,8 @@
 """Searches with Optuna on which several processes may work at once, such as those of `tune` and `compress`.
 
 Optuna keeps the trials of a search in a journal beside the tracking store. A process holds a lock for the trial that it
-makes. If the process dies, the kernel frees the lock, and the trial is ended as failed and does not count.
+makes. If the process dies, the kernel frees the lock, and the trial is ended as failed and does not count. In MLflow,
+each trial is a run below the run of the search.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import optuna
+from mlflow.entities import Dataset as MlflowDataset
 from optuna import Trial
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
@@ -28,15 +30,18 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.common.errors import StudyError, first_line
+from analysis.runs import schema
 from pruning_study.steps.plan import PrunePlan
 from pruning_study.study.trial_lines import TrialLines
 from pruning_study.tracking import locks
 from pruning_study.tracking.store import Store
+from pruning_study.tracking.writer import Writer
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 COUNTED = (*FINISHED, TrialState.RUNNING, TrialState.WAITING)
 WAIT_SECONDS = 1
 _SPACE = "space"  # attribute of Optuna's study
+_RUN_ID = "mlflow_run_id"  # attribute of Optuna's trials
 
 log = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -44,6 +49,11 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 class SearchSpace(ABC):
     """The options that a search chooses from, and their values."""
+
+    @property
+    @abstractmethod
+    def goal(self) -> str:
+        """What the search optimises, in a word."""
 
     @property
     @abstractmethod
@@ -55,9 +65,9 @@ class SearchSpace(ABC):
         """SHA-256 of the params; searches with the same digest search the same space."""
         return hashlib.sha256(json.dumps(self.params, sort_keys=True).encode()).hexdigest()
 
-    def default_name(self, plan: PrunePlan, goal: str) -> str:
+    def default_name(self, plan: PrunePlan) -> str:
         """Return the name of a search in this space if `--study-name` gives none."""
-        return f"{plan.dataset}-{plan.options.model.replace(':', '-')}-{goal}-{self.digest[:8]}"
+        return f"{plan.dataset}-{plan.options.model.replace(':', '-')}-{self.goal}-{self.digest[:8]}"
 
 
 Space = TypeVar("Space", bound=SearchSpace)
@@ -83,12 +93,16 @@ class SharedSearch(ABC, Generic[Space]):
 
     Attributes
     ----------
+    note : str
+        Description of the run of a search.
     anchored_by : tuple of str
-        Attributes of Optuna's trials that identify an anchor, which is a trial that every search begins with.
+        Attributes of Optuna's trials that identify an anchor, which is a trial that every search begins with. The first
+        is its name.
     needs_anchors : bool
         Whether missing anchors are made even after the deadline.
     """
 
+    note: ClassVar[str]
     anchored_by: ClassVar[tuple[str, ...]]
     needs_anchors: ClassVar[bool] = False
 
@@ -120,15 +134,49 @@ class SharedSearch(ABC, Generic[Space]):
         if stored_params not in (None, params):
             raise StudyError(_other_space(name, stored_params, params), option="study_name")
 
-    def make_trials(self, total: int, attempt: Callable[[Trial], str], *, deadline: float = math.inf) -> None:
-        """Make the trials that are missing, and wait for those that other processes are making.
+    @contextmanager
+    def run(self, dataset: MlflowDataset, job_run_id: str) -> Iterator[Writer]:
+        """Yield the run of the search, which is the same for every call that continues the search."""
+        with ExitStack() as ends:
+            with self._alone():  # or two processes that begin a search at once would both make its run
+                ends.enter_context(locks.held_if_free(self._store.lock(self.config_hash)))
+                earlier = self._store.newest(self.config_hash)
+                new = self._store.run(
+                    f"search {self.space.goal} {self.name}",
+                    note=self.note,
+                    tags={
+                        schema.KIND: schema.TUNING,
+                        schema.CONFIG_HASH: self.config_hash,
+                        schema.STUDY_NAME: self.name,
+                    },
+                    params=self.space.params,
+                    dataset=dataset,
+                    job_run_id=job_run_id,
+                    child=True,
+                )
+                run = ends.enter_context(self._store.again(earlier.info.run_id) if earlier else new)
+            yield run
+
+    def make_trials(
+        self,
+        total: int,
+        attempt: Callable[[Trial, Writer], str],
+        dataset: MlflowDataset,
+        parent_run_id: str,
+        *,
+        deadline: float = math.inf,
+    ) -> None:
+        """Make the trials that are missing, each with a run, and wait for those that other processes are making.
 
         Parameters
         ----------
         total : int
             Number of trials that the search is to have.
         attempt : callable
-            Makes a trial, records its numbers, and returns a line about it.
+            Makes a trial, records its numbers in the journal and in the trial's run, and returns a line about it.
+        dataset : mlflow.entities.Dataset
+        parent_run_id : str
+            The run of the search.
         deadline : float
             Time, on the clock of `time.monotonic`, after which no trial begins. A trial that has begun is finished.
         """
@@ -136,7 +184,9 @@ class SharedSearch(ABC, Generic[Space]):
         while not (late := time.monotonic() > deadline) or self.needs_anchors:
             with self.trial(total, late=late) as trial:
                 if trial:
-                    line = attempt(trial)
+                    # The run ends before the trial, so that every trial that counts has a run.
+                    with self._trial_run(trial, dataset, parent_run_id) as run:
+                        line = attempt(trial, run)
                     self.end(trial.number)
                     trial_lines.ended(self.count(), line)
                     continue
@@ -196,12 +246,20 @@ class SharedSearch(ABC, Generic[Space]):
             self._study.tell(number, values)
 
     @abstractmethod
+    def describe(self, trial: Trial) -> str:
+        """Describe in a few words what a trial tries."""
+
+    @abstractmethod
+    def trial_params(self, trial: Trial) -> dict[str, str]:
+        """Return the options that a trial tries, as canonical text."""
+
+    @abstractmethod
     def _values(self, recorded: Mapping[str, Any]) -> Sequence[float] | None:
         """Return the values that a trial reports to Optuna; None if it was stopped or cannot be made."""
 
     @abstractmethod
     def _is_recorded(self, trial: FrozenTrial) -> bool:
-        """Return whether the numbers of a trial are known, so that `end` can end it."""
+        """Return whether the journal has the numbers of a trial, so that `end` can end it."""
 
     @abstractmethod
     def _anchors(self) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
@@ -223,6 +281,27 @@ class SharedSearch(ABC, Generic[Space]):
         """Number that seeds the next trial's random draws. Each trial has its own, including interrupted ones."""
         return len(self._study.trials)
 
+    @contextmanager
+    def _trial_run(self, trial: Trial, dataset: MlflowDataset, parent_run_id: str) -> Iterator[Writer]:
+        with self._store.run(
+            f"trial {trial.number}: {self.describe(trial)}",
+            note=f"Trial of the search {self.name}, on validation images only",
+            tags={
+                schema.KIND: schema.TRIAL,
+                schema.CONFIG_HASH: self.trial_hash(trial.number),
+                schema.STUDY_NAME: self.name,
+                schema.ANCHOR: trial.user_attrs.get(self.anchored_by[0], ""),
+            },
+            params=self.trial_params(trial),
+            dataset=dataset,
+            job_run_id=parent_run_id,
+            child=True,
+        ) as run:
+            trial.set_user_attr(_RUN_ID, run.run_id)
+            yield run
+            state = TrialState.PRUNED if self._values(trial.user_attrs) is None else TrialState.COMPLETE
+            run.tags({schema.STATE: state.name.lower()})
+
     def _alone(self) -> AbstractContextManager[None]:
         lock = self._store.lock(f"{self.config_hash}-next")
         return locks.held(lock, waiting="another process is choosing a trial of this search: waiting for it")
@@ -232,11 +311,11 @@ class SharedSearch(ABC, Generic[Space]):
             return not free
 
     def _end_dead(self) -> None:
-        """End the trials whose process died, with their recorded numbers if there are any, else as failed."""
+        """End the trials whose process died: with their numbers if they and the run are complete, else as failed."""
         for trial in self._study.get_trials(states=[TrialState.RUNNING]):
             if self._is_alive(trial):
                 continue
-            if self._is_recorded(trial):
+            if self._is_recorded(trial) and self._store.find(self.trial_hash(trial.number)):
                 self.end(trial.number)
             else:
                 log.warning("trial %d of %s was interrupted and is made again", trial.number, self.name)

@@ -211,10 +211,18 @@ ACCURACY_AND_COST = View(
     },
     mode="CHART",
 )
-# Trials and results of `tune`, and the chains that `compress` tried.
+# Searches by `tune` and `compress`, and their trials. A chain's compressed runs would repeat its trial.
 _TRIED = " and ".join(
     f"tags.{schema.KIND} != '{kind}'"
-    for kind in (schema.JOB, schema.STUDY, schema.REPORT, schema.DENSE, schema.PRUNED, schema.QUANTIZED)
+    for kind in (
+        schema.JOB,
+        schema.STUDY,
+        schema.REPORT,
+        schema.DENSE,
+        schema.PRUNED,
+        schema.QUANTIZED,
+        schema.COMPRESSED,
+    )
 )
 SEARCHES = View(
     "searches",
@@ -225,7 +233,13 @@ SEARCHES = View(
             {_column("params", name): 120 for name in (schema.EPSILON, schema.RATIO, schema.NUMBER_FORMAT)}
             | {
                 _column("metrics", name): 150
-                for name in (schema.VAL_ACCURACY, schema.TRIAL_ACCURACY, schema.TRIAL_DISTORTION, schema.MODEL_BYTES)
+                for name in (
+                    schema.VAL_ACCURACY,
+                    schema.TRIAL_ACCURACY,
+                    schema.TRIAL_DISTORTION,
+                    schema.VAL_CLASS_LOSS_UPPER,
+                    schema.MODEL_BYTES,
+                )
             }
             | {_column("tags", name): 120 for name in (schema.KIND, schema.ANCHOR, schema.STATE)}
             | {_column("tags", schema.STUDY_NAME): 280},

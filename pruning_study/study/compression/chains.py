@@ -58,6 +58,11 @@ class Chain:
         return named | {schema.RATIO: (self.ratio,)}
 
     @property
+    def params(self) -> dict[str, str]:
+        """The fields as canonical text."""
+        return {name: text(value) for name, value in asdict(self).items()}
+
+    @property
     def control(self) -> "Chain":
         """The chain that fine-tunes equally long without pruning; it does nothing if there are no epochs."""
         return Chain(fine_tune_epochs=self.fine_tune_epochs)
@@ -109,6 +114,11 @@ class ChainSpace(SearchSpace):
     gradual: bool = False
     offsets: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def goal(self) -> str:
+        """What is minimised."""
+        return self.minimize
 
     @property
     def pruners(self) -> tuple[str, ...]:

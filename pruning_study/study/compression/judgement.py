@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.compare.comparison import Comparison
+from analysis.runs import schema
 from analysis.statistics import limits as class_limits
 from analysis.statistics.class_costs import unchanged_bound
 from analysis.statistics.hypothesis_tests import LEVEL
@@ -48,6 +49,20 @@ class Judgement(NamedTuple):
     class_loss: float
     class_loss_upper: float
     run_id: str
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The numbers as metrics of a trial's run."""
+        return {
+            schema.TRIAL_COST: self.cost,
+            schema.MODEL_BYTES: self.model_bytes,
+            schema.MACS: self.macs,
+            schema.VAL_ACCURACY: self.accuracy,
+            schema.VAL_ACCURACY_LOSS: self.accuracy_loss,
+            schema.VAL_ACCURACY_LOSS_UPPER: self.accuracy_loss_upper,
+            schema.VAL_CLASS_LOSS: self.class_loss,
+            schema.VAL_CLASS_LOSS_UPPER: self.class_loss_upper,
+        }
 
 
 class Sides(NamedTuple):

@@ -38,6 +38,7 @@ class ChainSearch(SharedSearch[ChainSpace]):
         If the journal cannot be read, or if it holds a search of this name in another search space.
     """
 
+    note = "Search for chains: trials on validation images, the choice on test images"
     anchored_by = (_FIRST,)
 
     def __init__(self, store: Store, name: str, space: ChainSpace) -> None:
@@ -46,6 +47,14 @@ class ChainSearch(SharedSearch[ChainSpace]):
     def chain(self, trial: Trial | FrozenTrial) -> Chain:
         """Return the chain that a trial tries."""
         return self.space.chain(trial.params)
+
+    def describe(self, trial: Trial) -> str:
+        """Return a trial's chain in words."""
+        return str(self.chain(trial))
+
+    def trial_params(self, trial: Trial) -> dict[str, str]:
+        """Return the fields of a trial's chain as canonical text."""
+        return self.chain(trial).params
 
     def record(self, trial: Trial, judgement: Judgement) -> None:
         """Store the cost and losses of a chain in the journal, for `end`."""

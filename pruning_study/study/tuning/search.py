@@ -44,7 +44,7 @@ OPTUNA_OBJECTIVES = {
     "both": {"accuracy": StudyDirection.MAXIMIZE, "distortion": StudyDirection.MINIMIZE},
 }
 # Attributes of Optuna's trials
-MEASURED, STOPPED, RUN_ID = "measured", "stopped", "mlflow_run_id"
+MEASURED, STOPPED = "measured", "stopped"
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,10 @@ class Space(SearchSpace):
         """Return the options of `prune` that a point sets, except the ratio."""
         return {**point.options, **({self.strength_of: point.strength} if self.strength_of else {})}
 
+    def params_of(self, point: Point) -> dict[str, str]:
+        """Return the options that a point sets, and its ratio, as canonical text."""
+        return point.params | ({self.strength_of: text(point.strength)} if self.strength_of else {})
+
     def anchors(self, ratio: float) -> dict[str, Point]:
         """Return the reference trials that every search begins with, lambda first, by name."""
         epsilons = {LAMBDA: self.usual_epsilon, MP: AS_MAGNITUDE, GP: 0.0}
@@ -168,6 +172,11 @@ class Space(SearchSpace):
     def dimensions(self) -> int:
         """Number of options that are searched."""
         return len(self.ranges) + (len(self.ratios) > 1) + bool(self.decays)
+
+    @property
+    def goal(self) -> str:
+        """The objective."""
+        return self.objective
 
     @property
     def params(self) -> dict[str, str]:
@@ -207,6 +216,7 @@ class TuningSearch(SharedSearch[Space]):
         If the journal cannot be read, or if it holds a search of this name in another search space.
     """
 
+    note = "Search for undecayed pruning: trials on validation images, winner and anchors on test images"
     anchored_by = (schema.ANCHOR, schema.RATIO)
     needs_anchors = True
 
@@ -229,6 +239,15 @@ class TuningSearch(SharedSearch[Space]):
             )
         )
         return Point(params[schema.EPSILON], ratio, ramp, distill, strength, params.get(schema.FINE_TUNE_DECAY, ""))
+
+    def describe(self, trial: Trial) -> str:
+        """Return the name of an anchor, or a point in words, with the ratio."""
+        point = self.point(trial)
+        return f"{trial.user_attrs.get(schema.ANCHOR) or point} ratio {point.ratio:g}"
+
+    def trial_params(self, trial: Trial) -> dict[str, str]:
+        """Return the options that a trial tries, as canonical text."""
+        return self.space.params_of(self.point(trial))
 
     def is_hopeless(self, trial: Trial, so_far: PairedRecalls, dense: np.ndarray) -> bool:
         """Return whether a trial is less accurate than the median complete trial after the same number of seeds.
@@ -306,7 +325,7 @@ class TuningSearch(SharedSearch[Space]):
         return [values[name] for name in OPTUNA_OBJECTIVES[self.space.objective]]
 
     def _is_recorded(self, trial: FrozenTrial) -> bool:
-        return STOPPED in trial.user_attrs and bool(self._store.find(self.trial_hash(trial.number)))
+        return STOPPED in trial.user_attrs
 
     def _anchors(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for ratio in self.space.ratios:
