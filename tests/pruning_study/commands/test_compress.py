@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 import pruning_study
 from analysis.common.errors import StudyError
 from analysis.report.report import report as make_report
+from analysis.runs import pull, tunings
 from analysis.statistics.limits import Limits
 from analysis.study.study import ReportOptions, StudyData
 from pruning_study.__main__ import cli
@@ -25,17 +26,23 @@ from pruning_study.study.compression import report
 from pruning_study.study.compression.chains import Chain
 from pruning_study.study.compression.judgement import Judgement, Sides
 from pruning_study.tracking import connect, logged_models
+from tests.deadline import wait_until
 from tests.pruning_study.steps.test_logged_model import scored
 from tests.stored_runs import artifact, empty_store, leave_pictures_blank, runs
+from tests.warm_processes import WarmProcess, run_module
 
 QUICK = {"epochs": 8, "fine_tune_epochs": 1, "batch_size": 16, "validation_fraction": 0.4}
 LOOSE = {"max_class_loss": 99, "max_accuracy_loss": 90}
 
 
-def called(dataset, **options):
+def arguments(dataset, **options):
     given = {"dataset": dataset, **QUICK, **LOOSE, "n_trials": 4} | options
     typed = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    return click.testing.CliRunner().invoke(cli, ["compress", *typed])
+    return ["compress", *typed]
+
+
+def called(dataset, **options):
+    return click.testing.CliRunner().invoke(cli, arguments(dataset, **options))
 
 
 @pytest.fixture
@@ -121,6 +128,11 @@ def by_id(found, run_id):
     return run
 
 
+def measurements():
+    """The ids of the networks' runs; jobs, searches and trials are none."""
+    return {run.info.run_id for run in runs() if run.data.tags["kind"] in ("dense", "pruned", "compressed")}
+
+
 def of_the_search():
     """The compressed runs of the first network; those of others confirm the choice."""
     return [run for run in runs("compressed") if run.data.params["seed"] == "0"]
@@ -171,6 +183,29 @@ class TestDelivered:
         tested = [run for run in made if "test_accuracy" in run.data.metrics]
         assert 1 <= len(tested) <= 2
         assert runs("job")[0].data.tags["compressed_run_id"] in {run.info.run_id for run in tested}
+
+    def test_each_chain_is_a_trial_below_the_search_and_has_seen_validation_images_alone(self, compressed):
+        (job, *_) = runs("job")
+        (search,) = [run for run in runs("tuning") if run.info.run_id == job.data.tags["tuning_run_id"]]
+        trials = [run for run in runs("trial") if run.data.tags["mlflow.parentRunId"] == search.info.run_id]
+        table = pd.read_csv(artifact(job, "trials.csv"), dtype=str, keep_default_na=False)
+        chain = ["pruner", "ratio", "schedule", "fine_tune_epochs", "class_offsets", "number_format"]
+        assert [run.data.params for run in trials] == table[chain].to_dict("records")
+        assert [run.data.tags["anchor"] for run in trials] == table["first"].tolist()
+        assert [run.data.tags["worst_class"] for run in trials] == table["worst_class"].tolist()
+        assert [run.data.tags["compressed_run_id"] for run in trials] == table["run_id"].tolist()
+        assert {run.data.tags["state"] for run in trials} == {"complete"}
+        measured = ["accuracy", "accuracy_loss", "accuracy_loss_upper", "class_loss", "class_loss_upper"]
+        metrics = {f"val_{name}": name for name in measured}
+        metrics |= {"objective/cost": "cost", "model_bytes": "model_bytes", "macs": "macs"}
+        for run, (_, row) in zip(trials, table.iterrows(), strict=True):
+            assert run.data.metrics == pytest.approx({name: float(row[column]) for name, column in metrics.items()})
+
+    def test_searches_and_trials_are_no_data_of_the_analysis(self, compressed):
+        pairs = pull.study("compressed")
+        assert set(pairs.runs["run_id"]) == {run.info.run_id for run in runs("pruned")}
+        assert set(pairs.dense_runs["dense_run_id"]) == {run.info.run_id for run in runs("dense")}
+        assert tunings.pulled("compressed") == []
 
     def test_a_report_draws_the_search(self, compressed):
         study = StudyData.from_store("compressed")
@@ -243,14 +278,14 @@ class TestDelivered:
         assert measured.test.after[2, 0].mean() == pytest.approx(halved.data.metrics["test_accuracy"])
 
     def test_a_dense_run_is_compressed_as_its_options_would_be(self, compressed):
-        made = {run.info.run_id for run in runs() if run.data.tags["kind"] != "job"}
+        made = measurements()
         (dense,) = [run for run in runs("dense") if run.data.params["seed"] == "0"]
         own = {"fine_tune_epochs": 1, "dense_run_id": dense.info.run_id, "dataset": compressed[0]}
         typed = [part for name, value in own.items() for part in (f"--{name.replace('_', '-')}", str(value))]
         limits = ["--max-class-loss", "99", "--max-accuracy-loss", "90", "--n-trials", "4"]
         result = click.testing.CliRunner().invoke(cli, ["compress", *typed, *limits])
         assert result.exit_code == 0, result.output
-        assert {run.info.run_id for run in runs() if run.data.tags["kind"] != "job"} == made
+        assert measurements() == made
         first, *_, last = runs("job")
         assert last.data.tags["compressed_run_id"] == first.data.tags["compressed_run_id"]
 
@@ -361,6 +396,28 @@ class TestSaid:
             report.progress(Chain(), result, "size") == "not pruned, float32: 47,610 bytes, Coat may lose 15.4 points"
         )
         assert "0.532 of the dense network's time" in report.progress(Chain(), result._replace(cost=0.5321), "latency")
+
+
+@pytest.mark.onnx
+@pytest.mark.structured
+@pytest.mark.slow
+def test_two_processes_share_one_search_and_a_killed_one_leaves_its_trial_to_the_next(tiny_npz, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "mlflow.db"))
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    monkeypatch.chdir(tmp_path)
+    leave_pictures_blank(monkeypatch)
+    killed, other = (WarmProcess(run_module, "pruning_study", *arguments(tiny_npz, n_trials=12)) for _ in range(2))
+    wait_until(lambda: len(runs("trial")) >= 3, killed)
+    killed.kill()
+    killed.wait()
+    other.wait()
+    assert other.returncode == 0, other.output.read_text()
+    assert called(tiny_npz, n_trials=12).exit_code == 0
+    (search,), trials = runs("tuning", status=None), runs("trial")
+    assert len(trials) == len({tuple(run.data.params.items()) for run in trials}) == 12
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {search.info.run_id}
+    unfinished = [run.info.status for run in runs("trial", status=None) if run.info.status != "FINISHED"]
+    assert unfinished in ([], ["KILLED"])
 
 
 @pytest.mark.onnx

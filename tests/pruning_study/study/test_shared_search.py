@@ -1,4 +1,4 @@
-"""The driver of `tune` and `compress`: making the trials that are missing, and going on with searches made before."""
+"""The driver of `tune` and `compress`: the trials that are missing, their runs, and searches made before."""
 
 import re
 import shutil
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.entities import Dataset
 
 from pruning_study.study import shared_search
 from pruning_study.study.compression.chains import ChainSpace
@@ -15,7 +16,9 @@ from pruning_study.study.compression.search import ChainSearch
 from pruning_study.study.tuning.objectives import PairedRecalls
 from pruning_study.study.tuning.search import Space, TuningSearch
 from pruning_study.tracking import connect
-from tests.stored_runs import empty_store
+from tests.deadline import wait_until
+from tests.stored_runs import empty_store, runs
+from tests.warm_processes import WarmProcess, run_code
 
 FORMER = Path(__file__).parent / "former_searches.optuna"
 EPSILON = Space("accuracy", (10.0,), (1e-8, 1e2), 5e-4)
@@ -23,6 +26,7 @@ CHAINS = ChainSpace("size", (7, 15), half_ratio=1.97, most_filters=4.24)
 BEFORE = np.array([[0.95, 0.85], [0.85, 0.75], [0.75, 0.65]])
 RECALLS = PairedRecalls(BEFORE, BEFORE - 0.01, BEFORE * (BEFORE - 0.01), np.array([100, 100]))
 JUDGEMENT = Judgement(100.0, 100, 100, 0.9, 0.0, 0.001, "bag", 0.0, 0.01, "run")
+DATASET = Dataset("tiny", "0" * 32, "local", "{}")
 
 
 @pytest.fixture
@@ -30,36 +34,51 @@ def store(store_uri):
     return connect.connect()
 
 
-def epsilons(search, total, **options):
+@pytest.fixture
+def own_store(tmp_path, monkeypatch):
+    """A store without runs, which no other test uses."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "mlflow.db"))
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    monkeypatch.chdir(tmp_path)
+    return connect.connect()
+
+
+def make_trials(store, search, total, attempt, **options):
+    """Make the trials that are missing, as a job does."""
+    with store.job("a search", {}) as job, search.run(DATASET, job.run_id) as parent:
+        search.make_trials(total, attempt, DATASET, parent.run_id, **options)
+
+
+def epsilons(store, search, total, **options):
     """Make trials that lose a point, and return their epsilons."""
     tried = []
 
-    def attempt(trial):
+    def attempt(trial, _):
         search.record(trial, RECALLS, stopped=False)
         tried.append(search.point(trial).epsilon)
         return f"epsilon {tried[-1]:g}"
 
-    search.make_trials(total, attempt, **options)
+    make_trials(store, search, total, attempt, **options)
     return tried
 
 
-def chains(search, total, **options):
+def chains(store, search, total, **options):
     """Make chains that lose nothing, and return them in words."""
     tried = []
 
-    def attempt(trial):
+    def attempt(trial, _):
         search.record(trial, JUDGEMENT)
         tried.append(str(search.chain(trial)))
         return tried[-1]
 
-    search.make_trials(total, attempt, **options)
+    make_trials(store, search, total, attempt, **options)
     return tried
 
 
 def test_each_trial_that_is_missing_is_made_and_said_with_the_time_left(store, request, capsys):
     search = TuningSearch(store, request.node.name, EPSILON)
-    assert epsilons(search, 2) == [5e-4, 1e8, 0.0], "anchors are made whatever the total"
-    assert len(epsilons(search, 5)) == 2
+    assert epsilons(store, search, 2) == [5e-4, 1e8, 0.0], "anchors are made whatever the total"
+    assert len(epsilons(store, search, 5)) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line[:5] for line in lines] == ["[1/2]", "[2/2]", "[3/2]", "[4/5]", "[5/5]"]
     assert re.fullmatch(r"\[4/5\] epsilon [\d.e-]+; about .* left", lines[3])
@@ -67,14 +86,14 @@ def test_each_trial_that_is_missing_is_made_and_said_with_the_time_left(store, r
 
 
 def test_past_its_deadline_tune_makes_its_anchors_alone_and_compress_nothing(store, request):
-    now = time.monotonic()
-    assert epsilons(TuningSearch(store, f"{request.node.name} epsilon", EPSILON), 9, deadline=now) == [5e-4, 1e8, 0.0]
-    assert chains(ChainSearch(store, f"{request.node.name} chains", CHAINS), 9, deadline=now) == []
+    now, (epsilon, chain) = time.monotonic(), (f"{request.node.name} {what}" for what in ("epsilon", "chains"))
+    assert epsilons(store, TuningSearch(store, epsilon, EPSILON), 9, deadline=now) == [5e-4, 1e8, 0.0]
+    assert chains(store, ChainSearch(store, chain, CHAINS), 9, deadline=now) == []
 
 
 def test_the_trials_of_other_processes_are_waited_for(store, request, monkeypatch):
     search, other = (TuningSearch(store, request.node.name, EPSILON) for _ in range(2))
-    epsilons(search, 3)
+    epsilons(store, search, 3)
     with search.trial(4, late=False) as trial:
 
         def end(_):
@@ -82,28 +101,140 @@ def test_the_trials_of_other_processes_are_waited_for(store, request, monkeypatc
             search.end(trial.number)
 
         monkeypatch.setattr(shared_search.time, "sleep", end)
-        assert epsilons(other, 4) == []
+        assert epsilons(store, other, 4) == []
     assert search.count() == 4
 
 
-def test_a_store_made_before_goes_on_as_it_would_have(tmp_path, monkeypatch):
+class TestRuns:
+    """Each trial is a run below the run of its search, for `tune` and `compress` alike."""
+
+    @pytest.mark.parametrize(
+        ("search_of", "space", "make", "anchors", "params"),
+        [
+            (
+                TuningSearch,
+                EPSILON,
+                epsilons,
+                ["lambda", "MP", "GP", ""],
+                {"epsilon": "0.0005", "ratio": "10.0", "schedule": "one-shot", "distill": "0.0"},
+            ),
+            (
+                ChainSearch,
+                CHAINS,
+                chains,
+                ["the network as it is", "int8 alone", "half the channels", "both"],
+                {
+                    **{"pruner": "none", "ratio": "1.0", "schedule": "one-shot", "fine_tune_epochs": "0"},
+                    **{"class_offsets": "none", "number_format": "float32"},
+                },
+            ),
+        ],
+    )
+    def test_a_search_is_one_run_and_its_trials_are_runs_below_it(
+        self, own_store, search_of, space, make, anchors, params
+    ):
+        make(own_store, search_of(own_store, "mine", space), 4)
+        trials = runs("trial")
+        assert [run.data.tags["anchor"] for run in trials] == anchors
+        assert trials[0].data.params == params
+        assert make(own_store, search_of(own_store, "mine", space), 4) == []
+        assert [run.info.run_id for run in runs("trial")] == [run.info.run_id for run in trials]
+        make(own_store, search_of(own_store, "mine", space), 5)
+        ((search,), (first_job, *_), trials) = (runs(kind) for kind in ("tuning", "job", "trial"))
+        assert len(trials) == 5
+        assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {search.info.run_id}
+        assert search.data.tags["mlflow.parentRunId"] == first_job.info.run_id
+        assert search.data.params == space.params
+        assert [run.data.tags["config_hash"] for run in trials] == [
+            f"{search.data.tags['config_hash'][:32]}-{number}" for number in range(5)
+        ]
+        assert {(run.data.tags["study_name"], run.data.tags["state"]) for run in trials} == {("mine", "complete")}
+
+    def test_optuna_names_the_run_of_a_trial(self, own_store):
+        search = ChainSearch(own_store, "mine", CHAINS)
+        named = []
+
+        def attempt(trial, run):
+            named.append((trial.user_attrs["mlflow_run_id"], run.run_id))
+            search.record(trial, JUDGEMENT)
+            return ""
+
+        make_trials(own_store, search, 2, attempt)
+        assert [run_id for run_id, _ in named] == [run_id for _, run_id in named]
+
+    def test_a_chain_that_cannot_be_made_is_a_run_too(self, own_store):
+        search = ChainSearch(own_store, "mine", CHAINS)
+
+        def attempt(trial, _):
+            search.refuse(trial, "diverged")
+            return "diverged"
+
+        make_trials(own_store, search, 4, attempt)
+        assert [run.data.tags["state"] for run in runs("trial")] == 4 * ["pruned"]
+
+    def test_an_interrupted_trial_is_killed_and_the_next_call_makes_it_again(self, own_store):
+        search = ChainSearch(own_store, "mine", CHAINS)
+
+        def interrupt(trial, _):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            make_trials(own_store, search, 4, interrupt)
+        (killed,) = runs("trial", status=None)
+        assert (killed.info.status, killed.data.tags["anchor"]) == ("KILLED", "the network as it is")
+        chains(own_store, ChainSearch(own_store, "mine", CHAINS), 4)
+        made = runs("trial")
+        assert sorted(run.data.tags["anchor"] for run in made) == sorted(CHAINS.first)
+        assert len(runs("trial", status=None)) == 5
+        (search_run,) = runs("tuning", status=None)
+        assert search_run.info.status == "FINISHED"
+        assert "error" not in search_run.data.tags
+
+    @pytest.mark.parametrize("judged", [False, True])
+    def test_a_trial_whose_process_was_killed_before_its_run_ended_is_made_again(self, own_store, judged):
+        code = (
+            "import time\nfrom mlflow.entities import Dataset\n"
+            "from pruning_study.tracking.connect import connect\n"
+            "from pruning_study.study.compression.chains import ChainSpace\n"
+            "from pruning_study.study.compression.judgement import Judgement\n"
+            "from pruning_study.study.compression.search import ChainSearch\n"
+            f"store = connect()\nsearch = ChainSearch(store, 'mine', {CHAINS!r})\n"
+            "data = Dataset('tiny', '0' * 32, 'local', '{}')\n"
+            "def attempt(trial, run):\n"
+            f"    if {judged}:\n        search.record(trial, {JUDGEMENT!r})\n"
+            "    print('taken', flush=True)\n    time.sleep(600)\n"
+            "with store.job('a search', {}) as job, search.run(data, job.run_id) as parent:\n"
+            "    search.make_trials(4, attempt, data, parent.run_id)\n"
+        )
+        process = WarmProcess(run_code, code)
+        process.wait_for_output("taken\n")
+        process.kill()
+        process.wait()
+        search = ChainSearch(own_store, "mine", CHAINS)
+        wait_until(lambda: not search.running())
+        assert chains(own_store, search, 4)[-1] == "not pruned, float32"
+        killed, *made = runs("trial", status=None)
+        assert (killed.info.status, killed.data.tags["anchor"]) == ("KILLED", "the network as it is")
+        assert [run.info.status for run in made] == 4 * ["FINISHED"]
+        assert sorted(run.data.tags["anchor"] for run in made) == sorted(CHAINS.first)
+        assert [run.info.status for run in runs("tuning", status=None)] == ["FINISHED"]
+
+
+def test_a_store_made_before_goes_on_as_it_would_have(own_store):
     """The journal has two searches of the version before they shared a driver, each with a trial that was cut off.
 
     That version would have made the trials that follow: the epsilon of the cut-off trial was lost, and its chain not.
     """
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "mlflow.db"))
-    monkeypatch.chdir(tmp_path)
-    store = connect.connect()
-    shutil.copy(FORMER, store.journal)
-    search = TuningSearch(store, "epsilon", EPSILON)
-    assert epsilons(search, 7) == [0.026201057251461917, 0.0007485744203738418]
+    shutil.copy(FORMER, own_store.journal)
+    search = TuningSearch(own_store, "epsilon", EPSILON)
+    assert epsilons(own_store, search, 7) == [0.026201057251461917, 0.0007485744203738418]
     trials = search.trials()
     assert trials["number"].tolist() == [0, 1, 2, 3, 4, 6, 7]
     assert trials["anchor"].tolist() == ["lambda", "MP", "GP", *4 * [""]]
     assert trials["complete"].tolist() == [*4 * [True], False, True, True]
     assert trials["accuracy"].tolist() == pytest.approx([*4 * [0.79], 0.71, 0.79, 0.79])
-    made = ChainSearch(store, "chains", CHAINS)
-    assert chains(made, 8) == [
+    made = ChainSearch(own_store, "chains", CHAINS)
+    assert chains(own_store, made, 8) == [
         "filters pruned by l1-filter at ratio 2.06, 7 epochs, dynamic-int8",
         "filters pruned by chip at ratio 1.76, 15 epochs, float16",
         "filters pruned by l1-filter at ratio 4.13, 7 epochs, float32",

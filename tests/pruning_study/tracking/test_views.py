@@ -70,7 +70,7 @@ def test_the_tag_of_a_view_holds_its_name_and_what_the_page_shows():
 def test_searches_leave_out_all_runs_but_trials_and_their_results():
     query = state(views.SEARCHES.tag(0)[1])["searchFilter"]
     left_out = set(re.findall("tags.kind != '([a-z]+)'", query))
-    assert left_out == {"job", "study", "report", "dense", "pruned", "quantized"}
+    assert left_out == {"job", "study", "report", "dense", "pruned", "quantized", "compressed"}
 
 
 @pytest.mark.parametrize("view", views.VIEWS)

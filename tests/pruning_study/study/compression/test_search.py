@@ -217,9 +217,11 @@ def test_an_interrupted_chain_is_the_next_one_again_and_those_after_it_are_those
     assert made(search, 8) == made(undisturbed, 8)[5:]
 
 
-def test_a_chain_whose_process_was_killed_once_it_was_judged_is_not_made_again(store, request):
+def test_a_chain_whose_process_was_killed_behind_its_run_is_not_made_again(store, request):
     search = ChainSearch(store, request.node.name, SPACE)
     with search.trial(4, late=False) as trial:
         search.record(trial, judged(123))
+        tags = {"config_hash": search.trial_hash(trial.number)}
+        store.client.set_terminated(store.client.create_run(store.experiment_id, tags=tags).info.run_id)
     assert made(search, 4) == [INTEGERS, HALVED, BOTH]
     assert search.trials()["model_bytes"].tolist() == [123, 100, 100, 100]
