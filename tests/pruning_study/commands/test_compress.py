@@ -401,6 +401,19 @@ class TestSaid:
 @pytest.mark.onnx
 @pytest.mark.structured
 @pytest.mark.slow
+def test_a_chain_whose_fine_tuning_diverges_is_a_trial_that_says_so(tiny_npz, store_uri):
+    result = called(tiny_npz, fine_tune_learning_rate=1e30)
+    assert result.exit_code == 0, result.output
+    said, trials = " ".join(result.stderr.split()), runs("trial")
+    assert [run.data.tags["state"] for run in trials] == ["complete", "complete", "pruned", "pruned"]
+    assert not any(run.data.metrics for run in trials[2:])
+    for run in trials[2:]:
+        assert f"{run.info.run_name.partition(': ')[2]} cannot be made: {run.data.tags['error']}" in said
+
+
+@pytest.mark.onnx
+@pytest.mark.structured
+@pytest.mark.slow
 def test_two_processes_share_one_search_and_a_killed_one_leaves_its_trial_to_the_next(tiny_npz, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "mlflow.db"))
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
