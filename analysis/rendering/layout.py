@@ -95,7 +95,7 @@ def draw(
     columns = columns or len(panels)
     present = {divmod(index, columns): panel for index, panel in enumerate(panels) if panel}
     cells = _cells(list(present), narrow=narrow, by_column=sharex == "col")
-    shape = 1 + max(row for row, _ in cells.values()), 1 if narrow else columns
+    shape = 1 + max((row for row, _ in cells.values()), default=0), 1 if narrow else columns
     width = NARROW if narrow else max(size[0] * columns, _NARROWEST)
     figure = Figure((width, size[1] * shape[0]), dpi=DPI)
     spec = figure.add_gridspec(*shape)
@@ -109,7 +109,8 @@ def draw(
     if not narrow:
         _write_once(grid)
         width += sum(
-            max(_names_room(axes) for (_, at), axes in grid.items() if at == column) for column in range(columns)
+            max((_names_room(axes) for (_, at), axes in grid.items() if at == column), default=0)
+            for column in range(columns)
         )
     above, below, height = _write_words(
         figure, width, title, note, _labelled(figure.axes) if legend is None else legend
@@ -117,7 +118,7 @@ def draw(
     figure.set_size_inches(width, size[1] * shape[0] + height)
     ratios = np.array(widths if widths and not narrow else [1.0] * shape[1])
     in_cells = {cells[place]: axes for place, axes in grid.items()}
-    figure.set_layout_engine(_Layout(in_cells, ratios, above, below))
+    figure.set_layout_engine(_Layout(in_cells, shape[0], ratios, above, below))
     return figure
 
 
@@ -129,7 +130,7 @@ def _write_words(
         textwrap.fill(name_in_picture(line, _LONGEST_TITLE), int(10 * width), break_on_hyphens=False)
         for line in title.split("\n")
     )
-    note = textwrap.fill(printable(note), int(15 * width))
+    note = "\n".join(textwrap.fill(printable(line), int(15 * width)) for line in note.split("\n"))
     height = _TITLE * _lines(title) + _NOTE * _lines(note) + 2 * _PAD
     above: list[Text | Legend] = [figure.suptitle(title, x=0.01, ha="left", fontsize=12, parse_math=False)]
     below = figure.supxlabel(note, x=0.01, ha="left", fontsize=8, parse_math=False)
@@ -234,11 +235,11 @@ class _Layout(LayoutEngine):
     _colorbar_gridspec = False
 
     def __init__(
-        self, panels: Mapping[_Place, Axes], widths: np.ndarray, above: Sequence[Text | Legend], note: Text
+        self, panels: Mapping[_Place, Axes], rows: int, widths: np.ndarray, above: Sequence[Text | Legend], note: Text
     ) -> None:
         super().__init__()
         self._panels, self._widths, self._above, self._note = panels, widths, above, note
-        self._shape = 1 + max(row for row, _ in panels), len(widths)
+        self._shape = rows, len(widths)
 
     def execute(self, fig: Figure) -> None:
         # Words that are measured by the renderer of a canvas are not measured again when they are drawn.

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.common.errors import StudyError
+from analysis.rendering.image_panel import in_colors
 from analysis.rendering.layout import Panel, draw
 from analysis.rendering.picture_text import name_in_picture
 from pruning_study.data.datasets import Dataset
@@ -54,7 +55,7 @@ def tilt_picture(data: Dataset) -> Figure:
 
 
 def _draw_image(axes: Axes, image: np.ndarray) -> None:
-    axes.imshow(image.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
+    axes.imshow(in_colors(image))
     axes.set(xticks=[], yticks=[])
 
 

@@ -1,22 +1,24 @@
 """A sheet of test images that were right before compression and are wrong after it, worst class first."""
 
-import matplotlib as mpl
+from functools import partial
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.compare.comparison import Comparison
+from analysis.rendering.image_panel import POINTS, ImagePanel
+from analysis.rendering.layout import DPI, Panel, draw
 from analysis.rendering.picture_text import fitted_name
-from pruning_study.steps.image_sheet import POINTS, ImageSheet
 from pruning_study.training.evaluation import Predictions
 
 MOST_CLASSES, MOST_IMAGES = 6, 8
 SIDE = 96  # all lengths are in pixels
-_MARGIN, _TOP, _LABEL, _COLUMN, _ROW = 14, 92, 190, 108, 146
+_LABEL, _COLUMN, _ROW, _WIDTH = 190, 108, 146, 1074
 _GREY = "#767676"
 
 
-@mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes: Comparison, title: str) -> Figure:
     """Draw test images that were right before compression and are wrong after it.
 
@@ -37,48 +39,39 @@ def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes
     table = changes.table.assign(lost=np.bincount(before.label[is_lost], minlength=len(changes.table)))
     worst = table[table["lost"] > 0].sort_values("change", kind="stable", key=lambda change: change.round(9))
     rows = worst.head(MOST_CLASSES)
-    sheet = _Sheet(title, _counts(int(is_lost.sum()), int(is_won.sum()), len(is_lost)), len(rows))
-    if len(rows):
-        selection = f"; the {len(rows)} of {len(worst)} classes that lost most" if len(rows) < len(worst) else ""
-        sheet.note(
-            f"Worst class first{selection}. Before, the network was most confident of these images; below each is the "
-            "class now predicted."
-        )
-    for position, (index, row) in enumerate(rows.iterrows()):
+    selection = f"; the {len(rows)} of {len(worst)} classes that lost most" if len(rows) < len(worst) else ""
+    note = (
+        f"Worst class first{selection}. Before, the network was most confident of these images; below each is the "
+        "class now predicted."
+    )
+    panels = []
+    for index, row in rows.iterrows():
         class_images = np.flatnonzero(is_lost & (before.label == index))
         image_indices = class_images[np.argsort(-before.confidence[class_images], kind="stable")][:MOST_IMAGES]
-        sheet.name_row(position, row, len(image_indices))
-        for column, image in enumerate(image_indices):
-            sheet.show_lost(position, column, images[image], table["class"].iloc[after.predicted[image]])
-    return sheet.figure
+        lost = [(images[image], table["class"].iloc[after.predicted[image]]) for image in image_indices]
+        panels.append(Panel(partial(_draw_class, lost=lost), row))
+    return draw(
+        panels,
+        columns=1,
+        size=(_WIDTH / DPI, _ROW / DPI if panels else 0),
+        title=f"{title}\n{_counts(int(is_lost.sum()), int(is_won.sum()), len(is_lost))}",
+        note=note if panels else "",
+    )
 
 
-class _Sheet(ImageSheet):
-    """Rows of images below a title."""
-
-    def __init__(self, title: str, counts: str, rows: int) -> None:
-        super().__init__(2 * _MARGIN + _LABEL + MOST_IMAGES * _COLUMN, _TOP + rows * _ROW)
-        self.write(fitted_name(title, (self.width - 2 * _MARGIN) * POINTS, 11), _MARGIN, 10, fontsize=11)
-        self.write(counts, _MARGIN, 36, fontsize=9)
-
-    def note(self, text: str) -> None:
-        self.write(text, _MARGIN, 60, fontsize=8, color=_GREY)
-
-    def name_row(self, position: int, row: pd.Series, count: int) -> None:
-        """Write a class's name, its recalls, and its number of lost images."""
-        name = fitted_name(row["class"], (_LABEL - 10) * POINTS, 10, lines=2)
-        of = f"{count} of " if count < row["lost"] else ""
-        more = f"recall {row['recall_before']:.3f} → {row['recall_after']:.3f}\n{of}{_images(row['lost'])}"
-        top = _TOP + position * _ROW
-        self.write(name, _MARGIN, top, fontsize=10)
-        self.write(more, _MARGIN, top + 20 * (1 + name.count("\n")), fontsize=8, color=_GREY)
-
-    def show_lost(self, position: int, column: int, image: np.ndarray, taken_for: str) -> None:
-        """Draw an image, and below it a class's name."""
-        x, y = _MARGIN + _LABEL + column * _COLUMN, _TOP + position * _ROW
-        self.show(image, x, y, SIDE)
+def _draw_class(axes: Axes, row: pd.Series, lost: list[tuple[np.ndarray, str]]) -> None:
+    """Draw a class's name, its recalls and its number of lost images, and some of these, above what they became."""
+    panel = ImagePanel(axes)
+    name = fitted_name(row["class"], (_LABEL - 10) * POINTS, 10, lines=2)
+    of = f"{len(lost)} of " if len(lost) < row["lost"] else ""
+    more = f"recall {row['recall_before']:.3f} → {row['recall_after']:.3f}\n{of}{_images(row['lost'])}"
+    panel.write(name, 0, 0, fontsize=10)
+    panel.write(more, 0, 20 * (1 + name.count("\n")), fontsize=8, color=_GREY)
+    for position, (image, taken_for) in enumerate(lost):
+        left = _LABEL + position * _COLUMN
+        panel.show(image, left, 0, SIDE)
         name = fitted_name(taken_for, (_COLUMN - 6) * POINTS, 8, lines=2)
-        self.write(name, x + SIDE / 2, y + SIDE + 3, fontsize=8, ha="center")
+        panel.write(name, left + SIDE / 2, SIDE + 3, fontsize=8, ha="center")
 
 
 def _counts(n_lost: int, n_won: int, images: int) -> str:

@@ -1,20 +1,24 @@
 """The gallery: the most surprising PIEs of a cell, each with its label and the two modal labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.rendering.picture_text import fitted_name, name_in_picture, width_in_picture
+from analysis.rendering.image_panel import POINTS, ImagePanel
+from analysis.rendering.layout import DPI, Panel, draw, handle
+from analysis.rendering.picture_text import fitted_name, width_in_picture
 from pruning_study.commands.exemplars.cell import PopulationPair
-from pruning_study.steps.image_sheet import POINTS, ImageSheet
 
 MOST_IMAGES, COLUMNS = 40, 8
 SIDE = 168  # all lengths are in pixels
-DENSE, COMPRESSED, TRACK, GREY = "#d4d4d4", "#a9d3ee", "#f4f4f4", "#767676"
-_MARGIN, _TOP, _COLUMN, _NAME, _LINE, _GAP = 18, 142, 182, 20, 17, 22
+DENSE, COMPRESSED, TRACK = "#d4d4d4", "#a9d3ee", "#f4f4f4"
+_COLUMN, _NAME, _LINE, _GAP = 184, 20, 17, 22
+_BAR: dict[str, Any] = {"linewidth": 7, "solid_capstyle": "butt"}  # in the legend
 _LETTERS = 8  # points
 _RIGHT = "✓\u00a0"  # a no-break space
 _BOLD = 1.15  # width of bold letters relative to regular ones
@@ -46,7 +50,6 @@ def pies(cell: PopulationPair) -> pd.DataFrame:
     return table.sort_values("surprise", ascending=False, kind="stable", ignore_index=True)
 
 
-@mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def gallery(images: np.ndarray, table: pd.DataFrame, classes: Sequence[str], title: str, counts: str) -> Figure:
     """Draw the first PIEs of a table.
 
@@ -66,15 +69,20 @@ def gallery(images: np.ndarray, table: pd.DataFrame, classes: Sequence[str], tit
     shown = table.head(MOST_IMAGES)
     names = [classes[index] for index in np.unique(shown[["label", "dense_mode", "compressed_mode"]])]
     lines = 1 if all(width_in_picture(f"{_RIGHT}{name}", _LETTERS) <= _name_width() for name in names) else 2
-    row_height = SIDE + lines * (_NAME + 2 * _LINE) + 6 + _GAP
-    rows = -(-len(shown) // COLUMNS)
-    sheet = ImageSheet(2 * _MARGIN + COLUMNS * _COLUMN - (_COLUMN - SIDE), _TOP + rows * row_height)
-    _write_heading(sheet, title, counts, len(shown), len(table))
-    for place, (_, row) in enumerate(shown.iterrows()):
-        left, top = _MARGIN + place % COLUMNS * _COLUMN, _TOP + place // COLUMNS * row_height
-        sheet.show(images[int(row["index"])], left, top, SIDE)
-        _write_votes(sheet, left, top + SIDE + 4, row, classes, lines)
-    return sheet.figure
+    draw_pie = partial(_draw_pie, images=images, classes=classes, lines=lines)
+    which = f"The {len(shown)} most surprising of them" if len(shown) < len(table) else "The most surprising first"
+    return draw(
+        [Panel(draw_pie, pie) for pie in shown.to_dict("records")],
+        COLUMNS,
+        size=(_COLUMN / DPI, (SIDE + lines * (_NAME + 2 * _LINE) + 6 + _GAP) / DPI),
+        title=f"{title}\n{counts}",
+        note=f"{which}: dense networks agree most among themselves, as do compressed ones. Below each image is its "
+        "label. ✓: the prediction is right.",
+        legend=[
+            handle("what most dense networks predict, and their share", color=DENSE, **_BAR),
+            handle("what most compressed networks predict", color=COMPRESSED, **_BAR),
+        ],
+    )
 
 
 def _name_width() -> float:
@@ -82,47 +90,17 @@ def _name_width() -> float:
     return SIDE * POINTS - width_in_picture("100 %", _LETTERS) - 8
 
 
-def _room(sheet: ImageSheet) -> float:
-    """Return the width available for a line of words, in points."""
-    return (sheet.width - 2 * _MARGIN) * POINTS
-
-
-def _write_heading(sheet: ImageSheet, title: str, counts: str, shown: int, there: int) -> None:
-    heading = ", ".join(map(name_in_picture, title.split(", ")))
-    sheet.write(heading, _MARGIN, 12, fontsize=min(13, 13 * _room(sheet) / width_in_picture(heading, 13)))
-    sheet.write(counts, _MARGIN, 42, fontsize=9)
-    which = f"The {shown} most surprising of them" if shown < there else "The most surprising first"
-    sheet.write(
-        f"{which}: dense networks agree most among themselves, as do compressed ones. Below each image is its label.",
-        _MARGIN,
-        82,
-        fontsize=9,
-        color=GREY,
-    )
-    left = float(_MARGIN)
-    for color, words in (
-        (DENSE, "what most dense networks predict, and their share"),
-        (COMPRESSED, "what most compressed networks predict"),
-    ):
-        sheet.fill(left, 108, 26, 11, color)
-        sheet.write(words, left + 33, 106, fontsize=_LETTERS + 0.5)
-        left += 33 + width_in_picture(words, _LETTERS + 0.5) / POINTS + 30
-    sheet.write("✓ is right", left, 106, fontsize=_LETTERS + 0.5)
-
-
-def _write_votes(sheet: ImageSheet, left: int, top: int, row: pd.Series, classes: Sequence[str], lines: int) -> None:
-    height = lines * _LINE
-    label = fitted_name(classes[int(row["label"])], SIDE * POINTS / _BOLD, 9, lines=lines)
-    sheet.write(label, left, top, fontsize=9, fontweight="bold")
+def _draw_pie(axes: Axes, pie: Mapping[str, Any], images: np.ndarray, classes: Sequence[str], lines: int) -> None:
+    panel, height = ImagePanel(axes), lines * _LINE
+    panel.show(images[pie["index"]], 0, 0, SIDE)
+    label = fitted_name(classes[pie["label"]], SIDE * POINTS / _BOLD, 9, lines=lines)
+    panel.write(label, 0, SIDE + 4, fontsize=9, fontweight="bold")
     for index, (side, color) in enumerate((("dense", DENSE), ("compressed", COMPRESSED))):
-        at, share = top + lines * _NAME + index * (height + 3), row[f"{side}_share"]
-        mode = int(row[f"{side}_mode"])
-        sheet.fill(left, at, SIDE, height, TRACK)
-        sheet.fill(left, at, share * SIDE, height, color)
-        mark = _RIGHT if mode == row["label"] else ""
+        top, mode, share = SIDE + 4 + lines * _NAME + index * (height + 3), pie[f"{side}_mode"], pie[f"{side}_share"]
+        panel.fill(0, top, SIDE, height, TRACK)
+        panel.fill(0, top, share * SIDE, height, color)
+        mark = _RIGHT if mode == pie["label"] else ""
         name = fitted_name(mark + classes[mode], _name_width(), _LETTERS, lines=lines)
-        middle = at + height / 2
-        sheet.write(name, left + 4, middle, fontsize=_LETTERS, va="center_baseline" if lines == 1 else "center")
-        sheet.write(
-            f"{100 * share:.0f} %", left + SIDE - 3, middle, fontsize=_LETTERS, va="center_baseline", ha="right"
-        )
+        middle = top + height / 2
+        panel.write(name, 4, middle, fontsize=_LETTERS, va="center_baseline" if lines == 1 else "center")
+        panel.write(f"{100 * share:.0f} %", SIDE - 3, middle, fontsize=_LETTERS, va="center_baseline", ha="right")

@@ -1,25 +1,27 @@
 """The labelling sheet: equally many PIEs and other images, in random order, with nothing that distinguishes them."""
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.common.errors import StudyError
+from analysis.rendering.image_panel import POINTS, ImagePanel
+from analysis.rendering.layout import DPI, Panel, draw
 from analysis.rendering.picture_text import fitted_name
 from pruning_study.commands.exemplars.cell import PopulationPair
 from pruning_study.commands.exemplars.questions import INDEX, ITEM, LABELS, PIE, QUESTIONS
-from pruning_study.steps.image_sheet import POINTS, ImageSheet
 
 COLUMNS, ROWS = 5, 5  # images on a page
 SIDE = 168  # all lengths are in pixels
-_MARGIN, _COLUMN, _LINE = 26, 200, 19
+_COLUMN, _LINE = 200, 19
 _ROW = SIDE + 5 * _LINE + 10
 _GREY = "#767676"
-_LONGEST_LINE = 132  # maximum number of characters in a line of a question
+_HOW_TO_ANSWER = "Write 1 for yes and 0 for no in the row of the image's number; leave a cell empty if you cannot say."
 
 
 def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
@@ -130,34 +132,22 @@ def pages(images: np.ndarray, sheet: pd.DataFrame, indices: np.ndarray, title: s
     ]
 
 
-@mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def _page(images: np.ndarray, sheet: pd.DataFrame, indices: np.ndarray, title: str) -> Figure:
-    question_lines = [textwrap.wrap(question.text, _LONGEST_LINE) for question in QUESTIONS]
-    top = 76 + _LINE * sum(map(len, question_lines)) + 16
-    drawn = ImageSheet(2 * _MARGIN + COLUMNS * _COLUMN - (_COLUMN - SIDE), top + -(-len(sheet) // COLUMNS) * _ROW)
-    drawn.write(fitted_name(title, (drawn.width - 2 * _MARGIN) * POINTS, 13), _MARGIN, 12, fontsize=13)
-    drawn.write(
-        "Write 1 for yes and 0 for no in the row of the image's number; leave a cell empty if you cannot say.",
-        _MARGIN,
-        44,
-        fontsize=9,
+    draw_item = partial(_draw_item, images=images)
+    return draw(
+        [Panel(draw_item, item) for item in sheet.assign(**{INDEX: indices[sheet.index]}).to_dict("records")],
+        COLUMNS,
+        size=(_COLUMN / DPI, _ROW / DPI),
+        title=f"{title}\nThe questions are below the images.",
+        note="\n".join([_HOW_TO_ANSWER, *(f"{question.column}: {question.text}" for question in QUESTIONS)]),
     )
-    _write_questions(drawn, question_lines)
-    for index, (row, at) in enumerate(zip(sheet.itertuples(), indices[sheet.index], strict=True)):
-        left, upper = _MARGIN + index % COLUMNS * _COLUMN, top + index // COLUMNS * _ROW
-        drawn.write(str(row.item), left, upper, fontsize=10, fontweight="bold")
-        drawn.show(images[at], left, upper + _LINE, SIDE)
-        for number, name in enumerate((row.label_1, row.label_2, row.label_3), start=1):
-            line = upper + SIDE + number * _LINE + 5
-            drawn.write(str(number), left, line, fontsize=8.5, color=_GREY)
-            drawn.write(fitted_name(name, (_COLUMN - 20) * POINTS, 8.5), left + 14, line, fontsize=8.5)
-    return drawn.figure
 
 
-def _write_questions(drawn: ImageSheet, question_lines: Sequence[Sequence[str]]) -> None:
-    top = 76
-    for question, lines in zip(QUESTIONS, question_lines, strict=True):
-        drawn.write(question.column, _MARGIN, top, fontsize=8, fontweight="bold")
-        for line in lines:
-            drawn.write(line, _MARGIN + 116, top, fontsize=8)
-            top += _LINE
+def _draw_item(axes: Axes, item: Mapping[str, Any], images: np.ndarray) -> None:
+    panel = ImagePanel(axes)
+    panel.write(str(item[ITEM]), 0, 0, fontsize=10, fontweight="bold")
+    panel.show(images[item[INDEX]], 0, _LINE, SIDE)
+    for number, label in enumerate(LABELS, start=1):
+        line = SIDE + number * _LINE + 5
+        panel.write(str(number), 0, line, fontsize=8.5, color=_GREY)
+        panel.write(fitted_name(item[label], (_COLUMN - 30) * POINTS, 8.5), 14, line, fontsize=8.5)

@@ -30,6 +30,20 @@ def test_a_page_has_its_panels_title_and_note():
     assert hidden_texts(figure) == []
 
 
+def test_a_note_keeps_its_lines_and_those_that_are_too_long_are_broken():
+    note = draw(panels(2), 2, size=(3, 2), note="one\n" + "a note " * 20 + "\nthree").get_supxlabel()
+    # Ninety letters a line.
+    assert [len(line) for line in note.split("\n")] == [3, 90, 48, 5]
+
+
+def test_columns_and_pages_without_panels_take_no_words():
+    first, none = (draw(panels(count), 4, size=(2, 2), title="a title", note="a note") for count in (1, 0))
+    assert first.get_figwidth() == none.get_figwidth() == 8
+    assert [axes.get_title() for axes in first.axes] == ["panel 0"]
+    for figure in (first, none):
+        assert hidden_texts(figure) == []
+
+
 def test_a_panel_that_is_missing_leaves_its_place_empty():
     first, second, third = panels(3)
     figure = draw([first, None, second, third], 2, size=(3, 2), sharex=True)

@@ -44,6 +44,14 @@ def test_the_lines_have_the_tilts_of_the_table():
     assert drawn == pytest.approx(np.sort(tilts(images)))
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4, 5])
+def test_images_of_any_number_of_channels_are_drawn_in_colours(channels):
+    images = np.random.default_rng(0).integers(0, 256, (5, channels, 9, 9), np.uint8)
+    picture = tilt_picture(dataset(images))
+    assert [axes.images[0].get_array().shape for axes in picture.axes[:5]] == [(9, 9, 3)] * 5
+    assert not hidden_texts(picture)
+
+
 @pytest.mark.attack
 def test_a_picture_of_tilts_of_images_without_ink__is_refused_in_one_line():
     with pytest.raises(StudyError, match="no test image of made has ink in two rows"):

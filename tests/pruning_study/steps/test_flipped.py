@@ -31,7 +31,12 @@ def sheet(images=None, before=None, after=AFTER, classes=NAMES):
 
 
 def texts(figure):
-    return [text.get_text() for text in figure.texts]
+    panels = [text.get_text() for axes in figure.axes for text in axes.texts]
+    return [*figure.get_suptitle().split("\n"), figure.get_supxlabel(), *panels]
+
+
+def shown(figure):
+    return [int(image.get_array()[0, 0, 0]) for axes in figure.axes for image in axes.images]
 
 
 def test_the_class_that_lost_most_is_on_top_and_every_image_says_what_it_became():
@@ -58,7 +63,7 @@ def test_the_images_that_the_network_before_was_surest_of_come_first():
     confidence = np.full(30, 0.5)
     confidence[[12, 14]] = 0.9, 0.7
     figure = sheet(images, predictions(BEFORE, confidence))
-    assert [int(image.get_array()[0, 0, 0]) for image in figure.images] == [3, 5, 12, 14, 10]
+    assert shown(figure) == [3, 5, 12, 14, 10]
 
 
 def test_pixels_of_an_image_are_drawn_as_they_are():
@@ -76,8 +81,10 @@ def test_without_such_an_image_the_sheet_says_so():
     assert texts(figure) == [
         "title",
         "No test image that was right before is wrong after; 0 that were wrong are right.",
+        "",
     ]
-    assert not figure.images
+    assert shown(figure) == []
+    assert hidden_texts(figure) == []
 
 
 def test_of_many_classes_and_images_some_are_shown_and_that_is_said(monkeypatch):

@@ -68,11 +68,21 @@ def test_pages_show_each_image_below_its_number():
     sheet, _ = labelling.sheet(CELL, CLASSES, 6, 0)
     many = sheet.loc[np.zeros(30, int)].reset_index(drop=True).assign(item=np.arange(1, 31))
     pages = labelling.pages(images, many, places, "title")
-    drawn = [[int(image.get_array()[0, 0, 0]) for image in page.images] for page in pages]
-    assert drawn == [list(range(25)), list(range(25, 30))]
-    words = [text.get_text() for text in pages[1].texts]
-    assert words[0] == "title, page 2 of 2"
-    assert {"26", "30"} <= set(words)
+    drawn = [[(axes.texts[0].get_text(), axes.images[0].get_array()[0, 0, 0]) for axes in page.axes] for page in pages]
+    assert drawn[0] == [(str(place + 1), place) for place in range(25)]
+    assert drawn[1] == [(str(place + 1), place) for place in range(25, 30)]
+    assert pages[1].get_suptitle().startswith("title, page 2 of 2\n")
+
+
+def test_pages_have_the_questions_below_the_images_each_in_a_line_of_its_own():
+    images = np.zeros((60, 1, 8, 8), np.uint8)
+    sheet, key = labelling.sheet(CELL, CLASSES, 6, 0)
+    (page,) = labelling.pages(images, sheet, key["index"].to_numpy(), "title")
+    said = page.get_supxlabel().split("\n")
+    assert said[1:3] == [
+        "label_correct: Does label 1 accurately label an object in the image?",
+        "single_object: Does this image depict a single object?",
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
