@@ -95,8 +95,8 @@ def test_details_of_a_mitigation_do_not_multiply_what_is_made_without_it(read, t
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("overrides: {begin: 5}", "overrides.begin: it belongs to --start initialization"),
-        ("{distill: [0, 0.5], overrides: {start: initialization}}", "distill[1]: it belongs to --start dense"),
+        ("overrides: {begin: 5}", "overrides.begin: it applies only with --start initialization"),
+        ("{distill: [0, 0.5], overrides: {start: initialization}}", "distill[1]: it applies only with --start dense"),
         (
             "{performance_weighted: [none, '0.5,1'], distill: [0.5]}",
             "performance_weighted[1]: it learns from the dense network already: leave --distill out",
