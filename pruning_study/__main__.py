@@ -94,7 +94,7 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
 class _Command(Command):
     """A command that accepts `--no-NAME` for `--NAME false`, for every flag.
 
-    If an option is given twice, the last value counts; for an option that takes several values, this is an error.
+    If an option is given twice, the last value is used; for an option that accepts several values, this is an error.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -376,7 +376,8 @@ def verify(study: Path | None, **typed: Any) -> None:
 
     STUDY is a folder or a file that `pruning-analysis export` wrote. All its networks with the given seed are trained,
     and their predictions are compared with those in STUDY. Without STUDY, three short trainings are run, in about three
-    minutes on one core, and their digests are compared with those of this version. Nothing is logged.
+    minutes on one core, and the digests of the networks are compared with those stored in this version. Nothing is
+    logged.
     """
     config = VerifyConfig(**typed)
     if study is None or study == Path(AUTO):

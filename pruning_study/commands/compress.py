@@ -221,8 +221,8 @@ def _trials(search: ChainSearch, config: CompressConfig, seconds: float) -> pd.D
         chain, reason = next(iter(refused.items()))
         raise StudyError(f"no chain can be made; the first tried was {chain}: {reason}")
     raise StudyError(
-        f"{config.budget:g} seconds ended before the first chain was made, because training or loading the dense "
-        f"network took {seconds:.0f} seconds: give more, and the command continues from there",
+        f"the {config.budget:g} seconds ended before the first chain was made, because training or loading the dense "
+        f"network took {seconds:.0f} seconds: give more, and the command continues the search",
         option="budget",
     )
 

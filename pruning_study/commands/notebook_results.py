@@ -41,9 +41,10 @@ class Training:
 
     Attributes
     ----------
-    table : DataFrame, the class with the lowest recall first
-        class, recall and its 95 % interval (recall_low, recall_high), support (test images). The interval is Wilson's
-        for one network; for several, recall is the mean, and the interval allows for chance in networks and images.
+    table : DataFrame
+        A row for each class, the class with the lowest recall first: class, recall and its 95 % interval (recall_low,
+        recall_high), support (test images). For one network, the interval is Wilson's; for several, recall is the mean,
+        and the interval allows for chance in networks and images.
     runs : DataFrame
         A row for each seed: seed, accuracy, run_id.
     picture : bytes
@@ -85,15 +86,23 @@ class Pruning:
     verdict : str
         Lines on the result at each ratio, and on what the intervals show.
     table : DataFrame
-        A row for each ratio and class, the class that lost most first: ratio, class, recall_before, recall_after,
-        change and its 95 % interval (change_low, change_high), support (test images), and damaged: whether a test,
-        corrected for the number of classes, shows a loss. The interval is paired. For one network, it allows for chance
-        in the images; for several, recalls are means, and it allows for chance in networks and images.
+        A row for each ratio and class; at each ratio, the class that lost most is first.
+
+        - `ratio`, `class`
+        - `recall_before`, `recall_after`, `change`: for several networks, means over them.
+        - `change_low`, `change_high`: paired 95 % interval of the change. For one network, the interval allows for
+          chance in the images; for several, for chance in networks and images.
+        - `support`: number of test images.
+        - `damaged`: whether a test, corrected for the number of classes, shows a loss.
     summary : DataFrame
-        A row for each ratio: realized_ratio, accuracy_before, accuracy_after, accuracy_change; alpha and raw_slope,
-        means over the seeds; alpha_new and raw_slope_new, the slopes on new images. Slopes and accuracy_change have
-        the bounds of their 95 % interval (`_low`, `_high`), NaN if there is none: alpha and raw_slope have one only for
-        several seeds, alpha_new and raw_slope_new only if the classes differ enough to identify a slope.
+        A row for each ratio.
+
+        - `realized_ratio`, `accuracy_before`, `accuracy_after`, `accuracy_change`
+        - `alpha`, `raw_slope`: means over the seeds.
+        - `alpha_new`, `raw_slope_new`: the slopes on new images.
+        - `..._low`, `..._high`: 95 % intervals of the slopes and of `accuracy_change`, NaN if there is no interval.
+          `alpha` and `raw_slope` have an interval only for several seeds; `alpha_new` and `raw_slope_new` have one only
+          if the classes differ enough to identify a slope.
     runs : DataFrame
         A row for each seed and ratio: seed, ratio, realized_ratio, accuracy_before, accuracy_after, alpha, raw_slope,
         largest_excess, largest_excess_floor, dense_run_id, run_id.
@@ -192,7 +201,7 @@ class Compression:
     Attributes
     ----------
     verdict : str
-        The choice and its result on test images, a sentence or two a line.
+        The chosen chain and its result on test images, in lines of one or two sentences.
     state : {"within", "beyond", "undecided", "none"}
         Whether the losses of the choice are within the limits on test images; `none` if no chain is within them on
         validation images.
@@ -200,8 +209,8 @@ class Compression:
         A row for each chain that was tried: its steps, its size and speed, its losses on validation images with upper
         bounds, and its run.
     table : DataFrame, optional
-        A row for each class on test images: support, recall_before, recall_control, recall_after, and loss beyond the
-        control with its upper bound, loss_upper. None if there is no choice.
+        A row for each class, measured on test images: support, recall_before, recall_control, recall_after, loss
+        (beyond the control), and loss_upper, the upper bound of the loss. None if no chain is chosen.
     run_id : str
         The compressed run of the choice, whose artifact `model.onnx` is the network; empty if there is no choice.
     job_run_id : str

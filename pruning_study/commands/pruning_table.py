@@ -20,7 +20,7 @@ from pruning_study.steps.text_tables import text_table
 LONGEST_TABLE = 25
 ALONE = "One network cannot tell pruning from retraining: compare it with {control}, and use {seeds}."
 TOGETHER = "These are the effects of pruning and retraining together: {control} shows those of retraining alone."
-ONE_NETWORK = "One network: another seed may lose on other classes. {seeds} prunes five."
+ONE_NETWORK = "This is one network: with another seed, other classes may lose. {seeds} prunes five networks."
 UNPRUNED = "Nothing was pruned, so these changes come from retraining alone."
 READING = "Changes are in points. Each 95 % interval holds for its class alone."
 READING_BEYOND = (
@@ -219,11 +219,11 @@ def _differences(changes: Comparison) -> str:
 def _cost(cost: LargestCost) -> str:
     """Name the class that pruning costs most, and the images on which it was chosen and its cost measured."""
     value = f"{points(abs(cost.cost))} points {'less' if cost.cost < 0 else 'more'} than the accuracy"
-    picked = f"Validation images pick {cost.name} as the class that costs most"
+    picked = f"According to validation images, pruning costs {cost.name} most"
     if cost.is_shown:
-        return f"{picked}, and a test of this cost on test images shows it: it loses {value}."
+        return f"{picked}, and a test on test images confirms this: {cost.name} loses {value}."
     doubt = "so nothing is shown" if cost.cost < 0 else "which may be chance"
-    return f"{picked}. On test images it loses {value}, {doubt}."
+    return f"{picked}. On test images {cost.name} loses {value}, {doubt}."
 
 
 def shortened(rows: list[list[str]]) -> list[list[str]]:
@@ -267,7 +267,11 @@ def _signed_points(share: float) -> str:
 
 
 def _row(names: list[str], values: Sequence[tuple[str, str]], width: int) -> list[str]:
-    """Return a row of totals: values below the recalls (one ratio) or losses (several), intervals below intervals."""
+    """Return a row of totals.
+
+    Its values are in the columns of recalls (if there is one ratio) or of losses (if there are several), and its
+    intervals in the columns of intervals.
+    """
     if len(values) == 1:
         ((value, interval),) = values
         cells = [*names, value, "", interval]

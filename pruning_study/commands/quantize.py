@@ -39,10 +39,10 @@ _READING = (
     "Latency is the median on one thread, with its 95 % interval. Size is that of the ONNX file."
 )
 _READING_MEANS = (
-    "In points. Costs most: the class that is shown to lose most beyond the accuracy on average, with a 95 % interval. "
-    'The class is picked on one part of the networks and images, and its loss is measured on the rest. "Not shown, at '
-    'most 2.0" means that the networks are too few to name a class, but that on average no class loses over 2.0 points '
-    "more than the accuracy.\n"
+    "Values are in points. Costs most: the class that is shown to lose most beyond the accuracy on average, with a "
+    "95 % interval. The class is picked on one part of the networks and images, and its loss is measured on the rest. "
+    '"Not shown, at most 2.0" means that the networks are too few to name a class, but that on average no class loses '
+    "over 2.0 points more than the accuracy.\n"
     "Chance movement: the mean loss beyond the accuracy of each network's own worst class. Because that class is "
     "picked afterwards, much of it is noise."
 )

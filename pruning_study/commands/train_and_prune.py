@@ -295,7 +295,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
         if len(run_ids) == 1:
             job.metrics(next(iter(pruned.values())).metrics | next(iter(sizes.values()), {}))
             _copy_picture(store, job, run_ids[0], picture)
-            if not store.missing(run_ids[0], [schema.FLIPPED_PICTURE]):  # runs of earlier versions have none
+            if not store.missing(run_ids[0], [schema.FLIPPED_PICTURE]):  # runs of earlier versions lack this picture
                 _copy_picture(store, job, run_ids[0], schema.FLIPPED_PICTURE)
         else:
             from pruning_study.steps import pictures  # matplotlib takes a second to import
@@ -436,7 +436,7 @@ def opened(
     Raises
     ------
     StudyError
-        If the options are invalid or do not fit the data, the network or the dense run. No run has been made by then.
+        Before any run is made: if the options are invalid or do not fit the data, the network or the dense run.
     """
     logged_model.check_installed(config)
     shrunk.check_installed(config)

@@ -43,7 +43,8 @@ MAGNITUDE = "mp"
 # Reference trials of a search: undecayed pruning with epsilon = lambda, and with the epsilons that make it magnitude
 # and gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
-# Number of chains that every search tries: the network unchanged, in integers, pruned, and both
+# Number of chains that every search tries: the network unchanged, quantized to integers, pruned, or pruned and
+# quantized
 FIRST_CHAINS = 4
 # Options that weight images in the loss of fine-tuning
 _WEIGHING = ("performance_weighted", "constraint", "class_weights")
@@ -94,10 +95,10 @@ def _check_engine(config: Any) -> None:
     if config.engine != "native":
         return
     if config.precision == schema.BF16:
-        raise StudyError("native trains in float32 only: take torch, or --precision float32", option="engine")
+        raise StudyError("native trains in float32 only: use torch, or --precision float32", option="engine")
     if config.optimizer != SGD:
         raise StudyError(
-            f"native does not train with {config.optimizer}: take torch, or --optimizer {SGD}",
+            f"native does not train with {config.optimizer}: use torch, or --optimizer {SGD}",
             option="engine",
         )
 
@@ -131,16 +132,18 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
         """Raise a StudyError if averaging the last epochs conflicts with other options."""
         option, epochs, decay = f"{choices.prefix}average_epochs", choices.average_epochs, choices.decay
         if epochs == 1:
-            raise StudyError("1 epoch has no mean to keep: give 2 or more, or --kept-epoch last", option=option)
+            raise StudyError(
+                "the mean of 1 epoch is the epoch itself: give 2 or more, or --kept-epoch last", option=option
+            )
         if epochs and decay != "none":
             raise StudyError(
-                f"{epochs} epochs are averaged at a constant learning rate, and {decay} decays it to 0: give 0, or "
-                f"{option_name(choices.prefix)}decay none",
+                f"{epochs} epochs are averaged at a constant learning rate, but {decay} decays the rate to 0: give 0, "
+                f"or {option_name(choices.prefix)}decay none",
                 option=option,
             )
         if epochs and self.kept_epoch == "best":
             raise StudyError(
-                f"best keeps one epoch, and {option_name(option)} the mean of {epochs}: leave one of them out",
+                f"best keeps one epoch, but {option_name(option)} keeps the mean of {epochs}: leave one option out",
                 option="kept_epoch",
             )
 
@@ -173,7 +176,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
             auto = (10.0,) if prunes else (1.0,)
             object.__setattr__(self, "ratio", () if self.sparsity else auto)
         if not prunes and self.ratio != (1.0,):
-            raise StudyError(f"the pruner {self.pruner} prunes nothing: it takes only ratio 1", option="ratio")
+            raise StudyError(f"the pruner {self.pruner} prunes nothing: its ratio must be 1", option="ratio")
 
     def _follow_schedule(self) -> None:
         """Set the start that a schedule implies."""
@@ -181,7 +184,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
             object.__setattr__(self, "start", schema.INITIALIZATION)
         if self.is_sparse_from_start and self.pruner != MAGNITUDE:
             raise StudyError(
-                f"the schedule {self.schedule} drops the smallest weights, as {MAGNITUDE} does: take {MAGNITUDE}",
+                f"the schedule {self.schedule} drops the smallest weights, as {MAGNITUDE} does: use {MAGNITUDE}",
                 option="pruner",
             )
 
@@ -193,19 +196,22 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
         for item in fields(self):
             if item.name in refused and getattr(self, item.name) != item.default:
                 other = "dense" if self.starts_anew else schema.INITIALIZATION
-                raise StudyError(f"it belongs to --start {other}", option=item.name)
+                raise StudyError(f"it applies only with --start {other}", option=item.name)
 
     def _check_losses(self) -> None:
         """Raise a StudyError if two options change the loss of images in conflicting ways."""
         weighing = self.weighing
         first = option_name(weighing[0]) if weighing else ""
         if len(weighing) > 1:
-            raise StudyError(f"{first} weighs images too: take one of them", option=weighing[1])
+            raise StudyError(f"{first} weights images too: use only one of the two", option=weighing[1])
         if weighing and self.data_quotas != "none":
-            raise StudyError(f"{first} weighs images, and quotas leave some out: take one", option="data_quotas")
+            raise StudyError(
+                f"{first} weights images, but quotas leave some images out: use only one of the two",
+                option="data_quotas",
+            )
         if self.distill and self.performance_weighted != "none":
             raise StudyError(
-                "it learns from the dense network already: leave --distill out", option="performance_weighted"
+                "it already learns from the dense network: leave --distill out", option="performance_weighted"
             )
 
     @property
@@ -321,11 +327,12 @@ class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
             pruners.check_scope(self.pruner, self.scope)
         if self.weights and self.rewinds:
             raise StudyError(
-                "initial values of given weights are not known: leave them out, or take --weight-treatment finetune",
+                "the values from which given weights were trained are unknown: leave the weights out, or use "
+                "--weight-treatment finetune",
                 option="weights",
             )
         if self.rewind_step and not self.rewinds:
-            raise StudyError("it belongs to --weight-treatment rewind", option="rewind_step")
+            raise StudyError("it applies only with --weight-treatment rewind", option="rewind_step")
 
     @property
     def rewinds(self) -> bool:
@@ -340,7 +347,7 @@ class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
 
     @property
     def method(self) -> str:
-        """The pruner, followed by the scope if it is not the pruner's own, and by the weight treatment."""
+        """The pruner, followed by the scope if it is not the pruner's default, and by the weight treatment."""
         step = f" {schema.REWIND_STEP} {self.rewind_step}" if self.rewind_step else ""
         return f"{self.pruning.method} {self.weight_treatment}{step}"
 
@@ -352,7 +359,7 @@ class StudyConfig(StudyOptions, ReadingOptions, MachineOptions):
     def __post_init__(self) -> None:
         check_fields(self)
         if self.executor == "ray" and self.workers:
-            raise StudyError("a Ray cluster has one worker for each of its cores: leave it out", option="workers")
+            raise StudyError("a Ray cluster has one worker per core: leave this option out", option="workers")
         if self.executor != "ray" and self.gpus_per_step:
             raise StudyError("it needs --executor ray", option="gpus_per_step")
 
@@ -385,23 +392,26 @@ class TuneConfig(
         anchors = anchors_per_ratio * len(self.ratio)
         if self.n_trials < anchors:
             raise StudyError(
-                f"{self.n_trials} is below {anchors}: each ratio has {anchors_per_ratio} reference trials (anchors)",
+                f"{self.n_trials} is below {anchors}: each ratio needs {anchors_per_ratio} reference trials (anchors)",
                 option="n_trials",
             )
         if self.schedule in SPARSE_SCHEDULES:
             raise StudyError(
-                f"{self.schedule} trains from initial weights, and a search prunes the dense network: take one-shot or "
+                f"{self.schedule} trains from initial weights, but a search prunes the dense network: use one-shot or "
                 "cubic",
                 option="schedule",
             )
         if self.tune_schedule and self.schedule != ONE_SHOT:
-            raise StudyError(f"{self.schedule}: --tune-schedule searches the schedule", option="schedule")
+            raise StudyError(
+                f"{self.schedule}: --tune-schedule searches the schedule, so leave this option out", option="schedule"
+            )
         if self.tune_schedule and not self.ramp:
             raise StudyError(
-                "0 prunes at once: with --tune-schedule the gradual reference trials need a ramp", option="ramp"
+                "0 prunes at once, but the gradual reference trials of --tune-schedule need a ramp: give more than 0",
+                option="ramp",
             )
         if self.confirm_seeds == 1:
-            raise StudyError("1 is too few: a paired comparison takes 2 or more", option="confirm_seeds")
+            raise StudyError("1 is too few: a paired comparison needs 2 or more", option="confirm_seeds")
         self._check_mitigation()
         if self.tune_decay:
             self._check_tuned_decay()
@@ -410,13 +420,14 @@ class TuneConfig(
         """Raise a StudyError unless a searched mitigation has one strength and a suitable objective."""
         strengths = [option_name(name) for name in STRENGTHS if getattr(self, name) != "none"]
         if self.tune_mitigation and len(strengths) != 1:
-            which = " and ".join(strengths) or "none is given"
+            which = " and ".join(strengths) or "none"
             raise StudyError(
-                f"it takes one of {', '.join(map(option_name, STRENGTHS))}: {which}", option="tune_mitigation"
+                f"it needs exactly one of {', '.join(map(option_name, STRENGTHS))}, but got {which}",
+                option="tune_mitigation",
             )
         if self.tune_mitigation and self.objective == "accuracy":
             raise StudyError(
-                "a mitigation costs accuracy, so the weakest one would win: take alpha or both",
+                "a mitigation costs accuracy, so the weakest one would win: use alpha or both",
                 option="objective",
             )
 
@@ -424,14 +435,15 @@ class TuneConfig(
         """Raise a StudyError if another option sets the decay of fine-tuning, or leaves no fine-tuning."""
         if self.fine_tune_decay:
             raise StudyError(
-                f"{self.fine_tune_decay}: --tune-decay searches it, leave one of them out", option="fine_tune_decay"
+                f"{self.fine_tune_decay}: --tune-decay searches the decay, so leave one of the options out",
+                option="fine_tune_decay",
             )
         if self.fine_tune_epochs == 0:
             raise StudyError("0 epochs leave --tune-decay no fine-tuning: give 1 or more", option="fine_tune_epochs")
         averaged = self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
         if averaged:
             raise StudyError(
-                f"{averaged} epochs are averaged at a constant learning rate, and --tune-decay decays it to 0: "
+                f"{averaged} epochs are averaged at a constant learning rate, but --tune-decay decays the rate to 0: "
                 "give 0, or leave --tune-decay out",
                 option="fine_tune_average_epochs",
             )
@@ -465,7 +477,8 @@ class CompressConfig(
         check_fields(self)
         if self.n_trials < FIRST_CHAINS:
             raise StudyError(
-                f"{self.n_trials} is below {FIRST_CHAINS}, the chains that are always tried", option="n_trials"
+                f"{self.n_trials} is below {FIRST_CHAINS}, the number of chains that are always tried",
+                option="n_trials",
             )
         if self.confirm_seeds == 1:
             raise StudyError(
@@ -473,7 +486,8 @@ class CompressConfig(
             )
         if self.confirm_seeds and self.weights:
             raise StudyError(
-                "new networks cannot be trained as given weights were: leave one of them out", option="confirm_seeds"
+                "it trains new networks, but how the given weights were trained is unknown: leave it or --weights out",
+                option="confirm_seeds",
             )
 
     @property
@@ -493,7 +507,9 @@ class ExemplarsConfig(ExemplarsOptions, ReadingOptions, MachineOptions):
         if len(named) > 1:
             raise StudyError(f"it takes the place of {option_name(named[1])}: leave one of them out", option=named[0])
         if self.images % 2:
-            raise StudyError(f"{self.images} is odd: half of the images are exemplars", option="images")
+            raise StudyError(
+                f"{self.images} is odd, but half of the images are exemplars: give an even number", option="images"
+            )
 
 
 @command("groups")
@@ -517,7 +533,7 @@ class RobustnessConfig(RobustnessOptions, ReadingOptions, MachineOptions):
 
 @command("quantize")
 class QuantizeConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOptions, MachineOptions):
-    """Options of `quantize`: which number formats, and which network if no run is named."""
+    """Options of `quantize`: the number formats, and the network that is trained if no run is named."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -530,7 +546,7 @@ class QuantizeConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatO
 
 @command("export")
 class ExportConfig(DataOptions, ReadingOptions, MachineOptions, ExportOptions):
-    """Options of `export`: the format, and where the data of the run are."""
+    """Options of `export`: the output, and the location of the run's data."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -539,7 +555,7 @@ class ExportConfig(DataOptions, ReadingOptions, MachineOptions, ExportOptions):
 
     @property
     def training(self) -> TrainConfig:
-        """The options of `train` that say where the data of the run are."""
+        """The options of `train` that give the location of the run's data."""
         return _training(self)
 
 

@@ -60,7 +60,10 @@ def write_comparison(
 def _distortion(
     dense: DenseRun, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return the defined slopes, the largest excess loss and its floor, and the share of each class right in both."""
+    """Return the slopes that are defined, the largest excess loss with its floor, and shares of images right in both.
+
+    Each class has such a share: that of its test images that both networks predict right.
+    """
     shares = both_right(dense.predictions, predictions, len(classes))
     on_test = _slopes(dense.predictions, predictions, len(classes))
     on_validation = _slopes(dense.val_predictions, val_predictions, len(classes))

@@ -57,7 +57,7 @@ def put_in_order(model: nn.Module, order: Sequence[int]) -> None:
     Raises
     ------
     StudyError
-        If the last layer has another number of outputs.
+        If the number of outputs of the last layer differs from the number of classes.
     """
     name, layer = budget.output_layer(model)
     parameters = [value for value in (layer.weight, layer.bias) if isinstance(value, torch.Tensor)]

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from analysis.common.errors import StudyError
 
-# Shares of a layer's weights. Fewer zeros may be chance. Quantized weights contain zeros too, but few distinct values.
+# A layer looks pruned if at least the first share of its weights is 0, because fewer zeros may be chance. The number of
+# distinct values must also be at least the second share of the nonzero weights, because quantized weights have few.
 _FEWEST_ZEROS, _FEWEST_VALUES = 1 / 20, 1 / 2
 
 

@@ -314,7 +314,7 @@ def _over(
 
 
 def _draw_over(axes: Axes, lines: pd.DataFrame, accuracies: Sequence[float], ticks: Sequence[str]) -> None:
-    """Draw a line for each class, of which some are named, and one for the accuracy."""
+    """Draw the recall of each class and the accuracy as lines; the legend names some of the classes."""
     for row in lines.itertuples():
         label = name_in_legend(f"recall of {name_in_picture(row[1], _LONGEST_NAME)}{row.suffix}")
         look: dict[str, Any] = {"color": BEFORE, "alpha": 0.3, "linewidth": 1}

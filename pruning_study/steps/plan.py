@@ -115,8 +115,8 @@ class PrunePlan(TrainPlan):
         With `--start initialization`: `begin` and `end`, the first and the last batch at which weights are pruned, and
         `frequency`, the number of batches from one pruning to the next. Otherwise empty.
     kept_numbers : mapping of int to int or sequence of int
-        Number of prunable weights kept from a batch on, in total or in each layer, by the index of that batch in the
-        training that follows or accompanies pruning. The last number is final.
+        Number of prunable weights that are kept from a batch on, in total or in each layer. The keys are the indices
+        of these batches in the training that follows or accompanies pruning. The last number is final.
     """
 
     options: PruneConfig

@@ -126,12 +126,14 @@ def check_ramp(options: PruneConfig, fine_tuning: Hyperparameters, images: int) 
     epochs = fine_tuning.epochs
     batches = number_of_batches(images, fine_tuning.batch_size)
     if options.ramp_steps > batches:
-        raise StudyError(f"{options.ramp_steps} is above {batches}, the batches of an epoch", option="ramp_steps")
+        raise StudyError(
+            f"{options.ramp_steps} is above {batches}, the number of batches of an epoch", option="ramp_steps"
+        )
     if schedules.last_step(options.ramp * epochs, options.ramp_steps) >= epochs * options.ramp_steps:
         longest = 1 - 1 / (epochs * options.ramp_steps)
         raise StudyError(
             f"{options.ramp:g} ends the ramp with the fine-tuning ({epochs} epochs of {options.ramp_steps} steps), but "
-            f"at least one step must follow: give at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
+            f"at least one step must follow the ramp: give at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
             option="ramp",
         )
 
@@ -232,7 +234,9 @@ def pruning_times(options: PruneConfig, hyperparameters: Hyperparameters, images
         )
     )
     if steps < 2:
-        raise StudyError(f"{steps} batch leaves no step after pruning: train for more epochs", option="epochs")
+        raise StudyError(
+            f"a training of {steps} batch has no step after pruning: train for more epochs", option="epochs"
+        )
     if begin > end:
         raise StudyError(f"{end} is before step {begin}, at which pruning begins (--begin)", option="end")
     if end >= steps:
@@ -245,7 +249,7 @@ def pruning_times(options: PruneConfig, hyperparameters: Hyperparameters, images
     if options.is_sparse_from_start and begin + frequency >= end:
         raise StudyError(
             f"{frequency} leaves no exchange of weights between the steps {begin} and {end} "
-            f"({hyperparameters.epochs} epochs of {batches} steps): give less, or train for more epochs",
+            f"({hyperparameters.epochs} epochs of {batches} steps): give a smaller number, or train for more epochs",
             option="frequency",
         )
     return {"begin": begin, "end": end, "frequency": frequency}
@@ -302,7 +306,7 @@ def pruning_params(
         schema.PRUNER: pruner.name,
         schema.PRUNER_DIGEST: pruner.digest,
         schema.RATIO: ratio,
-        schema.SPARSITY: None,  # depends on the network
+        schema.SPARSITY: None,  # not logged, because the sparsity of a ratio depends on the network
         schema.SCOPE: scope(options),
         schema.ITERATION: iteration,
         "gradient_objective": objective if "grad" in needs else "none",

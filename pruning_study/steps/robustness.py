@@ -268,7 +268,7 @@ def _read_counts(store: Store, run: Run, config: RobustnessConfig, tests: Sequen
         log.warning("%s; the run is measured again", error)
         return counts.TABLE.nothing().drop(columns="run_id")
     of_test_images = table["corruption"].isin([counts.CLEAN, *CORRUPTIONS])
-    if not config.folder:  # counts of another sample cannot be compared with these
+    if not config.folder:  # counts on a different sample of test images cannot be compared with the new counts
         table = table[~of_test_images | table["measured"].eq(tests[0].measured)]
     keys = pd.MultiIndex.from_frame(table[_KEY])
     replaced = keys.isin([test.key for test in tests])
@@ -417,7 +417,7 @@ def _table(runs: Sequence[Run], tables: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _mean_and_worst(accuracies: pd.Series) -> list[str]:
-    if accuracies.isna().any():  # a mean over fewer corruptions than other networks have cannot be compared with theirs
+    if accuracies.isna().any():  # the means of two networks are comparable only over the same corruptions
         return ["", ""]
     return [f"{accuracies.mean():.3f}", f"{accuracies.min():.3f} ({accuracies.idxmin()})"]
 

@@ -95,7 +95,8 @@ def sparse_from_start(plan: PrunePlan, context: Context, theta: Mapping[str, Ten
     Parameters
     ----------
     plan : PrunePlan
-        With the scope `layer`, every layer keeps the same share; otherwise `layer_numbers` sets their numbers.
+        With the scope `layer`, every layer keeps the same share of weights; otherwise `layer_numbers` sets how many
+        weights each layer keeps.
     context : Context
     theta : mapping of state-dict names to Tensors
         The prunable weights.

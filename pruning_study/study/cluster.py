@@ -125,7 +125,7 @@ class Cluster:
         ray.shutdown()
 
     def idle(self) -> list[int]:
-        """Return the numbers of the free slots, one for each further task that the cluster could run now."""
+        """Return the numbers of the free slots; the cluster could start a task in each slot now."""
         busy = {number for number, _ in self._running.values()}
         resources = ray.cluster_resources()
         count = resources.get("CPU", 0)
@@ -138,7 +138,7 @@ class Cluster:
         self._running[self._task.remote(self._do, task)] = (number, task)
 
     def results(self) -> Iterator[tuple[int, Any, Any]]:
-        """Wait until a task is done, and yield the number, task and result of each finished task."""
+        """Wait until a task is done, and yield the slot's number, the task and the result of each finished task."""
         if not self._running:
             time.sleep(1)  # the cluster has no room at the moment
             return

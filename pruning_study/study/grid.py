@@ -111,7 +111,7 @@ class Grid:
         """Raise one StudyError for all faults of the file, and for the faults `more` that were found later."""
         faults = list(dict.fromkeys([*self.faults, *more]))
         if faults:
-            first, *more_faults = faults if len(faults) == 1 else [f"{len(faults):,} things are wrong", *faults]
+            first, *more_faults = faults if len(faults) == 1 else [f"{len(faults):,} faults", *faults]
             note = [f"and {len(more_faults) - MOST_LISTED:,} more"] if len(more_faults) > MOST_LISTED else []
             raise StudyError(f"{self.path}: {first}", *more_faults[:MOST_LISTED], *note, option="FILE")
 
@@ -128,14 +128,19 @@ def located(file: Path) -> Path:
 def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     """Read a study's file.
 
-    The keys are `name`, `experiment`, the keys of `LISTS`, each of which lists values of an option (`seeds` may be a
-    range such as `0-29`), and `overrides` (further options of `prune`). The study has every combination of the lists'
-    values. If a key is left out, `prune`'s default is used. An option that refines a mitigation has no effect if the
-    mitigation is `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of ratios, schedules,
-    distillation and mitigations, a grid is a grid of `iterate` with that command's defaults, and each combination is a
-    chain of runs. The key `grids` lists several grids; the other keys are their defaults. A pruner that prunes nothing,
-    such as `none`, ignores `PRUNING_OPTIONS`: the study has it once for each combination of the other options. The key
-    `primary` lists the primary comparisons (see `planned.planned_primaries`).
+    A file may have these keys:
+
+    - `name`, `experiment`
+    - the keys of `LISTS`: each lists values of an option (`seeds` may be a range such as `0-29`). The study has every
+      combination of the values. If a key is left out, the default of `prune` is used. An option that refines a
+      mitigation has no effect if the mitigation is `none`. A pruner that prunes nothing, such as `none`, ignores
+      `PRUNING_OPTIONS`: the study has this pruner once for each combination of the other options.
+    - `overrides`: further options of `prune`.
+    - `iterations`, `keep`, `weight_treatments` (a list): a grid with any of these keys is run by `iterate`, with that
+      command's defaults, and each combination is a chain of runs. Such a grid has no ratios, schedules, distillation or
+      mitigations.
+    - `grids`: a list of several grids; the other keys are their defaults.
+    - `primary`: the primary comparisons (see `planned.planned_primaries`).
 
     Parameters
     ----------
@@ -258,7 +263,7 @@ def _check_sizes(path: Path, content: dict[Any, Any]) -> None:
     runs = sum(_runs(content | grid) for grid in grids or [{}])
     for count, most, unit in ((values, MOST_VALUES, "values"), (runs, MOST_RUNS, "runs")):
         if count > most:
-            raise StudyError(f"{path} has {count:,} {unit}, and the most is {most:,}: split the study", option="FILE")
+            raise StudyError(f"{path} has {count:,} {unit}, but the limit is {most:,}: split the study", option="FILE")
 
 
 def _runs(grid: dict[Any, Any]) -> int:
@@ -274,11 +279,11 @@ def _size(values: Any) -> int:
 
 
 def _grids(content: dict[Any, Any], faults: list[str]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
-    """Yield each grid, preceded by the place in the file of each of its keys."""
+    """Yield, for each grid, the place in the file of each of its keys, and the grid."""
     grids = content.pop("grids", [{}])
     common_keys = _valid_keys(content, "", faults)
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
-        faults.append("grids: it takes a list of grids, each with keys and values")
+        faults.append("grids: it must be a list of grids, each with keys and values")
         return
     for index, grid in enumerate(grids):
         own = _valid_keys(grid, f"grids[{index}].", faults)
@@ -320,14 +325,14 @@ OVERRIDES = _PRUNE.overrides
 
 
 def _check_keys(grid: dict[str, Any], locations: Mapping[str, str], command: _GridCommand, faults: list[str]) -> None:
-    """Add a fault for each of a grid's keys that its command does not take.
+    """Add a fault for each of a grid's keys that its command does not accept.
 
     A key at the top of the file may be meant for other grids, unless a key there makes every grid a grid of `iterate`.
     """
     at_top = any(key in grid and locations[key] == key for key in ITERATING)
     for key in LISTS:
         if key in grid and key not in command.lists and (at_top or locations[key] != key):
-            faults.append(f"{locations[key]}: a grid of iterate does not take this key: leave it out")
+            faults.append(f"{locations[key]}: a grid of iterate does not accept this key: leave it out")
 
 
 def _cells(
@@ -430,7 +435,7 @@ def _range(text: str) -> range:
     if first > last or last > LARGEST:
         raise ValueError(f"{text}: write the smaller seed first, and none above {LARGEST}")
     if last - first >= MOST_SEEDS:
-        raise ValueError(f"{text} has {last - first + 1:,} seeds: the most is {MOST_SEEDS:,}")
+        raise ValueError(f"{text} has {last - first + 1:,} seeds, but the limit is {MOST_SEEDS:,}")
     return range(first, last + 1)
 
 

@@ -21,7 +21,7 @@ class Pace:
             self._times[key].append(seconds)
 
     def seconds(self, *keys: Hashable) -> float | None:
-        """Return the mean time under the first key with any run; None if no key has one."""
+        """Return the mean time of the runs under the first key that has runs; None if no key has any."""
         return next((fmean(self._times[key]) for key in keys if key in self._times), None)
 
 

@@ -92,7 +92,7 @@ def experiment(grid_read: Grid, config: StudyConfig) -> str | None:
     """Return the experiment of a study's runs; None for the one that MLflow's environment variables name.
 
     The option `--experiment` has precedence, then the variables, then the study's file. `mlflow run` also sets the
-    variables; if its caller named no experiment, they name MLflow's experiment Default, and the study's file counts.
+    variables; if its caller named no experiment, they name MLflow's experiment Default, and the study's file decides.
     """
     if config.experiment:
         return config.experiment

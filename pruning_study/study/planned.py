@@ -35,14 +35,14 @@ def planned_primaries(comparisons: Any, configs: Iterable[TrainConfig], faults: 
     ----------
     comparisons : list of mappings, as YAML gives it
         Each has the keys `method` and `baseline` (labels as `Primary` takes them), `ratio`, `outcomes`, and may have
-        `datasets` (by default all of the grid) and `direction` (`less` or `greater`).
+        `datasets` (by default all data sets of the grid) and `direction` (`two-sided`, `less` or `greater`).
     configs : iterable of PruneConfig or IterateConfig
         The cells of the grid. Chains are ignored, because only runs of `prune` are compared.
     faults : list of str
         A line is added for each faulty comparison.
     """
     if not isinstance(comparisons, list) or len(comparisons) > MOST:
-        faults.append(f"primary: it takes a list of at most {MOST} comparisons, each with keys and values")
+        faults.append(f"primary: it must be a list of at most {MOST} comparisons, each with keys and values")
         return []
     grid = _params(configs) if comparisons else []
     primaries = []
@@ -140,7 +140,7 @@ def _names(key: str, values: Any, choices: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_in_grid(primary: Primary, cells: Sequence[Params], dataset: str) -> None:
-    """Check that the grid's cells of a data set hold the method and the baseline of a comparison."""
+    """Check that the grid's cells of a data set include the method and the baseline of a comparison."""
     ratios = sorted({params[schema.RATIO] for params in cells})
     if primary.ratio not in ratios:
         known_ratios = ", ".join(f"{ratio:g}" for ratio in ratios)
@@ -157,7 +157,7 @@ def _check_in_grid(primary: Primary, cells: Sequence[Params], dataset: str) -> N
         for method in methods
         for baseline in baselines
     ):
-        raise _FaultError(".baseline", f"{shortened(primary.baseline)} is the method itself; name another one")
+        raise _FaultError(".baseline", f"{shortened(primary.baseline)} is the method itself: name a different baseline")
 
 
 def _matching_cells(key: str, label: str, cells: Sequence[Params], where: str) -> list[Params]:

@@ -140,7 +140,7 @@ class Processes:
             worker.connection.send(task)
 
     def results(self) -> Iterator[tuple[int, Any, Any]]:
-        """Wait for any message from a worker, and yield the number, task and result of each finished task."""
+        """Wait for a message from any worker, and yield the worker's number, task and result for each finished task."""
         there = [(number, worker) for number, worker in enumerate(self._workers) if worker]
         ready = connection.wait([worker.connection for _, worker in there])
         for number, worker in there:

@@ -154,8 +154,8 @@ def _check_one_arithmetic(store: Store, queue: Queue, config: StudyConfig) -> No
     if number and config.engine != "torch":
         raise StudyError(
             f"{number:,} of the runs that were found are of an earlier arithmetic (no tag {schema.ARITHMETIC}), which "
-            "a study must not mix with the current one: make all runs in another --experiment, or finish these with "
-            "the version that began them",
+            "a study must not mix with the current arithmetic: make all runs in another --experiment, or finish the "
+            "study with the version that began it",
             option="experiment",
         )
 

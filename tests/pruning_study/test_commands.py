@@ -963,7 +963,7 @@ class TestBadInput:
                 2,
                 "0.9 ends the ramp",
             ),
-            (("--schedule", "cubic", "--ramp-steps", "13"), 2, "13 is above 12, the batches of an epoch"),
+            (("--schedule", "cubic", "--ramp-steps", "13"), 2, "13 is above 12, the number of batches of an epoch"),
             (("--schedule", "cubic", "--fine-tune-epochs", "0"), 2, "no fine-tuning, which gradual pruning needs"),
             (("--distill", "0.5", "--fine-tune-epochs", "0"), 2, "no fine-tuning, which distillation needs"),
             (("--distill", "1.1"), 2, "1.1 must be at least 0 and at most 1"),

@@ -71,11 +71,11 @@ def test_a_study_makes_the_chains_that_iterate_finds(iterate, run_command, tiny_
     [
         (
             ("--weights", "some.safetensors", "--weight-treatment", "rewind"),
-            "--weights: initial values of given weights",
+            "--weights: the values from which given weights",
         ),
         (("--seed", "0-1", "--dense-run-id", "some"), "--seed: a dense run has one seed"),
         (("--keep", "0.01", "--pruner", "mp", "--iterations", "20"), "--keep: 0.01 leaves fewer than 4 weights"),
-        (("--rewind-step", "5"), "--rewind-step: it belongs to --weight-treatment rewind"),
+        (("--rewind-step", "5"), "--rewind-step: it applies only with --weight-treatment rewind"),
         (("--rewind-step", "11", "--weight-treatment", "rewind"), "--rewind-step: step 11 is beyond the training"),
         (("--ratio", "2"), "No such option"),
         (("--iterations", "1"), "1 is below 2"),

@@ -252,19 +252,19 @@ def test_a_class_is_named_as_harmed_only_if_its_corrected_p_is_small():
     assert lines[1].startswith("  1 of 2 classes ")
     assert "dog lost 55.0 points (" in lines[1]
     assert lines[2] == (
-        "  Validation images pick dog as the class that costs most, and a test of this cost on test images shows it: "
-        "it loses 27.5 points more than the accuracy."
+        "  According to validation images, pruning costs dog most, and a test on test images confirms this: "
+        "dog loses 27.5 points more than the accuracy."
     )
     _, lines = table_and_lines(good, network([38, 19], 40), weak, LargestCost("dog", 0.0375, False))
     assert lines[1].startswith("  None of 2 classes ")
     assert "80 images" in lines[1]
     assert lines[2] == (
-        "  Validation images pick dog as the class that costs most. On test images it loses 3.8 points more than the "
+        "  According to validation images, pruning costs dog most. On test images dog loses 3.8 points more than the "
         "accuracy, which may be chance."
     )
     _, lines = table_and_lines(good, network([38, 19], 40), weak, LargestCost("dog", -0.0375, False))
-    assert lines[2].endswith(" it loses 3.8 points less than the accuracy, so nothing is shown.")
-    assert lines[-1].startswith("One network: another seed may lose on other classes.")
+    assert lines[2].endswith(" dog loses 3.8 points less than the accuracy, so nothing is shown.")
+    assert lines[-1].startswith("This is one network: with another seed, other classes may lose.")
 
 
 def test_the_error_beyond_the_control_and_the_class_beyond_its_proportion_are_told():

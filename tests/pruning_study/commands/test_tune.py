@@ -459,7 +459,7 @@ def test_a_killed_search_goes_on(tiny_npz, store_uri, tune, tmp_path, monkeypatc
         ("ratio", "1000", "largest attainable ratio"),
         ("ratio", "5,10", "4 is below 6"),
         ("confirm_seeds", "-1", "below 0"),
-        ("confirm_seeds", "1", "takes 2 or more"),
+        ("confirm_seeds", "1", "needs 2 or more"),
         ("timeout", "0", "must be above 0"),
         ("objective", "speed", "it takes accuracy, alpha, both"),
         ("distill", "2", "at least 0 and at most 1"),

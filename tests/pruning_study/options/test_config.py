@@ -132,7 +132,7 @@ def test_values_as_text_or_as_they_are():
 
 def test_the_control_has_ratio_1():
     assert PruneConfig(pruner="none").ratio == (1.0,)
-    with pytest.raises(StudyError, match="only ratio 1"):
+    with pytest.raises(StudyError, match="its ratio must be 1"):
         PruneConfig(pruner="none", ratio="1,2")
 
 
@@ -230,13 +230,13 @@ BAD = [
 @pytest.mark.parametrize(
     ("options", "option", "message"),
     [
-        ({}, "--tune-mitigation", "--constraint: none is given"),
+        ({}, "--tune-mitigation", "--constraint, but got none"),
         (
             {"class_offsets": "dense", "class_weights": "dense"},
             "--tune-mitigation",
-            "it takes one of .*: --class-offsets and --class-weights",
+            "it needs exactly one of .*, but got --class-offsets and --class-weights",
         ),
-        ({"class_offsets": "dense", "objective": "accuracy"}, "--objective", "take alpha or both"),
+        ({"class_offsets": "dense", "objective": "accuracy"}, "--objective", "use alpha or both"),
     ],
 )
 def test_a_search_of_a_mitigation_takes_one_and_an_objective_that_it_serves(options, option, message):
@@ -260,7 +260,7 @@ def test_the_strength_that_is_searched_is_that_of_the_mitigation(options, streng
 @pytest.mark.parametrize(
     ("options", "option", "message"),
     [
-        ({"fine_tune_decay": "none"}, "--fine-tune-decay", "none: --tune-decay searches it"),
+        ({"fine_tune_decay": "none"}, "--fine-tune-decay", "none: --tune-decay searches the decay"),
         ({"fine_tune_epochs": 0}, "--fine-tune-epochs", "no fine-tuning"),
         ({"fine_tune_average_epochs": 3}, "--fine-tune-average-epochs", "3 epochs are averaged"),
         ({"average_epochs": 7}, "--fine-tune-average-epochs", "7 epochs are averaged"),
@@ -430,19 +430,19 @@ def test_the_limit_of_memory_is_no_param_of_a_run():
     ],
 )
 def test_options_of_another_start_are_refused(options, option):
-    with refused(option, "belongs to --start"):
+    with refused(option, "applies only with --start"):
         PruneConfig(**options)
 
 
 @pytest.mark.parametrize(
     ("options", "option", "message"),
     [
-        ({"average_epochs": 1}, "--average-epochs", "no mean"),
+        ({"average_epochs": 1}, "--average-epochs", "mean of 1 epoch"),
         ({"average_epochs": 7, "decay": "cosine"}, "--average-epochs", "--decay none"),
-        ({"average_epochs": 7, "kept_epoch": "best"}, "--kept-epoch", "the mean of 7"),
+        ({"average_epochs": 7, "kept_epoch": "best"}, "--kept-epoch", "keeps the mean of 7"),
         ({"average_epochs": 7, "fine_tune_decay": "linear"}, "--fine-tune-average-epochs", "--fine-tune-decay none"),
         ({"decay": "cosine", "fine_tune_average_epochs": 3}, "--fine-tune-average-epochs", "--fine-tune-decay none"),
-        ({"fine_tune_average_epochs": 3, "kept_epoch": "best"}, "--kept-epoch", "the mean of 3"),
+        ({"fine_tune_average_epochs": 3, "kept_epoch": "best"}, "--kept-epoch", "keeps the mean of 3"),
     ],
 )
 def test_a_mean_of_epochs_and_what_speaks_against_it_is_one_line(options, option, message):
@@ -465,7 +465,7 @@ def test_training_may_end_in_a_mean_and_fine_tuning_in_a_decay(options):
 
 @pytest.mark.parametrize("config", [TrainConfig, PruneConfig, IterateConfig, TuneConfig])
 def test_the_native_engine_refuses_adam_and_the_line_names_the_engine_that_can(config):
-    with refused("engine", r"^native does not train with adam: take torch"):
+    with refused("engine", r"^native does not train with adam: use torch"):
         config(optimizer="adam", engine="native")
     assert config(optimizer="adam").engine is None
     assert config(optimizer="sgd", engine="native").engine == "native"
@@ -473,7 +473,7 @@ def test_the_native_engine_refuses_adam_and_the_line_names_the_engine_that_can(c
 
 @pytest.mark.parametrize("config", [TrainConfig, PruneConfig, IterateConfig, TuneConfig])
 def test_the_native_engine_refuses_bf16_and_the_line_says_what_to_do(config):
-    with refused("engine", r"^native trains in float32 only: take torch, or --precision"):
+    with refused("engine", r"^native trains in float32 only: use torch, or --precision"):
         config(precision="bf16", engine="native")
     assert config(precision="bf16").engine is None
 

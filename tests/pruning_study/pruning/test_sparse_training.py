@@ -126,7 +126,7 @@ def test_exchanges_keep_as_many_weights_from_the_first_batch_to_the_last():
     ("options", "message"),
     [
         ({"pruner": "up", "schedule": "set"}, ("pruner", "the schedule set drops the smallest weights, as mp does")),
-        ({"schedule": "rigl", "distill": 0.5}, ("distill", "it belongs to --start dense")),
+        ({"schedule": "rigl", "distill": 0.5}, ("distill", "it applies only with --start dense")),
     ],
 )
 def test_schedules_that_are_sparse_from_the_start_take_the_smallest_weights_and_no_fine_tuning(options, message):

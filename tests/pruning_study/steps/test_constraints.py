@@ -85,8 +85,8 @@ def test_a_constraint_is_part_of_the_method_and_has_a_step_of_its_own(options, w
         ({"constraint": "fair"}, "it takes none, ceag, equalized-loss"),
         ({"constraint_images": "test"}, "it takes train, validation"),
         ({"constraint_step": "0"}, "above 0"),
-        ({"constraint": "ceag", "performance_weighted": "0.5,1"}, "weighs images too: take one of them"),
-        ({"constraint": "ceag", "start": "initialization"}, "it belongs to --start dense"),
+        ({"constraint": "ceag", "performance_weighted": "0.5,1"}, "weights images too: use only one of the two"),
+        ({"constraint": "ceag", "start": "initialization"}, "it applies only with --start dense"),
     ],
 )
 def test_contradictory_options_are_one_line(options, message):

@@ -419,7 +419,7 @@ def test_a_step_beyond_the_training__is_an_error_before_any_run(tiny_npz):
     ) as error:
         planned(IterateConfig(dataset=str(tiny_npz), **REWINDING | {"rewind_step": 7}))
     assert error.value.option == "rewind_step"
-    with pytest.raises(StudyError, match="belongs to --weight-treatment rewind"):
+    with pytest.raises(StudyError, match="applies only with --weight-treatment rewind"):
         IterateConfig(rewind_step=1)
 
 

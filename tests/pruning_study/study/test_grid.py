@@ -95,11 +95,11 @@ def test_details_of_a_mitigation_do_not_multiply_what_is_made_without_it(read, t
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("overrides: {begin: 5}", "overrides.begin: it belongs to --start initialization"),
-        ("{distill: [0, 0.5], overrides: {start: initialization}}", "distill[1]: it belongs to --start dense"),
+        ("overrides: {begin: 5}", "overrides.begin: it applies only with --start initialization"),
+        ("{distill: [0, 0.5], overrides: {start: initialization}}", "distill[1]: it applies only with --start dense"),
         (
             "{performance_weighted: [none, '0.5,1'], distill: [0.5]}",
-            "performance_weighted[1]: it learns from the dense network already: leave --distill out",
+            "performance_weighted[1]: it already learns from the dense network: leave --distill out",
         ),
     ],
 )
@@ -158,12 +158,12 @@ def test_lists_say_how_trainings_end(read):
         *((0, 0), (0, 3), (7, 0), (7, 3))
     ]
     found = read("{decays: [cosine], fine_tune_decays: [none, linear], iterations: 3}")
-    assert "fine_tune_decays: a grid of iterate does not take this key" in found.faults[0]
+    assert "fine_tune_decays: a grid of iterate does not accept this key" in found.faults[0]
     found = read("{decays: [none, cosine], average_epochs: [0, 7]}")
     assert len(found.cells) == 3
     assert found.faults == (
-        "average_epochs[1]: 7 epochs are averaged at a constant learning rate, and cosine decays it to 0: give 0, "
-        "or --decay none",
+        "average_epochs[1]: 7 epochs are averaged at a constant learning rate, but cosine decays the rate to 0: "
+        "give 0, or --decay none",
     )
 
 
@@ -268,9 +268,9 @@ def test_all_that_is_wrong_is_said_at_once_with_its_key(faults):
         ("datasets: [2020-01-01]", "is not a single value"),
         ("overrides: [epochs]", "overrides: .* options of prune"),
         ("overrides: {epochs: [1, 2]}", "overrides.epochs: .* is not a single value"),
-        ("grids: {}", "grids: it takes a list of grids"),
-        ("grids: []", "grids: it takes a list of grids"),
-        ("grids: [1]", "grids: it takes a list of grids"),
+        ("grids: {}", "grids: it must be a list of grids"),
+        ("grids: []", "grids: it must be a list of grids"),
+        ("grids: [1]", "grids: it must be a list of grids"),
         ("{name: [a], seeds: 0-1}", "name: .* is not a string"),
         ("{experiment: [a], seeds: 0-1}", "experiment: .* is not a string"),
     ],
@@ -302,8 +302,8 @@ MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 
         (LAUGHS + "overrides: {epochs: *a11}", "is not a single value"),
         (LAUGHS + "overrides: *a11", "options of prune"),
         (MERGES, "more than 10,000 keys|a0: there is no such key"),  # PyYAML merges equal keys once from 6.0.4 on
-        ("a: &g {seeds: 0-99999}\ngrids: [" + "*g, " * 1000 + "]", "100,000,000 runs, and the most is 1,000,000"),
-        ("a: &r [" + "2, " * 9000 + "]\ngrids: [" + "{ratios: *r}, " * 99 + "]", "values, and the most is 200,000"),
+        ("a: &g {seeds: 0-99999}\ngrids: [" + "*g, " * 1000 + "]", "100,000,000 runs, but the limit is 1,000,000"),
+        ("a: &r [" + "2, " * 9000 + "]\ngrids: [" + "{ratios: *r}, " * 99 + "]", "values, but the limit is 200,000"),
         ("{seeds: 0-99999, ratios: [" + ", ".join(map(str, range(2, 99))) + "]}", "9,700,000 runs"),
         ("seeds: 0-99999999999", "neither a range"),
         ("seeds: [" + "[" * 100_000, "more than 100 nested brackets"),
@@ -444,7 +444,7 @@ def test_settings_of_a_primary_comparison_are_those_that_the_runs_will_have(read
     [
         (UP.replace("up", "gp"), ".method: the grid has no 'gp' at ratio 10 on mnist; its pruners there are mp, up"),
         (UP.replace("mp", "gp"), ".baseline: the grid has no 'gp' at ratio 10 on mnist; its pruners there are mp, "),
-        (UP.replace("mp", "up"), ".baseline: 'up' is the method itself; name another one"),
+        (UP.replace("mp", "up"), ".baseline: 'up' is the method itself: name a different baseline"),
         (UP.replace("10", "20"), ".ratio: the grid has no ratio 20 on mnist; it has 1, 2, 10"),
         (UP.replace("10", "ten"), ".ratio: 'ten' is not a number"),
         (UP.replace("10", "1" + 400 * "0"), ".ratio: 1"),
@@ -469,7 +469,7 @@ def test_a_primary_comparison_that_is_wrong_is_one_line(read, primary, fault):
 @pytest.mark.parametrize("given", ["5", "{method: up}", "[" + ", ".join(101 * ["{}"]) + "]"])
 def test_what_is_no_list_of_primary_comparisons(read, given):
     (found,) = read(f"{{pruners: [mp, up], primary: {given}}}").faults
-    assert found == "primary: it takes a list of at most 100 comparisons, each with keys and values"
+    assert found == "primary: it must be a list of at most 100 comparisons, each with keys and values"
 
 
 def test_a_primary_comparison_is_no_text(read):
@@ -505,13 +505,13 @@ def test_grids_of_iterations_and_of_ratios_stand_in_one_file(read):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("{iterations: 3, ratios: [2]}", "ratios: a grid of iterate does not take this key"),
+        ("{iterations: 3, ratios: [2]}", "ratios: a grid of iterate does not accept this key"),
         (
             "{grids: [{iterations: 3, schedules: [cubic]}]}",
-            "grids[0].schedules: a grid of iterate does not take this key",
+            "grids[0].schedules: a grid of iterate does not accept this key",
         ),
-        ("{iterations: 3, grids: [{ratios: [2, 4]}]}", "grids[0].ratios: a grid of iterate does not take this key"),
-        ("{keep: 0.5, grids: [{}, {distill: [0.5]}]}", "grids[1].distill: a grid of iterate does not take this key"),
+        ("{iterations: 3, grids: [{ratios: [2, 4]}]}", "grids[0].ratios: a grid of iterate does not accept this key"),
+        ("{keep: 0.5, grids: [{}, {distill: [0.5]}]}", "grids[1].distill: a grid of iterate does not accept this key"),
         ("{weight_treatments: [rewind], grids: [{sparsities: [0.5]}]}", "grids[0].sparsities: a grid of iterate"),
         ("{iterations: 1}", "iterations: 1 is below 2"),
         ("{iterations: [3, 4]}", "iterations: [3, 4] is not a number"),

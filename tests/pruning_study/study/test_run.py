@@ -202,7 +202,7 @@ class TestBadInput:
         )
         output = study(file, "--data-dir", tmp_path / "empty", code=2)
         first, *lines, _ = output[output.index("error: ") :].splitlines()
-        assert f"{file}: 5 things are wrong" in first
+        assert f"{file}: 5 faults" in first
         said = [
             ("pruners[1]", "did you mean up?"),
             ("grids[1].datasets[0]", "did you mean fashion-mnist?"),

@@ -90,7 +90,7 @@ def test_populations_that_agree_on_every_image__have_no_exemplars_and_that_is_sa
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--images", "5"], "5 is odd: half of the images are exemplars"),
+        (["--images", "5"], "5 is odd, but half of the images are exemplars"),
         (["--frames", "frames", "--study", "quick"], "it takes the place of --study"),
         (["--setting", "schedule"], "write name=value, such as schedule=cubic"),
         (["--setting", "a=1,a=2"], "a is given twice"),

@@ -118,8 +118,8 @@ def chosen(setting, density):
 @pytest.mark.parametrize(
     ("options", "option", "message"),
     [
-        ({"start": "initialization"}, "--data-quotas", "it belongs to --start dense"),
-        ({"performance_weighted": "0.5,1"}, "--data-quotas", "--performance-weighted weighs images"),
+        ({"start": "initialization"}, "--data-quotas", "it applies only with --start dense"),
+        ({"performance_weighted": "0.5,1"}, "--data-quotas", "--performance-weighted weights images"),
     ],
 )
 def test_quotas_with_an_option_that_they_exclude__are_an_error_of_one_line(options, option, message):
