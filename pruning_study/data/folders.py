@@ -497,7 +497,7 @@ def _on_white(path: Path, picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert(mode)
 
 
-@lru_cache(maxsize=1024)  # once for each part
+@lru_cache(maxsize=1024)  # warn once for each part
 def _say_transparent(folder: Path) -> None:
     log.warning("%s has images with transparent pixels: they are read on a white background", folder)
 
@@ -520,7 +520,7 @@ def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterat
 
 
 def _within(limit: SizeLimit, folder: Path, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
-    """Yield pictures until their total size, with the largest number of channels so far for all, exceeds the limit."""
+    """Yield pictures, and check their total size, counting for each picture the largest number of channels so far."""
     pixels = channels = 0
     for picture in pictures:
         pixels += picture.width * picture.height

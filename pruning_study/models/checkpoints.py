@@ -368,7 +368,7 @@ def classifier(
     sizes: dict[str, Any] = {"num_classes": len(classes), "in_channels": channels, "image_size": (height, width)}
     own = own_normalization(metadata, where, channels)
     if models.is_built_in(name):
-        # First compare with meta tensors, because the file could name sizes of a model far larger than its own weights.
+        # First compare with meta tensors, because the file could name sizes of a model far larger than the file itself.
         check_fit(weights, models.shapes(name, **sizes), where)
     network = models.build(name, **sizes)
     load_weights(network, weights, where)

@@ -35,8 +35,8 @@ def keeping_shares(theta: Tensor, class_grads: Tensor) -> Tensor:
 
     Examples
     --------
-    Both classes have an importance of 13 in all, and so equal shares. The first class selects its weight of importance
-    9, then the second class its own, then the first class again:
+    Both classes have a total importance of 13, and so equal shares. The first class selects its weight of importance 9,
+    then the second class selects its own weight of importance 9, and then the first class selects again:
 
     >>> from torch import tensor
     >>> grads = tensor([[3.0, 2.0, 0.0, 0.0], [0.0, 0.0, 2.0, 3.0]])

@@ -43,8 +43,11 @@ class Pruner:
     scope : {"global", "layer"}
         Whether all layers share one budget or each layer keeps the same share. `--scope` overrides it.
     unit : {"weight", "channel", "filter"}
-        Unit that is kept or pruned as a whole: a weight; an input channel, with all weights of a layer that read it; or
-        a filter, an output channel with all parameters that make, scale or read it in any layer (see `filters`).
+        Unit that is kept or pruned as a whole:
+
+        - `weight`: a single weight;
+        - `channel`: an input channel, with all weights of its layer that read it;
+        - `filter`: an output channel, with all parameters that make, scale or read it in any layer (see `filters`).
     choose : callable
         Makes masks from the scores, the number to keep and the candidates, such as `masks.exact_k`.
     ordinal : bool

@@ -42,7 +42,7 @@ def ensure(path: Path) -> None:
 
 
 def remove_dead() -> None:
-    """Remove the folders of this user whose process died."""
+    """Remove the folders that this user's dead processes left behind."""
     for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*.lock"):
         with suppress(FileNotFoundError):  # the process has ended meanwhile
             if _is_own(lock):

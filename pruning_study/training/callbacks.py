@@ -32,7 +32,7 @@ class MaskChanges(Callback):
         return self.schedule.kept_numbers
 
     def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
-        """Allocate tensors for the values of pruned weights, if these may be restored."""
+        """Allocate tensors for the values of pruned weights, if the schedule may restore pruned weights."""
         if self.schedule.regrow and not state.withheld:
             state.withheld = zeros(model)
 

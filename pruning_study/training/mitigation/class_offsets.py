@@ -102,7 +102,8 @@ def cross_fitted(
     Parameters
     ----------
     logits : (images, classes)
-        Logits of the network with offsets folded in, possibly in another number format.
+        Logits of the network with offsets folded in, possibly computed in a different number format than those of
+        `model`.
     folded : (classes,)
         Offsets that were folded in.
     model, dense : nn.Module
