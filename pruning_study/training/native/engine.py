@@ -172,7 +172,7 @@ def _open(path: Path) -> ctypes.CDLL:
     except (OSError, AttributeError) as error:
         if library:  # if not closed, the next load of this name would return it again
             dlclose(library._handle)
-        raise NativeError(f"{path} does not load, even compiled anew: {first_line(error)}") from error
+        raise NativeError(f"{path} does not load, even after it was compiled again: {first_line(error)}") from error
     return library
 
 
