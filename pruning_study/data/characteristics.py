@@ -12,13 +12,13 @@ def class_characteristics(data: Dataset, indices: np.ndarray) -> pd.DataFrame:
 
     The imbalance of class c is n_c - 1/C, with n_c its share of the images and C the number of classes. The entropy of
     a class is the mean of `entropies` over its images before resizing (Paganini 2020, Section 3). The paper prints C as
-    the divisor of this mean, a slip for the number of images.
+    the divisor of this mean, where it must be the number of images.
 
     Parameters
     ----------
     data : Dataset
     indices : int64 [n]
-        Training images that the network is trained on.
+        Indices of the training images that the network is trained on.
 
     Returns
     -------

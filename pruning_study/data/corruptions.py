@@ -1,6 +1,6 @@
 """Corrupted test images: the twelve corruptions that Hooker et al. tabulate, each at five severities.
 
-The package `imagecorruptions-imaug` (extra `corruptions`) corrupts an image as Hendrycks & Dietterich (2019) do. Its
+The package `imagecorruptions-imaug` (extra `corruptions`) corrupts an image as Hendrycks & Dietterich (2019) do. The
 severities are designed for images of 224 x 224 pixels.
 """
 
@@ -23,7 +23,7 @@ PACKAGE = "imagecorruptions-imaug"
 # Names in the package that differ from those in the tables of Hooker et al.
 _PACKAGE_NAMES = {"elastic": "elastic_transform", "frosted_glass_blur": "glass_blur"}
 SMALLEST = 32  # height and width in pixels
-# The package draws from NumPy's global generator, except for these corruptions, which take a seed.
+# The package draws from NumPy's global generator, except in these corruptions, to which a seed is passed.
 _TAKE_A_SEED = ("glass_blur", "impulse_noise")
 _SAMPLE_SEED = 0
 _AT_ONCE = 256  # images that a process corrupts in one task
@@ -87,7 +87,7 @@ def check_images(source: str, images: np.ndarray) -> None:
             f"train networks with --image-size {SMALLEST}"
         )
     if channels not in (1, 3):
-        raise StudyError(f"{source}: its images have {channels} channels, and corruptions take 1 or 3")
+        raise StudyError(f"{source}: its images have {channels} channels, and corruptions need 1 or 3")
 
 
 def chosen(labels: np.ndarray, count: int | None) -> np.ndarray:

@@ -108,7 +108,7 @@ def load(
     image_size : int, optional
         Height and width that the images are resized to.
     max_data_gib : float
-        Most memory, in GiB, that the data set may take. A larger data set is rejected before it is read.
+        Largest size of the data set in memory, in GiB. A larger data set is rejected before it is read.
     test_fraction : float, optional
         Share of each class to hold out for testing, .2 by default; every call holds out the same images. Only for a
         data set without test images.
@@ -307,7 +307,7 @@ def _npz_images(images: np.ndarray, where: str) -> np.ndarray:
 
 
 def _resized_images(images: np.ndarray, where: str, image_size: int) -> np.ndarray:
-    if images.shape[2:] == (image_size, image_size):  # a dense run may have any number of channels
+    if images.shape[2:] == (image_size, image_size):  # images that need no resizing may have any number of channels
         return images
     if images.shape[1] not in (1, 3):
         raise StudyError(f"{where} have {images.shape[1]} channels; --image-size can resize images of 1 or 3")
@@ -412,6 +412,6 @@ def _from_torchvision(name: str, folder: str) -> dict[str, np.ndarray]:
         arrays[f"{part}_images"] = images.reshape(*images.shape[:3], -1)
         arrays[f"{part}_labels"] = labels
         classes = getattr(downloaded, "classes", [str(digit) for digit in range(10)])
-    # MNIST names its classes in the manner of "5 - five".
+    # In MNIST, a class name has the form "5 - five".
     arrays["class_names"] = np.array([str(item).partition(" - ")[0] for item in classes])
     return arrays

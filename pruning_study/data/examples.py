@@ -271,8 +271,8 @@ class FlipCrop(NamedTuple):
         Returns
         -------
         int8 Tensor [images, 3]
-            Whether the image is flipped after the shift, and the row and the column of the image, from -4 to 4, at
-            which the crop begins.
+            For each image, 1 if it is flipped after the shift, else 0; and the row and the column, from -4 to 4, at
+            which its crop begins.
         """
         flips, shifts = [], []
         for count in counts:

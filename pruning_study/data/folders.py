@@ -29,7 +29,7 @@ MOST_LISTED = 20  # damaged images listed in an error
 DEFAULT_TEST_FRACTION = 0.2
 # Every run splits a folder with this seed, so that all runs have the same test images.
 SPLIT_SEED = 0
-# Images are memory-mapped if they take more bytes together.
+# Images that together take more bytes than this are memory-mapped.
 MAPPED_FROM = 2**30
 # Formats that Pillow decodes itself, whatever the file's suffix. For others, such as EPS, it runs an external program.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
@@ -307,7 +307,7 @@ def _entropies_once(
     """
     if not file.is_file():
         if len(measured) < count:
-            log.warning("%s images are decoded again: the file with their entropies is gone", f"{count:,}")
+            log.warning("%s images are decoded again: the file with their entropies is missing", f"{count:,}")
             deque(pictures(), maxlen=0)
         with _written(file, "entropies") as part:
             np.save(part, measured)
@@ -380,9 +380,9 @@ def mapped(
     pictures : callable
         Returns the images in order, one or several per array. Called only if the file has to be written.
     shape : tuple of int
-        Shape to write them in.
+        Shape of the array to write.
     shapes : collection of tuple of int, optional
-        Shapes that an existing file may have; by default `shape`.
+        Shapes that the array in an existing file may have; by default `shape`.
     what : str
         Word for the images in errors, such as `decoded`.
 
@@ -497,7 +497,7 @@ def _on_white(path: Path, picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert(mode)
 
 
-@lru_cache(maxsize=1024)  # once for each part
+@lru_cache(maxsize=1024)  # warn once for each part
 def _say_transparent(folder: Path) -> None:
     log.warning("%s has images with transparent pixels: they are read on a white background", folder)
 
@@ -520,7 +520,7 @@ def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterat
 
 
 def _within(limit: SizeLimit, folder: Path, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
-    """Yield pictures as long as all so far fit the limit, each counted with the largest number of channels."""
+    """Yield pictures, and check their total size, counting for each picture the largest number of channels so far."""
     pixels = channels = 0
     for picture in pictures:
         pixels += picture.width * picture.height

@@ -34,10 +34,13 @@ def groups(data: Dataset) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per test image, in order. The groupings are `writer` and `series` (the NIST series of handwriting forms,
-        such as `hsf4`), if the data set's file has them; otherwise `class`. Each measure is a column whose name begins
-        with `measure:`: tilt and absolute_tilt (NaN for an image without two rows of ink), activation (the mean pixel
-        value), and distance (see `distances`).
+        One row per test image, in order, with the columns
+
+        - `writer` and `series` (the NIST series of handwriting forms, such as `hsf4`), if the data set's file has them,
+          otherwise `class`: the image's groups;
+        - `measure:tilt` and `measure:absolute_tilt`: see `tilts`; NaN for an image without two rows of ink;
+        - `measure:activation`: mean pixel value;
+        - `measure:distance`: see `distances`.
 
     Raises
     ------

@@ -77,8 +77,8 @@ def check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str,
     Parameters
     ----------
     where : str
-        Source and part for the error message, such as `pets.npz: train`. In training data, each class must have two
-        images.
+        Source and part for the error message, such as `pets.npz: train`. If it ends with `train`, each class must have
+        at least two images.
     count : int
     labels : int64 [N]
     classes : tuple of str

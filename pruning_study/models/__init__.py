@@ -57,7 +57,7 @@ def check_name(name: str) -> None:
     if name in libraries.torchvision_names():
         hint = f"did you mean torchvision:{name}{', or resnet20' if name.startswith('resnet') else ''}?"
     else:
-        choices = f"it takes {', '.join(MODELS)}, torchvision:NAME, timm:NAME, or package.module:factory"
+        choices = f"choose one of {', '.join(MODELS)}, torchvision:NAME, timm:NAME, or package.module:factory"
         hint = did_you_mean(name, MODELS, choices)
     raise StudyError(f"{shortened(name)} is not a model: {hint}", option=OPTION)
 
@@ -98,7 +98,7 @@ def factory(name: str) -> Callable[..., nn.Module]:
     Parameters
     ----------
     name : str
-        A name of `MODELS`, `torchvision:NAME` or `timm:NAME` for a network of those libraries, or
+        A name in `MODELS`, `torchvision:NAME` or `timm:NAME` for a network of those libraries, or
         `package.module:factory` for the user's own function, whose module is imported.
 
     Raises
@@ -210,7 +210,7 @@ def _call(make: Callable[..., nn.Module], num_classes: int, in_channels: int, im
 
 
 def _check_plain(name: str, model: nn.Module) -> None:
-    """Raise a StudyError if a weight cannot be pruned: it is computed from others, or is not a plain tensor."""
+    """Raise a StudyError if a weight cannot be pruned because it is computed from others or is not a plain tensor."""
     from torch import Tensor, nn
     from torch.nn.utils import parametrize, prune
     from torch.nn.utils.spectral_norm import SpectralNorm

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 Metadata = dict[str, str]
 
-# Longest accepted header, in bytes. That of ResNet-110 has 60,000; safetensors allows 100 million, and needs gigabytes
-# of memory to read them.
+# Longest accepted header, in bytes. The header of ResNet-110 has 60,000. safetensors allows headers of 100 million
+# bytes, and needs gigabytes of memory to read them.
 LONGEST_HEADER = 4 * 2**20
 _LENGTH = 8  # bytes before the header, which give its length
 # Largest number of values in an image. If a checkpoint or a run names more, no memory is allocated for it.
@@ -368,7 +368,7 @@ def classifier(
     sizes: dict[str, Any] = {"num_classes": len(classes), "in_channels": channels, "image_size": (height, width)}
     own = own_normalization(metadata, where, channels)
     if models.is_built_in(name):
-        # First compare with meta tensors, because the file could name sizes whose model is far larger than its weights.
+        # First compare with meta tensors, because the file could name sizes of a model far larger than the file itself.
         check_fit(weights, models.shapes(name, **sizes), where)
     network = models.build(name, **sizes)
     load_weights(network, weights, where)

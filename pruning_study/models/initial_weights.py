@@ -1,8 +1,8 @@
 """Draw initial weights, the same to the last bit on every machine, from torch's global random generator.
 
 torch draws the same integers on every machine, but converts them differently: normal numbers depend on the machine's
-logarithm, and uniform ones on whether a product is rounded before the next addition. Here IEEE 754 defines every
-operation to the last bit.
+logarithm, and uniform numbers on whether a product is rounded before the next addition. This module uses only
+operations that IEEE 754 defines to the last bit.
 """
 
 import math

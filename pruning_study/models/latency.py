@@ -13,7 +13,7 @@ WARM_UP = 3
 
 
 class Latency(NamedTuple):
-    """Median and its distribution-free 95 % interval, of times per call in milliseconds or of their ratios."""
+    """Median, with a distribution-free 95 % interval, of times per call in milliseconds or of ratios of such times."""
 
     median: float
     low: float

@@ -26,8 +26,8 @@ def network(name: str, *, num_classes: int, in_channels: int, image_size: tuple[
     num_classes : int
         Number of outputs of the network's last layer.
     in_channels : int
-        Channels of an image. A torchvision network takes 3 channels; for another number, its first convolution is
-        replaced with one that has as many input channels. timm's networks do this themselves.
+        Channels of an image. torchvision's networks expect 3 channels; for a different number, the first convolution is
+        replaced with one that has `in_channels` input channels. timm replaces the convolution itself.
     image_size : (height, width)
         Used only by networks built for a fixed image size, such as vision transformers.
 
@@ -88,7 +88,7 @@ def _torchvision(name: str, model: str, num_classes: int, image_size: tuple[int,
 
 
 def _of_channels(model: nn.Module, in_channels: int) -> nn.Module:
-    """Replace the first convolution if images have another number of channels."""
+    """Replace a model's first convolution if it does not have `in_channels` input channels."""
     place, first = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
     if in_channels != first.in_channels:
         sizes: dict[str, Any] = {

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 # The extra `onnx`
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-# Version of ONNX's operator set, which ONNX Runtime supports from 1.17 on.
+# Version of ONNX's operator set, which ONNX Runtime supports since version 1.17.
 OPSET = 20
 INPUT = "images"
 OUTPUT = "logits"
 # Largest difference between logits that counts as rounding, relative to the largest absolute logit if that is above 1.
 TOLERANCE = 1e-4
-# Images that ONNX Runtime takes at a time
+# Number of images that ONNX Runtime processes at a time
 BATCH_SIZE = 128
 
 
@@ -45,14 +45,14 @@ def check_installed(*, option: str | None = None) -> None:
 
 
 def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = MappingProxyType({})) -> "ModelProto":
-    """Convert a network to an ONNX model, which takes batches of any size.
+    """Convert a network to an ONNX model, which accepts batches of any size.
 
     Parameters
     ----------
     module : nn.Module
         Network to convert, which is not changed.
     example : Tensor [N, ...]
-        Images to trace the network with. The ONNX model takes images of the same dtype and size.
+        Images to trace the network with. The ONNX model accepts images of the same dtype and size.
     properties : mapping of str
         Strings to keep in the model, such as the names of the classes.
 
@@ -97,7 +97,7 @@ def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = 
 
 
 def load(path: Path, where: str) -> "ModelProto":
-    """Read an ONNX model, all of whose weights are in the file.
+    """Read an ONNX model, whose weights must all be in the file.
 
     Parameters
     ----------
@@ -178,8 +178,9 @@ def _for_export(module: nn.Module) -> nn.Module:
 def with_plain_layers(module: nn.Module) -> nn.Module:
     """Return a network as the plain layers of its method `stack`, or unchanged if it has no such method.
 
-    LeNet5 computes its convolutions by slices and matrix products, which train fast. In ONNX Runtime these would be
-    slower than convolutions, and could not be quantized. Tracing channels from layer to layer would fail, too.
+    LeNet5 computes its convolutions by slices and matrix products, which train fast. In ONNX Runtime, these products
+    would be slower than convolutions, and could not be quantized. Besides, channels could not be traced through them
+    from layer to layer.
     """
     if isinstance(module, Classifier):
         module.network = with_plain_layers(module.network)
@@ -224,7 +225,7 @@ def quiet() -> Iterator[None]:
 
 
 def _remove_origins(model: "ModelProto") -> None:
-    """Remove torch's notes of the source lines behind each part, because they contain paths of this machine."""
+    """Remove torch's notes of the source lines that define each part, because they contain paths of this machine."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("metadata_props")

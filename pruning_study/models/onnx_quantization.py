@@ -1,7 +1,7 @@
 """Quantize ONNX models: weights to float16, or weights and activations to 8-bit integers.
 
 Both integer formats store weights and activations as uint8. ONNX Runtime multiplies int8 by uint8 faster on some CPUs,
-but its sums overflow on CPUs without VNNI instructions, so a model's results would depend on the CPU.
+but the sums overflow on CPUs without VNNI instructions, so a model's results would depend on the CPU.
 """
 
 import logging
@@ -48,7 +48,7 @@ def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "
         Model as returned by `onnx_export.to_onnx`. It is not changed.
     weight_dtype : {"float16", "dynamic-int8", "fixed-int8"}
     examples : array [N, ...]
-        Calibration images, used only by `fixed-int8`, which takes the range of each activation from them.
+        Calibration images, used only by `fixed-int8`, which measures the range of each activation on them.
 
     Returns
     -------

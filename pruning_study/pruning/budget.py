@@ -134,7 +134,7 @@ def channel_counts(shapes: Sequence[Sequence[int]], kept_weights: int) -> list[i
 
     Examples
     --------
-    A quarter of 4 channels with 2 weights each, and of 12 channels with 5 weights each:
+    One layer has 4 channels with 2 weights each, the other 12 channels with 5 weights each. Both keep a quarter:
 
     >>> channel_counts([(2, 4), (5, 12)], kept_weights=17)
     [2, 15]
@@ -166,7 +166,7 @@ def check_channels(shapes: Mapping[str, Sequence[int]], kept_weights: int, optio
     channels = shapes[fewest][1]
     raise StudyError(
         f"sparsity {Budget(total, total).sparsity_of(kept_weights):.3g} leaves no input channel of {fewest}, which has "
-        f"{channels:,}: every layer prunes the same share, so take a sparsity below {1 - 0.5 / channels:.4g}, or "
+        f"{channels:,}: every layer prunes the same share, so use a sparsity below {1 - 0.5 / channels:.4g}, or "
         "exempt layers with --keep-layers",
         option=option,
     )
@@ -198,11 +198,12 @@ def kept_after(
     ------
     StudyError
         If the unit is `channel` and the scope `global`, if a layer has nothing left, or if fewer weights are left in
-        all than there are layers.
+        total than there are layers.
 
     Examples
     --------
-    10 weights become 8, and then 6, because a fifth of 8 is 1.6. 3 channels become 2, and stay 2.
+    10 weights become 8 and then 6, because a fifth of 8 is 1.6, which rounds to 2. 3 channels become 2 and stay 2,
+    because a fifth of 2 rounds to 0.
 
     >>> kept_after({"a": (2, 5)}, keep=0.8, prunings=2, unit="weight", scope="global")
     6
@@ -257,14 +258,14 @@ def nearest_filters(
     ----------
     numbers, shares : as in `filter_numbers`
     count_parameters : callable
-        Returns the number of parameters left, given the numbers of filters; increasing in each of them.
+        Returns the number of parameters left, which must increase with the number of filters of each convolution.
     wanted : int
-        Target number of parameters. Distances are measured in ratios, to which parameters are inversely proportional.
+        Target number of parameters. The result is nearest in ratio, which may differ from nearest in parameters.
 
     Examples
     --------
-    Each of ten filters has 10 parameters: 6 filters leave 60 parameters and 5 leave 50, whose ratio is nearer to that
-    of 54.
+    Each of ten filters has 10 parameters: 6 filters leave 60 parameters and 5 leave 50. The ratio at 50 parameters is
+    nearer to the ratio at 54.
 
     >>> nearest_filters({"a": 10}, {"a": 1.0}, lambda numbers: 10 * numbers["a"], wanted=54)
     {'a': 5}
@@ -281,7 +282,7 @@ def nearest_filters(
 
 
 def check_scope(unit: str, scope: str) -> None:
-    """Check that a unit's scores can be compared over a scope; channels and filters only within their layer.
+    """Check that a unit's scores can be compared over a scope, which must be `layer` for channels and filters.
 
     Raises
     ------
@@ -309,8 +310,8 @@ def _prune_repeatedly(
             too_few = f"no {what}" if least == 1 else f"fewer than {least:,} {what}s, one for each layer,"
             fewer = f", or use at most {iteration} iterations" if iteration > 1 else ""
             raise StudyError(
-                f"{keep:g} leaves {too_few} of {first} at iteration {iteration}, of {numbers[first]:,}: keep a larger "
-                f"share{fewer}",
+                f"{keep:g} leaves {too_few} of the {numbers[first]:,} in {first} at iteration {iteration}: keep a "
+                f"larger share{fewer}",
                 option="keep",
             )
     return remaining
@@ -332,8 +333,8 @@ class Budget:
     prunable : int
         Number of prunable weights.
     counted : int, optional
-        Number of prunable weights plus biases of their layers, if biases count as prunable, although none is ever
-        pruned.
+        Number of prunable weights plus biases of their layers, if biases are counted as prunable. Biases are never
+        pruned, even if they are counted.
 
     Examples
     --------
@@ -485,7 +486,7 @@ class Budget:
 
         Examples
         --------
-        >>> Budget(total=1000, prunable=900).ratio_of(sparsity=0.5)  # 450 of 900 are kept, and 100 others
+        >>> Budget(total=1000, prunable=900).ratio_of(sparsity=0.5)  # 450 of 900, and 100 other parameters, are kept
         1.8181818181818181
         """
         k = round(self.prunable * (1 - sparsity))

@@ -25,7 +25,7 @@ def independence(maps: Tensor) -> Tensor:
 
         1 / (pi sqrt(t)) * sum_k(u_ik^2 lambda_k / (lambda_k + t)^2) / sum_k(u_ik^2 / (lambda_k + t)).
 
-    One eigendecomposition per image serves all its channels. With equal steps in log t, the sum converges
+    One eigendecomposition per image serves all its channels. With equal steps in log t, a sum converges to the integral
     exponentially.
 
     Parameters
@@ -65,8 +65,8 @@ def independence(maps: Tensor) -> Tensor:
 def _spectrum(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Return the eigenvalues (images, n) of A A^T, and the squared entries (images, channels, n) of its eigenvectors.
 
-    If there are fewer pixels than channels, the smaller A^T A is decomposed, and one column of squared entries stands
-    for all eigenvectors of the eigenvalue 0.
+    If there are fewer pixels than channels, the smaller A^T A is decomposed, and one column contains the sum of the
+    squared entries of all eigenvectors of the eigenvalue 0.
     """
     import torch
 

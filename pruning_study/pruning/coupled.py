@@ -46,7 +46,7 @@ def couple(network: nn.Module, image: Tensor) -> Coupling:
     torch-pruning traces the channels from layer to layer. Groups couple further channels: because all groups of a
     convolution must keep equally many channels, the channels at the same position in each group form a unit, and so do
     the channels of a group of GroupNorm. Layers that share a weight share its channels. A unit is always kept if
-    torch-pruning does not find all layers that make and read it, or if it holds channels of the images or of the
+    torch-pruning does not find all layers that make and read it, or if it contains channels of the images or of the
     network's output.
 
     Parameters
@@ -86,7 +86,7 @@ def couple(network: nn.Module, image: Tensor) -> Coupling:
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """Return whether a module is a convolution with as many groups as input channels and as output channels."""
+    """Return whether a module is a convolution with equal numbers, above 1, of groups, input and output channels."""
     if not isinstance(module, nn.modules.conv._ConvNd):
         return False
     return module.groups == module.in_channels == module.out_channels > 1
@@ -240,8 +240,8 @@ def _is_understood(graph: DependencyGraph, group: Group) -> bool:
 def _is_known(module: nn.Module) -> bool:
     """Return whether torch-pruning can remove channels from a module correctly.
 
-    torch-pruning cuts a grouped transposed convolution along the wrong axis, and treats any convolution with as many
-    outputs as groups as depthwise.
+    torch-pruning cuts a grouped transposed convolution along the wrong axis, and treats any convolution with one output
+    per group as depthwise.
     """
     groups = getattr(module, "groups", 1)
     if isinstance(module, nn.modules.conv._ConvNd) and groups > 1 and not is_depthwise(module):

@@ -76,7 +76,7 @@ def _coupled_kinds(network: nn.Module) -> str:
 
 
 def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.Module, kinds: str) -> Filters:
-    """Find the removable filters by torch-pruning's groups, and check the network's outputs without half of them."""
+    """Find the removable filters by torch-pruning's groups, and check the outputs without half of the filters."""
     if importlib.util.find_spec("torch_pruning") is None:
         raise StudyError(
             f"removing channels of {kinds} needs torch-pruning: {extras.pip_line('structured')}; or choose a pruner "
@@ -92,7 +92,7 @@ def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.
     except Exception as error:  # raised by the network, or by torch-pruning if tracing fails
         raise _refusal(model, kinds, first_line(error)) from error
     if not difference <= _SAME:
-        raise _refusal(model, kinds, f"without half of them the outputs differ by {100 * difference:.2g} %")
+        raise _refusal(model, kinds, f"without half of the channels, the outputs differ by {100 * difference:.2g} %")
     return found
 
 
@@ -183,7 +183,7 @@ def _difference(
     images: Tensor,
     parameters: Mapping[int, str],
 ) -> float:
-    """Compare outputs with half of the filters set to 0 and with them removed: largest difference / largest output."""
+    """Compare outputs with half of the filters set to 0 or removed: return largest difference / largest output."""
     kept = {layer: torch.arange(count) % 2 == 0 for layer, count in found.numbers.items()}
     masks, stays = filters.masks(found, kept), torch.ones_like(coupling.stays)
     for place in places:

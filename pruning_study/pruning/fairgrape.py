@@ -13,8 +13,8 @@ def keeping_shares(theta: Tensor, class_grads: Tensor) -> Tensor:
     """Score the weights of a layer by the order in which FairGRAPE selects them (Lin, Kim and Joo 2022).
 
     The importance of a weight for a class is (theta * g)^2, with g the gradient of the mean loss over the class's
-    images: an estimate of the squared change of that loss without the weight. A class's share of the layer is its
-    importance summed over all weights, divided by the sum of all classes.
+    images: an estimate of the squared change of that loss without the weight. A class's share of the layer is the
+    importance of all weights for the class, divided by the sum over all classes.
 
     Weights are selected one after the other. Each time, the class whose share of the selected importance is furthest
     below its share of the layer selects the remaining weight that is most important to it. Before the first selection,
@@ -35,8 +35,8 @@ def keeping_shares(theta: Tensor, class_grads: Tensor) -> Tensor:
 
     Examples
     --------
-    Both classes have an importance of 13 in all, and so equal shares. The first class selects its weight of importance
-    9, then the second class its own, then the first class again:
+    Both classes have a total importance of 13, and so equal shares. The first class selects its weight of importance 9,
+    then the second class selects its own weight of importance 9, and then the first class selects again:
 
     >>> from torch import tensor
     >>> grads = tensor([[3.0, 2.0, 0.0, 0.0], [0.0, 0.0, 2.0, 3.0]])
@@ -56,8 +56,8 @@ def keeping_shares(theta: Tensor, class_grads: Tensor) -> Tensor:
     total = math.fsum(of_classes.tolist())
     shares = of_classes / total if total else np.full(len(importance), 1 / len(importance))
     queues = [iter(weights.tolist()) for weights in np.argsort(-importance, axis=1, kind="stable")]
-    # Each class's excess over its share of a weight's importance. Summed over the selected weights, it ranks the
-    # classes.
+    # How much a weight's importance for each class exceeds the class's share of it. Summed over the selected weights,
+    # this excess ranks the classes.
     leads = np.ascontiguousarray((importance - np.outer(shares, of_weights)).T)
     lead, neediest = np.zeros(len(shares)), int(shares.argmax())
     taken, scores = bytearray(number), np.empty(number)

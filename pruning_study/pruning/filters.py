@@ -73,10 +73,10 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
 
     Each channel of a convolution is set to NaN, to find the inputs of prunable layers that become NaN. The filters can
     be removed if each channel reaches inputs that no other channel reaches. That excludes channels of the network's
-    output, and channels added to a shortcut, because the sum must keep its width. Also excluded are transposed
-    convolutions, layers that share a weight or are called more than once, and layers with an effect that random numbers
-    reveal but NaN does not, such as one through a comparison. Linear layers are used only if no convolution can be
-    pruned.
+    output, and channels added to a shortcut, because the sum must keep its width. The following layers are excluded
+    too: transposed convolutions, layers that share a weight or are called more than once, and layers with an effect
+    that random numbers reveal but NaN does not, such as an effect through a comparison. Linear layers are used only if
+    no convolution can be pruned.
 
     Parameters
     ----------
@@ -334,7 +334,7 @@ def _candidates(
 
 
 def _is_alone(path: _Path, layer: int, filters: int) -> bool:
-    """Return whether every filter of a layer reaches equally many inputs, which nothing else reaches."""
+    """Return whether each filter of a layer reaches the same number of inputs, which nothing else reaches."""
     here = path.layers[layer]
     if (path.layers[:, here].sum(0) > 1).any() or not path.single[here].all():
         return False
@@ -430,7 +430,7 @@ def _follow(network: nn.Module, layers: Sequence[Any], images: Tensor, *, any_te
 
 
 def _in_calls(calls: Sequence[_Path]) -> _Path:
-    """Merge the inputs of a module's calls into one, for which only the layers that reach it are known."""
+    """Merge the inputs of a module's calls into one input, for which only the layers that reach it are known."""
     import torch
 
     layers = torch.stack([path.layers.any(1) for path in calls]).any(0)

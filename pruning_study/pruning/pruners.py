@@ -32,16 +32,22 @@ class Pruner:
     name : str
         Value of `--pruner`, as runs log it.
     score : callable
-        Pure function that scores the weights of one layer. Its parameters are `theta` and any others of `ARGUMENTS`. It
-        may also take `penalty_grad`, the gradient of the training's penalty for a weight decay of 1, and `class_grads`,
-        the gradients of the classes' mean losses (classes, *shape of theta). With the unit `filter`, it either takes
-        `theta` and returns a score per filter, or takes `maps`, the layer's feature maps of some images, and returns a
-        score per image and filter.
+        Pure function that scores the weights of one layer. Its parameters are `theta` and any others of `ARGUMENTS`.
+        Functions of this package may also have the parameters
+
+        - `penalty_grad`: gradient of the training's penalty for a weight decay of 1;
+        - `class_grads`: gradients of the classes' mean losses (classes, *shape of theta).
+
+        With the unit `filter`, the function either accepts `theta` and returns a score per filter, or accepts `maps`,
+        the layer's feature maps of some images, and returns a score per image and filter.
     scope : {"global", "layer"}
         Whether all layers share one budget or each layer keeps the same share. `--scope` overrides it.
     unit : {"weight", "channel", "filter"}
-        Unit that is kept or pruned as a whole: a weight; an input channel, with all weights of a layer that read it; or
-        a filter, an output channel with all parameters that make, scale or read it in any layer (see `filters`).
+        Unit that is kept or pruned as a whole:
+
+        - `weight`: a single weight;
+        - `channel`: an input channel, with all weights of its layer that read it;
+        - `filter`: an output channel, with all parameters that make, scale or read it in any layer (see `filters`).
     choose : callable
         Makes masks from the scores, the number to keep and the candidates, such as `masks.exact_k`.
     ordinal : bool
@@ -121,7 +127,7 @@ class Pruner:
 
     @property
     def at_once(self) -> bool:
-        """Whether the pruner can only prune a trained network in one step, because it traces filters through it."""
+        """Whether the pruner can prune only a trained network in one step, because it traces the network's filters."""
         return self.unit == "filter"
 
 

@@ -90,7 +90,7 @@ def while_training(total: int, kept_weights: int, *, begin: int, end: int, frequ
     Returns
     -------
     dict of int to int
-        Number of weights kept from a batch on, by batch in ascending order.
+        Batch, in ascending order -> number of weights kept from this batch on.
 
     Examples
     --------
@@ -113,8 +113,8 @@ class Ramp:
     Parameters
     ----------
     kept_numbers : mapping of int to int or sequence of int
-        Number of weights kept from a batch on, in all layers together or in each layer, by batch, counted from 0 over
-        all epochs. The last masks are final.
+        Batch, counted from 0 over all epochs -> number of weights kept from this batch on, in all layers together or in
+        each layer. The last masks are final.
     choose : callable
         Makes masks from the model, its prunable weights, the number to keep, and masks of the candidates.
     regrow : bool
@@ -123,7 +123,7 @@ class Ramp:
         Whether pruned weights are trained until the last masks, so that restored weights have new values. Gradients are
         computed with all pruned weights set to 0. Requires `regrow`.
     parent_masks : dict of state-dict names to bool Tensors, optional
-        Masks of the weights not pruned before the ramp, the only ones that may be restored. All by default.
+        True for weights that were not pruned before the ramp; only these may be restored. By default, all weights.
     """
 
     kept_numbers: Mapping[int, int | Sequence[int]]
@@ -153,7 +153,7 @@ class Ramp:
         masks : mapping of state-dict names to bool Tensors
             Masks before this batch.
         withheld : mapping of state-dict names to Tensors
-            Values of the pruned weights, and 0 for the others, changed in place. Not used unless `regrow`.
+            Values of the pruned weights, and 0 for the others, changed in place. Used only if `regrow` is true.
         batch : int
             One of the batches of `kept_numbers`.
 

@@ -45,7 +45,7 @@ def shrink(network: nn.Module, images: Tensor) -> Shrunk:
     Raises
     ------
     StudyError
-        If the layers cannot be traced, or if the smaller network gives other outputs.
+        If the layers cannot be traced, or if the smaller network gives different outputs.
     """
     whole, smaller = (copy.deepcopy(network).eval() for _ in range(2))
     try:
@@ -77,7 +77,7 @@ def macs(network: nn.Module, image: Tensor) -> int:
 
     Examples
     --------
-    2 channels of 4 pixels with 9 weights each, and 3 units with 8 weights each:
+    The convolution computes 2 channels of 4 pixels with 9 weights each, and the linear layer 3 units with 8 each:
 
     >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
     >>> macs(network, torch.zeros(1, 1, 4, 4))

@@ -1,8 +1,8 @@
 """Train networks that are sparse from the start: SET and RigL repeatedly exchange some of the kept weights.
 
-Both begin with random masks. At each exchange, every layer drops its smallest kept weights and grows as many others,
-which start at 0. SET (Mocanu et al. 2018) grows random weights, RigL (Evci et al. 2020) those with the largest gradient
-of the loss.
+Both begin with random masks. At each exchange, every layer drops its smallest kept weights and grows the same number of
+other weights, which start at 0. SET (Mocanu et al. 2018) grows random weights; RigL (Evci et al. 2020) grows those with
+the largest gradient of the loss.
 """
 
 import math
@@ -34,7 +34,7 @@ def layer_numbers(shapes: Sequence[torch.Size], kept_weights: int) -> list[int]:
 
     Examples
     --------
-    Densities proportional to 20/100 and 110/1000, here equal to them:
+    The densities are proportional to 20/100 and 110/1000, and here equal to these numbers:
 
     >>> layer_numbers([torch.Size([10, 10]), torch.Size([100, 10])], 130)
     [20, 110]
@@ -100,10 +100,10 @@ def exchanged(mask: Tensor, weights: Tensor, share: float, growth: Callable[[Ten
         True where kept.
     weights : Tensor
     share : float
-        Share of the kept weights to drop, the smallest first. No more are dropped than there are pruned weights.
+        Share of the kept weights to drop, the smallest first. At most the number of pruned weights is dropped.
     growth : callable
-        Takes a mask of the pruned weights, including those just dropped, and a number, and returns a mask of that many
-        of them.
+        Called with a mask of the pruned weights, including those just dropped, and a number n; returns a mask of n of
+        these weights.
 
     Examples
     --------
@@ -150,12 +150,12 @@ class Exchange:
     ----------
     schedule : {"set", "rigl"}
     kept_numbers : mapping of int to int
-        Number of kept weights by batch, counted from 0 over all epochs. At batch 0 nothing is exchanged. The last masks
+        Batch, counted from 0 over all epochs -> number of kept weights. At batch 0 nothing is exchanged. The last masks
         are final.
     generator : callable
-        Takes a batch and returns a generator on the CPU, always in the same state for the same batch.
+        Called with a batch; returns a generator on the CPU, always in the same state for the same batch.
     gradient : callable
-        Takes the model and a batch, and returns the gradient of the loss for every weight, pruned ones included.
+        Called with the model and a batch; returns the gradient of the loss for every weight, including pruned weights.
     """
 
     schedule: str

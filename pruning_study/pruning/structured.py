@@ -81,8 +81,8 @@ def linf_norm(theta: Tensor) -> Tensor:
 def random_channel(theta: Tensor, *, generator: Generator) -> Tensor:
     """Score channels at random, uniformly, like `torch.nn.utils.prune.random_structured` with dim=1.
 
-    Both prune the same number of channels, those with the smallest uniform random numbers, but draw different numbers.
-    With the same numbers they would prune the same channels.
+    Both functions prune the same number of channels, those with the smallest uniform random numbers, but draw different
+    random numbers. With the same random numbers, they would prune the same channels.
 
     Parameters
     ----------

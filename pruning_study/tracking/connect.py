@@ -128,7 +128,7 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
 
 
 def end_job(status: str, reason: str) -> None:
-    """End the run that `mlflow run` made for this call, if the call ended before `Store.job` took it over.
+    """End the run that `mlflow run` made for this call, if the call ended before `Store.job` took the run over.
 
     Parameters
     ----------
@@ -148,7 +148,10 @@ def end_job(status: str, reason: str) -> None:
 
 
 def _store_of_job(client: MlflowClient, uri: str, job_run_id: str, experiment: str | None) -> Store:
-    """Open the store under `mlflow run`, which made the run `job_run_id`; that run may point to another experiment."""
+    """Open the store under `mlflow run`, which made the run `job_run_id`.
+
+    If the other runs go to a different experiment, the note of that run names the experiment.
+    """
     try:
         job = client.get_run(job_run_id)
     except MlflowException as error:

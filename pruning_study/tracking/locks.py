@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 def folder(tracking_uri: str) -> Path:
     """Return the folder of a tracking store's locks, which is created if missing.
 
-    It is next to a sqlite file or, for any other store, in this user's cache. Machines may share the cache, so its path
-    depends on the name of the machine. It does not depend on the password in the URI, because the password could be
-    guessed from the path.
+    It is next to a sqlite file or, for any other store, in this user's cache. Machines may share the cache, so the path
+    of the folder depends on the name of the machine. The path does not depend on the password in the URI, because the
+    password could be guessed from the path.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def folder(tracking_uri: str) -> Path:
     """
     database = sqlalchemy.make_url(tracking_uri).database if tracking_uri.startswith("sqlite") else None
     if database:
-        # Anyone who can write to the folder of the store can replace the store itself, so checking it gains nothing.
+        # Anyone who can write to the store's folder can replace the store, so checking that folder gains nothing.
         path = Path(f"{Path(database).resolve()}.locks")
         return private_folders.private(path, INSTEAD_OF_STORE, trusted=path.parent)
     digest = hashlib.sha256(f"{socket.gethostname()} {without_password(tracking_uri)}".encode()).hexdigest()[:16]
@@ -98,7 +98,7 @@ def held(path: Path, *, waiting: str) -> Iterator[None]:
 
 @contextmanager
 def held_if_free(path: Path) -> Iterator[bool]:
-    """Hold a lock while the block runs, unless another process holds it; yield whether it is held.
+    """Hold a lock while the block runs, unless another process holds it; yield whether this process holds it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Log a run's network as an MLflow model, which any program loads through MLflow."""
+"""Log a run's network as an MLflow model, which any program can load through MLflow."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -158,7 +158,7 @@ def _link(store: Store, run: Run, model: LoggedModel, names: Iterable[str], data
     if model.model_id not in [each.model_id for each in (outputs.model_outputs if outputs else [])]:
         store.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     logged = [store.client.get_metric_history(run_id, name)[-1] for name in names if name in run.data.metrics]
-    # With the same time and step, MLflow recognises each as the run's own metric.
+    # With the same time and step, MLflow recognises each linked metric as the run's own metric.
     linked = [
         Metric(
             *(metric.key, metric.value, metric.timestamp, metric.step),

@@ -1,4 +1,4 @@
-"""Update a store after its project's folder was moved, because it has absolute paths of artifacts."""
+"""Update a store after its project's folder was moved, because the store contains absolute paths of artifacts."""
 
 import sqlite3
 from contextlib import closing
@@ -29,7 +29,7 @@ def move(old: Path, new: Path) -> int:
     old : Path
         Former folder of the project, which need not exist.
     new : Path
-        Present folder of the project.
+        Current folder of the project.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def move(old: Path, new: Path) -> int:
 
 
 def _places(old: Path, new: Path) -> list[tuple[str, str]]:
-    """Return both folders as paths and as URLs, because MLflow stores either."""
+    """Return the old and the new folder, first as paths and then as URLs, because MLflow stores both kinds."""
     paths = str(old.absolute()), str(new.absolute())
     return [paths, (f"file://{quote(paths[0])}", f"file://{quote(paths[1])}")]
 

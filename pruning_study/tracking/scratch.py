@@ -42,7 +42,7 @@ def ensure(path: Path) -> None:
 
 
 def remove_dead() -> None:
-    """Remove the folders of this user whose process died."""
+    """Remove the folders that this user's dead processes left behind."""
     for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*.lock"):
         with suppress(FileNotFoundError):  # the process has ended meanwhile
             if _is_own(lock):
@@ -53,10 +53,11 @@ def remove_dead() -> None:
 
 def list_unsent() -> list[Path]:
     """Return the folders of this user with a run that its store did not accept."""
+    # `_is_own` comes last: it fails for an empty folder that another process removes meanwhile.
     return sorted(
         path
         for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}{'[0-9a-f]' * 32}")
-        if (path / RUN_FILE).is_file() and path.is_dir() and _is_own(path)  # another process may remove an empty one
+        if (path / RUN_FILE).is_file() and path.is_dir() and _is_own(path)
     )
 
 

@@ -68,7 +68,7 @@ class Store:
             Number of spaces before a second line.
         """
         shown = without_password(self.uri)
-        # The UI would open another view without the workflow type.
+        # Without the workflow type, the UI would open a different view.
         page = f"/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning{self.view}"
         if self.uri.startswith("http"):
             return f"open {shown.rstrip('/')}{page}"
@@ -116,7 +116,7 @@ class Store:
         return [run for run in islice(newest, most) if run.data.tags.get(schema.KIND) in kinds]
 
     def finished(self, artifacts: Mapping[str, Collection[str]]) -> dict[str, str]:
-        """Return the newest FINISHED run for each config hash whose artifacts and dense run are all there.
+        """Return, for each config hash, the newest FINISHED run that has its artifacts and whose dense run exists.
 
         Parameters
         ----------
@@ -147,7 +147,7 @@ class Store:
             return {run["run_id"]: run["value"] for run in reader.tagged(self.experiment_id, tag).to_pylist()}
 
     def _gone(self, run_ids: Iterable[str]) -> set[str]:
-        """Return those runs that are deleted, not FINISHED, or missing."""
+        """Return the ids of those runs that are deleted, not FINISHED, or missing."""
 
         def is_there(run_id: str) -> bool:
             try:
@@ -286,7 +286,7 @@ class Store:
 
     @contextmanager
     def again(self, run_id: str) -> Iterator[Writer]:
-        """Resume a run that has ended: it is RUNNING during the block, and ends with it as in `run`."""
+        """Resume a run that has ended: it is RUNNING during the block, and ends with the block as in `run`."""
         with self._resumed(run_id) as writer:
             with one_line_errors(self.uri):
                 self.client.update_run(run_id, "RUNNING")
@@ -330,8 +330,9 @@ class Store:
     def end_if_dead(self, run: Run, status: str, reason: str) -> bool:
         """End a run that is RUNNING although no process makes it.
 
-        A run is dead if its lock is free: the lock of its config hash, or a job's own. A run on a server may belong to
-        another machine, whose locks cannot be seen here. Such a run is never considered dead.
+        A run is dead if its lock is free. A job has a lock of its own; any other run has the lock of its config hash. A
+        run on a server may belong to another machine, whose locks cannot be seen here. Such a run is never considered
+        dead.
 
         Parameters
         ----------
@@ -361,7 +362,7 @@ class Store:
         Parameters
         ----------
         replacements : mapping of str
-            Config hash -> the id of the run that counts.
+            Config hash -> the id of the run that was made again.
         """
         for run in self._search("attributes.status = 'RUNNING'"):
             config_hash = run.data.tags.get(schema.CONFIG_HASH, "")
@@ -407,7 +408,7 @@ class Store:
             try:
                 self.client.log_inputs(run_id, [DatasetInput(dataset)])
             except MlflowException as error:
-                # If two runs name a new data set at once, MLflow refuses one of them. The data set then exists.
+                # If two runs log a new data set at once, MLflow refuses one of them, which can try again.
                 if error.error_code != "BAD_REQUEST":
                     raise
                 self.client.log_inputs(run_id, [DatasetInput(dataset)])

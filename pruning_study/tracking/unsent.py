@@ -1,7 +1,7 @@
 """Keep a run in files if the tracking store did not accept it, and read it back.
 
-The folder of such a run has its artifacts and, in `run.json`, the rest of it. It is the scratch folder in which the run
-was made, so keeping a run copies nothing and takes no space on a full disk.
+The folder of such a run contains the run's artifacts and, in `run.json`, the rest of the run. It is the scratch folder
+in which the run was made, so keeping a run copies nothing and takes no space on a full disk.
 """
 
 import fcntl
@@ -26,12 +26,12 @@ RESERVED_BYTES = 2**19  # the record of a run with 1,000 classes takes half of i
 
 @dataclass(frozen=True)
 class UnsentRun:
-    """The part of a run that its store does not have yet; the artifacts are in files beside it.
+    """The part of a run that its store does not have yet, except the artifacts, which are in files beside the record.
 
     Parameters
     ----------
     tracking_uri : str
-        Tracking URI with `***` in place of a password. A record of an older version has the password.
+        Tracking URI with `***` in place of a password. A record of an older version contains the password.
     run_id : str
     job_run_id : str or None
         The job that made the run.

@@ -25,13 +25,14 @@ DESCRIPTION = (
     "`tuning` is a call of a command, and the runs that it made are below it.\n\n"
     "The menu *Views* has the results: *Networks by pruner and ratio*, *Accuracy and cost*, whose charts the link "
     "above opens, and *Searches*. The column `network` shows whether a network is dense, pruned or a control, which is "
-    "fine-tuned but not pruned. The column `largest_cost` is the cost, on test images, of the class that costs most on "
-    "validation images: its loss of recall relative to the control, minus the loss of accuracy. `largest_excess` is "
-    "the largest such loss of any class, relative to the dense network. `alpha` and `raw_slope` are above 1 if the "
-    "differences between classes grew: alpha relative to the accuracy, raw_slope in points.\n\n"
+    "fine-tuned but not pruned. A class's cost is its loss of recall relative to the control, minus the loss of "
+    "accuracy. The column `largest_cost` is the cost, on test images, of the class with the largest cost on validation "
+    "images. `largest_excess` is the same difference relative to the dense network, for the class in which it is "
+    "largest. `alpha` and `raw_slope` are above 1 if the differences between classes grew: `alpha` compares them "
+    "relative to the accuracy, `raw_slope` in points.\n\n"
     "`pruning-analysis report` compares the methods with intervals and tests."
 )
-_TASK = (schema.DATASET, schema.MODEL)  # means over several are meaningless
+_TASK = (schema.DATASET, schema.MODEL)  # means over several data sets or models are meaningless
 _HOW = (schema.SCHEDULE, schema.CLASS_OFFSETS)
 _COMPARED = (schema.TEST_ACCURACY, schema.LARGEST_COST, schema.ALPHA, schema.RAW_SLOPE, schema.LARGEST_EXCESS)
 
@@ -79,8 +80,8 @@ class View(NamedTuple):
 def write(store: Store, opening: View) -> None:
     """Write the views and the description that an experiment lacks, and make the store's address open one view.
 
-    Existing ones stay as they are, since a user may have changed them. If the store does not accept a tag, a warning is
-    logged.
+    Existing views and an existing description stay as they are, since a user may have changed them. If the store does
+    not accept a tag, a warning is logged.
 
     Parameters
     ----------
@@ -155,7 +156,8 @@ _DEFAULTS = {
     "runsHiddenMode": "SHOW_ALL",
 }
 _PRUNED = f"tags.{schema.KIND} = '{schema.PRUNED}'"
-# Dense and pruned networks, the controls among them: MLflow's filters have no `or`.
+# Dense and pruned networks, including controls. The filter excludes all other kinds, because MLflow's filters have no
+# `or`.
 _NETWORKS = " and ".join(
     f"tags.{schema.KIND} != '{kind}'"
     for kind in (

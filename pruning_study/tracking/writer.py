@@ -156,8 +156,8 @@ class Writer:
         self._send_metrics()
         if self._tags:
             self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in self._tags.items()])
-        # Each file is logged by itself, because MLflow writes a single file aside and then moves it, but copies a
-        # folder in place.
+        # Each file is logged separately, because MLflow writes a single file under a temporary name and then moves it,
+        # but copies a folder in place.
         for path in sorted(self.folder.iterdir()):
             self._client.log_artifact(self.run_id, str(path))
 
@@ -167,7 +167,7 @@ class Writer:
             self._metrics = self._metrics[METRICS_PER_BATCH:]
 
     def _keep(self) -> str:
-        """Keep the run in files, and return a text on where it is and what to do."""
+        """Keep the run in files, and return a text that says where it is and what to do."""
         metrics = [(metric.key, metric.value, metric.timestamp, metric.step) for metric in self._metrics]
         run = unsent.UnsentRun(unsent.address(self._uri), self.run_id, self._job_run_id, self._tags, metrics)
         try:
@@ -184,7 +184,7 @@ def ending(writer: Writer) -> Iterator[Writer]:
     Raises
     ------
     StudyError
-        In place of an OSError, such as that of a full disk; its message names the file and says what to do.
+        In place of an OSError, such as that of a full disk. The message names the file and says what to do.
     """
     with ExitStack() as room:
         try:

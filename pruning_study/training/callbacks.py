@@ -32,7 +32,7 @@ class MaskChanges(Callback):
         return self.schedule.kept_numbers
 
     def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
-        """Allocate tensors for the values of pruned weights, if these may be restored."""
+        """Allocate tensors for the values of pruned weights, if the schedule may restore pruned weights."""
         if self.schedule.regrow and not state.withheld:
             state.withheld = zeros(model)
 
@@ -70,7 +70,7 @@ class Teacher(Callback):
     def before_steps(
         self, training: TrainingSetup, model: nn.Module, state: TrainingState, steps: Steps, batch: int
     ) -> Steps:
-        """Add the teacher's part to the loss."""
+        """Add the teacher's term to the loss."""
         return replace(steps, distillation=self.distillation)
 
 
@@ -92,7 +92,7 @@ class Factors(Callback):
     def before_steps(
         self, training: TrainingSetup, model: nn.Module, state: TrainingState, steps: Steps, batch: int
     ) -> Steps:
-        """Set the factors and, if the rule is updated after each step, the function that does so."""
+        """Set the factors and, if the rule's state is updated after each step, the function that updates it."""
         rule, learned, labels = self.rule, state.weighting, training.train.labels
         if not rule.each_step:
             return replace(steps, factors=rule.factors(learned, labels))

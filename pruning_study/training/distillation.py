@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Softmax: TypeAlias = Callable[[Tensor], Tensor]
-# Takes a teacher's logits [n, classes], the labels [n] of the images and an engine's softmax. Returns the target logits
-# and a factor on the loss of each image, float32 [n].
+# Computes the target logits and a factor on the loss of each image, float32 [n], from a teacher's logits [n, classes],
+# the labels [n] of the images and an engine's softmax.
 Targets: TypeAlias = Callable[[Tensor, Tensor, Softmax], tuple[Tensor, Tensor]]
 
 
@@ -23,7 +23,7 @@ class Distillation:
     teacher : nn.Module
         Dense network, which is not trained.
     weight : float, in [0, 1]
-        Weight of the teacher's part of the loss; the labels' part has weight 1 - `weight`.
+        Weight of the teacher's term in the loss; the labels' term has weight 1 - `weight`.
     temperature : float, > 0
         Softmax temperature: the logits of both networks are divided by it.
     logits : Tensor [N, classes], optional
@@ -61,7 +61,7 @@ class Distillation:
     def targets(
         self, teacher_logits: Tensor, labels: Tensor, weights: Tensor | None, softmax: Softmax
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the target logits, and the factors on the images' losses, with `weights` multiplied in.
+        """Return the target logits, and the factor on each image's loss, multiplied by `weights`.
 
         Parameters
         ----------
@@ -84,8 +84,8 @@ class Distillation:
     def loss(self, scores: Tensor, labels: Tensor, teacher_logits: Tensor) -> Tensor:
         """Return the mean of (1 - w) CE(labels, scores) + w T^2 KL(softmax(teacher / T) || softmax(scores / T)).
 
-        The gradient of the teacher's part scales with 1 / T^2, so the factor T^2 keeps it comparable to that of the
-        labels' part.
+        The gradient of the teacher's term scales with 1 / T^2, so the factor T^2 keeps it comparable to the gradient of
+        the labels' term.
 
         Parameters
         ----------

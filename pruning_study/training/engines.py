@@ -30,7 +30,9 @@ ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Loss and correctness of each training image in its last step (augmented, in train mode, before the update).
+    """Loss and correctness of each training image in the last step that used it, before the update of the weights.
+
+    The image is augmented and the model is in train mode, as in the step.
 
     Parameters
     ----------
@@ -59,13 +61,13 @@ class Steps:
     augment : FlipCrop, optional
         Flips and shifts the images of a batch.
     distillation : Distillation, optional
-        Adds a teacher's part to the loss; without it the loss is the cross-entropy.
+        Adds a teacher's term to the loss; by default, the loss is the cross-entropy.
     withheld : mapping of state-dict names to Tensors, optional
         Values of the pruned weights. If given, these values and their momentum are trained too, in place, with the
-        gradient computed at pruned weights of 0.
+        gradient computed while the pruned weights are 0.
     factors : float32 Tensor [len(train)], optional
-        Factor on the loss of each training image, including the teacher's part; it may be negative. The loss of a batch
-        is the sum of factor times loss, divided by the number of images. Without factors, it is the plain mean.
+        Factor, possibly negative, on the loss of each training image, including the teacher's term. The loss of a batch
+        is the sum of factor times loss, divided by the number of images. By default, all factors are 1.
     outcomes : Outcomes, optional
         Outcomes to update in place for the images of the batches.
     stepped : callable, optional
@@ -107,7 +109,7 @@ class Engine(Protocol):
 
     @property
     def identity(self) -> str:
-        """String that is equal only for engines with bit-identical results, on the same device and version of torch."""
+        """String that two engines share only if their results are bit-identical on one device and version of torch."""
 
     def with_weight_bits(self, bits: int) -> Self:
         """Return this engine with quantized weights.
@@ -123,7 +125,7 @@ class Engine(Protocol):
         Returns
         -------
         float
-            Mean training loss over the images, with their factors.
+            Mean training loss over the images, each loss multiplied by the image's factor.
         """
 
     def logits(self, model: nn.Module, images: Images) -> Tensor:
@@ -183,7 +185,7 @@ class Torch:
 
     @property
     def identity(self) -> str:
-        """Name, precision, bits and number of threads, which changes how sums are rounded."""
+        """Name, precision, bits of a weight, and number of threads, on which the rounding of sums depends."""
         name = self.name if self._precision == schema.FLOAT32 else f"{self.name} in {self._precision}"
         name = f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
         return f"{name} on threads: {torch.get_num_threads()}"

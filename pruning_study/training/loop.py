@@ -107,7 +107,7 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
         File to which the training is saved between epochs, at most once a minute. If the file exists, the training
         resumes from it, with the same result to the last bit. The file is not deleted at the end.
     on_epoch : callable
-        Called with the number, from 1, and the metrics of each epoch, including epochs before a resumption.
+        Called for each epoch, including epochs before a resumption, with its number, counted from 1, and its metrics.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def _evaluate(model: nn.Module, training: TrainingSetup, epoch: _Epoch, train_lo
 
 
 def _competes(training: TrainingSetup, epoch: _Epoch) -> bool:
-    """Return whether an epoch is a candidate for the best: its masks are final, and its phase is eligible."""
+    """Return whether an epoch is a candidate for the best epoch: its masks are final, and its phase is eligible."""
     settings = training.hyperparameters
     if settings.keeps_last_epoch or settings.average_epochs:
         return epoch.number == settings.epochs
@@ -249,7 +249,7 @@ def _leave(model: nn.Module, training: TrainingSetup, state: TrainingState, rand
 
 
 def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
-    """Train a model in place for the first steps of a training, bit for bit as `fit` does up to that step.
+    """Train a model in place for the first steps of a training, with weights bit-identical to those of `fit` then.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ def _augmentation(training: TrainingSetup, random: torch.Generator) -> FlipCrop 
 
 
 def _made_by(model: nn.Module, training: TrainingSetup) -> str:
-    """Return a string that identifies all that determines the result besides the settings, for `TrainingFile`."""
+    """Return a string for `TrainingFile`, identifying everything besides the settings that determines the result."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())

@@ -17,8 +17,8 @@ class Regularizer(NamedTuple):
     absolute : float
         Share in the term w * abs(theta) of the loss. Its gradient is w * sign(theta), which is 0 if theta is 0.
     decoupled : float
-        Share outside the loss: each step first multiplies theta by 1 - learning rate * w (Loshchilov and Hutter 2019,
-        "Decoupled Weight Decay Regularization", Algorithm 1).
+        Share applied outside the loss: each step first multiplies theta by 1 - learning rate * w (Loshchilov and Hutter
+        2019, "Decoupled Weight Decay Regularization", Algorithm 1).
     """
 
     squared: float = 0.0
@@ -35,7 +35,7 @@ class Regularizer(NamedTuple):
         Decoupled decay has no penalty of its own. Because momentum m multiplies gradient steps by 1 / (1 - m) but not
         the decay, training converges to points at which the gradient of the data loss is -(1 - m) * w * theta, as with
         the penalty (1 - m) * w / 2 * theta^2. Adam scales the step of each weight differently, so no penalty is
-        equivalent to its decoupled decay, and this one is a convention.
+        equivalent to its decoupled decay, and using the same penalty for Adam is a convention.
 
         Parameters
         ----------

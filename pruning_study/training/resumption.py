@@ -105,8 +105,9 @@ class TrainingFile:
     path : Path, optional
         Path of the file; without a path, nothing is saved or resumed.
     made_by : str
-        String that identifies all that determines the result besides the settings, such as the engine, the device and
-        the initial weights. A file with another string is not used, because resuming from it would give another result.
+        String that identifies everything besides the settings that determines the result, such as the engine, the
+        device and the initial weights. A file with a different string is not used, because resuming from it would give
+        a different result.
     seconds : float
         Shortest time between two saves.
     """
@@ -200,7 +201,7 @@ def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order
     aside = path.with_suffix(ASIDE)
     try:
         aside.mkdir(parents=True, exist_ok=True)
-        # safetensors does not keep the order of the masks, in which scores are drawn and ties broken.
+        # The order of the masks, in which scores are drawn and ties are broken, is lost in safetensors.
         metadata = {"progress": json.dumps(numbers), "masks": json.dumps([*state.masks])}
         checkpoints.save(aside / path.name, tensors, {"made_by": made_by, **metadata})
         files.sync(aside / path.name)
@@ -228,8 +229,8 @@ def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> 
     Raises
     ------
     StudyError
-        If the file is damaged, belongs to another user or another model, or has another `made_by`. Model and generators
-        are then unchanged.
+        If the file is damaged, belongs to another user or another model, or has a different `made_by`. The model and
+        the generators are then unchanged.
     """
     try:
         return _load(path, made_by, model, order)

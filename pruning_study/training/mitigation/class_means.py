@@ -1,6 +1,6 @@
 """Class means of correctness or loss, over a set of images or over the latest training images.
 
-Sums are exact and rounded once, because the order of torch's sums depends on the processor.
+Sums are computed exactly and rounded once, because the order in which torch adds values depends on the processor.
 """
 
 import math
@@ -49,7 +49,7 @@ def over_images(labels: Tensor, values: Tensor, classes: int) -> ClassMeans:
 def empty_buffers(classes: int, device: torch.device) -> dict[str, Tensor]:
     """Return empty buffers for the latest values of each class in training batches.
 
-    These are the replay buffers of Hashemizadeh et al. (2024), with the size of their released code.
+    These are the replay buffers of Hashemizadeh et al. (2024), with the size that their released code uses.
     """
     return {
         VALUES: torch.zeros(classes, MEMORY, device=device),

@@ -39,7 +39,7 @@ def check(model: nn.Module, image_shape: tuple[int, int, int], support: np.ndarr
     random = torch.Generator().manual_seed(0)
     image = torch.randn(1, *image_shape, generator=random).to(_bias(moved)[1].device)
     logits = TORCH.logits(moved, image)
-    # Offsets of both signs, and larger than the logits, so that a ReLU after the output layer would change some.
+    # Offsets of both signs, and larger than the logits, so that a ReLU after the output layer would change some sums.
     added = torch.linspace(-2, 2, len(classes)) * max(1.0, float(logits.abs().max()))
     _add(moved, added)
     _check_added(model, logits, TORCH.logits(moved, image), added)
@@ -102,7 +102,8 @@ def cross_fitted(
     Parameters
     ----------
     logits : (images, classes)
-        Logits of the network with offsets folded in, possibly in another number format.
+        Logits of the network with offsets folded in, possibly computed in a different number format than those of
+        `model`.
     folded : (classes,)
         Offsets that were folded in.
     model, dense : nn.Module
@@ -128,7 +129,7 @@ def _logits(
 
 
 def _rescaled(model: nn.Module) -> nn.Module:
-    """Return a copy with smaller parameters, to reveal a scale after the output layer that is initially 1."""
+    """Return a copy with smaller parameters, to reveal a scale parameter after the output layer, initially 1."""
     rescaled = copy.deepcopy(model)
     with torch.no_grad():
         for value in rescaled.parameters():

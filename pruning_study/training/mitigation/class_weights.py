@@ -73,7 +73,7 @@ def class_weights(right: np.ndarray, support: np.ndarray, images: np.ndarray, po
     Parameters
     ----------
     right, support : (classes,), integers
-        Numbers of each class's validation images: the correctly predicted ones, and all.
+        Number of correctly predicted validation images of each class, and number of all its validation images.
     images : (classes,), integers
         Number of training images of each class.
     power : float, >= 0

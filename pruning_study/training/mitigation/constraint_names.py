@@ -2,7 +2,7 @@
 
 CEAG, EQUALIZED_LOSS = "ceag", "equalized-loss"
 TRAIN, VALIDATION = "train", "validation"
-# Dual step sizes by constraint and images: from the released code for training images, our own for validation images.
+# Dual step sizes by constraint and images. Those for training images are from the released code, the others our own.
 DUAL_STEPS = {
     (CEAG, TRAIN): 0.01,
     (CEAG, VALIDATION): 0.5,

@@ -1,6 +1,6 @@
 """Fine-tune under constraints on each class's loss or recall, by gradient descent and ascent on the Lagrangian.
 
-Training is the descent, on the weights. The ascent raises the multiplier of a class while its constraint is violated.
+The descent trains the weights, and the ascent raises the multiplier of a class while the class violates its constraint.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Constraint(Protocol):
     """Constraints, one per class, on a mean over the class's images."""
 
     def values(self, loss: Tensor, right: Tensor) -> Tensor:
-        """Return the value that the constraint averages for each image, [n], given its loss and correctness."""
+        """Return the value of each image, [n], that the constraint averages, given the image's loss and correctness."""
 
     def gaps(self, means: ClassMeans) -> Tensor:
         """Return the gap between each class and the constraint's target, [classes]."""
@@ -42,15 +42,15 @@ class Constraint(Protocol):
         """Return the change of each multiplier in a dual step of size 1, [classes], before clipping at 0."""
 
     def pull(self, multipliers: Tensor, gaps: Tensor) -> Tensor:
-        """Return the weights of the differences L_c - L, class loss minus mean loss, in the Lagrangian, [classes]."""
+        """Return the weight of each class's term L_c - L (class loss minus mean loss) in the Lagrangian, [classes]."""
 
 
 def image_factors(labels: Tensor, pull: Tensor) -> Tensor:
-    """Return the factor on each image's loss that makes the mean of factor times loss the Lagrangian.
+    """Return the factor on each image's loss with which the mean of factor times loss is the Lagrangian.
 
-    With L the mean loss over the n images, L_c that over the n_c images of class c, and v_c the pull, the Lagrangian
-    is, up to constants, L + sum_c v_c (L_c - L), where c runs over the classes in `labels`. It equals the mean of
-    factor times loss if an image of class y has the factor 1 + v_y n / n_y - sum_c v_c.
+    Let L be the mean loss over the n images, L_c the mean loss over the n_c images of class c, and v_c the pull of
+    class c. Up to constants, the Lagrangian is L + sum_c v_c (L_c - L), where c runs over the classes in `labels`. It
+    equals the mean of factor times loss if an image of class y has the factor 1 + v_y n / n_y - sum_c v_c.
 
     Parameters
     ----------
@@ -81,10 +81,10 @@ class Constrained:
     epoch_steps : int
         Training steps in an epoch.
     each_step : bool
-        Whether to make a dual step after each training step, on the latest training images of each class, or after each
-        epoch, on the validation images.
+        If true, make a dual step after each training step, on the latest training images of each class; otherwise, make
+        one after each epoch, on the validation images.
     first : int
-        Training step, from 0, at which the constraint begins: the first with the final masks.
+        Training step, counted from 0, at which the constraint begins: the first step with the final masks.
     """
 
     constraint: Constraint

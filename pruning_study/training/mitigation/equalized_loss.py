@@ -1,4 +1,4 @@
-"""Equalized loss: every class must have the mean loss.
+"""Equalized loss: the mean loss of every class must equal the mean loss of all images.
 
 Tran, Fioretto, Kim and Naidu (2022), "Pruning has a disparate impact on model accuracy", Section 6, as implemented in
 the released code of Hashemizadeh et al. (2024), who compare with this method.
@@ -10,7 +10,7 @@ from pruning_study.training.mitigation.class_means import ClassMeans
 
 
 class EqualizedLoss:
-    """The constraint L_c = L (Tran et al. 2022, Equation 8), for the mean loss L_c of class c and L of all images.
+    """The constraint L_c = L (Tran et al. 2022, Equation 8), for the mean losses L_c of class c and L of all images.
 
     For the method of multipliers, the paper refers to Fioretto et al. (2020), "Lagrangian duality for constrained deep
     learning": the term of class c in the Lagrangian is lambda_c |L_c - L|, and a dual step increases lambda_c by the

@@ -64,7 +64,7 @@ def image_weights(probabilities: Tensor, labels: Tensor, theta: float, gamma: fl
 
 
 def corrected(logits: Tensor, labels: Tensor) -> Tensor:
-    """Give the label a probability of 1 in the logits of each image that the dense network predicts wrongly.
+    """Replace the logits of each image that the dense network predicts wrongly, so that its label has probability 1.
 
     Parameters
     ----------

@@ -31,12 +31,12 @@ from pruning_study.training.quantization import largest_integer, quantized_weigh
 
 CLOSE = 1e-4
 CLOSE_GRADIENT = 0.05  # looser, because ReLU inputs near 0 change 1 in 20 gradients of ResNet-20 by 5e-4
-# Most bytes of images, as float32, that are evaluated, or copied for the library, at a time.
+# Largest size in bytes of the images, as float32, that are evaluated or copied for the library at once.
 PORTION = 2**26
-# Images are passed to the library in portions of whole BATCHes (its unit outside training), with at most
-# MULTIPLICATIONS in the forward pass, which take a second or two in training. An interrupt waits for the end of a
-# portion. Portions are not smaller, because the library allocates memory for each, which took 7 % of the time when a
-# portion was a batch.
+# Images are passed to the library in portions of whole BATCHes, which are the library's unit outside training. The
+# forward pass of a portion has at most MULTIPLICATIONS, for which training takes a second or two. An interrupt waits
+# for the end of a portion. Portions are not smaller, because the library allocates memory for each portion, which took
+# 7 % of the time when a portion was a batch.
 MULTIPLICATIONS, BATCH = 2**35, 128
 DIGEST = 0xE7E3CE94AE18395E  # result of `self_test.hpp`, the same on every machine
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
@@ -120,7 +120,7 @@ def _with_drawn_values(model: nn.Module) -> nn.Module:
 
 
 def _are_close(values: Tensor, wanted: Tensor) -> bool:
-    # A deep network can have logits of any size.
+    # The tolerance is relative to the largest value, because a deep network can have logits of any size.
     return torch.allclose(values, wanted, rtol=CLOSE, atol=CLOSE * max(1.0, wanted.abs().max().item()))
 
 
@@ -172,7 +172,7 @@ def _open(path: Path) -> ctypes.CDLL:
     except (OSError, AttributeError) as error:
         if library:  # if not closed, the next load of this name would return it again
             dlclose(library._handle)
-        raise NativeError(f"{path} does not load, even compiled anew: {first_line(error)}") from error
+        raise NativeError(f"{path} does not load, even after it was compiled again: {first_line(error)}") from error
     return library
 
 
@@ -217,7 +217,7 @@ class Native:
         masks, withheld, distillation = steps.masks, steps.withheld, steps.distillation
         factors, outcomes, stepped = steps.factors, steps.outcomes, steps.stepped
         if optimizer.name != SGD:
-            raise ValueError(f"it trains with {SGD}, not with {optimizer.name}")
+            raise ValueError(f"the native engine trains only with {SGD}, not with {optimizer.name}")
         labels = self._checked_labels(train)
         order, sizes = torch.cat(list(batches)), torch.tensor([len(batch) for batch in batches])
         if order.dtype != torch.int64 or order.device.type != "cpu" or sizes.min() < 1:
@@ -261,10 +261,10 @@ class Native:
                 *((_pointer(seen.loss), _pointer(seen.right)) if seen else (None, None)),
                 *(calls.pointer(portion), loss.data_ptr()),
             )
-            if outcomes and seen and portion.places is not None:  # a copy; else the library writes to `outcomes`
+            if outcomes and seen and portion.places is not None:  # if not copied, the library writes to `outcomes`
                 outcomes.loss[there], outcomes.right[there] = seen.loss, seen.right
             calls.after(portion)
-            # The library adds the teacher's part as a cross-entropy: the divergence plus the teacher's entropy.
+            # The library adds the teacher's term as a cross-entropy: the divergence plus the teacher's entropy.
             entropy += _sum_of_entropies(entropies, portion.order, own) if distillation else 0.0
         self._copy(parameters, dict(model.named_parameters()))
         self._copy(velocity, optimizer.velocity)
@@ -508,7 +508,7 @@ class _Portion(NamedTuple):
 
 
 class _Calls:
-    """Calls of `stepped` after each step: by the library or, for a copied portion of one batch, after it returns.
+    """Calls of `stepped` after each step: by the library, or after the library returns if the portion is a copy.
 
     An exception cannot pass through the library, so it is stored until the library has returned.
     """

@@ -7,7 +7,8 @@ from torch import nn
 
 from pruning_study.training.native.errors import NativeError
 
-# Most values that a layer may compute per image. Beyond that, the CPU's caches overflow, and torch is faster.
+# Largest number of values that a layer may compute per image. Beyond that, the CPU's caches overflow, and torch is
+# faster.
 LARGEST = 250_000
 LARGEST_POOL = 11  # the headers store a pixel's index in its window in one byte
 
@@ -77,7 +78,7 @@ class Unit:
     normalization : nn.BatchNorm2d
     input_shape, output_shape : ImageShape
     source : ImageShape, optional
-        Shape of the tensor that the shortcut adds, which is the input of the unit before. None without a shortcut.
+        Shape of the tensor that the shortcut adds, which is the input of the previous unit. None without a shortcut.
     """
 
     layer: nn.Conv2d
@@ -173,9 +174,9 @@ def check_shortcut(source: ImageShape, output_shape: ImageShape, stride: int) ->
 
 
 def _check_inputs(layer: nn.Module, taken: int, arriving: int) -> None:
-    # A model may change the shape of images before its stack. The library does not, and would read beyond their end.
+    # A model may reshape images before its stack. The library does not, so it would read beyond the end of an image.
     if taken != arriving:
-        raise NativeError(f"{layer} takes {taken} inputs, and gets {arriving}")
+        raise NativeError(f"{layer} needs {taken} inputs, but gets {arriving}")
 
 
 def _bounded(shape: ImageShape) -> ImageShape:

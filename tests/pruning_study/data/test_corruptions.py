@@ -51,7 +51,7 @@ def test_a_sample_of_fewer_images_than_classes_is_not_of_the_first_classes():
 def test_images_below_32_pixels_or_of_two_channels_are_refused():
     with pytest.raises(StudyError, match=r"28x28 pixels, and corruptions need 32x32 .* --image-size 32"):
         corruptions.check_images("toy.npz", np.zeros((1, 1, 28, 28), np.uint8))
-    with pytest.raises(StudyError, match="have 2 channels, and corruptions take 1 or 3"):
+    with pytest.raises(StudyError, match="have 2 channels, and corruptions need 1 or 3"):
         corruptions.check_images("toy.npz", np.zeros((1, 2, 32, 32), np.uint8))
     corruptions.check_images("toy.npz", grey(0))
 

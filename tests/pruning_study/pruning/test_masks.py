@@ -201,15 +201,15 @@ class TestKeptAfter:
         assert kept_after({"all": (1, 15)}, keep=0.9, prunings=1, unit="weight", scope="global") == 13
 
     def test_a_layer_that_loses_every_channel_is_an_error_that_names_it(self):
-        with refused("keep", r"0\.1 leaves no input channel of conv at iteration 1, of 3:"):
+        with refused("keep", r"0\.1 leaves no input channel of the 3 in conv at iteration 1:"):
             self.after(1, "channel", keep=0.1)
 
     def test_the_first_iteration_that_leaves_nothing_is_named(self):
         """A pruning by .7 makes 3 of 10 weights, 1 of 3 and 0 of 1; 100 become 30, 9 and 3."""
         shapes = {"small": (2, 5), "large": (10, 10)}
-        with pytest.raises(StudyError, match=r"no weight of small at iteration 3, .* at most 3 iterations$"):
+        with pytest.raises(StudyError, match=r"no weight of the 10 in small at iteration 3: .* at most 3 iterations$"):
             kept_after(shapes, keep=0.3, prunings=19, unit="weight", scope="layer")
-        with pytest.raises(StudyError, match=r"the network at iteration 5, of 100: .* at most 5 iterations$"):
+        with pytest.raises(StudyError, match=r"of the 100 in the network at iteration 5: .* at most 5 iterations$"):
             kept_after({"large": (10, 10)}, keep=0.3, prunings=19, unit="weight", scope="global")
 
     def test_channels_are_not_counted_over_all_layers(self):

@@ -157,7 +157,7 @@ def test_a_compiler_whose_library_does_not_load__is_tried_twice_and_then_torch_t
     monkeypatch.setenv("CXX", command)
     assert choose(lenet5) is choose(lenet5) is engines.TORCH
     (line,) = reasons(caplog)
-    assert "does not load, even compiled anew" in line
+    assert "does not load, even after it was compiled again" in line
     assert len(log.read_text().splitlines()) == 2
 
 

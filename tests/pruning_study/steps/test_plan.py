@@ -59,7 +59,7 @@ def test_a_layer_that_would_keep_no_channel_is_named_with_the_largest_sparsity(t
         planned(PruneConfig(dataset=str(tiny_npz), pruner="l1-structured", **options))
     assert str(error.value).endswith(
         f"sparsity {said} leaves no input channel of conv1.weight, which has 1: every layer prunes the same share, so "
-        "take a sparsity below 0.5, or exempt layers with --keep-layers"
+        "use a sparsity below 0.5, or exempt layers with --keep-layers"
     )
     assert error.value.option == next(iter(options))
     planned(PruneConfig(dataset=str(tiny_npz), pruner="l1-structured", sparsity="0.49"))

@@ -441,7 +441,7 @@ def test_a_model_with_other_weights_than_the_engines_is_refused(refusing):
 def test_adam_is_refused(refusing):
     engine, model = refusing
     adam = Optimizer(0.1, 0.9, 0.0, at_rest(model).velocity, name="adam")
-    with pytest.raises(ValueError, match="it trains with sgd, not with adam"):
+    with pytest.raises(ValueError, match="the native engine trains only with sgd, not with adam"):
         engine.train_epoch(model, Steps(examples("no pools", 8), [torch.arange(8)], adam, {}))
 
 

@@ -201,13 +201,13 @@ REFUSED = {
     "too small for the layers": lambda: nn.Sequential(nn.Conv2d(1, 4, 9), nn.Flatten(), nn.Linear(4, 3)),
     "more than 250,000 values": lambda: nn.Sequential(nn.Conv2d(1, 7000, 3), nn.Flatten(), nn.Linear(252_000, 2)),
     "follows a linear layer": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Conv2d(1, 4, 3)),
-    "Conv2d.* takes 3 inputs, and gets 1": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3)),
-    "Conv2d.* takes 5 inputs, and gets 4": lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(5, 4, 3)),
-    "Linear.* takes 100 inputs, and gets 64": lambda: nn.Sequential(nn.Flatten(), nn.Linear(100, 3)),
-    "Linear.* takes 36 inputs, and gets 16": lambda: nn.Sequential(
+    "Conv2d.* needs 3 inputs, but gets 1": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3)),
+    "Conv2d.* needs 5 inputs, but gets 4": lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(5, 4, 3)),
+    "Linear.* needs 100 inputs, but gets 64": lambda: nn.Sequential(nn.Flatten(), nn.Linear(100, 3)),
+    "Linear.* needs 36 inputs, but gets 16": lambda: nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.MaxPool2d(3), nn.Flatten(), nn.Linear(36, 3)
     ),
-    "Linear.* takes 9 inputs, and gets 8": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(9, 3)),
+    "Linear.* needs 9 inputs, but gets 8": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(9, 3)),
     "last layer of the model is not linear": lambda: nn.Sequential(nn.Conv2d(1, 4, 3)),
     "share weights": shared,
     "1.bias is not a trainable float32": frozen,
