@@ -120,17 +120,17 @@ class SharedSearch(ABC, Generic[Space]):
         self._store = store
         with self._alone(), _readable(self.journal):
             storage = JournalStorage(_Journal(self.journal))
-            self._study = optuna.create_study(
+            self.optuna_study = optuna.create_study(
                 storage=storage,
                 study_name=name,
                 load_if_exists=True,
                 directions=list(objectives.values()),
                 pruner=pruner,
             )
-            stored_params = self._study.user_attrs.get(_SPACE)
+            stored_params = self.optuna_study.user_attrs.get(_SPACE)
             if stored_params is None:
-                self._study.set_user_attr(_SPACE, params)
-                _name_objectives(self._study, list(objectives))
+                self.optuna_study.set_user_attr(_SPACE, params)
+                _name_objectives(self.optuna_study, list(objectives))
         if stored_params not in (None, params):
             raise StudyError(_other_space(name, stored_params, params), option="study_name")
 
@@ -220,7 +220,7 @@ class SharedSearch(ABC, Generic[Space]):
             except BaseException:
                 if trial:
                     with self._alone():
-                        failed_trial = self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+                        failed_trial = self.optuna_study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
                         if failed_trial.state == TrialState.FAIL:
                             self._enqueue_again(failed_trial)
                 raise
@@ -231,19 +231,19 @@ class SharedSearch(ABC, Generic[Space]):
 
     def running(self) -> bool:
         """Return whether any process is making a trial."""
-        return any(map(self._is_alive, self._study.get_trials(states=[TrialState.RUNNING])))
+        return any(map(self._is_alive, self.optuna_study.get_trials(states=[TrialState.RUNNING])))
 
     def count(self) -> int:
         """Count the ended trials, including those that were stopped or whose chain cannot be made."""
-        return len(self._study.get_trials(states=FINISHED))
+        return len(self.optuna_study.get_trials(states=FINISHED))
 
     def end(self, number: int) -> None:
         """End a trial with the numbers that are recorded for it."""
-        values = self._values(self._study.get_trials(deepcopy=False)[number].user_attrs)
+        values = self._values(self.optuna_study.get_trials(deepcopy=False)[number].user_attrs)
         if values is None:
-            self._study.tell(number, state=TrialState.PRUNED)
+            self.optuna_study.tell(number, state=TrialState.PRUNED)
         else:
-            self._study.tell(number, values)
+            self.optuna_study.tell(number, values)
 
     @abstractmethod
     def describe(self, trial: Trial) -> str:
@@ -279,7 +279,7 @@ class SharedSearch(ABC, Generic[Space]):
     @property
     def _draws(self) -> int:
         """Number that seeds the next trial's random draws. Each trial has its own, including interrupted ones."""
-        return len(self._study.trials)
+        return len(self.optuna_study.trials)
 
     @contextmanager
     def _trial_run(self, trial: Trial, dataset: MlflowDataset, parent_run_id: str) -> Iterator[Writer]:
@@ -312,34 +312,34 @@ class SharedSearch(ABC, Generic[Space]):
 
     def _end_dead(self) -> None:
         """End the trials whose process died: with their numbers if they and the run are complete, else as failed."""
-        for trial in self._study.get_trials(states=[TrialState.RUNNING]):
+        for trial in self.optuna_study.get_trials(states=[TrialState.RUNNING]):
             if self._is_alive(trial):
                 continue
             if self._is_recorded(trial) and self._store.find(self.trial_hash(trial.number)):
                 self.end(trial.number)
             else:
                 log.warning("trial %d of %s was interrupted and is made again", trial.number, self.name)
-                self._study.tell(trial.number, state=TrialState.FAIL)
+                self.optuna_study.tell(trial.number, state=TrialState.FAIL)
                 self._enqueue_again(trial)
 
-    def _enqueue_anchors(self) -> None:
+    def enqueue_anchors(self) -> None:
         """Make Optuna begin with the anchors that are neither made nor queued."""
-        trials = self._study.get_trials(states=COUNTED)
+        trials = self.optuna_study.get_trials(states=COUNTED)
         begun = {tuple(trial.user_attrs.get(name) for name in self.anchored_by) for trial in trials}
         for params, attributes in self._anchors():
             if tuple(attributes[name] for name in self.anchored_by) not in begun:
-                self._study.enqueue_trial(dict(params), user_attrs=dict(attributes))
+                self.optuna_study.enqueue_trial(dict(params), user_attrs=dict(attributes))
 
     def _next(self, total: int, late: bool) -> Trial | None:
-        self._enqueue_anchors()
-        trials = self._study.get_trials(states=COUNTED)
+        self.enqueue_anchors()
+        trials = self.optuna_study.get_trials(states=COUNTED)
         waiting = any(trial.state == TrialState.WAITING for trial in trials)
         if not waiting and (late or len(trials) >= total):
             return None
-        self._study.sampler = self._sampler()
+        self.optuna_study.sampler = self._sampler()
         if not waiting and not self._enqueue_proposal():
             return None
-        trial = self._study.ask()
+        trial = self.optuna_study.ask()
         self._suggest(trial)
         return trial
 

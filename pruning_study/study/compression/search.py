@@ -80,7 +80,7 @@ class ChainSearch(SharedSearch[ChainSpace]):
                     **asdict(self.chain(trial)),
                     **trial.user_attrs[_JUDGEMENT],
                 }
-                for trial in self._study.get_trials(states=[TrialState.COMPLETE])
+                for trial in self.optuna_study.get_trials(states=[TrialState.COMPLETE])
             ]
         )
 
@@ -90,7 +90,7 @@ class ChainSearch(SharedSearch[ChainSpace]):
 
     def refused(self) -> Mapping[Chain, str]:
         """Return the chains that could not be made, each with the reason."""
-        pruned = self._study.get_trials(states=[TrialState.PRUNED])
+        pruned = self.optuna_study.get_trials(states=[TrialState.PRUNED])
         return {self.chain(trial): trial.user_attrs[_REFUSED] for trial in pruned}
 
     def _values(self, recorded: Mapping[str, Any]) -> list[float] | None:
@@ -106,26 +106,26 @@ class ChainSearch(SharedSearch[ChainSpace]):
     def _enqueue_again(self, trial: FrozenTrial) -> None:
         """Try the same chain again: its training goes on from the last saved epoch."""
         first: dict[str, Any] = {_FIRST: trial.user_attrs[_FIRST]} if _FIRST in trial.user_attrs else {}
-        self._study.enqueue_trial(_params(trial), user_attrs=first)
+        self.optuna_study.enqueue_trial(_params(trial), user_attrs=first)
 
     @property
     def _draws(self) -> int:
         """Number that seeds the next trial's draws. Interrupted trials do not count, because each is repeated."""
-        return len(self._study.get_trials(states=COUNTED))
+        return len(self.optuna_study.get_trials(states=COUNTED))
 
     def _enqueue_proposal(self) -> bool:
         """Queue a chain that no trial has tried or is trying; return False if there is none."""
         untried = self._drawn() or next(self._untried(), None)
         if untried:
-            self._study.enqueue_trial(untried)
+            self.optuna_study.enqueue_trial(untried)
         return untried is not None
 
     def _drawn(self) -> dict[str, Any] | None:
         """Return an untried chain that the sampler draws, as Optuna's params; None if it draws none."""
         # Optuna keeps each draw, so the draws are made in a copy that is thrown away.
-        copy = optuna.create_study(sampler=self._study.sampler, directions=self._study.directions)
-        copy.add_trials(self._study.get_trials(states=FINISHED))
-        tried = self._tried()
+        copy = optuna.create_study(sampler=self.optuna_study.sampler, directions=self.optuna_study.directions)
+        copy.add_trials(self.optuna_study.get_trials(states=FINISHED))
+        tried = self.tried_chains()
         for _ in range(_DRAWN):
             trial = copy.ask()
             self.space.suggest(trial)
@@ -134,11 +134,11 @@ class ChainSearch(SharedSearch[ChainSpace]):
         return None
 
     def _untried(self) -> Iterator[dict[str, Any]]:
-        tried = self._tried()
+        tried = self.tried_chains()
         return (params for params in self.space.every() if self.space.chain(params) not in tried)
 
-    def _tried(self) -> set[Chain]:
-        trials = self._study.get_trials(states=[*FINISHED, TrialState.RUNNING])
+    def tried_chains(self) -> set[Chain]:
+        trials = self.optuna_study.get_trials(states=[*FINISHED, TrialState.RUNNING])
         return {self.space.chain(_params(trial)) for trial in trials}
 
     def _suggest(self, trial: Trial) -> None:

@@ -300,10 +300,10 @@ class TuningSearch(SharedSearch[Space]):
         -------
         dict of shares, whose sum is 1
         """
-        return optuna.importance.get_param_importances(self._study)
+        return optuna.importance.get_param_importances(self.optuna_study)
 
     def _rows(self) -> list[dict]:
-        trials = self._study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])
+        trials = self.optuna_study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])
         return [
             {
                 "number": trial.number,

@@ -130,13 +130,13 @@ def test_a_chain_that_another_process_is_making_is_not_proposed(store, request):
 def test_a_trial_that_has_begun_and_not_taken_its_chain_counts_with_it(store, request):
     """As that of a process that was killed in between: its chain is tried later, once."""
     search = ChainSearch(store, request.node.name, SPACE)
-    search._enqueue_anchors()
-    begun = search._study.ask()
+    search.enqueue_anchors()
+    begun = search.optuna_study.ask()
     assert begun.params == {}
-    assert search._tried() == {AS_IT_IS}
+    assert search.tried_chains() == {AS_IT_IS}
     assert not search.is_exhausted()
     assert made(search, 8).count(AS_IT_IS) == 1
-    assert search._study.get_trials()[begun.number].state.name == "FAIL"
+    assert search.optuna_study.get_trials()[begun.number].state.name == "FAIL"
 
 
 def test_no_chain_is_proposed_twice_where_the_best_ones_are_not_pruned(store, request):
