@@ -41,8 +41,8 @@ def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes
     if len(rows):
         selection = f"; the {len(rows)} of {len(worst)} classes that lost most" if len(rows) < len(worst) else ""
         sheet.note(
-            f"Worst class first{selection}. Before compression, the network was most confident of these images; below "
-            "each image is the class now predicted."
+            f"Worst class first{selection}. Before compression, these images had the highest confidence; below is the "
+            "class now predicted."
         )
     for position, (index, row) in enumerate(rows.iterrows()):
         class_images = np.flatnonzero(is_lost & (before.label == index))
