@@ -203,8 +203,8 @@ class Compression:
     verdict : str
         The chosen chain and its result on test images, in lines of one or two sentences.
     state : {"within", "beyond", "undecided", "none"}
-        Whether the losses of the choice are within the limits on test images; `none` if no chain is within them on
-        validation images.
+        Whether the losses of the chosen chain are within the limits on test images; `none` if no chain is within the
+        limits on validation images.
     chains : DataFrame
         A row for each chain that was tried: its steps, its size and speed, its losses on validation images with upper
         bounds, and its run.
@@ -212,7 +212,7 @@ class Compression:
         A row for each class, measured on test images: support, recall_before, recall_control, recall_after, loss
         (beyond the control), and loss_upper, the upper bound of the loss. None if no chain is chosen.
     run_id : str
-        The compressed run of the choice, whose artifact `model.onnx` is the network; empty if there is no choice.
+        The compressed run of the chosen chain, whose artifact `model.onnx` is the network; empty if no chain is chosen.
     job_run_id : str
         The job, whose artifacts are `compressed.onnx`, `model_card.md` and the pictures.
     """
@@ -246,9 +246,13 @@ def compress(**options: Any) -> Compression:
     Returns
     -------
     Compression
-        `.verdict`, the choice and its result on test images; `.state`, whether test images confirm the choice;
-        `.table`, the recalls and losses of each class; `.chains`, a row for each chain that was tried; `.run_id` and
-        `.job_run_id`, whose artifacts include the network as ONNX and its model card. A notebook shows the tables.
+        A notebook shows the tables.
+
+        - `.verdict`: the chosen chain and its result on test images.
+        - `.state`: whether test images confirm the choice.
+        - `.table`: the recalls and losses of each class.
+        - `.chains`: a row for each chain that was tried.
+        - `.run_id`, `.job_run_id`: runs whose artifacts include the network as ONNX and its model card.
 
     Raises
     ------
@@ -340,10 +344,14 @@ def prune(**options: Any) -> Pruning:
     Returns
     -------
     Pruning
-        `.table`, the change in recall of each class at each ratio, with intervals; `.summary`, accuracy, alpha and raw
-        slope at each ratio, with intervals; `.verdict`, what the intervals show, in sentences; `.runs`, a row for each
-        seed and ratio; `.run_ids`, a run for each ratio, if there is one seed. A notebook shows the table, the verdict
-        and the pictures; `.plot()` draws the recalls of classes as a Matplotlib figure.
+        A notebook shows the table, the verdict and the pictures.
+
+        - `.table`: the change in recall of each class at each ratio, with intervals.
+        - `.summary`: accuracy, alpha and raw slope at each ratio, with intervals.
+        - `.verdict`: sentences on what the intervals show.
+        - `.runs`: a row for each seed and ratio.
+        - `.run_ids`: a run for each ratio, if there is one seed.
+        - `.plot()` draws the recalls of classes as a Matplotlib figure.
 
     Raises
     ------

@@ -133,7 +133,7 @@ def pruning_table(
 
 
 def what_is_shown(ratios: Mapping[float, Comparison], *, prunes: bool, beyond: Beyond | None = None) -> str:
-    """Describe weak dense networks, the changes at each ratio, and what the number of networks leaves open.
+    """Describe weak dense networks and the changes at each ratio, and say what more networks or a control would show.
 
     Parameters
     ----------

@@ -473,7 +473,7 @@ def summary(
     ----------
     dense : LoadedRun
     pruned : iterable
-        For each row, its first columns by name, and the pruned run.
+        A pair for each row: its first columns, by name, and its pruned run.
     classes : sequence of str
     """
     names = schema.metric_names(classes)

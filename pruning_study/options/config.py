@@ -560,7 +560,7 @@ class ExportConfig(DataOptions, ReadingOptions, MachineOptions, ExportOptions):
 
 
 def _training(config: Any) -> TrainConfig:
-    """Return the options of `train` that another command has too, the others with their defaults."""
+    """Return options of `train`, with the values of another command's config; options that it lacks have defaults."""
     names = {item.name for item in fields(TrainConfig)} & {item.name for item in fields(config)}
     return TrainConfig(**{name: getattr(config, name) for name in names})
 

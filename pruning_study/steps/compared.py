@@ -62,7 +62,7 @@ def _distortion(
 ) -> dict[str, float]:
     """Return the slopes that are defined, the largest excess loss with its floor, and shares of images right in both.
 
-    Each class has such a share: that of its test images that both networks predict right.
+    Each class has one such share: its test images that both networks predict right, divided by all its test images.
     """
     shares = both_right(dense.predictions, predictions, len(classes))
     on_test = _slopes(dense.predictions, predictions, len(classes))

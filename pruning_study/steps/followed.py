@@ -61,7 +61,7 @@ def finished_run(store: Store, run_id: str, kinds: Collection[str]) -> Run:
     Raises
     ------
     StudyError
-        If it is not a finished run of one of the kinds, or is deleted.
+        If the run is not finished, has a different kind, or is deleted.
     """
     run = store.get(run_id)
     check_finished(run, kinds)
@@ -138,7 +138,7 @@ def check_finished(run: Run, kinds: Collection[str], option: str | None = None) 
     Raises
     ------
     StudyError
-        If it is not, or is deleted.
+        If the run is not finished, has a different kind, or is deleted.
     """
     run_id, kind = run.info.run_id, run.data.tags.get(schema.KIND, "unknown")
     if kind not in kinds or run.info.status != "FINISHED":

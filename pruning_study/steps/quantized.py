@@ -114,8 +114,8 @@ def measured(context: Context, model: "ModelProto") -> dict[str, float]:
 def calibrating(train_indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the indices of the 100 training images on which `fixed-int8` calibrates its ranges.
 
-    These are the first training images of the data set, as in Hooker et al. (2020). If those cover less than half of
-    the classes, as in a folder of images sorted by class, 100 evenly spaced images are taken instead.
+    These are the first training images of the data set, as in Hooker et al. (2020). If the first images cover less than
+    half of the classes, as in a folder of images sorted by class, 100 evenly spaced images are used instead.
 
     Parameters
     ----------

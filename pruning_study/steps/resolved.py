@@ -333,7 +333,7 @@ def _logged(options: TrainConfig, records: Sequence[Option], resolved: Mapping[s
     ----------
     options : TrainConfig
     records : sequence of Option
-        The options. An option that refines another one has no param if the other one is off.
+        The options. An option that refines a mitigation, for example, has no param if the mitigation is off.
     resolved : mapping
         Values of options that are not logged as given, and further params; None for a param that is not logged.
     """

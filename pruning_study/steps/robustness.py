@@ -173,7 +173,7 @@ def _corrupted_images(run: Run, config: RobustnessConfig) -> list[ConditionImage
     files = [corruptions.cached_file(sample, *condition, config.data_dir) for condition in conditions]
     if missing := sum(not file.is_file() for file in files):
         log.warning(
-            "%s images are corrupted in %s ways and kept in %s; delete that folder when you are done",
+            "%s images are corrupted in %s ways and stored in %s; delete that folder when you are done",
             f"{len(indices):,}",
             missing,
             files[0].parent,

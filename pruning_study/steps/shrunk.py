@@ -66,7 +66,7 @@ def check_followed(options: PruneConfig | IterateConfig, context: Context) -> No
     Raises
     ------
     StudyError
-        If they cannot.
+        If the layers cannot be traced.
     """
     if options.shrink:
         try:
@@ -81,7 +81,7 @@ def follow(context: Context) -> None:
     Raises
     ------
     StudyError
-        If they cannot.
+        If the layers cannot be traced.
     """
     network = onnx_export.with_plain_layers(copy.deepcopy(context.model))
     shrink(network, _example_images(context.normalization, context, 1))

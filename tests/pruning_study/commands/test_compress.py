@@ -112,7 +112,7 @@ class TestRefused:
     @pytest.mark.structured
     def test_a_budget_that_ends_before_the_first_chain_is_one_line_and_the_next_call_goes_on(self, refused):
         line = refused(budget="0.001s", epochs=4)
-        assert "--budget: 0.001 seconds ended before the first chain was made, because" in line
+        assert "--budget: the 0.001 seconds ended before the first chain was made, because" in line
         assert [run.data.tags["kind"] for run in runs()] == ["dense"]
 
     @pytest.mark.onnx
