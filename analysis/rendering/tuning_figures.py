@@ -44,7 +44,8 @@ _MARKS = "Hollow: stopped after some dense models; pale: accuracy more than a po
 _ERRORS = "Bars: one standard error over the dense models (jackknife). "
 _NOTE = (
     f"{_ERRORS}Small dots: single dense models. {_MARKS}Accuracy: in points, minus lambda's on the same dense models. "
-    "Distortion: max(alpha on new images - 1, 0) + max(1 - r, 0), r the correlation of the classes' balances."
+    "Distortion: max(alpha on new images - 1, 0) + max(1 - r, 0), r the correlation "
+    "of the classes' balances before and after pruning."
 )
 _BEYOND = 1.2  # decades between the range that is searched and an anchor beyond it
 

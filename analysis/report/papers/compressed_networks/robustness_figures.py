@@ -41,7 +41,7 @@ def relative_accuracy(
 ) -> Figure:
     """Draw the change of accuracy under each corruption, a panel for each method and a mark for each level.
 
-    The control is drawn too. If there are more than six methods, the six that cost most are drawn.
+    The control is drawn too. If there are more than six methods, the six whose accuracy falls most are drawn.
 
     Parameters
     ----------

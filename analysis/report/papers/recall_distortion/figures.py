@@ -67,7 +67,8 @@ def boxplots(
         These columns, and n, n_at_chance and mark as in `cells.cells`.
     by : {"pruner", "model", "dataset", "model under up"}
         What distinguishes the panels. "model" and "dataset" are under MP, "model under up" is under UP (`up-signed` if
-        there is no `up`). Every data set has its usual model.
+        there is no `up`). Unless models are compared, each data set is drawn with the model of the paper's
+        Tables 3 and 7 or, if the study lacks it, with the model that has most runs.
     settings : sequence of str
     narrow : bool
         Draw the panels one below the other, for a narrow window.
