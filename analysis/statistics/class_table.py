@@ -509,8 +509,9 @@ def change_bounds(support: np.ndarray, value: np.ndarray, variances: two_way.Var
     half = np.where(variances.total > 0, two_way.half_widths(variances, level), np.nan)
     bounds: np.ndarray = np.clip([value - half, value + half], -1, 1)
     alike = np.isnan(bounds[0])
-    n_lost, n_won = (support * np.maximum(sign * value, 0) for sign in (-1, 1))
-    bounds[:, alike] = change_interval(n_lost[alike], n_won[alike], support[alike], 1 - level)
+    if alike.any():  # the search for the ends takes as long for no class as for ten
+        n_lost, n_won = (support * np.maximum(sign * value, 0) for sign in (-1, 1))
+        bounds[:, alike] = change_interval(n_lost[alike], n_won[alike], support[alike], 1 - level)
     return bounds
 
 
