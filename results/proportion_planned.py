@@ -134,15 +134,14 @@ def new_classes(arrays: RunArrays, predictions: StudyPredictions) -> pd.DataFram
         if not len(_gradual(pd.DataFrame([key]))) or key["training"] != _PLANNED:
             continue
         costs, has = cell_costs(arrays, rows, predictions)
-        if costs and costs.disproportionate:
+        if costs and costs.table["disproportionate"].notna().any():
             controls = arrays.controls[rows]
             columns = {
                 schema.DATASET: key[schema.DATASET],
                 "class": np.array(arrays.names)[has],
                 "n": costs.n,
                 "error_control": 1 - arrays.after[np.ix_(controls, has)].mean(0),
-                "loss": costs.columns["loss"],
-                **dict(zip(DISPROPORTIONATE_COLUMNS, costs.disproportionate, strict=True)),
+                **costs.table[["loss", *DISPROPORTIONATE_COLUMNS]],
             }
             tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -76,8 +76,10 @@ def test_prune_audit_compress_and_report_say_the_same_of_the_same_networks(
     )
     limits = Limits(class_loss=0.05)
     compressed = report.tested(Chain(), tiny["class_names"], sides["after"][0]["label"], right, limits)
-    uppers = compressed.losses.set_index("name")["upper"].drop("accuracy")
-    assert uppers.to_dict() == pytest.approx(audited["loss_upper_all"].to_dict())
+    uppers = compressed.losses.set_index("name")["upper"]
+    assert uppers.drop("accuracy").to_dict() == pytest.approx(audited["loss_upper_all"].to_dict())
+    cells = pd.read_csv(tmp_path / "report" / "cells.csv").set_index("pruner")
+    assert cells.loc["rp", "accuracy_loss_upper"] == pytest.approx(uppers["accuracy"])
 
     mean = printed.output.partition("mean of 3 seeds")[2]
     lost = sentences.losses(compressed.comparison)

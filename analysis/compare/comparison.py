@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -142,7 +142,8 @@ class Comparison:
         The columns are those of `class_table.class_table`, p_holm and damaged from `class_table.marked`, and those of
         `proportion.disproportionate_losses`. If there are several groupings, a first column names the grouping.
         """
-        return class_table.marked(pd.concat(map(self._tested, self.parts), ignore_index=True))
+        tested = pd.concat(map(self._tested, self.parts), ignore_index=True)
+        return class_table.marked(tested.join(self.disproportionate))
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
@@ -151,9 +152,9 @@ class Comparison:
         After `table`'s columns come reference (what recall after is compared with), `class_costs.LOSS_COLUMNS`,
         `class_costs.COST_COLUMNS` and those of the disproportionate losses.
         """
-        proportions = [*DISPROPORTIONATE_COLUMNS]
-        table = self.table.drop(columns=proportions).assign(reference=_REFERENCES[self.reference, self.are_pairs])
-        return class_table.ranked(table.join(self.costs).join(self.table[proportions]))
+        table = self.table.drop(columns=[*DISPROPORTIONATE_COLUMNS])
+        table = table.assign(reference=_REFERENCES[self.reference, self.are_pairs])
+        return class_table.ranked(table.join(self.costs).join(self.disproportionate))
 
     @cached_property
     def costs(self) -> pd.DataFrame:
@@ -161,6 +162,14 @@ class Comparison:
         return pd.concat([pd.DataFrame(each.columns) for each in self._costs], ignore_index=True)[
             [*LOSS_COLUMNS, *COST_COLUMNS]
         ]
+
+    @cached_property
+    def disproportionate(self) -> pd.DataFrame:
+        """The loss of each class beyond its proportion, a row for each row of `table`; NaN if networks are independent.
+
+        The columns are those of `proportion.disproportionate_losses`.
+        """
+        return pd.concat(map(self._disproportionate, self.parts), ignore_index=True)
 
     @property
     def damaged_rows(self) -> pd.DataFrame:
@@ -217,6 +226,11 @@ class Comparison:
             )
             parts = [parts[0][:1], *(losses[1:] for losses in of_groups)]
         return pd.concat(parts, ignore_index=True)
+
+    @cached_property
+    def accuracy_loss(self) -> class_table.Losses:
+        """The loss of accuracy, with its bounds."""
+        return class_table.accuracy_loss(self.label, *self._sides(self._right), paired=self.are_pairs)
 
     @cached_property
     def gross_losses(self) -> pd.DataFrame:
@@ -284,8 +298,7 @@ class Comparison:
 
     def _tested(self, part: Part) -> pd.DataFrame:
         """Return the recalls of a grouping's groups with their changes and tests."""
-        table = self._class_table(part.names, part.label, part.right)
-        table = table.assign(**self._disproportionate(part)).rename(columns={"class": self.one_kind})
+        table = self._class_table(part.names, part.label, part.right).rename(columns={"class": self.one_kind})
         if len(self.groups) > 1:
             table.insert(0, "grouping", part.grouping)
         return table
@@ -304,13 +317,13 @@ class Comparison:
         """Whether the networks before, or the control in their place, are paired with those after."""
         return ("before" if "before" in self.right else "control") in self.pairs
 
-    def _disproportionate(self, part: Part) -> dict[str, Any]:
-        """Estimate the disproportionate loss of each class; NaN if networks are independent."""
+    def _disproportionate(self, part: Part) -> pd.DataFrame:
+        columns = [*DISPROPORTIONATE_COLUMNS]
         if not self.are_pairs:
-            return dict.fromkeys(DISPROPORTIONATE_COLUMNS, np.nan)
+            return pd.DataFrame(np.nan, range(len(part.names)), columns)
         start = part.right.get("control", part.right["before"])
         losses = disproportionate_losses(part.label, start, part.right["after"])
-        return dict(zip(DISPROPORTIONATE_COLUMNS, losses, strict=True))
+        return pd.DataFrame(dict(zip(columns, losses, strict=True)))
 
     @cached_property
     def _costs(self) -> list[class_table.Costs]:

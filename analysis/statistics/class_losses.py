@@ -164,6 +164,32 @@ def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
     return Changes([means], images, in_both / (networks * (networks - 1)))
 
 
+def of_accuracy(changes: Changes, share: np.ndarray) -> Changes:
+    """Compute the change of accuracy from those of the classes, as the change of a single class.
+
+    Images vary within their classes only, because new images have the same shares of classes.
+
+    Parameters
+    ----------
+    changes : Changes
+    share : (classes,)
+        Share of the test images of each class.
+
+    Examples
+    --------
+    One class loses two of four images, and the other one none of four:
+
+    >>> right = np.ones((1, 8), bool)
+    >>> changes = from_predictions(np.repeat([0, 1], 4), right, right & (np.arange(8) > 1))
+    >>> together = of_accuracy(changes, np.array([0.5, 0.5]))
+    >>> together.groups[0].tolist(), together.images.round(4).tolist(), changes.images.round(4).tolist()
+    ([[-0.25]], [0.0208], [0.0833, 0.0])
+    """
+    weights = share[np.newaxis]
+    images, in_both = (np.square(weights) @ each for each in (changes.images, changes.in_both))
+    return Changes([group @ weights.T for group in changes.groups], images, in_both)
+
+
 def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
     """Increase variances over images for classes with few images, as if intervals used quantiles of t.
 

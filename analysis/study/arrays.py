@@ -110,10 +110,10 @@ class RunArrays:
 
     def controls_of_other_seeds(self, row: int) -> np.ndarray:
         """Return the rows, (controls,), of controls that would be a run's control if they had its dense network."""
-        if never_fine_tuned(self.runs).iloc[row]:
+        is_control = self.runs[schema.PRUNER].eq(CONTROL).to_numpy()
+        if not is_control.any() or never_fine_tuned(self.runs).iloc[row]:
             return np.empty(0, dtype=int)
         columns = [*control_columns(self.runs), *mitigation_columns(self.runs)]
-        is_control = self.runs[schema.PRUNER].eq(CONTROL).to_numpy()
         candidates = self.runs.loc[is_control, columns]
         alike = candidates.fillna("").eq(self.runs.iloc[row][columns].fillna("")).all(axis=1)
         return np.flatnonzero(is_control)[alike.to_numpy()]

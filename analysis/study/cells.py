@@ -17,7 +17,7 @@ from analysis.statistics import hypothesis_tests, intensification, resampling, s
 from analysis.statistics.arithmetic import mean
 from analysis.study import proportions
 from analysis.study.arrays import RunArrays, common_support
-from analysis.study.costs import cell_costs
+from analysis.study.costs import WorstCost, cell_costs
 from analysis.study.predictions import OTHER_METRICS, Pairs, StudyPredictions
 from analysis.study.settings import (
     ALPHA_COLUMNS,
@@ -242,16 +242,14 @@ def _summary(
 
 def _worst_class(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> dict[str, Any]:
     """Return the class with the largest cost, and bounds for the losses of all classes and of accuracy."""
-    costs, classes = cell_costs(study, rows, predictions)
-    columns = ("worst_class_cost", "worst_class_cost_low", "worst_class_cost_high")
+    costs, _ = cell_costs(study, rows, predictions)
+    columns = ("worst_class", "worst_class_cost", "worst_class_cost_low", "worst_class_cost_high")
     if costs is None:
         bounds = ["worst_class_loss_upper", "accuracy_loss_upper"]
-        return {"worst_class": "", **dict.fromkeys([*columns, *bounds], np.nan)}
-    upper, place = costs.columns["loss_upper_all"], costs.worst.place
+        return dict(zip(columns, WorstCost(), strict=True)) | dict.fromkeys(bounds, np.nan)
     return {
-        "worst_class": study.names[classes][place] if place >= 0 else "",
-        **dict(zip(columns, costs.worst[1:], strict=True)),
-        "worst_class_loss_upper": float(upper.max()),  # NaN if the bound of any class is NaN
+        **dict(zip(columns, costs.worst, strict=True)),
+        "worst_class_loss_upper": costs.table["loss_upper_all"].max(skipna=False),
         "accuracy_loss_upper": costs.accuracy_loss_upper,
     }
 

@@ -8,11 +8,9 @@ import pandas as pd
 from analysis.runs import schema
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics import class_losses
-from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
-from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
 from analysis.study.arrays import RunArrays, common_support
-from analysis.study.costs import cell_costs, recall_changes
+from analysis.study.costs import COLUMNS, cell_costs, recall_changes
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL
 
@@ -96,18 +94,8 @@ def _costs(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | N
     """Return the columns for loss and cost of each class relative to the reference of the cell."""
     costs, _ = cell_costs(study, rows, predictions)
     if costs is None:
-        return {
-            "reference": "",
-            "n_reference": 0,
-            **dict.fromkeys([*LOSS_COLUMNS, *COST_COLUMNS, *DISPROPORTIONATE_COLUMNS], np.nan),
-        }
-    beyond = costs.disproportionate or [np.nan] * len(DISPROPORTIONATE_COLUMNS)
-    return {
-        "reference": costs.reference,
-        "n_reference": costs.n,
-        **costs.columns,
-        **dict(zip(DISPROPORTIONATE_COLUMNS, beyond, strict=True)),
-    }
+        return {"reference": "", "n_reference": 0, **dict.fromkeys(COLUMNS, np.nan)}
+    return {"reference": costs.reference, "n_reference": costs.n, **costs.table}
 
 
 def _losses(

@@ -1,4 +1,9 @@
-"""Compute the losses of classes in one cell, against controls if there are any, else against dense networks."""
+"""Compute the losses of classes in one cell, against controls if there are any, else against dense networks.
+
+Several networks with predictions are compared as in an audit, by `Comparison`. Recalls alone show no variance over
+images, so `class_costs` bounds their losses over networks only. The bounds of a single network are over images only,
+while those of an audit also allow for retraining.
+"""
 
 from typing import Any, NamedTuple
 
@@ -6,18 +11,20 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
+from analysis.compare.comparison import Comparison
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID
-from analysis.statistics import class_costs, class_losses, class_sums, class_table, promises
-from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS, Bounds, WorstClass
+from analysis.statistics import class_costs, class_losses, class_sums, promises
+from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS
 from analysis.statistics.class_losses import Changes
-from analysis.statistics.class_table import Costs
-from analysis.statistics.proportion import disproportionate_losses
+from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproportionate_losses
+from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import Pairs, StudyPredictions
 
 # Kinds of reference networks that the compressed networks may be compared with.
 CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, DENSE = "control", "control of other seeds", "dense"
+COLUMNS = [*LOSS_COLUMNS, *COST_COLUMNS, *DISPROPORTIONATE_COLUMNS]
 # Rounding recalls to three digits changes the recalls before and after by less than this in total.
 _SAME_RECALL = 0.004
 
@@ -40,7 +47,8 @@ class RecallChanges(NamedTuple):
 
     Attributes
     ----------
-    loss, excess, accuracy : Weighted
+    loss, excess : Weighted
+    accuracy : Changes
     label : (images,), integers, optional
         Column of each image's class. None if only recalls are known.
     right : pair of (networks, images), bool, optional
@@ -49,7 +57,7 @@ class RecallChanges(NamedTuple):
 
     loss: Weighted
     excess: Weighted
-    accuracy: Weighted
+    accuracy: Changes
     label: np.ndarray | None = None
     right: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -59,7 +67,7 @@ def recall_changes(
     rows: np.ndarray,
     from_rows: np.ndarray | None,
     has: np.ndarray,
-    predictions: StudyPredictions | None,
+    predictions: StudyPredictions | None = None,
     *,
     paired: bool = True,
 ) -> RecallChanges:
@@ -78,35 +86,38 @@ def recall_changes(
     paired : bool
         Whether each network is compared with the reference at the same position.
     """
-    recall, accuracy = (
-        (study.before, study.accuracy_before) if from_rows is None else (study.after, study.accuracy_after)
-    )
-    first = rows if from_rows is None else from_rows
-    recalls = recall[np.ix_(first, has)], study.after[np.ix_(rows, has)]
-    run_ids = study.runs[RUN_ID].iloc
-    before_ids = study.runs[schema.DENSE_RUN_ID].iloc[rows] if from_rows is None else run_ids[from_rows]
-    pairs = predictions.of_pairs(before_ids, run_ids[rows]) if predictions else None
+    sides = _measured(study, rows, from_rows, has)
+    start, after = (side.recall for side in sides)
     each_class = class_sums.each_class(int(has.sum()))
-    mean = (recalls[0] + recalls[1]).mean(0) / 2 if paired else (recalls[0].mean(0) + recalls[1].mean(0)) / 2
-    if pairs and (label := _label_by_column(pairs, recalls)) is not None:
-        of_all = class_losses.from_predictions(label, *pairs.right, paired=paired)
-        changes = class_losses.of_few_images(of_all, np.bincount(label))
-        share = np.bincount(label) / len(label)
+    mean = (start + after).mean(0) / 2 if paired else (start.mean(0) + after.mean(0)) / 2
+    if answers := _answers(study, rows, from_rows, has, predictions):
+        label, right = answers
+        support = np.bincount(label)
+        share = support / len(label)
+        of_all = class_losses.from_predictions(label, *right, paired=paired)
+        changes = class_losses.of_few_images(of_all, support)
         return RecallChanges(
             Weighted(changes, each_class, mean),
             Weighted(changes, class_sums.excess_weights(share), mean),
-            Weighted(of_all, share[np.newaxis], mean),
+            class_losses.of_accuracy(of_all, share),
             label,
-            pairs.right,
+            right,
         )
-    accuracies = accuracy[first, np.newaxis], study.accuracy_after[rows, np.newaxis]
-    balances = recalls[0] - accuracies[0], recalls[1] - accuracies[1]
+    accuracies = [side.accuracy[:, np.newaxis] for side in sides]
+    balances = [side.recall - accuracy for side, accuracy in zip(sides, accuracies, strict=True)]
     loss, excess, of_accuracy = (
-        class_losses.from_recalls(*each, paired=paired) for each in (recalls, balances, accuracies)
+        class_losses.from_recalls(*each, paired=paired) for each in ((start, after), balances, accuracies)
     )
-    return RecallChanges(
-        Weighted(loss, each_class, mean), Weighted(excess, each_class, mean), Weighted(of_accuracy, np.eye(1), mean[:1])
-    )
+    return RecallChanges(Weighted(loss, each_class, mean), Weighted(excess, each_class, mean), of_accuracy)
+
+
+class WorstCost(NamedTuple):
+    """The class with the largest cost, and this cost with its interval, as `class_costs.worst_class` finds them."""
+
+    name: str = ""
+    cost: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
 
 
 class CellCosts(NamedTuple):
@@ -119,24 +130,19 @@ class CellCosts(NamedTuple):
     n : int
         Number of pruned networks that are compared, including those at chance; if controls are of other seeds, the
         smaller of the numbers of pruned networks and controls.
-    accuracy_loss, accuracy_loss_upper : float
-        Loss of accuracy, and its one-sided 95 % upper bound.
-    columns : dict of str to (classes,)
-        `class_costs.LOSS_COLUMNS` and `class_costs.COST_COLUMNS`: the loss of recall of each class, and the part of it
-        beyond the loss of accuracy.
-    worst : WorstClass
-        The class with the largest cost.
-    disproportionate : Bounds, optional
-        Disproportionate loss of each class. None without predictions, or if some networks lack a control of their own.
+    table : DataFrame
+        `COLUMNS`, with a row for each class: the loss of recall, the part of it beyond the loss of accuracy, and the
+        part beyond its proportion, which is NaN unless the networks have predictions and controls of their own.
+    worst : WorstCost
+    accuracy_loss_upper : float
+        One-sided 95 % bound of the loss of accuracy.
     """
 
     reference: str
     n: int
-    accuracy_loss: float
+    table: pd.DataFrame
+    worst: WorstCost
     accuracy_loss_upper: float
-    columns: dict[str, np.ndarray]
-    worst: WorstClass
-    disproportionate: Bounds | None
 
 
 def cell_costs(
@@ -168,32 +174,53 @@ def _cell_costs(
         return None, has
     reference, rows, from_rows = _reference(study, known)
     paired = reference != CONTROL_OF_OTHER_SEEDS
-    changes = recall_changes(study, rows, from_rows, has, predictions, paired=paired)
+    networks = len(rows) if paired or from_rows is None else min(len(rows), len(from_rows))
+    compared = _comparison(study, rows, from_rows, has, predictions, paired)
+    if compared is None:
+        changes = recall_changes(study, rows, from_rows, has, predictions, paired=paired)
+        return CellCosts(reference, networks, *_of_changes(changes, study.names[has], reference)), has
+    return CellCosts(reference, networks, *_of_comparison(compared)), has
+
+
+def _comparison(
+    study: RunArrays,
+    rows: np.ndarray,
+    from_rows: np.ndarray | None,
+    has: np.ndarray,
+    predictions: StudyPredictions | None,
+    paired: bool,
+) -> Comparison | None:
+    """Compare several networks with their references image by image; None if predictions are missing."""
+    answers = _answers(study, rows, from_rows, has, predictions)
+    if answers is None or max(map(len, answers[1])) == 1:
+        return None
+    label, (start, after) = answers
+    right = {"before" if from_rows is None else "control": start, "after": after}
+    return Comparison(study.names[has], label, right, frozenset({"before", "control"} if paired else {"before"}))
+
+
+def _of_comparison(compared: Comparison) -> tuple[pd.DataFrame, WorstCost, float]:
+    has_own_controls = compared.reference == "control" and compared.are_pairs
+    table = compared.costs.join(compared.disproportionate) if has_own_controls else compared.costs
+    worst = WorstCost(*compared.worst.iloc[0, 1:]) if len(compared.worst) else WorstCost()
+    return table.reindex(columns=COLUMNS), worst, float(compared.accuracy_loss.upper[0])
+
+
+def _of_changes(changes: RecallChanges, names: np.ndarray, reference: str) -> tuple[pd.DataFrame, WorstCost, float]:
+    """Bound the losses of networks without predictions, or of a single network."""
     support = None if changes.label is None else np.bincount(changes.label)
-    columns, worst = _class_costs(changes, paired)
-    images = None if support is None else np.array([support.sum()])
-    accuracy = class_costs.bounds(changes.accuracy.changes, changes.accuracy.weights, support=images)
-    disproportionate = None
+    losses, costs = (
+        class_costs.bounds(each.moderated, each.weights, support=support) for each in (changes.loss, changes.excess)
+    )
+    columns = dict(zip(LOSS_COLUMNS, losses, strict=False)) | dict(zip(COST_COLUMNS, costs, strict=True))
     if reference == CONTROL_OF_NETWORK and changes.label is not None and changes.right:
         disproportionate = disproportionate_losses(changes.label, *changes.right)
-    of_accuracy = float(accuracy.value[0]), float(accuracy.upper_all[0])
-    networks = len(rows) if paired or from_rows is None else min(len(rows), len(from_rows))
-    return CellCosts(reference, networks, *of_accuracy, columns, worst, disproportionate), has
-
-
-def _class_costs(changes: RecallChanges, paired: bool) -> Costs:
-    """Compute the costs of the classes; if several networks have predictions, compute them as an audit does."""
-    loss = changes.loss.moderated
-    if changes.label is not None and changes.right and max(map(len, changes.right)) > 1:
-        return class_table.costs_of_networks(changes.label, *changes.right, loss)
-    excess = changes.excess.moderated
-    support = None if changes.label is None else np.bincount(changes.label)
-    losses = class_costs.bounds(loss, changes.loss.weights, support=support)
-    costs = class_costs.bounds(excess, changes.excess.weights, support=support)
-    differences = changes.right[0].astype(np.int8) - changes.right[1] if changes.right and paired else None
-    worst = class_costs.worst_class(excess, changes.excess.weights, label=changes.label, differences=differences)
-    columns = dict(zip(LOSS_COLUMNS, losses, strict=False)) | dict(zip(COST_COLUMNS, costs, strict=True))
-    return Costs(columns, worst)
+        columns |= dict(zip(DISPROPORTIONATE_COLUMNS, disproportionate, strict=True))
+    place, *cost = class_costs.worst_class(changes.excess.moderated, changes.excess.weights)
+    worst = WorstCost(str(names[place]), *cost) if place >= 0 else WorstCost()
+    images = None if support is None else np.array([support.sum()])
+    accuracy = class_costs.bounds(changes.accuracy, np.eye(1), support=images)
+    return pd.DataFrame(columns).reindex(columns=COLUMNS), worst, float(accuracy.upper_all[0])
 
 
 def networks_for_limit(
@@ -236,13 +263,39 @@ def _reference(study: RunArrays, rows: np.ndarray) -> tuple[str, np.ndarray, np.
     return DENSE, rows, None
 
 
-def _label_by_column(pairs: Pairs, recalls: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
+def _measured(
+    study: RunArrays, rows: np.ndarray, from_rows: np.ndarray | None, has: np.ndarray
+) -> tuple[Recalls, Recalls]:
+    """Return the recalls of the reference networks and of the pruned networks."""
+    before, after = study.measured(rows, has)
+    return before if from_rows is None else study.measured(from_rows, has)[1], after
+
+
+def _answers(
+    study: RunArrays,
+    rows: np.ndarray,
+    from_rows: np.ndarray | None,
+    has: np.ndarray,
+    predictions: StudyPredictions | None,
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]] | None:
+    """Return the column of each image's class, and whether the references and the pruned networks are right.
+
+    None if predictions are missing or do not match the recalls.
+    """
+    run_ids = study.runs[RUN_ID].iloc
+    start_ids = study.runs[schema.DENSE_RUN_ID].iloc[rows] if from_rows is None else run_ids[from_rows]
+    pairs = predictions.of_pairs(start_ids, run_ids[rows]) if predictions else None
+    label = _label_by_column(pairs, _measured(study, rows, from_rows, has)) if pairs else None
+    return None if pairs is None or label is None else (label, pairs.right)
+
+
+def _label_by_column(pairs: Pairs, sides: tuple[Recalls, Recalls]) -> np.ndarray | None:
     """Match each image's class to its column of recalls, (images,).
 
     Predictions have class labels and runs have class names, whose order may differ. A label is matched to the column
     with equal recalls. Return None if labels and columns do not match.
     """
-    shares = pairs.recall
+    shares, recalls = pairs.recall, [side.recall for side in sides]
     if any(share.shape != recall.shape for share, recall in zip(shares, recalls, strict=True)):
         return None
     distance = sum(

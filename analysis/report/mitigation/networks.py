@@ -9,10 +9,9 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics import intensification
-from analysis.statistics.class_costs import NO_CLASS, WorstClass
 from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import RunArrays
-from analysis.study.costs import cell_costs
+from analysis.study.costs import WorstCost, cell_costs
 from analysis.study.labels import has_several_teachers, in_words
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL, networks, own_scope, telling_details
@@ -48,11 +47,9 @@ class MitigationCell(NamedTuple):
         Floor of the largest excess loss, as `largest_excess_floor` returns it.
     val_excess : (networks,)
         The largest excess loss on validation images; NaN if unknown.
-    worst_class : str
+    worst : WorstCost
         The class that costs most on average, relative to the networks' controls if they have any; networks at chance
-        are included. Empty for a single network.
-    worst : WorstClass
-        The cost of that class beyond the accuracy.
+        are included. Its name is empty for a single network.
     """
 
     place: tuple[Any, ...]
@@ -67,8 +64,7 @@ class MitigationCell(NamedTuple):
     excess: np.ndarray
     floor: np.ndarray
     val_excess: np.ndarray
-    worst_class: str
-    worst: WorstClass
+    worst: WorstCost
 
     @property
     def largest_excess(self) -> np.ndarray:
@@ -167,7 +163,6 @@ def _cell(
     ids = study.runs.iloc[rows][[schema.DENSE_RUN_ID, frames.RUN_ID]].to_numpy()
     run = runs.iloc[0].to_dict()
     costs, _ = cell_costs(study, rows, predictions)
-    worst = costs.worst if costs else NO_CLASS
     return MitigationCell(
         place=_place(run, columns),
         mitigation=" + ".join(_pruner(run) + _options(run, details)),
@@ -181,8 +176,7 @@ def _cell(
         excess=intensification.excess_loss(before, after),
         floor=study.floors(rows, classes),
         val_excess=np.array([_largest_on_validation(validation, *pair) for pair in ids]),
-        worst_class=str(study.names[classes][worst.place]) if worst.place >= 0 else "",
-        worst=worst,
+        worst=costs.worst if costs else WorstCost(),
     )
 
 

@@ -50,3 +50,11 @@ def test_what_was_worked_out_is_kept():
     found = Comparison(CLASSES, LABEL, {"before": network(90, 90), "after": network(80, 40)})
     for name in ("table", "ranked", "losses", "slopes", "chance_level", "worst"):
         assert getattr(found, name) is getattr(found, name)
+
+
+def test_a_single_network_is_compared_with_all_its_controls():
+    """The controls have accuracies of .85 and .75, and the network after has .65."""
+    controls = np.vstack([network(90, 80), network(90, 60)])
+    right = {"before": network(90, 80), "control": controls, "after": network(90, 40)}
+    losses = Comparison(CLASSES, LABEL, right, frozenset()).losses.set_index("name")["loss"]
+    assert losses.to_dict() == pytest.approx({"accuracy": 0.15, "cat": 0, "dog": 0.3})

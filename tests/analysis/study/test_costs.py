@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis import audit_predictions
+from analysis.compare.comparison import Comparison
 from analysis.study.arrays import run_arrays
 from analysis.study.cells import cells
 from analysis.study.classes import classes
-from analysis.study.costs import networks_for_limit
-from tests.made_up_runs import runs, study, with_images
+from analysis.study.costs import COLUMNS, networks_for_limit
+from tests.made_up_runs import predicted, runs, study, with_images
 
 ALPHAS = np.array([1.1, 1.2, 1.5])
 
@@ -95,6 +97,49 @@ def test_the_worst_class_of_a_cell_and_its_bound():
     half = stats.t.ppf(1 - 0.0125, 2) * costs.std(ddof=1) / 3**0.5
     ends = cell["worst_class_cost_low"], cell["worst_class_cost_high"]
     assert ends == pytest.approx((max(costs.mean() - half, -costs.mean() - half), costs.mean() + half))
+
+
+LABEL = np.repeat([0, 1], 100)
+
+
+def test_a_report_and_an_audit_have_one_bound_of_the_accuracy():
+    """Three networks lose the same 20 of 100 images of class b, which holds half of the images."""
+    made = pruned([1.0] * 3).assign(accuracy_after=0.7, **{"recall_after/a": 0.9, "recall_after/b": 0.5})
+    # Images of one class lose or keep their recall by chance; how many images a class has does not vary.
+    upper = 0.1 + stats.norm.ppf(0.95) * 0.5 * (0.2 * 0.8 / 99) ** 0.5
+    (reported,) = cells(run_arrays(made), predicted(made))["accuracy_loss_upper"]
+    assert reported == pytest.approx(upper)
+    before, after = (np.tile(np.arange(100), 2) < np.repeat([90, right], 100) for right in (70, 50))
+    sides = {"before": np.array([before] * 3), "after": np.array([after] * 3)}
+    accuracy, *_ = Comparison("ab", LABEL, sides).losses["upper"]
+    assert accuracy == pytest.approx(upper)
+
+
+def networks_of(pruner, ratio, dense, after):
+    """Runs with the recalls of these answers, each (networks, images)."""
+    made = with_images(runs("toy", "net", pruner, ratio, [1.0] * len(after)))
+    for when, right in (("before", dense), ("after", after)):
+        recalls = {f"recall_{when}/{name}": right[:, place == LABEL].mean(1) for place, name in enumerate("ab")}
+        made = made.assign(**recalls, **{f"accuracy_{when}": right.mean(1)})
+    return made
+
+
+def test_several_networks_with_predictions_have_the_losses_of_an_audit():
+    generator = np.random.default_rng(0)
+    dense, control = (generator.random((3, 200)) < 0.9 for _ in range(2))
+    after = control & (generator.random((3, 200)) < np.where(LABEL, 0.7, 0.95))
+    made = networks_of("mp", 2, dense, after), networks_of("none", 1, dense, control)
+    sides = [np.where(right, LABEL, 1 - LABEL) for right in (dense, after, control)]
+    answers = dict(zip(made[0]["dense_run_id"], sides[0], strict=True))
+    for each, predictions in zip(made, sides[1:], strict=True):
+        answers |= dict(zip(each["run_id"], predictions, strict=True))
+    reported = classes(
+        run_arrays(study(*made)), lambda ids: {run: {"label": LABEL, "predicted": answers[run]} for run in ids}
+    )
+    audited = audit_predictions(LABEL, *sides, class_names=["a", "b"]).table
+    np.testing.assert_allclose(
+        reported.set_index("class")[COLUMNS], audited.set_index("class").loc[["a", "b"], COLUMNS]
+    )
 
 
 def test_how_many_networks_would_rule_out_a_loss():
