@@ -498,7 +498,7 @@ def run_study(file: str | Path, **options: Any) -> pd.DataFrame:
     Raises
     ------
     StudyError
-        If the file has a fault, before any run is made; or if steps failed, after all others have ended.
+        If the file has a fault, before any run is made; or if steps failed, after all other steps have ended.
 
     Examples
     --------

@@ -452,7 +452,7 @@ def opened(
 
 
 def dense_run(plan: PrunePlan, context: JobContext, job: Writer, named_run: Run | None) -> LoadedRun:
-    """Load the named dense run, or else find or train the plan's; tag the job with its id."""
+    """Load the named dense run, or else find or make the dense run of the plan; tag the job with the run's id."""
     dense = runs.load(context.store, named_run, plan, context) if named_run else dense_step.train(plan.dense, context)
     job.tags({schema.DENSE_RUN_ID: dense.run_id})
     return dense

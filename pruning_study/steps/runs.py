@@ -328,7 +328,7 @@ def _model(store: Store, run_id: str, context: Context) -> tuple[nn.Module, Norm
 
 
 def _gradient(store: Store, run_id: str, model: nn.Module) -> dict[str, Tensor] | None:
-    """Read the gradient of every parameter, or return None, with a warning, if it has a NaN or infinite number."""
+    """Read the gradient of every parameter; if it has NaN or infinite numbers, log a warning and return None."""
     where = f"run {run_id}: {schema.GRADIENT}"
     parameters = dict(model.named_parameters())
     with store.artifact(run_id, schema.GRADIENT) as path:

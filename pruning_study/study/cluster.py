@@ -48,7 +48,7 @@ def connect(tracking_uri: str, *, gpus: float) -> None:
     tracking_uri : str
         Store that the runs are written to.
     gpus : float
-        Number of GPUs for each step, or share of one.
+        Number of GPUs for each step; below 1, a share of a GPU.
 
     Raises
     ------

@@ -90,7 +90,7 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
     Raises
     ------
     StudyError
-        If the file has a fault, before any run is made; or if steps failed, after all others have ended.
+        If the file has a fault, before any run is made; or if steps failed, after all other steps have ended.
     """
     grid_read = plan.read(file, config)
     study_plan = plan.plan(grid_read, download=True)
