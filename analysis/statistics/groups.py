@@ -347,7 +347,7 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if {"", MEASURE} & set(header) or len(set(header)) < len(header):
         raise StudyError(f"{path}: give each column a name of its own")
     if not any(name != INDEX and not name.startswith(MEASURE) for name in header):
-        raise StudyError(f"{path} has no grouping: give a column that names the group of each test image")
+        raise StudyError(f"{path}: it has no grouping; give a column that names the group of each test image")
     if INDEX in header[1:]:
         raise StudyError(f"{path}: {INDEX} must be the first column")
     if not rows:

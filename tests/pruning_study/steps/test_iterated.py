@@ -384,7 +384,7 @@ def test_initial_values_of_given_weights_are_not_known(chain, store, tiny_npz):
     weights = tiny_npz.with_suffix(".safetensors")
     setting = planned(IterateConfig(dataset=str(tiny_npz), **SMALL))
     checkpoints.save(weights, setting.context.model.state_dict())
-    with refused("weights", "not known"):
+    with refused("weights", "are unknown"):
         IterateConfig(weights=weights, weight_treatment="rewind")
     _, (root, level) = chain(weights=weights, iterations=2)
     assert level.iteration == 1
