@@ -262,9 +262,9 @@ def picture(measured: pd.DataFrame, losses: pd.DataFrame) -> Figure:
         for bits in BITS
     ]
     figure = draw(
-        [Panel(_draw_networks, measured, "movement of one network's worst class, points"), *of_classes],
+        [Panel(_draw_networks, measured, "movement of one network's hardest-hit class, points"), *of_classes],
         size=(3.8, 3.1),
-        title="Rounded to 4 bits after training, a network's worst class moves most",
+        title="Rounded to 4 bits after training, a network's hardest-hit class moves most",
         note="Left: each dot a network, the bar their mean. Others: means of ten networks, each with its own 95 % "
         "interval.",
         legend=[handle(f"{when} training", color=color, marker="o") for when, color in _COLORS.items()],

@@ -157,7 +157,7 @@ def differences(compared: pd.DataFrame) -> Figure:
     rows = rows.assign(place=rows[schema.RATIO].map(RATIOS.index))
     by_title = {
         "accuracy": rows[rows["outcome"].eq("accuracy")],
-        "movement of one network's worst class": rows[rows["outcome"].eq("largest_excess")],
+        "movement of one network's hardest-hit class": rows[rows["outcome"].eq("largest_excess")],
     }
     return draw(
         [Panel(_draw_differences, own, title, "", "points") for title, own in by_title.items()],

@@ -395,7 +395,7 @@ def _describe_gaps(cell: pd.Series) -> str:
     if kind == "unrelated":
         slope = f"the raw slope may be 0{_brackets(cell['raw_slope_low'], cell['raw_slope_high'], 2)}"
         growth = f"{wider} and " if spread_low > 0 else ""
-        return f"Gaps {growth}have no shown relation to those before: {slope}."
+        return f"Gaps {growth}are not shown to be related to the gaps before pruning: {slope}."
     addition = ", more than if all errors grew by one factor" if cell["alpha_beyond_low"] > 1 else ""
     sentences = {
         "weak behind": f"Weak classes fall behind: gaps grow {change:.0f} %{_brackets(low, high, 0)}{addition}.",

@@ -83,7 +83,7 @@ def sentence(change: GapChange) -> str:
 def _predicate(change: GapChange) -> str:
     if change.order == "unrelated":
         size = f"{change.size} and " if change.size in ("grew", "shrank") else ""
-        return f"{size}have no shown relation to those before"
+        return f"{size}are not shown to be related to those before"
     if change.size == "grew":
         return {
             "kept": "grew",

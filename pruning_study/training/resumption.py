@@ -201,7 +201,7 @@ def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order
     aside = path.with_suffix(ASIDE)
     try:
         aside.mkdir(parents=True, exist_ok=True)
-        # The order of the masks, in which scores are drawn and ties are broken, is lost in safetensors.
+        # safetensors loses the order of the masks, in which random scores are drawn and ties are broken.
         metadata = {"progress": json.dumps(numbers), "masks": json.dumps([*state.masks])}
         checkpoints.save(aside / path.name, tensors, {"made_by": made_by, **metadata})
         files.sync(aside / path.name)

@@ -393,7 +393,7 @@ def test_a_reversed_order_of_classes_is_not_called_smaller_gaps():
     assert re.search(r"reversed, .* and the differences shrank \(raw slope .* -0\.5", halved)
     # Balances .1, 0, -.1 become .01, -.02, .01, whose slope is 0.
     unrelated = moved((0.9, 0.8, 0.7), (0.81, 0.78, 0.81))
-    assert "the differences between classes shrank and have no shown relation to those before (raw" in unrelated
+    assert "the differences between classes shrank and are not shown to be related to those before (raw" in unrelated
 
 
 def test_equivalence_is_said_with_the_interval_that_shows_it():

@@ -105,7 +105,10 @@ def test_a_reversed_order_of_classes_is_not_called_smaller_gaps():
 
 def test_gaps_whose_slope_may_be_0_have_no_shown_relation_to_those_before():
     said = sentences(runs(alpha=0.02), none())
-    assert said[-1] == "Gaps have no shown relation to those before: the raw slope may be 0 (-0.04 to 0.08)"
+    assert (
+        said[-1]
+        == "Gaps are not shown to be related to the gaps before pruning: the raw slope may be 0 (-0.04 to 0.08)"
+    )
 
 
 def test_where_no_class_is_shown_to_lose_more_the_verdict_says_how_much_one_may_lose():

@@ -28,9 +28,17 @@ AROUND_1 = (0.9, 1.1)
         ((0.1, 0.9), (0.2, 0.9), "the differences between classes shrank"),
         ((0.1, 0.9), AROUND_1, "the differences between classes moved to other classes"),
         (AROUND_1, AROUND_1, "the recalls of the classes are not shown to have become more or less unequal"),
-        ((-0.2, 0.3), AROUND_1, "the differences between classes have no shown relation to those before"),
-        ((-0.2, 0.3), (0.1, 0.5), "the differences between classes shrank and have no shown relation to those before"),
-        ((-0.2, 0.3), (1.2, 1.5), "the differences between classes grew and have no shown relation to those before"),
+        ((-0.2, 0.3), AROUND_1, "the differences between classes are not shown to be related to those before"),
+        (
+            (-0.2, 0.3),
+            (0.1, 0.5),
+            "the differences between classes shrank and are not shown to be related to those before",
+        ),
+        (
+            (-0.2, 0.3),
+            (1.2, 1.5),
+            "the differences between classes grew and are not shown to be related to those before",
+        ),
         ((-0.9, -0.7), AROUND_1, "the order of the classes reversed, so the strong ones before are the weak ones now"),
         (
             (-0.9, -0.7),

@@ -166,7 +166,7 @@ def _by_label(classes: list[str], characteristics: pd.DataFrame | None) -> list[
 
 
 def _named(characteristics: pd.DataFrame) -> pd.DataFrame:
-    """Return characteristics with the metric names of the classes."""
+    """Return characteristics with the name of each class replaced by its name in metrics."""
     rows = characteristics.sort_values([frames.RUN_ID, "index"])
     names = rows.groupby(frames.RUN_ID)[CLASS].transform(lambda own: schema.metric_names(list(own)))
     return rows.assign(**{CLASS: names})
