@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 from scipy import optimize, stats
 
 from analysis.common import archives
@@ -167,14 +168,15 @@ def picture(margins: Mapping[str, Margins]) -> Figure:
         size=(3.6, 2.9),
         title="Margins of the controls, and what pruning costs each class",
         note="Above: the share of a class's images with a margin below so many standard deviations of the noise, "
-        "divided by the class's error; a line is a class. Where the lines agree, errors are proportional. Below: "
-        "losses, in points; on the line they are as expected.",
+        "divided by the class's error; a line is a class. Where the lines agree, the model expects proportional "
+        "errors. Below: losses, in points; on the line they are as expected.",
     )
 
 
 def _draw_margins(axes: Axes, margins: Margins) -> None:
     axes.plot(_STEPS, shares_below(margins).T, color=NEUTRAL, linewidth=0.9)
     axes.axvline(0, color="black", linewidth=0.6)
+    axes.xaxis.set_major_locator(MultipleLocator(0.5))
 
 
 def shares_below(margins: Margins) -> np.ndarray:

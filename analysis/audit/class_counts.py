@@ -111,7 +111,7 @@ def check_alike(counts: Mapping[Path, ClassCounts]) -> None:
 
 
 def _ranks(images: int, step: float) -> np.ndarray:
-    """Return the rank of each image of a class in the order by `step`, nearly independent of those by other `_STEPS`."""
+    """Return the rank of each image of a class by `step`, an order nearly independent of those by other `_STEPS`."""
     places = np.arange(images)
     return np.argsort(np.argsort(places * step % 1 if step else places, kind="stable"), kind="stable")
 

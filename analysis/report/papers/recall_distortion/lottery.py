@@ -123,7 +123,7 @@ def levels(study: StudyData) -> pd.DataFrame:
 
 
 def are_tickets(runs: pd.DataFrame) -> pd.Series:
-    """Return whether each run is a level of lottery tickets, or of their control, that keeps the paper's share of weights.
+    """Return whether each run is a level of lottery tickets or their control, and keeps the paper's share of weights.
 
     Methods that prune each layer separately are not included, because lottery tickets rank the weights of all layers
     together.
