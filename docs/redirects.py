@@ -12,7 +12,7 @@ MOVED = yaml.safe_load(Path(__file__).with_name("redirects.yml").read_text(encod
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages to the files of the site."""
+    """Add the redirecting pages to the files of the site."""
     for former in MOVED:
         files.append(File.generated(config, _address(f"docs/{former}"), content=page(former, MOVED[former])))
     return files

@@ -18,7 +18,7 @@ from analysis.statistics.resampling import mean_interval
 SPLITS = 20
 # Largest number of groups of networks that the jackknife omits in turn.
 MOST_GROUPS = 10
-# Fewest networks in a population that is split into halves with modal labels.
+# Fewest networks in a population that is split into halves, each with modal labels.
 FEWEST = 2 * modal_labels.FEWEST
 _FEWEST_LEFT = 4  # the jackknife needs more networks than this
 _BLOCK = 256  # images

@@ -195,7 +195,7 @@ class _Estimate(NamedTuple):
     variances: two_way.Variances
 
     def bounds(self, level: float) -> np.ndarray:
-        """Compute the bounds of all cells, (2, cells), NaN for unknown cells."""
+        """Compute the bounds of all cells, (2, cells), NaN where the metric is undefined."""
         bounds = np.full((2, len(self.known)), np.nan)
         bounds[:, self.known] = change_bounds(np.maximum(self.images, 1), self.value, self.variances, level)
         return bounds
