@@ -129,7 +129,7 @@ def table(margins: Mapping[str, Margins]) -> pd.DataFrame:
 
 
 def _in_proportion(margins: Margins) -> np.ndarray:
-    """Return the class losses, (networks, classes), if all errors grew by the same factor."""
+    """Return the losses that classes would have if all errors grew by the same factor, (networks, classes)."""
     right = margins.margin >= 0
     recall = np.array([_by_class(margins.label, each) for each in right])
     return expected_losses(recall, right.mean(1), right.mean(1) - margins.right.mean(1))

@@ -1,4 +1,4 @@
-"""Tables and pictures of pies/: over-indexing of rare classes among images that pruning changes, and abstention."""
+"""Tables and pictures of pies/: does pruning change images of rare classes most, and does abstention help?"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -101,7 +101,7 @@ def read(folder: Path) -> tuple[np.ndarray, dict[str, Population]]:
 
 
 def over_indices(label: np.ndarray, populations: Mapping[str, Population]) -> pd.DataFrame:
-    """Return the index of each class, and of the rare classes together, among PIEs of halves.
+    """Return the index of each class, and of the rare classes together, among PIEs of halves of the networks.
 
     Returns
     -------

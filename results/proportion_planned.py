@@ -148,7 +148,7 @@ def new_classes(arrays: RunArrays, predictions: StudyPredictions) -> pd.DataFram
 
 
 def trainings(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Compare the four trainings of rate and kept epoch: gradual magnitude pruning at ratio 20 and its control.
+    """Compare four trainings (rate and kept epoch), by gradual magnitude pruning at ratio 20 and its control.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Tables and pictures of quantized-training*/: costs of few-bit weights for classes, during training and after it."""
+"""Tables and pictures of quantized-training*/: what classes pay for few-bit weights, in training or after."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial

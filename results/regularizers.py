@@ -1,4 +1,4 @@
-"""Tables and pictures of regularizers/: undecayed against magnitude pruning, by their masks and their networks."""
+"""Tables and pictures of regularizers/: compare the masks and the networks of undecayed and magnitude pruning."""
 
 from functools import partial
 from pathlib import Path
@@ -102,7 +102,7 @@ def summary(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def correlations(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return Spearman's correlation of the quotient with each overlap, over all networks and within each training."""
+    """Return Spearman's correlation of the gradient quotient with each overlap, over all and within each training."""
     measured = _measured(networks)
     parts = {"all": measured, **dict(iter(measured.groupby(_TRAINING, sort=False)))}
     rows = []

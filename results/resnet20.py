@@ -1,4 +1,4 @@
-"""The comparisons of resnet20/: undecayed minus magnitude pruning, at the same ratio asked for or weight count."""
+"""Compare undecayed with magnitude pruning for resnet20/, at the same requested ratio or the same number of weights."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ STUDY = "resnet20"
 AS_ASKED, BY_WEIGHTS, BY_TEXT = "released, same ratio asked", "released, as many weights", "text"
 OUTCOMES = (methods.ALPHA, methods.RAW_SLOPE, methods.EXCESS, methods.ACCURACY)
 TEXT, RELEASED = "paper", "released"  # the values of `schema.PROTOCOL`
-# Ratio asked of the released UP -> ratio at which MP keeps as many weights.
+# Ratio requested of the released UP -> ratio at which MP keeps as many weights.
 _AS_MANY = {50.0: 32.0, 10.0: 5.4}
 _PRIMARY_RATIO, _PRIMARY = 50.0, (AS_ASKED, BY_WEIGHTS)
 _ALL = "all"
@@ -52,8 +52,8 @@ def write(results: Path) -> None:
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
     """Return UP minus MP by each protocol, paired by seed, for all seeds and for those trained on a CPU.
 
-    `p_holm` is corrected over the two primary tests: alpha of the released UP asked for 50, minus that of MP asked for
-    50, and minus that of MP with as many weights.
+    `p_holm` is corrected over the two primary tests: alpha of the released UP at the requested ratio 50,
+    minus alpha of MP at ratio 50, and minus alpha of MP with as many weights.
     """
     table = pd.DataFrame(_pairs(networks)).drop(columns="p_equivalence")  # its margin is not in points
     is_primary = (
@@ -91,7 +91,7 @@ def at_equal_accuracy(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def picture(compared: pd.DataFrame) -> Figure:
-    """Draw the differences of all seeds: a row for each comparison and ratio asked, a panel for each outcome."""
+    """Draw the differences over all seeds: a row for each comparison and requested ratio, a panel for each outcome."""
     rows = {}
     for (ratio, name), own in compared[compared["seeds"].eq(_ALL)].groupby(["ratio", "compared"], sort=False):
         by_outcome = own.set_index("outcome").to_dict("index")

@@ -45,7 +45,7 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
 
     The columns are seed, method, ratio, clean (accuracy on all test images), largest_excess (the largest loss of a
     class beyond the accuracy, relative to the dense network), and for each corruption the mean accuracy over its
-    severities. `none` is the accuracy on the same images without corruption.
+    severities. The column `none` has the accuracy on the same images without corruption.
     """
     runs, dense = pull.study(experiment, tracking_uri=tracking_uri)
     counts = robustness.pulled(runs, experiment, tracking_uri=tracking_uri)

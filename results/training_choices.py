@@ -1,4 +1,4 @@
-"""Tables and picture of training-choices/: the classes that pay, with the training choices as further predictors."""
+"""Tables and picture of training-choices/: test if rare classes pay for pruning, given how networks were trained."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -128,7 +128,7 @@ def imbalance(fits: Mapping[str, Regression]) -> pd.DataFrame:
 
 
 def imbalance_by_half(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the coefficient of imbalance in the networks of each level of each choice, with its interval by class."""
+    """Return the coefficient of imbalance in the networks with each value of each choice, and its interval by class."""
     halves = []
     for choice in CHOICES:
         for level, own in rows.groupby(choice, observed=True):
@@ -138,7 +138,7 @@ def imbalance_by_half(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def surviving_terms(fits: Mapping[str, Regression]) -> pd.DataFrame:
-    """Return the terms that are significant in print, and whether they are confirmed with and without the choices."""
+    """Return the terms that are significant in the paper, and if they are confirmed with and without the choices."""
     columns = ["term", "coefficient", "published", "same_sign", "hac", "network", "dense", "class"]
     tables = [
         survival(regressed.table)[columns].assign(**{"training choices": name}) for name, regressed in fits.items()
@@ -213,7 +213,7 @@ def rare_minus_common(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(fits: pd.DataFrame, halves: pd.DataFrame, regressed: Regression) -> Figure:
-    """Draw the coefficient of imbalance in print, in all networks, and in each half of the networks."""
+    """Draw the coefficient of imbalance as published, in all our networks, and in each half of them."""
     rows = _rows(fits, halves, regressed)
     return draw(
         [Panel(_draw, rows, "", "coefficient of imbalance")],
