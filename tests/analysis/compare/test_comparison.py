@@ -58,3 +58,34 @@ def test_a_single_network_is_compared_with_all_its_controls():
     right = {"before": network(90, 80), "control": controls, "after": network(90, 40)}
     losses = Comparison(CLASSES, LABEL, right, frozenset()).losses.set_index("name")["loss"]
     assert losses.to_dict() == pytest.approx({"accuracy": 0.15, "cat": 0, "dog": 0.3})
+
+
+def test_without_pairs_the_order_of_the_networks_after_does_not_matter():
+    """In pairs all networks would lose .1, and in the other order 0, .1 and .2."""
+    before = np.vstack([network(90, right) for right in (90, 80, 70)])
+    after = np.vstack([network(90, right) for right in (70, 60, 50)])
+    uppers = [
+        Comparison(CLASSES, LABEL, {"before": before, "after": each}, frozenset()).accuracy_loss.upper[0]
+        for each in (after, after[[1, 0, 2]])
+    ]
+    assert uppers[0] == pytest.approx(uppers[1])
+    paired = Comparison(CLASSES, LABEL, {"before": before, "after": after}).accuracy_loss.upper[0]
+    assert paired < uppers[0] - 0.05
+
+
+def test_losses_beyond_proportion_are_from_the_control_to_the_network_after():
+    before, control, after = (
+        np.vstack([network(*each) for each in sides])
+        for sides in ([(95, 85), (95, 86)], [(90, 60), (91, 62)], [(80, 50), (84, 40)])
+    )
+    found = Comparison(CLASSES, LABEL, {"before": before, "control": control, "after": after}).disproportionate
+    # Cats lose .1 and .07. In proportion their mean error of .095 would grow as that of all, from .2425 by .1225.
+    expected = 0.085 - 0.095 * 0.1225 / 0.2425
+    assert found["disproportionate"].tolist() == pytest.approx([expected, -expected])
+
+
+def test_the_first_class_may_be_the_worst():
+    before = np.vstack([network(90, 90)] * 3)
+    after = np.vstack([network(right, 90) for right in (50, 52, 54)])
+    worst = Comparison(CLASSES, LABEL, {"before": before, "after": after}).worst
+    assert worst["name"].tolist() == ["cat"]

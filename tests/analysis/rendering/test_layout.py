@@ -1,5 +1,6 @@
 """Pages of panels: what stands where, at both widths, and which words are written once."""
 
+import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -123,6 +124,15 @@ def test_a_legend_has_each_label_of_the_panels_once_and_makes_room_for_itself():
         assert hidden_texts(each) == []
         heights.append(each.axes[0].bbox.height)
     assert heights[1] == pytest.approx(heights[0], rel=0.1)
+
+
+def test_entries_of_a_legend_that_fill_a_part_of_a_line_make_room_for_a_line():
+    """Four entries of ten letters, of .085 inches each and .6 for the mark, fit a line of six inches."""
+    heights = [
+        draw(panels(1), size=(6, 3), legend=[handle(f"an entry {place}") for place in range(count)]).get_figheight()
+        for count in (4, 5, 8, 9)
+    ]
+    assert np.subtract(heights, heights[0]) == pytest.approx([0, 0.2, 0.2, 0.4])
 
 
 def test_titles_that_are_wider_than_their_panel_are_broken():

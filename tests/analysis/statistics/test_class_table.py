@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.class_table import class_table
+from analysis.statistics.class_table import accuracy_loss, class_table
 from analysis.statistics.hypothesis_tests import change_interval
 
 ENDS = ["change_low", "change_high", "excess_low", "excess_high"]
@@ -72,3 +72,20 @@ def test_networks_that_know_halves_of_a_class_have_an_interval_of_its_recall():
     row = table_of(label, right, right).iloc[0]
     # Wilson's of 100 in 200, half as wide as z / (200 + z^2)^.5.
     assert [row["recall_before_low"], row["recall_before_high"]] == pytest.approx([0.431362, 0.568638], abs=1e-5)
+
+
+def test_the_accuracy_that_one_network_loses_is_counted_from_its_control():
+    """Of 200 images the control has lost 20, and the compressed network 20 others."""
+    images = np.arange(200)
+    before, control, after = np.ones((1, 200), bool), images[np.newaxis] >= 20, images[np.newaxis] % 100 >= 20
+    found = accuracy_loss(np.repeat([0, 1], 100), before, after, control)
+    assert found.value.tolist() == pytest.approx([0.1])
+    assert found.bounds[0, 0, 0] < 0.1 < found.upper[0] < found.bounds[0, 1, 0]
+
+
+def test_the_accuracy_that_one_network_loses_has_a_one_sided_bound():
+    """The control is the network before, and none of 200 images is won, so the end is Wilson's of 20 in 200."""
+    before, after = np.ones((1, 200), bool), np.arange(200)[np.newaxis] >= 20
+    found = accuracy_loss(np.repeat([0, 1], 100), before, after, before)
+    # (.1 + .006764 + 1.644854 (.00045 + .0000169)^.5) / 1.013528
+    assert found.upper.tolist() == pytest.approx([0.140407], abs=1e-5)

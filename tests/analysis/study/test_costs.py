@@ -60,6 +60,11 @@ def test_controls_of_other_seeds_are_not_paired():
     assert np.isfinite(cell["worst_class_loss_upper"])
 
 
+def test_of_three_networks_and_two_controls_of_other_seeds_two_are_counted():
+    controls = none([0.9, 1.0]).assign(dense_run_id=["x", "y"], seed=[7, 8])
+    assert class_b(pruned(), controls)["n_reference"] == 2
+
+
 def test_a_network_at_chance_counts_in_what_pruning_costs():
     """The third network has lost everything."""
     made = pruned()
@@ -113,6 +118,12 @@ def test_a_report_and_an_audit_have_one_bound_of_the_accuracy():
     sides = {"before": np.array([before] * 3), "after": np.array([after] * 3)}
     accuracy, *_ = Comparison("ab", LABEL, sides).losses["upper"]
     assert accuracy == pytest.approx(upper)
+
+
+def test_a_single_network_that_changed_no_image_has_the_bound_of_no_loss_among_all():
+    made = pruned([1.0])
+    (upper,) = cells(run_arrays(made), predicted(made))["accuracy_loss_upper"]
+    assert upper == pytest.approx(1 - 0.05 ** (1 / 200))
 
 
 def networks_of(pruner, ratio, dense, after):

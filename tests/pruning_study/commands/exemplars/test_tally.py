@@ -83,6 +83,13 @@ def test_answers_of_several_annotators_are_averaged_by_image(tmp_path, key):
     assert [len(rows), len(rows["typical"])] == [6, 14]
 
 
+def test_an_image_that_one_annotator_left_out_has_the_answer_of_the_other():
+    answers = np.zeros((2, len(QUESTIONS), 2))
+    answers[:, :, 0] = np.array([[1.0], [np.nan]])
+    rows = tally.tallied(answers, np.array([True, False])).set_index("column")
+    assert rows.loc["fine_grained", ["n_pie", "pie", "non_pie"]].tolist() == [1, 1, 0]
+
+
 def test_rows_may_stand_in_another_order_or_lack_and_columns_be_added(tmp_path, key):
     path = filled(tmp_path / "sheet.csv", ["000000", "111111", "......", "111111"])
     with path.open() as file:

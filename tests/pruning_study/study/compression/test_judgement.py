@@ -91,3 +91,12 @@ class TestSeveralNetworks:
         wanted = judgement.losses(("hat", "bag"), np.repeat([0, 1], 100), Sides(right, right, after)).loc[1]
         for name in ("loss", "high", "over_networks", "over_images", "in_both"):
             assert same[name] == pytest.approx(wanted[name])
+
+    def test_what_the_controls_lost_too_is_no_loss(self):
+        """Without pruning the first network loses 4 hats and the second 6, so that pruning loses 6 and 24 of 100."""
+        networks = [
+            network._replace(control=np.arange(200) >= lost)
+            for network, lost in zip(self.networks([np.arange(100), 100 + np.arange(100)]), (4, 6), strict=True)
+        ]
+        found = judgement.losses_on_validation(("hat", "bag"), self.LABEL, networks)
+        assert found["loss"].tolist() == pytest.approx([0.075, 0.15, 0])
