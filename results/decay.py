@@ -221,7 +221,7 @@ def needed(networks: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per data set and training
-        dataset, training, n; `deviation` of the difference over seeds, in points; `variance_ratio`, the constant
+        dataset, training, n; `deviation` of pruned minus control over seeds, in points; `variance_ratio`, the constant
         rate's variance divided by this training's, with a 95 % bootstrap interval over seeds. The width of an interval
         is proportional to the root of the variance divided by the number of networks, so this is the wanted factor.
     """
