@@ -210,7 +210,7 @@ _WITH_NOISE = {
 
 
 def lightest(lightest_cells: pd.DataFrame) -> pd.DataFrame:
-    """Format the slope of the classes that are weak in every network."""
+    """Format the alpha of the weaknesses that all networks share, `alpha_shared`, of each cell."""
     return pd.DataFrame(
         {
             "data set": cell[schema.DATASET],
@@ -223,7 +223,7 @@ def lightest(lightest_cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def alpha_and_accuracy(results: Path, *studies: str) -> pd.DataFrame:
-    """Return alpha, raw slope and largest excess loss of MP, ratio by ratio, beside those of the control."""
+    """Return the outcomes `OF_MP` of MP, ratio by ratio, several of them compared with the control's."""
     texts: dict[tuple[str, str], dict[str, str]] = {}
     for study in studies:
         by_cell = folders.table(results, study, "cells.csv")
@@ -294,7 +294,7 @@ def up_minus_others(results: Path, studies: Mapping[str, tuple[pd.DataFrame, str
 
 
 class _Difference(NamedTuple):
-    """UP minus another pruner at a place and ratio: a row and its column with the difference, or a text instead."""
+    """UP minus another pruner at a place and ratio: `column` of `row`, or the text `otherwise` if that is NaN."""
 
     place: str
     what: str

@@ -184,7 +184,7 @@ def offsets(runs: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per outcome, data set, training and method
-        outcome, dataset, training, method, `with_offsets` and `without`, the means, and the row of `paired`.
+        outcome, dataset, training, method, the means `with_offsets` and `without`, and the row of `paired`.
     """
     spared = _measured(runs[_has_offsets(runs)].reset_index(drop=True))
     keys = [schema.DATASET, "training", "method", schema.SEED]
@@ -216,12 +216,12 @@ def spread(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def needed(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the factor by which the constant rate needs more networks for an equal interval of pruned minus control.
+    """Return the factor by which the constant rate needs more networks for an equally wide interval.
 
     Returns
     -------
     DataFrame, one row per data set and training
-        dataset, training, n; `deviation` of the difference over seeds, in points; `variance_ratio`, the constant
+        dataset, training, n; `deviation` of pruned minus control over seeds, in points; `variance_ratio`, the constant
         rate's variance divided by this training's, with a 95 % bootstrap interval over seeds. The width of an interval
         is proportional to the root of the variance divided by the number of networks, so this is the wanted factor.
     """

@@ -1,4 +1,4 @@
-"""Answers 1 and 5 of good-et-al/README.md: methods whose networks are a point less accurate than the control's."""
+"""Answers 1 and 5 of good-et-al/README.md: methods compared at a point of accuracy below the control."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product

@@ -25,7 +25,7 @@ _RATIOS = {4.0: 2.2, 10.0: 5.5, 20.0: 12.0, 50.0: 40.0}
 
 
 def beside_released(results: Path) -> pd.DataFrame:
-    """Return every cell that both protocols have, `by the paper's text / by its released code`."""
+    """Return the means of each cell that both protocols have, as `by the paper's text / by its released code`."""
     text, released = (_means(results, name) for name in (folders.TEXT, folders.RELEASED))
     wide = (text + " / " + released).dropna().unstack(schema.RATIO).fillna("")
     wide = wide.rename(columns="t={:g}".format).rename_axis(columns=None)
@@ -88,7 +88,7 @@ def _up_minus(up: pd.DataFrame, other: pd.DataFrame, predictions: StudyPredictio
 
 
 def random_pruning(studies: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return RP of ResNet-20 beside MP, ratio by ratio, and the variances of the paper's Table 11."""
+    """Return accuracy, slopes and variances of MP and RP on ResNet-20 by ratio, and those of the paper's Table 11."""
     printed = published.table(11).set_index("Model").drop(columns="Before")
     by_method = {
         ("resnet56, printed", pruner, "variance"): printed.loc[f"CIFAR-10 @ ResNet-56 -> {published.label(pruner)}"]
