@@ -296,6 +296,9 @@ class TestDelivered:
         assert [run.info.run_id for run in runs() if run.data.tags["kind"] != "job"] == before
         assert "4 of 4 chains" in result.output
 
+    def test_a_search_whose_chains_are_all_tried_is_continued_by_a_larger_number(self, compressed):
+        assert "4 of 4 chains; a larger --n-trials continues it" in compressed[1]
+
     def test_a_confirmed_choice_is_registered_once_and_another_is_not(self, compressed):
         registered = [called(compressed[0], register="hats@champion").output for _ in range(2)]
         confirmed = runs("job")[-1].data.tags["state"] == "within"
