@@ -64,7 +64,7 @@ bounds = st.floats(-3, 3)
 def test_a_slope_below_0_is_a_reversed_order_and_one_that_may_be_0_has_no_relation(raw, spread):
     said = sentence(gap_change(interval(*raw), interval(*spread), None))
     assert ("reversed" in said) == (raw[1] < 0)
-    assert ("no shown relation" in said) == (raw[0] <= 0 <= raw[1])
+    assert ("not shown to be related" in said) == (raw[0] <= 0 <= raw[1])
 
 
 def test_slopes_that_are_1_but_for_rounding_are_the_same():
