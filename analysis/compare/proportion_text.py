@@ -53,7 +53,7 @@ def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class")
 
 
 def in_proportion(rows: pd.DataFrame) -> np.ndarray:
-    """Return what each class would lose if all errors grew by one factor, in points as text; n/a if unknown."""
+    """Return the loss of each class if all errors grew by one factor, in points as text; n/a if unknown."""
     return np.array([_points(100 * loss) for loss in rows["loss"] - rows["disproportionate"]])
 
 

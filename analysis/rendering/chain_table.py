@@ -20,7 +20,7 @@ def table(trials: pd.DataFrame, minimize: str) -> pd.DataFrame:
     trials : DataFrame
         Trials of a search, as in `ChainTrials`.
     minimize : {"size", "latency", "macs"}
-        What the costs measure.
+        Quantity that the costs measure.
     """
     return pd.DataFrame(
         {

@@ -53,7 +53,7 @@ class SearchSpace(ABC):
     @property
     @abstractmethod
     def goal(self) -> str:
-        """What the search optimises, in a word."""
+        """The quantity to optimise, in one word."""
 
     @property
     @abstractmethod

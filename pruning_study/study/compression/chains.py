@@ -117,7 +117,7 @@ class ChainSpace(SearchSpace):
 
     @property
     def goal(self) -> str:
-        """What is minimised."""
+        """The quantity to minimise."""
         return self.minimize
 
     @property
