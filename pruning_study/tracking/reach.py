@@ -81,8 +81,7 @@ def _make_sqlite(uri: str) -> None:
         else:
             _make_tables(path)
         MlflowClient(uri).search_experiments(max_results=1)
-        with _opened(path) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
+        _use_wal(path)
 
 
 def _check_database(uri: str) -> None:
@@ -118,6 +117,20 @@ def _make_tables(path: Path) -> None:
         files.sync(new_store)
         if not path.exists() or not path.stat().st_size:  # another program may have made one meanwhile
             new_store.replace(path)
+
+
+def _use_wal(path: Path) -> None:
+    """Turn WAL mode on, once no other program writes: SQLite itself refuses at once instead of waiting."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            with _opened(path) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _opened(path: Path) -> closing[sqlite3.Connection]:

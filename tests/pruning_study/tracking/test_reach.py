@@ -3,7 +3,9 @@ import os
 import shutil
 import socket
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+from threading import Timer
 
 import pytest
 import requests
@@ -77,6 +79,19 @@ class TestSqlite:
         said = process.wait()
         assert process.returncode == 0, said
         assert client.get_experiment_by_name("theirs")
+
+    @pytest.mark.attack
+    def test_another_program_is_writing__its_end_is_waited_for(self, new_store, tmp_path):
+        path = Path(shutil.copy(new_store, tmp_path))
+        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as writer:
+            writer.execute("PRAGMA journal_mode=DELETE")
+            writer.execute("BEGIN IMMEDIATE")
+            end = Timer(0.5, writer.execute, ["COMMIT"])
+            end.start()
+            reach.ensure(f"sqlite:///{path}")
+            end.join()
+        with closing(sqlite3.connect(path)) as reader:
+            assert reader.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
     @pytest.mark.attack
     @pytest.mark.parametrize(
