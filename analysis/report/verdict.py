@@ -16,7 +16,7 @@ from analysis.statistics.moderation import FEWEST_CLASSES
 from analysis.statistics.populations import FEWEST_TESTED
 from analysis.statistics.weak_dense import WeakDense, sentence
 from analysis.study.arrays import dense_weakness
-from analysis.study.costs import CONTROL_OF_OTHER_SEEDS
+from analysis.study.costs import CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS
 from analysis.study.decay_advice import decay_advice
 from analysis.study.decision import (
     PLACE,
@@ -151,7 +151,7 @@ def class_test(rows: pd.DataFrame) -> str:
     """
     networks = rows["n_reference"].max()
     if networks < FEWEST_TESTED:
-        return "test over images"
+        return f"test over images{' and retraining' if (rows['reference'] == CONTROL_OF_NETWORK).all() else ''}"
     if networks >= FEWEST_FLIPPED and (rows["reference"] != CONTROL_OF_OTHER_SEEDS).all():
         return f"max-t test (p no less than {smallest_p(int(networks)):.1g})"
     return "moderated t-test" if len(rows) >= FEWEST_CLASSES else "plain t-test"

@@ -369,10 +369,11 @@ def _losses_of_one(
     """Estimate the losses of single networks."""
     of_level = _of_single_networks(label, before, after, control)
     level = LEVEL / (label.max() + 1)
-    value, *bounds = of_level(LEVEL)[0], *(of_level(each)[1] for each in (*levels, 2 * level))
+    found = {each: of_level(each) for each in {*levels, 2 * level}}
+    value, bounds = found[2 * level][0], [found[each][1] for each in levels]
     n_changed = np.bincount(label, (before != after)[0] | ((before if control is None else control) != after)[0])
     at_most = class_costs.unchanged_bound(np.bincount(label), level)
-    upper = np.where(n_changed == 0, at_most, -bounds.pop()[0])
+    upper = np.where(n_changed == 0, at_most, -found[2 * level][1][0])
     return Losses(-value, -np.array(bounds)[:, ::-1], None, upper, level)
 
 

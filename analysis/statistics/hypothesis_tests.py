@@ -286,12 +286,12 @@ def change_interval(
     """
     lost, won, images = (np.asarray(each, dtype=float) for each in (lost, won, images))
     change = (won - lost) / images
-    limit = -special.ndtri((1 - confidence) / 2)
+    limits = np.multiply.outer([1, -1], np.full_like(change, special.ndtri((1 - confidence) / 2)))
     # The score has poles at -1 and 1.
     end = np.full_like(change, 1 - 1e-9)
-    counts = lost, won, images
-    low = _bisected(lambda at: _tango_score(at, *counts) - limit, -end, change)
-    high = _bisected(lambda at: _tango_score(at, *counts) + limit, change, end)
+    low, high = _bisected(
+        lambda at: _tango_score(at, lost, won, images) + limits, np.stack([-end, change]), np.stack([change, end])
+    )
     return np.where(lost < images, low, -1.0)[()], np.where(won < images, high, 1.0)[()]
 
 

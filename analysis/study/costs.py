@@ -1,8 +1,7 @@
 """Compute the losses of classes in one cell, against controls if there are any, else against dense networks.
 
-Several networks with predictions are compared as in an audit, by `Comparison`. Recalls alone show no variance over
-images, so `class_costs` bounds their losses over networks only. The bounds of a single network are over images only,
-while those of an audit also allow for retraining.
+Networks with predictions are compared as in an audit, by `Comparison`. Recalls alone show no variance over images, so
+`class_costs` bounds losses over networks only.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from analysis.runs.frames import RUN_ID
 from analysis.statistics import class_costs, class_losses, class_sums, promises
 from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS
 from analysis.statistics.class_losses import Changes
-from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproportionate_losses
+from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
 from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import Pairs, StudyPredictions
@@ -43,12 +42,11 @@ class Weighted(NamedTuple):
 
 
 class RecallChanges(NamedTuple):
-    """Changes of the same networks: of recall, of recall beyond the change of accuracy, and of accuracy.
+    """Changes of the same networks: of recall, and of recall beyond the change of accuracy.
 
     Attributes
     ----------
     loss, excess : Weighted
-    accuracy : Changes
     label : (images,), integers, optional
         Column of each image's class. None if only recalls are known.
     right : pair of (networks, images), bool, optional
@@ -57,7 +55,6 @@ class RecallChanges(NamedTuple):
 
     loss: Weighted
     excess: Weighted
-    accuracy: Changes
     label: np.ndarray | None = None
     right: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -93,22 +90,12 @@ def recall_changes(
     if answers := _answers(study, rows, from_rows, has, predictions):
         label, right = answers
         support = np.bincount(label)
-        share = support / len(label)
-        of_all = class_losses.from_predictions(label, *right, paired=paired)
-        changes = class_losses.of_few_images(of_all, support)
-        return RecallChanges(
-            Weighted(changes, each_class, mean),
-            Weighted(changes, class_sums.excess_weights(share), mean),
-            class_losses.of_accuracy(of_all, share),
-            label,
-            right,
-        )
-    accuracies = [side.accuracy[:, np.newaxis] for side in sides]
-    balances = [side.recall - accuracy for side, accuracy in zip(sides, accuracies, strict=True)]
-    loss, excess, of_accuracy = (
-        class_losses.from_recalls(*each, paired=paired) for each in ((start, after), balances, accuracies)
-    )
-    return RecallChanges(Weighted(loss, each_class, mean), Weighted(excess, each_class, mean), of_accuracy)
+        changes = class_losses.of_few_images(class_losses.from_predictions(label, *right, paired=paired), support)
+        excess_weights = class_sums.excess_weights(support / len(label))
+        return RecallChanges(Weighted(changes, each_class, mean), Weighted(changes, excess_weights, mean), label, right)
+    balances = (side.recall - side.accuracy[:, np.newaxis] for side in sides)
+    loss, excess = (class_losses.from_recalls(*each, paired=paired) for each in ((start, after), balances))
+    return RecallChanges(Weighted(loss, each_class, mean), Weighted(excess, each_class, mean))
 
 
 class WorstCost(NamedTuple):
@@ -176,10 +163,8 @@ def _cell_costs(
     paired = reference != CONTROL_OF_OTHER_SEEDS
     networks = len(rows) if paired or from_rows is None else min(len(rows), len(from_rows))
     compared = _comparison(study, rows, from_rows, has, predictions, paired)
-    if compared is None:
-        changes = recall_changes(study, rows, from_rows, has, predictions, paired=paired)
-        return CellCosts(reference, networks, *_of_changes(changes, study.names[has], reference)), has
-    return CellCosts(reference, networks, *_of_comparison(compared)), has
+    costs = _of_comparison(compared) if compared else _of_recalls(study, rows, from_rows, has, paired)
+    return CellCosts(reference, networks, *costs), has
 
 
 def _comparison(
@@ -190,12 +175,14 @@ def _comparison(
     predictions: StudyPredictions | None,
     paired: bool,
 ) -> Comparison | None:
-    """Compare several networks with their references image by image; None if predictions are missing."""
+    """Compare networks with their references image by image; None if predictions are missing."""
     answers = _answers(study, rows, from_rows, has, predictions)
-    if answers is None or max(map(len, answers[1])) == 1:
+    if predictions is None or answers is None:
         return None
     label, (start, after) = answers
     right = {"before" if from_rows is None else "control": start, "after": after}
+    if from_rows is not None and (from_dense := predictions.of_runs(study.runs.iloc[rows])):
+        right["before"] = from_dense.right[0]
     return Comparison(study.names[has], label, right, frozenset({"before", "control"} if paired else {"before"}))
 
 
@@ -206,20 +193,16 @@ def _of_comparison(compared: Comparison) -> tuple[pd.DataFrame, WorstCost, float
     return table.reindex(columns=COLUMNS), worst, float(compared.accuracy_loss.upper[0])
 
 
-def _of_changes(changes: RecallChanges, names: np.ndarray, reference: str) -> tuple[pd.DataFrame, WorstCost, float]:
-    """Bound the losses of networks without predictions, or of a single network."""
-    support = None if changes.label is None else np.bincount(changes.label)
-    losses, costs = (
-        class_costs.bounds(each.moderated, each.weights, support=support) for each in (changes.loss, changes.excess)
-    )
+def _of_recalls(
+    study: RunArrays, rows: np.ndarray, from_rows: np.ndarray | None, has: np.ndarray, paired: bool
+) -> tuple[pd.DataFrame, WorstCost, float]:
+    changes = recall_changes(study, rows, from_rows, has, paired=paired)
+    losses, costs = (class_costs.bounds(each.moderated, each.weights) for each in (changes.loss, changes.excess))
     columns = dict(zip(LOSS_COLUMNS, losses, strict=False)) | dict(zip(COST_COLUMNS, costs, strict=True))
-    if reference == CONTROL_OF_NETWORK and changes.label is not None and changes.right:
-        disproportionate = disproportionate_losses(changes.label, *changes.right)
-        columns |= dict(zip(DISPROPORTIONATE_COLUMNS, disproportionate, strict=True))
     place, *cost = class_costs.worst_class(changes.excess.moderated, changes.excess.weights)
-    worst = WorstCost(str(names[place]), *cost) if place >= 0 else WorstCost()
-    images = None if support is None else np.array([support.sum()])
-    accuracy = class_costs.bounds(changes.accuracy, np.eye(1), support=images)
+    worst = WorstCost(str(study.names[has][place]), *cost) if place >= 0 else WorstCost()
+    accuracies = (side.accuracy[:, np.newaxis] for side in _measured(study, rows, from_rows, has))
+    accuracy = class_costs.bounds(class_losses.from_recalls(*accuracies, paired=paired), np.eye(1))
     return pd.DataFrame(columns).reindex(columns=COLUMNS), worst, float(accuracy.upper_all[0])
 
 

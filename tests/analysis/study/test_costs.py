@@ -135,10 +135,11 @@ def networks_of(pruner, ratio, dense, after):
     return made
 
 
-def test_several_networks_with_predictions_have_the_losses_of_an_audit():
+@pytest.mark.parametrize("networks", [1, 3])
+def test_predictions_have_the_losses_of_an_audit(networks):
     generator = np.random.default_rng(0)
-    dense, control = (generator.random((3, 200)) < 0.9 for _ in range(2))
-    after = control & (generator.random((3, 200)) < np.where(LABEL, 0.7, 0.95))
+    dense, control = (generator.random((networks, 200)) < 0.9 for _ in range(2))
+    after = control & (generator.random((networks, 200)) < np.where(LABEL, 0.7, 0.95))
     made = networks_of("mp", 2, dense, after), networks_of("none", 1, dense, control)
     sides = [np.where(right, LABEL, 1 - LABEL) for right in (dense, after, control)]
     answers = dict(zip(made[0]["dense_run_id"], sides[0], strict=True))
