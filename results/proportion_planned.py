@@ -31,9 +31,9 @@ STUDIES = (proportion.STUDY, "proportion-mlp")
 # The data sets of the primary outcome; both count in Holm's correction, whether or not their networks are there.
 _PRIMARY = ("fashion-mnist", "mnist")
 _KEY = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.SCHEDULE, schema.RATIO, "training")
-_PLANNED = "falling, last"
+PLANNED = "falling, last"
 _TRAININGS = {
-    ("cosine", "none"): _PLANNED,
+    ("cosine", "none"): PLANNED,
     ("cosine", "best"): "falling, best",
     ("none", "last"): "constant, last",
     ("none", "none"): "constant, best",
@@ -46,7 +46,7 @@ def write(results: Path) -> None:
     """Write the tables of each study that has networks, and the picture of all networks."""
     for study in STUDIES:
         if folders.has_frames(results, study):
-            runs, predictions = _networks(results, study)
+            runs, predictions = networks(results, study)
             arrays = run_arrays(runs)
             cells = new_cells(arrays, predictions)
             tables = {
@@ -62,8 +62,9 @@ def write(results: Path) -> None:
             folders.write(results / study, tables, {"alpha": picture(cells, stored, printed)})
 
 
-def _networks(results: Path, study: str) -> tuple[pd.DataFrame, StudyPredictions]:
-    runs, read = folders.runs(results, study)
+def networks(results: Path, *studies: str) -> tuple[pd.DataFrame, StudyPredictions]:
+    """Return the runs of studies with their `training`, that is learning rate and kept epoch, and the predictions."""
+    runs, read = folders.runs(results, *studies)
     decay, epoch, schedule = (
         network_measures.param(runs, name, "none") for name in (schema.FINE_TUNE_DECAY, "kept_epoch", schema.SCHEDULE)
     )
@@ -71,7 +72,7 @@ def _networks(results: Path, study: str) -> tuple[pd.DataFrame, StudyPredictions
     return runs.assign(training=training, schedule=schedule), StudyPredictions(read)
 
 
-def _planned_cells(arrays: RunArrays) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+def pruned_cells(arrays: RunArrays) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """Yield the key of each cell of pruned networks and its rows."""
     for rows in arrays.cells():
         row = arrays.runs.iloc[rows[0]]
@@ -84,7 +85,7 @@ def new_cells(arrays: RunArrays, predictions: StudyPredictions) -> pd.DataFrame:
     return pd.DataFrame(
         [
             row
-            for key, rows in _planned_cells(arrays)
+            for key, rows in pruned_cells(arrays)
             if (cell := proportions.cell_proportion(arrays, rows, predictions))
             for row in proportion.cell_rows(key, cell)
         ]
@@ -107,7 +108,7 @@ def primary(cells: pd.DataFrame) -> pd.DataFrame:
         (the interval of proportionality lies outside .8 to 1.2) or `open`.
     """
     rows = _gradual(cells)
-    rows = rows[rows["training"].eq(_PLANNED) & rows[schema.DATASET].isin(_PRIMARY)].copy()
+    rows = rows[rows["training"].eq(PLANNED) & rows[schema.DATASET].isin(_PRIMARY)].copy()
     families = rows.groupby("images")["p_equivalence"]
     rows["p_equivalence_holm"] = families.transform(lambda p: corrected(p, len(_PRIMARY))[1])
     smallest, largest = _NEARLY_PROPORTIONAL
@@ -130,8 +131,8 @@ def new_classes(arrays: RunArrays, predictions: StudyPredictions) -> pd.DataFram
         networks with the planned training.
     """
     tables = []
-    for key, rows in _planned_cells(arrays):
-        if not len(_gradual(pd.DataFrame([key]))) or key["training"] != _PLANNED:
+    for key, rows in pruned_cells(arrays):
+        if not len(_gradual(pd.DataFrame([key]))) or key["training"] != PLANNED:
             continue
         costs, has = cell_costs(arrays, rows, predictions)
         if costs and costs.table["disproportionate"].notna().any():

@@ -31,6 +31,7 @@ import resnet20
 import risk
 import sparse_from_start
 import training_choices
+import width
 
 from analysis.common.errors import StudyError
 from analysis.rendering import figure_files, page
@@ -61,6 +62,7 @@ _WITH_TABLES = (
     risk,
     sparse_from_start,
     training_choices,
+    width,
 )
 
 

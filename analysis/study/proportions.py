@@ -44,21 +44,36 @@ def cell_proportion(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None
 ) -> CellProportion | None:
     """Compare networks of a cell with their controls; return None if no pair has slopes."""
-    has, rows = study.classes_of(rows), study.with_sloped_control(study.sloped(rows))
+    rows = study.with_sloped_control(study.sloped(rows))
     if not len(rows):
         return None
     controls, run_ids = study.controls[rows], study.runs[RUN_ID].iloc
     pairs = predictions.of_pairs(run_ids[controls], run_ids[rows]) if predictions else None
-    support = common_support(study.support[np.ix_(rows, has)])
-    many = len(rows) >= _FEWEST and support is not None
-    recalls = study.after[np.ix_(controls, has)], study.after[np.ix_(rows, has)]
+    recalls = paired_recalls(study, rows)
     return CellProportion(
         len(rows),
         float(study.accuracy_after[controls].mean()),
         float(study.accuracy_after[rows].mean()),
         proportion.for_new_images(pairs.images.place, *pairs.right) if pairs else None,
-        proportion.on_these_images(*recalls, support / support.sum()) if many and support is not None else None,
+        proportion.on_these_images(*recalls) if recalls else None,
     )
+
+
+def paired_recalls(study: RunArrays, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return the recalls of a cell's controls and of its networks, and each class's share of the test images.
+
+    Recalls are (networks, classes). Networks without slopes are left out, and so are those whose control is at chance.
+    None is returned for fewer than three networks, or if their numbers of test images are unknown or differ.
+    """
+    rows = study.with_sloped_control(study.sloped(rows))
+    if len(rows) < _FEWEST:
+        return None
+    has = study.classes_of(rows)
+    support = common_support(study.support[np.ix_(rows, has)])
+    if support is None:
+        return None
+    before, after = (study.after[np.ix_(each, has)] for each in (study.controls[rows], rows))
+    return before, after, support / support.sum()
 
 
 def columns(found: Proportion | None, confidence: float = 0.95) -> dict[str, Any]:

@@ -1,0 +1,160 @@
+"""Tables and picture of width/: do smaller networks widen gaps between classes more than their accuracy explains?"""
+
+from pathlib import Path
+
+import folders
+import network_measures
+import numpy as np
+import pandas as pd
+import proportion
+import proportion_planned
+from decay import DATASETS
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from proportion import THESE
+
+from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import lines
+from analysis.runs import schema
+from analysis.statistics.hypothesis_tests import independent
+from analysis.statistics.intensification import alpha_shared
+from analysis.statistics.proportion import on_these_images
+from analysis.study import proportions
+from analysis.study.arrays import RunArrays, run_arrays
+
+STUDY = "width"
+# Channels and units, as multiples of those of LeNet5.
+_HALF, _DOUBLE = 0.5, 2.0
+WIDTHS = {"lenet5-half": _HALF, "lenet5": 1.0, "lenet5-double": _DOUBLE}
+WIDTH = "width"
+ALPHA, SLOPE, BEYOND = OUTCOMES = ("alpha", "raw_slope", "alpha_beyond")
+_DATASETS = ("fashion-mnist", "mnist")
+_CELL = [schema.DATASET, schema.PRUNER, schema.SCHEDULE, schema.RATIO]
+_NAMES = {
+    ("mp", "cubic", 20.0): "gradual MP 20",
+    ("mp", "one-shot", 10.0): "MP 10",
+    ("up", "one-shot", 10.0): "UP 10",
+}
+_COLORS = dict(zip(_NAMES.values(), (ABOVE, BELOW, DIFFERENT), strict=True))
+_PRIMARY = next(iter(_NAMES))
+
+
+def write(results: Path) -> None:
+    """Write the tables and the picture of the study, if its frames are there."""
+    if not folders.has_frames(results, STUDY):
+        return
+    runs, predictions = proportion_planned.networks(results, STUDY, proportion.STUDY)
+    arrays = run_arrays(of_widths(runs))
+    cells = proportion_planned.new_cells(arrays, predictions)
+    cells.insert(2, WIDTH, cells[schema.MODEL].map(WIDTHS))
+    tables = {"cells": cells, "comparisons": comparisons(network_values(arrays))}
+    folders.write(results / STUDY, tables, {"widths": picture(cells)})
+
+
+def of_widths(runs: pd.DataFrame) -> pd.DataFrame:
+    """Select the networks of the plan: the seeds, data sets, pruners and training that all three widths have."""
+    cells = pd.MultiIndex.from_frame(runs[[schema.PRUNER, schema.SCHEDULE, schema.RATIO]])
+    seeds = runs.loc[runs[schema.MODEL].ne("lenet5"), schema.SEED]
+    chosen = (
+        (cells.isin(_NAMES) | runs[schema.PRUNER].eq("none"))
+        & runs[schema.DATASET].isin(_DATASETS)
+        & runs[schema.MODEL].isin(WIDTHS)
+        & runs["training"].eq(proportion_planned.PLANNED)
+        & runs[schema.SEED].isin(seeds)
+    )
+    return runs[chosen].reset_index(drop=True)
+
+
+def network_values(arrays: RunArrays) -> pd.DataFrame:
+    """Return the jackknife pseudo-values of alpha, s and s / k on these images, a row for each pruned network.
+
+    Their mean estimates the value of the cell, and they vary as independent networks do.
+
+    Returns
+    -------
+    DataFrame
+        dataset, pruner, schedule, ratio, width, alpha, raw_slope, alpha_beyond.
+    """
+    tables = []
+    for key, rows in proportion_planned.pruned_cells(arrays):
+        if recalls := proportions.paired_recalls(arrays, rows):
+            values = pd.DataFrame(pseudo_values(*recalls), columns=OUTCOMES)
+            tables.append(values.assign(**{name: key[name] for name in _CELL}, width=WIDTHS[key[schema.MODEL]]))
+    return pd.concat(tables, ignore_index=True)
+
+
+def pseudo_values(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Compute the pseudo-values of `measures`, which leave out one network at a time; (networks, 3).
+
+    Parameters
+    ----------
+    before, after : (networks, classes)
+        Recalls of the controls and of the pruned networks.
+    share : (classes,)
+        Each class's share of the test images.
+    """
+    n = len(before)
+    left_out = [measures(*(np.delete(each, place, axis=0) for each in (before, after)), share) for place in range(n)]
+    return n * measures(before, after, share) - (n - 1) * np.array(left_out)
+
+
+def measures(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Compute alpha, the raw slope s, and s / k from the controls to the pruned networks, on these images.
+
+    The parameters are those of `pseudo_values`.
+    """
+    found = on_these_images(before, after, share)
+    balances = (recall / (recall @ share)[:, np.newaxis] - 1 for recall in (before, after))
+    return np.array([alpha_shared(*balances).estimate, found.slope, found.slope / found.growth])
+
+
+def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
+    """Compare width 1/2 with width 2, in each cell and outcome.
+
+    Returns
+    -------
+    DataFrame
+        dataset, pruner, schedule, ratio, outcome, the row of `independent` (width 1/2 minus width 2), and p_holm,
+        corrected over the two primary tests: s / k of gradual MP at 20 on both data sets.
+    """
+    rows = []
+    for key, own in networks.groupby(_CELL):
+        for outcome in OUTCOMES:
+            half, double = (own.loc[own[WIDTH].eq(width), outcome] for width in (_HALF, _DOUBLE))
+            rows.append(
+                dict(zip(_CELL, key, strict=True)) | {"outcome": outcome, **independent(half, double, family=2)}
+            )
+    table = pd.DataFrame(rows)
+    is_primary = table["outcome"].eq(BEYOND) & pd.Series([key == _PRIMARY for key in _cells(table)], table.index)
+    return table.assign(p_holm=network_measures.holm(table["p"], is_primary))
+
+
+def picture(cells: pd.DataFrame) -> Figure:
+    """Draw alpha (solid) and the odds ratio of the error (dashed) against the width, a panel for each data set."""
+    these = cells[cells["images"].eq(THESE)]
+    shown = these.assign(name=[_NAMES[key] for key in _cells(these)], alpha=these[BEYOND] * these["odds_ratio"])
+    return draw(
+        [
+            Panel(_draw, shown[shown[schema.DATASET].eq(dataset)], DATASETS[dataset], "width", "alpha")
+            for dataset in _DATASETS
+        ],
+        2,
+        size=(3.9, 3.0),
+        title="Alpha by the width of LeNet5",
+        note="Solid: alpha from the controls to the pruned networks. Dashed: the odds ratio of the error, which alpha "
+        "would equal if pruning multiplied every class's error by one factor.",
+    )
+
+
+def _cells(table: pd.DataFrame) -> list[tuple[str, str, float]]:
+    return list(zip(table[schema.PRUNER], table[schema.SCHEDULE], table[schema.RATIO], strict=True))
+
+
+def _draw(axes: Axes, rows: pd.DataFrame) -> None:
+    rows = rows.sort_values(WIDTH)
+    lines(axes, rows, WIDTH, ALPHA, by="name", colors=_COLORS, marker="o", markersize=4)
+    for name, own in rows.groupby("name"):
+        axes.plot(own[WIDTH], own["odds_ratio"], color=_COLORS[name], linestyle="--")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks([*WIDTHS.values()], ["1/2", "1", "2"])

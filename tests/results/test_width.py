@@ -1,0 +1,79 @@
+"""The tables of width/, on recalls whose slopes and growth of the error are known by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import width
+from scipy import stats
+
+SHARE = np.full(3, 1 / 3)
+CONTROLS = np.array([[0.9, 0.8, 0.7], [0.8, 0.7, 0.6], [0.9, 0.7, 0.7], [0.9, 0.8, 0.6]])
+
+
+def test_if_every_error_grows_by_half_then_s_is_k_and_alpha_the_odds_ratio():
+    recall = np.tile([0.9, 0.8, 0.7], (4, 1))
+    # The accuracy falls from .8 to .7: the odds of an error grow from 1 / 4 to 3 / 7.
+    assert width.measures(recall, 1 - 1.5 * (1 - recall), SHARE) == pytest.approx([12 / 7, 1.5, 1.0])
+
+
+def test_if_every_class_loses_the_same_then_only_s_over_k_is_below_one():
+    recall = np.tile([0.9, 0.8, 0.7], (4, 1))
+    # The error grows from .2 to .3, and the gaps stay.
+    assert width.measures(recall, recall - 0.1, SHARE) == pytest.approx([0.8 / 0.7, 1.0, 1 / 1.5])
+
+
+def test_networks_whose_errors_all_grow_by_half_have_the_same_pseudo_values_of_s_and_k():
+    values = width.pseudo_values(CONTROLS, 1 - 1.5 * (1 - CONTROLS), SHARE)
+    assert values[:, 1:] == pytest.approx(np.tile([1.5, 1.0], (4, 1)))
+
+
+def test_pseudo_values_have_the_variance_of_the_jackknife():
+    after = CONTROLS - np.array([[0.1, 0.1, 0.2], [0.0, 0.1, 0.1], [0.1, 0.2, 0.3], [0.1, 0.0, 0.1]])
+    parts = [width.measures(np.delete(CONTROLS, i, 0), np.delete(after, i, 0), SHARE) for i in range(4)]
+    # The jackknife's variance of an estimate is (n - 1) / n times the sum of squares of its values without one network.
+    expected = 3 / 4 * np.square(parts - np.mean(parts, 0)).sum(0)
+    assert width.pseudo_values(CONTROLS, after, SHARE).var(0, ddof=1) / 4 == pytest.approx(expected)
+
+
+def networks(dataset, ratio=20.0, schedule="cubic"):
+    key = {"dataset": dataset, "pruner": "mp", "schedule": schedule, "ratio": ratio}
+    values = {0.5: [1.1, 1.2, 1.3], 1.0: [5.0, 6.0, 7.0], 2.0: [1.0, 1.2, 1.1]}
+    return pd.DataFrame(
+        {**key, "width": each, "alpha": value, "raw_slope": 2 * value, "alpha_beyond": value - 1}
+        for each, own in values.items()
+        for value in own
+    )
+
+
+def test_the_smallest_width_is_compared_with_the_largest_by_welchs_test():
+    table = width.comparisons(networks("mnist")).set_index("outcome")
+    p = stats.ttest_ind([1.1, 1.2, 1.3], [1.0, 1.2, 1.1], equal_var=False).pvalue
+    assert table["difference"].to_dict() == pytest.approx({"alpha": 0.1, "raw_slope": 0.2, "alpha_beyond": 0.1})
+    assert table["p"].tolist() == pytest.approx([p] * 3)
+    assert table["n"].eq(6).all()
+
+
+def test_only_gradual_pruning_at_20_is_primary_and_holm_counts_both_data_sets():
+    others = networks("mnist", ratio=10.0, schedule="one-shot")
+    table = width.comparisons(pd.concat([networks("mnist"), networks("fashion-mnist"), others]))
+    primary = table[table["p_holm"].notna()]
+    assert primary[["dataset", "ratio", "outcome"]].to_numpy().tolist() == [
+        ["fashion-mnist", 20.0, "alpha_beyond"],
+        ["mnist", 20.0, "alpha_beyond"],
+    ]
+    assert primary["p_holm"].tolist() == pytest.approx((2 * primary["p"]).tolist())
+
+
+def test_networks_of_other_seeds_trainings_and_cells_are_left_out():
+    kept = {"pruner": "mp", "schedule": "cubic", "ratio": 20.0, "dataset": "mnist", "training": "falling, last"}
+    kept |= {"model": "lenet5", "seed": 300}
+    others = [
+        {"seed": 320},
+        {"training": "falling, best"},
+        {"ratio": 10.0},
+        {"dataset": "cifar10-jpeg"},
+        {"pruner": "gp"},
+    ]
+    control = {"pruner": "none", "schedule": "cubic", "ratio": 1.0}
+    runs = [kept, *(kept | other for other in others), kept | control, kept | {"model": "lenet5-half"}]
+    assert width.of_widths(pd.DataFrame(runs)).index.size == 3
