@@ -95,8 +95,8 @@ def pseudo_values(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> n
         Each class's share of the test images.
     """
     n = len(before)
-    left_out = [measures(*(np.delete(each, place, axis=0) for each in (before, after)), share) for place in range(n)]
-    return n * measures(before, after, share) - (n - 1) * np.array(left_out)
+    without_one = [measures(np.delete(before, each, 0), np.delete(after, each, 0), share) for each in range(n)]
+    return n * measures(before, after, share) - (n - 1) * np.array(without_one)
 
 
 def measures(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarray:
