@@ -618,7 +618,7 @@ class FineTuningOptions:
         AUTO,
         steps_or_share,
         "Training step at which --start initialization begins to prune, or share of the training if written with a "
-        "point. Auto: 0.2, or 0 for the schedules set and rigl.",
+        "point. Auto: 0.2, or 0 with --schedule set or rigl.",
         ("prune",),
         param=ParamRole(detail_of="start", concerns="pruning", value="integer"),
         needs=(PRUNES,),
@@ -735,7 +735,8 @@ class FineTuningOptions:
         AUTO,
         within(0, math.inf),
         "Growth of a class's multiplier each time that its constraint is measured, if the constraint is violated by 1. "
-        "Auto: 0.01 for ceag and 0.0001 for equalized-loss, or 0.5 and 0.01 on validation images.",
+        "Auto: 0.01 for ceag and 0.0001 for equalized-loss; on validation images, 0.5 for ceag and 0.01 for "
+        "equalized-loss.",
         ("prune", "tune"),
         grid="constraint_steps",
         param=ParamRole(detail_of="constraint", concerns="mitigation", value="float"),
@@ -969,7 +970,7 @@ class SearchOptions:
         ("tune", "compress"),
         in_command={
             "compress": {
-                "help": "Number of new dense networks on which the choice is made again and tested; 0, or 2 or more."
+                "help": "Number of new dense networks on which the chosen chain is also tested; 0, or 2 or more."
             }
         },
     )
