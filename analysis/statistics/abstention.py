@@ -1,7 +1,7 @@
 """Accuracy of a classifier that abstains on the most doubtful images (El-Yaniv and Wiener 2010).
 
-Any score of an image can serve as its doubt. Hooker et al. (2019, Section 1) suggest how often dense and pruned
-networks disagree on the image.
+Any score of an image can serve as its doubt. Hooker et al. (2019, Section 1) suggest the share of pairs of a dense and
+a pruned network that disagree on the image.
 """
 
 import numpy as np

@@ -16,7 +16,7 @@ class Curve(NamedTuple):
     accuracy : (ratios, networks)
     numerators, denominators : (ratios, networks)
         The slope at a ratio is the sum of the numerators divided by the sum of the denominators. For the mean alpha,
-        numerators are alpha and denominators are 1; for the pooled slope, both are parts of `alpha_new`.
+        numerators are alpha and denominators are 1; for the pooled slope, they are those of `alpha_new`.
     """
 
     accuracy: np.ndarray

@@ -63,11 +63,11 @@ def summary(
           image.
         - largest_excess_floor: expected largest_excess if only image noise moved groups.
         - largest_excess_group: the group with the largest mean excess loss; `none` if all groups have one image.
-        - single_image_groups: names of up to three groups of one image, and the number of others.
+        - single_image_groups: names of up to three groups of one image, and the number of further ones.
         - worst_group: the group with the largest cost beyond the loss of accuracy, relative to the control if there is
           one. Empty for one network.
-        - worst_group_cost*: its cost, as in `class_costs.worst_class`. It is a systematic cost: of one group in all
-          networks.
+        - worst_group_cost*: its cost, as in `class_costs.worst_class`. It is a systematic cost, because the group is
+        chosen in other networks than those in which its cost is measured.
         - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the values of the
           control, from the networks before to the control.
         - spread_change: standard deviation of the groups' changes of accuracy, weighted by their images.
