@@ -81,7 +81,9 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
             measures[name.removeprefix(MEASURE)] = _numbers(path, name, rows, cells, indices, images)
         elif name != INDEX and (naming is None or name != header[naming]):
             if number_images(cells):
-                index_hint = "" if header[0] == INDEX else f", or number from 0, make it the first column, and call it {INDEX}"
+                index_hint = (
+                    "" if header[0] == INDEX else f", or number from 0, make it the first column, and call it {INDEX}"
+                )
                 raise StudyError(
                     f"{path}: column {shortened(name)} has numbers or names of the images: drop it{index_hint}"
                     f"{_measure_hint(name, cells)}"
@@ -313,7 +315,9 @@ def _named_indices(path: Path, column: str, cells: list[tuple[int, str]], names:
                 f"{path}, line {line:,}: the predictions have no image with the {column} {shortened(name)}"
             )
         if line_of_image.setdefault(place_of_name[name], line) != line:
-            raise StudyError(f"{path}, line {line:,}: {column} {shortened(name)} occurs twice; give each image one line")
+            raise StudyError(
+                f"{path}, line {line:,}: {column} {shortened(name)} occurs twice; give each image one line"
+            )
     return list(line_of_image)
 
 

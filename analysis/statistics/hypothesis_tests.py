@@ -296,7 +296,7 @@ def change_interval(
 
 
 def unchanged_interval(images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Compute `change_interval` for classes without changed images: from -w to w, where w is Wilson's upper end.
+    """Compute `change_interval` for classes without changed images: -w to w, with w Wilson's upper end for recall 0.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ Groups = tuple[Sequence[str], np.ndarray]
 
 
 class Answers(NamedTuple):
-    """Predictions of the networks of one side.
+    """Predictions of the networks of one side: before compression, after it, or the control.
 
     Attributes
     ----------

@@ -53,7 +53,7 @@ def prior(variances: np.ndarray, dof: float) -> Prior:
     variances : (classes,)
         At least two estimates, all above 0.
     dof : float
-        Degrees of freedom of each.
+        Degrees of freedom of each estimate.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def expected_prior(variances: np.ndarray, dof: float) -> Prior:
     variances : (classes,)
         At least two estimates, all above 0.
     dof : float
-        Degrees of freedom of each.
+        Degrees of freedom of each estimate.
 
     Returns
     -------
@@ -206,7 +206,7 @@ def moderated(
     variances : (classes,)
         Estimates.
     dof : float
-        Degrees of freedom of each.
+        Degrees of freedom of each estimate.
     scale : (classes,)
         The true variances are assumed to be proportional to this. A class with scale 0 keeps its variance.
     least : (classes,) or float
@@ -257,7 +257,7 @@ def moderated_alone(
     scale_of_others: np.ndarray,
     priors: Sequence[Prior] | None = None,
 ) -> Moderated:
-    """Moderate each class's variance as if it were the only one that had changed.
+    """Moderate each class's variance as if this class were the only one that had changed.
 
     The population is estimated from the unchanged variances, so it need not be estimated anew for each class.
 
