@@ -86,7 +86,7 @@ def print_losses() -> None:
 
 
 def print_several() -> None:
-    """Print how often a class is damaged by each test and by a single network, and how often intervals contain 0."""
+    """Print how often each test, or a single network, shows a damaged class, and how often intervals contain 0."""
     alarms = "plain | moderated | both tests | one network | undecided"
     print(f"| networks | a side | comparison | {alarms} | coverage, plain | coverage, moderated |")
     print(f"| --- | ---: | --- |{' ---: |' * 7}")

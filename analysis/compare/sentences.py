@@ -62,7 +62,7 @@ def accuracies(before: float, after: float, control: float | None = None) -> str
 
 
 def beside(from_dense: Comparison, from_control: Comparison) -> str:
-    """Say how the accuracy of two comparisons changed: from the dense networks to those after, and to the control."""
+    """Say how the accuracy changed in two comparisons: from dense to compressed networks, and from dense to control."""
     before, after = (from_dense.accuracy_of(side) for side in ("before", "after"))
     return accuracies(before, after, from_control.accuracy_of("before"))
 

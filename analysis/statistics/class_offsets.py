@@ -11,7 +11,7 @@ from analysis.common.printable import shortened
 from analysis.statistics.arithmetic import exact_sum
 
 # With this many images, the standard error of a change of recall is at most 5 points if the networks disagree on a
-# tenth of the images: .1 / 40 = .05^2. For real networks, offsets fitted on fewer images did not lower the excess on
+# tenth of the images: .1 / 40 = .05^2. For real networks, offsets fitted on fewer images hardly lowered the excess on
 # new images.
 LEAST_IMAGES = 40
 FOLDS = 5
