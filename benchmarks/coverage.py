@@ -2,8 +2,9 @@
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/coverage.py
 
-Two methods prune the same dense networks, and each adds its own accidents. The second spreads the classes more widely.
-Takes eight minutes on one core. results/validation/coverage.md shows and discusses the results.
+Two methods prune the same dense networks, and each adds its own accidents (see slopes.py). The second method spreads
+the classes more widely. Takes eight minutes on one core. results/validation/coverage.md shows and discusses the
+results.
 
 The state of an image says whether a dense network, and each network pruned from it, predicts the image correctly. All
 images of a class with the same state contribute equally to a network's sums, so the number of images in each state is

@@ -106,7 +106,7 @@ class Comparison:
 
     @property
     def are_pairs(self) -> bool:
-        """Whether the networks that losses are measured from correspond to those after, row by row."""
+        """Whether the networks that losses are measured from correspond to those of `after`, row by row."""
         return self.reference in self.pairs
 
     @property
@@ -314,7 +314,7 @@ class Comparison:
 
     @property
     def _start_in_pairs(self) -> bool:
-        """Whether the networks before, or the control in their place, are paired with those after."""
+        """Whether the networks before, or the control in their place, are paired with those of `after`."""
         return ("before" if "before" in self.right else "control") in self.pairs
 
     def _disproportionate(self, part: Part) -> pd.DataFrame:

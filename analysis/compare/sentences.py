@@ -198,7 +198,7 @@ def has_proportions(table: pd.DataFrame) -> bool:
 
 
 def images_of(table: pd.DataFrame) -> int:
-    """Return the number of images in the grouping that has most of them."""
+    """Return the number of images in the grouping that has most images."""
     by_grouping = table["support"].groupby(table["grouping"]) if "grouping" in table else [("", table["support"])]
     return max(int(support.sum()) for _, support in by_grouping)
 

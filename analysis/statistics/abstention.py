@@ -55,7 +55,7 @@ def disputes(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
     Returns
     -------
     (networks, images)
-        For network i, the share of pairs without network i that predict different classes.
+        For network i, the share of pairs that predict different classes, among the pairs that do not contain network i.
 
     Examples
     --------

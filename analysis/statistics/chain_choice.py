@@ -10,15 +10,15 @@ from analysis.statistics.limits import Limits
 
 
 class Choice(NamedTuple):
-    """Index labels of chosen chains in the frame of trials.
+    """Index labels, in the frame of trials, of the chosen chains.
 
     Attributes
     ----------
     best : int, optional
         The cheapest chain within both limits; None if there is none.
     nearest : int
-        The best chain or, if there is none, the chain nearest to passing: the limit that it misses by more is missed by
-        least.
+        The best chain or, if there is none, the chain that exceeds the limits least, judged by the limit that it
+        exceeds by more.
     by_accuracy : int, optional
         The cheapest chain within the accuracy limit; None if there is none.
     """

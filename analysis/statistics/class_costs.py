@@ -68,8 +68,8 @@ def step_down_p(values: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    Ten networks have 1,024 sign flips. Only the flip that changes no sign gives the first class a mean as large as its
-    own:
+    Ten networks have 1,024 sign flips. Only the flip that changes no sign gives the first class a mean as large as the
+    observed one:
 
     >>> values = np.column_stack([np.arange(1.0, 11.0), np.zeros(10)])
     >>> (1024 * step_down_p(values)).tolist()
@@ -100,7 +100,7 @@ def joint_level(values: np.ndarray, level: float = LEVEL) -> float:
     """Compute the level that each class's one-sided bound needs for the bounds of all classes to hold jointly.
 
     With at least `FEWEST_FLIPPED` networks, sign flips of the centred values estimate the distribution of the largest
-    error of all classes, in standard errors. Because classes are correlated, the level is less strict than with
+    error among all classes, in standard errors. Because classes are correlated, the level is less strict than with
     Bonferroni's correction, which is used for fewer networks.
 
     Parameters
@@ -274,7 +274,7 @@ def _half_widths(variances: two_way.Variances, level: float) -> np.ndarray:
 
 
 def of_networks(changes: Changes, weights: Weights) -> np.ndarray | None:
-    """Compute weighted sums of each network's losses, (networks, sums); None for unpaired or single ones.
+    """Compute weighted sums of each network's losses, (networks, sums); None for unpaired networks or a single one.
 
     Parameters
     ----------

@@ -355,7 +355,7 @@ def _class_means(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> 
 
 
 def _image_variances(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Estimate the variance of each class's mean, (rows, classes), of values (rows, images) over its images.
+    """Estimate the variance, over images, of each class's mean value: (rows, classes), from values (rows, images).
 
     For a class with a single image, the variance cannot be estimated. The square of the image's value is used instead.
     On average it is at least as large as the variance.

@@ -54,8 +54,8 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
     path : Path
         A table with a row for each test image, in test order. Each column is a grouping with the group of each image,
         and an empty cell means no group. A column whose name begins with `measure:` has a number for each image. Rows
-        may be missing or in another order if the first column is `index`, the position of the image in test order from
-        0, or if a column has the images' names.
+        may be missing or in another order if the first column is `index` (the position of the image in test order, from
+        0), or if a column has the images' names.
     images : int
         Number of test images.
     names : sequence of str, optional
@@ -82,7 +82,7 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
         elif name != INDEX and (naming is None or name != header[naming]):
             if number_images(cells):
                 index_hint = (
-                    "" if header[0] == INDEX else f", or number from 0, make it the first column, and call it {INDEX}"
+                    "" if header[0] == INDEX else f", or make it the first column, count from 0, and call it {INDEX}"
                 )
                 raise StudyError(
                     f"{path}: column {shortened(name)} has numbers or names of the images: drop it{index_hint}"

@@ -160,7 +160,7 @@ class Halves:
         return sums
 
     def _common_mode(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the modal label of all networks, and whether that of a half may differ from it, each (images,)."""
+        """Return the modal label of all networks, and whether a half may have another label, each (images,)."""
         label, share, _ = modes(predicted)
         return label, np.rint(share * len(predicted)) <= len(predicted) - self._least_half / 2
 

@@ -13,8 +13,8 @@ from analysis.statistics.arithmetic import quotient
 from analysis.statistics.recalls import Recalls, recall_balance
 from analysis.statistics.resampling import Interval, jackknife_interval
 
-# A balance whose root mean square is below this is a rounding error of recalls logged as float32. The smallest step of
-# a real balance is 1 / test images.
+# A balance whose root mean square is below this is a rounding error of recalls logged as float32. A real balance
+# changes in steps of at least 1 / (number of test images).
 _NO_BALANCE = 1e-7
 CHANCE_LEVEL = 0.01
 

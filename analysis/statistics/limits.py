@@ -270,8 +270,8 @@ class Decided(NamedTuple):
     ----------
     state : {"within", "beyond", "undecided"}
     worst : Series, optional
-        The loss that decides: the one furthest beyond its limit or, if none is beyond, the one with the largest upper
-        bound minus limit.
+        The loss that decides: the one furthest beyond its limit or, if none is beyond, the one for which the upper
+        bound minus the limit is largest.
     table : DataFrame
         The losses that have a `limit`.
     open_rows : DataFrame
@@ -316,7 +316,7 @@ def decide(table: pd.DataFrame, limits: Limits, least_certain: float | None = No
 
 
 def _reason(decided: Decided, classes: int) -> str:
-    """Explain why losses are within limits, beyond them, or undecided, and how to decide."""
+    """Explain why losses are within limits, beyond them, or undecided, and what would decide."""
     state, worst, _, open_rows = decided
     if worst is None:
         return (

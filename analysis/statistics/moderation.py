@@ -106,8 +106,8 @@ def trigamma_inverse(value: float) -> float:
 def expected_prior(variances: np.ndarray, dof: float) -> Prior:
     """Estimate the population of variances, allowing for the uncertainty of its spread.
 
-    The reciprocal of its degrees of freedom is a posterior mean for a uniform prior distribution between 0 and 2. The
-    degrees of freedom therefore stay low unless the variances clearly indicate more.
+    The reciprocal of the population's degrees of freedom is a posterior mean for a uniform prior distribution between 0
+    and 2. The degrees of freedom therefore stay low unless the variances clearly indicate more.
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ def moderated_alone(
         Variance of each class without the change.
     dof : float
     scale, scale_of_others : (classes,)
-        As for `moderated`, for `variances` and for `others`.
+        As `scale` of `moderated`: for `variances`, and for `others`.
     priors : sequence of Prior, optional
         The prior of each study, if `priors_of` has already estimated them.
 
@@ -328,8 +328,8 @@ def likely_alike(ratios: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
     The tail probability of a class's ratio is compared with the share of classes that have at least this ratio (Phipson
     et al. 2016, Section 4.3), as in limma, the authors' package for R. limma differs in two steps: it estimates the
     prior by moments of winsorised logarithms, and lets an outlying class keep a few degrees of freedom of the prior.
-    Here the prior is `expected_prior`, and such a class keeps none. The whole procedure therefore cannot be checked
-    against limma, and is calibrated by simulations (`benchmarks/false_alarms.py`).
+    Here the prior is `expected_prior`, and an outlying class keeps none of them. The whole procedure therefore cannot
+    be checked against limma, and is calibrated by simulations (`benchmarks/false_alarms.py`).
 
     Parameters
     ----------
@@ -346,7 +346,8 @@ def likely_alike(ratios: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
     Examples
     --------
     If variances and prior have two degrees of freedom, the tail probability beyond a ratio x is 1 / (1 + x), so it is
-    .01 beyond 99. The expected tail probability of the largest of four ratios is 1/8, so its bound is .01 / (1/8):
+    .01 beyond 99. The expected tail probability of the largest of four ratios is 1/8, so the bound for 99 is .01 /
+    (1/8):
 
     >>> likely_alike(np.array([1.0, 99.0, 1.0, 3.0]), 2, 2).round(3).tolist()
     [0.8, 0.08, 0.8, 0.667]

@@ -1,4 +1,4 @@
-"""Find single networks that lost most of a class, although the mean over networks hides this loss."""
+"""Find single networks that lost much of their recall of a class, even if the mean over networks hides this loss."""
 
 from collections.abc import Mapping, Sequence
 

@@ -334,7 +334,7 @@ def moves_by_state(
         by_after = quotient(by_after, product) - quotient(numerator, accuracy_after)
         by_both = quotient(by_both, product)
         squares_by_before = quotient(squares_by_before, accuracy**2) - quotient(2 * denominator, accuracy)
-    # The sum of these squares over a class is the variance of a mean over its images.
+    # With this scale, the squared moves of a class's images sum to the variance of a mean over these images.
     scale = quotient(1.0, np.sqrt(support * (support - 1.0)))[:, np.newaxis]
     is_before, is_after = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
     from_before = is_before - before[..., np.newaxis]

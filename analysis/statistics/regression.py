@@ -437,7 +437,7 @@ def one_tailed(p: float, coefficient: float, sign: int) -> float:
 def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
     """Fit class accuracy by a model that predicts only values between 0 and 1 (Papke and Wooldridge 1996).
 
-    This is a generalised linear model of the binomial family with the logit link, and the terms and rows of `fit`.
+    This is a generalised linear model (binomial family, logit link) with the terms and rows of `fit`.
 
     Parameters
     ----------
@@ -453,8 +453,7 @@ def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
           heteroscedasticity.
         - t, p.
         - effect: effect of one unit of the term on the accuracy, averaged over the rows. For a term without
-        interactions, it can be
-          compared with the coefficient of `fit`.
+          interactions, it can be compared with the coefficient of `fit`.
 
         `attrs["notes"]` is as in `fit`, with another note if the iteration did not converge or the fit is exact.
 
