@@ -3,8 +3,9 @@
     python benchmarks/audit_limits.py [--audits 400]
 
 The networks are simulated. A fifth of a class's images may be lost or won, and losses occur in half of these images,
-the same in all networks. The network before, its control and the compressed one predict them independently, so that
-retraining changes recalls too. Losses also differ between networks. results/validation/false-alarms.md has the table.
+the same in all networks. The network before, its control and the compressed one predict these images independently, so
+that retraining changes recalls too. Losses also differ between networks. results/validation/false-alarms.md has the
+table.
 """
 
 from collections.abc import Iterator

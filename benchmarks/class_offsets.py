@@ -1,12 +1,12 @@
-"""Class offsets on new images, by the number of images of the fit: each excess removed in full, or its reliable share.
+"""Class offsets on new images, by the number of images in the fit: all of each excess removed, or its reliable share.
 
     python benchmarks/class_offsets.py [--seeds 0-7] [--draws 5]
 
 For each seed a LeNet5 is pruned by magnitude (cubic, ratio 20) on Fashion-MNIST, unless the tracking store has it.
 Offsets are fitted on validation images; each row of the table is for a number of images drawn from each class. The root
-mean square of the classes' excesses is measured on test images, in points. The table gives the difference between the
-two with its standard error over networks. results/validation/README.md discusses the table. Training takes a minute for
-each seed on one core.
+mean square of the classes' excesses is measured on test images, in points. The table gives it for both ways of removing
+excesses, and the difference with its standard error over networks. results/validation/README.md discusses the table.
+Training takes a minute for each seed on one core.
 """
 
 import math

@@ -2,11 +2,13 @@
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/coverage.py
 
-Two methods prune the same dense networks, and each adds its own accidents. The second spreads the classes more widely.
-Takes eight minutes on one core. results/validation/coverage.md shows and discusses the results.
+Two methods prune the same dense networks, and each adds its own accidents (see slopes.py). The second method spreads
+the classes more widely. Takes eight minutes on one core. results/validation/coverage.md shows and discusses the
+results.
 
-The state of an image says which networks predict it correctly. All images of a class with the same state contribute
-equally to a network's sums, so the number of images in each state is enough to compute them.
+The state of an image says whether a dense network, and each network pruned from it, predicts the image correctly. All
+images of a class with the same state contribute equally to a network's sums, so the number of images in each state is
+enough to compute them.
 """
 
 from collections.abc import Iterator
@@ -163,7 +165,7 @@ def targets(data_set: DataSet) -> tuple[float, float]:
 
 
 def true_products(rng: np.random.Generator, data_set: DataSet, networks: int) -> np.ndarray:
-    """Return products of balances on infinitely many images: before, and before with after each method.
+    """Return, for infinitely many images, the balance before times itself, and times the balance after each method.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How close the time left in a study's progress bar is to the true time left, after a quarter and half of the runs.
+"""How well a study's progress bar predicts the time left, after a quarter and after half of the runs.
 
     python benchmarks/estimates.py [--file studies/quick.yaml] [--times 3] [--workers auto]
 
@@ -39,7 +39,7 @@ def main(file: Path, times: int, workers: str) -> None:
 
 
 def study(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[float, list[tuple[float, float]]]:
-    """Return the seconds of a study and, after each run, the seconds since its start and the estimate of those left."""
+    """Return the seconds of a study and, after each run, the seconds since the start and the estimated seconds left."""
     start, left = time.perf_counter(), []
     with subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -53,7 +53,7 @@ def study(command: list[str], folder: Path, environment: dict[str, str]) -> tupl
 
 
 def seconds(text: str) -> float:
-    """Return the seconds of the duration that ends a text, such as `3 min 20 s`."""
+    """Return the seconds of the duration at the end of a text, such as `3 min 20 s`."""
     ending = re.search(r"((?:[\d,]+ (?:h|min|s)\b ?)+)(?:left)?\s*$", text)
     if not ending:
         raise click.ClickException(f"no duration: {text}")

@@ -2,7 +2,7 @@
 
     python benchmarks/false_alarms.py [one] [losses] [several] [simulated]
 
-The stored networks are in results/: dense networks, the same networks fine-tuned without pruning (pruner none), and
+The stored networks are in results/: dense networks, the same networks fine-tuned without pruning (pruner `none`), and
 pruned networks. If networks differ by training alone, no class is damaged, so every alarm is false. Networks of
 different seeds differ by training from scratch. Without an argument all tables are made.
 results/validation/false-alarms.md has them, and docs/concepts/how-the-audit-decides.md discusses them.
@@ -86,7 +86,7 @@ def print_losses() -> None:
 
 
 def print_several() -> None:
-    """Print how often a class is damaged by each test and by a single network, and how often intervals contain 0."""
+    """Print how often each test, or a single network, shows a damaged class, and how often intervals contain 0."""
     alarms = "plain | moderated | both tests | one network | undecided"
     print(f"| networks | a side | comparison | {alarms} | coverage, plain | coverage, moderated |")
     print(f"| --- | ---: | --- |{' ---: |' * 7}")
@@ -160,9 +160,9 @@ def audited(*sides: np.ndarray) -> tuple[list[str], bool]:
 def found_losses(label: np.ndarray, dense: np.ndarray, tuned: np.ndarray) -> Iterator[tuple[str, list[str]]]:
     """Yield how often a loss is found without retraining, with a control, and without a control.
 
-    The network after is a control that has lost images of one class, drawn at random. Without retraining, it has also
-    exchanged images. With a control, the network and the control have different seeds, so that the network's recalls
-    have moved as much as retraining moves them.
+    The network after compression is a control that has lost images of one class, drawn at random. Without retraining,
+    it has also lost and won equally many images of each class. With a control, the network and the control have
+    different seeds, so that the network's recalls have moved as much as retraining moves them.
     """
     rng = np.random.default_rng(0)
     pairs = [rng.permutation(len(tuned))[:2] for _ in range(AUDITS_OF_LOSSES)]

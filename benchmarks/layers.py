@@ -55,7 +55,7 @@ def main(model: str, image_shape: str, classes: int, rounds: int) -> None:
         return  # the network has several layers of each kind, so a sum over kinds means nothing
     total, least = seconds.sum(), operations.sum() / peak
     print(f"{'all':<86}{total * 1e9:12.0f}{operations.sum() / total / 1e9:9.1f}{least / total:9.0%}")
-    print(f"{1 / total:,.0f} images a second if a training step were its layers, {1 / least:,.0f} at the peak")
+    print(f"{1 / total:,.0f} images a second if a step were only its layers, {1 / least:,.0f} at the peak")
 
 
 def convolutions(layers: stack.Stack) -> tuple[str, tuple[str, ...]]:

@@ -1,10 +1,10 @@
-"""Time and memory of `analysis.pull.runs` against `mlflow.search_runs` on one sqlite store.
+"""Time and memory of `analysis.pull_runs` against `mlflow.search_runs` on one sqlite store.
 
     python benchmarks/pull.py [--runs 120906]
 
-It fills a store that MLflow created with runs of 25 params, 25 tags and 42 metrics each. Each of the two
-functions reads the store in a separate process. The table has seconds and CPU seconds of the call, the peak memory of
-the process, and the ratios.
+MLflow creates the store, and the benchmark fills it with runs of 25 params, 25 tags and 42 metrics each. Each of the
+two functions reads the store in a separate process. The table has seconds and CPU seconds of the call, the peak memory
+of the process, and the ratios.
 """
 
 import sqlite3
@@ -149,7 +149,7 @@ OTHER_METRICS = [
 ]
 
 READERS = {
-    "analysis.runs.pull.runs": "from analysis.runs import pull\n"
+    "analysis.pull_runs": "from analysis.runs import pull\n"
     "read = lambda uri: pull.pull_runs({experiment!r}, tracking_uri=uri)",
     "mlflow.search_runs": "import mlflow\n"
     "def read(uri):\n"

@@ -3,10 +3,10 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/slopes.py
 
 A network predicts an image correctly if its skill in the class, plus the ease of the image, exceeds a random residual
-(probit model). Its skill is the sum of the class's skill, which all seeds share, and of the network's accident. The
-ease of an image is the same for all networks, before and after pruning. A pruned network keeps a part of its accident,
-reuses the residuals of some images and draws those of others anew, and spreads the classes more widely.
-results/validation/coverage.md shows and discusses the results.
+(probit model). Its skill is the sum of the class's skill, which all seeds share, and of the network's accident, its own
+deviation in this class. The ease of an image is the same for all networks, before and after pruning. A pruned network
+keeps a part of its accident, reuses the residuals of some images and draws those of other images anew, and spreads the
+classes more widely. results/validation/coverage.md shows and discusses the results.
 """
 
 from dataclasses import dataclass

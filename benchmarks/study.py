@@ -3,12 +3,12 @@
     python benchmarks/study.py [--data-dir data] [--seeds 4] [--ratios 2,10] [--epochs 6] [--fine-tune-epochs 3]
                                [--images 60000] [--workers 1,2] [--plain-seeds 1]
 
-Both train LeNet5 and prune it by magnitude. The study is the command `pruning-study study` with an empty store, timed
-from its start to its end: imports, store, training, predictions, pictures and artifacts. The plain script trains the
-same dense models and fine-tunes the same pruned ones, one after the other, in the loop of `training_loop.py`: a
-DataLoader with single PIL images and two workers. It validates every epoch, keeps the best one, predicts the test
-images, and logs nothing. It may run fewer seeds, since each takes the same time. The accuracies in the table show that
-both train alike.
+Study and script train LeNet5 and prune it by magnitude. The study is the command `pruning-study study` with an empty
+store, timed from its start to its end: imports, store, training, predictions, pictures and artifacts. The plain script
+trains the same dense models and fine-tunes the same pruned ones, one after the other, in the loop of
+`training_loop.py`: a DataLoader with single PIL images and two workers. It validates every epoch, keeps the best one,
+predicts the test images, and logs nothing. It may run fewer seeds, since each takes the same time. The accuracies in
+the table show that both train alike.
 """
 
 import copy
@@ -150,7 +150,7 @@ def _test_as_train(data: Dataset) -> Dataset:
 def plain_fit(
     model: nn.Module, train: DataLoader, validation: DataLoader, epochs: int, masks: dict[str, Tensor]
 ) -> nn.Module:
-    """Train a model; return that of the epoch with the lowest validation loss."""
+    """Train a model; return the model of the epoch with the lowest validation loss."""
     recipe = one_epoch("lenet5")
     optimizer = torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True)
     criterion = nn.CrossEntropyLoss()

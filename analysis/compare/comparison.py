@@ -106,7 +106,7 @@ class Comparison:
 
     @property
     def are_pairs(self) -> bool:
-        """Whether the networks that losses are measured from correspond to those after, row by row."""
+        """Whether the networks that losses are measured from correspond to those of `after`, row by row."""
         return self.reference in self.pairs
 
     @property
@@ -139,8 +139,8 @@ class Comparison:
     def table(self) -> pd.DataFrame:
         """A row for each class, in order, or for each group of each grouping.
 
-        The columns are those of `class_table.class_table`, p_holm and damaged from `class_table.marked`, and those of
-        `proportion.disproportionate_losses`. If there are several groupings, a first column names the grouping.
+        The columns are those of `class_table.class_table`, p_holm and damaged from `class_table.marked`, and
+        `proportion.DISPROPORTIONATE_COLUMNS`. If there are several groupings, a first column names the grouping.
         """
         tested = pd.concat(map(self._tested, self.parts), ignore_index=True)
         return class_table.marked(tested.join(self.disproportionate))
@@ -149,8 +149,8 @@ class Comparison:
     def ranked(self) -> pd.DataFrame:
         """The table with the losses and costs of each class, the class that lost most first.
 
-        After `table`'s columns come reference (what recall after is compared with), `class_costs.LOSS_COLUMNS`,
-        `class_costs.COST_COLUMNS` and those of the disproportionate losses.
+        After the columns of `table` come `reference` (what `recall_after` is compared with),
+        `class_costs.LOSS_COLUMNS`, `class_costs.COST_COLUMNS` and `proportion.DISPROPORTIONATE_COLUMNS`.
         """
         table = self.table.drop(columns=[*DISPROPORTIONATE_COLUMNS])
         table = table.assign(reference=_REFERENCES[self.reference, self.are_pairs])
@@ -165,9 +165,9 @@ class Comparison:
 
     @cached_property
     def disproportionate(self) -> pd.DataFrame:
-        """The loss of each class beyond its proportion, a row for each row of `table`; NaN if networks are independent.
+        """The disproportionate loss of each class, a row for each row of `table`; NaN if networks are independent.
 
-        The columns are those of `proportion.disproportionate_losses`.
+        The columns are `proportion.DISPROPORTIONATE_COLUMNS`.
         """
         return pd.concat(map(self._disproportionate, self.parts), ignore_index=True)
 
@@ -188,7 +188,7 @@ class Comparison:
 
     @property
     def slopes(self) -> Slopes:
-        """Alpha and raw slope from the networks before to those after, also for new images."""
+        """Alpha and raw slope from the networks before compression to those after it, also for new images."""
         return self._slopes[0]
 
     @property
@@ -314,7 +314,7 @@ class Comparison:
 
     @property
     def _start_in_pairs(self) -> bool:
-        """Whether the networks before, or the control in their place, are paired with those after."""
+        """Whether the networks before, or the control in their place, are paired with those of `after`."""
         return ("before" if "before" in self.right else "control") in self.pairs
 
     def _disproportionate(self, part: Part) -> pd.DataFrame:

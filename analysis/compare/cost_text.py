@@ -41,12 +41,12 @@ def gain(name: str, value: float, gained: int, reference: str, kind: str = "clas
     >>> gain("Dress", 0.11, 1, "control")
     'Dress is shown to have 11.0 points more recall than in the control'
     >>> gain("Dress", 0.11, 3, "network before")
-    '3 classes are shown to have more recall than in the network before, Dress most, 11.0 points'
+    '3 classes are shown to have more recall than in the network before; Dress gained most, 11.0 points'
     """
     if gained == 1:
         return f"{name} is shown to have {points(value)} points more recall than in the {reference}"
     more = f"more recall than in the {reference}"
-    return f"{gained} {kind} are shown to have {more}, {name} most, {points(value)} points"
+    return f"{gained} {kind} are shown to have {more}; {name} gained most, {points(value)} points"
 
 
 def largest_cost_is_shown(low: float) -> bool:

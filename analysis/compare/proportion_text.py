@@ -24,7 +24,7 @@ def growth(factor: float, reference: str) -> str:
 
 
 def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class") -> str:
-    """Return a sentence on classes that are shown to lose more than they would if all errors grew by one factor.
+    """Return a sentence on classes that are shown to lose more than they would if all errors grew by the same factor.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class")
 
 
 def in_proportion(rows: pd.DataFrame) -> np.ndarray:
-    """Return the loss of each class if all errors grew by one factor, in points as text; n/a if unknown."""
+    """Return the loss of each class if all errors grew by the same factor, in points as text; n/a if unknown."""
     return np.array([_points(100 * loss) for loss in rows["loss"] - rows["disproportionate"]])
 
 
@@ -72,8 +72,8 @@ def implied_loss(names: Sequence[str], losses: np.ndarray, accuracy_loss: float)
     Examples
     --------
     >>> implied_loss(["cat", "dog"], np.array([0.005, 0.015]), 0.01)
-    'If the error of every class grows by one factor, a loss of 1 point of accuracy costs dog 1.5 points.'
+    'If the error of every class grows by the same factor, a loss of 1 point of accuracy costs dog 1.5 points.'
     """
     limit = f"{100 * accuracy_loss:g} point{'' if accuracy_loss == 0.01 else 's'}"
     loss = f"{names[int(np.argmax(losses))]} {_points(100 * float(np.max(losses)))} points"
-    return f"If the error of every class grows by one factor, a loss of {limit} of accuracy costs {loss}."
+    return f"If the error of every class grows by the same factor, a loss of {limit} of accuracy costs {loss}."

@@ -62,7 +62,7 @@ def accuracies(before: float, after: float, control: float | None = None) -> str
 
 
 def beside(from_dense: Comparison, from_control: Comparison) -> str:
-    """Say how the accuracy of two comparisons changed: from the dense networks to those after, and to the control."""
+    """Say how the accuracy changed in two comparisons: from dense to compressed networks, and from dense to control."""
     before, after = (from_dense.accuracy_of(side) for side in ("before", "after"))
     return accuracies(before, after, from_control.accuracy_of("before"))
 
@@ -198,7 +198,7 @@ def has_proportions(table: pd.DataFrame) -> bool:
 
 
 def images_of(table: pd.DataFrame) -> int:
-    """Return the number of images in the grouping that has most of them."""
+    """Return the number of images in the grouping that has most images."""
     by_grouping = table["support"].groupby(table["grouping"]) if "grouping" in table else [("", table["support"])]
     return max(int(support.sum()) for _, support in by_grouping)
 

@@ -1,7 +1,7 @@
 """Accuracy of a classifier that abstains on the most doubtful images (El-Yaniv and Wiener 2010).
 
-Any score of an image can serve as its doubt. Hooker et al. (2019, Section 1) suggest how often dense and pruned
-networks disagree on the image.
+Any score of an image can serve as its doubt. Hooker et al. (2019, Section 1) suggest the share of pairs of a dense and
+a pruned network that disagree on the image.
 """
 
 import numpy as np
@@ -55,7 +55,7 @@ def disputes(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
     Returns
     -------
     (networks, images)
-        For network i, the share of pairs without network i that predict different classes.
+        For network i, the share of pairs that predict different classes, among the pairs that do not contain network i.
 
     Examples
     --------

@@ -10,14 +10,15 @@ from analysis.statistics.limits import Limits
 
 
 class Choice(NamedTuple):
-    """Index labels of chosen chains in the frame of trials.
+    """Index labels, in the frame of trials, of the chosen chains.
 
     Attributes
     ----------
     best : int, optional
         The cheapest chain within both limits; None if there is none.
     nearest : int
-        The best chain or, if there is none, the chain that exceeds the limits least, by the larger of its two excesses.
+        The best chain or, if there is none, the chain that exceeds the limits least, judged by the limit that it
+        exceeds by more.
     by_accuracy : int, optional
         The cheapest chain within the accuracy limit; None if there is none.
     """
@@ -30,7 +31,7 @@ class Choice(NamedTuple):
 def choose(trials: pd.DataFrame, limits: Limits) -> Choice:
     """Choose the cheapest chain whose losses have upper bounds below the limits.
 
-    Among equally cheap chains, the one with the lowest class_loss_upper is chosen, then the one with the lowest number.
+    Equally cheap chains are ordered by class_loss_upper, then by number, and the first is chosen.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def _cheapest(trials: pd.DataFrame) -> int | None:
 def shown(trials: pd.DataFrame, choice: Choice, limits: Limits) -> pd.DataFrame:
     """Select the Pareto front, the best or nearest chain, and the chain that accuracy alone would choose.
 
-    Chains within both limits come first, then the others, each sorted by cost.
+    Chains within both limits come first, sorted by cost, and then the others, also sorted by cost.
     """
     is_choice = trials.index.isin([index for index in choice if index is not None])
     rows = trials[on_front(trials) | is_choice].sort_values("cost", kind="stable")

@@ -23,8 +23,8 @@ from analysis.statistics.hypothesis_tests import LEVEL, corrected
 
 # With fewer networks there are too few sign flips for a test of ten classes at the corrected level.
 FEWEST_FLIPPED = 10
-# All sign flips are used for up to 13 networks. For more networks, this many are drawn at random, except that the first
-# flips nothing.
+# With up to 13 networks, all sign flips are used. With more networks, this many flips are used: one that changes no
+# sign, and others drawn at random.
 _MOST_FLIPS = 1 << 13
 SPLITS = 50
 
@@ -68,8 +68,8 @@ def step_down_p(values: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    Ten networks have 1,024 sign flips. Only the flip that changes no sign gives the first class a mean as large as its
-    own:
+    Ten networks have 1,024 sign flips. Only the flip that changes no sign gives the first class a mean as large as the
+    observed one:
 
     >>> values = np.column_stack([np.arange(1.0, 11.0), np.zeros(10)])
     >>> (1024 * step_down_p(values)).tolist()
@@ -100,8 +100,8 @@ def joint_level(values: np.ndarray, level: float = LEVEL) -> float:
     """Compute the level that each class's one-sided bound needs for the bounds of all classes to hold jointly.
 
     With at least `FEWEST_FLIPPED` networks, sign flips of the centred values estimate the distribution of the largest
-    error of all classes, in standard errors. Because classes are correlated, this is less strict than Bonferroni's
-    correction, which is used with fewer networks.
+    error among all classes, in standard errors. Because classes are correlated, the level is less strict than with
+    Bonferroni's correction, which is used for fewer networks.
 
     Parameters
     ----------
@@ -168,9 +168,9 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
     weights : (sums, classes)
         The identity for losses, `class_sums.excess_weights` for costs, or the classes' shares for the accuracy.
     support : (sums,), optional
-        Number of test images of each class, or of all for the accuracy. If none of these images changed in any network,
-        the upper bound follows from the rule of three: no loss among n images rules out a loss of more than 1 -
-        level^(1 / n).
+        Number of test images of each class; for the accuracy, number of all test images. If none of these images
+        changed in any network, the upper bound follows from the rule of three: no loss among n images rules out a loss
+        of more than 1 - (level / sums)^(1 / n).
     level : float
         1 minus the confidence.
 
@@ -202,7 +202,7 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
 
 
 def level_of_one(changes: Changes, weights: Weights, level: float = LEVEL) -> float:
-    """Compute the `joint_level` of weighted sums, or Bonferroni's level if networks are unpaired or single.
+    """Compute the `joint_level` of weighted sums, or Bonferroni's level for unpaired networks or a single one.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ def _half_widths(variances: two_way.Variances, level: float) -> np.ndarray:
 
 
 def of_networks(changes: Changes, weights: Weights) -> np.ndarray | None:
-    """Compute weighted sums of each network's losses, (networks, sums); None if networks are unpaired or single.
+    """Compute weighted sums of each network's losses, (networks, sums); None for unpaired networks or a single one.
 
     Parameters
     ----------
@@ -320,11 +320,11 @@ def worst_class(
     """Find the class with the largest cost, and measure its cost on networks and images not used to choose it.
 
     For each network, the class with the largest mean cost over the *other* networks is chosen, on one half of the
-    images of each class. Its cost is then measured in the omitted network on the other half, so the mean is unbiased
-    for the chosen class. A t-interval of these measurements would be too narrow if classes are similar, because the
-    chosen class then differs between networks. The interval is therefore for the largest cost of all classes: its ends
-    are the largest lower bound and the largest upper bound of the classes. The lower bounds hold jointly at half the
-    level, and so do the upper bounds.
+    images of each class. Its cost is then measured in the network left out, on the other half, so the mean of these
+    costs is unbiased. A t-interval of these measurements would be too narrow if classes are similar, because the chosen
+    class then differs between networks. The interval is therefore for the largest cost of all classes: its ends are the
+    largest lower bound and the largest upper bound of the classes. The lower bounds hold jointly at half the level, and
+    so do the upper bounds.
 
     Parameters
     ----------
@@ -380,8 +380,8 @@ def read_left_out(
     values : (networks, classes)
         Costs on all images.
     weights, label, differences
-        As for `worst_class`. Without labels or differences there is one reading, on all images. Otherwise each split of
-        the images gives two.
+        As for `worst_class`. A reading is a choice with its measurement. Without labels or differences there is one, on
+        all images; otherwise each split of the images gives two.
     """
     if label is None or differences is None:
         places, costs = _choose_and_read(values, values)
@@ -403,7 +403,7 @@ def _choose_and_read(chosen_on: np.ndarray, read_on: np.ndarray) -> tuple[np.nda
 
 
 class ImageHalves:
-    """Losses of classes on random halves of each class's images; equal labels give equal halves.
+    """Losses of classes on random halves of each class's images. The same `label` always gives the same halves.
 
     If a class has a single image, this image is in both halves.
 

@@ -49,7 +49,7 @@ class Changes(NamedTuple):
             if len(group) > 1
         ]
         if self.scale is not None:
-            # The image noise of two groups together is not a lower bound for the variance of either.
+            # The image noise of two groups together is not a lower bound for the variance of either group.
             least = in_both if len(group_variances) == 1 else 0.0
             scale = np.square(weights) @ self.scale
             recalls = self.recalls
@@ -104,7 +104,7 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *
 def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
     """Compute `Changes` from the answers of independent groups of networks.
 
-    The change of a class is the sum over the groups of their mean answers to its images.
+    The change of a class is a sum over the groups: each contributes its networks' mean answer to the class's images.
 
     Parameters
     ----------
@@ -141,12 +141,13 @@ def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
     label : (images,), integers
         Class of each image, from 0.
     answers : (networks, images)
-        A number for each image that the network was tested on, at least two per class, and NaN for the others.
+        A number for each image that the network was tested on, and NaN for the others. It was tested on at least two
+        images of each class.
 
     Examples
     --------
-    Each network has its own two images. Over its images, the first network's recall of .5 has variance .5 / 2 and the
-    second's has variance 0, so their mean has variance .25 / 4:
+    Each network has its own two images. The first network's recall of .5 has variance .5 / 2 over its images, and the
+    second network's recall of 1 has variance 0, so the mean of both has variance .25 / 4:
 
     >>> nan = np.nan
     >>> changes = on_own_images(np.zeros(4, int), np.array([[1, 0, nan, nan], [nan, nan, 1, 1]]))
@@ -165,9 +166,10 @@ def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
 
 
 def of_accuracy(changes: Changes, share: np.ndarray) -> Changes:
-    """Compute the change of accuracy from those of the classes, as the change of a single class.
+    """Compute the change of accuracy from the changes of the classes, as `Changes` of a single class.
 
-    Images vary within their classes only, because new images have the same shares of classes.
+    The variance over images is only the one within classes, because new images are taken to have the same shares of
+    classes.
 
     Parameters
     ----------
@@ -353,7 +355,7 @@ def _class_means(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> 
 
 
 def _image_variances(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Estimate the variance of each class's mean, (rows, classes), of values (rows, images) over its images.
+    """Estimate the variance, over images, of each class's mean value: (rows, classes), from values (rows, images).
 
     For a class with a single image, the variance cannot be estimated. The square of the image's value is used instead.
     On average it is at least as large as the variance.

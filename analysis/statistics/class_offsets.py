@@ -11,7 +11,7 @@ from analysis.common.printable import shortened
 from analysis.statistics.arithmetic import exact_sum
 
 # With this many images, the standard error of a change of recall is at most 5 points if the networks disagree on a
-# tenth of the images: .1 / 40 = .05^2. For real networks, offsets fitted on fewer images did not lower the excess on
+# tenth of the images: .1 / 40 = .05^2. For real networks, offsets fitted on fewer images hardly lowered the excess on
 # new images.
 LEAST_IMAGES = 40
 FOLDS = 5
@@ -21,7 +21,7 @@ _ROWS = 2**13  # images at a time, for the processor's cache
 
 
 class Offsets(NamedTuple):
-    """Offsets and the estimates that they are based on, each (classes,).
+    """Offsets, the estimates that they are based on, and the excess that they leave, each (classes,).
 
     Attributes
     ----------
@@ -166,7 +166,7 @@ def excess(before: np.ndarray, after: np.ndarray, label: np.ndarray, classes: in
 
     The standard error treats the two networks' answers to an image as a pair. Half an image is added to each of a
     class's four counts (right or wrong before, and right or wrong after; Agresti and Min 2005), because a class with
-    few images may have no change by chance.
+    few images may by chance have no change.
 
     Parameters
     ----------
@@ -320,8 +320,8 @@ def _step(margins: np.ndarray, right: int) -> float:
 
     The shift is half of the one that would put 0 midway between the two margins to be separated. Images with equal
     margins cross 0 together: either all or none of them do, whichever gives a number nearer to `right`. If both are
-    equally near, the shift changes the present state. It is not halved for such images, because half steps might never
-    end.
+    equally near, the choice is the one that changes the present state. For such images the shift is not halved, because
+    half steps might never end.
     """
     sorted_margins = np.sort(margins)[::-1]
     right, n_positive = min(max(right, 0), len(sorted_margins)), int((sorted_margins > 0).sum())

@@ -37,8 +37,8 @@ def class_table(
     control : (networks, images), bool, optional
         The same for networks that were retrained without being compressed.
     paired, control_paired : bool
-        Whether row i of before, or of control, belongs to the same network as row i of after. If not, or if the numbers
-        of networks differ, the networks are treated as independent.
+        Whether row i of `before` (for `paired`) or of `control` (for `control_paired`) belongs to the same network as
+        row i of `after`. If not, or if the numbers of networks differ, the networks are treated as independent.
 
     Returns
     -------
@@ -427,9 +427,9 @@ def accuracy_loss(
     *,
     paired: bool = True,
 ) -> Losses:
-    """Compute the loss of accuracy as `losses` does that of a class.
+    """Compute the loss of accuracy and its bounds, as `losses` does for each class.
 
-    Images of several networks vary within their classes, as they do in the costs of classes.
+    With several networks, the variance over images is only the one within classes, as in the costs of classes.
 
     Examples
     --------
@@ -505,7 +505,7 @@ def _on_average(changes: class_losses.Changes) -> tuple[np.ndarray, two_way.Vari
 
 
 def _changed_images(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Count images of each class whose share of right networks differs before and after, (classes,)."""
+    """Count images of each class for which the share of right networks changed from before to after, (classes,)."""
     return np.bincount(label, before.mean(0) != after.mean(0))
 
 

@@ -9,7 +9,7 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.statistics.class_offsets import check_arrays
 
-# The images are divided into this many groups, of which the even ones form one half of the images.
+# The images are divided into this many groups. The even-numbered groups form one half of the images.
 GROUPS = 20
 # A class with this many images has two in every group.
 LEAST_IMAGES = 2 * GROUPS
@@ -54,11 +54,11 @@ class CommonShift(NamedTuple):
 def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: np.ndarray) -> CommonShift:
     """Split the movement of classes into a common shift of their logits and changes of single images.
 
-    For an image of class y, the difference between the two logits of class k is modelled as t_y + s_k + rest. All
-    logits of the image contain t_y, which therefore has no effect on predictions; s is the shift, like a change of the
-    output layer's bias. `fit` estimates s by least squares. The shift is fitted on one half of the images and undone on
-    the other half, and vice versa. Let e be the change of a class's recall minus the change of accuracy, with the
-    variance v over images. Then
+    For an image of class y, the difference between the two networks' logits of class k is modelled as t_y + s_k + rest.
+    t_y is the same for all logits of the image, so it has no effect on predictions; s is the shift, like a change of
+    the output layer's bias. `fit` estimates s by least squares. The shift is fitted on one half of the images and
+    undone on the other half, and vice versa. Let e be the change of a class's recall minus the change of accuracy, with
+    the variance v over images. Then
 
         movement = sum(e^2 - v),    share = 1 - movement with the shift undone / movement,
 
@@ -185,7 +185,7 @@ class _Sums(NamedTuple):
 
 
 class _LogitPair:
-    """Two networks' logits for the same images, which are divided into groups; the even groups form one half.
+    """Two networks' logits for the same images, which are divided into groups; even-numbered ones form one half.
 
     Logits are converted to one scale, because a network that is only more confident in all its predictions favours no
     class.
@@ -339,7 +339,7 @@ def squared_excess(images: np.ndarray, change: np.ndarray, n_moved: np.ndarray) 
     Examples
     --------
     Both classes have 11 images. Class 0 wins one and class 1 loses one, so the excess is 1/11 and -1/11. The variance
-    of each change is (1/11 - 1/121) / 10 = 1/121, and that of each excess is half of it:
+    of each change is (1/11 - 1/121) / 10 = 1/121, and the variance of each excess is half of that:
 
     >>> round(squared_excess(np.array([11, 11]), np.array([1, -1]), np.array([1, 1])) * 121, 9)
     1.0

@@ -16,7 +16,7 @@ class Curve(NamedTuple):
     accuracy : (ratios, networks)
     numerators, denominators : (ratios, networks)
         The slope at a ratio is the sum of the numerators divided by the sum of the denominators. For the mean alpha,
-        numerators are alpha and denominators are 1; for the pooled slope, both are parts of `alpha_new`.
+        numerators are alpha and denominators are 1; for the pooled slope, they are those of `alpha_new`.
     """
 
     accuracy: np.ndarray
@@ -32,8 +32,8 @@ class Curve(NamedTuple):
 def difference(method: Curve, baseline: Curve, confidence: float = 0.95) -> tuple[float, float, float]:
     """Estimate the slope of a method minus that of a baseline at the same accuracy.
 
-    The baseline's slope is interpolated linearly in its accuracy between neighbouring ratios. The interval is a
-    jackknife interval over networks.
+    The baseline's slope is interpolated linearly between neighbouring ratios, as a function of the baseline's accuracy.
+    The interval is a jackknife interval over networks.
 
     Parameters
     ----------

@@ -70,11 +70,11 @@ def sentence(change: GapChange) -> str:
     Examples
     --------
     >>> sentence(GapChange("shrank", "reversed"))
-    'the order of the classes reversed, so the strong ones before are the weak ones now, and the differences shrank'
+    'the order of the classes reversed, so classes that were strong before are weak now, and the differences shrank'
     """
     if change.order == "reversed":
         more = f", and the differences {change.size}" if change.size in ("grew", "shrank") else ""
-        return f"the order of the classes reversed, so the strong ones before are the weak ones now{more}"
+        return f"the order of the classes reversed, so classes that were strong before are weak now{more}"
     if (change.size, change.order) == ("open", "open"):
         return "the recalls of the classes are not shown to have become more or less unequal"
     return f"the differences between classes {_predicate(change)}"

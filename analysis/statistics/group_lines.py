@@ -42,7 +42,7 @@ def line(measure: np.ndarray, accuracy: np.ndarray, level: float = two_way.LEVEL
     measure : (groups,)
         The measure of each group.
     accuracy : (networks, groups)
-        Accuracy of each network on the images of each group, or its change.
+        Accuracy of each network on the images of each group, or the change of this accuracy.
     level : float
         1 minus the confidence of each interval.
 

@@ -1,8 +1,8 @@
 """Measure the spread between the means of groups of images, and compare it with chance.
 
 The means of groups with few images differ by chance alone. The placebo assigns the same images at random: each group
-gets as many images of each class as it really has, drawn from all images of that class. A spread beyond the placebo's
-is therefore due to the groups, not to their sizes or classes.
+gets as many images of each class as it really has, drawn from all images of that class. A spread larger than in the
+placebo is therefore due to the groups, not to their sizes or classes.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class Placebo(NamedTuple):
     chance, low, high : float
         Root mean square of the shuffled spreads, and the range that contains 95 % of them.
     p : float
-        Share of the shuffled spreads and the real one that are at least as large as the real one.
+        Share of all spreads, shuffled and real, that are at least as large as the real one.
     """
 
     spread: float

@@ -59,17 +59,17 @@ def summary(
         - alpha_new_identified: whether the groups differ enough before compression to estimate alpha_new.
         - alpha_weighted: mean alpha with groups weighted by their images.
         - largest_excess*: the largest loss of accuracy of a group beyond that of all images, a mean over networks. It
-          is chance movement, because the group may differ between networks. It and the next two leave out groups of one
-          image.
+          is chance movement, because the group may differ between networks. It, largest_excess_floor and
+          largest_excess_group leave out groups of one image.
         - largest_excess_floor: expected largest_excess if only image noise moved groups.
         - largest_excess_group: the group with the largest mean excess loss; `none` if all groups have one image.
-        - single_image_groups: names of up to three groups of one image, and the number of others.
+        - single_image_groups: names of up to three groups of one image, and the number of further ones.
         - worst_group: the group with the largest cost beyond the loss of accuracy, relative to the control if there is
           one. Empty for one network.
-        - worst_group_cost*: its cost, as in `class_costs.worst_class`. It is a systematic cost: of one group in all
-          networks.
-        - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the values of the
-          control, from the networks before to the control.
+        - worst_group_cost*: its cost, as in `class_costs.worst_class`. It is a systematic cost, because the group is
+          chosen in other networks than those in which its cost is measured.
+        - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the same for the
+          change from the networks before to the control.
         - spread_change: standard deviation of the groups' changes of accuracy, weighted by their images.
         - spread_change_chance: expected spread_change of groups with shuffled images (`group_spread`).
 

@@ -54,8 +54,8 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
     path : Path
         A table with a row for each test image, in test order. Each column is a grouping with the group of each image,
         and an empty cell means no group. A column whose name begins with `measure:` has a number for each image. Rows
-        may be missing or in another order if the first column is `index`, the position of the image in test order from
-        0, or if a column has the images' names.
+        may be missing or in another order if the first column is `index` (the position of the image in test order, from
+        0), or if a column has the images' names.
     images : int
         Number of test images.
     names : sequence of str, optional
@@ -65,7 +65,7 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
     ------
     StudyError
         If the file cannot be read, if rows or groupings are missing, if a measure is not a number, if an image is
-        unknown or occurs twice, or if a column that should group the images numbers or names them.
+        unknown or occurs twice, or if a column that should be a grouping has numbers or names of the images.
     """
     header, rows = _rows(path)
     naming = _naming_column(header, rows, names)
@@ -81,9 +81,11 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
             measures[name.removeprefix(MEASURE)] = _numbers(path, name, rows, cells, indices, images)
         elif name != INDEX and (naming is None or name != header[naming]):
             if number_images(cells):
-                index_hint = "" if header[0] == INDEX else f", or count it from 0, move it first, and call it {INDEX}"
+                index_hint = (
+                    "" if header[0] == INDEX else f", or make it the first column, count from 0, and call it {INDEX}"
+                )
                 raise StudyError(
-                    f"{path}: column {shortened(name)} numbers or names the images: drop it{index_hint}"
+                    f"{path}: column {shortened(name)} has numbers or names of the images: drop it{index_hint}"
                     f"{_measure_hint(name, cells)}"
                 )
             if len(set(cells)) >= _FEWEST_NAMES and any("." in cell for cell in cells) and _are_numbers(cells):
@@ -156,7 +158,7 @@ def _group(where: str, array: np.ndarray) -> np.ndarray:
     if not any(texts):
         raise StudyError(f"{where} names no group: fill it in or leave it out")
     if number_images(texts):
-        raise StudyError(f"{where} numbers or names the images: leave it out")
+        raise StudyError(f"{where} has numbers or names of the images: leave it out")
     return np.array(texts)
 
 
@@ -197,7 +199,7 @@ def members(group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def number_images(cells: Sequence[str]) -> bool:
-    """Return whether cells number the images from 0 or 1, in any order, or name them, instead of grouping them.
+    """Return whether cells are numbers of images, from 0 or 1 in any order, or names of images, instead of groups.
 
     At least ten cells that all differ count as names.
 
@@ -297,7 +299,7 @@ def _image_indices(path: Path, header: list[str], rows: list[tuple[int, list[str
 
 
 def _naming_column(header: list[str], rows: list[tuple[int, list[str]]], names: Sequence[str] | None) -> int | None:
-    """Find a column of image names that also occur in the predictions; return its index, or None."""
+    """Find a column of image names, some of which occur in the predictions; return its index, or None."""
     places = [place for place, name in enumerate(header) if image_names.column_key(name) is not None]
     known = frozenset(names or ())
     return next((place for place in places if any(cells[place] in known for _, cells in rows)), None)
@@ -313,7 +315,9 @@ def _named_indices(path: Path, column: str, cells: list[tuple[int, str]], names:
                 f"{path}, line {line:,}: the predictions have no image with the {column} {shortened(name)}"
             )
         if line_of_image.setdefault(place_of_name[name], line) != line:
-            raise StudyError(f"{path}, line {line:,}: {column} {shortened(name)} occurs twice; give each one line")
+            raise StudyError(
+                f"{path}, line {line:,}: {column} {shortened(name)} occurs twice; give each image one line"
+            )
     return list(line_of_image)
 
 

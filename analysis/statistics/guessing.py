@@ -59,8 +59,8 @@ def chance_level(
         Whether networks before and after are pairs, in the same order. A single network before is paired with all
         networks after.
     control_paired : bool
-        The same for the networks in the control and after. If they are not pairs, a network counts as collapsed only if
-        the share of networks at chance level is smaller in the control than after.
+        The same for the networks of control and after. If they are not pairs, a network counts as collapsed only if the
+        share of networks at chance level is smaller in the control than after.
 
     Returns
     -------

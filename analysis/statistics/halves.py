@@ -14,7 +14,8 @@ from analysis.statistics import modal_labels
 from analysis.statistics.modal_labels import modes
 from analysis.statistics.resampling import mean_interval
 
-# Number of random splits of a population. With so many, splits add less standard error than networks do.
+# Number of random splits of a population. With so many, the choice of splits adds less standard error than the choice
+# of networks.
 SPLITS = 20
 # Largest number of groups of networks that the jackknife omits in turn.
 MOST_GROUPS = 10
@@ -159,7 +160,7 @@ class Halves:
         return sums
 
     def _common_mode(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the modal label of all networks, and whether that of a half may differ from it, each (images,)."""
+        """Return the modal label of all networks, and whether a half may have another label, each (images,)."""
         label, share, _ = modes(predicted)
         return label, np.rint(share * len(predicted)) <= len(predicted) - self._least_half / 2
 
@@ -192,7 +193,7 @@ class Counts(NamedTuple):
 
 
 def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPLITS) -> Counts:
-    """Compute mean numbers of PIEs between one half of a population and the other half of a second population.
+    """Compute mean numbers of PIEs between half of the networks in one population and the other half in a second one.
 
     If both are the dense population, the result is the placebo: the number of PIEs without compression. If they are the
     dense and the compressed population, the result can be compared with the placebo, because both compare equally many

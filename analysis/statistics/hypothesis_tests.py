@@ -296,7 +296,9 @@ def change_interval(
 
 
 def unchanged_interval(images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Compute `change_interval` for classes without changed images: from -w to w, where w is Wilson's upper end.
+    """Compute `change_interval` for classes without changed images.
+
+    It is from -w to w, where w is the upper end of Wilson's interval for a recall of 0.
 
     Parameters
     ----------

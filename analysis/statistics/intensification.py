@@ -13,8 +13,8 @@ from analysis.statistics.arithmetic import quotient
 from analysis.statistics.recalls import Recalls, recall_balance
 from analysis.statistics.resampling import Interval, jackknife_interval
 
-# A balance whose root mean square is below this is a rounding error of recalls logged as float32. The smallest step of
-# a real balance is 1 / test images.
+# A balance whose root mean square is below this is a rounding error of recalls logged as float32. A real balance
+# changes in steps of at least 1 / (number of test images).
 _NO_BALANCE = 1e-7
 CHANCE_LEVEL = 0.01
 
@@ -293,10 +293,10 @@ def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
     -------
     (...), bool
         True if the mean recall over classes is not above 1 / classes by a one-sided test at 1 %. Under the null
-        hypothesis the network predicts each class with a fixed probability, proportional to its recalls, so the number
-        of right images of each class is binomial. For balanced classes, the accuracy is tested against the share of the
-        largest class by a binomial bound. Without supports, True if the accuracy is below 1.5 / classes. Always False
-        for a single class.
+        hypothesis the network predicts each class with a fixed probability, proportional to the class's recall, so the
+        number of right images of each class is binomial. For balanced classes, the accuracy is tested against the share
+        of the largest class by a binomial bound. Without supports, True if the accuracy is below 1.5 / classes. Always
+        False for a single class.
 
     Examples
     --------
@@ -341,7 +341,7 @@ def networks_at_chance(label: np.ndarray, right: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     label : (images,), integers
-        Class of each image. Labels without images are ignored.
+        Class of each image. Classes without images are ignored.
     right : (networks, images), bool
         Whether each network is right about each image.
 
@@ -398,7 +398,7 @@ def shared_sums(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.n
     -------
     totals : (2,)
     without_one : (2, seeds)
-        The same without each seed.
+        The same with each seed left out in turn.
 
     Examples
     --------

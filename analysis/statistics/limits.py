@@ -147,7 +147,7 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
     DataFrame, the accuracy first
         - name, support, loss.
         - upper: one-sided 95 % upper bound; for classes, it holds for all classes jointly.
-        - level: level of upper for this class alone.
+        - level: 1 minus the confidence of upper for this row alone.
         - low: lower end of the 95 % interval; for classes, of intervals that hold jointly.
         - high: upper end of the 95 % interval of this class alone.
         - the fields of the loss's `sample_size.Spread`.
@@ -270,8 +270,8 @@ class Decided(NamedTuple):
     ----------
     state : {"within", "beyond", "undecided"}
     worst : Series, optional
-        The loss that decides: the one furthest beyond its limit or, if none is beyond, the one whose upper bound is
-        highest relative to its limit.
+        The loss that decides: the one furthest beyond its limit or, if none is beyond, the one for which the upper
+        bound minus the limit is largest.
     table : DataFrame
         The losses that have a `limit`.
     open_rows : DataFrame
@@ -316,7 +316,7 @@ def decide(table: pd.DataFrame, limits: Limits, least_certain: float | None = No
 
 
 def _reason(decided: Decided, classes: int) -> str:
-    """Explain why losses are within limits, beyond them, or undecided, and how to decide."""
+    """Explain why losses are within limits, beyond them, or undecided, and what would decide."""
     state, worst, _, open_rows = decided
     if worst is None:
         return (

@@ -22,7 +22,7 @@ Groups = tuple[Sequence[str], np.ndarray]
 
 
 class Answers(NamedTuple):
-    """Predictions of the networks of one side.
+    """Predictions of the networks of one side: before compression, after it, or the control.
 
     Attributes
     ----------
@@ -71,8 +71,8 @@ def metric_table(
 ) -> pd.DataFrame:
     """Tabulate the metrics and their changes, by class or by group and class.
 
-    Precision is the share of the images predicted as a class that belong to it; it is 0 if none are predicted, as in
-    scikit-learn. The false positive rate is the share of the images of other classes that are predicted as the class.
+    Precision is the share of right predictions among the images predicted as a class; it is 0 if no image is, as in
+    scikit-learn. The false positive rate is the share of the images of other classes that are predicted as this class.
     The calibration error is the mean distance of confidence from precision over bins of confidence, weighted by images.
     It is computed over the images predicted as a class (Gupta and Ramdas 2022, International Conference on Learning
     Representations) or, if there are groups, over all images of a group.
@@ -97,7 +97,7 @@ def metric_table(
         - class, or group and class; for the calibration error of a group, class is empty.
         - before, control, after: the metric of each side that is given, a mean over its networks.
         - change: after minus control or, without a control, after minus before.
-        - low, high: 95 % interval of the change. With one network per side, it accounts for images only.
+        - low, high: 95 % interval of the change. With one network per side, the interval accounts for images only.
         - low_all, high_all: the same for intervals that hold for all rows jointly.
 
     Examples
@@ -227,7 +227,7 @@ _Part = tuple[float, np.ndarray, np.ndarray]
 
 
 def _pairs(start: _Metric, after: _Metric) -> list[list[_Part]]:
-    """Combine each network's parts after compression with its negated parts at the start."""
+    """Combine each network's parts after compression with the negated parts of its reference."""
     return [[*first, *second] for first, second in zip(_alone(start, -1.0), _alone(after, 1.0), strict=True)]
 
 

@@ -18,7 +18,7 @@ class Modes(NamedTuple):
     Attributes
     ----------
     label : (..., images), integers
-        The modal label: the class with the most votes, the highest one in a tie.
+        The modal label: the class with the most votes; in a tie, the one with the highest index.
     share : (..., images)
         Share of networks that predict the modal label.
     tied : (..., images), bool

@@ -1,4 +1,4 @@
-"""Find single networks that lost most of a class, although the mean over networks hides this loss."""
+"""Find single networks that lost much of their recall of a class, even if the mean over networks hides this loss."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,8 +7,8 @@ import pandas as pd
 
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval
 
-# Because retraining alone moved a class's recall by up to 26 points between two networks, a loss above this must also
-# pass the rule below, which benchmarks/false_alarms.py checks.
+# Because retraining alone moved a class's recall by up to 26 points between two networks, a loss above `GROSS_LOSS`
+# must also pass the rule below, which benchmarks/false_alarms.py checks.
 GROSS_LOSS = 0.2
 # Because retraining causes losses as well as gains, a loss must be above this many times the largest gain, or above
 # this share of the recall.
@@ -21,9 +21,9 @@ def gross_losses(
     """Find classes whose recall in a single network is shown to have fallen by more than `GROSS_LOSS`.
 
     A network is compared with its control or, if there is none, with the same network before compression. If networks
-    are not paired, each class is compared with the control, or network before, in which its recall is lowest. Because
-    retraining alone moves classes up as well as down, the loss must also be more than twice the largest gain of any
-    class in any network, or more than three quarters of the recall in the reference.
+    are not paired, each class is compared with the control (without controls, the network before compression) in which
+    its recall is lowest. Because retraining alone moves classes up as well as down, the loss must also be more than
+    twice the largest gain of any class in any network, or more than three quarters of the recall in the reference.
 
     Parameters
     ----------

@@ -242,8 +242,8 @@ def pooled_slope(parts: SlopeParts) -> PooledSlope:
     moves = pairs = denominator_moves = None
     if parts.moves is not None:
         moves, denominator_moves = np.tensordot(by_part, parts.moves, 1), parts.moves[1]
-    # For one network the pairs are not subtracted. Its interval uses a normal quantile, and would be too narrow far in
-    # the tails of a ratio if they were.
+    # For one network the pairs are not subtracted, because its interval uses a normal quantile, and would otherwise be
+    # too narrow far in the tails of a ratio.
     if parts.pairs is not None and len(numerators) > 1:
         pairs = np.einsum("a,ambk,b", by_part, parts.pairs, by_part)
     return PooledSlope(
@@ -291,7 +291,8 @@ def slope_parts(
     """
     images = np.bincount(label)
     index, support = (np.cumsum(images > 0) - 1)[label], images[images > 0]
-    # Class and state of each network's images, (networks, images), and counts of each.
+    # Class and state of each image for each network, (networks, images), and the number of images of each class and
+    # state.
     states, count = 4 * index + right_before + 2 * right_after, 4 * len(support)
     counts = np.array([np.bincount(network, minlength=count) for network in states]).reshape(len(states), -1, 4)
     before, after, right_both = (counts[..., states_right].sum(-1) / support for states_right in ([1, 3], [2, 3], [3]))
@@ -333,7 +334,7 @@ def moves_by_state(
         by_after = quotient(by_after, product) - quotient(numerator, accuracy_after)
         by_both = quotient(by_both, product)
         squares_by_before = quotient(squares_by_before, accuracy**2) - quotient(2 * denominator, accuracy)
-    # The sum of these squares over a class is the variance of a mean over its images.
+    # With this scale, the squared moves of a class's images sum to the variance of a mean over these images.
     scale = quotient(1.0, np.sqrt(support * (support - 1.0)))[:, np.newaxis]
     is_before, is_after = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
     from_before = is_before - before[..., np.newaxis]

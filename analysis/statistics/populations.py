@@ -89,7 +89,7 @@ def disagreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Returns
     -------
     (images,)
-        Share of pairs that differ, among all pairs of a network of the first and one of the second.
+        Share of pairs that differ, among all pairs of one network from each population.
 
     Examples
     --------

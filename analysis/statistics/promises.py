@@ -1,4 +1,4 @@
-"""Compute the networks and images needed to promise that no class loses more than a limit."""
+"""Compute how many networks and images are needed to promise that no class loses more than a limit."""
 
 from collections.abc import Sequence
 

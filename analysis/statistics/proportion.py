@@ -265,7 +265,7 @@ def pooled_alpha_beyond(
     """
     before, after = float(accuracy_before.mean()), float(accuracy_after.mean())
     growth = float(odds_ratio(before, after))
-    # Absolute derivatives of the logarithm of the odds ratio with respect to the accuracies of both sides.
+    # Absolute derivatives of the logarithm of the odds ratio with respect to the accuracies before and after.
     weights = quotient(1, before * (1 - before)), quotient(1, after * (1 - after))
     of_networks = (accuracy_before - before) * weights[0] - (accuracy_after - after) * weights[1]
     moves = alpha.moves

@@ -435,9 +435,9 @@ def one_tailed(p: float, coefficient: float, sign: int) -> float:
 
 
 def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
-    """Fit class accuracy by a model that keeps it between 0 and 1 (Papke and Wooldridge 1996).
+    """Fit class accuracy by a model that predicts only values between 0 and 1 (Papke and Wooldridge 1996).
 
-    This is a generalised linear model of the binomial family with the logit link, and the terms and rows of `fit`.
+    This is a generalised linear model (binomial family, logit link) with the terms and rows of `fit`.
 
     Parameters
     ----------
@@ -452,8 +452,8 @@ def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
         - se: standard error, clustered by network if at least two networks are known, else robust to
           heteroscedasticity.
         - t, p.
-        - effect: effect of one unit on the accuracy, averaged over the rows. For a term without interactions, it can be
-          compared with the coefficient of `fit`.
+        - effect: effect of one unit of the term on the accuracy, averaged over the rows. For a term without
+          interactions, it can be compared with the coefficient of `fit`.
 
         `attrs["notes"]` is as in `fit`, with another note if the iteration did not converge or the fit is exact.
 

@@ -117,7 +117,7 @@ def jackknife_interval(sums: Sequence[float], without_one: np.ndarray, confidenc
     sums : numerator, denominator, sum of squares
         The denominator is the sum of squares minus its noise.
     without_one : (2, seeds)
-        Numerator and denominator without each seed.
+        Numerator and denominator with each seed left out in turn.
     confidence : float
         Confidence of the interval.
 

@@ -109,7 +109,7 @@ def networks_needed(
 
 
 def images_needed(spread: Spread, margin: float, level: float = two_way.LEVEL) -> float | None:
-    """Find the factor by which images must be multiplied for an interval's half-width to be below a margin, within 3 %.
+    """Find, to within 3 %, the factor by which images must be multiplied for a half-width to be below a margin.
 
     Returns
     -------

@@ -243,7 +243,7 @@ def test_what_pull_left_out_is_said(known):
 
 def test_the_limit_of_the_accuracy_says_what_the_weakest_class_may_lose(known, store):
     """Owls have 135 of 400 images wrong before, and all classes 215 of 1,200: an error 1.88 times as large."""
-    said = "If the error of every class grows by one factor, a loss of 1 point of accuracy costs owl 1.9 points."
+    said = "If the error of every class grows by the same factor, a loss of 1 point of accuracy costs owl 1.9 points."
     assert said in known.notes
     (free,) = recommend.recommend_ratio("known", max_accuracy_loss=None, tracking_uri=store.uri)
     assert not any(note.startswith("If the error") for note in free.notes)

@@ -39,11 +39,11 @@ AROUND_1 = (0.9, 1.1)
             (1.2, 1.5),
             "the differences between classes grew and are not shown to be related to those before",
         ),
-        ((-0.9, -0.7), AROUND_1, "the order of the classes reversed, so the strong ones before are the weak ones now"),
+        ((-0.9, -0.7), AROUND_1, "the order of the classes reversed, so classes that were strong before are weak now"),
         (
             (-0.9, -0.7),
             (1.2, 1.5),
-            "the order of the classes reversed, so the strong ones before are the weak ones now, "
+            "the order of the classes reversed, so classes that were strong before are weak now, "
             "and the differences grew",
         ),
     ],

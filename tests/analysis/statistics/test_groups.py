@@ -90,13 +90,13 @@ def test_a_column_that_numbers_the_images_is_refused_by_name(folder, name, numbe
     columns = [["light", "day", "night", "day", "day"]]
     columns.insert(place, [name, *(spelling.format(number + first) for number in numbers)])
     path = written(folder, "".join(f"{','.join(row)}\n" for row in zip(*columns, strict=True)))
-    with pytest.raises(StudyError, match=f"{name}.* numbers or names the images.* call it index"):
+    with pytest.raises(StudyError, match=f"{name}.* has numbers or names of the images.* call it index"):
         groups.read(path, 4)
 
 
 def test_a_second_column_that_numbers_the_images_of_an_index_is_refused(tmp_path):
     path = written(tmp_path, "index,id,light\n3,1,day\n0,2,day\n")
-    with pytest.raises(StudyError, match=r"id.* numbers or names the images: drop it$"):
+    with pytest.raises(StudyError, match=r"id.* has numbers or names of the images: drop it$"):
         groups.read(path, 4)
 
 
