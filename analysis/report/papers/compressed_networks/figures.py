@@ -91,12 +91,12 @@ _NOTE = (
     "Dashed: the placebo, which is the number that chance gives between two halves of the dense networks. Hatched: "
     "the range of 90 % of the random splits of these networks into halves. Bars, and the grey band of the control: "
     "the 95 % interval of the difference from the placebo, over networks and for the same test images, drawn around "
-    "the number of PIEs; compare it with the dashed line. Halves consist of different networks, so their PIEs are mostly an effect "
-    "of the seeds. Classes are significant at the 5 % level, not corrected for their number, by the paired t-test of "
-    "networks and their own dense networks, with moderated variances from ten classes on (by chance alone, 5 % of the "
-    "classes: dotted), or by the paper's unpaired test. Counts of classes have no interval. Grey line: the same "
-    "fine-tuning without pruning. Blue stripe: the ratio of the verdict. Cells with most networks at chance are not "
-    "drawn."
+    "the number of PIEs; compare it with the dashed line. Halves consist of different networks, so their PIEs are "
+    "mostly an effect of the seeds. Classes are significant at the 5 % level, not corrected for their number, by the "
+    "paired t-test of networks and their own dense networks, with moderated variances from ten classes on (by chance "
+    "alone, 5 % of the classes: dotted), or by the paper's unpaired test. Counts of classes have no interval. Grey "
+    "line: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict. Cells with most networks at "
+    "chance are not drawn."
 )
 
 
