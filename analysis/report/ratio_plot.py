@@ -84,7 +84,7 @@ class Column(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """Columns of cells for a value, the ends of its interval, and the dense networks' value; then limits of the value.
+    """The columns to draw: of a value, of the ends of its interval, and of the value of the dense networks.
 
     `bounds` are the smallest and the largest possible value.
     """

@@ -64,7 +64,7 @@ _NOT_FINE_TUNED = "This method involves no fine-tuning, so it is compared with t
 _BEYOND_CONTROL = (
     f"Losses are relative to the control ({CONTROL}), the same network trained as long and not pruned. Brackets "
     "hold 95 % intervals. A class's recall is the share of its test images that the network recognises. Its gap is its "
-    "recall minus the accuracy; changes of gaps are in %."
+    "recall minus the accuracy; changes of gaps are in % of the gaps before pruning."
 )
 _SAFE = (
     "Safe: bounds that hold with 95 % confidence, for all classes together, rule out that a class loses more than "
@@ -72,7 +72,7 @@ _SAFE = (
     "method is judged from its smallest ratio on, up to the first that fails. Networks at chance are included in these "
     "bounds."
 )
-_WIDEST = 200  # A wider interval of the gaps' change, in % of the gaps, is not printed, because it is uninformative.
+_WIDEST = 200  # % of the gaps before pruning. A wider interval of their change is not printed: it is uninformative.
 _CLASS_TEST = (
     f"Classes are tested together: by a max-t test if there are at least {FEWEST_FLIPPED} networks, else by an audit's "
     "t-test with Holm's correction."
@@ -109,7 +109,8 @@ def verdict(study: StudyData) -> list[str]:
     a line names the one that costs most accuracy. A line ends with `decay_advice`, if there is any.
 
     A line begins with the weaknesses of dense networks: networks at chance, and classes with recall 0. Its numbers
-    include networks at chance, and it states how many. If all dense networks are at chance, it states only that.
+    include networks at chance, and it states how many these are. If all dense networks are at chance, it states only
+    that.
     """
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
     if compressed.empty:
@@ -331,7 +332,7 @@ GapKind = Literal[
 
 
 class Gaps(NamedTuple):
-    """The change of the gaps between classes, in % of the control's gaps.
+    """The change of the gaps between classes beyond that of the control, in % of the gaps before pruning.
 
     Attributes
     ----------

@@ -38,7 +38,7 @@ def _sentences(search: ChainTrials, choice: Choice) -> list[str]:
             f"Of {len(search.trials)} chains, the best within the limits, {limits}, is {_chain(search, choice.best)}."
         )
     if choice.by_accuracy is None:
-        return [chosen, "No chain keeps to the limit of the accuracy alone either."]
+        return [chosen, "No chain keeps to the limit of the accuracy either."]
     if choice.by_accuracy == choice.best:
         return [chosen, "By accuracy alone the choice would be the same."]
     return [chosen, f"By accuracy alone the choice would be {_chain(search, choice.by_accuracy)}."]

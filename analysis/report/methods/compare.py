@@ -1,6 +1,6 @@
 """Compare methods on the same dense networks: pruners, epsilons, schedules, distillation, number formats and more.
 
-Only of pruned networks are number formats compared here. Of dense networks, every other table gives the effect of a
+Number formats are compared here only for pruned networks. For dense networks, every other table gives the effect of a
 number format, because it compares all networks with the dense ones.
 """
 

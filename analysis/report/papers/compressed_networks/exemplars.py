@@ -77,7 +77,7 @@ def exemplars(
         - top1_pie, top1_non_pie, top1_all: the share of dense networks that classify PIEs, other images and all images
           correctly; top5_pie and so on: the share that have the label among their five most probable classes (NaN for
           five classes or fewer, or if the predictions lack them);
-        - top1_matched, top5_matched: these shares on other images of the same dense vote share;
+        - top1_matched, top5_matched: these shares on other images, weighted to match the dense vote shares of the PIEs;
         - columns that begin with `compressed_`: the same for the compressed networks;
         - n_pie_halves: PIEs of a dense half, compared with the compressed networks of the other half; n_pie_placebo:
           PIEs of two dense halves; n_pie_halves_untied, n_pie_placebo_untied: those without a tie;
@@ -89,7 +89,7 @@ def exemplars(
           dense networks, predict different classes;
         - gap_halves, gap_placebo: the accuracy of the dense half on other images minus that on PIEs;
           gap_minus_placebo: the difference of these two gaps, with its 95 % interval;
-        - gap_halves_matched, gap_placebo_matched: the gaps to other images of the same vote share.
+        - gap_halves_matched, gap_placebo_matched: the gaps if the other images are weighted in the same way.
 
         The 95 % intervals (`_low`, `_high`) are by the jackknife over groups of networks. All columns on halves are NaN
         if halves have fewer than five networks.
@@ -172,7 +172,7 @@ def _on_images(pairs: Pairs, own_exemplars: Exemplars, *, ranked: bool) -> dict[
 
 
 def _accuracies(name: str, right: np.ndarray, own_exemplars: Exemplars) -> dict[str, float]:
-    """Return means of `right`, (images,), over PIEs, others, all, and others with the same dense vote shares."""
+    """Return means of `right`, (images,), over PIEs, others, all, and others weighted to match dense vote shares."""
     pies = own_exemplars.identified
     return {
         f"{name}_pie": right[pies].mean() if pies.any() else np.nan,

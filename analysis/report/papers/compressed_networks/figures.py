@@ -107,7 +107,7 @@ def _with_ends(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_same_networks(group: Sequence[PlottedWorkload], study: StudyData) -> str:
-    """Return a sentence on the PIEs of number formats and the control, between all networks; empty without formats."""
+    """Return a sentence on the PIEs of all networks in number formats and of the control; empty without formats."""
     parts = []
     # A data set and model with many methods have several columns, each with all cells.
     for workload, rows in {column.name[:2]: column.cells for column in group}.items():
@@ -321,7 +321,7 @@ def _draw_boxes(axes: Axes, cells: pd.DataFrame, most: int) -> None:
 
 
 def _is_far(cell: Mapping[str, float], cells: pd.DataFrame) -> bool:
-    """Return whether a cell loses so much more accuracy than the method's other cells that it would squeeze them."""
+    """Return whether a cell loses so much more accuracy than the method's others that their boxes would be squeezed."""
     losses = np.maximum(cells["dense_median"] - cells["accuracy_median"], cells["dense_max"] - cells["dense_min"])
     loss = cell["dense_median"] - cell["accuracy_median"]
     smaller = losses[losses < loss]

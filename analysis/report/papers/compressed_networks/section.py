@@ -24,10 +24,10 @@ from analysis.study.study import StudyData
 
 _PIES = (
     "A PIE (pruning identified exemplar, Hooker et al.) is a test image whose most frequent prediction by the "
-    "compressed networks differs from the most frequent one by the dense networks; it is untied if each is more "
-    "frequent than any other. PIEs of the same networks compare all dense networks with all networks made from them. "
-    "PIEs of halves compare half of the dense networks with the networks made from the other half; the placebo "
-    "compares two dense halves. Halves consist of different networks, so their PIEs are mostly an effect of the seeds. "
+    "compressed networks differs from the most frequent one by the dense networks; it is untied if neither prediction "
+    "is tied. PIEs of the same networks compare all dense networks with all networks made from them. PIEs of halves "
+    "compare half of the dense networks with the networks made from the other half; the placebo compares two dense "
+    "halves. Halves consist of different networks, so their PIEs are mostly an effect of the seeds. "
     "A significant class changed differently from the accuracy at the 5 % level, by the paired t-test of audits; the "
     "next column has the number left after Holm's correction. The t-test of Hooker et al. treats dense and compressed "
     "networks as independent, so it can hardly detect a small change; its placebo compares two dense halves. Dense "

@@ -50,7 +50,7 @@ _TESTS = (
     "more entropy hurts it."
 )
 _SUMMARY = (
-    "The last table compares the fit as a whole with the paper's. Durbin-Watson is 2 if neighbouring rows have "
+    "The last table compares the fit as a whole with the fit in print. Durbin-Watson is 2 if neighbouring rows have "
     "independent errors."
 )
 _MEANINGS = {

@@ -120,8 +120,8 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
         - p_bonferroni, p_holm: corrected over the rows of a column or, in Table 9, over all its rows, for at least as
           many tests as in print. The pairs of Table 8 that are not in print (`none`, `up-signed`, `up-sum`) are a
           separate family;
-        - n: the number of pairs of networks, or of networks of both cells; n_at_chance: the number that is left out
-          because a network is at chance.
+        - n: the number of pairs of networks or, in an independent test, of networks of both cells; n_at_chance: the
+          number that is left out because a network is at chance.
 
         `attrs["notes"]` lists what was left out. `attrs["headers"]` has, for every row, the column and the fixed values
         separately; `attrs["row_headers"]` has the header of a table's rows if it differs from print.

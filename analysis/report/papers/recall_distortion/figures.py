@@ -354,7 +354,7 @@ def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tu
 
 
 def _usual(cells: pd.DataFrame, column: str, printed: str) -> pd.DataFrame:
-    """Return the cells with the paper's data set, model or pruner, or else the one with most runs."""
+    """Return the cells with the paper's data set, model or pruner or, if there are none, with that of most runs."""
     return cells[cells[column] == usual(cells.groupby(column)["n"].sum(), printed)]
 
 
@@ -430,7 +430,7 @@ def _line(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sound(values: Any, chance: pd.Series) -> Any:
-    """Return the values of networks above chance, or all values if no network is."""
+    """Return the values of networks above chance, or all values if every network is at chance."""
     return values if chance.all() else values[~chance.astype(bool)]
 
 

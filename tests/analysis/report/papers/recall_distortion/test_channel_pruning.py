@@ -45,7 +45,8 @@ def test_other_networks_stand_beside_print_without_a_difference():
     assert found["printed_alpha"].notna().all()
     assert found["alpha_difference"].isna().all()
     text = str(channel_pruning.section(study(model="resnet20")).blocks)
-    assert "Not as in print: ResNet-20 instead of ResNet-56, 3 networks instead of 15. Not known: recipe, " in text
+    changed = "ResNet-20 instead of ResNet-56, 3 networks instead of 15"
+    assert f"Not as in print: {changed}. Not known: recipe, epochs, " in text
 
 
 def test_settings_that_are_not_those_of_print_are_named():
