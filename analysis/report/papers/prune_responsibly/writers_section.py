@@ -252,7 +252,8 @@ def _describe_worst(losses: WorstLosses, unit: str) -> str:
     )
     return (
         f"The {unit} that loses most in a network loses {own:.1f} points in it, and {elsewhere:.1f} points in "
-        f"the other networks. {several if losses.number > 1 else ''}The mean loss of all groups is {losses.mean:.1f} points."
+        f"the other networks. {several if losses.number > 1 else ''}The mean loss of all groups is {losses.mean:.1f} "
+        "points."
     )
 
 
