@@ -33,8 +33,8 @@ _OUTCOMES = ("alpha_mean", "raw_slope_mean", "accuracy_minus_none", "alpha_minus
 _ENDS = ("ci", "raw_slope", *_OUTCOMES[2:])
 
 _READING = (
-    "In each convolution, CHIP removes the channels whose feature maps depend most on the other channels, and "
-    "fine-tunes the rest. Ratio is the requested ratio; the realised ratio is the nearest ratio that whole channels "
+    "CHIP removes the channels of a convolution whose feature maps depend most on those of its other channels, and the "
+    "rest is fine-tuned. Ratio is the requested ratio; the realised ratio is the nearest ratio that whole channels "
     "allow. Alpha compares each network with its dense network. The control has the same fine-tuning without pruning: "
     "a gain of accuracy, or an alpha below 1, is an effect of pruning only as far as it differs from that of the "
     "control."
