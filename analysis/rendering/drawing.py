@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 # Colours by Okabe and Ito, which colour-blind readers can tell apart.
 NEUTRAL, BELOW, ABOVE = "#767676", "#0072b2", "#d55e00"
-DIFFERENT = "black"  # where neither side is better
+DIFFERENT = "black"  # of a difference that is neither better nor worse
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # the box behind words in a panel
 
 

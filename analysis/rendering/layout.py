@@ -88,7 +88,8 @@ def draw(
     narrow : bool
         Put the panels one below the other, for a narrow window: row by row, or column by column if `sharex` is `col`.
     sharex, sharey : bool, "col" or "row"
-        Which panels share an axis, at both widths. If panels are side by side, only the outermost has tick labels.
+        Which panels share an axis, at both widths. Unless the page is narrow, tick labels of a shared x axis are only
+        at the lowest panel of a column, and those of a shared y axis only at the leftmost panel of a row.
     widths : sequence of float
         Widths of the columns in proportion, equal by default.
     """
@@ -178,7 +179,7 @@ def _name(axes: Axes, panel: Panel, room: float) -> None:
 
 
 def _write_once(grid: Mapping[_Place, Axes]) -> None:
-    """Keep equal labels, and numbers of shared axes, only at the outermost panel of each row or column."""
+    """Keep equal labels and numbers of shared axes only below a column of panels and on the left of a row."""
     for (row, column), axes in grid.items():
         for (other_row, other_column), other in grid.items():
             if other_column == column and other_row > row:

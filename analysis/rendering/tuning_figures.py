@@ -40,12 +40,12 @@ _PANELS = {
     "alpha": ["distortion", "accuracy"],
     "both": ["accuracy", "distortion"],
 }
-_MARKS = "Hollow: stopped after some dense models; pale: accuracy more than a point below the best anchor's. "
+_MARKS = "Hollow: stopped after some dense models; pale: accuracy more than a point below that of the best anchor. "
 _ERRORS = "Bars: one standard error over the dense models (jackknife). "
 _NOTE = (
-    f"{_ERRORS}Small dots: single dense models. {_MARKS}Accuracy: in points, minus lambda's on the same dense models. "
-    "Distortion: max(alpha on new images - 1, 0) + max(1 - r, 0), r the correlation "
-    "of the classes' balances before and after pruning."
+    f"{_ERRORS}Small dots: single dense models. {_MARKS}Accuracy: in points, minus the accuracy with lambda on the "
+    "same dense models. Distortion: max(alpha on new images - 1, 0) + max(1 - r, 0), where r is the correlation of the "
+    "classes' balances before and after pruning."
 )
 _BEYOND = 1.2  # decades between the range that is searched and an anchor beyond it
 
@@ -216,7 +216,7 @@ def _with_errors(trials: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _against_lambda(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with their accuracies in points, minus lambda's at the same ratio and dense model."""
+    """Return the trials with their accuracies in points, minus those of lambda at the same ratio and dense model."""
     columns = _seed_columns(trials, "accuracy")
     reference = trials[(trials["anchor"] == LAMBDA) & trials["complete"]].set_index("ratio")[columns]
     change = 100 * (trials[columns].to_numpy(float) - reference.loc[trials["ratio"]].to_numpy(float))

@@ -1,8 +1,8 @@
 """Draw lines of methods against the pruning ratio, with consistent colours and marks.
 
-Methods are pruners with their settings, and number formats, which are drawn as points if the axis is the model size. A
+A method is a pruner with its settings, or a number format, which is drawn as a point if the axis is the model size. A
 method has the same colour and mark in all panels of a figure, and one legend names each method once. The control
-`none`, whose ratio is always 1, is drawn as a horizontal line with a band, or along its levels of iterative pruning.
+`none`, whose ratio is always 1, is drawn as a horizontal line with a band or, in iterative pruning, level by level.
 """
 
 from collections import Counter
@@ -44,7 +44,7 @@ _BETWEEN = 0.06  # inches, smallest distance between two labels below an axis
 
 
 class PlottedMethod(NamedTuple):
-    """A pruner and its setting, which is empty for the papers' setting."""
+    """A pruner and the text of its setting, which is empty if the setting is that of the papers."""
 
     pruner: str
     setting: str
@@ -84,7 +84,10 @@ class Column(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """The columns to draw: a value, the ends of its interval, the dense networks' value; and the value's bounds."""
+    """The columns to draw: of a value, of the ends of its interval, and of the value of the dense networks.
+
+    `bounds` are the smallest and the largest possible value.
+    """
 
     value: str
     low: str | None = None
@@ -131,7 +134,7 @@ def _columns(name: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> li
 
 
 def _alike(lines: Lines, part: Callable[[PlottedMethod], str], of: str) -> Lines:
-    """Return the methods that share a pruner or a setting, with the control that shares it, or else all controls."""
+    """Return the methods with the pruner or setting `of`, and the controls with it, or all controls if none has it."""
     pruned_lines = {method: cells for method, cells in lines.items() if method.pruner != CONTROL and part(method) == of}
     controls = {method: cells for method, cells in lines.items() if method.pruner == CONTROL}
     return pruned_lines | ({method: cells for method, cells in controls.items() if part(method) == of} or controls)
@@ -147,7 +150,7 @@ def against_ratio(
     *,
     narrow: bool = False,
 ) -> Figure:
-    """Draw a column for each data set and model against the ratio. A stripe marks the ratio of the verdict.
+    """Draw a column of panels for each data set and model, over the ratio. A stripe marks the ratio of the verdict.
 
     Parameters
     ----------
@@ -239,7 +242,7 @@ def _with_near(values: np.ndarray, low: float, high: float) -> tuple[float, floa
 
 
 def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:
-    """Return the cells to draw for each method, sorted by ratio; mitigated controls only if there are no others."""
+    """Return the cells to draw for each method, sorted by ratio; mitigated controls only if no control is plain."""
     of_control, spared = cells[schema.PRUNER] == CONTROL, is_mitigated(cells)
     left_out = of_control & spared & (of_control & ~spared).any()
     return by_method(cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable"), study)
@@ -253,7 +256,7 @@ def by_method(cells: pd.DataFrame, study: StudyData) -> Lines:
 
 
 def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
-    """Return the style of each method, and legend entries for methods, or for pruners and settings if there are many.
+    """Return each method's style, and legend entries: for methods or, if these are many, for pruners and settings.
 
     Parameters
     ----------
@@ -349,7 +352,7 @@ def draw_lines(
 def _places_of_levels(
     control: pd.DataFrame, lines: Lines, places_of: Callable[[pd.DataFrame], np.ndarray]
 ) -> np.ndarray:
-    """Return positions of an iterated control's levels: the median position of the pruned cells of each iteration."""
+    """Return the position of each level of an iterated control: the median over pruned cells of the same iteration."""
     pruned_cells = pd.concat([cells for method, cells in lines.items() if method.pruner != CONTROL] or [control])
     pruned_cells = pruned_cells[is_iterated(pruned_cells)]
     positions = pd.Series(places_of(pruned_cells), index=pruned_cells[ITERATION]).groupby(level=0).median()

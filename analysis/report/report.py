@@ -98,7 +98,7 @@ PAPER_SECTIONS = (
 
 
 def with_python_texts(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return runs with Python strings in place of Arrow's, because small frames are created faster from them."""
+    """Return runs with Python strings instead of Arrow strings, from which small frames are created more slowly."""
     texts = [name for name, dtype in runs.dtypes.items() if dtype == "str"]
     with pd.option_context("mode.string_storage", "python"):
         with_texts = runs.astype(dict.fromkeys(texts, "str"))

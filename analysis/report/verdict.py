@@ -60,11 +60,11 @@ _NOT_PAIRED = (
     f"The controls ({CONTROL}) have other seeds than the pruned networks and cannot be paired with them. So bounds are "
     f"wide, and the change of accuracy is relative to the dense networks. Run the pruner {CONTROL} with the same seeds."
 )
-_NOT_FINE_TUNED = "It involves no fine-tuning, so it is compared with the dense networks."
+_NOT_FINE_TUNED = "This method involves no fine-tuning, so it is compared with the dense networks."
 _BEYOND_CONTROL = (
     f"Losses are relative to the control ({CONTROL}), the same network trained as long and not pruned. Brackets "
     "hold 95 % intervals. A class's recall is the share of its test images that the network recognises. Its gap is its "
-    "recall minus the accuracy; changes of gaps are in %."
+    "recall minus the accuracy; changes of gaps are in % of the gaps before pruning."
 )
 _SAFE = (
     "Safe: bounds that hold with 95 % confidence, for all classes together, rule out that a class loses more than "
@@ -72,7 +72,7 @@ _SAFE = (
     "method is judged from its smallest ratio on, up to the first that fails. Networks at chance are included in these "
     "bounds."
 )
-_WIDEST = 200  # A wider interval of the gaps' change, in % of the gaps, is not printed, because it is uninformative.
+_WIDEST = 200  # % of the gaps before pruning. A wider interval of their change is not printed: it is uninformative.
 _CLASS_TEST = (
     f"Classes are tested together: by a max-t test if there are at least {FEWEST_FLIPPED} networks, else by an audit's "
     "t-test with Holm's correction."
@@ -103,13 +103,14 @@ _TO_KNOW = (
 def verdict(study: StudyData) -> list[str]:
     """Return a line for each data set and model: the recommended method, its costs, the classes that lose, and bounds.
 
-    A line is based on differences from the control at one ratio, which `analysis.study.decision` chooses: in accuracy,
-    losses and costs of classes, raw slope and raw spread ratio. A ratio is not safe merely because no harm is shown,
-    and wider gaps do not make it unsafe, because any loss of accuracy widens them. If there are number formats, a line
-    names the one that costs most accuracy. A line ends with `decay_advice`, if there is any.
+    A line is about one ratio, which `analysis.study.decision` chooses. It states differences from the control in
+    accuracy, losses and costs of classes, raw slope and raw spread ratio. A ratio is not safe merely because no harm is
+    shown, and wider gaps do not make it unsafe, because any loss of accuracy widens them. If there are number formats,
+    a line names the one that costs most accuracy. A line ends with `decay_advice`, if there is any.
 
-    A line begins with the weaknesses of dense networks: networks at chance, and classes with recall 0. Networks at
-    chance are included, and their number is stated. If all dense networks are at chance, the line states only that.
+    A line begins with the weaknesses of dense networks: networks at chance, and classes with recall 0. Its numbers
+    include networks at chance, and it states how many these are. If all dense networks are at chance, it states only
+    that.
     """
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
     if compressed.empty:
@@ -261,7 +262,7 @@ class Payers(NamedTuple):
     names : list of str
         Names of these classes, largest cost first.
     points : (classes, 3)
-        Their losses beyond the accuracy in percentage points, with the ends of the intervals.
+        Their costs (losses minus the loss of accuracy) in points, with the ends of the intervals.
     """
 
     are_tested: bool
@@ -277,7 +278,7 @@ def payers(rows: pd.DataFrame) -> Payers:
 
 
 def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
-    """Yield a sentence on the classes that lose more than the accuracy, or, if there are none, on the upper bound."""
+    """Yield a sentence on the classes that lose more than the accuracy or, if none does, on the bound of all losses."""
     are_tested, names, points = payers(rows)
     if not are_tested:
         yield "Whether single classes lose more than that is unknown."
@@ -331,7 +332,7 @@ GapKind = Literal[
 
 
 class Gaps(NamedTuple):
-    """The change of the gaps between classes, in % of the control's gaps.
+    """The change of the gaps between classes beyond that of the control, in % of the gaps before pruning.
 
     Attributes
     ----------
@@ -420,7 +421,7 @@ def _order(cell: pd.Series) -> Literal["kept", "unrelated", "reversed"]:
 
 
 def _reversed(cell: pd.Series) -> str:
-    """State that strong classes became the weak ones, with the raw slope and its distance from the control's."""
+    """State that strong classes became the weak ones, with the raw slope and its difference from the control."""
     slope, from_none = cell["raw_slope_mean"], cell["raw_slope_minus_none"]
     which = "in this network " if np.isnan(cell["raw_slope_high"]) else ""
     interval = _brackets(cell["raw_slope_low"], cell["raw_slope_high"], 2)

@@ -11,8 +11,8 @@ from analysis.study.study import StudyData
 _CHAINS = (
     "The command pruning-study compress tried these chains of pruning, fine-tuning, class offsets and number formats "
     "on validation images. Losses are relative to the control, in points; the number after each loss is its upper "
-    "bound at 95 % confidence. The table has the Pareto front of cost and worst class, the chosen chain, and the "
-    "chain that accuracy alone would choose; chains within the limits come first."
+    "bound at 95 % confidence. The table has the Pareto front of the minimized quantity and the worst class's bound, "
+    "the chosen chain, and the chain that accuracy alone would choose; chains within the limits come first."
 )
 
 
@@ -38,7 +38,7 @@ def _sentences(search: ChainTrials, choice: Choice) -> list[str]:
             f"Of {len(search.trials)} chains, the best within the limits, {limits}, is {_chain(search, choice.best)}."
         )
     if choice.by_accuracy is None:
-        return [chosen, "No chain keeps to the limit of the accuracy alone either."]
+        return [chosen, "No chain keeps to the limit of the accuracy either."]
     if choice.by_accuracy == choice.best:
         return [chosen, "By accuracy alone the choice would be the same."]
     return [chosen, f"By accuracy alone the choice would be {_chain(search, choice.by_accuracy)}."]

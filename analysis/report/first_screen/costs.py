@@ -41,9 +41,10 @@ _NAME_SIZE, _NAME_ROOM, _NAME_PITCH = 6.5, 60, 8.0  # points; the pitch is the d
 
 
 class CostOutcome(NamedTuple):
-    """The outcome of a panel: its columns of `study.cells` with and without a control, and the sign of a worse value.
+    """What a panel shows: a column of `study.cells` for each case, with and without a control.
 
-    `of_classes` is the column of `study.classes` whose values are drawn as dots at each mark, if classes are shown.
+    `worse` is the sign of a harmful change. `of_classes` is the column of `study.classes` that is drawn as dots at each
+    mark; if it is empty, there are no dots.
     """
 
     label: str

@@ -108,7 +108,7 @@ def _against_size(group: Sequence[PlottedWorkload], study: StudyData, *, narrow:
     note = (
         "Mean recall of each network's weakest class, with 95 % intervals over networks. Star: the dense networks. "
         "Diamond and grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict; above the "
-        f"panel, the class that is weakest there in most networks. {_BEYOND} {_MINIMUM}"
+        f"panel, the class that is most often the weakest at this ratio. {_BEYOND} {_MINIMUM}"
     )
     figure = draw(
         [_size_panel(workload, styles, study) for workload in group],

@@ -22,11 +22,11 @@ from analysis.study.settings import in_number_format, is_pruned, never_fine_tune
 from analysis.study.study import StudyData
 
 _COSTS = (
-    "Each mark is the mean of pruned networks minus their control (pruner none), with a 95 % interval from three "
-    "networks on. The first panel shows the accuracy; lower is worse. The second shows the losses of classes beyond "
-    "the accuracy; higher is worse. A grey dot is a class. The mark is the class that costs most, chosen on other "
-    "networks and images than those that measure it; it is named if it is shown to lose more than the accuracy. "
-    "Crosses at an edge are networks at chance; triangles are off the scale."
+    "Each mark is the mean of pruned networks minus their control (pruner none), with a 95 % interval if there are at "
+    "least three networks. The first panel shows the accuracy; lower is worse. The second shows the losses of classes "
+    "beyond the accuracy; higher is worse. There, a grey dot is a class, and the mark is the class that costs most, "
+    "chosen on other networks and images than those that measure it. It is named if it is shown to lose more than the "
+    "accuracy. Crosses at an edge are networks at chance; triangles are off the scale."
 )
 _OWN_SCALES = (
     "Each data set and model has its own scale, because costs differ tenfold between them: compare numbers across "
@@ -36,28 +36,28 @@ _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks, so their costs include the effect of fine-tuning."
 )
 _CLASSES = (
-    "The pictures show the classes' recalls and losses at the verdict's largest ratio. Loss is the recall of the "
+    "The pictures show the classes' recalls and losses at the ratio of the verdict. Loss is the recall of the "
     "control (or, without a control, of the dense networks) minus the recall after pruning, in points. The classes of "
     "a data set are always sorted by their mean loss over methods."
 )
 _SLOPES = (
     "The raw slope relates the gaps between classes after pruning to the gaps before; above 1, weak classes fall "
-    "further behind. Fine-tuning alone changes it, so read the column minus none, the difference from the control. The "
-    "raw slope is raw spread (how much gaps grew) times correlation (whether the same classes are weak). Alpha divides "
-    "each gap by the accuracy, so it also rises whenever accuracy falls. Beyond proportion is alpha, relative to the "
-    "control, divided by its value if the error of every class grew by the same factor: 1 if the lost accuracy "
-    "explains all of it. The largest cost is systematic: the mean loss over networks of the same class beyond the "
-    "accuracy, in points. Chance movement is the loss of each network's hardest-hit class beyond the accuracy; that "
-    "class differs between networks, and the loss is above 0 even without harm. By noise alone is the chance movement "
-    "expected from noise of the test images. Tables are at the verdict's ratio; intervals hold jointly for all ratios "
-    "of a method."
+    'further behind. Fine-tuning alone changes it, so read the column "minus none", the difference from the control. '
+    "The raw slope is raw spread (how much gaps grew) times correlation (whether the same classes are weak). Alpha "
+    'divides each gap by the accuracy, so it also rises whenever accuracy falls. "Beyond proportion" is alpha, '
+    "relative to the control, divided by its value if the error of every class grew by the same factor: 1 if the lost "
+    "accuracy explains all of it. The largest cost is systematic: the mean loss over networks of the same class beyond "
+    "the accuracy, in points. Chance movement is the loss of each network's hardest-hit class beyond the accuracy; "
+    'that class differs between networks, and the loss is above 0 even without harm. "By noise alone" is the chance '
+    "movement expected from noise of the test images. Tables are at the verdict's ratio; intervals hold jointly for "
+    "all ratios of a method."
 )
 _NUMBER_FORMATS = (
     "In these number formats, weights have fewer than 32 bits, and in some, activations too. The change is the change "
     "of accuracy relative to the dense networks. The largest cost is the mean loss over networks of one and the same "
     "class beyond the accuracy, and the class is named if that loss is shown to be above 0. Chance movement is the "
-    "loss of each network's hardest-hit class beyond the accuracy; both are in points. Significant classes is the "
-    "number of classes that changed differently from the accuracy at the 5 % level, by a paired t-test of networks and "
+    'loss of each network\'s hardest-hit class beyond the accuracy; both are in points. "Significant classes" counts '
+    "the classes that changed differently from the accuracy at the 5 % level, by a paired t-test of networks and "
     "their own dense networks, with moderated variances from ten classes on; the next columns give the number left "
     "after Holm's correction, and the largest of these changes in points. Size is the size of the model's file. "
     "Latency is the median time on one thread. number_formats.csv has the numbers."

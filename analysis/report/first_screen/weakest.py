@@ -27,8 +27,8 @@ def with_weakest(study: StudyData) -> pd.DataFrame:
         - accuracy_low, accuracy_high: the 95 % interval of accuracy_after;
         - weakest_before, weakest_after, weakest_low, weakest_high: the mean recall of the weakest class of the dense
           and of the pruned networks, the latter with its 95 % interval;
-        - weakest_class, weakest_count: the class that is weakest in most pruned networks, and the number of these
-        networks.
+        - weakest_class, weakest_count: the class that is most often the weakest of a pruned network, and in how many
+          networks it is.
     """
     names, before, after = arrays.recalls(study.runs)
     networks = pd.DataFrame(

@@ -1,7 +1,7 @@
 """Compare methods on the same dense networks: pruners, epsilons, schedules, distillation, number formats and more.
 
-Number formats are compared for pruned networks only. For dense networks, every other table gives their effect, because
-all methods are compared with the dense networks.
+Number formats are compared here only for pruned networks. For dense networks, every other table gives the effect of a
+number format, because it compares all networks with the dense ones.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,7 +42,8 @@ from analysis.study.labels import method_label
 from analysis.study.predictions import LabelledImages, StudyPredictions
 from analysis.study.settings import CELL, CellKey
 
-# Most slopes agree closely, so a family of tests has only its first slope, and each other slope is a separate family.
+# Most slopes agree closely. Therefore a family of tests includes only the first of these slopes that is tested, and the
+# tests of each other slope are a family of their own.
 SLOPES = (ALPHA_NEW, ALPHA, RAW_SLOPE, ALPHA_BEYOND)
 # Outcomes that are pooled over networks.
 _POOLED = (ALPHA_NEW, ALPHA_BEYOND)
@@ -137,8 +138,8 @@ def compare(
         - of_method, of_baseline: means over the networks; pooled for alpha_new and alpha_beyond.
         - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless
           `alternative` gives the predicted direction of a primary comparison. p_holm is corrected within its family,
-          whose size is at least the number of planned tests. Only the first of alpha_new, alpha, raw_slope and
-          alpha_beyond belongs to the family; each of the other slopes is a separate family. p_permutation is from a
+          whose size is at least the number of planned tests. Only the first tested slope of alpha_new, alpha, raw_slope
+          and alpha_beyond belongs to the family; each other slope is a separate family. p_permutation is from a
           permutation test that flips the signs of the seeds' differences.
         - effect_size: Cohen's d_z.
         - detectable_difference: the smallest difference detectable at 80 % power and level .05 / family size.
@@ -150,8 +151,9 @@ def compare(
         - resampled: the sources of variance in the interval, `seeds and images` or `seeds`.
         - cost_class, cost, cost_low, cost_high, cost_p: in rows of largest_excess, the class whose loss beyond the
           accuracy most exceeds its loss with the baseline, the difference, and its interval and p
-          (`systematic.systematic`); spared_class and so on: the class that loses less than with the baseline. Networks
-          at chance are included. p is one-sided and corrected for the classes, not for the comparisons.
+          (`systematic.systematic`); spared_class and so on: the same for the class whose loss is most below that with
+          the baseline. Networks at chance are included. p is one-sided and corrected for the classes, not for the
+          comparisons.
 
         A value that cannot be computed is NaN. alpha_new cannot be computed if noise hides the differences between the
         classes of the dense networks.
@@ -471,7 +473,7 @@ def _of_pruning(runs: pd.DataFrame) -> set[str]:
 
 
 def _nearest(key: CellKey, baselines: Sequence[_ComparedCell]) -> _ComparedCell | None:
-    """Return the baseline that shares most settings with a cell; None if there are none or if two tie."""
+    """Return the baseline that shares most settings with a cell; None if there is no baseline, or if two tie."""
     n_common = [len(key.without(set()) & cell.key.without(set())) for cell in baselines]
     return baselines[n_common.index(max(n_common))] if n_common.count(max(n_common, default=0)) == 1 else None
 

@@ -30,7 +30,7 @@ _COMPARED = {
     methods.DISTILLATION: "with a teacher minus without one",
     methods.MITIGATION: "each mitigation minus none",
     methods.PRUNER: "each pruner minus {baseline}",
-    methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",
+    methods.EPSILON: f"each epsilon minus the paper's value, {schema.PAPERS_EPSILON}",
     methods.TREATMENT: "rewound weights minus fine-tuned ones",
     methods.REWIND_STEP: "rewound to an early step minus rewound to initial values",
     methods.NUMBER_FORMAT: "number format minus 32 bits",

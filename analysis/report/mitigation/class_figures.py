@@ -63,7 +63,7 @@ def by_class(cells: Cells, orders: Mapping[str, Sequence[str]], *, narrow: bool 
 
 
 class _MitigationComparison(NamedTuple):
-    """The cell of a data set without a mitigation, the cell of its control, and those of mitigations, by name."""
+    """The cell of a data set without a mitigation, the cell of its control, and a cell for each mitigation by name."""
 
     plain: MitigationCell
     control: MitigationCell | None
@@ -71,7 +71,7 @@ class _MitigationComparison(NamedTuple):
 
 
 def _comparisons(cells: Cells) -> list[_MitigationComparison]:
-    """Return a comparison for each place: the papers' data sets in their order, then others by name."""
+    """Return a comparison for each place, sorted by data set: the papers' in their order, then others by name."""
     comparisons: dict[tuple[Any, ...], _MitigationComparison] = {}
     mitigated = [cell for cell in cells.all if cell.run[schema.PRUNER] != CONTROL and cell.mitigation != NOTHING]
     for cell in mitigated:

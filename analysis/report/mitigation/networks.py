@@ -28,12 +28,12 @@ class MitigationCell(NamedTuple):
     Attributes
     ----------
     place : tuple
-        Data set, model, pruner, ratio and all shown settings except the mitigation's. For a pruner that is itself a
-        mitigation, the pruner here is `mp`.
+        Data set, model, pruner, ratio and all shown settings except those of the mitigation. For a pruner that is
+        itself a mitigation, the pruner here is `mp`.
     mitigation : str
         The mitigation in words; `NOTHING` if there is none.
     options : str
-        The mitigation in words without the pruner, so that the control can have the same options.
+        The mitigation in words without the pruner: the part of it that a control can have too.
     run : mapping
         One of the cell's runs.
     classes : list of str
@@ -128,7 +128,7 @@ class Cells:
 
 
 def family(pruner: str) -> str:
-    """Return the pruner to compare a cell with: `mp` if the cell's pruner is itself a mitigation, else its pruner."""
+    """Return the pruner with which a pruner is compared: `mp` if it is itself a mitigation, else the same pruner."""
     return _MAGNITUDE if pruner in schema.MITIGATING_PRUNERS else pruner
 
 

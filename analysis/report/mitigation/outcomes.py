@@ -49,8 +49,9 @@ def outcomes(cells: Cells) -> pd.DataFrame:
         - worst_class, worst_class_cost: systematic cost, as in `cells.csv`, of the class that loses most beyond the
           accuracy on average, relative to the control with the same mitigation or, if there is none, to the control
           without a mitigation;
-        - largest_mean_excess: the largest over classes of the mean excess loss over networks;
-        - weakest_recall: mean over networks; weakest_recall_difference from the cell without the mitigation;
+        - largest_mean_excess: the excess loss of each class is averaged over networks, and this is the largest mean;
+        - weakest_recall: mean over networks of the lowest recall of a class; weakest_recall_difference from the cell
+          without the mitigation;
         - classes_worse: number of classes whose recall is lower than in the control without a mitigation, each by an
           interval at level .05 / classes;
         - gain_on_validation, gain_on_test: the largest excess loss without the mitigation minus that with it;

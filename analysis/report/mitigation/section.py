@@ -39,10 +39,10 @@ _READING = (
     "differs between networks, and its loss is above 0 without pruning too; the next columns give the value that "
     "noise of the test images alone would give, and the control's value. Chance movement measures how well a "
     "mitigation protects the hardest-hit class of a single network. The gain is chance movement without the "
-    "mitigation minus that with it. Gain beyond the control is the gain minus the gain of the control. Classes worse "
-    "is the number of classes with a lower recall than in the control without a mitigation. Accuracies, recalls, "
-    "losses and gains are in points, on test images unless stated otherwise. mitigation.csv has all cells and more "
-    "columns."
+    "mitigation minus that with it. Gain beyond the control is the gain minus the gain of the control. "
+    '"Classes worse" is the number of classes with a lower recall than in the control without a mitigation. '
+    "Accuracies, recalls, losses and gains are in points, on test images unless stated otherwise. mitigation.csv has "
+    "all cells and more columns."
 )
 _SURVIVAL = (
     "Some mitigations are fitted to validation images. The picture shows the share of their gain that is left on test "

@@ -264,14 +264,16 @@ def held(claims: Sequence[Claim], workloads: Sequence[Workload]) -> pd.DataFrame
 
         - estimate, low, high: the estimate over n networks, or over n pairs of networks, with its two-sided interval.
         - claimed: the range in which the estimate should lie.
-        - p_for, p_against: p-values of the test that the true value is in this range, and of the test that it is not.
-          They are one-sided if the claim has a direction. If the claim is that something differs, p_for is two-sided
-          and p_against is that of an equivalence test. If every comparison must hold, both are corrected by Holm's
-          method over the comparisons at the place.
-        - holds: `yes` if p_for is at most .05, `no` if p_against is, `at chance` if most networks are, `?` otherwise.
+        - p_for, p_against: p-values of two tests. A small p_for shows that the true value is in this range, a small
+          p_against that it is not. They are one-sided if the claim has a direction. If the claim is that something
+          differs, p_for is two-sided and p_against is that of an equivalence test. If every comparison must hold, both
+          are corrected by Holm's method over the comparisons at the place.
+        - holds: `at chance` if most networks are at chance, `yes` if p_for is at most .05, `no` if p_against is at most
+          .05, otherwise `?`.
         - verdict: from all comparisons of the claim at the place, except those at chance. `holds` if every comparison
           holds, `does not hold` if one does not, `cannot be told` otherwise. A claim about most cases, or about a
-          tendency, needs more than half instead. `not tried` if there is no comparison; place is then empty.
+          tendency, holds if more than half of them hold, and does not hold if more than half do not. `not tried` if
+          there is no comparison; place is then empty.
     """
     rows = [row for number, claim in enumerate(claims, start=1) for row in _rows(number, claim, workloads)]
     return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
@@ -393,7 +395,7 @@ def _answer(p_for: float, p_against: float) -> str:
 
 
 def p_values(check: Check) -> tuple[float, float]:
-    """Return the p-values of a test that the true value is in the claimed range, and of a test that it is not."""
+    """Return p_for and p_against: small values show that the true value is, or is not, in the claimed range."""
     value, error, dof = (float(check.row[name]) for name in ("difference", "error", "dof"))
 
     def below(bound: float) -> float:

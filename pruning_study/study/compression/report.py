@@ -143,7 +143,7 @@ def sentences(outcome: Outcome) -> list[str]:
         lines = [f"The choice: {outcome.chains[best]}.", _on_validation(outcome, best), *_on_test(outcome)]
         lines += _sizes(outcome, best)
     if by_accuracy is None:
-        lines.append("No chain keeps to the limit of the accuracy alone either.")
+        lines.append("No chain keeps to the limit of the accuracy either.")
     elif by_accuracy == best:
         lines.append("By accuracy alone the choice would be the same.")
     elif outcome.by_accuracy:

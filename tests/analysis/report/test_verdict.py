@@ -340,5 +340,5 @@ def test_of_number_formats_alone_the_worst_is_named():
 def test_networks_pruned_while_they_were_trained_are_compared_with_the_dense_ones():
     anew = runs(noise=SPREAD / 10, start="initialization", schedule="cubic", after=0.798)
     said = sentences(anew, none(start="dense", schedule="one-shot", fine_tune_epochs="15"))
-    assert "It involves no fine-tuning, so it is compared with the dense networks" in said
+    assert "This method involves no fine-tuning, so it is compared with the dense networks" in said
     assert said[-1] == "This is safe, and no larger ratio is shown to be"

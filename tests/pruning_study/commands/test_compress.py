@@ -358,7 +358,7 @@ class TestSaid:
         none = outcome._replace(choice=report.Choice(None, 0, None), tested=None)
         said = report.sentences(none)
         assert said[0] == "No chain keeps to both limits on validation images. The nearest: not pruned, float32."
-        assert said[-2] == "No chain keeps to the limit of the accuracy alone either."
+        assert said[-2] == "No chain keeps to the limit of the accuracy either."
 
     @pytest.mark.parametrize(("limit", "said"), [(0.01, True), (0.05, False)])
     def test_a_dense_network_that_fine_tuning_alone_makes_better_is_said_to_be_unfinished(self, limit, said):

@@ -108,7 +108,7 @@ _MEASURED = (
 
 
 def _without_groups(networks: int, count: Callable[[np.ndarray], float]) -> np.ndarray:
-    """Evaluate `count`, a function of a mask of networks, for all networks and without each group, (1 + groups,)."""
+    """Evaluate `count`, a function of a mask of networks, for all, then for all but each group, (1 + groups,)."""
     group = group_of(networks)
     return np.array([count(group != left_out) for left_out in range(-1, groups(networks))])
 
@@ -138,7 +138,7 @@ def _significant(cell: ComparedNetworks, networks: np.ndarray) -> np.ndarray:
 
 
 def _decrease_minus_increase(cell: ComparedNetworks, networks: np.ndarray) -> float:
-    """Return the mean decrease of significant classes minus their mean increase; NaN if either is missing."""
+    """Return the mean decrease of significant classes minus the mean increase; NaN if none decreases or increases."""
     change = (cell.compressed.recall - cell.dense.recall)[networks].mean(0)[_significant(cell, networks)]
     falls, rises = change[change < 0], change[change > 0]
     return float(-falls.mean() - rises.mean()) if len(falls) and len(rises) else np.nan

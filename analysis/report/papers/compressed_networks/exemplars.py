@@ -36,8 +36,8 @@ class CellExemplars(NamedTuple):
     summary, images, groups : DataFrame
         As `exemplars` describes them.
     halves : list of (dict, tuple of str, HalvesExemplars, HalvesExemplars)
-        For each cell whose dense networks can be halved: its naming columns, its dense runs, PIEs between halves, and
-        PIEs of the placebo.
+        For each cell whose dense networks can be halved: its naming columns, its dense runs, PIEs of halves, and PIEs
+        of the placebo.
     notes : list of str
         Sentences on cells that are left out.
     """
@@ -72,23 +72,24 @@ def exemplars(
         The columns of `naming.cell_names`, and:
 
         - n_dense, n_compressed: numbers of networks;
-        - n_pie: PIEs between all dense networks and all networks made from them; n_pie_untied: those for which neither
-          modal label is tied; n_ties: images, among all, for which a modal label is tied;
+        - n_pie: PIEs of all dense networks, compared with all networks made from them; n_pie_untied: those for which
+          neither modal label is tied; n_ties: images, among all, for which a modal label is tied;
         - top1_pie, top1_non_pie, top1_all: the share of dense networks that classify PIEs, other images and all images
           correctly; top5_pie and so on: the share that have the label among their five most probable classes (NaN for
           five classes or fewer, or if the predictions lack them);
-        - top1_matched, top5_matched: these shares on other images of the same dense vote share;
+        - top1_matched, top5_matched: these shares on other images, weighted to match the dense vote shares of the PIEs;
         - columns that begin with `compressed_`: the same for the compressed networks;
-        - n_pie_halves, n_pie_placebo: PIEs between a dense half and the compressed networks of the other half, and
-          between two dense halves; n_pie_halves_untied, n_pie_placebo_untied: those without a tie;
+        - n_pie_halves: PIEs of a dense half, compared with the compressed networks of the other half; n_pie_placebo:
+          PIEs of two dense halves; n_pie_halves_untied, n_pie_placebo_untied: those without a tie;
         - n_pie_placebo_low, n_pie_placebo_high: bounds that include 90 % of the placebo's splits;
         - n_pie_minus_placebo: n_pie_halves minus n_pie_placebo, with its 95 % interval;
-        - n_pie_none, n_pie_none_untied: PIEs against the networks of the control, and those without a tie;
+        - n_pie_none, n_pie_none_untied: PIEs of the control's networks, compared with the compressed networks, and
+          those without a tie;
         - disagreement, disagreement_dense: the mean share of images on which a dense and a compressed network, or two
           dense networks, predict different classes;
         - gap_halves, gap_placebo: the accuracy of the dense half on other images minus that on PIEs;
           gap_minus_placebo: the difference of these two gaps, with its 95 % interval;
-        - gap_halves_matched, gap_placebo_matched: the gaps to other images of the same vote share.
+        - gap_halves_matched, gap_placebo_matched: the gaps if the other images are weighted in the same way.
 
         The 95 % intervals (`_low`, `_high`) are by the jackknife over groups of networks. All columns on halves are NaN
         if halves have fewer than five networks.
@@ -171,7 +172,7 @@ def _on_images(pairs: Pairs, own_exemplars: Exemplars, *, ranked: bool) -> dict[
 
 
 def _accuracies(name: str, right: np.ndarray, own_exemplars: Exemplars) -> dict[str, float]:
-    """Return means of `right`, (images,), over PIEs, others, all, and others with the same dense vote shares."""
+    """Return means of `right`, (images,), over PIEs, others, all, and others weighted to match dense vote shares."""
     pies = own_exemplars.identified
     return {
         f"{name}_pie": right[pies].mean() if pies.any() else np.nan,
@@ -188,7 +189,7 @@ def _halves(pairs: Pairs, dense: Sequence[str]) -> Halves | None:
 
 
 def _of_halves(halves_split: HalvesExemplars, placebo: HalvesExemplars) -> dict[str, float]:
-    """Return the columns on PIEs between halves and on those of the placebo."""
+    """Return the columns on PIEs of halves and on those of the placebo."""
     low, high = placebo.most_splits
     values = (
         *(halves_split.n_pie[0], halves_split.untied, placebo.n_pie[0], placebo.untied, low, high),
@@ -210,7 +211,7 @@ OF_HALVES = (
 
 
 def _by_group(own_halves: Halves, compressed: np.ndarray, table: ImageGroups) -> Iterator[dict[str, Any]]:
-    """Yield a row for each group of images with its over-indexing among PIEs between halves."""
+    """Yield a row for each group of images with its over-indexing among PIEs of halves."""
     shares, placebo = own_halves.image_shares(compressed), own_halves.placebo_shares
     for grouping, group in table.groupings.items():
         names, images, group_index = members(group)
@@ -220,7 +221,7 @@ def _by_group(own_halves: Halves, compressed: np.ndarray, table: ImageGroups) ->
 
 
 def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions) -> dict[str, float]:
-    """Count PIEs against the control's networks, and the untied ones; NaN if there are fewer than five controls."""
+    """Count PIEs of controls compared with pruned networks, and the untied ones; NaN for fewer than five controls."""
     rows = study.with_control(rows)
     run_ids = study.runs[RUN_ID].iloc
     sides = run_ids[study.controls[rows]], run_ids[rows]
@@ -232,7 +233,7 @@ def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredi
 
 
 def _between(predictions: StudyPredictions, before: Iterable[str], after: Iterable[str]) -> Exemplars:
-    """Return the exemplars between the networks `before`, each counted once, and the networks `after`."""
+    """Compare the networks `before`, each counted once, with the networks `after`, and return the exemplars."""
     return populations.exemplars_between(predictions.modes(dict.fromkeys(before)), predictions.modes(after))
 
 

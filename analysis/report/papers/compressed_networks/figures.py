@@ -90,13 +90,13 @@ _OF_TESTS = ("classes", "significant", "significant_moderated", "placebo", "plac
 _NOTE = (
     "Dashed: the placebo, which is the number that chance gives between two halves of the dense networks. Hatched: "
     "the range of 90 % of the random splits of these networks into halves. Bars, and the grey band of the control: "
-    "the 95 % interval of the PIEs minus the placebo's, over networks and for the same test images, drawn around the "
-    "PIEs; compare it with the dashed line. Halves consist of different networks, so their PIEs are mostly an effect "
-    "of the seeds. Classes are significant at the 5 % level, not corrected for their number, by the paired t-test of "
-    "networks and their own dense networks, with moderated variances from ten classes on (by chance alone, 5 % of the "
-    "classes: dotted), or by the paper's unpaired test. Counts of classes have no interval. Grey line: the same "
-    "fine-tuning without pruning. Blue stripe: the ratio of the verdict. Cells with most networks at chance are not "
-    "drawn."
+    "the 95 % interval of the difference from the placebo, over networks and for the same test images, drawn around "
+    "the number of PIEs; compare it with the dashed line. Halves consist of different networks, so their PIEs are "
+    "mostly an effect of the seeds. Classes are significant at the 5 % level, not corrected for their number, by the "
+    "paired t-test of networks and their own dense networks, with moderated variances from ten classes on (by chance "
+    "alone, 5 % of the classes: dotted), or by the paper's unpaired test. Counts of classes have no interval. Grey "
+    "line: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict. Cells with most networks at "
+    "chance are not drawn."
 )
 
 
@@ -107,7 +107,7 @@ def _with_ends(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_same_networks(group: Sequence[PlottedWorkload], study: StudyData) -> str:
-    """Return a sentence on the PIEs of number formats and the control, between all networks; empty without formats."""
+    """Return a sentence on the PIEs of all networks in number formats and of the control; empty without formats."""
     parts = []
     # A data set and model with many methods have several columns, each with all cells.
     for workload, rows in {column.name[:2]: column.cells for column in group}.items():
@@ -115,7 +115,7 @@ def _of_same_networks(group: Sequence[PlottedWorkload], study: StudyData) -> str
         if in_number_format(shown_cells).any():
             numbers = [f"{study.method(cell)} {cell['n_pie']:,.0f}" for cell in shown_cells.to_dict("records")]
             parts.append(f"{', '.join(workload)}: {', '.join(numbers)}")
-    return f" PIEs between all dense and all compressed networks: {'; '.join(parts)}." if parts else ""
+    return f" PIEs of all dense networks compared with all compressed ones: {'; '.join(parts)}." if parts else ""
 
 
 def _draw_exemplars(axes: Axes, column: Column, study: StudyData) -> None:
@@ -152,7 +152,7 @@ def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:
 
 
 def _draw_placebo(axes: Axes, column: Column, name: str, study: StudyData) -> None:
-    """Draw the placebo of the largest population with its splits, or one per method if they share no dense networks."""
+    """Draw the placebo of the largest population with its splits; one per method if methods share no dense networks."""
     lines = column.lines.items()
     populations = {column.styles[method]["color"]: cells for method, cells in lines}
     if study.share_dense_networks(column.cells):
@@ -321,7 +321,7 @@ def _draw_boxes(axes: Axes, cells: pd.DataFrame, most: int) -> None:
 
 
 def _is_far(cell: Mapping[str, float], cells: pd.DataFrame) -> bool:
-    """Return whether a cell loses so much more accuracy than a method's others that it would squeeze their boxes."""
+    """Return whether a cell loses so much more accuracy than the method's others that their boxes would be squeezed."""
     losses = np.maximum(cells["dense_median"] - cells["accuracy_median"], cells["dense_max"] - cells["dense_min"])
     loss = cell["dense_median"] - cell["accuracy_median"]
     smaller = losses[losses < loss]

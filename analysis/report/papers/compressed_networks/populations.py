@@ -162,7 +162,7 @@ def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
         - n_dense, n_compressed, classes: numbers of networks and of classes;
         - significant: the number of significant classes; significant_bh, significant_holm: the number after each
           correction; significant_ratio: the number by the test of ratios;
-        - placebo: the number of the placebo; placebo_low, placebo_high: bounds that include 90 % of its splits;
+        - placebo: the number that the placebo gives; placebo_low, placebo_high: bounds that include 90 % of its splits;
         - the columns of `populations.significance_counts` for the paired and for the moderated test;
         - decreased, increased: the numbers of significant classes whose recall fell and rose; mean_decrease,
           mean_increase: the mean changes of their recalls, both as positive numbers.

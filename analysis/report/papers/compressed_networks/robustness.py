@@ -25,7 +25,7 @@ _CONDITION = ["corruption", "severity"]
 
 
 class ConditionRecalls(NamedTuple):
-    """Recalls and accuracies of a data set's networks under each condition, a corruption at a severity.
+    """Recalls and accuracies of a data set's networks under each condition. A condition is a corruption at a severity.
 
     Attributes
     ----------

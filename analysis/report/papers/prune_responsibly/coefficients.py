@@ -81,7 +81,7 @@ def fit_rows(rows: pd.DataFrame) -> Regression:
     Raises
     ------
     StudyError
-        If there are no more rows than terms.
+        If the number of rows is not larger than the number of terms.
     """
     fit = regression.estimate(rows)
     linear = regression.estimate(rows, crossed=False)

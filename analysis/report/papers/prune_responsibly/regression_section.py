@@ -37,8 +37,8 @@ _TABLE = (
     "A colon means a product. The first p uses the paper's standard errors. The others allow for dependence between "
     "rows of one network, of all networks from one dense network, or of one class. A printed value without a p is a "
     "sum of printed values, because the first data set or technique here differs from the paper's, or because the "
-    "term here includes the effect of one that was left out. The coefficient of a level alone, such as rewind, is the "
-    "whole effect only if all products that contain it are 0, which holds for no network."
+    "term here includes the effect of a term that was left out. The coefficient of a level alone, such as rewind, is "
+    "the whole effect only if all products that contain it are 0, which is true of no network."
 )
 _CHOICES = (
     "The paper leaves the batch size, the learning rate and the optimizer to later work, because their terms would "
@@ -50,7 +50,7 @@ _TESTS = (
     "more entropy hurts it."
 )
 _SUMMARY = (
-    "The last table compares the fit as a whole with the paper's. Durbin-Watson is 2 if neighbouring rows have "
+    "The last table compares the fit as a whole with the fit in print. Durbin-Watson is 2 if neighbouring rows have "
     "independent errors."
 )
 _MEANINGS = {
@@ -229,9 +229,7 @@ def _on_survival(count: Survivors, fit: regression.Estimate) -> Iterator[str]:
             f"{networks:,} networks are few for {len(fit.coefficients)} terms. Standard errors clustered by so few are "
             "too small, so those by network come from a jackknife: from fits that leave out one network each."
         )
-    yield (
-        f"With the paper's own standard errors, {count.hac} would survive. {count.same_sign} have the sign in print."
-    )
+    yield (f"With the paper's own standard errors, {count.hac} would survive. {count.same_sign} have the printed sign.")
     for kind, who in (("dense", "all networks from one dense network"), ("class", "rows of one class")):
         if kind in count.counts:
             yield f"If {who} may depend on each other, {count.counts[kind]} survive."

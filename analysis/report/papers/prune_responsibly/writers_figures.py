@@ -78,7 +78,7 @@ def _draw_changes(axes: Axes, units: Units, change: np.ndarray, measure: str) ->
 
 
 def coloured(units: Units, measure: str, place: str, networks: str, *, narrow: bool = False) -> Figure:
-    """Draw accuracy after pruning against that before, coloured by a measure, and its histogram (Figures 8, 9, 12)."""
+    """Draw accuracy after against before, coloured by a measure, and the measure's histogram (Figures 8, 9, 12)."""
     values = units.measures[measure]
     has_value = ~np.isnan(values)
     scale = Normalize(*np.quantile(values[has_value], [0.02, 0.98]))

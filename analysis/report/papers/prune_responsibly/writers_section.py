@@ -247,12 +247,13 @@ def _describe_worst(losses: WorstLosses, unit: str) -> str:
     if np.isnan(elsewhere):
         return f"The {unit} that loses most loses {own:.1f} points; there is no other network to measure it on."
     several = (
-        f"The {losses.number} worst of each network (5 % of all) lose {losses.several[0]:.1f} points where they are "
-        f"picked, and {losses.several[1]:.1f} elsewhere. "
+        f"The {losses.number} worst of each network (5 % of all) lose {losses.several[0]:.1f} points in it, and "
+        f"{losses.several[1]:.1f} points in the others. "
     )
     return (
         f"The {unit} that loses most in a network loses {own:.1f} points in it, and {elsewhere:.1f} points in "
-        f"the other networks. {several if losses.number > 1 else ''}All lose {losses.mean:.1f} points on average."
+        f"the other networks. {several if losses.number > 1 else ''}The mean loss of all groups is {losses.mean:.1f} "
+        "points."
     )
 
 

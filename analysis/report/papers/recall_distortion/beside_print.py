@@ -93,7 +93,7 @@ def as_text(
 
 
 def minus_control(row: Mapping[Any, Any], outcome: str) -> str:
-    """Format an outcome of a cell minus its control's, with its interval."""
+    """Format the difference of an outcome between a cell and its control, with its interval."""
     value, low, high = (row[f"{outcome}_minus_none{end}"] for end in ("", "_low", "_high"))
     return with_interval(value, low, high, decimals(3, sign=True))
 
@@ -127,11 +127,14 @@ def title(rows: pd.DataFrame, study: StudyData, of_print: Printed) -> str:
 def _differing(rows: pd.DataFrame, values: Mapping[str, str], of_print: Printed) -> list[str]:
     first, networks = rows.iloc[0], f"{rows['n'].max():.0f}"
     places = (original(first[schema.DATASET]), _DATASET), (label(first[schema.MODEL]), _MODEL)
-    differing = [f"{ours} for {theirs}" for ours, theirs in places if ours != theirs]
+    differing = [f"{ours} instead of {theirs}" for ours, theirs in places if ours != theirs]
     if networks != str(of_print.networks):
-        differing.append(f"{networks} network{'' if networks == '1' else 's'} for {of_print.networks}")
+        differing.append(f"{networks} network{'' if networks == '1' else 's'} instead of {of_print.networks}")
     both = ((param, values[param], theirs) for param, theirs in of_print.params.items())
-    return [*differing, *(f"{param} {ours} for {theirs}" for param, ours, theirs in both if ours not in ("", theirs))]
+    return [
+        *differing,
+        *(f"{param} {ours} instead of {theirs}" for param, ours, theirs in both if ours not in ("", theirs)),
+    ]
 
 
 def _value(runs: pd.DataFrame, param: str) -> str:

@@ -33,10 +33,11 @@ _OUTCOMES = ("alpha_mean", "raw_slope_mean", "accuracy_minus_none", "alpha_minus
 _ENDS = ("ci", "raw_slope", *_OUTCOMES[2:])
 
 _READING = (
-    "CHIP removes the channels of convolutions whose feature maps depend most on the others, and fine-tunes the "
-    "rest. Ratio is the requested ratio; the realised ratio is the nearest ratio that whole channels allow. Alpha "
-    "compares each network with its dense network. The control has the same fine-tuning without pruning: a gain of "
-    "accuracy, or an alpha below 1, is an effect of pruning only as far as it differs from the control's."
+    "CHIP removes the channels of a convolution whose feature maps depend most on those of its other channels, and the "
+    "rest is fine-tuned. Ratio is the requested ratio; the realised ratio is the nearest ratio that whole channels "
+    "allow. Alpha compares each network with its dense network. The control has the same fine-tuning without pruning: "
+    "a gain of accuracy, or an alpha below 1, is an effect of pruning only as far as it differs from that of the "
+    "control."
 )
 _PRINT = (
     "The paper has fifteen ResNet-56 networks on CIFAR-10 and no control. It does not state its fine-tuning; the "
@@ -44,8 +45,8 @@ _PRINT = (
     ".01, and a weight decay of .005, and keeps the epoch with the best test accuracy. That code also removes channels "
     "that shortcuts carry, separately in each block, so that a shortcut adds channels with different indices. Here, "
     "channels that a shortcut carries are kept, and only channels inside the blocks are removed. The released settings "
-    "are for ratios 1.75 and 3.33; by exact counts of parameters, they give 1.76 and 3.54. Keeping half and a quarter "
-    "of the channels kept at 3.33 gives ratios 8.27 and 19.11."
+    "are for ratios 1.75 and 3.33; by exact counts of parameters, they give 1.76 and 3.54. If half of the channels "
+    "that remain at ratio 3.33 are kept, the ratio is 8.27; with a quarter of them it is 19.11."
 )
 _COLUMNS = ("Ratio", "Realised", "Accuracy", "in print", "Minus control", "Alpha", "in print ", "Minus control ")
 

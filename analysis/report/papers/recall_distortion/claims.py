@@ -28,7 +28,7 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions |
     Parameters
     ----------
     runs : DataFrame
-        As `pull.pull_runs` returns it. If a cell has several settings, the papers' setting is used (`main_setting`).
+        As `pull.pull_runs` returns it. If runs differ in further settings, only those of `main_setting` are used.
         Networks that are only quantized are left out, and so are iteratively pruned networks, except lottery tickets,
         which one claim concerns.
     predictions : callable or StudyPredictions, optional
@@ -88,7 +88,7 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions
     Parameters
     ----------
     runs, predictions
-        As for `claims`, with one setting of each cell.
+        As for `claims`, but only the runs of the main setting (see `main_setting`).
 
     Returns
     -------

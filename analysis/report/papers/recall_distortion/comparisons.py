@@ -97,8 +97,8 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
 
     Neighbouring ratios and neighbouring model sizes are compared. The data set, model or pruner that a table fixes is
     the paper's (CIFAR-10, ResNet-56; MP in Tables 1, 3, 5, 7; UP, else `up-signed`, in Tables 2, 6, 9) if the study has
-    it, else the one with most runs. If a cell has several settings, `main_setting` is tested. The control `none` has
-    one ratio, which is compared with every ratio of the others.
+    it, else the one with most runs. If runs differ in further settings, only those of `main_setting` are tested. The
+    control `none` has one ratio, which is compared with every ratio of the pruners.
 
     Parameters
     ----------
@@ -120,8 +120,8 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
         - p_bonferroni, p_holm: corrected over the rows of a column or, in Table 9, over all its rows, for at least as
           many tests as in print. The pairs of Table 8 that are not in print (`none`, `up-signed`, `up-sum`) are a
           separate family;
-        - n: the number of pairs of networks, or of networks of both cells; n_at_chance: the number that is left out
-          because a network is at chance.
+        - n: the number of pairs of networks or, in an independent test, of networks of both cells; n_at_chance: the
+          number that is left out because a network is at chance.
 
         `attrs["notes"]` lists what was left out. `attrs["headers"]` has, for every row, the column and the fixed values
         separately; `attrs["row_headers"]` has the header of a table's rows if it differs from print.
@@ -306,7 +306,7 @@ def _pruners(runs: pd.DataFrame, as_printed: bool) -> list[PrunedModel]:
 
 
 def _fixed(runs: pd.DataFrame, column: str, printed: str, as_printed: bool) -> str | None:
-    """Return the paper's fixed value, or else the value with most runs; only the paper's if `as_printed`."""
+    """Return the paper's fixed value or, unless `as_printed`, the value with most runs; None if there is no value."""
     value = usual(runs[column].value_counts(), printed)
     return value if value is None or not as_printed or label(value) == printed else None
 

@@ -4,7 +4,7 @@ Figures are those of Good et al. 2022, "Recall Distortion in Neural Network Prun
 Algorithm". A function returns None if there is nothing to draw. A figure of one data set, model or pruner uses the
 paper's (cifar10, resnet56, mp) if the study has it, else the one with most runs, and names it in the title. `settings`
 are the columns of further settings, such as epsilon, as `shown_settings` returns them; they become part of the labels.
-If all settings would need more than eight panels, only those of `main_setting` are drawn, and the title says so.
+If all settings would need more than eight panels, only `main_setting` is drawn, and the title says so.
 Networks at chance are marked, and are left out of boxes, means and slopes.
 """
 
@@ -354,7 +354,7 @@ def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tu
 
 
 def _usual(cells: pd.DataFrame, column: str, printed: str) -> pd.DataFrame:
-    """Return the cells with the paper's data set, model or pruner, or else the one with most runs."""
+    """Return the cells with the paper's data set, model or pruner or, if there are none, with that of most runs."""
     return cells[cells[column] == usual(cells.groupby(column)["n"].sum(), printed)]
 
 
@@ -430,7 +430,7 @@ def _line(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sound(values: Any, chance: pd.Series) -> Any:
-    """Return the values of networks above chance, or all values if no network is."""
+    """Return the values of networks above chance, or all values if every network is at chance."""
     return values if chance.all() else values[~chance.astype(bool)]
 
 
@@ -620,7 +620,9 @@ def _describe_chance_level(lines: dict[_PanelKey, pd.DataFrame], title: str) -> 
         if counts := [f"{short_ratio(row.Index)} ({row.chance:g} of {row.n:g})" for row in at_chance.itertuples()]:
             at.append(f"{panel.inline} at ratio {', '.join(counts)}")
     where = f", {title}" if title else ""
-    return f"Networks at chance{where}: {'; '.join(at)}; ratios with most at chance are not drawn." if at else ""
+    return (
+        f"Networks at chance{where}: {'; '.join(at)}; ratios at which most are at chance are not drawn." if at else ""
+    )
 
 
 def _number(value: float, digits: int = 2) -> str:

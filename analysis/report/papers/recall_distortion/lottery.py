@@ -179,7 +179,7 @@ def _line(row: Mapping[Any, Any]) -> tuple[str, ...]:
 
 
 class _Dip(NamedTuple):
-    """The lowest alpha with its level, and the first level from which interval ends stay above 1, or None."""
+    """The lowest alpha with its level, and the first level from which the lower ends stay above 1, or None."""
 
     level: int
     alpha: float

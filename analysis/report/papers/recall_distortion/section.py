@@ -29,9 +29,9 @@ _CLAIMS = (
     "claims, and disagrees if a test shows that it is not. The tests are one-sided if the sentence has a direction. If "
     "there are several comparisons, usually one for each ratio, all must agree, and one that disagrees refutes the "
     "sentence; their p-values are corrected together (Holm). If the sentence is about most cases or a tendency, more "
-    "than half must agree to confirm it, or disagree to refute it. The table then has the number that agree, the "
-    "lowest and the highest estimate, and in brackets the range of their two-sided intervals. Networks at chance are "
-    "left out. claims.csv has every comparison."
+    "than half must agree to confirm it, or disagree to refute it. For several comparisons, the table has the number "
+    "that agree, the lowest and the highest estimate, and in brackets the range of their two-sided intervals. Networks "
+    "at chance are left out. claims.csv has every comparison."
 )
 _COMPARED = "The table has the cells that the paper and the study share. The difference is ours minus published."
 _METRICS = (

@@ -390,7 +390,7 @@ CLAIMS = (
         "mean-ratio-volatile",
         '"the equally-weighted mean of intensification ratios is not robust to outliers"',
         "G",
-        "log of the distance from the median over networks: that of the mean ratio minus that of alpha",
+        "log of the distance of a network's mean ratio from the median minus the same for alpha",
         _mean_ratio_is_volatile,
     ),
     Claim(
@@ -398,7 +398,8 @@ CLAIMS = (
         '"at most ratios, MNIST and Fashion tend to have shallower slopes (less intensification) than CIFAR-10, which '
         'has shallower slopes than CIFAR-100"',
         "7.3",
-        "alpha on the harder data set minus that on the easier, with the same model or the paper's",
+        "alpha on the harder data set minus alpha on the easier one, if both have the same model, or each has the "
+        "model that the paper uses on it",
         _harder_data,
         places=2,
         every=False,

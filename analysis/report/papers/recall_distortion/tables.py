@@ -161,7 +161,7 @@ def recall_variance(runs: pd.DataFrame, *, balances: bool = False, as_printed: b
     Parameters
     ----------
     runs : DataFrame
-        As `pull.pull_runs` returns it, one setting of each cell.
+        As `main_setting` returns them, so that every data set, model, pruner and ratio has one setting.
     balances : bool
         Whether to compute the variance of normalised recall balance, which agrees with the printed values for
         Fashion-MNIST, instead of recall.

@@ -45,14 +45,17 @@ def test_other_networks_stand_beside_print_without_a_difference():
     assert found["printed_alpha"].notna().all()
     assert found["alpha_difference"].isna().all()
     text = str(channel_pruning.section(study(model="resnet20")).blocks)
-    assert "Not as in print: ResNet-20 for ResNet-56, 3 networks for 15. Not known: recipe, epochs, " in text
+    changed = "ResNet-20 instead of ResNet-56, 3 networks instead of 15"
+    assert f"Not as in print: {changed}. Not known: recipe, epochs, " in text
 
 
 def test_settings_that_are_not_those_of_print_are_named():
     params = {"recipe": "resnet-cifar", "epochs": "6", "fine_tune_epochs": "6", "batch_size": "128"}
     made = StudyData(study().runs.assign(**{f"params.{name}": value for name, value in params.items()}))
     text = str(channel_pruning.section(made).blocks)
-    assert "Not as in print: 3 networks for 15, epochs 6 for 60, fine_tune_epochs 6 for 400." in text
+    assert (
+        "Not as in print: 3 networks instead of 15, epochs 6 instead of 60, fine_tune_epochs 6 instead of 400." in text
+    )
 
 
 @pytest.mark.slow

@@ -95,11 +95,11 @@ def test_a_sentence_without_a_control_does_not_speak_of_one():
 def test_what_is_not_as_in_print_is_named(tickets):
     (caption,) = (block for block in lottery.section(tickets).blocks if getattr(block, "label", "") == "Table 12.")
     assert caption.text.endswith(
-        "resnet56. Here: validation_fraction 0.04, rewind_step 0. Not as in print: 3 networks for 10."
+        "resnet56. Here: validation_fraction 0.04, rewind_step 0. Not as in print: 3 networks instead of 10."
     )
     page = lottery.section(study(chain("mp", [1.0, 0.9], dataset="mnist", model="lenet5", seeds=10)))
     (caption,) = (block for block in page.blocks if getattr(block, "label", "") == "Table 12.")
-    assert caption.text.endswith("Not as in print: MNIST for CIFAR-10, LeNet for ResNet-56.")
+    assert caption.text.endswith("Not as in print: MNIST instead of CIFAR-10, LeNet instead of ResNet-56.")
 
 
 def test_settings_that_are_not_those_of_print_are_named():
@@ -109,7 +109,8 @@ def test_settings_that_are_not_those_of_print_are_named():
     (caption,) = (b for b in lottery.section(study(made)).blocks if getattr(b, "label", "") == "Table 12.")
     assert "Here: validation_fraction 0.2, rewind_step 0. " in caption.text
     assert caption.text.endswith(
-        "Not as in print: 1 network for 10, epochs 30 for 80, fine_tune_epochs 15 for 80, precision bf16 for float32."
+        "Not as in print: 1 network instead of 10, epochs 30 instead of 80, fine_tune_epochs 15 instead of 80, "
+        "precision bf16 instead of float32."
     )
 
 
