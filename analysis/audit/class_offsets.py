@@ -68,7 +68,9 @@ class ClassOffsets(NamedTuple):
         if not self.table["excess"].any():
             return "No class changed differently from the accuracy: all offsets are 0."
         if not self.offsets.any():
-            return "All offsets are 0: changes of classes beyond the accuracy are noise, or no offsets remove them."
+            return (
+                "All offsets are 0: class changes beyond the change of accuracy are noise, or no offsets remove them."
+            )
         losses = self.effect[self.effect["measure"] == _LOSS].set_index("network")
         before, after = (
             f"{points(losses['value'][name])} points ({printable(losses['class'][name])})"

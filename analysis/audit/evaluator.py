@@ -117,7 +117,7 @@ def classes(predicted: Any, column: str | None = None) -> np.ndarray:
     predicted : array, Series, DataFrame, list or dict
         Classes, or scores of the classes, (images, classes), of which the largest marks the predicted class.
     column : str, optional
-        The column of the classes, if there are several columns that are not scores.
+        The column of the predicted classes, if there are several columns that are not scores.
     """
     if isinstance(predicted, dict):
         predicted = pd.DataFrame({name: list(values) for name, values in predicted.items()})

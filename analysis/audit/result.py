@@ -68,7 +68,7 @@ class Audit(NamedTuple):
     def table(self) -> pd.DataFrame:
         """A row for each class or group, the one that lost most first.
 
-        - class, or group; before it grouping, if there are several groupings
+        - class, or group, which follows a column grouping if there are several groupings
         - support: number of test images
         - recall_before, recall_after, and with a control recall_control
         - change: recall after minus recall before
@@ -130,12 +130,12 @@ class Audit(NamedTuple):
 
     @property
     def basis(self) -> Literal["control", "networks", "pair"]:
-        """The evidence for a cause: the control, several networks a side, or none (a side has a single network)."""
+        """Evidence of the cause of losses: control, several networks a side, or none (a side has a single network)."""
         return self.comparison.basis
 
     @property
     def chance_level(self) -> ChanceLevelCounts:
-        """Networks at chance."""
+        """Counts of networks at chance."""
         return self.comparison.chance_level
 
     @property
@@ -264,12 +264,12 @@ _LEGEND = {
     "loss": "Recalls in %, losses in points. Loss: recall of the {reference} minus recall after.",
     "at most": "At most: no {kind} loses more, with 95 % confidence.",
     "expected": "Expected: the loss if the error of every {kind} had grown by one factor.",
-    _COST: "Cost: the loss beyond that of the accuracy.",
+    _COST: "Cost: the loss minus the loss of accuracy.",
     "p (Holm)": "*: lost recall.",
 }
 _SLOPES = (
-    "Slope, spread and alpha: 1 if the differences between recalls stayed the same, above 1 if they grew; on new "
-    "images: an estimate without the noise of these images."
+    "Raw slope and spread: 1 if the differences between recalls stayed the same, above 1 if they grew; alpha: the same "
+    "for the differences divided by the accuracy. On new images: an estimate without the noise of these images."
 )
 
 
@@ -311,7 +311,7 @@ def _printable_table(result: Audit) -> pd.DataFrame:
 
 
 def summary(result: Audit, rest: str = "audit.csv") -> str:
-    """Format the verdict, the classes that lost most and the notes for a terminal; `rest` names the table of all."""
+    """Format the verdict, the classes that lost most and the notes for a terminal; `rest` names the whole table."""
     notes = [
         folded(note) for note in (result.caution, *result.notes, sentences.without_alpha(result.comparison)) if note
     ]

@@ -48,8 +48,8 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
         loss, cost and disproportionate have a moderated 95 % interval (`_low`, `_high`), and an upper bound that holds
         for all classes jointly (`_upper_all`).
 
-        Then the following, of which losses and excess losses have a 95 % interval (`_low`, `_high`), a two-sided p
-        (`_p`), and p corrected over the classes of the cell (`_p_holm`):
+        Then the columns below. Losses and excess losses among them have a 95 % interval (`_low`, `_high`), a two-sided
+        p (`_p`), and this p corrected over the classes of the cell (`_p_holm`):
 
         - loss_from_dense: recall before minus recall after.
         - excess: loss_from_dense minus the loss of accuracy.

@@ -136,9 +136,8 @@ class DataOptions:
     count_zeros: bool = option(
         "false",
         boolean,
-        "Count weights that are exactly 0 in the file of --weights as kept, for example because quantization has "
-        "rounded them to 0. Otherwise a file with pruned layers is refused, because ratios would count its zeros as "
-        "parameters.",
+        "Count zeros in the file of --weights as kept weights, for example because quantization has rounded weights to "
+        "0. Otherwise a file with pruned layers is refused, because ratios would count its zeros as parameters.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         grid=None,
     )
@@ -358,8 +357,8 @@ class PruningOptions:
         "mp",
         choice_or_import_path(PRUNERS, "pruner"),
         f"Way to choose the weights that are pruned: {', '.join(PRUNERS)}, or package.module:function for a score of "
-        "your own. mp prunes the smallest weights, chip and l1-filter whole output channels of convolutions, and those "
-        "that end in -structured whole input channels.",
+        "your own. mp prunes the smallest weights. chip and l1-filter prune whole output channels of convolutions, and "
+        "pruners whose names end in -structured prune whole input channels.",
         ("prune", "iterate"),
         grid="pruners",
         param=ParamRole(concerns="pruner"),
@@ -367,8 +366,8 @@ class PruningOptions:
     ratio: tuple[float, ...] = option(
         AUTO,
         several(within(1, math.inf, low_too=True)),
-        "Pruning ratio: parameters before / parameters after. Several ratios are written 2,4,10. Auto: 10, or 1 for "
-        "the pruner none.",
+        "Pruning ratio: parameters before / parameters after. Several ratios are written 2,4,10. Auto: 10, or 1 with "
+        "--pruner none.",
         ("prune", "tune"),
         grid="ratios",
         param=ParamRole(concerns="pruning", value="float"),
@@ -402,8 +401,8 @@ class PruningOptions:
     epsilon: float | None = option(
         AUTO,
         within(0, math.inf, low_too=True),
-        "Weight of the penalty in the scores of the undecayed pruners up, up-signed and up-sum; with l2 the penalty is "
-        "the squared weights. Auto: the weight decay, or 5e-4 if that is 0.",
+        "Weight of the penalty in the scores of the undecayed pruners up, up-signed and up-sum; with --regularizer l2 "
+        "the penalty is the squared weights. Auto: the weight decay, or 5e-4 if that is 0.",
         ("prune", "iterate"),
         param=ParamRole(concerns="pruner", value="float"),
         needs=(TAKES_EPSILON,),
@@ -453,8 +452,8 @@ class PruningOptions:
     gradient_objective: str | None = option(
         AUTO,
         choice(("regularized", "data")),
-        "Loss whose gradient the scores use: with weight decay (regularized) or without (data). Auto: set by the "
-        "protocol, regularized for paper.",
+        "Loss whose gradient the scores use: with weight decay (regularized) or without (data). Auto: regularized, or "
+        "data with --protocol released.",
         ("prune", "iterate", "tune"),
         param=ParamRole(concerns="pruner"),
         needs=(TAKES_GRADIENT,),
@@ -462,8 +461,8 @@ class PruningOptions:
     gradient_batches: int | None = option(
         AUTO,
         integer(1),
-        "Number of batches that the scores' gradient is averaged over. Auto: set by the protocol, the whole training "
-        "set for paper.",
+        "Number of batches that the scores' gradient is averaged over. Auto: the whole training set, or 1 batch with "
+        "--protocol released.",
         ("prune", "iterate", "tune"),
         param=ParamRole(concerns="pruner", value="integer"),
         needs=(TAKES_GRADIENT,),
@@ -472,7 +471,7 @@ class PruningOptions:
         AUTO,
         choice(("eval", "train")),
         "Compute the scores' gradient as in evaluation (eval), or with BatchNorm and image augmentation as in training "
-        "(train). Auto: set by the protocol, eval for paper.",
+        "(train). Auto: eval, or train with --protocol released.",
         ("prune", "iterate", "tune"),
         param=ParamRole(concerns="pruner"),
         needs=(TAKES_GRADIENT,),
@@ -618,7 +617,7 @@ class FineTuningOptions:
         AUTO,
         steps_or_share,
         "Training step at which --start initialization begins to prune, or share of the training if written with a "
-        "point. Auto: 0.2, or 0 for the schedules set and rigl.",
+        "point. Auto: 0.2, or 0 with --schedule set or rigl.",
         ("prune",),
         param=ParamRole(detail_of="start", concerns="pruning", value="integer"),
         needs=(PRUNES,),
@@ -725,7 +724,7 @@ class FineTuningOptions:
     constraint_images: str = option(
         "train",
         choice(("train", "validation")),
-        "Images on which --constraint is measured: the last training images of each class, at each step (train), or "
+        "Images on which --constraint is measured: the latest training images of each class, at each step (train), or "
         "the validation images, after each epoch (validation).",
         ("prune", "tune"),
         grid="constraint_images",
@@ -735,7 +734,7 @@ class FineTuningOptions:
         AUTO,
         within(0, math.inf),
         "Growth of a class's multiplier each time that its constraint is measured, if the constraint is violated by 1. "
-        "Auto: 0.01 for ceag and 0.0001 for equalized-loss, or 0.5 and 0.01 on validation images.",
+        "Auto: for ceag 0.01, or 0.5 on validation images; for equalized-loss 0.0001, or 0.01 on validation images.",
         ("prune", "tune"),
         grid="constraint_steps",
         param=ParamRole(detail_of="constraint", concerns="mitigation", value="float"),
@@ -829,9 +828,8 @@ class MachineOptions:
         grid=None,
         in_command={
             "study": {
-                "help": "MLflow experiment of the runs. Auto: the experiment that MLflow's environment "
-                "variables name, else that of the key experiment in FILE, else an experiment with the name of the "
-                "study."
+                "help": "MLflow experiment of the runs. Auto: the experiment that MLflow's environment variables name, "
+                "else the one that FILE names under the key experiment, else an experiment with the name of the study."
             }
         },
     )
@@ -847,7 +845,7 @@ class MachineOptions:
         "false",
         boolean,
         "Also log the network as an MLflow model in the format ONNX (needs the extra onnx). prune logs the network of "
-        "each ratio, and iterate that of each iteration.",
+        "each ratio, and iterate the network of each iteration.",
         TRAINING_COMMANDS,
         grid=None,
     )
@@ -896,7 +894,8 @@ class StudyOptions:
     protocol: str | None = option(
         AUTO,
         choice(PROTOCOLS),
-        "Follow the paper's text (paper), or its released code (released). Auto: set by the file, else paper.",
+        "Follow the text of Good et al., 2022 (paper), or their released code (released). Auto: set by the file, else "
+        "paper.",
         ("study",),
         heading="Data and network",
     )
@@ -947,7 +946,8 @@ class SearchOptions:
     n_trials: int = option(
         "20",
         integer(1),
-        "Number of trials, the reference trials (anchors) included: each ratio has three, or six with --tune-schedule.",
+        "Number of trials, including the reference trials (anchors); each ratio has three anchors, or six with "
+        "--tune-schedule.",
         ("tune", "compress"),
         in_command={
             "compress": {
