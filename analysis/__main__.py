@@ -43,7 +43,7 @@ _EXPERIMENT = click.option(
 _STUDY = click.option(
     "--study",
     metavar="NAME",
-    help="Name of a study: read the experiment that holds its runs, in place of --experiment.  [default: none]",
+    help="Name of a study: read the experiment that contains its runs, in place of --experiment.  [default: none]",
 )
 _IGNORE_PARAM = click.option(
     "--ignore-param",
@@ -307,11 +307,11 @@ def audit(
 @_columns
 @_PAIR_BY_ORDER
 @_MAX_DATA_GIB
-@click.option("--classes", type=click.INT, help="Number of classes.  [default: that of the predictions]")
+@click.option("--classes", type=click.INT, help="Number of classes. [default: counted in the predictions]")
 @click.option(
     "--images",
     type=click.INT,
-    help="Number of test images of each class.  [default: that of the predictions]",
+    help="Number of test images of each class. [default: counted in the predictions]",
 )
 @click.option(
     "--movement",
@@ -714,7 +714,8 @@ def compare(
 ) -> None:
     """Print published values beside those of an experiment.
 
-    The output is CSV with the values of the paper's tables, those of the experiment, and their differences.
+    The output is CSV with the values in the tables of Good et al. (2022), the values of the experiment, and their
+    differences.
     """
     from analysis.report.papers.recall_distortion import tables
     from analysis.runs import pull

@@ -95,7 +95,7 @@ def read_pair(
     first, second = (_ordered(read(path, limit), orders.get(path)) for path in (before, after))
     if first.values.shape != second.values.shape:
         raise StudyError(
-            f"{after}: logits have shape {second.values.shape}, but {first.values.shape} in {before}: give those of "
+            f"{after}: logits have shape {second.values.shape}, but {first.values.shape} in {before}: give logits of "
             "the same images and classes"
         )
     if (differing := np.flatnonzero(first.label != second.label)).size:

@@ -118,7 +118,7 @@ class DataOptions:
         nonempty_text,
         "Network: lenet5, lenet5-half and lenet5-double (of other widths), lenet-300-100 (linear layers alone), "
         "resnet20, resnet32, resnet44, resnet56, resnet110, wrn16-4, wrn22-8, wrn28-10 (wide ResNets), alexnet, vgg11, "
-        "resnet18 (torchvision's, adapted to images of 28 to 32 pixels), torchvision:NAME (unchanged; most need "
+        "resnet18 (from torchvision, adapted to images of 28 to 32 pixels), torchvision:NAME (unchanged; most need "
         "--image-size 224), timm:NAME, or package.module:factory for a function of your own that returns a network. "
         "The function is called with num_classes and in_channels, and with image_size=(height, width) if it has a "
         "parameter of that name.",
@@ -436,8 +436,8 @@ class PruningOptions:
         "make",
         choice(("make", "none")),
         "Also make the control, the same network fine-tuned for as many epochs without pruning, and show what each "
-        "class lost beyond it (make), or compare only with the network before pruning (none). An existing control is "
-        "used again, for all ratios and pruners.",
+        "class lost beyond the control (make), or compare only with the network before pruning (none). An existing "
+        "control is used again, for all ratios and pruners.",
         ("prune",),
         grid=None,
     )
@@ -502,7 +502,7 @@ class IterationOptions:
         "finetune",
         choice(("finetune", "rewind")),
         "Continue to train the kept weights from their present values (finetune), or first reset them to their initial "
-        "values or those at --rewind-step (rewind).",
+        "values or to their values at --rewind-step (rewind).",
         ("iterate",),
         grid="weight_treatments",
         param=ParamRole(detail_of="keep"),

@@ -105,8 +105,8 @@ def test_where_no_level_is_accurate_enough_a_sentence_says_what_there_is():
     assert not found["recommended"].any()
     (said,) = operating_points.sentences(found, Preference(0.99), lambda row: row["pruner"])
     assert said == (
-        "No pruned level reaches an accuracy of 99.0 %: the most accurate has 95.5 %, and the dense networks have "
-        "95.8 %. Choose a lower --min-accuracy."
+        "No pruned level reaches an accuracy of 99.0 %: the most accurate level has 95.5 %, and the dense networks "
+        "have 95.8 %. Choose a lower --min-accuracy."
     )
 
 
