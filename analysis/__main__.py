@@ -211,8 +211,8 @@ def cli() -> None:
     "--fail-on-damage",
     "Exit with code 3 if a class is shown to have lost recall, if a single network is shown to have lost more than 20 "
     "points in a class, or if a network is at chance only after compression; exit with 4 if a class may have lost "
-    "everything. --max-class-loss is stricter. Without a control and with one network before or after, a class fails "
-    "only if its loss is shown to exceed 20 points, because retraining alone changes recalls.",
+    "everything. --max-class-loss is stricter. Without a control and with one network before or after, the code is 3 "
+    "only for a class whose loss is shown to exceed 20 points, because retraining alone changes recalls.",
 )
 @click.option(
     "--max-class-loss",

@@ -24,7 +24,7 @@ BEFORE, AFTER, WITH_OFFSETS = "before", "after", "with offsets"
 _LOSS, _RECALL, _ACCURACY = "chance movement", "weakest recall", "accuracy"
 _READING = (
     "Recalls and accuracies are in %; chance movement, the loss of this network's hardest-hit class beyond the\n"
-    "accuracy, is in points. One network cannot separate harm from chance, but --class-offsets with many seeds can."
+    "accuracy, is in points. One network cannot separate harm from chance: prune many seeds with --class-offsets."
 )
 
 

@@ -64,7 +64,7 @@ def compare(
     *,
     paired: bool,
 ) -> Populations:
-    """Compare two populations of networks, including those at chance.
+    """Compare two populations of networks, including networks at chance.
 
     Parameters
     ----------
@@ -169,8 +169,8 @@ def _most(table: pd.DataFrame) -> str:
     if shift.empty:
         return ""
     place = shift.abs().idxmax()
-    most, side = " most" if len(shift) > 1 else "", "better" if shift[place] > 0 else "worse"
-    return f" ({table['class'][place]}{most}, {100 * abs(shift[place]):.1f} points {side} than the accuracy)"
+    most, side = " most" if len(shift) > 1 else "", "above" if shift[place] > 0 else "below"
+    return f" ({table['class'][place]}{most}, {100 * abs(shift[place]):.1f} points {side} the change of accuracy)"
 
 
 def _significance_note(table: pd.DataFrame, paired: bool) -> str:

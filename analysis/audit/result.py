@@ -398,6 +398,7 @@ _READING = (
     "a plain t-test. The raw slope shows how the differences between recalls changed: above 1 they grew, below 1 they "
     "shrank or moved to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times "
     "accuracy before / accuracy after, so it rises whenever accuracy falls. The spread is the root mean square of "
-    "recalls minus accuracy, after / before. The interval of alpha is over networks, for these images. If class sizes "
-    "differ by more than 1 %, alpha with classes weighted by their images is given too."
+    "recalls minus accuracy after compression, divided by its value before. The interval of alpha is over networks, "
+    "for these images. If class sizes differ by more than 1 %, alpha with classes weighted by their images is given "
+    "too."
 )

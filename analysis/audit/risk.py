@@ -275,7 +275,7 @@ def summary(result: Risk) -> str:
     blocks = [
         f"Classes by their risk, the riskiest first:\n\n{shown.to_string(index=False)}",
         f"Expected loss: points of recall that a class loses if pruning costs {result.accuracy_loss:g} points of "
-        "accuracy and multiplies the error of every class by one factor. Collapsed networks lose in other ways.",
+        "accuracy and multiplies the error of every class by one factor. Networks at chance lose in other ways.",
     ]
     if len(result.classes) > len(table):
         blocks.append(f"And {len(result.classes) - len(table):,} more classes, in {FILES[0]}.")

@@ -89,7 +89,7 @@ def cells(
 
         - n_at_chance: number of runs with a network at chance. Such runs have no slopes, but count in all other
           numbers of the row; n_alpha is the number of runs with slopes.
-        - alpha_new_resampled: what the interval of alpha_new is over, `seeds` or `seeds and images`.
+        - alpha_new_resampled: units over which the interval of alpha_new is computed (`seeds`, or `seeds and images`).
         - confidence: confidence of each interval in the row, 1 - (1 - confidence) / K. K is the number of ratios with
           the same data set, model, pruner and settings. Settings that depend on the pruner, such as an epsilon tuned at
           each ratio, may differ.
@@ -111,7 +111,7 @@ def cells(
         Comparisons with `none` that need predictions (`statistics.proportion`):
 
         - error_growth*: factor by which the error grew from `none` to the pruned networks.
-        - raw_slope_on_none*: raw slope on `none` for new images.
+        - raw_slope_on_none*: slope of the gaps after pruning on the gaps of `none`, for new images.
         - proportionality*: 1 if errors are proportional, 0 if losses are equal.
         - alpha_beyond*: alpha divided by the odds ratio.
 

@@ -43,7 +43,7 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
         - cost_p: p of the cost, one-sided and corrected for all classes.
         - disproportionate: loss minus the loss that would be expected if every class's error grew by one factor
           (`proportion.disproportionate_losses`). It requires predictions and controls of the same networks.
-        - disproportionate_p: its p, like cost_p.
+        - disproportionate_p: p of disproportionate, one-sided and corrected for all classes.
 
         loss, cost and disproportionate have a moderated 95 % interval (`_low`, `_high`), and an upper bound that holds
         for all classes jointly (`_upper_all`).

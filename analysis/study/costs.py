@@ -119,7 +119,8 @@ class CellCosts(NamedTuple):
         smaller of the numbers of pruned networks and controls.
     table : DataFrame
         `COLUMNS`, with a row for each class: the loss of recall, the part of it beyond the loss of accuracy, and the
-        part beyond its proportion, which is NaN unless the networks have predictions and controls of their own.
+        part beyond the loss under proportional errors, which is NaN unless the networks have predictions and controls
+        of their own.
     worst : WorstCost
     accuracy_loss_upper : float
         One-sided 95 % bound of the loss of accuracy.

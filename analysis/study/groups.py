@@ -172,7 +172,7 @@ def groups(
     """Compute the effects of pruning on groups of test images in every cell of pruned networks.
 
     Networks at chance have no slopes. Intervals and p are over networks and images. For a single network, the intervals
-    of changes are Tango's for paired counts, which suit groups of few images.
+    of changes are Tango intervals for paired counts, which suit groups of few images.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def groups(
 
 
 def cell_answers(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> Answers | None:
-    """Return the answers of a cell's networks, or None without predictions."""
+    """Return the `Answers` of a cell's networks, or None without predictions."""
     run_ids, dense_ids = study.runs[RUN_ID].iloc, study.runs[schema.DENSE_RUN_ID].iloc
     pairs = predictions.of_pairs(dense_ids[rows], run_ids[rows]) if predictions else None
     if pairs is None:

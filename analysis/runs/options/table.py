@@ -144,8 +144,8 @@ class DataOptions:
     class_names: Path | None = option(
         AUTO,
         path,
-        "Text file with one class name a line, in the order of the outputs of the network. Auto: the order of the "
-        "data's classes.",
+        "Text file with one class name a line, in the order of the outputs of the network. Auto: the outputs are in "
+        "the order of the data's classes.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         grid=None,
         needs=(GIVEN_WEIGHTS,),
@@ -176,8 +176,8 @@ class DataOptions:
     validation_fraction: float = option(
         "0.1",
         within(0, 1),
-        "Share of the training images that is held out to choose the best epoch, between 0 and 1. Not needed for a "
-        "folder with images in val.",
+        "Share of the training images that is held out to choose the best epoch, between 0 and 1. Not needed if the "
+        "data set is a folder with images in val.",
         (*TRAINING_COMMANDS, "tune", "compress"),
         param=ParamRole(value="float"),
         in_command={"iterate": {"default": "0.2"}},
@@ -200,8 +200,8 @@ class ReadingOptions:
     test_fraction: float | None = option(
         AUTO,
         within(0, 1),
-        "Share of each class's images that is held out for testing, for a folder of classes without subfolders train "
-        "and test. All seeds test on the same images. Auto: 0.2.",
+        "Share of each class's images that is held out for testing, if the data set is a folder of classes without "
+        "subfolders train and test. All seeds test on the same images. Auto: 0.2.",
         (*TRAINING_COMMANDS, "tune", "compress", "exemplars", "groups"),
         param=ParamRole(legacy_default="none", value="float"),
     )
@@ -641,7 +641,7 @@ class FineTuningOptions:
     distill: float = option(
         "0",
         within(0, 1, low_too=True, high_too=True),
-        "Distillation: share of the fine-tuning loss that compares the network with the dense one instead of the "
+        "Distillation: share of the fine-tuning loss that compares the network with the dense network instead of the "
         "labels, from 0 to 1.",
         ("prune", "tune"),
         grid="distill",
@@ -788,8 +788,8 @@ class NumberFormatOptions:
         ",".join(NUMBER_FORMATS),
         several(choice(NUMBER_FORMATS)),
         f"Number formats of the weights, each in a separate run: {', '.join(NUMBER_FORMATS)}. dynamic-int8 has integer "
-        "weights, and finds the range of the activations for each batch of images. fixed-int8 also fixes these ranges, "
-        "as measured on 100 training images.",
+        "weights, and finds the range of the activations for each batch of images. fixed-int8 has integer weights, and "
+        "fixed ranges that are measured on 100 training images.",
         ("quantize",),
         param=ParamRole(legacy_default="float32", concerns="pruning"),
     )
@@ -969,7 +969,7 @@ class SearchOptions:
         ("tune", "compress"),
         in_command={
             "compress": {
-                "help": "Number of new dense networks on which the choice is made again and tested; 0, or 2 or more."
+                "help": "Number of new dense networks on which the choice is made again and tested: 0, or at least 2."
             }
         },
     )
@@ -1195,7 +1195,7 @@ class ExportOptions:
     output: Path | None = option(
         AUTO,
         path,
-        "File to write the network to. Auto: none, only the MLflow model.",
+        "File to write the network to. Auto: no file, only the MLflow model.",
         ("export",),
         heading="Files",
     )
