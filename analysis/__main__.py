@@ -43,7 +43,7 @@ _EXPERIMENT = click.option(
 _STUDY = click.option(
     "--study",
     metavar="NAME",
-    help="Name of a study: read the experiment that holds its runs, in place of --experiment.  [default: none]",
+    help="Name of a study: read the experiment that contains its runs, in place of --experiment.  [default: none]",
 )
 _IGNORE_PARAM = click.option(
     "--ignore-param",
@@ -82,7 +82,7 @@ _FAIRNESS_VALUE = click.option(
     "--fairness-value",
     type=click.FLOAT,
     help="Value of a unit of fairness relative to a unit of sparsity, to choose a trade-off between the two. "
-    "Unfairness is the highest minus the lowest recall of a class.  [default: 100 for iterative pruning, else no "
+    "Unfairness is the highest recall of any class minus the lowest.  [default: 100 for iterative pruning, else no "
     "trade-off is chosen]",
 )
 
@@ -211,8 +211,8 @@ def cli() -> None:
     "--fail-on-damage",
     "Exit with code 3 if a class is shown to have lost recall, if a single network is shown to have lost more than 20 "
     "points in a class, or if a network is at chance only after compression; exit with 4 if a class may have lost "
-    "everything. --max-class-loss is stricter. Without a control and with one network before or after, a class fails "
-    "only if its loss is shown to exceed 20 points, because retraining alone changes recalls.",
+    "everything. --max-class-loss is stricter. Without a control and with one network before or after, the code is 3 "
+    "only for a class whose loss is shown to exceed 20 points, because retraining alone changes recalls.",
 )
 @click.option(
     "--max-class-loss",
@@ -307,11 +307,11 @@ def audit(
 @_columns
 @_PAIR_BY_ORDER
 @_MAX_DATA_GIB
-@click.option("--classes", type=click.INT, help="Number of classes.  [default: that of the predictions]")
+@click.option("--classes", type=click.INT, help="Number of classes. [default: counted in the predictions]")
 @click.option(
     "--images",
     type=click.INT,
-    help="Number of test images of each class.  [default: that of the predictions]",
+    help="Number of test images of each class. [default: counted in the predictions]",
 )
 @click.option(
     "--movement",
@@ -343,8 +343,8 @@ def power(
     """Estimate the number of networks that an audit needs.
 
     The table gives the smallest loss of a class that simulated audits detect with 80 % power, for 2 to 30 networks on
-    each side. The chance variation of recalls is estimated from predictions of at least two networks on each side, or
-    is given with --classes, --images and --movement.
+    each side (before and after). The chance variation of recalls is estimated from predictions of at least two networks
+    on each side, or is given with --classes, --images and --movement.
     """
     from analysis.audit import power, prediction_files
     from analysis.audit.prediction_columns import ColumnNames
@@ -493,10 +493,11 @@ def offsets(
     """Fit a logit offset for each class, so that every class loses as much recall as the network loses accuracy.
 
     Add the offsets to the pruned network's logits, or to the bias of its output layer. A class that lost more than
-    others then regains what it lost beyond the accuracy.
+    others then regains what it lost beyond the loss of accuracy.
 
-    A FILE.npz has the arrays logits, (images, classes), and label, the column of each image's class, counted from 0.
-    It may have class_names. The images should be new to both networks, such as validation images.
+    A FILE.npz has an array logits of shape (images, classes), and an array label with the column of each image's class,
+    counted from 0. It may also have an array class_names. The images should be new to both networks, such as validation
+    images.
     """
     from analysis.audit import class_offsets as offsets
     from analysis.common import overwriting
@@ -672,7 +673,7 @@ def report(
 ) -> None:
     """Write the report of an experiment: a page, tables and figures.
 
-    The files are also sent to MLflow, as a run of kind `report`, unless the report is made from folders.
+    The files are also sent to MLflow, as a run of kind `report`, unless --frames or --no-log is given.
     """
     if folders and (experiment or study):
         name = "--experiment" if experiment else "--study"
@@ -713,7 +714,8 @@ def compare(
 ) -> None:
     """Print published values beside those of an experiment.
 
-    The output is CSV with the values of the paper's tables, those of the experiment, and their differences.
+    The output is CSV with the values in the tables of Good et al. (2022), the values of the experiment, and their
+    differences.
     """
     from analysis.report.papers.recall_distortion import tables
     from analysis.runs import pull

@@ -37,8 +37,8 @@ from analysis.statistics.class_table import LOSS
 from analysis.statistics.moderation import FEWEST_CLASSES, enough_classes
 
 _PLAIN_TEST = (
-    "Each class, or group, is tested with its own variance over networks alone, because fewer than "
-    f"{FEWEST_CLASSES} of them have a recall strictly between 0 and 1, too few to pool their variances."
+    f"Each class, or group, is tested with only its own variance over networks, because fewer than {FEWEST_CLASSES} "
+    "classes, or groups, have a recall strictly between 0 and 1, too few to pool their variances."
 )
 
 
@@ -61,9 +61,9 @@ def audit(
         Files, globs, folders or run ids, in any form that `prediction_sources.find` accepts. A file is an .npz archive
         with arrays `label` and `predicted`, a table with columns of these names, or a file of class counts in a format
         of `class_counts.read`. Several files are paired by their names, as in `network_names.matched`; several runs are
-        paired by their dense runs or, failing that, in the order given. If a side shares no seed with the networks
-        after, its networks are treated as independent of them. If .npz files also have `logits`, the movement of the
-        classes is diagnosed.
+        paired by their dense runs or, failing that, in the order given. If the networks of `before` or `control` share
+        no seed with those of `after`, the two are treated as independent. If .npz files also have `logits`, the
+        movement of the classes is diagnosed.
     groups : Path, optional
         File of groups of test images, in the format of `groups.read`. The audit then tests groups instead of classes.
     max_data_gib : float
@@ -110,10 +110,11 @@ def audit(
 
 
 class AuditedPredictions(NamedTuple):
-    """Predictions of an audit: the files of each side, the labels, and each side's predictions, (networks, images).
+    """Predictions of an audit by side (`before`, `after`, `control`): files, labels, predictions (networks, images).
 
-    `orders`, `image_names` and `notes` are those of `prediction_files.Predictions`. Networks of the sides in `unpaired`
-    have other seeds than those after. If `is_of_counts`, the predictions are invented: only their counts are real.
+    `orders`, `image_names` and `notes` are those of `prediction_files.Predictions`. The networks of the sides in
+    `unpaired` have other seeds than those of `after`. If `is_of_counts`, the predictions are invented: only their
+    counts are real.
     """
 
     networks_by_path: dict[str, dict[Path, str]]
@@ -144,7 +145,7 @@ def read_sides(
     downloads : Path
         Folder that the predictions of runs are downloaded to.
     only_pairs : bool
-        Whether to raise an error if the networks of a side have other seeds than those after.
+        Whether to raise an error if the networks of a side have other seeds than those of `after`.
     """
     networks = {side: prediction_sources.find(sources, side, downloads) for side, sources in sources_by_side.items()}
     others = prediction_sources.of_other_seeds(networks)
@@ -203,9 +204,10 @@ def audit_predictions(
     """Find the classes that lost recall when a classifier was compressed.
 
     With one network before and one after, recalls have Wilson intervals, changes of recall have Tango intervals, and p
-    is from McNemar's exact test; with a control, p also allows for how far retraining alone shifts classes
-    (`retraining.beyond_control`). With several networks, intervals and p account for the variance over both networks
-    and images (`two_way.half_width`). The intervals have at least their nominal coverage for any number of networks.
+    is from McNemar's exact test; with a control, the intervals of changes and p also allow for how far retraining alone
+    shifts classes (`retraining.beyond_control`). With several networks, intervals and p account for the variance over
+    both networks and images (`two_way.half_width`). The intervals have at least their nominal coverage for any number
+    of networks.
 
     A pair with a network at chance has no alpha, but is included in all other numbers; `.chance_level` counts such
     networks. If a network before is at chance, or has recall 0 in a class, the verdict says so first.
@@ -233,7 +235,8 @@ def audit_predictions(
         Whether to accept predictions whose classes seem to be numbered differently from those of the labels or of the
         networks before. By default they are refused.
     unpaired : collection of str
-        `before`, `control` or both, if their networks have other seeds than those of `after`, so rows are not pairs.
+        `before`, `control` or both, if their networks have other seeds than those of `after`, so that rows are not
+        pairs.
     confidences : mapping of str to (images,) or (networks, images), optional
         The probability of the predicted class, by side (`before`, `after`, `control`), for the calibration error.
 
@@ -370,7 +373,7 @@ def _classes(name: str, classes: ArrayLike) -> np.ndarray:
 
 
 def _check(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
-    """Raise a StudyError if the networks cannot be compared."""
+    """Raise a StudyError if none of the predictions of a side is a class of the labels."""
     for predicted in networks.values():
         if not np.isin(predicted, names).any():
             raise StudyError(
@@ -387,8 +390,8 @@ def _check_independent(networks: Mapping[str, np.ndarray], pairs: Collection[str
     control, after = len(networks["control"]), len(networks["after"])
     if min(control, after) == 1:
         raise StudyError(
-            f"{control} network{'s' * (control > 1)} in the control and {after} after: give equally many, in the same "
-            "order, or two or more on each side if their seeds differ",
+            f"{control} network{'s' * (control > 1)} in the control and {after} after: give equally many of both, in "
+            "the same order, or two or more of each if their seeds differ",
             option="control",
         )
 

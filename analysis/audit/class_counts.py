@@ -1,7 +1,8 @@
 """Class counts in place of predictions: a confusion matrix, a classification report, or a table of recalls.
 
-Counts do not show which images two networks both classify correctly. The audit treats the answers of the two networks
-as independent, image by image, so a change has the variance of a difference between two independent samples.
+Counts do not show which images two networks both classify correctly. The audit assumes that, image by image, whether
+one network is right does not depend on the other. A change then has the variance of a difference between two
+independent samples.
 """
 
 import itertools
@@ -22,12 +23,12 @@ from analysis.common.text_tables import number, opened_table
 _TEXTS = (".csv", ".tsv", ".txt")
 _RIGHT = ("right", "correct", "recall")
 _MEANS = {"accuracy", "micro avg", "macro avg", "weighted avg", "samples avg"}
-# Multiples of an irrational number give an order of the images that is nearly independent of the original order, which
-# step 0 keeps, and of the order by another irrational number.
+# Images sorted by the fractional parts of the multiples of an irrational number are in an order that is nearly
+# independent of the original order (step 0) and of the order by another irrational number.
 _STEPS = {"before": 0.0, "after": (math.sqrt(5) - 1) / 2, "control": math.sqrt(2) - 1}
 NOTE = (
-    "Counts of classes do not show which images both networks classify correctly. Their answers are treated as "
-    "independent, so intervals are wider than they would be from predictions."
+    "Counts of classes do not show which images both networks classify correctly. The networks are assumed to be right "
+    "independently of each other, so intervals are wider than they would be from predictions."
 )
 
 
@@ -111,7 +112,7 @@ def check_alike(counts: Mapping[Path, ClassCounts]) -> None:
 
 
 def _ranks(images: int, step: float) -> np.ndarray:
-    """Return the rank of each image of a class by `step`, an order nearly independent of those by other `_STEPS`."""
+    """Return the rank of each image of a class in the order by `step`, one of `_STEPS`, (images,)."""
     places = np.arange(images)
     return np.argsort(np.argsort(places * step % 1 if step else places, kind="stable"), kind="stable")
 

@@ -24,7 +24,7 @@ BEFORE, AFTER, WITH_OFFSETS = "before", "after", "with offsets"
 _LOSS, _RECALL, _ACCURACY = "chance movement", "weakest recall", "accuracy"
 _READING = (
     "Recalls and accuracies are in %; chance movement, the loss of this network's hardest-hit class beyond the\n"
-    "accuracy, is in points. One network cannot separate harm from chance, but --class-offsets with many seeds can."
+    "accuracy, is in points. One network cannot separate harm from chance: prune many seeds with --class-offsets."
 )
 
 
@@ -68,7 +68,9 @@ class ClassOffsets(NamedTuple):
         if not self.table["excess"].any():
             return "No class changed differently from the accuracy: all offsets are 0."
         if not self.offsets.any():
-            return "All offsets are 0: changes of classes beyond the accuracy are noise, or no offsets remove them."
+            return (
+                "All offsets are 0: class changes beyond the change of accuracy are noise, or no offsets remove them."
+            )
         losses = self.effect[self.effect["measure"] == _LOSS].set_index("network")
         before, after = (
             f"{points(losses['value'][name])} points ({printable(losses['class'][name])})"

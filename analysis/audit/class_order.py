@@ -8,7 +8,7 @@ from analysis.common.errors import StudyError
 from analysis.runs.checks import some
 
 # Predictions are refused if they agree with a reference on less than the first share of the images, but on at least the
-# second once classes are permuted. A network destroyed by pruning does not reach the second.
+# second share once classes are permuted. A network destroyed by pruning does not reach the second share.
 _MOST_BEFORE, _FEWEST_AFTER = 0.5, 0.8
 _FEWEST_IMAGES = 20
 
@@ -25,8 +25,8 @@ def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
     Raises
     ------
     StudyError
-        If a network agrees on fewer than half of the images, but on at least four fifths after its classes are
-        permuted.
+        If a network agrees with the labels, or with the network before, on fewer than half of the images, but on at
+        least four fifths after its classes are permuted.
     """
     before = networks["before"]
     for side, predictions in networks.items():
@@ -44,7 +44,7 @@ def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
 
 
 def permutation(reference: np.ndarray, predicted: np.ndarray) -> dict[str, str]:
-    """Map each predicted class to the reference class that it stands for; return {} if none is renumbered.
+    """Map each predicted class to the reference class that it matches; return {} if none is renumbered.
 
     A predicted and a reference class match if each is the most frequent partner of the other.
 

@@ -19,8 +19,8 @@ from analysis.statistics.risk_scores import CONFIDENCE, UNCERTAINTY, uncertainty
 _PROBABILITIES, _LOGITS = "probabilities", "logits"
 # Tolerances for a probability in float32, and for the sum of probabilities that were rounded to three digits.
 _ROUNDING, _ROUNDED_SUM = 1e-5, 0.01
-# Smallest share of images whose predicted class must have the largest value. It is low because a user may have moved
-# the decision thresholds.
+# For at least this share of the images, the largest value must be in the column of the predicted class. The share is
+# low because a user may have moved the decision thresholds.
 _FEWEST_FITTING = 0.5
 _WHAT = "give probabilities from 0 to 1"
 _AS_THEY_ARE: Mapping[Path, np.ndarray] = MappingProxyType({})
@@ -58,7 +58,7 @@ def read(
     limit : SizeLimit
         Largest memory for the arrays in a file.
     orders : mapping of Path to (images,)
-        For each file whose rows are in another order: its row for each image.
+        For each file whose order differs from that of the first file: its row for each image.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def read(
 def check(
     paths: Sequence[Path], predicted: np.ndarray, limit: SizeLimit, orders: Mapping[Path, np.ndarray] = _AS_THEY_ARE
 ) -> None:
-    """Check that probabilities and logits in files belong to the predicted classes; parameters are those of `read`.
+    """Check that probabilities and logits in files fit the predicted classes; parameters are those of `read`.
 
     Raises
     ------

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-# Networks that were trained separately hardly ever agree on every image if they are wrong on this many.
+# Networks that were trained separately hardly ever agree on every image if they are wrong on this many images.
 _FEWEST_WRONG = 20
 _MOST_COPIES = 10
 
@@ -34,7 +34,7 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray], unpair
 
     Networks are copies if they predict the same for every image, predict at least two classes, and are wrong on enough
     images. A pair is left out if one of its networks is a copy of a network of an earlier pair. If all networks before
-    are copies of one, it is paired with all networks after.
+    are copies of one network, this network is paired with all networks after.
 
     Parameters
     ----------
@@ -75,9 +75,10 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray], unpair
 
 
 def repeated_images(class_index: np.ndarray, networks: Mapping[str, np.ndarray]) -> list[str]:
-    """Return a warning if each image seems to be repeated in successive rows, or if the whole sequence seems to be.
+    """Return a warning if each image, or the whole sequence of images, seems to be repeated in successive rows.
 
-    Changes of the class do not count as changes of the image, because the images may be sorted by class.
+    A change of the label from one row to the next does not count as a change of the image, because the images may be
+    sorted by class.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def repeated_images(class_index: np.ndarray, networks: Mapping[str, np.ndarray])
 
 
 def _is_tiled(rows: Sequence[np.ndarray], copies: int) -> bool:
-    """Return whether the rows repeat as a whole, and enough images differ from most of their class to be sure."""
+    """Return whether the rows repeat as a whole, and enough images differ from most of their class to be certain."""
     length, rest = divmod(len(rows[0]), copies)
     if rest or not all((row[length:] == row[:-length]).all() for row in rows):
         return False

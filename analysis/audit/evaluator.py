@@ -117,7 +117,7 @@ def classes(predicted: Any, column: str | None = None) -> np.ndarray:
     predicted : array, Series, DataFrame, list or dict
         Classes, or scores of the classes, (images, classes), of which the largest marks the predicted class.
     column : str, optional
-        The column of the classes, if there are several columns that are not scores.
+        The column of the predicted classes, if there are several columns that are not scores.
     """
     if isinstance(predicted, dict):
         predicted = pd.DataFrame({name: list(values) for name, values in predicted.items()})
@@ -178,7 +178,7 @@ def _upper_bounds(result: Audit) -> dict[str, float]:
 
 
 def _worst_class(result: Audit) -> dict[str, float]:
-    """Return the cost of the worst class as metrics; empty if none is named, or if several groupings have one each."""
+    """Return the cost of the worst class as metrics; empty if there is none, or one for each of several groupings."""
     if len(result.worst) != 1:
         return {}
     row = result.worst.iloc[0]

@@ -85,7 +85,7 @@ def read_pair(
 ) -> tuple[Logits, Logits]:
     """Read the logits of two networks for the same images; parameters and errors as in `read`.
 
-    `orders` has, for each file whose rows are in another order, its row for each image.
+    For each file whose order differs from that of the first file, `orders` has its row for each image.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def read_pair(
     first, second = (_ordered(read(path, limit), orders.get(path)) for path in (before, after))
     if first.values.shape != second.values.shape:
         raise StudyError(
-            f"{after}: logits have shape {second.values.shape}, but {first.values.shape} in {before}: give those of "
+            f"{after}: logits have shape {second.values.shape}, but {first.values.shape} in {before}: give logits of "
             "the same images and classes"
         )
     if (differing := np.flatnonzero(first.label != second.label)).size:

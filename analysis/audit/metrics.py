@@ -56,7 +56,7 @@ def _places(names: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def moved_most(metrics: pd.DataFrame) -> list[str]:
-    """Return a sentence on the metric whose corrected interval is farthest from 0, or no sentence if all contain 0."""
+    """Return a sentence on the metric whose corrected interval is farthest from 0; none if all intervals contain 0."""
     if metrics.empty:
         return []
     beyond = np.fmax(metrics["low_all"], -metrics["high_all"])
@@ -121,7 +121,7 @@ def confidences_of_files(
     limit : SizeLimit
         Largest memory for the arrays of a file.
     orders : mapping of Path to (images,)
-        For each file whose rows are in another order: its row for each image.
+        For each file whose order differs from that of the first file: its row for each image.
     """
     sides = {side: own for side, own in paths.items() if own}
     all_paths = [path for own in sides.values() for path in own]

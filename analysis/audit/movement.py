@@ -66,9 +66,9 @@ class Movement(NamedTuple):
         share = with_interval(100 * self.share, 100 * self.share_low, 100 * self.share_high, decimals(0))
         return (
             f"A common shift of the logits, one number for each class, explains {share} % of the squared changes of "
-            f"the classes' recalls ({100 * self.movement:.1f} points beyond the accuracy, root mean square); the rest "
-            f"is due to single images. On images that the shift was not fitted on, undoing it changes {_cost(self)}, "
-            f"and the share of images with different predictions from {100 * self.changed:.1f} % to "
+            f"the classes' recalls beyond the change of accuracy (root mean square {100 * self.movement:.1f} points); "
+            "the rest is due to single images. On images that the shift was not fitted on, undoing it changes "
+            f"{_cost(self)}, and the share of images with different predictions from {100 * self.changed:.1f} % to "
             f"{100 * self.changed_left:.1f} %."
         )
 
@@ -143,7 +143,7 @@ def of_files(
     limit : SizeLimit
         Largest memory for the arrays of a file.
     orders : mapping of Path to (images,)
-        For each file whose rows are in another order: its row for each image.
+        For each file whose order differs from that of the first file: its row for each image.
     unpaired : collection of str
         Sides whose networks are not paired with those after.
 

@@ -25,7 +25,7 @@ _ANY_WORD = "*"
 
 
 class _Side(NamedTuple):
-    """Words and numbers in the file names of one side.
+    """Words and numbers in the file names of one side, such as the files of `before`.
 
     Attributes
     ----------
@@ -72,13 +72,13 @@ def matched(sides: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
 
     A file is identified by the parts of its path in which the files of its side differ. Numbers are compared by value,
     and words regardless of case. Each part is labelled by the word before it, such as seed for the 3 in `seed_3`. This
-    word may differ between sides, as in `dense_3` and `pruned_3`, if each side has only one such word and no other side
-    has it before a constant number.
+    word may differ between sides, as in `dense_3` and `pruned_3`, if each side has only one word that not all sides
+    have, and no other side has this word before a constant number.
 
     Parameters
     ----------
     sides : mapping of str to sequence of str
-        Paths by the command-line option of their side: the same number on each side, at least two.
+        Paths by side, such as `before`: the same number for each side, at least two.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def _common(rows: Sequence[list[Part]]) -> int:
 
 
 def _parts(path: str) -> list[Part]:
-    """Return the words and numbers of a path. A folder's `predictions.npz` has the folder's name."""
+    """Return the words and numbers of a path or, for a `predictions.npz`, of its folder's path."""
     name = str(PurePath(path).parent) if PurePath(path).name == schema.PREDICTIONS else _KIND.sub("", path)
     parts = _PART.findall(unicodedata.normalize("NFC", name).casefold())
     return [int(part) if re.fullmatch(_WHOLE, part) else part for part in parts]

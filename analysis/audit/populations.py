@@ -25,14 +25,14 @@ class Populations(NamedTuple):
     ----------
     exemplars : DataFrame, one row per image whose modal label changed (PIE)
         index (position among the test images), label, before and after (modal labels), before_share and after_share
-        (share of the networks that predict the modal label). Empty with fewer than five networks a side.
+        (share of the networks that predict the modal label). Empty with fewer than five networks before or after.
     over_represented : DataFrame, one row per group of images
         grouping, group, images, pies, and ratio: the group's share of the PIEs divided by its share of the images, with
         the ends of its 95 % interval (ratio_low, ratio_high). The classes are the first grouping.
     significance : DataFrame, one row per class
         class, recall_before, recall_after, and the results of `populations.class_significance`: difference,
         normalised_difference, statistic, dof, p, p_holm, p_bh, p_paired, p_paired_holm, p_moderated, p_moderated_holm,
-        significant, significant_paired, significant_moderated, shift. Empty with one network on a side.
+        significant, significant_paired, significant_moderated, shift. Empty with one network before or after.
     notes : list of str
     """
 
@@ -64,7 +64,7 @@ def compare(
     *,
     paired: bool,
 ) -> Populations:
-    """Compare two populations of networks, including those at chance.
+    """Compare two populations of networks, including networks at chance.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def compare(
     groupings : mapping of str to (images,) text
         Further groupings of the images; an empty string means no group.
     paired : bool
-        Whether row i on both sides is the same network.
+        Whether row i of `after` was made from row i of `before`.
     """
     classes = np.unique(np.concatenate([label, before.ravel(), after.ravel()]))
     label, before, after = (np.searchsorted(classes, each) for each in (label, before, after))
@@ -127,15 +127,15 @@ def _exemplar_notes(exemplars: populations.Exemplars, before: np.ndarray, after:
     fewest = min(len(before), len(after))
     if fewest < halves.FEWEST:
         warning = (
-            f"Too few networks to count the PIEs due to chance: {fewest} a side. The count needs two halves of "
-            f"{FEWEST}, so give {halves.FEWEST} or more a side."
+            f"Too few networks to count the PIEs due to chance: {fewest} a side (before and after). The count needs "
+            f"two halves of {FEWEST} networks, so give {halves.FEWEST} or more a side."
         )
         return [sentence + ".", warning]
     if paired:
         half, placebo = (halves.exemplars_of_halves(before, side) for side in (after, before))
         sentence += (
-            f". Between half of the networks before and half of those after there are {half.pies:,.0f} "
-            f"({half.untied:,.0f}), and between two halves of the networks before, which differ only by chance, "
+            f". Half of the networks before, compared with half of those after, give {half.pies:,.0f} PIEs "
+            f"({half.untied:,.0f} without a tie); two halves of the networks before, which differ only by chance, give "
             f"{placebo.pies:,.0f} ({placebo.untied:,.0f})"
         )
     return [sentence + "."]
@@ -164,13 +164,13 @@ _TESTED = (
 
 
 def _most(table: pd.DataFrame) -> str:
-    """Name, in brackets, the significant class whose change differs most from the accuracy's; nothing if none is."""
+    """Name, in brackets, the significant class whose change differs most from the change of accuracy; "" if none is."""
     shift = table["shift"][table["p_moderated"] <= LEVEL]
     if shift.empty:
         return ""
     place = shift.abs().idxmax()
-    most, side = " most" if len(shift) > 1 else "", "better" if shift[place] > 0 else "worse"
-    return f" ({table['class'][place]}{most}, {100 * abs(shift[place]):.1f} points {side} than the accuracy)"
+    most, side = " most" if len(shift) > 1 else "", "above" if shift[place] > 0 else "below"
+    return f" ({table['class'][place]}{most}, {100 * abs(shift[place]):.1f} points {side} the change of accuracy)"
 
 
 def _significance_note(table: pd.DataFrame, paired: bool) -> str:

@@ -42,7 +42,8 @@ class ChangeVariances(NamedTuple):
     ----------
     names : list of str
     over_networks : array
-        Variance of one network's change over networks. It includes the noise of the network's answers to the images.
+        Variance of one network's change over networks. It includes the noise of the network's predictions for the
+        images.
     in_one : array
         The part of `over_networks` that is noise of the images.
     over_images : array
@@ -67,7 +68,7 @@ class ChangeVariances(NamedTuple):
     def with_losses(self, loss: np.ndarray) -> "ChangeVariances":
         """Return the variances if each class loses the given recall, (classes,).
 
-        A recall near 1 varies little, and more after a loss. The standard deviation is assumed to be proportional to R
+        A recall near 1 varies little, but more after a loss. The standard deviation is assumed to be proportional to R
         (1 - R) for the recall R before and after the loss, as if one random number shifted all logits of the class. The
         images that are lost add a binomial variance.
         """
@@ -96,8 +97,9 @@ class Power(NamedTuple):
     Attributes
     ----------
     table : DataFrame
-        networks (on each side), smallest_loss (median over classes), smallest_loss_least and smallest_loss_most (of the
-        classes with the smallest and the largest value), class_least and class_most (their names). Losses are shares.
+        networks (on each side), smallest_loss (median over classes), smallest_loss_least and smallest_loss_most (its
+        smallest and largest value over classes), class_least and class_most (names of the classes with these values).
+        Losses are shares.
     classes : int
     notes : sequence of str
     """
@@ -138,7 +140,7 @@ def power(
 
 
 def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVariances:
-    """Estimate the chance variances of recall changes from the control (or before, without a control) to after.
+    """Estimate the chance variances of the changes of recall from the control, or without one from before, to after.
 
     Parameters
     ----------

@@ -163,7 +163,7 @@ def read(paths: Sequence[Path], limit: SizeLimit, columns: ColumnNames = USUAL) 
     class_names = _class_names(paths[0].with_name(schema.PER_CLASS))
     if labels.dtype.kind == "i" and np.isin(np.array([labels, predicted]), range(len(class_names))).all():
         labels, predicted = class_names[labels], class_names[predicted]
-    is_own = all(path.name == schema.PREDICTIONS for path in paths)  # of runs, which keep the test order
+    is_own = all(path.name == schema.PREDICTIONS for path in paths)  # files of runs, which are in test order
     return Predictions(labels[0], predicted, alignment.orders, alignment.names, [] if is_own else alignment.notes)
 
 
@@ -372,7 +372,7 @@ def _without_empty_end(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Ite
 def _most_probable(
     path: Path, places: Columns, keys: Mapping[str, int], rows: Iterator[tuple[int, list[str]]]
 ) -> _Content:
-    """Read a table of probabilities, and predict the class with the largest one."""
+    """Read a table of probabilities, and predict the class with the largest probability."""
     label, of_images, scores = [], {key: [] for key in keys}, []  # type: ignore[var-annotated]
     for line, row in rows:
         label.append(row[places.label].strip())

@@ -51,7 +51,7 @@ def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str
                 f"{names[twice.pop()]} is given twice but each file must be of a different seed", option=option
             )
         names |= own_names
-    prediction_files.find([str(path) for path in names], option)  # the same file under two names
+    prediction_files.find([str(path) for path in names], option)  # raises an error if one file has two names
     return names
 
 

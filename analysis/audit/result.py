@@ -68,7 +68,7 @@ class Audit(NamedTuple):
     def table(self) -> pd.DataFrame:
         """A row for each class or group, the one that lost most first.
 
-        - class, or group; before it grouping, if there are several groupings
+        - class, or group, which follows a column grouping if there are several groupings
         - support: number of test images
         - recall_before, recall_after, and with a control recall_control
         - change: recall after minus recall before
@@ -130,12 +130,12 @@ class Audit(NamedTuple):
 
     @property
     def basis(self) -> Literal["control", "networks", "pair"]:
-        """The evidence for a cause: the control, several networks a side, or none (a side has a single network)."""
+        """Evidence of the cause of losses: control, several networks a side, or none (a side has a single network)."""
         return self.comparison.basis
 
     @property
     def chance_level(self) -> ChanceLevelCounts:
-        """Networks at chance."""
+        """Counts of networks at chance."""
         return self.comparison.chance_level
 
     @property
@@ -197,9 +197,10 @@ class Audit(NamedTuple):
             return ""
         return (
             "Retraining alone also changes recalls, so this comparison cannot show that pruning is the cause. As a "
-            "control, give the same retraining without pruning (the predictions before, if nothing was retrained), or "
-            "give several networks before and after. Until then --fail-on-damage fails only for a loss of recall that "
-            f"is surely above {100 * GROSS_LOSS:g} points, or for a network that is at chance only after compression."
+            "control, give predictions after the same retraining without pruning (the predictions before, if nothing "
+            "was retrained), or give several networks before and after. Until then --fail-on-damage fails only for a "
+            f"loss of recall that is surely above {100 * GROSS_LOSS:g} points, or for a network that is at chance only "
+            "after compression."
         )
 
     def __str__(self) -> str:
@@ -264,12 +265,12 @@ _LEGEND = {
     "loss": "Recalls in %, losses in points. Loss: recall of the {reference} minus recall after.",
     "at most": "At most: no {kind} loses more, with 95 % confidence.",
     "expected": "Expected: the loss if the error of every {kind} had grown by one factor.",
-    _COST: "Cost: the loss beyond that of the accuracy.",
+    _COST: "Cost: the loss minus the loss of accuracy.",
     "p (Holm)": "*: lost recall.",
 }
 _SLOPES = (
-    "Slope, spread and alpha: 1 if the differences between recalls stayed the same, above 1 if they grew; on new "
-    "images: an estimate without the noise of these images."
+    "Raw slope and spread: 1 if the differences between recalls stayed the same, above 1 if they grew; alpha: the same "
+    "for the differences divided by the accuracy. On new images: an estimate without the noise of these images."
 )
 
 
@@ -311,7 +312,7 @@ def _printable_table(result: Audit) -> pd.DataFrame:
 
 
 def summary(result: Audit, rest: str = "audit.csv") -> str:
-    """Format the verdict, the classes that lost most and the notes for a terminal; `rest` names the table of all."""
+    """Format the verdict, the classes that lost most and the notes for a terminal; `rest` names the whole table."""
     notes = [
         folded(note) for note in (result.caution, *result.notes, sentences.without_alpha(result.comparison)) if note
     ]
@@ -384,19 +385,20 @@ WHAT_IS_CHANCE = (
 _READING = (
     "A loss is recall before minus recall after; with a control, which was retrained in the same way without being "
     "pruned, it is recall of the control minus recall after. The cost is the loss minus the loss of accuracy, so costs "
-    "weighted by images add up to 0. Both are means over the networks, so they show systematic losses. Intervals "
-    "have 95 % confidence for each class separately. The bounds *at most* hold for all classes together with 95 % "
+    "weighted by images add up to 0. Both are means over the networks, so they show systematic losses. Intervals have "
+    "95 % confidence for each class separately. The bounds *at most* hold for all classes together with 95 % "
     "confidence, and limits are compared with them. A class lost recall if its loss is above 0 and its p, corrected "
     "for all classes (Holm), is at most .05. audit.csv also has recalls and changes with their intervals: change is "
     "recall after minus recall before, and excess is the change minus the change of accuracy. For one network before "
     "and after, recalls have Wilson intervals, changes have Tango intervals, and p is from McNemar's exact test; with "
-    "a control, they also allow for the shift of classes between the network before and the control. For several "
-    "networks, intervals and p account for the variance over networks and over images, and the intervals have at least "
-    "the stated coverage. With ten classes or more, the variance of each class over networks is moderated: it is "
-    "averaged with that of all classes, scaled by R (1 - R) for the recall R; a plain t-test is made beside it. "
-    "The raw slope shows how the differences between recalls changed: above 1 they grew, below 1 they shrank or moved "
-    "to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy before "
-    "/ accuracy after, so it rises whenever accuracy falls. The spread is the root mean square of recalls minus "
-    "accuracy, after / before. The interval of alpha is over networks, for these images. If class sizes differ by "
-    "more than 1 %, alpha with classes weighted by their images is given too."
+    "a control, the intervals of changes and p also allow for the shift of classes between the network before and the "
+    "control. For several networks, intervals and p account for the variance over networks and over images, and the "
+    "intervals have at least the stated coverage. With ten classes or more, the variance of each class over networks "
+    "is moderated: it is averaged with that of all classes, scaled by R (1 - R) for the recall R; each class also has "
+    "a plain t-test. The raw slope shows how the differences between recalls changed: above 1 they grew, below 1 they "
+    "shrank or moved to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times "
+    "accuracy before / accuracy after, so it rises whenever accuracy falls. The spread is the root mean square of "
+    "recalls minus accuracy after compression, divided by its value before. The interval of alpha is over networks, "
+    "for these images. If class sizes differ by more than 1 %, alpha with classes weighted by their images is given "
+    "too."
 )

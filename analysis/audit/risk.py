@@ -74,8 +74,8 @@ def risk(
     Parameters
     ----------
     before, after, control : sequence of str
-        As for `audit.audit`. If there are networks after, the scores from one half of the networks are judged by the
-        other half.
+        As for `audit.audit`. If `after` is given, the scores from one half of the networks are judged by the other
+        half.
     training_images : Path, optional
         CSV file with the columns `class` and `training_images`, such as a run's `class_characteristics.csv`.
     accuracy_loss : float
@@ -122,7 +122,7 @@ def of_predictions(
     training_images: np.ndarray | None = None,
     accuracy_loss: float = 1.0,
 ) -> Risk:
-    """Score classes and images, and judge the scores if there are networks after.
+    """Score classes and images, and judge the scores if `networks` has `after`.
 
     Parameters
     ----------
@@ -144,7 +144,9 @@ def of_predictions(
     _check_equal_counts({side: len(each) for side, each in networks.items()})
     networks, places, copied = copies.without_copies(label, networks)
     if "after" in networks and len(networks["before"]) < len(networks["after"]):
-        raise StudyError("risk needs pairs of networks, but all those before are copies of one", option="before")
+        raise StudyError(
+            "risk needs pairs of networks, but all networks before are copies of one network", option="before"
+        )
     _check_enough(len(networks.get("after", networks["before"])), "after" in networks, copied)
     uncertainties = {name: values[places["before"]] for name, values in uncertainties.items()}
     classes = np.unique(np.concatenate([label, *(each.ravel() for each in networks.values())]))
@@ -191,8 +193,8 @@ def _check_enough(networks: int, is_judged: bool, copied: Sequence[str]) -> None
     if is_judged and networks < _FEWEST_JUDGED:
         why = f". {copied[0]}" if copied else ""
         raise StudyError(
-            f"risk judges the scores of half of the networks by the other half, but has {networks} a side: give "
-            f"{_FEWEST_JUDGED} or more, or --before alone{why}",
+            f"risk judges the scores of half of the networks by the other half, but there are only {networks} on each "
+            f"side: give {_FEWEST_JUDGED} or more, or --before alone{why}",
             option="after",
         )
 
@@ -273,7 +275,7 @@ def summary(result: Risk) -> str:
     blocks = [
         f"Classes by their risk, the riskiest first:\n\n{shown.to_string(index=False)}",
         f"Expected loss: points of recall that a class loses if pruning costs {result.accuracy_loss:g} points of "
-        "accuracy and multiplies the error of every class by one factor. Collapsed networks lose in other ways.",
+        "accuracy and multiplies the error of every class by one factor. Networks at chance lose in other ways.",
     ]
     if len(result.classes) > len(table):
         blocks.append(f"And {len(result.classes) - len(table):,} more classes, in {FILES[0]}.")

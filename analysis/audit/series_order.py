@@ -10,7 +10,7 @@ from analysis.common.printable import shortened
 
 
 def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Bring Series and DataFrames whose index has the names of images into the order of the first.
+    """Bring Series and DataFrames whose index has the names of images into the order of the first index.
 
     A numeric index is not used for matching, since a Series may have been renumbered after a shuffle.
 

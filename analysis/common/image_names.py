@@ -16,7 +16,7 @@ from analysis.common.printable import shortened
 # image.
 _OF_FILES = ("filename", "file", "filepath", "path", "imagepath", "imagefile", "imagename", "imgpath", "image", "img")
 _OF_ANYTHING = ("imageid", "id", "name", "key", "uid", "index", "idx", "")
-_IN_ORDER = "row k of each is taken for the same image"
+_IN_ORDER = "row k of each file is taken for the same image"
 
 
 class NamedRows(NamedTuple):

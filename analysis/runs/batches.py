@@ -42,8 +42,8 @@ def check_one_design(dense_runs: Mapping[Path, pd.DataFrame]) -> None:
             (first, value), (second, other) = of_folders.drop_duplicates(column)[["folder", column]].to_numpy()[:2]
             raise StudyError(
                 f"{first} and {second} have networks of different seeds, which must be trained alike in one study: "
-                f"their {frames.param(column)} is {shortened(value)} and {shortened(other)}. Leave a folder out, or "
-                "train its networks again",
+                f"their {frames.param(column)} is {shortened(value)} and {shortened(other)}, respectively. Leave a "
+                "folder out, or train its networks again",
                 option="frames",
             )
 

@@ -16,7 +16,7 @@ ACCURACY_BEFORE, ACCURACY_AFTER = "accuracy_before", "accuracy_after"
 RECALL_BEFORE, RECALL_AFTER = "recall_before/", "recall_after/"
 BY_CLASS = (RECALL_BEFORE, RECALL_AFTER, schema.SUPPORT, schema.BOTH_RIGHT)
 RUN_ID = "run_id"
-# Metrics of whole networks that a run may lack, each a column of the frame.
+# Metrics that have one value for a whole network and that a run may lack; each is a column of the frame.
 _OPTIONAL = [metric for metric in schema.METRICS if not (metric.needed or metric.by_class)]
 OPTIONAL_OF_PRUNED = tuple(each.name for each in _OPTIONAL if {schema.PRUNED, schema.QUANTIZED} & {*each.kinds})
 OPTIONAL_OF_DENSE = tuple(each.name for each in _OPTIONAL if schema.DENSE in each.kinds)

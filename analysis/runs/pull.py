@@ -482,12 +482,12 @@ def _drop_unpaired(
     pruned = _drop(pruned, differ, "the normalization is not that of the dense run", left_out)
     paired_dense = dense[dense[RUN_ID].isin(pruned[schema.DENSE_RUN_ID].unique())]
     is_outdated = pruned[schema.DENSE_RUN_ID].isin(_replaced_ids(paired_dense))
-    reason = "a newer dense run has the same settings and seed as their own, but other recalls"
+    reason = "a newer dense run has the same settings and seed as their dense run, but other recalls"
     return _drop(pruned, is_outdated, reason, left_out)
 
 
 def _replaced_ids(dense: pd.DataFrame) -> list[str]:
-    """Return the ids of dense runs whose recalls differ from the newest run's with the same settings and seed."""
+    """Return ids of dense runs whose recalls differ from those of the newest run with the same settings and seed."""
     dense = dense.sort_values(["ended", RUN_ID])
     network = dense.groupby(frames.identity(dense), dropna=False).ngroup().to_numpy()
     if len(np.unique(network)) == len(dense):

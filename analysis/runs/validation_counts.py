@@ -8,8 +8,8 @@ from analysis.runs.frames import RUN_ID
 from analysis.runs.run_tables import RunTable
 from analysis.runs.sources import Source
 
-# Fewest ratios that a method must have to choose the ratio nearest to a given accuracy; with fewer ratios, one is near
-# only by chance.
+# A method must have at least this many ratios for its ratio nearest to a given accuracy to be chosen; with fewer
+# ratios, one is near only by chance.
 FEWEST_RATIOS = 4
 LABEL, IMAGES, RIGHT = schema.LABEL, "images", "right"
 

@@ -138,8 +138,8 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
     notes = []
     if splitting := splitting_params(runs):
         notes.append(
-            f"every cell has one network only, because {', '.join(splitting)} differs in every run: if that does not "
-            f"describe the experiment, add {ignore_options(splitting)}"
+            f"every cell has one network only, because {', '.join(splitting)} differs in every run: if this is no "
+            f"setting of the experiment, add {ignore_options(splitting)}"
         )
     runs = _with_cells_classes(runs, names, shown, notes)
     before, after, support, both_right = (

@@ -89,7 +89,7 @@ def cells(
 
         - n_at_chance: number of runs with a network at chance. Such runs have no slopes, but count in all other
           numbers of the row; n_alpha is the number of runs with slopes.
-        - alpha_new_resampled: units over which the interval of alpha_new is computed.
+        - alpha_new_resampled: units over which the interval of alpha_new is computed (`seeds`, or `seeds and images`).
         - confidence: confidence of each interval in the row, 1 - (1 - confidence) / K. K is the number of ratios with
           the same data set, model, pruner and settings. Settings that depend on the pruner, such as an epsilon tuned at
           each ratio, may differ.
@@ -100,18 +100,18 @@ def cells(
         - accuracy_minus_none*, largest_excess_minus_none*: difference from `none` in the accuracy and in the largest
           excess loss.
         - alpha_minus_none*, raw_slope_minus_none*, raw_spread_ratio_minus_none*: the same for slopes and spread, over
-          the networks whose slopes and those of `none` are defined.
+          the networks that have slopes and whose control has slopes too.
         - raw_slope_equivalence_p: p of a test that the raw slope differs from that of `none` by less than .05.
-        - alpha_on_none*: slope of the balance after pruning on that of `none`.
+        - alpha_on_none*: slope of the balance after pruning on the balance of `none`.
         - largest_excess_none: largest excess loss of `none`.
         - largest_excess_floor_none: the floor of largest_excess_none.
-        - odds_ratio: odds of an error divided by those of `none`, from mean accuracies. Alpha would equal the odds
-          ratio if the errors of all classes grew by one factor.
+        - odds_ratio: odds of an error after pruning divided by the odds in `none`, from mean accuracies. Alpha would
+          equal the odds ratio if the errors of all classes grew by one factor.
 
         Comparisons with `none` that need predictions (`statistics.proportion`):
 
         - error_growth*: factor by which the error grew from `none` to the pruned networks.
-        - raw_slope_on_none*: raw slope on `none` for new images.
+        - raw_slope_on_none*: slope of the gaps after pruning on the gaps of `none`, for new images.
         - proportionality*: 1 if errors are proportional, 0 if losses are equal.
         - alpha_beyond*: alpha divided by the odds ratio.
 

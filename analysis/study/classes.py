@@ -43,13 +43,13 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
         - cost_p: p of the cost, one-sided and corrected for all classes.
         - disproportionate: loss minus the loss that would be expected if every class's error grew by one factor
           (`proportion.disproportionate_losses`). It requires predictions and controls of the same networks.
-        - disproportionate_p: its p, like cost_p.
+        - disproportionate_p: p of disproportionate, one-sided and corrected for all classes.
 
         loss, cost and disproportionate have a moderated 95 % interval (`_low`, `_high`), and an upper bound that holds
         for all classes jointly (`_upper_all`).
 
-        Then the following, of which losses and excess losses have a 95 % interval (`_low`, `_high`), a two-sided p
-        (`_p`), and p corrected over the classes of the cell (`_p_holm`):
+        Then the columns below. Losses and excess losses among them have a 95 % interval (`_low`, `_high`), a two-sided
+        p (`_p`), and this p corrected over the classes of the cell (`_p_holm`):
 
         - loss_from_dense: recall before minus recall after.
         - excess: loss_from_dense minus the loss of accuracy.

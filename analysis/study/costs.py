@@ -1,7 +1,7 @@
 """Compute the losses of classes in one cell, against controls if there are any, else against dense networks.
 
-Networks with predictions are compared as in an audit, by `Comparison`. Recalls alone show no variance over images, so
-`class_costs` bounds losses over networks only.
+Networks with predictions are compared as in an audit, by `Comparison`. Without predictions the variance over images is
+unknown, so `class_costs` bounds losses over networks only.
 """
 
 from typing import Any, NamedTuple
@@ -119,7 +119,8 @@ class CellCosts(NamedTuple):
         smaller of the numbers of pruned networks and controls.
     table : DataFrame
         `COLUMNS`, with a row for each class: the loss of recall, the part of it beyond the loss of accuracy, and the
-        part beyond its proportion, which is NaN unless the networks have predictions and controls of their own.
+        part beyond the loss under proportional errors, which is NaN unless the networks have predictions and controls
+        of their own.
     worst : WorstCost
     accuracy_loss_upper : float
         One-sided 95 % bound of the loss of accuracy.

@@ -66,8 +66,8 @@ def decay_advice(runs: pd.DataFrame) -> list[str]:
         return []
     points = with_interval(100 * movement.value, 100 * movement.low, 100 * movement.high, decimals(1))
     return [
-        f"To see what pruning costs, decay the learning rate (--decay cosine): even without pruning some class loses "
-        f"{points} points more than accuracy and test noise explain."
+        "To see what pruning costs, decay the learning rate (--decay cosine): even without pruning some class loses "
+        f"{points} points more than the loss of accuracy and test noise explain."
     ]
 
 

@@ -129,7 +129,7 @@ def by_accuracy(cells: pd.DataFrame, ratio: float, limits: Limits = LIMITS) -> p
     """Select the cells at a ratio, the most accurate first.
 
     Cells whose networks are mostly at chance are left out, unless there are no others. A level of iterative pruning is
-    selected if any level of the same iteration has the ratio. Cells whose loss of accuracy is within its limit precede
+    selected if any level of the same iteration has the ratio. Cells whose loss of accuracy is within the limit precede
     the others.
     """
     there = _sound_or_all(cells[at_level(cells, ratio)])

@@ -38,13 +38,13 @@ class Grouped(NamedTuple):
     ----------
     groups : DataFrame, one row per cell, grouping and group (`groups.csv`)
         dataset, model, pruner, ratio, `study.shown`, grouping, group, images, n (number of networks), and the columns
-        below. All but the p have a 95 % interval (`_low`, `_high`):
+        below. All but the columns of p have a 95 % interval (`_low`, `_high`):
 
         - accuracy_before, accuracy_after.
         - change: accuracy_after minus accuracy_before.
         - excess_loss: the group's loss of accuracy minus that of all images.
         - accuracy_control, change_beyond_control, excess_loss_beyond_control: the accuracy of the control, and change
-          and excess loss relative to the control. Only if every network has a control.
+          and excess loss relative to the control. These columns exist only if every network has a control.
         - p: p of excess_loss_beyond_control or, without controls, of excess_loss. A small p means that the group lost
           more or less than all images, not that it lost anything.
         - p_holm: p corrected for all groups of the grouping in this cell.
@@ -172,7 +172,7 @@ def groups(
     """Compute the effects of pruning on groups of test images in every cell of pruned networks.
 
     Networks at chance have no slopes. Intervals and p are over networks and images. For a single network, the intervals
-    of changes are Tango's for paired counts, which suit groups of few images.
+    of changes are Tango intervals for paired counts, which suit groups of few images.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def groups(
 
 
 def cell_answers(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> Answers | None:
-    """Return the answers of a cell's networks, or None without predictions."""
+    """Return the `Answers` of a cell's networks, or None without predictions."""
     run_ids, dense_ids = study.runs[RUN_ID].iloc, study.runs[schema.DENSE_RUN_ID].iloc
     pairs = predictions.of_pairs(dense_ids[rows], run_ids[rows]) if predictions else None
     if pairs is None:
@@ -234,8 +234,8 @@ def cell_answers(study: RunArrays, rows: np.ndarray, predictions: StudyPredictio
 def compare_groups(names: np.ndarray, group_index: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the rows for a cell's groups, and the summary of the grouping.
 
-    `names`, and `group_index` as `place`, are as `statistics.groups.members` returns them. The answers are for the
-    images that have a group.
+    `names` and `group_index` are `names` and `place` from `statistics.groups.members`. The answers are for the images
+    that have a group.
     """
     label, before, after, control = answers
     columns = {

@@ -278,8 +278,8 @@ def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[s
     if chosen.empty:
         best = rows.loc[~rows[schema.PRUNER].isin([DENSE, CONTROL]), ACCURACY].max()
         yield (
-            f"No pruned level reaches an accuracy of {_percent(floor)}: the most accurate has {_percent(best)}, and "
-            f"the dense networks have {_percent(dense[ACCURACY].max())}. Choose a lower --min-accuracy."
+            f"No pruned level reaches an accuracy of {_percent(floor)}: the most accurate level has {_percent(best)}, "
+            f"and the dense networks have {_percent(dense[ACCURACY].max())}. Choose a lower --min-accuracy."
         )
         return
     names = [f"{named(row)} at ratio {short_ratio(row[schema.RATIO])}" for row in chosen.to_dict("records")]
@@ -290,14 +290,14 @@ def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[s
     for row in dense.to_dict("records"):
         which = f" ({named(row)})" if len(dense) > 1 else ""
         apart = in_points(row, UNFAIRNESS)
-        yield f"In the dense networks{which}, the best class's recall is {apart} points above the worst's."
+        yield f"In the dense networks{which}, the highest recall of a class is {apart} points above the lowest."
 
 
 def cost(row: Mapping[str, Any]) -> str:
     """Describe a point's sparsity, accuracy and unfairness, with 95 % intervals over networks."""
     return (
         f"{_percent(row[SPARSITY])} of the weights are pruned, the accuracy is {in_points(row, ACCURACY)} %, and the "
-        f"best class's recall is {in_points(row, UNFAIRNESS)} points above the worst's"
+        f"highest recall of a class is {in_points(row, UNFAIRNESS)} points above the lowest"
     )
 
 

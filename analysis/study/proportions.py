@@ -20,7 +20,7 @@ class CellProportion(NamedTuple):
     Attributes
     ----------
     n : int
-        Number of networks with slopes whose control is above chance.
+        Number of networks that have slopes and a control that is not at chance.
     accuracy_control, accuracy : float
         Mean accuracies of the controls and of the networks.
     for_new_images, on_these_images : Proportion, optional

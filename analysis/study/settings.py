@@ -108,7 +108,7 @@ class CellKey(NamedTuple):
         return {name: value for name, value in self.settings if name in mains or schema.role(name).detail_of in mains}
 
     def without(self, names: set[str]) -> frozenset[tuple[str, Any]]:
-        """Return all settings except some, for comparison with another cell's."""
+        """Return all settings except some, for comparison with those of another cell."""
         return frozenset(item for item in self.params.items() if item[0] not in names)
 
 
@@ -123,7 +123,7 @@ def shown_settings(runs: pd.DataFrame) -> list[str]:
 
     Cells are defined by all settings, but only some are shown:
 
-    - number format and precision, if any network's is not float32;
+    - number format, precision and bits per weight, each if its value is not 32 bits in some network;
     - a mitigation, if any network has it;
     - the settings of levels of iterative pruning, if there are such levels;
     - a param that the papers do not vary, such as the schedule, if it differs between runs;
@@ -277,8 +277,8 @@ def is_pruned(frame: pd.DataFrame) -> pd.Series:
 def is_iterated(frame: pd.DataFrame) -> pd.Series:
     """Return whether each row is a level of iterative pruning, or of its control.
 
-    For such rows the iteration takes the role of the ratio, so it does not belong to the method. Levels of the same
-    iteration belong together, although rounding may make their ratios differ slightly.
+    For such rows the iteration takes the role of the ratio, so the iteration does not belong to the method. Levels of
+    the same iteration belong together, although rounding may make their ratios differ slightly.
     """
     keep = frame.reindex(columns=[_KEEP])[_KEEP]
     return keep.notna() & (keep != schema.FORMERLY[schema.KEEP])

@@ -184,7 +184,7 @@ def test_what_cannot_be_matched_is_refused(tmp_path, tables, message):
 @pytest.mark.parametrize(
     ("tables", "note"),
     [
-        (networks(), "The files have no image names: row k of each is taken for the same image."),
+        (networks(), "The files have no image names: row k of each file is taken for the same image."),
         (
             {
                 side: [
@@ -194,7 +194,7 @@ def test_what_cannot_be_matched_is_refused(tmp_path, tables, message):
                 for side, own in named("filename").items()
             },
             "The files number their images in different orders (image), and numbers do not count as names: row k of "
-            "each is taken for the same image.",
+            "each file is taken for the same image.",
         ),
         (
             changed(lambda table: table.iloc[np.repeat(np.arange(IMAGES), 5)], ("before", "after")),

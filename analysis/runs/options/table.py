@@ -118,7 +118,7 @@ class DataOptions:
         nonempty_text,
         "Network: lenet5, lenet5-half and lenet5-double (of other widths), lenet-300-100 (linear layers alone), "
         "resnet20, resnet32, resnet44, resnet56, resnet110, wrn16-4, wrn22-8, wrn28-10 (wide ResNets), alexnet, vgg11, "
-        "resnet18 (torchvision's, adapted to images of 28 to 32 pixels), torchvision:NAME (unchanged; most need "
+        "resnet18 (from torchvision, adapted to images of 28 to 32 pixels), torchvision:NAME (unchanged; most need "
         "--image-size 224), timm:NAME, or package.module:factory for a function of your own that returns a network. "
         "The function is called with num_classes and in_channels, and with image_size=(height, width) if it has a "
         "parameter of that name.",
@@ -136,17 +136,16 @@ class DataOptions:
     count_zeros: bool = option(
         "false",
         boolean,
-        "Count weights that are exactly 0 in the file of --weights as kept, for example because quantization has "
-        "rounded them to 0. Otherwise a file with pruned layers is refused, because ratios would count its zeros as "
-        "parameters.",
+        "Count zeros in the file of --weights as kept weights, for example because quantization has rounded weights to "
+        "0. Otherwise a file with pruned layers is refused, because ratios would count its zeros as parameters.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         grid=None,
     )
     class_names: Path | None = option(
         AUTO,
         path,
-        "Text file with one class name a line, in the order of the outputs of the network. Auto: the order of the "
-        "data's classes.",
+        "Text file with one class name a line, in the order of the outputs of the network. Auto: the outputs are in "
+        "the order of the data's classes.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         grid=None,
         needs=(GIVEN_WEIGHTS,),
@@ -177,8 +176,8 @@ class DataOptions:
     validation_fraction: float = option(
         "0.1",
         within(0, 1),
-        "Share of the training images that is held out to choose the best epoch, between 0 and 1. Not needed for a "
-        "folder with images in val.",
+        "Share of the training images that is held out to choose the best epoch, between 0 and 1. Not needed if the "
+        "data set is a folder with images in val.",
         (*TRAINING_COMMANDS, "tune", "compress"),
         param=ParamRole(value="float"),
         in_command={"iterate": {"default": "0.2"}},
@@ -201,8 +200,8 @@ class ReadingOptions:
     test_fraction: float | None = option(
         AUTO,
         within(0, 1),
-        "Share of each class's images that is held out for testing, for a folder of classes without subfolders train "
-        "and test. All seeds test on the same images. Auto: 0.2.",
+        "Share of each class's images that is held out for testing, if the data set is a folder of classes without "
+        "subfolders train and test. All seeds test on the same images. Auto: 0.2.",
         (*TRAINING_COMMANDS, "tune", "compress", "exemplars", "groups"),
         param=ParamRole(legacy_default="none", value="float"),
     )
@@ -358,8 +357,8 @@ class PruningOptions:
         "mp",
         choice_or_import_path(PRUNERS, "pruner"),
         f"Way to choose the weights that are pruned: {', '.join(PRUNERS)}, or package.module:function for a score of "
-        "your own. mp prunes the smallest weights, chip and l1-filter whole output channels of convolutions, and those "
-        "that end in -structured whole input channels.",
+        "your own. mp prunes the smallest weights. chip and l1-filter prune whole output channels of convolutions, and "
+        "pruners whose names end in -structured prune whole input channels.",
         ("prune", "iterate"),
         grid="pruners",
         param=ParamRole(concerns="pruner"),
@@ -367,8 +366,8 @@ class PruningOptions:
     ratio: tuple[float, ...] = option(
         AUTO,
         several(within(1, math.inf, low_too=True)),
-        "Pruning ratio: parameters before / parameters after. Several ratios are written 2,4,10. Auto: 10, or 1 for "
-        "the pruner none.",
+        "Pruning ratio: parameters before / parameters after. Several ratios are written 2,4,10. Auto: 10, or 1 with "
+        "--pruner none.",
         ("prune", "tune"),
         grid="ratios",
         param=ParamRole(concerns="pruning", value="float"),
@@ -402,8 +401,8 @@ class PruningOptions:
     epsilon: float | None = option(
         AUTO,
         within(0, math.inf, low_too=True),
-        "Weight of the penalty in the scores of the undecayed pruners up, up-signed and up-sum; with l2 the penalty is "
-        "the squared weights. Auto: the weight decay, or 5e-4 if that is 0.",
+        "Weight of the penalty in the scores of the undecayed pruners up, up-signed and up-sum; with --regularizer l2 "
+        "the penalty is the squared weights. Auto: the weight decay, or 5e-4 if that is 0.",
         ("prune", "iterate"),
         param=ParamRole(concerns="pruner", value="float"),
         needs=(TAKES_EPSILON,),
@@ -437,8 +436,8 @@ class PruningOptions:
         "make",
         choice(("make", "none")),
         "Also make the control, the same network fine-tuned for as many epochs without pruning, and show what each "
-        "class lost beyond it (make), or compare only with the network before pruning (none). An existing control is "
-        "used again, for all ratios and pruners.",
+        "class lost beyond the control (make), or compare only with the network before pruning (none). An existing "
+        "control is used again, for all ratios and pruners.",
         ("prune",),
         grid=None,
     )
@@ -453,8 +452,8 @@ class PruningOptions:
     gradient_objective: str | None = option(
         AUTO,
         choice(("regularized", "data")),
-        "Loss whose gradient the scores use: with weight decay (regularized) or without (data). Auto: set by the "
-        "protocol, regularized for paper.",
+        "Loss whose gradient the scores use: with weight decay (regularized) or without (data). Auto: regularized, or "
+        "data with --protocol released.",
         ("prune", "iterate", "tune"),
         param=ParamRole(concerns="pruner"),
         needs=(TAKES_GRADIENT,),
@@ -462,8 +461,8 @@ class PruningOptions:
     gradient_batches: int | None = option(
         AUTO,
         integer(1),
-        "Number of batches that the scores' gradient is averaged over. Auto: set by the protocol, the whole training "
-        "set for paper.",
+        "Number of batches that the scores' gradient is averaged over. Auto: the whole training set, or 1 batch with "
+        "--protocol released.",
         ("prune", "iterate", "tune"),
         param=ParamRole(concerns="pruner", value="integer"),
         needs=(TAKES_GRADIENT,),
@@ -472,7 +471,7 @@ class PruningOptions:
         AUTO,
         choice(("eval", "train")),
         "Compute the scores' gradient as in evaluation (eval), or with BatchNorm and image augmentation as in training "
-        "(train). Auto: set by the protocol, eval for paper.",
+        "(train). Auto: eval, or train with --protocol released.",
         ("prune", "iterate", "tune"),
         param=ParamRole(concerns="pruner"),
         needs=(TAKES_GRADIENT,),
@@ -503,7 +502,7 @@ class IterationOptions:
         "finetune",
         choice(("finetune", "rewind")),
         "Continue to train the kept weights from their present values (finetune), or first reset them to their initial "
-        "values or those at --rewind-step (rewind).",
+        "values or to their values at --rewind-step (rewind).",
         ("iterate",),
         grid="weight_treatments",
         param=ParamRole(detail_of="keep"),
@@ -642,7 +641,7 @@ class FineTuningOptions:
     distill: float = option(
         "0",
         within(0, 1, low_too=True, high_too=True),
-        "Distillation: share of the fine-tuning loss that compares the network with the dense one instead of the "
+        "Distillation: share of the fine-tuning loss that compares the network with the dense network instead of the "
         "labels, from 0 to 1.",
         ("prune", "tune"),
         grid="distill",
@@ -725,7 +724,7 @@ class FineTuningOptions:
     constraint_images: str = option(
         "train",
         choice(("train", "validation")),
-        "Images on which --constraint is measured: the last training images of each class, at each step (train), or "
+        "Images on which --constraint is measured: the latest training images of each class, at each step (train), or "
         "the validation images, after each epoch (validation).",
         ("prune", "tune"),
         grid="constraint_images",
@@ -790,8 +789,8 @@ class NumberFormatOptions:
         ",".join(NUMBER_FORMATS),
         several(choice(NUMBER_FORMATS)),
         f"Number formats of the weights, each in a separate run: {', '.join(NUMBER_FORMATS)}. dynamic-int8 has integer "
-        "weights, and finds the range of the activations for each batch of images. fixed-int8 also fixes these ranges, "
-        "as measured on 100 training images.",
+        "weights, and finds the range of the activations for each batch of images. fixed-int8 has integer weights, and "
+        "fixed ranges that are measured on 100 training images.",
         ("quantize",),
         param=ParamRole(legacy_default="float32", concerns="pruning"),
     )
@@ -830,9 +829,8 @@ class MachineOptions:
         grid=None,
         in_command={
             "study": {
-                "help": "MLflow experiment of the runs. Auto: the experiment that MLflow's environment "
-                "variables name, else that of the key experiment in FILE, else an experiment with the name of the "
-                "study."
+                "help": "MLflow experiment of the runs. Auto: the experiment that MLflow's environment variables name, "
+                "else the one that FILE names under the key experiment, else an experiment with the name of the study."
             }
         },
     )
@@ -848,7 +846,7 @@ class MachineOptions:
         "false",
         boolean,
         "Also log the network as an MLflow model in the format ONNX (needs the extra onnx). prune logs the network of "
-        "each ratio, and iterate that of each iteration.",
+        "each ratio, and iterate the network of each iteration.",
         TRAINING_COMMANDS,
         grid=None,
     )
@@ -897,7 +895,8 @@ class StudyOptions:
     protocol: str | None = option(
         AUTO,
         choice(PROTOCOLS),
-        "Follow the paper's text (paper), or its released code (released). Auto: set by the file, else paper.",
+        "Follow the text of Good et al., 2022 (paper), or their released code (released). Auto: set by the file, else "
+        "paper.",
         ("study",),
         heading="Data and network",
     )
@@ -948,7 +947,8 @@ class SearchOptions:
     n_trials: int = option(
         "20",
         integer(1),
-        "Number of trials, the reference trials (anchors) included: each ratio has three, or six with --tune-schedule.",
+        "Number of trials, including the reference trials (anchors); each ratio has three anchors, or six with "
+        "--tune-schedule.",
         ("tune", "compress"),
         in_command={
             "compress": {
@@ -1196,7 +1196,7 @@ class ExportOptions:
     output: Path | None = option(
         AUTO,
         path,
-        "File to write the network to. Auto: none, only the MLflow model.",
+        "File to write the network to. Auto: no file, only the MLflow model.",
         ("export",),
         heading="Files",
     )

@@ -112,7 +112,7 @@ def test_two_classes_and_a_class_that_does_not_vary_have_bounds():
     # t for two degrees of freedom is 4.303; the standard error is .01 / sqrt(3).
     assert found["high"]["0"] == pytest.approx(0.02 + 4.303 * 0.01 / 3**0.5, abs=0.002)
     assert 0 < found["high"]["1"] < 0.01
-    assert any("own variance over networks alone" in note for note in result.notes)
+    assert any("only its own variance over networks" in note for note in result.notes)
 
 
 def test_classes_that_are_always_right_do_not_count_among_the_ten():
@@ -125,7 +125,7 @@ def test_classes_that_are_always_right_do_not_count_among_the_ten():
         after = np.array([predictions(each)[1] for each in losses])
         result = audit_predictions(label, dense, after, dense)
         assert any(words in note for note in result.notes)
-        assert any("own variance over networks alone" in note for note in result.notes) == (losses is plain)
+        assert any("only its own variance over networks" in note for note in result.notes) == (losses is plain)
         # Two networks have one degree of freedom; those of the other classes are more.
         assert (result.losses["dof"][1:].max() > 1) == (losses is enough)
 

@@ -39,7 +39,7 @@ def test_sentences_say_counts_beside_those_of_chance():
     assert "only by chance" not in said
     same = networks(*[[12]] * 10)
     said = " ".join(audited(same, same).notes)
-    assert "which differ only by chance, 0 (0)" in said
+    assert "which differ only by chance, give 0 (0)" in said
     assert "Too few" not in said
 
 

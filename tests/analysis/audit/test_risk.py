@@ -174,7 +174,7 @@ def test_a_destroyed_network_is_part_of_what_the_scores_are_judged_by():
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ({"before": 3, "after": 3}, "has 3 a side: give 4 or more"),
+        ({"before": 3, "after": 3}, "only 3 on each side: give 4 or more"),
         ({"before": 4, "after": 5}, "4 before, 5 after"),
         ({"before": 4, "after": 4, "control": 1}, "4 before, 4 after, 1 control"),
         ({"before": 4, "control": 4}, "give --after too"),

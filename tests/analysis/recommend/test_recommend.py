@@ -517,7 +517,7 @@ def test_the_trade_off_is_chosen_on_validation_images_and_reported_on_test_image
         "pruned"
     )
     assert "On test images, 36.0 % of the weights are pruned, the accuracy is 78.7 " in levels.choice
-    assert "and the best class's recall is 39.0 " in levels.choice
+    assert "and the highest recall of a class is 39.0 " in levels.choice
 
 
 @pytest.mark.slow

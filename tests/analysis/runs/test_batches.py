@@ -30,7 +30,7 @@ def test_seeds_that_were_trained_otherwise_are_no_batch_of_the_study(one, other,
         check_one_design({FIRST: dense(0, 1, **one), SECOND: dense(2, 3, **other)})
     assert str(caught.value) == (
         "first and second have networks of different seeds, which must be trained alike in one study: their "
-        f"{difference}. Leave a folder out, or train its networks again"
+        f"{difference}, respectively. Leave a folder out, or train its networks again"
     )
 
 

@@ -205,7 +205,7 @@ FOREIGN = {
     ),
     "dense run trained again with another result": Foreign(
         of_a_dense_run_that_was_trained_again,
-        "a newer dense run has the same settings and seed as their own, but other recalls",
+        "a newer dense run has the same settings and seed as their dense run, but other recalls",
     ),
     "pruned run in place of a dense run": Foreign(
         lambda made: made.pruned(made.ids["sound"], {"seed": 1, "ratio": "4"}), "the dense run is gone or not finished"

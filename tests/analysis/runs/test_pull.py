@@ -604,8 +604,8 @@ def test_a_dense_run_from_before_a_param_existed_and_one_made_again__are_one_net
     runs, dense_runs = pull.study("study", tracking_uri=writer.uri)
     assert runs["run_id"].tolist() == [of_new]
     assert runs.attrs["left_out"] == [
-        "1 pruned run left out, a newer dense run has the same settings and seed as their own, but other recalls: "
-        + of_old
+        "1 pruned run left out, a newer dense run has the same settings and seed as their dense run, but other "
+        f"recalls: {of_old}"
     ]
     assert dense_runs["dense_run_id"].tolist() == [new]
 

@@ -105,8 +105,8 @@ def test_where_no_level_is_accurate_enough_a_sentence_says_what_there_is():
     assert not found["recommended"].any()
     (said,) = operating_points.sentences(found, Preference(0.99), lambda row: row["pruner"])
     assert said == (
-        "No pruned level reaches an accuracy of 99.0 %: the most accurate has 95.5 %, and the dense networks have "
-        "95.8 %. Choose a lower --min-accuracy."
+        "No pruned level reaches an accuracy of 99.0 %: the most accurate level has 95.5 %, and the dense networks "
+        "have 95.8 %. Choose a lower --min-accuracy."
     )
 
 
@@ -115,9 +115,9 @@ def test_the_recommended_level_is_said_with_its_price():
     assert said == [
         "With an accuracy of at least 95.0 %, and if fairness is worth 100 times as much as sparsity, choose "
         "global-unstructured at ratio 1.917.",
-        "With it, 48.8 % of the weights are pruned, the accuracy is 95.4 %, and the best class's recall is 6.1 points "
-        "above the worst's.",
-        "In the dense networks, the best class's recall is 6.0 points above the worst's.",
+        "With it, 48.8 % of the weights are pruned, the accuracy is 95.4 %, and the highest recall of a class is "
+        "6.1 points above the lowest.",
+        "In the dense networks, the highest recall of a class is 6.0 points above the lowest.",
     ]
 
 
@@ -193,7 +193,7 @@ def test_dense_networks_of_two_recipes_are_not_averaged():
     assert dense[["params.epochs", "networks"]].values.tolist() == [["3", 1], ["30", 1]]
     assert dense["accuracy"].tolist() == pytest.approx([0.9, 0.96])
     said = list(operating_points.sentences(found, Preference(), lambda row: f"{row['pruner']} {row['params.epochs']}"))
-    assert "In the dense networks (dense 30), the best class's recall is 6.0 points above the worst's." in said
+    assert "In the dense networks (dense 30), the highest recall of a class is 6.0 points above the lowest." in said
 
 
 def test_dense_networks_are_one_level_where_only_their_pruned_networks_differ():
