@@ -1,4 +1,4 @@
-"""Compressed runs: a network ready to deploy, as ONNX in a number format, without the channels that are all 0."""
+"""Compressed runs, which store a network ready to deploy: as ONNX in a number format, without channels all 0."""
 
 import copy
 import time

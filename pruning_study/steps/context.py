@@ -45,7 +45,7 @@ class Context:
     Attributes
     ----------
     early_networks : dict
-        Networks after some steps of their training, by the hash of the dense run and the number of steps.
+        Networks after some steps of their training. The keys are the hash of the dense run and the number of steps.
     """
 
     def __init__(

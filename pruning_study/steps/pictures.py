@@ -35,7 +35,8 @@ def pruned_confusion(after: pd.DataFrame, change: pd.DataFrame, title: str) -> F
     Parameters
     ----------
     after, change : DataFrame (classes, classes)
-        Numbers of images after, and after minus before; rows by true class, columns by predicted class.
+        Numbers of images after pruning, and the numbers after minus those before; rows by true class, columns by
+        predicted class.
     title : str
     """
     reach = max(int(change.abs().to_numpy().max()), 1)

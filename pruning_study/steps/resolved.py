@@ -306,7 +306,7 @@ def pruning_params(
         schema.PRUNER: pruner.name,
         schema.PRUNER_DIGEST: pruner.digest,
         schema.RATIO: ratio,
-        schema.SPARSITY: None,  # not logged, because the sparsity of a ratio depends on the network
+        schema.SPARSITY: None,  # added with the plan, because the sparsity of a ratio depends on the network
         schema.SCOPE: scope(options),
         schema.ITERATION: iteration,
         "gradient_objective": objective if "grad" in needs else "none",

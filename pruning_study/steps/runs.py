@@ -342,7 +342,7 @@ def _gradient(store: Store, run_id: str, model: nn.Module) -> dict[str, Tensor] 
 
 
 def _masks(store: Store, run: Run, model: nn.Module) -> Masks:
-    """Read the masks of a pruned run for all prunable weights; the output layer's are included if it was pruned.
+    """Read the masks of a pruned run for all prunable weights, including the output layer if it was pruned.
 
     If filters were pruned, masks of biases and BatchNorm parameters are included too.
     """

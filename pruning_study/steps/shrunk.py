@@ -29,8 +29,8 @@ _READING = (
     "Zeroed channels: input channels of a layer for which all its weights are 0."
 )
 _WHY_LEFT = (
-    "A zeroed channel stays if another layer reads it, for example through a shortcut; if a linear layer reads other\n"
-    "pixels of it; or if it is a channel of the images."
+    "A zeroed channel stays if another layer reads it, for example through a shortcut; if a linear layer reads some\n"
+    "of its pixels; or if it is a channel of the images."
 )
 
 

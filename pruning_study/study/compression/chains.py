@@ -99,7 +99,7 @@ class ChainSpace(SearchSpace):
     most_weights : float
         Largest ratio of magnitude pruning; 0 if it is not tried.
     gradual : bool
-        Whether the schedule cubic is tried.
+        Whether the schedule `cubic` is tried.
     offsets : bool
         Whether class offsets are tried.
     settings : mapping of str
