@@ -38,7 +38,7 @@ def together(steps: Iterable[Step], seconds: Seconds) -> float | None:
 
 
 def time_left(steps: Sequence[Step], seconds: Seconds, workers: int) -> float | None:
-    """Return the time that workers take for some steps: an equal share, or the time of the longest chain if longer.
+    """Return the time that workers take for some steps: an equal share, or that of the longest chain if it is more.
 
     Parameters
     ----------

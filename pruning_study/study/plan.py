@@ -34,7 +34,8 @@ class Step:
     ----------
     kind : {"dense", "pruned"}
     config : PruneConfig or IterateConfig
-        Options with one ratio, or those of the whole chain; a dense run has the config of the first run pruned from it.
+        Options of the run, with one ratio, or of the whole chain. A dense run has the config of the first run that is
+        pruned from it.
     parent_hash : str
         Hash of the run that this one starts from; empty for a dense run.
     config_hash : str

@@ -51,7 +51,7 @@ class Tested(NamedTuple):
 
     @property
     def accuracies(self) -> list[float]:
-        """Accuracy of each side on the test images, in the order of `SIDES`."""
+        """Accuracies of the dense, control and compressed networks on the test images."""
         return [self.comparison.accuracy_of(side) for side in SIDES]
 
 

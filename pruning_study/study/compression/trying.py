@@ -94,7 +94,7 @@ class Network(SearchedNetwork):
 
 
 def in_turn(networks: Iterable[Network]) -> Iterator[Network]:
-    """Yield networks, and free the images of each after its turn: the images of thirty would fill the memory."""
+    """Yield networks, and free the images of each after its turn: the images of thirty networks would not fit."""
     for network in networks:
         try:
             yield network
@@ -122,7 +122,7 @@ def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement
 
 
 def tested(networks: Sequence[Network], chain: Chain) -> Sides:
-    """Apply a chain to each network, and find the test images that each side predicts right."""
+    """Apply a chain to each network, and find the test images that its three networks predict right, as `Sides`."""
     sides = [network.tested(chain) for network in in_turn(networks)]
     return Sides(*(np.concatenate(parts) for parts in zip(*sides, strict=True)))
 
@@ -187,5 +187,5 @@ def _filter_ratios(plan: PrunePlan, context: Context) -> tuple[float, float]:
 
 
 def _sides(before: np.ndarray, control: np.ndarray, after: np.ndarray) -> Sides:
-    """Return the sides of one network, from bool arrays (images,)."""
+    """Return the `Sides` of one network, from bool arrays (images,)."""
     return Sides(before[np.newaxis], control[np.newaxis], after[np.newaxis])

@@ -239,8 +239,8 @@ def reason(trials: pd.DataFrame, objective: str, best: Winner) -> str:
         return f"the highest validation accuracy, {best.value:.4f}, of {best.candidates} complete trials"
     anchor = trials.loc[trials["complete"] & (trials["anchor"] != ""), "accuracy"].max()
     distortion = (
-        f"the least distortion, {best.value:.4f}, of the {best.candidates} trials whose validation accuracy is within "
-        f"a point of the best anchor's, {anchor:.4f}"
+        f"the least distortion, {best.value:.4f}, of the {best.candidates} trials whose validation accuracy is at "
+        f"most a point below the best anchor's accuracy, {anchor:.4f}"
     )
     if objective == "both":
         return f"{distortion}; {int(pareto_front(trials).sum())} of the complete trials are on the Pareto front"
