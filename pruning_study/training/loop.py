@@ -249,7 +249,7 @@ def _leave(model: nn.Module, training: TrainingSetup, state: TrainingState, rand
 
 
 def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
-    """Train a model in place for the first steps of a training, with weights bit-identical to those of `fit` then.
+    """Train a model in place for the first steps of a training, with the same weights to the last bit as in `fit`.
 
     Parameters
     ----------
