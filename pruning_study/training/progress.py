@@ -47,7 +47,7 @@ def begin(line: str) -> None:
 
 
 def _show(line: str, now: float) -> None:
-    """Print a line if stderr is not a terminal, where a bar is shown instead."""
+    """Print a line, unless stderr is a terminal, where a bar is shown instead."""
     Lines.last = now
     if not sys.stderr.isatty():
         print(line, file=sys.stderr, flush=True)
