@@ -18,7 +18,7 @@ from pruning_study.training.evaluation import Predictions
 
 
 class LargestCost(NamedTuple):
-    """The class that pruning costs most, and its cost: its loss, measured against the control, minus that of accuracy.
+    """The class that pruning costs most, and its cost: its loss against the control, minus the loss of accuracy.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class LargestCost(NamedTuple):
     cost : float
         As a share of the class's test images.
     is_shown : bool
-        Whether a test over images, corrected for all classes, shows that the class loses more than the accuracy.
+        Whether a test over images, corrected for all classes, shows that its loss exceeds the loss of accuracy.
     """
 
     name: str

@@ -19,7 +19,7 @@ def ids_of_found(runs: Iterable[FinishedRun]) -> list[str]:
 def engine_lines(
     store: Store, engine: str | None, context: Context, run_ids: Iterable[str], how: str = WITH_FORCE
 ) -> list[str]:
-    """Return `found_lines`, without the line on other engines if the wanted engine cannot train the network.
+    """Return the lines of `found_lines`, without that on other engines if the wanted engine cannot train the network.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ def pruned_confusion(after: pd.DataFrame, change: pd.DataFrame, title: str) -> F
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def confusion(table: pd.DataFrame, title: str) -> Figure:
-    """Draw a confusion matrix in which each row shows shares of its true class.
+    """Draw a confusion matrix in which each row shows shares of the images of its true class.
 
     Parameters
     ----------

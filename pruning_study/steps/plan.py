@@ -167,7 +167,7 @@ class PrunePlan(TrainPlan):
         Raises
         ------
         StudyError
-            If the ratio cannot be attained, keeps no weight, or keeps more than are left.
+            If the ratio cannot be attained, keeps no weight, or keeps more weights than are left.
         """
         dense = self.dense.params if dense is None else dense
         remaining = self.budget.prunable if remaining is None else remaining
@@ -308,7 +308,7 @@ def with_ratios(options: PruneConfig, own_budget: Budget) -> PruneConfig:
     Raises
     ------
     StudyError
-        If a sparsity keeps no weight, or two sparsities keep the same number.
+        If a sparsity keeps no weight, or two sparsities keep the same number of weights.
     """
     if not options.sparsity:
         return options

@@ -80,7 +80,7 @@ def quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> Finishe
     Parameters
     ----------
     plan : QuantizePlan
-        Plan for the same parent.
+        Plan that `plan_quantization` made for this parent.
     context : JobContext
     parent : Parent
 

@@ -307,7 +307,7 @@ def _text(value: Any) -> str:
 
 
 class _GridCommand(NamedTuple):
-    """The command that makes a grid's runs: its name, its options, and the options that a grid lists, by key."""
+    """The command that makes a grid's runs: its name, its options, and the option that each key of a grid lists."""
 
     name: str
     config: type[PruneConfig] | type[IterateConfig]

@@ -289,7 +289,7 @@ def _augmentation(training: TrainingSetup, random: torch.Generator) -> FlipCrop 
 
 
 def _made_by(model: nn.Module, training: TrainingSetup) -> str:
-    """Return a string for `TrainingFile`, identifying everything besides the settings that determines the result."""
+    """Return a string for `TrainingFile` that identifies all that determines the result besides the settings."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())

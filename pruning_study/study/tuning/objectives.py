@@ -102,7 +102,7 @@ def distortion(recalls: PairedRecalls) -> float:
 
 
 def alpha_new(recalls: PairedRecalls) -> float:
-    """Estimate the slope on new images, pooled over the seeds."""
+    """Estimate alpha for new images, pooled over the seeds."""
     return new_images.alpha_new(recalls.before, recalls.after, recalls.both_right, recalls.support).estimate
 
 
@@ -149,7 +149,7 @@ def with_comparable_accuracy(trials: pd.DataFrame, reference: str) -> pd.DataFra
     """Replace the accuracy of each stopped trial by an estimate of its accuracy over all seeds.
 
     A stopped trial has only the first seeds, whose dense models may be better or worse than the others. Its accuracy is
-    replaced by the reference's accuracy plus the mean difference between the two on the seeds of the trial.
+    replaced by the reference's accuracy plus the mean difference between the two trials on the seeds of the stopped one.
 
     Parameters
     ----------

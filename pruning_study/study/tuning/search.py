@@ -294,7 +294,7 @@ class TuningSearch(SharedSearch[Space]):
         return objectives.with_comparable_accuracy(pd.DataFrame(self._rows()), LAMBDA)
 
     def importance(self) -> dict[str, float]:
-        """Return the PED-ANOVA importance of each searched option, for a trial to be in the best tenth.
+        """Return how much each searched option matters, by PED-ANOVA, for a trial to be in the best tenth.
 
         Returns
         -------
