@@ -11,7 +11,7 @@ from analysis.common.terminal import folded
 from analysis.runs import schema
 
 SECONDS_BETWEEN_LINES = 20
-SLOW_SECONDS = 60  # if a command will take longer, a line after its first epoch gives the time left
+SLOW_SECONDS = 60  # if a command will take longer, a line after a training's first epoch gives the time left
 BAR = "{desc}: {n_fmt}/{total_fmt} epochs, {remaining} left{postfix} |{bar}|"  # the bar fills the rest of the line
 
 Report = Callable[[int, Mapping[str, float]], None]

@@ -149,7 +149,7 @@ def with_comparable_accuracy(trials: pd.DataFrame, reference: str) -> pd.DataFra
     """Replace the accuracy of each stopped trial by an estimate of its accuracy over all seeds.
 
     A stopped trial has only the first seeds, whose dense models may be better or worse than the others. Its accuracy is
-    replaced by the reference's accuracy plus the mean difference between the two trials on the seeds of the stopped one.
+    replaced by the reference's accuracy plus the mean difference between the two trials on the seeds that both have.
 
     Parameters
     ----------
