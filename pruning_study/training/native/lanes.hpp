@@ -95,8 +95,8 @@ inline LaneIndex widened(LaneByte bytes) {
     return __builtin_convertvector(__builtin_convertvector(bytes, LaneShort), LaneIndex);
 }
 
-// When two registers exchange lanes by bit `stride`, the index among the lanes of both of the one that becomes lane
-// `lane` of the first (kept_low) or of the second (kept_high).
+// If two registers exchange lanes by bit `stride`, one of the 2 * WIDTH lanes becomes lane `lane` of the first register.
+// kept_low() returns the index of this lane, and kept_high() the index of that for the second register.
 constexpr int kept_low(int lane, int stride) { return lane & stride ? WIDTH + (lane ^ stride) : lane; }
 constexpr int kept_high(int lane, int stride) { return lane & stride ? WIDTH + lane : lane ^ stride; }
 
