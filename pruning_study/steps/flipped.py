@@ -41,8 +41,8 @@ def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes
     rows = worst.head(MOST_CLASSES)
     selection = f"; the {len(rows)} of {len(worst)} classes that lost most" if len(rows) < len(worst) else ""
     note = (
-        f"Worst class first{selection}. Before compression, these images had the highest confidence; below is the "
-        "class now predicted."
+        f"Worst class first{selection}. In a row, the images with the highest confidence before compression come "
+        "first; below each is the class now predicted."
     )
     panels = []
     for index, row in rows.iterrows():

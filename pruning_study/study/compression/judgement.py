@@ -173,7 +173,7 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
     of_class, of_all = least_bound(int(held_out[fewest]), len(classes)), least_bound(int(held_out.sum()))
     if not of_class < limits.class_loss:
         raise StudyError(
-            f"{POINTS * limits.class_loss:g} points cannot be shown: class {shortened(classes[fewest])} has "
+            f"{POINTS * limits.class_loss:g} points cannot be checked: class {shortened(classes[fewest])} has "
             f"{held_out[fewest]:,} validation images, and if none is lost its loss may still be {_up(of_class)}. "
             + _what_would_do(
                 images_needed(limits.class_loss, len(classes)), of_class, int(images[fewest]), "images of each class"
@@ -182,7 +182,7 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
         )
     if not of_all < limits.accuracy_loss:
         raise StudyError(
-            f"{POINTS * limits.accuracy_loss:g} points cannot be shown: there are {held_out.sum():,} validation "
+            f"{POINTS * limits.accuracy_loss:g} points cannot be checked: there are {held_out.sum():,} validation "
             f"images, and if none is lost the loss may still be {_up(of_all)}. "
             + _what_would_do(images_needed(limits.accuracy_loss), of_all, int(images.sum()), "images"),
             option="max_accuracy_loss",
