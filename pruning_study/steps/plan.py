@@ -356,7 +356,7 @@ def _kept_from(plan: PrunePlan, kept_weights: int, remaining: int, images: int) 
 
 
 def _named(options: TrainConfig, dataset: str, start: str, end: str = "", seed: str = "") -> str:
-    """Return a run's name. Parts that differ between runs come first, because MLflow shows about 15 characters."""
+    """Return a run's name. Parts that differ between runs come first, because MLflow shows only about 15 characters."""
     parts = [start, f"s{seed or options.seed}", end, options.model, dataset]
     return " ".join(part for part in parts if part)
 

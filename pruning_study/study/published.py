@@ -37,7 +37,7 @@ from pruning_study.study.plan import (
 
 # Params that are options but follow from the network
 _FROM_NETWORK = (schema.SPARSITY,)
-# Values that runs log, or count as having logged, for options that are not given
+# Values that runs log for options that are not given, or that count as logged if a run has no param for the option
 _WITHOUT_VALUE = {
     **dict.fromkeys((schema.TEST_FRACTION, "class_fractions", "kept_epoch", "gradient_objective"), "none"),
     "gradient_batches": "all",
