@@ -1,1 +1,1 @@
-"""Steps: each finds one run in the tracking store, or makes it."""
+"""Steps, each of which finds one run in the tracking store or makes it."""

@@ -11,16 +11,16 @@ from pruning_study.training.evaluation import Predictions
 def class_changes(
     classes: Sequence[str], start: Sequence[Predictions], after: Sequence[Predictions], *, side: str = "before"
 ) -> Comparison:
-    """Compare compressed networks with those before compression, or with their controls, on the same test images.
+    """Compare networks after compression with the same networks before it or with controls, on the same test images.
 
     Parameters
     ----------
     classes : sequence of str
-        Each has at least one test image.
+        Names of the classes, each of which has at least one test image.
     start, after : sequences of Predictions
-        Predictions of each network, in the same order.
+        Predictions of each network; both sequences have the networks in the same order.
     side : {"before", "control"}
-        Whether `start` holds the networks before compression or their controls.
+        Whether `start` has the predictions of the networks before compression or of their controls.
     """
     right = {name: np.array([each.right for each in own]) for name, own in ((side, start), ("after", after))}
     return Comparison(classes, after[0].label, right)

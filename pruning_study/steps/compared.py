@@ -60,9 +60,10 @@ def write_comparison(
 def _distortion(
     dense: DenseRun, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return the slopes that are defined, the largest excess loss with its floor, and shares of images right in both.
+    """Return the slopes that are defined, the largest excess loss with its floor, and one share of images per class.
 
-    Each class has one such share: its test images that both networks predict right, divided by all its test images.
+    This share is the number of test images of the class that both networks predict right, divided by the number of
+    all its test images.
     """
     shares = both_right(dense.predictions, predictions, len(classes))
     on_test = _slopes(dense.predictions, predictions, len(classes))

@@ -1,4 +1,4 @@
-"""Compressed runs: a network ready to deploy, as ONNX in a number format, without the channels that are all 0."""
+"""Compressed runs, which store a network ready to deploy: as ONNX in a number format, without channels of zeros."""
 
 import copy
 import time
@@ -89,7 +89,7 @@ def compress(plan: CompressPlan, context: JobContext, parent: Parent) -> Finishe
     Parameters
     ----------
     plan : CompressPlan
-        Plan for the same parent.
+        Plan that `plan_compression` made for this parent.
     context : JobContext
     parent : Parent
 
@@ -140,7 +140,7 @@ def compared(dense: "ModelProto", model: "ModelProto", images: np.ndarray, batch
     ----------
     dense, model : onnx.ModelProto
     images : array [N, ...]
-        In the shape that the models take; repeated to fill a larger batch.
+        In the shape of the models' inputs; repeated to fill a larger batch.
     batches : sequence of int
     """
     sessions = [onnx_export.session(each, threads=1) for each in (dense, model)]

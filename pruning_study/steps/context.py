@@ -22,7 +22,7 @@ from pruning_study.tracking.store import Store
 from pruning_study.training.engines import Engine
 from pruning_study.training.recipes import Hyperparameters
 
-# Number of normalisations whose images stay in memory: the data's own, and that of the network that is pruned.
+# Number of normalisations whose images stay in memory: that of the data, and that of the pruned network.
 _KEPT_NORMALIZATIONS = 2
 
 
@@ -45,7 +45,7 @@ class Context:
     Attributes
     ----------
     early_networks : dict
-        Networks after some steps of their training, by the hash of the dense run and the number of steps.
+        Networks after some steps of their training. The keys are the hash of the dense run and the number of steps.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class JobContext(Context):
 
 
 class DeviceImages:
-    """The images of a split on the device, in the normalisation and memory layout that a network takes."""
+    """The images of a split on the device, in the normalisation and memory layout that a network needs."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

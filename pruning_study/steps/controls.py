@@ -1,4 +1,4 @@
-"""The control of a pruned network, and the cost of pruning for a class beyond that control."""
+"""The control of a pruned network, and the largest cost of pruning, measured against that control."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -18,15 +18,15 @@ from pruning_study.training.evaluation import Predictions
 
 
 class LargestCost(NamedTuple):
-    """The class to which pruning costs most recall, beyond the control and beyond the accuracy, and that cost.
+    """The class that pruning costs most, and its cost: its loss against the control, minus the loss of accuracy.
 
     Attributes
     ----------
     name : str
     cost : float
-        Share of the class's test images.
+        As a share of the class's test images.
     is_shown : bool
-        Whether a test over images, corrected for all classes, shows that the class loses more than the accuracy.
+        Whether a test over images, corrected for all classes, shows that its loss exceeds the loss of accuracy.
     """
 
     name: str
@@ -57,8 +57,8 @@ def plan_control(plan: PrunePlan, context: Context, dense: LoadedRun) -> PrunePl
 def largest_cost(comparison: Comparison, control: Predictions, pruned: Predictions) -> LargestCost:
     """Find the class that pruning costs most on validation images, and measure its cost on test images.
 
-    The cost is the loss of recall beyond the control and beyond the accuracy. If the class were chosen on the test
-    images, its cost there would be biased upward.
+    The cost is the class's loss, measured against the control, minus the loss of accuracy. If the class were chosen on
+    the test images, its cost there would be biased upward.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def is_held_against(store: Store, run: FinishedRun, control: FinishedRun) -> boo
 def log_largest_cost(
     store: Store, run: FinishedRun, control: FinishedRun, cost: LargestCost, *, note: str
 ) -> FinishedRun:
-    """Add the largest cost to a pruned run, unless it is stored already for this control; return the run with it.
+    """Add the largest cost to a pruned run, unless it is already stored for this control; return the run with it.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def log_largest_cost(
     run, control : FinishedRun
     cost : LargestCost
     note : str
-        Markdown that replaces the run's description, which compares the run with its dense network.
+        Markdown that replaces the run's earlier description, a comparison with its dense network.
     """
     if not is_held_against(store, run, control):
         tags = {

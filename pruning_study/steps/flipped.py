@@ -41,8 +41,8 @@ def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes
     rows = worst.head(MOST_CLASSES)
     selection = f"; the {len(rows)} of {len(worst)} classes that lost most" if len(rows) < len(worst) else ""
     note = (
-        f"Worst class first{selection}. Before compression, these images had the highest confidence; below is the "
-        "class now predicted."
+        f"Worst class first{selection}. In a row, the images with the highest confidence before compression come "
+        "first; below each is the class now predicted."
     )
     panels = []
     for index, row in rows.iterrows():
@@ -60,7 +60,7 @@ def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes
 
 
 def _draw_class(axes: Axes, row: pd.Series, lost: list[tuple[np.ndarray, str]]) -> None:
-    """Draw a class's name, its recalls and its number of lost images, and some of these, above what they became."""
+    """Draw a class's name, recalls and number of lost images, and some of the images, each above its new prediction."""
     panel = ImagePanel(axes)
     name = fitted_name(row["class"], (_LABEL - 10) * POINTS, 10, lines=2)
     of = f"{len(lost)} of " if len(lost) < row["lost"] else ""

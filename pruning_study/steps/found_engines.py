@@ -1,4 +1,4 @@
-"""Warn about found runs that were made by another engine, or by an earlier arithmetic of the native engine."""
+"""Warn about found runs that were made by another engine, or with an earlier arithmetic of the native engine."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ def ids_of_found(runs: Iterable[FinishedRun]) -> list[str]:
 def engine_lines(
     store: Store, engine: str | None, context: Context, run_ids: Iterable[str], how: str = WITH_FORCE
 ) -> list[str]:
-    """Return `found_lines`, without the line on other engines if the wanted engine cannot train the network.
+    """Return the lines of `found_lines`, without that on other engines if the wanted engine cannot train the network.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def engine_lines(
 
 
 def found_lines(store: Store, engine: str | None, run_ids: Iterable[str], how: str) -> list[str]:
-    """Return a line on runs that another engine made, and one on runs of an earlier arithmetic.
+    """Return a line on runs that another engine made, and one on runs with an earlier arithmetic.
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ def _lines_of_earlier(store: Store, run_ids: list[str], how: str) -> list[str]:
         return []
     runs, pronoun = _named(runs_of_earlier)
     return [
-        f"found {runs}, of an earlier arithmetic (no tag {schema.ARITHMETIC}); this version " + how.format(them=pronoun)
+        f"found {runs}, made with an earlier arithmetic (no tag {schema.ARITHMETIC}); this version "
+        + how.format(them=pronoun)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Load the data set that options name, and build their network."""
+"""Load the data set and build the network that options name."""
 
 import copy
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from pruning_study.steps.context import Context
 
 
 def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
-    """Load the data set that options name, split it, and build their untrained network.
+    """Load and split the data set that options name, and build the untrained network that they name.
 
     Parameters
     ----------

@@ -35,7 +35,8 @@ def pruned_confusion(after: pd.DataFrame, change: pd.DataFrame, title: str) -> F
     Parameters
     ----------
     after, change : DataFrame (classes, classes)
-        Numbers of images after, and after minus before; rows by true class, columns by predicted class.
+        Numbers of images after pruning, and the numbers after minus those before; rows by true class, columns by
+        predicted class.
     title : str
     """
     reach = max(int(change.abs().to_numpy().max()), 1)
@@ -51,7 +52,7 @@ def pruned_confusion(after: pd.DataFrame, change: pd.DataFrame, title: str) -> F
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def confusion(table: pd.DataFrame, title: str) -> Figure:
-    """Draw a confusion matrix in which each row shows shares of its true class.
+    """Draw a confusion matrix in which each row shows shares of the images of its true class.
 
     Parameters
     ----------

@@ -167,7 +167,7 @@ class PrunePlan(TrainPlan):
         Raises
         ------
         StudyError
-            If the ratio cannot be attained, keeps no weight, or keeps more than are left.
+            If the ratio cannot be attained, keeps no weight, or keeps more weights than are left.
         """
         dense = self.dense.params if dense is None else dense
         remaining = self.budget.prunable if remaining is None else remaining
@@ -308,7 +308,7 @@ def with_ratios(options: PruneConfig, own_budget: Budget) -> PruneConfig:
     Raises
     ------
     StudyError
-        If a sparsity keeps no weight, or two sparsities keep the same number.
+        If a sparsity keeps no weight, or two sparsities keep the same number of weights.
     """
     if not options.sparsity:
         return options
@@ -356,7 +356,7 @@ def _kept_from(plan: PrunePlan, kept_weights: int, remaining: int, images: int) 
 
 
 def _named(options: TrainConfig, dataset: str, start: str, end: str = "", seed: str = "") -> str:
-    """Return a run's name. Parts that differ between runs come first, because MLflow shows about 15 characters."""
+    """Return a run's name. Parts that differ between runs come first, because MLflow shows only about 15 characters."""
     parts = [start, f"s{seed or options.seed}", end, options.model, dataset]
     return " ".join(part for part in parts if part)
 

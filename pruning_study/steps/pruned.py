@@ -89,7 +89,7 @@ def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun) -> PrunePlan:
         remaining=_count(parent_masks) if parent_masks else None,
         images=len(fine_tuning_indices(plan, context, _dense_recall(parent, context))),
     )
-    # Several dense runs may have the same settings. If `--dense-run-id` names one, only its pruned runs count.
+    # Several dense runs may have the same settings. If `--dense-run-id` names one, only runs pruned from it are reused.
     return replace(plan, lineage={schema.PARENT_RUN_ID: parent.run_id} if plan.options.dense_run_id else {})
 
 
@@ -200,7 +200,7 @@ def pruning_masks(plan: PrunePlan, context: Context, parent: LoadedRun) -> Masks
     Returns
     -------
     dict of state-dict names to bool Tensors, True where kept, for every prunable weight
-        If filters are pruned, it also has masks of biases and BatchNorm parameters.
+        If filters are pruned, the dict also has masks of biases and BatchNorm parameters.
 
     Raises
     ------

@@ -80,7 +80,7 @@ def quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> Finishe
     Parameters
     ----------
     plan : QuantizePlan
-        Plan for the same parent.
+        Plan that `plan_quantization` made for this parent.
     context : JobContext
     parent : Parent
 
@@ -115,7 +115,8 @@ def calibrating(train_indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the indices of the 100 training images on which `fixed-int8` calibrates its ranges.
 
     These are the first training images of the data set, as in Hooker et al. (2020). If the first images cover less than
-    half of the classes, as in a folder of images sorted by class, 100 evenly spaced images are used instead.
+    half of the classes (or, of more than 100 classes, fewer than 50), as in a folder of images sorted by class, 100
+    evenly spaced images are used instead.
 
     Parameters
     ----------

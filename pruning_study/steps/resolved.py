@@ -170,12 +170,12 @@ def check_average(hyperparameters: Hyperparameters, option: str, final: int | No
     option : str
         The option that sets the number of averaged epochs, for error messages.
     final : int, optional
-        Number of epochs at whose end the masks are final, as `final_epochs` returns it; all by default.
+        Number of epochs at whose end the masks are final, as `final_epochs` returns it; all epochs by default.
 
     Raises
     ------
     StudyError
-        If there are fewer epochs.
+        If it has fewer epochs.
     """
     averaged_epochs, epochs = hyperparameters.average_epochs, hyperparameters.epochs
     if averaged_epochs > epochs:
@@ -306,7 +306,7 @@ def pruning_params(
         schema.PRUNER: pruner.name,
         schema.PRUNER_DIGEST: pruner.digest,
         schema.RATIO: ratio,
-        schema.SPARSITY: None,  # not logged, because the sparsity of a ratio depends on the network
+        schema.SPARSITY: None,  # added with the plan, because the sparsity of a ratio depends on the network
         schema.SCOPE: scope(options),
         schema.ITERATION: iteration,
         "gradient_objective": objective if "grad" in needs else "none",
@@ -371,7 +371,7 @@ def _resolve(base: Hyperparameters, options: TrainConfig, choices: TrainingChoic
 
 
 def _of_fine_tuning(options: PruneConfig, hyperparameters: Hyperparameters) -> dict[str, Any]:
-    """Return the params of fine-tuning; None for those that do not apply or that equal the dense model's."""
+    """Return the params of fine-tuning; None for those that do not apply or that equal those of the dense model."""
     params = {f"fine_tune_{name}": value for name, value in _of_epochs(hyperparameters).items()}
     if options.starts_anew:
         return dict.fromkeys(params)

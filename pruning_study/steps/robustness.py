@@ -38,7 +38,7 @@ from pruning_study.training.predicted import most_probable
 KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
 # Number of networks in memory at once. Their counts are stored before the next networks are loaded.
 AT_ONCE = 16
-# Images that a network takes at once.
+# Number of images for which a network computes logits at once.
 BATCH_SIZE = 256
 TOP = 5
 _KEY = ["corruption", "severity"]
@@ -90,7 +90,9 @@ class NetworkLogits(NamedTuple):
 
 
 def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[str, str]) -> str:
-    """Measure networks in a job, and return the lines to print. Existing counts are kept.
+    """Measure networks in a job, and return the lines to print.
+
+    Counts that a run already has for the same images are kept, unless `--force` is given.
 
     Parameters
     ----------
@@ -122,7 +124,7 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
                 counts_of_runs[run_id] = table
             tables |= counts_of_runs
         table = _table(runs, tables)
-        job.note(f"{len(runs):,} networks were measured on images that are harder than the test images.")
+        job.note(f"{len(runs):,} networks were measured on corrupted test images or on further images.")
     return "\n".join(
         ["", table, "", _how_found(len(runs), number_reused), "The report compares them: pruning-analysis report"]
     )
@@ -218,7 +220,7 @@ def _image_size(run: Run) -> int | None:
 
 
 def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[ConditionImages]:
-    """Return the images of a folder, in the shape that the networks of a run's data set take."""
+    """Return the images of a folder, in the shape of the images of a run's data set."""
     assert config.folder
     if schema.IMAGE_SHAPE not in run.data.params:
         raise StudyError(f"run {run.info.run_id} has no param {schema.IMAGE_SHAPE}", option=folders.OPTION)
@@ -243,7 +245,7 @@ def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[Con
 
 
 def _with_channels(images: np.ndarray, channels: int) -> np.ndarray:
-    """Return images with one or three channels; Pillow converts coloured images to grey."""
+    """Return images with the wanted number of channels, one or three; Pillow converts coloured images to grey."""
     count, there, height, width = images.shape
     if there < channels:
         return np.broadcast_to(images, (count, channels, height, width))
@@ -293,9 +295,9 @@ def measure_in_turn(
         for start in range(0, len(runs), AT_ONCE):
             networks = [load_network(store, run, config) for run in runs[start : start + AT_ONCE]]
             wanted = {network.run_id: _missing(earlier_counts[network.run_id], tests) for network in networks}
-            # These arrays are allocated before any network computes. Otherwise memory would grow: what is allocated
+            # These arrays are allocated before any network computes. Otherwise memory would grow: an array allocated
             # between two networks may lie in the middle of memory that activations have freed, so that malloc cannot
-            # reuse it for larger ones.
+            # reuse this memory for larger activations.
             right = {
                 network.run_id: np.empty((len(wanted[network.run_id]), 2, len(network.classes)), np.int64)
                 for network in networks
@@ -329,7 +331,7 @@ def send(
 
 
 def count_right(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
-    """Count, for each class, the images that are right in the top 1 and in the top 5: [2, classes]."""
+    """Count, for each class, the images whose class is the most probable, and is among the top 5: [2, classes]."""
     logits = network.logits(pixels)
     top = most_probable(logits, TOP).numpy()
     right = top == test.labels[:, None]

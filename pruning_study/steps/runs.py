@@ -165,13 +165,13 @@ def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> 
 
 
 def _descends(run: Run, lineage: Mapping[str, str]) -> bool:
-    """Return whether a run starts from the runs that a plan names; its parent defaults to its dense run."""
+    """Return whether a run starts from the runs that a plan names; without a tag, the dense run is its parent."""
     starts_from = {schema.PARENT_RUN_ID: run.data.tags.get(schema.DENSE_RUN_ID)} | run.data.tags
     return all(starts_from.get(name) == run_id for name, run_id in lineage.items())
 
 
 def found_tag(results: Iterable[FinishedRun]) -> dict[str, str]:
-    """Return the tag of a job that names the runs it found; no tag if it made all runs."""
+    """Return a job's tag that names the runs that the job found; no tag if it made all runs."""
     run_ids = [run.run_id for run in results if run.is_reused]
     return {schema.FOUND_RUN_ID: ",".join(run_ids)} if run_ids else {}
 
@@ -342,7 +342,7 @@ def _gradient(store: Store, run_id: str, model: nn.Module) -> dict[str, Tensor] 
 
 
 def _masks(store: Store, run: Run, model: nn.Module) -> Masks:
-    """Read the masks of a pruned run for all prunable weights; the output layer's are included if it was pruned.
+    """Read the masks of a pruned run for all prunable weights, including the output layer if it was pruned.
 
     If filters were pruned, masks of biases and BatchNorm parameters are included too.
     """

@@ -133,7 +133,7 @@ def select_filters(plan: PrunePlan, context: Context, model: nn.Module, theta: M
     Returns
     -------
     dict of state-dict names to bool Tensors, True where kept
-        It also has masks of the filters' biases and BatchNorm parameters.
+        The dict also has masks of the filters' biases and BatchNorm parameters.
 
     Raises
     ------

@@ -26,11 +26,11 @@ OPTION = "shrink"
 COMPARED = 32  # test images for which the smaller network is compared with the whole one
 _READING = (
     "MACs: multiplications of a weight and an input. Times: PyTorch on one thread.\n"
-    "Zeroed channels: input channels of a layer for which all its weights are 0."
+    "Zeroed channels: input channels that a layer multiplies only by weights of 0."
 )
 _WHY_LEFT = (
-    "A zeroed channel stays if another layer reads it, for example through a shortcut; if a linear layer reads other\n"
-    "pixels of it; or if it is a channel of the images."
+    "A zeroed channel stays if another layer reads it, for example through a shortcut; if a linear layer reads some\n"
+    "of its pixels; or if it is a channel of the images."
 )
 
 

@@ -41,7 +41,7 @@ class StoredArray:
 
 
 def connect(tracking_uri: str, *, gpus: float) -> None:
-    """Connect to a running cluster: the one at $RAY_ADDRESS, or this machine's.
+    """Connect to a running cluster: the one at $RAY_ADDRESS, or the one on this machine.
 
     Parameters
     ----------

@@ -54,7 +54,8 @@ MOST_RUNS = 1_000_000
 MOST_LISTED = 100
 _NUMBERS = ("ratio", "sparsity", "iterations", "keep")
 Config: TypeAlias = PruneConfig | IterateConfig
-# Options that have no effect with a pruner that prunes nothing. `prune_output_layer` is kept, because its runs log it.
+# Options that have no effect with a pruner that prunes nothing; `prune_output_layer` is left out, because runs of such
+# a pruner log it.
 PRUNING_OPTIONS = {"ratio", "sparsity"} | {
     record.name for record in OPTIONS if PRUNES in record.needs and record.name != "prune_output_layer"
 }
@@ -306,7 +307,7 @@ def _text(value: Any) -> str:
 
 
 class _GridCommand(NamedTuple):
-    """The command that makes a grid's runs: its name, its options, and the options that a grid lists, by key."""
+    """The command that makes a grid's runs: its name, its options, and the option that each key of a grid lists."""
 
     name: str
     config: type[PruneConfig] | type[IterateConfig]

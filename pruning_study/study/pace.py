@@ -31,14 +31,14 @@ def workload(step: Step) -> tuple[str, str]:
 
 
 def together(steps: Iterable[Step], seconds: Seconds) -> float | None:
-    """Return the time that one worker takes for some steps; None if it is unknown for any of them."""
+    """Return the time that one worker takes for some steps; None if the time of one of them is unknown."""
     each = [seconds(step) for step in steps]
     durations = [step_seconds for step_seconds in each if step_seconds is not None]
     return sum(durations) if len(durations) == len(each) else None
 
 
 def time_left(steps: Sequence[Step], seconds: Seconds, workers: int) -> float | None:
-    """Return the time that workers take for some steps: an equal share, or the time of the longest chain if longer.
+    """Return the time that workers need for some steps: an equal share, or the time of the longest chain if longer.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def time_left(steps: Sequence[Step], seconds: Seconds, workers: int) -> float | 
 
     Returns
     -------
-    float ; None if it is unknown for one of the steps.
+    float ; None if the time of one of the steps is unknown.
     """
     whole = together(steps, seconds)
     if whole is None:

@@ -34,7 +34,8 @@ class Step:
     ----------
     kind : {"dense", "pruned"}
     config : PruneConfig or IterateConfig
-        Options with one ratio, or those of the whole chain; a dense run has the config of the first run pruned from it.
+        Options of the run, with one ratio, or of the whole chain. A dense run has the config of the first run that is
+        pruned from it.
     parent_hash : str
         Hash of the run that this one starts from; empty for a dense run.
     config_hash : str
@@ -135,7 +136,7 @@ def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
                 Step(schema.PRUNED if iteration else schema.DENSE, config, iteration=iteration)
                 for iteration in range(levels)
             ]
-        # Seed and ratio change no other param, so one plan serves all seeds and ratios.
+        # Steps replace all params that seed and ratio change, so one plan serves all seeds and ratios.
         if isinstance(config, IterateConfig):
             return chain_steps(config, chain(replace(config, seed=0)))
         plan = pruning(replace(config, seed=0, ratio=(1.0,), sparsity=None))

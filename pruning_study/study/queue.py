@@ -74,9 +74,9 @@ class Queue:
     def next(self, own_models: Sequence[str], other_models: Collection[str]) -> Step | None:
         """Take the step that a worker should make now; return None if every step that is left has to wait.
 
-        A worker first gets a step whose parent it holds in memory, preferring the newest parent, so that it completes
-        chains. Next come steps whose parent no worker holds, and then steps without a parent. A step whose parent
-        another worker holds comes last.
+        A worker first gets a step whose parent it holds in memory, the most recently used parent first, so that it
+        completes chains. Next come steps whose parent no worker holds, and then steps without a parent. A step whose
+        parent another worker holds comes last.
 
         Parameters
         ----------

@@ -153,7 +153,7 @@ def _check_one_arithmetic(store: Store, queue: Queue, config: StudyConfig) -> No
     number = len(earlier(store, (outcome.run_id for outcome in queue.outcomes.values())))
     if number and config.engine != "torch":
         raise StudyError(
-            f"{number:,} of the runs that were found are of an earlier arithmetic (no tag {schema.ARITHMETIC}), which "
+            f"{number:,} of the runs that were found have an earlier arithmetic (no tag {schema.ARITHMETIC}), which "
             "a study must not mix with the current arithmetic: make all runs in another --experiment, or finish the "
             "study with the version that began it",
             option="experiment",

@@ -1,8 +1,8 @@
 """Searches with Optuna on which several processes may work at once, such as those of `tune` and `compress`.
 
 Optuna keeps the trials of a search in a journal beside the tracking store. A process holds a lock for the trial that it
-makes. If the process dies, the kernel frees the lock, and the trial is ended as failed and does not count. In MLflow,
-each trial is a run below the run of the search.
+makes. If the process dies, the kernel frees the lock, and the trial is ended as failed and does not count, unless its
+result is complete. In MLflow, each trial is a run below the run of the search.
 """
 
 import hashlib
@@ -97,7 +97,7 @@ class SharedSearch(ABC, Generic[Space]):
         Description of the run of a search.
     anchored_by : tuple of str
         Attributes of Optuna's trials that identify an anchor, which is a trial that every search begins with. The first
-        is its name.
+        attribute is the anchor's name.
     needs_anchors : bool
         Whether missing anchors are made even after the deadline.
     """
@@ -138,7 +138,7 @@ class SharedSearch(ABC, Generic[Space]):
     def run(self, dataset: MlflowDataset, job_run_id: str) -> Iterator[Writer]:
         """Yield the run of the search, which is the same for every call that continues the search."""
         with ExitStack() as ends:
-            with self._alone():  # or two processes that begin a search at once would both make its run
+            with self._alone():  # otherwise, two processes that begin a search at once would both make its run
                 ends.enter_context(locks.held_if_free(self._store.lock(self.config_hash)))
                 earlier = self._store.newest(self.config_hash)
                 new = self._store.run(

@@ -34,7 +34,7 @@ def connect(experiment: str | None = None) -> Store:
     Parameters
     ----------
     experiment : str, optional
-        The experiment that runs go to; it is created if it does not exist. The default is MLflow's current one.
+        The experiment that runs go to; it is created if it does not exist. The default is MLflow's current experiment.
         Under `mlflow run --experiment-name NAME` only that experiment can be used.
 
     Raises
@@ -74,7 +74,7 @@ def existing(experiment: str | None = None) -> Store | None:
 
 
 def connect_to_runs(experiment: str | None = None) -> Store:
-    """Open the current tracking store for the runs of an experiment, which is not created; otherwise as `connect`.
+    """Open the current tracking store as `connect` does, but for an experiment that must exist already.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def end_job(status: str, reason: str) -> None:
 def _store_of_job(client: MlflowClient, uri: str, job_run_id: str, experiment: str | None) -> Store:
     """Open the store under `mlflow run`, which made the run `job_run_id`.
 
-    If the other runs go to a different experiment, the note of that run names the experiment.
+    If all other runs go to a different experiment, the note of this run names that experiment.
     """
     try:
         job = client.get_run(job_run_id)

@@ -106,7 +106,7 @@ def register(store: Store, model: LoggedModel, name: str) -> str:
     Raises
     ------
     StudyError
-        If the store does not accept it.
+        If the store does not accept the model or the alias.
     """
     name, _, alias = name.partition("@")
     with one_line_errors(store.uri):

@@ -113,7 +113,7 @@ def keep(run: UnsentRun, folder: Path) -> Path:
 
 
 def address(uri: str) -> str:
-    """Return a tracking URI in the form of a record: without its password, and with an absolute path."""
+    """Return a tracking URI as a record stores it: without its password, and with an absolute path."""
     scheme, separator, path = uri.partition(":///")
     if scheme.startswith("sqlite") and path:
         uri = f"{scheme}{separator}{Path(path).absolute()}"

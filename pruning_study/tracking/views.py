@@ -21,8 +21,9 @@ from pruning_study.tracking.store import Store
 TAG = "mlflow.sharedViewState."
 DESCRIPTION = (
     "Pruned networks: their accuracy, and what each class lost. [Charts of accuracy and cost]({charts})\n\n"
-    "Runs of kind `dense`, `pruned` and `quantized` are measurements of networks. A run of kind `job`, `study` or "
-    "`tuning` is a call of a command, and the runs that it made are below it.\n\n"
+    "Runs of kind `dense`, `pruned`, `quantized` and `compressed` are measurements of networks. A run of kind `job` or "
+    "`study` is a call of a command, and a run of kind `tuning` is a search. The runs that they made are below them, "
+    "except dense runs, which several calls may use.\n\n"
     "The menu *Views* has the results: *Networks by pruner and ratio*, *Accuracy and cost*, whose charts the link "
     "above opens, and *Searches*. The column `network` shows whether a network is dense, pruned or a control, which is "
     "fine-tuned but not pruned. A class's cost is its loss of recall relative to the control, minus the loss of "

@@ -29,7 +29,7 @@ class Distillation:
     logits : Tensor [N, classes], optional
         The teacher's logits for all training images, precomputed if images are not augmented.
     own_targets : callable, optional
-        Computes target logits to use instead of the teacher's (see `Targets`).
+        Computes target logits to use instead of the teacher's logits (see `Targets`).
     """
 
     teacher: nn.Module

@@ -105,7 +105,7 @@ class Engine(Protocol):
 
     @property
     def arithmetic(self) -> str:
-        """Value of the tag `arithmetic`: the machines on which a training gives bit-identical results."""
+        """Value of the tag `arithmetic`, which says on which machines a training gives bit-identical results."""
 
     @property
     def identity(self) -> str:

@@ -249,7 +249,7 @@ def _leave(model: nn.Module, training: TrainingSetup, state: TrainingState, rand
 
 
 def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
-    """Train a model in place for the first steps of a training, with weights bit-identical to those of `fit` then.
+    """Train a model in place for the first steps of a training, with the same weights to the last bit as in `fit`.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ def _augmentation(training: TrainingSetup, random: torch.Generator) -> FlipCrop 
 
 
 def _made_by(model: nn.Module, training: TrainingSetup) -> str:
-    """Return a string for `TrainingFile`, identifying everything besides the settings that determines the result."""
+    """Return a string for `TrainingFile` that identifies all that determines the result besides the settings."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())

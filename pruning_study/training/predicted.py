@@ -1,4 +1,4 @@
-"""Predict classes from logits: the class of the largest logit, or the first one in a tie.
+"""Predict classes from logits: the class with the largest logit, or the first such class in a tie.
 
 In integer networks, the largest logits tie for a few percent of the images. `topk` orders ties arbitrarily, while users
 of an exported file call `argmax`, which returns the first of the tied classes.

@@ -11,7 +11,7 @@ from analysis.common.terminal import folded
 from analysis.runs import schema
 
 SECONDS_BETWEEN_LINES = 20
-SLOW_SECONDS = 60  # if a command will take longer, a line after its first epoch gives the time left
+SLOW_SECONDS = 60  # if a command will take longer, a line after a training's first epoch gives the time left
 BAR = "{desc}: {n_fmt}/{total_fmt} epochs, {remaining} left{postfix} |{bar}|"  # the bar fills the rest of the line
 
 Report = Callable[[int, Mapping[str, float]], None]
@@ -47,7 +47,7 @@ def begin(line: str) -> None:
 
 
 def _show(line: str, now: float) -> None:
-    """Print a line if stderr is not a terminal, where a bar is shown instead."""
+    """Print a line, unless stderr is a terminal, where a bar is shown instead."""
     Lines.last = now
     if not sys.stderr.isatty():
         print(line, file=sys.stderr, flush=True)

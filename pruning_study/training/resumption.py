@@ -105,8 +105,8 @@ class TrainingFile:
     path : Path, optional
         Path of the file; without a path, nothing is saved or resumed.
     made_by : str
-        String that identifies everything besides the settings that determines the result, such as the engine, the
-        device and the initial weights. A file with a different string is not used, because resuming from it would give
+        String that identifies all that determines the result besides the settings, such as the engine, the device and
+        the initial weights. A file with a different string is not used, because resuming from it would give
         a different result.
     seconds : float
         Shortest time between two saves.

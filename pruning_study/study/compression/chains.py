@@ -94,12 +94,12 @@ class ChainSpace(SearchSpace):
     epochs : tuple of int
         Numbers of fine-tuning epochs, the largest last.
     half_ratio, most_filters : float
-        Ratio at which half of the filters are left, and the largest ratio at which every layer has a filter left; 0 if
-        no filter can be removed.
+        Ratio at which half of the filters are left, and largest ratio at which every layer has a filter left. Both are
+        0 if no filter can be removed.
     most_weights : float
         Largest ratio of magnitude pruning; 0 if it is not tried.
     gradual : bool
-        Whether the schedule cubic is tried.
+        Whether the schedule `cubic` is tried.
     offsets : bool
         Whether class offsets are tried.
     settings : mapping of str

@@ -22,12 +22,12 @@ SIDES = {"before": "dense", "control": "control", "after": "compressed"}  # fiel
 
 
 class Judgement(NamedTuple):
-    """The cost of a chain, and its losses on validation images beyond the control.
+    """The cost of a chain, and its losses on validation images, measured against the control.
 
     Attributes
     ----------
     cost : float
-        Quantity to minimise: bytes, multiply-accumulates, or latency as a share of the dense network's.
+        Quantity to minimise: bytes, multiply-accumulates, or latency as a share of the dense network's latency.
     model_bytes, macs : int
     accuracy : float
     accuracy_loss, accuracy_loss_upper : float
@@ -74,12 +74,12 @@ class Sides(NamedTuple):
 
 
 def losses(classes: Sequence[str], label: np.ndarray, sides: Sides) -> pd.DataFrame:
-    """Return the losses of accuracy and of each class's recall beyond the control, as in `Comparison.losses`."""
+    """Return the losses of accuracy and of each class, measured against the control, as in `Comparison.losses`."""
     return Comparison(classes, label, sides._asdict()).losses
 
 
 class Validated(NamedTuple):
-    """A network's validation images, (images,): their indices, and whether each side predicts them right."""
+    """The indices of validation images, and whether dense, control and compressed networks predict each image right."""
 
     images: np.ndarray
     before: np.ndarray
@@ -88,7 +88,7 @@ class Validated(NamedTuple):
 
 
 def losses_on_validation(classes: Sequence[str], label: np.ndarray, networks: Sequence[Validated]) -> pd.DataFrame:
-    """Return mean losses over networks, each with validation images of its own, in the form of `losses`.
+    """Return mean losses over networks, each with validation images of its own, in a table as `losses` returns it.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def judge(table: pd.DataFrame, accuracy: float, cost: float, model_bytes: int, m
 def images_needed(limit: float, classes: int = 1) -> int:
     """Return the number of images per class that rule out a loss of this size, if none of them is lost.
 
-    The bound of no loss among n images is 1 - level^(1 / n), with the level divided by the number of classes.
+    If none of n images is lost, the bound is 1 - level^(1 / n), with the level divided by the number of classes.
 
     Examples
     --------
@@ -159,8 +159,8 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
     Parameters
     ----------
     held_out, images : (classes,), integers
-        Number of validation images of each class, and of the images from which they are drawn; equal if no option can
-        change the split.
+        Number of validation images of each class, and number of the images from which they are drawn; equal if no
+        option can change the split.
     classes : sequence of str
     limits : Limits
 
@@ -173,7 +173,7 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
     of_class, of_all = least_bound(int(held_out[fewest]), len(classes)), least_bound(int(held_out.sum()))
     if not of_class < limits.class_loss:
         raise StudyError(
-            f"{POINTS * limits.class_loss:g} points cannot be shown: class {shortened(classes[fewest])} has "
+            f"{POINTS * limits.class_loss:g} points cannot be checked: class {shortened(classes[fewest])} has "
             f"{held_out[fewest]:,} validation images, and if none is lost its loss may still be {_up(of_class)}. "
             + _what_would_do(
                 images_needed(limits.class_loss, len(classes)), of_class, int(images[fewest]), "images of each class"
@@ -182,7 +182,7 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
         )
     if not of_all < limits.accuracy_loss:
         raise StudyError(
-            f"{POINTS * limits.accuracy_loss:g} points cannot be shown: there are {held_out.sum():,} validation "
+            f"{POINTS * limits.accuracy_loss:g} points cannot be checked: there are {held_out.sum():,} validation "
             f"images, and if none is lost the loss may still be {_up(of_all)}. "
             + _what_would_do(images_needed(limits.accuracy_loss), of_all, int(images.sum()), "images"),
             option="max_accuracy_loss",

@@ -51,7 +51,7 @@ class Tested(NamedTuple):
 
     @property
     def accuracies(self) -> list[float]:
-        """Accuracy of each side on the test images, in the order of `SIDES`."""
+        """Accuracies of the dense, control and compressed networks on the test images."""
         return [self.comparison.accuracy_of(side) for side in SIDES]
 
 
@@ -283,7 +283,7 @@ def _on_validation(outcome: Outcome, place: int) -> str:
     accuracy, class_loss = (_with_bound(row, name) for name in ("accuracy_loss", "class_loss"))
     return (
         f"On validation images the accuracy loses {accuracy} points (limit {POINTS * limits.accuracy_loss:g}), and the "
-        f"worst class, {row['worst_class']}, {class_loss} (limit {POINTS * limits.class_loss:g})."
+        f"worst class, {row['worst_class']}, loses {class_loss} (limit {POINTS * limits.class_loss:g})."
     )
 
 
@@ -307,11 +307,17 @@ def _sizes(outcome: Outcome, best: int) -> list[str]:
     """Return sentences on the size and latency of the choice, compared with the dense network if that was tried."""
     row = outcome.trials.loc[best]
     dense = next((place for place, chain in enumerate(outcome.chains) if chain == Chain()), None)
-    sizes = f"Its file has {row['model_bytes']:,} bytes, and an image takes {row['macs']:,} products"
+    sizes = (
+        f"Its file has {row['model_bytes']:,} bytes, and an image takes {row['macs']:,} products of a weight and "
+        "an input"
+    )
     if dense is not None:
         whole = outcome.trials.iloc[dense]
         shares = [row[name] / whole[name] for name in ("model_bytes", "macs")]
-        sizes += f": {POINTS * shares[0]:.1f} % and {POINTS * shares[1]:.1f} % of the dense network's"
+        sizes += (
+            f": {POINTS * shares[0]:.1f} % of the bytes and {POINTS * shares[1]:.1f} % of the products of the dense "
+            "network"
+        )
     return [f"{sizes}.", *map(_time, BATCHES, outcome.times), *_slower(outcome)]
 
 
@@ -332,8 +338,8 @@ def _time(images: int, times: Compared) -> str:
     median, low, high = (f"{POINTS * value:.0f}" for value in times.share)
     what = "An image takes" if images == 1 else f"{images} images take"
     return (
-        f"{what} {times.second.median:.3g} ms on one thread, the dense network {times.first.median:.3g} ms: {median} % "
-        f"({low} to {high} %)."
+        f"{what} {times.second.median:.3g} ms on one thread, and {times.first.median:.3g} ms with the dense network: "
+        f"{median} % (95 % interval {low} to {high} %)."
     )
 
 

@@ -94,7 +94,7 @@ class Network(SearchedNetwork):
 
 
 def in_turn(networks: Iterable[Network]) -> Iterator[Network]:
-    """Yield networks, and free the images of each after its turn: the images of thirty would fill the memory."""
+    """Yield networks, and free the images of each after its turn: the images of thirty networks would not fit."""
     for network in networks:
         try:
             yield network
@@ -122,7 +122,7 @@ def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement
 
 
 def tested(networks: Sequence[Network], chain: Chain) -> Sides:
-    """Apply a chain to each network, and find the test images that each side predicts right."""
+    """Apply a chain to each network, and concatenate the results of `Network.tested`."""
     sides = [network.tested(chain) for network in in_turn(networks)]
     return Sides(*(np.concatenate(parts) for parts in zip(*sides, strict=True)))
 
@@ -178,7 +178,7 @@ def space_of(plan: PrunePlan, context: Context, minimize: str, more: Mapping[str
 
 
 def _filter_ratios(plan: PrunePlan, context: Context) -> tuple[float, float]:
-    """Return the ratio at which half of the filters are left, and the largest at which each layer has one left."""
+    """Return the ratio at which half of the filters are left, and the largest at which each layer has a filter left."""
     all_filters, total = context.filters(plan.prunable), plan.budget.total
     numbers = ({name: max(count // share, 1) for name, count in all_filters.numbers.items()} for share in (2, total))
     half, largest = (total / (total - filters.removed(all_filters, filter_numbers)) for filter_numbers in numbers)
@@ -187,5 +187,5 @@ def _filter_ratios(plan: PrunePlan, context: Context) -> tuple[float, float]:
 
 
 def _sides(before: np.ndarray, control: np.ndarray, after: np.ndarray) -> Sides:
-    """Return the sides of one network, from bool arrays (images,)."""
+    """Return the `Sides` of one network, from bool arrays (images,)."""
     return Sides(before[np.newaxis], control[np.newaxis], after[np.newaxis])

@@ -102,7 +102,7 @@ def distortion(recalls: PairedRecalls) -> float:
 
 
 def alpha_new(recalls: PairedRecalls) -> float:
-    """Estimate the slope on new images, pooled over the seeds."""
+    """Estimate alpha for new images, pooled over the seeds."""
     return new_images.alpha_new(recalls.before, recalls.after, recalls.both_right, recalls.support).estimate
 
 
@@ -149,7 +149,7 @@ def with_comparable_accuracy(trials: pd.DataFrame, reference: str) -> pd.DataFra
     """Replace the accuracy of each stopped trial by an estimate of its accuracy over all seeds.
 
     A stopped trial has only the first seeds, whose dense models may be better or worse than the others. Its accuracy is
-    replaced by the reference's accuracy plus the mean difference between the two on the seeds of the trial.
+    replaced by the reference's accuracy plus the mean difference between the two trials on the seeds that both have.
 
     Parameters
     ----------
@@ -239,8 +239,8 @@ def reason(trials: pd.DataFrame, objective: str, best: Winner) -> str:
         return f"the highest validation accuracy, {best.value:.4f}, of {best.candidates} complete trials"
     anchor = trials.loc[trials["complete"] & (trials["anchor"] != ""), "accuracy"].max()
     distortion = (
-        f"the least distortion, {best.value:.4f}, of the {best.candidates} trials whose validation accuracy is within "
-        f"a point of the best anchor's, {anchor:.4f}"
+        f"the least distortion, {best.value:.4f}, of the {best.candidates} trials whose validation accuracy is at "
+        f"most a point below the best anchor's accuracy, {anchor:.4f}"
     )
     if objective == "both":
         return f"{distortion}; {int(pareto_front(trials).sum())} of the complete trials are on the Pareto front"

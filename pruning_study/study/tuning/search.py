@@ -148,7 +148,7 @@ class Space(SearchSpace):
         return point.params | ({self.strength_of: text(point.strength)} if self.strength_of else {})
 
     def anchors(self, ratio: float) -> dict[str, Point]:
-        """Return the reference trials that every search begins with, lambda first, by name."""
+        """Return the reference trials that every search begins with, `lambda` first, by name."""
         epsilons = {LAMBDA: self.usual_epsilon, MP: AS_MAGNITUDE, GP: 0.0}
         ramps = {"": self.ramp} if self.longest_ramp is None else {"": 0.0, f" {CUBIC}": self.ramp}
         return {
@@ -294,7 +294,7 @@ class TuningSearch(SharedSearch[Space]):
         return objectives.with_comparable_accuracy(pd.DataFrame(self._rows()), LAMBDA)
 
     def importance(self) -> dict[str, float]:
-        """Return the PED-ANOVA importance of each searched option, for a trial to be in the best tenth.
+        """Return how much each searched option matters, by PED-ANOVA, for a trial to be in the best tenth.
 
         Returns
         -------

@@ -34,7 +34,7 @@ class Ceag:
         return right
 
     def gaps(self, means: ClassMeans) -> Tensor:
-        """Return each class's drop in recall beyond the drop in accuracy, given the recalls of the pruned network."""
+        """Return each class's drop in recall minus the drop in accuracy, given the recalls of the pruned network."""
         return (self.dense.each - means.each) - (self.dense.overall - means.overall)
 
     def violations(self, gaps: Tensor) -> Tensor:

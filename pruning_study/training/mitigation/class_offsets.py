@@ -64,7 +64,7 @@ def fold(
     Returns
     -------
     DataFrame
-        Table of `class_offsets.table`.
+        The table that `class_offsets.table` returns.
 
     Raises
     ------

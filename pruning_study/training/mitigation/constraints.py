@@ -132,7 +132,7 @@ class Constrained:
 
 
 def measured(name: str, dense: nn.Module, images: Examples, engine: Engine, classes: int) -> Constraint:
-    """Return a constraint by name; ceag compares with the dense network's recalls on the constraint's images.
+    """Return a constraint by name; `ceag` compares with the dense network's recalls on the constraint's images.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ struct Statistics {
     };
     float* running;           // [channels] means, then [channels] variances, of each layer
     const Setting* settings;  // of each layer
-    bool of_batch;            // as in training, which also updates the running ones
+    bool of_batch;            // whether to use the batch's statistics, as in training, and update the running ones
 };
 
 // 1 in the lanes of a group that have an image of the batch, and 0 in the others.
@@ -28,7 +28,7 @@ inline Lanes present(int images, int group) {
 
 // Parameters: [channels] weights, then [channels] biases.
 //
-// Each image's sums are taken in its lane while a layer's output is in the cache. They are then added in double
+// Each image's sums are computed in its lane while a layer's output is in the cache. They are then added in double
 // precision, without the lanes that have no image.
 template <int Channels, int Pixels>
 class BatchNorm {
@@ -39,11 +39,11 @@ class BatchNorm {
         if (sums_.size() < static_cast<std::size_t>(groups)) sums_.resize(groups);
     }
 
-    // Takes the sums over a group's values.
+    // Computes the sums over a group's values.
     NATIVE_SHARED void measure(const Lanes* values, int group) {
         for (int channel = 0; channel < Channels; ++channel, values += Pixels) {
             // Sums deviations from a value near the mean, because squares of the values themselves would lose the
-            // digits of the spread if the mean is much larger.
+            // digits of the spread if the mean is much larger than the spread.
             Lanes pivot{};
             for (int pixel = 0; pixel < PROBED; ++pixel) pivot += values[pixel];
             pivot *= broadcast(1.0f / PROBED);
@@ -55,7 +55,7 @@ class BatchNorm {
         }
     }
 
-    // Takes sums of a group's deviations from a pivot, and of their squares.
+    // Stores the statistics that follow from sums of a group's deviations from a pivot, and of their squares.
     void take(int group, int channel, Lanes pivot, Lanes total, Lanes squares) {
         const Lanes mean = total * broadcast(1.0f / Pixels);
         sums_[group].first[channel] = pivot + mean;
@@ -96,8 +96,8 @@ class BatchNorm {
         return {broadcast(mean_[channel]), broadcast(factor_[channel]), broadcast(summand_[channel])};
     }
 
-    // Passes a group's gradient back through the ReLU that follows, with or without a shortcut, and takes its sums. If
-    // Joined, the gradient that is in `gradient` is added first; the result replaces it.
+    // Passes a group's gradient back through the ReLU that follows, with or without a shortcut, and computes its sums.
+    // If Joined, the gradient that is in `gradient` is added first; the result replaces it.
     template <bool Joined>
     NATIVE_SHARED void measure_gradient(const Lanes* behind, const Lanes* activation, const Lanes* values,
                                         Lanes* gradient, int group) {
@@ -113,7 +113,7 @@ class BatchNorm {
         }
     }
 
-    // Takes sums of a group's gradients, and of their products with deviations from the mean.
+    // Stores sums of a group's gradients, and of their products with deviations from the mean.
     void take_gradient(int group, int channel, Lanes total, Lanes products) {
         sums_[group].first[channel] = total;
         sums_[group].second[channel] = products;

@@ -11,11 +11,11 @@ struct Image {
     static constexpr int SIZE = Channels * PIXELS;
 };
 
-// Marks a window of the pool that no gradient passes.
+// Marks a window of the pool through which no gradient passes.
 constexpr int NONE = -1;
 
-// The largest of a window's pixels, and its index or NONE. As in torch, the first of equal pixels counts, and NaN
-// before all others.
+// The largest of a window's pixels, and its index or NONE. As in torch, the first of equal pixels is chosen, and NaN
+// counts as larger than any number.
 template <int Pool, bool Rectified>
 inline void pool(const Lanes* window, Lanes& output, LaneByte& largest) {
     Lanes most = window[0];
@@ -52,7 +52,7 @@ inline Lanes unpool_window(Lanes gradient, LaneByte largest, Lanes* window, int 
 // except at one pixel of each window, so that the backward pass needs only the index of the largest pixel.
 //
 // `Output` may be smaller than what the input allows: rows and columns that a later pool drops are never computed.
-// Where it pays, winograd.hpp has a specialization that takes fewer products.
+// If it is faster for a shape, winograd.hpp has a specialization with fewer multiplications.
 template <class Input, class Output, int KernelHeight, int KernelWidth, int Pool, bool Rectified, class = void>
 struct DenseConvolution {
     static constexpr int INPUTS = Input::SIZE, OUTPUTS = Output::SIZE;
@@ -99,7 +99,7 @@ struct DenseConvolution {
     }
 
    private:
-    // Outputs found at once: the one of a pool's window; without a pool, several of a row.
+    // Outputs computed at once: that of one window of the pool; without a pool, several of a row.
     static constexpr int ACROSS = Pool > 1 ? 1 : part_of(Output::WIDTH, 4);
 
     static void convolve(const float* parameters, const Lanes* input, Lanes* output, LaneByte* largest) {
@@ -148,7 +148,7 @@ struct DenseConvolution {
             }
     }
 
-    // The gradient before the pool, and the biases' share of it.
+    // The gradient before the pool, and its sum for each bias.
     static void unpool(const Lanes* gradient, const LaneByte* largest, Lanes* unpooled, Lanes* bias_gradient) {
         for (int filter = 0; filter < FILTERS; ++filter) {
             Lanes bias = bias_gradient[filter];
@@ -214,8 +214,8 @@ struct DenseConvolution {
         });
     }
 
-    // At the left and the right edge of the input some taps meet only the margin, and are left out: 3 % of a training
-    // step of LeNet5.
+    // At the left and the right edge of the input some taps meet only the margin, and are left out, which saves 3 % of
+    // a training step of LeNet5.
     template <int Channels, int Columns, bool Left, bool Right>
     static void spread(const float* weights, const Lanes* unpooled, int row, int column, Lanes* input_gradient) {
         Lanes block[Channels][Columns]{};

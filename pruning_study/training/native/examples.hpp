@@ -16,9 +16,9 @@ struct Examples {
 // How the images of a training are flipped and shifted; `crops` is null if they are not.
 struct Augmentation {
     struct Crop {
-        int8_t flipped, row, column;  // of the upper left corner among the rows and columns of the image
+        int8_t flipped, row, column;  // row and column of the image at which the crop's upper left corner lies
     };
-    const Crop* crops;   // of each image in the order in which they are taken
+    const Crop* crops;   // of each image, in the order of use
     const float* black;  // [channels], the value around the image
     int height, width;
 
@@ -52,7 +52,7 @@ class Gatherer {
 
     static void crop(const float* image, Augmentation::Crop crop, const Augmentation& augmentation, float* cropped) {
         const auto [crops, black, height, width] = augmentation;
-        // Of each line of the crop, the pixels from `first` up to `last` are the image's.
+        // In each line of the crop, the pixels from `first` up to `last` come from the image.
         const int first = std::clamp<int>(-crop.column, 0, width), last = std::clamp(width - crop.column, 0, width);
         for (int line = 0; line < Pixels / width; ++line, cropped += width) {
             const int channel = line / height, row = line % height + crop.row;
@@ -74,7 +74,7 @@ class Gatherer {
                 for (int lane = 0; lane < WIDTH; ++lane) pixels[pixel][lane] = rows[lane][pixel];
         } else {
             for (int next = 0; next < Pixels; next += WIDTH) {
-                const int pixel = std::min(next, Pixels - WIDTH);  // the last ones overlap those before
+                const int pixel = std::min(next, Pixels - WIDTH);  // the last block overlaps the one before
                 Lanes block[WIDTH];
 #pragma GCC unroll 16
                 for (int lane = 0; lane < WIDTH; ++lane) block[lane] = load(rows[lane] + pixel);

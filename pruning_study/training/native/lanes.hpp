@@ -1,7 +1,7 @@
 // One image in each lane of a vector register.
 //
-// All that a network computes for one image it computes for WIDTH images at once, in the same instructions: a layer
-// of 6 channels or 10 classes fills the registers as well as one of 512, which no layout over channels or pixels does.
+// A network computes everything for WIDTH images at once, in the same instructions. So a layer of 6 channels or 10
+// classes fills the registers as well as one of 512, which it would not with channels or pixels in the lanes.
 #pragma once
 
 #include <array>
@@ -18,7 +18,7 @@
 
 namespace native {
 
-#if defined(NATIVE_WIDTH)  // so that any machine can compute as the others do, though not fast
+#if defined(NATIVE_WIDTH)  // lets a machine compute with registers of another width, though slowly
 constexpr int WIDTH = NATIVE_WIDTH;
 constexpr int REGISTERS = WIDTH == 8 ? 16 : 32;
 #elif defined(__AVX512F__)
@@ -34,8 +34,8 @@ constexpr int REGISTERS = 32;
 #error "needs AVX-512, AVX2 with FMA, or NEON on 64 bits"
 #endif
 
-// Results are the same to the last bit with registers of any width, because sums over images are first taken for each
-// of SUM_LANES lanes, in SHARES registers that take turns, and then over these lanes.
+// Results are the same to the last bit with registers of any width, because sums over images are first computed for
+// each of SUM_LANES lanes, in SHARES registers that are used in turn, and then over these lanes.
 constexpr int SUM_LANES = 16, SHARES = SUM_LANES / WIDTH;
 
 constexpr int CACHE_LINE = 16 / WIDTH;  // in registers
@@ -89,14 +89,14 @@ inline Lanes held(Lanes lanes) {
 
 inline void store(float* to, Lanes lanes) { std::memcpy(to, &lanes, sizeof lanes); }
 
-// In two steps, because GCC handles bytes one by one to widen them fourfold in one step, which took a fifth of the
-// first layer's backward pass in LeNet5.
+// Widens bytes in two steps. In one fourfold step GCC would handle them one by one, which took a fifth of the first
+// layer's backward pass in LeNet5.
 inline LaneIndex widened(LaneByte bytes) {
     return __builtin_convertvector(__builtin_convertvector(bytes, LaneShort), LaneIndex);
 }
 
-// Which lane of two registers becomes lane `lane` of the first and of the second when they exchange lanes by bit
-// `Stride`.
+// If two registers exchange lanes by bit `stride`, one of the 2 * WIDTH lanes becomes lane `lane` of the first register.
+// kept_low() returns the index of this lane, and kept_high() the index of that for the second register.
 constexpr int kept_low(int lane, int stride) { return lane & stride ? WIDTH + (lane ^ stride) : lane; }
 constexpr int kept_high(int lane, int stride) { return lane & stride ? WIDTH + lane : lane ^ stride; }
 
@@ -169,7 +169,7 @@ constexpr int fitting(int registers, int size) { return registers > size ? regis
 // How many registers hold `count` images or filters.
 constexpr int groups_of(int count) { return (count + WIDTH - 1) / WIDTH; }
 
-// What belongs to each share of a sum.
+// One object for each share of a sum.
 template <class Thing>
 using Shares = std::array<Thing, SHARES>;
 
@@ -186,7 +186,7 @@ struct SharesWritten {
     Lanes* operator[](int share) const { return values[share]; }
 };
 
-// Calls body(share, group) for all groups, one share after the other, so that what they add to stays in the cache.
+// Calls body(share, group) for all groups, one share after the other, so that each share's sums stay in the cache.
 template <class Body>
 inline void for_shares(int groups, Body&& body) {
     for (int share = 0; share < SHARES; ++share)

@@ -32,7 +32,7 @@ struct Linear {
         std::optional<Kept> kept;               // if a mask has kept few weights
     };
 
-    // From now on weights whose mask is 0 are taken to be 0, and their gradient need not be found, unless all learn.
+    // From now on weights whose mask is 0 are treated as 0. Their gradient is not needed, unless all weights learn.
     template <int Groups>
     static void keep(const float* mask, State<Groups>& state, bool all_learn) {
         if (!all_learn && few_kept(mask, WEIGHTS))
@@ -91,7 +91,7 @@ struct Linear {
             with_constant<AT_ONCE>(std::min(AT_ONCE, groups - first), [&](auto count) { body(count, first); });
     }
 
-    // What multiply() does forward.
+    // The forward pass as in multiply(), but only with the kept weights.
     template <int Groups>
     static void multiply_kept(const float* parameters, const Places& inputs_of_unit, const Lanes (*input)[INPUTS],
                               Lanes (*output)[OUTPUTS]) {
@@ -109,7 +109,7 @@ struct Linear {
         }
     }
 
-    // Both gradients at once, because they read the same gradients of the output.
+    // The gradients of weights and inputs at once, because both are computed from the gradients of the output.
     template <bool Asked, int Groups>
     static void differentiate_kept(const float* weights, const Places& units_of_input, const Lanes (*input)[INPUTS],
                                    const Lanes (*output_gradient)[OUTPUTS], Lanes (*input_gradient)[INPUTS],
@@ -183,8 +183,8 @@ struct Linear {
         }
     }
 
-    // The one product that sums over images: with a row for each image, the lanes are inputs instead, and no lane has
-    // to be added to another.
+    // Only this product sums over images. With a row for each image, the lanes are inputs instead of images, so that no
+    // lane has to be added to another.
     static void add_weight_gradient(const Lanes (*output_gradient)[OUTPUTS], const Lanes (*images)[VECTORS], int count,
                                     float* gradient) {
         constexpr int ACROSS = part_of(VECTORS, REGISTERS > 16 ? 5 : 3);
@@ -215,7 +215,7 @@ struct Linear {
             for (int v = 0; v < Vectors; ++v) add(gradient + (row + r) * INPUTS, (vector + v) * WIDTH, block[r][v]);
     }
 
-    // The last vector of a row of weights may reach beyond it.
+    // The last vector may reach beyond the end of a row of weights.
     static void add(float* row, int start, Lanes values) {
         if (start + WIDTH <= INPUTS)
             store(row + start, load(row + start) + values);

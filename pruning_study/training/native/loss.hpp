@@ -76,8 +76,8 @@ double cross_entropy(const Lanes (*logits)[Classes], Examples examples, const in
     return loss;
 }
 
-// The softmax of logits [count][Classes], and each image's cross-entropy with its label; if labels is null, its
-// entropy.
+// The softmax of logits [count][Classes], and each image's cross-entropy with its label; if `labels` is null, the
+// entropy of its softmax instead.
 template <int Classes>
 void probabilities(const float* logits, const int64_t* labels, int64_t count, float* shares, float* losses) {
     for (int64_t start = 0; start < count; start += WIDTH) {

@@ -1,4 +1,4 @@
-// A convolution by all its weights, or by the few that a mask keeps.
+// A convolution with all its weights, or with only the few that a mask keeps.
 #pragma once
 
 #include "convolution.hpp"
@@ -15,12 +15,12 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
 
     template <int Groups>
     struct State : Dense::template State<Groups> {
-        std::optional<Places> kept;  // of each filter, if a mask keeps few
+        std::optional<Places> kept;  // the kept weights of each filter, if they are few
         bool all_learn = false;
         Lanes kept_gradient[SHARES][PARAMETERS];
     };
 
-    // From now on weights whose mask is 0 are taken to be 0, and their gradient need not be found, unless all learn.
+    // From now on weights whose mask is 0 are treated as 0. Their gradient is not needed, unless all weights learn.
     template <int Groups>
     static void keep(const float* mask, State<Groups>& state, bool all_learn) {
         if (few_kept(mask, WEIGHTS)) state.kept.emplace(mask, FILTERS, OF_FILTER, OF_FILTER, 1);
@@ -31,8 +31,8 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
     static void forward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state, int groups) {
         if (!state.kept || state.all_learn) Dense::forward(parameters, input, state, groups);
         if (!state.kept) return;
-        // Also if all learn: with few weights, many pixels of a window tie, and adding zeros in another order could
-        // make another one the largest.
+        // Even if all learn: with few weights, many pixels of a window are equal, and adding zeros in another order
+        // could make a different pixel the largest.
         for (int group = 0; group < groups; ++group)
             for_tiles<AT_ONCE>([&](auto windows, int filter, int corner, int at) {
                 convolve<windows>(parameters + filter * OF_FILTER, parameters[WEIGHTS + filter], (*state.kept)[filter],
@@ -74,12 +74,12 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
    private:
     // Registers: one for each pixel of a window and one for a sum over them; a weight.
     static constexpr int AT_ONCE = fitting(REGISTERS - 3, Pool * Pool + 1);
-    // In tiles of the same size on every machine: they decide in which order a pixel's gradients are added.
+    // Tiles have the same size on every machine, because it decides in which order a pixel's gradients are added.
     static constexpr int GRADIENTS_AT_ONCE = fitting(13, Pool * Pool + 1);
 
-    // Calls body(windows, filter, corner, at) for tiles of windows side by side; `corner` is the first pixel that they
-    // read of a channel, and `at` their first output. The filters take turns at a tile, so that its pixels stay in the
-    // cache.
+    // Calls body(windows, filter, corner, at) for tiles of windows side by side; `corner` is the first pixel of a
+    // channel that they read, and `at` their first output. The filters take turns at a tile, so that its pixels stay in
+    // the cache.
     template <int AtOnce, class Body>
     static void for_tiles(Body&& body) {
         for (int row = 0; row < Output::HEIGHT; ++row)
@@ -90,7 +90,7 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
             });
     }
 
-    // Where a weight of a filter meets the first pixel of a tile.
+    // For the first pixel of a tile, the offset of the input with which a weight of a filter is multiplied.
     static constexpr int shift(int place) {
         const int channel = place / TAPS, tap = place % TAPS;
         return channel * Input::PIXELS + tap / KernelWidth * Input::WIDTH + tap % KernelWidth;

@@ -1,4 +1,4 @@
-// What `compiler.py` builds for each model, with its layers as NETWORK.
+// The source that `compiler.py` compiles for each model; NETWORK is the type that has the model's layers.
 #include "network.hpp"
 #include "residual_network.hpp"
 

@@ -28,7 +28,7 @@ class Network {
     void keep(const float* mask, bool all_learn) { keep_from<0>(mask, all_learn); }
 
     void logits(const float* parameters, Statistics, const float* images, int64_t count, float* scores) {
-        keep(parameters, false);  // which are their own mask
+        keep(parameters, false);  // the parameters serve as their own mask
         for (int64_t start = 0; start < count; start += CHUNK) {
             const int size = static_cast<int>(std::min<int64_t>(CHUNK, count - start));
             gatherer_.gather(images, nullptr, start, size, {}, input_);
@@ -40,8 +40,8 @@ class Network {
         }
     }
 
-    // Sets the gradient of a batch's summed loss, each image's times its factor, divided by `divisor`; returns the
-    // summed loss.
+    // Sets the gradient of the sum of a batch's losses, each times the image's factor, divided by `divisor`; returns
+    // the sum, which is not divided.
     double differentiate(const float* parameters, Statistics, Examples examples, const int64_t* order, int images,
                          int64_t divisor, Augmentation augmentation, Distillation distillation, Outcomes outcomes,
                          float* gradient) {

@@ -44,7 +44,7 @@ void step(float* parameters, float* velocity, const float* gradient, const float
             parameters[i] = after_step(parameters[i], velocity[i], gradient[i], 1, optimizer, learning_rate);
 }
 
-// The same for all weights; the pruned ones change in `withheld`.
+// The same step, but the pruned weights learn too, and change in `withheld`.
 template <int Parameters>
 void step_all(float* parameters, float* velocity, const float* gradient, Pruned pruned, Optimizer optimizer,
               float learning_rate) {

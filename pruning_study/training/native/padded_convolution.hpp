@@ -1,5 +1,5 @@
-// A 3x3 convolution with zero padding, stride 1 or 2, without biases: by all its weights, or by the few that a mask
-// keeps.
+// A 3x3 convolution with zero padding, stride 1 or 2, without biases: with all its weights, or with only the few that
+// a mask keeps.
 #pragma once
 
 #include "kept.hpp"
@@ -8,7 +8,7 @@
 
 namespace native {
 
-// A pass by a list of weights. A weight in it is one multiply-add for each register of images.
+// A pass over a list of weights, each of which costs one multiply-add for each register of images.
 template <class Pass>
 class KeptProduct {
     // Registers: an accumulator for each output, and a weight.
@@ -47,13 +47,13 @@ class KeptProduct {
 
    protected:
     struct Kept {
-        int shift;   // from the first pixel of a window to the one that the weight meets
+        int shift;   // from the first pixel of a window to the one that is multiplied with the weight
         int weight;  // its place in the layer
         float value;
     };
 
     std::vector<Kept> kept_;
-    std::vector<std::size_t> ends_;  // of each channel that is found
+    std::vector<std::size_t> ends_;  // of the list for each channel that is computed
 
     // Calls body(found, first, behind).
     template <class Body>
@@ -77,12 +77,12 @@ class KeptProduct {
     }
 };
 
-// The forward pass, and the gradient of the weights in its list.
+// The forward pass, and the gradient of the weights in the list.
 template <class Passes>
 class KeptForward : public KeptProduct<typename Passes::Forward> {
     using Pass = typename Passes::Forward;
     using typename KeptProduct<Pass>::Kept;
-    static constexpr int CHAINS = 4;  // of sums, so that one need not wait for the other
+    static constexpr int CHAINS = 4;  // of sums, so that one addition need not wait for another
     // The same on every machine, since it decides which products a chain joins.
     static constexpr int AT_ONCE = part_of(Pass::COLUMNS, 20);
 
@@ -150,7 +150,7 @@ struct PaddedConvolution {
     using Passes = PaddedPasses<Input, Output, Stride>;
     static constexpr int INPUTS = Input::SIZE, OUTPUTS = Output::SIZE, STRIDE = Stride;
     static constexpr int WEIGHTS = Output::CHANNELS * Input::CHANNELS * 9;
-    static constexpr long MULTIPLICATIONS = long(Output::PIXELS) * WEIGHTS;  // by definition, for an image forward
+    static constexpr long MULTIPLICATIONS = long(Output::PIXELS) * WEIGHTS;  // by definition, for an image
 
     struct State {
         typename Dense::State dense;
@@ -163,10 +163,10 @@ struct PaddedConvolution {
         bool by_list() const { return few && !all_learn; }
     };
 
-    // From now on weights whose mask is 0 are taken to be 0, and their gradient need not be found, unless all learn.
+    // From now on weights whose mask is 0 are treated as 0. Their gradient is not needed, unless all weights learn.
     static void keep(const float* mask, State& state, bool all_learn) {
-        // Lists are faster, forward and backward, up to a kept share of .2 for 64x64 kernels, .3 for 16x16, and above a
-        // third for stride 2.
+        // Lists are faster, forward and backward, up to a kept share of .2 for 64x64 kernels, of .3 for 16x16 kernels,
+        // and of more than a third for stride 2.
         state.few = few_kept(mask, WEIGHTS, WINOGRAD ? 5 : 3);
         state.all_learn = all_learn;
         if (!state.few) return;
@@ -174,7 +174,7 @@ struct PaddedConvolution {
         for_passes(state, [&](auto& pass) { pass.keep(mask); });
     }
 
-    // Before each batch: takes over the weights, and resets their gradient.
+    // Called before each batch: copies the weights, and resets their gradient.
     static void begin(const float* weights, State& state) {
         if (!state.by_list()) Dense::begin(weights, state.dense);
         if (!state.few) return;
@@ -206,7 +206,7 @@ struct PaddedConvolution {
         }
     }
 
-    // Adds the gradient of the weights, of all images since `begin`.
+    // Adds to `gradient` the gradient of the weights for all images since `begin`.
     static void end(State& state, float* gradient) {
         if (state.by_list())
             state.forward.end(gradient);

@@ -1,8 +1,8 @@
 // Padded 3x3 convolutions of stride 1 or 2 by their definition.
 //
-// Output, gradient of the input and gradient of the weights are found row by row from padded copies of a few rows. With
-// stride 2 an input is read by 1, 2 or 4 taps, as its row and column are even or odd: the gradient of the input takes
-// four passes, one for each kind.
+// Output, gradient of the input and gradient of the weights are computed row by row from padded copies of a few rows.
+// With stride 2 an input is read by 1, 2 or 4 taps, depending on whether its row and column are even or odd. Therefore
+// the gradient of the input needs four passes, one for each of these cases.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 
 namespace native {
 
-// What the passes read, and where they put what they find.
+// Which values the passes read, and where they store their results.
 template <class Input, class Output, int Stride>
 struct PaddedPasses {
     static_assert(Stride == 1 || Stride == 2);
@@ -30,7 +30,7 @@ struct PaddedPasses {
         using Rows = InputRows;
         static constexpr int READ = CHANNELS, FOUND = FILTERS, DOWN = 3, ACROSS = 3;
         static constexpr int COLUMNS = Output::WIDTH, STEP = Stride;  // between the windows that are read
-        static constexpr int PLANE = Output::PIXELS, PITCH = 1;       // between what is found
+        static constexpr int PLANE = Output::PIXELS, PITCH = 1;       // between results
 
         static int weight(int found, int read, int y, int x) { return (found * CHANNELS + read) * TAPS + y * 3 + x; }
         static int corner(int row) { return row % BAND * Stride * Rows::ROW; }
@@ -38,7 +38,7 @@ struct PaddedPasses {
         static int place(int row) { return row * Output::WIDTH; }
     };
 
-    // From gradients of outputs to those of the inputs at one of Stride rows and one of Stride columns.
+    // From gradients of outputs to those of inputs in every Stride-th row from Row on, and column from Column on.
     template <int Row, int Column>
     struct Backward {
         using Rows = GradientRows;
@@ -62,7 +62,7 @@ struct PaddedPasses {
                            std::tuple<Product<Backward<0, 0>>, Product<Backward<0, 1 % Stride>>,
                                       Product<Backward<1 % Stride, 0>>, Product<Backward<1 % Stride, 1 % Stride>>>>;
 
-    // Calls body(row) for each row of outputs; fill(first row of outputs) before the first of a band.
+    // Calls body(row) for each row of outputs, and fill(row) before it for the first row of each band.
     template <class Fill, class Body>
     static void for_rows(Fill&& fill, Body&& body) {
         for (int row = 0; row < Output::HEIGHT; ++row) {
@@ -72,7 +72,7 @@ struct PaddedPasses {
     }
 };
 
-// A pass by all weights.
+// A pass over all weights.
 template <class Pass>
 class DirectProduct {
     static constexpr int READ = Pass::READ, FOUND = Pass::FOUND, DOWN = Pass::DOWN, ACROSS = Pass::ACROSS;
@@ -177,7 +177,7 @@ class DirectWeightGradient {
     Lanes sums_[CHANNELS][TAPS][LINES];
     Lanes gradients_[COLUMNS][SUM_LANES][LINES];  // of a row, filters in the lanes
 
-    // Summed apart from the gradient so far, because one long sum over many images would lose digits.
+    // The sums are separate from the gradient so far, because one long sum over many images would lose digits.
     template <int Channels, int Lines>
     void multiply(const Lanes* corner, int line, Lanes (*sums)[LINES]) const {
         typedef float Lane __attribute__((may_alias));
@@ -210,7 +210,7 @@ class DirectWeightGradient {
     }
 };
 
-// The three products.
+// The forward pass, and the gradients of the weights and of the input.
 template <class Input, class Output, int Stride>
 struct PaddedDirect {
     using Passes = PaddedPasses<Input, Output, Stride>;

@@ -5,7 +5,7 @@
 
 namespace native {
 
-// A copy costs a load and a store for each pixel, but a window at an edge is then read as any other. Planes of 32x32
+// A copy costs a load and a store for each pixel, but a window at an edge is then read like any other. Planes of 32x32
 // pixels also map to the same cache sets, so that 16 of them push each other out of the cache; those of the copy do
 // not.
 template <class Image, int Rows, int Columns>
@@ -15,7 +15,7 @@ struct PaddedRows {
 
     Lanes pixels[Image::CHANNELS][Rows][Columns];  // column 0 is before the image
 
-    // Takes the rows from `first` on, of which any may lie outside the image.
+    // Copies the rows from `first` on; any of them may lie outside the image.
     void fill(const Lanes* image, int first) {
         for (int channel = 0; channel < Image::CHANNELS; ++channel)
             for (int row = 0; row < Rows; ++row) {

@@ -1,13 +1,13 @@
 // Padded 3x3 convolutions of stride 1 by Winograd's filtering.
 //
-// A tile of 4x2 outputs takes 6x4 products of sums for each channel and filter, where the definition takes 72: along
-// columns six for four outputs (points.hpp), along rows four for two (winograd.hpp). Each of the 24 sums is a
-// multiplication of matrices of its own, kernels times tiles, whose blocks stay in registers. All of them take the sums
-// of a few tiles two rows at a time, so that intermediate values stay in the cache. The gradient of the input is the
-// same with the kernels turned around.
+// A tile of 4x2 outputs needs 6x4 products of sums for each channel and filter, where the definition needs 72: along
+// columns six for four outputs (points.hpp), along rows four for two (winograd.hpp). For each of the 24 sums, the
+// products are a multiplication of matrices, kernels times tiles, whose blocks stay in registers. The sums of a few
+// tiles are computed and multiplied two rows at a time, so that intermediate values stay in the cache. The gradient of
+// the input is computed in the same way, with the kernels turned around.
 //
-// Tiles of 4x4 outputs would take 9 products for 12 of these, but their error is two to four times torch's. Even with
-// the products of eight channels to a sum it is up to 2.7 times.
+// Tiles of 4x4 outputs would need 9 products where these tiles need 12, but their error is two to four times the error
+// of torch. Even if only the products of eight channels are added in one sum, it is up to 2.7 times as large.
 #pragma once
 
 #include "convolution.hpp"
@@ -80,7 +80,7 @@ class WinogradProduct {
         Lanes outputs[FILTERS][UNFINISHED][2 * TILES];
     };
 
-    // kernel(filter, channel, tap) is a weight.
+    // kernel(filter, channel, tap) returns a weight.
     template <class Kernel>
     static void transform(Kernel&& kernel, Kernels& kernels) {
         in_parts<FILTERS, AT_ONCE>([&](auto filters, int first) {
@@ -155,7 +155,7 @@ class WinogradProduct {
                             output + f * To::PIXELS + column);
     }
 
-    // Finds what one row of sums and some channels add to the columns of each tile's outputs: the sum and the
+    // Computes what one row of sums and some channels add to the columns of each tile's outputs: the sum and the
     // difference of the products of sums 0 and 1, plus the product of sum 2 or 3 respectively.
     template <int Filters, int Count>
     __attribute__((always_inline)) static inline void find_columns(const float* kernels, const Lanes* sums, int channel,
@@ -198,7 +198,7 @@ class WinogradProduct {
         }
     }
 
-    // Adds the products of two of a row's sums. Inlined, because otherwise the block would be kept in memory.
+    // Adds the products of two sums of a row. Inlined, because otherwise the block would be kept in memory.
     template <int Filters, int Count>
     __attribute__((always_inline)) static inline void add_products(const float* kernels, const Lanes* sums,
                                                                    int channels, Lanes (&block)[Filters][2][Count]) {
@@ -218,7 +218,7 @@ class WinogradProduct {
     }
 };
 
-// The three products. `Input` and `Output` differ in their channels alone.
+// The forward pass and both gradients. `Input` and `Output` differ only in their channels.
 template <class Input, class Output>
 struct PaddedWinograd {
     using Forward = WinogradProduct<Input, Output>;

@@ -10,7 +10,8 @@ namespace native {
 
 constexpr int TILE = 4, POINTS = 6;  // rows of a tile; rows of pixels that it reads, and of sums
 
-// Maps in one dimension to the products at the points of pair 0 (0 and infinity), 1 (+-sqrt(1/2)) or 2 (+-sqrt(2)).
+// Maps in one dimension to the factors of the products at the points of pair 0 (0 and infinity), 1 (+-sqrt(1/2)) or 2
+// (+-sqrt(2)).
 template <int Pair>
 struct AtPoints {
     static constexpr float POINT = Pair == 1 ? 0.70710678f : 1.41421356f, SQUARE = Pair == 1 ? 0.5f : 2.0f;
@@ -53,7 +54,7 @@ struct AtPoints {
     }
 };
 
-// The rows of pixels that a row of tiles meets; those outside the image are black.
+// The rows of pixels that a row of tiles reads; rows outside the image are 0.
 template <class Image>
 struct TileRows {
     const Lanes* rows[POINTS];
@@ -68,7 +69,7 @@ struct TileRows {
         }
     }
 
-    // A pair of rows of sums. Of the columns, the first, if Left, and those from Behind on are outside the image.
+    // A pair of rows of sums. The first column, if Left, and all columns from Behind on are outside the image.
     template <int Pair, bool Left, int Behind, int Columns>
     void sum(Lanes (&sums)[2][Columns]) const {
 #pragma GCC unroll 16

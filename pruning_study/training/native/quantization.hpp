@@ -18,7 +18,7 @@ struct Quantization {
     int64_t count;
     float largest_integer;
 
-    // Returns the parameters, those of the channels on their grid, in `room` if anything is rounded.
+    // Returns the parameters with the channels' weights rounded; the result is in `room` if there are channels.
     const float* applied(const float* parameters, int64_t size, float* room) const {
         if (!channels) return parameters;
         std::copy_n(parameters, size, room);

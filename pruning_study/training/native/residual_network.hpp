@@ -2,9 +2,9 @@
 // layer.
 //
 // Normalization needs the statistics of a whole batch. So the network goes through a batch layer by layer, and through
-// all groups of WIDTH images in each layer. Outputs of convolutions stay until the backward pass. What follows them up
-// to the next convolution is computed for one group just before that convolution reads it, and most of it again in the
-// backward pass, because that is faster than loading it.
+// all groups of WIDTH images in each layer. Outputs of convolutions stay in memory until the backward pass. Everything
+// from there to the next convolution is computed for one group just before that convolution reads it, and most of it
+// again in the backward pass, because that is faster than loading it.
 #pragma once
 
 #include <tuple>
@@ -22,8 +22,8 @@ namespace native {
 // Marks a unit without a shortcut.
 struct None {};
 
-// A convolution, batch normalization, the shortcut from a Source that the convolution before has read, and a ReLU. The
-// shortcut is option A of He et al. (2016): it subsamples, and pads with channels of 0 on both sides.
+// A convolution, batch normalization, the shortcut from a Source, which is the input of the unit before, and a ReLU.
+// The shortcut is option A of He et al. (2016): it subsamples, and pads with channels of 0 on both sides.
 template <class Input, class Output_, int Stride, class Source_ = None>
 struct Unit {
     using Output = Output_;
@@ -56,7 +56,7 @@ struct Unit {
         Convolution::forward(input, state.convolution, state.output[group].values);
     }
 
-    // Adds to the gradient of the weights that the convolution's state has, and gives the gradient of its input.
+    // Adds to the weights' gradient in the convolution's state, and gives the gradient of its input, if Asked.
     template <bool Asked>
     NATIVE_SHARED static void differentiate(SharesRead input, SharesRead output_gradient, State& state,
                                             SharesWritten input_gradient) {
@@ -87,13 +87,13 @@ struct Unit {
             });
     }
 
-    // Of the shortcut: channels of 0 on each side, and the stride.
+    // The number of channels of 0 on each side of the shortcut, and its strides.
     static constexpr int padding() { return (Output::CHANNELS - Source::CHANNELS) / 2; }
     static constexpr int down() { return Source::HEIGHT == Output::HEIGHT ? 1 : 2; }
     static constexpr int across() { return Source::WIDTH == Output::WIDTH ? 1 : 2; }
 
    private:
-    // Calls body(pixel, at) for the pixels of a channel, `at` the one of the source.
+    // Calls body(pixel, at) for each pixel of a channel; `at` is the pixel of the source that is added to it.
     template <class Body>
     static void for_pixels(Body&& body) {
         for (int row = 0; row < Output::HEIGHT; ++row)
@@ -120,7 +120,7 @@ class ResidualNetwork {
 
     void logits(const float* parameters, Statistics statistics, const float* images, int64_t count, float* scores) {
         constexpr int64_t BATCH = 128;
-        keep(parameters, false);  // which are their own mask
+        keep(parameters, false);  // the parameters serve as their own mask
         for (int64_t start = 0; start < count; start += BATCH) {
             const int size = static_cast<int>(std::min(BATCH, count - start));
             make_room<0>(groups_of(size));
@@ -135,8 +135,8 @@ class ResidualNetwork {
         }
     }
 
-    // Sets the gradient of a batch's summed loss, each image's times its factor, divided by `divisor`; returns the
-    // summed loss.
+    // Sets the gradient of the sum of a batch's losses, each times the image's factor, divided by `divisor`; returns
+    // the sum, which is not divided.
     double differentiate(const float* parameters, Statistics statistics, Examples examples, const int64_t* order,
                          int images, int64_t divisor, Augmentation augmentation, Distillation distillation,
                          Outcomes outcomes, float* gradient) {
@@ -158,7 +158,7 @@ class ResidualNetwork {
     }
 
    private:
-    static constexpr int HEAD = (Units::PARAMETERS + ...);  // where its parameters are
+    static constexpr int HEAD = (Units::PARAMETERS + ...);  // index of its first parameter
     static constexpr int LARGEST = std::max({Units::OUTPUTS...});
 
     struct alignas(sizeof(Lanes)) Input {
@@ -175,7 +175,7 @@ class ResidualNetwork {
     Lanes features_[GROUPS][Head::INPUTS], features_gradient_[GROUPS][Head::INPUTS];
     // Gradients between a unit's normalization and its ReLU, for units with even and with odd numbers.
     Room<Gradient> gradients_[2];
-    // For the groups over which a weight's gradient is summed at once.
+    // Buffers for the groups over which a weight's gradient is summed at once.
     Lanes activation_[SHARES][LARGEST], output_gradient_[SHARES][LARGEST], input_gradient_[SHARES][LARGEST];
 
     template <std::size_t I>
@@ -185,7 +185,7 @@ class ResidualNetwork {
 
     Lanes (*input())[PIXELS] { return &input_[0].pixels; }
 
-    // Whether the unit at I + 2 has a shortcut from here.
+    // Whether unit I + 2 has a shortcut from unit I.
     template <std::size_t I>
     static constexpr bool is_source() {
         if constexpr (I + 2 <= LAST) return At<I + 2>::HAS_SHORTCUT;

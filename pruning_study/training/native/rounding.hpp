@@ -1,4 +1,4 @@
-// Arithmetic as IEEE 754 has it, whatever the caller's process does.
+// Arithmetic as IEEE 754 defines it, whatever the caller's process has set.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,9 @@
 
 namespace native {
 
-// Rounds to nearest and keeps the smallest numbers while it exists. Other libraries of a process may flush these to 0:
-// torch.set_flush_denormal does, and so does loading what was built with -ffast-math.
+// While an object of this class exists, results are rounded to nearest, and the smallest numbers are kept. Other
+// libraries may make a process flush these numbers to 0: torch.set_flush_denormal does, and so does loading a library
+// that was built with -ffast-math.
 class StandardRounding {
    public:
     StandardRounding() : before_(read()) { write(STANDARD); }

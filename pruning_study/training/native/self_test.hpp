@@ -38,7 +38,7 @@ class FixedNumbers {
     uint32_t state_ = 1;
 };
 
-// Trains a small network for two batches with all that a step may have.
+// Trains a small network for two batches with momentum, all terms of a regularizer and a teacher.
 inline uint64_t self_test() {
     constexpr int INPUTS = 9, IMAGES = 21, BATCHES = 2, CLASSES = 5;
     using Model = Network<Linear<INPUTS, 11, true>, Linear<11, CLASSES, false>>;

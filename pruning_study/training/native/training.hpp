@@ -36,7 +36,7 @@ void train(Model& model, float* parameters, float* velocity, Statistics statisti
     }
 }
 
-// Adds to `gradient` that of the images' summed loss divided by `divisor`.
+// Adds to `gradient` the gradient of the images' summed loss, divided by `divisor`.
 template <class Model>
 void find_gradient(Model& model, const float* parameters, Statistics statistics, Examples examples, int64_t count,
                    int64_t divisor, double* gradient) {

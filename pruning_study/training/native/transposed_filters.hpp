@@ -1,7 +1,7 @@
 // Gradients of outputs with filters in the lanes, instead of images.
 //
-// The gradient of a weight is a sum over images. With images in the lanes it takes an accumulator for each image, and
-// there are too many of them to stay in a cache; with filters in the lanes it takes one.
+// The gradient of a weight is a sum over images. With images in the lanes it needs an accumulator for each image, and
+// the accumulators are too many to stay in a cache; with filters in the lanes it needs only one.
 #pragma once
 
 #include "lanes.hpp"

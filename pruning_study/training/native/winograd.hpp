@@ -1,15 +1,15 @@
 // Convolutions of 3x3 kernels with a 2x2 max-pool behind them, by Winograd's minimal filtering: F(2x2, 3x3) of Lavin
 // and Gray 2016 ("Fast Algorithms for Convolutional Neural Networks").
 //
-// In one dimension, of pixels d and weights g,
+// In one dimension, for pixels d and weights g, the two outputs
 //
 //     y0 = d0 g0 + d1 g1 + d2 g2 = m0 + m1 + m2    m0 = (d1 + d2) (g0 + g1 + g2) / 2    m2 = (d0 - d2) g0
 //     y1 = d1 g0 + d2 g1 + d3 g2 = m0 - m1 + m3    m1 = (d2 - d1) (g0 - g1 + g2) / 2    m3 = (d3 - d1) g2
 //
-// takes four products instead of six, and done to rows and to columns, 16 instead of 36 for the 2x2 outputs of a
-// window of the pool. The additional sums are few: sums of pixels are taken once for all filters, sums of products once
-// for all channels, sums of weights once for all images. The backward pass consists of the transposes of these steps,
-// and takes 16 products as well. A training step of LeNet5 takes a seventh less time.
+// need four products instead of six. Done to rows and to columns, this gives 16 instead of 36 for the 2x2 outputs of a
+// window of the pool. The additional sums are few: sums of pixels are computed once for all filters, sums of products
+// once for all channels, sums of weights once for all images. The backward pass consists of the transposes of these
+// steps, and needs 16 products as well. A training step of LeNet5 takes a seventh less time.
 #pragma once
 
 #include "convolution.hpp"
@@ -59,8 +59,8 @@ inline void in_both_dimensions(const Value* from, int stride, Value* to) {
     for (int row = 0; row < Map::TO; ++row) Map::map(half + row * Map::FROM, 1, to + row * Map::TO, 1);
 }
 
-// The 4x4 sums of a window are handled in four quads: rows 0 and 1, or 2 and 3, by columns 0 and 1, or 2 and 3. What
-// an output takes from rows 0 and 1 is m0 + m1 or m0 - m1, and from rows 2 and 3 just one of them; columns likewise.
+// The 4x4 sums of a window are handled in four quads, each of which has rows 0 and 1 or 2 and 3, and columns 0 and 1 or
+// 2 and 3. Rows 0 and 1 add m0 + m1 or m0 - m1 to an output, and rows 2 and 3 add m2 or m3. The same holds for columns.
 constexpr int SUMS = 16, QUAD = 4;
 constexpr int UPPER_LEFT = 0, UPPER_RIGHT = 2, LOWER_LEFT = 8, LOWER_RIGHT = 10;  // their first sums
 constexpr int place(int first, int k) { return first + k / 2 * 4 + k % 2; }
@@ -71,7 +71,7 @@ inline void butterfly(Lanes& a, Lanes& b) {
     b = difference;
 }
 
-// Sum `At` of the 16 that a window of gradients is mapped to: the transpose of how a window of outputs comes about.
+// Sum `At` of the 16 that a window of gradients is mapped to, by the transpose of the map from sums to outputs.
 template <int Row>
 inline Lanes spread(Lanes a, Lanes b) {
     return Row == 0 ? a + b : Row == 1 ? a - b : Row == 2 ? a : b;
@@ -122,8 +122,8 @@ struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Inp
                          state.output[group] + window, state.largest[group] + window);
     }
 
-    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if Asked:
-    // with the weights of the forward pass.
+    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if Asked. The
+    // weights are those of the last forward pass.
     template <bool Asked, int Groups>
     static void backward(const float*, const Lanes (*input)[INPUTS], State<Groups>& state,
                          Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {
@@ -167,13 +167,13 @@ struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Inp
     // Registers: a quad of accumulators for each filter or channel; a quad that serves all of them.
     static constexpr int QUADS_AT_ONCE = fitting(REGISTERS - 5, QUAD);
 
-    // A quad's products are added to what the butterfly of the one before left in the registers.
+    // A quad's products are added to what the butterfly of the quad before left in the registers.
     template <int Filters>
     static void convolve_window(const float (*kernels)[SUMS], const float* bias, const Lanes (&pixels)[CHANNELS][SUMS],
                                 Lanes* output, LaneByte* largest) {
         Lanes left[Filters][QUAD]{}, all[Filters][QUAD]{};
 #pragma GCC unroll 32
-        for (int f = 0; f < Filters; ++f) left[f][0] = broadcast(bias[f]);  // which butterflies bring to all four
+        for (int f = 0; f < Filters; ++f) left[f][0] = broadcast(bias[f]);  // butterflies carry it to all four outputs
         add_products<UPPER_LEFT>(kernels, pixels, left);
 #pragma GCC unroll 32
         for (int f = 0; f < Filters; ++f) butterfly(left[f][0], left[f][2]), butterfly(left[f][1], left[f][3]);
@@ -205,7 +205,7 @@ struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Inp
                 }
     }
 
-    // The gradient before the pool, by windows, and the biases' share of it.
+    // The gradient before the pool, by windows, and its sum for each bias.
     static void unpool(const Lanes* gradient, const LaneByte* largest, Lanes (*unpooled)[WINDOWS][QUAD],
                        Lanes* bias_gradient) {
         for (int filter = 0; filter < FILTERS; ++filter) {
@@ -228,8 +228,8 @@ struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Inp
             }
     }
 
-    // The sums of a window's gradients are taken where they are used, because storing all 16 takes more instructions
-    // than adding.
+    // The sums of a window's gradients are computed where they are used, because storing all 16 would take more
+    // instructions than adding.
     static void add_kernel_gradient(const Lanes (*pixels)[CHANNELS][WINDOWS], const Lanes (*unpooled)[WINDOWS][QUAD],
                                     Lanes (*kernel_gradient)[SUMS]) {
         // Registers: an accumulator for each filter and channel; a gradient for each filter, and a pixel. The gradients

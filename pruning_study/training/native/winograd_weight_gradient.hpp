@@ -1,9 +1,9 @@
 // The gradient of the weights of padded 3x3 convolutions of stride 1, by Winograd's filtering.
 //
-// A tile of 4x4 gradients of outputs and the 6x6 pixels that they reach take 36 products for each channel and filter,
-// where the definition takes 144: F(3x3, 4x4) of Lavin and Gray 2016. A gradient is summed over many tiles and images,
-// which costs torch as many digits as the larger tile costs here; outputs have no such sum (padded_winograd.hpp).
-// Rows of sums are found in pairs (points.hpp).
+// A tile of 4x4 gradients of outputs and the 6x6 pixels that they depend on need 36 products for each channel and
+// filter, where the definition needs 144: F(3x3, 4x4) of Lavin and Gray 2016. The sum of a gradient over many tiles and
+// images costs torch as many digits as the larger tile costs here. Outputs have no such sum, so their tile is smaller
+// (padded_winograd.hpp). Rows of sums are computed in pairs (points.hpp).
 #pragma once
 
 #include "points.hpp"
@@ -25,7 +25,7 @@ struct WeightsFromPoints {
     }
 };
 
-// With filters in the lanes: where tiles are few, an accumulator for each image would be moved to memory and back for
+// The lanes are filters, because if tiles are few, an accumulator for each image would be moved to memory and back for
 // just a few products.
 template <class Input, class Output>
 class WinogradWeightGradient {
@@ -140,7 +140,7 @@ class WinogradWeightGradient {
         }
     }
 
-    // The transpose of how a tile of outputs comes about.
+    // The transpose of the map from sums to a tile of outputs.
     template <int Pair, int Count>
     static void sum_gradients(State& state) {
         for (int i = 0; i < Count * SUM_LANES * LINES; ++i) {
@@ -162,7 +162,7 @@ class WinogradWeightGradient {
         }
     }
 
-    // Summed apart from the gradient so far, because one long sum over many images would lose digits.
+    // The sums are separate from the gradient so far, because one long sum over many images would lose digits.
     template <int Channels, int Lines, int Products>
     static void multiply(const Lane* pixels, const Lanes* gradients, Lanes* sums) {
         Lanes block[Channels][Lines]{};

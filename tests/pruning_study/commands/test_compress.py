@@ -104,7 +104,7 @@ class TestRefused:
     def test_limits_that_so_few_images_cannot_show_are_one_line_with_the_number_that_would_do(self, refused):
         """16 images of each of ten classes: 1 - .005 ** (1 / 16) is 28.2 points; .97 ** 174 is below .005."""
         line = refused(max_class_loss=3)
-        assert "--max-class-loss: 3 points cannot be shown: class 'T-shirt/top' has 16 validation images" in line
+        assert "--max-class-loss: 3 points cannot be checked: class 'T-shirt/top' has 16 validation images" in line
         assert "28.2 points. Give 174 images of each class for validation (" in line
         assert not runs(status=None)
 

@@ -74,7 +74,7 @@ def test_a_found_run_of_an_earlier_arithmetic_is_named(command, run_command, tin
     MlflowClient().delete_tag(run.info.run_id, "arithmetic")
     output = run_command("train", "--dataset", tiny_npz, *QUICK).output
     assert [line for line in output.splitlines() if "arithmetic" in line] == [
-        f"found run {run.info.run_id}, of an earlier arithmetic (no tag arithmetic); this version "
+        f"found run {run.info.run_id}, made with an earlier arithmetic (no tag arithmetic); this version "
         "trains it anew with --force"
     ]
 
@@ -91,11 +91,11 @@ def test_a_study_of_an_earlier_arithmetic_takes_no_runs_of_another(run_command, 
         MlflowClient().delete_tag(run.info.run_id, "arithmetic")
     found = run_command("study", file, "--workers", 1)
     assert found.exit_code == 0
-    assert "found 2 runs, of an earlier arithmetic" in found.output
+    assert "found 2 runs, made with an earlier arithmetic" in found.output
     file.write_text(text.replace("SEEDS", "[0, 1]"))
     refused = run_command("study", file, "--workers", 1)
     assert refused.exit_code == 2
-    assert "2 of the runs that were found are of an earlier arithmetic" in refused.output
+    assert "2 of the runs that were found have an earlier arithmetic" in refused.output
     assert len(runs("dense")) == 1
 
 
