@@ -78,7 +78,7 @@ def answers(results: Path, lightest_cells: pd.DataFrame) -> dict[str, Answer]:
         question: gather_differences(_comparisons(results, question), shown) for question, shown in _SHOWN.items()
     }
     if unanswered := [question for question, answer in by_question.items() if not answer.rows]:
-        raise StudyError(f"{results}: no study answers question {unanswered[0]} of good-et-al; rebuild all of them")
+        raise StudyError(f"{results}: no study answers question {unanswered[0]} of good-et-al; rebuild all studies")
     return by_question | {"3": _of_noise(lightest_cells)}
 
 
@@ -190,7 +190,7 @@ def _of_less_distortion(results: Path) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _with_primary(results: Path, study: str, comparison: str) -> pd.DataFrame:
-    """Return all outcomes of the comparisons of a kind that have a primary outcome."""
+    """Return the rows of all outcomes, for the comparisons of a kind for which one outcome is primary."""
     compared = folders.table(results, study, "methods.csv")
     of_kind = compared[compared["comparison"] == comparison]
     return of_kind.merge(of_kind.loc[of_kind["primary"], _PAIR].drop_duplicates())
@@ -210,7 +210,7 @@ _WITH_NOISE = {
 
 
 def lightest(lightest_cells: pd.DataFrame) -> pd.DataFrame:
-    """Format the alpha of the weaknesses that all networks share, `alpha_shared`, of each cell."""
+    """Format `alpha_shared` of each cell, which is alpha of the weaknesses that all networks share."""
     return pd.DataFrame(
         {
             "data set": cell[schema.DATASET],
@@ -223,7 +223,7 @@ def lightest(lightest_cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def alpha_and_accuracy(results: Path, *studies: str) -> pd.DataFrame:
-    """Return the outcomes `OF_MP` of MP, ratio by ratio, several of them compared with the control's."""
+    """Return the outcomes in `OF_MP` for MP at each ratio; some of them are differences from the control."""
     texts: dict[tuple[str, str], dict[str, str]] = {}
     for study in studies:
         by_cell = folders.table(results, study, "cells.csv")
@@ -235,7 +235,7 @@ def alpha_and_accuracy(results: Path, *studies: str) -> pd.DataFrame:
     return wide.reset_index()
 
 
-# Columns of cells.csv: an estimate, and its interval if it has one. Shares are shown in points.
+# Columns of cells.csv: an estimate, and its interval if it has one. The accuracy is shown as a share of 1.
 OF_MP = {
     "accuracy": ("accuracy_after",),
     "alpha": ("alpha_mean", "ci_low", "ci_high"),
@@ -345,9 +345,9 @@ def _written(difference: _Difference, most: int) -> str:
 
 
 def classes(results: Path, *studies: str) -> pd.DataFrame:
-    """Return the costs of pruners beyond the same fine-tuning without pruning, in points, by place, pruner and ratio.
+    """Return what pruning costs beyond the control, in points, by data set, model, pruner and ratio.
 
-    The loss of accuracy comes first, then the three classes that lose most beyond it on average.
+    A cell has the loss of accuracy, and then the costs of the three classes that pay most on average.
     """
     all_classes = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
     chosen = all_classes[all_classes[schema.PRUNER].isin(["mp", "gp", "up"]) & all_classes[schema.RATIO].isin([10, 20])]
@@ -371,7 +371,7 @@ def _cost(row: Mapping[str, Any]) -> str:
 
 
 def harmed(results: Path, *studies: str) -> pd.DataFrame:
-    """Return the classes that are shown to lose more than the accuracy, corrected for all classes: cost in points."""
+    """Return the classes that are shown to pay (tests are corrected for all classes), with their costs in points."""
     all_classes = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
     texts = {}
     chosen = all_classes[all_classes["cost_p"].lt(LEVEL)]

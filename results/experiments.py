@@ -88,7 +88,7 @@ def _up_minus(up: pd.DataFrame, other: pd.DataFrame, predictions: StudyPredictio
 
 
 def random_pruning(studies: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return accuracy, slopes and variances of MP and RP on ResNet-20 by ratio, and those of the paper's Table 11."""
+    """Return accuracy, slopes and variances of MP and RP on ResNet-20 by ratio, and the variances of Table 11."""
     printed = published.table(11).set_index("Model").drop(columns="Before")
     by_method = {
         ("resnet56, printed", pruner, "variance"): printed.loc[f"CIFAR-10 @ ResNet-56 -> {published.label(pruner)}"]

@@ -182,8 +182,8 @@ def overlap(networks: pd.DataFrame) -> Figure:
         ],
         size=(2.7, 2.6),
         title="Share of the weights kept by undecayed pruning that magnitude pruning keeps too",
-        note="A dot is a dense network. Left in a panel, the gradient of the objective is nearer to 0. Dashed: the "
-        "share that chance gives.",
+        note="A dot is a dense network. The further left it is, the nearer the gradient of its objective is to 0. "
+        "Dashed: the share that chance gives.",
         sharey=True,
     )
 
