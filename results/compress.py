@@ -199,7 +199,7 @@ def picture(costs: pd.DataFrame, chosen: pd.DataFrame, dense_bytes: int) -> Figu
         size=(7.8, 3.1),
         title="What every chain costs the class that pays most, by its bytes",
         note="A dot is the recall that this class loses beyond the control. Its line ends at the bound of all losses, "
-        f"with 95 % confidence. Chains that lose more than {highest:.0f} points are left out. Coloured: the chains "
+        f"with 95 % confidence. Chains that lose more than {highest:.0f} points are left out. Large marks: the chains "
         "that all networks together choose by three rules.",
     )
 
