@@ -39,7 +39,7 @@ _SHOWN = {
     },
 }
 _FURTHER = (methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA, methods.ALPHA_NEW)
-# The comparisons of question 5, by their methods.
+# Methods that question 5 compares with MP, and their names in its rows.
 _LESS_DISTORTION = {"mp cubic": "gradual MP", "mp distill 0.5": "MP with a teacher", "gp": "GP", "up": "UP"}
 
 
@@ -60,7 +60,7 @@ class Answer(NamedTuple):
 
 
 def answers(results: Path, lightest_cells: pd.DataFrame) -> dict[str, Answer]:
-    """Return answers 2, 3 and 4 by the number of their question.
+    """Return the answers to questions 2, 3 and 4, by the number of the question.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def gather_differences(compared: Iterator[tuple[str, pd.DataFrame]], shown: Mapp
 
 
 def estimate(row: Mapping[str, Any], column: str) -> Estimate:
-    """Return a value of a row of methods.csv or equal_accuracy.csv with its interval, shares in points."""
+    """Return a value of a row of methods.csv or equal_accuracy.csv with its interval; shares are in points."""
     scale = tables.scale(row["outcome"])
     value, low, high = (scale * row.get(f"{column}{end}", np.nan) for end in ("", "_low", "_high"))
     return Estimate(value, low, high, column == _DIFFERENCE and row["p_holm"] < LEVEL)
@@ -190,7 +190,7 @@ def _of_less_distortion(results: Path) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _with_primary(results: Path, study: str, comparison: str) -> pd.DataFrame:
-    """Return the rows of all outcomes, for the comparisons of a kind for which one outcome is primary."""
+    """Return the rows of all outcomes, for those comparisons of a kind that have a primary outcome."""
     compared = folders.table(results, study, "methods.csv")
     of_kind = compared[compared["comparison"] == comparison]
     return of_kind.merge(of_kind.loc[of_kind["primary"], _PAIR].drop_duplicates())
@@ -277,7 +277,7 @@ def up_minus_others(results: Path, studies: Mapping[str, tuple[pd.DataFrame, str
     Parameters
     ----------
     studies : mapping of str to (DataFrame, str)
-        The runs of each study by its name, each with a suffix for the names of its places.
+        The runs of each study by its name, and a suffix for the names of the study's places.
     """
     differences = [
         row for study, (runs, more) in studies.items() for row in (*_alphas(runs, more), *_beside(results, study, more))

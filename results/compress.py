@@ -88,7 +88,7 @@ def write(results: Path) -> None:
 
 
 def choices(measured: Measured) -> pd.DataFrame:
-    """Return the choice of each rule, by the validation images of each network alone and of all networks together.
+    """Return the chain that each rule chooses, on validation images of each network alone and of all together.
 
     Returns
     -------

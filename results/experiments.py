@@ -135,7 +135,8 @@ def _mean(slopes: pd.Series) -> str:
 def origin(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the slope of the half of all points nearest to the origin minus that of the others, under MP and `none`.
 
-    For `none`, also return the slope of the classes' means over networks, and of the deviations from these means.
+    A point is a class of a network. For `none`, also return the slope of the classes' means over networks, and of the
+    deviations from these means.
     """
     rows = []
     for dataset, chosen in runs[runs[schema.PRUNER].isin(["mp", settings.CONTROL])].groupby(schema.DATASET):

@@ -101,7 +101,7 @@ def read(folder: Path) -> tuple[np.ndarray, dict[str, Population]]:
 
 
 def over_indices(label: np.ndarray, populations: Mapping[str, Population]) -> pd.DataFrame:
-    """Return the index of each class, and of the rare classes together, among PIEs of halves of the networks.
+    """Return the over-indexing of each class, and of the rare classes together, in PIEs of halves of the networks.
 
     Returns
     -------

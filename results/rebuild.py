@@ -67,7 +67,7 @@ _WITH_TABLES = (
 @click.command()
 @click.argument("studies", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(studies: tuple[Path, ...]) -> None:
-    """Rebuild all files beside `frames.zip` in STUDIES; by default all studies, then the pages about all of them."""
+    """Rebuild all files beside `frames.zip` in STUDIES. Default: all studies, and then the pages about them."""
     gc.set_threshold(100_000)  # figures and frames have very many objects, few of which are garbage
     try:
         if studies:

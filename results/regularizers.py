@@ -102,7 +102,7 @@ def summary(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def correlations(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return Spearman's correlation of the gradient quotient with each overlap, over all and within each training."""
+    """Return Spearman's correlation of the gradient quotient with each overlap, in all networks and per training."""
     measured = _measured(networks)
     parts = {"all": measured, **dict(iter(measured.groupby(_TRAINING, sort=False)))}
     rows = []

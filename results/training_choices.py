@@ -32,7 +32,7 @@ from analysis.statistics.resampling import mean_interval
 from analysis.study.study import StudyData
 
 STUDY = "training-choices"
-# Adam's usual rate is a tenth of SGD's, so its rates are multiplied by ten. Both optimizers then have the same two.
+# Adam's usual rate is a tenth of SGD's. If its rates are multiplied by ten, they are the two rates of SGD.
 _RATE_OF_ADAM = 10
 CHOICES = (OPTIMIZER, BATCH_SIZE, LEARNING_RATE)
 _WITH, _WITHOUT = "with", "without"
