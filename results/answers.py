@@ -231,7 +231,7 @@ def alpha_and_accuracy(results: Path, *studies: str) -> pd.DataFrame:
             for what, columns in OF_MP.items():
                 of_place = texts.setdefault((f"{cell[schema.DATASET]}, {cell[schema.MODEL]}", what), {})
                 of_place[f"t={cell[schema.RATIO]:g}"] = _of_cell(what, cell, columns)
-    wide = pd.DataFrame.from_dict(texts, orient="index").fillna("").rename_axis(["place", "of mp"])
+    wide = pd.DataFrame.from_dict(texts, orient="index").fillna("").rename_axis(["data set, model", "outcome of MP"])
     return wide.reset_index()
 
 
@@ -289,7 +289,7 @@ def up_minus_others(results: Path, studies: Mapping[str, tuple[pd.DataFrame, str
     for row in differences:
         texts.setdefault((row.place, row.what), {})[row.ratio] = _written(row, most[row.place])
     wide = pd.DataFrame.from_dict(texts, orient="index").sort_index().sort_index(axis=1)
-    wide = wide.rename(columns="t={:g}".format).fillna("").rename_axis(["place", "what"])
+    wide = wide.rename(columns="t={:g}".format).fillna("").rename_axis(["data set, model", "what"])
     return wide.reset_index()
 
 
