@@ -17,14 +17,14 @@ def costliest(label: np.ndarray, before: np.ndarray, after: np.ndarray, names: S
     label : (images,), integers
         Class of each image, from 0.
     before, after : (networks, images), bool
-        Whether the reference network and the compressed network of each dense network are right.
+        Whether the reference of each dense network, and the network compressed from it, predict each image correctly.
     names : (classes,)
 
     Returns
     -------
     dict
         n (networks), accuracy_loss, class; loss, loss_upper_all, cost, cost_low, cost_high and cost_p as in
-        `classes.csv`: shares of 1, with bounds and p that hold for all classes.
+        `classes.csv`: shares of 1, with bounds and p that hold for all classes together.
     """
     support = np.bincount(label)
     recall = np.stack([(before + after.astype(float))[:, label == each].mean() / 2 for each in range(len(support))])

@@ -39,7 +39,7 @@ _SHOWN = {
     },
 }
 _FURTHER = (methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA, methods.ALPHA_NEW)
-# The comparisons of question 5, by their methods.
+# Methods that question 5 compares with MP, and their names in its rows.
 _LESS_DISTORTION = {"mp cubic": "gradual MP", "mp distill 0.5": "MP with a teacher", "gp": "GP", "up": "UP"}
 
 
@@ -60,7 +60,7 @@ class Answer(NamedTuple):
 
 
 def answers(results: Path, lightest_cells: pd.DataFrame) -> dict[str, Answer]:
-    """Return answers 2, 3 and 4 by the number of their question.
+    """Return the answers to questions 2, 3 and 4, by the number of the question.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def answers(results: Path, lightest_cells: pd.DataFrame) -> dict[str, Answer]:
         question: gather_differences(_comparisons(results, question), shown) for question, shown in _SHOWN.items()
     }
     if unanswered := [question for question, answer in by_question.items() if not answer.rows]:
-        raise StudyError(f"{results}: no study answers question {unanswered[0]} of good-et-al; rebuild all of them")
+        raise StudyError(f"{results}: no study answers question {unanswered[0]} of good-et-al; rebuild all studies")
     return by_question | {"3": _of_noise(lightest_cells)}
 
 
@@ -96,7 +96,7 @@ def gather_differences(compared: Iterator[tuple[str, pd.DataFrame]], shown: Mapp
 
 
 def estimate(row: Mapping[str, Any], column: str) -> Estimate:
-    """Return a value of a row of methods.csv or equal_accuracy.csv with its interval, shares in points."""
+    """Return a value of a row of methods.csv or equal_accuracy.csv with its interval; shares are in points."""
     scale = tables.scale(row["outcome"])
     value, low, high = (scale * row.get(f"{column}{end}", np.nan) for end in ("", "_low", "_high"))
     return Estimate(value, low, high, column == _DIFFERENCE and row["p_holm"] < LEVEL)
@@ -190,7 +190,7 @@ def _of_less_distortion(results: Path) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _with_primary(results: Path, study: str, comparison: str) -> pd.DataFrame:
-    """Return all outcomes of the comparisons of a kind that have a primary outcome."""
+    """Return the rows of all outcomes, for those comparisons of a kind that have a primary outcome."""
     compared = folders.table(results, study, "methods.csv")
     of_kind = compared[compared["comparison"] == comparison]
     return of_kind.merge(of_kind.loc[of_kind["primary"], _PAIR].drop_duplicates())
@@ -210,7 +210,7 @@ _WITH_NOISE = {
 
 
 def lightest(lightest_cells: pd.DataFrame) -> pd.DataFrame:
-    """Format the alpha of the weaknesses that all networks share, `alpha_shared`, of each cell."""
+    """Format `alpha_shared` of each cell, which is alpha of the weaknesses that all networks share."""
     return pd.DataFrame(
         {
             "data set": cell[schema.DATASET],
@@ -223,7 +223,7 @@ def lightest(lightest_cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def alpha_and_accuracy(results: Path, *studies: str) -> pd.DataFrame:
-    """Return the outcomes `OF_MP` of MP, ratio by ratio, several of them compared with the control's."""
+    """Return the outcomes in `OF_MP` for MP at each ratio; some of them are differences from the control."""
     texts: dict[tuple[str, str], dict[str, str]] = {}
     for study in studies:
         by_cell = folders.table(results, study, "cells.csv")
@@ -231,11 +231,11 @@ def alpha_and_accuracy(results: Path, *studies: str) -> pd.DataFrame:
             for what, columns in OF_MP.items():
                 of_place = texts.setdefault((f"{cell[schema.DATASET]}, {cell[schema.MODEL]}", what), {})
                 of_place[f"t={cell[schema.RATIO]:g}"] = _of_cell(what, cell, columns)
-    wide = pd.DataFrame.from_dict(texts, orient="index").fillna("").rename_axis(["place", "of mp"])
+    wide = pd.DataFrame.from_dict(texts, orient="index").fillna("").rename_axis(["data set, model", "outcome of MP"])
     return wide.reset_index()
 
 
-# Columns of cells.csv: an estimate, and its interval if it has one. Shares are shown in points.
+# Columns of cells.csv: an estimate, and its interval if it has one. The accuracy is shown as a share of 1.
 OF_MP = {
     "accuracy": ("accuracy_after",),
     "alpha": ("alpha_mean", "ci_low", "ci_high"),
@@ -277,7 +277,7 @@ def up_minus_others(results: Path, studies: Mapping[str, tuple[pd.DataFrame, str
     Parameters
     ----------
     studies : mapping of str to (DataFrame, str)
-        The runs of each study by its name, each with a suffix for the names of its places.
+        The runs of each study by its name, and a suffix for the names of the study's places.
     """
     differences = [
         row for study, (runs, more) in studies.items() for row in (*_alphas(runs, more), *_beside(results, study, more))
@@ -289,7 +289,7 @@ def up_minus_others(results: Path, studies: Mapping[str, tuple[pd.DataFrame, str
     for row in differences:
         texts.setdefault((row.place, row.what), {})[row.ratio] = _written(row, most[row.place])
     wide = pd.DataFrame.from_dict(texts, orient="index").sort_index().sort_index(axis=1)
-    wide = wide.rename(columns="t={:g}".format).fillna("").rename_axis(["place", "what"])
+    wide = wide.rename(columns="t={:g}".format).fillna("").rename_axis(["data set, model", "what"])
     return wide.reset_index()
 
 
@@ -345,9 +345,9 @@ def _written(difference: _Difference, most: int) -> str:
 
 
 def classes(results: Path, *studies: str) -> pd.DataFrame:
-    """Return the costs of pruners beyond the same fine-tuning without pruning, in points, by place, pruner and ratio.
+    """Return what pruning costs beyond the control, in points, by data set, model, pruner and ratio.
 
-    The loss of accuracy comes first, then the three classes that lose most beyond it on average.
+    A cell has the loss of accuracy, and then the costs of the three classes that pay most on average.
     """
     all_classes = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
     chosen = all_classes[all_classes[schema.PRUNER].isin(["mp", "gp", "up"]) & all_classes[schema.RATIO].isin([10, 20])]
@@ -371,7 +371,7 @@ def _cost(row: Mapping[str, Any]) -> str:
 
 
 def harmed(results: Path, *studies: str) -> pd.DataFrame:
-    """Return the classes that are shown to lose more than the accuracy, corrected for all classes: cost in points."""
+    """Return the classes that are shown to pay (tests are corrected for all classes), with their costs in points."""
     all_classes = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
     texts = {}
     chosen = all_classes[all_classes["cost_p"].lt(LEVEL)]

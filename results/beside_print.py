@@ -11,9 +11,9 @@ from analysis.report.papers.recall_distortion.tables import AT_CHANCE, recall_va
 
 
 def compared(results: Path) -> pd.DataFrame:
-    """Return every cell of the paper's tables that we have by the paper's text, or by its released code.
+    """Return every cell of the paper's tables that we ran as the paper's text says, or by its released code.
 
-    Every cell of the released code was also run by the text, so a cell has no value by the text only if its networks
+    We ran every cell of the released code also by the text, so the value by the text is missing only if the networks
     are at chance.
     """
     text, released = (
@@ -48,7 +48,7 @@ def table_7(results: Path) -> pd.DataFrame:
 
 
 def table_11(text: pd.DataFrame, released: pd.DataFrame) -> pd.DataFrame:
-    """Return Table 11 in the printed layout, for recall and for normalised balance."""
+    """Return Table 11 in the printed layout, with variances of the recall and of the recall balance."""
     printed = published.table(11).set_index("Model")
     parts = []
     for what, balances in (("recall", False), ("balance", True)):

@@ -37,7 +37,7 @@ _MARKS = {ESTIMATE: (ABOVE, "o"), BOUND: (DIFFERENT, "s"), EVERY_CLASS: (BELOW, 
 
 
 class Answers(NamedTuple):
-    """Whether networks are right, each (chains, networks, images) bool: dense, control and compressed."""
+    """Whether dense, control and compressed networks are right, each (chains, networks, images) bool."""
 
     before: np.ndarray
     control: np.ndarray
@@ -50,7 +50,7 @@ class Measured(NamedTuple):
     Attributes
     ----------
     chains : DataFrame
-        chain (in words) and bytes, a row for each.
+        A row for each chain: chain (in words) and bytes.
     train_label, test_label : (images,), integers
     places : (networks, images), integers
         Indices of the training images that each network has for validation.
@@ -88,13 +88,13 @@ def write(results: Path) -> None:
 
 
 def choices(measured: Measured) -> pd.DataFrame:
-    """Return the choice of each rule, by the validation images of each network alone and of all networks together.
+    """Return the chain that each rule chooses, on validation images of each network alone and of all together.
 
     Returns
     -------
     DataFrame, one row per rule and judges
-        The last three items are measured on test images of the networks that had no part in the choice, or of all
-        networks if all had a part.
+        The last three items are measured on test images, with the networks that had no part in the choice, or with
+        all networks if all had a part.
 
         - rule, judges (who chose: `ALONE` or `TOGETHER`), and network (its index; -1 for all together);
         - chain, bytes, and share (of the dense network's bytes);
@@ -117,7 +117,7 @@ def choices(measured: Measured) -> pd.DataFrame:
 
 
 def summary(chosen: pd.DataFrame) -> pd.DataFrame:
-    """Return, for each rule and judges, the share of choices in which a class exceeds the limit, and the sizes.
+    """Return, for each rule and judges, the share of choices in which a class exceeds the limit, and the sizes chosen.
 
     Returns
     -------
@@ -127,8 +127,8 @@ def summary(chosen: pd.DataFrame) -> pd.DataFrame:
           limit, with Wilson's interval;
         - within and undecided: the numbers of choices in these states;
         - share: the geometric mean of the shares of the dense network's bytes;
-        - larger, larger_low and larger_high: the bytes of the choice by every class and all networks, divided by those
-          of this row's choices, with a t-interval over choices.
+        - larger, larger_low and larger_high: the bytes of the chain that `EVERY_CLASS` and all networks choose, divided
+          by those of this row's choices, with a t-interval over choices.
     """
     together = chosen[(chosen["rule"] == EVERY_CLASS) & (chosen["judges"] == TOGETHER)]["bytes"].item()
     rows = []
@@ -198,9 +198,9 @@ def picture(costs: pd.DataFrame, chosen: pd.DataFrame, dense_bytes: int) -> Figu
         [Panel(_draw, (rows, chosen), "", "bytes, % of the dense network's", "recall lost, points")],
         size=(7.8, 3.1),
         title="What every chain costs the class that pays most, by its bytes",
-        note="A dot is the recall that this class loses beyond the control. Lines end where no class loses more, with "
-        f"95 % confidence for all classes together. Chains that lose more than {highest:.0f} points are left out. In "
-        "colours, what all networks choose by three rules.",
+        note="A dot is the recall that this class loses beyond the control. Its line ends at the bound of all losses, "
+        f"with 95 % confidence. Chains that lose more than {highest:.0f} points are left out. Large marks: the chains "
+        "that all networks together choose by three rules.",
     )
 
 
@@ -238,7 +238,7 @@ def _cheapest(table: pd.DataFrame, rule: str) -> int | None:
 
 
 def _tested(measured: Measured, place: int, networks: Sequence[int]) -> dict[str, object]:
-    """Return a chosen chain's description, and its losses on test images of some networks."""
+    """Return a chosen chain's description, and the losses on test images with some of the networks."""
     table = measure_on_test(measured, place, networks)
     classes = table.iloc[1:]
     worst = classes.loc[classes["loss"].idxmax()]

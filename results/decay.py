@@ -121,7 +121,7 @@ def levels(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFrame:
-    """Return the paired tests of plan.md's families, with Holm's correction within each.
+    """Return the paired tests of plan.md's families, with Holm's correction within each family.
 
     Parameters
     ----------
@@ -165,14 +165,14 @@ def _comparisons(outcomes: pd.DataFrame) -> Iterator[dict[str, object]]:
 def secondary_tests(networks: pd.DataFrame) -> pd.DataFrame:
     """Return the tests of each secondary outcome, named in the column `outcome`.
 
-    The accuracy before pruning is tested only for the controls' networks, because pruned networks share it.
+    The accuracy before pruning is tested only for controls, because pruned networks come from the same dense networks.
     """
     rows = pd.concat([paired_tests(networks, name).assign(outcome=name) for name in _SECONDARY], ignore_index=True)
     return rows[rows["outcome"].ne("accuracy_before") | rows["of"].eq(_CONTROL)]
 
 
 def offsets(runs: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
-    """Compare the primary networks with class offsets and the same networks without, seed by seed.
+    """Compare the primary networks with and without class offsets, seed by seed.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def offsets(runs: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
 
 
 def spread(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the standard deviation of each class's recall minus accuracy over dense networks of one training.
+    """Return the standard deviation of a class's gap over the dense networks of each training.
 
     Returns
     -------
@@ -233,7 +233,7 @@ def needed(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _deviations(values: Mapping[tuple[str, str], np.ndarray]) -> pd.DataFrame:
-    """Return the deviation of each data set and training's values, (seeds, columns), beside the constant rate's."""
+    """Return the deviation of each (seeds, columns) array, and the ratio of the constant rate's variance to its own."""
     rows = []
     for (dataset, training), own in values.items():
         row = {schema.DATASET: dataset, "training": training, "n": len(own), "deviation": _variance(own) ** 0.5}

@@ -94,8 +94,8 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row for each training, outcome, pair, data set and ratio
-        training, outcome, pruner, minus, dataset, ratio, the row of `paired`, and p_holm of the primary outcomes under
-        the cosine, over the data sets.
+        training, outcome, pruner, minus, dataset, ratio, the row of `paired`, and p_holm, which only the primary
+        outcomes under the cosine have, corrected over the data sets.
     """
     table = pd.DataFrame(_pairs(networks[_is_compared(networks)])).drop(columns="p_equivalence")
     keys = pd.MultiIndex.from_frame(table[["outcome", schema.PRUNER, schema.RATIO]])
@@ -119,7 +119,7 @@ def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def _paired_cells(values: pd.DataFrame, *cells: tuple[object, ...], family: int = 1) -> Row:
-    """Compare two columns of a table with a row for each seed; a column is missing if its networks are at chance."""
+    """Compare two columns of a table with a row per seed; a column is missing if all its networks are at chance."""
     return paired(*values.reindex(columns=pd.MultiIndex.from_tuples(cells)).to_numpy().T, family=family)
 
 

@@ -1,4 +1,4 @@
-"""Answers 1 and 5 of good-et-al/README.md: methods compared at a point of accuracy below the control."""
+"""Answers 1 and 5 of good-et-al/README.md: methods compared at an accuracy one point below the control's."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -65,14 +65,14 @@ def answers(results: Path) -> dict[str, Answer]:
 
 
 def _by_comparison(results: Path, path: Path) -> pd.DataFrame:
-    """Return the rows a point below the control, by data set, method and outcome."""
+    """Return the rows at an accuracy one point below the control's, by data set, method and outcome."""
     rows = folders.table(results, str(path.parent), path.name)
     nearest = rows[rows[BELOW].eq(1) & rows["baseline"].eq("mp")]
     return nearest.set_index([schema.DATASET, "method", "outcome"]).sort_index()
 
 
 def _rows(compared: Mapping[str, pd.DataFrame], names: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Estimate]]]:
-    """Yield the name of a method, a data set and a half, and the estimates by their titles."""
+    """Yield each row's name (a method, data set and half) and its estimates by their titles."""
     datasets = next(iter(compared.values())).index.unique(schema.DATASET)
     for dataset, (method, name), (half, table) in product(datasets, names.items(), compared.items()):
         rows = table.loc[dataset, method]

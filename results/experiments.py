@@ -88,7 +88,7 @@ def _up_minus(up: pd.DataFrame, other: pd.DataFrame, predictions: StudyPredictio
 
 
 def random_pruning(studies: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return accuracy, slopes and variances of MP and RP on ResNet-20 by ratio, and those of the paper's Table 11."""
+    """Return accuracy, slopes and variances of MP and RP on ResNet-20 by ratio, and the variances of Table 11."""
     printed = published.table(11).set_index("Model").drop(columns="Before")
     by_method = {
         ("resnet56, printed", pruner, "variance"): printed.loc[f"CIFAR-10 @ ResNet-56 -> {published.label(pruner)}"]
@@ -135,7 +135,8 @@ def _mean(slopes: pd.Series) -> str:
 def origin(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the slope of the half of all points nearest to the origin minus that of the others, under MP and `none`.
 
-    For `none`, also return the slope of the classes' means over networks, and of the deviations from these means.
+    A point is a class of a network. For `none`, also return the slope of the classes' means over networks, and of the
+    deviations from these means.
     """
     rows = []
     for dataset, chosen in runs[runs[schema.PRUNER].isin(["mp", settings.CONTROL])].groupby(schema.DATASET):

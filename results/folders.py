@@ -76,7 +76,7 @@ def write(folder: Path, tables: Mapping[str, pd.DataFrame], pictures: Mapping[st
 
 
 def limit_colors(folder: Path) -> None:
-    """Reduce the pictures of studies to at most 256 colours each, which takes a third of the bytes."""
+    """Reduce the pictures of studies to at most 256 colours each, so that files are a third as large."""
     for path in sorted(folder.rglob("figures/*.png")):
         with Image.open(path) as picture:
             if picture.mode != "P":

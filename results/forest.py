@@ -32,7 +32,7 @@ def forest(answer: Answer, title: str, note: str) -> Figure:
     Parameters
     ----------
     answer : Answer
-        The title of an estimate begins with its outcome: `alpha (new), unseen networks`.
+        The title of an estimate begins with its outcome, for example `alpha (new), unseen networks`.
     title, note : str
         Text above and below.
     """

@@ -115,7 +115,8 @@ def filled(name_of_page: str, page: str, all_tables: Mapping[str, pd.DataFrame])
         inside, closed, after = rest.partition(end)
         if not opened or not closed or "<!--" in inside:
             raise StudyError(
-                f"{name_of_page}: no place for a table: write {start.strip()} and {end} there, each on its own line"
+                f"{name_of_page}: no place for a table: write {start.strip()} and {end} where it belongs, "
+                "each on its own line"
             )
         page = f"{before}{start}\n{markdown_table(table)}\n\n{end}{after}"
     return page

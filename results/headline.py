@@ -77,8 +77,8 @@ def mitigations(results: Path) -> pd.DataFrame:
 def explained(results: Path, study: str) -> pd.DataFrame:
     """Return the share of alpha's variance over the cells of a study that the lost accuracy explains.
 
-    This is the squared correlation of the logarithm of a cell's mean alpha with that of accuracy before / after, over
-    the cells with at most half of their networks at chance. Networks at chance have no alpha, and are left out.
+    This is the squared correlation of the logarithms of a cell's mean alpha and of accuracy before / after, over the
+    cells with at most half of their networks at chance. Networks at chance have no alpha, and are left out.
     """
     networks = folders.table(results, study, "alpha.csv")
     by_cell = networks[networks[schema.PRUNER].ne("none")].groupby([schema.DATASET, schema.PRUNER, schema.RATIO])

@@ -62,7 +62,7 @@ def means(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return each pair of `COMPARED` at each level of each data set: the mean difference over seeds, paired.
+    """Return the mean difference over seeds of each pair of `COMPARED`, at each level of each data set.
 
     Returns
     -------

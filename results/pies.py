@@ -34,7 +34,7 @@ _TITLES = {RARE: "Three classes are rare", BALANCED: "All training images"}
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 RARE_CLASSES = ("Trouser", "Pullover", "Sneaker")
 _DENSE, _PRUNED, _CONTROL, _DOUBT = "dense", "pruned", "control", "doubt"
-# Criteria by which a pruned network abstains. The others are compared with its own confidence.
+# Criteria by which a pruned network abstains. Each other criterion is compared with its own confidence.
 DISPUTE, OWN, MEAN, DENSE_ALONE = "dispute", "own confidence", "mean confidence", "dispute of dense networks"
 _DOUBTS = (DISPUTE, OWN, MEAN, DENSE_ALONE)
 _COVERAGES = np.linspace(0.5, 1, 51)
@@ -101,7 +101,7 @@ def read(folder: Path) -> tuple[np.ndarray, dict[str, Population]]:
 
 
 def over_indices(label: np.ndarray, populations: Mapping[str, Population]) -> pd.DataFrame:
-    """Return the index of each class, and of the rare classes together, among PIEs of halves of the networks.
+    """Return the over-indexing of each class, and of the rare classes together, in PIEs of halves of the networks.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def abstention(label: np.ndarray, populations: Mapping[str, Population]) -> pd.D
     -------
     DataFrame
         networks, by (one of `_DOUBTS`), coverage, accuracy with its interval over networks, and minus_own with its
-        interval: the accuracy minus that with abstention by the own confidence, paired. All are in points.
+        interval: the accuracy minus that with abstention by the own confidence, paired. Accuracies are in points.
     """
     rows = []
     for name, population in populations.items():
@@ -236,7 +236,7 @@ def indices_figure(indices: pd.DataFrame) -> Figure:
         size=(3.7, 2.9),
         title="Which classes have more than their share of the images that pruning changes",
         note="Orange: pruned networks. Grey: two halves of the dense networks (placebo). Bars: 95 % intervals over "
-        "networks. In bold, the classes that keep a twentieth of their training images on the left.",
+        "networks. Bold: the classes with a twentieth of their training images in the left panel.",
         sharex=True,
         sharey=True,
     )

@@ -184,12 +184,12 @@ def _tests(found: Proportion | None) -> dict[str, float]:
 
 
 def explained(results: Path, studies: Iterable[str]) -> pd.DataFrame:
-    """Return the share of the slopes' distances from 1 that the growth of the error explains, for each study.
+    """Return the share of the slopes' squared distances from 1 that the growth of the error explains, by study.
 
     Returns
     -------
     DataFrame
-        study, dataset, model, smallest_growth (of the error in the included cells), cells (number of pruners and
+        study, dataset, model, smallest_growth (of the error in the included cells), cells (number of cells with
         ratios up to 20, without mitigations), n (seeds), and the explained part with a 95 % interval by the jackknife
         over seeds, which leaves a seed out of all cells together.
     """
@@ -286,14 +286,14 @@ def _relative_recall(arrays: RunArrays, rows: np.ndarray) -> dict[str, Any] | No
 
 
 def printed() -> pd.DataFrame:
-    """Compare the printed tables with proportional errors, from the dense networks on, without intervals.
+    """Compare the printed tables with proportional errors, relative to dense networks and without intervals.
 
     Returns
     -------
     DataFrame
         table, networks, ratio, accuracy_before, accuracy (as printed), alpha (as printed), odds_ratio, error_growth,
         raw_slope, proportionality. Table 11 has recall variances but no accuracies: its `raw_slope` is the root of the
-        variance after pruning divided by that before, and its accuracy the one that errors growing by this factor give.
+        variance after pruning divided by that before, and its accuracy follows if errors grow by this factor.
     """
     return pd.DataFrame([*_of_accuracies(12, "lottery tickets"), *_of_accuracies(13, "CHIP"), *_of_variances()])
 
@@ -354,7 +354,7 @@ def picture(networks: pd.DataFrame, in_print: pd.DataFrame) -> Figure:
         size=(5.0, 4.4),
         title="Growth of the gaps between classes, and of the error",
         note="A dot is a set of networks against their controls, at ratios up to 20. On the line errors are "
-        "proportional. Crosses: Tables 12 and 13, from dense networks on.",
+        "proportional. Crosses: the paper's Tables 12 and 13, relative to dense networks.",
     )
 
 

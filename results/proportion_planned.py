@@ -38,7 +38,7 @@ _TRAININGS = {
     ("none", "last"): "constant, last",
     ("none", "none"): "constant, best",
 }
-# The law is refuted if the 95 % interval of proportionality is outside these bounds.
+# Proportional errors are refuted if the 95 % interval of proportionality is outside these bounds.
 _NEARLY_PROPORTIONAL = 0.8, 1.2
 
 
@@ -103,9 +103,9 @@ def primary(cells: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        dataset, images (the family), n, k, s and proportionality with 95 % intervals, p of equal losses and of
-        equivalence, the latter also after Holm's correction over the data sets, and the answer: `passed`, `refuted`
-        (the interval of proportionality lies outside .8 to 1.2) or `open`.
+        dataset, images (the family), n; error_growth, raw_slope_on_none and proportionality, each with a 95 % interval;
+        p of equal losses and of equivalence, the latter also after Holm's correction over the data sets; and the
+        answer: `passed`, `refuted` (the interval of proportionality lies outside .8 to 1.2) or `open`.
     """
     rows = _gradual(cells)
     rows = rows[rows["training"].eq(PLANNED) & rows[schema.DATASET].isin(_PRIMARY)].copy()
@@ -184,8 +184,8 @@ def picture(cells: pd.DataFrame, stored: pd.DataFrame, printed: pd.DataFrame) ->
         size=(5.0, 4.4),
         title="Alpha, and the odds ratio of the error",
         note="On the line errors are proportional. A dot is a set of new networks against their controls, at decaying "
-        "learning rates. Rings are sets that were there before, at ratios up to 20. Crosses: Tables 12 and 13, from "
-        "dense networks on.",
+        "learning rates. Rings are sets of earlier networks, at ratios up to 20. Crosses: the paper's Tables 12 and "
+        "13, relative to dense networks.",
     )
 
 

@@ -69,7 +69,7 @@ _WITH_TABLES = (
 @click.command()
 @click.argument("studies", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(studies: tuple[Path, ...]) -> None:
-    """Rebuild all files beside `frames.zip` in STUDIES; by default in all studies, and then the pages about all."""
+    """Rebuild all files beside `frames.zip` in STUDIES. Default: all studies, and then the pages about them."""
     gc.set_threshold(100_000)  # figures and frames have very many objects, few of which are garbage
     try:
         if studies:
@@ -136,9 +136,9 @@ def rebuild(study: Path, output: Path) -> list[Path]:
 
     A study's `groups/` has a table of groups of test images for each data set that has groups.
 
-    Some files are written only by `pruning-analysis report --frames`: SVGs and their page grow with the number of
-    networks, `pie.csv` with that of images, and `groups.csv` with that of groups. The papers' pictures are made only
-    for `WITH_PAPER_PICTURES`.
+    Files that may be large are written only by `pruning-analysis report --frames`: SVGs and their page grow with the
+    number of networks, `pie.csv` with that of images, and `groups.csv` with that of groups. The papers' pictures are
+    made only for `WITH_PAPER_PICTURES`.
 
     Returns
     -------

@@ -102,7 +102,7 @@ def summary(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def correlations(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return Spearman's correlation of the gradient quotient with each overlap, over all and within each training."""
+    """Return Spearman's correlation of the gradient quotient with each overlap, in all networks and per training."""
     measured = _measured(networks)
     parts = {"all": measured, **dict(iter(measured.groupby(_TRAINING, sort=False)))}
     rows = []
@@ -182,8 +182,8 @@ def overlap(networks: pd.DataFrame) -> Figure:
         ],
         size=(2.7, 2.6),
         title="Share of the weights kept by undecayed pruning that magnitude pruning keeps too",
-        note="A dot is a dense network. Left in a panel, the gradient of the objective is nearer to 0. Dashed: the "
-        "share that chance gives.",
+        note="A dot is a dense network. The further left it is, the nearer the gradient of its objective is to 0. "
+        "Dashed: the share that chance gives.",
         sharey=True,
     )
 

@@ -26,7 +26,7 @@ from analysis.study.settings import CONTROL
 
 STUDY, SCORES = "risk", "scores.npz"
 DATASETS = decay.DATASETS
-# The studies with the networks of the ceiling, and with those whose costs are to be predicted, the judges.
+# The study whose networks give the ceiling, and the one with the judges, whose costs are to be predicted.
 OTHERS, JUDGES = decay.STUDIES
 # Scores are stored in thousandths.
 _STEPS = 1000
@@ -101,7 +101,7 @@ def collected(results: Path) -> dict[tuple[str, str], RiskStudy]:
 def _networks(
     results: Path, study: str, dataset: str, training: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Networks]:
-    """Return labels, the names and training images of the classes, and the networks of a study, paired by seed."""
+    """Return labels, each class's name and number of training images, and a study's networks, paired by seed."""
     runs, predictions = folders.runs(results, study)
     runs = decay.primary_runs(runs)
     runs = runs[runs[schema.DATASET].eq(dataset) & (decay.trainings(runs) == training)]
@@ -222,7 +222,7 @@ _COMPARED = {
 
 def figure(cosine: Mapping[str, RiskStudy]) -> Figure:
     """Draw each class's cost against its recall, and below, how well each score predicts the lost images."""
-    recall, loss = "recall of the dense networks, %", "loss of the class, points"
+    recall, loss = "recall of the dense networks, %", "cost of the class, points"
     return draw(
         [
             *(Panel(_draw_classes, each, DATASETS[dataset], recall, loss) for dataset, each in cosine.items()),
@@ -231,8 +231,8 @@ def figure(cosine: Mapping[str, RiskStudy]) -> Figure:
         len(cosine),
         size=(3.6, 3.1),
         title="How well dense networks predict which classes and images pruning costs most",
-        note="Above: a dot is a class; its loss is beyond the control's and beyond the accuracy's, with the 95 % "
-        "interval over 20 networks. Below: AUC of each score, 0.5 is chance. Blue: images lost by pruning. Grey: "
+        note="Above: a dot is a class, with its cost (the loss beyond the control minus the loss of accuracy) and the "
+        "95 % interval over 20 networks. Below: AUC of each score, 0.5 is chance. Blue: images lost by pruning. Grey: "
         "images lost by the control. Orange: PIEs. Ceiling: scores from pruned networks of other seeds.",
         legend=[handle(name, color=color, marker="o") for name, color in _LEGEND.items()],
     )

@@ -32,7 +32,7 @@ from analysis.statistics.resampling import mean_interval
 from analysis.study.study import StudyData
 
 STUDY = "training-choices"
-# Adam's usual rate is a tenth of SGD's, so its rates are multiplied by ten, and both optimizers have the same two.
+# Adam's usual rate is a tenth of SGD's. If its rates are multiplied by ten, they are the two rates of SGD.
 _RATE_OF_ADAM = 10
 CHOICES = (OPTIMIZER, BATCH_SIZE, LEARNING_RATE)
 _WITH, _WITHOUT = "with", "without"
@@ -138,7 +138,7 @@ def imbalance_by_half(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def surviving_terms(fits: Mapping[str, Regression]) -> pd.DataFrame:
-    """Return the terms that are significant in the paper, and if they are confirmed with and without the choices."""
+    """Return the terms that are significant in the paper, and whether they are confirmed with and without choices."""
     columns = ["term", "coefficient", "published", "same_sign", "hac", "network", "dense", "class"]
     tables = [
         survival(regressed.table)[columns].assign(**{"training choices": name}) for name, regressed in fits.items()
@@ -165,11 +165,11 @@ def rare_classes(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def class_effects(regressed: Regression) -> pd.DataFrame:
-    """Return the coefficient of imbalance with an effect of each class, with accuracy before pruning and without.
+    """Regress with an effect of each class, and return the coefficient of imbalance.
 
-    The class effects replace the intercept and the entropy, which is constant within a class. The accuracy before
-    pruning mediates between rarity and the accuracy after pruning: if it is included, the coefficient excludes the
-    effect of rarity through it. Errors are by the jackknife over classes. `p` is one-tailed, for a coefficient above 0.
+    The class effects replace the intercept and the entropy, which is constant within a class. One regression includes
+    the accuracy before pruning, so that its coefficient excludes the effect that rarity has through this accuracy, and
+    the other does not. Standard errors are by the jackknife over classes. `p` is one-tailed, for a coefficient above 0.
     """
     fitted = regressed.fitted
     assert fitted is not None

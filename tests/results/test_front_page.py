@@ -373,7 +373,7 @@ def test_what_cannot_be_compared_at_equal_accuracy_says_so():
 
 
 def test_alpha_beside_the_raw_slope_by_hand(tables):
-    by_place = tables["alpha and accuracy"].set_index(["place", "of mp"])
+    by_place = tables["alpha and accuracy"].set_index(["data set, model", "outcome of MP"])
     told = by_place["t=2"]["mnist, lenet5"]
     # .6, .8, 1 of standard error .11547; with two degrees of freedom and four ratios t is 8.8602.
     assert told["alpha"] == told["raw slope"] == "0.80 (-0.22 to 1.82)"
@@ -399,13 +399,13 @@ def test_where_most_networks_guess_there_is_no_slope(tmp_path):
 
 
 def test_up_minus_the_others_by_ratio(tables):
-    assert tables["up"].columns.tolist() == ["place", "what", "t=2", "t=4", "t=6", "t=10"]
+    assert tables["up"].columns.tolist() == ["data set, model", "what", "t=2", "t=4", "t=6", "t=10"]
     by_what = tables["up"].set_index("what")
     slopes = by_what.loc[["raw slope: up minus mp", "raw slope: up-signed minus mp"]]
     alphas = by_what.loc[["alpha: up minus mp", "alpha: up-signed minus mp"]]
     # All networks are as accurate as each other, or guess.
     assert slopes["t=4"].tolist() == alphas["t=4"].tolist()
-    by_place = alphas.set_index("place")
+    by_place = alphas.set_index("data set, model")
     assert by_place.index.tolist() == [
         *(f"{name}, lenet5" for name in ("cifar10-jpeg", "fashion-mnist", "mnist")),
         "mnist, lenet5, released",
