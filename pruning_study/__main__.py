@@ -244,7 +244,7 @@ def compress(**typed: Any) -> None:
 @cli.command(sections=SECTIONS, examples=EXAMPLES["exemplars"])
 @_options(ExemplarsConfig)
 def exemplars(**typed: Any) -> None:
-    """Draw the test images that compressed networks classify differently (PIEs), and write a labelling sheet.
+    """Draw the test images that dense and compressed networks classify differently (PIEs), and write a labelling sheet.
 
     The runs must exist already: dense and compressed networks of at least five seeds. The options select one pruner and
     ratio. The labelling sheet has equal numbers of PIEs and other images, and does not tell which is which.

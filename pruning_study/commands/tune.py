@@ -155,8 +155,8 @@ def search_space(config: TuneConfig, plan: PrunePlan, context: Context, experime
 
 
 def _longest_ramp(epochs: int) -> float:
-    """Return the largest multiple of the step that leaves an epoch of fine-tuning after the ramp."""
-    # Multiples of the step carry rounding errors.
+    """Return the largest multiple of `STEP` that leaves an epoch of fine-tuning after the ramp."""
+    # Multiples of `STEP` carry rounding errors.
     return round(math.floor(round((1 - 1 / epochs) / STEP, 9)) * STEP, 9)
 
 

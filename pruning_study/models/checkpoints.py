@@ -374,7 +374,7 @@ def classifier(
     load_weights(network, weights, where)
     digests = params.get(schema.MODEL_DIGEST), models.source_digest(name)
     if all(digests) and digests[0] != digests[1]:
-        log.warning("the source of %s has changed since run %s: its predictions may have too", name, run_id)
+        log.warning("the source of %s has changed since run %s, so the predictions may have changed too", name, run_id)
     loaded = Classifier(network, own, classes).eval()
     with torch.no_grad():
         if not torch.isfinite(loaded(torch.zeros(1, channels, height, width))).all():

@@ -184,7 +184,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
             object.__setattr__(self, "start", schema.INITIALIZATION)
         if self.is_sparse_from_start and self.pruner != MAGNITUDE:
             raise StudyError(
-                f"the schedule {self.schedule} drops the smallest weights, as {MAGNITUDE} does: use {MAGNITUDE}",
+                f"--schedule {self.schedule} drops the smallest weights, as {MAGNITUDE} does: use {MAGNITUDE}",
                 option="pruner",
             )
 
@@ -230,7 +230,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
     def fine_tuning_choices(self) -> TrainingChoices:
         """Options of the fine-tuning. If no decay or averaged epochs are given, those of the dense training apply.
 
-        With `--start initialization` they are those of the dense training, during which the network is pruned.
+        With `--start initialization`, these are the options of the dense training, during which the network is pruned.
         """
         if self.starts_anew:
             return self.training_choices
@@ -439,7 +439,9 @@ class TuneConfig(
                 option="fine_tune_decay",
             )
         if self.fine_tune_epochs == 0:
-            raise StudyError("0 epochs leave --tune-decay no fine-tuning: give 1 or more", option="fine_tune_epochs")
+            raise StudyError(
+                "without fine-tuning, --tune-decay has no decay to search: give 1 or more", option="fine_tune_epochs"
+            )
         averaged = self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
         if averaged:
             raise StudyError(
