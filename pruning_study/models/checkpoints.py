@@ -263,7 +263,7 @@ def check_fit(
         if shapes[0] != shapes[1]:
             has, needs = map(shortened, shapes)
             raise StudyError(
-                f"{where}: {shortened(name)[1:-1]} has shape {has if name in contents else 'none: it is missing'}, "
+                f"{where}: {shortened(name)[1:-1]} has shape {has if name in contents else 'none (it is missing)'}, "
                 f"where the model has {needs if name in wanted else 'no such weight'}"
                 + (_made_for(shapes[0], shapes[1], num_classes) if num_classes else "")
             )

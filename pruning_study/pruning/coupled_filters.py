@@ -105,7 +105,7 @@ def _refusal(model: nn.Module, kinds: str, reason: str) -> StudyError:
 
 
 class _Place(NamedTuple):
-    """Units along an axis of a parameter, its role (see `Tie`), and whether it is the weight of a layer."""
+    """Units along an axis of a parameter, the parameter's role (see `Tie`), and whether it is a layer's weight."""
 
     name: str
     shape: torch.Size

@@ -305,7 +305,7 @@ def _is_layer(module: nn.Module) -> bool:
 def _candidates(
     network: nn.Module, images: Tensor, prunable: Collection[int], kind: type[Any]
 ) -> list[tuple[nn.Module, dict[Any, Tensor]]]:
-    """Find the layers whose filters seem removable, each with the filter that reaches each input of other modules.
+    """Find the layers whose filters seem removable, and for each, which filter reaches which input of other modules.
 
     `prunable` holds the ids of the prunable weights.
     """

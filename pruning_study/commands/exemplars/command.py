@@ -52,7 +52,7 @@ def write(config: ExemplarsConfig) -> str:
             "",
             f"In {config.output.absolute()}:",
             f"  {GALLERY}: the {min(len(table), gallery.MOST_IMAGES)} most surprising PIEs",
-            f"  {SHEET}.csv and its images, {drawn}: {len(sheet) // 2:,} PIEs and as many other images",
+            f"  {SHEET}.csv and its images, {drawn}, for annotators: {len(sheet) // 2:,} PIEs and as many other images",
             f"  {KEY}: tells which of these are PIEs. Show annotators neither this file nor the gallery.",
         ]
     )
