@@ -28,8 +28,8 @@ READING = "Changes are in points. Each 95 % interval is for one class alone, not
 READING_BEYOND = (
     "The loss of a class is its recall in the control minus its recall after pruning, in points. Each 95 % interval "
     "is for one class alone, not for all together. Alpha and raw slope compare with the network before pruning, not "
-    "with the control. The raw slope is above 1 if the differences between classes grew, and alpha if they grew relative to "
-    "the accuracy."
+    "with the control. The raw slope is above 1 if the differences between classes grew, and alpha if they grew "
+    "relative to the accuracy."
 )
 CONTROL = "The control was fine-tuned equally long, without pruning."
 CONTROL_WITH_OFFSETS = "The control was fine-tuned equally long, without pruning, and has class offsets of its own."

@@ -31,7 +31,7 @@ LONGEST_HEADER = 4 * 2**20
 _LENGTH = 8  # bytes before the header, which give its length
 # Largest number of values in an image. If a checkpoint or a run names more, no memory is allocated for it.
 LARGEST_IMAGE = 2**22
-# A weights file may hold any of these dtypes instead of the model's.
+# A weights file may have any of these dtypes instead of the model's dtype.
 FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 OPTION = "weights"
 # First bytes of a file of `torch.save`: an archive, or a pickle from older versions.

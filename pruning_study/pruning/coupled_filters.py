@@ -76,7 +76,7 @@ def _coupled_kinds(network: nn.Module) -> str:
 
 
 def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.Module, kinds: str) -> Filters:
-    """Find the removable filters by torch-pruning's groups, and compare outputs with half of them removed."""
+    """Find the removable filters by torch-pruning's groups, and test that half of them can be removed."""
     if importlib.util.find_spec("torch_pruning") is None:
         raise StudyError(
             f"removing channels of {kinds} needs torch-pruning: {extras.pip_line('structured')}; or choose a pruner "

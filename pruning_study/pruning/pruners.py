@@ -49,7 +49,7 @@ class Pruner:
         - `channel`: an input channel, with all weights of its layer that read it;
         - `filter`: an output channel, with all parameters that make, scale or read it in any layer (see `filters`).
     choose : callable
-        Makes masks from the scores, the number to keep and the candidates, such as `masks.exact_k`.
+        Function such as `masks.exact_k`, which makes masks from the scores, the number to keep and the candidates.
     ordinal : bool
         Whether scores are ranks within a layer, which cannot be compared across layers.
     prunes : bool

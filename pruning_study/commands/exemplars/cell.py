@@ -173,7 +173,7 @@ def _with_predictions(
     if len(pairs) < FEWEST:
         there = f"{len(pairs)} pair{'s' if len(pairs) != 1 else ''} of networks"
         raise StudyError(
-            f"{name}: {there}{''.join(f' ({note})' for note in notes)}, but a modal label needs {FEWEST} or more: "
+            f"{name}: {there}{''.join(f' ({note})' for note in notes)}, but PIEs need {FEWEST} or more: "
             "choose another cell, or make the runs of more seeds"
         )
     label = pairs[0][0][schema.LABEL]

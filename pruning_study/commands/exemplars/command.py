@@ -28,7 +28,9 @@ def write(config: ExemplarsConfig) -> str:
     read = cell.read(config)
     table = gallery.pies(read)
     if table.empty:
-        raise StudyError(f"{read.name}: no image is a PIE: dense and compressed networks have the same modal labels")
+        raise StudyError(
+            f"{read.name}: no image is a PIE: dense and compressed networks have the same most frequent predictions"
+        )
     data = cell.load_data(read, config)
     sheet, key = labelling.sheet(read, data.classes, config.images, config.seed)
     counted = _counts(read, len(table))

@@ -97,7 +97,7 @@ def test_a_population_of_fewer_than_five_networks__has_no_exemplars_and_the_numb
     for networks, shown in ((1, "1 pair"), (4, "4 pairs")):
         sides = {side: each[:networks] for side, each in predictions().items()}
         said = refusal(config(export(tmp_path / f"frames {networks}", data, sides), data))
-        assert f"ratio 10: {shown} of networks, but a modal label needs 5 or more" in said
+        assert f"ratio 10: {shown} of networks, but PIEs need 5 or more" in said
 
 
 @pytest.mark.attack

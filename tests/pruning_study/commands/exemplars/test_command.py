@@ -84,7 +84,7 @@ def test_populations_that_agree_on_every_image__have_no_exemplars_and_that_is_sa
     export(tmp_path / "frames", data, {"dense": dense, "compressed": dense})
     made = run_command("exemplars", "--frames", tmp_path / "frames", "--dataset", data)
     assert made.exit_code == 1
-    assert "no image is a PIE: dense and compressed networks have the same modal labels" in made.output
+    assert "no image is a PIE: dense and compressed networks have the same most frequent predictions" in made.output
     assert not (tmp_path / "exemplars").exists()
 
 
