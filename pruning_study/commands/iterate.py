@@ -52,7 +52,7 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
                 f"dense run: {result.dense.run_id}",
                 f"last iteration: {last.run_id}",
                 *(
-                    [f"{n_reused} of {len(result.levels) + 1} runs existed already; {as_typed('force')} reruns them"]
+                    [f"{n_reused} of {len(result.levels) + 1} runs were found; {as_typed('force')} reruns them"]
                     if n_reused
                     else []
                 ),

@@ -191,7 +191,7 @@ def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
         classes.append([number_format, _percent(run.metrics), _signed(change), _of_class(excess, worst)])
         savings.append([number_format, *_costs(run.metrics)])
     batch = f"{min(onnx_export.BATCH_SIZE, len(result.context.data.test_images))} images, ms"
-    found = f" (existed already; {as_typed('force')} reruns it)" if parent.is_reused and not is_named else ""
+    found = f" (found; {as_typed('force')} reruns it)" if parent.is_reused and not is_named else ""
     return "\n".join(
         [
             "",
@@ -204,7 +204,7 @@ def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
             f"network: run {parent.run_id}{found}",
             *(
                 f"{number_format}: run {run.run_id}"
-                + (f" (existed already; {as_typed('force')} reruns it)" if run.is_reused else "")
+                + (f" (found; {as_typed('force')} reruns it)" if run.is_reused else "")
                 for number_format, run in result.runs.items()
             ),
             "",

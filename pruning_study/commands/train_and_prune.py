@@ -583,7 +583,7 @@ def _raw_slope(parent: LoadedRun, run: FinishedRun, classes: Sequence[str]) -> f
 
 
 def _how_found(what: str, run: FinishedRun) -> str:
-    return f"{what}: {run.run_id}" + (f" (existed already; {as_typed('force')} reruns it)" if run.is_reused else "")
+    return f"{what}: {run.run_id}" + (f" (found; {as_typed('force')} reruns it)" if run.is_reused else "")
 
 
 def trained_by(store: Store, run_id: str) -> str:

@@ -62,7 +62,7 @@ def test_a_study_makes_the_chains_that_iterate_finds(iterate, run_command, tiny_
     assert len(runs("dense")) == 1
     assert len(runs("pruned")) == 4
     assert "5 runs: 5 found, 0 to make" in run_command(*command).output
-    assert "3 of 3 runs existed already" in iterate("--pruner", "l1-structured", "--weight-treatment", "rewind")
+    assert "3 of 3 runs were found" in iterate("--pruner", "l1-structured", "--weight-treatment", "rewind")
     assert len(runs("pruned")) == 4
 
 

@@ -58,7 +58,7 @@ def test_one_control_serves_every_ratio_and_pruner_and_is_what_the_pruner_none_m
         assert "control: " not in prune(*options, "--ramp", 0)
     assert pruners().count("none") == 1
     output = prune("--pruner", "none")
-    assert output.count("(existed already; --force reruns") == 2
+    assert output.count("(found; --force reruns") == 2
     assert pruners().count("none") == 1
     control = next(run for run in runs("pruned") if run.data.params["pruner"] == "none")
     assert f"pruned run, ratio 1: {control.info.run_id} (found" in output
