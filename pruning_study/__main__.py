@@ -246,8 +246,9 @@ def compress(**typed: Any) -> None:
 def exemplars(**typed: Any) -> None:
     """Draw the test images that dense and compressed networks classify differently (PIEs), and write a labelling sheet.
 
-    The runs must exist already: dense and compressed networks of at least five seeds. The options select one pruner and
-    ratio. The labelling sheet has equal numbers of PIEs and other images, and does not tell which is which.
+    The runs must exist already: dense and compressed networks of at least five seeds. The options select one cell,
+    such as one pruner and ratio. The labelling sheet has equal numbers of PIEs and other images, and does not tell
+    which is which.
     """
     config = ExemplarsConfig(**typed)
     from pruning_study.commands.exemplars import command

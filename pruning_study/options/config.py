@@ -43,8 +43,8 @@ MAGNITUDE = "mp"
 # Reference trials of a search: undecayed pruning with epsilon = lambda, and with the epsilons that make it magnitude
 # and gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
-# Number of chains that every search tries: the network unchanged, quantized to integers, pruned, or pruned and
-# quantized
+# Most chains that a search begins with: the network unchanged, quantized to integers, and, if channels can be removed,
+# with half of the channels, and with half of the channels and quantized
 FIRST_CHAINS = 4
 # Options that weight images in the loss of fine-tuning
 _WEIGHING = ("performance_weighted", "constraint", "class_weights")
@@ -125,7 +125,7 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
 
     @property
     def protocol_record(self) -> Protocol:
-        """Defaults of options that are not given."""
+        """The protocol that the option names, with the defaults of other options."""
         return PROTOCOLS[self.protocol]
 
     def _check_average(self, choices: TrainingChoices) -> None:
@@ -479,7 +479,7 @@ class CompressConfig(
         check_fields(self)
         if self.n_trials < FIRST_CHAINS:
             raise StudyError(
-                f"{self.n_trials} is below {FIRST_CHAINS}, the number of chains that are always tried",
+                f"{self.n_trials} is below {FIRST_CHAINS}, the number of chains that a search begins with",
                 option="n_trials",
             )
         if self.confirm_seeds == 1:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Defaults of options that are not given.
+    """Defaults of options that are not given, and rules that no option changes.
 
     Parameters
     ----------
