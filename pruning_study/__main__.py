@@ -92,7 +92,7 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
 
 
 class _Command(Command):
-    """A command that accepts `--no-NAME` for `--NAME false`, for every flag.
+    """A command that accepts `--no-NAME` instead of `--NAME false` for every flag.
 
     If an option is given twice, the last value is used; for an option that accepts several values, this is an error.
     """

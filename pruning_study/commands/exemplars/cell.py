@@ -129,7 +129,7 @@ def _with_value(runs: pd.DataFrame, param: str, value: str | float) -> pd.DataFr
 
 
 def _choices(runs: pd.DataFrame, column: str) -> str:
-    """List the values of a param, after the option that selects one of them."""
+    """List the values of a param, preceded by the option that selects one of them."""
     param = frames.param(column)
     choices = sorted(runs[column].dropna().unique().tolist())
     if column == schema.RATIO:  # with all digits, so that a ratio computed from a sparsity can be typed
