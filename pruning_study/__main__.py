@@ -1,4 +1,4 @@
-"""Command line: read options, and print a table or an error in one line."""
+"""Command line: read options, and print a table, or an error as one line."""
 
 import dataclasses
 import os
@@ -92,7 +92,7 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
 
 
 class _Command(Command):
-    """A command that accepts `--no-NAME` for `--NAME false`, for every flag.
+    """A command that accepts `--no-NAME` instead of `--NAME false` for every flag.
 
     If an option is given twice, the last value is used; for an option that accepts several values, this is an error.
     """
@@ -194,7 +194,7 @@ def iterate(**typed: Any) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @_options(StudyConfig)
 def study(file: Path, **typed: Any) -> None:
-    """Make all runs of a grid on all cores, except those that exist.
+    """Make all runs of a grid that do not exist yet, on all cores.
 
     FILE is a YAML file that lists the values of the options, or the name of an included study, such as quick.
     """
@@ -218,7 +218,7 @@ def study(file: Path, **typed: Any) -> None:
 @cli.command(sections=SECTIONS, examples=EXAMPLES["tune"])
 @_options(TuneConfig)
 def tune(**typed: Any) -> None:
-    """Search for the best --epsilon of undecayed pruning on validation images, and test it."""
+    """Search on validation images for the best --epsilon of undecayed pruning, and test it on test images."""
     config = TuneConfig(**typed)
     _begin(config)
     from pruning_study.commands import tune as tune_command
@@ -244,10 +244,11 @@ def compress(**typed: Any) -> None:
 @cli.command(sections=SECTIONS, examples=EXAMPLES["exemplars"])
 @_options(ExemplarsConfig)
 def exemplars(**typed: Any) -> None:
-    """Draw the test images that compressed networks classify differently (PIEs), and write a labelling sheet.
+    """Draw the test images that dense and compressed networks classify differently (PIEs), and write a labelling sheet.
 
-    The runs must exist already: dense and compressed networks of at least five seeds. The options select one pruner and
-    ratio. The labelling sheet has equal numbers of PIEs and other images, and does not tell which is which.
+    The runs must exist already: dense and compressed networks of at least five seeds. The options select one cell,
+    such as one pruner and ratio. The labelling sheet has equal numbers of PIEs and other images, and does not tell
+    which is which.
     """
     config = ExemplarsConfig(**typed)
     from pruning_study.commands.exemplars import command
@@ -395,7 +396,7 @@ def verify(study: Path | None, **typed: Any) -> None:
 
 
 def _named(run_ids: tuple[str, ...]) -> list[str]:
-    """Return the ids of the runs named; `mlflow run` passes several in one string, and "" or "auto" for none."""
+    """Return the ids of the named runs; `mlflow run` passes several in one string, and "" or "auto" for none."""
     return [run_id for text in run_ids for run_id in text.replace(",", " ").split() if run_id != AUTO]
 
 

@@ -1,4 +1,4 @@
-"""Notice another `analysis` of the user's, which Python would take for the package that comes with this one."""
+"""Detect a user's own module `analysis`, which Python would import instead of the package that comes with this one."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,7 +7,7 @@ _OWN = Path(__file__).parents[1] / "analysis" / "__init__.py"
 
 
 def check() -> None:
-    """Raise an ImportError if a file or a package of the user's hides the package `analysis`.
+    """Raise an ImportError if a user's own file or package hides the package `analysis` of this project.
 
     A folder without `__init__.py` hides nothing, because Python prefers a package to it.
     """

@@ -113,7 +113,7 @@ class Task(NamedTuple):
     ----------
     store : Store
     plans, contexts : sequences of PrunePlan and Context
-        One of each per network. The plans are those of the controls; a chain changes their options.
+        One plan and one context per network. The plans are those of the controls; a chain changes their options.
     given_run : Run, optional
         The dense run that the options name.
     limits : Limits

@@ -44,7 +44,7 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
             result = shrunk.shrunk(store, model_name, context, run)
             model = logged_model.exported(result.smaller, context)
             zeroed, remaining = result.zeroed_channels, result.remaining_channels
-            how_to_load = [f"zeroed channels: {zeroed:,}, of which {remaining:,} are left"]
+            how_to_load = [f"zeroed channels: {zeroed:,}, of which {remaining:,} could not be removed"]
         else:
             model = logged_model.onnx_model(store, model_name, context, run)
             logged = logged_model.logged(store, context, run, model)

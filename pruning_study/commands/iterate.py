@@ -135,8 +135,8 @@ def _own_dense(options: PruneConfig) -> list[str]:
     return [
         "",
         folded(
-            f"The dense network differs from that of prune, because iterate has other defaults: {here}. To start from "
-            f"the dense network of prune, give {there}."
+            f"The dense network differs from that of the command prune, because iterate has other defaults: {here}. To "
+            f"start from the dense network of prune, give {there}."
         ),
     ]
 

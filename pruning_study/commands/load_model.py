@@ -13,7 +13,8 @@ def load_model(run_id: str, *, model: str | None = None) -> checkpoints.Classifi
         A dense or pruned run of the current tracking store, or a job with a single result.
     model : str, optional
         `package.module:factory`, as for `--model`, if the run has a model of your own. The module may be in the current
-        folder. By default, only this project's models are loaded: code that a run names is not imported.
+        folder. By default, only models of this project, torchvision and timm are loaded: code that a run names is not
+        imported.
 
     Returns
     -------

@@ -43,12 +43,12 @@ class Training:
     ----------
     table : DataFrame
         A row for each class, the class with the lowest recall first: class, recall and its 95 % interval (recall_low,
-        recall_high), support (test images). For one network, the interval is Wilson's; for several, recall is the mean,
-        and the interval allows for chance in networks and images.
+        recall_high), support (test images). For one network, this is the Wilson interval; for several, recall is
+        the mean, and the interval allows for chance in networks and images.
     runs : DataFrame
         A row for each seed: seed, accuracy, run_id.
     picture : bytes
-        Confusion matrix, as PNG; the mean over the seeds.
+        Confusion matrix, averaged over the seeds, as PNG.
     """
 
     table: pd.DataFrame

@@ -18,15 +18,18 @@ from pruning_study.steps.controls import LargestCost
 from pruning_study.steps.text_tables import text_table
 
 LONGEST_TABLE = 25
-ALONE = "One network cannot tell pruning from retraining: compare it with {control}, and use {seeds}."
+ALONE = (
+    "One network does not show whether pruning or retraining is the cause: compare it with {control}, and use {seeds}."
+)
 TOGETHER = "These are the effects of pruning and retraining together: {control} shows those of retraining alone."
 ONE_NETWORK = "This is one network: with another seed, other classes may lose. {seeds} prunes five networks."
 UNPRUNED = "Nothing was pruned, so these changes come from retraining alone."
-READING = "Changes are in points. Each 95 % interval holds for its class alone."
+READING = "Changes are in points. Each 95 % interval is for one class alone, not for all together."
 READING_BEYOND = (
     "The loss of a class is its recall in the control minus its recall after pruning, in points. Each 95 % interval "
-    "holds for its class alone. Alpha and raw slope compare with the network before pruning, not with the control. "
-    "They are 1 if the differences between classes are unchanged, and above 1 if they grew."
+    "is for one class alone, not for all together. Alpha and raw slope compare with the network before pruning, not "
+    "with the control. The raw slope is above 1 if the differences between classes grew, and alpha if they grew "
+    "relative to the accuracy."
 )
 CONTROL = "The control was fine-tuned equally long, without pruning."
 CONTROL_WITH_OFFSETS = "The control was fine-tuned equally long, without pruning, and has class offsets of its own."

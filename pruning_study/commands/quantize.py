@@ -34,17 +34,18 @@ from pruning_study.tracking.store import Store
 
 _READING = (
     "Accuracy is in %, changes and chance movement are in points.\n"
-    "Chance movement is the largest loss of a class beyond the accuracy, in this network. Much of it may be noise.\n"
+    "Chance movement is the largest loss of a class, beyond the loss of accuracy, in this network. Much of it may be "
+    "noise.\n"
     "It takes several networks to tell noise from a real loss: {seeds} quantizes five.\n"
-    "Latency is the median on one thread, with its 95 % interval. Size is that of the ONNX file."
+    "Bytes are those of the ONNX file. Times are medians on one thread, with their 95 % intervals."
 )
 _READING_MEANS = (
-    "Values are in points. Costs most: the class that is shown to lose most beyond the accuracy on average, with a "
-    "95 % interval. The class is picked on one part of the networks and images, and its loss is measured on the rest. "
-    '"Not shown, at most 2.0" means that the networks are too few to name a class, but that on average no class loses '
-    "over 2.0 points more than the accuracy.\n"
-    "Chance movement: the mean loss beyond the accuracy of each network's own worst class. Because that class is "
-    "picked afterwards, much of it is noise."
+    "Values are in points. Costs most: the class that is shown to lose most on average, beyond the loss of accuracy, "
+    "with a 95 % interval. The class is picked on one part of the networks and images, and its loss is measured on the "
+    'rest. "Not shown, at most 2.0" means that the networks are too few to name a class, but that on average no class '
+    "loses over 2.0 points more than the accuracy.\n"
+    "Chance movement: the mean, over networks, of how much each network's own worst class loses beyond the loss of "
+    "accuracy. Because that class is picked afterwards, much of it is noise."
 )
 
 log = logging.getLogger(__name__)
@@ -74,8 +75,8 @@ def quantize_each(
     configs : sequence of QuantizeConfig
         They differ only in the seed.
     run_ids : sequence of str
-        Dense or pruned runs. If empty, dense runs of the experiment with `--all`, or else networks trained with the
-        options.
+        Dense or pruned runs. If empty, `--all` selects the dense runs of the experiment; without `--all`, networks are
+        trained with the options.
     options : mapping of str
         The options as typed, for the params of the jobs; each network has a job of its own.
 
@@ -123,7 +124,7 @@ def quantize_each(
 
 
 def _named_runs(store: Store, config: QuantizeConfig, run_ids: Sequence[str]) -> list[Run]:
-    """Return the named runs, or, with `--all`, the newest dense run of each setting, sorted by data set."""
+    """Return the named runs, or, with `--all`, the newest dense run of each setting and seed, sorted by data set."""
     if config.all and run_ids:
         raise StudyError("it quantizes every dense network of the experiment, so name no run", option="all")
     if run_ids:
@@ -190,7 +191,7 @@ def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
         classes.append([number_format, _percent(run.metrics), _signed(change), _of_class(excess, worst)])
         savings.append([number_format, *_costs(run.metrics)])
     batch = f"{min(onnx_export.BATCH_SIZE, len(result.context.data.test_images))} images, ms"
-    found = f" (found; {as_typed('force')} reruns)" if parent.is_reused and not is_named else ""
+    found = f" (found; {as_typed('force')} reruns it)" if parent.is_reused and not is_named else ""
     return "\n".join(
         [
             "",
@@ -203,7 +204,7 @@ def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
             f"network: run {parent.run_id}{found}",
             *(
                 f"{number_format}: run {run.run_id}"
-                + (f" (found; {as_typed('force')} reruns)" if run.is_reused else "")
+                + (f" (found; {as_typed('force')} reruns it)" if run.is_reused else "")
                 for number_format, run in result.runs.items()
             ),
             "",
@@ -250,7 +251,7 @@ def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) 
         for run_ids in zip(*((result.parent.run_id, run.run_id) for result, run in networks), strict=True)
     )
     _, name, cost, low, high = class_changes(data.classes, before, after).worst.iloc[0]
-    if np.isnan(low):  # no answer changed
+    if np.isnan(low):  # no prediction changed
         return points(cost)
     if not largest_cost_is_shown(low):
         return f"not shown, at most {points(high)}"

@@ -114,7 +114,7 @@ def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: 
     Parameters
     ----------
     configs, options
-        As for `each_pruned`, including the errors.
+        As for `each_pruned`, which also lists the errors.
     say : callable
         Prints a line before a control is made.
     """
@@ -321,7 +321,7 @@ def _advice(model: str, data: Dataset) -> str:
 
 
 def _offsets(store: Store, plan: PrunePlan, pruned: PrunedRuns) -> dict[float, pd.DataFrame]:
-    """Read the class offsets of pruned runs; the result is empty without the option."""
+    """Read the class offsets of pruned runs; the result is empty without `--class-offsets`."""
     tables = {}
     for ratio, run in pruned.items() if plan.options.class_offsets != "none" else ():
         with store.artifact(run.run_id, schema.OFFSETS) as path:
@@ -424,7 +424,7 @@ def _control(result: Pruned, say: Say) -> FinishedRun:
         raise
     except StudyError as error:
         raise StudyError(
-            f"{error} (this is the control; {as_typed('control', 'none')} shows the pruned run without it)"
+            f"{error} (the control failed; {as_typed('control', 'none')} shows the pruned run without it)"
         ) from error
 
 
@@ -575,7 +575,7 @@ def chance_lines(networks: Mapping[str, FinishedRun], data: Dataset) -> list[str
 
 
 def _raw_slope(parent: LoadedRun, run: FinishedRun, classes: Sequence[str]) -> float:
-    """Return the raw slope from the dense network; compute it if an earlier version made the run without it."""
+    """Return the raw slope of a pruned run; compute it if an earlier version made the run without it."""
     if schema.RAW_SLOPE in run.metrics:
         return run.metrics[schema.RAW_SLOPE]
     before = parent.dense.predictions.recalls(len(classes))
@@ -583,7 +583,7 @@ def _raw_slope(parent: LoadedRun, run: FinishedRun, classes: Sequence[str]) -> f
 
 
 def _how_found(what: str, run: FinishedRun) -> str:
-    return f"{what}: {run.run_id}" + (f" (found; {as_typed('force')} reruns)" if run.is_reused else "")
+    return f"{what}: {run.run_id}" + (f" (found; {as_typed('force')} reruns it)" if run.is_reused else "")
 
 
 def trained_by(store: Store, run_id: str) -> str:

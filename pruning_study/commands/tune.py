@@ -41,7 +41,7 @@ from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
 
-# Params that differ between the networks of every search, and further params if the schedule is searched too.
+# Params that differ between the networks of any search, and those that also differ if the schedule is searched.
 TRIAL_PARAMS = {schema.SEED, schema.EPSILON, schema.RATIO}
 SCHEDULE_PARAMS = {schema.SCHEDULE, schema.RAMP, schema.DISTILL}
 
@@ -155,8 +155,8 @@ def search_space(config: TuneConfig, plan: PrunePlan, context: Context, experime
 
 
 def _longest_ramp(epochs: int) -> float:
-    """Return the largest multiple of the step that leaves an epoch of fine-tuning after the ramp."""
-    # Multiples of the step carry rounding errors.
+    """Return the largest multiple of `STEP` that leaves an epoch of fine-tuning after the ramp."""
+    # Multiples of `STEP` carry rounding errors.
     return round(math.floor(round((1 - 1 / epochs) / STEP, 9)) * STEP, 9)
 
 

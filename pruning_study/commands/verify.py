@@ -1,4 +1,4 @@
-"""Train short reference networks, and check that they have the digests that this version gives on every machine."""
+"""Run short reference trainings, and check that their digests are those that this version gives on every machine."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -80,8 +80,8 @@ def reference_lines() -> Iterator[str]:
     yield text_table(["training", "weights", "masks", "predictions", ""], rows)
     if different:
         raise StudyError(
-            f"{', '.join(different)}: the network trained here differs; please report this machine's processor and "
-            "compiler"
+            f"{', '.join(different)}: the network trained here differs from the published one; please report this "
+            "machine's processor and compiler"
         )
 
 

@@ -1,4 +1,4 @@
-"""Read a data set into arrays: the embedded sample, a downloaded one, an .npz file, or a folder of images."""
+"""Read a data set into arrays: the embedded sample, a downloaded data set, an .npz file, or a folder of images."""
 
 import hashlib
 import math
@@ -310,7 +310,7 @@ def _resized_images(images: np.ndarray, where: str, image_size: int) -> np.ndarr
     if images.shape[2:] == (image_size, image_size):  # images that need no resizing may have any number of channels
         return images
     if images.shape[1] not in (1, 3):
-        raise StudyError(f"{where} have {images.shape[1]} channels; --image-size can resize images of 1 or 3")
+        raise StudyError(f"{where} have {images.shape[1]} channels; --image-size resizes only images with 1 or 3")
     pictures = (Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)) for image in images)
     small = (np.atleast_3d(np.asarray(folders.resized(picture, image_size))) for picture in pictures)
     return folders.stacked(small, len(images)).transpose(0, 3, 1, 2)

@@ -209,7 +209,7 @@ def _spelt_otherwise(gone: list[str], names: list[str]) -> str:
     """Return a hint if the name of a missing class exists in different case or with differently encoded accents."""
     alike = {_letters(name): name for name in names}
     there = next((alike[_letters(name)] for name in gone if _letters(name) in alike), None)
-    return f"; it has {there!a}: give the folder the same name in both parts" if there else ""
+    return f"; there is one named {there!a}: give the folder the same name in both parts" if there else ""
 
 
 def _letters(name: str) -> str:
@@ -234,7 +234,7 @@ def _pictures(folder: Path) -> list[Path]:
     kinds = {"file": len(others) - folders, "folder": folders}
     left_out = " and ".join(f"{count:,} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items() if count)
     if not pictures:
-        beside = f", and {left_out} of other kinds" if left_out else ""
+        beside = f", only {left_out} of other kinds" if left_out else ""
         raise StudyError(
             f"{folder}: no image ({' '.join(ENDINGS)}) in it{beside}; put images of the class in it, or remove it"
         )
@@ -260,7 +260,7 @@ def _decoded(
     decoded: Path,
     before: list[float] | None = None,
 ) -> np.ndarray:
-    """Decode images to uint8 [N, C, H, W], in memory or mapped; put their entropies before resizing into `before`."""
+    """Decode images to uint8 [N, C, H, W], in memory or mapped; fill `before` with their entropies before resizing."""
     if image_size:
         limit.check(folder, len(paths) * image_size**2)
 

@@ -62,8 +62,8 @@ def groups(data: Dataset) -> pd.DataFrame:
 def tilts(images: np.ndarray) -> np.ndarray:
     """Fit a least-squares line, column on row, to the ink of each image, and return its slope.
 
-    A pixel is ink if its mean over channels is above 127. Because rows are numbered from the top, an upright digit has
-    slope 0, and a digit leaning to the right a negative slope.
+    A pixel is ink if its mean over channels is above 127. An upright digit has slope 0. A digit leaning to the right
+    has a negative slope, because rows are numbered from the top.
 
     Parameters
     ----------

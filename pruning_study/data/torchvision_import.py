@@ -1,7 +1,7 @@
 """Import torchvision with a CPU-only torch.
 
-torchvision's wheels are built for a torch with CUDA. With another build, their compiled operators do not load, and
-`import torchvision` fails because the schemas of two operators are missing. The data sets need neither operator, so
+torchvision's wheels are built for a torch with CUDA. With another build of torch, their compiled operators do not load,
+and `import torchvision` fails because the schemas of two operators are missing. The data sets need neither operator, so
 this module defines the missing schemas and imports torchvision again.
 """
 

@@ -31,7 +31,7 @@ LONGEST_HEADER = 4 * 2**20
 _LENGTH = 8  # bytes before the header, which give its length
 # Largest number of values in an image. If a checkpoint or a run names more, no memory is allocated for it.
 LARGEST_IMAGE = 2**22
-# A weights file may hold any of these dtypes instead of the model's.
+# A weights file may have any of these dtypes instead of the model's dtype.
 FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 OPTION = "weights"
 # First bytes of a file of `torch.save`: an archive, or a pickle from older versions.
@@ -263,7 +263,7 @@ def check_fit(
         if shapes[0] != shapes[1]:
             has, needs = map(shortened, shapes)
             raise StudyError(
-                f"{where}: {shortened(name)[1:-1]} has shape {has if name in contents else 'none: it is missing'}, "
+                f"{where}: {shortened(name)[1:-1]} has shape {has if name in contents else 'none (it is missing)'}, "
                 f"where the model has {needs if name in wanted else 'no such weight'}"
                 + (_made_for(shapes[0], shapes[1], num_classes) if num_classes else "")
             )
@@ -374,7 +374,7 @@ def classifier(
     load_weights(network, weights, where)
     digests = params.get(schema.MODEL_DIGEST), models.source_digest(name)
     if all(digests) and digests[0] != digests[1]:
-        log.warning("the source of %s has changed since run %s: its predictions may have too", name, run_id)
+        log.warning("the source of %s has changed since run %s, so the predictions may have changed too", name, run_id)
     loaded = Classifier(network, own, classes).eval()
     with torch.no_grad():
         if not torch.isfinite(loaded(torch.zeros(1, channels, height, width))).all():

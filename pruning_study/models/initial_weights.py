@@ -55,7 +55,7 @@ def normal(shape: Sequence[int]) -> Tensor:
     >>> normal((3,)).tolist()
     [1.8815732540156476, 0.5470268901360749, -0.10198839778013079]
     """
-    # Shifted to the middle of its interval, a share is never 0 or 1.
+    # A share shifted to the middle of its interval is never 0 or 1.
     share = torch.rand(tuple(shape), dtype=torch.float64) + 2**-54
     return share if share.is_meta else torch.from_numpy(normal_quantile(share.numpy()))
 

@@ -32,7 +32,7 @@ class LeNet5(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         # With the batch innermost in memory, a convolution is one matrix product over all images, and pooling
-        # vectorises over them. Training is 1.4 times as fast as with channels last, because LeNet5's few channels
+        # vectorises over them. Training is 1.4 times as fast as with channels last, where LeNet5's few channels
         # underuse the vector units.
         x = images.permute(1, 2, 3, 0).contiguous()
         x = _convolve_and_pool(_convolve_and_pool(x, self.conv1), self.conv2)

@@ -27,7 +27,7 @@ def network(name: str, *, num_classes: int, in_channels: int, image_size: tuple[
         Number of outputs of the network's last layer.
     in_channels : int
         Channels of an image. torchvision's networks expect 3 channels; for a different number, the first convolution is
-        replaced with one that has `in_channels` input channels. timm replaces the convolution itself.
+        replaced with one that has `in_channels` input channels. timm does so on its own.
     image_size : (height, width)
         Used only by networks built for a fixed image size, such as vision transformers.
 

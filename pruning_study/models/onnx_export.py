@@ -167,7 +167,9 @@ def check_same(model: "ModelProto", module: nn.Module, images: Tensor) -> None:
     outputs = logits(model, images.cpu().numpy())
     difference, allowed = np.abs(outputs - wanted).max(), TOLERANCE * max(1.0, np.abs(wanted).max())
     if not difference <= allowed:
-        raise StudyError(f"the logits of ONNX Runtime differ from torch's by {difference:.2g}, above {allowed:.2g}")
+        raise StudyError(
+            f"the logits of ONNX Runtime and torch differ by {difference:.2g}; at most {allowed:.2g} is allowed"
+        )
 
 
 def _for_export(module: nn.Module) -> nn.Module:

@@ -123,7 +123,7 @@ def _float16(model: "ModelProto") -> "ModelProto":
 
 
 def _dynamic_int8(model: "ModelProto", examples: np.ndarray, output: Path) -> None:
-    """Quantize weights now, and activations at run time, by their range in each batch."""
+    """Quantize weights; activations will be quantized at run time, by their range in each batch."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(model, output, weight_type=QuantType.QUInt8)

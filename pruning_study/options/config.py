@@ -43,8 +43,8 @@ MAGNITUDE = "mp"
 # Reference trials of a search: undecayed pruning with epsilon = lambda, and with the epsilons that make it magnitude
 # and gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
-# Number of chains that every search tries: the network unchanged, quantized to integers, pruned, or pruned and
-# quantized
+# Most chains that a search begins with: the network unchanged, quantized to integers, and, if channels can be removed,
+# with half of the channels, and with half of the channels and quantized
 FIRST_CHAINS = 4
 # Options that weight images in the loss of fine-tuning
 _WEIGHING = ("performance_weighted", "constraint", "class_weights")
@@ -125,7 +125,7 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
 
     @property
     def protocol_record(self) -> Protocol:
-        """Defaults of options that are not given."""
+        """The protocol that the option names, with the defaults of other options."""
         return PROTOCOLS[self.protocol]
 
     def _check_average(self, choices: TrainingChoices) -> None:
@@ -184,7 +184,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
             object.__setattr__(self, "start", schema.INITIALIZATION)
         if self.is_sparse_from_start and self.pruner != MAGNITUDE:
             raise StudyError(
-                f"the schedule {self.schedule} drops the smallest weights, as {MAGNITUDE} does: use {MAGNITUDE}",
+                f"--schedule {self.schedule} drops the smallest weights, as {MAGNITUDE} does: use {MAGNITUDE}",
                 option="pruner",
             )
 
@@ -230,7 +230,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
     def fine_tuning_choices(self) -> TrainingChoices:
         """Options of the fine-tuning. If no decay or averaged epochs are given, those of the dense training apply.
 
-        With `--start initialization` they are those of the dense training, during which the network is pruned.
+        With `--start initialization`, these are the options of the dense training, during which the network is pruned.
         """
         if self.starts_anew:
             return self.training_choices
@@ -439,7 +439,9 @@ class TuneConfig(
                 option="fine_tune_decay",
             )
         if self.fine_tune_epochs == 0:
-            raise StudyError("0 epochs leave --tune-decay no fine-tuning: give 1 or more", option="fine_tune_epochs")
+            raise StudyError(
+                "without fine-tuning, --tune-decay has no decay to search: give 1 or more", option="fine_tune_epochs"
+            )
         averaged = self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
         if averaged:
             raise StudyError(
@@ -477,7 +479,7 @@ class CompressConfig(
         check_fields(self)
         if self.n_trials < FIRST_CHAINS:
             raise StudyError(
-                f"{self.n_trials} is below {FIRST_CHAINS}, the number of chains that are always tried",
+                f"{self.n_trials} is below {FIRST_CHAINS}, the number of chains that a search begins with",
                 option="n_trials",
             )
         if self.confirm_seeds == 1:

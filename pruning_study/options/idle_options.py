@@ -13,7 +13,7 @@ _SEARCHED = ("ramp", "ramp_steps", "regrow", "temperature")
 
 
 def idle_options(config: TrainConfig | TuneConfig) -> list[str]:
-    """Return a sentence for each option that differs from its default but has no effect because of the others.
+    """Return a sentence for each option that differs from its default but has no effect because of other options.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Protocols: the paper's text, and what its released code does instead."""
+"""Protocols: the defaults that follow the paper's text, and those that follow its released code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Defaults of options that are not given.
+    """Defaults of options that are not given, and rules that no option changes.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Protocol:
         Whether the gradient is taken with BatchNorm's running statistics, or with batch statistics and augmented
         images.
     weight_decay : float or None
-        Weight decay of every training; None for the recipe's.
+        Weight decay of every training; None for the weight decay of the recipe.
     epsilon : float or None
         Weight of the undecay term; None for the weight decay, or `schema.PAPERS_EPSILON` if that is 0.
     budget : callable

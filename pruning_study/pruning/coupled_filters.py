@@ -76,7 +76,7 @@ def _coupled_kinds(network: nn.Module) -> str:
 
 
 def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.Module, kinds: str) -> Filters:
-    """Find the removable filters by torch-pruning's groups, and check the outputs without half of the filters."""
+    """Find the removable filters by torch-pruning's groups, and test that half of them can be removed."""
     if importlib.util.find_spec("torch_pruning") is None:
         raise StudyError(
             f"removing channels of {kinds} needs torch-pruning: {extras.pip_line('structured')}; or choose a pruner "
@@ -105,7 +105,7 @@ def _refusal(model: nn.Module, kinds: str, reason: str) -> StudyError:
 
 
 class _Place(NamedTuple):
-    """Units along an axis of a parameter, its role (see `Tie`), and whether it is the weight of a layer."""
+    """Units along an axis of a parameter, the parameter's role (see `Tie`), and whether it is a layer's weight."""
 
     name: str
     shape: torch.Size
@@ -133,7 +133,7 @@ def _places(network: nn.Module, coupling: Coupling, parameters: Mapping[int, str
 
 
 def _filters(places: Sequence[_Place], coupling: Coupling, names: Collection[str]) -> Filters:
-    """Find the removable filters: families of units that convolutions make, any of which can be removed."""
+    """Find the removable filters: families of units that convolutions make, in which any unit can be removed."""
     found = Filters({}, {}, {}, {}, is_coupled=True)
     for family in _families(places):
         if len(family) < 2 or coupling.stays[sorted(family)].any():
@@ -183,7 +183,7 @@ def _difference(
     images: Tensor,
     parameters: Mapping[int, str],
 ) -> float:
-    """Compare outputs with half of the filters set to 0 or removed: return largest difference / largest output."""
+    """Return how far outputs differ, relative to the largest, if half of the filters are removed, not set to 0."""
     kept = {layer: torch.arange(count) % 2 == 0 for layer, count in found.numbers.items()}
     masks, stays = filters.masks(found, kept), torch.ones_like(coupling.stays)
     for place in places:

@@ -50,7 +50,7 @@ def keeping_shares(theta: Tensor, class_grads: Tensor) -> Tensor:
     number = importance.shape[1]
     if not np.isfinite(importance).all():
         return torch.full(theta.shape, math.nan, dtype=torch.float64)
-    # Each sum is exact or in a fixed order, which NumPy does not guarantee.
+    # Each sum is exact or has a fixed order, because NumPy's sum guarantees neither.
     of_classes = np.array([math.fsum(weights.tolist()) for weights in importance])
     of_weights = np.add.accumulate(importance, axis=0)[-1]
     total = math.fsum(of_classes.tolist())

@@ -305,7 +305,7 @@ def _is_layer(module: nn.Module) -> bool:
 def _candidates(
     network: nn.Module, images: Tensor, prunable: Collection[int], kind: type[Any]
 ) -> list[tuple[nn.Module, dict[Any, Tensor]]]:
-    """Find the layers whose filters seem removable, each with the filter that reaches each input of other modules.
+    """Find the layers whose filters seem removable, and for each, which filter reaches which input of other modules.
 
     `prunable` holds the ids of the prunable weights.
     """
@@ -440,9 +440,9 @@ def _in_calls(calls: Sequence[_Path]) -> _Path:
 def _leaks(network: nn.Module, candidates: Sequence[tuple[Any, Mapping[Any, Tensor]]], images: Tensor) -> list[bool]:
     """Return for each layer whether its channels affect inputs that the trace missed.
 
-    One forward pass computes a random image and two copies of it per layer: the even channels are set to 0 in the first
-    copy, and the odd ones in the second. Inputs that these channels are known to reach are restored from the original,
-    so any other difference is a leak.
+    One forward pass processes a random image and two copies of it per layer: the even channels are set to 0 in the
+    first copy, and the odd ones in the second. Inputs that these channels are known to reach are restored from the
+    original, so any other difference is a leak.
     """
     import torch
 

@@ -104,7 +104,7 @@ def in_each_layer(
     Parameters
     ----------
     choose : callable
-        Makes the masks of one layer, such as `exact_k`.
+        Function such as `exact_k`, which makes the masks of one layer.
     scores : sequence of Tensor, one for each layer
     counts : sequence of int
         Number of weights to keep in each layer. A layer with fewer candidates keeps them all.

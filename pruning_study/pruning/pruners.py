@@ -49,7 +49,7 @@ class Pruner:
         - `channel`: an input channel, with all weights of its layer that read it;
         - `filter`: an output channel, with all parameters that make, scale or read it in any layer (see `filters`).
     choose : callable
-        Makes masks from the scores, the number to keep and the candidates, such as `masks.exact_k`.
+        Function such as `masks.exact_k`, which makes masks from the scores, the number to keep and the candidates.
     ordinal : bool
         Whether scores are ranks within a layer, which cannot be compared across layers.
     prunes : bool
@@ -127,7 +127,7 @@ class Pruner:
 
     @property
     def at_once(self) -> bool:
-        """Whether the pruner can prune only a trained network in one step, because it traces the network's filters."""
+        """Whether the pruner prunes only trained networks, in one step, because it traces the network's filters."""
         return self.unit == "filter"
 
 
@@ -223,7 +223,7 @@ def check_gradual(name: str, option: str) -> None:
     """
     if name in PRUNERS and PRUNERS[name].at_once:
         raise StudyError(
-            f"the pruner {name} can prune a trained network only in one step: choose another pruner", option=option
+            f"the pruner {name} prunes only trained networks, in one step: choose another pruner", option=option
         )
 
 

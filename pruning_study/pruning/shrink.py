@@ -61,7 +61,8 @@ def shrink(network: nn.Module, images: Tensor) -> Shrunk:
         raise StudyError(f"the network cannot be made smaller: {first_line(error)}") from error
     if not difference <= allowed:
         raise StudyError(
-            f"the network cannot be made smaller: its outputs would differ by {difference:.2g}, above {allowed:.2g}"
+            f"the network cannot be made smaller: its outputs would differ by {difference:.2g}; at most {allowed:.2g} "
+            "is allowed"
         )
     return Shrunk(smaller, sum(int(unused.sum()) for unused in zeroed.values()), n_left)
 

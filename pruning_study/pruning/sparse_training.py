@@ -100,7 +100,7 @@ def exchanged(mask: Tensor, weights: Tensor, share: float, growth: Callable[[Ten
         True where kept.
     weights : Tensor
     share : float
-        Share of the kept weights to drop, the smallest first. At most the number of pruned weights is dropped.
+        Share of the kept weights to drop, the smallest first. At most as many are dropped as were pruned before.
     growth : callable
         Called with a mask of the pruned weights, including those just dropped, and a number n; returns a mask of n of
         these weights.

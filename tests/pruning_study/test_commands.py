@@ -234,7 +234,7 @@ class TestPrune:
         assert artifact(job, "summary.png").read_bytes().startswith(b"\x89PNG")
         notes = job.data.tags["mlflow.note.content"].splitlines()
         assert [note[:10] for note in notes if note.startswith("- ratio")] == ["- ratio 2:", "- ratio 10"]
-        assert "- One network cannot tell pruning from retraining" in job.data.tags["mlflow.note.content"]
+        assert "- One network does not show whether pruning" in job.data.tags["mlflow.note.content"]
 
     @pytest.mark.parametrize("pruner", PRUNERS)
     def test_every_pruner_prunes_the_same_dense_network(self, prune, shared, pruner):
@@ -279,8 +279,8 @@ class TestPrune:
     @pytest.mark.parametrize(
         ("options", "error"),
         [
-            (("--schedule", "cubic"), "--schedule: the pruner chip can prune a trained network only in one step"),
-            (("--start", "initialization"), "--start: the pruner chip can prune a trained network only in one step"),
+            (("--schedule", "cubic"), "--schedule: the pruner chip prunes only trained networks, in one step"),
+            (("--start", "initialization"), "--start: the pruner chip prunes only trained networks, in one step"),
             (("--scope", "global"), "--scope: output channels are compared within their layer"),
             (("--ratio", 1000), "--ratio: 1000 is above 4.24, the largest ratio that leaves a channel in every layer"),
             (("--ratio", "auto"), "--ratio: 10 is above 4.24, the largest ratio that leaves a channel in every layer"),

@@ -94,7 +94,7 @@ def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
     }
     for param, _, text in (setting.partition("=") for setting in config.setting or ()):
         if param in (*_OPTIONS, schema.SEED):
-            hint = "a cell holds all seeds" if param == schema.SEED else f"give it as {option_name(param)}"
+            hint = "a cell has networks of all seeds" if param == schema.SEED else f"give it as {option_name(param)}"
             raise StudyError(f"{param} cannot be given here: {hint}", option="setting")
         wanted[param] = text
     for param, value in wanted.items():
@@ -129,7 +129,7 @@ def _with_value(runs: pd.DataFrame, param: str, value: str | float) -> pd.DataFr
 
 
 def _choices(runs: pd.DataFrame, column: str) -> str:
-    """List the values of a param, after the option that selects one of them."""
+    """List the values of a param, preceded by the option that selects one of them."""
     param = frames.param(column)
     choices = sorted(runs[column].dropna().unique().tolist())
     if column == schema.RATIO:  # with all digits, so that a ratio computed from a sparsity can be typed
@@ -160,7 +160,7 @@ def cell_name(run: pd.Series) -> str:
 def _with_predictions(
     runs: pd.DataFrame, predicted: Mapping[str, Mapping[str, np.ndarray]], name: str
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[str]]:
-    """Return labels, predictions of both sides, and notes on pairs without predictions or with a network at chance."""
+    """Return labels, dense and compressed predictions, and notes on pairs without predictions or with one at chance."""
     runs = runs.drop_duplicates(schema.DENSE_RUN_ID)  # a repeated run is not a second network
     pairs = [
         (predicted[dense], predicted[compressed])
@@ -171,9 +171,9 @@ def _with_predictions(
     if without := len(runs) - len(pairs):
         notes.append(f"{without:,} of {len(runs):,} pairs of networks are left out because they lack predictions")
     if len(pairs) < FEWEST:
-        there = f"{len(pairs)} network{'s' if len(pairs) != 1 else ''} a side"
+        there = f"{len(pairs)} pair{'s' if len(pairs) != 1 else ''} of networks"
         raise StudyError(
-            f"{name}: {there}{''.join(f' ({note})' for note in notes)}, but a modal label needs {FEWEST} or more: "
+            f"{name}: {there}{''.join(f' ({note})' for note in notes)}, but PIEs need {FEWEST} or more: "
             "choose another cell, or make the runs of more seeds"
         )
     label = pairs[0][0][schema.LABEL]
@@ -214,7 +214,9 @@ def load_data(cell: PopulationPair, config: ExemplarsConfig) -> Dataset:
                 option="dataset",
             )
     if not np.array_equal(data.test_labels, cell.label):
-        raise StudyError(f"{data.source}: the labels of the test images differ from the runs'", option="dataset")
+        raise StudyError(
+            f"{data.source}: the labels of the test images differ from those in the runs", option="dataset"
+        )
     if (largest := max(cell.dense.max(), cell.compressed.max())) >= len(data.classes):
         raise StudyError(f"{data.source} has {len(data.classes)} classes, but a network predicts class {largest}")
     return data

@@ -28,7 +28,9 @@ def write(config: ExemplarsConfig) -> str:
     read = cell.read(config)
     table = gallery.pies(read)
     if table.empty:
-        raise StudyError(f"{read.name}: no image is a PIE: dense and compressed networks have the same modal labels")
+        raise StudyError(
+            f"{read.name}: no image is a PIE: dense and compressed networks have the same most frequent predictions"
+        )
     data = cell.load_data(read, config)
     sheet, key = labelling.sheet(read, data.classes, config.images, config.seed)
     counted = _counts(read, len(table))
@@ -52,14 +54,14 @@ def write(config: ExemplarsConfig) -> str:
             "",
             f"In {config.output.absolute()}:",
             f"  {GALLERY}: the {min(len(table), gallery.MOST_IMAGES)} most surprising PIEs",
-            f"  {SHEET}.csv and its images, {drawn}: {len(sheet) // 2:,} PIEs and as many others, for annotators",
+            f"  {SHEET}.csv and its images, {drawn}, for annotators: {len(sheet) // 2:,} PIEs and as many other images",
             f"  {KEY}: tells which of these are PIEs. Show annotators neither this file nor the gallery.",
         ]
     )
 
 
 def _check_not_used(sheet: Path, key: Path, output: Path) -> None:
-    """Raise a StudyError if the folder holds another sheet or one with answers, which annotators may be filling in."""
+    """Raise a StudyError if the folder has another sheet or one with answers: annotators may be filling it in."""
     for new in (sheet, key):
         there = output / new.name
         if there.exists() and there.read_bytes() != new.read_bytes():
@@ -71,24 +73,25 @@ def _counts(read: PopulationPair, pies: int) -> str:
     sides = (modal_labels.dense, modal_labels.compressed)
     right = [int((side.label == read.label)[modal_labels.identified].sum()) for side in sides]
     return (
-        f"{pies:,} of {len(read.label):,} test images are PIEs: most of {len(read.compressed)} compressed networks "
-        f"predict another class than most of {len(read.dense)} dense ones.\n"
-        f"The dense majority is right on {right[0]:,} of them, the compressed on {right[1]:,}. "
-        f"{modal_labels.untied:,} are untied."
+        f"{pies:,} of {len(read.label):,} test images are PIEs: {len(read.dense)} dense and {len(read.compressed)} "
+        "compressed networks differ in their most frequent prediction.\n"
+        f"It is right on {right[0]:,} PIEs for dense and on {right[1]:,} for compressed networks. "
+        f"{modal_labels.untied:,} are untied: neither prediction is a tie."
     )
 
 
 def _placebo(read: PopulationPair) -> str:
     if len(read.dense) < halves.FEWEST:
         return (
-            f"Chance gives PIEs too. Counting them takes two halves of {modal_labels.FEWEST} networks, so "
-            f"{halves.FEWEST} a side, but there are only {len(read.dense)}."
+            f"Chance gives PIEs too. Counting them needs two halves of {modal_labels.FEWEST} networks, so "
+            f"{halves.FEWEST} dense and {halves.FEWEST} compressed networks, but there are only {len(read.dense)} of "
+            "each."
         )
     half, placebo = (halves.exemplars_of_halves(read.dense, side) for side in (read.compressed, read.dense))
     return (
-        f"Chance gives PIEs too. With half as many networks a side, there are {placebo.pies:,.0f} "
-        f"({placebo.untied:,.0f} untied) between two halves of the dense networks, and {half.pies:,.0f} "
-        f"({half.untied:,.0f}) between dense and compressed networks."
+        f"Chance gives PIEs too. With half as many networks, comparing two halves of the dense networks gives "
+        f"{placebo.pies:,.0f} PIEs ({placebo.untied:,.0f} untied), and comparing dense with compressed networks gives "
+        f"{half.pies:,.0f} ({half.untied:,.0f} untied)."
     )
 
 

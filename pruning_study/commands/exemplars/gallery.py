@@ -70,17 +70,17 @@ def gallery(images: np.ndarray, table: pd.DataFrame, classes: Sequence[str], tit
     names = [classes[index] for index in np.unique(shown[["label", "dense_mode", "compressed_mode"]])]
     lines = 1 if all(width_in_picture(f"{_RIGHT}{name}", _LETTERS) <= _name_width() for name in names) else 2
     draw_pie = partial(_draw_pie, images=images, classes=classes, lines=lines)
-    which = f"The {len(shown)} most surprising of them" if len(shown) < len(table) else "The most surprising first"
+    which = f"The {len(shown)} most surprising PIEs" if len(shown) < len(table) else "The most surprising PIEs first"
     return draw(
         [Panel(draw_pie, pie) for pie in shown.to_dict("records")],
         COLUMNS,
         size=(_COLUMN / DPI, (SIDE + lines * (_NAME + 2 * _LINE) + 6 + _GAP) / DPI),
         title=f"{title}\n{counts}",
-        note=f"{which}: dense networks agree most among themselves, as do compressed ones. Below each image is its "
-        "label. ✓: the prediction is right.",
+        note=f"{which}: those on which dense networks agree most with one another, and compressed networks too. Below "
+        "each image is its label. ✓: the prediction is right.",
         legend=[
-            handle("what most dense networks predict, and their share", color=DENSE, **_BAR),
-            handle("what most compressed networks predict", color=COMPRESSED, **_BAR),
+            handle("most frequent prediction of dense networks, and its share", color=DENSE, **_BAR),
+            handle("most frequent prediction of compressed networks", color=COMPRESSED, **_BAR),
         ],
     )
 

@@ -121,7 +121,9 @@ def _table(path: Path, columns: Sequence[str], option: str | None = None) -> lis
     with opened_table(path, _LARGEST, option=option) as (header, lines):
         if missing := [name for name in columns if header.count(name) != 1]:
             fault = "two columns" if missing[0] in header else "no column"
-            raise StudyError(f"{path}: {fault} {missing[0]}; it needs one each of {', '.join(columns)}", option=option)
+            raise StudyError(
+                f"{path}: {fault} {missing[0]}; it needs one column for each of {', '.join(columns)}", option=option
+            )
         rows = []
         for line, cells in lines:
             values = [csv_text.unquoted(cell.strip()) for cell in cells]

@@ -48,8 +48,9 @@ def tally(sheets: Sequence[Path], key_path: Path, output: Path | None = None) ->
 
 
 _NOTE = (
-    "Shares are in %: the share of annotators who see the attribute, averaged over images. p is two-sided; p, Holm is\n"
-    "corrected for the number of questions. Kappa is the agreement of two annotators beyond chance. Paper: ImageNet."
+    "Each share is the percentage of annotators who see the attribute, averaged over images. p is two-sided;\n"
+    '"p, Holm" is p corrected for the number of questions. Kappa is the agreement beyond chance, averaged over\n'
+    "pairs of annotators. The paper used ImageNet."
 )
 
 

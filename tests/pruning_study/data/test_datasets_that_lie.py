@@ -268,10 +268,10 @@ def test_class_names_that_no_report_can_show_or_that_are_alike__are_refused(faul
 @pytest.mark.attack
 def test_class_folders_that_differ_in_capitals_or_in_the_bytes_of_an_accent__are_named(folder):
     (folder / "train" / "cat").rename(folder / "train" / "Cat")
-    assert "no folder for class cat, which the other part has; it has 'Cat'" in refusal(folder)
+    assert "no folder for class cat, which the other part has; there is one named 'Cat'" in refusal(folder)
     (folder / "train" / "Cat").rename(folder / "train" / "caf\u00e9")
     (folder / "test" / "cat").rename(folder / "test" / "cafe\u0301")
-    assert "it has 'caf\\xe9': give the folder the same name in both parts" in refusal(folder)
+    assert "there is one named 'caf\\xe9': give the folder the same name in both parts" in refusal(folder)
 
 
 @pytest.mark.attack

@@ -261,7 +261,7 @@ def test_the_strength_that_is_searched_is_that_of_the_mitigation(options, streng
     ("options", "option", "message"),
     [
         ({"fine_tune_decay": "none"}, "--fine-tune-decay", "none: --tune-decay searches the decay"),
-        ({"fine_tune_epochs": 0}, "--fine-tune-epochs", "no fine-tuning"),
+        ({"fine_tune_epochs": 0}, "--fine-tune-epochs", "no decay to search"),
         ({"fine_tune_average_epochs": 3}, "--fine-tune-average-epochs", "3 epochs are averaged"),
         ({"average_epochs": 7}, "--fine-tune-average-epochs", "7 epochs are averaged"),
     ],

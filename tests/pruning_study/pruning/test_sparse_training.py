@@ -125,7 +125,7 @@ def test_exchanges_keep_as_many_weights_from_the_first_batch_to_the_last():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pruner": "up", "schedule": "set"}, ("pruner", "the schedule set drops the smallest weights, as mp does")),
+        ({"pruner": "up", "schedule": "set"}, ("pruner", "--schedule set drops the smallest weights, as mp does")),
         ({"schedule": "rigl", "distill": 0.5}, ("distill", "it applies only with --start dense")),
     ],
 )

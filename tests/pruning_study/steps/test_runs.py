@@ -257,7 +257,7 @@ def test_masks_that_are_not_those_of_the_checkpoint__are_refused(store, pruned_r
         (lambda masks: masks.update({"fc1.weight": masks["fc1.weight"].float()}), "dtype torch.float32, not"),
         (lambda masks: masks.update({"fc1.weight": masks["fc1.weight"].t()}), "(400, 120), where the model has (120, "),
         (lambda masks: masks.update({"fc1.bias": torch.ones(120, dtype=torch.bool)}), "no such weight"),
-        (lambda masks: masks.pop("conv1.weight"), "conv1.weight has shape none: it is missing"),
+        (lambda masks: masks.pop("conv1.weight"), "conv1.weight has shape none (it is missing)"),
         (lambda masks: masks.clear(), "it is missing"),
         (lambda masks: masks["fc1.weight"].fill_(False), "weights of fc1.weight that are not 0"),
     ):

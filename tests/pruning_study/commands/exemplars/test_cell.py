@@ -66,7 +66,7 @@ def test_of_several_cells_the_options_choose_one_and_errors_list_what_there_is(t
     unknown = refusal(config(frames, data, setting="shedule=cubic"))
     assert unknown == "no run has a param 'shedule', did you mean schedule?"
     assert "give it as --ratio" in refusal(config(frames, data, setting="ratio=2"))
-    assert "a cell holds all seeds" in refusal(config(frames, data, setting="seed=2"))
+    assert "a cell has networks of all seeds" in refusal(config(frames, data, setting="seed=2"))
 
 
 def test_a_ratio_that_stands_for_a_sparsity_is_listed_with_all_digits_and_can_be_typed(tmp_path, data):
@@ -94,16 +94,16 @@ def test_networks_at_chance_count_and_their_number_is_said(tmp_path, data):
 
 @pytest.mark.attack
 def test_a_population_of_fewer_than_five_networks__has_no_exemplars_and_the_number_is_named(tmp_path, data):
-    for networks, shown in ((1, "1 network"), (4, "4 networks")):
+    for networks, shown in ((1, "1 pair"), (4, "4 pairs")):
         sides = {side: each[:networks] for side, each in predictions().items()}
         said = refusal(config(export(tmp_path / f"frames {networks}", data, sides), data))
-        assert f"ratio 10: {shown} a side, but a modal label needs 5 or more" in said
+        assert f"ratio 10: {shown} of networks, but PIEs need 5 or more" in said
 
 
 @pytest.mark.attack
 def test_runs_without_predictions__have_no_exemplars_and_their_number_is_named(tmp_path, data):
     said = refusal(config(export(tmp_path / "frames", data, with_predictions=False), data))
-    assert "0 networks a side (6 of 6 pairs of networks are left out because they lack" in said
+    assert "0 pairs of networks (6 of 6 pairs of networks are left out because they lack" in said
 
 
 @pytest.mark.attack
@@ -124,7 +124,7 @@ def test_a_data_set_of_other_images_or_labels_than_those_of_the_runs__is_refused
 def test_labels_other_than_those_of_the_predictions__are_refused_without_a_digest_too(tmp_path, data):
     read = cell.read(config(export(tmp_path / "frames", data), data))
     foreign = read._replace(described={}, label=np.roll(LABEL, 1))
-    with pytest.raises(StudyError, match="the labels of the test images differ from the runs'"):
+    with pytest.raises(StudyError, match="the labels of the test images differ from those in the runs"):
         cell.load_data(foreign, config(None, data))
     beyond = read._replace(described={}, dense=read.dense + 1)
     with pytest.raises(StudyError, match="has 3 classes, but a network predicts class 3"):

@@ -25,10 +25,10 @@ def test_a_cell_of_exported_files_gives_a_gallery_and_a_sheet_that_can_be_tallie
     frames = export(tmp_path / "study" / "frames", data)
     made = run_command("exemplars", "--frames", tmp_path / "study", "--dataset", data, "--images", 4)
     assert made.exit_code == 0, made.output
-    assert "3 of 60 test images are PIEs: most of 6 compressed networks predict another class" in made.output
-    assert "The dense majority is right on 2 of them, the compressed on 1. 3 are untied." in made.output
-    assert "Counting them takes two halves of 5 networks, so 10 a side, but there are only 6." in made.output
-    assert "labelling_sheet.png: 2 PIEs and as many others, for annotators" in made.output
+    assert "3 of 60 test images are PIEs: 6 dense and 6 compressed networks differ" in made.output
+    assert "It is right on 2 PIEs for dense and on 1 for compressed networks. 3 are untied" in made.output
+    assert "Counting them needs two halves of 5 networks, so 10 dense and 10 compressed networks" in made.output
+    assert "labelling_sheet.png, for annotators: 2 PIEs and as many other images" in made.output
     folder = tmp_path / "exemplars"
     assert sorted(path.name for path in folder.iterdir()) == [".pruning-study", *FILES]
     assert Image.open(folder / "gallery.png").size[0] > 1000
@@ -48,7 +48,8 @@ def test_ten_networks_a_side_tell_how_many_exemplars_chance_gives(tmp_path, data
     made = run_command("exemplars", "--frames", tmp_path / "frames", "--dataset", data, "--images", 4)
     assert made.exit_code == 0, made.output
     assert re.search(
-        r"there are \d+ \(\d+ untied\) between two halves of the dense networks, and \d+ \(\d+\)", made.output
+        r"comparing two halves of the dense networks gives \d+ PIEs \(\d+ untied\), and .* gives \d+ \(\d+ untied\)",
+        made.output,
     )
 
 
@@ -83,7 +84,7 @@ def test_populations_that_agree_on_every_image__have_no_exemplars_and_that_is_sa
     export(tmp_path / "frames", data, {"dense": dense, "compressed": dense})
     made = run_command("exemplars", "--frames", tmp_path / "frames", "--dataset", data)
     assert made.exit_code == 1
-    assert "no image is a PIE: dense and compressed networks have the same modal labels" in made.output
+    assert "no image is a PIE: dense and compressed networks have the same most frequent predictions" in made.output
     assert not (tmp_path / "exemplars").exists()
 
 
@@ -113,7 +114,7 @@ def test_a_cell_of_a_tracking_store(tmp_path, data, store_uri, run_command, requ
         log(client, experiment, row, "after", predicted[row["run_id"]], dense_run_id=dense)
     made = run_command("exemplars", "--dataset", data, "--images", 4)
     assert made.exit_code == 0, made.output
-    assert f"most of {NETWORKS} compressed networks predict another class" in made.output
+    assert f"{NETWORKS} compressed networks differ in their most frequent prediction" in made.output
     assert sorted(path.name for path in (tmp_path / "exemplars").iterdir()) == [".pruning-study", *FILES]
 
 

@@ -40,7 +40,7 @@ def test_of_many_pies_the_most_surprising_are_shown_and_that_is_said(monkeypatch
     monkeypatch.setattr(gallery, "MOST_IMAGES", 2)
     figure = gallery.gallery(IMAGES, gallery.pies(CELL), CLASSES, "title", "counts")
     assert shown(figure) == PIES[:2]
-    assert figure.get_supxlabel().startswith("The 2 most surprising of them")
+    assert figure.get_supxlabel().startswith("The 2 most surprising PIEs")
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
