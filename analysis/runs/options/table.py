@@ -953,7 +953,7 @@ class SearchOptions:
         in_command={
             "compress": {
                 "default": "40",
-                "help": "Number of chains to try, including the first four, which are always tried.",
+                "help": "Number of chains to try, including the first ones (at most four), which are always tried.",
             }
         },
     )
