@@ -42,8 +42,8 @@ def named(networks: pd.DataFrame, constant: set[str]) -> pd.DataFrame:
 def means(networks: pd.DataFrame) -> pd.DataFrame:
     """Return the means of each training's controls and pruned networks, with 95 % intervals over networks.
 
-    `spread` is the standard deviation over seeds of a class's recall minus the accuracy before pruning, as the root of
-    the mean variance of classes, in points.
+    `spread` says how much the gaps (recall minus accuracy) before pruning vary between seeds, in points: the root of
+    their variance over seeds, averaged over classes.
     """
     spread = {key: np.stack(list(gaps)).var(0, ddof=1).mean() ** 0.5 for key, gaps in networks.groupby(_KEY)["gaps"]}
     return network_measures.means(networks, _KEY, OUTCOMES).join(pd.Series(spread, name="spread"), on=_KEY)

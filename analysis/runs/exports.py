@@ -269,7 +269,7 @@ def _parse_frame(content: bytes, described: Mapping[str, Any], version: int) -> 
 
 
 def _checked_types(frame: pd.DataFrame, required_columns: Sequence[str]) -> pd.DataFrame:
-    """Raise a ValueError if a frame lacks a column, or if a column has another type than in `pull.study`."""
+    """Raise a ValueError if a frame lacks a required value, or if a column has another type than in `pull.study`."""
     for name in required_columns:
         if name not in frame:
             raise ValueError(f"no column {name}")

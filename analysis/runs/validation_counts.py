@@ -8,8 +8,8 @@ from analysis.runs.frames import RUN_ID
 from analysis.runs.run_tables import RunTable
 from analysis.runs.sources import Source
 
-# A method must have at least this many ratios for its ratio nearest to a given accuracy to be chosen; with fewer
-# ratios, one is near only by chance.
+# A method's ratio whose accuracy is nearest to a given one is chosen only if there are at least this many ratios; with
+# fewer, the accuracy of one is near only by chance.
 FEWEST_RATIOS = 4
 LABEL, IMAGES, RIGHT = schema.LABEL, "images", "right"
 

@@ -492,7 +492,7 @@ def _marked(layer: int, layers: int, channels: int, digits: int) -> Tensor:
 
 
 def _decoded(arrived: Tensor, layers: int) -> _Path:
-    """Compute a path from the inputs that are NaN in each image of `_follow`, bool (images, inputs)."""
+    """Decode which channels reach each input from `arrived`: whether each input is NaN in each image of `_follow`."""
     import torch
 
     ones, zeros = arrived[layers:].chunk(2)
