@@ -87,7 +87,7 @@ def test_power_and_risk_of_copies_alone_name_them():
     one = {"before": np.repeat(networks(1, 0), 4, 0), "after": np.repeat(networks(1, 1), 4, 0)}
     with pytest.raises(StudyError, match=r"has 1: .*Copies of one network"):
         power.of_networks(LABEL, one)
-    with pytest.raises(StudyError, match=r"has 1 a side: .*Copies of one network"):
+    with pytest.raises(StudyError, match=r"only 1 on each side: .*Copies of one network"):
         risk.of_predictions(LABEL, one, {})
     alone = risk.of_predictions(LABEL, {"before": one["before"]}, {})
     assert "disagreement" not in alone.classes
