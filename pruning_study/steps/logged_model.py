@@ -152,7 +152,7 @@ def _log(store: Store, context: Context, run: Run, model: "ModelProto") -> Logge
 
 
 def how_to_load(store: Store, options: TrainConfig, run_id: str) -> list[str]:
-    """Return the line to print that loads a run's model through MLflow, if there is one and `--log-model` is set."""
+    """Return the line to print that loads a run's model through MLflow, if the run has one and `--log-model` is set."""
     model = logged_models.find(store, store.get(run_id)) if options.log_model else None
     return [loading_line(model)] if model else []
 

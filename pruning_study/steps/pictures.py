@@ -234,7 +234,7 @@ def _balances(axes: Axes, changes: Comparison, *, alpha: float, before: str, slo
 
 
 def _name_points(axes: Axes, names: list[str], points: np.ndarray, reach: float) -> None:
-    """Write names in a column to the right of a panel, joined to their points; its axes span -reach to reach."""
+    """Write names in a column to the right of a panel, joined to their points; the panel spans -reach to reach."""
     order = np.argsort(points[:, 1], kind="stable")
     steps = _NAME_GAP * reach * np.arange(len(order))
     highest = reach - _NAME_GAP * reach * (len(order) - 1)

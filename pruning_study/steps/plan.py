@@ -45,7 +45,7 @@ class Plan:
     force : bool
         Whether the run is made even if it exists.
     lineage : mapping of str
-        Tags that a run must have to be found, which name the runs that it starts from. Several runs may have the same
+        Tags that a run must have to be found; they name the runs that it starts from. Several runs may have the same
         settings; without tags, any of them may be found.
     """
 
@@ -95,7 +95,7 @@ class PrunePlan(TrainPlan):
     ratio : float
         Number of parameters of the dense network divided by the number that is left.
     pruner : Pruner
-        The pruner that the option names, or its replacement in the protocol.
+        The pruner that the option names, or the one by which the protocol replaces it.
     method : str
         The pruner and the options that differ from the defaults, in words.
     scope : {"global", "layer"}
@@ -152,7 +152,7 @@ class PrunePlan(TrainPlan):
         ----------
         ratio : float
         dense : mapping of str, optional
-            Params of the dense run at the root; by default, the params of this plan's dense run.
+            Params of the dense run that all prunings start from; by default, those of this plan's dense run.
         parent_hash : str, optional
             Hash of the run that is pruned; by default the hash of the planned dense run.
         iteration : int

@@ -358,7 +358,7 @@ def weights_left(plan: PrunePlan, parent: LoadedRun) -> Masks | None:
     if foreign := sorted(parent.masks.keys() - plan.prunable.keys()):
         if plan.options.keep_layers:
             raise StudyError(
-                f"run {parent.run_id} has pruned {foreign[0]}, which these options keep: leave that layer out",
+                f"run {parent.run_id} has pruned {foreign[0]}, which this option keeps: do not name that layer",
                 option="keep_layers",
             )
         raise StudyError(

@@ -149,8 +149,8 @@ def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> 
     context : JobContext
     read : function
         Reads an existing run. It raises a StudyError if the run cannot be used; the error is shown, and the next run is
-        tried. An OtherNetworkError is not caught, because a new run would have the same hash as the run of the other
-        network.
+        tried. An OtherNetworkError is not caught, because a new run would store another network under the
+        same hash.
     """
     for run in [] if plan.force else context.store.find(plan.hash):
         if not _descends(run, plan.lineage):
@@ -160,12 +160,17 @@ def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> 
         except OtherNetworkError:
             raise
         except StudyError as error:
-            log.warning("%s run %s cannot be used and is made again: %s", plan.kind, run.info.run_id, error)
+            log.warning(
+                "%s run %s cannot be used, so an older one is used or it is made again: %s",
+                plan.kind,
+                run.info.run_id,
+                error,
+            )
     return None
 
 
 def _descends(run: Run, lineage: Mapping[str, str]) -> bool:
-    """Return whether a run starts from the runs that a plan names; without a tag, the dense run is its parent."""
+    """Return whether a run starts from the runs that a plan names; if no tag names its parent, it is the dense run."""
     starts_from = {schema.PARENT_RUN_ID: run.data.tags.get(schema.DENSE_RUN_ID)} | run.data.tags
     return all(starts_from.get(name) == run_id for name, run_id in lineage.items())
 

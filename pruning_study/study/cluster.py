@@ -104,7 +104,7 @@ class Cluster:
         Does a task in a process of the cluster, and returns its result. It is pickled, so each process has its own
         copy.
     gpus : float
-        Share of a GPU that a task uses in addition to one CPU core; 0 for none.
+        Number of GPUs, or share of one, that a task uses in addition to one CPU core; 0 for none.
     """
 
     def __init__(self, do: Callable[[Any], Any], *, gpus: float) -> None:

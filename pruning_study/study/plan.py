@@ -136,7 +136,7 @@ def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
                 Step(schema.PRUNED if iteration else schema.DENSE, config, iteration=iteration)
                 for iteration in range(levels)
             ]
-        # Steps replace all params that seed and ratio change, so one plan serves all seeds and ratios.
+        # Steps replace all params that depend on seed or ratio, so one plan serves all seeds and ratios.
         if isinstance(config, IterateConfig):
             return chain_steps(config, chain(replace(config, seed=0)))
         plan = pruning(replace(config, seed=0, ratio=(1.0,), sparsity=None))

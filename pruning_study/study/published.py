@@ -37,7 +37,7 @@ from pruning_study.study.plan import (
 
 # Params that are options but follow from the network
 _FROM_NETWORK = (schema.SPARSITY,)
-# Values that runs log for options that are not given, or that count as logged if a run has no param for the option
+# Values that runs log for options that are not given, or that frames fill in if a run has no param for the option
 _WITHOUT_VALUE = {
     **dict.fromkeys((schema.TEST_FRACTION, "class_fractions", "kept_epoch", "gradient_objective"), "none"),
     "gradient_batches": "all",
@@ -79,7 +79,7 @@ class PublishedSteps:
 
 
 def published_runs(study: frames.Study, seed: int | None, where: Path) -> list[PublishedRun]:
-    """Return the runs of a seed whose results are the same on every machine, dense runs first.
+    """Return the runs of a seed, dense runs first: only those with the same results on every machine.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSte
         data[key] = data.get(key) or _load(options)
         if data[key].digest != run.params.get(schema.DATASET_DIGEST):
             raise StudyError(f"{data[key].source} does not hold the images of run {run.run_id}", option="data_dir")
-        # Steps replace all params that seed and ratio change, so one plan serves all seeds and ratios.
+        # Steps replace all params that depend on seed or ratio, so one plan serves all seeds and ratios.
         is_level = isinstance(options, IterateConfig)
         plan, context = planned(replace(options, seed=0) if is_level else replace(options, seed=0, ratio=(1.0,)))
         _check_params(run, _params_of(run, options, plan))

@@ -178,7 +178,8 @@ class SharedSearch(ABC, Generic[Space]):
         parent_run_id : str
             The run of the search.
         deadline : float
-            Time, on the clock of `time.monotonic`, after which no trial begins. A trial that has begun is finished.
+            Time, on the clock of `time.monotonic`, after which no trial begins, except anchors if
+            `needs_anchors` is true. A trial that has begun is finished.
         """
         trial_lines = TrialLines(total)
         while not (late := time.monotonic() > deadline) or self.needs_anchors:
@@ -350,7 +351,7 @@ class SharedSearch(ABC, Generic[Space]):
 
 
 class _Journal(JournalFileBackend):
-    """Optuna's journal, which cuts off an incomplete last line (a full disk, a killed process) before it appends."""
+    """Optuna's journal, which cuts off a last line that a full disk or a kill left incomplete, before it appends."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._alone = path, JournalFileSymlinkLock(str(path))

@@ -156,8 +156,8 @@ def _store_of_job(client: MlflowClient, uri: str, job_run_id: str, experiment: s
         job = client.get_run(job_run_id)
     except MlflowException as error:
         raise StudyError(
-            f"run {job_run_id} of $MLFLOW_RUN_ID is not in {without_password(uri)}: `mlflow run` reads a relative "
-            "MLFLOW_TRACKING_URI from the project's folder; make it absolute"
+            f"run {job_run_id} of $MLFLOW_RUN_ID is not in {without_password(uri)}: under `mlflow run` a "
+            "relative MLFLOW_TRACKING_URI is relative to the project's folder; make it absolute"
         ) from error
     current = client.get_experiment(job.info.experiment_id)
     if experiment in (None, current.name):

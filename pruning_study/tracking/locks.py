@@ -28,8 +28,8 @@ def folder(tracking_uri: str) -> Path:
     """Return the folder of a tracking store's locks, which is created if missing.
 
     It is next to a sqlite file or, for any other store, in this user's cache. Machines may share the cache, so the path
-    of the folder depends on the name of the machine. The path does not depend on the password in the URI, because the
-    password could be guessed from the path.
+    of the folder depends on the name of the machine. The path does not depend on the password in the URI, because
+    otherwise the password could be guessed from the path.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ def temporary_store() -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {_URI: f"sqlite:///{Path(folder) / 'mlflow.db'}", _EXPERIMENT: "temporary"}
         try:
-            # MLflow would put the artifacts of its own experiment into the current folder.
+            # MLflow's experiment Default would put its artifacts into the current folder.
             reach.client(os.environ[_URI]).create_experiment(os.environ[_EXPERIMENT], (Path(folder) / "runs").as_uri())
             yield
         finally:

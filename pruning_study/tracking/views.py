@@ -214,7 +214,7 @@ ACCURACY_AND_COST = View(
     },
     mode="CHART",
 )
-# Searches by `tune` and `compress`, and their trials. A chain's compressed runs would repeat its trial.
+# Searches by `tune` and `compress`, and their trials. Without a chain's compressed runs, which would repeat its trial.
 _TRIED = " and ".join(
     f"tags.{schema.KIND} != '{kind}'"
     for kind in (

@@ -21,7 +21,7 @@ class Distillation:
     Parameters
     ----------
     teacher : nn.Module
-        Dense network, which is not trained.
+        Network before pruning, which is not trained.
     weight : float, in [0, 1]
         Weight of the teacher's term in the loss; the labels' term has weight 1 - `weight`.
     temperature : float, > 0

@@ -8,7 +8,7 @@ from analysis.runs.options import registry
 
 
 class Regularizer(NamedTuple):
-    """Shares of a weight decay w in the terms that pull a weight theta towards 0.
+    """Shares of a weight decay w that go into each of the terms that pull a weight theta towards 0.
 
     Attributes
     ----------

@@ -16,8 +16,8 @@ from pruning_study.options.config import CUBIC, ONE_SHOT
 from pruning_study.pruning.pruners import own_unit
 from pruning_study.study.shared_search import SearchSpace
 
-# Below the first ratio, magnitude pruning hardly ever removes a whole unit; above the second, small networks are at
-# chance.
+# Below the first ratio, magnitude pruning hardly ever removes a whole channel or unit of a linear layer; above the
+# second, small networks are at chance.
 WEIGHT_RATIOS = (2.0, 50.0)
 LEAST_FILTER_RATIO = 1.1
 # Names of the first chains

@@ -196,5 +196,5 @@ def _what_would_do(needed: int, bound: float, images: int, what: str) -> str:
 
 
 def _up(share: float) -> str:
-    """Return a bound in points, rounded up, so that it is never below the limit that it exceeds."""
+    """Return a bound in points, rounded up, so that it never looks smaller than the limit that it exceeds."""
     return f"{math.ceil(1000 * share) / 10:g} points"

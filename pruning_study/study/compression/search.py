@@ -38,7 +38,7 @@ class ChainSearch(SharedSearch[ChainSpace]):
         If the journal cannot be read, or if it holds a search of this name in another search space.
     """
 
-    note = "Search for chains: trials on validation images, the choice on test images"
+    note = "Search for chains: trials on validation images, a test of the choice on test images"
     anchored_by = (_FIRST,)
 
     def __init__(self, store: Store, name: str, space: ChainSpace) -> None:

@@ -129,7 +129,7 @@ def _logits(
 
 
 def _rescaled(model: nn.Module) -> nn.Module:
-    """Return a copy with smaller parameters, to reveal a scale parameter after the output layer, initially 1."""
+    """Return a copy with smaller parameters, to reveal a scale parameter, initially 1, after the output layer."""
     rescaled = copy.deepcopy(model)
     with torch.no_grad():
         for value in rescaled.parameters():

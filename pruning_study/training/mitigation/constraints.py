@@ -69,7 +69,7 @@ def image_factors(labels: Tensor, pull: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Constrained:
-    """`pruning_study.training.weighting.Weighting` of images by a constraint's Lagrangian.
+    """A `pruning_study.training.weighting.Weighting` whose factors follow from a constraint's Lagrangian.
 
     Parameters
     ----------

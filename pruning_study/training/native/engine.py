@@ -30,7 +30,7 @@ from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.quantization import largest_integer, quantized_weights
 
 CLOSE = 1e-4
-CLOSE_GRADIENT = 0.05  # looser, because ReLU inputs near 0 change 1 in 20 gradients of ResNet-20 by 5e-4
+CLOSE_GRADIENT = 0.05  # looser, because rounding ReLU inputs near 0 changes 1 in 20 gradients of ResNet-20 by 5e-4
 # Largest size in bytes of the images, as float32, that are evaluated or copied for the library at once.
 PORTION = 2**26
 # Images are passed to the library in portions of whole BATCHes, which are the library's unit outside training. The

@@ -167,7 +167,7 @@ def check_normalization(layer: nn.BatchNorm2d, channels: int) -> None:
 
 
 def check_shortcut(source: ImageShape, output_shape: ImageShape, stride: int) -> None:
-    """Raise a NativeError if a shortcut of option A cannot connect two shapes."""
+    """Raise a NativeError if a shortcut of option A (He et al. 2016) cannot connect two shapes."""
     added = output_shape[0] - source[0]
     if added < 0 or added % 2 or stride > 2 or (added == 0 and stride != 1):
         raise NativeError(f"its shortcut cannot lead from {source[0]} channels to {output_shape[0]} at stride {stride}")
