@@ -72,7 +72,7 @@ def outcomes(cells: Cells) -> pd.DataFrame:
 
 
 def _ranks(names: pd.Series) -> pd.Series:
-    """Return the rank of data sets or models: the papers' in their order, then others by name."""
+    """Return the rank of data sets or models: those of the papers in their order, then others by name."""
     order = sorted(names.unique(), key=lambda name: (rank(name), name))
     return names.map(order.index)
 

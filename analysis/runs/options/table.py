@@ -744,9 +744,9 @@ class FineTuningOptions:
     performance_weighted: str = option(
         "none",
         theta_and_gamma,
-        "Fine-tune on the corrected predictions of the dense network, with a weight for each image: THETA + (1 - "
-        "THETA) (1 - p)^GAMMA, where p is the dense network's probability of the image's label. Written THETA,GAMMA, "
-        "such as 0.5,1.",
+        "Fine-tune on the predictions of the dense network, with the label in place of a wrong one, and with a weight "
+        "for each image: THETA + (1 - THETA) (1 - p)^GAMMA, where p is the dense network's probability of the image's "
+        "label. Written THETA,GAMMA, such as 0.5,1.",
         ("prune",),
         grid="performance_weighted",
         param=ParamRole(legacy_default="none", concerns="mitigation", value="floats"),

@@ -132,13 +132,13 @@ def _count(cell: ComparedNetworks, networks: np.ndarray) -> float:
 
 
 def _significant(cell: ComparedNetworks, networks: np.ndarray) -> np.ndarray:
-    """Test whether each class changed significantly in some of the networks, given by a mask, (classes,), bool."""
+    """Test whether each class changed significantly over the networks that a mask selects, (classes,), bool."""
     before, after = cell.dense[networks], cell.compressed[networks]
     return np.asarray(welch(before.raw_balance, after.raw_balance)[2] <= SIGNIFICANT)
 
 
 def _decrease_minus_increase(cell: ComparedNetworks, networks: np.ndarray) -> float:
-    """Return the mean decrease of significant classes minus the mean increase; NaN if none decreases or increases."""
+    """Return the mean decrease of significant classes minus the mean increase; NaN unless there are both."""
     change = (cell.compressed.recall - cell.dense.recall)[networks].mean(0)[_significant(cell, networks)]
     falls, rises = change[change < 0], change[change > 0]
     return float(-falls.mean() - rises.mean()) if len(falls) and len(rises) else np.nan

@@ -33,7 +33,7 @@ NAMES = {
     BELOW_MEAN: "mean minus worst class, points",
 }
 _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
-_FAR = 0.1  # figures of fronts leave out points whose accuracy is lower than the dense networks' by more than this
+_FAR = 0.1  # figures of fronts leave out points whose accuracy is further than this below that of the dense networks
 _BEYOND = 3  # points below 0 and above 100 on an axis of shares, so that a mark at an end is fully visible
 _PLACES_A_FIGURE = 4
 
@@ -42,7 +42,7 @@ class _TradeOffPanel(NamedTuple):
     title: str
     across: str
     up: str
-    front: str  # column of the points that are marked
+    front: str  # column that tells which points are marked
     floor: bool = False  # whether only points that are accurate enough are drawn
 
     @property
@@ -60,7 +60,7 @@ _PANELS = (
 
 
 def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> Figure:
-    """Draw the Pareto front of sparsity and fairness, and three projections of the front with accuracy (Figure 4).
+    """Draw the Pareto front of sparsity and fairness, and three views of the front that includes accuracy (Figure 4).
 
     Parameters
     ----------
