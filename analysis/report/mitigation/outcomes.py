@@ -53,7 +53,7 @@ def outcomes(cells: Cells) -> pd.DataFrame:
         - weakest_recall: mean over networks of the lowest recall of a class; weakest_recall_difference from the cell
           without the mitigation;
         - classes_worse: number of classes whose recall is lower than in the control without a mitigation, each by an
-          interval at level .05 / classes;
+          interval at level .05 divided by the number of classes;
         - gain_on_validation, gain_on_test: the largest excess loss without the mitigation minus that with it;
         - gain_of_control: this gain in the controls, on test images; gain_beyond_control: gain_on_test minus
           gain_of_control;

@@ -137,7 +137,7 @@ class DataOptions:
         "false",
         boolean,
         "Count zeros in the file of --weights as kept weights, for example because quantization has rounded weights to "
-        "0. Otherwise a file with pruned layers is refused, because ratios would count its zeros as parameters.",
+        "0. By default a file with pruned layers is refused, so that ratios do not count its zeros as parameters.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         grid=None,
     )
@@ -1113,7 +1113,7 @@ class VerifyOptions:
     seed: int | None = option(
         AUTO,
         integer(0),
-        "Seed of the networks of STUDY that are trained again.",
+        "Seed of the networks of STUDY that are trained again; needed with STUDY.",
         ("verify",),
         grid=None,
     )

@@ -152,7 +152,7 @@ def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:
 
 
 def _draw_placebo(axes: Axes, column: Column, name: str, study: StudyData) -> None:
-    """Draw the placebo of the cell with most networks, with its range; one per method if they share no dense networks."""
+    """Draw the placebo of the cell with most networks and its range; one per method if they share no dense networks."""
     lines = column.lines.items()
     populations = {column.styles[method]["color"]: cells for method, cells in lines}
     if study.share_dense_networks(column.cells):

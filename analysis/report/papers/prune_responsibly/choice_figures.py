@@ -94,7 +94,7 @@ def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> F
         "Means over networks, on test images. Star: the dense networks. Black cross: on the Pareto front, where no "
         "other point is at least as good in all criteria and better in one. Ring: recommended. Only points with an "
         f"accuracy of at least {100 * first['min_accuracy']:.1f} % are candidates; the first panel has only these, "
-        "with lines for 95 % intervals of the front. The other panels have all points whose accuracy is at most "
+        "with 95 % intervals of those on the front. The other panels have all points whose accuracy is at most "
         f"{100 * _FAR:g} percentage points below that of the dense networks; their front is of sparsity, accuracy and "
         "mean minus worst class, so a point on the front may look worse than another in one panel.",
         legend=[*named, *marks],
