@@ -60,8 +60,8 @@ def outcomes(cells: Cells) -> pd.DataFrame:
         - survives: gain_on_test / gain_on_validation, from sums over networks, with a jackknife interval. The interval
           is NaN if that of gain_on_validation includes 0, or if the jackknife interval does not include the estimate.
 
-        Estimates have 95 % intervals over networks, `_low` and `_high`. A p with `_holm` is corrected over the data
-        sets of a method. A value that cannot be computed is NaN.
+        Most estimates have 95 % intervals over networks, `_low` and `_high`. A p with `_holm` is corrected over the
+        data sets of a method. A value that cannot be computed is NaN.
     """
     if not any(cell.mitigation for cell in cells.all):
         return pd.DataFrame()
