@@ -242,7 +242,7 @@ def _with_near(values: np.ndarray, low: float, high: float) -> tuple[float, floa
 
 
 def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:
-    """Return the cells to draw for each method, sorted by ratio; mitigated controls only if no control is plain."""
+    """Return the cells to draw for each method, sorted by ratio; mitigated controls only if all controls are."""
     of_control, spared = cells[schema.PRUNER] == CONTROL, is_mitigated(cells)
     left_out = of_control & spared & (of_control & ~spared).any()
     return by_method(cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable"), study)

@@ -80,8 +80,8 @@ def _unreadable(uri: str) -> StudyError:
     if "@" not in uri:
         return StudyError(f"{without_password(uri)} cannot be read as a URI; check the tracking URI")
     return StudyError(
-        f"{uri.partition(':')[0]}://{MASK} cannot be read as a URI; write %40 for an @ in the password or after it, "
-        "%2F for /, %3F for ?, %23 for #"
+        f"{uri.partition(':')[0]}://{MASK} cannot be read as a URI; write %40 for every @ but the one before the "
+        "host and, in the password, %2F for /, %3F for ?, %23 for #"
     )
 
 

@@ -258,7 +258,7 @@ def _parse_frame(content: bytes, described: Mapping[str, Any], version: int) -> 
     with gzip.open(io.BytesIO(content)) as file:
         text = io.BytesIO(file.read(int(LARGEST_TABLE.gib * GIB) + 1))
     LARGEST_TABLE.check("a table of runs", len(text.getbuffer()))
-    # Only an empty cell is missing, and a string may contain a carriage return.
+    # Only an empty cell is a missing value, and a string may contain a carriage return.
     frame = pd.read_csv(text, dtype=dtypes, keep_default_na=False, na_values=[""], lineterminator="\n", **_EXACT)
     texts = {name: frame[name].str.removeprefix("\\") for name in _texts(dtypes)}
     frame = frame.assign(**texts)[list(dtypes)]
@@ -392,7 +392,7 @@ def _predicted(path: Path) -> dict[str, _StoredRun]:
 
 
 def _in_top5(path: Path, bits: np.ndarray, order: np.ndarray, runs: int) -> np.ndarray:
-    """Reorder the bits to test order, one row per run and one bit per image."""
+    """Bring the bits to the order of the test images, one row per run and one bit per image."""
     if bits.shape != (-(-order.size // 8), runs) or bits.dtype != np.uint8:
         raise ValueError(f"{path.name} has {IN_TOP5} of shape {bits.shape}")
     in_top5 = np.empty((runs, order.size), bool)

@@ -157,8 +157,8 @@ WORDS = {
     ("class_weights", "dense"): "class weights",
     ("data_quotas", "recall"): "data quotas",
 }
-# These two have always been in the hash. Any other param with a legacy default is in the hash only if its value differs
-# from the default.
+# These two have always been in the hash of a run's params. Any other param with a legacy default is in the hash only if
+# its value differs from the default.
 ALWAYS_HASHED = frozenset({SCHEDULE, DISTILL})
 # These follow from the ratio, which is already in the hash.
 NEVER_HASHED = frozenset({SPARSITY, RATIO_PRUNABLE})
@@ -232,7 +232,7 @@ LARGEST_EXCESS = "largest_excess"
 LARGEST_EXCESS_FLOOR = "largest_excess_floor"
 # For a pruned run whose control `prune` found or made: the cost of a class on test images, which is its loss of recall
 # relative to the control minus the loss of accuracy. The class is the one with the largest cost on validation images,
-# and the tag names it.
+# and the tag LARGEST_COST_CLASS names it.
 LARGEST_COST = "largest_cost"
 LARGEST_COST_CLASS = "largest_cost_class"
 # For a dense run: norms of the gradient of the objective at the trained weights, and of its two parts. The objective is

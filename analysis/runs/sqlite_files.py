@@ -42,7 +42,7 @@ def check(uri: str, path: Path, rows: Rows) -> None:
     ------
     StudyError
         If the end of the file is missing; if the file is not a store, or belongs to another version of MLflow; if a
-        table is missing; or if it is a view or has computed columns, because reading those might never end.
+        table is missing; or if one is a view or has computed columns, because reading those might never end.
     """
     # The file is not opened here, because closing it would release the locks that SQLite holds for this process.
     ((page_size,),) = rows("SELECT page_size FROM pragma_page_size")

@@ -26,8 +26,8 @@ def retained_accuracy(right: np.ndarray, doubt: np.ndarray, coverage: np.ndarray
 
     Examples
     --------
-    Omitting the most doubtful image, which is wrong, raises the accuracy to 2 / 3. If half of the images are left, one
-    of the two with equal doubt is among them, so the expected accuracy is (1 + 1 / 2) / 2:
+    Omitting the most doubtful image, which is misclassified, raises the accuracy to 2 / 3. If half of the images are
+    left, one of the two with equal doubt is among them, so the expected accuracy is (1 + 1 / 2) / 2:
 
     >>> right, doubt = np.array([1, 1, 0, 0]), np.array([0, 0.5, 0.5, 0.9])
     >>> retained_accuracy(right, doubt, np.array([1, 0.75, 0.5])).round(3).tolist()

@@ -53,15 +53,15 @@ def outcomes(cells: Cells) -> pd.DataFrame:
         - weakest_recall: mean over networks of the lowest recall of a class; weakest_recall_difference from the cell
           without the mitigation;
         - classes_worse: number of classes whose recall is lower than in the control without a mitigation, each by an
-          interval at level .05 / classes;
+          interval at level .05 divided by the number of classes;
         - gain_on_validation, gain_on_test: the largest excess loss without the mitigation minus that with it;
         - gain_of_control: this gain in the controls, on test images; gain_beyond_control: gain_on_test minus
           gain_of_control;
         - survives: gain_on_test / gain_on_validation, from sums over networks, with a jackknife interval. The interval
           is NaN if that of gain_on_validation includes 0, or if the jackknife interval does not include the estimate.
 
-        Estimates have 95 % intervals over networks, `_low` and `_high`. A p with `_holm` is corrected over the data
-        sets of a method. A value that cannot be computed is NaN.
+        Most estimates have 95 % intervals over networks, `_low` and `_high`. A p with `_holm` is corrected over the
+        data sets of a method. A value that cannot be computed is NaN.
     """
     if not any(cell.mitigation for cell in cells.all):
         return pd.DataFrame()
@@ -72,7 +72,7 @@ def outcomes(cells: Cells) -> pd.DataFrame:
 
 
 def _ranks(names: pd.Series) -> pd.Series:
-    """Return the rank of data sets or models: the papers' in their order, then others by name."""
+    """Return the rank of data sets or models: those of the papers in their order, then others by name."""
     order = sorted(names.unique(), key=lambda name: (rank(name), name))
     return names.map(order.index)
 

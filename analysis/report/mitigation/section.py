@@ -54,7 +54,7 @@ _MOST_ROWS = 20
 
 
 def section(study: StudyData) -> Section | None:
-    """Return the section on mitigations; None if no network has one."""
+    """Return the section on mitigations; None if no network has a mitigation."""
     if not is_mitigated(study.runs).any():
         return None
     cells = Cells(study.arrays, study.on_validation, study.predicted)

@@ -64,13 +64,13 @@ class Check(NamedTuple):
         One arm, or two arms of which the second is subtracted from the first.
     quantity : str
     row : dict
-        As `estimate` returns it. NaN if most networks are at chance.
+        As `estimate` returns it; for an empty sample if most networks are at chance.
     claimed : str
-        Range that the claim predicts for the difference.
+        Range that the claim predicts for the estimate.
     n_at_chance : int
         Number of networks that are left out because they are at chance.
     at_chance : bool
-        Whether most networks are at chance, so that the difference is not meaningful.
+        Whether most networks are at chance, so that an estimate would be meaningless.
     part : str
         Label of what is compared, such as `weak classes` or `level 8`; empty if `quantity` suffices.
     """
@@ -132,7 +132,7 @@ class Workload:
     ----------
     dataset, model : str
     measures : DataFrame, a row per network; or None
-        pruner, ratio, seed, at_chance, and the measures. None if no network was pruned at a single ratio.
+        pruner, ratio, seed, at_chance, and the measures. None if all networks are lottery tickets.
     tickets : Workload, optional
         The same data set and model, with the levels of lottery tickets.
     """
@@ -194,7 +194,7 @@ class Workload:
         return bool(self._at_chance[arm].mean() > 0.5)
 
     def up(self) -> str:
-        """Return the pruner that is compared as UP: the released code's formula only if the study has no other."""
+        """Return the pruner that is compared as UP: that of the released code only if the study has no `up`."""
         return standing_for_up({arm.pruner for arm in self._arms})
 
 
@@ -280,7 +280,7 @@ def held(claims: Sequence[Claim], workloads: Sequence[Workload]) -> pd.DataFrame
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Format a row for each claim with a column for each data set and model: the verdict, and its estimates.
+    """Format a row for each claim, with its verdict and estimates in a column for each data set and model.
 
     Parameters
     ----------

@@ -137,7 +137,7 @@ class DataOptions:
         "false",
         boolean,
         "Count zeros in the file of --weights as kept weights, for example because quantization has rounded weights to "
-        "0. Otherwise a file with pruned layers is refused, because ratios would count its zeros as parameters.",
+        "0. By default a file with pruned layers is refused, so that ratios do not count its zeros as parameters.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         grid=None,
     )
@@ -744,9 +744,9 @@ class FineTuningOptions:
     performance_weighted: str = option(
         "none",
         theta_and_gamma,
-        "Fine-tune on the corrected predictions of the dense network, with a weight for each image: THETA + (1 - "
-        "THETA) (1 - p)^GAMMA, where p is the dense network's probability of the image's label. Written THETA,GAMMA, "
-        "such as 0.5,1.",
+        "Fine-tune on the predictions of the dense network, with the label in place of a wrong one, and with a weight "
+        "for each image: THETA + (1 - THETA) (1 - p)^GAMMA, where p is the dense network's probability of the image's "
+        "label. Written THETA,GAMMA, such as 0.5,1.",
         ("prune",),
         grid="performance_weighted",
         param=ParamRole(legacy_default="none", concerns="mitigation", value="floats"),
@@ -1113,7 +1113,7 @@ class VerifyOptions:
     seed: int | None = option(
         AUTO,
         integer(0),
-        "Seed of the networks of STUDY that are trained again.",
+        "Seed of the networks of STUDY that are trained again; needed with STUDY.",
         ("verify",),
         grid=None,
     )

@@ -108,7 +108,7 @@ _MEASURED = (
 
 
 def _without_groups(networks: int, count: Callable[[np.ndarray], float]) -> np.ndarray:
-    """Evaluate `count`, a function of a mask of networks, for all, then for all but each group, (1 + groups,)."""
+    """Evaluate `count`, a function of a mask of networks, for all, and then without each group, (1 + groups,)."""
     group = group_of(networks)
     return np.array([count(group != left_out) for left_out in range(-1, groups(networks))])
 
@@ -132,13 +132,13 @@ def _count(cell: ComparedNetworks, networks: np.ndarray) -> float:
 
 
 def _significant(cell: ComparedNetworks, networks: np.ndarray) -> np.ndarray:
-    """Test whether each class changed significantly in some of the networks, given by a mask, (classes,), bool."""
+    """Test whether each class changed significantly over the networks that a mask selects, (classes,), bool."""
     before, after = cell.dense[networks], cell.compressed[networks]
     return np.asarray(welch(before.raw_balance, after.raw_balance)[2] <= SIGNIFICANT)
 
 
 def _decrease_minus_increase(cell: ComparedNetworks, networks: np.ndarray) -> float:
-    """Return the mean decrease of significant classes minus the mean increase; NaN if none decreases or increases."""
+    """Return the mean decrease of significant classes minus the mean increase; NaN unless there are both."""
     change = (cell.compressed.recall - cell.dense.recall)[networks].mean(0)[_significant(cell, networks)]
     falls, rises = change[change < 0], change[change > 0]
     return float(-falls.mean() - rises.mean()) if len(falls) and len(rises) else np.nan

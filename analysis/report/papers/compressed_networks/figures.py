@@ -152,7 +152,7 @@ def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:
 
 
 def _draw_placebo(axes: Axes, column: Column, name: str, study: StudyData) -> None:
-    """Draw the placebo of the largest population with its splits; one per method if methods share no dense networks."""
+    """Draw the placebo of the cell with most networks and its range; one per method if they share no dense networks."""
     lines = column.lines.items()
     populations = {column.styles[method]["color"]: cells for method, cells in lines}
     if study.share_dense_networks(column.cells):
@@ -191,7 +191,7 @@ def normalised_recall(
     ----------
     study : StudyData
     cells : DataFrame
-        Rows of `study.cells` of one data set and model that are pruned.
+        Pruned cells of one data set and model or, if there are none, all but the control.
     significance : DataFrame
         As `populations.class_significance` returns it.
     narrow : bool
@@ -292,7 +292,7 @@ def _draw_accuracies(study: StudyData, name: tuple[str, str], rows: pd.DataFrame
         size=(max(_WIDE_PANEL, 6.5 / columns), 0.27 * (most + 1) + 0.75),
         title=f"Accuracy of each network: {', '.join(name)}",
         note="Box: the middle half of a cell's networks; line: their median; whiskers: their range. Networks at chance "
-        "are left out. Grey: the dense networks of the first cell. Each panel has its own scale; a level far below the "
+        "are included. Grey: the dense networks of the first cell. Each panel has its own scale; a level far below the "
         "others is given as a number.",
         narrow=narrow,
     )

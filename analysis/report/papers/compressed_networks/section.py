@@ -56,8 +56,8 @@ _PRINTED = (
 )
 _CLAIMS = (
     "Read this table like the one on the sentences of the recall distortion paper. Standard errors are from the "
-    "jackknife over groups of networks, because a single network has no modal label; on average these errors are "
-    "somewhat too large. t is the level."
+    "jackknife over groups of networks, because PIEs and significant classes need several networks; on average these "
+    "errors are somewhat too large. t is the level."
 )
 _TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "significant")
 _SUMMARY = (

@@ -19,7 +19,8 @@ _READING = (
     "network is at least as sparse and as fair, and better in one of the two. The value of a network is its sparsity "
     "minus a weight times its unfairness. Only networks that are accurate enough are considered. The choice is made "
     "and measured on the same test images, so the value of the choice is biased upward, and noise biases every "
-    "unfairness upward. The command recommend chooses on validation images. pareto.csv has every level."
+    "unfairness upward. The command pruning-analysis recommend chooses on validation images. pareto.csv has every "
+    "level."
 )
 _MOST_ROWS = 8
 

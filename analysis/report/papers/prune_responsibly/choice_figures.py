@@ -33,7 +33,7 @@ NAMES = {
     BELOW_MEAN: "mean minus worst class, points",
 }
 _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
-_FAR = 0.1  # figures of fronts leave out points whose accuracy is lower than the dense networks' by more than this
+_FAR = 0.1  # figures of fronts leave out points whose accuracy is further than this below that of the dense networks
 _BEYOND = 3  # points below 0 and above 100 on an axis of shares, so that a mark at an end is fully visible
 _PLACES_A_FIGURE = 4
 
@@ -42,7 +42,7 @@ class _TradeOffPanel(NamedTuple):
     title: str
     across: str
     up: str
-    front: str  # column of the points that are marked
+    front: str  # column that tells which points are marked
     floor: bool = False  # whether only points that are accurate enough are drawn
 
     @property
@@ -60,7 +60,7 @@ _PANELS = (
 
 
 def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> Figure:
-    """Draw the Pareto front of sparsity and fairness, and three projections of the front with accuracy (Figure 4).
+    """Draw the Pareto front of sparsity and fairness, and three views of the front that includes accuracy (Figure 4).
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> F
         "Means over networks, on test images. Star: the dense networks. Black cross: on the Pareto front, where no "
         "other point is at least as good in all criteria and better in one. Ring: recommended. Only points with an "
         f"accuracy of at least {100 * first['min_accuracy']:.1f} % are candidates; the first panel has only these, "
-        "with lines for 95 % intervals of the front. The other panels have all points whose accuracy is at most "
+        "with 95 % intervals of those on the front. The other panels have all points whose accuracy is at most "
         f"{100 * _FAR:g} percentage points below that of the dense networks; their front is of sparsity, accuracy and "
         "mean minus worst class, so a point on the front may look worse than another in one panel.",
         legend=[*named, *marks],

@@ -170,7 +170,7 @@ def _imbalance(table: pd.DataFrame, choices: str) -> dict[str, str]:
 
 
 class Survivors(NamedTuple):
-    """Numbers of coefficients significant in print that a study confirms.
+    """How many of the coefficients that are significant in print a study confirms.
 
     Attributes
     ----------

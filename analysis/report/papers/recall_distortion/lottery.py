@@ -179,7 +179,7 @@ def _line(row: Mapping[Any, Any]) -> tuple[str, ...]:
 
 
 class _Dip(NamedTuple):
-    """The lowest alpha with its level, and the first level from which the lower ends stay above 1, or None."""
+    """The lowest alpha with its level, and the first level from which the intervals stay above 1, or None."""
 
     level: int
     alpha: float
@@ -194,7 +194,7 @@ class _Dip(NamedTuple):
 
     @property
     def rise(self) -> str:
-        """A phrase on the level from which the lower ends stay above 1."""
+        """A phrase on the level from which the intervals stay above 1."""
         return f"lies above 1 from level {self.above_from} on" if self.above_from else "does not stay above 1"
 
 
