@@ -204,7 +204,7 @@ def spread(networks: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per data set and training
-        dataset, training, n; `deviation`, the root mean over classes of the variance over seeds, in points;
+        dataset, training, n; `deviation`, the root of the variance over seeds averaged over classes, in points;
         `variance_ratio`, the constant rate's variance divided by this training's, with a 95 % bootstrap interval over
         seeds.
     """
@@ -221,9 +221,10 @@ def needed(networks: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per data set and training
-        dataset, training, n; `deviation` of pruned minus control over seeds, in points; `variance_ratio`, the constant
-        rate's variance divided by this training's, with a 95 % bootstrap interval over seeds. The width of an interval
-        is proportional to the root of the variance divided by the number of networks, so this is the wanted factor.
+        dataset, training, n; `deviation` over seeds of pruned minus control in `beyond_floor`, in points;
+        `variance_ratio`, the constant rate's variance divided by this training's, with a 95 % bootstrap interval over
+        seeds. The width of an interval is proportional to the root of the variance divided by the number of networks,
+        so `variance_ratio` is the wanted factor.
     """
     outcomes = networks.pivot_table(_OUTCOME, [*_BY_TRAINING, schema.SEED], "method", observed=True, aggfunc="first")
     differences = (outcomes[_PRUNED] - outcomes[_CONTROL]).dropna()
