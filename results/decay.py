@@ -133,7 +133,8 @@ def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFram
     Returns
     -------
     DataFrame, one row per comparison
-        family, dataset, `of` (the networks, or the training whose networks are compared), the row of `paired`, p_holm.
+        family, dataset, `of` (`control` or `pruned`, or the training whose networks are compared), the row of `paired`,
+        p_holm.
     """
     outcomes = networks.pivot_table(
         outcome, schema.SEED, [schema.DATASET, "training", "method"], observed=True, aggfunc="first"
