@@ -17,7 +17,7 @@ def costliest(label: np.ndarray, before: np.ndarray, after: np.ndarray, names: S
     label : (images,), integers
         Class of each image, from 0.
     before, after : (networks, images), bool
-        Whether the reference of each dense network, and the network compressed from it, predict each image correctly.
+        Whether each network's reference, for example its control, and the network itself predict each image correctly.
     names : (classes,)
 
     Returns

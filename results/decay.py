@@ -133,7 +133,8 @@ def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFram
     Returns
     -------
     DataFrame, one row per comparison
-        family, dataset, `of` (the networks, or the training whose networks are compared), the row of `paired`, p_holm.
+        family, dataset, `of` (`control` or `pruned`, or the training whose networks are compared), the row of `paired`,
+        p_holm.
     """
     outcomes = networks.pivot_table(
         outcome, schema.SEED, [schema.DATASET, "training", "method"], observed=True, aggfunc="first"
@@ -204,7 +205,7 @@ def spread(networks: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per data set and training
-        dataset, training, n; `deviation`, the root mean over classes of the variance over seeds, in points;
+        dataset, training, n; `deviation`, the root of the variance over seeds averaged over classes, in points;
         `variance_ratio`, the constant rate's variance divided by this training's, with a 95 % bootstrap interval over
         seeds.
     """
@@ -221,9 +222,10 @@ def needed(networks: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per data set and training
-        dataset, training, n; `deviation` of pruned minus control over seeds, in points; `variance_ratio`, the constant
-        rate's variance divided by this training's, with a 95 % bootstrap interval over seeds. The width of an interval
-        is proportional to the root of the variance divided by the number of networks, so this is the wanted factor.
+        dataset, training, n; `deviation` over seeds of pruned minus control in `beyond_floor`, in points;
+        `variance_ratio`, the constant rate's variance divided by this training's, with a 95 % bootstrap interval over
+        seeds. The width of an interval is proportional to the root of the variance divided by the number of networks,
+        so `variance_ratio` is the wanted factor.
     """
     outcomes = networks.pivot_table(_OUTCOME, [*_BY_TRAINING, schema.SEED], "method", observed=True, aggfunc="first")
     differences = (outcomes[_PRUNED] - outcomes[_CONTROL]).dropna()

@@ -1,4 +1,4 @@
-"""Tables of decay-resnet20/: movement of ResNet-20's classes at a constant learning rate, and by its recipe."""
+"""Tables of decay-resnet20/: movement of ResNet-20's classes at a constant learning rate, and at its recipe's."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +43,7 @@ def means(networks: pd.DataFrame) -> pd.DataFrame:
     """Return the means of each training's controls and pruned networks, with 95 % intervals over networks.
 
     `spread` says how much the gaps (recall minus accuracy) before pruning vary between seeds, in points: the root of
-    their variance over seeds, averaged over classes.
+    their variance over seeds averaged over classes.
     """
     spread = {key: np.stack(list(gaps)).var(0, ddof=1).mean() ** 0.5 for key, gaps in networks.groupby(_KEY)["gaps"]}
     return network_measures.means(networks, _KEY, OUTCOMES).join(pd.Series(spread, name="spread"), on=_KEY)

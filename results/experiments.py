@@ -133,7 +133,7 @@ def _mean(slopes: pd.Series) -> str:
 
 
 def origin(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the slope of the half of all points nearest to the origin minus that of the others, under MP and `none`.
+    """Return, for MP and `none`, the slope of the half of all points nearest to the origin minus that of the others.
 
     A point is a class of a network. For `none`, also return the slope of the classes' means over networks, and of the
     deviations from these means.
