@@ -418,7 +418,7 @@ def shared_sums(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.n
 def other_seed(balance: np.ndarray) -> np.ndarray:
     """Compute the slope of the mean balance of other seeds' dense networks on the balance of each dense network.
 
-    This slope is a control that needs no training. It is the alpha of pruning that retains nothing of the network.
+    This slope is a reference that needs no training. It is the alpha of pruning that retains nothing of the network.
 
     Parameters
     ----------

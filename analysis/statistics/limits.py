@@ -343,7 +343,7 @@ class _Remedy(NamedTuple):
 def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
     """Estimate how many networks or images would decide, if the estimated losses stay the same.
 
-    Return None if no variance is known.
+    Return None if a variance over images is unknown.
     """
     beyond = open_rows[open_rows["loss"] >= open_rows["limit"]]
     if len(beyond):
