@@ -21,7 +21,7 @@ from analysis.statistics.class_losses import Changes
 from analysis.statistics.class_sums import Weights
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
 
-# With fewer networks there are too few sign flips for a test of ten classes at the corrected level.
+# Fewer networks have at most 512 sign flips, so p and joint bounds of ten classes would be coarse.
 FEWEST_FLIPPED = 10
 # With up to 13 networks, all sign flips are used. With more networks, this many flips are used: one that changes no
 # sign, and others drawn at random.
@@ -41,7 +41,7 @@ def excess(losses: np.ndarray, share: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    If both classes lose 30 points, neither has a cost beyond the loss of accuracy:
+    In the first network both classes lose 30 points, as much as the accuracy, so neither has a cost:
 
     >>> excess(np.array([[0.3, 0.3], [0.4, 0.0]]), np.array([0.5, 0.5])).tolist()
     [[0.0, 0.0], [0.2, -0.2]]
@@ -202,7 +202,7 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
 
 
 def level_of_one(changes: Changes, weights: Weights, level: float = LEVEL) -> float:
-    """Compute the `joint_level` of weighted sums, or Bonferroni's level for unpaired networks or a single one.
+    """Compute the `joint_level` of weighted sums, or Bonferroni's level for unpaired networks or one pair.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ def _half_widths(variances: two_way.Variances, level: float) -> np.ndarray:
 
 
 def of_networks(changes: Changes, weights: Weights) -> np.ndarray | None:
-    """Compute weighted sums of each network's losses, (networks, sums); None for unpaired networks or a single one.
+    """Compute weighted sums of each network's losses, (networks, sums); None for unpaired networks or one pair.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 
 class ClassWeights(NDArrayOperatorsMixin):
-    """A matrix of weights, (classes, classes), whose columns are constant off the diagonal, apart from row factors.
+    """Weights, (classes, classes): off the diagonal, those of a column are equal up to a factor of each row.
 
     It can be used like an array in products (`weights @ values`, `values @ weights.T`), and in elementwise functions
     that commute with the factors, such as `-weights`, `np.square(weights)` and `np.maximum(weights, 0)`.

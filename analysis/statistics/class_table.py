@@ -132,8 +132,9 @@ def _excess(
     """Compute the excess of each class and its bounds, (2, classes), from the changes of recall and their bounds.
 
     If all images of a class change alike, for example because none changes, the estimated variance of its change is 0.
-    For such classes, the squared distances from the change to its bounds are added instead (Zou and Donner 2008,
-    Statistics in Medicine 27, 1693-1702). `variances` are those of the excess, and `level` is that of the bounds.
+    For such classes, the squared distances from the change to its bounds are added to the squared half-widths of the
+    excess instead (Zou and Donner 2008, Statistics in Medicine 27, 1693-1702). `variances` are those of the excess, and
+    `level` is that of the bounds.
     """
     excess = weights @ change
     alike = changes.variances(each_class(len(change))).total == 0
@@ -529,7 +530,8 @@ def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: b
 def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute recalls, (classes,), and their bounds, (2, classes), as in `class_table`.
 
-    The bounds are Wilson's if there is one network, or if the estimated variances over networks and images are 0.
+    The bounds are Wilson's if there is one network, or if the estimated variances over networks and images are 0. For a
+    class with few images, the interval at least contains Wilson's.
     """
     support = np.bincount(label)
     answered = class_losses.of_few_images(class_losses.from_answers(label, [right.astype(float)]), support)

@@ -241,9 +241,9 @@ class _LogitPair:
         """Sum weights and each network's logits over a group's images of each class.
 
         The sums are (3, classes, classes). A weight is p (1 - p), where p is the probability of a class by the mean of
-        the networks' logits. The weight is near 0 for a class with which the image is never confused, because its logit
-        is irrelevant. Weights are summed over a class's images before they are multiplied with logits, because a single
-        image's weights depend on its logits.
+        the networks' logits. A class with which the image is never confused thus has a weight near 0, as it should,
+        because its logit is irrelevant. Weights are summed over a class's images before they are multiplied with
+        logits, because a single image's weights depend on its logits.
         """
         images = np.flatnonzero(self._group == group)
         images = images[np.argsort(self._label[images], kind="stable")]

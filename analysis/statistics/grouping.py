@@ -64,8 +64,7 @@ def summary(
         - largest_excess_floor: expected largest_excess if only image noise moved groups.
         - largest_excess_group: the group with the largest mean excess loss; `none` if all groups have one image.
         - single_image_groups: names of up to three groups of one image, and the number of further ones.
-        - worst_group: the group with the largest cost beyond the loss of accuracy, relative to the control if there is
-          one. Empty for one network.
+        - worst_group: the group with the largest cost, relative to the control if there is one. Empty for one network.
         - worst_group_cost*: its cost, as in `class_costs.worst_class`. It is a systematic cost, because the group is
           chosen in other networks than those in which its cost is measured.
         - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the same for the

@@ -65,7 +65,8 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
     ------
     StudyError
         If the file cannot be read, if rows or groupings are missing, if a measure is not a number, if an image is
-        unknown or occurs twice, or if a column that should be a grouping has numbers or names of the images.
+        unknown or occurs twice, or if a column that should be a grouping has measurements, or numbers or names of the
+        images.
     """
     header, rows = _rows(path)
     naming = _naming_column(header, rows, names)

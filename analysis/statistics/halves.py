@@ -41,7 +41,8 @@ class HalvesExemplars(NamedTuple):
     pie, non_pie : (1 + groups,)
         Accuracy of the dense half on its PIEs and on other images.
     matched : float
-        Accuracy of the dense half on other images, weighted to match the vote shares of the PIEs, for all networks.
+        Accuracy of the dense half on other images, weighted to match the share of votes that the modal labels of the
+        PIEs have, for all networks.
     """
 
     n_pie: np.ndarray

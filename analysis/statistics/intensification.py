@@ -73,7 +73,7 @@ def alpha(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 def weighted_alpha(before: ArrayLike, after: ArrayLike, support: ArrayLike) -> np.ndarray:
     """Compute the slope with classes weighted by their shares of the images.
 
-    Unlike `alpha`, this slope needs no intercept if classes differ in size.
+    Unlike `alpha`, this slope needs no intercept even if classes differ in size.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def raw_slope(before: Recalls, after: Recalls) -> np.ndarray:
     If the raw slope is above 1, classes that were weak before fell further behind; if it is below 1, they caught up.
     The raw slope is the product of `correlation` and `raw_spread_ratio`, so it may be below 1 although the differences
     between recalls have grown, if other classes are weak after pruning. `alpha` is the raw slope times accuracy before
-    over accuracy after, so it exceeds the raw slope whenever accuracy falls.
+    over accuracy after, so it exceeds a positive raw slope whenever accuracy falls.
 
     Parameters
     ----------
@@ -418,7 +418,7 @@ def shared_sums(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.n
 def other_seed(balance: np.ndarray) -> np.ndarray:
     """Compute the slope of the mean balance of other seeds' dense networks on the balance of each dense network.
 
-    This slope is a control that needs no training. It is the alpha of pruning that retains nothing of the network.
+    This slope is a reference that needs no training. It is the alpha of pruning that retains nothing of the network.
 
     Parameters
     ----------

@@ -149,7 +149,7 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
         - upper: one-sided 95 % upper bound; for classes, it holds for all classes jointly.
         - level: 1 minus the confidence of upper for this row alone.
         - low: lower end of the 95 % interval; for classes, of intervals that hold jointly.
-        - high: upper end of the 95 % interval of this class alone.
+        - high: upper end of the 95 % interval of this row alone.
         - the fields of the loss's `sample_size.Spread`.
     """
     sides = right["before"], right["after"], right.get("control")
@@ -343,7 +343,7 @@ class _Remedy(NamedTuple):
 def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
     """Estimate how many networks or images would decide, if the estimated losses stay the same.
 
-    Return None if no variance is known.
+    Return None if a variance over images is unknown.
     """
     beyond = open_rows[open_rows["loss"] >= open_rows["limit"]]
     if len(beyond):

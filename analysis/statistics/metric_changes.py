@@ -41,7 +41,7 @@ class Answers(NamedTuple):
 
 
 class _Metric(NamedTuple):
-    """A metric of one side's networks, as a share in each cell (a class, or a class in a group).
+    """A metric of one side's networks, as a share in each cell (a class, a class in a group, or a group).
 
     Attributes
     ----------

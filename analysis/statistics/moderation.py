@@ -225,7 +225,7 @@ def moderated(
 
     Examples
     --------
-    With three networks each variance has two degrees of freedom, and the other classes add nearly seven:
+    With three networks each variance has two degrees of freedom, and the other classes add 6.62:
 
     >>> found = moderated(np.array([1.0, 2.0, 3.0, 4.0] * 3), 2, np.ones(12))
     >>> found.variances[:2].round(2).tolist(), found.dof[:2].round(2).tolist()

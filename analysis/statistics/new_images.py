@@ -85,7 +85,8 @@ def new_image_sums(
 
     Examples
     --------
-    For the network in the example of `alpha_new`, the balances are divided by the accuracies .75 and .5:
+    In the example of `alpha_new`, the balances are d divided by the accuracies .75 and .5. Multiplied by these again,
+    the sums are those of d:
 
     >>> after = np.array([[0.75, 0.25]])
     >>> sums = new_image_sums(np.array([[1, 0.5]]), after, both_right=after, support=np.array([4, 4]))

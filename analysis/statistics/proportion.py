@@ -23,7 +23,7 @@ from analysis.statistics.resampling import mean_interval, pseudo_values
 
 # Columns of tables for the result of `disproportionate_losses`.
 DISPROPORTIONATE_COLUMNS = tuple(name.replace("cost", "disproportionate") for name in COST_COLUMNS)
-# Errors count as practically proportional if s - 1 differs from k - 1 by less than this share of k - 1.
+# Errors count as practically proportional if the raw slope minus 1 differs from k - 1 by less than this share of k - 1.
 MARGIN = 0.2
 
 

@@ -12,9 +12,9 @@ from analysis.statistics.arithmetic import quotient
 class Interval(NamedTuple):
     """Estimate of a ratio of two sums, with its interval.
 
-    The denominator is a sum of squares minus its noise, and `reliability` is the denominator divided by this sum.
-    `identified` is False if the interval of the denominator reaches 0, because the ratio may then have any value.
-    `resampled` is `seeds` or `seeds and images`, the units over which the interval is computed.
+    The denominator is a sum of squares minus its noise, and `reliability` is the denominator divided by the sum of
+    squares. `identified` is False if the interval of the denominator reaches 0, because the ratio may then have any
+    value. `resampled` is `seeds` or `seeds and images`, the units over which the interval is computed.
     """
 
     estimate: float

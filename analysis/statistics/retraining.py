@@ -148,7 +148,7 @@ def beyond_control(
     bounds : (2, classes)
     p : (classes,)
         All three are as `change` returns them if retraining changed no image, for example because the control is the
-        network before compression.
+        network before compression. Otherwise bounds are at least as wide, and p is at least as large.
 
     Examples
     --------

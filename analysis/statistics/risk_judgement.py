@@ -1,7 +1,8 @@
 """Measure how well scores predict the costs of compression in networks that were not used for the scores.
 
-The cost of a class is its excess loss. Costly images are those that are lost, or whose modal label changes (PIEs,
-Hooker et al., "What Do Compressed Deep Neural Networks Forget?", Section 2.3).
+The cost of a class is its loss of recall minus the loss of accuracy, relative to the control if there is one. Costly
+images are those that are lost, or whose modal label changes (PIEs, Hooker et al., "What Do Compressed Deep Neural
+Networks Forget?", Section 2.3).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -239,7 +240,7 @@ def permutation_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndarray:
-    """Compute each class's excess loss relative to the control, or to the networks before if there is none.
+    """Compute each class's loss beyond that of accuracy, from the control or, without one, from the networks before.
 
     Parameters
     ----------
@@ -310,9 +311,9 @@ def foresight_of_sizes(expected: np.ndarray, losses: np.ndarray) -> Estimate:
     -------
     Estimate
         The value is 1 - D / S, from means over networks: D is the sum of squared deviations from the expected losses,
-        and S is the sum of squared losses, which are the deviations from 0, the expectation if all classes lose the
-        same. The value is 1 for a perfect expectation, 0 if it is as good as expecting equal losses, and below 0 if it
-        is worse. `n` is the number of classes. The interval is the middle 95 % over 2,000 bootstrap samples of the
+        and S is the sum of squared losses, that is, of squared deviations from 0, which is expected if all classes lose
+        the same. The value is 1 for a perfect expectation, 0 if it is as good as expecting equal losses, and below 0 if
+        it is worse. `n` is the number of classes. The interval is the middle 95 % over 2,000 bootstrap samples of the
         networks.
 
     Examples

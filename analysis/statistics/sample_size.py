@@ -95,8 +95,8 @@ def networks_needed(
 
     Examples
     --------
-    Networks have variance 3. With eleven networks, the standard error is .522, and the quantile of t with ten degrees
-    of freedom is 2.23:
+    The mean of three networks has variance 1, so that of eleven has the standard error (3 / 11)^.5 = .522. The quantile
+    of t with ten degrees of freedom is 2.23:
 
     >>> networks_needed(Spread(3, 1.0, 2, 0.0, 0.0), 1.2)
     11
@@ -114,7 +114,7 @@ def images_needed(spread: Spread, margin: float, level: float = two_way.LEVEL) -
     Returns
     -------
     float, optional
-        None if a factor of `MOST_TIMES_THE_IMAGES` is not enough, because networks differ too.
+        None if a factor of `MOST_TIMES_THE_IMAGES` is not enough, because networks also differ.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Test the winner of a search against the anchors (the trials of lambda, MP and GP), on test images."""
+"""Test the winner of a search against the anchors (epsilon = lambda, MP and GP), on test images."""
 
 import pandas as pd
 

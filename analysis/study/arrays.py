@@ -51,7 +51,7 @@ class RunArrays:
         Whether a network of the run is at chance, before or after pruning. Such runs have no slopes, but count in all
         other statistics.
     notes : list of str
-        Sentences on runs that were left out.
+        Sentences on runs that were left out, and on params that differ in every run.
     """
 
     runs: pd.DataFrame

@@ -60,8 +60,8 @@ def alphas(study: RunArrays) -> pd.DataFrame:
     notes = [*study.notes]
     if len(undefined):
         notes.append(
-            f"alpha is undefined in {len(undefined):,} runs, because every class's recall equals the accuracy: "
-            f"{', '.join(undefined[:3])}"
+            f"alpha is undefined in {len(undefined):,} runs, because every class's recall before pruning equals the "
+            f"accuracy: {', '.join(undefined[:3])}"
         )
     frame.attrs = {"notes": notes}
     return frame

@@ -23,7 +23,7 @@ def join(
     how: Literal["inner", "left"] = "inner",
     suffixes: tuple[str, str] = ("_x", "_y"),
 ) -> pd.DataFrame:
-    """Merge two frames by keys as text, with the legacy default for a missing param.
+    """Merge two frames by keys as text, with the legacy default (`schema.FORMERLY`) for a missing param.
 
     Parameters
     ----------

@@ -198,6 +198,6 @@ class Pairs:
 
     def _metric(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         sides = ([getattr(network, name) for network in side] for side in (self.before, self.after))
-        # This order in memory makes sums over labels round as in the published results.
+        # This order in memory makes sums over labels round as in the stored results.
         before, after = (np.column_stack(values).T for values in sides)
         return before, after

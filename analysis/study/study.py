@@ -61,7 +61,7 @@ class ReportOptions:
     paper : bool
         Whether the report includes the sections on the papers: their tables, figures and sentences.
     paper_pictures : bool
-        Whether the sections on the papers include those that consist of pictures only.
+        Whether `paper` includes the sections that consist of pictures only.
     groups : path, sequence of str, or mapping of str to path
         Tables of groups of test images, as accepted by `groups.files_of_datasets`.
     min_accuracy, fairness_value : float, optional
