@@ -27,7 +27,7 @@ LABEL = np.repeat(np.arange(CLASSES), IMAGES)
 
 
 def answers(losses: np.ndarray, networks: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return whether networks before, in the control and after predict each image correctly, (networks, images)."""
+    """Return by side whether each network predicts each image correctly, (networks, images)."""
     movable = generator.random(len(LABEL)) < MOVABLE
     hit = movable & (generator.random(len(LABEL)) < 0.5)
     right = np.where(movable, generator.uniform(0.3, 0.7, len(LABEL)), 0.95)

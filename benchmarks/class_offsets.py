@@ -1,12 +1,12 @@
-"""Class offsets on new images, by the number of images in the fit: all of each excess removed, or its reliable share.
+"""Effect of class offsets on new images, by the number of images in the fit.
 
     python benchmarks/class_offsets.py [--seeds 0-7] [--draws 5]
 
 For each seed a LeNet5 is pruned by magnitude (cubic, ratio 20) on Fashion-MNIST, unless the tracking store has it.
-Offsets are fitted on validation images; each row of the table is for a number of images drawn from each class. The root
-mean square of the classes' excesses is measured on test images, in points. The table gives it for both ways of removing
-excesses, and the difference with its standard error over networks. results/validation/README.md discusses the table.
-Training takes a minute for each seed on one core.
+Offsets are fitted on validation images, to remove all of each excess or only its reliable share. Each row of the table
+is for a number of images drawn from each class. The root mean square of the classes' excesses is measured on test
+images, in points. The table gives it for both ways of removing excesses, and the difference with its standard error
+over networks. results/validation/README.md discusses the table. Training takes a minute for each seed on one core.
 """
 
 import math
@@ -46,7 +46,7 @@ def main(seeds: str, draws: int) -> None:
 
 
 def excesses(run: dict[str, object], draws: int) -> list[list[float]]:
-    """Return the size of a network's excesses without offsets, then by count and shrinkage."""
+    """Return the size of a network's excesses without offsets, then with offsets, by count and shrinkage."""
     context = load_context(TrainConfig(dataset=DATASET, seed=int(str(run["seed"]))))
     networks = [load_model(str(run[name])).network for name in ("dense_run_id", "run_id")]
     parts = context.validation, context.test

@@ -165,7 +165,7 @@ def targets(data_set: DataSet) -> tuple[float, float]:
 
 
 def true_products(rng: np.random.Generator, data_set: DataSet, networks: int) -> np.ndarray:
-    """Return, for infinitely many images, the balance before times itself, and times the balance after each method.
+    """Return, for infinitely many images, the sum over classes of balance before times itself, and times that after.
 
     Returns
     -------

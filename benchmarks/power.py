@@ -14,7 +14,7 @@ from analysis.audit import power
 from analysis.audit.audit import audit_predictions
 
 CLASSES, IMAGES, RECALL = 10, 1000, 0.9
-# Standard deviations of the offsets of a class, of images, and of a network's own noise.
+# Standard deviations of the offsets of classes, the difficulties of images, and a network's own noise.
 OFFSET, DIFFICULTY, NOISE = 0.1, 0.8, 0.6
 NETWORKS, AUDITS = (2, 3, 4, 6), 100
 _TOTAL = np.sqrt(DIFFICULTY**2 + NOISE**2)
