@@ -45,7 +45,7 @@ _LEAST_DOUBT = 1e-7  # stored for a confidence of 1, whose logarithm would be in
 class Population(NamedTuple):
     """Predicted classes of the networks of one training, and the doubt of each pruned network about each image.
 
-    All arrays are (networks, images), and their rows i belong to the same seed. `doubt` is the decimal logarithm of
+    All arrays are (networks, images), and row i of each belongs to the same seed. `doubt` is the decimal logarithm of
     1 minus the confidence.
     """
 
