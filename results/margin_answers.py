@@ -22,7 +22,7 @@ _BATCH = 1000
 
 
 def collect(folder: Path) -> dict[str, int]:
-    """Add the margins of every data set whose networks are all in the current tracking store to the stored ones.
+    """Add to the stored margins those of every data set whose networks are all in the current tracking store.
 
     Returns
     -------

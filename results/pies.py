@@ -34,7 +34,7 @@ _TITLES = {RARE: "Three classes are rare", BALANCED: "All training images"}
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 RARE_CLASSES = ("Trouser", "Pullover", "Sneaker")
 _DENSE, _PRUNED, _CONTROL, _DOUBT = "dense", "pruned", "control", "doubt"
-# Criteria by which a pruned network abstains. Each other criterion is compared with its own confidence.
+# Criteria by which a pruned network abstains. Its own confidence is the one that the others are compared with.
 DISPUTE, OWN, MEAN, DENSE_ALONE = "dispute", "own confidence", "mean confidence", "dispute of dense networks"
 _DOUBTS = (DISPUTE, OWN, MEAN, DENSE_ALONE)
 _COVERAGES = np.linspace(0.5, 1, 51)
@@ -45,7 +45,7 @@ _LEAST_DOUBT = 1e-7  # stored for a confidence of 1, whose logarithm would be in
 class Population(NamedTuple):
     """Predicted classes of the networks of one training, and the doubt of each pruned network about each image.
 
-    All arrays are (networks, images), and their rows i belong to the same seed. `doubt` is the decimal logarithm of
+    All arrays are (networks, images), and row i of each belongs to the same seed. `doubt` is the decimal logarithm of
     1 minus the confidence.
     """
 

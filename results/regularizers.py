@@ -53,9 +53,9 @@ def write(results: Path) -> None:
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
     """Write a row for each dense network and each fine-tuned network of the study, from the tracking store.
 
-    For dense networks the columns are training (regulariser and weight decay), seed, accuracy, the three norms, and the
-    overlap of undecayed and magnitude pruning at each of `RATIOS`; for fine-tuned networks they are training, seed,
-    pruner, ratio, accuracy, and the largest excess loss of a class against the control.
+    For dense networks the columns are training (regulariser and weight decay), seed, accuracy, the three gradient
+    norms, and the overlap of undecayed and magnitude pruning at each of `RATIOS`; for fine-tuned networks they are
+    training, seed, pruner, ratio, accuracy, and the largest excess loss of a class against the control.
     """
     runs, dense = pull.study(experiment, tracking_uri=tracking_uri)
     undecayed = runs[runs[schema.PRUNER].eq("up")]

@@ -1,4 +1,4 @@
-"""Tables and picture of risk/: how well dense networks predict the classes and images that pruning will cost."""
+"""Tables and picture of risk/: how well dense networks predict which classes and images pruning costs most."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -20,7 +20,7 @@ _BATCH = 1000
 
 
 def collect(folder: Path) -> list[str]:
-    """Add the scores of every data set with dense networks in the current tracking store to the stored ones.
+    """Add to the stored scores those of every data set with dense networks in the current tracking store.
 
     Returns
     -------
