@@ -211,8 +211,8 @@ def cli() -> None:
     "--fail-on-damage",
     "Exit with code 3 if a class is shown to have lost recall, if a single network is shown to have lost more than 20 "
     "points in a class, or if a network is at chance only after compression; exit with 4 if a class may have lost "
-    "everything. --max-class-loss is stricter. Without a control and with one network before or after, the code is 3 "
-    "only for a class whose loss is shown to exceed 20 points, because retraining alone changes recalls.",
+    "everything. --max-class-loss is stricter. Without a control and with one network before or after, a class's loss "
+    "gives code 3 only if it is shown to exceed 20 points, because retraining alone changes recalls.",
 )
 @click.option(
     "--max-class-loss",
@@ -429,8 +429,8 @@ def risk(
     The expected loss of a class follows from its recall and from the expected loss of accuracy (--accuracy-loss).
 
     With predictions of pruned networks, the scores from half of the networks are tested on the losses in the other
-    half: by rank correlation with the losses of classes, by the error of the expected losses, and by how well the
-    scores separate lost images from others.
+    half: by rank correlation with the losses of classes, by the share of the differences between these losses that the
+    expected losses explain, and by how well the scores separate lost images from others.
     """
     from analysis.audit import prediction_files, risk
     from analysis.audit.prediction_columns import ColumnNames
@@ -547,8 +547,8 @@ def offsets(
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="Folder that tables are written to: the settings tried, the trade-off, groups of test images, and for "
-    "iterative pruning the regression.  [default: no tables]",
+    help="Folder that tables are written to: the settings tried, the trade-off, groups of test images, and the "
+    "regression over levels of iterative pruning.  [default: no tables]",
 )
 def recommend(
     experiment: str | None,
@@ -679,7 +679,7 @@ def report(
         name = "--experiment" if experiment else "--study"
         raise click.UsageError(f"--frames takes the place of {name}: leave one of them out")
     if folders and ignore_params:
-        raise click.UsageError("--ignore-param needs --experiment: give it to `export`, which made the folders")
+        raise click.UsageError("--ignore-param does not apply to --frames: give it to `export`, which made the folders")
     from analysis.common import overwriting
     from analysis.rendering import page
     from analysis.report import report
