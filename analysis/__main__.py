@@ -220,7 +220,8 @@ def cli() -> None:
     metavar="POINTS",
     help="Largest acceptable loss of recall of any class, beyond the control if there is one, in percentage points "
     "from 0 to 100: 5 is five points. The exit code is 0 if the upper bound of every loss is below the limit, 3 if a "
-    "loss is shown to exceed it, and 4 if neither is shown.  [default: no limit]",
+    "loss is shown to exceed it, and 4 if neither is shown. Without a control and with one network before or after, it "
+    "is never 0.  [default: no limit]",
 )
 @click.option(
     "--max-accuracy-loss",
@@ -255,8 +256,8 @@ def audit(
     wider.
 
     With several seeds, the files of --before, --after and --control are paired by the numbers and words in their names:
-    dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired by their dense runs or, if that is
-    impossible, in the order given. A single network before is compared with all networks after.
+    dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired by the dense runs that they start from
+    or, if that is impossible, in the order given. A single network before is compared with all networks after.
     """
     from analysis.audit import audit, prediction_files
     from analysis.audit import result as audit_result
