@@ -211,8 +211,8 @@ def cli() -> None:
     "--fail-on-damage",
     "Exit with code 3 if a class is shown to have lost recall, if a single network is shown to have lost more than 20 "
     "points in a class, or if a network is at chance only after compression; exit with 4 if a class may have lost "
-    "everything. --max-class-loss is stricter. Without a control and with one network before or after, the code is 3 "
-    "only for a class whose loss is shown to exceed 20 points, because retraining alone changes recalls.",
+    "everything. --max-class-loss is stricter. Without a control and with one network before or after, a class's loss "
+    "gives code 3 only if it is shown to exceed 20 points, because retraining alone changes recalls.",
 )
 @click.option(
     "--max-class-loss",
@@ -220,7 +220,8 @@ def cli() -> None:
     metavar="POINTS",
     help="Largest acceptable loss of recall of any class, beyond the control if there is one, in percentage points "
     "from 0 to 100: 5 is five points. The exit code is 0 if the upper bound of every loss is below the limit, 3 if a "
-    "loss is shown to exceed it, and 4 if neither is shown.  [default: no limit]",
+    "loss is shown to exceed it, and 4 if neither is shown. Without a control and with one network before or after, it "
+    "is never 0.  [default: no limit]",
 )
 @click.option(
     "--max-accuracy-loss",
@@ -255,8 +256,8 @@ def audit(
     wider.
 
     With several seeds, the files of --before, --after and --control are paired by the numbers and words in their names:
-    dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired by their dense runs or, if that is
-    impossible, in the order given. A single network before is compared with all networks after.
+    dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired by the dense runs that they start from
+    or, if that is impossible, in the order given. A single network before is compared with all networks after.
     """
     from analysis.audit import audit, prediction_files
     from analysis.audit import result as audit_result
@@ -429,8 +430,8 @@ def risk(
     The expected loss of a class follows from its recall and from the expected loss of accuracy (--accuracy-loss).
 
     With predictions of pruned networks, the scores from half of the networks are tested on the losses in the other
-    half: by rank correlation with the losses of classes, by the error of the expected losses, and by how well the
-    scores separate lost images from others.
+    half: by rank correlation with the losses of classes, by the share of the differences between these losses that the
+    expected losses explain, and by how well the scores separate lost images from others.
     """
     from analysis.audit import prediction_files, risk
     from analysis.audit.prediction_columns import ColumnNames
@@ -547,8 +548,8 @@ def offsets(
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="Folder that tables are written to: the settings tried, the trade-off, groups of test images, and for "
-    "iterative pruning the regression.  [default: no tables]",
+    help="Folder that tables are written to: the settings tried, the trade-off, groups of test images, and the "
+    "regression over levels of iterative pruning.  [default: no tables]",
 )
 def recommend(
     experiment: str | None,
@@ -679,7 +680,7 @@ def report(
         name = "--experiment" if experiment else "--study"
         raise click.UsageError(f"--frames takes the place of {name}: leave one of them out")
     if folders and ignore_params:
-        raise click.UsageError("--ignore-param needs --experiment: give it to `export`, which made the folders")
+        raise click.UsageError("--ignore-param does not apply to --frames: give it to `export`, which made the folders")
     from analysis.common import overwriting
     from analysis.rendering import page
     from analysis.report import report

@@ -57,7 +57,7 @@ class Movement(NamedTuple):
     def verdict(self) -> str:
         """Two sentences: how much the shift explains, and what undoing it changes."""
         if not self.changed:
-            return "Before and after, the networks predict the same class for every image."
+            return "For every image, the networks predict the same class before and after."
         if np.isnan(self.share):
             return (
                 "The changes of recall are not shown to exceed the noise of the images, so no common shift of the "

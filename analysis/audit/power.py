@@ -27,7 +27,7 @@ from analysis.statistics.hypothesis_tests import LEVEL, POWER
 
 NETWORKS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
 FILES = ("power.csv", "power.png")
-# Class tests to simulate for each number of networks, and the bounds on the number of audits that contain them.
+# Class tests to simulate for each number of networks, and the fewest and most audits, which have a test per class.
 _TESTS, _FEWEST_AUDITS, _MOST_AUDITS = 4000, 100, 4000
 # Bisection steps for the smallest loss, which is between 0 and 1.
 _HALVINGS = 12
@@ -42,8 +42,8 @@ class ChangeVariances(NamedTuple):
     ----------
     names : list of str
     over_networks : array
-        Variance of one network's change over networks. It includes the noise of the network's predictions for the
-        images.
+        Variance, over networks, of the change in one network. It includes the noise of the network's predictions for
+        the images.
     in_one : array
         The part of `over_networks` that is noise of the images.
     over_images : array

@@ -229,7 +229,7 @@ def _read_npz(path: Path, limit: SizeLimit) -> _Content:
     if missing or classes[0] is None or classes[1] is None:
         raise StudyError(f"{path}: no array {', '.join(missing)} in it; the file needs {', '.join(_NAMES)}")
     names: dict[str, np.ndarray] = {}
-    with contextlib.suppress(StudyError):  # pickled image names are not read; row k of each file is then the same image
+    with contextlib.suppress(StudyError):  # pickled image names are not read, and rows are then matched by order
         names = archives.read(path, [], _IMAGE_NAMES, limit=limit)
     return _of_arrays(path, _one_dimensional(classes[0]), _one_dimensional(classes[1]), names)
 

@@ -56,7 +56,7 @@ def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str
 
 
 def of_other_seeds(networks: Mapping[str, dict[Path, str]]) -> set[str]:
-    """Return the sides that share no network with after, according to the names of files or the dense runs of runs.
+    """Return the sides that share no network with after, by file names or by the dense runs that runs start from.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def in_pairs(
 
 
 def described(networks: Mapping[str, dict[Path, str]], unpaired: Collection[str] = ()) -> list[str]:
-    """Return notes that list the networks of each side and, if there are several, the pairs of sides."""
+    """Return notes that list the networks of each side or, if there are several, the pairs of networks."""
     several = _several(networks, unpaired)
     pairs = several if len(several) > 1 else {}
     sides = [

@@ -379,8 +379,8 @@ _MADE_BY = (
 )
 WHAT_IS_CHANCE = (
     "A network is at chance if its mean recall over classes is not above 1 / classes by a one-sided test at 1 %; for "
-    "classes of equal size, if its accuracy is not above the share of the largest class. It has no alpha, but is "
-    "included in all other numbers."
+    "classes of equal size (within 1 %), if its accuracy is not above the share of the largest class. It has no alpha, "
+    "but is included in all other numbers."
 )
 _READING = (
     "A loss is recall before minus recall after; with a control, which was retrained in the same way without being "
@@ -397,8 +397,8 @@ _READING = (
     "is moderated: it is averaged with that of all classes, scaled by R (1 - R) for the recall R; each class also has "
     "a plain t-test. The raw slope shows how the differences between recalls changed: above 1 they grew, below 1 they "
     "shrank or moved to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times "
-    "accuracy before / accuracy after, so it rises whenever accuracy falls. The spread is the root mean square of "
-    "recalls minus accuracy after compression, divided by its value before. The interval of alpha is over networks, "
+    "accuracy before / accuracy after, so it rises whenever accuracy falls. The spread is the root mean square of the "
+    "gaps (recall minus accuracy) after compression, divided by that before. The interval of alpha is over networks, "
     "for these images. If class sizes differ by more than 1 %, alpha with classes weighted by their images is given "
     "too."
 )

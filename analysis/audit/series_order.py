@@ -31,7 +31,7 @@ def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list
     Raises
     ------
     StudyError
-        If string indices have different names, or if numeric indices have the same numbers in different orders.
+        If string indices name different images, or if numeric indices have the same numbers in different orders.
 
     Examples
     --------

@@ -18,7 +18,7 @@ from analysis.common.input_files import SizeLimit, begins_as, opened
 # A NumPy header has about a hundred bytes.
 _LONGEST_HEADER = 10_000
 _CHUNK = 2**20
-# With other compression methods, zipfile unpacks each chunk in full: 4 KiB may become tens of megabytes.
+# With compression methods other than deflate, zipfile unpacks each chunk in full: 4 KiB may become tens of megabytes.
 _SMALL_CHUNK = 2**12
 _USUAL = SizeLimit()
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -90,7 +90,7 @@ def read(
 
 
 def _entries(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfile.ZipInfo]:
-    """Map each of the array names that the archive has to its entry."""
+    """Return the entry of each array name, for the names that the archive has."""
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name = entry.filename.removesuffix(".npy")

@@ -286,7 +286,7 @@ def escape_unknown_characters() -> None:
 
 
 def collect_garbage_rarely() -> None:
-    """Make Python collect garbage less often, because it takes a twentieth of a command's time by default.
+    """Make Python collect garbage less often, because by default this takes a twentieth of a command's time.
 
     Imports, frames, figures and networks make many objects, few of which become garbage.
     """

@@ -32,7 +32,7 @@ def mark_beyond(
         Columns place and value, and optionally color (of the triangle's edge) and face (of its inside, by default
         the same). Values within the axis are left out.
     upright : bool
-        Whether the axis of values is vertical, and places are on the horizontal axis, or the reverse.
+        Whether values are on the vertical axis and places on the horizontal one. If false, it is the reverse.
     text : function of an array
         Returns the text for values at places so near that their texts would touch.
     """

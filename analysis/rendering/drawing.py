@@ -16,7 +16,8 @@ PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # t
 def axis_limits(values: pd.Series, through: float) -> tuple[float, float]:
     """Return the ends of an axis that includes `through` and all values except a long tail.
 
-    Nine tenths of the values fill about a fifth of the axis or more; values farther away are beyond its ends.
+    The middle nine tenths of the values fill about a fifth of the axis or more; values too far out for this are beyond
+    its ends.
     """
     low, high = np.quantile([*values, through], [0.05, 0.95])
     far = 2 * (high - low)

@@ -20,7 +20,7 @@ class ImagePanel:
 
     def __init__(self, axes: Axes) -> None:
         axes.set_axis_off()
-        figure = axes.figure.figure  # of a part of a figure, the whole
+        figure = axes.figure.figure  # the whole figure, even for a subfigure
         corner = figure.dpi_scale_trans + ScaledTranslation(0, 1, BboxTransformTo(axes.bbox))
         self._axes, self._place = axes, Affine2D().translate(_MARGIN, 0).scale(1 / DPI, -1 / DPI) + corner
 
@@ -29,7 +29,7 @@ class ImagePanel:
         self._axes.text(left, top, text, **{"va": "top", "parse_math": False, "transform": self._place, **style})
 
     def show(self, image: np.ndarray, left: int, top: int, side: int) -> None:
-        """Draw an image, uint8 [C, H, W], in a square, centred at its lower edge.
+        """Draw an image, uint8 [C, H, W], in a square, in the middle of its lower edge.
 
         A small image is enlarged by a whole factor, so that its pixels stay square.
         """

@@ -87,7 +87,7 @@ def estimates(rows: pd.DataFrame, name: str, *, scale: float = 1) -> pd.DataFram
 
 
 def interval_limits(rows: pd.DataFrame, no_effect: float) -> tuple[float, float]:
-    """Return the ends of an axis for intervals. The axis leaves out ends that are far from most others."""
+    """Return the ends of an axis for intervals. The axis leaves out interval ends far from most others."""
     ends = rows.loc[np.isfinite(rows["value"].astype(float)), ["value", "low", "high"]].to_numpy(float)
     return axis_limits(pd.Series(ends[np.isfinite(ends)]), through=no_effect)
 

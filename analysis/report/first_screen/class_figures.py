@@ -205,8 +205,8 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
         note=f"Loss of recall relative to {reference}, in points, with 95 % intervals. Dotted: the loss of accuracy. "
         f"{_PROPORTION if any(rows['disproportionate'].notna().any() for _, rows in panels) else ''}Filled orange: "
         f"the class is shown to lose more than the accuracy, by a {class_test(panels[0][1])} with p below .05 "
-        "corrected over the classes. Grey: not shown. White with an orange edge: the class that loses most, if not "
-        f"shown.{left_out}{choice_note}",
+        "corrected over the classes. Grey: this is not shown. White with an orange edge: the class that loses most, "
+        f"if this is not shown for it.{left_out}{choice_note}",
         narrow=narrow,
         sharex=True,
         sharey=True,

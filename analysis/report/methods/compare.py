@@ -134,13 +134,13 @@ def compare(
           class; largest_excess, the largest loss of a class beyond the accuracy (called chance movement, because the
           class differs between networks); alpha_new, one estimate from all networks of the cell; alpha and raw_slope,
           of each network; alpha_beyond, alpha_new divided by the odds ratio of an error relative to the dense networks
-          (`proportion.pooled_alpha_beyond`), which also compares methods of different accuracy.
+          (`proportion.pooled_alpha_beyond`), which can also compare methods of different accuracy.
         - of_method, of_baseline: means over the networks; pooled for alpha_new and alpha_beyond.
         - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless
           `alternative` gives the predicted direction of a primary comparison. p_holm is corrected within its family,
-          whose size is at least the number of planned tests. Only the first tested slope of alpha_new, alpha, raw_slope
-          and alpha_beyond belongs to the family; each other slope is a separate family. p_permutation is from a
-          permutation test that flips the signs of the seeds' differences.
+          whose size is at least the number of planned tests. Of the slopes alpha_new, alpha, raw_slope and
+          alpha_beyond, only the first that is tested belongs to the family; each other one is a separate family.
+          p_permutation is from a permutation test that flips the signs of the seeds' differences.
         - effect_size: Cohen's d_z.
         - detectable_difference: the smallest difference detectable at 80 % power and level .05 / family size.
         - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline at the same accuracy, with its

@@ -26,7 +26,7 @@ _BY_RATIO = (
     "different accuracy: if it is higher, the method drives classes further apart than the lost accuracy explains."
 )
 _LETTERS = "In tables and pictures, letters abbreviate these settings."
-_AT_CHANCE = ' "At chance" gives the ratios at which most networks are at chance.'
+_AT_CHANCE = ' "At chance" gives the ratios at which most pairs have a network at chance.'
 
 
 def settings(study: StudyData) -> Section | None:
