@@ -235,7 +235,7 @@ def filter_numbers(numbers: Mapping[str, int], shares: Mapping[str, float], shar
 
     Examples
     --------
-    >>> filter_numbers({"a": 16, "b": 32}, {"a": 1.0, "b": 0.5}, share=0.6)  # 9.6 of 16, and 0.3 of 32
+    >>> filter_numbers({"a": 16, "b": 32}, {"a": 1.0, "b": 0.5}, share=0.6)  # 0.6 of 16 and 0.3 of 32 are 9.6
     {'a': 9, 'b': 9}
     >>> filter_numbers({"a": 6}, {"a": 1.0}, share=0.1)
     {'a': 1}
