@@ -45,7 +45,7 @@ from pruning_study.options.config import (
 from pruning_study.options.examples import EXAMPLES
 
 SECTIONS = sections()
-SECTIONS["Files"].insert(0, "key")  # an option of `tally`, whose options are not options of a run
+SECTIONS["Files"].insert(0, "key")  # an option of `tally`, whose options are not in the options table
 # Options that take several values, separated by commas
 SEVERAL = {record.name for record in OPTIONS if record.takes_several}
 # Commands that continue an interrupted call if they are repeated
@@ -180,7 +180,7 @@ def prune(**typed: Any) -> None:
 def iterate(**typed: Any) -> None:
     """Prune a network repeatedly, train it after each pruning, and show the cost of each iteration.
 
-    The first iteration is the dense network, which is trained unless a run with its options exists.
+    The first iteration, number 0, is the dense network, which is trained unless a run with its options exists.
     """
     configs = [IterateConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
     _begin(configs[0])
@@ -332,7 +332,7 @@ def quantize(run_ids: tuple[str, ...], **typed: Any) -> None:
 @click.argument("run_id")
 @_options(ExportConfig)
 def export(run_id: str, **typed: Any) -> None:
-    """Write a network as an ONNX file, and log it as an MLflow model that can be served.
+    """Write a network as an ONNX file, log it as an MLflow model that can be served, or both.
 
     RUN_ID is a dense, pruned or quantized run.
     """

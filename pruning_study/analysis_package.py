@@ -1,4 +1,4 @@
-"""Detect a user's own module `analysis`, which Python would import instead of the package that comes with this one."""
+"""Detect a user's own module `analysis`, which Python would import instead of this project's package of that name."""
 
 from importlib.util import find_spec
 from pathlib import Path

@@ -113,7 +113,7 @@ class Task(NamedTuple):
     ----------
     store : Store
     plans, contexts : sequences of PrunePlan and Context
-        One plan and one context per network. The plans are those of the controls; a chain changes their options.
+        One plan and one context per network. Each plan is that of the network's control; a chain changes its options.
     given_run : Run, optional
         The dense run that the options name.
     limits : Limits
@@ -324,7 +324,7 @@ def _register(store: Store, job: Writer, model: LoggedModel, config: CompressCon
     """Register the chosen network if test images confirm the choice, and return the line to print."""
     name = str(config.register)
     if outcome.state != "within":
-        return [f"registered:      not as {name}, because test images do not confirm the choice"]
+        return [f"registered:      nothing as {name}, because test images do not confirm the choice"]
     version = logged_models.register(store, model, name)
     job.tags({"registered_model": f"{name} version {version}"})
     return [f"registered:      {name}, version {version}"]

@@ -1,4 +1,4 @@
-"""The command `export`: write a run's network as a file, and log it as an MLflow model."""
+"""The command `export`: write a run's network as a file, log it as an MLflow model, or both."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -109,7 +109,7 @@ class Pruning:
     pictures : dict of float to bytes
         Pictures of recall and recall balance before and after pruning, as PNG, by ratio.
     shown : Table
-        The cells of the table that a notebook and the command line show.
+        The cells of the table that a notebook and `print` show.
     changes : dict of float to Comparison
         The comparison that `plot` draws, by ratio.
     """
@@ -206,8 +206,8 @@ class Compression:
         Whether the losses of the chosen chain are within the limits on test images; `none` if no chain is within the
         limits on validation images.
     chains : DataFrame
-        A row for each chain that was tried: its steps, its size and speed, its losses on validation images with upper
-        bounds, and its run.
+        A row for each chain that could be made: its steps, its size and speed, its losses on validation images with
+        upper bounds, and its run.
     table : DataFrame, optional
         A row for each class, measured on test images: support, recall_before, recall_control, recall_after, loss
         (beyond the control), and loss_upper, the upper bound of the loss. None if no chain is chosen.
@@ -251,7 +251,7 @@ def compress(**options: Any) -> Compression:
         - `.verdict`: the chosen chain and its result on test images.
         - `.state`: whether test images confirm the choice.
         - `.table`: the recalls and losses of each class.
-        - `.chains`: a row for each chain that was tried.
+        - `.chains`: a row for each chain that could be made.
         - `.run_id`, `.job_run_id`: runs whose artifacts include the network as ONNX and its model card.
 
     Raises
@@ -498,7 +498,7 @@ def run_study(file: str | Path, **options: Any) -> pd.DataFrame:
     Raises
     ------
     StudyError
-        If the file has a fault, before any run is made; or if steps failed, after all other steps have ended.
+        If the file has a fault, before any run is made; or if some runs failed, after all others have ended.
 
     Examples
     --------

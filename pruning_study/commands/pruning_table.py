@@ -84,7 +84,7 @@ def pruning_table(
     details: bool = True,
     beyond: Beyond | None = None,
 ) -> Table:
-    """Return a table of the recalls before pruning and at each ratio, with the slopes below.
+    """Return a table of the recalls before pruning and their changes at each ratio, with the slopes below.
 
     Parameters
     ----------

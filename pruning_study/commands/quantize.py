@@ -40,10 +40,10 @@ _READING = (
     "Bytes are those of the ONNX file. Times are medians on one thread, with their 95 % intervals."
 )
 _READING_MEANS = (
-    "Values are in points. Costs most: the class that is shown to lose most on average, beyond the loss of accuracy, "
-    "with a 95 % interval. The class is picked on one part of the networks and images, and its loss is measured on the "
-    'rest. "Not shown, at most 2.0" means that the networks are too few to name a class, but that on average no class '
-    "loses over 2.0 points more than the accuracy.\n"
+    "Changes and losses are in points. Costs most: the class that is shown to lose most on average, beyond the loss of "
+    "accuracy, with a 95 % interval. The class is picked on one part of the networks and images, and its loss is "
+    'measured on the rest. "Not shown, at most 2.0" means that the networks are too few to name a class, but that on '
+    "average no class loses over 2.0 points more than the accuracy.\n"
     "Chance movement: the mean, over networks, of how much each network's own worst class loses beyond the loss of "
     "accuracy. Because that class is picked afterwards, much of it is noise."
 )

@@ -1,4 +1,4 @@
-"""The command `tune`: run trials on validation images, then compare the winner with the anchors on test images."""
+"""The command `tune`: run trials on validation images, then test the winner and the reference trials (anchors)."""
 
 import json
 import math
@@ -192,7 +192,7 @@ def _try(search: TuningSearch, networks: Sequence[Network], trial: Trial, run: W
 def _pruned_recalls(
     search: TuningSearch, networks: Sequence[Network], trial: Trial, point: Point, dense_accuracies: np.ndarray
 ) -> tuple[PairedRecalls, bool]:
-    """Prune one dense model after another until the trial is hopeless; return the recalls, and whether it was."""
+    """Prune one dense model after another until the trial is hopeless; return recalls, and whether it was hopeless."""
     classes = len(networks[0].context.data.classes)
     before: list[Predictions] = []
     after: list[Predictions] = []

@@ -70,7 +70,7 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of images, labels and class names in their order, 32 hexadecimal digits."""
+        """Digest of images, labels, class names and validation indices, whose order matters: 32 hexadecimal digits."""
         content = hashlib.sha256(repr((self.classes, self.train_images.shape, self.test_images.shape)).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             for part in portions(array):
@@ -88,7 +88,7 @@ def load(
     max_data_gib: float = DEFAULT_MAX_GIB,
     test_fraction: float | None = None,
 ) -> Dataset:
-    """Read a data set into memory, or memory-map it if it is a folder whose images take over a gibibyte.
+    """Read a data set into memory, or memory-map it if it is a folder whose images take more than a gibibyte.
 
     Parameters
     ----------

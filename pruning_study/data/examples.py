@@ -158,7 +158,7 @@ def to_device(
         With `PackedImages` if the images are large or very numerous.
     """
     chosen = np.arange(len(images)) if indices is None else indices
-    # Arrays shared by a cluster are read-only, but torch has no read-only tensors.
+    # Arrays that the workers of a cluster share are read-only, but torch has no read-only tensors.
     labels_there = torch.from_numpy(np.require(labels[chosen], requirements=["C", "W"])).to(device)
     values = math.prod(images.shape[1:])
     if values > SMALL_IMAGE or 4 * values * len(chosen) > MOST_BYTES:

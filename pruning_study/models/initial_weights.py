@@ -55,7 +55,7 @@ def normal(shape: Sequence[int]) -> Tensor:
     >>> normal((3,)).tolist()
     [1.8815732540156476, 0.5470268901360749, -0.10198839778013079]
     """
-    # A share shifted to the middle of its interval is never 0 or 1.
+    # torch draws multiples of 2**-53 below 1; half a step higher, they are never 0 or 1.
     share = torch.rand(tuple(shape), dtype=torch.float64) + 2**-54
     return share if share.is_meta else torch.from_numpy(normal_quantile(share.numpy()))
 

@@ -1,4 +1,4 @@
-"""torchvision's AlexNet, VGG11 and ResNet-18, with first and last layers adapted to images of 28 to 32 pixels.
+"""torchvision's AlexNet, VGG11 and ResNet-18, with some layers adapted to images of 28 to 32 pixels.
 
 torchvision's versions are for images of 224 pixels (Krizhevsky 2014; Simonyan and Zisserman 2015; He et al. 2016). Here
 the layers before the linear ones downsample less, and the first linear layers of AlexNet and VGG11 have fewer inputs.

@@ -43,8 +43,8 @@ MAGNITUDE = "mp"
 # Reference trials of a search: undecayed pruning with epsilon = lambda, and with the epsilons that make it magnitude
 # and gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
-# Most chains that a search begins with: the network unchanged, quantized to integers, and, if channels can be removed,
-# with half of the channels, and with half of the channels and quantized
+# Largest number of chains that a search begins with: the network unchanged, quantized to integers, and, if channels can
+# be removed, with half of the channels, and with half of the channels and quantized
 FIRST_CHAINS = 4
 # Options that weight images in the loss of fine-tuning
 _WEIGHING = ("performance_weighted", "constraint", "class_weights")
@@ -125,7 +125,7 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
 
     @property
     def protocol_record(self) -> Protocol:
-        """The protocol that the option names, with the defaults of other options."""
+        """The protocol that the option names, which holds defaults of other options."""
         return PROTOCOLS[self.protocol]
 
     def _check_average(self, choices: TrainingChoices) -> None:
@@ -189,7 +189,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
             )
 
     def _check_start(self) -> None:
-        """Raise a StudyError if an option does not belong to the start."""
+        """Raise a StudyError if an option has no effect with this `--start`."""
         anew = ("begin", "end", "frequency")
         fine_tuning = ("ramp", "ramp_steps", "distill", *_WEIGHING, "data_quotas", "weight_bits", "weights")
         refused = fine_tuning if self.starts_anew else anew
@@ -417,7 +417,7 @@ class TuneConfig(
             self._check_tuned_decay()
 
     def _check_mitigation(self) -> None:
-        """Raise a StudyError unless a searched mitigation has one strength and a suitable objective."""
+        """Raise a StudyError if mitigation is searched, but none or several are given, or the objective is accuracy."""
         strengths = [option_name(name) for name in STRENGTHS if getattr(self, name) != "none"]
         if self.tune_mitigation and len(strengths) != 1:
             which = " and ".join(strengths) or "none"

@@ -1,4 +1,4 @@
-"""Protocols: the defaults that follow the paper's text, and those that follow its released code."""
+"""Protocols: the defaults that follow the text of Good et al. (2022), and those that follow their released code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Protocol:
     budget : callable
         Returns the `Budget` of a model, given the names of its prunable weights.
     selects_on_test : bool
-        Whether the epoch that is kept is chosen by the test loss within the last phase, not by the validation loss.
+        Whether to keep the epoch with the lowest test loss in the last learning-rate phase, not the lowest validation
+        loss.
     replaces : mapping of str to str
         Names of pruners, and of the pruner that is used instead of each.
     """

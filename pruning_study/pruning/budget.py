@@ -235,7 +235,7 @@ def filter_numbers(numbers: Mapping[str, int], shares: Mapping[str, float], shar
 
     Examples
     --------
-    >>> filter_numbers({"a": 16, "b": 32}, {"a": 1.0, "b": 0.5}, share=0.6)  # 9.6 of 16, and 0.3 of 32
+    >>> filter_numbers({"a": 16, "b": 32}, {"a": 1.0, "b": 0.5}, share=0.6)  # 0.6 of 16 and 0.3 of 32 are 9.6
     {'a': 9, 'b': 9}
     >>> filter_numbers({"a": 6}, {"a": 1.0}, share=0.1)
     {'a': 1}
@@ -265,7 +265,7 @@ def nearest_filters(
     Examples
     --------
     Each of ten filters has 10 parameters: 6 filters leave 60 parameters and 5 leave 50. The ratio at 50 parameters is
-    nearer to the ratio at 54.
+    nearer to the ratio at 54 than that at 60 is.
 
     >>> nearest_filters({"a": 10}, {"a": 1.0}, lambda numbers: 10 * numbers["a"], wanted=54)
     {'a': 5}

@@ -334,7 +334,7 @@ def _candidates(
 
 
 def _is_alone(path: _Path, layer: int, filters: int) -> bool:
-    """Return whether all filters of a layer reach equally many inputs, and no other filter reaches any of these."""
+    """Return whether all filters of a layer reach equally many inputs, each of which only one filter reaches."""
     here = path.layers[layer]
     if (path.layers[:, here].sum(0) > 1).any() or not path.single[here].all():
         return False

@@ -29,7 +29,7 @@ def cubic(total: int, kept_weights: int, *, ramp: float, steps: int) -> tuple[in
     Returns
     -------
     tuple of int
-        Weights kept after 0, 1, ... steps, until the first step that keeps `kept_weights`.
+        Weights kept after 0, 1, ... steps, until the last step of the ramp.
 
     Examples
     --------

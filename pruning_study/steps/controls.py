@@ -24,7 +24,7 @@ class LargestCost(NamedTuple):
     ----------
     name : str
     cost : float
-        As a share of the class's test images.
+        A difference of shares: .02 is 2 points.
     is_shown : bool
         Whether a test over images, corrected for all classes, shows that its loss exceeds the loss of accuracy.
     """
@@ -90,7 +90,7 @@ def log_largest_cost(
     run, control : FinishedRun
     cost : LargestCost
     note : str
-        Markdown that replaces the run's earlier description, a comparison with its dense network.
+        Markdown that replaces the run's earlier description, which compares it only with its dense network.
     """
     if not is_held_against(store, run, control):
         tags = {

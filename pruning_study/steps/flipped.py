@@ -76,7 +76,7 @@ def _draw_class(axes: Axes, row: pd.Series, lost: list[tuple[np.ndarray, str]]) 
 
 def _counts(n_lost: int, n_won: int, images: int) -> str:
     if not n_lost:
-        return f"No test image that was right before is wrong after; {n_won:,} that were wrong are right."
+        return f"No test image that was right before is wrong after; {n_won:,} wrong ones are right after."
     were = "was right before and is" if n_lost == 1 else "were right before and are"
     return f"{n_lost:,} of {images:,} test images {were} wrong after; {n_won:,} the other way round."
 

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from analysis.common.errors import StudyError
 
-# A layer looks pruned if at least the share `_FEWEST_ZEROS` of its weights is 0, because fewer zeros may be chance. Its
-# number of distinct values, divided by that of its nonzero weights, must also be at least `_FEWEST_VALUES`, because
-# quantized weights have few distinct values.
+# A layer looks pruned if at least the share `_FEWEST_ZEROS` of its weights is 0, because fewer zeros may be chance. The
+# number of its distinct values, divided by the number of its nonzero weights, must also be at least `_FEWEST_VALUES`,
+# because quantized weights have few distinct values.
 _FEWEST_ZEROS, _FEWEST_VALUES = 1 / 20, 1 / 2
 
 

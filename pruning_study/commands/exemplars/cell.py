@@ -29,14 +29,15 @@ class PopulationPair(NamedTuple):
     Attributes
     ----------
     name : str
-        Data set, model, pruner, ratio, and the settings that differ from the legacy defaults.
+        Data set, model, pruner, ratio or sparsity, and the settings that differ from their legacy defaults
+        (`schema.FORMERLY`).
     dataset : str
         Name of the data set.
     described : dict of str
         Digest, image shape and test fraction of the data set, as far as the runs have logged them.
     label : int64 [images]
     dense, compressed : int64 [networks, images]
-        Predicted classes. Row i of `compressed` was made from row i of `dense`.
+        Predicted classes. The network of row i of `compressed` was made from that of row i of `dense`.
     notes : list of str
         Sentences on networks that are left out or at chance.
     """
@@ -51,7 +52,7 @@ class PopulationPair(NamedTuple):
 
     @property
     def modal_labels(self) -> Exemplars:
-        """The modal labels of both populations."""
+        """The modal labels of both populations, which are the most frequent predictions for each image."""
         return exemplars(self.dense, self.compressed)
 
 
@@ -160,7 +161,7 @@ def cell_name(run: pd.Series) -> str:
 def _with_predictions(
     runs: pd.DataFrame, predicted: Mapping[str, Mapping[str, np.ndarray]], name: str
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[str]]:
-    """Return labels, dense and compressed predictions, and notes on pairs without predictions or with one at chance."""
+    """Return labels, both sides' predictions, and notes on pairs that lack predictions or have a network at chance."""
     runs = runs.drop_duplicates(schema.DENSE_RUN_ID)  # a repeated run is not a second network
     pairs = [
         (predicted[dense], predicted[compressed])

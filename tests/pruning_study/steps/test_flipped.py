@@ -80,7 +80,7 @@ def test_without_such_an_image_the_sheet_says_so():
     figure = sheet(after=BEFORE)
     assert texts(figure) == [
         "title",
-        "No test image that was right before is wrong after; 0 that were wrong are right.",
+        "No test image that was right before is wrong after; 0 wrong ones are right after.",
         "",
     ]
     assert shown(figure) == []
