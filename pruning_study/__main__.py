@@ -45,7 +45,7 @@ from pruning_study.options.config import (
 from pruning_study.options.examples import EXAMPLES
 
 SECTIONS = sections()
-SECTIONS["Files"].insert(0, "key")  # an option of `tally`, whose options are not in the options table
+SECTIONS["Files"].insert(0, "key")  # defined at `tally`, not in the options table
 # Options that take several values, separated by commas
 SEVERAL = {record.name for record in OPTIONS if record.takes_several}
 # Commands that continue an interrupted call if they are repeated

@@ -168,7 +168,7 @@ def dense_networks(task: Task, job: Writer) -> list[Network]:
 
 
 def _images_for_validation(contexts: Sequence[Context]) -> tuple[np.ndarray, np.ndarray]:
-    """Count, per class, the distinct validation images of all networks, and the images from which they are drawn."""
+    """Count, per class, the distinct validation images of all networks, and the images from which these are drawn."""
     data = contexts[0].data
     label = np.asarray(data.train_labels)
     images = np.unique(np.concatenate([context.validation_indices for context in contexts]))
@@ -206,7 +206,7 @@ def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: 
     except StudyError as error:
         if isinstance(error.__cause__, OSError):  # a full disk, for example, is not the chain's fault
             raise
-        reach.ensure(store.uri)  # raises if the store is gone, which is not the chain's fault either
+        reach.ensure(store.uri)  # raises if the store is gone: that is not the chain's fault either
         search.refuse(trial, str(error))
         run.tags({schema.ERROR: first_line(error)})
         return f"{chain} cannot be made: {error}"

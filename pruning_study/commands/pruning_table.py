@@ -35,8 +35,8 @@ CONTROL = "The control was fine-tuned equally long, without pruning."
 CONTROL_WITH_OFFSETS = "The control was fine-tuned equally long, without pruning, and has class offsets of its own."
 LOST = "The tests for losses of classes are corrected for the number of classes (Holm)."
 P = (
-    "p comes from a stricter test than the interval and is corrected for the number of classes (Holm), so the two can "
-    "disagree."
+    "p comes from a stricter test than the interval and is corrected for the number of classes (Holm), so p and the "
+    "interval can disagree."
 )
 MARK = "*"
 MARKED = f"{MARK} marks a loss that is shown: p is at most 0.05, corrected for the number of classes (Holm)."
@@ -197,7 +197,7 @@ def _describe(ratio: float, changes: Comparison, cause: str) -> list[str]:
 
 
 def _describe_beyond(ratio: float, changes: Comparison, beyond: Beyond) -> list[str]:
-    """Describe losses beyond the control, without naming a worst class that was not tested."""
+    """Describe losses beyond the control; name the class that pays most only with a test of its cost."""
     from_control = beyond.changes[ratio]
     cost = _cost(beyond.costs[ratio]) if beyond.costs else sentences.costliest(from_control)
     return [

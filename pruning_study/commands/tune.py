@@ -41,7 +41,7 @@ from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
 
-# Params that differ between the networks of any search, and those that also differ if the schedule is searched.
+# Params that differ between the networks of any search, and further ones that differ if the schedule is searched.
 TRIAL_PARAMS = {schema.SEED, schema.EPSILON, schema.RATIO}
 SCHEDULE_PARAMS = {schema.SCHEDULE, schema.RAMP, schema.DISTILL}
 

@@ -34,7 +34,8 @@ class Digests:
     predictions: str
 
 
-# The options of each training; all others have their defaults. PUBLISHED has the digests that they give everywhere.
+# The options of each training; all other options have their defaults. PUBLISHED has the digests that each training
+# gives on every machine.
 TRAININGS: dict[str, dict[str, Any]] = {
     "lenet5 up": _LENET5,
     "lenet5 gradual": _LENET5

@@ -40,11 +40,11 @@ from pruning_study.training.mitigation import constraint_names
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 MAGNITUDE = "mp"
-# Reference trials of a search: undecayed pruning with epsilon = lambda, and with the epsilons that make it magnitude
-# and gradient pruning
+# Reference trials of a search: undecayed pruning with epsilon equal to lambda, the weight decay, and with the two
+# epsilons that turn it into magnitude pruning and into gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
-# Largest number of chains that a search begins with: the network unchanged, quantized to integers, and, if channels can
-# be removed, with half of the channels, and with half of the channels and quantized
+# Largest number of chains that a search begins with. Two chains leave all channels, with and without quantization to
+# integers. If channels can be removed, two more remove half of the channels, with and without this quantization.
 FIRST_CHAINS = 4
 # Options that weight images in the loss of fine-tuning
 _WEIGHING = ("performance_weighted", "constraint", "class_weights")
@@ -427,7 +427,7 @@ class TuneConfig(
             )
         if self.tune_mitigation and self.objective == "accuracy":
             raise StudyError(
-                "a mitigation costs accuracy, so the weakest one would win: use alpha or both",
+                "a mitigation costs accuracy, so the weakest one would win: use alpha, or the value both",
                 option="objective",
             )
 

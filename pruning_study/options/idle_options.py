@@ -39,7 +39,7 @@ def _as_one_run(config: TrainConfig | TuneConfig) -> TrainConfig:
     """Return the options of a command's trainings, in the form of `train` or `prune`."""
     if isinstance(config, TuneConfig):
         return config.pruning(config.seeds[0])
-    # Iterations are trained even if weights are given, so options of this training have an effect in any case.
+    # Even if `weights` is given, each iteration trains the network, so the training's options have an effect.
     return replace(config.pruning, weights=None) if isinstance(config, IterateConfig) else config
 
 

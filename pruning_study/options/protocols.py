@@ -33,12 +33,12 @@ class Protocol:
     weight_decay : float or None
         Weight decay of every training; None for the weight decay of the recipe.
     epsilon : float or None
-        Weight of the undecay term; None for the weight decay, or `schema.PAPERS_EPSILON` if that is 0.
+        Weight of the undecay term; None for the weight decay, or for `schema.PAPERS_EPSILON` if the decay is 0.
     budget : callable
         Returns the `Budget` of a model, given the names of its prunable weights.
     selects_on_test : bool
-        Whether to keep the epoch with the lowest test loss in the last learning-rate phase, not the lowest validation
-        loss.
+        Whether to keep the epoch with the lowest test loss in the last learning-rate phase, instead of the epoch with
+        the lowest validation loss.
     replaces : mapping of str to str
         Names of pruners, and of the pruner that is used instead of each.
     """

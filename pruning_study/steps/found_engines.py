@@ -19,7 +19,7 @@ def ids_of_found(runs: Iterable[FinishedRun]) -> list[str]:
 def engine_lines(
     store: Store, engine: str | None, context: Context, run_ids: Iterable[str], how: str = WITH_FORCE
 ) -> list[str]:
-    """Return the lines of `found_lines`, without the one on another engine if the wanted one cannot train the network.
+    """Return the lines of `found_lines`; leave out the line on another engine if `engine` cannot train the network.
 
     Parameters
     ----------

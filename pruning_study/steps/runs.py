@@ -161,7 +161,7 @@ def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> 
             raise
         except StudyError as error:
             log.warning(
-                "%s run %s cannot be used, so an older one is used or it is made again: %s",
+                "%s run %s cannot be used, so an older run is used or a new run is made: %s",
                 plan.kind,
                 run.info.run_id,
                 error,
@@ -170,7 +170,7 @@ def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> 
 
 
 def _descends(run: Run, lineage: Mapping[str, str]) -> bool:
-    """Return whether a run starts from the runs that a plan names; if no tag names its parent, it is the dense run."""
+    """Return whether a run starts from the runs that a plan names; without a tag, the parent is the dense run."""
     starts_from = {schema.PARENT_RUN_ID: run.data.tags.get(schema.DENSE_RUN_ID)} | run.data.tags
     return all(starts_from.get(name) == run_id for name, run_id in lineage.items())
 

@@ -328,7 +328,8 @@ OVERRIDES = _PRUNE.overrides
 def _check_keys(grid: dict[str, Any], locations: Mapping[str, str], command: _GridCommand, faults: list[str]) -> None:
     """Add a fault for each of a grid's keys that its command does not accept.
 
-    A key at the top of the file may be meant for other grids, unless keys there make every grid a grid of `iterate`.
+    A key at the top of the file may be meant for other grids, unless another key at the top makes every grid a grid
+    of `iterate`.
     """
     at_top = any(key in grid and locations[key] == key for key in ITERATING)
     for key in LISTS:

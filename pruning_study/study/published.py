@@ -35,9 +35,9 @@ from pruning_study.study.plan import (
     training_params,
 )
 
-# Params that are options but follow from the network
+# Params with the name of an option, whose value follows from the network instead
 _FROM_NETWORK = (schema.SPARSITY,)
-# Values that runs log for options that are not given, or that frames fill in if a run has no param for the option
+# Values that a run logs for an option that is not given, or that frames fill in if the run has no such param
 _WITHOUT_VALUE = {
     **dict.fromkeys((schema.TEST_FRACTION, "class_fractions", "kept_epoch", "gradient_objective"), "none"),
     "gradient_batches": "all",
@@ -79,7 +79,7 @@ class PublishedSteps:
 
 
 def published_runs(study: frames.Study, seed: int | None, where: Path) -> list[PublishedRun]:
-    """Return the runs of a seed, dense runs first: only those with the same results on every machine.
+    """Return the runs of a seed whose results are the same on every machine, dense runs first.
 
     Parameters
     ----------

@@ -170,4 +170,6 @@ def _level(level_hash: str, plan: PrunePlan, context: JobContext) -> LoadedRun:
         for run in iterated.levels(plan, context, dense.train(plan.dense, context)):
             if run.config_hash == level_hash:
                 return run
-    raise StudyError("the run that it starts from is missing or damaged: delete it if it exists, and try again")
+    raise StudyError(
+        "the run that this step starts from is missing or damaged: delete that run if it exists, and try again"
+    )

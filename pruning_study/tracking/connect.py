@@ -164,7 +164,7 @@ def _store_of_job(client: MlflowClient, uri: str, job_run_id: str, experiment: s
         return Store(client, uri, current.experiment_id, job_run_id)
     if current.experiment_id != DEFAULT_EXPERIMENT_ID:
         raise StudyError(
-            f"{experiment!r}: under `mlflow run` all runs go to its experiment, which is {current.name!r}; choose "
+            f"{experiment!r}: under `mlflow run` all runs go to that command's experiment, {current.name!r}; choose "
             f"another with: mlflow run . --experiment-name {experiment}",
             option="experiment",
         )

@@ -132,7 +132,7 @@ def _acquired(lock: FileLock, timeout: float) -> bool:
     except OSError as error:
         raise StudyError(
             f"{lock.lock_file} cannot be locked ({error.strerror or error}): use a store on another disk or, if the "
-            "store is a server, set XDG_CACHE_HOME"
+            "store is a server, set XDG_CACHE_HOME to a folder on another disk"
         ) from error
     return True
 

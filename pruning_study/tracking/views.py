@@ -214,7 +214,8 @@ ACCURACY_AND_COST = View(
     },
     mode="CHART",
 )
-# Searches by `tune` and `compress`, and their trials. Without a chain's compressed runs, which would repeat its trial.
+# Searches by `tune` and `compress`, and their trials. The filter excludes compressed runs, because each of them would
+# repeat the trial of its chain.
 _TRIED = " and ".join(
     f"tags.{schema.KIND} != '{kind}'"
     for kind in (

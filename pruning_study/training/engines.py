@@ -163,7 +163,7 @@ class Torch:
     With the precision bf16, training steps use torch's autocast. Convolutions and matrix products round their inputs to
     bfloat16, in the forward and the backward pass, and return bfloat16, as do the layers between them. Everything else
     is float32: the weights, the optimizer's step with weight decay and velocity, the masks, BatchNorm's statistics, and
-    the loss, for which the logits are converted.
+    the loss, for which the logits are converted to float32.
 
     Only training uses this precision. Evaluation, the gradient for pruning scores and a teacher's logits are float32,
     so that a dense network and the networks pruned from it are evaluated in the same way, which any other program can

@@ -208,7 +208,7 @@ def _evaluate(model: nn.Module, training: TrainingSetup, epoch: _Epoch, train_lo
 
 
 def _competes(training: TrainingSetup, epoch: _Epoch) -> bool:
-    """Return whether an epoch may be the best: its masks are final, and it is in the last phase if only that counts."""
+    """Return whether an epoch may be the best: its masks are final, and its phase is the last if only that counts."""
     settings = training.hyperparameters
     if settings.keeps_last_epoch or settings.average_epochs:
         return epoch.number == settings.epochs

@@ -106,7 +106,7 @@ def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
     settings = [column for column in frames.params(runs) if schema.role(frames.param(column)).role == "setting"]
     differing = [column for column in settings if runs[column].nunique(dropna=False) > 1]
     if differing:
-        # List the params that have an option, if any differ, because others, such as a digest, follow from them.
+        # If params with an option of their own differ, list only these: the others, such as a digest, follow from them.
         chosen_by_options = [column for column in differing if column in _OPTIONS]
         shown = chosen_by_options or [column for column in differing if runs[column].nunique() > 1] or differing
         choices = "; ".join(_choices(runs, column) for column in shown)
@@ -161,7 +161,7 @@ def cell_name(run: pd.Series) -> str:
 def _with_predictions(
     runs: pd.DataFrame, predicted: Mapping[str, Mapping[str, np.ndarray]], name: str
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[str]]:
-    """Return labels, both sides' predictions, and notes on pairs that lack predictions or have a network at chance."""
+    """Return labels, predictions of dense and of compressed networks, and notes on pairs left out or at chance."""
     runs = runs.drop_duplicates(schema.DENSE_RUN_ID)  # a repeated run is not a second network
     pairs = [
         (predicted[dense], predicted[compressed])

@@ -75,17 +75,17 @@ def _counts(read: PopulationPair, pies: int) -> str:
     return (
         f"{pies:,} of {len(read.label):,} test images are PIEs: {len(read.dense)} dense and {len(read.compressed)} "
         "compressed networks differ in their most frequent prediction.\n"
-        f"It is right on {right[0]:,} PIEs for dense and on {right[1]:,} for compressed networks. "
-        f"{modal_labels.untied:,} are untied: neither prediction is a tie."
+        f"This prediction is right on {right[0]:,} PIEs for dense and on {right[1]:,} for compressed networks. "
+        f"{modal_labels.untied:,} PIEs are untied: neither prediction is a tie."
     )
 
 
 def _placebo(read: PopulationPair) -> str:
     if len(read.dense) < halves.FEWEST:
         return (
-            f"Chance gives PIEs too. Counting them needs two halves of {modal_labels.FEWEST} networks, so "
-            f"{halves.FEWEST} dense and {halves.FEWEST} compressed networks, but there are only {len(read.dense)} of "
-            "each."
+            "Chance gives PIEs too. To count the PIEs of chance, networks are split into two halves of at least "
+            f"{modal_labels.FEWEST}, which takes {halves.FEWEST} dense and {halves.FEWEST} compressed networks, but "
+            f"there are only {len(read.dense)} of each kind."
         )
     half, placebo = (halves.exemplars_of_halves(read.dense, side) for side in (read.compressed, read.dense))
     return (

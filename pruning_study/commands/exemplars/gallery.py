@@ -76,8 +76,8 @@ def gallery(images: np.ndarray, table: pd.DataFrame, classes: Sequence[str], tit
         COLUMNS,
         size=(_COLUMN / DPI, (SIDE + lines * (_NAME + 2 * _LINE) + 6 + _GAP) / DPI),
         title=f"{title}\n{counts}",
-        note=f"{which}: those on which dense networks agree most with one another, and compressed networks too. Below "
-        "each image is its label. ✓: the prediction is right.",
+        note=f"{which}: those on which dense networks agree most with one another, and so do compressed networks. "
+        "Below each image is its label. ✓: the prediction is right.",
         legend=[
             handle("most frequent prediction of dense networks, and its share", color=DENSE, **_BAR),
             handle("most frequent prediction of compressed networks", color=COMPRESSED, **_BAR),

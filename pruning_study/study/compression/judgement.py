@@ -132,7 +132,7 @@ def judge(table: pd.DataFrame, accuracy: float, cost: float, model_bytes: int, m
 
 
 def images_needed(limit: float, classes: int = 1) -> int:
-    """Return the number of images per class that rule out a loss of this size, if none of them is lost.
+    """Return the number of images per class that rule out a loss of this size if the network loses none of them.
 
     If none of n images is lost, the bound is 1 - level^(1 / n), with the level divided by the number of classes.
 
@@ -149,7 +149,7 @@ def images_needed(limit: float, classes: int = 1) -> int:
 
 
 def least_bound(images: int, classes: int = 1) -> float:
-    """Return the upper bound of the loss of a class with this many images, if none of them is lost."""
+    """Return the upper bound of the loss of a class with this many images if the network loses none of them."""
     return float(unchanged_bound(images, LEVEL / classes))
 
 
@@ -174,7 +174,8 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
     if not of_class < limits.class_loss:
         raise StudyError(
             f"{POINTS * limits.class_loss:g} points cannot be checked: class {shortened(classes[fewest])} has "
-            f"{held_out[fewest]:,} validation images, and if none is lost its loss may still be {_up(of_class)}. "
+            f"{held_out[fewest]:,} validation images. If none of them is lost, the class's loss may still be "
+            f"{_up(of_class)}. "
             + _what_would_do(
                 images_needed(limits.class_loss, len(classes)), of_class, int(images[fewest]), "images of each class"
             ),
@@ -183,7 +184,7 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
     if not of_all < limits.accuracy_loss:
         raise StudyError(
             f"{POINTS * limits.accuracy_loss:g} points cannot be checked: there are {held_out.sum():,} validation "
-            f"images, and if none is lost the loss may still be {_up(of_all)}. "
+            f"images. If none of them is lost, the loss of accuracy may still be {_up(of_all)}. "
             + _what_would_do(images_needed(limits.accuracy_loss), of_all, int(images.sum()), "images"),
             option="max_accuracy_loss",
         )

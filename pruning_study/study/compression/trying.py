@@ -94,7 +94,7 @@ class Network(SearchedNetwork):
 
 
 def in_turn(networks: Iterable[Network]) -> Iterator[Network]:
-    """Yield networks, and free the images of each after its turn: those of thirty would not fit into memory."""
+    """Yield networks, and free the images of each network after its turn: not all images would fit into memory."""
     for network in networks:
         try:
             yield network

@@ -148,8 +148,9 @@ def values(recalls: PairedRecalls) -> dict[str, float]:
 def with_comparable_accuracy(trials: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Replace the accuracy of each stopped trial by an estimate of its accuracy over all seeds.
 
-    A stopped trial has only the first seeds, whose dense models may be better or worse than the others. Its accuracy is
-    replaced by the reference's accuracy plus the mean difference between the two trials on the seeds that both have.
+    A stopped trial has only the first seeds, whose dense models may be better or worse than those of later seeds. Its
+    accuracy is replaced by a sum: the reference's accuracy over all seeds, plus the mean difference between the stopped
+    trial and the reference over the seeds of the stopped trial.
 
     Parameters
     ----------
@@ -180,8 +181,8 @@ def eligible(trials: pd.DataFrame) -> pd.Series:
 def pareto_front(trials: pd.DataFrame) -> pd.Series:
     """Return whether each trial is on the Pareto front of accuracy and distortion.
 
-    A complete trial is on the front if no other trial is at least as good in both and better in one. A trial whose
-    distortion is undefined is not on the front.
+    A complete trial is on the front if no other trial is at least as good in accuracy and distortion and better in one
+    of them. A trial whose distortion is undefined is not on the front.
 
     Parameters
     ----------

@@ -24,8 +24,8 @@ from pruning_study.study.tuning.objectives import PairedRecalls
 from pruning_study.tracking.store import Store
 
 LAMBDA, MP, GP = ANCHORS
-# With this epsilon undecayed pruning ranks weights as magnitude pruning does: for weights near the threshold, about .01
-# with gradients of about .1, the gradient's part of a score is lost in single precision.
+# With this epsilon, undecayed pruning ranks weights as magnitude pruning does. Weights near the pruning threshold are
+# about .01, and their gradients about .1: the gradient's part of such a score is lost in single precision.
 AS_MAGNITUDE = 1e8
 # Ramps and shares of distillation are multiples of this step, so that 0 is tried too: one-shot pruning or no
 # distillation.
@@ -241,7 +241,7 @@ class TuningSearch(SharedSearch[Space]):
         return Point(params[schema.EPSILON], ratio, ramp, distill, strength, params.get(schema.FINE_TUNE_DECAY, ""))
 
     def describe(self, trial: Trial) -> str:
-        """Return the name of an anchor, or a point in words, with the ratio."""
+        """Describe a trial by its anchor's name, or else by the options that it tries, and by its ratio."""
         point = self.point(trial)
         return f"{trial.user_attrs.get(schema.ANCHOR) or point} ratio {point.ratio:g}"
 
@@ -252,9 +252,9 @@ class TuningSearch(SharedSearch[Space]):
     def is_hopeless(self, trial: Trial, so_far: PairedRecalls, dense: np.ndarray) -> bool:
         """Return whether a trial is less accurate than the median complete trial after the same number of seeds.
 
-        Such a trial is stopped. Anchors are never stopped, and a trial is stopped only if the objective is accuracy:
-        alpha of a few networks is noise, and Optuna stops no trial with two objectives. Wilcoxon's test over the seeds,
-        the alternative to the median, cannot reach p < .1 with three seeds.
+        Such a trial is stopped, unless it is an anchor. Trials are stopped only if the objective is accuracy, because
+        alpha of a few networks is noise, and because Optuna cannot stop trials of a search with two objectives.
+        Wilcoxon's test over the seeds, the alternative to the median, cannot reach p < .1 with three seeds.
 
         Parameters
         ----------
@@ -338,8 +338,9 @@ class TuningSearch(SharedSearch[Space]):
         if self.space.decays:
             trial.suggest_categorical(schema.FINE_TUNE_DECAY, self.space.decays)
         for name, within in self.space.ranges.items():
-            # The sampler learns about an option from the trials that have it. An anchor does not get an option whose
-            # value is outside the range, as 0 is on a logarithmic scale, so the sampler learns nothing wrong from it.
+            # The sampler learns about an option from the trials that have the option. An anchor's value may be outside
+            # the option's range, as 0 is on a logarithmic scale. Such an option is left out, so that the sampler does
+            # not learn from a wrong value.
             if schema.ANCHOR not in trial.user_attrs or _contains(within, trial.user_attrs[name]):
                 trial.suggest_float(name, within.low, within.high, step=within.step, log=within.log)
 

@@ -2,7 +2,8 @@
 
 CEAG, EQUALIZED_LOSS = "ceag", "equalized-loss"
 TRAIN, VALIDATION = "train", "validation"
-# Dual step sizes by constraint and images. Those for training images are from the released code, the others our own.
+# Dual step sizes by constraint and images. The sizes for training images are from the released code of Hashemizadeh et
+# al. (2024), and the sizes for validation images are this project's own.
 DUAL_STEPS = {
     (CEAG, TRAIN): 0.01,
     (CEAG, VALIDATION): 0.5,

@@ -236,7 +236,7 @@ BAD = [
             "--tune-mitigation",
             "it needs exactly one of .*, but got --class-offsets and --class-weights",
         ),
-        ({"class_offsets": "dense", "objective": "accuracy"}, "--objective", "use alpha or both"),
+        ({"class_offsets": "dense", "objective": "accuracy"}, "--objective", "use alpha, or the value both"),
     ],
 )
 def test_a_search_of_a_mitigation_takes_one_and_an_objective_that_it_serves(options, option, message):

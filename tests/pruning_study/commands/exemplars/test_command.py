@@ -26,8 +26,8 @@ def test_a_cell_of_exported_files_gives_a_gallery_and_a_sheet_that_can_be_tallie
     made = run_command("exemplars", "--frames", tmp_path / "study", "--dataset", data, "--images", 4)
     assert made.exit_code == 0, made.output
     assert "3 of 60 test images are PIEs: 6 dense and 6 compressed networks differ" in made.output
-    assert "It is right on 2 PIEs for dense and on 1 for compressed networks. 3 are untied" in made.output
-    assert "Counting them needs two halves of 5 networks, so 10 dense and 10 compressed networks" in made.output
+    assert "This prediction is right on 2 PIEs for dense and on 1 for compressed networks. 3 PIEs are" in made.output
+    assert "two halves of at least 5, which takes 10 dense and 10 compressed networks" in made.output
     assert "labelling_sheet.png, for annotators: 2 PIEs and as many other images" in made.output
     folder = tmp_path / "exemplars"
     assert sorted(path.name for path in folder.iterdir()) == [".pruning-study", *FILES]
