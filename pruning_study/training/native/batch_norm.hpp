@@ -96,8 +96,8 @@ class BatchNorm {
         return {broadcast(mean_[channel]), broadcast(factor_[channel]), broadcast(summand_[channel])};
     }
 
-    // Passes a group's gradient back through the ReLU that follows, with or without a shortcut, and computes its sums.
-    // If Joined, the gradient that is in `gradient` is added first; the result replaces it.
+    // Passes a group's gradient, `behind`, back through the ReLU behind the normalization, and computes its sums. If
+    // Joined, the gradient of a shortcut, which `gradient` holds, is added first. The result is stored in `gradient`.
     template <bool Joined>
     NATIVE_SHARED void measure_gradient(const Lanes* behind, const Lanes* activation, const Lanes* values,
                                         Lanes* gradient, int group) {
@@ -138,7 +138,7 @@ class BatchNorm {
         }
     }
 
-    // The gradient of a group's values, from that of the normalized values; 0 in lanes without an image.
+    // Computes the gradient of a group's values from that of the normalized values; it is 0 in lanes without an image.
     NATIVE_SHARED void find_input_gradient(const Lanes* gradient, const Lanes* values, Lanes present,
                                            Lanes* input_gradient) const {
         for (int channel = 0; channel < Channels; ++channel) {
@@ -157,8 +157,8 @@ class BatchNorm {
     static constexpr int PROBED = std::min(Pixels, 32);
 
     struct Sums {
-        // Forward, an image's mean and its squared deviations; backward, sums of gradients and of their products with
-        // deviations.
+        // In the forward pass, an image's mean and its sum of squared deviations. In the backward pass, the sum of the
+        // image's gradients, and the sum of their products with deviations.
         Lanes first[Channels], second[Channels];
     };
 
@@ -172,7 +172,7 @@ class BatchNorm {
         Lanes first, second;
     };
 
-    // For the pairs that term(pixel) gives, the sum of their first values, and the sum of their products.
+    // Returns the sum of the first values of the pairs term(pixel), and the sum of the products of each pair's values.
     template <class Term>
     static Pair both_sums(Term&& term) {
         constexpr int CHAINS = 4;  // several at once: an addition waits for the one before

@@ -60,7 +60,7 @@ struct DenseConvolution {
     static constexpr int TAPS = KernelHeight * KernelWidth, WEIGHTS = FILTERS * CHANNELS * TAPS;
     static constexpr int PARAMETERS = WEIGHTS + FILTERS;
     static constexpr int ROWS = Output::HEIGHT * Pool, COLUMNS = Output::WIDTH * Pool;  // before the pool
-    // Of the forward pass of an image.
+    // Multiplications in the forward pass of an image.
     static constexpr long MULTIPLICATIONS = long(ROWS) * COLUMNS * FILTERS * CHANNELS * TAPS;
     static_assert(ROWS + KernelHeight - 1 <= Input::HEIGHT && COLUMNS + KernelWidth - 1 <= Input::WIDTH);
 
@@ -82,7 +82,7 @@ struct DenseConvolution {
             convolve(parameters, input[group], state.output[group], state.largest[group]);
     }
 
-    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if Asked.
+    // Adds to `gradient` what the images of these groups contribute, and, if Asked, computes the gradient of the input.
     template <bool Asked, int Groups>
     static void backward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state,
                          Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {
@@ -99,7 +99,7 @@ struct DenseConvolution {
     }
 
    private:
-    // Outputs computed at once: that of one window of the pool; without a pool, several of a row.
+    // Outputs computed at once: the output of one window of the pool or, without a pool, several outputs of a row.
     static constexpr int ACROSS = Pool > 1 ? 1 : part_of(Output::WIDTH, 4);
 
     static void convolve(const float* parameters, const Lanes* input, Lanes* output, LaneByte* largest) {

@@ -29,7 +29,8 @@ struct Augmentation {
 template <int Pixels>
 class Gatherer {
    public:
-    // Images order[0..size), or start..start + size, each into a lane; lanes that are left over get blank ones.
+    // Loads the images order[0..size) or, without `order`, [start..start + size), each into a lane. The remaining lanes
+    // get blank images.
     void gather(const float* images, const int64_t* order, int64_t start, int size, Augmentation augmentation,
                 Lanes (*groups)[Pixels]) {
         static const float blank[Pixels]{};

@@ -1,7 +1,7 @@
 // One image in each lane of a vector register.
 //
 // A network computes everything for WIDTH images at once, in the same instructions. So a layer of 6 channels or 10
-// classes fills the registers as well as one of 512, which it would not with channels or pixels in the lanes.
+// classes fills the registers as well as a layer of 512 channels. With channels or pixels in the lanes, it would not.
 #pragma once
 
 #include <array>
@@ -49,12 +49,12 @@ typedef int8_t LaneByte __attribute__((vector_size(WIDTH)));
 // compile.
 #define NATIVE_SHARED __attribute__((noinline))
 
-// Not `Lanes{} + value`, which the compiler must compute because it turns -0 into 0. Subtracting 0 changes nothing, so
-// the compiler leaves it out, which saves 6 % of a training step of LeNet5 with AVX2.
+// Subtracting 0 changes no value, so the compiler leaves the subtraction out. `Lanes{} + value` turns -0 into 0, so the
+// compiler would have to compute the sum, which costs 6 % of a training step of LeNet5 with AVX2.
 inline Lanes broadcast(float value) { return value - Lanes{}; }
 
-// a * b + c, rounded once. Written out, because otherwise each compiler chooses which products it fuses with which
-// sums.
+// a * b + c, rounded once. The code calls this function, because otherwise each compiler chooses which products it
+// fuses with which sums.
 inline Lanes fma(Lanes a, Lanes b, Lanes c) {
 #if defined(NATIVE_WIDTH)
     for (int lane = 0; lane < WIDTH; ++lane) c[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
@@ -95,8 +95,8 @@ inline LaneIndex widened(LaneByte bytes) {
     return __builtin_convertvector(__builtin_convertvector(bytes, LaneShort), LaneIndex);
 }
 
-// If two registers exchange lanes by bit `stride`, one of the 2 * WIDTH lanes becomes lane `lane` of the first register.
-// kept_low() returns the index of this lane, and kept_high() the index of that for the second register.
+// Two registers with 2 * WIDTH lanes together exchange lanes by bit `stride`. kept_low() returns the index of the lane
+// that becomes lane `lane` of the first register, and kept_high() of the one that becomes lane `lane` of the second.
 constexpr int kept_low(int lane, int stride) { return lane & stride ? WIDTH + (lane ^ stride) : lane; }
 constexpr int kept_high(int lane, int stride) { return lane & stride ? WIDTH + lane : lane ^ stride; }
 
@@ -121,7 +121,7 @@ inline void transpose(Lanes (&rows)[WIDTH]) {
     if constexpr (Stride > 1) transpose<Stride / 2>(rows);
 }
 
-// The sum of row i's lanes in lane i; overwrites the rows. After each exchange, two rows can be added into one.
+// Returns the sum of the lanes of row i in lane i; overwrites the rows. After each exchange, two rows are added.
 template <int Stride = WIDTH / 2>
 inline Lanes sums_of(Lanes* rows) {
 #pragma GCC unroll 16
@@ -173,7 +173,7 @@ constexpr int groups_of(int count) { return (count + WIDTH - 1) / WIDTH; }
 template <class Thing>
 using Shares = std::array<Thing, SHARES>;
 
-// Values that are read, or written, for each share. Not `Shares<Lanes*>`: a template's argument loses `may_alias`.
+// Values that are read, or written, for each share. `Shares<Lanes*>` would lose the attribute `may_alias` of Lanes.
 struct SharesRead {
     const Lanes* values[SHARES];
     const Lanes*& operator[](int share) { return values[share]; }

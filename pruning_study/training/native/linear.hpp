@@ -54,7 +54,7 @@ struct Linear {
                 for (Lanes& value : state.output[group]) value = value < Lanes{} ? Lanes{} : value;
     }
 
-    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if Asked.
+    // Adds to `gradient` what the images of these groups contribute, and, if Asked, computes the gradient of the input.
     template <bool Asked, int Groups>
     static void backward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state,
                          Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {

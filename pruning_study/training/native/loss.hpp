@@ -31,9 +31,10 @@ Lanes softmax(const Lanes* logits, float temperature, Lanes* share) {
     return logarithm(total) + most / temperature;
 }
 
-// Returns the summed loss of images order[0..size), each times its factor, and sets its gradient times `scale`. The
-// logits lie in lanes; the gradient is 0 in unused ones. The teacher's part is a cross-entropy, which differs from the
-// divergence by a constant.
+// Multiplies the loss of each of the images order[0..size) by the image's factor, and returns the sum of these losses.
+// Sets the gradient of this sum with respect to the logits, times `scale`. A lane holds the logits of one image, and in
+// unused lanes the gradient is 0. The teacher's part of a loss is a cross-entropy, which differs from the divergence by
+// a constant.
 template <int Classes>
 double cross_entropy(const Lanes (*logits)[Classes], Examples examples, const int64_t* order, int size, float scale,
                      Distillation distillation, Outcomes outcomes, Lanes (*gradient)[Classes]) {
@@ -76,8 +77,8 @@ double cross_entropy(const Lanes (*logits)[Classes], Examples examples, const in
     return loss;
 }
 
-// The softmax of logits [count][Classes], and each image's cross-entropy with its label; if `labels` is null, the
-// entropy of its softmax instead.
+// Computes the softmax of logits [count][Classes], and the cross-entropy of each image with its label. If `labels` is
+// null, the entropy of each image's softmax is computed instead of the cross-entropy.
 template <int Classes>
 void probabilities(const float* logits, const int64_t* labels, int64_t count, float* shares, float* losses) {
     for (int64_t start = 0; start < count; start += WIDTH) {

@@ -31,8 +31,8 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
     static void forward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state, int groups) {
         if (!state.kept || state.all_learn) Dense::forward(parameters, input, state, groups);
         if (!state.kept) return;
-        // Even if all learn: with few weights, many pixels of a window are equal, and adding zeros in another order
-        // could make a different pixel the largest.
+        // The list of kept weights is used even if all weights learn. With few weights, many pixels of a window are
+        // equal, and adding zeros in another order could make a different pixel the largest.
         for (int group = 0; group < groups; ++group)
             for_tiles<AT_ONCE>([&](auto windows, int filter, int corner, int at) {
                 convolve<windows>(parameters + filter * OF_FILTER, parameters[WEIGHTS + filter], (*state.kept)[filter],
@@ -40,7 +40,7 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
             });
     }
 
-    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if Asked.
+    // Adds to `gradient` what the images of these groups contribute, and, if Asked, computes the gradient of the input.
     template <bool Asked, int Groups>
     static void backward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state,
                          Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {
@@ -74,7 +74,7 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
    private:
     // Registers: one for each pixel of a window and one for a sum over them; a weight.
     static constexpr int AT_ONCE = fitting(REGISTERS - 3, Pool * Pool + 1);
-    // Tiles have the same size on every machine, because it decides in which order a pixel's gradients are added.
+    // The same on every machine, because the size of a tile decides in which order a pixel's gradients are added.
     static constexpr int GRADIENTS_AT_ONCE = fitting(13, Pool * Pool + 1);
 
     // Calls body(windows, filter, corner, at) for tiles of windows side by side; `corner` is the first pixel of a

@@ -40,8 +40,8 @@ class Network {
         }
     }
 
-    // Sets the gradient of the sum of a batch's losses, each times the image's factor, divided by `divisor`; returns
-    // the sum, which is not divided.
+    // Multiplies the loss of each image of a batch by the image's factor, and sums these losses. Sets the gradient of
+    // the sum divided by `divisor`, and returns the sum itself.
     double differentiate(const float* parameters, Statistics, Examples examples, const int64_t* order, int images,
                          int64_t divisor, Augmentation augmentation, Distillation distillation, Outcomes outcomes,
                          float* gradient) {

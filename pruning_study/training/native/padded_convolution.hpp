@@ -53,7 +53,7 @@ class KeptProduct {
     };
 
     std::vector<Kept> kept_;
-    std::vector<std::size_t> ends_;  // of the list for each channel that is computed
+    std::vector<std::size_t> ends_;  // for each channel that is computed, the end of its list
 
     // Calls body(found, first, behind).
     template <class Body>
@@ -137,7 +137,7 @@ class KeptForward : public KeptProduct<typename Passes::Forward> {
     }
 };
 
-// With few channels or filters, the additional sums cost what Winograd's filtering saves.
+// With few channels or filters, the additional sums take as long as the products that Winograd's filtering saves.
 template <class Input, class Output, int Stride>
 constexpr bool BY_WINOGRAD = Stride == 1 && Input::CHANNELS >= 8 && Output::CHANNELS >= 8;
 
@@ -165,8 +165,8 @@ struct PaddedConvolution {
 
     // From now on weights whose mask is 0 are treated as 0. Their gradient is not needed, unless all weights learn.
     static void keep(const float* mask, State& state, bool all_learn) {
-        // Lists are faster, forward and backward, up to a kept share of .2 for 64x64 kernels, of .3 for 16x16 kernels,
-        // and of more than a third for stride 2.
+        // In both passes, lists are faster up to these shares of kept weights: .2 for 64x64 kernels, .3 for 16x16
+        // kernels, and more than a third for stride 2.
         state.few = few_kept(mask, WEIGHTS, WINOGRAD ? 5 : 3);
         state.all_learn = all_learn;
         if (!state.few) return;
@@ -188,7 +188,7 @@ struct PaddedConvolution {
                          [&](int row) { state.forward.find(state.input, row, output); });
     }
 
-    // Adds to the gradient of the weights, and gives that of the input, if Asked.
+    // Adds to the gradient of the weights, and, if Asked, computes the gradient of the input.
     template <bool Asked>
     static void backward(SharesRead input, SharesRead output_gradient, State& state, SharesWritten input_gradient) {
         if (!state.few) return Dense::template backward<Asked>(input, output_gradient, state.dense, input_gradient);

@@ -234,7 +234,7 @@ struct PaddedDirect {
                          [&](int row) { state.forward.find(state.input[0], row, output); });
     }
 
-    // Adds to the gradient of the weights, and gives that of the input, if Asked.
+    // Adds to the gradient of the weights, and, if Asked, computes the gradient of the input.
     template <bool Asked>
     static void backward(SharesRead input, SharesRead output_gradient, State& state, SharesWritten input_gradient) {
         const auto fill = [&](int row) {

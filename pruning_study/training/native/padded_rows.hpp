@@ -6,8 +6,8 @@
 namespace native {
 
 // A copy costs a load and a store for each pixel, but a window at an edge is then read like any other. Planes of 32x32
-// pixels also map to the same cache sets, so that 16 of them push each other out of the cache; those of the copy do
-// not.
+// pixels also map to the same cache sets, so that 16 of them push each other out of the cache; the planes of the copy
+// do not.
 template <class Image, int Rows, int Columns>
 struct PaddedRows {
     static constexpr int ROW = Columns, PLANE = Rows * Columns;

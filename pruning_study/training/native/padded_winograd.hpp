@@ -7,7 +7,8 @@
 // the input is computed in the same way, with the kernels turned around.
 //
 // Tiles of 4x4 outputs would need 9 products where these tiles need 12, but their error is two to four times the error
-// of torch. Even if only the products of eight channels are added in one sum, it is up to 2.7 times as large.
+// of torch. Even if only the products of eight channels are added in one sum, the error is up to 2.7 times as large as
+// torch's.
 #pragma once
 
 #include "convolution.hpp"
@@ -155,8 +156,8 @@ class WinogradProduct {
                             output + f * To::PIXELS + column);
     }
 
-    // Computes what one row of sums and some channels add to the columns of each tile's outputs: the sum and the
-    // difference of the products of sums 0 and 1, plus the product of sum 2 or 3 respectively.
+    // Computes what one row of sums and some channels add to the two columns of each tile's outputs, from the products
+    // m0 to m3 of the row's four sums: m0 + m1 + m2 to the first column, and m0 - m1 + m3 to the second.
     template <int Filters, int Count>
     __attribute__((always_inline)) static inline void find_columns(const float* kernels, const Lanes* sums, int channel,
                                                                    Lanes (&block)[Filters][2][Count]) {
@@ -253,7 +254,7 @@ struct PaddedWinograd {
         });
     }
 
-    // Adds to the gradient of the weights, and gives that of the input, if Asked.
+    // Adds to the gradient of the weights, and, if Asked, computes the gradient of the input.
     template <bool Asked>
     static void backward(SharesRead input, SharesRead output_gradient, State& state, SharesWritten input_gradient) {
         for (int down = 0; down < Tiles<Input>::DOWN; ++down)

@@ -1,7 +1,7 @@
 // Winograd's filtering in one dimension by six products, for F(4, 3) and F(3, 4) of Lavin and Gray 2016.
 //
-// They are the products of the values of two polynomials at 0, infinity, +-sqrt(1/2) and +-sqrt(2): at these points the
-// error is half of that at 1 and 2. The two points of a pair share most of their sums.
+// The products are those of the values of two polynomials at 0, infinity, +-sqrt(1/2) and +-sqrt(2). With +-1 and
+// +-2 instead of the roots, the error would be twice as large. The two points of a pair share most of their sums.
 #pragma once
 
 #include "convolution.hpp"

@@ -2,9 +2,9 @@
 // layer.
 //
 // Normalization needs the statistics of a whole batch. So the network goes through a batch layer by layer, and through
-// all groups of WIDTH images in each layer. Outputs of convolutions stay in memory until the backward pass. Everything
-// from there to the next convolution is computed for one group just before that convolution reads it, and most of it
-// again in the backward pass, because that is faster than loading it.
+// all groups of WIDTH images in each layer. Outputs of convolutions stay in memory until the backward pass. The values
+// between two convolutions are computed for one group just before the second convolution reads them. In the backward
+// pass, most of these values are computed again, because computing them is faster than loading them.
 #pragma once
 
 #include <tuple>
@@ -22,7 +22,7 @@ namespace native {
 // Marks a unit without a shortcut.
 struct None {};
 
-// A convolution, batch normalization, the shortcut from a Source, which is the input of the unit before, and a ReLU.
+// A convolution, batch normalization, the shortcut from a Source (the input of the previous unit), and a ReLU.
 // The shortcut is option A of He et al. (2016): it subsamples, and pads with channels of 0 on both sides.
 template <class Input, class Output_, int Stride, class Source_ = None>
 struct Unit {
@@ -56,7 +56,7 @@ struct Unit {
         Convolution::forward(input, state.convolution, state.output[group].values);
     }
 
-    // Adds to the weights' gradient in the convolution's state, and gives the gradient of its input, if Asked.
+    // Adds to the weights' gradient in the convolution's state, and, if Asked, computes the gradient of its input.
     template <bool Asked>
     NATIVE_SHARED static void differentiate(SharesRead input, SharesRead output_gradient, State& state,
                                             SharesWritten input_gradient) {
@@ -113,7 +113,7 @@ class ResidualNetwork {
     static constexpr int PIXELS = At<0>::INPUTS, CLASSES = Head::OUTPUTS;
     static constexpr int PARAMETERS = (Units::PARAMETERS + ...) + Head::PARAMETERS;
 
-    // Not defaulted: std::make_unique would clear 24 MB for every batch, which are written before they are read.
+    // Not defaulted, because std::make_unique would then clear 24 MB for every batch, although they are written first.
     ResidualNetwork() {}
 
     void keep(const float* mask, bool all_learn) { keep_from<0>(mask, all_learn); }
@@ -135,8 +135,8 @@ class ResidualNetwork {
         }
     }
 
-    // Sets the gradient of the sum of a batch's losses, each times the image's factor, divided by `divisor`; returns
-    // the sum, which is not divided.
+    // Multiplies the loss of each image of a batch by the image's factor, and sums these losses. Sets the gradient of
+    // the sum divided by `divisor`, and returns the sum itself.
     double differentiate(const float* parameters, Statistics statistics, Examples examples, const int64_t* order,
                          int images, int64_t divisor, Augmentation augmentation, Distillation distillation,
                          Outcomes outcomes, float* gradient) {

@@ -89,7 +89,7 @@ inline void for_sums(Body&& body) {
     if constexpr (At + 1 < SUMS) for_sums<At + 1>(body);
 }
 
-// With fewer than four channels, the sums cost what the fewer products save.
+// With fewer than four channels, the additional sums take as long as the saved products would.
 template <class Input, class Output, bool Rectified>
 struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Input::CHANNELS >= 4)>> {
     static constexpr int INPUTS = Input::SIZE, OUTPUTS = Output::SIZE;
@@ -122,8 +122,8 @@ struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Inp
                          state.output[group] + window, state.largest[group] + window);
     }
 
-    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if Asked. The
-    // weights are those of the last forward pass.
+    // Adds to `gradient` what the images of these groups contribute, and, if Asked, computes the gradient of the input.
+    // The weights are those of the last forward pass.
     template <bool Asked, int Groups>
     static void backward(const float*, const Lanes (*input)[INPUTS], State<Groups>& state,
                          Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {
@@ -149,7 +149,7 @@ struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Inp
     }
 
    private:
-    // The first of the 4x4 pixels that a window reads of a channel.
+    // Of the 4x4 pixels of a channel that a window reads, the first.
     static constexpr int corner(int window) {
         return window / Output::WIDTH * 2 * Input::WIDTH + window % Output::WIDTH * 2;
     }
@@ -167,7 +167,7 @@ struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Inp
     // Registers: a quad of accumulators for each filter or channel; a quad that serves all of them.
     static constexpr int QUADS_AT_ONCE = fitting(REGISTERS - 5, QUAD);
 
-    // A quad's products are added to what the butterfly of the quad before left in the registers.
+    // The products of a quad are added to the values that the butterfly of the previous quad left in the registers.
     template <int Filters>
     static void convolve_window(const float (*kernels)[SUMS], const float* bias, const Lanes (&pixels)[CHANNELS][SUMS],
                                 Lanes* output, LaneByte* largest) {

@@ -1,9 +1,9 @@
 // The gradient of the weights of padded 3x3 convolutions of stride 1, by Winograd's filtering.
 //
 // A tile of 4x4 gradients of outputs and the 6x6 pixels that they depend on need 36 products for each channel and
-// filter, where the definition needs 144: F(3x3, 4x4) of Lavin and Gray 2016. The sum of a gradient over many tiles and
-// images costs torch as many digits as the larger tile costs here. Outputs have no such sum, so their tile is smaller
-// (padded_winograd.hpp). Rows of sums are computed in pairs (points.hpp).
+// filter, where the definition needs 144: F(3x3, 4x4) of Lavin and Gray 2016. The error of this large tile is as large
+// as torch's own error from summing a gradient over many tiles and images. Outputs are not such sums, so their tile is
+// smaller (padded_winograd.hpp). Rows of sums are computed in pairs (points.hpp).
 #pragma once
 
 #include "points.hpp"
