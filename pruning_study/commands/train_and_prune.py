@@ -79,10 +79,27 @@ class Trained(NamedTuple):
 class Pruned(NamedTuple):
     """A dense run and the runs that were pruned from it.
 
-    `plan` is the plan at the first ratio, and `context` the one in which all runs were made. The runs, their
-    `predictions` for the test images, the `changes` of the classes, `sizes` (metrics of `--shrink`) and `offsets`
-    (tables of class offsets) are keyed by ratio; the last two may be empty. `picture` is the location of the picture of
-    the classes. `control` is None if no control was requested.
+    Attributes
+    ----------
+    plan : PrunePlan
+        Plan at the first ratio.
+    context : JobContext
+        The context in which all runs were made.
+    dense : LoadedRun
+    pruned : mapping of float to FinishedRun
+        The pruned runs, by ratio.
+    predictions : mapping of float to Predictions
+        Predictions of the pruned runs for the test images, by ratio.
+    changes : mapping of float to Comparison
+        Changes of the classes, by ratio.
+    sizes : mapping of float to metrics
+        Metrics of `--shrink`, by ratio; empty without the option.
+    picture : str
+        Location of the picture of the classes.
+    offsets : mapping of float to DataFrame
+        Tables of class offsets, by ratio; empty without `--class-offsets`.
+    control : Control, optional
+        None if no control was requested.
     """
 
     plan: PrunePlan

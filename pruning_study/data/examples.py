@@ -271,8 +271,8 @@ class FlipCrop(NamedTuple):
         Returns
         -------
         int8 Tensor [images, 3]
-            For each image, 1 if it is flipped after the shift, else 0; and the row and the column, from -4 to 4, at
-            which its crop begins.
+            For each image: 1 if it is flipped after the shift, else 0; the first row of its crop, from -4 to 4; and the
+            first column of its crop, also from -4 to 4.
         """
         flips, shifts = [], []
         for count in counts:

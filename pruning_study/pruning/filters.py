@@ -71,12 +71,14 @@ class Filters(NamedTuple):
 def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: nn.Module | None = None) -> Filters:
     """Find the layers whose filters can be removed without affecting other channels.
 
-    Each channel of a convolution is set to NaN, to find the inputs of prunable layers that become NaN. The filters can
-    be removed if each channel reaches inputs that no other channel reaches. That excludes channels of the network's
-    output, and channels added to a shortcut, because the sum must keep its width. The following layers are excluded
-    too: transposed convolutions, layers that share a weight or are called more than once, and layers with an effect
-    that random numbers reveal but NaN does not, such as an effect through a comparison. Linear layers are used only if
-    no convolution can be pruned.
+    Each channel of a convolution is set to NaN, to find the inputs of prunable layers that become NaN. The filters of a
+    convolution can be removed if each of its channels reaches inputs that no other channel reaches. Linear layers are
+    used only if no convolution can be pruned. The following layers are excluded:
+
+    - layers that make the network's output;
+    - layers whose channels are added to a shortcut, because the sum must keep its width;
+    - transposed convolutions, and layers that share a weight or are called more than once;
+    - layers with an effect that random numbers reveal but NaN does not, such as an effect through a comparison.
 
     Parameters
     ----------
@@ -387,11 +389,12 @@ def _by_channel(layer: nn.Module, tensor: Tensor) -> Tensor:
 def _follow(network: nn.Module, layers: Sequence[Any], images: Tensor, *, any_tensor: bool) -> dict[Any, _Path]:
     """Trace the channels of layers to the modules that they reach before another layer reads them.
 
-    One forward pass traces all channels. The batch has an image for each layer, in which all channels of the layer are
-    NaN, and two images for each binary digit of a channel's index: channels with the digit 1 are NaN in the first,
-    channels with the digit 0 in the second. If only one channel reaches an input, the input is NaN in exactly one of
-    the two. A layer that would read NaN gets 0 instead. The network's output is treated as an input of the network
-    itself. The channels that a linear layer reads are known if its input has two axes, or if `any_tensor` is true.
+    One forward pass traces all channels. The batch has an image for each layer, in which all channels of this layer are
+    NaN. It also has two images for each binary digit of a channel's index: in the first, channels with the digit 1 are
+    NaN, and in the second, channels with the digit 0. If only one channel reaches an input, the input is NaN in exactly
+    one of the two images. A layer that would read NaN gets 0 instead. The network's output is treated as an input of
+    the network itself. The channels that a linear layer reads are known if its input has two axes, or if `any_tensor`
+    is true.
     """
     import torch
     from torch import nn

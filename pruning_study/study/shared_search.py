@@ -1,8 +1,8 @@
 """Searches with Optuna on which several processes may work at once, such as those of `tune` and `compress`.
 
 Optuna keeps the trials of a search in a journal beside the tracking store. A process holds a lock for the trial that it
-makes. If the process dies, the kernel frees the lock, and the trial is ended as failed and does not count, unless its
-result is complete. In MLflow, each trial is a run below the run of the search.
+makes. If the process dies, the kernel frees the lock. The next process then ends the trial as failed, so that it does
+not count, unless its result is complete. In MLflow, each trial is a run below the run of the search.
 """
 
 import hashlib

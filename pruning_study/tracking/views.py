@@ -28,9 +28,9 @@ DESCRIPTION = (
     "above opens, and *Searches*. The column `network` shows whether a network is dense, pruned or a control, which is "
     "fine-tuned but not pruned. A class's cost is its loss of recall relative to the control, minus the loss of "
     "accuracy. The column `largest_cost` is the cost, on test images, of the class with the largest cost on validation "
-    "images. `largest_excess` is the same difference relative to the dense network, for the class in which it is "
-    "largest. `alpha` and `raw_slope` are above 1 if the differences between classes grew: `alpha` compares them "
-    "relative to the accuracy, `raw_slope` in points.\n\n"
+    "images. The column `largest_excess` compares with the dense network instead: it is the largest loss of recall of "
+    "any class, minus the loss of accuracy. `alpha` and `raw_slope` are above 1 if the differences between classes "
+    "grew: for `alpha` relative to the accuracy, for `raw_slope` in points.\n\n"
     "`pruning-analysis report` compares the methods with intervals and tests."
 )
 _TASK = (schema.DATASET, schema.MODEL)  # means over several data sets or models are meaningless

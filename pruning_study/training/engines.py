@@ -166,8 +166,8 @@ class Torch:
     the loss, for which the logits are converted to float32.
 
     Only training uses this precision. Evaluation, the gradient for pruning scores and a teacher's logits are float32,
-    so that a dense network and the networks pruned from it are evaluated in the same way, which any other program can
-    repeat with the stored weights. Otherwise rounding errors of the evaluation would count as errors of pruning.
+    because rounding errors of the evaluation would otherwise count as errors of pruning. Any other program can repeat
+    the evaluation with the stored weights.
 
     Parameters
     ----------

@@ -32,10 +32,10 @@ class Regularizer(NamedTuple):
     def gradient(self, theta: Tensor, momentum: float) -> Tensor:
         """Return the gradient of the penalty that training minimises with the data loss, for a weight decay of 1.
 
-        Decoupled decay has no penalty of its own. Because momentum m multiplies gradient steps by 1 / (1 - m) but not
-        the decay, training converges to points at which the gradient of the data loss is -(1 - m) * w * theta, as with
+        Decoupled decay has no penalty of its own. Momentum m multiplies gradient steps by 1 / (1 - m), but not the
+        decay. SGD therefore converges to points at which the gradient of the data loss is -(1 - m) * w * theta, as with
         the penalty (1 - m) * w / 2 * theta^2. Adam scales the step of each weight differently, so no penalty is
-        equivalent to its decoupled decay, and using the same penalty for Adam is a convention.
+        equivalent to decoupled decay with Adam. By convention, the penalty for SGD is used for Adam too.
 
         Parameters
         ----------

@@ -58,8 +58,8 @@ def alternatives(cell: PopulationPair, indices: np.ndarray, classes: int) -> np.
 
     Hooker et al. do not define their labels 2 and 3. Showing the modal labels would give the PIEs away, because the two
     modal labels of a PIE differ. The rule is therefore the same for every image: predictions of dense and compressed
-    networks count equally, and ties, or too few wrong predictions, are resolved by the classes most often predicted for
-    images of the same label.
+    networks count equally. If classes tie, or if too few wrong classes are predicted, the class that is predicted more
+    often for images of the same label comes first.
 
     Parameters
     ----------
