@@ -324,7 +324,7 @@ def _register(store: Store, job: Writer, model: LoggedModel, config: CompressCon
     """Register the chosen network if test images confirm the choice, and return the line to print."""
     name = str(config.register)
     if outcome.state != "within":
-        return [f"registered:      nothing as {name}, because test images do not confirm the choice"]
+        return [f"registered:      nothing under {name}, because test images do not confirm the choice"]
     version = logged_models.register(store, model, name)
     job.tags({"registered_model": f"{name} version {version}"})
     return [f"registered:      {name}, version {version}"]

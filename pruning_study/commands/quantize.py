@@ -44,8 +44,8 @@ _READING_MEANS = (
     "accuracy, with a 95 % interval. The class is picked on one part of the networks and images, and its loss is "
     'measured on the rest. "Not shown, at most 2.0" means that the networks are too few to name a class, but that on '
     "average no class loses over 2.0 points more than the accuracy.\n"
-    "Chance movement: the mean, over networks, of how much each network's own worst class loses beyond the loss of "
-    "accuracy. Because that class is picked afterwards, much of it is noise."
+    "Chance movement: how much the class that loses most in a network loses beyond the loss of accuracy, averaged over "
+    "networks. Because this class is picked after its loss is known, much of the number is noise."
 )
 
 log = logging.getLogger(__name__)

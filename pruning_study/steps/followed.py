@@ -122,7 +122,7 @@ def following(options: Config, dense: Run, option: str | None = "dense_run_id") 
             models.check_built_in(dense_value, where, lambda path: f"--model {path}", option=models.OPTION)
         if item.name == schema.DATASET and datasets.is_path(dense_value):
             raise StudyError(
-                f"{where} names the path {shortened(dense_value)}: give the same data set", option="dataset"
+                f"{where} names the path {shortened(dense_value)} as its data set: give this data set", option="dataset"
             )
         followed[item.name] = dense_value
     if schema.IMAGE_SHAPE in dense.data.params:

@@ -151,7 +151,9 @@ def _runs(store: Store, config: RobustnessConfig, run_ids: Sequence[str]) -> lis
         runs = [run for run in runs if run.data.params[schema.DATASET] == name]
     if not runs:
         of = f" of {config.dataset}" if config.dataset else ""
-        raise StudyError(f"the experiment has no finished dense, pruned or quantized run{of}: train or name some")
+        raise StudyError(
+            f"the experiment has no finished dense, pruned or quantized run{of}: train networks, or name runs"
+        )
     return sorted(runs, key=_data_set)
 
 
@@ -194,7 +196,9 @@ def _data(run: Run, config: RobustnessConfig) -> Dataset:
     params, run_id = run.data.params, run.info.run_id
     source = config.dataset or params[schema.DATASET]
     if not config.dataset and datasets.is_path(source):
-        raise StudyError(f"run {run_id} names the path {shortened(source)}: give the same data set", option="dataset")
+        raise StudyError(
+            f"run {run_id} names the path {shortened(source)} as its data set: give this data set", option="dataset"
+        )
     try:
         fraction = checked(schema.TEST_FRACTION, params.get(schema.TEST_FRACTION))
     except StudyError as error:

@@ -194,7 +194,9 @@ def load_data(cell: PopulationPair, config: ExemplarsConfig) -> Dataset:
         If it is not the data set that the networks were tested on.
     """
     if config.dataset is None and datasets.is_path(cell.dataset):
-        raise StudyError(f"the runs name the path {shortened(cell.dataset)}: give the same data set", option="dataset")
+        raise StudyError(
+            f"the runs name the path {shortened(cell.dataset)} as their data set: give this data set", option="dataset"
+        )
     data = datasets.load(
         config.dataset or cell.dataset,
         data_dir=config.data_dir,

@@ -85,7 +85,8 @@ def chosen(
         if not number:
             raise StudyError(
                 f"the quota of class {shortened(classes[label])} is 0 training images, because the dense network gets "
-                f"{recall[label]:.2%} of its validation images right: hold out more images (--validation-fraction)",
+                f"{recall[label]:.2%} of the class's validation images right: hold out more images "
+                "(--validation-fraction)",
                 option=OPTION,
             )
     return indices_chosen

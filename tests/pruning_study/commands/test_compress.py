@@ -302,7 +302,7 @@ class TestDelivered:
     def test_a_confirmed_choice_is_registered_once_and_another_is_not(self, compressed):
         registered = [called(compressed[0], register="hats@champion").output for _ in range(2)]
         confirmed = runs("job")[-1].data.tags["state"] == "within"
-        said = "hats@champion, version 1" if confirmed else "nothing as hats@champion, because test images do not"
+        said = "hats@champion, version 1" if confirmed else "nothing under hats@champion, because test images do not"
         assert all(f"registered:      {said}" in output for output in registered)
 
     def test_a_model_is_registered_once_and_its_alias_names_it(self, compressed):

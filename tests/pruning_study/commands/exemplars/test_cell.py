@@ -135,5 +135,5 @@ def test_labels_other_than_those_of_the_predictions__are_refused_without_a_diges
 def test_runs_that_name_a_path_as_their_data_set__make_nobody_read_it(tmp_path, data):
     read = cell.read(config(export(tmp_path / "frames", data), data))
     for path in ("../made_up.npz", "..", "."):
-        with pytest.raises(StudyError, match=f"the runs name the path '{re.escape(path)}': give the same data set"):
+        with pytest.raises(StudyError, match=f"the runs name the path '{re.escape(path)}' as their data set"):
             cell.load_data(read._replace(dataset=path), config(None, data, dataset=None))
