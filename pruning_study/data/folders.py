@@ -31,7 +31,7 @@ DEFAULT_TEST_FRACTION = 0.2
 SPLIT_SEED = 0
 # Images that together take more bytes than this are memory-mapped.
 MAPPED_FROM = 2**30
-# Formats that Pillow decodes itself, whatever the file's suffix. For others, such as EPS, it runs an external program.
+# Formats that Pillow decodes itself, whatever the file's suffix. For others, such as EPS, Pillow runs another program.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm")
 # Files that Windows writes into a folder when it is viewed.

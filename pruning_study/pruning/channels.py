@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The integral below is computed for log t in [-_RANGE, _RANGE], at _POINTS points; the rest of it is 1e-8 of the
-# largest singular value.
+# The integral below is computed for log t in [-_RANGE, _RANGE], at _POINTS points; the rest of the integral is
+# 1e-8 of the largest singular value.
 _RANGE, _POINTS = 16 * math.log(10), 80
 # Largest eigenvalue that counts as 0, relative to the largest eigenvalue of the matrix.
 _ROUNDING = 1e-14

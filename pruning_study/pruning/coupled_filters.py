@@ -183,7 +183,7 @@ def _difference(
     images: Tensor,
     parameters: Mapping[int, str],
 ) -> float:
-    """Remove half the filters, or set them to 0; return the largest difference of outputs over the largest output."""
+    """Return the largest difference of outputs with half the filters removed or set to 0, over the largest output."""
     kept = {layer: torch.arange(count) % 2 == 0 for layer, count in found.numbers.items()}
     masks, stays = filters.masks(found, kept), torch.ones_like(coupling.stays)
     for place in places:

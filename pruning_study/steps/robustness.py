@@ -335,7 +335,7 @@ def send(
 
 
 def count_right(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
-    """Count, for each class, its images for which the class is ranked first, and in the top 5: [2, classes]."""
+    """Count, for each class, its images whose most probable class is right, and whose top 5 has it: [2, classes]."""
     logits = network.logits(pixels)
     top = most_probable(logits, TOP).numpy()
     right = top == test.labels[:, None]

@@ -170,7 +170,7 @@ def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> 
 
 
 def _descends(run: Run, lineage: Mapping[str, str]) -> bool:
-    """Return whether a run starts from the runs that a plan names; without a tag, the parent is the dense run."""
+    """Return whether a run starts from the runs that a plan names; a parent that no tag names is the dense run."""
     starts_from = {schema.PARENT_RUN_ID: run.data.tags.get(schema.DENSE_RUN_ID)} | run.data.tags
     return all(starts_from.get(name) == run_id for name, run_id in lineage.items())
 
