@@ -40,7 +40,7 @@ from pruning_study.training.mitigation import constraint_names
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 MAGNITUDE = "mp"
-# Reference trials of a search. In `lambda`, the epsilon of undecayed pruning is the weight decay; `MP` and `GP` have the
+# Reference trials of a search. In `lambda`, epsilon of undecayed pruning is the weight decay; `MP` and `GP` have the
 # epsilons with which undecayed pruning becomes magnitude pruning and gradient pruning.
 ANCHORS = ("lambda", "MP", "GP")
 # Largest number of chains that a search begins with. Two chains leave all channels, with and without quantization to
