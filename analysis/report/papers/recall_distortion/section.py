@@ -15,28 +15,32 @@ from analysis.study.study import StudyData, notes
 
 _TRADEOFF = (
     "The picture shows the mean accuracy and the mean alpha of the pruned networks at each ratio, with standard "
-    "errors. Alpha is the slope of the classes' recall balance (recall minus accuracy, divided by accuracy) after "
-    "pruning on the balance before; above 1, differences between classes have grown relative to the accuracy."
+    "errors. The recall balance of a class is its recall minus the accuracy, divided by the accuracy. Alpha is the "
+    "slope of the balances after pruning on those before. Above 1, differences between classes have grown relative to "
+    "the accuracy."
 )
-_BOXES = "Each box is one cell, each point one network; the mark at a ratio describes the interval of the mean."
-_SCATTER = "Each point is one class of one network; the line is the pooled slope."
+_BOXES = "Each box is one cell, and each point one network. The mark at a ratio describes the interval of the mean."
+_SCATTER = "Each point is one class of one network. The line is the slope of all points together."
 _RATIOS = (
-    "The mean of the intensification ratios (balance after / balance before) depends strongly on classes whose balance "
-    "before was close to 0; alpha weights each ratio by that balance squared."
+    "The intensification ratio of a class is its balance after pruning divided by its balance before. The mean of "
+    "these ratios depends strongly on classes whose balance before was close to 0. Alpha does not, because it weights "
+    "each ratio by the square of the balance before."
 )
 _CLAIMS = (
-    "A comparison agrees with a sentence if a test at .05 shows that the true value is in the range that the sentence "
-    "claims, and disagrees if a test shows that it is not. The tests are one-sided if the sentence has a direction. If "
-    "there are several comparisons, usually one for each ratio, all must agree, and one that disagrees refutes the "
-    "sentence; their p-values are corrected together (Holm). If the sentence is about most cases or a tendency, more "
-    "than half must agree to confirm it, or disagree to refute it. For several comparisons, the table has the number "
-    "that agree, the lowest and the highest estimate, and in brackets the range of their two-sided intervals. Networks "
-    "at chance are left out. claims.csv has every comparison."
+    "A sentence has several comparisons, usually one for each ratio. A comparison agrees with the sentence if a test "
+    "at .05 shows that the true value is in the range that the sentence claims, and disagrees if a test shows that "
+    "the true value is outside this range. The tests are one-sided if the sentence has a direction. A sentence about "
+    "all cases holds if all comparisons agree, and one comparison that disagrees refutes it. Their p-values are "
+    "corrected together (Holm). A sentence about most cases or a tendency holds if more than half of the comparisons "
+    "agree, and is refuted if more than half disagree. The table has the number of comparisons that agree, the lowest "
+    "and the highest estimate, and in brackets the range of the two-sided intervals. Networks at chance are left out. "
+    "claims.csv has every comparison."
 )
-_COMPARED = "The table has the cells that the paper and the study share. The difference is ours minus published."
+_COMPARED = "The table has the values that both the paper and the study have. The difference is ours minus published."
 _METRICS = (
     "The table has alpha, and the same slope for precision and F1, each centred on its own mean over the classes. The "
-    "paper found that pruning affects recall more: if so, the alpha of recall is further from 1 than the other two."
+    "paper found that pruning affects recall more than precision and F1. If so, the slope of recall is further from 1 "
+    "than the other two slopes."
 )
 _NO_METRICS = "n/a: the slopes of precision and F1 need predictions.npz of every run of a cell."
 
@@ -146,7 +150,7 @@ def _numbered(first: int, draw: Callable[[figures.By], tuple[Figure | None, Figu
 
 def _about_tests(tests: pd.DataFrame) -> str:
     return (
-        "p-values are Bonferroni-corrected over the paper's families of tests; tests.csv has the differences with "
+        "p-values are Bonferroni-corrected over the paper's families of tests. tests.csv has the differences with "
         "their intervals, effect sizes, Holm's correction, permutation and equivalence tests. The independent "
         f"tests use the {tests.attrs.get('variance', 'welch')} variance."
     )

@@ -285,7 +285,7 @@ CLAIMS = (
         "moderate-pruning-corrects",
         '"network pruning has a corrective effect on recall differences" under moderate pruning',
         "1 (iii)",
-        "alpha, and the spread of the balances, minus those of the same fine-tuning without pruning, ratios up to 4",
+        "MP: alpha, and the spread of the balances, minus those of the control, ratios up to 4",
         _corrective,
     ),
     Claim(
@@ -390,7 +390,7 @@ CLAIMS = (
         "mean-ratio-volatile",
         '"the equally-weighted mean of intensification ratios is not robust to outliers"',
         "G",
-        "log of the distance of a network's mean ratio from the median minus the same for alpha",
+        "log distance of a network's mean ratio from the median minus the log distance of its alpha",
         _mean_ratio_is_volatile,
     ),
     Claim(
@@ -427,7 +427,7 @@ CLAIMS = (
         "recall-most-expressive",
         '"the effect of pruning more expressive on recall than on precision or F-score"',
         "4",
-        "how far the alpha of recall is from 1, minus the same for precision, and for F1; MP",
+        "MP: distance of recall's alpha from 1, minus that of precision's alpha, and of F1's alpha",
         _recall_is_most_expressive,
         every=False,
     ),
@@ -435,7 +435,7 @@ CLAIMS = (
         "lth-threshold",
         'LTH: "an intensification above 1 consistently occurs if the pruning ratio exceeds a certain threshold"',
         "H",
-        "alpha - 1 at each level from the first at which alpha in print stays above 1, MP",
+        "MP: alpha - 1 at each level, from the level at which the printed alpha stays above 1",
         _tickets_above_threshold,
     ),
     Claim(
