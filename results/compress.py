@@ -37,7 +37,7 @@ _MARKS = {ESTIMATE: (ABOVE, "o"), BOUND: (DIFFERENT, "s"), EVERY_CLASS: (BELOW, 
 
 
 class Answers(NamedTuple):
-    """Whether dense, control and compressed networks are right, each (chains, networks, images) bool."""
+    """Which images dense, control and compressed networks recognise; each array is (chains, networks, images) bool."""
 
     before: np.ndarray
     control: np.ndarray
@@ -52,8 +52,9 @@ class Measured(NamedTuple):
     chains : DataFrame
         A row for each chain: chain (in words) and bytes.
     train_label, test_label : (images,), integers
+        Class of each training image and of each test image.
     places : (networks, images), integers
-        Indices of the training images that each network has for validation.
+        Indices of the training images that each network uses for validation.
     validation, test : Answers
     """
 
@@ -88,17 +89,17 @@ def write(results: Path) -> None:
 
 
 def choices(measured: Measured) -> pd.DataFrame:
-    """Return the chain that each rule chooses, on validation images of each network alone and of all together.
+    """Return the chains that each rule chooses on validation images: once for each network, once for all together.
 
     Returns
     -------
-    DataFrame, one row per rule and judges
-        The last three items are measured on test images, with the networks that had no part in the choice, or with
-        all networks if all had a part.
+    DataFrame, one row per choice
+        The last three items are measured on test images. A choice by one network is measured with the other networks,
+        and a choice by all networks with all of them.
 
-        - rule, judges (who chose: `ALONE` or `TOGETHER`), and network (its index; -1 for all together);
+        - rule, judges (who chose: `ALONE` or `TOGETHER`), and network (index of the network that chose; -1 for all);
         - chain, bytes, and share (of the dense network's bytes);
-        - worst_class, the class with the largest loss beyond the control, and its loss, low and high, as shares of 1;
+        - worst_class, the class with the largest loss against the control, and its loss, low and high, as shares of 1;
         - accuracy_loss;
         - state: `beyond` if a class is shown to lose more than the limit, `within` if this is ruled out for all
           classes, else `undecided`.
@@ -117,12 +118,12 @@ def choices(measured: Measured) -> pd.DataFrame:
 
 
 def summary(chosen: pd.DataFrame) -> pd.DataFrame:
-    """Return, for each rule and judges, the share of choices in which a class exceeds the limit, and the sizes chosen.
+    """Summarise the choices by each rule: how often a class loses more than the limit, and how many bytes are left.
 
     Returns
     -------
-    DataFrame
-        - rule, judges, and n (choices);
+    DataFrame, one row for the choices of single networks by a rule, and one for that of all networks together
+        - rule, judges (who chose), and n (number of choices);
         - beyond, beyond_low and beyond_high: the share of choices in which a class is shown to lose more than the
           limit, with Wilson's interval;
         - within and undecided: the numbers of choices in these states;
@@ -160,7 +161,7 @@ def summary(chosen: pd.DataFrame) -> pd.DataFrame:
 
 
 def losses(measured: Measured) -> pd.DataFrame:
-    """Return the mean losses of every chain on test images over all networks: a row per chain and class."""
+    """Return the mean loss of each class by each chain, on the test images of all networks."""
     everyone = range(measured.places.shape[0])
     tables = (
         measure_on_test(measured, place, list(everyone)).assign(chain=row["chain"], bytes=row["bytes"])
@@ -170,7 +171,7 @@ def losses(measured: Measured) -> pd.DataFrame:
 
 
 def class_costs(measured: Measured, classes: Sequence[str]) -> pd.DataFrame:
-    """Return, for each chain, the class that loses most on test images beyond the control, as in `costliest`."""
+    """Return, for each chain, the class with the largest mean cost on test images, as `costliest` returns it."""
     rows = (
         {"chain": row["chain"], "bytes": row["bytes"]}
         | answer_costs.costliest(measured.test_label, measured.test.control[place], measured.test.after[place], classes)
@@ -180,7 +181,7 @@ def class_costs(measured: Measured, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def picture(costs: pd.DataFrame, chosen: pd.DataFrame, dense_bytes: int) -> Figure:
-    """Draw the loss of each chain's worst class against its bytes, and mark the choices of all networks.
+    """Draw each chain: the loss of the class that pays most against the chain's bytes. Mark the chosen chains.
 
     Parameters
     ----------
@@ -214,7 +215,7 @@ def _draw(axes: Axes, rows_and_choices: tuple[pd.DataFrame, pd.DataFrame]) -> No
 
 
 def _judge(measured: Measured, members: Sequence[int]) -> pd.DataFrame:
-    """Return the losses of every chain on the validation images of some networks together."""
+    """Return the losses by every chain, averaged over some networks, on their validation images."""
     rows = []
     for place, row in measured.chains.iterrows():
         validated = [
@@ -238,7 +239,7 @@ def _cheapest(table: pd.DataFrame, rule: str) -> int | None:
 
 
 def _tested(measured: Measured, place: int, networks: Sequence[int]) -> dict[str, object]:
-    """Return a chosen chain's description, and the losses on test images with some of the networks."""
+    """Describe a chosen chain, with the losses of some of the networks on test images."""
     table = measure_on_test(measured, place, networks)
     classes = table.iloc[1:]
     worst = classes.loc[classes["loss"].idxmax()]
@@ -257,7 +258,7 @@ def measure_on_test(measured: Measured, place: int, networks: Sequence[int]) -> 
 
 
 def _as_planned(table: pd.DataFrame) -> pd.DataFrame:
-    """Return losses with the plan's upper bounds: the upper end of each class's own 95 % interval."""
+    """Replace upper bounds of losses by the planned ones: the upper end of each class's own 95 % interval."""
     return table.assign(upper=table["high"])
 
 
@@ -270,7 +271,7 @@ def _names(measured: Measured) -> list[str]:
 
 
 def save(path: Path, label: np.ndarray, answers: Answers, places: np.ndarray | None = None) -> None:
-    """Write answers to a compressed file; `places` are those of `Measured`."""
+    """Write labels, answers and, for validation images, `Measured.places` to a compressed file."""
     before, control, after = answers
     arrays = {"label": label.astype(np.uint8), "shape": np.array(before.shape)}
     controls, which = np.unique(control ^ before, axis=0, return_inverse=True)
@@ -282,7 +283,7 @@ def save(path: Path, label: np.ndarray, answers: Answers, places: np.ndarray | N
 
 
 def read(folder: Path) -> Measured:
-    """Return what `save` wrote, and the chains.
+    """Read a study's answers, which `save` wrote, and its chains.
 
     Raises
     ------

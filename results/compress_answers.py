@@ -1,4 +1,4 @@
-"""Collect the chains of a study compress*/ and the answers of every network, from the tracking store.
+"""Take the chains of a study compress*/ from the tracking store, and the images that each network recognises.
 
 python results/compress_answers.py [compress-resnet20]
 """
@@ -32,15 +32,16 @@ SEEDS = range(200, 210)
 
 
 def collect(folder: Path, configs: Sequence[CompressConfig]) -> None:
-    """Write the chains and the answers of a search that has ended.
+    """Write the chains of a finished search, and which images every network recognises after every chain.
 
-    The test images are predicted here, for every chain and network, after all chains are made.
+    Test images are predicted only here, when all chains have been made.
 
     Parameters
     ----------
     folder : Path
+        Where the files are written.
     configs : sequence of CompressConfig
-        The options of the search, for each seed.
+        The options of the search, one for each seed.
     """
     task = opened_task(configs)
     trials = task.search.trials()

@@ -37,17 +37,22 @@ _RISKIEST = 0.1
 
 
 class RiskStudy(NamedTuple):
-    """Scores of one data set and training, and the networks on which they are tested.
+    """Scores of the classes and images of one data set, and the networks on which the scores are tested.
+
+    All networks have the same kind of learning rate, cosine or constant.
 
     Attributes
     ----------
-    class_scores, image_scores : mapping of str to (classes,) and (images,)
+    class_scores : mapping of str to (classes,)
+    image_scores : mapping of str to (images,)
     label : (images,)
+        Class of each image.
     names : (classes,)
+        Names of the classes.
     judges : Networks
         The networks whose costs the scores should predict.
     others : Networks
-        The networks whose costs are the scores of the ceiling.
+        Networks of other seeds; the costs in these networks are the scores of the ceiling.
     """
 
     class_scores: Mapping[str, np.ndarray]
@@ -85,7 +90,7 @@ def write(results: Path) -> None:
 
 
 def collected(results: Path) -> dict[tuple[str, str], RiskStudy]:
-    """Return the scores and networks of each data set, under the cosine and the constant rate."""
+    """Return the scores and networks of each data set and learning rate, cosine and constant."""
     scores = read(results / STUDY)
     risk_studies = {}
     for dataset in DATASETS:
@@ -101,7 +106,10 @@ def collected(results: Path) -> dict[tuple[str, str], RiskStudy]:
 def _networks(
     results: Path, study: str, dataset: str, training: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Networks]:
-    """Return labels, each class's name and number of training images, and a study's networks, paired by seed."""
+    """Return the labels, each class's name and number of training images, and the networks of a study.
+
+    Dense, pruned and control networks are paired by seed.
+    """
     runs, predictions = folders.runs(results, study)
     runs = decay.primary_runs(runs)
     runs = runs[runs[schema.DATASET].eq(dataset) & (decay.trainings(runs) == training)]
@@ -122,7 +130,10 @@ def _predicted(predictions: ReadPredictions, ids: list[list[str]]) -> tuple[np.n
 
 
 def table(risk_studies: Mapping[tuple[str, str], RiskStudy]) -> pd.DataFrame:
-    """Return the rows of `risk_judgement.judge` for every data set and training, and for all data sets together."""
+    """Return how well each score predicts each outcome, for every data set and for the mean over data sets.
+
+    The columns are those of `risk_judgement.judge`, and `dataset` and `training` (cosine or constant rate).
+    """
     tables = [
         risk_judgement.judge(*each[:3], each.judges, each.others).assign(dataset=dataset, training=training)
         for (dataset, training), each in risk_studies.items()
@@ -134,9 +145,9 @@ def table(risk_studies: Mapping[tuple[str, str], RiskStudy]) -> pd.DataFrame:
 
 
 def _pooled(risk_studies: list[RiskStudy]) -> pd.DataFrame:
-    """Return the mean rank correlation of each score over the data sets.
+    """Return, for each score, its rank correlation with the costs of classes, averaged over the data sets.
 
-    The share of training images is omitted, because it varies on only one data set.
+    The share of training images is left out, because classes differ in it on only one data set.
     """
     rows = []
     for name in [*(name for name in risk_studies[0].class_scores if name != SHARE), CEILING]:
@@ -157,8 +168,10 @@ def tests(cosine: Mapping[str, RiskStudy]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        test, dataset, and the row of `paired` or, for classes, difference (the rank correlation) with its interval and
-        p; p_holm of the primary tests of images; `of_first` and `of_second`, the compared means.
+        - test and dataset;
+        - the columns of `paired`. In the test of classes, difference is the rank correlation, with its interval and p;
+        - p_holm, for images only: p corrected over the data sets;
+        - of_first and of_second, for images only: the compared means.
     """
     pairs = [(_class_risk(each, RECALL), each.losses) for each in cosine.values()]
     foresight = risk_judgement.foresight_of_classes(pairs)
@@ -179,7 +192,10 @@ def tests(cosine: Mapping[str, RiskStudy]) -> pd.DataFrame:
 
 
 def _auc_of_losses(risk_study: RiskStudy, score: np.ndarray, after: np.ndarray | None = None) -> np.ndarray:
-    """Return the AUC of a score for the lost images of each judge; `after` may be its controls' predictions instead."""
+    """Return the AUC of a score for the images that each judge loses by pruning.
+
+    With the predictions of the controls as `after`, it is the AUC for the images that each control loses.
+    """
     after = risk_study.judges.after if after is None else after
     return risk_judgement.foresight_of_losses(score, risk_study.label, risk_study.judges.before, after)
 
@@ -193,7 +209,10 @@ def _foresee_by_others(risk_study: RiskStudy) -> np.ndarray:
 
 
 def _captured(risk_study: RiskStudy, score: np.ndarray) -> np.ndarray:
-    """Return the share of each judge's lost images in the riskiest tenth of the images that were right before."""
+    """Return, for each judge, the share of its lost images that are among the riskiest images.
+
+    The riskiest images are the tenth with the highest scores of the images that the dense network recognises.
+    """
     shares = []
     for before, after in zip(risk_study.judges.before, risk_study.judges.after, strict=True):
         right = before == risk_study.label
@@ -221,7 +240,7 @@ _COMPARED = {
 
 
 def figure(cosine: Mapping[str, RiskStudy]) -> Figure:
-    """Draw each class's cost against its recall, and below, how well each score predicts the lost images."""
+    """Draw each class's cost against its recall and, below, how well each score predicts lost images and PIEs."""
     recall, loss = "recall of the dense networks, %", "cost of the class, points"
     return draw(
         [
@@ -274,7 +293,7 @@ def _draw_images(axes: Axes, risk_study: RiskStudy) -> None:
 
 
 def save(folder: Path, scores: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    """Write the image scores of each data set, with three decimals."""
+    """Write the scores of images of each data set, rounded to three decimals."""
     arrays = {
         f"{dataset} {name}": np.rint(_STEPS * values).astype(np.uint16)
         for dataset, own in sorted(scores.items())
@@ -284,7 +303,7 @@ def save(folder: Path, scores: Mapping[str, Mapping[str, np.ndarray]]) -> None:
 
 
 def read(folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Return what `save` wrote.
+    """Read the scores of images that `save` wrote.
 
     Raises
     ------

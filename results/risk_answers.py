@@ -1,4 +1,4 @@
-"""Compute the scores of the study risk/ from its dense networks in the current tracking store."""
+"""Compute the scores of images for the study risk/, from its dense networks in the current tracking store."""
 
 from pathlib import Path
 
@@ -20,12 +20,14 @@ _BATCH = 1000
 
 
 def collect(folder: Path) -> list[str]:
-    """Add to the stored scores those of every data set with dense networks in the current tracking store.
+    """Compute the scores of every data set whose dense networks the current tracking store has, and store them.
+
+    Stored scores of other data sets are kept.
 
     Returns
     -------
     list of str
-        These data sets.
+        The data sets whose scores were computed.
 
     Raises
     ------

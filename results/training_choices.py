@@ -1,4 +1,4 @@
-"""Tables and picture of training-choices/: test if rare classes pay for pruning, given how networks were trained."""
+"""Tables and picture of training-choices/: do rare classes pay for pruning, and does it matter how networks train?"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,7 +72,7 @@ def write(results: Path) -> None:
 
 
 def at_own_rates(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with learning rates relative to the optimizer's usual rate: Adam's are multiplied by ten.
+    """Multiply Adam's learning rates by ten, so that they equal those of SGD.
 
     Examples
     --------
@@ -86,11 +86,11 @@ def at_own_rates(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def primary_tests(regressed: Regression) -> pd.DataFrame:
-    """Return the coefficients of the primary outcomes, each with the interval and p by its planned standard error.
+    """Return the coefficients of the primary outcomes, each with the interval and p of its planned standard error.
 
-    Imbalance is tested with standard errors by class, one-tailed, in points of accuracy per point of the training
-    images. The choices are tested with standard errors by dense network, two-sided, with Holm's correction over the
-    three, in points of accuracy.
+    - Imbalance, in points of accuracy per point of the training images: standard errors by class, one-tailed.
+    - The three training choices, in points of accuracy: standard errors by dense network, two-sided, with Holm's
+      correction over the choices.
     """
     terms = regressed.table.set_index("term")
     sign = coefficients.EXPECTED_SIGNS[IMBALANCE]
@@ -106,7 +106,7 @@ def primary_tests(regressed: Regression) -> pd.DataFrame:
 
 
 def _estimate(regressed: Regression, term: str, groups: str, unit: int = 1) -> dict[str, str | float]:
-    """Return a coefficient times `unit`, with its 95 % interval by the jackknife over groups."""
+    """Return a coefficient times `unit`, with its 95 % interval from the jackknife over classes or dense networks."""
     assert regressed.fitted is not None
     columns = {"class": [schema.DATASET, CLASS], "dense": [schema.DENSE_RUN_ID]}
     count = regressed.fitted.rows.groupby(columns[groups], observed=True).ngroups
@@ -118,7 +118,7 @@ def _estimate(regressed: Regression, term: str, groups: str, unit: int = 1) -> d
 
 
 def imbalance(fits: Mapping[str, Regression]) -> pd.DataFrame:
-    """Return the coefficient of imbalance and its standard errors, with the terms of training choices and without."""
+    """Return the coefficient of imbalance and its standard errors, by regressions with and without training choices."""
     rows = []
     for name, regressed in fits.items():
         row = regressed.table.set_index("term").loc[IMBALANCE]
@@ -128,7 +128,10 @@ def imbalance(fits: Mapping[str, Regression]) -> pd.DataFrame:
 
 
 def imbalance_by_half(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the coefficient of imbalance in the networks with each value of each choice, and its interval by class."""
+    """Return the coefficient of imbalance, with its interval by class, in each half of the networks.
+
+    A half contains all networks with one value of one training choice.
+    """
     halves = []
     for choice in CHOICES:
         for level, own in rows.groupby(choice, observed=True):
@@ -138,7 +141,7 @@ def imbalance_by_half(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def surviving_terms(fits: Mapping[str, Regression]) -> pd.DataFrame:
-    """Return the terms that are significant in the paper, and whether each survives with and without choices."""
+    """Return the terms that are significant in the paper, and whether each survives in either regression."""
     columns = ["term", "coefficient", "published", "same_sign", "hac", "network", "dense", "class"]
     tables = [
         survival(regressed.table)[columns].assign(**{"training choices": name}) for name, regressed in fits.items()
@@ -147,10 +150,10 @@ def surviving_terms(fits: Mapping[str, Regression]) -> pd.DataFrame:
 
 
 def rare_classes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the recall deficit of a class if it is rare, in points, before pruning and after.
+    """Return how many points of recall a class lacks where it is rare, before and after each pruning.
 
-    Each class is compared with itself in networks of the same level and optimizer; the mean is over classes, with its
-    95 % interval.
+    Each class is compared with itself, in networks with the same optimizer and number of prunings. `deficit` is the
+    mean over classes, with its 95 % interval.
     """
     tables = []
     for (iteration, optimizer), own in rows.groupby([ITERATION, OPTIMIZER], observed=True):
@@ -165,11 +168,12 @@ def rare_classes(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def class_effects(regressed: Regression) -> pd.DataFrame:
-    """Regress with an effect of each class, and return the coefficient of imbalance.
+    """Return the coefficient of imbalance by two regressions with an effect of each class.
 
-    The class effects replace the intercept and the entropy, which is constant within a class. One regression includes
-    the accuracy before pruning, so that its coefficient excludes the effect that rarity has through this accuracy, and
-    the other does not. Standard errors are by the jackknife over classes. `p` is one-tailed, for a coefficient above 0.
+    The class effects replace the intercept and the entropy, which is constant within a class. The first regression
+    includes the accuracy before pruning, so its coefficient excludes what rarity does by lowering this accuracy. The
+    second regression leaves the accuracy before pruning out. Standard errors come from the jackknife over classes. `p`
+    is one-tailed, for a coefficient above 0.
     """
     fitted = regressed.fitted
     assert fitted is not None
@@ -197,10 +201,11 @@ def class_effects(regressed: Regression) -> pd.DataFrame:
 
 
 def rare_minus_common(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the additional loss of a class if it is rare, relative to the dense network, in points, by level.
+    """Return how many points of recall more a class loses where it is rare, after each pruning.
 
-    Each class is compared with itself in the other networks of the same level; the mean is over classes, with its 95 %
-    interval. There is no control: the networks were trained further after each pruning.
+    Each class is compared with itself, in networks with the same number of prunings. `difference` is the mean over
+    classes, with its 95 % interval. Losses are counted from the dense network. No control was trained further without
+    pruning, whereas the pruned networks were trained further after each pruning.
     """
     losses = rows.assign(rare=rows[IMBALANCE] < 0, loss=_POINTS * (rows[ACCURACY_0] - rows[ACCURACY]))
     tables = []
