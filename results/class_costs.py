@@ -1,4 +1,4 @@
-"""The costs of pruning for classes in each study that has controls, as a table beside the study's other tables."""
+"""A table for each study with controls: the class that pays most in each cell, and what pruning costs it."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def write(results: Path) -> None:
 
 
 def table(results: Path, study: str) -> pd.DataFrame:
-    """Return a row for each cell whose networks have controls: the class that loses most on average, and its cost.
+    """Return a row for each cell whose networks have controls: the class that pays most on average, and its cost.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def table(results: Path, study: str) -> pd.DataFrame:
 
 
 def _of_networks(arrays: RunArrays, rows: np.ndarray, name: str) -> dict[str, Any]:
-    """Return the loss of accuracy of a cell, and the plain paired t-interval of the cost of one of its classes."""
+    """Return the loss of accuracy of a cell, and the paired t-interval over networks of the cost of one class."""
     rows = rows[arrays.controls[rows] >= 0]
     none, has = arrays.controls[rows], ~np.isnan(arrays.before[rows[0]])
     losses = arrays.after[np.ix_(none, has)] - arrays.after[np.ix_(rows, has)]

@@ -1,4 +1,4 @@
-"""The costs of each method for classes, at an accuracy one point below the control's."""
+"""What each method costs each class, at an accuracy one point below that of the control."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,13 +42,13 @@ def _half(results: Path, studies: tuple[str, ...]) -> pd.DataFrame:
 def table(
     runs: pd.DataFrame, validation: ValidationRecalls, predictions: StudyPredictions | None = None
 ) -> pd.DataFrame:
-    """Return the losses of each class by each method, relative to the controls and to MP's networks.
+    """Return what each class loses with each method, compared with the controls and with the networks of MP.
 
     Returns
     -------
     DataFrame
-        Losses and costs are shares of 1. Networks with a teacher have no row relative to the control, because no
-        control of the study has a teacher.
+        Losses and costs are shares of 1. Networks with a teacher are compared only with MP, because no control of the
+        study has a teacher.
 
         - dataset, method, class, and n (networks);
         - minus: what the method is compared with, the control or MP at the same accuracy;
@@ -68,7 +68,7 @@ def table(
 
 
 def _comparisons(by_network: pd.DataFrame, arrays: RunArrays) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
-    """Yield each method, its baseline, and the rows of its networks and of those with which they are compared."""
+    """Yield a method, what it is compared with, the rows of its networks, and the rows of the networks beside them."""
     for method in by_network:
         places = by_network[method].dropna().to_numpy(int)
         controlled = places[arrays.controls[places] >= 0]

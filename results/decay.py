@@ -1,4 +1,4 @@
-"""Tables and picture of decay/: movement of single classes at a constant or decaying rate, or with averaged weights."""
+"""Tables and pictures of decay/ and decay-confirmation/: how far single classes move under each training."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -101,7 +101,7 @@ def _has_offsets(runs: pd.DataFrame) -> pd.Series:
 
 
 def trainings(runs: pd.DataFrame) -> np.ndarray:
-    """Return the training of each run before and after pruning, in the words of plan.md."""
+    """Return the name that plan.md gives to each run's training before and after pruning."""
     decayed = network_measures.param(runs, schema.DECAY, "none").eq(COSINE)
     then_decayed = network_measures.param(runs, schema.FINE_TUNE_DECAY, "none").eq(COSINE)
     averaged = network_measures.param(runs, f"fine_tune_{schema.AVERAGE_EPOCHS}", 0).astype(float).gt(1)
@@ -133,8 +133,9 @@ def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFram
     Returns
     -------
     DataFrame, one row per comparison
-        family, dataset, `of` (`control` or `pruned`, or the training whose networks are compared), the row of `paired`,
-        p_holm.
+        family, dataset, `of`, the row of `paired`, and p_holm. `of` says which networks are compared: `control` or
+        `pruned` if the family compares two trainings, and a training if the family compares pruned networks with
+        controls.
     """
     outcomes = networks.pivot_table(
         outcome, schema.SEED, [schema.DATASET, "training", "method"], observed=True, aggfunc="first"
@@ -200,14 +201,14 @@ def offsets(runs: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
 
 
 def spread(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the standard deviation of a class's gap over the dense networks of each training.
+    """Return the standard deviation of a class's gap over the dense networks of a training, for each training.
 
     Returns
     -------
     DataFrame, one row per data set and training
-        dataset, training, n; `deviation`, the root of the variance over seeds averaged over classes, in points;
-        `variance_ratio`, the constant rate's variance divided by this training's, with a 95 % bootstrap interval over
-        seeds.
+        dataset, training, n; `deviation`, in points, the square root of the mean over classes of the variance over
+        seeds; `variance_ratio`, the variance at the constant rate divided by the variance of this training, with a
+        95 % bootstrap interval over seeds.
     """
     has_own = networks["training"].isin([CONSTANT, COSINE, AVERAGE])
     controls = networks[networks["method"].eq(_CONTROL) & has_own]
@@ -217,15 +218,17 @@ def spread(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def needed(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the factor by which the constant rate needs more networks for an equally wide interval.
+    """Return how many networks the constant rate needs for each network of a training, for equally wide intervals.
+
+    The intervals are those of pruned minus control in `beyond_floor`.
 
     Returns
     -------
     DataFrame, one row per data set and training
-        dataset, training, n; `deviation` over seeds of pruned minus control in `beyond_floor`, in points;
-        `variance_ratio`, the constant rate's variance divided by this training's, with a 95 % bootstrap interval over
-        seeds. The width of an interval is proportional to the root of the variance divided by the number of networks,
-        so `variance_ratio` is the wanted factor.
+        dataset, training, n; `deviation`, in points, the standard deviation over seeds of pruned minus control;
+        `variance_ratio`, the variance at the constant rate divided by the variance of this training, with a 95 %
+        bootstrap interval over seeds. `variance_ratio` is the wanted number, because the width of an interval is
+        proportional to the root of (variance / number of networks).
     """
     outcomes = networks.pivot_table(_OUTCOME, [*_BY_TRAINING, schema.SEED], "method", observed=True, aggfunc="first")
     differences = (outcomes[_PRUNED] - outcomes[_CONTROL]).dropna()
@@ -235,7 +238,7 @@ def needed(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _deviations(values: Mapping[tuple[str, str], np.ndarray]) -> pd.DataFrame:
-    """Return the deviation of each (seeds, columns) array, and the ratio of the constant rate's variance to its own."""
+    """Return the deviation of each (seeds, columns) array, and the constant rate's variance divided by the array's."""
     rows = []
     for (dataset, training), own in values.items():
         row = {schema.DATASET: dataset, "training": training, "n": len(own), "deviation": _variance(own) ** 0.5}
@@ -264,7 +267,7 @@ def _ratio(constant: np.ndarray | None, other: np.ndarray) -> dict[str, float]:
 
 
 def recalls(networks: pd.DataFrame) -> Figure:
-    """Draw each class's recall minus accuracy, a dot for each dense network, for two trainings side by side."""
+    """Draw each class's recall minus accuracy, a dot for each dense network, constant and cosine side by side."""
     controls = networks[networks["method"].eq(_CONTROL)]
     by_dataset = {name: rows for name, rows in controls.groupby(schema.DATASET, observed=True) if len(rows)}
     return draw(

@@ -93,9 +93,9 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, one row for each training, outcome, pair, data set and ratio
-        training, outcome, pruner, minus, dataset, ratio, the row of `paired`, and p_holm, which only the primary
-        outcomes under the cosine have, corrected over the data sets.
+    DataFrame, one row for each training, outcome, comparison, data set and ratio
+        training, outcome, pruner, `minus` (the pruner or control whose value is subtracted), dataset, ratio, the row of
+        `paired`, and p_holm. Only the primary comparisons under the cosine have p_holm, corrected over the data sets.
     """
     table = pd.DataFrame(_pairs(networks[_is_compared(networks)])).drop(columns="p_equivalence")
     keys = pd.MultiIndex.from_frame(table[["outcome", schema.PRUNER, schema.RATIO]])
@@ -119,12 +119,12 @@ def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def _paired_cells(values: pd.DataFrame, *cells: tuple[object, ...], family: int = 1) -> Row:
-    """Compare two columns of a table with a row per seed; a column is missing if all its networks are at chance."""
+    """Compare two columns of a table that has a row for each seed; a column whose networks are all at chance is NaN."""
     return paired(*values.reindex(columns=pd.MultiIndex.from_tuples(cells)).to_numpy().T, family=family)
 
 
 def mitigations(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return each mitigation minus none, paired by seed, for gradual MP at ratio 20 and for the control."""
+    """Compare networks with and without each mitigation, paired by seed: gradual MP at ratio 20, and the control."""
     is_gradual = networks[schema.SCHEDULE].eq(GRADUAL) & networks[schema.RATIO].eq(_MITIGATED_RATIO)
     own = networks[is_gradual | networks[schema.PRUNER].eq(CONTROL)]
     values = own.set_index([schema.DATASET, schema.PRUNER, "mitigation", schema.SEED]).sort_index()
@@ -139,7 +139,7 @@ def mitigations(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def gradual(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return gradual MP minus the control, and minus one-shot MP, paired by seed, at each of its ratios."""
+    """Return gradual MP minus the control, and gradual minus one-shot MP, paired by seed, at each gradual ratio."""
     plain = networks[networks["mitigation"].eq(PLAIN) & networks[schema.PRUNER].isin([MP, CONTROL])]
     schedule = plain[schema.SCHEDULE].mask(plain[schema.PRUNER].eq(CONTROL), CONTROL)
     own = plain.assign(**{schema.SCHEDULE: schedule})
@@ -154,7 +154,7 @@ def gradual(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(compared: pd.DataFrame) -> Figure:
-    """Draw differences of alpha against the ratio: a row for each pair, a column for each data set."""
+    """Draw differences of alpha against the ratio: a row for each comparison, a column for each data set."""
     datasets = present(compared)
     rows = compared[compared["outcome"].eq("alpha") & compared[schema.RATIO].isin(_DRAWN)]
     panels = [

@@ -1,4 +1,4 @@
-"""Tables of decay-resnet20/: movement of ResNet-20's classes at a constant learning rate, and at its recipe's."""
+"""Tables of decay-resnet20/: how far classes of ResNet-20 move at a constant learning rate, and at its recipe's."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,17 +42,17 @@ def named(networks: pd.DataFrame, constant: set[str]) -> pd.DataFrame:
 def means(networks: pd.DataFrame) -> pd.DataFrame:
     """Return the means of each training's controls and pruned networks, with 95 % intervals over networks.
 
-    `spread` says how much the gaps (recall minus accuracy) before pruning vary between seeds, in points: the root of
-    their variance over seeds averaged over classes.
+    `spread` says how much the gaps (recall minus accuracy) before pruning vary between seeds, in points: the square
+    root of the mean over classes of the variance over seeds.
     """
     spread = {key: np.stack(list(gaps)).var(0, ddof=1).mean() ** 0.5 for key, gaps in networks.groupby(_KEY)["gaps"]}
     return network_measures.means(networks, _KEY, OUTCOMES).join(pd.Series(spread, name="spread"), on=_KEY)
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the constant rate minus the recipe as printed, and pruned minus control, paired by seed.
+    """Compare the constant rate with the recipe as printed, and pruned networks with controls, paired by seed.
 
-    `p_holm` of the primary outcome, constant minus as printed, is corrected over the two methods.
+    Only the primary comparison, constant minus as printed, has `p_holm`, corrected over controls and pruned networks.
     """
     table = pd.DataFrame(_pairs(networks)).drop(columns="p_equivalence")  # its margin is not in points
     is_primary = table["compared"].eq(CONSTANT) & table["outcome"].eq(_PRIMARY)

@@ -1,4 +1,4 @@
-"""Answers 1 and 5 of good-et-al/README.md: methods compared at an accuracy one point below the control's."""
+"""Answers 1 and 5 of good-et-al/README.md: methods at an accuracy one point below that of the control."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -22,7 +22,7 @@ _METHODS = {
     "5": {"mp cubic": "gradual MP", "mp distill 0.5": "MP with a teacher", "gp": "GP", "rp": "RP"},
 }
 _OUTCOMES = {"alpha (new)": methods.ALPHA_NEW, "chance movement, points": methods.EXCESS}
-# The tables of both halves, and of their networks together.
+# The tables of each half of the networks, and of both halves together.
 _TABLES = {
     "seeds 0 to 29": Path(folders.EQUAL, "equal_accuracy.csv"),
     "seeds 30 to 59": Path(folders.EQUAL_UNSEEN, "equal_accuracy.csv"),
@@ -33,7 +33,7 @@ NOT_EQUAL = " †"
 
 
 def write_pooled(results: Path) -> None:
-    """Compare the methods on the networks of both halves together, and write the table beside that of the first half.
+    """Compare methods on both halves' networks together, and write the table beside the first half's table.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def write_pooled(results: Path) -> None:
 
 
 def answers(results: Path) -> dict[str, Answer]:
-    """Return the answers by the number of their question: differences from MP, in each half and in both together.
+    """Return the answer to each question by its number: differences from MP, in each half and in both together.
 
     `NOT_EQUAL` is appended to the name of a row if the accuracies are not shown to be equal. Estimates from fewer than
     ten pairs of networks are left out.
@@ -65,7 +65,7 @@ def answers(results: Path) -> dict[str, Answer]:
 
 
 def _by_comparison(results: Path, path: Path) -> pd.DataFrame:
-    """Return the rows at an accuracy one point below the control's, by data set, method and outcome."""
+    """Return the rows at an accuracy one point below that of the control, by data set, method and outcome."""
     rows = folders.table(results, str(path.parent), path.name)
     nearest = rows[rows[BELOW].eq(1) & rows["baseline"].eq("mp")]
     return nearest.set_index([schema.DATASET, "method", "outcome"]).sort_index()
