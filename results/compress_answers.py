@@ -1,4 +1,4 @@
-"""Collect the chains of a study compress*/ and the answers of every network, from the tracking store.
+"""Collect the chains of a study compress*/ and every network's predictions from the tracking store.
 
 python results/compress_answers.py [compress-resnet20]
 """
@@ -32,15 +32,15 @@ SEEDS = range(200, 210)
 
 
 def collect(folder: Path, configs: Sequence[CompressConfig]) -> None:
-    """Write the chains and the answers of a search that has ended.
+    """Write the chains and the predictions of a search that has ended.
 
-    The test images are predicted here, for every chain and network, after all chains are made.
+    The test images are predicted only here, for every chain and network, after all chains are made.
 
     Parameters
     ----------
     folder : Path
     configs : sequence of CompressConfig
-        The options of the search, for each seed.
+        The options of the search, one configuration for each seed.
     """
     task = opened_task(configs)
     trials = task.search.trials()
@@ -60,7 +60,7 @@ def collect(folder: Path, configs: Sequence[CompressConfig]) -> None:
 
 
 def _stacked(answers: Sequence[Sequence[Validated]]) -> list[np.ndarray]:
-    """Return before, control and after, each (chains, networks, images)."""
+    """Return which images the dense, control and compressed networks predict correctly, (chains, networks, images)."""
     return [np.array([[each[side] for each in of_chain] for of_chain in answers]) for side in (1, 2, 3)]
 
 
