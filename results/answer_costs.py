@@ -1,4 +1,4 @@
-"""The costs of compression for classes, in studies that store which answers are right instead of frames."""
+"""Compute what compression costs a class, for studies that store whether each prediction is right, not frames."""
 
 from collections.abc import Sequence
 
@@ -10,21 +10,25 @@ NAME = "class_costs"
 
 
 def costliest(label: np.ndarray, before: np.ndarray, after: np.ndarray, names: Sequence[str]) -> dict[str, object]:
-    """Return the class that loses most beyond the accuracy on average, and its cost.
+    """Return the class with the largest mean cost, and this cost.
 
     Parameters
     ----------
     label : (images,), integers
         Class of each image, from 0.
     before, after : (networks, images), bool
-        Whether each network's reference, for example its control, and the network itself predict each image correctly.
+        `after`: whether each compressed network predicts each image correctly. `before`: the same for the network
+        with which the compressed network is compared, for example its control.
     names : (classes,)
+        Name of each class.
 
     Returns
     -------
     dict
-        n (networks), accuracy_loss, class; loss, loss_upper_all, cost, cost_low, cost_high and cost_p as in
-        `classes.csv`: shares of 1, with bounds and p that hold for all classes together.
+        - n: number of networks;
+        - accuracy_loss: mean loss of accuracy, a share of 1;
+        - class: name of the class;
+        - loss, loss_upper_all, cost, cost_low, cost_high, cost_p: as in `classes.csv`.
     """
     support = np.bincount(label)
     recall = np.stack([(before + after.astype(float))[:, label == each].mean() / 2 for each in range(len(support))])

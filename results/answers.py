@@ -1,4 +1,4 @@
-"""Answers to questions 2, 3 and 4 of good-et-al/README.md, outcomes at the same ratio, and which classes pay."""
+"""Tables of good-et-al/: answers to questions 2, 3 and 4, outcomes at the same ratio, and which classes pay."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,7 +44,7 @@ _LESS_DISTORTION = {"mp cubic": "gradual MP", "mp distill 0.5": "MP with a teach
 
 
 class Estimate(NamedTuple):
-    """A value, the ends of its interval (NaN if there is none), and whether Holm's p is below .05."""
+    """A value, the ends of its interval (NaN without an interval), and whether its test has a Holm's p below .05."""
 
     value: float
     low: float
@@ -53,21 +53,21 @@ class Estimate(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The estimates of an answer, by row name and title, and the value that means no effect."""
+    """The estimates of an answer, by name of the row and title of the column, and the value that means no effect."""
 
     rows: Mapping[str, Mapping[str, Estimate]]
     no_effect: int
 
 
 def answers(results: Path, lightest_cells: pd.DataFrame) -> dict[str, Answer]:
-    """Return the answers to questions 2, 3 and 4, by the number of the question.
+    """Return the answers to questions 2, 3 and 4, with the number of the question as key.
 
     Parameters
     ----------
     results : Path
         A folder of results.
     lightest_cells : DataFrame
-        The cells of question 3, as `lightest_cells` returns them.
+        The cells that answer question 3, as the function `lightest_cells` returns them.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def gather_differences(compared: Iterator[tuple[str, pd.DataFrame]], shown: Mapp
 
 
 def estimate(row: Mapping[str, Any], column: str) -> Estimate:
-    """Return a value of a row of methods.csv or equal_accuracy.csv with its interval; shares are in points."""
+    """Read `column` and its interval from a row of methods.csv or equal_accuracy.csv; convert shares to points."""
     scale = tables.scale(row["outcome"])
     value, low, high = (scale * row.get(f"{column}{end}", np.nan) for end in ("", "_low", "_high"))
     return Estimate(value, low, high, column == _DIFFERENCE and row["p_holm"] < LEVEL)
@@ -113,7 +113,7 @@ def _of_noise(lightest_cells: pd.DataFrame) -> Answer:
 
 
 def table(answer: Answer) -> pd.DataFrame:
-    """Format an answer as a text table, one row per row name."""
+    """Format an answer as a table of texts, with a row for each row of the answer."""
     return pd.DataFrame(
         {"": name} | {title: write_estimate(title, of, sign=answer.no_effect == 0) for title, of in estimates.items()}
         for name, estimates in answer.rows.items()
@@ -129,7 +129,7 @@ def write_estimate(title: str, estimate: Estimate, *, sign: bool = True) -> str:
 
 
 def further(results: Path) -> pd.DataFrame:
-    """Return further outcomes of the comparisons of questions 1, 2, 4 and 5, and the tests of primary outcomes."""
+    """Return a row for each comparison of questions 1, 2, 4 and 5: further outcomes, and the tests of primary ones."""
     outcome_rows = []
     for question in ("1", "2", "4", "5"):
         for name, outcomes in _comparisons(results, question):
@@ -155,7 +155,7 @@ def _tested(row: Mapping[str, Any]) -> str:
 
 
 def _comparisons(results: Path, question: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the comparisons of a question at the same ratio: a name, and the rows of methods.csv for all outcomes."""
+    """Yield each comparison that a question makes at the same ratio: its name, and its rows of methods.csv."""
     if question == "5":
         yield from _of_less_distortion(results)
         return
@@ -190,14 +190,14 @@ def _of_less_distortion(results: Path) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _with_primary(results: Path, study: str, comparison: str) -> pd.DataFrame:
-    """Return the rows of all outcomes, for those comparisons of a kind that have a primary outcome."""
+    """Return all rows of methods.csv of those comparisons of a kind that have a primary outcome."""
     compared = folders.table(results, study, "methods.csv")
     of_kind = compared[compared["comparison"] == comparison]
     return of_kind.merge(of_kind.loc[of_kind["primary"], _PAIR].drop_duplicates())
 
 
 def lightest_cells(runs: pd.DataFrame, predictions: ReadPredictions) -> pd.DataFrame:
-    """Return the cells of MP at ratio 2, analysed separately so that their intervals are not joint over ratios."""
+    """Return the cells of MP at ratio 2, analysed without other ratios, so that intervals are not joint over ratios."""
     chosen = runs[runs["pruner"].eq("mp") & runs["ratio"].eq(2)].reset_index(drop=True)
     return cells.cells(run_arrays(chosen), predictions)
 
@@ -210,7 +210,7 @@ _WITH_NOISE = {
 
 
 def lightest(lightest_cells: pd.DataFrame) -> pd.DataFrame:
-    """Format `alpha_shared` of each cell, which is alpha of the weaknesses that all networks share."""
+    """Format `alpha_shared` of each cell: alpha of the classes that are weak in every network."""
     return pd.DataFrame(
         {
             "data set": cell[schema.DATASET],
@@ -223,7 +223,7 @@ def lightest(lightest_cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def alpha_and_accuracy(results: Path, *studies: str) -> pd.DataFrame:
-    """Return the outcomes in `OF_MP` for MP at each ratio; some of them are differences from the control."""
+    """Return the outcomes of MP that `OF_MP` lists, with a row for each place and outcome, a column for each ratio."""
     texts: dict[tuple[str, str], dict[str, str]] = {}
     for study in studies:
         by_cell = folders.table(results, study, "cells.csv")
@@ -270,14 +270,14 @@ def _of_cell(what: str, cell: Mapping[str, Any], columns: tuple[str, ...]) -> st
 
 
 def up_minus_others(results: Path, studies: Mapping[str, tuple[pd.DataFrame, str]]) -> pd.DataFrame:
-    """Return UP minus MP and UP minus GP in alpha, and UP minus MP in further outcomes, by place and ratio.
+    """Compare UP with MP and GP in alpha, and with MP in further outcomes, at each place and ratio.
 
-    A place is a data set and model, such as `mnist, lenet5`.
+    A place is a data set and a model, such as `mnist, lenet5`.
 
     Parameters
     ----------
     studies : mapping of str to (DataFrame, str)
-        The runs of each study by its name, and a suffix for the names of the study's places.
+        For each study, by its name: its runs, and a suffix that is added to the names of its places.
     """
     differences = [
         row for study, (runs, more) in studies.items() for row in (*_alphas(runs, more), *_beside(results, study, more))
@@ -294,7 +294,7 @@ def up_minus_others(results: Path, studies: Mapping[str, tuple[pd.DataFrame, str
 
 
 class _Difference(NamedTuple):
-    """UP minus another pruner at a place and ratio: `column` of `row`, or the text `otherwise` if that is NaN."""
+    """UP minus another pruner at a place and ratio: the value `row[column]`, or the text `otherwise` if it is NaN."""
 
     place: str
     what: str
@@ -312,7 +312,7 @@ def _alphas(runs: pd.DataFrame, more: str) -> Iterator[_Difference]:
 
 
 def _beside(results: Path, study: str, more: str) -> Iterator[_Difference]:
-    """Yield alpha at equal accuracy, the raw slope and the accuracy of UP minus those of MP."""
+    """Yield UP minus MP in three outcomes: alpha at equal accuracy, the raw slope, and the accuracy."""
     compared = folders.table(results, study, "methods.csv")
     is_up = compared["method"].isin(["up", "up-signed"]) & compared["baseline"].eq("mp")
     for row in compared[is_up].to_dict("records"):
@@ -345,9 +345,9 @@ def _written(difference: _Difference, most: int) -> str:
 
 
 def classes(results: Path, *studies: str) -> pd.DataFrame:
-    """Return what pruning costs beyond the control, in points, by data set, model, pruner and ratio.
+    """Return what pruning costs, in points relative to the control, by data set, model, pruner and ratio.
 
-    A cell has the loss of accuracy, and then the costs of the three classes that pay most on average.
+    A cell of the table has the loss of accuracy, and then the costs of the three classes that pay most on average.
     """
     all_classes = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
     chosen = all_classes[all_classes[schema.PRUNER].isin(["mp", "gp", "up"]) & all_classes[schema.RATIO].isin([10, 20])]
@@ -371,7 +371,7 @@ def _cost(row: Mapping[str, Any]) -> str:
 
 
 def harmed(results: Path, *studies: str) -> pd.DataFrame:
-    """Return the classes that are shown to pay (tests are corrected for all classes), with their costs in points."""
+    """Return the classes that are shown to pay, and their costs in points. Tests are corrected for all classes."""
     all_classes = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
     texts = {}
     chosen = all_classes[all_classes["cost_p"].lt(LEVEL)]

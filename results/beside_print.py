@@ -1,4 +1,4 @@
-"""Tables of the paper with our values beside the printed ones."""
+"""Tables of Good et al. (2022) with our values beside the printed ones."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from analysis.report.papers.recall_distortion.tables import AT_CHANCE, recall_va
 
 
 def compared(results: Path) -> pd.DataFrame:
-    """Return every cell of the paper's tables that we ran as the paper's text says, or by its released code.
+    """Return the cells of the paper's tables that we repeated by the recipe of its text or of its released code.
 
-    We ran every cell of the released code also by the text, so the value by the text is missing only if the networks
-    are at chance.
+    Every cell was repeated by the text's recipe, so a value of this recipe is missing only if the networks are at
+    chance.
     """
     text, released = (
         folders.table(results, name, "comparison.csv", dtype=str) for name in (folders.TEXT, folders.RELEASED)
@@ -26,7 +26,7 @@ def compared(results: Path) -> pd.DataFrame:
 
 
 def table(compared: pd.DataFrame, number: int) -> pd.DataFrame:
-    """Return a table in the printed layout with cells `printed / by the paper's text / by its released code`."""
+    """Return a table in the printed layout, with the cells `printed / by the text's recipe / by the released code`."""
     compared = compared[compared["table"].eq(str(number))]
     texts = compared["published"] + " / " + compared["ours"] + " / " + compared["ours_released"].fillna(NOT_AVAILABLE)
     wide = compared.assign(three_values=texts).pivot(index="row", columns="column", values="three_values")
@@ -35,7 +35,7 @@ def table(compared: pd.DataFrame, number: int) -> pd.DataFrame:
 
 
 def table_7(results: Path) -> pd.DataFrame:
-    """Return the columns of Table 7 that we have, for LeNet5 on all three data sets, with cells `printed / ours`."""
+    """Return those columns of Table 7 that we have, with the cells `printed / ours`; ours are of LeNet5."""
     ours = folders.table(results, folders.TEXT, "table_07.csv", dtype=str, na_values=[]).set_index("Datasets")
     ours = ours.rename(index=lambda row: row.replace("cifar10-jpeg", published.original("cifar10-jpeg")))
     printed = published.table(7).set_index("Datasets").reindex(ours.index)
@@ -48,7 +48,7 @@ def table_7(results: Path) -> pd.DataFrame:
 
 
 def table_11(text: pd.DataFrame, released: pd.DataFrame) -> pd.DataFrame:
-    """Return Table 11 in the printed layout, with variances of the recall and of the recall balance."""
+    """Return Table 11 in the printed layout: first with variances of recalls, then with those of recall balances."""
     printed = published.table(11).set_index("Model")
     parts = []
     for what, balances in (("recall", False), ("balance", True)):

@@ -1,4 +1,4 @@
-"""Take the chains of a study compress*/ from the tracking store, and the images that each network recognises.
+"""Collect the chains of a study compress*/ and every network's predictions from the tracking store.
 
 python results/compress_answers.py [compress-resnet20]
 """
@@ -32,16 +32,16 @@ SEEDS = range(200, 210)
 
 
 def collect(folder: Path, configs: Sequence[CompressConfig]) -> None:
-    """Write the chains of a finished search, and which images every network recognises after every chain.
+    """Write the chains and the predictions of a search that has ended.
 
-    Test images are predicted only here, when all chains have been made.
+    The test images are predicted only here, for every chain and network, after all chains are made.
 
     Parameters
     ----------
     folder : Path
         Where the files are written.
     configs : sequence of CompressConfig
-        The options of the search, one for each seed.
+        The options of the search, one configuration for each seed.
     """
     task = opened_task(configs)
     trials = task.search.trials()
@@ -61,7 +61,7 @@ def collect(folder: Path, configs: Sequence[CompressConfig]) -> None:
 
 
 def _stacked(answers: Sequence[Sequence[Validated]]) -> list[np.ndarray]:
-    """Return before, control and after, each (chains, networks, images)."""
+    """Return which images the dense, control and compressed networks predict correctly, (chains, networks, images)."""
     return [np.array([[each[side] for each in of_chain] for of_chain in answers]) for side in (1, 2, 3)]
 
 

@@ -25,7 +25,7 @@ _RATIOS = {4.0: 2.2, 10.0: 5.5, 20.0: 12.0, 50.0: 40.0}
 
 
 def beside_released(results: Path) -> pd.DataFrame:
-    """Return the means of each cell that both protocols have, as `by the paper's text / by its released code`."""
+    """Return the means of each cell that both recipes have, as `by the paper's text / by its released code`."""
     text, released = (_means(results, name) for name in (folders.TEXT, folders.RELEASED))
     wide = (text + " / " + released).dropna().unstack(schema.RATIO).fillna("")
     wide = wide.rename(columns="t={:g}".format).rename_axis(columns=None)
@@ -33,7 +33,7 @@ def beside_released(results: Path) -> pd.DataFrame:
 
 
 def _means(results: Path, study: str) -> pd.Series:
-    """Format the means over the networks of each cell, by data set, the paper's pruner, ratio and name of the mean."""
+    """Format each cell's means over networks, indexed by data set, the paper's pruner, ratio and name of the mean."""
     alphas, by_cell = (folders.table(results, study, name) for name in ("alpha.csv", "cells.csv"))
     networks = alphas.merge(by_cell[[*settings.CELL, schema.REALIZED_RATIO]])
     networks = networks[networks[schema.PRUNER] != settings.CONTROL]
@@ -51,7 +51,7 @@ def _means(results: Path, study: str) -> pd.Series:
 
 
 def describe_alpha(networks: pd.DataFrame) -> str:
-    """Format the mean alpha of the networks above chance, unless most are at chance, and the number at chance."""
+    """Format the number of networks at chance, after the mean alpha of the others unless most are at chance."""
     at_chance = networks["at_chance"]
     texts = [f"{networks.loc[~at_chance, 'alpha'].mean():.2f}"] if at_chance.mean() <= 0.5 else []
     return ", ".join([*texts, *_count_at_chance(networks)])
@@ -63,7 +63,7 @@ def _count_at_chance(networks: pd.DataFrame) -> list[str]:
 
 
 def at_equal_weights(results: Path) -> pd.DataFrame:
-    """Compare UP of the released code, by the ratio asked for, with MP and GP that keep about as many weights."""
+    """Compare UP of the released code, at each ratio asked for, with MP and GP that keep about as many weights."""
     runs, predictions = folders.runs(results, folders.RELEASED, folders.RELEASED_WEIGHTS)
     up = runs[runs[schema.PRUNER].eq("up-signed") & runs[schema.RATIO].isin(_RATIOS)]
     others = runs[runs[schema.RATIO].isin(_RATIOS.values())]
@@ -88,7 +88,7 @@ def _up_minus(up: pd.DataFrame, other: pd.DataFrame, predictions: StudyPredictio
 
 
 def random_pruning(studies: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return accuracy, slopes and variances of MP and RP on ResNet-20 by ratio, and the variances of Table 11."""
+    """Return accuracy, slopes and variances of MP and RP on ResNet-20 at each ratio, and the variances of Table 11."""
     printed = published.table(11).set_index("Model").drop(columns="Before")
     by_method = {
         ("resnet56, printed", pruner, "variance"): printed.loc[f"CIFAR-10 @ ResNet-56 -> {published.label(pruner)}"]
@@ -111,7 +111,7 @@ _RANDOM = ("mp", "rp")
 
 
 def _by_ratio(runs: pd.DataFrame) -> dict[str, pd.Series]:
-    """Format accuracy, slopes of the networks above chance, and the number of networks with alpha below 0."""
+    """Format the accuracy, the slopes of networks above chance, and the number of networks with alpha below 0."""
     by_ratio = cells.alphas(run_arrays(runs)).groupby(schema.RATIO)
     by_name = {
         "accuracy": by_ratio["accuracy_after"].mean().map("{:.3f}".format),
@@ -133,10 +133,10 @@ def _mean(slopes: pd.Series) -> str:
 
 
 def origin(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return, for MP and `none`, the slope of the half of all points nearest to the origin minus that of the others.
+    """Compare the slope of the half of all points that is nearest to the origin with the slope of the other half.
 
-    A point is a class of a network. For `none`, also return the slope of the classes' means over networks, and of the
-    deviations from these means.
+    A point is a class of a network. The networks are those of MP and controls (`none`). For controls, also return the
+    slope of the classes' means over networks, and the slope of the deviations from these means.
     """
     rows = []
     for dataset, chosen in runs[runs[schema.PRUNER].isin(["mp", settings.CONTROL])].groupby(schema.DATASET):

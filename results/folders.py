@@ -1,4 +1,4 @@
-"""Read runs and tables from the folders of the studies, and write tables and pictures to them."""
+"""Read runs and tables from the folders of studies, and write tables and pictures into these folders."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -41,18 +41,18 @@ def runs(results: Path, *studies: str) -> tuple[pd.DataFrame, ReadPredictions]:
 
 
 def exported(results: Path, *studies: str) -> list[Path]:
-    """Return the archives and folders that `pruning-analysis export` wrote for some studies.
+    """Return the archives and folders that `pruning-analysis export` wrote into the folders of some studies.
 
     Raises
     ------
     StudyError
-        If a study has none.
+        If a study has no export.
     """
     return [folder for name in studies for folder in exports.below(results / name)]
 
 
 def table(results: Path, study: str, name: str, **how: Any) -> pd.DataFrame:
-    """Return a table of a study's report, read by `pandas.read_csv` with the options `how`.
+    """Return a table of a study's report. `how` are options of `pandas.read_csv`.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def table(results: Path, study: str, name: str, **how: Any) -> pd.DataFrame:
 
 
 def write(folder: Path, tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, Figure] | None = None) -> None:
-    """Write tables as CSV files and pictures to `figures/`, in a temporary folder first, which is then renamed."""
+    """Write tables as CSV files, and pictures into `figures/`: first into a temporary folder, which is then renamed."""
     with files.aside(folder, in_git=True) as new_folder:
         for name, content in tables.items():
             csv_text.write(content, new_folder / f"{name}.csv", missing=NOT_AVAILABLE)
@@ -76,7 +76,7 @@ def write(folder: Path, tables: Mapping[str, pd.DataFrame], pictures: Mapping[st
 
 
 def limit_colors(folder: Path) -> None:
-    """Reduce the pictures of studies to at most 256 colours each, so that files are a third as large."""
+    """Reduce each picture of a study to at most 256 colours, which makes its file a third as large."""
     for path in sorted(folder.rglob("figures/*.png")):
         with Image.open(path) as picture:
             if picture.mode != "P":

@@ -24,17 +24,17 @@ _BEGINNINGS = {
 
 
 def forest(answer: Answer, title: str, note: str) -> Figure:
-    """Draw the estimates that have intervals: a panel for each title, with a row for each row of the answer.
+    """Draw the estimates that have intervals, with a panel for each title and a line for each row of the answer.
 
-    Panels of the same outcome have the same scale. If every outcome has the same number of panels, each outcome has
-    its own line of panels.
+    Panels of the same outcome have the same scale. If every outcome has the same number of panels, above 1, the panels
+    of an outcome are side by side, below those of the outcome before.
 
     Parameters
     ----------
     answer : Answer
         The title of an estimate begins with its outcome, for example `alpha (new), unseen networks`.
     title, note : str
-        Text above and below.
+        Texts above and below the picture.
     """
     names = list(answer.rows)
     titles = [title for title in answer.rows[names[0]] if title not in WITHOUT_INTERVAL]
@@ -58,7 +58,7 @@ def _draw(axes: Axes, rows: pd.DataFrame, names: Sequence[str], no_effect: float
 
 
 def _lines(titles: Sequence[str]) -> list[list[str]]:
-    """Return a line of titles for each outcome if all lines have the same length, above 1; else all in one line."""
+    """Return a list of titles for each outcome if all lists have the same length, above 1; else one list of all."""
     by_outcome: dict[str, list[str]] = {}
     for title in titles:
         by_outcome.setdefault(_outcome(title), []).append(title)

@@ -1,4 +1,4 @@
-"""Make the tables and pictures of README.md and of the pages in good-et-al/ from the studies' frames and tables."""
+"""Make the tables and pictures of README.md and of the pages in good-et-al/ from frames and tables of the studies."""
 
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -58,7 +58,7 @@ _NOTES = {"1": _NOT_EQUAL, "2": _TESTED, "3": _OF_NOISE, "4": _TESTED, "5": _NOT
 
 
 def write(results: Path) -> None:
-    """Put the tables into the pages of a folder of results, between their marks, and write the pictures.
+    """Put the tables into the pages of a folder of results, each between its two marks, and write the pictures.
 
     Raises
     ------
@@ -80,9 +80,9 @@ def write(results: Path) -> None:
 
 
 def answered(results: Path, lightest: pd.DataFrame) -> dict[str, answers.Answer]:
-    """Return the five answers by the number of their question.
+    """Return the five answers, with the number of the question as key.
 
-    `lightest` is as `answers.lightest_cells` returns it.
+    `lightest` is the result of `answers.lightest_cells`.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def answered(results: Path, lightest: pd.DataFrame) -> dict[str, answers.Answer]
 
 
 def pictures(all_answers: Mapping[str, answers.Answer]) -> dict[str, Figure]:
-    """Return a picture of each answer, by the name of its file without ending."""
+    """Return a picture of each answer, with the name of its file, without ending, as key."""
     return {
         f"answer_{question}": forest(answer, _TITLES[question], _NOTES[question])
         for question, answer in all_answers.items()
@@ -102,7 +102,7 @@ def pictures(all_answers: Mapping[str, answers.Answer]) -> dict[str, Figure]:
 
 
 def filled(name_of_page: str, page: str, all_tables: Mapping[str, pd.DataFrame]) -> str:
-    """Return the text of a page with the tables between their marks.
+    """Return the text of a page with each table between its two marks.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def filled(name_of_page: str, page: str, all_tables: Mapping[str, pd.DataFrame])
 
 
 def tables(results: Path, all_answers: Mapping[str, answers.Answer], lightest: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the tables by the name of their place.
+    """Return the tables, with the name in their marks as key.
 
     They are the answers, comparisons with printed values, the paper's claims, and experiments on why values differ.
 
@@ -132,9 +132,9 @@ def tables(results: Path, all_answers: Mapping[str, answers.Answer], lightest: p
     results : Path
         A folder of results.
     all_answers : mapping of str to Answer
-        As `answered` returns them.
+        The result of `answered`.
     lightest : DataFrame
-        As `answers.lightest_cells` returns it.
+        The result of `answers.lightest_cells`.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def tables(results: Path, all_answers: Mapping[str, answers.Answer], lightest: p
 def _other_tables(
     results: Path, all_answers: Mapping[str, answers.Answer], lightest: pd.DataFrame
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables of `tables`, except the one that it computes in another process."""
+    """Return the tables that `tables` returns, without `equal weights`, which it computes in another process."""
     lenet5, released, resnet, as_pruned = (
         folders.runs(results, name)[0] for name in (folders.TEXT, folders.RELEASED, folders.RESNET, folders.AS_PRUNED)
     )

@@ -1,4 +1,4 @@
-"""The numbers behind the first sentences of README.md: costs of pruning for a class, and effects of mitigations."""
+"""Tables of README.md and good-et-al/details.md: costs of classes, effects of mitigations, and what explains alpha."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,10 +29,10 @@ _MITIGATIONS = {"class offsets": "class offsets", "distill 0.5": "teacher"}
 
 
 def gradual(results: Path) -> pd.DataFrame:
-    """Return the cost of gradual MP at ratio 20 for the class that pays most, with decaying learning rates, in points.
+    """Return what gradual MP to ratio 20 costs the class that pays most, in points, with decaying learning rates.
 
-    The interval is the plain one over networks if an earlier study named the class, or else the interval over networks
-    and images.
+    If an earlier study named the class, the interval covers networks only; otherwise it covers networks and test
+    images.
     """
     rows = []
     for study, networks in FALLING.items():
@@ -57,7 +57,7 @@ def gradual(results: Path) -> pd.DataFrame:
 
 
 def mitigations(results: Path) -> pd.DataFrame:
-    """Return the effect of each mitigation on the largest excess loss of pruned networks and of controls, in points."""
+    """Return by how much each mitigation changes the largest excess of pruned networks and of controls, in points."""
     rows = _gradual(results)
     table_rows = []
     for name, words in _MITIGATIONS.items():
@@ -75,10 +75,11 @@ def mitigations(results: Path) -> pd.DataFrame:
 
 
 def explained(results: Path, study: str) -> pd.DataFrame:
-    """Return the share of alpha's variance over the cells of a study that the lost accuracy explains.
+    """Return how much of the variance of alpha between the cells of a study the lost accuracy explains.
 
-    This is the squared correlation of the logarithms of a cell's mean alpha and of accuracy before / after, over the
-    cells with at most half of their networks at chance. Networks at chance have no alpha, and are left out.
+    The explained share is a squared correlation over cells: of the logarithm of the mean alpha with the logarithm of
+    the accuracy before divided by that after pruning. Networks at chance are left out because they have no alpha, and
+    so are cells in which more than half of the networks are at chance.
     """
     networks = folders.table(results, study, "alpha.csv")
     by_cell = networks[networks[schema.PRUNER].ne("none")].groupby([schema.DATASET, schema.PRUNER, schema.RATIO])
@@ -96,14 +97,14 @@ def explained(results: Path, study: str) -> pd.DataFrame:
 
 
 def _gradual(results: Path) -> pd.DataFrame:
-    """Return the rows of gradual MP on networks that had no part in any choice, in the papers' order of data sets."""
+    """Return the rows of gradual MP in mitigation-confirmation, with the data sets in the papers' order."""
     rows = folders.table(results, "mitigation-confirmation", "mitigation.csv")
     rows = rows[rows[schema.PRUNER].eq("mp") & rows[schema.SCHEDULE].eq("cubic")]
     return rows.sort_values(schema.DATASET, key=_place, kind="stable")
 
 
 def _place(datasets: pd.Series) -> pd.Series:
-    """Return the ranks of data sets in the papers' order."""
+    """Return each data set's position in the papers' order."""
     return datasets.map(list(_DATASETS).index)
 
 

@@ -1,4 +1,4 @@
-"""Tables and picture of lottery-dip/: alpha of lightly pruned lottery tickets, beside a control and the odds ratio."""
+"""Tables and picture of lottery-dip/: compare alpha of lightly pruned tickets with a control and the odds ratio."""
 
 from pathlib import Path
 
@@ -42,12 +42,14 @@ def write(results: Path) -> None:
 
 
 def with_odds_ratios(networks: pd.DataFrame) -> pd.DataFrame:
-    """Add the odds ratio of the error (odds after the level divided by odds before), and alpha minus this ratio.
+    """Add the odds ratio of the error, and alpha minus this ratio.
+
+    The odds after the level are divided by the odds before pruning.
 
     Parameters
     ----------
     networks : DataFrame
-        As `lottery_tickets.level_networks` returns it, with accuracies in points.
+        The result of `lottery_tickets.level_networks`, with accuracies in points.
     """
     odds = odds_ratio(networks["accuracy_before"] / 100, networks["accuracy"] / 100)
     return networks.assign(**{ODDS: odds, BEYOND: networks[ALPHA] - odds})
@@ -59,13 +61,15 @@ def means(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return magnitude pruning minus the control, paired by seed, at each level and in the mean over the levels.
+    """Compare magnitude pruning with the control, paired by seed, at each level and in the mean over the levels.
 
     Returns
     -------
     DataFrame, one row for each outcome and level
-        outcome; level, a number or `mean`; the row of `paired` with its 95 % interval; p_holm, corrected over the two
-        primary tests, which are the means over the levels of the first two outcomes.
+        - outcome;
+        - level: a number, or `mean` for the mean over the levels;
+        - the columns of `paired`, of magnitude pruning minus the control, with 95 % intervals;
+        - p_holm: p corrected over the two primary tests, which are the means of the first two outcomes.
     """
     rows = []
     for outcome in OUTCOMES:
@@ -82,7 +86,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
-    """Draw alpha and the odds ratio at each level, and both primary differences with their intervals."""
+    """Draw alpha and the odds ratio at each level, and the differences in both primary outcomes, with intervals."""
     return draw(
         [
             Panel(_draw_means, levels, "alpha and odds ratio of the error", "level"),

@@ -1,4 +1,4 @@
-"""Tables and picture of lottery-tickets/: alpha of rewound and retrained networks, beside that of a control."""
+"""Tables and picture of lottery-tickets/: compare alpha of rewound and retrained networks with that of a control."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,27 +48,29 @@ def write(results: Path) -> None:
 
 
 def level_networks(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the measures of each network (`network_measures.measure`), with its level, counted from 1."""
+    """Return the result of `network_measures.measure`, with the level of each network; levels count from 1."""
     levels = dict(zip(runs[frames.RUN_ID], runs[frames.column(schema.ITERATION)].astype(int), strict=True))
     networks = network_measures.measure(runs)
     return networks.assign(**{LEVEL: networks[frames.RUN_ID].map(levels)})
 
 
 def means(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the means of each data set, pruner and level, with 95 % intervals, beside the alpha of Table 12."""
+    """Return means for each data set, pruner and level, with 95 % intervals, and alpha of the paper's Table 12."""
     table = network_measures.means(networks, [schema.DATASET, schema.PRUNER, LEVEL], [*OUTCOMES, "floor"])
     printed = published.table(12).apply(pd.to_numeric).set_index("Level")["Intensification"]
     return table.join(printed.rename("printed_alpha"), on=LEVEL)
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean difference over seeds of each pair of `COMPARED`, at each level of each data set.
+    """Compare the two pruners of each pair in `COMPARED`, paired by seed, at each level of each data set.
 
     Returns
     -------
     DataFrame, one row for each data set, outcome, pair and level
-        dataset, outcome, pruner, minus, level, the row of `paired` with its interval, p_bonferroni, and `low` and
-        `high`: intervals that hold jointly for the 20 levels (Bonferroni).
+        - dataset, outcome, level;
+        - pruner, minus: the first and the second pruner of the pair;
+        - the columns of `paired`, of the first pruner minus the second;
+        - p_bonferroni, low, high: p and interval corrected for the 20 levels.
     """
     rows = []
     for (dataset, outcome), values in _by_seed(networks):
@@ -84,9 +86,9 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def light_and_heavy(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return MP minus the control, paired by seed, in the mean over levels 1 to 12 and at level 20.
+    """Compare MP with the control, paired by seed, in the mean over levels 1 to 12 and at level 20.
 
-    `p_holm` is corrected over the two primary tests: alpha on MNIST, at light and at heavy pruning.
+    `p_holm` is corrected over the two primary tests: alpha on MNIST, over levels 1 to 12 and at level 20.
     """
     rows = []
     for (dataset, outcome), values in _by_seed(networks):
@@ -101,14 +103,14 @@ def light_and_heavy(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_seed(networks: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """Yield each data set and outcome with its values, a row for each seed, a column for each pruner and level."""
+    """Yield each data set and outcome, and its values: a row for each seed, a column for each pruner and level."""
     for dataset, own in networks.groupby(schema.DATASET):
         for outcome in OUTCOMES:
             yield (str(dataset), outcome), own.pivot_table(outcome, schema.SEED, [schema.PRUNER, LEVEL])
 
 
 def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
-    """Draw, for each data set, alpha at each level beside the paper's, and MP minus the control in two outcomes."""
+    """Draw for each data set alpha at each level, also the paper's, and MP minus the control in alpha and raw slope."""
     panels = []
     for dataset in levels[schema.DATASET].unique():
         of_control = differences[differences[schema.DATASET].eq(dataset) & differences["minus"].eq(CONTROL)]

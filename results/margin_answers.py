@@ -1,4 +1,4 @@
-"""Collect the margins of the study proportion/ from its controls in the current tracking store."""
+"""Collect the margins of the controls of the study proportion/ from the current tracking store."""
 
 from pathlib import Path
 
@@ -22,12 +22,14 @@ _BATCH = 1000
 
 
 def collect(folder: Path) -> dict[str, int]:
-    """Add to the stored margins those of every data set whose networks are all in the current tracking store.
+    """Store the margins of every data set all of whose networks are in the current tracking store.
+
+    Margins of other data sets stay as they were stored before.
 
     Returns
     -------
     dict of str to int
-        The number of networks by data set.
+        The number of controls of each data set that was stored.
 
     Raises
     ------
@@ -47,7 +49,7 @@ def collect(folder: Path) -> dict[str, int]:
 
 
 def _pairs() -> dict[str, pd.DataFrame]:
-    """Return the ids of the pruned networks and their controls, by data set, for data sets with all seeds."""
+    """Return the run ids of pruned networks and their controls, for each data set that has all seeds."""
     runs = pull.pull_runs(margins.STUDY)
     runs = runs[
         runs[schema.SEED].isin(SEEDS) & (network_measures.param(runs, schema.FINE_TUNE_DECAY, "none") == "cosine")

@@ -1,8 +1,8 @@
-"""Table and picture of proportion/'s margins: test whether noise on the controls' margins predicts class losses.
+"""Tables and picture of the margins in proportion/: does noise on the margins of controls predict class losses?
 
 The margin of an image is the logit of its class minus the largest other logit. If pruning adds normal noise to all
-margins, the error of a class after pruning follows from its margins before, and from the standard deviation of the
-noise, which the error over all images gives.
+margins, the error of a class after pruning follows from the margins of its images in the control, and from the standard
+deviation of the noise. This deviation follows from the error over all images.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ _STEPS = np.linspace(-1, 1, 41)
 
 
 class Margins(NamedTuple):
-    """The networks of a data set.
+    """Margins of the controls of a data set, and predictions of the pruned networks.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Margins(NamedTuple):
     margin : (networks, images)
         Margins of the controls.
     right : (networks, images), bool
-        Whether the pruned network of each control is right.
+        Whether the pruned network that belongs to each control predicts each image correctly.
     """
 
     label: np.ndarray
@@ -50,7 +50,7 @@ class Margins(NamedTuple):
 
 
 def write(results: Path) -> None:
-    """Write the table and the picture, if there are margins."""
+    """Write the tables and the picture, if margins are stored."""
     folder = results / STUDY
     if (folder / MARGINS).is_file():
         margins = read(folder)
@@ -59,18 +59,18 @@ def write(results: Path) -> None:
 
 
 def noise(margin: np.ndarray, error: float) -> float:
-    """Return the standard deviation of the noise that gives a certain error.
+    """Return the standard deviation of the noise that leads to a certain error.
 
     Parameters
     ----------
     margin : (images,)
     error : float
-        Share of images that are wrong with the noise.
+        Share of images whose margin is negative after the noise is added.
 
     Returns
     -------
     float
-        0 if the error without noise is at least as large.
+        0 if at least this share of the margins is negative without noise.
 
     Examples
     --------
@@ -86,12 +86,12 @@ def noise(margin: np.ndarray, error: float) -> float:
 
 
 def _errors(margin: np.ndarray, scale: float) -> np.ndarray:
-    """Return the probability that each image is wrong with noise of the standard deviation `scale`."""
+    """Return the probability that noise of the standard deviation `scale` makes each margin negative."""
     return np.asarray(stats.norm.cdf(-margin / scale) if scale else margin < 0)
 
 
 def expected_class_losses(margins: Margins) -> tuple[np.ndarray, np.ndarray]:
-    """Return the class losses that the margins predict, and the observed losses, (networks, classes) each."""
+    """Return two arrays (networks, classes): the class losses that the margins predict, and the observed losses."""
     expected, losses = [], []
     for margin, right in zip(margins.margin, margins.right, strict=True):
         after = _errors(margin, noise(margin, 1 - right.mean()))
@@ -111,8 +111,12 @@ def table(margins: Mapping[str, Margins]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        dataset, class (its index), error_control, loss, and the losses expected from margins and in proportion. All are
-        means over networks.
+        Means over networks.
+
+        - dataset, class (its index);
+        - error_control: the class's error in the control;
+        - loss: its observed loss;
+        - expected_from_margins, expected_in_proportion: its loss by the margins, and by proportional errors.
     """
     rows = []
     for dataset, own in margins.items():
@@ -129,20 +133,23 @@ def table(margins: Mapping[str, Margins]) -> pd.DataFrame:
 
 
 def _in_proportion(margins: Margins) -> np.ndarray:
-    """Return the losses that classes would have if all errors grew by the same factor, (networks, classes)."""
+    """Return the losses of classes under proportional errors, (networks, classes)."""
     right = margins.margin >= 0
     recall = np.array([_by_class(margins.label, each) for each in right])
     return expected_losses(recall, right.mean(1), right.mean(1) - margins.right.mean(1))
 
 
 def explained(margins: Mapping[str, Margins]) -> pd.DataFrame:
-    """Return the share of the differences between class losses that each expectation explains.
+    """Return how much of the differences between class losses the margins explain, and proportional errors.
 
     Returns
     -------
     DataFrame
-        dataset, expectation, and the result of `risk_judgement.foresight_of_sizes`; noise (the mean standard deviation)
-        and median_margin.
+        - dataset;
+        - expectation: `margins` or `proportion`;
+        - the result of `risk_judgement.foresight_of_sizes`;
+        - noise: the mean standard deviation of the noise;
+        - median_margin.
     """
     rows = []
     for dataset, own in margins.items():
@@ -157,7 +164,7 @@ def explained(margins: Mapping[str, Margins]) -> pd.DataFrame:
 
 
 def picture(margins: Mapping[str, Margins]) -> Figure:
-    """Draw the shares of images near each class's decision boundary, and below, losses against expected losses."""
+    """Draw shares of images by margin for each class above, and losses against expected losses below."""
     near, above = "margin, standard deviations of the noise", "images below, per error"
     return draw(
         [
@@ -180,7 +187,7 @@ def _draw_margins(axes: Axes, margins: Margins) -> None:
 
 
 def shares_below(margins: Margins) -> np.ndarray:
-    """Return the share of images with a margin below each step, divided by the class's error, (classes, steps)."""
+    """Return the share of each class's images with a margin below each step, divided by its error, (classes, steps)."""
     pairs = zip(margins.margin, margins.right, strict=True)
     scaled = np.array([margin / noise(margin, 1 - right.mean()) for margin, right in pairs])
     below = np.array([_by_class(margins.label, (scaled < step).mean(0)) for step in _STEPS])
@@ -209,7 +216,7 @@ def save(folder: Path, margins: Mapping[str, Margins]) -> None:
 
 
 def read(folder: Path) -> dict[str, Margins]:
-    """Return what `save` wrote.
+    """Read the margins of each data set, as `save` wrote them.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Measures of each network of a study, and tables of their means and of corrected p-values."""
+"""Compute measures of each network of a study, their means over networks, and corrected p-values."""
 
 from collections.abc import Sequence
 
@@ -12,19 +12,24 @@ from analysis.study.arrays import run_arrays
 
 
 def measure(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each run, without networks at chance.
+    """Return a row for each run whose network is not at chance.
 
     Parameters
     ----------
     runs : DataFrame
-        As `pull.pull_runs` returns it.
+        The result of `pull.pull_runs`.
 
     Returns
     -------
     DataFrame
-        dataset, pruner, ratio, seed, run_id; accuracy_before, accuracy, largest_excess, floor (the largest excess loss
-        that noise of the test images alone would give) and beyond_floor, all in points; alpha and raw_slope; `gaps`,
-        the dense network's recall minus accuracy, in points, for each of its `classes`.
+        - dataset, pruner, ratio, seed, run_id;
+        - accuracy_before, accuracy: of the dense network, and of the network of the run, in points;
+        - largest_excess: in points;
+        - floor: the largest excess that noise of the test images alone would give, in points;
+        - beyond_floor: largest_excess minus floor;
+        - alpha, raw_slope;
+        - gaps: the dense network's recall of each class minus its accuracy, in points;
+        - classes: the names of the classes that `gaps` lists.
     """
     study = run_arrays(runs)
     rows = []
@@ -51,15 +56,15 @@ def measure(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def param(runs: pd.DataFrame, name: str, default: object) -> pd.Series:
-    """Return a param's values; runs without the param have the default."""
+    """Return the values of a param, with the default for runs without this param."""
     column = frames.column(name)
     return runs[column].fillna(default) if column in runs else pd.Series(default, runs.index)
 
 
 def means(networks: pd.DataFrame, keys: Sequence[str], outcomes: Sequence[str]) -> pd.DataFrame:
-    """Return a row for each group of networks: its keys, `n`, and the mean of each outcome.
+    """Return a row for each group of networks: its keys, the number `n` of networks, and the mean of each outcome.
 
-    The 95 % interval over networks is in columns that end in `_low` and `_high`.
+    The 95 % interval of a mean over networks is in two columns that end in `_low` and `_high`.
     """
     rows = []
     for key, group in networks.groupby(list(keys), observed=True):
@@ -72,6 +77,6 @@ def means(networks: pd.DataFrame, keys: Sequence[str], outcomes: Sequence[str]) 
 
 
 def holm(p: pd.Series, is_primary: pd.Series) -> pd.Series:
-    """Return the p-values of the primary tests with Holm's correction over them, and NaN for the others."""
+    """Return Holm's p of the primary tests, corrected over these tests, and NaN for all other tests."""
     primary = p[is_primary]
     return pd.Series(corrected(primary, len(primary))[1], primary.index).reindex(p.index)

@@ -1,4 +1,4 @@
-"""Tables and picture of the planned outcomes of proportion/ and proportion-mlp/, from new networks only."""
+"""Tables and picture of the planned outcomes of proportion/ and proportion-mlp/, computed from new networks only."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +43,7 @@ _NEARLY_PROPORTIONAL = 0.8, 1.2
 
 
 def write(results: Path) -> None:
-    """Write the tables of each study that has networks, and the picture of all networks."""
+    """Write the tables of each study that has frames, and a picture of its networks, earlier and printed ones."""
     for study in STUDIES:
         if folders.has_frames(results, study):
             runs, predictions = networks(results, study)
@@ -63,7 +63,7 @@ def write(results: Path) -> None:
 
 
 def networks(results: Path, *studies: str) -> tuple[pd.DataFrame, StudyPredictions]:
-    """Return the runs of studies with their `training`, that is learning rate and kept epoch, and the predictions."""
+    """Return the runs of studies with their `training` (learning rate and kept epoch), and their predictions."""
     runs, read = folders.runs(results, *studies)
     decay, epoch, schedule = (
         network_measures.param(runs, name, "none") for name in (schema.FINE_TUNE_DECAY, "kept_epoch", schema.SCHEDULE)
@@ -73,7 +73,7 @@ def networks(results: Path, *studies: str) -> tuple[pd.DataFrame, StudyPredictio
 
 
 def pruned_cells(arrays: RunArrays) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    """Yield the key of each cell of pruned networks and its rows."""
+    """Yield the key and the rows of each cell of pruned networks."""
     for rows in arrays.cells():
         row = arrays.runs.iloc[rows[0]]
         if row[schema.PRUNER] != CONTROL:
@@ -81,7 +81,7 @@ def pruned_cells(arrays: RunArrays) -> Iterator[tuple[dict[str, Any], np.ndarray
 
 
 def new_cells(arrays: RunArrays, predictions: StudyPredictions) -> pd.DataFrame:
-    """Return two rows for each cell, for new images and for these images, with the columns of `proportion.stored`."""
+    """Return two rows for each cell, one for new images and one for these, with the columns of `proportion.stored`."""
     return pd.DataFrame(
         [
             row
@@ -98,14 +98,20 @@ def _gradual(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def primary(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the primary outcome: gradual magnitude pruning at ratio 20, a row for each data set and family.
+    """Return the primary outcome, for gradual magnitude pruning at ratio 20: a row for each data set and `images`.
 
     Returns
     -------
     DataFrame
-        dataset, images (the family), n; error_growth, raw_slope_on_none and proportionality, each with a 95 % interval;
-        p of equal losses and of equivalence, the latter also after Holm's correction over the data sets; and the
-        answer: `passed`, `refuted` (the interval of proportionality lies outside .8 to 1.2) or `open`.
+        - dataset;
+        - images: the family of tests, these images or new ones;
+        - n: number of networks;
+        - error_growth, raw_slope_on_none, proportionality: each with a 95 % interval;
+        - p_equal_losses: p of the hypothesis that all classes lose the same recall;
+        - p_equivalence, p_equivalence_holm: p of the test that errors are nearly proportional, without and with Holm's
+          correction over the data sets;
+        - answer: `passed` (p_equivalence_holm is below .05), `refuted` (the interval of proportionality lies outside
+          .8 to 1.2) or `open`.
     """
     rows = _gradual(cells)
     rows = rows[rows["training"].eq(PLANNED) & rows[schema.DATASET].isin(_PRIMARY)].copy()
@@ -122,13 +128,16 @@ def primary(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def new_classes(arrays: RunArrays, predictions: StudyPredictions) -> pd.DataFrame:
-    """Return the loss of each class by gradual magnitude pruning at ratio 20, and its part beyond proportion.
+    """Return each class's loss by gradual magnitude pruning to ratio 20, and its disproportionate loss.
 
     Returns
     -------
     DataFrame
-        dataset, class, n, error_control, loss, and the columns of `proportion.disproportionate_losses`; means over
-        networks with the planned training.
+        Means over networks with the planned training.
+
+        - dataset, class, n (networks);
+        - error_control: the class's error in the control;
+        - loss, and the columns of `proportion.disproportionate_losses`.
     """
     tables = []
     for key, rows in pruned_cells(arrays):
@@ -149,7 +158,7 @@ def new_classes(arrays: RunArrays, predictions: StudyPredictions) -> pd.DataFram
 
 
 def trainings(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Compare four trainings (rate and kept epoch), by gradual magnitude pruning at ratio 20 and its control.
+    """Compare the four combinations of learning rate and kept epoch, for gradual pruning to ratio 20 and its control.
 
     Returns
     -------
@@ -157,10 +166,9 @@ def trainings(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
         Means over networks with 95 % intervals.
 
         - dataset, training, and n (networks);
-        - alpha of the control, relative to its dense network;
-        - largest_excess of the control and of the pruned networks: their chance movement in points, which is the
-          largest loss of a class beyond the accuracy;
-        - error_growth and proportionality on these images.
+        - alpha of the control, compared with its dense network;
+        - largest_excess_control, largest_excess: chance movement of the control and of the pruned networks, in points;
+        - error_growth, proportionality: on these images.
     """
     columns = runs[[frames.RUN_ID, schema.SCHEDULE, "training"]]
     networks = network_measures.measure(runs).merge(columns, on=frames.RUN_ID)
@@ -175,7 +183,7 @@ def trainings(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def picture(cells: pd.DataFrame, stored: pd.DataFrame, printed: pd.DataFrame) -> Figure:
-    """Draw alpha against the odds ratio of the error, for new networks, earlier networks, and printed ones."""
+    """Draw alpha against the odds ratio of the error, for new networks, earlier networks, and those of the paper."""
     old = stored[stored["images"].eq(THESE) & stored[schema.RATIO].le(proportion.LARGEST_RATIO)]
     new = cells[cells["images"].eq(THESE) & cells["training"].str.startswith("falling")]
     known = printed[printed["odds_ratio"].notna()]

@@ -1,4 +1,4 @@
-"""Make the tables, figures and pages of this folder from the frames of its studies, without tracking store or GPU."""
+"""Make the tables, figures and pages of this folder from the frames of its studies; no tracking store is needed."""
 
 import gc
 import os
@@ -83,12 +83,12 @@ def main(studies: tuple[Path, ...]) -> None:
 
 
 def rebuild_results(results: Path) -> None:
-    """Rebuild every study of a folder, then the tables and pictures of single studies, and the pages about all studies.
+    """Rebuild every study of a folder, then further tables and pictures of some, then the pages about all studies.
 
     Raises
     ------
     StudyError
-        Frames of a study cannot be read.
+        If the frames of a study cannot be read.
     """
     rebuild_all(find_studies(results))
     equal_accuracy.write_pooled(results)
@@ -98,17 +98,17 @@ def rebuild_results(results: Path) -> None:
 
 
 def find_studies(results: Path) -> list[Path]:
-    """Return the studies of a folder: the folders that have frames."""
+    """Return the studies of a folder: its subfolders that have frames."""
     return sorted(path for path in results.iterdir() if folders.has_frames(results, path.name))
 
 
 def rebuild_all(studies: Sequence[Path]) -> None:
-    """Rebuild studies, one per processor core at a time, largest first.
+    """Rebuild studies, the largest first, as many at a time as there are processor cores.
 
     Raises
     ------
     StudyError
-        Frames of a study cannot be read.
+        If the frames of a study cannot be read.
     """
     if len(studies) == 1:
         click.echo(_timed(studies[0]))
@@ -132,13 +132,13 @@ def _timed(study: Path) -> str:
 
 
 def rebuild(study: Path, output: Path) -> list[Path]:
-    """Write the report of a study from all exports of `pruning-analysis export` in its folder.
+    """Write the report of a study from everything that `pruning-analysis export` wrote into its folder.
 
-    A study's `groups/` has a table of groups of test images for each data set that has groups.
+    The folder `groups` of a study has a table of groups of test images for each data set that has groups.
 
-    Files that may be large are written only by `pruning-analysis report --frames`: SVGs and their page grow with the
-    number of networks, `pie.csv` with that of images, and `groups.csv` with that of groups. The papers' pictures are
-    made only for `WITH_PAPER_PICTURES`.
+    Large files are left out; `pruning-analysis report --frames` writes them. SVGs and their page grow with the number
+    of networks, `pie.csv` with the number of images, and `groups.csv` with the number of groups. The papers' pictures
+    are made only for the studies in `WITH_PAPER_PICTURES`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Compare undecayed with magnitude pruning for resnet20/, at the same requested ratio or the same number of weights."""
+"""Tables and picture of resnet20/: compare UP with MP, at the same requested ratio or the same number of weights."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -50,10 +50,10 @@ def write(results: Path) -> None:
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return UP minus MP by each protocol, paired by seed, for all seeds and for those trained on a CPU.
+    """Compare UP with MP by each protocol, paired by seed: over all seeds, and over the seeds trained on a CPU.
 
-    `p_holm` is corrected over the two primary tests: alpha of the released UP at the requested ratio 50,
-    minus alpha of MP at ratio 50, and minus alpha of MP with as many weights.
+    `p_holm` is corrected over the two primary tests. Both are about alpha of the released UP, asked for ratio 50: minus
+    alpha of MP at ratio 50, and minus alpha of MP with as many weights.
     """
     table = pd.DataFrame(_pairs(networks)).drop(columns="p_equivalence")  # its margin is not in points
     is_primary = (
@@ -80,9 +80,9 @@ def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def at_equal_accuracy(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return alpha of the released UP minus alpha of MP at the same accuracy.
+    """Return alpha of the released UP, at each requested ratio, minus alpha of MP at the same accuracy.
 
-    Alpha of MP is interpolated between the four ratios of the networks trained on a CPU.
+    Alpha of MP is interpolated between its four ratios. Only networks trained on a CPU are compared.
     """
     released = network_measures.param(runs, schema.PROTOCOL, TEXT).eq(RELEASED) & runs[schema.SEED].gt(_ON_GPU)
     table = methods.compare(run_arrays(runs[released]))
@@ -91,7 +91,7 @@ def at_equal_accuracy(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def picture(compared: pd.DataFrame) -> Figure:
-    """Draw the differences over all seeds: a row for each comparison and requested ratio, a panel for each outcome."""
+    """Draw UP minus MP over all seeds: a row for each comparison and requested ratio, a panel for each outcome."""
     rows = {}
     for (ratio, name), own in compared[compared["seeds"].eq(_ALL)].groupby(["ratio", "compared"], sort=False):
         by_outcome = own.set_index("outcome").to_dict("index")

@@ -67,14 +67,15 @@ def of_widths(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def network_values(arrays: RunArrays) -> pd.DataFrame:
-    """Return the jackknife pseudo-values of alpha, s and s / k on these images, a row for each pruned network.
+    """Return jackknife pseudo-values of alpha, s and s / k on these images, with a row for each pruned network.
 
-    Their mean estimates the value of the cell, and they vary as independent networks do.
+    k is the error of pruned networks divided by that of their controls, and s is the raw slope. The mean of the
+    pseudo-values of a cell estimates the value of the cell. Pseudo-values vary as independent networks do.
 
     Returns
     -------
     DataFrame
-        dataset, pruner, schedule, ratio, width, alpha, raw_slope, alpha_beyond.
+        dataset, pruner, schedule, ratio, width; alpha, raw_slope (s), alpha_beyond (s / k).
     """
     tables = []
     for key, rows in proportion_planned.pruned_cells(arrays):
@@ -85,7 +86,7 @@ def network_values(arrays: RunArrays) -> pd.DataFrame:
 
 
 def pseudo_values(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Compute the pseudo-values of `measures`, which leave out one network at a time; (networks, 3).
+    """Compute the pseudo-values of `measures`, leaving out one network at a time; (networks, 3).
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def pseudo_values(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> n
 def measures(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Compute alpha, the raw slope s, and s / k from the controls to the pruned networks, on these images.
 
-    The parameters are those of `pseudo_values`.
+    The parameters are those of `pseudo_values`; k is the growth of the error.
     """
     found = on_these_images(before, after, share)
     balances = (recall / (recall @ share)[:, np.newaxis] - 1 for recall in (before, after))
@@ -110,13 +111,14 @@ def measures(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.nda
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
-    """Compare width 1/2 with width 2, in each cell and outcome.
+    """Compare networks of width 1/2 with networks of width 2, in each cell and outcome.
 
     Returns
     -------
     DataFrame
-        dataset, pruner, schedule, ratio, outcome, the row of `independent` (width 1/2 minus width 2), and p_holm,
-        corrected over the two primary tests: s / k of gradual MP at 20 on both data sets.
+        - dataset, pruner, schedule, ratio, outcome;
+        - the columns of `independent`, of width 1/2 minus width 2;
+        - p_holm: p corrected over the two primary tests, s / k of gradual MP at ratio 20 on both data sets.
     """
     rows = []
     for key, own in networks.groupby(_CELL):
