@@ -1,4 +1,4 @@
-"""Tables and pictures of pies/: does pruning change images of rare classes most, and does abstention help?"""
+"""Tables and pictures of pies/: does pruning mostly change images of rare classes, and does abstention help?"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -43,10 +43,10 @@ _LEAST_DOUBT = 1e-7  # stored for a confidence of 1, whose logarithm would be in
 
 
 class Population(NamedTuple):
-    """Predicted classes of the networks of one training, and the doubt of each pruned network about each image.
+    """Predictions of the networks of one training, with rare classes or with all training images.
 
-    All arrays are (networks, images), and row i of each belongs to the same seed. `doubt` is the decimal logarithm of
-    1 minus the confidence.
+    All arrays are (networks, images), and row i of every array belongs to the same seed. `dense`, `pruned` and
+    `control` are predicted classes. `doubt` is the decimal logarithm of 1 minus the confidence of the pruned networks.
     """
 
     dense: np.ndarray
@@ -56,7 +56,7 @@ class Population(NamedTuple):
 
 
 def write(results: Path) -> None:
-    """Write the tables and pictures of the study, if its answers are stored."""
+    """Write the tables and pictures of the study, if the predictions of its networks are stored."""
     folder = results / STUDY
     if not (folder / ANSWERS).is_file():
         return
@@ -73,7 +73,7 @@ def write(results: Path) -> None:
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
-    """Write the answers of the study's networks from the tracking store."""
+    """Write the file of the networks' predictions from the runs of the tracking store."""
     runs = analysis.pull_runs(experiment, tracking_uri=tracking_uri)
     is_rare = runs[frames.column("class_fractions")].fillna("").str.contains("=")
     names = (schema.LABEL, schema.PREDICTED, schema.CONFIDENCE)
@@ -93,7 +93,7 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
 
 
 def read(folder: Path) -> tuple[np.ndarray, dict[str, Population]]:
-    """Return the labels, (images,), and the networks of each training."""
+    """Return the labels, (images,), and the predictions of the networks by training, `RARE` or `BALANCED`."""
     with np.load(folder / ANSWERS) as arrays:
         return arrays[schema.LABEL].astype(int), {
             name: Population(*(arrays[f"{name}_{side}"] for side in Population._fields)) for name in (RARE, BALANCED)
@@ -101,7 +101,9 @@ def read(folder: Path) -> tuple[np.ndarray, dict[str, Population]]:
 
 
 def over_indices(label: np.ndarray, populations: Mapping[str, Population]) -> pd.DataFrame:
-    """Return the over-indexing of each class, and of the rare classes together, in PIEs of halves of the networks.
+    """Return by how much each class, and the rare classes together, are over-represented among PIEs.
+
+    PIEs are counted between half of the dense networks and the networks made from the other half.
 
     Returns
     -------
@@ -123,7 +125,7 @@ def over_indices(label: np.ndarray, populations: Mapping[str, Population]) -> pd
 
 
 def _groupings(label: np.ndarray) -> Iterator[tuple[Sequence[str], np.ndarray]]:
-    """Yield the names of groups, and the group of each image: rare or not, and the classes."""
+    """Yield the names of groups, and the index of each image's group: first rare or not, then the classes."""
     yield ("others", "rare classes"), _is_rare(label).astype(int)
     yield CLASSES, label
 
@@ -133,13 +135,14 @@ def _is_rare(label: np.ndarray) -> np.ndarray:
 
 
 def abstention(label: np.ndarray, populations: Mapping[str, Population]) -> pd.DataFrame:
-    """Return the accuracy of pruned networks on the images that are left, for each criterion of abstention.
+    """Return how accurate pruned networks are on the images on which they do not abstain, for each criterion.
 
     Returns
     -------
     DataFrame
-        networks, by (one of `_DOUBTS`), coverage, accuracy with its interval over networks, and minus_own with its
-        interval: the accuracy minus that with abstention by the own confidence, paired. Accuracies are in points.
+        networks (`RARE` or `BALANCED`), by (the criterion, one of `_DOUBTS`), coverage (share of images left), accuracy
+        with its interval over networks, and minus_own with its interval: the accuracy minus that of the same networks
+        if they abstain by their own confidence. Accuracies are in points.
     """
     rows = []
     for name, population in populations.items():
@@ -155,7 +158,7 @@ def abstention(label: np.ndarray, populations: Mapping[str, Population]) -> pd.D
 
 
 def _accuracies(label: np.ndarray, population: Population) -> dict[str, np.ndarray]:
-    """Return the accuracies at each coverage in points, (networks, coverages), by criterion of abstention."""
+    """Return accuracies in points by criterion of abstention, each (networks, coverages)."""
     doubt = population.doubt.astype(float)
     mean_doubt = np.broadcast_to((10**doubt).mean(0), doubt.shape)
     doubts = disputes(population.dense, population.pruned), doubt, mean_doubt, disputes(population.dense)
@@ -168,7 +171,7 @@ def _accuracies(label: np.ndarray, population: Population) -> dict[str, np.ndarr
 
 
 def primary_tests(label: np.ndarray, populations: Mapping[str, Population]) -> pd.DataFrame:
-    """Return the two primary tests of the plan, on networks with rare classes, with Holm's correction.
+    """Return the two primary tests of the plan, on networks trained with rare classes, with Holm's correction.
 
     Returns
     -------
@@ -195,7 +198,7 @@ def primary_tests(label: np.ndarray, populations: Mapping[str, Population]) -> p
 
 
 def writers(results: Path) -> pd.DataFrame:
-    """Return the over-indexing of the writers of MNIST's digits, in networks of decay/ with a decaying rate.
+    """Return by how much writers of MNIST's digits are over-represented among PIEs of decay/ with a decaying rate.
 
     Returns
     -------
@@ -226,7 +229,7 @@ def _spread(values: pd.Series, images: pd.Series) -> float:
 
 
 def indices_figure(indices: pd.DataFrame) -> Figure:
-    """Draw the index of each class among PIEs, beside the placebo's, for rare and balanced networks."""
+    """Draw the index of each class and its index in the placebo, a panel for `RARE` and one for `BALANCED`."""
     rows = indices[indices["compared"].eq(_PRUNED) & indices["group"].isin(CLASSES)]
     return draw(
         [
@@ -251,7 +254,7 @@ def _draw_indices(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def abstention_figure(abstentions: pd.DataFrame) -> Figure:
-    """Draw the accuracy on the images left, minus that with abstention by own confidence, against their share."""
+    """Draw the column minus_own of `abstention` against the share of images left, a line for each criterion."""
     rows = abstentions.assign(coverage=100 * abstentions["coverage"])
     return draw(
         [

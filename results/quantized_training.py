@@ -1,4 +1,4 @@
-"""Tables and pictures of quantized-training*/: what classes pay for few-bit weights, in training or after."""
+"""Tables and pictures of quantized-training*/: what classes pay if weights have few bits in training or after it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -50,7 +50,7 @@ Answers = Mapping[str, np.ndarray]
 
 
 def write(results: Path) -> None:
-    """Write the tables and the picture of each study whose answers are stored."""
+    """Write the tables and the picture of each study whose file of answers is stored."""
     for study, classes in _CLASSES.items():
         folder = results / study
         if (folder / ANSWERS).is_file():
@@ -68,10 +68,11 @@ def write(results: Path) -> None:
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str, data: Path | None = None) -> None:
-    """Write whether each network of the study is right about each test image, from the tracking store.
+    """Read predictions from the tracking store, and write whether each network is right about each test image.
 
-    If the study has no runs that were quantized after training, its controls are rounded here, and for 4 bits also with
-    new statistics of BatchNorm. The store must then be the current one, and `data` the .npz file of the data set.
+    `data`, the .npz file of the data set, is needed if the study has no runs that were quantized after training. Its
+    controls are then rounded here to 4 and to 8 bits, and to 4 bits also with new statistics of BatchNorm. The tracking
+    store must then be the current one.
 
     Raises
     ------
@@ -150,7 +151,7 @@ def rounded_afterwards(
 
 
 def read(folder: Path) -> tuple[np.ndarray, Answers]:
-    """Return the labels, (images,), and whether each network is right about each image.
+    """Return the labels, (images,), and whether each network is right about each image, by kind of network.
 
     Raises
     ------
@@ -166,13 +167,13 @@ def read(folder: Path) -> tuple[np.ndarray, Answers]:
 
 
 def largest_excess(label: np.ndarray, answers: Answers, name: str) -> np.ndarray:
-    """Return the largest excess loss of each network, (networks,), in points, from its dense network."""
+    """Return the largest excess loss of each network since its dense network, in points, (networks,)."""
     losses = excess_loss(*(Recalls.from_answers(label, answers[each]) for each in (DENSE, name)))
     return _POINTS * losses.max(1)
 
 
 def networks(label: np.ndarray, answers: Answers) -> pd.DataFrame:
-    """Return a row for each network: its index, its name, accuracy, and largest excess loss in points."""
+    """Return a row for each network: its number, the name of its kind, accuracy, and largest excess loss in points."""
     rows = []
     for name, right in answers.items():
         excess = largest_excess(label, answers, name) if name != DENSE else np.full(len(right), np.nan)
@@ -184,7 +185,10 @@ def networks(label: np.ndarray, answers: Answers) -> pd.DataFrame:
 
 
 def summary(label: np.ndarray, answers: Answers) -> pd.DataFrame:
-    """Return means over networks, in points: accuracy, and largest excess loss with its floor and 95 % interval."""
+    """Return means over networks of each kind: accuracy, and largest excess loss with 95 % interval, and its floor.
+
+    All numbers are in points.
+    """
     rows = []
     for name in (each for each in answers if each != DENSE):
         excess = largest_excess(label, answers, name)
@@ -198,10 +202,11 @@ def summary(label: np.ndarray, answers: Answers) -> pd.DataFrame:
 
 
 def comparisons(label: np.ndarray, answers: Answers) -> pd.DataFrame:
-    """Compare quantization during training with that after training and with the control, paired by dense network.
+    """Compare networks quantized during training with networks quantized after training, and with the control.
 
-    The outcomes are the largest excess loss and the accuracy, in points. `p_holm` of the largest excess loss, against
-    quantization after training, is corrected over both numbers of bits.
+    Networks are paired by their dense network. The outcomes are the largest excess loss and the accuracy, in points.
+    Only the primary tests have a `p_holm`, corrected over 4 and 8 bits: those of the largest excess loss, during
+    training minus after training.
     """
     compared = [(AFTER_TRAINING, bits, f"after {bits}") for bits in BITS] + [(CONTROL, bits, CONTROL) for bits in BITS]
     compared += [(ANEW, 4, ANEW)] if ANEW in answers else []
@@ -219,9 +224,10 @@ def comparisons(label: np.ndarray, answers: Answers) -> pd.DataFrame:
 
 
 def class_table(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> pd.DataFrame:
-    """Return the loss of each class, in points, by the moderated test, with Holm's correction over the classes.
+    """Return the loss of each class, in points, with p of the moderated test and Holm's correction over the classes.
 
-    Quantized networks are compared with the control, and those quantized during training with those quantized after it.
+    Each kind of quantized network is compared with the control. Networks quantized during training are also compared
+    with networks quantized after it.
     """
     pairs = [(name, CONTROL) for name in QUANTIZED] + [(f"while {bits}", f"after {bits}") for bits in BITS]
     tables = []
@@ -237,9 +243,10 @@ def class_table(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> 
 
 
 def class_costs(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> pd.DataFrame:
-    """Return, for each pair of networks, the class that loses most beyond the accuracy, as in `costliest`.
+    """Return a row for each comparison, with the class that loses most beyond the accuracy (see `costliest`).
 
-    Quantized networks are compared with the control, and those quantized during and after training with each other.
+    Each kind of quantized network is compared with the control. Networks quantized during training are also compared
+    with networks quantized after it, in both directions. A row has means over networks.
     """
     pairs = [(name, CONTROL) for name in (*QUANTIZED, ANEW) if name in answers]
     ways = [(f"while {bits}", f"after {bits}") for bits in BITS]
@@ -252,9 +259,9 @@ def class_costs(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> 
 
 
 def picture(measured: pd.DataFrame, losses: pd.DataFrame) -> Figure:
-    """Draw the largest excess loss of each network, and the loss of each class, for both ways and numbers of bits.
+    """Draw the largest excess loss of each network, and the loss of each class for every kind of quantized network.
 
-    `measured` is as `networks` returns it, and `losses` as `class_table` does.
+    `measured` is a table of `networks`, and `losses` a table of `class_table`.
     """
     against_control = losses[losses["against"].eq(CONTROL)]
     of_classes = [

@@ -1,4 +1,4 @@
-"""Tables and pictures of regularizers/: compare the masks and the networks of undecayed and magnitude pruning."""
+"""Tables and pictures of regularizers/: do undecayed and magnitude pruning keep the same weights, equally well?"""
 
 from functools import partial
 from pathlib import Path
@@ -51,11 +51,12 @@ def write(results: Path) -> None:
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
-    """Write a row for each dense network and each fine-tuned network of the study, from the tracking store.
+    """Write a table of the study's dense networks, and a table of its fine-tuned networks, from the tracking store.
 
-    For dense networks the columns are training (regulariser and weight decay), seed, accuracy, the three gradient
-    norms, and the overlap of undecayed and magnitude pruning at each of `RATIOS`; for fine-tuned networks they are
-    training, seed, pruner, ratio, accuracy, and the largest excess loss of a class against the control.
+    - `NETWORKS` has the columns training (regulariser and weight decay), seed, accuracy, the three gradient norms, and
+      the overlap of undecayed and magnitude pruning at each of `RATIOS`.
+    - `FINE_TUNED` has the columns training, seed, pruner, ratio, accuracy, and largest_excess: the largest excess loss
+      of any class, relative to the control.
     """
     runs, dense = pull.study(experiment, tracking_uri=tracking_uri)
     undecayed = runs[runs[schema.PRUNER].eq("up")]
@@ -72,7 +73,7 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
 
 
 def _fine_tuned(runs: pd.DataFrame, trainings: pd.Series) -> pd.DataFrame:
-    """Return a row for each fine-tuned network; `trainings` has the training of each dense network by id."""
+    """Return a row for each fine-tuned network; `trainings` maps the run id of a dense network to its training."""
     own = runs[runs[frames.column("fine_tune_epochs")].ne("0")].join(trainings, on=schema.DENSE_RUN_ID)
     recalls = [name for name in own if name.startswith("recall_after/")]
     measured = own.set_index(schema.DENSE_RUN_ID)[["accuracy_after", *recalls]]
@@ -90,7 +91,7 @@ def _measured(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean of each measure in each training, with its 95 % interval and its range over networks."""
+    """Return the mean of each measure for each training, with its 95 % interval and its range over networks."""
     rows = []
     for training, own in _measured(networks).groupby(_TRAINING, sort=False):
         for measure in _MEASURES:
@@ -102,7 +103,7 @@ def summary(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def correlations(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return Spearman's correlation of the gradient quotient with each overlap, in all networks and per training."""
+    """Return Spearman's correlation of the gradient quotient with each overlap: all networks, then each training."""
     measured = _measured(networks)
     parts = {"all": measured, **dict(iter(measured.groupby(_TRAINING, sort=False)))}
     rows = []
@@ -122,20 +123,20 @@ def correlations(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def decoupled(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return decoupled decay minus the L2 penalty that is equally strong by the derivation, paired by seed."""
+    """Return measures with decoupled decay minus those with the equally strong L2 penalty, paired by seed."""
     measured = _measured(networks).set_index([_TRAINING, schema.SEED])
     one, other = (measured.loc[name] for name in (_DECOUPLED, _AS_STRONG))
     return pd.DataFrame([{"measure": name, **paired(one[name], other[name])} for name in _MEASURES])
 
 
 def comparisons(fine_tuned: pd.DataFrame) -> pd.DataFrame:
-    """Return undecayed minus magnitude pruning, paired by the dense network.
+    """Return the outcomes of undecayed pruning minus those of magnitude pruning, paired by the dense network.
 
     Returns
     -------
     DataFrame
-        training, ratio, outcome, the row of `paired`, and p_holm, which only the primary outcome has: the accuracies at
-        ratio 20, corrected for the number of trainings.
+        training, ratio, outcome, the row of `paired`, and p_holm. Only the accuracies at ratio 20, the primary outcome,
+        have p_holm, which is corrected for the number of trainings.
     """
     outcomes = ["accuracy", "largest_excess"]
     by_pruner = fine_tuned.set_index([_TRAINING, schema.RATIO, schema.SEED])[[schema.PRUNER, *outcomes]]
@@ -152,7 +153,7 @@ def comparisons(fine_tuned: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(compared: pd.DataFrame) -> Figure:
-    """Draw undecayed minus magnitude pruning after fine-tuning, with intervals, a panel for each outcome."""
+    """Draw the differences of `comparisons` against the ratio, with intervals: a panel for each outcome."""
     rows = estimates(compared, "difference", scale=100)
     rows = rows.assign(place=rows[schema.RATIO].map(RATIOS.index))
     by_title = {
@@ -173,7 +174,7 @@ def _draw_differences(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def overlap(networks: pd.DataFrame) -> Figure:
-    """Draw the overlap of undecayed and magnitude pruning against the gradient quotient, a dot for each network."""
+    """Draw the overlap of undecayed and magnitude pruning against the gradient quotient, a panel for each ratio."""
     measured, across = _measured(networks), "gradient / penalty's part"
     return draw(
         [

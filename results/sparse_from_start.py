@@ -43,9 +43,9 @@ def write(results: Path) -> None:
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
     """Write a row for each network of the study from the tracking store.
 
-    The columns are seed, method, ratio, clean (accuracy on all test images), largest_excess (the largest loss of a
-    class beyond the accuracy, relative to the dense network), and for each corruption the mean accuracy over its
-    severities. The column `none` has the accuracy on the same images without corruption.
+    The columns are seed, method, ratio, clean (accuracy on all test images), largest_excess (the largest excess loss of
+    any class, relative to the dense network), and a column for each corruption, with the mean accuracy over its
+    severities. The column `none` has the accuracy on the images of the corruptions before they are corrupted.
     """
     runs, dense = pull.study(experiment, tracking_uri=tracking_uri)
     counts = robustness.pulled(runs, experiment, tracking_uri=tracking_uri)
@@ -64,7 +64,7 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
 
 
 def _excess(runs: pd.DataFrame) -> np.ndarray:
-    """Return the largest loss of a class beyond the accuracy in each run, (runs,)."""
+    """Return the largest excess loss of any class in each run, (runs,)."""
     names = frames.class_names(runs)
     before, after = (
         Recalls(runs[[start + name for name in names]], runs[accuracy])
@@ -77,7 +77,7 @@ def _excess(runs: pd.DataFrame) -> np.ndarray:
 
 
 def measured(networks: pd.DataFrame) -> pd.DataFrame:
-    """Add the accuracy on corrupted images, and its residual after a regression on the clean accuracy."""
+    """Add the mean accuracy over corruptions, and its residual in a regression on clean accuracy over all networks."""
     corruptions = list(networks.columns.drop([schema.SEED, "method", schema.RATIO, CLEAN, EXCESS, robustness.CLEAN]))
     corrupted_accuracy = networks[corruptions].mean(axis=1)
     slope, intercept = np.polyfit(networks[CLEAN], corrupted_accuracy, 1)
@@ -90,7 +90,7 @@ def _outcomes(networks: pd.DataFrame) -> list[str]:
 
 
 def summary(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean of each outcome of each kind of network, with its 95 % interval."""
+    """Return the mean of each outcome for each method and ratio, with its 95 % interval."""
     rows = []
     for (method, ratio), own in networks.groupby(["method", schema.RATIO], sort=False):
         for outcome in _outcomes(networks):
@@ -101,7 +101,7 @@ def summary(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return SET and RigL minus each baseline at each ratio, paired by seed.
+    """Return the outcomes of SET and RigL minus those of each baseline, at each ratio, paired by seed.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(compared: pd.DataFrame) -> Figure:
-    """Draw the differences for each corruption, with intervals: a panel for each ratio and its baseline."""
+    """Draw the difference for each corruption, with its interval: a panel for each ratio and its primary baseline."""
     names = [CORRUPTED, *sorted({*compared["outcome"]} - {CORRUPTED, CLEAN, EXCESS, BEYOND, robustness.CLEAN})]
     rows = estimates(compared, "difference", scale=100)
     panels = [
