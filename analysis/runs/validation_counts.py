@@ -8,8 +8,8 @@ from analysis.runs.frames import RUN_ID
 from analysis.runs.run_tables import RunTable
 from analysis.runs.sources import Source
 
-# A method's ratio whose accuracy is nearest to a given one is chosen only if there are at least this many ratios; with
-# fewer, the accuracy of one is near only by chance.
+# To compare methods at a given accuracy, each method gets the ratio whose accuracy is nearest to it. A method needs at
+# least this many ratios, because with fewer an accuracy is near only by chance.
 FEWEST_RATIOS = 4
 LABEL, IMAGES, RIGHT = schema.LABEL, "images", "right"
 

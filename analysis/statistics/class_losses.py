@@ -325,7 +325,7 @@ def _are_equal(first: two_way.Variances, second: two_way.Variances) -> np.ndarra
 def _with_noise(variances: two_way.Variances) -> two_way.Variances:
     """Raise variances over a single group of networks to at least the image noise that they contain.
 
-    Two networks often change alike by chance, which makes their variance far too small.
+    Two networks often change alike by chance, and then the variance estimated from them is far too small.
     """
     if len(variances.networks) != 1:
         return variances

@@ -118,8 +118,8 @@ def cells(
         Further columns:
 
         - alpha_other_seed: mean slope between dense networks of different seeds.
-        - worst_class: class with the largest cost, the loss of recall beyond the loss of accuracy. It and the next
-          three columns are relative to the reference in `classes.csv`, and networks at chance count.
+        - worst_class: class with the largest cost (loss of recall minus loss of accuracy). In worst_class and the next
+          three columns, losses are measured from the reference in `classes.csv`, and networks at chance count.
         - worst_class_cost*: cost of this class (`class_costs.worst_class`).
         - worst_class_loss_upper: upper bound of the losses of all classes.
         - accuracy_loss_upper: upper bound of the loss of accuracy.

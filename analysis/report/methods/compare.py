@@ -1,7 +1,7 @@
 """Compare methods on the same dense networks: pruners, epsilons, schedules, distillation, number formats and more.
 
-Number formats are compared here only for pruned networks. For dense networks, every other table gives the effect of a
-number format, because it compares all networks with the dense ones.
+Here, a number format is compared with 32 bits for pruned networks only. The effect of a number format on dense networks
+is in the other tables, which compare every network with its dense network.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -149,11 +149,11 @@ def compare(
         - n: the number of pairs. Pairs with a network at chance, counted by n_at_chance, are left out of slopes only.
         - dof: degrees of freedom of the variance over networks.
         - resampled: the sources of variance in the interval, `seeds and images` or `seeds`.
-        - cost_class, cost, cost_low, cost_high, cost_p: in rows of largest_excess, the class whose loss beyond the
-          accuracy most exceeds its loss with the baseline, the difference, and its interval and p
-          (`systematic.systematic`); spared_class and so on: the same for the class whose loss is most below that with
-          the baseline. Networks at chance are included. p is one-sided and corrected for the classes, not for the
-          comparisons.
+        - cost_class, cost, cost_low, cost_high, cost_p (`systematic.systematic`), only in rows of largest_excess: cost
+          is a class's mean loss beyond the accuracy with the method minus that with the baseline. cost_class is the
+          class with the largest cost. Networks at chance are included. cost_p is one-sided and corrected for the
+          classes, not for the comparisons.
+        - spared_class, spared, spared_low, spared_high, spared_p: the same with method and baseline exchanged.
 
         A value that cannot be computed is NaN. alpha_new cannot be computed if noise hides the differences between the
         classes of the dense networks.
