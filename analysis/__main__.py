@@ -58,7 +58,8 @@ _VARIANCE = click.option(
     type=click.Choice(["welch", "pooled"]),
     default="welch",
     show_default=True,
-    help="Variance in t-tests between different models or data sets: one for each (welch), or one for all (pooled).",
+    help="In t-tests that compare two models or two data sets: estimate a variance for each of the two (welch), or "
+    "one variance for both (pooled).",
 )
 
 
@@ -81,9 +82,9 @@ _MIN_ACCURACY = click.option(
 _FAIRNESS_VALUE = click.option(
     "--fairness-value",
     type=click.FLOAT,
-    help="Value of a unit of fairness relative to a unit of sparsity, to choose a trade-off between the two. "
-    "Unfairness is the highest recall of any class minus the lowest.  [default: 100 for iterative pruning, else no "
-    "trade-off is chosen]",
+    help="How many units of sparsity one unit of fairness is worth, to choose a trade-off between the two. Unfairness "
+    "is the highest recall of any class minus the lowest.  [default: 100 for iterative pruning, else no trade-off is "
+    "chosen]",
 )
 
 
@@ -430,8 +431,9 @@ def risk(
     The expected loss of a class follows from its recall and from the expected loss of accuracy (--accuracy-loss).
 
     With predictions of pruned networks, the scores from half of the networks are tested on the losses in the other
-    half: by rank correlation with the losses of classes, by the share of the differences between these losses that the
-    expected losses explain, and by how well the scores separate lost images from others.
+    half. Scores of classes are tested by their rank correlation with the losses, scores of images by how well they
+    separate lost images from others. The expected losses are tested by the share of the differences between classes
+    that they explain.
     """
     from analysis.audit import prediction_files, risk
     from analysis.audit.prediction_columns import ColumnNames

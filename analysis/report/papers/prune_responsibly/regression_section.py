@@ -34,11 +34,12 @@ _READING = (
     "has all terms."
 )
 _TABLE = (
-    "A colon means a product. The first p uses the paper's standard errors. The others allow for dependence between "
+    "A colon means a product. The first p uses the paper's standard errors. The other p allow for dependence between "
     "rows of one network, of all networks from one dense network, or of one class. A printed value without a p is a "
-    "sum of printed values, because the first data set or technique here differs from the paper's, or because the "
-    "term here includes the effect of a term that was left out. The coefficient of a level alone, such as rewind, is "
-    "the whole effect only if all products that contain it are 0, which is true of no network."
+    "sum of printed values. The sum is needed if the first data set or technique here differs from the paper's, or if "
+    "the term here includes the effect of a term that was left out. The effect of a level, such as rewind, also "
+    "depends on the products that contain it. These products are not all 0 for any network, so the level's own "
+    "coefficient is never the whole effect."
 )
 _CHOICES = (
     "The paper leaves the batch size, the learning rate and the optimizer to later work, because their terms would "
