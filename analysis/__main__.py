@@ -221,8 +221,8 @@ def cli() -> None:
     metavar="POINTS",
     help="Largest acceptable loss of recall of any class, beyond the control if there is one, in percentage points "
     "from 0 to 100: 5 is five points. The exit code is 0 if the upper bound of every loss is below the limit, 3 if a "
-    "loss is shown to exceed it, and 4 if neither is shown. Without a control and with one network before or after, it "
-    "is never 0.  [default: no limit]",
+    "loss is shown to exceed it, and 4 if neither is shown. Without a control and with one network before or after, "
+    "the exit code is never 0.  [default: no limit]",
 )
 @click.option(
     "--max-accuracy-loss",

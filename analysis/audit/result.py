@@ -54,8 +54,8 @@ class Audit(NamedTuple):
         Precision, false positive rate and, if confidences are known, calibration error of each class, as
         `metric_changes.metric_table` returns them. Empty for an audit of class counts.
     movements : mapping of str to Movement
-        The movement of the classes from before to `control` and to `after`, by side, with the share of it that a common
-        shift of the logits explains. Empty unless the files have logits.
+        How the recalls of classes moved from the networks before to those of each other side (`control`, `after`), and
+        which share of this movement a common shift of the logits explains. Empty unless the files have logits.
     """
 
     comparison: Comparison
