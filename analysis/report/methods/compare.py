@@ -109,8 +109,8 @@ def compare(
 
     All other settings (data set, model, ratio and so on) and the dense networks are the same. Levels of iterative
     pruning are matched by iteration, because rounding may change the ratio a little. Each method is also compared with
-    its control, which has the same fine-tuning (and mitigation, if there is such a control) but no
-    pruning. A primary comparison may be between any two methods.
+    its control, which has the same fine-tuning but no pruning, and also the same mitigation if the study has such a
+    control. A primary comparison may be between any two methods.
 
     Parameters
     ----------
@@ -130,11 +130,17 @@ def compare(
     DataFrame, one row per comparison and outcome
         `METHOD_COLUMNS`, and `params.iteration` if the study has levels of iterative pruning. Among them:
 
-        - outcome: accuracy; weakest_recall, the lowest recall of a class; largest_loss, the largest loss of recall of a
-          class; largest_excess, the largest loss of a class beyond the accuracy (called chance movement, because the
-          class differs between networks); alpha_new, one estimate from all networks of the cell; alpha and raw_slope,
-          of each network; alpha_beyond, alpha_new divided by the odds ratio of an error relative to the dense networks
-          (`proportion.pooled_alpha_beyond`), which can also compare methods of different accuracy.
+        - outcome: the quantity that is compared:
+
+          - accuracy.
+          - weakest_recall: the lowest recall of a class.
+          - largest_loss: the largest loss of recall of a class.
+          - largest_excess: the largest loss of a class beyond the accuracy. It is called chance movement, because the
+            class differs between networks.
+          - alpha_new: one estimate from all networks of the cell.
+          - alpha, raw_slope: the slopes of each network.
+          - alpha_beyond: alpha_new divided by the odds ratio of an error relative to the dense networks
+            (`proportion.pooled_alpha_beyond`). It can also compare methods of different accuracy.
         - of_method, of_baseline: means over the networks; pooled for alpha_new and alpha_beyond.
         - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless
           `alternative` gives the predicted direction of a primary comparison. p_holm is corrected within its family,
