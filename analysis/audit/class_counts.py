@@ -46,9 +46,14 @@ def read(path: Path, limit: SizeLimit) -> ClassCounts | None:
     Parameters
     ----------
     path : Path
-        A `classification_report(output_dict=True)` in JSON; a table with the columns class, support, and one of right,
-        correct and recall; or a confusion matrix, either as a table with the names of the classes in its header and
-        first column, or without names in JSON or .npy. Rows of a matrix are the true classes.
+        One of:
+
+        - a `classification_report(output_dict=True)` in JSON;
+        - a table with the columns class, support, and one of right, correct and recall;
+        - a confusion matrix as a table, with the names of the classes in its header and first column;
+        - a confusion matrix without names, in JSON or .npy.
+
+        Rows of a matrix are the true classes.
     limit : SizeLimit
 
     Raises

@@ -378,9 +378,9 @@ _MADE_BY = (
     "Made by `pruning-analysis audit`. docs/reference/files.md of pruning-study describes the columns of the tables."
 )
 WHAT_IS_CHANCE = (
-    "A network is at chance if its mean recall over classes is not above 1 / classes by a one-sided test at 1 %; for "
-    "classes of equal size (within 1 %), if its accuracy is not above the share of the largest class. It has no alpha, "
-    "but is included in all other numbers."
+    "A network is at chance if a one-sided test at 1 % does not show that its mean recall over classes is above 1 / "
+    "classes. For classes of equal size (within 1 %), the test is whether its accuracy is above the share of the "
+    "largest class. A network at chance has no alpha, but is included in all other numbers."
 )
 _READING = (
     "A loss is recall before minus recall after. With a control, which was retrained in the same way without being "

@@ -11,8 +11,8 @@ from analysis.statistics.hypothesis_tests import LEVEL
 
 ANCHORS_NOTE = (
     "The other rows are the anchors, which every search tries: lambda is the weight decay, the paper's epsilon.\n"
-    "The epsilon of MP is so large that undecayed pruning does the same as mp; with that of GP, 0, it does the same "
-    "as gp."
+    "MP is a very large epsilon, with which undecayed pruning does the same as mp; GP is epsilon 0, with which "
+    "undecayed pruning does the same as gp."
 )
 
 

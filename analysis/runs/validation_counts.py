@@ -37,8 +37,8 @@ TABLE = RunTable(
 def wanted(runs: pd.DataFrame) -> bool:
     """Return whether a report on these runs uses validation images.
 
-    It does if a mitigation may have been fitted to validation images, or if a method has so many ratios that validation
-    images can be used to choose one.
+    A report uses validation images if a mitigation may have been fitted to them, or if a method has enough ratios for a
+    choice of the ratio by validation images.
     """
     by_method = [name for name in frames.identity(runs) if name not in (schema.RATIO, schema.SEED)]
     ratios = runs.groupby(by_method, dropna=False)[schema.RATIO].nunique()

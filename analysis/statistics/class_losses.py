@@ -30,8 +30,8 @@ class Changes(NamedTuple):
         If given, variances over networks are moderated, assuming that the true variances are proportional to `scale`.
     recalls : (networks, classes), optional
         Mean of each network's recalls before and after, if these are the same networks. If recalls before and after
-        have equal variance, the estimated variance of this mean is independent of that of the change, so it helps to
-        find the classes that vary more than others.
+        have equal variance, the variance estimated for this mean is independent of the variance estimated for the
+        change, so it helps to find the classes that vary more than others.
     """
 
     groups: Sequence[np.ndarray]

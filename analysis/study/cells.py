@@ -44,7 +44,8 @@ def alphas(study: RunArrays) -> pd.DataFrame:
     DataFrame, one row per run in the order of the arrays
         `ALPHA_COLUMNS`, then `study.shown`, then the digest of the weights if the user gave weights. alpha, correlation
         and spread_ratio are NaN if every class's recall before pruning equals the accuracy. correlation is also NaN if
-        this is so after pruning. A run of the pruner `none` has ratio 1 and is the control for every ratio.
+        every class's recall after pruning equals the accuracy. A run of the pruner `none` has ratio 1 and is the
+        control for every ratio.
     """
     measured = {name: np.full(len(study.runs), np.nan) for name in ("alpha", "correlation", "spread_ratio")}
     raw_slope = np.full(len(study.runs), np.nan)

@@ -179,8 +179,8 @@ class Survivors(NamedTuple):
         Numbers of all these coefficients, of those with the printed sign, and of those confirmed with the paper's
         standard errors.
     counts : dict of int
-        Numbers confirmed if rows of one network, of one dense network or of one class may depend on each other
-        (`network`, `dense`, `class`), as far as this can be tested.
+        Numbers of coefficients confirmed if rows of one network (`network`), of one dense network (`dense`) or of one
+        class (`class`) may depend on each other, as far as this can be tested.
     other_sign, insignificant : list of str
         The terms with another sign, and the terms with the printed sign that are not significant with standard errors
         by network.

@@ -37,8 +37,9 @@ _READING = (
     "cost and chance movement of every cell."
 )
 _WORST = (
-    "The group that loses most is chosen on each network in turn, and measured on the others. Its loss in the network "
-    "on which it is chosen is partly chance; its loss elsewhere is what to expect in another network."
+    "The group that loses most is chosen on each network in turn, and measured on the others. The group's loss in the "
+    "network on which it is chosen is partly chance. Its loss in the other networks is what to expect in a new "
+    "network."
 )
 _PRINTED = (
     "The table has least-squares lines of the writers' accuracy on the mean absolute tilt of their digits, before and "
