@@ -58,7 +58,7 @@ def read(
     limit : SizeLimit
         Largest memory for the arrays in a file.
     orders : mapping of Path to (images,)
-        For each file whose order differs from that of the first file: its row for each image.
+        For each file that lists the images in another order than the first file: the row of each image.
 
     Raises
     ------

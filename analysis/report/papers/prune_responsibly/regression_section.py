@@ -227,13 +227,17 @@ def _on_survival(count: Survivors, fit: regression.Estimate) -> Iterator[str]:
     if "network" in count.counts and has_few_networks(fit):
         networks = fit.rows[regression.NETWORK].nunique()
         yield (
-            f"{networks:,} networks are few for {len(fit.coefficients)} terms. Standard errors clustered by so few are "
-            "too small, so those by network come from a jackknife: from fits that leave out one network each."
+            f"{networks:,} networks are few for {len(fit.coefficients)} terms. Standard errors clustered by so few "
+            "networks are too small, so standard errors by network come from a jackknife: from fits that leave out one "
+            "network each."
         )
-    yield (f"With the paper's own standard errors, {count.hac} would survive. {count.same_sign} have the printed sign.")
+    yield (
+        f"With the paper's own standard errors, {count.hac} coefficients would survive. {count.same_sign} coefficients "
+        "have the printed sign."
+    )
     for kind, who in (("dense", "all networks from one dense network"), ("class", "rows of one class")):
         if kind in count.counts:
-            yield f"If {who} may depend on each other, {count.counts[kind]} survive."
+            yield f"If {who} may depend on each other, {count.counts[kind]} coefficients survive."
     for words, names in (
         ("The sign differs from print for", count.other_sign),
         ("The sign agrees with print, but the coefficient is not significant by network, for", count.insignificant),
