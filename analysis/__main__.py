@@ -58,7 +58,8 @@ _VARIANCE = click.option(
     type=click.Choice(["welch", "pooled"]),
     default="welch",
     show_default=True,
-    help="Variance in t-tests between different models or data sets: one for each (welch), or one for all (pooled).",
+    help="In t-tests that compare two models or two data sets: estimate a variance for each of the two (welch), or "
+    "one variance for both (pooled).",
 )
 
 
@@ -81,9 +82,9 @@ _MIN_ACCURACY = click.option(
 _FAIRNESS_VALUE = click.option(
     "--fairness-value",
     type=click.FLOAT,
-    help="Value of a unit of fairness relative to a unit of sparsity, to choose a trade-off between the two. "
-    "Unfairness is the highest recall of any class minus the lowest.  [default: 100 for iterative pruning, else no "
-    "trade-off is chosen]",
+    help="How many units of sparsity one unit of fairness is worth, to choose a trade-off between the two. Unfairness "
+    "is the highest recall of any class minus the lowest.  [default: 100 for iterative pruning, else no trade-off is "
+    "chosen]",
 )
 
 
@@ -220,8 +221,8 @@ def cli() -> None:
     metavar="POINTS",
     help="Largest acceptable loss of recall of any class, beyond the control if there is one, in percentage points "
     "from 0 to 100: 5 is five points. The exit code is 0 if the upper bound of every loss is below the limit, 3 if a "
-    "loss is shown to exceed it, and 4 if neither is shown. Without a control and with one network before or after, it "
-    "is never 0.  [default: no limit]",
+    "loss is shown to exceed it, and 4 if neither is shown. Without a control and with one network before or after, "
+    "the exit code is never 0.  [default: no limit]",
 )
 @click.option(
     "--max-accuracy-loss",
@@ -430,8 +431,9 @@ def risk(
     The expected loss of a class follows from its recall and from the expected loss of accuracy (--accuracy-loss).
 
     With predictions of pruned networks, the scores from half of the networks are tested on the losses in the other
-    half: by rank correlation with the losses of classes, by the share of the differences between these losses that the
-    expected losses explain, and by how well the scores separate lost images from others.
+    half. Scores of classes are tested by their rank correlation with the losses, scores of images by how well they
+    separate lost images from others. The expected losses are tested by the share of the differences between classes
+    that they explain.
     """
     from analysis.audit import prediction_files, risk
     from analysis.audit.prediction_columns import ColumnNames

@@ -62,8 +62,8 @@ def audit(
         with arrays `label` and `predicted`, a table with columns of these names, or a file of class counts in a format
         of `class_counts.read`. Several files are paired by their names, as in `network_names.matched`; several runs are
         paired by their dense runs or, failing that, in the order given. If the networks of `before` or `control` share
-        no seed with those of `after`, the two are treated as independent. If .npz files also have `logits`, the
-        movement of the classes is diagnosed.
+        no seed with those of `after`, the networks of the two sides are treated as independent. If .npz files also have
+        `logits`, the movement of the classes is diagnosed.
     groups : Path, optional
         File of groups of test images, in the format of `groups.read`. The audit then tests groups instead of classes.
     max_data_gib : float

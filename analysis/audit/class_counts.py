@@ -23,8 +23,8 @@ from analysis.common.text_tables import number, opened_table
 _TEXTS = (".csv", ".tsv", ".txt")
 _RIGHT = ("right", "correct", "recall")
 _MEANS = {"accuracy", "micro avg", "macro avg", "weighted avg", "samples avg"}
-# Images sorted by the fractional parts of the multiples of an irrational number are in an order that is nearly
-# independent of the original order (step 0) and of the order by another irrational number.
+# A side sorts the images of a class by the fractional parts of the multiples of its step. The order by an irrational
+# step is nearly independent of the original order (step 0) and of the order by another irrational step.
 _STEPS = {"before": 0.0, "after": (math.sqrt(5) - 1) / 2, "control": math.sqrt(2) - 1}
 NOTE = (
     "Counts of classes do not show which images both networks classify correctly. The networks are assumed to be right "
@@ -46,9 +46,14 @@ def read(path: Path, limit: SizeLimit) -> ClassCounts | None:
     Parameters
     ----------
     path : Path
-        A `classification_report(output_dict=True)` in JSON; a table with the columns class, support, and one of right,
-        correct and recall; or a confusion matrix, either as a table with the names of the classes in its header and
-        first column, or without names in JSON or .npy. Rows of a matrix are the true classes.
+        One of:
+
+        - a `classification_report(output_dict=True)` in JSON;
+        - a table with the columns class, support, and one of right, correct and recall;
+        - a confusion matrix as a table, with the names of the classes in its header and first column;
+        - a confusion matrix without names, in JSON or .npy.
+
+        Rows of a matrix are the true classes.
     limit : SizeLimit
 
     Raises

@@ -69,7 +69,8 @@ class ClassOffsets(NamedTuple):
             return "No class changed differently from the accuracy: all offsets are 0."
         if not self.offsets.any():
             return (
-                "All offsets are 0: class changes beyond the change of accuracy are noise, or no offsets remove them."
+                "All offsets are 0: classes changed differently from the accuracy only by noise, or no offsets undo "
+                "these changes."
             )
         losses = self.effect[self.effect["measure"] == _LOSS].set_index("network")
         before, after = (
@@ -108,7 +109,7 @@ def fit_files(
     before, after : Path
         Files in the format of `logit_files.read`.
     test_before, test_after : Path, optional
-        The same for other images, on which the effect is measured.
+        Files of the same networks' logits for other images, on which the effect is measured.
     shrinkage : float, >= 0
     max_data_gib : float
         Largest memory, in GiB, for the arrays of one file.
@@ -157,8 +158,8 @@ def fit_class_offsets(
     before, after : (images, classes)
         Logits of the network before compression and after it.
     test : tuple of label, before and after, optional
-        The same for other images, on which the effect is measured. By default it is measured on the same images by
-        cross-fitting: the offsets for each image are fitted without it.
+        These arrays for other images, on which the effect is measured. By default the effect is measured on the images
+        of the fit by cross-fitting: the offsets for each image are fitted without it.
     class_names : sequence of str, optional
         A name for each class.
     shrinkage : float, >= 0

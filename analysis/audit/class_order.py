@@ -7,8 +7,9 @@ import numpy as np
 from analysis.common.errors import StudyError
 from analysis.runs.checks import some
 
-# Predictions are refused if they agree with a reference on less than the first share of the images, but on at least the
-# second share once classes are permuted. A network destroyed by pruning does not reach the second share.
+# Predictions are refused if they agree with the labels, or with the network before, on less than `_MOST_BEFORE` of the
+# images, but on at least `_FEWEST_AFTER` after their classes are permuted. For a network destroyed by pruning, no
+# permutation reaches `_FEWEST_AFTER`.
 _MOST_BEFORE, _FEWEST_AFTER = 0.5, 0.8
 _FEWEST_IMAGES = 20
 

@@ -58,7 +58,7 @@ def read(
     limit : SizeLimit
         Largest memory for the arrays in a file.
     orders : mapping of Path to (images,)
-        For each file whose order differs from that of the first file: its row for each image.
+        For each file that lists the images in another order than the first file: the row of each image.
 
     Raises
     ------
@@ -154,8 +154,8 @@ def _table(path: Path, name: str, values: np.ndarray, images: int) -> np.ndarray
 def _check_fit(path: Path, name: str, values: np.ndarray, predicted: np.ndarray) -> None:
     """Raise a StudyError unless, for most images, the largest value is in the column of the predicted class.
 
-    Files do not name the class of a column. It is taken to be the class that is predicted most often for the images in
-    which the column has the largest value.
+    Files do not name the class of a column. A column is taken to belong to the class that is predicted most often for
+    the images in which this column has the largest value.
     """
     classes, index = np.unique(predicted, return_inverse=True)
     columns = values.shape[1]

@@ -178,7 +178,7 @@ def _upper_bounds(result: Audit) -> dict[str, float]:
 
 
 def _worst_class(result: Audit) -> dict[str, float]:
-    """Return the cost of the worst class as metrics; empty if there is none, or one for each of several groupings."""
+    """Return the cost of the worst class as metrics; empty without a worst class, or with several groupings."""
     if len(result.worst) != 1:
         return {}
     row = result.worst.iloc[0]

@@ -85,7 +85,7 @@ def read_pair(
 ) -> tuple[Logits, Logits]:
     """Read the logits of two networks for the same images; parameters and errors as in `read`.
 
-    For each file whose order differs from that of the first file, `orders` has its row for each image.
+    For each file that lists the images in another order than the first file, `orders` has the row of each image.
 
     Raises
     ------

@@ -121,7 +121,7 @@ def confidences_of_files(
     limit : SizeLimit
         Largest memory for the arrays of a file.
     orders : mapping of Path to (images,)
-        For each file whose order differs from that of the first file: its row for each image.
+        For each file that lists the images in another order than the first file: the row of each image.
     """
     sides = {side: own for side, own in paths.items() if own}
     all_paths = [path for own in sides.values() for path in own]

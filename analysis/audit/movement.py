@@ -143,7 +143,7 @@ def of_files(
     limit : SizeLimit
         Largest memory for the arrays of a file.
     orders : mapping of Path to (images,)
-        For each file whose order differs from that of the first file: its row for each image.
+        For each file that lists the images in another order than the first file: the row of each image.
     unpaired : collection of str
         Sides whose networks are not paired with those after.
 

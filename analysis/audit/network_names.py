@@ -72,8 +72,8 @@ def matched(sides: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
 
     A file is identified by the parts of its path in which the files of its side differ. Numbers are compared by value,
     and words regardless of case. Each part is labelled by the word before it, such as seed for the 3 in `seed_3`. This
-    word may differ between sides, as in `dense_3` and `pruned_3`, if each side has only one word that not all sides
-    have, and no other side has this word before a constant number.
+    word may differ between sides, as in `dense_3` and `pruned_3`, under two conditions: each side has only one word
+    that not all sides have, and no other side has this word before a constant number.
 
     Parameters
     ----------

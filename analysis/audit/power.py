@@ -27,7 +27,8 @@ from analysis.statistics.hypothesis_tests import LEVEL, POWER
 
 NETWORKS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
 FILES = ("power.csv", "power.png")
-# Class tests to simulate for each number of networks, and the fewest and most audits, which have a test per class.
+# For each number of networks, about `_TESTS` tests of classes are simulated. An audit has one test for each class, so
+# audits of fewer classes are repeated more often, within the last two limits.
 _TESTS, _FEWEST_AUDITS, _MOST_AUDITS = 4000, 100, 4000
 # Bisection steps for the smallest loss, which is between 0 and 1.
 _HALVINGS = 12
@@ -36,7 +37,7 @@ _USUAL_RECALL = 0.9
 
 
 class ChangeVariances(NamedTuple):
-    """Variances of each class's change of recall that are due to chance; arrays are (classes,).
+    """How much the change of each class's recall varies by chance; arrays are (classes,).
 
     Attributes
     ----------
@@ -140,7 +141,9 @@ def power(
 
 
 def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVariances:
-    """Estimate the chance variances of the changes of recall from the control, or without one from before, to after.
+    """Estimate how much the change of each class's recall varies by chance.
+
+    The change is from the control to the networks after or, without a control, from the networks before to those after.
 
     Parameters
     ----------
@@ -270,7 +273,9 @@ def _thresholds(
     chance: np.ndarray,
     priors: Sequence[moderation.Prior],
 ) -> np.ndarray:
-    """Return the smallest loss that each audit detects in a class that alone loses recall, (audits, classes).
+    """Return, for each audit and class, the smallest loss that is detected if no other class loses recall.
+
+    The losses are (audits, classes).
 
     `moved` has the variances of the class that loses recall, `movement` those of the other classes. `chance`, (audits,
     classes), is the ratio of each estimated variance over networks to the true one.

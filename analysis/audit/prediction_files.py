@@ -84,7 +84,7 @@ class Predictions(NamedTuple):
     label : (images,)
     predicted : (files, images)
     orders : dict of Path to (images,), integers
-        For each file whose order differs from that of the first: its row for each image of the first file.
+        For each file that lists the images in another order than the first file: the row of each image.
     image_names : list of str, optional
         The names of the images, if all files name them.
     notes : list of str

@@ -54,8 +54,8 @@ class Audit(NamedTuple):
         Precision, false positive rate and, if confidences are known, calibration error of each class, as
         `metric_changes.metric_table` returns them. Empty for an audit of class counts.
     movements : mapping of str to Movement
-        The movement of the classes from before to `control` and to `after`, by side, with the share of it that a common
-        shift of the logits explains. Empty unless the files have logits.
+        How the recalls of classes moved from the networks before to those of each other side (`control`, `after`), and
+        which share of this movement a common shift of the logits explains. Empty unless the files have logits.
     """
 
     comparison: Comparison
@@ -180,7 +180,7 @@ class Audit(NamedTuple):
         return damage_gate(row_names(table), start, -table[f"{loss_column(table)}_low"])
 
     def gate(self, limits: Limits) -> Gate:
-        """Compare the losses with limits; a network at chance only after compression is beyond every limit."""
+        """Compare the losses with limits; the gate is `beyond` if a network is at chance only after compression."""
         if self.chance_level.collapsed:
             return Gate("beyond", "Beyond the limits: a network is at chance only after compression.")
         return self.comparison.gate(limits)
@@ -378,27 +378,29 @@ _MADE_BY = (
     "Made by `pruning-analysis audit`. docs/reference/files.md of pruning-study describes the columns of the tables."
 )
 WHAT_IS_CHANCE = (
-    "A network is at chance if its mean recall over classes is not above 1 / classes by a one-sided test at 1 %; for "
-    "classes of equal size (within 1 %), if its accuracy is not above the share of the largest class. It has no alpha, "
-    "but is included in all other numbers."
+    "A network is at chance if a one-sided test at 1 % does not show that its mean recall over classes is above 1 / "
+    "classes. For classes of equal size (within 1 %), the test is whether its accuracy is above the share of the "
+    "largest class. A network at chance has no alpha, but is included in all other numbers."
 )
 _READING = (
-    "A loss is recall before minus recall after; with a control, which was retrained in the same way without being "
-    "pruned, it is recall of the control minus recall after. The cost is the loss minus the loss of accuracy, so costs "
-    "weighted by images add up to 0. Both are means over the networks, so they show systematic losses. Intervals have "
-    "95 % confidence for each class separately. The bounds *at most* hold for all classes together with 95 % "
-    "confidence, and limits are compared with them. A class lost recall if its loss is above 0 and its p, corrected "
-    "for all classes (Holm), is at most .05. audit.csv also has recalls and changes with their intervals: change is "
-    "recall after minus recall before, and excess is the change minus the change of accuracy. For one network before "
-    "and after, recalls have Wilson intervals, changes have Tango intervals, and p is from McNemar's exact test; with "
-    "a control, the intervals of changes and p also allow for the shift of classes between the network before and the "
-    "control. For several networks, intervals and p account for the variance over networks and over images, and the "
-    "intervals have at least the stated coverage. With ten classes or more, the variance of each class over networks "
-    "is moderated: it is averaged with that of all classes, scaled by R (1 - R) for the recall R; each class also has "
-    "a plain t-test. The raw slope shows how the differences between recalls changed: above 1 they grew, below 1 they "
-    "shrank or moved to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times "
-    "accuracy before / accuracy after, so it rises whenever accuracy falls. The spread is the root mean square of the "
-    "gaps (recall minus accuracy) after compression, divided by that before. The interval of alpha is over networks, "
-    "for these images. If class sizes differ by more than 1 %, alpha with classes weighted by their images is given "
-    "too."
+    "A loss is recall before minus recall after. With a control, which was retrained in the same way without being "
+    "pruned, a loss is recall of the control minus recall after. The cost is the loss minus the loss of accuracy, so "
+    "costs weighted by images add up to 0. Losses and costs are means over the networks, so they show systematic "
+    "losses. Intervals have 95 % confidence for each class separately. The bounds *at most* hold for all classes "
+    "together with 95 % confidence, and limits are compared with these bounds. A class lost recall if its loss is "
+    "above 0 and its p, corrected for all classes (Holm), is at most .05. audit.csv also has recalls and changes with "
+    "their intervals: change is recall after minus recall before, and excess is the change minus the change of "
+    "accuracy.\n\n"
+    "For one network before and after, recalls have Wilson intervals, changes have Tango intervals, and p is from "
+    "McNemar's exact test. With a control, the intervals of changes and p also allow for the shift of classes between "
+    "the network before and the control. For several networks, intervals and p account for the variance over networks "
+    "and over images, and the intervals have at least the stated coverage. With ten classes or more, the variance of "
+    "each class over networks is moderated: it is averaged with that of all classes, scaled by R (1 - R) for the "
+    "recall R. Each class also has a plain t-test.\n\n"
+    "The raw slope shows how the differences between recalls changed: above 1 they grew, below 1 they shrank or moved "
+    "to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy before / "
+    "accuracy after, so it rises whenever accuracy falls. The spread is the root mean square of the gaps (recall minus "
+    "accuracy) after compression, divided by the root mean square of the gaps before. The interval of alpha is over "
+    "networks, for these images. If class sizes differ by more than 1 %, alpha with classes weighted by their images "
+    "is given too."
 )

@@ -281,10 +281,11 @@ def summary(result: Risk) -> str:
         blocks.append(f"And {len(result.classes) - len(table):,} more classes, in {FILES[0]}.")
     if len(result.judgement):
         blocks.append(
-            "How well the scores predict losses in networks of other seeds: the rank correlation with the losses of "
-            "classes; the share of the differences between these losses that the expected losses explain (1 is all, 0 "
-            "is no better than equal losses); and for images the AUC (0.5 is chance). The ceiling uses scores from "
-            f"compressed networks of other seeds.\n\n{_printable_judgement(result.judgement).to_string(index=False)}"
+            "How well the scores predict losses in networks of other seeds. For classes: the rank correlation with "
+            "their losses, and the share of the differences between their losses that the expected losses explain (1 "
+            "is all, 0 is no better than equal losses). For images: the AUC (0.5 is chance). The row ceiling has "
+            "scores from compressed networks of other seeds, not from dense "
+            f"networks.\n\n{_printable_judgement(result.judgement).to_string(index=False)}"
         )
     return "\n\n".join([*blocks, *result.notes])
 

@@ -42,7 +42,7 @@ class Alignment(NamedTuple):
     Attributes
     ----------
     orders : dict of Path to (images,), integers
-        For each file whose order differs from that of the first: its row for each image of the first file.
+        For each file that lists the images in another order than the first file: the row of each image.
     names : list of str, optional
         The names of the images, in the order of the first file.
     notes : list of str

@@ -94,7 +94,7 @@ def _in_urls(text: str) -> Iterator[Span]:
 
 
 def _ends_inside_password(word: str) -> bool:
-    """Return whether a URL, cut at a space, may be cut inside its password: what follows its colon is no port."""
+    """Return whether a URL, cut at a space, may be cut inside its password: the text after its colon is no port."""
     password = _AUTHORITY.match(word)[0].partition(":")[2].rstrip(_ENDING)  # type: ignore[index]
     return bool(password) and not password.isdecimal() and not password.startswith(MASK)
 

@@ -22,9 +22,12 @@ def imported_by(files: Iterable[Path], top_level: str) -> set[Path]:
     """Return the files of the user's own modules that some files import, directly or indirectly.
 
     This includes imports inside functions, and the packages that contain a module, unless their `__init__.py` is empty.
-    A star import includes all modules of the package. A module is the user's own if it is in the named package, or if
-    it is neither installed nor part of this project and is in the current folder, beside the package, or in the folder
-    of one of the files. It makes no difference whether a module is already imported.
+    A star import includes all modules of the package. It makes no difference whether a module is already imported. A
+    module is the user's own in two cases:
+
+    - It is in the named package.
+    - It is neither installed nor part of this project, and is in the current folder, beside the package, or in the
+      folder of one of the files.
 
     Parameters
     ----------

@@ -17,8 +17,8 @@ from analysis.common.input_files import opened
 LIST = ".pruning-study"
 _MARK = "# pruning-study "
 _NOTE = (
-    f"{_MARK}wrote these files. It replaces them if they are unchanged, and no other file; without this list it "
-    "replaces none. To see which are unchanged, run: sha256sum -c {}\n"
+    f"{_MARK}wrote these files. It replaces only files that are listed here and unchanged; without this list it "
+    "replaces no file. To see which files are unchanged, run: sha256sum -c {}\n"
 )
 _LINE = re.compile(r"(\\?)([0-9a-f]{64})  (.+)")
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}

@@ -248,8 +248,8 @@ class Comparison:
     def worst(self) -> pd.DataFrame:
         """The class, or the group of each grouping, that costs most: grouping, name, cost, cost_low, cost_high.
 
-        It is chosen on other networks and images than those that its cost is estimated on. Empty for single networks
-        and for independent networks.
+        The class is chosen on other networks and images than those on which its cost is estimated. Empty for single
+        networks and for independent networks.
         """
         rows = [
             (part.grouping, part.names[costs.worst.place], *costs.worst[1:])

@@ -90,7 +90,7 @@ def losses(comparison: Comparison, cause: str = "") -> str:
     images = f"{images_of(table):,} images"
     if damaged_rows.empty:
         upper = _upper(comparison)
-        not_excluded = f"not excluded: {points(max(upper.max(), 0))} points of {row_names(table)[upper.idxmax()]}"
+        not_excluded = f"{row_names(table)[upper.idxmax()]} may have lost up to {points(max(upper.max(), 0))} points"
         if is_pair:
             lost = f"none {of_all} is shown by {images} to have lost recall"
             return f"The networks are not shown to differ: {lost} ({not_excluded})"

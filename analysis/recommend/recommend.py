@@ -70,7 +70,7 @@ def recommend_ratio(
         Lowest accuracy of the networks among which a trade-off between sparsity and fairness is chosen; by default
         0.98, or one point below the dense networks' accuracy if that is lower than 0.98.
     fairness_value : float, >= 0, optional
-        Value of a unit of fairness relative to a unit of sparsity. Unfairness is the highest recall of any class minus
+        How many units of sparsity one unit of fairness is worth. Unfairness is the highest recall of any class minus
         the lowest. By default 100 for iterative pruning; otherwise no trade-off is chosen.
 
     Returns

@@ -34,7 +34,7 @@ def mark_beyond(
     upright : bool
         Whether values are on the vertical axis and places on the horizontal one. If false, it is the reverse.
     text : function of an array
-        Returns the text for values at places so near that their texts would touch.
+        Returns one text for all values whose places are so near that separate texts would touch.
     """
     rows = rows.assign(color=ABOVE) if "color" not in rows else rows
     rows = rows.assign(face=rows["color"]) if "face" not in rows else rows

@@ -88,8 +88,9 @@ def draw(
     narrow : bool
         Put the panels one below the other, for a narrow window: row by row, or column by column if `sharex` is `col`.
     sharex, sharey : bool, "col" or "row"
-        Which panels share an axis, at both widths. Unless the page is narrow, tick labels of a shared x axis are only
-        at the lowest panel of a column, and those of a shared y axis only at the leftmost panel of a row.
+        Which panels share an axis, whether or not the page is narrow. Unless the page is narrow, tick labels of a
+        shared x axis are only at the lowest panel of a column, and those of a shared y axis only at the leftmost panel
+        of a row.
     widths : sequence of float
         Widths of the columns in proportion, equal by default.
     """

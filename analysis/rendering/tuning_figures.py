@@ -126,8 +126,8 @@ def history(result: Tuning, *, narrow: bool = False) -> Figure:
         [Panel(partial(_draw_history, name=name), result.trials, "", "trial", _LABELS[name]) for name in names],
         size=(8.4, 3.5),
         title=f"The search, trial by trial: {result.name}",
-        note="Hollow: stopped early, with accuracy estimated from the difference to lambda on the dense models so far; "
-        "pale: more than a point of accuracy below the best anchor. Line: the best of the other trials so far.",
+        note="Hollow: stopped early; the accuracy is estimated from the difference from lambda on the dense models "
+        "tried. Pale: more than a point of accuracy below the best anchor. Line: the best of the other trials so far.",
         narrow=narrow,
         sharex=True,
     )

@@ -11,7 +11,8 @@ from analysis.statistics.hypothesis_tests import LEVEL
 
 ANCHORS_NOTE = (
     "The other rows are the anchors, which every search tries: lambda is the weight decay, the paper's epsilon.\n"
-    "With a very large epsilon undecayed pruning does the same as mp (MP), and with 0 the same as gp (GP)."
+    "MP is a very large epsilon, with which undecayed pruning does the same as mp; GP is epsilon 0, with which "
+    "undecayed pruning does the same as gp."
 )
 
 

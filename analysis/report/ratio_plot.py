@@ -134,7 +134,10 @@ def _columns(name: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> li
 
 
 def _alike(lines: Lines, part: Callable[[PlottedMethod], str], of: str) -> Lines:
-    """Return the methods with the pruner or setting `of`, and the controls with it, or all controls if none has it."""
+    """Return the methods that have the pruner or setting `of`, and their controls.
+
+    The controls are those with `of` or, if no control has it, all controls.
+    """
     pruned_lines = {method: cells for method, cells in lines.items() if method.pruner != CONTROL and part(method) == of}
     controls = {method: cells for method, cells in lines.items() if method.pruner == CONTROL}
     return pruned_lines | ({method: cells for method, cells in controls.items() if part(method) == of} or controls)
@@ -242,7 +245,10 @@ def _with_near(values: np.ndarray, low: float, high: float) -> tuple[float, floa
 
 
 def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:
-    """Return the cells to draw for each method, sorted by ratio; mitigated controls only if all controls are."""
+    """Return the cells to draw for each method, sorted by ratio.
+
+    Controls with a mitigation are left out if there are controls without one.
+    """
     of_control, spared = cells[schema.PRUNER] == CONTROL, is_mitigated(cells)
     left_out = of_control & spared & (of_control & ~spared).any()
     return by_method(cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable"), study)

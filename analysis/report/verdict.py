@@ -105,12 +105,12 @@ def verdict(study: StudyData) -> list[str]:
 
     A line is about one ratio, which `analysis.study.decision` chooses. It states differences from the control in
     accuracy, losses and costs of classes, raw slope and raw spread ratio. A ratio is not safe merely because no harm is
-    shown, and wider gaps do not make it unsafe, because any loss of accuracy widens them. If there are number formats,
+    shown. Wider gaps do not make a ratio unsafe, because any loss of accuracy widens gaps. If there are number formats,
     a line names the one that costs most accuracy. A line ends with `decay_advice`, if there is any.
 
-    A line begins with the weaknesses of dense networks: networks at chance, and classes with recall 0. Its numbers
-    include networks at chance, and it states how many these are. If all dense networks are at chance, it states only
-    that.
+    A line begins with the weaknesses of dense networks: networks at chance, and classes with recall 0. The numbers of a
+    line include networks at chance, and the line states how many networks these are. If all dense networks are at
+    chance, the line states only that.
     """
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
     if compressed.empty:

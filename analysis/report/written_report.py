@@ -64,7 +64,7 @@ def write_report(
     confidence : float, above 0 and below 1
         Confidence of the intervals of alpha, which hold jointly for all ratios of one model and pruner.
     variance : {"welch", "pooled"}
-        Variance in t-tests between different models or data sets.
+        Variance in t-tests that compare two models or two data sets: one for each (Welch), or one for both (pooled).
     paper : bool
         Whether the report includes the papers' tables, figures, claims and printed values.
     log : bool

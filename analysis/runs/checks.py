@@ -32,7 +32,7 @@ _RATIO_TOLERANCE = 1.25
 _LARGEST_RATIO = 1e6
 # Shares that were rounded to two digits differ by at most this.
 _ROUNDING = 0.015
-# Report equal recalls of two networks if their chance probability is below this.
+# Equal recalls of two networks are reported if chance would make them equal with a probability below this.
 _COINCIDENCE = 1e-9
 # A param with more values than this was not typed by hand, so its spellings are not compared.
 _MOST_SPELLINGS = 1_000

@@ -47,11 +47,13 @@ LARGEST_TABLE = SizeLimit(4)
 def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path) -> list[Path]:
     """Write a study and the predictions of its networks.
 
-    The same study gives the same bytes. `runs.csv.gz` and `dense_runs.csv.gz` are the frames, with exact floats and
-    empty cells for missing values. `predictions_<n>.npz` has the predictions for one data set: run_id, label, and
-    predicted (images, runs), with the images sorted by label because equal neighbours take less space; and, if known
-    for every run, in_top5, (images, runs) in bits, eight images per byte. `study.json` has the types and attributes of
-    the frames and the SHA-256 of every file. Files are written to a scratch folder and then moved.
+    Files are written to a scratch folder and then moved. The same study gives the same bytes. The files are:
+
+    - `runs.csv.gz`, `dense_runs.csv.gz`: the frames, with exact floats and empty cells for missing values.
+    - `predictions_<n>.npz`: the predictions for one data set, in arrays run_id, label and predicted, (images, runs).
+      Images are sorted by label, because equal neighbours take less space. If known for every run, there is also
+      in_top5, (images, runs) in bits, eight images per byte.
+    - `study.json`: the types and attributes of the frames, and the SHA-256 of every file.
 
     Parameters
     ----------

@@ -357,7 +357,12 @@ def _drop_unfinished(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFram
 
 
 def _name_by_format(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Give quantized networks that were not pruned a name in `frames.NUMBER_FORMATS` as pruner, and ratio 1."""
+    """Fill in the pruner and the ratio of networks that were quantized but not pruned.
+
+    Quantized dense networks have neither. Their pruner becomes the number format, and their ratio becomes 1. Quantized
+    controls have the pruner `none`, which becomes `none` followed by the number format. `frames.NUMBER_FORMATS` lists
+    these names.
+    """
     is_quantized = run_rows["kind"] == schema.QUANTIZED
     if not is_quantized.any():
         return run_rows

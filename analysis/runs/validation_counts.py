@@ -8,8 +8,8 @@ from analysis.runs.frames import RUN_ID
 from analysis.runs.run_tables import RunTable
 from analysis.runs.sources import Source
 
-# A method's ratio whose accuracy is nearest to a given one is chosen only if there are at least this many ratios; with
-# fewer, the accuracy of one is near only by chance.
+# To compare methods at a given accuracy, each method gets the ratio whose accuracy is nearest to it. A method needs at
+# least this many ratios, because with fewer an accuracy is near only by chance.
 FEWEST_RATIOS = 4
 LABEL, IMAGES, RIGHT = schema.LABEL, "images", "right"
 
@@ -37,8 +37,8 @@ TABLE = RunTable(
 def wanted(runs: pd.DataFrame) -> bool:
     """Return whether a report on these runs uses validation images.
 
-    It does if a mitigation may have been fitted to validation images, or if a method has so many ratios that validation
-    images can be used to choose one.
+    A report uses validation images if a mitigation may have been fitted to them, or if a method has enough ratios for a
+    choice of the ratio by validation images.
     """
     by_method = [name for name in frames.identity(runs) if name not in (schema.RATIO, schema.SEED)]
     ratios = runs.groupby(by_method, dropna=False)[schema.RATIO].nunique()

@@ -30,8 +30,8 @@ class Changes(NamedTuple):
         If given, variances over networks are moderated, assuming that the true variances are proportional to `scale`.
     recalls : (networks, classes), optional
         Mean of each network's recalls before and after, if these are the same networks. If recalls before and after
-        have equal variance, the estimated variance of this mean is independent of that of the change, so it helps to
-        find the classes that vary more than others.
+        have equal variance, the variance estimated for this mean is independent of the variance estimated for the
+        change, so it helps to find the classes that vary more than others.
     """
 
     groups: Sequence[np.ndarray]
@@ -325,7 +325,7 @@ def _are_equal(first: two_way.Variances, second: two_way.Variances) -> np.ndarra
 def _with_noise(variances: two_way.Variances) -> two_way.Variances:
     """Raise variances over a single group of networks to at least the image noise that they contain.
 
-    Two networks often change alike by chance, which makes their variance far too small.
+    Two networks often change alike by chance, and then the variance estimated from them is far too small.
     """
     if len(variances.networks) != 1:
         return variances

@@ -318,10 +318,12 @@ def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.nd
 def _step(margins: np.ndarray, right: int) -> float:
     """Compute the next shift of a class's margins, `right` of which should end up above 0.
 
-    The shift is half of the one that would put 0 midway between the two margins to be separated. Images with equal
-    margins cross 0 together: either all or none of them end up above 0, whichever brings the number of margins above 0
-    nearer to `right`. If both are equally near, the choice is the one that changes the present state. For such images
-    the shift is not halved, because half steps might never end.
+    Sorted in descending order, the margins `right - 1` and `right` should end up on different sides of 0. A shift that
+    puts 0 midway between these two margins is halved and returned.
+
+    If several images have equal margins there, the shift moves all of these images above 0 or none. Of these two
+    results, it aims at the one with a number of margins above 0 nearer to `right`; in a tie, at the one that changes
+    the present number. Such a shift is not halved, because half steps might never end.
     """
     sorted_margins = np.sort(margins)[::-1]
     right, n_positive = min(max(right, 0), len(sorted_margins)), int((sorted_margins > 0).sum())

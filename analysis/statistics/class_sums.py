@@ -8,17 +8,19 @@ from numpy.typing import ArrayLike
 
 
 class ClassWeights(NDArrayOperatorsMixin):
-    """Weights, (classes, classes): off the diagonal, those of a column are equal up to a factor of each row.
+    """A matrix of weights, (classes, classes), stored as three vectors.
 
-    It can be used like an array in products (`weights @ values`, `values @ weights.T`), and in elementwise functions
-    that commute with the factors, such as `-weights`, `np.square(weights)` and `np.maximum(weights, 0)`.
+    Row i has the weights of sum i: own[i] for class i, and factors[i] * others[j] for any other class j.
+
+    The object can be used like an array in products (`weights @ values`, `values @ weights.T`), and in elementwise
+    functions that commute with the factors, such as `-weights`, `np.square(weights)` and `np.maximum(weights, 0)`.
 
     Parameters
     ----------
     own, others : (classes,)
-        The weight of each class in its own sum (row), and in the sums of other classes.
+        The weight of each class in its own sum, and in the sums of other classes.
     factors : (classes,), 0 or above
-        Factor of each row, by which the weights of `others` in this row are multiplied.
+        For each sum, the factor of its weights `others`.
 
     Examples
     --------

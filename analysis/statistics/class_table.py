@@ -132,9 +132,9 @@ def _excess(
     """Compute the excess of each class and its bounds, (2, classes), from the changes of recall and their bounds.
 
     If all images of a class change alike, for example because none changes, the estimated variance of its change is 0.
-    For such classes, the squared distances from the change to its bounds are added to the squared half-widths of the
-    excess instead (Zou and Donner 2008, Statistics in Medicine 27, 1693-1702). `variances` are those of the excess, and
-    `level` is that of the bounds.
+    For such a class, the squared distance from the change to each of its bounds is used in place of a variance: it is
+    added to the squared half-width of the excess (Zou and Donner 2008, Statistics in Medicine 27, 1693-1702).
+    `variances` are those of the excess, and `level` is that of the bounds.
     """
     excess = weights @ change
     alike = changes.variances(each_class(len(change))).total == 0

@@ -17,9 +17,13 @@ class GapChange(NamedTuple):
     size : {"grew", "shrank", "same", "open"}
         Change of the gaps' size; `open` if neither a change nor equality is shown.
     order : {"kept", "moved", "unrelated", "reversed", "open"}
-        Relation of the gaps after compression to the gaps before, by the interval of the raw slope: `kept` if it is
-        above 1; `moved`, partly to other classes, if it is between 0 and 1; `reversed` if it is below 0; `unrelated` if
-        it contains 0; `open` if it is above 0 and contains 1.
+        Relation of the gaps after compression to the gaps before, by the interval of the raw slope:
+
+        - kept: the interval is above 1.
+        - moved, partly to other classes: the interval is between 0 and 1.
+        - unrelated: the interval contains 0.
+        - reversed: the interval is below 0.
+        - open: the interval is above 0 and contains 1.
     """
 
     size: Literal["grew", "shrank", "same", "open"]

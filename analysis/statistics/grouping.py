@@ -58,9 +58,9 @@ def summary(
           least two images.
         - alpha_new_identified: whether the groups differ enough before compression to estimate alpha_new.
         - alpha_weighted: mean alpha with groups weighted by their images.
-        - largest_excess*: the largest loss of accuracy of a group beyond that of all images, a mean over networks. It
-          is chance movement, because the group may differ between networks. It, largest_excess_floor and
-          largest_excess_group leave out groups of one image.
+        - largest_excess*: the largest loss of accuracy of a group beyond that of all images, a mean over networks. This
+          loss is chance movement, because the group may differ between networks. Groups of one image are left out of
+          largest_excess, largest_excess_floor and largest_excess_group.
         - largest_excess_floor: expected largest_excess if only image noise moved groups.
         - largest_excess_group: the group with the largest mean excess loss; `none` if all groups have one image.
         - single_image_groups: names of up to three groups of one image, and the number of further ones.

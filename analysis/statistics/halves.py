@@ -41,8 +41,8 @@ class HalvesExemplars(NamedTuple):
     pie, non_pie : (1 + groups,)
         Accuracy of the dense half on its PIEs and on other images.
     matched : float
-        Accuracy of the dense half on other images, weighted to match the share of votes that the modal labels of the
-        PIEs have, for all networks.
+        Accuracy of the dense half on other images, for all networks. The images are weighted so that the dense half is
+        as undecided about them as about its PIEs: modal labels have the same shares of the votes.
     """
 
     n_pie: np.ndarray

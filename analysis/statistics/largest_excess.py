@@ -15,10 +15,10 @@ def largest_excess_floor(
     """Compute the expected largest excess loss if every class's true recall falls by as much as the accuracy.
 
     The change of a class's recall is then the change of the accuracy plus noise of its test images. The noise is
-    modelled as normal. Its variance is that of the mean over the class's images, if a lost image counts as -1, a won
-    image as 1, and any other as 0. The integral for the expected maximum ends at 1, the largest possible loss. The
-    noise of the accuracy is common to all excess losses and has mean 0, so the floor is the expected maximum of
-    independent normal variables.
+    modelled as normal. Its variance is the variance of a mean over the class's images, in which a lost image counts as
+    -1, a won image as 1, and any other image as 0. The integral for the expected maximum ends at 1, the largest
+    possible loss. The noise of the accuracy is common to all excess losses and has mean 0, so the floor is the expected
+    maximum of independent normal variables.
 
     Parameters
     ----------

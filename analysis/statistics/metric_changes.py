@@ -162,7 +162,10 @@ def _metrics(
 
 
 def _calibration(cell: np.ndarray, confidence: np.ndarray, right: np.ndarray, cells: int) -> _Metric:
-    """Compute the calibration error; for the images' contributions, the sign of each bin's gap is treated as known."""
+    """Compute the calibration error and the contribution of each image.
+
+    Whether the confidence in a bin is above or below the precision is treated as known, without error.
+    """
     bin_ = np.where(cell < 0, -1, cell * BINS + np.minimum((confidence * BINS).astype(np.int64), BINS - 1))
     gap = confidence - right
     signs = np.sign(_sums(bin_, gap, cells * BINS))

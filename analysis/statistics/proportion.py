@@ -359,10 +359,11 @@ def disproportionate_losses(
 ) -> Bounds:
     """Estimate each class's disproportionate loss: its loss minus (k - 1) times its error in the controls.
 
-    The loss of a class and its error in the control are measured on the same images. Because the formula contains their
-    difference, not their product, the noise of these images causes no bias: using half of the images for the loss and
-    half for the error gives the same result on average over all splits. The sum of all values, weighted by support, is
-    0. Some class is therefore always at or above 0, and only the size and the test of its value are informative.
+    The loss of a class and its error in the control are measured on the same images. The noise of these images causes
+    no bias, because the formula has the difference of loss and error, not their product. Suppose that half of the
+    images measured the loss and the other half the error: averaged over all such splits, the result would be the same.
+    The sum of all values, weighted by support, is 0. Some class is therefore always at or above 0, and only the size
+    and the test of its value are informative.
 
     Parameters
     ----------

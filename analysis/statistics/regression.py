@@ -62,8 +62,9 @@ class Estimate:
     predicted : (rows,)
         Accuracy predicted by the fit, which may be outside 0 to 1.
     implied : DataFrame, (terms, terms left out)
-        Each column that was left out, as a linear combination of terms. An entry is the factor of a term in a column:
-        the term's coefficient includes the column's coefficient times this factor.
+        The columns that were left out because they are linear combinations of terms. An entry is the factor of a term
+        in such a column. The term's coefficient includes the effect of the column: this factor times the coefficient
+        that the column would have.
     """
 
     coefficients: pd.DataFrame

@@ -1,8 +1,9 @@
 """Test losses of single networks against the effect of retraining alone.
 
-If a network is retrained, its recalls change by more than chance, because images of a class are often lost together. A
-test over images, such as McNemar's, does not allow for this shift of a class. The size of such shifts is estimated from
-the control, which was retrained without compression, over all classes jointly.
+If a network is retrained, its recalls change by more than independent changes of single images would explain, because
+images of a class are often lost together. A test over images, such as McNemar's, does not allow for this shift of a
+class. The size of such shifts is estimated from the control, which was retrained without compression, over all classes
+jointly.
 """
 
 from typing import NamedTuple

@@ -166,9 +166,11 @@ def control_rows(runs: pd.DataFrame) -> np.ndarray:
     """Return the row of each run's control: (runs,).
 
     The control is the run of the pruner `none` that has the same dense network and the same values in
-    `control_columns`. If the run has a mitigation, its control has the same mitigation or, if no control of any network
-    has it, no mitigation. The row is -1 if there is no such run, for runs of `none` themselves, and for dense networks
-    in another number format, because these are never fine-tuned.
+    `control_columns`. The control of a run with a mitigation has the same mitigation; if no control of any network has
+    this mitigation, the control has no mitigation.
+
+    The row is -1 for a run without such a control and for controls themselves. It is also -1 for a dense network in
+    another number format, which is never fine-tuned.
     """
     keys = control_columns(runs)
     with_mitigation = [*keys, *mitigation_columns(runs)]

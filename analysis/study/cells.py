@@ -44,7 +44,8 @@ def alphas(study: RunArrays) -> pd.DataFrame:
     DataFrame, one row per run in the order of the arrays
         `ALPHA_COLUMNS`, then `study.shown`, then the digest of the weights if the user gave weights. alpha, correlation
         and spread_ratio are NaN if every class's recall before pruning equals the accuracy. correlation is also NaN if
-        this is so after pruning. A run of the pruner `none` has ratio 1 and is the control for every ratio.
+        every class's recall after pruning equals the accuracy. A run of the pruner `none` has ratio 1 and is the
+        control for every ratio.
     """
     measured = {name: np.full(len(study.runs), np.nan) for name in ("alpha", "correlation", "spread_ratio")}
     raw_slope = np.full(len(study.runs), np.nan)
@@ -118,8 +119,8 @@ def cells(
         Further columns:
 
         - alpha_other_seed: mean slope between dense networks of different seeds.
-        - worst_class: class with the largest cost, the loss of recall beyond the loss of accuracy. It and the next
-          three columns are relative to the reference in `classes.csv`, and networks at chance count.
+        - worst_class: class with the largest cost (loss of recall minus loss of accuracy). In worst_class and the next
+          three columns, losses are measured from the reference in `classes.csv`, and networks at chance count.
         - worst_class_cost*: cost of this class (`class_costs.worst_class`).
         - worst_class_loss_upper: upper bound of the losses of all classes.
         - accuracy_loss_upper: upper bound of the loss of accuracy.

@@ -19,7 +19,7 @@ _RATE = re.compile(r"x([0-9.e-]+)")
 
 
 class ControlMovement(NamedTuple):
-    """Largest excess loss of a class in the control minus its floor: mean over networks and 95 % interval."""
+    """The control's largest excess loss minus its floor: the mean over networks, with its 95 % interval."""
 
     value: float
     low: float

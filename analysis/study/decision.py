@@ -40,9 +40,9 @@ class Decision(NamedTuple):
     Attributes
     ----------
     judged : Judged
-        The cell that reports describe: the safe cell with the largest ratio. If no cell is shown to be safe, a cell at
-        the largest ratio at which some method's mean loss of accuracy is within its limit or, if there is no such
-        ratio, at the smallest ratio.
+        The cell that reports describe: the safe cell with the largest ratio. If no cell is shown to be safe, reports
+        describe a cell at the largest ratio at which the mean loss of accuracy of some method is within its limit. If
+        there is no such ratio, they describe a cell at the smallest ratio.
     is_safe : bool
         Whether `judged` is shown to be safe.
     larger : Judged, optional
@@ -187,7 +187,7 @@ def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
 def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
     """Tabulate the losses of accuracy and of each class, with bounds for all classes jointly, and alpha.
 
-    The lower bound of a loss is as far below it as the upper bound is above it.
+    The lower bound of a loss is as far below the loss as the upper bound is above it.
     """
     # A class's loss minus its cost is the loss of accuracy of the networks that the bounds are computed from.
     loss = np.array([(rows["loss"] - rows["cost"]).mean(), *rows["loss"]])

@@ -58,7 +58,7 @@ _SCOPE = frames.column(schema.SCOPE)
 _SPARSITY = frames.column(schema.SPARSITY)
 _NUMBER_FORMAT = frames.column(schema.NUMBER_FORMAT)
 _WEIGHT_BITS = frames.column(schema.WEIGHT_BITS)
-# Each of these params is shown if its value is not 32 bits in some network.
+# Each of these params is shown if some network has another value than 32 bits.
 _OF_BITS = (_NUMBER_FORMAT, frames.column(schema.PRECISION), _WEIGHT_BITS)
 _OF_32_BITS = (schema.FLOAT32, schema.FORMERLY[schema.WEIGHT_BITS])
 ITERATION = frames.column(schema.ITERATION)

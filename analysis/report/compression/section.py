@@ -11,8 +11,9 @@ from analysis.study.study import StudyData
 _CHAINS = (
     "The command pruning-study compress tried these chains of pruning, fine-tuning, class offsets and number formats "
     "on validation images. Losses are relative to the control, in points; the number after each loss is its upper "
-    "bound at 95 % confidence. The table has the Pareto front of the minimized quantity and the worst class's bound, "
-    "the chosen chain, and the chain that accuracy alone would choose; chains within the limits come first."
+    "bound at 95 % confidence. The table has the chains on the Pareto front of the minimized quantity and the worst "
+    "class's bound. It also has the chosen chain and the chain that accuracy alone would choose. Chains within the "
+    "limits come first."
 )
 
 

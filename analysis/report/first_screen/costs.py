@@ -41,7 +41,7 @@ _NAME_SIZE, _NAME_ROOM, _NAME_PITCH = 6.5, 60, 8.0  # points; the pitch is the d
 
 
 class CostOutcome(NamedTuple):
-    """What a panel shows: a column of `study.cells` for each case, with and without a control.
+    """An outcome that a panel shows: its columns of `study.cells`, with a control and without a control.
 
     `worse` is the sign of a harmful change. `of_classes` is the column of `study.classes` that is drawn as dots at each
     mark; if it is empty, there are no dots.

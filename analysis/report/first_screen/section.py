@@ -41,26 +41,27 @@ _CLASSES = (
     "a data set are always sorted by their mean loss over methods."
 )
 _SLOPES = (
-    "The raw slope relates the gaps between classes after pruning to the gaps before; above 1, weak classes fall "
-    'further behind. Fine-tuning alone changes it, so read the column "minus none", the difference from the control. '
-    "The raw slope is raw spread (how much gaps grew) times correlation (whether the same classes are weak). Alpha "
-    'divides each gap by the accuracy, so it also rises whenever accuracy falls. "Beyond proportion" is alpha, '
-    "relative to the control, divided by its value if the error of every class grew by the same factor: 1 if the lost "
-    "accuracy explains all of it. The largest cost is systematic: the mean loss over networks of the same class beyond "
-    "the accuracy, in points. Chance movement is the loss of each network's hardest-hit class beyond the accuracy; "
-    'that class differs between networks, and the loss is above 0 even without harm. "By noise alone" is the chance '
-    "movement expected from noise of the test images. Tables are at the verdict's ratio; intervals hold jointly for "
-    "all ratios of a method."
+    "The raw slope compares the gaps of classes after pruning with the gaps before; above 1, weak classes fall "
+    'further behind. Fine-tuning alone changes the raw slope, so read the column "minus none", the difference from '
+    "the control. The raw slope is raw spread (how much gaps grew) times correlation (whether the same classes are "
+    'weak). Alpha divides each gap by the accuracy, so it also rises whenever accuracy falls. "Beyond proportion" is '
+    "alpha relative to the control, divided by the value that alpha would have if the error of every class grew by "
+    "the same factor. It is 1 if the lost accuracy explains alpha. The largest cost is that of the class that pays "
+    "most: its loss beyond the accuracy, averaged over networks, in points. Chance movement is the loss of each "
+    "network's hardest-hit class beyond the accuracy. That class differs between networks, and its loss is above 0 "
+    'even without harm. "By noise alone" is the chance movement expected from noise of the test images. Tables are at '
+    "the verdict's ratio; intervals hold jointly for all ratios of a method."
 )
 _NUMBER_FORMATS = (
-    "In these number formats, weights have fewer than 32 bits, and in some, activations too. The change is the change "
-    "of accuracy relative to the dense networks. The largest cost is the mean loss over networks of one and the same "
-    "class beyond the accuracy, and the class is named if that loss is shown to be above 0. Chance movement is the "
-    'loss of each network\'s hardest-hit class beyond the accuracy; both are in points. "Significant classes" counts '
-    "the classes that changed differently from the accuracy at the 5 % level, by a paired t-test of networks and "
-    "their own dense networks, with moderated variances from ten classes on; the next columns give the number left "
-    "after Holm's correction, and the largest of these changes in points. Size is the size of the model's file. "
-    "Latency is the median time on one thread. number_formats.csv has the numbers."
+    'In these number formats, weights have fewer than 32 bits, and in some, activations too. The column "change" '
+    "compares the accuracy with that of the dense networks. The largest cost is that of the class that pays most: its "
+    "loss beyond the accuracy, averaged over networks. The class is named if its cost is shown to be above 0. Chance "
+    "movement is the loss of each network's hardest-hit class beyond the accuracy. Costs and chance movement are in "
+    'points. "Significant classes" counts the classes that changed differently from the accuracy at the 5 % level. '
+    "The test is a paired t-test of networks and their own dense networks, with moderated variances from ten classes "
+    "on. The next columns give the number left after Holm's correction, and the largest of these changes in points. "
+    "Size is the size of the model's file. Latency is the median time on one thread. number_formats.csv has the "
+    "numbers."
 )
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "

@@ -1,7 +1,7 @@
 """Compare methods on the same dense networks: pruners, epsilons, schedules, distillation, number formats and more.
 
-Number formats are compared here only for pruned networks. For dense networks, every other table gives the effect of a
-number format, because it compares all networks with the dense ones.
+Here, a number format is compared with 32 bits for pruned networks only. The effect of a number format on dense networks
+is in the other tables, which compare every network with its dense network.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -109,8 +109,8 @@ def compare(
 
     All other settings (data set, model, ratio and so on) and the dense networks are the same. Levels of iterative
     pruning are matched by iteration, because rounding may change the ratio a little. Each method is also compared with
-    its control, which has the same fine-tuning (and mitigation, if there is such a control) but no
-    pruning. A primary comparison may be between any two methods.
+    its control, which has the same fine-tuning but no pruning, and also the same mitigation if the study has such a
+    control. A primary comparison may be between any two methods.
 
     Parameters
     ----------
@@ -130,11 +130,17 @@ def compare(
     DataFrame, one row per comparison and outcome
         `METHOD_COLUMNS`, and `params.iteration` if the study has levels of iterative pruning. Among them:
 
-        - outcome: accuracy; weakest_recall, the lowest recall of a class; largest_loss, the largest loss of recall of a
-          class; largest_excess, the largest loss of a class beyond the accuracy (called chance movement, because the
-          class differs between networks); alpha_new, one estimate from all networks of the cell; alpha and raw_slope,
-          of each network; alpha_beyond, alpha_new divided by the odds ratio of an error relative to the dense networks
-          (`proportion.pooled_alpha_beyond`), which can also compare methods of different accuracy.
+        - outcome: the quantity that is compared:
+
+          - accuracy.
+          - weakest_recall: the lowest recall of a class.
+          - largest_loss: the largest loss of recall of a class.
+          - largest_excess: the largest loss of a class beyond the accuracy. It is called chance movement, because the
+            class differs between networks.
+          - alpha_new: one estimate from all networks of the cell.
+          - alpha, raw_slope: the slopes of each network.
+          - alpha_beyond: alpha_new divided by the odds ratio of an error relative to the dense networks
+            (`proportion.pooled_alpha_beyond`). It can also compare methods of different accuracy.
         - of_method, of_baseline: means over the networks; pooled for alpha_new and alpha_beyond.
         - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless
           `alternative` gives the predicted direction of a primary comparison. p_holm is corrected within its family,
@@ -149,11 +155,11 @@ def compare(
         - n: the number of pairs. Pairs with a network at chance, counted by n_at_chance, are left out of slopes only.
         - dof: degrees of freedom of the variance over networks.
         - resampled: the sources of variance in the interval, `seeds and images` or `seeds`.
-        - cost_class, cost, cost_low, cost_high, cost_p: in rows of largest_excess, the class whose loss beyond the
-          accuracy most exceeds its loss with the baseline, the difference, and its interval and p
-          (`systematic.systematic`); spared_class and so on: the same for the class whose loss is most below that with
-          the baseline. Networks at chance are included. p is one-sided and corrected for the classes, not for the
-          comparisons.
+        - cost_class, cost, cost_low, cost_high, cost_p (`systematic.systematic`), only in rows of largest_excess: cost
+          is a class's mean loss beyond the accuracy with the method minus that with the baseline. cost_class is the
+          class with the largest cost. Networks at chance are included. cost_p is one-sided and corrected for the
+          classes, not for the comparisons.
+        - spared_class, spared, spared_low, spared_high, spared_p: the same with method and baseline exchanged.
 
         A value that cannot be computed is NaN. alpha_new cannot be computed if noise hides the differences between the
         classes of the dense networks.

@@ -65,8 +65,8 @@ def same_accuracy(
         points_below_control; the columns of `compare.compare` that do not depend on one ratio; and:
 
         - ratio, ratio_of_baseline: medians of the ratios chosen for the paired networks;
-        - asked: the number of dense networks with a control; for n of them, both methods have a chosen ratio, and
-          neither network is at chance;
+        - asked: the number of dense networks with a control; n: the number of those for which both methods have a
+          chosen ratio and neither pruned network is at chance;
         - is_equal: whether the 95 % interval of the difference in test accuracy lies within `EQUAL` of 0.
 
         p_holm is corrected over all methods and data sets, separately for each accuracy and outcome. The frame is empty

@@ -38,25 +38,30 @@ def outcomes(cells: Cells) -> pd.DataFrame:
         dataset, model, pruner, ratio, the settings that are shown, mitigation (in words, empty for none), n
         (networks), n_at_chance (networks at chance), classes, and:
 
-        - accuracy; accuracy_difference from the cell without the mitigation; p_not_inferior, one-sided, of the null
-          hypothesis that the accuracy is lower by at least `MARGIN`;
-        - largest_excess, val_largest_excess: mean over networks of the largest excess loss of a class, on test and on
-          validation images; each with `_of_control`, the value of the control with the same mitigation;
-        - largest_excess_floor, also `_of_control`: the value that noise of the test images alone would give;
+        - accuracy.
+        - accuracy_difference: accuracy minus that of the cell without the mitigation.
+        - p_not_inferior: one-sided p of the null hypothesis that the mitigation lowers the accuracy by at least
+          `MARGIN`.
+        - largest_excess, val_largest_excess: the largest excess loss of a class, on test and on validation images; mean
+          over networks.
+        - largest_excess_floor: the largest excess loss that noise of the test images alone would give.
+        - largest_excess_of_control, val_largest_excess_of_control, largest_excess_floor_of_control: the same for the
+          control with the same mitigation.
         - largest_excess_minus_control: largest_excess minus that of the control with the same mitigation, on the same
-          networks;
-        - p_halved: one-sided, of the null hypothesis that at least half of the largest excess loss remains;
-        - worst_class, worst_class_cost: systematic cost, as in `cells.csv`, of the class that loses most beyond the
-          accuracy on average, relative to the control with the same mitigation or, if there is none, to the control
-          without a mitigation;
-        - largest_mean_excess: the excess loss of each class is averaged over networks, and this is the largest mean;
-        - weakest_recall: mean over networks of the lowest recall of a class; weakest_recall_difference from the cell
-          without the mitigation;
-        - classes_worse: number of classes whose recall is lower than in the control without a mitigation, each by an
-          interval at level .05 divided by the number of classes;
-        - gain_on_validation, gain_on_test: the largest excess loss without the mitigation minus that with it;
-        - gain_of_control: this gain in the controls, on test images; gain_beyond_control: gain_on_test minus
-          gain_of_control;
+          networks.
+        - p_halved: one-sided p of the null hypothesis that at least half of the largest excess loss remains.
+        - worst_class, worst_class_cost: the class that loses most beyond the accuracy on average, and its systematic
+          cost, as in `cells.csv`. The cost is relative to the control with the same mitigation or, if there is none, to
+          the control without a mitigation.
+        - largest_mean_excess: the excess loss of each class is averaged over networks, and this is the largest mean.
+        - weakest_recall: mean over networks of the lowest recall of a class.
+        - weakest_recall_difference: weakest_recall minus that of the cell without the mitigation.
+        - classes_worse: number of classes whose recall is lower than in the control without a mitigation. For each
+          class, an interval at level .05 divided by the number of classes must show this.
+        - gain_on_validation, gain_on_test: the largest excess loss without the mitigation minus the largest excess loss
+          with it.
+        - gain_of_control: the gain in the controls, on test images.
+        - gain_beyond_control: gain_on_test minus gain_of_control.
         - survives: gain_on_test / gain_on_validation, from sums over networks, with a jackknife interval. The interval
           is NaN if that of gain_on_validation includes 0, or if the jackknife interval does not include the estimate.
 

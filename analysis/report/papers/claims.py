@@ -272,8 +272,8 @@ def held(claims: Sequence[Claim], workloads: Sequence[Workload]) -> pd.DataFrame
           .05, otherwise `?`.
         - verdict: from all comparisons of the claim at the place, except those at chance. `holds` if every comparison
           holds, `does not hold` if one does not, `cannot be told` otherwise. A claim about most cases, or about a
-          tendency, holds if more than half of them hold, and does not hold if more than half do not. `not tried` if
-          there is no comparison; place is then empty.
+          tendency, holds if more than half of the comparisons hold, and does not hold if more than half of the
+          comparisons do not. `not tried` if there is no comparison; place is then empty.
     """
     rows = [row for number, claim in enumerate(claims, start=1) for row in _rows(number, claim, workloads)]
     return pd.DataFrame(rows, columns=CLAIM_COLUMNS)

@@ -1,11 +1,17 @@
 """The published values of the three papers, with their errors, and the papers' names for data sets, models and pruners.
 
-Known errors in print: Table 11 of the recall distortion paper has a variance of recall that is below sampling variance
-for CIFAR-100 (.0004, where .67 x .33 / 100 = .0022) and far above what 98.9 % accuracy allows for MNIST (.0038); the
-accuracies of its Table 10 differ by pruner, so the pruners did not all share their dense networks, although the tests
-are paired. In the compressed networks paper the dense accuracy on CIFAR-10 is 94.53, 94.35 or 94.89 (Table 5, Section
-2.4, Table 6); Table 2 has 2,193 PIEs both at a sparsity of .5 and in dynamic range int8; and in Table 6 the accuracy on
-CelebA is the same with and without its PIEs.
+Errors in print of the recall distortion paper:
+
+- Table 11, CIFAR-100: the variance of recall, .0004, is below the sampling variance, .67 x .33 / 100 = .0022.
+- Table 11, MNIST: the variance of recall, .0038, is far above what an accuracy of 98.9 % allows.
+- Table 10: the accuracies before pruning differ by pruner, so the pruners did not all share their dense networks,
+  although the tests are paired.
+
+Errors in print of the compressed networks paper:
+
+- CIFAR-10: the dense accuracy is 94.53 in Table 5, 94.35 in Section 2.4 and 94.89 in Table 6.
+- Table 2: a sparsity of .5 and dynamic range int8 have the same number of PIEs, 2,193.
+- Table 6: the accuracy on CelebA is the same with and without its PIEs.
 """
 
 import re

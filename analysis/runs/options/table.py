@@ -733,9 +733,9 @@ class FineTuningOptions:
     constraint_step: float | None = option(
         AUTO,
         within(0, math.inf),
-        "Growth of a class's multiplier each time that its constraint is measured, if the constraint is violated by 1. "
-        "Auto: 0.01 for ceag and 0.0001 for equalized-loss; on validation images, 0.5 for ceag and 0.01 for "
-        "equalized-loss.",
+        "Step size of --constraint: each time that the constraint of a class is measured, its multiplier in the loss "
+        "grows by this number times the violation. Auto: 0.01 for ceag and 0.0001 for equalized-loss; on validation "
+        "images, 0.5 for ceag and 0.01 for equalized-loss.",
         ("prune", "tune"),
         grid="constraint_steps",
         param=ParamRole(detail_of="constraint", concerns="mitigation", value="float"),

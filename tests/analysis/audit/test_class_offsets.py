@@ -99,7 +99,7 @@ def test_equal_networks_need_no_offsets(files):
 def test_an_excess_that_is_noise_is_not_said_to_be_none(files):
     result = run("--before", "before.npz", "--after", "after.npz", "--shrinkage", "1e9")
     assert (
-        "All offsets are 0: class changes beyond the change of accuracy are noise, or no offsets remove"
+        "All offsets are 0: classes changed differently from the accuracy only by noise, or no offsets undo"
         in result.output
     )
     assert pd.read_csv("class_offsets.csv")["offset"].tolist() == [0, 0, 0]

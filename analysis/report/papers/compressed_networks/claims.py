@@ -57,8 +57,9 @@ def measured(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
         - seed: a number for the group of dense networks, the same in all cells that share them;
         - at_chance: always False;
         - pies_beyond_placebo, gap, gap_beyond_placebo, significant, significant_beyond_placebo,
-          decrease_minus_increase: jackknife pseudo-values, whose mean estimates the cell's value. The first three are
-          NaN if a cell has no predictions, or too few networks for PIEs of halves.
+          decrease_minus_increase: jackknife pseudo-values, whose mean estimates the cell's value. `gap` is the accuracy
+          of dense networks on other images minus that on PIEs. pies_beyond_placebo, gap and gap_beyond_placebo are NaN
+          if a cell has no predictions, or too few networks for PIEs of halves.
     """
     populations: dict[tuple[str, ...], int] = {}
     placebos: dict[tuple[str, ...], np.ndarray] = {}

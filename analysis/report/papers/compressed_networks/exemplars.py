@@ -71,25 +71,29 @@ def exemplars(
     summary : DataFrame, one row per cell
         The columns of `naming.cell_names`, and:
 
-        - n_dense, n_compressed: numbers of networks;
-        - n_pie: PIEs of all dense networks, compared with all networks made from them; n_pie_untied: those for which
-          neither modal label is tied; n_ties: images, among all, for which a modal label is tied;
-        - top1_pie, top1_non_pie, top1_all: the share of dense networks that classify PIEs, other images and all images
-          correctly; top5_pie and so on: the share that have the label among their five most probable classes (NaN for
-          five classes or fewer, or if the predictions lack them);
-        - top1_matched, top5_matched: these shares on other images, weighted to match the dense vote shares of the PIEs;
-        - columns that begin with `compressed_`: the same for the compressed networks;
-        - n_pie_halves: PIEs of a dense half, compared with the compressed networks of the other half; n_pie_placebo:
-          PIEs of two dense halves; n_pie_halves_untied, n_pie_placebo_untied: those without a tie;
-        - n_pie_placebo_low, n_pie_placebo_high: bounds that include 90 % of the placebo's splits;
-        - n_pie_minus_placebo: n_pie_halves minus n_pie_placebo, with its 95 % interval;
+        - n_dense, n_compressed: numbers of networks.
+        - n_pie: PIEs of all dense networks, compared with all networks made from them.
+        - n_pie_untied: PIEs for which neither modal label is tied.
+        - n_ties: images, among all, for which a modal label is tied.
+        - top1_pie, top1_non_pie, top1_all: mean share of dense networks that classify PIEs, other images and all images
+          correctly.
+        - top5_pie, top5_non_pie, top5_all: mean share of dense networks that have the label among their five most
+          probable classes. NaN for five classes or fewer, or if the predictions lack these classes.
+        - top1_matched, top5_matched: the same shares on other images, weighted to match the dense vote shares of the
+          PIEs.
+        - columns that begin with `compressed_`: the same for the compressed networks.
+        - n_pie_halves: PIEs of a dense half, compared with the compressed networks of the other half.
+        - n_pie_placebo: PIEs between two dense halves.
+        - n_pie_halves_untied, n_pie_placebo_untied: the PIEs without a tie among n_pie_halves and n_pie_placebo.
+        - n_pie_placebo_low, n_pie_placebo_high: bounds that include 90 % of the placebo's splits.
+        - n_pie_minus_placebo: n_pie_halves minus n_pie_placebo, with its 95 % interval.
         - n_pie_none, n_pie_none_untied: PIEs of the control's networks, compared with the compressed networks, and
-          those without a tie;
-        - disagreement, disagreement_dense: the mean share of images on which a dense and a compressed network, or two
-          dense networks, predict different classes;
-        - gap_halves, gap_placebo: the accuracy of the dense half on other images minus that on PIEs;
-          gap_minus_placebo: the difference of these two gaps, with its 95 % interval;
-        - gap_halves_matched, gap_placebo_matched: the gaps if the other images are weighted in the same way.
+          those of these PIEs without a tie.
+        - disagreement: mean share of images on which a dense and a compressed network predict different classes.
+        - disagreement_dense: mean share of images on which two dense networks predict different classes.
+        - gap_halves, gap_placebo: accuracy of the dense half on other images minus its accuracy on PIEs.
+        - gap_minus_placebo: gap_halves minus gap_placebo, with its 95 % interval.
+        - gap_halves_matched, gap_placebo_matched: the gaps if the other images are weighted as for top1_matched.
 
         The 95 % intervals (`_low`, `_high`) are by the jackknife over groups of networks. All columns on halves are NaN
         if halves have fewer than five networks.

@@ -90,13 +90,13 @@ _OF_TESTS = ("classes", "significant", "significant_moderated", "placebo", "plac
 _NOTE = (
     "Dashed: the placebo, which is the number that chance gives between two halves of the dense networks. Hatched: "
     "the range of 90 % of the random splits of these networks into halves. Bars, and the grey band of the control: "
-    "the 95 % interval of the difference from the placebo, over networks and for the same test images, drawn around "
-    "the number of PIEs; compare it with the dashed line. Halves consist of different networks, so their PIEs are "
-    "mostly an effect of the seeds. Classes are significant at the 5 % level, not corrected for their number, by the "
-    "paired t-test of networks and their own dense networks, with moderated variances from ten classes on (by chance "
-    "alone, 5 % of the classes: dotted), or by the paper's unpaired test. Counts of classes have no interval. Grey "
-    "line: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict. Cells with most networks at "
-    "chance are not drawn."
+    "the 95 % interval, over networks and for the same test images, of the difference from the placebo. It is drawn "
+    "around the number of PIEs, for comparison with the dashed line. Halves consist of different networks, so their "
+    "PIEs are mostly an effect of the seeds. Significant classes are tested at the 5 % level, not corrected for their "
+    "number. One test is the paired t-test of networks and their own dense networks, with moderated variances from "
+    "ten classes on; by chance alone it finds 5 % of the classes (dotted). The other is the paper's unpaired test. "
+    "Counts of classes have no interval. Grey line: the same fine-tuning without pruning. Blue stripe: the ratio of "
+    "the verdict. Cells with most networks at chance are not drawn."
 )
 
 

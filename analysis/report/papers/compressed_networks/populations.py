@@ -94,16 +94,16 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
     DataFrame, one row per cell and class
         The columns of `naming.cell_names`, and:
 
-        - class, recall_dense, recall_compressed;
+        - class, recall_dense, recall_compressed.
         - from `populations.class_significance`: difference, normalised_difference, statistic, dof, p, p_holm, p_bh,
           significant, p_paired, p_paired_holm, significant_paired, p_moderated, p_moderated_holm,
-          significant_moderated, shift;
-        - n_dense, n_compressed: numbers of networks;
-        - placebo: the share of splits in which the class is significant between two halves of the dense networks;
-          placebo_low, placebo_high: bounds of the number of significant classes in 90 % of these splits;
-        - p_ratio, significant_ratio: from the same test of recall / accuracy (equations 1, 2);
-        - relative_recall: the mean over networks of the recall divided by that of the dense network (equation 3);
-          relative_recall_expected: its value if the errors of all classes grow by the same factor.
+          significant_moderated, shift.
+        - n_dense, n_compressed: numbers of networks.
+        - placebo: share of splits in which the class is significant between two halves of the dense networks.
+        - placebo_low, placebo_high: bounds of the number of significant classes in 90 % of these splits.
+        - p_ratio, significant_ratio: from the same test of recall / accuracy (equations 1, 2).
+        - relative_recall: mean over networks of the recall divided by that of the dense network (equation 3).
+        - relative_recall_expected: relative_recall if the errors of all classes grow by the same factor.
     """
     placebos: dict[tuple[str, ...], np.ndarray] = {}
     tables = []
@@ -159,13 +159,15 @@ def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
     DataFrame, one row per cell
         The columns of `naming.cell_names`, and:
 
-        - n_dense, n_compressed, classes: numbers of networks and of classes;
-        - significant: the number of significant classes; significant_bh, significant_holm: the number after each
-          correction; significant_ratio: the number by the test of ratios;
-        - placebo: the number that the placebo gives; placebo_low, placebo_high: bounds that include 90 % of its splits;
-        - the columns of `populations.significance_counts` for the paired and for the moderated test;
-        - decreased, increased: the numbers of significant classes whose recall fell and rose; mean_decrease,
-          mean_increase: the mean changes of their recalls, both as positive numbers.
+        - n_dense, n_compressed, classes: numbers of networks and of classes.
+        - significant: number of significant classes.
+        - significant_bh, significant_holm: number of significant classes after each correction.
+        - significant_ratio: number of significant classes by the test of ratios.
+        - placebo: number of significant classes that the placebo gives.
+        - placebo_low, placebo_high: bounds that include 90 % of the placebo's splits.
+        - the columns of `populations.significance_counts` for the paired and for the moderated test.
+        - decreased, increased: numbers of significant classes whose recall fell and rose.
+        - mean_decrease, mean_increase: mean changes of the recalls of these classes, both as positive numbers.
     """
     if significance.empty:
         return pd.DataFrame()

@@ -68,22 +68,28 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
     DataFrame
         The columns of `naming.cell_names`, and:
 
-        - corruption: its name, `none` for clean images, the name of a folder, or `all` for the mean over corruptions;
-        - severity: 0 for `none` and folders, otherwise 1 to 5 or `mean`;
-        - n: the number of networks;
-        - top1_dense, top1, top5_dense, top5: mean accuracies; top1_norm, top5_norm: their changes in % of the dense
-          networks' accuracies, with intervals over networks (`_low`, `_high`);
-        - n_at_chance: networks left out of alpha because they, or their dense networks, are at chance under this
-          condition;
-        - alpha, with its interval; alpha_none: that of the control;
-        - largest_excess: mean over networks of the largest excess loss of a class (called chance movement, because the
-          class differs between networks); largest_excess_none: that of the control;
-        - worst_class: the class with the largest mean excess loss;
+        - corruption: name of the corruption, `none` for clean images, name of a folder, or `all` for the mean over
+          corruptions.
+        - severity: 0 for `none` and folders, otherwise 1 to 5 or `mean`.
+        - n: number of networks.
+        - top1_dense, top1, top5_dense, top5: mean accuracies.
+        - top1_norm, top5_norm: changes of the accuracies in % of those of the dense networks, with intervals over
+          networks (`_low`, `_high`).
+        - n_at_chance: number of networks left out of alpha because they, or their dense networks, are at chance under
+          this condition.
+        - alpha: with its interval.
+        - alpha_none: alpha of the control.
+        - largest_excess: mean over networks of the largest excess loss of a class. It is called chance movement,
+          because the class differs between networks.
+        - largest_excess_none: largest_excess of the control.
+        - worst_class: class with the largest mean excess loss.
         - reference: the networks with which recalls are compared for the systematic cost, `control` if there are
-          controls, otherwise `dense`;
-        - costliest_class: the class that loses most beyond the accuracy on average; cost: its loss beyond the accuracy,
-          measured on networks that were not used to choose it, with the interval of `class_costs.worst_class`; cost_p:
-          one-sided, corrected for all classes. The costs are NaN for a single network.
+          controls, otherwise `dense`.
+        - costliest_class: class that loses most beyond the accuracy on average. Empty for a single network, which has
+          no cost either.
+        - cost: loss of this class beyond the accuracy, measured on networks that were not used to choose the class,
+          with the interval of `class_costs.worst_class`.
+        - cost_p: p of cost, one-sided and corrected for all classes.
     """
     if counts is None or counts.empty:
         return pd.DataFrame()

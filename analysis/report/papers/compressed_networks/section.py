@@ -24,22 +24,22 @@ from analysis.study.study import StudyData
 
 _PIES = (
     "A PIE (pruning identified exemplar, Hooker et al.) is a test image whose most frequent prediction by the "
-    "compressed networks differs from the most frequent one by the dense networks; it is untied if neither prediction "
-    "is tied. PIEs of the same networks compare all dense networks with all networks made from them. PIEs of halves "
-    "compare half of the dense networks with the networks made from the other half; the placebo compares two dense "
-    "halves. Halves consist of different networks, so their PIEs are mostly an effect of the seeds. "
-    "A significant class changed differently from the accuracy at the 5 % level, by the paired t-test of audits; the "
-    "next column has the number left after Holm's correction. The t-test of Hooker et al. treats dense and compressed "
-    "networks as independent, so it can hardly detect a small change; its placebo compares two dense halves. Dense "
-    "networks are less accurate on PIEs than on other images; the last column is the size of this gap minus the gap of "
-    "the placebo's PIEs, in points. pie_summary.csv, pie.csv, class_significance.csv and significant_classes.csv have "
-    "the numbers."
+    "compressed networks differs from the most frequent one by the dense networks. A PIE is untied if neither "
+    "prediction is tied. PIEs of the same networks compare all dense networks with all networks made from them. PIEs "
+    "of halves compare half of the dense networks with the networks made from the other half. The placebo compares "
+    "two halves of the dense networks. Halves consist of different networks, so their PIEs are mostly an effect of "
+    "the seeds. A significant class changed differently from the accuracy at the 5 % level, by the paired t-test of "
+    "audits; the next column has the number left after Holm's correction. The t-test of Hooker et al. treats dense "
+    "and compressed networks as independent, so it can hardly detect a small change; its placebo compares two halves "
+    "of the dense networks. Dense networks are less accurate on PIEs than on other images. The last column is this "
+    "difference of accuracies minus the same difference for the placebo's PIEs, in points. pie_summary.csv, pie.csv, "
+    "class_significance.csv and significant_classes.csv have the numbers."
 )
 _INDEX = (
     "The index of a group is its share of the PIEs of halves divided by its share of all images (Hooker et al., "
-    "Section 3.2). Above 1, the group over-indexes. The placebo's index is about the PIEs of two dense halves. A "
-    "method's column has its index minus the placebo's index, which is the effect of compression. Intervals are over "
-    "groups of networks. pie_groups.csv has all groups."
+    "Section 3.2). Above 1, the group over-indexes. The placebo's index uses the PIEs between two halves of the dense "
+    "networks. The column of a method has its index minus the placebo's index: the effect of compression. Intervals "
+    "are over groups of networks. pie_groups.csv has all groups."
 )
 _MOST_GROUPS = 12  # maximum number of groups in a table
 _CHANGES = (

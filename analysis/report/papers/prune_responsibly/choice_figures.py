@@ -90,13 +90,13 @@ def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> F
         2,
         size=(4.5, 3.4),
         title=f"Sparsity, accuracy and fairness: {first[schema.DATASET]}, {first[schema.MODEL]}",
-        note="As Figures 4a and 4b in print. "
-        "Means over networks, on test images. Star: the dense networks. Black cross: on the Pareto front, where no "
-        "other point is at least as good in all criteria and better in one. Ring: recommended. Only points with an "
-        f"accuracy of at least {100 * first['min_accuracy']:.1f} % are candidates; the first panel has only these, "
-        "with 95 % intervals of those on the front. The other panels have all points whose accuracy is at most "
-        f"{100 * _FAR:g} percentage points below that of the dense networks; their front is of sparsity, accuracy and "
-        "mean minus worst class, so a point on the front may look worse than another in one panel.",
+        note="As Figures 4a and 4b in print. Means over networks, on test images. Star: the dense networks. Black "
+        "cross: on the Pareto front, where no other point is at least as good in all criteria and better in one. "
+        f"Ring: recommended. Only points with an accuracy of at least {100 * first['min_accuracy']:.1f} % are "
+        "candidates; the first panel has only these, with 95 % intervals of those on the front. The other panels "
+        f"have all points whose accuracy is at most {100 * _FAR:g} percentage points below that of the dense "
+        "networks. Their front has three criteria: sparsity, accuracy, and mean minus worst class. Because a panel "
+        "shows only two of them, a point on the front may look worse there than another.",
         legend=[*named, *marks],
         narrow=narrow,
     )

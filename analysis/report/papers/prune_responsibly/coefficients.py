@@ -126,8 +126,8 @@ def published_of(fit: regression.Estimate) -> pd.DataFrame:
     """Return the printed values of each term of a fit, in the columns of `published_terms`.
 
     If a term includes the effects of terms that were left out, its value is the sum of the printed values, without
-    interval and p. For example, if a technique is used only with rewinding, its coefficient includes that of the
-    product of both.
+    interval and p. For example, if a technique is used only with rewinding, the coefficient of the technique includes
+    the coefficient of the product of technique and rewinding.
     """
     references = {factor: str(fit.rows[factor].cat.categories[0]) for factor in regression.FACTORS}
     printed = published_terms([*fit.implied.index, *fit.implied.columns], references)

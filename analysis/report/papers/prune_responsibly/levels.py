@@ -97,13 +97,14 @@ def class_levels(runs: pd.DataFrame, characteristics: pd.DataFrame | None = None
     Returns
     -------
     DataFrame, sorted by dataset, model, weight_treatment, pruning_technique, seed, network, iteration and class
-        - dataset, model, weight_treatment, pruning_technique, seed, network, dense_run_id, iteration, sparsity;
-        - class: its metric name, as categories in the order of the labels, or of the columns of `runs` if there are no
-          characteristics;
-        - support: number of test images of the class;
-        - accuracy: the class's recall; accuracy0: its recall at iteration 0; accuracy0_quartile: the quartile of
-          accuracy0 among the classes of the network, 1 to 4;
-        - training_images, imbalance, class_entropy: characteristics of the class, NaN if unknown;
+        - dataset, model, weight_treatment, pruning_technique, seed, network, dense_run_id, iteration, sparsity.
+        - class: the class's name in metrics, as categories in the order of the labels. If there are no characteristics,
+          the order is that of the columns of `runs`.
+        - support: number of test images of the class.
+        - accuracy: recall of the class.
+        - accuracy0: recall of the class at iteration 0.
+        - accuracy0_quartile: quartile of accuracy0 among the classes of the network, 1 to 4.
+        - training_images, imbalance, class_entropy: characteristics of the class, NaN if unknown.
         - optimizer, batch_size, learning_rate: as in `iterated`.
     """
     levels = iterated(runs)

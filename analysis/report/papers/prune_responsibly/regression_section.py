@@ -34,11 +34,12 @@ _READING = (
     "has all terms."
 )
 _TABLE = (
-    "A colon means a product. The first p uses the paper's standard errors. The others allow for dependence between "
+    "A colon means a product. The first p uses the paper's standard errors. The other p allow for dependence between "
     "rows of one network, of all networks from one dense network, or of one class. A printed value without a p is a "
-    "sum of printed values, because the first data set or technique here differs from the paper's, or because the "
-    "term here includes the effect of a term that was left out. The coefficient of a level alone, such as rewind, is "
-    "the whole effect only if all products that contain it are 0, which is true of no network."
+    "sum of printed values. The sum is needed if the first data set or technique here differs from the paper's, or if "
+    "the term here includes the effect of a term that was left out. The effect of a level, such as rewind, also "
+    "depends on the products that contain it. These products are not all 0 for any network, so the level's own "
+    "coefficient is never the whole effect."
 )
 _CHOICES = (
     "The paper leaves the batch size, the learning rate and the optimizer to later work, because their terms would "
@@ -178,8 +179,8 @@ class Survivors(NamedTuple):
         Numbers of all these coefficients, of those with the printed sign, and of those confirmed with the paper's
         standard errors.
     counts : dict of int
-        Numbers confirmed if rows of one network, of one dense network or of one class may depend on each other
-        (`network`, `dense`, `class`), as far as this can be tested.
+        Numbers of coefficients confirmed if rows of one network (`network`), of one dense network (`dense`) or of one
+        class (`class`) may depend on each other, as far as this can be tested.
     other_sign, insignificant : list of str
         The terms with another sign, and the terms with the printed sign that are not significant with standard errors
         by network.
@@ -226,13 +227,17 @@ def _on_survival(count: Survivors, fit: regression.Estimate) -> Iterator[str]:
     if "network" in count.counts and has_few_networks(fit):
         networks = fit.rows[regression.NETWORK].nunique()
         yield (
-            f"{networks:,} networks are few for {len(fit.coefficients)} terms. Standard errors clustered by so few are "
-            "too small, so those by network come from a jackknife: from fits that leave out one network each."
+            f"{networks:,} networks are few for {len(fit.coefficients)} terms. Standard errors clustered by so few "
+            "networks are too small, so standard errors by network come from a jackknife: from fits that leave out one "
+            "network each."
         )
-    yield (f"With the paper's own standard errors, {count.hac} would survive. {count.same_sign} have the printed sign.")
+    yield (
+        f"With the paper's own standard errors, {count.hac} coefficients would survive. {count.same_sign} coefficients "
+        "have the printed sign."
+    )
     for kind, who in (("dense", "all networks from one dense network"), ("class", "rows of one class")):
         if kind in count.counts:
-            yield f"If {who} may depend on each other, {count.counts[kind]} survive."
+            yield f"If {who} may depend on each other, {count.counts[kind]} coefficients survive."
     for words, names in (
         ("The sign differs from print for", count.other_sign),
         ("The sign agrees with print, but the coefficient is not significant by network, for", count.insignificant),

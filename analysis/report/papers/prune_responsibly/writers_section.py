@@ -23,21 +23,23 @@ from analysis.study.settings import ITERATION, is_iterated, is_pruned, level
 from analysis.study.study import StudyData
 
 _READING = (
-    "A table of groups gives the group of each test image; neither training nor pruning uses it. The accuracy of a "
-    "group is that of its images. Excess loss is the loss of accuracy of a group minus that of all images. Its p "
-    "tests the excess loss, not whether the group lost anything; with a control, it tests the excess loss beyond the "
-    "control. If there are at least ten groups, the variances over networks are moderated. Systematic cost is the "
-    "loss of the group that loses most on average over the networks, beyond the accuracy and beyond a control; it is "
-    "measured on networks and images that were not used to choose the group, which is named if this loss is shown "
-    "to be above 0. Chance movement is the largest excess loss in one network; that group differs between networks. "
-    "With many small groups, it is large even if the grouping is meaningless, so compare it with that of the control, "
-    "and the spread of the groups' changes with that of a placebo. The placebo reassigns the images to the groups at "
-    "random, within each class. groups.csv has every group of every cell, with intervals; groupings.csv has alpha, raw "
-    "slope, systematic cost and chance movement of every cell."
+    "A table of groups gives the group of each test image; neither training nor pruning uses the groups. The accuracy "
+    "of a group is the accuracy on its images. Excess loss is a group's loss of accuracy minus the loss of accuracy "
+    "on all images. The p of a group tests its excess loss, not whether the group lost anything. With a control, p "
+    "tests the excess loss beyond the control. If there are at least ten groups, the variances over networks are "
+    "moderated. Systematic cost is that of the group that pays most on average over the networks: its excess loss, "
+    "beyond a control if there is one. The cost is measured on networks and images that were not used to choose the "
+    "group, and the group is named if its cost is shown to be above 0. Chance movement is the largest excess loss in "
+    "one network; the group with this loss differs between networks. With many small groups, chance movement is large "
+    "even if the grouping is meaningless, so compare it with that of the control. Likewise, compare the spread of the "
+    "groups' changes with the spread in a placebo, which reassigns the images to the groups at random, within each "
+    "class. groups.csv has every group of every cell, with intervals; groupings.csv has alpha, raw slope, systematic "
+    "cost and chance movement of every cell."
 )
 _WORST = (
-    "The group that loses most is chosen on each network in turn, and measured on the others. Its loss in the network "
-    "on which it is chosen is partly chance; its loss elsewhere is what to expect in another network."
+    "The group that loses most is chosen on each network in turn, and measured on the others. The group's loss in the "
+    "network on which it is chosen is partly chance. Its loss in the other networks is what to expect in a new "
+    "network."
 )
 _PRINTED = (
     "The table has least-squares lines of the writers' accuracy on the mean absolute tilt of their digits, before and "
@@ -301,7 +303,10 @@ def _numbered_figures(tables: UnitTables, number: int) -> list[Block]:
 
 
 def _beside_print(tables: UnitTables) -> pd.DataFrame:
-    """Return Table 1: lines on absolute tilt, beside the printed ones for cohorts named like a printed series."""
+    """Return Table 1: the lines of accuracy on absolute tilt.
+
+    A cohort with the name of a printed series has the printed line beside its own.
+    """
     lines = writers.lines(tables.units)
     if lines.empty:
         return lines
