@@ -1,4 +1,4 @@
-"""False alarms at small levels of two tests: over networks and images, and over networks alone. Takes two minutes.
+"""False alarms of two tests, over networks and images and over networks alone, at small levels. Takes two minutes.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/tails.py
 
