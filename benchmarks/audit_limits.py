@@ -2,10 +2,10 @@
 
     python benchmarks/audit_limits.py [--audits 400]
 
-The networks are simulated. A fifth of a class's images may be lost or won, and losses occur in half of these images,
-the same in all networks. The network before, its control and the compressed one predict these images independently, so
-that retraining changes recalls too. Losses also differ between networks. results/validation/false-alarms.md has the
-table.
+The networks are simulated. The predictions of a fifth of a class's images are uncertain, and compression loses images
+only in one half of this fifth, the same half in all networks. The network before compression, its control and the
+compressed network predict the images independently, so that retraining changes recalls too. A class's true loss also
+differs between networks. results/validation/false-alarms.md has the table.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ import numpy as np
 from analysis.statistics import limits
 
 LIMIT = 0.02
-SPREAD = 0.006  # standard deviation of a class's loss over networks
-MOVABLE = 0.2  # share of a class's images that may be lost or won
+SPREAD = 0.006  # standard deviation of a class's true loss over networks
+MOVABLE = 0.2  # share of a class's images whose predictions are uncertain
 CLASSES, IMAGES = 10, 1000
 NETWORKS = (1, 3, 5, 10, 20)
 LOSING = {"one class": np.arange(CLASSES) == 0, "all classes": np.ones(CLASSES, bool)}

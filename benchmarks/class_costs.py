@@ -2,8 +2,9 @@
 
     python benchmarks/class_costs.py [--studies 400]
 
-The studies are simulated. A fifth of a class's images may be lost or won. Losses occur in half of these images, the
-same in all networks, so that networks share the noise of the test images. Losses also differ between networks.
+The studies are simulated. The predictions of a fifth of a class's images are uncertain, and pruning loses images only
+in one half of this fifth. This half is the same in all networks, so that networks share the noise of the test images. A
+class's true loss also differs between networks.
 """
 
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.resampling import mean_interval
 
 LARGEST = 0.02  # loss of the class that loses most
-SPREAD = 0.006  # standard deviation of a class's loss over networks
-MOVABLE = 0.2  # share of a class's images that may be lost or won
+SPREAD = 0.006  # standard deviation of a class's true loss over networks
+MOVABLE = 0.2  # share of a class's images whose predictions are uncertain
 
 
 class Case(NamedTuple):

@@ -3,10 +3,11 @@
     python benchmarks/class_offsets.py [--seeds 0-7] [--draws 5]
 
 For each seed a LeNet5 is pruned by magnitude (cubic, ratio 20) on Fashion-MNIST, unless the tracking store has it.
-Offsets are fitted on validation images, to remove all of each excess or only its reliable share. Each row of the table
-is for a number of images drawn from each class. The root mean square of the classes' excesses is measured on test
-images, in points. The table gives it for both ways of removing excesses, and the difference with its standard error
-over networks. results/validation/README.md discusses the table. Training takes a minute for each seed on one core.
+Two kinds of offsets are fitted to validation images: offsets that remove all of each class's excess, and offsets that
+remove only the reliable share of it. A row of the table is for a number of validation images drawn from each class. The
+row has the root mean square of the classes' excesses on test images, in points, for both kinds of offsets, and the
+difference between the kinds with its standard error over networks. results/validation/README.md discusses the table.
+Training takes a minute for each seed on one core.
 """
 
 import math
@@ -23,7 +24,7 @@ from pruning_study.training.engines import TORCH
 DATASET, CLASSES = "fashion-mnist", 10
 COUNTS = (600, 300, 150, 80, 40, 20)
 SHRINKAGES = (0.0, 1.0)
-class_offsets.LEAST_IMAGES = 1  # the limit was chosen by this table
+class_offsets.LEAST_IMAGES = 1  # this table was made to choose the limit
 
 
 @click.command()
@@ -46,7 +47,7 @@ def main(seeds: str, draws: int) -> None:
 
 
 def excesses(run: dict[str, object], draws: int) -> list[list[float]]:
-    """Return the size of a network's excesses without offsets, then with offsets, by count and shrinkage."""
+    """Return the size of a network's excesses without offsets, and with offsets by number of images and shrinkage."""
     context = load_context(TrainConfig(dataset=DATASET, seed=int(str(run["seed"]))))
     networks = [load_model(str(run[name])).network for name in ("dense_run_id", "run_id")]
     parts = context.validation, context.test

@@ -1,4 +1,4 @@
-"""Coverage of the intervals of alpha_new, and of the difference of two methods, in simulations as in slopes.py.
+"""Coverage of the intervals of alpha_new, and of its difference between two methods, in simulations as in slopes.py.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/coverage.py
 
@@ -165,11 +165,12 @@ def targets(data_set: DataSet) -> tuple[float, float]:
 
 
 def true_products(rng: np.random.Generator, data_set: DataSet, networks: int) -> np.ndarray:
-    """Return, for infinitely many images, the sum over classes of balance before times itself, and times that after.
+    """Return sums over classes of products of two balances, for infinitely many images.
 
     Returns
     -------
     (3, networks)
+        The balance before pruning, squared, and times the balance after pruning by the first and the second method.
     """
     skill_levels = np.linspace(-15, 15, 30_001)
     recall_at = ndtr(skill_levels[:, np.newaxis] + EASE).mean(-1)

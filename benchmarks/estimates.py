@@ -3,7 +3,7 @@
     python benchmarks/estimates.py [--file studies/quick.yaml] [--times 3] [--workers auto]
 
 The study starts with an empty store each time. Each estimate is divided by the true time left. The load of the machine
-should stay the same during a study; it is printed.
+is printed, because it should stay the same during a study.
 """
 
 import os

@@ -3,9 +3,9 @@
     python benchmarks/false_alarms.py [one] [losses] [several] [simulated]
 
 The stored networks are in results/: dense networks, the same networks fine-tuned without pruning (pruner `none`), and
-pruned networks. If networks differ by training alone, no class is damaged, so every alarm is false. Networks of
-different seeds differ by training from scratch. Without an argument all tables are made.
-results/validation/false-alarms.md has them, and docs/concepts/how-the-audit-decides.md discusses them.
+pruned networks. If two networks differ only by fine-tuning or by the seed of their training, no class is damaged, so
+every alarm is false. Without an argument all tables are made. results/validation/false-alarms.md has the tables, and
+docs/concepts/how-the-audit-decides.md discusses them.
 """
 
 import sys
@@ -43,7 +43,7 @@ MOST_AUDITS = 300
 MOST_OF_SEVERAL = 100
 # Losses of recall that are given to a class of one network, and number of audits for each loss.
 LOSSES, AUDITS_OF_LOSSES = (0.02, 0.05, 0.1, 0.2, 0.3), 100
-# Share of a class's images that are lost, and equally many won, in comparisons without retraining.
+# In comparisons without retraining, this share of a class's images is lost, and the same share is won.
 EXCHANGED = 0.02
 # Pruning ratios whose losses the audit should find, to measure its power.
 MILD, STRONG = 20, 50
@@ -51,7 +51,8 @@ NETWORKS = (2, 3, 5, 10)
 # Numbers of classes with the number of simulated audits in each row, and numbers of networks on each side.
 SIMULATED = ((10, 1000), (100, 200))
 SIMULATED_NETWORKS = (2, 3, 5, 10, 30)
-# A simulated loss, in standard errors of a class with variance 1.
+# Loss of the one simulated class that loses recall. Its unit: if `SPREADS` gives a class the variance 1, then its
+# change of recall has a standard error of 1.
 LOSS = 5.0
 
 
@@ -86,7 +87,7 @@ def print_losses() -> None:
 
 
 def print_several() -> None:
-    """Print how often each test, or a single network, shows a damaged class, and how often intervals contain 0."""
+    """Print how often each test, or the loss of a single network, shows damage, and how often intervals contain 0."""
     alarms = "plain | moderated | both tests | one network | undecided"
     print(f"| networks | a side | comparison | {alarms} | coverage, plain | coverage, moderated |")
     print(f"| --- | ---: | --- |{' ---: |' * 7}")
@@ -160,9 +161,10 @@ def audited(*sides: np.ndarray) -> tuple[list[str], bool]:
 def found_losses(label: np.ndarray, dense: np.ndarray, tuned: np.ndarray) -> Iterator[tuple[str, list[str]]]:
     """Yield how often a loss is found without retraining, with a control, and without a control.
 
-    The network after compression is a control that has lost images of one class, drawn at random. Without retraining,
-    it has also lost and won equally many images of each class. With a control, the network and the control have
-    different seeds, so that the network's recalls have moved as much as retraining moves them.
+    In the place of a compressed network, the audit gets a fine-tuned network that was made to lose images of one
+    class, drawn at random. To compare without retraining, this network also loses and wins equally many images of each
+    class. To compare with a control, it has another seed than the control, so that its recalls have moved as much as
+    retraining moves recalls.
     """
     rng = np.random.default_rng(0)
     pairs = [rng.permutation(len(tuned))[:2] for _ in range(AUDITS_OF_LOSSES)]
@@ -194,7 +196,7 @@ def is_found(
     control: np.ndarray | None,
     loss: float,
 ) -> bool:
-    """Return whether an audit finds a class that loses recall; arrays are (images,), and Booleans except `label`."""
+    """Let a random class of `after` lose recall; return whether an audit finds it. Arrays are (images,)."""
     lost = int(rng.integers(label.max() + 1))
     right = np.flatnonzero(after & (label == lost))
     after = after.copy()
@@ -208,7 +210,7 @@ def is_found(
 def several(
     label: np.ndarray, dense: np.ndarray, tuned: np.ndarray, pruned: dict[int, np.ndarray]
 ) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each number of networks and comparison: how often a class is damaged, and the coverage of 0."""
+    """Yield for each number of networks and comparison how often damage is shown, and how often intervals contain 0."""
     dense, tuned = dense == label, tuned == label
     sides = {ratio: predicted == label for ratio, predicted in pruned.items()}
     for n in (n for n in NETWORKS if 2 * n <= len(tuned)):
@@ -244,7 +246,7 @@ class Tested(NamedTuple):
 
 
 def tested(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Tested:
-    """Audit networks that are paired with those before; arrays are (networks, images), bool."""
+    """Audit networks, each paired with a network before compression; arrays are (networks, images), bool."""
     changes = class_losses.of_few_images(class_losses.from_predictions(label, before, after), np.bincount(label))
     recall = class_losses.from_answers(label, [(before.astype(float) + after) / 2]).groups[0].mean(0)
     each_class = np.eye(len(recall))
@@ -315,7 +317,7 @@ def simulated_row(change: np.ndarray, estimated: np.ndarray, second: np.ndarray,
 
 
 def by_moments(estimated: np.ndarray, dof: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the variances and degrees of freedom of Smyth (2004), for comparison."""
+    """Return variances moderated as by Smyth (2004), and their degrees of freedom, for comparison."""
     priors = [moderation.prior(each, dof) for each in estimated]
     # With more degrees of freedom than this, t is a normal variable.
     variance, added = np.array([(each.variance, min(each.dof, 1e6)) for each in priors]).T[:, :, np.newaxis]

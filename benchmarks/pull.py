@@ -102,7 +102,7 @@ def write(store: sqlite3.Connection, experiment_id: int, runs: list, rng: np.ran
         *(prefix + name for prefix in PREFIXES for name in CLASSES),
         *OTHER_METRICS,
     ]
-    # With these recalls, any two networks may classify the same half of the images correctly.
+    # All recalls are above .5, so that half of a class's images can be correct in both networks of a pair.
     values = rng.uniform(0.5, 0.75, (len(runs), len(names)))
     recalls, supports, both_right = np.split(np.arange(1, 1 + 3 * len(CLASSES)), 3)
     values[:, supports] = 1000

@@ -1,4 +1,4 @@
-"""Size of the two-way test, and of the test over networks alone, at small levels. Takes two minutes.
+"""False alarms of two tests, over networks and images and over networks alone, at small levels. Takes two minutes.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/tails.py
 
@@ -14,7 +14,7 @@ from slopes import DATA_SETS
 
 STUDIES = 10_000_000
 BLOCK = 10_000
-BLOCKS = 20  # of studies, without noise of images
+BLOCKS = 20  # number of blocks of studies in `ratio_sizes`, which has no noise of images
 LEVELS = (0.05, 0.01, 0.001, 0.05 / 200)
 SEEDS = (2, 3, 4, 5, 8, 30)
 IMAGES = (0, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)  # variance over images / variance over seeds, both of the mean
