@@ -266,28 +266,6 @@ class TestDryRun:
         assert MlflowClient().get_experiment_by_name("nobody made it") is None
 
 
-@pytest.mark.slow
-def test_killed_and_resumed_it_ends_with_the_runs_of_an_undisturbed_one(study, small, monkeypatch, request, temporary):
-    first = start(small, "--workers", 2, TMPDIR=str(temporary))
-    wait_until(lambda: runs("pruned") and runs(status="RUNNING"))
-    first.kill_group()
-    first.wait()
-    assert list(temporary.glob("pruning-study-*"))
-    found = sum(counts())
-    output = start(small, "--workers", 2, TMPDIR=str(temporary)).wait()
-    assert f"6 runs: {found} found, {6 - found} to make" in output
-    assert list(temporary.glob("pruning-study-*")) == []
-    assert counts() == (2, 4)
-    assert runs(status="RUNNING") == []
-    assert "its process died" in {run.data.tags.get("error") for run in runs(status="KILLED")}
-    for run in [*runs("dense"), *runs("pruned")]:
-        assert number_of_artifacts(run) == ARTIFACTS[run.data.tags["kind"]]
-    resumed = numbers()
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", f"{request.node.name} not")
-    study(small, "--workers", 1)
-    assert numbers() == resumed
-
-
 HELD = """
 import time
 from pathlib import Path
@@ -299,6 +277,41 @@ class Net(LeNet5):
             time.sleep(0.05)
         return super().forward(x)
 """
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_it_ends_with_the_runs_of_an_undisturbed_one(
+    study, write, tmp_path, monkeypatch, request, temporary
+):
+    """The controls are made, and then the pruned networks are held until the kill."""
+    held = HELD.replace("self.training", "self.training and (self.conv1.weight == 0).any()")
+    (tmp_path / "held_net.py").write_text(held)
+    (tmp_path / "held").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    file = write(
+        "models: ['held_net:Net']\npruners: [none, mp]\nratios: [10]\nseeds: 0-1\n"
+        "overrides: {epochs: 2, fine_tune_epochs: 1, batch_size: 32}"
+    )
+    arguments = (file, "--engine", "torch", "--workers")
+    first = start(*arguments, 2, TMPDIR=str(temporary))
+    wait_until(lambda: runs("pruned") and runs("pruned", status="RUNNING"), first)
+    first.kill_group()
+    first.wait()
+    (tmp_path / "held").unlink()
+    assert list(temporary.glob("pruning-study-*"))
+    found = sum(counts())
+    output = start(*arguments, 2, TMPDIR=str(temporary)).wait()
+    assert f"6 runs: {found} found, {6 - found} to make" in output
+    assert list(temporary.glob("pruning-study-*")) == []
+    assert counts() == (2, 4)
+    assert runs(status="RUNNING") == []
+    assert "its process died" in {run.data.tags.get("error") for run in runs(status="KILLED")}
+    for run in [*runs("dense"), *runs("pruned")]:
+        assert number_of_artifacts(run) == ARTIFACTS[run.data.tags["kind"]]
+    resumed = numbers()
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", f"{request.node.name} not")
+    study(*arguments, 1)
+    assert numbers() == resumed
 
 
 @pytest.mark.slow
