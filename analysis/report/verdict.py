@@ -69,8 +69,7 @@ _BEYOND_CONTROL = (
 _SAFE = (
     "Safe: bounds that hold with 95 % confidence, for all classes together, rule out that a class loses more than "
     f"{100 * LIMITS.class_loss:g} points of recall or the accuracy more than {100 * LIMITS.accuracy_loss:g}. Each "
-    "method is judged from its smallest ratio on, up to the first that fails. Networks at chance are included in these "
-    "bounds."
+    "method is judged from its smallest ratio on, up to the first that fails."
 )
 _WIDEST = 200  # % of the gaps before pruning. A wider interval of their change is not printed: it is uninformative.
 _CLASS_TEST = (

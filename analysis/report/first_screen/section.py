@@ -23,10 +23,10 @@ from analysis.study.study import StudyData
 
 _COSTS = (
     "Each mark is the mean of pruned networks minus their control (pruner none), with a 95 % interval if there are at "
-    "least three networks. The first panel shows the accuracy; lower is worse. The second shows the losses of classes "
-    "beyond the accuracy; higher is worse. There, a grey dot is a class, and the mark is the class that costs most, "
-    "chosen on other networks and images than those that measure it. It is named if it is shown to lose more than the "
-    "accuracy. Crosses at an edge are networks at chance; triangles are off the scale."
+    "least three networks. The first panel shows the accuracy (lower is worse), and the second the losses of "
+    "classes beyond the accuracy (higher is worse). There, a grey dot is a class, and the mark is the class that costs "
+    "most, chosen on other networks and images than those that measure it. It is named if it is shown to lose more "
+    "than the accuracy. Crosses at an edge are networks at chance; triangles are off the scale."
 )
 _OWN_SCALES = (
     "Each data set and model has its own scale, because costs differ tenfold between them: compare numbers across "
@@ -38,7 +38,7 @@ _COSTS_WITHOUT_CONTROL = (
 _CLASSES = (
     "The pictures show the classes' recalls and losses at the ratio of the verdict. Loss is the recall of the "
     "control (or, without a control, of the dense networks) minus the recall after pruning, in points. The classes of "
-    "a data set are always sorted by their mean loss over methods."
+    "a data set are sorted by their mean loss over methods."
 )
 _SLOPES = (
     "The raw slope compares the gaps of classes after pruning with the gaps before; above 1, weak classes fall "

@@ -23,8 +23,8 @@ from analysis.study.settings import CONTROL, in_number_format, is_pruned
 from analysis.study.study import StudyData
 
 _PIES = (
-    "A PIE (pruning identified exemplar, Hooker et al.) is a test image whose most frequent prediction by the "
-    "compressed networks differs from the most frequent one by the dense networks. A PIE is untied if neither "
+    "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which compressed and dense networks "
+    "differ in their most frequent prediction. A PIE is untied if neither "
     "prediction is tied. PIEs of the same networks compare all dense networks with all networks made from them. PIEs "
     "of halves compare half of the dense networks with the networks made from the other half. The placebo compares "
     "two halves of the dense networks. Halves consist of different networks, so their PIEs are mostly an effect of "
