@@ -131,7 +131,8 @@ def power(
     Raises
     ------
     StudyError
-        If there are fewer than two pairs of networks, if no recall changes, or for the reasons given in `audit.audit`.
+        If there are fewer than two pairs of networks, if the change of recall does not vary, or for the reasons in
+        `audit.audit`.
     """
     sides = {"before": before, "after": after, "control": control}
     with tempfile.TemporaryDirectory() as downloads:
@@ -155,7 +156,7 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
     Raises
     ------
     StudyError
-        If there are fewer than two pairs of networks, or if no recall changes.
+        If there are fewer than two pairs of networks, or if the change of recall does not vary.
     """
     names, class_index = np.unique(label, return_inverse=True)
     pairs = len(networks["after"])
@@ -177,7 +178,9 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
     ((variances, _),) = changes.variances(each_class(len(names))).networks
     over_images = np.maximum(changes.images - changes.in_both, 0)
     if not (variances + over_images).any():
-        raise StudyError("no recall changes between these networks: give different networks before and after")
+        raise StudyError(
+            "the change of recall does not vary between these networks: give different networks before and after"
+        )
     in_one = n * np.minimum(changes.in_both, variances)
     return ChangeVariances(
         list(map(str, names)),

@@ -145,8 +145,8 @@ def _check(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> frames.Study:
 def below(folder: Path) -> list[Path]:
     """Find the exports of `write` in a folder and its subfolders, both folders and archives.
 
-    The path of a file is returned unchanged. Archives of anything else are left out, but damaged ones are returned, so
-    that reading them raises an error.
+    If `folder` is itself a file, only its path is returned, unchecked. Archives of anything else are left out, but
+    damaged ones are returned, so that reading them raises an error.
 
     Raises
     ------

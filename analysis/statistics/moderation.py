@@ -164,7 +164,7 @@ class _Grid(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _grid(dof: float, classes: int) -> _Grid:
-    """Make the grid for the integral of `expected_prior`, with logarithms relative to the mean of the classes."""
+    """Make the grid for the integral in `expected_prior`; points are relative to the mean log variance of classes."""
     from scipy.special import digamma, gammaln, polygamma  # training imports this package and must not wait for scipy
 
     of_prior = _RECIPROCALS / ((np.arange(_RECIPROCALS) + 0.5) * _LARGEST_RECIPROCAL)

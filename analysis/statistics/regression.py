@@ -509,7 +509,7 @@ def _most_likely(design: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _logit_means(linear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the accuracies predicted by linear predictors, and the roots of their weights."""
+    """Return each row's accuracy from its linear predictor (a logit), and the root of its least-squares weight."""
     predicted = special.expit(linear).clip(_NEAREST, 1 - _NEAREST)
     return predicted, np.sqrt(predicted * (1 - predicted))
 

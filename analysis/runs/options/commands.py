@@ -16,7 +16,8 @@ STRENGTHS = {str(record.param.detail_of): record.name for record in OPTIONS if r
 def command(name: str) -> Callable[[type[T]], type[T]]:
     """Make a decorator that turns a class into the frozen dataclass of a command's options.
 
-    The class inherits from the sections of the options, so that a type checker can find their types.
+    The class must inherit from the classes of `table` that define its options, such as `TrainingOptions`, because a
+    type checker finds the types of the options there.
     """
 
     def decorate(cls: type[T]) -> type[T]:

@@ -1,1 +1,1 @@
-"""Methods that keep pruning from harming some classes more than others, one per module."""
+"""Methods that keep pruning from harming some classes more than others."""

@@ -96,7 +96,7 @@ def test_networks_that_show_no_variance_are_refused():
     label, networks = made(0)
     with pytest.raises(StudyError, match=r"two networks a side, but has 1"):
         power.of_networks(label, {"before": networks[:1], "after": networks[1:2]})
-    with pytest.raises(StudyError, match="no recall changes"):
+    with pytest.raises(StudyError, match="change of recall does not vary"):
         power.of_networks(label, {"before": networks, "after": networks})
     with pytest.raises(StudyError, match=r"pairs of networks, but has 2 before, 3 after"):
         power.of_networks(label, {"before": networks[:2], "after": networks[1:]})
