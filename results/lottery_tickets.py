@@ -24,7 +24,7 @@ STUDY = "lottery-tickets"
 LEVEL = "level"
 LEVELS = 20
 MP, UP = "mp", "up"
-# Pairs of pruners that are compared. The first is primary, in alpha.
+# Pairs of pruners that are compared. Alpha of the first pair is primary.
 COMPARED = ((MP, CONTROL), (UP, MP))
 # Levels of light and of heavy pruning, in the two primary comparisons of MP and the control on MNIST.
 _LEVELS_OF = {"1 to 12": range(1, 13), "20": (LEVELS,)}
@@ -82,7 +82,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
                 together = {"low": change.mean() - half, "high": change.mean() + half}
                 own = {schema.DATASET: dataset, "outcome": outcome, schema.PRUNER: first, "minus": second, LEVEL: level}
                 rows.append({**own, **row, "p_bonferroni": min(1.0, LEVELS * float(row["p"])), **together})
-    return pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin is not in points
+    return pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin, .05, does not fit accuracies in points
 
 
 def light_and_heavy(networks: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 The margin of an image is the logit of its class minus the largest other logit. If pruning adds normal noise to all
 margins, the error of a class after pruning follows from the margins of its images in the control, and from the standard
-deviation of the noise. This deviation follows from the error over all images.
+deviation of the noise. This deviation follows from the error over all images after pruning.
 """
 
 from collections.abc import Iterator, Mapping
@@ -140,7 +140,7 @@ def _in_proportion(margins: Margins) -> np.ndarray:
 
 
 def explained(margins: Mapping[str, Margins]) -> pd.DataFrame:
-    """Return how much of the differences between class losses the margins explain, and proportional errors.
+    """Return how much of the differences between class losses margins explain, and how much proportional errors do.
 
     Returns
     -------

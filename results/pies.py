@@ -198,7 +198,7 @@ def primary_tests(label: np.ndarray, populations: Mapping[str, Population]) -> p
 
 
 def writers(results: Path) -> pd.DataFrame:
-    """Return by how much writers of MNIST's digits are over-represented among PIEs of decay/ with a decaying rate.
+    """Return by how much writers of MNIST's digits are over-represented among PIEs of decay/ at a decaying rate.
 
     Returns
     -------

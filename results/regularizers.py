@@ -53,7 +53,7 @@ def write(results: Path) -> None:
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
     """Write a table of the study's dense networks, and a table of its fine-tuned networks, from the tracking store.
 
-    - `NETWORKS` has the columns training (regulariser and weight decay), seed, accuracy, the three gradient norms, and
+    - `NETWORKS` has the columns training (regulariser and weight decay), seed, accuracy, `schema.GRADIENT_NORMS`, and
       the overlap of undecayed and magnitude pruning at each of `RATIOS`.
     - `FINE_TUNED` has the columns training, seed, pruner, ratio, accuracy, and largest_excess: the largest excess loss
       of any class, relative to the control.

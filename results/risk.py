@@ -26,7 +26,7 @@ from analysis.study.settings import CONTROL
 
 STUDY, SCORES = "risk", "scores.npz"
 DATASETS = decay.DATASETS
-# The study whose networks give the ceiling, and the one with the judges, whose costs are to be predicted.
+# The study whose networks give the ceiling, and that of the judges, the networks whose costs are to be predicted.
 OTHERS, JUDGES = decay.STUDIES
 # Scores are stored in thousandths.
 _STEPS = 1000

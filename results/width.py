@@ -1,4 +1,4 @@
-"""Tables and picture of width/: do smaller networks widen gaps between classes more than their accuracy explains?"""
+"""Tables and picture of width/: does pruning widen the gaps of small networks more than their accuracy explains?"""
 
 from pathlib import Path
 
