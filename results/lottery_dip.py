@@ -80,7 +80,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
         # A network at chance is NaN, and so is a mean that includes it.
         overall = paired(pruned.mean(axis=1, skipna=False), control.mean(axis=1, skipna=False))
         rows.append({"outcome": outcome, LEVEL: _MEAN, **overall})
-    table = pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin, .05, does not fit accuracies in points
+    table = pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin, .05, does not fit points
     is_primary = table[LEVEL].eq(_MEAN) & table["outcome"].isin(_PRIMARY)
     return table.assign(p_holm=network_measures.holm(table["p"], is_primary))
 

@@ -82,7 +82,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
                 together = {"low": change.mean() - half, "high": change.mean() + half}
                 own = {schema.DATASET: dataset, "outcome": outcome, schema.PRUNER: first, "minus": second, LEVEL: level}
                 rows.append({**own, **row, "p_bonferroni": min(1.0, LEVELS * float(row["p"])), **together})
-    return pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin, .05, does not fit accuracies in points
+    return pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin, .05, does not fit points
 
 
 def light_and_heavy(networks: pd.DataFrame) -> pd.DataFrame:

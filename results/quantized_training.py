@@ -218,7 +218,7 @@ def comparisons(label: np.ndarray, answers: Answers) -> pd.DataFrame:
         )
         key = {"outcome": outcome, "against": against, "bits": bits}
         rows.append({**key, **paired(first, second, family=len(BITS))})
-    table = pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin is not in points
+    table = pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin, .05, does not fit points
     is_primary = table["outcome"].eq("largest_excess") & table["against"].eq(AFTER_TRAINING)
     return table.assign(p_holm=network_measures.holm(table["p"], is_primary))
 

@@ -113,7 +113,7 @@ def rebuild_all(studies: Sequence[Path]) -> None:
     if len(studies) == 1:
         click.echo(_timed(studies[0]))
         return
-    # The size includes existing tables, which predict the time better than frames alone.
+    # The size includes existing tables, because with them it predicts the time better than that of frames alone.
     largest_first = sorted(studies, key=lambda study: -sum(path.stat().st_size for path in study.rglob("*")))
     start = "fork" if figure_files.can_fork() else "spawn"  # spawning takes seconds
     with ProcessPoolExecutor(os.cpu_count(), get_context(start)) as pool:

@@ -55,7 +55,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
     `p_holm` is corrected over the two primary tests. Both are about alpha of the released UP, asked for ratio 50: minus
     alpha of MP at ratio 50, and minus alpha of MP with as many weights.
     """
-    table = pd.DataFrame(_pairs(networks)).drop(columns="p_equivalence")  # its margin is not in points
+    table = pd.DataFrame(_pairs(networks)).drop(columns="p_equivalence")  # its margin, .05, does not fit points
     is_primary = (
         table["outcome"].eq(methods.ALPHA)
         & table["compared"].isin(_PRIMARY)

@@ -30,7 +30,7 @@ DATASETS = decay.DATASETS
 OTHERS, JUDGES = decay.STUDIES
 # Scores are stored in thousandths.
 _STEPS = 1000
-# Number of classes that the picture names, those that lose most.
+# Number of classes that the picture names, those that pay most.
 _NAMED = 2
 # The share of images that someone could inspect.
 _RISKIEST = 0.1

@@ -150,7 +150,7 @@ def surviving_terms(fits: Mapping[str, Regression]) -> pd.DataFrame:
 
 
 def rare_classes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return how many points of recall a class lacks where it is rare, before and after each pruning.
+    """Return how many points of recall a class lacks where it is rare, before all pruning and after each.
 
     Each class is compared with itself, in networks with the same optimizer and number of prunings. `deficit` is the
     mean over classes, with its 95 % interval.
