@@ -115,7 +115,7 @@ def trainings(runs: pd.DataFrame) -> np.ndarray:
 
 
 def levels(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the means of each training's controls and pruned networks, with 95 % intervals over networks."""
+    """Return the mean outcomes of each training's controls and pruned networks, with 95 % intervals over networks."""
     outcomes = ("accuracy_before", "accuracy", "largest_excess", "floor", _OUTCOME, "alpha", "raw_slope")
     return network_measures.means(networks, [schema.DATASET, "training", "method"], outcomes)
 
