@@ -181,7 +181,7 @@ def class_costs(measured: Measured, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def picture(costs: pd.DataFrame, chosen: pd.DataFrame, dense_bytes: int) -> Figure:
-    """Draw each chain: the loss of the class that pays most against the chain's bytes. Mark the chosen chains.
+    """Draw each chain: its bytes on one axis, the loss of the class that pays most on the other. Mark chosen chains.
 
     Parameters
     ----------

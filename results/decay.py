@@ -121,7 +121,7 @@ def levels(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFrame:
-    """Return the paired tests of plan.md's families, with Holm's correction within each family.
+    """Return the paired tests of the families in plan.md, with Holm's correction within each family.
 
     Parameters
     ----------
