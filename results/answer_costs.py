@@ -1,4 +1,4 @@
-"""Compute what compression costs a class, for studies that store whether each prediction is right, not frames."""
+"""Compute what compression costs a class, for studies that store no frames, but whether each prediction is right."""
 
 from collections.abc import Sequence
 

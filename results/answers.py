@@ -190,7 +190,7 @@ def _of_less_distortion(results: Path) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _with_primary(results: Path, study: str, comparison: str) -> pd.DataFrame:
-    """Return all rows of methods.csv of those comparisons of a kind that have a primary outcome."""
+    """Return the rows of methods.csv of each comparison of the kind `comparison` that has a primary outcome."""
     compared = folders.table(results, study, "methods.csv")
     of_kind = compared[compared["comparison"] == comparison]
     return of_kind.merge(of_kind.loc[of_kind["primary"], _PAIR].drop_duplicates())
@@ -223,7 +223,7 @@ def lightest(lightest_cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def alpha_and_accuracy(results: Path, *studies: str) -> pd.DataFrame:
-    """Return the outcomes of MP that `OF_MP` lists, with a row for each place and outcome, a column for each ratio."""
+    """Return the outcomes of MP that `OF_MP` lists, by data set, model and outcome (rows) and ratio (columns)."""
     texts: dict[tuple[str, str], dict[str, str]] = {}
     for study in studies:
         by_cell = folders.table(results, study, "cells.csv")

@@ -28,8 +28,8 @@ from pruning_study.study.compression.judgement import Sides, Validated
 LENET5, RESNET20 = "compress", "compress-resnet20"
 CHAINS, VALIDATION, TEST = "chains.csv", "validation.npz", "test.npz"
 LIMITS = Limits(class_loss=0.03, accuracy_loss=0.01)
-# Criteria by which the cheapest chain is chosen: the estimated loss of accuracy from the dense network; the upper bound
-# of the loss beyond the control; or the upper bounds for the accuracy and for every class.
+# What limits the choice of the cheapest chain: the estimated loss of accuracy since the dense network; the upper bound
+# of the loss of accuracy against the control; or this bound and the upper bound of the loss of every class.
 ESTIMATE, BOUND, EVERY_CLASS = "accuracy, estimated", "accuracy, at most", "every class, at most"
 RULES = (ESTIMATE, BOUND, EVERY_CLASS)
 ALONE, TOGETHER = "one network", "all networks"
@@ -128,8 +128,8 @@ def summary(chosen: pd.DataFrame) -> pd.DataFrame:
           limit, with Wilson's interval;
         - within and undecided: the numbers of choices in these states;
         - share: the geometric mean of the shares of the dense network's bytes;
-        - larger, larger_low and larger_high: the bytes of the chain that `EVERY_CLASS` and all networks choose, divided
-          by those of this row's choices, with a t-interval over choices.
+        - larger, larger_low and larger_high: the bytes of the chain that all networks together choose by
+          `EVERY_CLASS`, divided by those of this row's choices, with a t-interval over choices.
     """
     together = chosen[(chosen["rule"] == EVERY_CLASS) & (chosen["judges"] == TOGETHER)]["bytes"].item()
     rows = []
@@ -181,7 +181,7 @@ def class_costs(measured: Measured, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def picture(costs: pd.DataFrame, chosen: pd.DataFrame, dense_bytes: int) -> Figure:
-    """Draw each chain: the loss of the class that pays most against the chain's bytes. Mark the chosen chains.
+    """Draw each chain: its bytes on one axis, the loss of the class that pays most on the other. Mark chosen chains.
 
     Parameters
     ----------

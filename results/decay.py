@@ -115,13 +115,13 @@ def trainings(runs: pd.DataFrame) -> np.ndarray:
 
 
 def levels(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the means of each training's controls and pruned networks, with 95 % intervals over networks."""
+    """Return the mean outcomes of each training's controls and pruned networks, with 95 % intervals over networks."""
     outcomes = ("accuracy_before", "accuracy", "largest_excess", "floor", _OUTCOME, "alpha", "raw_slope")
     return network_measures.means(networks, [schema.DATASET, "training", "method"], outcomes)
 
 
 def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFrame:
-    """Return the paired tests of plan.md's families, with Holm's correction within each family.
+    """Return the paired tests of the families in plan.md, with Holm's correction within each family.
 
     Parameters
     ----------

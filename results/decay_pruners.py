@@ -77,7 +77,7 @@ def present(networks: pd.DataFrame) -> list[str]:
 
 
 def means(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the means of each training, data set, pruner and ratio, with 95 % intervals over networks."""
+    """Return the mean outcomes by training, data set, pruner and ratio, with 95 % intervals over networks."""
     keys = ["training", schema.DATASET, schema.PRUNER, schema.RATIO]
     return network_measures.means(networks[_is_compared(networks)], keys, OUTCOMES)
 

@@ -1,4 +1,4 @@
-"""Tables of decay-resnet20/: how far classes of ResNet-20 move at a constant learning rate, and at its recipe's."""
+"""Tables of decay-resnet20/: how far classes of ResNet-20 move at a constant learning rate and at its recipe's rate."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +40,7 @@ def named(networks: pd.DataFrame, constant: set[str]) -> pd.DataFrame:
 
 
 def means(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the means of each training's controls and pruned networks, with 95 % intervals over networks.
+    """Return the mean outcomes of each training's controls and pruned networks, with 95 % intervals over networks.
 
     `spread` says how much the gaps (recall minus accuracy) before pruning vary between seeds, in points: the square
     root of the mean over classes of the variance over seeds.

@@ -33,7 +33,7 @@ def beside_released(results: Path) -> pd.DataFrame:
 
 
 def _means(results: Path, study: str) -> pd.Series:
-    """Format each cell's means over networks, indexed by data set, the paper's pruner, ratio and name of the mean."""
+    """Format each cell's means over networks, by data set, pruner (its name in the paper), ratio and name."""
     alphas, by_cell = (folders.table(results, study, name) for name in ("alpha.csv", "cells.csv"))
     networks = alphas.merge(by_cell[[*settings.CELL, schema.REALIZED_RATIO]])
     networks = networks[networks[schema.PRUNER] != settings.CONTROL]
@@ -51,7 +51,7 @@ def _means(results: Path, study: str) -> pd.Series:
 
 
 def describe_alpha(networks: pd.DataFrame) -> str:
-    """Format the number of networks at chance, after the mean alpha of the others unless most are at chance."""
+    """Format the mean alpha of the networks above chance, unless they are a minority, and the number at chance."""
     at_chance = networks["at_chance"]
     texts = [f"{networks.loc[~at_chance, 'alpha'].mean():.2f}"] if at_chance.mean() <= 0.5 else []
     return ", ".join([*texts, *_count_at_chance(networks)])

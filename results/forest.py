@@ -27,7 +27,7 @@ def forest(answer: Answer, title: str, note: str) -> Figure:
     """Draw the estimates that have intervals, with a panel for each title and a line for each row of the answer.
 
     Panels of the same outcome have the same scale. If every outcome has the same number of panels, above 1, the panels
-    of an outcome are side by side, below those of the outcome before.
+    of an outcome are side by side, below those of the previous outcome.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ PAGES = {
     f"{GOOD_ET_AL}/paper.md": [*(f"table {number}" for number in (3, 7, 10, 11)), "claims", "random", "origin"],
 }
 FIGURES = f"{GOOD_ET_AL}/figures"
-# The table of a name is between these two lines.
+# Each table is between two such lines, which have its name.
 _START, _END = "<!-- {} -->\n", "<!-- end of {} -->"
 _TITLES = {
     "1": "UP minus MP, both a point less accurate than the control",

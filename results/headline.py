@@ -23,7 +23,7 @@ FALLING = {
     "decay-pruners": "twenty more again",
     "mitigation-resnet20": "ten ResNet-20s",
 }
-# The study whose networks chose the classes, for which plain intervals would be too narrow.
+# The study whose networks chose the classes, so that intervals over networks alone would be too narrow.
 _CHOOSES = "decay"
 _MITIGATIONS = {"class offsets": "class offsets", "distill 0.5": "teacher"}
 
