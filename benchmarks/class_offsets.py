@@ -24,7 +24,7 @@ from pruning_study.training.engines import TORCH
 DATASET, CLASSES = "fashion-mnist", 10
 COUNTS = (600, 300, 150, 80, 40, 20)
 SHRINKAGES = (0.0, 1.0)
-class_offsets.LEAST_IMAGES = 1  # this table was made to choose the limit
+class_offsets.LEAST_IMAGES = 1  # this benchmark was made to choose this limit
 
 
 @click.command()
