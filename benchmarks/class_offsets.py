@@ -24,13 +24,17 @@ from pruning_study.training.engines import TORCH
 DATASET, CLASSES = "fashion-mnist", 10
 COUNTS = (600, 300, 150, 80, 40, 20)
 SHRINKAGES = (0.0, 1.0)
-class_offsets.LEAST_IMAGES = 1  # this table was made to choose the limit
+class_offsets.LEAST_IMAGES = 1  # this benchmark was made to choose this limit
 
 
 @click.command()
 @click.option("--seeds", default="0-7", show_default=True)
 @click.option(
-    "--draws", default=5, show_default=True, type=click.IntRange(min=1), help="Draws for each smaller number of images."
+    "--draws",
+    default=5,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Draws for each number of images below 600.",
 )
 def main(seeds: str, draws: int) -> None:
     """Prune the networks, fit offsets, print one table."""

@@ -75,7 +75,7 @@ def trained_and_pruned(
 
 
 def network(seed: int) -> nn.Module:
-    """Return a residual network with 8 and 16 channels, a block of each kind."""
+    """Return a residual network of 8 and 16 channels, with one block of stride 1 and one of stride 2."""
     torch.manual_seed(seed)
     model = nn.Sequential(
         *(nn.Conv2d(1, 8, 3, 2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),

@@ -37,9 +37,9 @@ STUDIES = (
 )
 # Studies in which classes are made to lose recall.
 WITH_LOSSES = STUDIES[:3]
-# Largest number of audits in a row; if there are more, this many are drawn without replacement.
+# Largest number of audits in a row of a table; if there are more, this many are drawn without replacement.
 MOST_AUDITS = 300
-# Number of audits in a row if there are several networks on each side.
+# Number of audits in a row of a table if there are several networks on each side.
 MOST_OF_SEVERAL = 100
 # Losses of recall that are given to a class of one network, and number of audits for each loss.
 LOSSES, AUDITS_OF_LOSSES = (0.02, 0.05, 0.1, 0.2, 0.3), 100
@@ -234,7 +234,7 @@ def several(
 
 
 class Tested(NamedTuple):
-    """Result of an audit: whether a class is damaged by each rule, and the share of intervals that contain 0."""
+    """Result of an audit: whether each rule finds a damaged class, and the share of intervals that contain 0."""
 
     plain: bool
     moderated: bool

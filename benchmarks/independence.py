@@ -5,7 +5,8 @@
 The baseline is the plain form of CHIP's released code: for each image and channel it copies the feature maps, sets the
 channel to 0, and computes the singular values in float32. Feature maps are ReLUs of noise with a decreasing spectrum,
 and one channel is dead. Baseline and ours take turns; the table has the medians over the rounds, in CPU time of one
-thread. The error of our scores is their difference from those by float64, as a share of the image's nuclear norm.
+thread. The error of our scores is their difference from the baseline's scores in float64, as a share of the image's
+nuclear norm.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""Time and memory of a regression as large as the paper's: 949,298 rows of seven data sets, 50 terms.
+"""Time and memory of a regression as large as Paganini's (2020): 949,298 rows of seven data sets, 50 terms.
 
 python benchmarks/regression.py
 """
@@ -30,7 +30,7 @@ CLASSES, ITERATIONS = 10, 19
 
 
 def rows() -> pd.DataFrame:
-    """Simulate networks of 19 prunings and 10 classes, with the printed coefficients of imbalance and entropy."""
+    """Simulate networks of 19 prunings and 10 classes, with the paper's coefficients of imbalance and entropy."""
     rng = np.random.default_rng(0)
     place = np.arange(ROWS)
     network = place // (CLASSES * ITERATIONS)

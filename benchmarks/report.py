@@ -2,8 +2,8 @@
 
     python benchmarks/report.py [--paper] [FOLDER]
 
-It reads what `pruning-analysis export` has written to a folder, by default `results/lenet5`, makes the report and
-prints CPU seconds. Frames that several sections share are computed before the sections.
+The benchmark reads what `pruning-analysis export` has written to a folder, by default `results/lenet5`, makes the
+report and prints CPU seconds. Frames that several sections share are computed before the sections.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Bias and coverage of the three slopes on simulated studies, each slope for its own target. Takes two minutes.
+"""Bias and coverage of alpha, alpha_new and alpha_shared on simulated studies, each for its own target.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/slopes.py
 
@@ -6,7 +6,7 @@ A network predicts an image correctly if its skill in the class, plus the ease o
 (probit model). Its skill is the sum of the class's skill, which all seeds share, and of the network's accident, its own
 deviation in this class. The ease of an image is the same for all networks, before and after pruning. A pruned network
 keeps a part of its accident, reuses the residuals of some images and draws those of other images anew, and spreads the
-classes more widely. results/validation/coverage.md shows and discusses the results.
+classes more widely. results/validation/coverage.md shows and discusses the results. Takes two minutes.
 """
 
 from dataclasses import dataclass
@@ -123,7 +123,7 @@ def study(rng: np.random.Generator, data_set: DataSet, seeds: int, new_images: f
 def answers(
     rng: np.random.Generator, skills: tuple[np.ndarray, np.ndarray], label: np.ndarray, ease: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw whether each network predicts each image right before and after pruning, (seeds, images) each."""
+    """Draw whether each network predicts each image correctly, before and after pruning, (seeds, images) each."""
     before, after = (ndtr(skill[..., np.newaxis] + EASE)[:, label, ease] for skill in skills)
     first, second, repeat = (rng.random(before.shape, dtype=np.float32) for _ in range(3))
     return first < before, np.where(repeat < SAME_ANSWER, first, second) < after

@@ -4,7 +4,7 @@
 
 The benchmark fills a sqlite store with the runs of a study of LeNet5 on the embedded sample. Each run has 25 params, 25
 tags, 42 metrics and a folder of empty artifacts (700,000 files in all, which are written fastest if $TMPDIR is in
-memory). It prints the total seconds, and the milliseconds per run, of
+memory). The benchmark prints the total seconds, and the milliseconds per run, of
 
 - MLflow's API: `search_runs` for all finished runs, and `list_artifacts` for each, in a store of `--api-runs` runs
   (a larger store takes no less time per run);

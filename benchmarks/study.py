@@ -6,9 +6,9 @@
 Study and script train LeNet5 and prune it by magnitude. The study is the command `pruning-study study` with an empty
 store, timed from its start to its end: imports, store, training, predictions, pictures and artifacts. The plain script
 trains the same dense models and fine-tunes the same pruned ones, one after the other, in the loop of
-`training_loop.py`: a DataLoader with single PIL images and two workers. It validates every epoch, keeps the best one,
-predicts the test images, and logs nothing. It may run fewer seeds, since each takes the same time. The accuracies in
-the table show that both train alike.
+`training_loop.py`: a DataLoader with single PIL images and two workers. The script validates every epoch, keeps the
+best one, predicts the test images, and logs nothing. It may run fewer seeds, since each takes the same time. The
+accuracies in the table show that both train alike.
 """
 
 import copy

@@ -1,10 +1,10 @@
-"""False alarms of two tests, over networks and images and over networks alone, at small levels. Takes two minutes.
+"""False alarms at small levels of significance, of a test over networks and images and of one over networks alone.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/tails.py
 
 The first table is for a normal statistic whose variance over images is known. The second is for alpha_new on infinitely
 many images, in the simulation of Fashion-MNIST in slopes.py. results/validation/coverage.md shows and discusses the
-results.
+results. Takes two minutes.
 """
 
 import numpy as np

@@ -369,7 +369,7 @@ def cifar10_subset(data_dir: Path, count: int) -> Dataset | None:
         print(f"neither {files[0]} nor {files[1]} exists: ResNet-20 is left out")
         return None
     data = datasets.load(str(file), data_dir=data_dir)
-    # A file may be sorted by class, and the loss of a single class soon becomes 0.
+    # Images are drawn at random, because a file may be sorted by class, and the loss on one class soon becomes 0.
     drawn = np.random.default_rng(0).permutation(len(data.train_labels))[:count]
     return replace(data, train_images=data.train_images[drawn], train_labels=data.train_labels[drawn])
 
