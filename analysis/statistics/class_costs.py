@@ -169,8 +169,8 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
         The identity for losses, `class_sums.excess_weights` for costs, or the classes' shares for the accuracy.
     support : (sums,), optional
         Number of test images of each class; for the accuracy, number of all test images. If none of these images
-        changed in any network, the upper bound follows from the rule of three: no loss among n images rules out a loss
-        of more than 1 - (level / sums)^(1 / n).
+        changed in any network, the upper bound follows from the rule of three: if s sums are bounded jointly, no loss
+        among n images rules out a loss of more than 1 - (level / s)^(1 / n).
     level : float
         1 minus the confidence.
 
