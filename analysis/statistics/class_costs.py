@@ -169,8 +169,8 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
         The identity for losses, `class_sums.excess_weights` for costs, or the classes' shares for the accuracy.
     support : (sums,), optional
         Number of test images of each class; for the accuracy, number of all test images. If none of these images
-        changed in any network, the upper bound follows from the rule of three: no loss among n images rules out a loss
-        of more than 1 - (level / sums)^(1 / n).
+        changed in any network, the upper bound follows from the rule of three: if s sums are bounded jointly, no loss
+        among n images rules out a loss of more than 1 - (level / s)^(1 / n).
     level : float
         1 minus the confidence.
 
@@ -265,7 +265,7 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
 
 
 def _without_rounding(shares: np.ndarray) -> np.ndarray:
-    """Set shares to 0 if they are only rounding errors, such as the costs of classes that all lose the same."""
+    """Set losses or costs to 0 if they are only rounding errors, such as costs of classes that all lose the same."""
     return np.where(np.abs(shares) < _ROUNDING, 0.0, shares)
 
 
@@ -320,7 +320,7 @@ def worst_class(
     """Find the class with the largest cost, and measure its cost on networks and images not used to choose it.
 
     For each network, the class with the largest mean cost over the *other* networks is chosen, on one half of the
-    images of each class. Its cost is then measured in the network left out, on the other half, so the mean of these
+    images of each class. Its cost is then measured in this one network, on the other half, so the mean of these
     costs is unbiased. A t-interval of these measurements would be too narrow if classes are similar, because the chosen
     class then differs between networks. The interval is therefore for the largest cost of all classes: its ends are the
     largest lower bound and the largest upper bound of the classes. The lower bounds hold jointly at half the level, and

@@ -195,7 +195,7 @@ def of_accuracy(changes: Changes, share: np.ndarray) -> Changes:
 def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
     """Increase variances over images for classes with few images, as if intervals used quantiles of t.
 
-    With normal quantiles intervals would be too narrow, because the variance is estimated from the same few images.
+    With normal quantiles, intervals would be too narrow, because the variance is estimated from the same few images.
 
     Parameters
     ----------

@@ -165,7 +165,7 @@ def excess(before: np.ndarray, after: np.ndarray, label: np.ndarray, classes: in
     """Compute each class's change of recall minus the change of accuracy, and its standard error.
 
     The standard error treats the two networks' answers to an image as a pair. Half an image is added to each of a
-    class's four counts (right or wrong before, and right or wrong after; Agresti and Min 2005), because a class with
+    class's four counts (right both times, wrong both times, lost, won; Agresti and Min 2005), because a class with
     few images may by chance have no change.
 
     Parameters
@@ -213,8 +213,8 @@ def reliability(excess: np.ndarray, error: np.ndarray, shrinkage: float = 1.0) -
     Returns
     -------
     (classes,)
-        0 for a class without excess, and one half if the excess equals its error and shrinkage is 1. If shrinkage is 0,
-        1 for all classes.
+        0 for a class without excess, and one half if the excess equals its error and shrinkage is 1. All are 1 if
+        shrinkage is 0.
 
     Examples
     --------
@@ -316,14 +316,14 @@ def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.nd
 
 
 def _step(margins: np.ndarray, right: int) -> float:
-    """Compute the next shift of a class's margins, `right` of which should end up above 0.
+    """Compute the next shift of a class's margins, of which the number `right` should end up above 0.
 
-    Sorted in descending order, the margins `right - 1` and `right` should end up on different sides of 0. A shift that
-    puts 0 midway between these two margins is halved and returned.
+    If margins are sorted in descending order, those with the indices `right - 1` and `right` should end up on different
+    sides of 0. A shift that puts 0 midway between these two margins is halved and returned.
 
     If several images have equal margins there, the shift moves all of these images above 0 or none. Of these two
-    results, it aims at the one with a number of margins above 0 nearer to `right`; in a tie, at the one that changes
-    the present number. Such a shift is not halved, because half steps might never end.
+    results, it aims at the one whose number of margins above 0 is nearer to `right` or, in a tie, differs from the
+    present number. Such a shift is not halved, because half steps might never end.
     """
     sorted_margins = np.sort(margins)[::-1]
     right, n_positive = min(max(right, 0), len(sorted_margins)), int((sorted_margins > 0).sum())

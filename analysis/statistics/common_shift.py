@@ -230,7 +230,7 @@ class _LogitPair:
         )
 
     def _count_undone(self, half: int, without: int | None = None) -> np.ndarray:
-        """Count the images of a half after undoing the shift fitted to the other half, optionally without one group."""
+        """Count a half's images after undoing the shift fitted to the other half, or to all but one of its groups."""
         sums, groups = self._halves[1 - half], np.arange(GROUPS) % 2 != half
         if without is not None:
             sums, groups = sums - self._of_group(without), groups & (np.arange(GROUPS) != without)

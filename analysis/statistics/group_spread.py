@@ -65,8 +65,8 @@ def spread_by_chance(values: np.ndarray, place: np.ndarray, label: np.ndarray) -
 
     Examples
     --------
-    Two of four images of one class are recognised. In two of the six ways to form pairs the means are 0 and 1, and in
-    the other four both are .5:
+    Two of four images of one class are recognised. In two of the six ways to choose the first pair, the means of the
+    pairs are 0 and 1, and in the other four both are .5:
 
     >>> values, place = np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 1])
     >>> round(spread_by_chance(values, place, np.zeros(4, int)) ** 2, 6) == round(0.25 * 2 / 6, 6)

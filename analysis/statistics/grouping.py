@@ -68,7 +68,7 @@ def summary(
         - worst_group_cost*: its cost, as in `class_costs.worst_class`. It is a systematic cost, because the group is
           chosen in other networks than those in which its cost is measured.
         - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the same for the
-          change from the networks before to the control.
+          change from the networks before compression to the control.
         - spread_change: standard deviation of the groups' changes of accuracy, weighted by their images.
         - spread_change_chance: expected spread_change of groups with shuffled images (`group_spread`).
 

@@ -242,6 +242,7 @@ def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
     group : (images,), text
         The group of each image. Images with an empty string have no group and are ignored.
     chosen : (images,), bool
+        Whether each image is chosen, for example as a PIE.
 
     Returns
     -------

@@ -194,7 +194,7 @@ class Counts(NamedTuple):
 
 
 def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPLITS) -> Counts:
-    """Compute mean numbers of PIEs between half of the networks in one population and the other half in a second one.
+    """Compute mean numbers of PIEs between one half of the networks in `first` and the other half in `second`.
 
     If both are the dense population, the result is the placebo: the number of PIEs without compression. If they are the
     dense and the compressed population, the result can be compared with the placebo, because both compare equally many

@@ -48,7 +48,7 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
         - difference_low, difference_high: its two-sided 95 % interval.
         - statistic, dof, p: the t-test.
         - p_permutation: p by sign flips; `TOO_FEW` with fewer than six pairs.
-        - effect_size: d_z.
+        - effect_size: Cohen's d_z, the mean difference divided by the standard deviation of the differences.
         - detectable_difference: difference that the test detects with 80 % power at level .05 / family.
         - p_equivalence: p of the null hypothesis that the difference is beyond the margin .05.
         - n: number of pairs.

@@ -44,7 +44,7 @@ def alpha(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     """Compute the slope, without intercept, of recall balance after pruning on the balance before (Section 5).
 
     A slope above 1 means that pruning intensifies the differences between classes, a slope below 1 that it
-    de-intensifies them. If `before` is the balance of the control `none`, the slope is the effect of pruning alone,
+    de-intensifies them. If `before` is the balance of the control, the slope is the effect of pruning alone,
     without the effect of fine-tuning.
 
     Parameters
@@ -109,7 +109,7 @@ def unbalanced(support: ArrayLike) -> np.ndarray:
     Returns
     -------
     (...), bool
-        True if they differ.
+        True if they differ by more than 1 %.
 
     Examples
     --------
@@ -223,7 +223,7 @@ def raw_slope(before: Recalls, after: Recalls) -> np.ndarray:
     Returns
     -------
     (...)
-        NaN if the recall of every class equals the accuracy before pruning.
+        NaN if, before pruning, the recall of every class equals the accuracy.
 
     Examples
     --------
@@ -245,8 +245,8 @@ def raw_spread_ratio(before: Recalls, after: Recalls) -> np.ndarray:
     Returns
     -------
     (...)
-        Above 1 if the differences between recalls grew, whichever classes are weak. NaN if the recall of every
-        class equals the accuracy before pruning.
+        Above 1 if the differences between recalls grew, whichever classes are weak. NaN if, before pruning, the
+        recall of every class equals the accuracy.
 
     Examples
     --------
@@ -440,6 +440,6 @@ def other_seed(balance: np.ndarray) -> np.ndarray:
 
 
 def square(balance: np.ndarray) -> np.ndarray:
-    """Square balances; the squares are 0 if all classes are balanced up to rounding."""
+    """Square balances; the squares are 0 if all balances are 0 up to rounding."""
     squares = np.square(balance)
     return np.where(squares.mean(-1, keepdims=True) < _NO_BALANCE**2, 0.0, squares)

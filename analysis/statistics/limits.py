@@ -168,7 +168,9 @@ def losses_on_own_images(names: list[str], label: np.ndarray, control: np.ndarra
 
     Parameters
     ----------
-    names, label, control, after
+    names : list of str
+        Names of the classes.
+    label, control, after
         As for `class_table.losses_on_own_images`.
     """
     accuracy = class_table.losses_on_own_images(np.zeros_like(label), control, after)

@@ -189,7 +189,7 @@ def _sums(cell: np.ndarray, values: np.ndarray, cells: int) -> np.ndarray:
 class _Estimate(NamedTuple):
     """The mean change of a metric in the cells where it is defined, with its variances.
 
-    `known` is a mask of these cells among all. `images` is their number of images.
+    `known` is a mask of these cells among all. `images` has the number of images of each.
     """
 
     known: np.ndarray

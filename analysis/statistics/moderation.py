@@ -5,11 +5,11 @@ Statistical Applications in Genetics and Molecular Biology 3(1)) models the vari
 mean and spread are estimated from the logarithms of the estimates. This population then acts like additional networks
 for each class.
 
-The population is itself estimated, and poorly from ten classes: with the moments of the paper, 8 to 19 % of simulated
-audits of three networks per side raise a false alarm. `moderated` allows for this (`expected_prior`), and lets a single
-class that varies more than the others keep its own variance, as Phipson et al. (2016, Annals of Applied Statistics
-10(2)) do. Because two networks hardly reveal which class varies more, a second variance estimate is also used if there
-is one.
+The population is itself estimated, and poorly from ten classes: with the paper's method of moments, 8 to 19 % of
+simulated audits of three networks per side raise a false alarm. `moderated` allows for this (`expected_prior`), and
+lets a single class that varies more than the others keep its own variance, as Phipson et al. (2016, Annals of Applied
+Statistics 10(2)) do. Because two networks hardly reveal which class varies more, a second variance estimate is also
+used if there is one.
 """
 
 from collections.abc import Sequence
@@ -220,8 +220,8 @@ def moderated(
     -------
     Moderated
         If `dof` is at least 2, the degrees of freedom that the other classes add are reduced by 0.25. Variances are
-        returned unchanged if fewer than `FEWEST_CLASSES` classes have a scale above 0, or if fewer than half of that
-        number vary.
+        returned unchanged if fewer than `FEWEST_CLASSES` classes have a scale above 0, or if the variances of fewer
+        than `FEWEST_CLASSES` / 2 classes are above 0.
 
     Examples
     --------

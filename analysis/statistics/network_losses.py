@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval
 
-# Because retraining alone moved a class's recall by up to 26 points between two networks, a loss above `GROSS_LOSS`
+# Because retraining alone moved a class's recall by up to 26 points in a single network, a loss above `GROSS_LOSS`
 # must also pass the rule below, which benchmarks/false_alarms.py checks.
 GROSS_LOSS = 0.2
 # Because retraining causes losses as well as gains, a loss must be above this many times the largest gain, or above

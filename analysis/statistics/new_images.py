@@ -1,4 +1,4 @@
-"""Estimate the slope for new images of the same kind, with intervals.
+"""Estimate slopes, such as alpha, for new images of the same kind, with intervals.
 
 The balances before and after pruning come from the same test images, so both contain the noise of these images, which
 biases `alpha`. Because two halves of the test images have independent noise, `alpha_new` is in effect the slope between
@@ -23,7 +23,7 @@ def alpha_new(
     *,
     confidence: float = 0.95,
 ) -> Interval:
-    """Estimate the slope for new images from recalls alone, with an interval over seeds.
+    """Estimate alpha for new images from recalls and `both_right` alone, with an interval over seeds.
 
     The estimate is corrected for the noise of the test images, as the module docstring explains. The interval is for
     new seeds on these test images. If predictions are known, `alpha_new_from_predictions` gives an interval for new
@@ -292,8 +292,8 @@ def slope_parts(
     """
     images = np.bincount(label)
     index, support = (np.cumsum(images > 0) - 1)[label], images[images > 0]
-    # Class and state of each image for each network, (networks, images), and the number of images of each class and
-    # state.
+    # Class and state (`moves_by_state`) of each image for each network, (networks, images), and the number of images of
+    # each class and state.
     states, count = 4 * index + right_before + 2 * right_after, 4 * len(support)
     counts = np.array([np.bincount(network, minlength=count) for network in states]).reshape(len(states), -1, 4)
     before, after, right_both = (counts[..., states_right].sum(-1) / support for states_right in ([1, 3], [2, 3], [3]))

@@ -47,7 +47,7 @@ def networks_for_limit(changes: Changes, limit: float, level: float = LEVEL) -> 
     -------
     int, optional
         None if the given networks are enough, if a mean loss is at or beyond the limit, if networks are not paired or
-        do not differ, or if `sample_size.MOST_NETWORKS` are too few.
+        all lose the same, or if `sample_size.MOST_NETWORKS` are too few.
 
     Examples
     --------
@@ -96,8 +96,8 @@ def promises(
     DataFrame
         - limit: as in `limits`.
         - images: number of images per class: the present number and the larger ones of `IMAGES`.
-        - networks: number of networks needed; NaN if `sample_size.MOST_NETWORKS` are too few, or if networks do not
-          differ.
+        - networks: number of networks needed; NaN if `sample_size.MOST_NETWORKS` are too few, or if all networks
+          lose the same.
 
     Examples
     --------

@@ -1,9 +1,9 @@
 """Proportional errors: test whether pruning multiplies all classes' errors by one factor, and measure the deviation.
 
 If the error of every class, 1 minus its recall, grows by the same factor k as the error of all images, then each
-class's recall minus the accuracy also grows by k, so the raw slope is k and alpha is the odds ratio of the error. The
-accuracy alone then determines how far pruning drives classes apart. At the other extreme, all classes lose the same
-recall, and the raw slope stays 1.
+class's recall minus the accuracy is also multiplied by k, so the raw slope is k and alpha is the odds ratio of the
+error. The accuracy alone then determines how far pruning drives classes apart. At the other extreme, all classes lose
+the same recall, and the raw slope stays 1.
 
 Here, the networks before pruning are controls that were trained equally long without pruning, so that only the effect
 of pruning is measured.

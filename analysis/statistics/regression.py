@@ -62,9 +62,9 @@ class Estimate:
     predicted : (rows,)
         Accuracy predicted by the fit, which may be outside 0 to 1.
     implied : DataFrame, (terms, terms left out)
-        The columns that were left out because they are linear combinations of terms. An entry is the factor of a term
-        in such a column. The term's coefficient includes the effect of the column: this factor times the coefficient
-        that the column would have.
+        The columns that were left out because they are linear combinations of terms, with the factor of each term. The
+        term's coefficient in the fit includes the effect of such a column: this factor times the coefficient that the
+        column would have.
     """
 
     coefficients: pd.DataFrame
@@ -197,7 +197,10 @@ def _notes(usable: _Usable, rows: int) -> list[str]:
         notes.append(f"regression: {left_out} because they lack a value of {', '.join(usable.incomplete)}")
     return [
         *notes,
-        *(f"regression: {name} has one level, {level}, and is left out" for name, level in usable.levels.items()),
+        *(
+            f"regression: {name} has fewer than two levels ({level}), and is left out"
+            for name, level in usable.levels.items()
+        ),
     ]
 
 
@@ -483,7 +486,9 @@ def logit_of(linear: Estimate) -> pd.DataFrame:
     table["effect"] = coefficients * np.mean(predicted * (1 - predicted))
     notes = [] if converged else ["regression: the fractional logit did not converge"]
     if np.allclose(predicted, accuracy, rtol=0):
-        notes.append("regression: the fractional logit fits the accuracies exactly, so its errors are meaningless")
+        notes.append(
+            "regression: the fractional logit fits the accuracies exactly, so its standard errors are meaningless"
+        )
     table.attrs = {"notes": [*linear.coefficients.attrs["notes"], *notes]}
     return table
 

@@ -180,8 +180,8 @@ def accuracy_beyond_control(
 ) -> tuple[float, tuple[float, float]]:
     """Estimate the change of accuracy from control to compressed network, with its bounds.
 
-    Retraining is assumed to shift the classes independently of each other. From the accuracy alone, the variance of the
-    shift would be estimated from a single number.
+    The variance of the shift is estimated from all classes, which retraining is assumed to shift independently of each
+    other. The accuracy alone would give only a single number for this estimate.
 
     Parameters
     ----------

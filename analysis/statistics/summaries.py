@@ -122,7 +122,7 @@ def cell_summary(
 
 
 def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
-    """Compare alpha with the mean of the intensification ratios I over the classes (supplement, Section G).
+    """Compare alpha with the mean of the intensification ratios I over the classes (Good et al. 2022, supplement G).
 
     Parameters
     ----------

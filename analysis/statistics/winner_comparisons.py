@@ -1,4 +1,4 @@
-"""Test the winner of a search against the anchors (epsilon = lambda, MP and GP), on test images."""
+"""Test the winner of a search on test images against the anchors: lambda (`up` with its default epsilon), MP, GP."""
 
 import pandas as pd
 
@@ -12,8 +12,8 @@ def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:
     """Compare the winner with each anchor, paired by dense model, on test images.
 
     The comparison uses dense models that were not part of the search if there are any. Otherwise it uses the models of
-    the search, which favour the winner. The primary comparison is with lambda: of accuracy if accuracy was the
-    objective, else of alpha. The p-values of the other comparisons are corrected jointly.
+    the search, which favour the winner. The primary comparison is with the anchor lambda: of accuracy if accuracy was
+    the objective, else of alpha. The p-values of the other comparisons are corrected jointly.
 
     Parameters
     ----------

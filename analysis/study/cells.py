@@ -119,8 +119,8 @@ def cells(
         Further columns:
 
         - alpha_other_seed: mean slope between dense networks of different seeds.
-        - worst_class: class with the largest cost (loss of recall minus loss of accuracy). In worst_class and the next
-          three columns, losses are measured from the reference in `classes.csv`, and networks at chance count.
+        - worst_class: class with the largest cost (loss of recall minus loss of accuracy). In this and the next three
+          items, losses are measured from the reference in `classes.csv`, and networks at chance count.
         - worst_class_cost*: cost of this class (`class_costs.worst_class`).
         - worst_class_loss_upper: upper bound of the losses of all classes.
         - accuracy_loss_upper: upper bound of the loss of accuracy.
@@ -190,7 +190,7 @@ def _notes_on_controls(study: RunArrays, shared: list[str]) -> Iterator[str]:
 
 
 def ratio_summaries(study: RunArrays) -> pd.DataFrame:
-    """Compare alpha with the mean of the intensification ratios in every cell (supplement, Section G).
+    """Compare alpha with the mean of the intensification ratios in every cell (Good et al. 2022, supplement G).
 
     Returns
     -------
@@ -256,7 +256,7 @@ def _worst_class(study: RunArrays, rows: np.ndarray, predictions: StudyPredictio
 
 
 def _between_seeds(study: RunArrays, rows: np.ndarray, sloped_rows: np.ndarray) -> dict[str, Any]:
-    """Return alpha between seeds; if a dense network occurs twice, set it and `alpha_shared` to NaN."""
+    """Return `alpha_other_seed`; if a dense network occurs twice, it and `alpha_shared` are NaN."""
     if _has_dense_twice(study, rows):
         missing = dict.fromkeys(["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"], np.nan)
         return missing | {"alpha_shared_identified": False}

@@ -48,7 +48,7 @@ class RecallChanges(NamedTuple):
     ----------
     loss, excess : Weighted
     label : (images,), integers, optional
-        Column of each image's class. None if only recalls are known.
+        For each image, the column of its class in the recalls. None if only recalls are known.
     right : pair of (networks, images), bool, optional
         Whether each network classifies each image correctly, before and after.
     """
@@ -262,7 +262,7 @@ def _answers(
     has: np.ndarray,
     predictions: StudyPredictions | None,
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]] | None:
-    """Return the column of each image's class, and whether the references and the pruned networks are right.
+    """Return the column of each image's class in the recalls, and whether references and pruned networks are right.
 
     None if predictions are missing or do not match the recalls.
     """

@@ -176,7 +176,7 @@ def _judged(method: pd.DataFrame, study: StudyData, limits: Limits) -> Iterator[
 
 
 def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
-    """Compare a cell with the limits; a cell that compares a single pair of networks is never shown to be safe."""
+    """Compare a cell with the limits; a cell with a single compared pair of networks is never shown to be safe."""
     rows = class_rows(study, cell)
     decided = decide(_losses(cell, rows), limits)
     if decided.state == "within" and not (rows["n_reference"] > 1).all():

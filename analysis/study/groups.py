@@ -94,7 +94,8 @@ def files_of_datasets(files: GivenGroups, datasets: Sequence[str]) -> dict[str, 
     Raises
     ------
     StudyError
-        If a data set is unknown or has two files, or if a file is given without a data set although there are several.
+        If a data set is unknown or has two files, or if a file is given without its data set and there are several
+        data sets.
     """
     if isinstance(files, Mapping):
         pairs = [(str(name), Path(path)) for name, path in files.items()]

@@ -115,7 +115,7 @@ def setting_label(
 
 
 def setting_letters(runs: pd.DataFrame, shown: Sequence[str]) -> Letters:
-    """Assign letters to the settings of a study whose labels are too long for a table or a picture.
+    """Assign letters to the settings whose labels are too long for a table or a picture, or not unique.
 
     A setting gets a letter if its label has more than 26 characters (51 if it names a mitigation), or if another
     setting has the same label. Settings are sorted by their values, so that the order of the runs does not matter.

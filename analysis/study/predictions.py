@@ -61,7 +61,7 @@ class StudyPredictions:
 
     @property
     def missing(self) -> list[str]:
-        """Ids of the runs whose predictions were not found, or an empty list if none were found at all."""
+        """Ids of the runs whose predictions were not found, or an empty list if no run's predictions were found."""
         missing = [run_id for run_id, network in self._networks.items() if network is None]
         return missing if len(missing) < len(self._networks) else []
 
@@ -182,7 +182,7 @@ class Pairs:
 
     @property
     def other_slopes(self) -> dict[str, np.ndarray]:
-        """Slopes of precision and F1, each (networks,), for comparison with slopes of recall (Section 4)."""
+        """Slopes of precision and F1, each (networks,), to compare with slopes of recall (Good et al., Section 4)."""
         balances = {name: map(intensification.mean_balance, self._metric(name)) for name in OTHER_METRICS}
         return {name: intensification.alpha(*both) for name, both in balances.items()}
 

@@ -161,7 +161,7 @@ def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
 
 
 def telling_details(runs: pd.DataFrame, main: str, within: Sequence[str]) -> list[str]:
-    """Return a param's details that distinguish cells, except details whose values follow from earlier ones.
+    """Return a param's details (params that qualify it) that distinguish cells, except those that others imply.
 
     Parameters
     ----------
@@ -367,7 +367,7 @@ def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     """Keep the runs of one setting per data set and model and, within it, of one setting per pruner.
 
     The papers' setting (one-shot pruning, then fine-tuning on labels only) is kept if any run has it. Among settings
-    that differ otherwise, the one with most runs is kept.
+    that are equally near to it, the one with most runs is kept.
 
     Parameters
     ----------

@@ -261,7 +261,7 @@ class StudyData:
     @property
     @once
     def letters(self) -> Letters:
-        """The letters of settings with a long label, as `labels.setting_letters` returns them."""
+        """The letters that stand for settings, as `labels.setting_letters` returns them."""
         return setting_letters(self.runs, self.shown)
 
     @property

@@ -141,7 +141,10 @@ class TestFit:
     def test_a_factor_with_one_level_is_left_out_and_said(self):
         table = fit(made(techniques=("l1_structured",)))
         assert not table["term"].str.contains("pruning_technique").any()
-        assert "regression: pruning_technique has one level, l1_structured, and is left out" in table.attrs["notes"]
+        assert (
+            "regression: pruning_technique has fewer than two levels (l1_structured), and is left out"
+            in table.attrs["notes"]
+        )
         theirs = "accuracy ~ dataset + weight_treatment + np.exp(sparsity)*(dataset + accuracy0) + sparsity"
         theirs += " + accuracy0*(weight_treatment + accuracy0_quartile) + imbalance + class_entropy"
         expected = smf.ols(theirs, made(techniques=("l1_structured",))).fit().params
@@ -346,7 +349,7 @@ class TestFractionalLogit:
         )
         mean = float((frame["accuracy"] * (1 - frame["accuracy"])).mean())
         assert table.set_index("term").loc["imbalance", "effect"] == pytest.approx(2 * mean)
-        exact = "regression: the fractional logit fits the accuracies exactly, so its errors are meaningless"
+        exact = "regression: the fractional logit fits the accuracies exactly, so its standard errors are meaningless"
         assert table.attrs["notes"].count(exact) == 1
         assert exact not in fractional_logit(made()).attrs["notes"]
 

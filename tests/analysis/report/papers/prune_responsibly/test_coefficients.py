@@ -65,7 +65,7 @@ def found():
 def test_a_term_has_its_printed_value(found):
     row = found.table.set_index("term").loc["imbalance"]
     assert (row["published"], row["published_low"], row["published_p"]) == (1.2429, 1.197, 0.0)
-    assert "regression: dataset has one level, mnist, and is left out" in found.notes
+    assert "regression: dataset has fewer than two levels (mnist), and is left out" in found.notes
 
 
 @pytest.mark.parametrize(("error", "groups"), [("network", "network"), ("dense", "dense_run_id"), ("class", "class")])

@@ -63,7 +63,7 @@ def test_the_table_has_the_columns_that_were_promised_and_the_pictures_are_there
 
 def test_few_classes_and_one_level_factors_are_said(noisy):
     assert "(dense networks: 8, classes: 8)" in sentences(noisy)[-1]
-    assert "regression: model has one level, lenet5, and is left out" in noisy.notes
+    assert "regression: model has fewer than two levels (lenet5), and is left out" in noisy.notes
 
 
 def test_classes_of_the_same_size_tell_nothing_of_size(noisy):
