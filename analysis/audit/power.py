@@ -43,12 +43,12 @@ class ChangeVariances(NamedTuple):
     ----------
     names : list of str
     over_networks : array
-        Variance, over networks, of the change in one network. It includes the noise of the network's predictions for
-        the images.
+        Variance, over networks, of a single network's change of recall. It includes the noise of the network's
+        predictions for the images.
     in_one : array
         The part of `over_networks` that is noise of the images.
     over_images : array
-        Variance due to the choice of the test images, which is the same for all networks.
+        Variance due to the choice of the test images, which all networks share.
     scale : array
         R (1 - R) for the recall R; the true variances are assumed to be proportional to it.
     notes : sequence of str
@@ -281,7 +281,7 @@ def _thresholds(
     The losses are (audits, classes).
 
     `moved` has the variances of the class that loses recall, `movement` those of the other classes. `chance`, (audits,
-    classes), is the ratio of each estimated variance over networks to the true one.
+    classes), has the estimate of each variance over networks divided by its true value.
     """
     dof, classes = networks - 1, len(movement.names)
     variances, others = (each.over_networks / networks * chance for each in (moved, movement))

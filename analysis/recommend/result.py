@@ -23,7 +23,8 @@ from analysis.study.study import StudyData
 _LONGEST_METHOD, _LONGEST_CLASS = 22, 12  # characters, so that a table fits
 # There is one recommendation for each pair of these.
 PLACE = [schema.DATASET, schema.MODEL]
-# The tables that are written, and their first columns, because other commands write files of the same names.
+# The tables that are written, and their first columns, which tell them from files of the same names that other commands
+# write.
 FILES = {"tried.csv": PLACE, "pareto.csv": PLACE, "groups.csv": PLACE, "regression.csv": ["term", "coefficient"]}
 
 

@@ -64,6 +64,6 @@ def _growth(cell: pd.Series) -> str:
     if high < 0 and cell["error_growth"] > 1:
         return f"{start}. Gaps between classes narrowed, although proportional errors would have widened them."
     return (
-        f"{start}. The gaps between classes widened by {share:.0f} % ({low:.0f} to {high:.0f}) of what proportional "
-        "errors would give; equal losses would give 0 %."
+        f"{start}. The widening of the gaps between classes is {share:.0f} % ({low:.0f} to {high:.0f}) of the widening "
+        "that proportional errors would give; equal losses would give 0 %."
     )

@@ -29,7 +29,7 @@ _COSTS = (
     "than the accuracy. Crosses at an edge are networks at chance; triangles are off the scale."
 )
 _OWN_SCALES = (
-    "Each data set and model has its own scale, because costs differ tenfold between them: compare numbers across "
+    "Each data set and model has its own scale, because costs may differ tenfold between them: compare numbers across "
     "rows, not heights."
 )
 _COSTS_WITHOUT_CONTROL = (
