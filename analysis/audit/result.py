@@ -266,7 +266,7 @@ _LEGEND = {
     "at most": "At most: no {kind} loses more, with 95 % confidence.",
     "expected": "Expected: the loss if the error of every {kind} had grown by one factor.",
     _COST: "Cost: the loss minus the loss of accuracy.",
-    "p (Holm)": "*: lost recall.",
+    "p (Holm)": "*: shown to have lost recall.",
 }
 _SLOPES = (
     "Raw slope and spread: 1 if the differences between recalls stayed the same, above 1 if they grew; alpha: the same "

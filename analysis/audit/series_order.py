@@ -38,7 +38,7 @@ def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list
     >>> label = pd.Series([0, 1], ["a.png", "b.png"])
     >>> others, notes = aligned(label, {"before": pd.Series([1, 0], ["b.png", "a.png"])})
     >>> others["before"].tolist(), notes
-    ([0, 1], ['Matched with label by the index, because they were in another order: before.'])
+    ([0, 1], ['In another order than label, and matched with it by the index: before.'])
     """
     indices = _indices({"label": label, **others})
     if len(indices) < 2:
@@ -46,7 +46,7 @@ def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list
     first, reference = indices[0]
     moved = [name for name, index in indices if _is_moved(name, index, first, reference)]
     notes = [
-        f"Matched with {first} by the index, because they were in another order: {', '.join(dict.fromkeys(moved))}."
+        f"In another order than {first}, and matched with it by the index: {', '.join(dict.fromkeys(moved))}."
     ]
     return {name: _in_order(value, reference) for name, value in others.items()}, notes if moved else []
 

@@ -34,7 +34,7 @@ _SCHEDULES = {
 }
 _STRENGTH = {"strength": "strength of the mitigation: value of its option"}
 _LABELS = {"accuracy": "mean validation accuracy", "distortion": "distortion (0: none)"}
-_CHANGES = _LABELS | {"accuracy": "accuracy minus lambda's, points"}
+_CHANGES = _LABELS | {"accuracy": "accuracy minus that with lambda, points"}
 _PANELS = {
     "accuracy": ["accuracy", "distortion"],
     "alpha": ["distortion", "accuracy"],
@@ -76,7 +76,7 @@ def epsilon(result: Tuning, *, narrow: bool = False) -> Figure:
     the difference and not the variation between dense models.
     """
     trials, names = _placed(result.trials), _PANELS[result.objective]
-    across = "epsilon (at 0, UP is GP; at the largest, it ranks as MP)"
+    across = "epsilon (at 0, UP is GP; at the largest, UP ranks weights as MP does)"
     figure = draw(
         [Panel(partial(_draw_over_epsilon, name=name), trials, "", across, _CHANGES[name]) for name in names],
         size=(8.4, 3.5),

@@ -74,7 +74,7 @@ def _winner(tuning: Tuning) -> str:
     if won["anchor"]:
         point.append(f"the anchor {won['anchor']}")
     stopped = int((~tuning.trials["complete"]).sum())
-    end = f"; {stopped} stopped early." if stopped else "."
+    end = f"; trials stopped early: {stopped}." if stopped else "."
     return f"The winner is {', '.join(point)}, ratio {won['ratio']:g}: {tuning.reason}{end}"
 
 

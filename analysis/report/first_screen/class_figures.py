@@ -102,7 +102,7 @@ def _recalls_note(cell: pd.Series, largest_losses: pd.DataFrame, test: str) -> s
         f", {cell['n_none']} of them with a control" if cell["n_none"] and cell["n_none"] < cell["n"] else ""
     )
     since = "fine-tuned only" if cell["n_none"] else "dense"
-    control_note = "Fine-tuned only is the control." if cell["n_none"] else "There is no control."
+    control_note = '"Fine-tuned only" is the control.' if cell["n_none"] else "There is no control."
     if not len(largest_losses):
         return f"{count}{control_count}. {control_note} No class loses recall from {since} to pruned."
     subject = (
