@@ -28,7 +28,7 @@ from analysis.statistics.hypothesis_tests import LEVEL, POWER
 NETWORKS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
 FILES = ("power.csv", "power.png")
 # For each number of networks, about `_TESTS` tests of classes are simulated. An audit has one test for each class, so
-# audits of fewer classes are repeated more often, within the last two limits.
+# audits of fewer classes are repeated more often, from `_FEWEST_AUDITS` to `_MOST_AUDITS` times.
 _TESTS, _FEWEST_AUDITS, _MOST_AUDITS = 4000, 100, 4000
 # Bisection steps for the smallest loss, which is between 0 and 1.
 _HALVINGS = 12

@@ -45,9 +45,7 @@ def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list
         return dict(others), []
     first, reference = indices[0]
     moved = [name for name, index in indices if _is_moved(name, index, first, reference)]
-    notes = [
-        f"In another order than {first}, and matched with it by the index: {', '.join(dict.fromkeys(moved))}."
-    ]
+    notes = [f"In another order than {first}, and matched with it by the index: {', '.join(dict.fromkeys(moved))}."]
     return {name: _in_order(value, reference) for name, value in others.items()}, notes if moved else []
 
 

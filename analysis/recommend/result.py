@@ -34,7 +34,7 @@ class Recommendation(NamedTuple):
     Attributes
     ----------
     verdict : str
-        The limits, followed by a report's verdict on pruning with these limits.
+        The limits, followed by the verdict that a report would give with these limits.
     tried : DataFrame
         A row for each method and ratio, up to the method's first failure. A method is a pruner with its schedule, its
         distillation and its other settings. The reference of a network is its control if there is one, else its dense
