@@ -76,8 +76,8 @@ _GROUPS = click.option(
 _MIN_ACCURACY = click.option(
     "--min-accuracy",
     type=click.FLOAT,
-    help="Lowest accuracy of the networks among which a trade-off between sparsity and fairness is chosen.  [default: "
-    "0.98, or one point below the accuracy of the dense networks if that is lower]",
+    help="A trade-off between sparsity and fairness is chosen among the networks with at least this accuracy.  "
+    "[default: 0.98, or one point below the accuracy of the dense networks if that is lower]",
 )
 _FAIRNESS_VALUE = click.option(
     "--fairness-value",
@@ -210,7 +210,7 @@ def cli() -> None:
 @_MAX_DATA_GIB
 @_true_or_false(
     "--fail-on-damage",
-    "Exit with code 3 if a class is shown to have lost recall, if a single network is shown to have lost more than 20 "
+    "Exit with code 3 if a class is shown to have lost recall, if any one network is shown to have lost more than 20 "
     "points in a class, or if a network is at chance only after compression; exit with 4 if a class may have lost "
     "everything. --max-class-loss is stricter. Without a control and with one network before or after, a class's loss "
     "gives code 3 only if it is shown to exceed 20 points, because retraining alone changes recalls.",
@@ -252,8 +252,8 @@ def audit(
     Only predictions are needed. A SOURCE is a file, a glob in quotes, a folder of files, or the id of a run in the
     tracking store. A file is a table (CSV, TSV, Parquet, Feather, Arrow, JSON lines) with the columns label and
     predicted, or an .npz file with arrays of these names, with an entry for each test image. Classes are words or whole
-    numbers. If all files name their images, in a column such as filename, rows are matched by it. With one network each
-    before and after, a confusion matrix or scikit-learn's classification_report in JSON suffices, but intervals are
+    numbers. If all files name their images, in a column such as filename, rows are matched by it. With one network
+    before and one after, a confusion matrix or scikit-learn's classification_report in JSON suffices, but intervals are
     wider.
 
     With several seeds, the files of --before, --after and --control are paired by the numbers and words in their names:
@@ -432,8 +432,8 @@ def risk(
 
     With predictions of pruned networks, the scores from half of the networks are tested on the losses in the other
     half. Scores of classes are tested by their rank correlation with the losses, scores of images by how well they
-    separate lost images from others. The expected losses are tested by the share of the differences between classes
-    that they explain.
+    separate images that become wrong from images that stay right. The expected losses are tested by the share of the
+    differences between classes that they explain.
     """
     from analysis.audit import prediction_files, risk
     from analysis.audit.prediction_columns import ColumnNames

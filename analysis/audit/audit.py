@@ -180,8 +180,8 @@ def _of_counts(networks: dict[str, dict[Path, str]], counts: Mapping[Path, Class
     paths = [path for side in networks.values() for path in side]
     if len(counts) < len(paths) or [*map(len, networks.values())][:2] != [1, 1]:
         raise StudyError(
-            f"{next(iter(counts))} contains counts of classes: give counts of one network on each side of an audit, or "
-            "give the predictions of all networks"
+            f"{next(iter(counts))} contains class counts: give class counts of one network on each side of an audit, "
+            "or give the predictions of all networks"
         )
     class_counts.check_alike(counts)
     sides = {side: counts[next(iter(own))] for side, own in networks.items() if own}
@@ -397,7 +397,7 @@ def _check_independent(networks: Mapping[str, np.ndarray], pairs: Collection[str
 
 
 def _kind_of(classes: np.ndarray, others: np.ndarray) -> str:
-    """Return a comma and the kind of the classes if other classes have another kind; else an empty string."""
+    """Return a comma and the kind of the classes if the other classes have another kind; else an empty string."""
     return "" if classes.dtype.kind == others.dtype.kind else f", {_KINDS[classes.dtype.kind]}"
 
 

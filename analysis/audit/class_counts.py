@@ -23,11 +23,12 @@ from analysis.common.text_tables import number, opened_table
 _TEXTS = (".csv", ".tsv", ".txt")
 _RIGHT = ("right", "correct", "recall")
 _MEANS = {"accuracy", "micro avg", "macro avg", "weighted avg", "samples avg"}
-# A side sorts the images of a class by the fractional parts of the multiples of its step. The order by an irrational
-# step is nearly independent of the original order (step 0) and of the order by another irrational step.
+# Each side has a step. Its network is taken to be right about the first images of a class, sorted by the fractional
+# parts of the multiples of the step. The order by an irrational step is nearly independent of the original order (step
+# 0) and of the order by another irrational step.
 _STEPS = {"before": 0.0, "after": (math.sqrt(5) - 1) / 2, "control": math.sqrt(2) - 1}
 NOTE = (
-    "Counts of classes do not show which images both networks classify correctly. The networks are assumed to be right "
+    "Class counts do not show which images both networks classify correctly. The networks are assumed to be right "
     "independently of each other, so intervals are wider than they would be from predictions."
 )
 

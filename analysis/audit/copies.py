@@ -110,7 +110,7 @@ def repeated_images(class_index: np.ndarray, networks: Mapping[str, np.ndarray])
 def _is_tiled(rows: Sequence[np.ndarray], copies: int) -> bool:
     """Return whether the rows certainly repeat as a whole.
 
-    This is certain only if enough images differ from most images of their class.
+    This is certain only if the predictions for enough images differ from those for most images of their class.
     """
     length, rest = divmod(len(rows[0]), copies)
     if rest or not all((row[length:] == row[:-length]).all() for row in rows):

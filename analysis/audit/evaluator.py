@@ -1,4 +1,4 @@
-"""MLflow's evaluator `pruning-audit`: the audit of a compressed classifier on the active run.
+"""An evaluator for MLflow, `pruning-audit`: it audits a compressed classifier and logs the results to the active run.
 
 mlflow.models.evaluate(
     model, data, targets="label", model_type="classifier", evaluators="pruning-audit",

@@ -29,7 +29,7 @@ def table(
     ----------
     comparison : Comparison
     classes : (classes,)
-        Labels of the classes in the predictions, sorted.
+        The true classes, sorted, written as in the predictions.
     networks : mapping of str to (networks, images)
         Predictions, by side.
     confidences : mapping of str to (networks, images)

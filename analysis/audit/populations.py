@@ -23,7 +23,7 @@ class Populations(NamedTuple):
 
     Attributes
     ----------
-    exemplars : DataFrame, one row per image whose modal label changed (PIE)
+    exemplars : DataFrame, one row per image whose modal label, its most frequent prediction, changed (PIE)
         index (position among the test images), label, before and after (modal labels), before_share and after_share
         (share of the networks that predict the modal label). Empty with fewer than five networks before or after.
     over_represented : DataFrame, one row per group of images

@@ -28,7 +28,7 @@ from analysis.statistics.hypothesis_tests import LEVEL, POWER
 NETWORKS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
 FILES = ("power.csv", "power.png")
 # For each number of networks, about `_TESTS` tests of classes are simulated. An audit has one test for each class, so
-# audits of fewer classes are repeated more often, within the last two limits.
+# audits of fewer classes are repeated more often, from `_FEWEST_AUDITS` to `_MOST_AUDITS` times.
 _TESTS, _FEWEST_AUDITS, _MOST_AUDITS = 4000, 100, 4000
 # Bisection steps for the smallest loss, which is between 0 and 1.
 _HALVINGS = 12
@@ -43,12 +43,12 @@ class ChangeVariances(NamedTuple):
     ----------
     names : list of str
     over_networks : array
-        Variance, over networks, of the change in one network. It includes the noise of the network's predictions for
-        the images.
+        Variance, over networks, of a single network's change of recall. It includes the noise of the network's
+        predictions for the images.
     in_one : array
         The part of `over_networks` that is noise of the images.
     over_images : array
-        Variance due to the choice of the test images, which is the same for all networks.
+        Variance due to the choice of the test images, which all networks share.
     scale : array
         R (1 - R) for the recall R; the true variances are assumed to be proportional to it.
     notes : sequence of str
@@ -281,7 +281,7 @@ def _thresholds(
     The losses are (audits, classes).
 
     `moved` has the variances of the class that loses recall, `movement` those of the other classes. `chance`, (audits,
-    classes), is the ratio of each estimated variance over networks to the true one.
+    classes), has the estimate of each variance over networks divided by its true value.
     """
     dof, classes = networks - 1, len(movement.names)
     variances, others = (each.over_networks / networks * chance for each in (moved, movement))

@@ -9,7 +9,7 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.runs import schema
 
-# Names of the columns in other tools; a column with this project's name is preferred.
+# Names of the columns in other tools; a column with the name that this project uses is preferred.
 USUAL_NAMES = {
     schema.LABEL: (
         *("label", "labels", "y_true", "true_label", "true_labels", "true", "true_class", "target", "targets"),

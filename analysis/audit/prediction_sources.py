@@ -56,7 +56,7 @@ def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str
 
 
 def of_other_seeds(networks: Mapping[str, dict[Path, str]]) -> set[str]:
-    """Return the sides that share no network with after, by file names or by the dense runs that runs start from.
+    """Return the sides that share no network with `after`, judged by file names or by the dense runs of their runs.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ class Audit(NamedTuple):
         - beyond_control, with a control: recall after minus recall of the control
         - p, p_holm: p of the loss, and p corrected for all classes
         - damaged: whether the class is shown to have lost recall
-        - reference: what recall after is compared with (control, dense, or networks of other seeds)
+        - reference: what recall_after is compared with (control, dense, or networks of other seeds)
         - loss: recall of the reference minus recall after
         - cost, cost_p: loss of recall minus loss of accuracy, and its one-sided p, corrected for all classes
         - disproportionate, disproportionate_p: loss minus the loss expected if the error of every class had grown by
@@ -246,7 +246,7 @@ def _beside_verdict(result: Audit) -> list[str]:
 
 
 def _costliest(result: Audit) -> str:
-    """Say which class costs most on average, or that the test is of single networks; empty for groups."""
+    """Say which class costs most on average, or that the test is of these networks alone; empty for groups."""
     if result.comparison.groups or not result.worst.empty or result.losses["networks"].iloc[0] > 1:
         return sentences.costliest(result.comparison)
     return _about_these_networks(result)
@@ -266,7 +266,7 @@ _LEGEND = {
     "at most": "At most: no {kind} loses more, with 95 % confidence.",
     "expected": "Expected: the loss if the error of every {kind} had grown by one factor.",
     _COST: "Cost: the loss minus the loss of accuracy.",
-    "p (Holm)": "*: lost recall.",
+    "p (Holm)": "*: shown to have lost recall.",
 }
 _SLOPES = (
     "Raw slope and spread: 1 if the differences between recalls stayed the same, above 1 if they grew; alpha: the same "
@@ -379,8 +379,8 @@ _MADE_BY = (
 )
 WHAT_IS_CHANCE = (
     "A network is at chance if a one-sided test at 1 % does not show that its mean recall over classes is above 1 / "
-    "classes. For classes of equal size (within 1 %), the test is whether its accuracy is above the share of the "
-    "largest class. A network at chance has no alpha, but is included in all other numbers."
+    "(number of classes). For classes of equal size (within 1 %), the test is whether its accuracy is above the share "
+    "of the largest class. A network at chance has no alpha, but is included in all other numbers."
 )
 _READING = (
     "A loss is recall before minus recall after. With a control, which was retrained in the same way without being "
@@ -391,7 +391,7 @@ _READING = (
     "above 0 and its p, corrected for all classes (Holm), is at most .05. audit.csv also has recalls and changes with "
     "their intervals: change is recall after minus recall before, and excess is the change minus the change of "
     "accuracy.\n\n"
-    "For one network before and after, recalls have Wilson intervals, changes have Tango intervals, and p is from "
+    "For one network before and one after, recalls have Wilson intervals, changes have Tango intervals, and p is from "
     "McNemar's exact test. With a control, the intervals of changes and p also allow for the shift of classes between "
     "the network before and the control. For several networks, intervals and p account for the variance over networks "
     "and over images, and the intervals have at least the stated coverage. With ten classes or more, the variance of "

@@ -28,7 +28,8 @@ FILES = ("risk_classes.csv", "risk_images.csv")
 JUDGEMENT = "risk_judged.csv"
 _MOST_ROWS = 20
 _LARGEST_TABLE = SizeLimit(2**-4)
-# Two networks for the scores, because one has no disagreement, and two to judge them, because one has no interval.
+# Scores are computed from two networks or more, because one has no disagreement, and judged by two or more others,
+# because one has no interval.
 _FEWEST_JUDGED = 4
 _CLASS, _TRAINING_IMAGES = "class", "training_images"
 _EXPECTED = "expected_loss"

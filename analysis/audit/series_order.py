@@ -38,21 +38,19 @@ def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list
     >>> label = pd.Series([0, 1], ["a.png", "b.png"])
     >>> others, notes = aligned(label, {"before": pd.Series([1, 0], ["b.png", "a.png"])})
     >>> others["before"].tolist(), notes
-    ([0, 1], ['Matched with label by the index, because they were in another order: before.'])
+    ([0, 1], ['In another order than label, and matched with it by the index: before.'])
     """
     indices = _indices({"label": label, **others})
     if len(indices) < 2:
         return dict(others), []
     first, reference = indices[0]
     moved = [name for name, index in indices if _is_moved(name, index, first, reference)]
-    notes = [
-        f"Matched with {first} by the index, because they were in another order: {', '.join(dict.fromkeys(moved))}."
-    ]
+    notes = [f"In another order than {first}, and matched with it by the index: {', '.join(dict.fromkeys(moved))}."]
     return {name: _in_order(value, reference) for name, value in others.items()}, notes if moved else []
 
 
 def _indices(arguments: Mapping[str, Any]) -> list[tuple[str, pd.Index]]:
-    """Return the unique indices of Series, and of DataFrames of groups, each with the name of its argument."""
+    """Return the indices without duplicates, of Series and DataFrames of groups, each with the name of its argument."""
     parts = [(name, part) for name, value in arguments.items() for part in _parts(value)]
     return [
         (name, part.index)

@@ -73,7 +73,7 @@ def source_digest(imported: Callable[..., Any], import_path: str = "") -> str:
 
 
 def _file_digest(file: Path) -> bytes:
-    """Digest a file and its path below the folder of its outermost package, which is the same on every machine."""
+    """Digest a file and its path from its outermost package on, because this path is the same on every machine."""
     depth = len(own_modules.packages_of(file)) + 1
     name = "/".join(file.parts[-depth:])
     return hashlib.sha256(f"{name}\n".encode(errors="surrogateescape") + file.read_bytes()).digest()

@@ -145,7 +145,7 @@ def _end(text: str, start: int, value: re.Pattern) -> int:
 
 
 def _of_known_secrets(text: str) -> Iterator[Span]:
-    """Yield the spans of secrets from environment variables, verbatim and with or without percent escapes."""
+    """Yield the spans of secrets from environment variables, written verbatim, with percent escapes or without them."""
     for secret in _of_environment():
         plain = unquote(secret)
         for form in {secret, plain, quote(plain, safe="")}:

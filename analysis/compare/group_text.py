@@ -32,7 +32,7 @@ def grouping(row: Mapping[str, Any]) -> str:
     return (
         f"By {row['grouping']}, {row['groups']:,} groups of {row['fewest_images']:,} to {row['most_images']:,} images: "
         f"alpha is {alpha}, the raw slope {raw}. {_systematic(row)}Chance movement: {who} loses {largest} points more "
-        f"than the accuracy{beside}; noise of the test images alone would make it {floor}.{left_out}"
+        f"than the accuracy{beside}; noise of the test images alone would give {floor}.{left_out}"
     )
 
 

@@ -62,7 +62,7 @@ def accuracies(before: float, after: float, control: float | None = None) -> str
 
 
 def beside(from_dense: Comparison, from_control: Comparison) -> str:
-    """Say how the accuracy changed in two comparisons: from dense to compressed networks, and from dense to control."""
+    """Say how the accuracy changed; the comparisons are from dense and from control to the same compressed networks."""
     before, after = (from_dense.accuracy_of(side) for side in ("before", "after"))
     return accuracies(before, after, from_control.accuracy_of("before"))
 
@@ -188,7 +188,8 @@ def without_alpha(comparison: Comparison) -> str:
     ends = f"{points(recalls.min())} to {points(recalls.max())} %"
     return (
         "Alpha, which measures how the differences between the recalls of classes grew, is left out, because the "
-        f"recalls of the {len(recalls)} classes before ({ends}) differ too little for so few images and networks."
+        f"recalls of the {len(recalls)} classes before compression ({ends}) differ too little for so few images and "
+        "networks."
     )
 
 

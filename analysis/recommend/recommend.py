@@ -67,7 +67,7 @@ def recommend_ratio(
         File of groups of test images, for which the effects of the choice are reported too; a mapping gives one per
         data set. Groups do not influence the choice.
     min_accuracy : float, in [0, 1], optional
-        Lowest accuracy of the networks among which a trade-off between sparsity and fairness is chosen; by default
+        A trade-off between sparsity and fairness is chosen among the networks with at least this accuracy; by default
         0.98, or one point below the dense networks' accuracy if that is lower than 0.98.
     fairness_value : float, >= 0, optional
         How many units of sparsity one unit of fairness is worth. Unfairness is the highest recall of any class minus

@@ -23,7 +23,8 @@ from analysis.study.study import StudyData
 _LONGEST_METHOD, _LONGEST_CLASS = 22, 12  # characters, so that a table fits
 # There is one recommendation for each pair of these.
 PLACE = [schema.DATASET, schema.MODEL]
-# The tables that are written, and their first columns, because other commands write files of the same names.
+# The tables that are written, and their first columns, which tell them from files of the same names that other commands
+# write.
 FILES = {"tried.csv": PLACE, "pareto.csv": PLACE, "groups.csv": PLACE, "regression.csv": ["term", "coefficient"]}
 
 
@@ -33,7 +34,7 @@ class Recommendation(NamedTuple):
     Attributes
     ----------
     verdict : str
-        The limits, followed by a report's verdict on pruning with these limits.
+        The limits, followed by the verdict that a report would give with these limits.
     tried : DataFrame
         A row for each method and ratio, up to the method's first failure. A method is a pruner with its schedule, its
         distillation and its other settings. The reference of a network is its control if there is one, else its dense

@@ -1,4 +1,4 @@
-"""Colours and ends of axes, which all figures share."""
+"""Colours, and functions for the ends of axes and for legends, for all figures."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Panels of images: small pictures whose pixels are not blurred, and words and bars at places in pixels."""
+"""Panels of images: small pictures whose pixels are not blurred, and words and bars at places given in pixels."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class ImagePanel:
         self._axes.text(left, top, text, **{"va": "top", "parse_math": False, "transform": self._place, **style})
 
     def show(self, image: np.ndarray, left: int, top: int, side: int) -> None:
-        """Draw an image, uint8 [C, H, W], in a square, in the middle of its lower edge.
+        """Draw an image, uint8 [C, H, W], in a square, in the middle of the square's lower edge.
 
         A small image is enlarged by a whole factor, so that its pixels stay square.
         """

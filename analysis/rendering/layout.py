@@ -21,7 +21,7 @@ from analysis.common.printable import printable
 from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in_picture, width_in_picture
 
 DPI = 120
-NARROW = 4.6  # inches, width of a figure for a telephone, whose letters are as large as the text of the page
+NARROW = 4.6  # inches, width of a figure for a telephone; its letters are as large as the text of the page
 TITLE_SIZE = 10  # points, font size above a panel
 _NARROWEST = 5.6  # inches, least width of a page
 _LONGEST_TITLE = 400
@@ -29,7 +29,8 @@ _PAD = 0.04  # inches, around a panel and between the words above and below the 
 _TITLE, _ENTRY, _NOTE = 0.22, 0.2, 0.14  # inches, height of a line of the title, the legend and the note
 _LETTER, _MARK = 0.085, 0.6  # inches, width of a letter and of a mark in a legend
 _DOT = 25  # square points, least area of a dot in a legend
-# Points of a panel's width that its title leaves free, without and with numbers on the left of the panel.
+# Points of a panel's width that its title leaves free: the first if there are no numbers on the left of the panel, the
+# second if there are.
 _BESIDE_TITLE, _BESIDE_NUMBERS = 14, 36
 
 _Place: TypeAlias = tuple[int, int]  # row and column

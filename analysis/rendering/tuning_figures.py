@@ -34,7 +34,7 @@ _SCHEDULES = {
 }
 _STRENGTH = {"strength": "strength of the mitigation: value of its option"}
 _LABELS = {"accuracy": "mean validation accuracy", "distortion": "distortion (0: none)"}
-_CHANGES = _LABELS | {"accuracy": "accuracy minus lambda's, points"}
+_CHANGES = _LABELS | {"accuracy": "accuracy minus that with lambda, points"}
 _PANELS = {
     "accuracy": ["accuracy", "distortion"],
     "alpha": ["distortion", "accuracy"],
@@ -43,9 +43,9 @@ _PANELS = {
 _MARKS = "Hollow: stopped after some dense models; pale: accuracy more than a point below that of the best anchor. "
 _ERRORS = "Bars: one standard error over the dense models (jackknife). "
 _NOTE = (
-    f"{_ERRORS}Small dots: single dense models. {_MARKS}Accuracy: in points, minus the accuracy with lambda on the "
-    "same dense models. Distortion: max(alpha on new images - 1, 0) + max(1 - r, 0), where r is the correlation of the "
-    "classes' balances before and after pruning."
+    f"{_ERRORS}Small dots: single dense models. {_MARKS}Accuracy: in points, minus that with the anchor lambda "
+    "(epsilon is the weight decay) on the same dense models. Distortion: max(alpha on new images - 1, 0) + max(1 - r, "
+    "0), where r is the correlation of the classes' balances before and after pruning."
 )
 _BEYOND = 1.2  # decades between the range that is searched and an anchor beyond it
 
@@ -76,7 +76,7 @@ def epsilon(result: Tuning, *, narrow: bool = False) -> Figure:
     the difference and not the variation between dense models.
     """
     trials, names = _placed(result.trials), _PANELS[result.objective]
-    across = "epsilon (at 0, UP is GP; at the largest, it ranks as MP)"
+    across = "epsilon (at 0, UP is GP; at the largest, UP ranks weights as MP does)"
     figure = draw(
         [Panel(partial(_draw_over_epsilon, name=name), trials, "", across, _CHANGES[name]) for name in names],
         size=(8.4, 3.5),
@@ -126,8 +126,9 @@ def history(result: Tuning, *, narrow: bool = False) -> Figure:
         [Panel(partial(_draw_history, name=name), result.trials, "", "trial", _LABELS[name]) for name in names],
         size=(8.4, 3.5),
         title=f"The search, trial by trial: {result.name}",
-        note="Hollow: stopped early; the accuracy is estimated from the difference from lambda on the dense models "
-        "tried. Pale: more than a point of accuracy below the best anchor. Line: the best of the other trials so far.",
+        note="Hollow: stopped early; the accuracy is estimated from the difference from the anchor lambda on the "
+        "dense models tried. Pale: more than a point of accuracy below the best anchor. Line: the best of the other "
+        "trials so far.",
         narrow=narrow,
         sharex=True,
     )
@@ -241,7 +242,7 @@ def _draw_panel(axes: Axes, trials: pd.DataFrame, x: str, name: str) -> None:
 
 
 def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Series) -> None:
-    """Draw the trials: winner and anchors in colours, others by their state, values off the axis as text at its edge.
+    """Draw the trials: winner and anchors in colours, others by their state, values off the axis at its edge.
 
     `held` has the values that the axis should include, except for a long tail.
     """

@@ -10,7 +10,7 @@ from analysis.runs.tunings import LAMBDA, WINNER, Tuning
 from analysis.statistics.hypothesis_tests import LEVEL
 
 ANCHORS_NOTE = (
-    "The other rows are the anchors, which every search tries: lambda is the weight decay, the paper's epsilon.\n"
+    "The other rows are the anchors, which every search tries: lambda is the weight decay, the epsilon of Good et al.\n"
     "MP is a very large epsilon, with which undecayed pruning does the same as mp; GP is epsilon 0, with which "
     "undecayed pruning does the same as gp."
 )
@@ -74,7 +74,7 @@ def _winner(tuning: Tuning) -> str:
     if won["anchor"]:
         point.append(f"the anchor {won['anchor']}")
     stopped = int((~tuning.trials["complete"]).sum())
-    end = f"; {stopped} stopped early." if stopped else "."
+    end = f"; trials stopped early: {stopped}." if stopped else "."
     return f"The winner is {', '.join(point)}, ratio {won['ratio']:g}: {tuning.reason}{end}"
 
 

@@ -71,7 +71,7 @@ def test_counts_are_audited_with_the_variance_of_independent_samples(tmp_path, w
     half = 1.96 * np.sqrt((0.9 * 0.1 + 0.75 * 0.25) / 400)
     assert (row["change_high"] - row["change_low"]) / 2 == pytest.approx(half, rel=0.03)
     assert result.damaged == [row["class"]]
-    assert sum(note.startswith("Counts of classes do not show which images") for note in result.notes) == 1
+    assert sum(note.startswith("Class counts do not show which images") for note in result.notes) == 1
     assert not any("copies" in note or "row k" in note for note in result.notes)
 
 
@@ -100,6 +100,6 @@ def test_counts_beside_predictions_are_refused(tmp_path):
     write_report(BEFORE, tmp_path / "before")
     (tmp_path / "after.csv").write_text("label,predicted\nant,ant\nbee,bee\n")
     with pytest.raises(
-        StudyError, match=r"before.json contains counts of classes: give counts of one network on each side"
+        StudyError, match=r"before.json contains class counts: give class counts of one network on each side"
     ):
         audit.audit([str(tmp_path / "before.json")], [str(tmp_path / "after.csv")])

@@ -30,7 +30,7 @@ _SIZE, _NARROW_SIZE = (7.2, 4.2), (4.6, 3.8)  # inches
 _WIDEST_NAME, _WIDEST_NARROW_NAME = 150, 80  # points
 _LETTERS = 9  # points
 _STRONG = "#333333"
-_RATIO = " The ratio is the verdict's."
+_RATIO = " The ratio is that of the verdict."
 _PROPORTION = "Black ticks: the loss if the error of every class grew by the same factor. "
 
 
@@ -102,7 +102,7 @@ def _recalls_note(cell: pd.Series, largest_losses: pd.DataFrame, test: str) -> s
         f", {cell['n_none']} of them with a control" if cell["n_none"] and cell["n_none"] < cell["n"] else ""
     )
     since = "fine-tuned only" if cell["n_none"] else "dense"
-    control_note = "Fine-tuned only is the control." if cell["n_none"] else "There is no control."
+    control_note = '"Fine-tuned only" is the control.' if cell["n_none"] else "There is no control."
     if not len(largest_losses):
         return f"{count}{control_count}. {control_note} No class loses recall from {since} to pruned."
     subject = (
@@ -187,7 +187,9 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
         f", the {len(panels)} most accurate of {len(shown_cells)} methods" if len(panels) < len(shown_cells) else ""
     )
     left_out = (
-        " Random pruning is left out because its scale would hide the others." if len(shown_cells) < len(cells) else ""
+        " Random pruning is left out because the scale of its losses would hide the others."
+        if len(shown_cells) < len(cells)
+        else ""
     )
     in_formats = in_number_format(cells).all()
     by = "by number format" if in_formats else f"at ratio {short_ratio(first[schema.RATIO])}"

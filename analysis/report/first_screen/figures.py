@@ -34,7 +34,7 @@ from analysis.study.study import StudyData
 
 _BITS_OF_DENSE = schema.BITS[schema.FLOAT32]
 _MOST_RATIOS = 6  # maximum number of ratios with labels below an axis
-_USEFUL = 0.8  # share of the dense networks' weakest recall; the limits of size panels ignore lower recalls
+_USEFUL = 0.8  # share of the dense networks' weakest recall; the axis limits of size panels ignore recalls below it
 _NAME_ROOM = 230  # points, above a panel
 _FAR = 1  # intervals are clipped where they exceed the range of the means by this multiple of the range
 _BEYOND = "Triangle: values outside the panel, with the value or the range beside it."

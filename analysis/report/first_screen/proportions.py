@@ -15,8 +15,8 @@ EXPECTATIONS = (
     "Each loss can be compared with two expectations. Equal losses: every class loses as much recall as the accuracy. "
     "Proportional errors: the error of every class (1 minus its recall) grows by the same factor, so that a class with "
     "twice the error loses twice as much. Which expectation is fair is your choice. The loss beyond proportion "
-    "averages 0 over all images, so some class always loses more than its proportion: only the size and the test are "
-    "informative. Black ticks in the picture are the second expectation."
+    "averages 0 over all images, so some class always loses more than its proportion: only the size of this loss and "
+    "its test are informative. Black ticks in the picture are the second expectation."
 )
 
 
@@ -64,6 +64,6 @@ def _growth(cell: pd.Series) -> str:
     if high < 0 and cell["error_growth"] > 1:
         return f"{start}. Gaps between classes narrowed, although proportional errors would have widened them."
     return (
-        f"{start}. The gaps between classes widened by {share:.0f} % ({low:.0f} to {high:.0f}) of what proportional "
-        "errors would give; equal losses would give 0 %."
+        f"{start}. The widening of the gaps between classes is {share:.0f} % ({low:.0f} to {high:.0f}) of the widening "
+        "that proportional errors would give; equal losses would give 0 %."
     )

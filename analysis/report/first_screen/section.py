@@ -29,7 +29,7 @@ _COSTS = (
     "than the accuracy. Crosses at an edge are networks at chance; triangles are off the scale."
 )
 _OWN_SCALES = (
-    "Each data set and model has its own scale, because costs differ tenfold between them: compare numbers across "
+    "Each data set and model has its own scale, because costs may differ tenfold between them: compare numbers across "
     "rows, not heights."
 )
 _COSTS_WITHOUT_CONTROL = (
@@ -66,7 +66,7 @@ _NUMBER_FORMATS = (
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "
     "per network.",
-    "The command recommend chooses the verdict's ratio and method, and accepts other limits.",
+    "The command recommend chooses the same ratio and method as the verdict, and accepts other limits.",
 )
 
 

@@ -317,7 +317,7 @@ class _Comparison(NamedTuple):
 
 
 class _Curves:
-    """Lookup of the cells that differ from a given cell only in the ratio.
+    """Lookup of the cells that differ from a given cell only in the ratio, and of its control.
 
     Parameters
     ----------

@@ -15,8 +15,8 @@ from analysis.study.joins import join
 from analysis.study.labels import method_label, need_all_digits
 from analysis.study.predictions import StudyPredictions
 
-# Methods are compared at accuracies that are these numbers of points below the control. A network's accuracy on
-# validation images must be within this tolerance of that accuracy.
+# Methods are compared at target accuracies, which are these numbers of points below the control. A network's accuracy
+# on validation images must be within `TOLERANCE` of the target.
 POINTS_BELOW = (1.0, 3.0)
 TOLERANCE = 0.005
 # Accuracies on test images count as equal if both ends of the interval of their difference are closer to 0 than this.

@@ -13,7 +13,8 @@ from analysis.study.study import StudyData
 
 _PRIMARY = (
     "The study's file lists these primary comparisons of a method with a baseline on the same dense networks. Each row "
-    "has the difference with its 95 % interval; p is corrected by Holm's method over the data sets of a comparison."
+    "has the difference with its 95 % interval; p is corrected by Holm's method over the data sets and "
+    "outcomes of a comparison; further slopes are corrected separately."
 )
 _BY_RATIO = (
     'Method and baseline differ only in the settings that are named. "Higher" and "lower" give the pruning ratios at '

@@ -30,7 +30,7 @@ _NOTE = (
     "The gain is the largest excess loss of a class without the mitigation minus that with it, in points. Marks are "
     "means over the same dense networks, with their 95 % intervals. White: on the validation images, to which a "
     "mitigation may be fitted; blue: on test images. On the right: the share of the gain on validation images that is "
-    "left on test images; a dash if no gain on validation images is shown. Dashed: the gain that would bring the "
+    "left on test images; a dash if no gain on validation images is shown. Dashed line: the gain that would bring the "
     "largest excess loss down to that of the same fine-tuning without pruning."
 )
 

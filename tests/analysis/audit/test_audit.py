@@ -314,7 +314,10 @@ def test_of_classes_that_are_alike_the_verdict_has_no_alpha_and_the_last_line_sa
     result = audit.audit_predictions(label, before, after, before)
     assert np.isfinite(result.slopes.alpha)
     assert "alpha" not in result.verdict
-    said = "the recalls of the 2 classes before (85.0 to 90.0 %) differ too little for so few images and networks."
+    said = (
+        "the recalls of the 2 classes before compression (85.0 to 90.0 %) differ too little for so few images and "
+        "networks."
+    )
     assert said in " ".join(audit_result.summary(result).split("\n\n")[-1].split())
     audit_result.write(result, tmp_path)
     assert said in (tmp_path / "audit.md").read_text()

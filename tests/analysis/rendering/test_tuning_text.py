@@ -68,7 +68,7 @@ def test_table():
 
 def test_sentences():
     winner, images, *compared = tuning_text.sentences(made_up_tuning.tuning())
-    assert re.search("epsilon 0.1, ratio 10: the best.* 1 stopped early", winner)
+    assert re.search("epsilon 0.1, ratio 10: the best.* trials stopped early: 1", winner)
     assert re.search("3 dense models .*looks too good", images)
     assert re.search(r"primary.* lambda: accuracy \+1\.67 points \(.*\+0\.23 to \+3\.10\), p 0\.038, n 3", compared[0])
     assert len(compared) == 6

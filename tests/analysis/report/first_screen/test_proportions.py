@@ -67,8 +67,8 @@ def test_the_growth_of_gaps_is_a_share_of_what_proportional_errors_give():
     rows = pd.DataFrame({"class": ["a", "b", "c"], "disproportionate_p": [0.2, 0.01, 0.04]})
     rows = rows.assign(disproportionate=[0.03, 0.02, 0.01], disproportionate_low=0.005, disproportionate_high=0.035)
     assert sentences(cell, rows) == [
-        "The error is 1.18 times that of the control. The gaps between classes widened by 93 % (76 to 110) of what "
-        "proportional errors would give; equal losses would give 0 %.",
+        "The error is 1.18 times that of the control. The widening of the gaps between classes is 93 % (76 to 110) of "
+        "the widening that proportional errors would give; equal losses would give 0 %.",
         "b loses 2.0 points (0.5 to 3.5) more than if every class's error had been multiplied by the same factor, and "
         "so does another class.",
     ]

@@ -78,7 +78,7 @@ def test_the_classes_of_the_leading_ratio_with_losses_beyond_the_control():
     # Ratio 10 costs nothing, and ratio 20 costs 10 points.
     figure = shown(made)["class_losses"]
     assert figure.get_suptitle().startswith("What each class loses at ratio 10")
-    assert "The ratio is the verdict's." in " ".join(figure.get_supxlabel().split())
+    assert "The ratio is that of the verdict." in " ".join(figure.get_supxlabel().split())
 
 
 def test_a_loss_that_is_not_shown_has_white_marks_and_without_a_control_there_are_two_stations():
