@@ -209,7 +209,7 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say:
     configs, options
         As for `each_dense`.
     say : callable, optional
-        Prints a line before a control is made. Without it, no control is made.
+        Prints a line before a control is made. Without this function, no control is made.
 
     Raises
     ------

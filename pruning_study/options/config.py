@@ -304,7 +304,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
         return " ".join([self.pruner, *scope, *gradual, *distilled, *quantized, *mitigated])
 
     def _mitigated(self, name: str) -> list[str]:
-        """Return a mitigation in words, with its details that differ from the defaults; empty without it."""
+        """Return a mitigation in words, with its details that differ from the defaults; empty if it is off."""
         if getattr(self, name) == "none":
             return []
         auto = {"constraint_step": constraint_names.DUAL_STEPS.get((self.constraint, self.constraint_images))}
