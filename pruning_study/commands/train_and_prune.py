@@ -228,7 +228,7 @@ def found_by_hash(options: PruneConfig | IterateConfig, dense: LoadedRun, pruned
 def check_one_seed(configs: Sequence[PruneConfig | IterateConfig]) -> None:
     """Raise a StudyError if several seeds are given with one dense run."""
     if len(configs) > 1 and configs[0].dense_run_id:
-        raise StudyError("a dense run has one seed: leave --dense-run-id out to prune several", option="seed")
+        raise StudyError("a dense run has one seed: leave --dense-run-id out to prune several networks", option="seed")
 
 
 def each_seed(
