@@ -347,7 +347,7 @@ class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
 
     @property
     def method(self) -> str:
-        """The pruner, followed by the scope if it is not the pruner's default, and by the weight treatment."""
+        """The pruner, the scope if it is not the pruner's default, the weight treatment, and the step to rewind to."""
         step = f" {schema.REWIND_STEP} {self.rewind_step}" if self.rewind_step else ""
         return f"{self.pruning.method} {self.weight_treatment}{step}"
 
