@@ -53,7 +53,7 @@ CONTINUED = ("train", "prune", "iterate", "study", "tune", "compress", "robustne
 
 
 class _Checked(click.ParamType):
-    """Option type that keeps the value as typed, after the check of the config's field has accepted it."""
+    """Option type that keeps the value as typed, once the check of the option's field in the config has accepted it."""
 
     def __init__(self, item: Any) -> None:
         self.item = item

@@ -113,7 +113,8 @@ class Task(NamedTuple):
     ----------
     store : Store
     plans, contexts : sequences of PrunePlan and Context
-        One plan and one context per network. Each plan is that of the network's control; a chain changes its options.
+        One plan and one context per network. Each plan is that of the network's control; a chain changes the options of
+        the plan.
     given_run : Run, optional
         The dense run that the options name.
     limits : Limits
@@ -135,7 +136,7 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
     """Open a new or existing search for these options; `compress` describes the parameters and errors."""
     config = configs[0]
     if len(configs) > 1 and config.dense_run_id:
-        raise StudyError("--dense-run-id names one network: give one seed, or leave it out", option="seed")
+        raise StudyError("--dense-run-id names one network: give one seed, or leave that option out", option="seed")
     onnx_export.check_installed()
     shrunk.check_package()
     limits = class_limits.in_points(config.max_class_loss, config.max_accuracy_loss)
@@ -261,7 +262,7 @@ def _outcome(
 
 
 def _implied(networks: Sequence[Network], limits: Limits) -> Iterator[str]:
-    """Yield a sentence on the loss that the accuracy limit implies for a class if all errors grow in proportion."""
+    """Yield a sentence on the loss that the accuracy limit implies for the weakest class if errors are proportional."""
     classes = networks[0].context.data.classes
     dense = [network.dense.dense.val_predictions for network in networks]
     recall = np.mean([each.counts(len(classes)).recall for each in dense], axis=0)
@@ -331,7 +332,10 @@ def _register(store: Store, job: Writer, model: LoggedModel, config: CompressCon
 
 
 def _metrics(outcome: Outcome, best: int) -> dict[str, float]:
-    """Return metrics of the chosen network: size, upper bounds of losses on test images, and relative latencies."""
+    """Return metrics of the chosen network: size, upper bounds of losses on test images, and latencies.
+
+    Latencies are shares of those of the dense network.
+    """
     row, table = outcome.trials.loc[best], outcome.tested.losses if outcome.tested else pd.DataFrame()
     return {
         schema.MODEL_BYTES: float(row["model_bytes"]),

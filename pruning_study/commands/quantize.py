@@ -88,7 +88,9 @@ def quantize_each(
     """
     config = configs[0]
     if len(configs) > 1 and (run_ids or config.all):
-        raise StudyError("named runs have seeds already: leave the runs out to train several networks", option="seed")
+        raise StudyError(
+            "the runs have seeds already: leave them and --all out to train several networks", option="seed"
+        )
     onnx_export.check_installed()
     store = (connect_to_runs if config.all else connect)(config.experiment)
     sending.send_kept(store.uri)

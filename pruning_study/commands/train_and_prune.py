@@ -209,7 +209,7 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say:
     configs, options
         As for `each_dense`.
     say : callable, optional
-        Prints a line before a control is made. Without it, no control is made.
+        Prints a line before a control is made. Without this function, no control is made.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def found_by_hash(options: PruneConfig | IterateConfig, dense: LoadedRun, pruned
 def check_one_seed(configs: Sequence[PruneConfig | IterateConfig]) -> None:
     """Raise a StudyError if several seeds are given with one dense run."""
     if len(configs) > 1 and configs[0].dense_run_id:
-        raise StudyError("a dense run has one seed: leave --dense-run-id out to prune several", option="seed")
+        raise StudyError("a dense run has one seed: leave --dense-run-id out to prune several networks", option="seed")
 
 
 def each_seed(

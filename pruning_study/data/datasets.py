@@ -245,7 +245,7 @@ def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -
         classes = _class_names(arrays["class_names"], str(path))
     else:
         count = 1 + int(labels["train"].max(initial=-1))
-        # Every class must have an image, so `_checked` rejects a label above the number of images.
+        # A label above the number of images leaves a class without images, so `_checked` rejects it.
         classes = tuple(str(label) for label in range(min(count, len(labels["train"]))))
     data = _checked(name, classes, images, labels, str(path))
     return replace(data, train_entropies=train_entropies, validation_indices=validation)

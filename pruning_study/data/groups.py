@@ -36,8 +36,8 @@ def groups(data: Dataset) -> pd.DataFrame:
     DataFrame
         One row per test image, in order, with the columns
 
-        - `writer` and `series` (the NIST series of handwriting forms, such as `hsf4`), if the data set's file has them,
-          otherwise `class`: the image's groups;
+        - the image's groups: `writer` and `series` (the NIST series of handwriting forms, such as `hsf4`) if the data
+          set's file has them, otherwise `class`;
         - `measure:tilt` and `measure:absolute_tilt`: see `tilts`; NaN for an image without two rows of ink;
         - `measure:activation`: mean pixel value;
         - `measure:distance`: see `distances`.

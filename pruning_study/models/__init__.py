@@ -122,8 +122,8 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
     Parameters
     ----------
     name : str
-        As in `factory`. The function is called with `num_classes` and `in_channels`, and with `image_size` if it
-        has a parameter of that name.
+        As in `factory`. The function that `factory` returns is called with `num_classes` and `in_channels`, and with
+        `image_size` if it has a parameter of that name.
     num_classes, in_channels : int
     image_size : (height, width)
 

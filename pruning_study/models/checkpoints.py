@@ -305,7 +305,7 @@ def describe(
 
 
 def normalization(metadata: Metadata, where: str, channels: int) -> Normalization | None:
-    """Return the normalisation in a weights file's metadata, JSON lists `mean` and `std`, or None if both are missing.
+    """Return the normalisation from the JSON lists `mean` and `std` in a file's metadata, or None if both are missing.
 
     Raises
     ------

@@ -304,7 +304,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
         return " ".join([self.pruner, *scope, *gradual, *distilled, *quantized, *mitigated])
 
     def _mitigated(self, name: str) -> list[str]:
-        """Return a mitigation in words, with its details that differ from the defaults; empty without it."""
+        """Return a mitigation in words, with its details that differ from the defaults; empty if it is off."""
         if getattr(self, name) == "none":
             return []
         auto = {"constraint_step": constraint_names.DUAL_STEPS.get((self.constraint, self.constraint_images))}
@@ -347,7 +347,7 @@ class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
 
     @property
     def method(self) -> str:
-        """The pruner, followed by the scope if it is not the pruner's default, and by the weight treatment."""
+        """The pruner, the scope if it is not the pruner's default, the weight treatment, and the step to rewind to."""
         step = f" {schema.REWIND_STEP} {self.rewind_step}" if self.rewind_step else ""
         return f"{self.pruning.method} {self.weight_treatment}{step}"
 

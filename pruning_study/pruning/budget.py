@@ -264,8 +264,8 @@ def nearest_filters(
 
     Examples
     --------
-    Each of ten filters has 10 parameters: 6 filters leave 60 parameters and 5 leave 50. The ratio at 50 parameters is
-    nearer to the ratio at 54 than that at 60 is.
+    Each of ten filters has 10 parameters: 6 filters leave 60 parameters and 5 leave 50. The wanted ratio, at
+    54 parameters, is nearer to the ratio at 50 than to the ratio at 60.
 
     >>> nearest_filters({"a": 10}, {"a": 1.0}, lambda numbers: 10 * numbers["a"], wanted=54)
     {'a': 5}

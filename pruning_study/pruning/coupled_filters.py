@@ -183,7 +183,10 @@ def _difference(
     images: Tensor,
     parameters: Mapping[int, str],
 ) -> float:
-    """Return the largest difference of outputs with half the filters removed or set to 0, over the largest output."""
+    """Compare the outputs with half of the filters removed and with the same filters set to 0.
+
+    The result is the largest difference, divided by the largest output.
+    """
     kept = {layer: torch.arange(count) % 2 == 0 for layer, count in found.numbers.items()}
     masks, stays = filters.masks(found, kept), torch.ones_like(coupling.stays)
     for place in places:

@@ -78,7 +78,7 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
     - layers that make the network's output;
     - layers whose channels are added to a shortcut, because the sum must keep its width;
     - transposed convolutions, and layers that share a weight or are called more than once;
-    - layers with an effect that random numbers reveal but NaN does not, such as an effect through a comparison.
+    - layers that affect other inputs in a way that NaN does not reveal but random numbers do, as through a comparison.
 
     Parameters
     ----------

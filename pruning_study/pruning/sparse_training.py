@@ -153,9 +153,10 @@ class Exchange:
         Batch, counted from 0 over all epochs -> number of kept weights. At batch 0 nothing is exchanged. The last masks
         are final.
     generator : callable
-        Called with a batch; returns a generator on the CPU, always in the same state for the same batch.
+        Called with a batch's number; returns a generator on the CPU, always in the same state for the same batch.
     gradient : callable
-        Called with the model and a batch; returns the gradient of the loss for every weight, including pruned weights.
+        Called with the model and a batch's number; returns the gradient of the loss for every weight, including pruned
+        weights.
     """
 
     schedule: str

@@ -22,7 +22,7 @@ _GREY = "#767676"
 def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes: Comparison, title: str) -> Figure:
     """Draw test images that were right before compression and are wrong after it.
 
-    Each row shows one of the classes that lost most recall, with the lost images of which the network was most
+    Each row shows one of the classes that lost most recall, with those lost images of which the network was most
     confident before compression. If there is no such image, the sheet says so.
 
     Parameters

@@ -45,7 +45,7 @@ class Plan:
     force : bool
         Whether the run is made even if it exists.
     lineage : mapping of str
-        Tags that a run must have to be found; they name the runs that it starts from. Several runs may have the same
+        Tags without which a run is not found; they name the runs that it starts from. Several runs may have the same
         settings; without tags, any of them may be found.
     """
 

@@ -132,8 +132,9 @@ def check_ramp(options: PruneConfig, fine_tuning: Hyperparameters, images: int) 
     if schedules.last_step(options.ramp * epochs, options.ramp_steps) >= epochs * options.ramp_steps:
         longest = 1 - 1 / (epochs * options.ramp_steps)
         raise StudyError(
-            f"{options.ramp:g} ends the ramp with the fine-tuning ({epochs} epochs of {options.ramp_steps} steps), but "
-            f"at least one step must follow the ramp: give at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
+            f"{options.ramp:g} ends the ramp together with the fine-tuning ({epochs} epochs of {options.ramp_steps} "
+            f"steps), but at least one step must follow the ramp: give at most {int(longest * 1e4) / 1e4:g}, or more "
+            "--ramp-steps",
             option="ramp",
         )
 
@@ -175,7 +176,7 @@ def check_average(hyperparameters: Hyperparameters, option: str, final: int | No
     Raises
     ------
     StudyError
-        If it has fewer epochs.
+        If the training has fewer epochs, or fewer epochs at whose end the masks are final.
     """
     averaged_epochs, epochs = hyperparameters.average_epochs, hyperparameters.epochs
     if averaged_epochs > epochs:

@@ -233,7 +233,9 @@ def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[Con
         raise StudyError(f"run {run.info.run_id} has images that are not square", option=folders.OPTION)
     name = datasets.dataset_name(str(config.folder))
     if name in (counts.CLEAN, counts.ALL, *CORRUPTIONS):
-        raise StudyError(f"{config.folder}: {name} is the name of a corruption: rename it", option=folders.OPTION)
+        raise StudyError(
+            f"{config.folder}: {name} is a name used for corruptions: rename the folder", option=folders.OPTION
+        )
     images, labels = folders.read_labelled(
         config.folder,
         load_network(store, run, config).classes,
@@ -335,7 +337,7 @@ def send(
 
 
 def count_right(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
-    """Count, for each class, its images whose most probable class is right, and whose top 5 has it: [2, classes]."""
+    """Count each class's images that are right by the most probable class, and by the top 5 classes: [2, classes]."""
     logits = network.logits(pixels)
     top = most_probable(logits, TOP).numpy()
     right = top == test.labels[:, None]

@@ -35,7 +35,7 @@ from pruning_study.study.plan import (
     training_params,
 )
 
-# Params with the name of an option, whose value follows from the network instead
+# Params that have the name of an option, but whose value follows from the network
 _FROM_NETWORK = (schema.SPARSITY,)
 # Values that a run logs for an option that is not given, or that frames fill in if the run has no such param
 _WITHOUT_VALUE = {

@@ -312,7 +312,7 @@ class SharedSearch(ABC, Generic[Space]):
             return not free
 
     def _end_dead(self) -> None:
-        """End the trials whose process died: with their numbers if recorded, in a FINISHED run; else as failed."""
+        """End the trials of dead processes: with their numbers if recorded in a FINISHED run, else as failed."""
         for trial in self.optuna_study.get_trials(states=[TrialState.RUNNING]):
             if self._is_alive(trial):
                 continue

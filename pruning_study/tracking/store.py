@@ -331,8 +331,7 @@ class Store:
         """End a run that is RUNNING although no process makes it.
 
         A run is dead if its lock is free. A job has a lock of its own; any other run has the lock of its config hash. A
-        run on a server may belong to another machine, whose locks cannot be seen here. Such a run is never considered
-        dead.
+        run that another machine makes is never considered dead, because the locks of that machine cannot be seen here.
 
         Parameters
         ----------
@@ -362,7 +361,7 @@ class Store:
         Parameters
         ----------
         replacements : mapping of str
-            Config hash -> the id of the run that was made again.
+            Config hash -> the id of the run that was made instead.
         """
         for run in self._search("attributes.status = 'RUNNING'"):
             config_hash = run.data.tags.get(schema.CONFIG_HASH, "")

@@ -61,7 +61,7 @@ class Distillation:
     def targets(
         self, teacher_logits: Tensor, labels: Tensor, weights: Tensor | None, softmax: Softmax
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the target logits, and the factor on each image's loss, multiplied by `weights`.
+        """Return the target logits, and the factor on each image's loss, which includes its factor in `weights`.
 
         Parameters
         ----------

@@ -332,7 +332,7 @@ def _step(model: nn.Module, optimizer: Optimizer, learning_rate: float) -> None:
 def step(
     weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], optimizer: Optimizer, learning_rate: float
 ) -> None:
-    """Make a step of SGD or Adam, without an optimizer of `torch.optim`, which imports torch's compiler for seconds.
+    """Make a step of SGD or Adam, without `torch.optim`, whose optimizers take seconds to import torch's compiler.
 
     Parameters
     ----------

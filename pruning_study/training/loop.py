@@ -208,7 +208,11 @@ def _evaluate(model: nn.Module, training: TrainingSetup, epoch: _Epoch, train_lo
 
 
 def _competes(training: TrainingSetup, epoch: _Epoch) -> bool:
-    """Return whether an epoch may be the best: its masks are final, and its phase is the last if only that counts."""
+    """Return whether an epoch may be the best.
+
+    If the last epoch is kept, or if epochs are averaged, only the last may be. Otherwise, the masks must be final, and
+    with `released_selection` the phase must be the last.
+    """
     settings = training.hyperparameters
     if settings.keeps_last_epoch or settings.average_epochs:
         return epoch.number == settings.epochs

@@ -67,8 +67,8 @@ def at_all_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, T
     """List weights under every name of their parameters, since modules may share a parameter.
 
     Each module has one name here, even if the model contains it under several names. If `functional_call` tied the
-    weights itself, it would mistake these names for several modules that share a parameter, and leave the new weights
-    in the model.
+    weights itself, it would mistake the names of one module for several modules that share a parameter, and leave the
+    new weights in the model.
     """
     of_parameter = {model.get_parameter(name): values for name, values in weights.items()}
     return {

@@ -18,8 +18,8 @@ from pruning_study.tracking.store import Store
 # Attributes of Optuna's trials
 _FIRST, _JUDGEMENT, _REFUSED = "first", "judged", "refused"
 _MINIMIZED = ("cost", "class_loss_upper")  # fields of `Judgement`
-# Number of chains that Optuna draws for a trial. If all of them have been tried, the first untried chain of the space
-# is taken.
+# Largest number of chains that Optuna draws for a trial. If all of them have been tried, the first untried chain of
+# the space is taken.
 _DRAWN = 20
 
 

@@ -31,5 +31,5 @@ class EqualizedLoss:
         return gaps.abs()
 
     def pull(self, multipliers: Tensor, gaps: Tensor) -> Tensor:
-        """Return the multipliers with the signs of the gaps, so that training raises class losses below the mean."""
+        """Return the multipliers with the signs of the gaps: training raises a class loss that is below the mean."""
         return multipliers * gaps.sign()

@@ -180,7 +180,7 @@ class TestFolder:
         (tmp_path / "empty").mkdir()
         assert "it contains no folders" in measure("--folder", tmp_path / "empty", code=2)
         (tmp_path / "hard_photos").rename(tmp_path / "fog")
-        assert "fog is the name of a corruption: rename it" in measure("--folder", tmp_path / "fog", code=2)
+        assert "fog is a name used for corruptions: rename the folder" in measure("--folder", tmp_path / "fog", code=2)
         job = runs("job")[0].info.run_id
         refused = measure(job, "--folder", tmp_path / "empty", code=1)  # a folder needs no extra
         assert "is not a finished dense, pruned or quantized run (kind job" in refused
