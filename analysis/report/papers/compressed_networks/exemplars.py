@@ -79,8 +79,8 @@ def exemplars(
           correctly.
         - top5_pie, top5_non_pie, top5_all: mean share of dense networks that have the label among their five most
           probable classes. NaN for five classes or fewer, or if the predictions lack these classes.
-        - top1_matched, top5_matched: the same shares on other images, weighted to match the dense vote shares of the
-          PIEs.
+        - top1_matched, top5_matched: the same shares on other images, weighted to match the PIEs in dense_share (see
+          `images`).
         - columns that begin with `compressed_`: the same for the compressed networks.
         - n_pie_halves: PIEs of a dense half, compared with the compressed networks of the other half.
         - n_pie_placebo: PIEs between two dense halves.

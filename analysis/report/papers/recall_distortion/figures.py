@@ -66,7 +66,7 @@ def boxplots(
     cells : DataFrame, one row per dataset, model, pruner, ratio and settings
         These columns, and n, n_at_chance and mark as in `cells.cells`.
     by : {"pruner", "model", "dataset", "model under up"}
-        What distinguishes the panels. "model" and "dataset" are under MP, "model under up" is under UP (`up-signed` if
+        What distinguishes the panels. "model" and "dataset" are for MP, "model under up" is for UP (`up-signed` if
         there is no `up`). Unless models are compared, each data set is drawn with the model of the paper's
         Tables 3 and 7 or, if the study lacks it, with the model that has most runs.
     settings : sequence of str
@@ -275,7 +275,7 @@ class _PanelKey(NamedTuple):
     settings : tuple of (str, str)
         Further settings by column.
     with_weight : bool
-        Whether the label includes the weight of a teacher.
+        Whether the label includes the weight of distillation.
     """
 
     names: tuple[str, ...]
