@@ -152,7 +152,7 @@ def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:
 
 
 def _draw_placebo(axes: Axes, column: Column, name: str, study: StudyData) -> None:
-    """Draw the placebo, with its range, of the cell with most networks; one per method if these share no dense ones."""
+    """Draw placebo and range of the cell with most networks, for each method if methods share no dense networks."""
     lines = column.lines.items()
     populations = {column.styles[method]["color"]: cells for method, cells in lines}
     if study.share_dense_networks(column.cells):
