@@ -60,8 +60,8 @@ class PaperSection(NamedTuple):
     ----------
     section : callable
     ratios_alone : bool
-        Whether the section is restricted to pruning at single ratios, because its paper has no number formats or
-        iterative pruning.
+        Whether the section is restricted to networks whose ratio the user chose, because its paper has no number
+        formats or iterative pruning.
     pictures_alone : bool
         Whether the section consists of pictures alone.
     """

@@ -114,8 +114,8 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = (), *, narr
     drawn = shown[["alpha_mean", "ci_low", "ci_high"]]
     limits = axis_limits(_sound(drawn, shown["n_at_chance"] > 0).stack().dropna(), 1)
     note = (
-        "Dot: mean alpha over seeds; bar: its t-based interval, corrected for the ratios of a panel. Below 1: blue, <; "
-        "above 1: orange, >; containing 1: grey, ?; hollow: one seed, no interval. "
+        "Dot: mean alpha over seeds; bar: its t-based interval, corrected for the number of ratios in a panel. "
+        "Below 1: blue, <; above 1: orange, >; containing 1: grey, ?; hollow: one seed, no interval. "
         f"{_beyond(int(((drawn < limits[0]) | (drawn > limits[1])).any(axis=1).sum()), 'cell')}"
     )
     title = f"Confidence intervals of the mean alpha, by {_WORDS[by]}: {panels.title}"
