@@ -20,7 +20,7 @@ _TRADEOFF = (
     "the accuracy."
 )
 _BOXES = "Each box is one cell, and each point one network. The mark at a ratio describes the interval of the mean."
-_SCATTER = "Each point is one class of one network. The line has the slope of all points together."
+_SCATTER = "Each point is one class of one network. The line has the slope of all points of networks above chance."
 _RATIOS = (
     "The intensification ratio of a class is its balance after pruning divided by its balance before. The mean of "
     "these ratios depends strongly on classes whose balance before was close to 0. Alpha does not, because it weights "
