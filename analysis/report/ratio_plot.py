@@ -206,7 +206,7 @@ def _draw_column(axes: Axes, column: Column, draw_panel: Callable[[Axes, Column]
 
 
 def show_beyond(row: Sequence[Axes], group: Sequence[PlottedWorkload]) -> None:
-    """Give all panels of a data set and model the same axis limits, and mark the values beyond them at the ends.
+    """Give all panels of a data set and model the same axis limits, and mark values beyond these at the ends.
 
     Parameters
     ----------

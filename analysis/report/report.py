@@ -60,8 +60,8 @@ class PaperSection(NamedTuple):
     ----------
     section : callable
     ratios_alone : bool
-        Whether the section is restricted to pruning at single ratios, because its paper has no number formats or
-        iterative pruning.
+        Whether the section is restricted to networks whose ratio the user chose, because its paper has no number
+        formats or iterative pruning.
     pictures_alone : bool
         Whether the section consists of pictures alone.
     """
@@ -210,7 +210,7 @@ def log(
 
 
 def _newest_study(client: "MlflowClient", run_id: str) -> list[str]:
-    """Return the id of the newest run of kind `study` in a run's experiment, in a list that may be empty."""
+    """Return, in a list, the id of the newest run of kind `study` in a run's experiment; empty if there is none."""
     experiment_id = client.get_run(run_id).info.experiment_id
     query = f"tags.{schema.KIND} = '{schema.STUDY}'"
     runs = client.search_runs([experiment_id], query, max_results=1, order_by=["attributes.start_time DESC"])

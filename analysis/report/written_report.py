@@ -70,7 +70,7 @@ def write_report(
     log : bool
         Whether the files are also sent to MLflow, as a run of kind `report`.
     groups : str, Path, or mapping of str to path, optional
-        File of groups of test images, for which the report also shows the effects; a mapping gives one
+        File of groups of test images; with it, the report also shows the effects on these groups. A mapping gives one
         file per data set.
     min_accuracy, fairness_value : float, optional
         As for `recommend_ratio`.

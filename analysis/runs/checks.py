@@ -22,15 +22,15 @@ _SHARED = (
 _SHARED_IF_GIVEN = (
     *(schema.PROTOCOL, schema.VALIDATION_FRACTION, schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD),
 )
-# Pruners that keep exactly as many weights as the ratio implies. Others, such as `up-signed` and protocol `released`,
-# may keep more.
+# Pruners that keep exactly as many weights as the ratio implies. Others, such as `up-signed`, may keep more, and so may
+# all pruners in runs of protocol `released`.
 _EXACT = ("mp", "gp", "up", "rp", "up-sum")
 _RELEASED = "released"
-# The realized ratio may differ from the requested one by this factor, because weights per layer are rounded.
+# The realized ratio may differ from the requested one by this factor, because numbers of weights per layer are rounded.
 _RATIO_TOLERANCE = 1.25
 # A larger ratio is taken for an error, because less than a millionth of the parameters would be left.
 _LARGEST_RATIO = 1e6
-# Shares that were rounded to two digits differ by at most this.
+# Shares that were rounded to two digits may seem to contradict each other by up to this.
 _ROUNDING = 0.015
 # Equal recalls of two networks are reported if chance would make them equal with a probability below this.
 _COINCIDENCE = 1e-9

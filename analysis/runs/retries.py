@@ -119,7 +119,7 @@ class _Client:
         )
 
     def delete_tag(self, run_id: str, key: str) -> None:
-        """Delete a tag, and ignore that it is missing, because a lost request may have deleted it."""
+        """Delete a tag, and ignore that it is missing, because a request whose answer was lost may have deleted it."""
         try:
             repeating(self._client.delete_tag)(run_id, key)
         except MlflowException as error:

@@ -230,9 +230,9 @@ RAW_SLOPE = "raw_slope"
 VAL_RAW_SLOPE = "val_raw_slope"
 LARGEST_EXCESS = "largest_excess"
 LARGEST_EXCESS_FLOOR = "largest_excess_floor"
-# For a pruned run whose control `prune` found or made: the cost of a class on test images, which is its loss of recall
-# relative to the control minus the loss of accuracy. The class is the one with the largest cost on validation images,
-# and the tag LARGEST_COST_CLASS names it.
+# For a pruned run with a control, which `prune` found or made: the cost of a class on test images, which is its loss of
+# recall relative to the control minus the loss of accuracy. The class is the one with the largest cost on validation
+# images, and the tag LARGEST_COST_CLASS names it.
 LARGEST_COST = "largest_cost"
 LARGEST_COST_CLASS = "largest_cost_class"
 # For a dense run: norms of the gradient of the objective at the trained weights, and of its two parts. The objective is

@@ -33,7 +33,7 @@ from analysis.runs.address import probe, without_password
 from analysis.runs.store_errors import STORE_ERRORS, explained
 
 FINISHED = "FINISHED"
-NO_NUMBER = sys.float_info.max  # MLflow stores infinity as this number; a page has the same number for NaN
+NO_NUMBER = sys.float_info.max  # MLflow stores infinity as this number; a `Page` has the same number for NaN
 _WHOLE_METRICS = tuple(metric.name for metric in schema.METRICS if not metric.by_class)
 _METRICS_BY_CLASS = tuple(metric.name for metric in schema.METRICS if metric.by_class)
 KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)

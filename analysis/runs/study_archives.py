@@ -39,7 +39,7 @@ def packed(output: Path) -> Iterator[Path]:
     Raises
     ------
     StudyError
-        If the path is a folder or a file that is not an exported study, or if it cannot be written to.
+        If the path is a folder, or a file other than an exported study, or if it cannot be written to.
     """
     overwriting.check_file(output, (), "runs")
     with files.one_aside(output) as archive, tempfile.TemporaryDirectory(dir=archive.parent) as folder:

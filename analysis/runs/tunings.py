@@ -48,7 +48,7 @@ class Tuning:
         - strength: strength of the mitigation; 0 if it is not searched
         - fine_tune_decay: only if it is searched
         - accuracy, distortion: mean accuracy and pooled distortion of all seeds, on validation images, with standard
-          errors (`_error`) and with the values for each seed (`accuracy/<place>`, `distortion/<place>`)
+          errors (`_error`), and the values of each seed by its index (`accuracy/<index>`, `distortion/<index>`)
         - eligible: whether the trial is complete, and at most one point of accuracy below the best anchor
         - front: whether the trial is on the Pareto front
         - winner: whether the trial won

@@ -18,7 +18,7 @@ def retained_accuracy(right: np.ndarray, doubt: np.ndarray, coverage: np.ndarray
         Whether the network is right about each image.
     doubt : (images,)
     coverage : (coverages,)
-        Share of images that are left, above 0 and at most 1. It is rounded to a whole number of images, at least one.
+        Share of images that are left, above 0 and at most 1. The number of these images is rounded, to at least 1.
 
     Returns
     -------

@@ -56,8 +56,8 @@ def outcomes(cells: Cells) -> pd.DataFrame:
         - largest_mean_excess: the excess loss of each class is averaged over networks, and this is the largest mean.
         - weakest_recall: mean over networks of the lowest recall of a class.
         - weakest_recall_difference: weakest_recall minus that of the cell without the mitigation.
-        - classes_worse: number of classes whose recall is lower than in the control without a mitigation. For each
-          class, an interval at level .05 divided by the number of classes must show this.
+        - classes_worse: number of classes whose recall is lower than in the control without a mitigation. An
+          interval of the class with confidence 1 - .05 / number of classes must show this.
         - gain_on_validation, gain_on_test: the largest excess loss without the mitigation minus the largest excess loss
           with it.
         - gain_of_control: the gain in the controls, on test images.

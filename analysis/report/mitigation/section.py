@@ -33,8 +33,8 @@ from analysis.study.study import StudyData
 _READING = (
     "A mitigation is meant to spare classes. Each mitigation is compared with the same pruning without it, on the "
     "same dense networks. The control is fine-tuned in the same way with the same mitigation, but not pruned. "
-    "Systematic cost is that of the class that pays most: its loss relative to the control, minus the loss of "
-    "accuracy, averaged over networks. The cost is measured on networks and images that were not used to choose the "
+    "Systematic cost is the loss of the class that pays most, relative to the control, minus the loss of accuracy, "
+    "averaged over networks. The cost is measured on networks and images that were not used to choose the "
     "class, and the class is named if its cost is shown to be above 0. Chance movement is the loss of each network's "
     "hardest-hit class beyond the accuracy. That class differs between networks, and its loss is above 0 without "
     "pruning too. The next columns give the chance movement that noise of the test images alone would give, and that "

@@ -64,7 +64,7 @@ class Check(NamedTuple):
         One arm, or two arms of which the second is subtracted from the first.
     quantity : str
     row : dict
-        As `estimate` returns it; for an empty sample if most networks are at chance.
+        As `estimate` returns it; that of an empty sample if most networks are at chance.
     claimed : str
         Range that the claim predicts for the estimate.
     n_at_chance : int
@@ -172,7 +172,7 @@ class Workload:
         ]
 
     def highest(self, pruner: str) -> list[Arm]:
-        """Return the arm at the largest ratio, `HIGH` or more, that is not at chance, in a list that may be empty."""
+        """Return, in a list, the arm not at chance with the largest ratio from `HIGH` on; empty if there is none."""
         arms = [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_least=HIGH)]
         return [arm for arm in arms if not self.is_at_chance(arm)][-1:]
 
@@ -194,7 +194,7 @@ class Workload:
         return bool(self._at_chance[arm].mean() > 0.5)
 
     def up(self) -> str:
-        """Return the pruner that is compared as UP: that of the released code only if the study has no `up`."""
+        """Return the pruner that is compared as UP: `up-signed` if the study has it and no `up`, else `up`."""
         return standing_for_up({arm.pruner for arm in self._arms})
 
 
@@ -213,7 +213,7 @@ def estimate(first: pd.Series, second: pd.Series | None = None, *, level: float 
     dict
         `difference` with its interval `difference_low`, `difference_high`; its standard `error` and the degrees of
         freedom `dof` (Welch's for two samples); `n`, the number of values. All but the difference and `n` are NaN if a
-        sample has fewer than two values, or if all values are the same.
+        sample has fewer than two values, or if every sample has only equal values.
 
     Examples
     --------

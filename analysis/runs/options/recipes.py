@@ -42,7 +42,7 @@ RECIPES = {
     # Good et al. (2022), Supplement H: `resnet-cifar` for 30,000 steps a level, which are 80 epochs of 48,000 images in
     # batches of 128. MNIST and Fashion-MNIST have 48,000 training images if .2 is held out for validation, and CIFAR if
     # .04 is. The paper does not say when the learning rate changes in these steps; here it changes at the same shares
-    # of the training.
+    # of the training as in `resnet-cifar`.
     "lottery": RecipeValues(
         "13x0.01 27x0.1 13x0.01 14x0.001 13x0.0001", "13x0.01 27x0.1 13x0.01 14x0.001 13x0.0001", weight_decay=5e-4
     ),

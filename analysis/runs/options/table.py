@@ -599,7 +599,7 @@ class FineTuningOptions:
     regrow: bool | None = option(
         AUTO,
         boolean,
-        "Let weights that were pruned step by step come back while others are still pruned. Auto: true if a network "
+        "Let weights that were pruned step by step come back as long as pruning goes on. Auto: true if a network "
         "is pruned while it is trained from its initial weights, else false.",
         ("prune", "tune"),
         param=ParamRole(detail_of="schedule", concerns="pruning", value="boolean"),

@@ -79,8 +79,8 @@ def exemplars(
           correctly.
         - top5_pie, top5_non_pie, top5_all: mean share of dense networks that have the label among their five most
           probable classes. NaN for five classes or fewer, or if the predictions lack these classes.
-        - top1_matched, top5_matched: the same shares on other images, weighted to match the dense vote shares of the
-          PIEs.
+        - top1_matched, top5_matched: the same shares on other images, weighted to match the PIEs in dense_share (see
+          `images`).
         - columns that begin with `compressed_`: the same for the compressed networks.
         - n_pie_halves: PIEs of a dense half, compared with the compressed networks of the other half.
         - n_pie_placebo: PIEs between two dense halves.
@@ -88,7 +88,7 @@ def exemplars(
         - n_pie_placebo_low, n_pie_placebo_high: bounds that include 90 % of the placebo's splits.
         - n_pie_minus_placebo: n_pie_halves minus n_pie_placebo, with its 95 % interval.
         - n_pie_none, n_pie_none_untied: PIEs of the control's networks, compared with the compressed networks, and
-          those of these PIEs without a tie.
+          the untied among these PIEs.
         - disagreement: mean share of images on which a dense and a compressed network predict different classes.
         - disagreement_dense: mean share of images on which two dense networks predict different classes.
         - gap_halves, gap_placebo: accuracy of the dense half on other images minus its accuracy on PIEs.

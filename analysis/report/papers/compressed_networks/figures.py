@@ -107,7 +107,7 @@ def _with_ends(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_same_networks(group: Sequence[PlottedWorkload], study: StudyData) -> str:
-    """Return a sentence on the PIEs of all networks in number formats and of the control; empty without formats."""
+    """Return a sentence on the PIEs of each number format and of the control; empty without number formats."""
     parts = []
     # A data set and model with many methods have several columns, each with all cells.
     for workload, rows in {column.name[:2]: column.cells for column in group}.items():
@@ -152,7 +152,7 @@ def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:
 
 
 def _draw_placebo(axes: Axes, column: Column, name: str, study: StudyData) -> None:
-    """Draw the placebo of the cell with most networks and its range; one per method if they share no dense networks."""
+    """Draw placebo and range of the cell with most networks, for each method if methods share no dense networks."""
     lines = column.lines.items()
     populations = {column.styles[method]["color"]: cells for method, cells in lines}
     if study.share_dense_networks(column.cells):

@@ -166,7 +166,7 @@ def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
         - placebo: number of significant classes that the placebo gives.
         - placebo_low, placebo_high: bounds that include 90 % of the placebo's splits.
         - the columns of `populations.significance_counts` for the paired and for the moderated test.
-        - decreased, increased: numbers of significant classes whose recall fell and rose.
+        - decreased, increased: numbers of significant classes whose recall fell, and whose recall rose.
         - mean_decrease, mean_increase: mean changes of the recalls of these classes, both as positive numbers.
     """
     if significance.empty:

@@ -85,8 +85,8 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
         - worst_class: class with the largest mean excess loss.
         - reference: the networks with which recalls are compared for the systematic cost, `control` if there are
           controls, otherwise `dense`.
-        - costliest_class: class that loses most beyond the accuracy on average. Empty for a single network, which has
-          no cost either.
+        - costliest_class: class that loses most beyond the accuracy on average, relative to the reference. Empty for a
+          single network, which has no cost either.
         - cost: loss of this class beyond the accuracy, measured on networks that were not used to choose the class,
           with the interval of `class_costs.worst_class`.
         - cost_p: p of cost, one-sided and corrected for all classes.

@@ -61,7 +61,7 @@ def section(study: StudyData) -> Section | None:
 
 
 def published_values(study: StudyData) -> Section | None:
-    """Return the section on the printed values; None if the study has no counterpart."""
+    """Return the section on the printed values; None if none has a counterpart in the study."""
     table = corruption_costs(study)
     rows = _beside_print(_means(table[table[schema.PRUNER].ne(CONTROL)])) if len(table) else table
     return Section("Corrupted images, in print", [_PRINTED, rounded(rows)]) if len(rows) else None

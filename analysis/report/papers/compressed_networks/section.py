@@ -28,12 +28,12 @@ _PIES = (
     "prediction is tied. PIEs of the same networks compare all dense networks with all networks made from them. PIEs "
     "of halves compare half of the dense networks with the networks made from the other half. The placebo compares "
     "two halves of the dense networks. Halves consist of different networks, so their PIEs are mostly an effect of "
-    "the seeds. A significant class changed differently from the accuracy at the 5 % level, by the paired t-test of "
-    "audits; the next column has the number left after Holm's correction. The t-test of Hooker et al. treats dense "
-    "and compressed networks as independent, so it can hardly detect a small change; its placebo compares two halves "
-    "of the dense networks. Dense networks are less accurate on PIEs than on other images. The last column is this "
-    "difference of accuracies minus the same difference for the placebo's PIEs, in points. pie_summary.csv, pie.csv, "
-    "class_significance.csv and significant_classes.csv have the numbers."
+    "the seeds. A class is significant if its recall changed differently from the accuracy, by the paired t-test of "
+    "audits at the 5 % level; the next column has the number left after Holm's correction. The t-test of Hooker et al. "
+    "treats dense and compressed networks as independent, so it can hardly detect a small change; its placebo compares "
+    "two halves of the dense networks. Dense networks are less accurate on PIEs than on other images. The last column "
+    "is this difference of accuracies minus the same difference for the placebo's PIEs, in points. pie_summary.csv, "
+    "pie.csv, class_significance.csv and significant_classes.csv have the numbers."
 )
 _INDEX = (
     "The index of a group is its share of the PIEs of halves divided by its share of all images (Hooker et al., "
@@ -44,7 +44,7 @@ _INDEX = (
 _MOST_GROUPS = 12  # maximum number of groups in a table
 _CHANGES = (
     "The same loss in points is a larger share of a low recall. Hooker et al. therefore divide the change of the "
-    "recall by the recall before. The method is that of the verdict."
+    "recall by the recall before. The picture shows the method of the verdict."
 )
 _POPULATIONS = (
     "The picture shows the accuracies of the networks at each level, like Table 1 of Hooker et al.; populations.csv "

@@ -29,7 +29,7 @@ _MOST_ROWS = 8
 def found_points(study: StudyData) -> pd.DataFrame:
     """Return the points of a study (`operating_points.points`), computed once.
 
-    The frame is empty without iterative pruning or a user's preference.
+    The frame is empty if the study has no iterative pruning and the user gave no preference.
     """
     wanted = operating_points.wanted_of(study.runs, study.options.preference)
     return (

@@ -1,4 +1,4 @@
-"""Figures of classes: their recall at each sparsity, and the images they are trained on (Figures 3a, 5, 6 and 7)."""
+"""Figures of classes: their recall at each sparsity, and their training images (Figures 3a, 5, 6 and 7)."""
 
 from functools import partial
 

@@ -58,8 +58,8 @@ def _sentences(rows: pd.DataFrame) -> Iterator[str]:
     ranks = recall.rank(ascending=False, method="min")
     for words, row in (("most", images.idxmax()), ("fewest", images.idxmin())):
         yield (
-            f"Class {rows.at[row, CLASS]} has the {words} training images, {images[row]:,.0f}; its recall ranks "
-            f"{ranks[row]:.0f} of {len(rows):,}."
+            f"Class {rows.at[row, CLASS]} has the {words} training images, {images[row]:,.0f}; its recall is "
+            f"number {ranks[row]:.0f} of {len(rows):,}, from the top."
         )
     if recall.nunique() > 1:
         correlation = stats.spearmanr(images, recall).statistic

@@ -37,7 +37,7 @@ class Regression(NamedTuple):
     table : DataFrame, a row for each term
         The columns of `regression.fit`, those of `published_terms`, and:
 
-        - p_clustered: with se_clustered;
+        - p_clustered: p by se_clustered;
         - se_network, p_network: as se_clustered and p_clustered, but by the jackknife if networks are few;
         - se_dense, p_dense: by the jackknife, clustered by dense network;
         - se_class, p_class: by the jackknife, clustered by class of a data set;
@@ -145,7 +145,7 @@ def standard_errors(fit: regression.Estimate) -> dict[str, np.ndarray]:
 
 
 def _groups(fit: regression.Estimate) -> dict[str, pd.Series]:
-    """Number the dense networks and the classes of the rows."""
+    """Return the number of each row's dense network, and that of its class."""
     columns = {"dense": [schema.DENSE_RUN_ID], "class": [schema.DATASET, CLASS]}
     return {name: fit.rows.groupby(own, observed=True).ngroup() for name, own in columns.items()}
 

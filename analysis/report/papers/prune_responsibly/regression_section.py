@@ -36,10 +36,10 @@ _READING = (
 _TABLE = (
     "A colon means a product. The first p uses the paper's standard errors. The other p allow for dependence between "
     "rows of one network, of all networks from one dense network, or of one class. A printed value without a p is a "
-    "sum of printed values. The sum is needed if the first data set or technique here differs from the paper's, or if "
-    "the term here includes the effect of a term that was left out. The effect of a level, such as rewind, also "
-    "depends on the products that contain it. These products are not all 0 for any network, so the level's own "
-    "coefficient is never the whole effect."
+    "sum of printed values. The sum is needed if the reference data set or technique here (the first) is not the "
+    "paper's, or if the term here includes the effect of a term that was left out. The effect of a level, such as "
+    "rewind, also depends on the products that contain it. In every network some of these products differ from 0, so "
+    "the level's own coefficient is never the whole effect."
 )
 _CHOICES = (
     "The paper leaves the batch size, the learning rate and the optimizer to later work, because their terms would "

@@ -27,7 +27,7 @@ _READING = (
     "of a group is the accuracy on its images. Excess loss is a group's loss of accuracy minus the loss of accuracy "
     "on all images. The p of a group tests its excess loss, not whether the group lost anything. With a control, p "
     "tests the excess loss beyond the control. If there are at least ten groups, the variances over networks are "
-    "moderated. Systematic cost is that of the group that pays most on average over the networks: its excess loss, "
+    "moderated. Systematic cost is the mean excess loss of the group that pays most on average over the networks, "
     "beyond a control if there is one. The cost is measured on networks and images that were not used to choose the "
     "group, and the group is named if its cost is shown to be above 0. Chance movement is the largest excess loss in "
     "one network; the group with this loss differs between networks. With many small groups, chance movement is large "

@@ -1,4 +1,4 @@
-"""Compare a study with Tables 12 and 13, which have accuracy and alpha of ResNet-56 on CIFAR-10, level by level.
+"""Compare a study with Tables 12 and 13, which have accuracy and alpha of ResNet-56 on CIFAR-10, by level or ratio.
 
 Good et al. 2022, Supplement H.
 """

@@ -66,7 +66,7 @@ def boxplots(
     cells : DataFrame, one row per dataset, model, pruner, ratio and settings
         These columns, and n, n_at_chance and mark as in `cells.cells`.
     by : {"pruner", "model", "dataset", "model under up"}
-        What distinguishes the panels. "model" and "dataset" are under MP, "model under up" is under UP (`up-signed` if
+        What distinguishes the panels. "model" and "dataset" are for MP, "model under up" is for UP (`up-signed` if
         there is no `up`). Unless models are compared, each data set is drawn with the model of the paper's
         Tables 3 and 7 or, if the study lacks it, with the model that has most runs.
     settings : sequence of str
@@ -114,8 +114,8 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = (), *, narr
     drawn = shown[["alpha_mean", "ci_low", "ci_high"]]
     limits = axis_limits(_sound(drawn, shown["n_at_chance"] > 0).stack().dropna(), 1)
     note = (
-        "Dot: mean alpha over seeds; bar: its t-based interval, corrected for the ratios of a panel. Below 1: blue, <; "
-        "above 1: orange, >; containing 1: grey, ?; hollow: one seed, no interval. "
+        "Dot: mean alpha over seeds; bar: its t-based interval, corrected for the number of ratios in a panel. "
+        "Below 1: blue, <; above 1: orange, >; containing 1: grey, ?; hollow: one seed, no interval. "
         f"{_beyond(int(((drawn < limits[0]) | (drawn > limits[1])).any(axis=1).sum()), 'cell')}"
     )
     title = f"Confidence intervals of the mean alpha, by {_WORDS[by]}: {panels.title}"
@@ -275,7 +275,7 @@ class _PanelKey(NamedTuple):
     settings : tuple of (str, str)
         Further settings by column.
     with_weight : bool
-        Whether the label includes the weight of a teacher.
+        Whether the label includes the weight of distillation.
     """
 
     names: tuple[str, ...]

@@ -20,7 +20,7 @@ _TRADEOFF = (
     "the accuracy."
 )
 _BOXES = "Each box is one cell, and each point one network. The mark at a ratio describes the interval of the mean."
-_SCATTER = "Each point is one class of one network. The line is the slope of all points together."
+_SCATTER = "Each point is one class of one network. The line has the slope of all points of networks above chance."
 _RATIOS = (
     "The intensification ratio of a class is its balance after pruning divided by its balance before. The mean of "
     "these ratios depends strongly on classes whose balance before was close to 0. Alpha does not, because it weights "
@@ -30,11 +30,11 @@ _CLAIMS = (
     "A sentence has several comparisons, usually one for each ratio. A comparison agrees with the sentence if a test "
     "at .05 shows that the true value is in the range that the sentence claims, and disagrees if a test shows that "
     "the true value is outside this range. The tests are one-sided if the sentence has a direction. A sentence about "
-    "all cases holds if all comparisons agree, and one comparison that disagrees refutes it. Their p-values are "
-    "corrected together (Holm). A sentence about most cases or a tendency holds if more than half of the comparisons "
-    "agree, and is refuted if more than half disagree. The table has the number of comparisons that agree, the lowest "
-    "and the highest estimate, and in brackets the range of the two-sided intervals. Networks at chance are left out. "
-    "claims.csv has every comparison."
+    "all cases holds if all comparisons agree, and one comparison that disagrees refutes it. The p-values of these "
+    "comparisons are corrected together (Holm). A sentence about most cases or a tendency holds if more than half of "
+    "the comparisons agree, and is refuted if more than half disagree. The table has the number of comparisons that "
+    "agree, the lowest and the highest estimate, and in brackets the range of the two-sided intervals. Networks at "
+    "chance are left out. claims.csv has every comparison."
 )
 _COMPARED = "The table has the values that both the paper and the study have. The difference is ours minus published."
 _METRICS = (
@@ -100,7 +100,7 @@ def paper_tables(study: StudyData) -> Section:
 
 
 def paper_claims(study: StudyData) -> Section | None:
-    """Return the section that tests the paper's claims on the study; None if the study has no counterpart."""
+    """Return the section that tests the paper's claims on the study; None if it has nothing to test them on."""
     judgements = claims.claims(study.runs, study.predicted)
     tried = (judgements["verdict"] != UNTRIED).any()
     if not tried and study.with_ratios.runs.empty:

@@ -64,7 +64,7 @@ def _accuracies(workload: Workload, first: Arm, second: Arm, claimed: str) -> Ch
 
 
 def _slope(workload: Workload, arm: Arm, value: float, claimed: str, column: str = ALPHA) -> Check:
-    """Return a check of an arm's mean slope minus a value, with an interval corrected for the pruner's ratios."""
+    """Return a check of an arm's mean slope minus a value, with an interval corrected for the number of ratios."""
     row = estimate(workload.values(arm, column) - value, level=LEVEL / len(workload.ratios(arm.pruner)))
     return _arm_check(workload, arm, row, claimed)
 
