@@ -12,11 +12,11 @@ from analysis.runs import schema
 from analysis.study.study import StudyData
 
 EXPECTATIONS = (
-    "Each loss can be compared with two expectations. Equal losses: every class loses as much recall as the accuracy. "
-    "Proportional errors: the error of every class (1 minus its recall) grows by the same factor, so that a class with "
-    "twice the error loses twice as much. Which expectation is fair is your choice. The loss beyond proportion "
-    "averages 0 over all images, so some class always loses more than its proportion: only the size of this loss and "
-    "its test are informative. Black ticks in the picture are the second expectation."
+    "Losses are compared with two expectations. Equal losses: every class loses as much recall as the accuracy. "
+    "Proportional errors: the error of every class (1 minus its recall) grows by the same factor, so twice the error "
+    "means twice the loss. Which expectation is fair is your choice. The loss beyond proportion averages 0 over all "
+    "images, so some class always loses more than its proportion: only the size of this loss and its test are "
+    "informative. Black ticks show the second expectation."
 )
 
 
