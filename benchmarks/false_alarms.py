@@ -43,7 +43,8 @@ MOST_AUDITS = 300
 MOST_OF_SEVERAL = 100
 # Losses of recall that are given to a class of one network, and number of audits for each loss.
 LOSSES, AUDITS_OF_LOSSES = (0.02, 0.05, 0.1, 0.2, 0.3), 100
-# In comparisons without retraining, this share of a class's images is lost, and the same share is won.
+# In comparisons without retraining, the predictions for up to this share of each class's images change from right to
+# wrong, and for the same share from wrong to right.
 EXCHANGED = 0.02
 # Pruning ratios whose losses the audit should find, to measure its power.
 MILD, STRONG = 20, 50

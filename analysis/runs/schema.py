@@ -16,7 +16,7 @@ from analysis.runs.options.values import text
 
 # Tags
 KIND = "kind"
-NETWORK = "network"  # of a dense or pruned run: dense, control or pruned
+NETWORK = "network"  # tag of dense and pruned runs; its value is dense, control or pruned
 CONFIG_HASH = "config_hash"
 DENSE_RUN_ID = "dense_run_id"
 PARENT_RUN_ID = "parent_run_id"
