@@ -31,7 +31,7 @@ class Primary(NamedTuple):
     method, baseline : str
         Labels as in `methods.csv`: a pruner, its schedule if it is not one-shot, and other settings with their values,
         such as `mp cubic distill 0.5` or `up epsilon 1e-3`. If a label does not name a setting, the setting has the
-        papers' value, provided that a cell that matches the label has this value. A setting for which the papers have no
+        papers' value, if a cell that matches the label has this value. A setting for which the papers have no
         value, such as epsilon, may have any value.
     ratio : float
         Pruning ratio of the method.

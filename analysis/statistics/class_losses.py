@@ -104,7 +104,8 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *
 def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
     """Compute `Changes` from the answers of independent groups of networks.
 
-    The change of a class is a sum over the groups: each contributes its networks' mean answer to the class's images.
+    The change of a class is a sum over the groups of networks. Each group adds its mean answer, over its networks and
+    the images of the class; answers before compression are negative.
 
     Parameters
     ----------

@@ -392,7 +392,7 @@ def shared_sums(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.n
     Parameters
     ----------
     before, after : (seeds, classes)
-        Recall balance, normalised or not.
+        Recall balances, or gaps (recall minus accuracy).
 
     Returns
     -------

@@ -225,7 +225,8 @@ def _estimate(start: _Metric, after: _Metric, name: str, paired: bool) -> _Estim
     return _Estimate(known, second.mean(0) - first.mean(0), images, changes.variances(each_class(len(images))))
 
 
-# A network's factor, the cell of each image, and the contribution of each image.
+# For one network: the factor of its contributions in the change, the cell of each image as in `_Metric`, and the
+# contribution of each image.
 _Part = tuple[float, np.ndarray, np.ndarray]
 
 

@@ -97,7 +97,7 @@ def chosen(labels: np.ndarray, count: int | None) -> np.ndarray:
     ----------
     labels : int64 [N]
     count : int, optional
-        Size of the sample; all images by default.
+        Size of the sample; None for all images.
 
     Returns
     -------

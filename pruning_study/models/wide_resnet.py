@@ -29,8 +29,8 @@ class WideResNet(nn.Module):
     """A 3x3 convolution with 16 channels, three stages of n blocks, mean pooling and a linear layer.
 
     With width k, the stages have 16 * k, 32 * k and 64 * k channels. WRN-16-4 is named after its 16 = 6n + 4
-    convolutions, shortcuts included, and its width k = 4. For images with 3 channels and 10 classes, WRN-16-4 has 2,748,890 parameters, WRN-22-8 has
-    17,158,106 and WRN-28-10 has 36,479,194.
+    convolutions, shortcuts included, and its width k = 4. For images with 3 channels and 10 classes, WRN-16-4 has
+    2,748,890 parameters, WRN-22-8 has 17,158,106 and WRN-28-10 has 36,479,194.
     """
 
     def __init__(self, blocks: int, width: int, num_classes: int, in_channels: int) -> None:

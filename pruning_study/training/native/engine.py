@@ -261,7 +261,7 @@ class Native:
                 *((_pointer(seen.loss), _pointer(seen.right)) if seen else (None, None)),
                 *(calls.pointer(portion), loss.data_ptr()),
             )
-            if outcomes and seen and portion.places is not None:  # if not copied, the library writes to `outcomes`
+            if outcomes and seen and portion.places is not None:  # `seen` is a copy, and else it is in `outcomes`
                 outcomes.loss[there], outcomes.right[there] = seen.loss, seen.right
             calls.after(portion)
             # The library adds the teacher's term as a cross-entropy: the divergence plus the teacher's entropy.
