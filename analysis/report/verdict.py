@@ -42,7 +42,7 @@ MEANINGS = {
     "gp": "gradient pruning",
     "up": "undecayed pruning",
     "up-signed": "undecayed pruning as released",
-    "up-sum": "undecayed pruning as on the poster of Good et al.",
+    "up-sum": "undecayed pruning as on Good et al.'s poster",
     "rp": "random pruning",
     "global-unstructured": "magnitude pruning over all layers at once",
     "l1-unstructured": "magnitude pruning by layer",
