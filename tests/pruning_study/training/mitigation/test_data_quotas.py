@@ -104,8 +104,8 @@ class TestImagesOfFineTuning:
         with pytest.raises(StudyError) as error:
             fine_tuning_indices(*setting, np.array([0.5, 1.0, *[0.5] * 8]))
         assert str(error.value) == (
-            "the quota of class 'Trouser' is 0 training images, because the dense network gets 100.00% of its "
-            "validation images right: hold out more images (--validation-fraction)"
+            "the quota of class 'Trouser' is 0 training images, because the dense network gets 100.00% of the "
+            "class's validation images right: hold out more images (--validation-fraction)"
         )
         assert error.value.option == "data_quotas"
 
