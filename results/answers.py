@@ -345,7 +345,7 @@ def _written(difference: _Difference, most: int) -> str:
 
 
 def classes(results: Path, *studies: str) -> pd.DataFrame:
-    """Return what pruning costs, in points relative to the control, by data set, model, pruner and ratio.
+    """Return the costs of pruning, in points relative to the control, by data set, model, pruner and ratio.
 
     A cell of the table has the loss of accuracy, and then the costs of the three classes that pay most on average.
     """

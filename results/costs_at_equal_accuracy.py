@@ -42,7 +42,7 @@ def _half(results: Path, studies: tuple[str, ...]) -> pd.DataFrame:
 def table(
     runs: pd.DataFrame, validation: ValidationRecalls, predictions: StudyPredictions | None = None
 ) -> pd.DataFrame:
-    """Return what each class loses with each method, compared with the controls and with the networks of MP.
+    """Return the loss of each class with each method, compared with the controls and with the networks of MP.
 
     Returns
     -------

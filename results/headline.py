@@ -29,7 +29,7 @@ _MITIGATIONS = {"class offsets": "class offsets", "distill 0.5": "teacher"}
 
 
 def gradual(results: Path) -> pd.DataFrame:
-    """Return what gradual MP to ratio 20 costs the class that pays most, in points, with decaying learning rates.
+    """Return the cost of gradual MP to ratio 20 for the class that pays most, in points, with decaying learning rates.
 
     If an earlier study named the class, the interval covers networks only; otherwise it covers networks and test
     images.

@@ -20,6 +20,7 @@ from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import independent
 from analysis.statistics.intensification import alpha_shared
 from analysis.statistics.proportion import on_these_images
+from analysis.statistics.recalls import Recalls
 from analysis.study import proportions
 from analysis.study.arrays import RunArrays, run_arrays
 
@@ -79,7 +80,7 @@ def network_values(arrays: RunArrays) -> pd.DataFrame:
     """
     tables = []
     for key, rows in proportion_planned.pruned_cells(arrays):
-        if recalls := proportions.paired_recalls(arrays, rows):
+        if recalls := proportions.paired_recalls(arrays, arrays.with_sloped_control(arrays.sloped(rows))):
             values = pd.DataFrame(pseudo_values(*recalls), columns=OUTCOMES)
             tables.append(values.assign(**{name: key[name] for name in _CELL}, width=WIDTHS[key[schema.MODEL]]))
     return pd.concat(tables, ignore_index=True)
@@ -106,7 +107,7 @@ def measures(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.nda
     The parameters are those of `pseudo_values`; k is the growth of the error.
     """
     found = on_these_images(before, after, share)
-    balances = (recall / (recall @ share)[:, np.newaxis] - 1 for recall in (before, after))
+    balances = (Recalls(recall, recall @ share).balance for recall in (before, after))
     return np.array([alpha_shared(*balances).estimate, found.slope, found.slope / found.growth])
 
 

@@ -93,8 +93,8 @@ def recall_changes(
         changes = class_losses.of_few_images(class_losses.from_predictions(label, *right, paired=paired), support)
         excess_weights = class_sums.excess_weights(support / len(label))
         return RecallChanges(Weighted(changes, each_class, mean), Weighted(changes, excess_weights, mean), label, right)
-    balances = (side.recall - side.accuracy[:, np.newaxis] for side in sides)
-    loss, excess = (class_losses.from_recalls(*each, paired=paired) for each in ((start, after), balances))
+    gaps = (side.raw_balance for side in sides)
+    loss, excess = (class_losses.from_recalls(*each, paired=paired) for each in ((start, after), gaps))
     return RecallChanges(Weighted(loss, each_class, mean), Weighted(excess, each_class, mean))
 
 

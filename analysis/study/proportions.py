@@ -60,12 +60,17 @@ def cell_proportion(
 
 
 def paired_recalls(study: RunArrays, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Return the recalls of a cell's controls and of its networks, and each class's share of the test images.
+    """Return the recalls of controls and of their networks, and each class's share of the test images.
 
-    Recalls are (networks, classes). Networks without slopes are left out, and so are those whose control is at chance.
-    None is returned for fewer than three networks, or if their numbers of test images are unknown or differ.
+    Recalls are (networks, classes). None is returned for fewer than three networks, or if their numbers of test images
+    are unknown or differ.
+
+    Parameters
+    ----------
+    study : RunArrays
+    rows : (networks,), integers
+        Rows of a cell that have controls.
     """
-    rows = study.with_sloped_control(study.sloped(rows))
     if len(rows) < _FEWEST:
         return None
     has = study.classes_of(rows)
