@@ -349,4 +349,4 @@ def test_a_pruned_run_that_was_found_and_whose_metrics_cannot_be__is_made_again(
     assert pruned.prune(*setting.at_ratio(4.0).in_job(store), parent).run_id == run.info.run_id
     store.client.log_metric(run.info.run_id, "realized_ratio", 0.25)
     assert pruned.prune(*setting.at_ratio(4.0).in_job(store), parent).run_id != run.info.run_id
-    assert "cannot be used, so an older run is used or a new run is made: it has no metric realized_ratio" in caplog.text
+    assert "is used or a new run is made: it has no metric realized_ratio of 1 or more" in caplog.text
