@@ -28,6 +28,7 @@ import proportion_planned
 import quantized_training
 import regularizers
 import resnet20
+import resnet20_full
 import risk
 import sparse_from_start
 import training_choices
@@ -59,6 +60,7 @@ _WITH_TABLES = (
     quantized_training,
     regularizers,
     resnet20,
+    resnet20_full,
     risk,
     sparse_from_start,
     training_choices,
