@@ -10,10 +10,11 @@ from analysis.common.printable import shortened
 from analysis.runs import frames, schema
 
 _NETWORK = [schema.DATASET, schema.MODEL]
+_NOT_RECORDED = "not recorded"
 
 
 def check_one_design(dense_runs: Mapping[Path, pd.DataFrame]) -> None:
-    """Check that folders whose networks have different seeds agree in the settings of the training.
+    """Check that folders whose networks have different seeds agree in the settings and arithmetic of the training.
 
     A setting may differ if it has several values for one seed or in one folder, because the folders then compare
     settings.
@@ -26,14 +27,16 @@ def check_one_design(dense_runs: Mapping[Path, pd.DataFrame]) -> None:
     Raises
     ------
     StudyError
-        If folders without common seeds differ in a setting of the training that is constant within each folder.
+        If folders without common seeds differ in a setting of the training, or in its arithmetic, that is constant
+        within each folder.
     """
     if len(dense_runs) < 2:
         return
     everything = pd.concat(dense_runs, names=["folder"])
     completed = frames.with_canonical_values(frames.with_former_values(everything)).reset_index("folder")
-    for _, networks in completed.groupby(_NETWORK):
-        for column in filter(_is_of_training, frames.params(networks)):
+    arithmetic = completed.reindex(columns=[schema.ARITHMETIC]).astype(object).fillna(_NOT_RECORDED)
+    for _, networks in completed.assign(**arithmetic).groupby(_NETWORK):
+        for column in [schema.ARITHMETIC, *filter(_is_of_training, frames.params(networks))]:
             values = networks[["folder", schema.SEED, column]].dropna().drop_duplicates()
             of_folders = values.drop_duplicates(["folder", column])
             is_alike = of_folders[column].nunique() < 2

@@ -35,6 +35,18 @@ def test_seeds_that_were_trained_otherwise_are_no_batch_of_the_study(one, other,
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "difference"),
+    [
+        ({"arithmetic": "2"}, {"arithmetic": "torch"}, "'2' and 'torch'"),
+        ({"arithmetic": "2"}, {}, "'2' and 'not recorded'"),
+    ],
+)
+def test_seeds_that_were_trained_with_another_arithmetic_are_no_batch_of_the_study(one, other, difference):
+    with pytest.raises(StudyError, match=f"their arithmetic is {difference}"):
+        check_one_design({FIRST: dense(0, 1).assign(**one), SECOND: dense(2, 3).assign(**other)})
+
+
+@pytest.mark.parametrize(
     "other",
     [
         dense(2, 3, epochs="30"),
