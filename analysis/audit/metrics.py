@@ -110,7 +110,7 @@ def confidences_of_files(
     limit: SizeLimit,
     orders: Mapping[Path, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Read the confidences of each side; if they are missing in some files or invalid, return a note that says why.
+    """Read the confidences of each side; if they are missing in some files or invalid, return a note instead.
 
     Parameters
     ----------
