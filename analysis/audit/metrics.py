@@ -70,7 +70,7 @@ def moved_most(metrics: pd.DataFrame) -> list[str]:
     reference = "control" if "control" in row else "network before"
     return [
         f"The {row['metric']} of {named} is {points(sign * row['change'])} points {side} that of the {reference} "
-        f"({bounds}, corrected for all metrics and classes); metrics.csv has the others."
+        f"({bounds}, corrected for all metrics and classes); metrics.csv has all changes."
     ]
 
 

@@ -180,7 +180,7 @@ def _check_labels(paths: Sequence[Path], labels: np.ndarray, alignment: image_na
 
 
 def _class_names(path: Path) -> np.ndarray:
-    """Return the names of the classes in the order of their indices; empty if the table is missing or unreadable."""
+    """Return the names of the classes in the order of their indices; empty if the table is missing or unusable."""
     try:
         with opened(path) as file:
             table = csv_text.read(io.BytesIO(file.read(_LARGEST_TABLE)), dtype={"class": str}, keep_default_na=False)

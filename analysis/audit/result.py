@@ -130,7 +130,7 @@ class Audit(NamedTuple):
 
     @property
     def basis(self) -> Literal["control", "networks", "pair"]:
-        """Evidence of the cause of losses: control, several networks a side, or none (a side has a single network)."""
+        """Evidence of the cause of losses: a control, several networks on each side, or neither (`pair`)."""
         return self.comparison.basis
 
     @property
