@@ -71,7 +71,7 @@ class ChangeVariances(NamedTuple):
 
         A recall near 1 varies little, but more after a loss. The standard deviation is assumed to be proportional to R
         (1 - R) for the recall R before and after the loss, as if one random number shifted all logits of the class. The
-        images that are lost add a binomial variance.
+        newly wrong images add a binomial variance.
         """
         if self.recall is None or self.images is None:
             return self
