@@ -509,7 +509,7 @@ def offsets(
     result = offsets.fit_files(before, after, test_before, test_after, shrinkage=shrinkage, max_data_gib=max_data_gib)
     offsets.write(result, output)
     click.echo(offsets.summary(result))
-    click.echo(f"In {output.absolute()}: the column offset has the number to add to each class's logit")
+    click.echo(f"In {output.absolute()}: the column named offset has the number to add to each class's logit")
 
 
 @cli.command(

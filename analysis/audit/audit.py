@@ -145,7 +145,8 @@ def read_sides(
     downloads : Path
         Folder that the predictions of runs are downloaded to.
     only_pairs : bool
-        Whether to raise an error if the networks of a side have other seeds than those of `after`.
+        Whether to raise an error if the networks of a side have other seeds than those of `after`, unless they are
+        paired by order.
     """
     networks = {side: prediction_sources.find(sources, side, downloads) for side, sources in sources_by_side.items()}
     others = prediction_sources.of_other_seeds(networks)
@@ -166,7 +167,7 @@ def read_sides(
 
 
 def _paired_by_order(sides: Collection[str]) -> list[str]:
-    """Return a note for each side that is paired in the order given although its names do not match."""
+    """Return a note for each side that is paired in the order given although its names or runs do not match."""
     return [
         f"The networks {where} are paired with those after in the order given, although their names or runs do not "
         "match."
@@ -204,7 +205,7 @@ def audit_predictions(
     """Find the classes that lost recall when a classifier was compressed.
 
     With one network before and one after, recalls have Wilson intervals, changes of recall have Tango intervals, and p
-    is from McNemar's exact test; with a control, the intervals of changes and p also allow for how far retraining alone
+    is from McNemar's exact test; with a control, p and the intervals of changes also allow for how far retraining alone
     shifts classes (`retraining.beyond_control`). With several networks, intervals and p account for the variance over
     both networks and images (`two_way.half_width`). The intervals have at least their nominal coverage for any number
     of networks.
@@ -223,8 +224,8 @@ def audit_predictions(
     control : (images,) or (networks, images), optional
         Predictions of the control: the networks of `before`, retrained in the same way without compression. Losses are
         then relative to the control. If compression involves no retraining, as in quantization, pass `before`. If the
-        control has more or fewer networks than `after`, its networks are treated as independent of those after, and a
-        note says so.
+        control and `after` have different numbers of networks, two or more each, their networks are treated as
+        independent, and a note says so.
     groups : (images,) str, or mapping of str to (images,) str, optional
         The group of each image, or several groupings by name; None, NaN and an empty string mean no group. Groupings
         whose name begins with `measure:` are ignored. Groups are then audited in place of classes, and the recall of a
@@ -244,15 +245,15 @@ def audit_predictions(
     -------
     Audit
         `.table` has a row for each class, `.damaged` the names of the classes shown to have lost recall, `.verdict` a
-        few sentences, and `.metrics` the precision, false positive rate and calibration error of each class. A notebook
-        shows the table and the picture that `.plot()` draws. With a single network before or after and no control, the
-        cause of a loss remains unknown, because retraining alone changes recalls.
+        few sentences, and `.metrics` the precision, false positive rate and, with confidences, calibration error of
+        each class. A notebook shows the table and the picture that `.plot()` draws. With a single network before or
+        after and no control, the cause of a loss remains unknown, because retraining alone changes recalls.
 
     Raises
     ------
     StudyError
-        If the arrays do not fit each other, if no prediction of a side is a class of the labels, or if the classes seem
-        to be in another order.
+        If the arrays do not fit each other, if no prediction of a side is a class of the labels, or if the
+        predicted classes seem to be numbered differently from those of the labels or of the networks before.
 
     Examples
     --------

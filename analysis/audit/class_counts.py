@@ -88,8 +88,8 @@ def as_predictions(counts: Mapping[str, ClassCounts]) -> tuple[np.ndarray, dict[
 
     Examples
     --------
-    Each network classifies two of the four images of class a correctly. Both are right about one image of class a, as
-    expected by chance:
+    Each network classifies two of the four images of class `a` correctly. Both are right about one image of class `a`,
+    as expected by chance:
 
     >>> one = ClassCounts(np.array(["a", "b"]), np.array([4, 1]), np.array([2, 1]))
     >>> label, predicted = as_predictions({"before": one, "after": one})

@@ -34,7 +34,7 @@ class ClassOffsets(NamedTuple):
     Attributes
     ----------
     table : DataFrame, a row for each class
-        As `class_offsets.table` returns it: class, index, offset, excess, error, reliability, excess_fitted,
+        As `statistics.class_offsets.table` returns it: class, index, offset, excess, error, reliability, excess_fitted,
         excess_held_out, images.
     effect : DataFrame
         Effect on images that the offsets were not fitted on. Columns: measure (chance movement, weakest recall,

@@ -45,7 +45,7 @@ def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
 
 
 def permutation(reference: np.ndarray, predicted: np.ndarray) -> dict[str, str]:
-    """Map each predicted class to the reference class that it matches; return {} if none is renumbered.
+    """Map each predicted class to the reference class that it matches, or return {} if `check` accepts the predictions.
 
     A predicted and a reference class match if each is the most frequent partner of the other.
 

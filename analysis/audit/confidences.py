@@ -84,7 +84,7 @@ def read(
 def check(
     paths: Sequence[Path], predicted: np.ndarray, limit: SizeLimit, orders: Mapping[Path, np.ndarray] = _AS_THEY_ARE
 ) -> None:
-    """Check that probabilities and logits in files fit the predicted classes; parameters are those of `read`.
+    """Check that probabilities and logits in .npz files fit the predicted classes; parameters are those of `read`.
 
     Raises
     ------

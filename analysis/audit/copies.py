@@ -121,7 +121,7 @@ def _is_tiled(rows: Sequence[np.ndarray], copies: int) -> bool:
 
 
 def _shared(networks: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray]) -> set[str]:
-    """Return the sides whose only network is paired with all after: before, and a control with equal predictions."""
+    """Return the sides whose only network is paired with all after: before, and a control that predicts the same."""
     if "after" not in networks or first["before"].any():
         return set()
     control = networks.get("control")

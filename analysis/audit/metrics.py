@@ -70,7 +70,7 @@ def moved_most(metrics: pd.DataFrame) -> list[str]:
     reference = "control" if "control" in row else "network before"
     return [
         f"The {row['metric']} of {named} is {points(sign * row['change'])} points {side} that of the {reference} "
-        f"({bounds}, corrected for all metrics and classes); metrics.csv has the others."
+        f"({bounds}, corrected for all metrics and classes); metrics.csv has all changes."
     ]
 
 
@@ -110,7 +110,7 @@ def confidences_of_files(
     limit: SizeLimit,
     orders: Mapping[Path, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Read the confidences of each side; if they are missing in some files or invalid, return a note that says why.
+    """Read the confidences of each side; if they are missing in some files or invalid, return a note instead.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ class Movement(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Two sentences: how much the shift explains, and what undoing it changes."""
+        """How much the shift explains, and what undoing it changes, in one or two sentences."""
         if not self.changed:
             return "For every image, the networks predict the same class before and after."
         if np.isnan(self.share):
@@ -100,7 +100,7 @@ def diagnose_movement(
     -------
     Movement
         `.share`, `.share_low` and `.share_high`, the share of the squared movement of recalls that the shift explains,
-        with its interval over images; `.table`, a row for each class; `.verdict`, two sentences.
+        with its interval over images; `.table`, a row for each class; `.verdict`, one or two sentences.
 
     Raises
     ------

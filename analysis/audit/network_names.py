@@ -1,4 +1,4 @@
-"""Match the networks of several folders by the names of their files."""
+"""Match the networks of several sides by the names of their files."""
 
 import re
 import unicodedata

@@ -127,7 +127,7 @@ def _exemplar_notes(exemplars: populations.Exemplars, before: np.ndarray, after:
     fewest = min(len(before), len(after))
     if fewest < halves.FEWEST:
         warning = (
-            f"Too few networks to count the PIEs due to chance: {fewest} a side (before and after). The count needs "
+            f"Too few networks to count the PIEs due to chance: a side (before or after) has {fewest}. The count needs "
             f"two halves of {FEWEST} networks, so give {halves.FEWEST} or more a side."
         )
         return [sentence + ".", warning]
@@ -189,7 +189,7 @@ def _significance_note(table: pd.DataFrame, paired: bool) -> str:
     variances = "moderated variances" if enough_classes(recall) else "the variance of each class alone"
     return (
         "Hooker et al.'s class test of the networks before and after (Welch's t-test, 5 %) finds that "
-        f"{table['significant'].sum():,} of {len(table):,} classes changed more or less than the accuracy, and "
+        f"{table['significant'].sum():,} of {len(table):,} classes changed differently from the accuracy, and "
         f"{welch_count:,} after Holm's correction. {reason} t-test with {variances} instead: it finds "
         f"{changed}{_most(table)}, and {changed_holm} after Holm's correction."
     )

@@ -71,7 +71,7 @@ class ChangeVariances(NamedTuple):
 
         A recall near 1 varies little, but more after a loss. The standard deviation is assumed to be proportional to R
         (1 - R) for the recall R before and after the loss, as if one random number shifted all logits of the class. The
-        images that are lost add a binomial variance.
+        newly wrong images add a binomial variance.
         """
         if self.recall is None or self.images is None:
             return self
@@ -98,9 +98,9 @@ class Power(NamedTuple):
     Attributes
     ----------
     table : DataFrame
-        networks (on each side), smallest_loss (median over classes), smallest_loss_least and smallest_loss_most (its
-        smallest and largest value over classes), class_least and class_most (names of the classes with these values).
-        Losses are shares.
+        networks (on each side), smallest_loss (the smallest detectable loss, median over classes), smallest_loss_least
+        and smallest_loss_most (this loss in the class where it is least, and where it is most), class_least and
+        class_most (names of these classes). Losses are shares.
     classes : int
     notes : sequence of str
     """

@@ -96,7 +96,7 @@ def probability_columns(header: Sequence[str]) -> dict[str, int]:
 
 
 def place(path: Path, header: Sequence[str], name: str, own: str | None = None) -> int | None:
-    """Return the position of the column that the user names, else of one with a usual name or, without one, None."""
+    """Return the position of the column that the user names, by default of one with a usual name; None without one."""
     usual = [place for place, each in enumerate(header) if each.casefold().replace(" ", "_") in USUAL_NAMES[name]]
     places = [place for place, each in enumerate(header) if each == (own or name)] or ([] if own else usual)
     option = f"{name}_column"

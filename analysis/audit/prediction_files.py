@@ -180,7 +180,7 @@ def _check_labels(paths: Sequence[Path], labels: np.ndarray, alignment: image_na
 
 
 def _class_names(path: Path) -> np.ndarray:
-    """Return the names of the classes in the order of their indices; empty if the table is missing or unreadable."""
+    """Return the names of the classes in the order of their indices; empty if the table is missing or unusable."""
     try:
         with opened(path) as file:
             table = csv_text.read(io.BytesIO(file.read(_LARGEST_TABLE)), dtype={"class": str}, keep_default_na=False)
@@ -235,7 +235,7 @@ def _read_npz(path: Path, limit: SizeLimit) -> _Content:
 
 
 def _most_probable_of_npz(path: Path, limit: SizeLimit) -> np.ndarray | None:
-    """Return the class with the largest probability, or the largest logit, of each image; None if there are none."""
+    """Return the class with the largest probability, or the largest logit, of each image; None without such arrays."""
     scores = archives.read(path, [], ["probabilities", "logits"], limit=limit)
     values = next((each for each in scores.values() if each.ndim == 2 and each.dtype.kind == "f"), None)
     if values is None:
@@ -246,7 +246,7 @@ def _most_probable_of_npz(path: Path, limit: SizeLimit) -> np.ndarray | None:
 
 
 def _one_dimensional(values: np.ndarray) -> np.ndarray:
-    """Return classes of shape (images,) from a single column or a one-hot array."""
+    """Return classes of shape (images,) from a single column or a one-hot array; other arrays stay unchanged."""
     if values.ndim == 2 and values.shape[1] == 1:
         return values[:, 0]
     is_one_hot = values.ndim == 2 and values.dtype.kind in "biuf" and ((values == 0) | (values == 1)).all()

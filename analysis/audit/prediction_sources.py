@@ -75,7 +75,9 @@ def of_other_seeds(networks: Mapping[str, dict[Path, str]]) -> set[str]:
 def in_pairs(
     networks: Mapping[str, dict[Path, str]], *, by_order: bool, unpaired: Collection[str] = ()
 ) -> dict[str, dict[Path, str]]:
-    """Return the networks of every side in the order of the first side that has as many networks as `after`.
+    """Return the networks of each side, those of paired sides in the order of the first paired side.
+
+    A side is paired if it has as many networks as `after`, and more than one.
 
     Parameters
     ----------
@@ -134,7 +136,7 @@ def _are_files(sides: Mapping[str, dict[Path, str]]) -> bool:
 
 def _dense_runs(sides: Mapping[str, dict[Path, str]]) -> dict[str, list[str]]:
     """Return the dense run of each network, by side; empty unless all networks are runs with a dense run."""
-    from analysis.runs import pull  # files need neither MLflow nor a store
+    from analysis.runs import pull  # an audit of files needs neither MLflow nor a store
 
     runs = {side: [name.removeprefix(_RUN_NAME) for name in names.values()] for side, names in sides.items()}
     if not all(name.startswith(_RUN_NAME) for names in sides.values() for name in names.values()):
@@ -173,7 +175,7 @@ def _in_folder(folder: Path, option: str) -> list[Path]:
 
 
 def _of_run(run_id: str, option: str, downloads: Path) -> Path:
-    from analysis.runs import pull  # files need neither MLflow nor a store
+    from analysis.runs import pull  # an audit of files needs neither MLflow nor a store
 
     paths = pull.files_of(run_id, [schema.PREDICTIONS, schema.PER_CLASS], downloads / run_id)
     if schema.PREDICTIONS not in paths:

@@ -48,7 +48,7 @@ class Audit(NamedTuple):
     notes : list of str
         Sentences on what was compared, what was left out and what remains unknown.
     populations : Populations
-        The images whose modal prediction changed, the groups with most such images, and the classes whose recall
+        The images whose modal prediction changed, each group's ratio of such images, and the classes whose recall
         changed differently from the accuracy. Empty unless each side has several networks.
     metrics : DataFrame
         Precision, false positive rate and, if confidences are known, calibration error of each class, as
@@ -130,7 +130,7 @@ class Audit(NamedTuple):
 
     @property
     def basis(self) -> Literal["control", "networks", "pair"]:
-        """Evidence of the cause of losses: control, several networks a side, or none (a side has a single network)."""
+        """Evidence of the cause of losses: a control, several networks on each side, or neither (`pair`)."""
         return self.comparison.basis
 
     @property
@@ -162,10 +162,11 @@ class Audit(NamedTuple):
     def damage_gate(self) -> Gate:
         """The decision of `--fail-on-damage`.
 
-        The audit always fails if a network is at chance after compression but neither before nor in the control, or if
-        a single network surely lost more than `GROSS_LOSS` in a class. With one network before or after and no control,
-        it fails for a loss only if the loss is surely above `GROSS_LOSS`, because retraining alone changes recalls. If
-        the audit does not fail, but a class may have lost all its recall, the gate is undecided.
+        The audit fails if a class is shown to have lost recall, if a network is at chance after compression but neither
+        before nor in the control, or if a single network surely lost more than `GROSS_LOSS` in a class. With one
+        network before or after and no control, it fails for a class's loss only if the loss is surely above
+        `GROSS_LOSS`, because retraining alone changes recalls. If the audit does not fail, but a class may have lost
+        all its recall, the gate is undecided.
         """
         if self.chance_level.collapsed:
             return Gate("beyond", "Damaged: a network is at chance only after compression.")
@@ -387,20 +388,20 @@ _READING = (
     "pruned, a loss is recall of the control minus recall after. The cost is the loss minus the loss of accuracy, so "
     "costs weighted by images add up to 0. Losses and costs are means over the networks, so they show systematic "
     "losses. Intervals have 95 % confidence for each class separately. The bounds *at most* hold for all classes "
-    "together with 95 % confidence, and limits are compared with these bounds. A class lost recall if its loss is "
-    "above 0 and its p, corrected for all classes (Holm), is at most .05. audit.csv also has recalls and changes with "
-    "their intervals: change is recall after minus recall before, and excess is the change minus the change of "
-    "accuracy.\n\n"
+    "together with 95 % confidence, and limits are compared with these bounds. A class is shown to have lost recall "
+    "if its loss is above 0 and its p, corrected for all classes (Holm), is at most .05. audit.csv also has recalls "
+    "and changes with their intervals: change is recall after minus recall before, and excess is the change minus the "
+    "change of accuracy.\n\n"
     "For one network before and one after, recalls have Wilson intervals, changes have Tango intervals, and p is from "
-    "McNemar's exact test. With a control, the intervals of changes and p also allow for the shift of classes between "
+    "McNemar's exact test. With a control, p and the intervals of changes also allow for the shift of classes between "
     "the network before and the control. For several networks, intervals and p account for the variance over networks "
     "and over images, and the intervals have at least the stated coverage. With ten classes or more, the variance of "
     "each class over networks is moderated: it is averaged with that of all classes, scaled by R (1 - R) for the "
     "recall R. Each class also has a plain t-test.\n\n"
     "The raw slope shows how the differences between recalls changed: above 1 they grew, below 1 they shrank or moved "
     "to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy before / "
-    "accuracy after, so it rises whenever accuracy falls. The spread is the root mean square of the gaps (recall minus "
-    "accuracy) after compression, divided by the root mean square of the gaps before. The interval of alpha is over "
-    "networks, for these images. If class sizes differ by more than 1 %, alpha with classes weighted by their images "
-    "is given too."
+    "accuracy after, so with the same raw slope it rises if accuracy falls. The spread is the root mean square of the "
+    "gaps (recall minus accuracy) after compression, divided by the root mean square of the gaps before. The interval "
+    "of alpha is over networks, for these images. If class sizes differ by more than 1 %, alpha with classes weighted "
+    "by their images is given too."
 )

@@ -35,7 +35,7 @@ def test_sentences_say_counts_beside_those_of_chance():
     same = networks(*[[12]] * 5)
     said = " ".join(audited(same, same).notes)
     assert "before and after compression differ for 0 of 20 images" in said
-    assert "Too few networks to count the PIEs due to chance: 5 a side" in said
+    assert "Too few networks to count the PIEs due to chance: a side (before or after) has 5." in said
     assert "only by chance" not in said
     same = networks(*[[12]] * 10)
     said = " ".join(audited(same, same).notes)
