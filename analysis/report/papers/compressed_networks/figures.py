@@ -1,4 +1,4 @@
-"""Pictures of what compressed networks forget: counts against the ratio, and the change of each class's recall."""
+"""Pictures of what compressed networks forget: PIEs and significant classes by ratio, and changes of recall."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -152,7 +152,8 @@ def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:
 
 
 def _draw_placebo(axes: Axes, column: Column, name: str, study: StudyData) -> None:
-    """Draw placebo and range of the cell with most networks, for each method if methods share no dense networks."""
+    """Draw the placebo and its range in the largest cell, or in that of each method if methods share no dense
+    networks."""
     lines = column.lines.items()
     populations = {column.styles[method]["color"]: cells for method, cells in lines}
     if study.share_dense_networks(column.cells):
@@ -321,7 +322,8 @@ def _draw_boxes(axes: Axes, cells: pd.DataFrame, most: int) -> None:
 
 
 def _is_far(cell: Mapping[str, float], cells: pd.DataFrame) -> bool:
-    """Return whether a cell loses so much more accuracy than the method's others that their boxes would be squeezed."""
+    """Return whether a cell loses so much more accuracy than the method's other cells that their boxes would be
+    narrow."""
     losses = np.maximum(cells["dense_median"] - cells["accuracy_median"], cells["dense_max"] - cells["dense_min"])
     loss = cell["dense_median"] - cell["accuracy_median"]
     smaller = losses[losses < loss]

@@ -79,8 +79,8 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
           this condition.
         - alpha: with its interval.
         - alpha_none: alpha of the control.
-        - largest_excess: mean over networks of the largest excess loss of a class. It is called chance movement,
-          because the class differs between networks.
+        - largest_excess: mean over networks of the largest excess loss of a class (chance movement); the class differs
+          between networks.
         - largest_excess_none: largest_excess of the control.
         - worst_class: class with the largest mean excess loss.
         - reference: the networks with which recalls are compared for the systematic cost, `control` if there are

@@ -1,4 +1,4 @@
-"""Figures 1-13, each a function of frames that returns a Figure.
+"""Figures 1-13, drawn by functions that take frames and return a Figure.
 
 Figures are those of Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning
 Algorithm". A function returns None if there is nothing to draw. A figure of one data set, model or pruner uses the
