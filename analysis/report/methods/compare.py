@@ -317,7 +317,7 @@ class _Comparison(NamedTuple):
 
 
 class _Curves:
-    """Lookup of the cells that differ from a given cell only in the ratio, and of its control.
+    """For each cell, the cells of the same method at other ratios or iterations, and the control.
 
     Parameters
     ----------
@@ -466,7 +466,7 @@ def _fixed(key: CellKey, varying: set[str]) -> frozenset[tuple[str, Any]]:
 
 
 def _has_no_pruner(key: CellKey, comparison: str) -> bool:
-    """Return whether a comparison of pruners, or with the control, is meaningless for a cell."""
+    """Return whether a comparison of pruners, or a comparison with the control, is meaningless for a cell."""
     if comparison == AGAINST_CONTROL:
         return key.pruner == settings.CONTROL or key.pruner in schema.BITS  # a number format has no fine-tuning
     return comparison == PRUNER and (key.pruner == settings.CONTROL or key.pruner in frames.NUMBER_FORMATS)

@@ -17,7 +17,7 @@ _PRIMARY = (
     "outcomes of a comparison; further slopes are corrected separately."
 )
 _BY_RATIO = (
-    'Method and baseline differ only in the settings that are named. "Higher" and "lower" give the pruning ratios at '
+    'Method and baseline differ only in the settings that are named. "Higher" and "lower" give the ratios at '
     "which the method differs from its baseline, with p below .05 by Holm's correction; a dash means that no "
     "difference is shown. A class's excess loss is its loss minus that of accuracy; chance movement is the largest in "
     "one network. Systematic cost names a class whose mean excess loss is shown to be higher, or lower, than with the "

@@ -1,6 +1,7 @@
 """The costs of compression on corrupted images and on natural adversarial images, for every cell (`corruptions.csv`).
 
-Each compressed network is compared with its dense network on the same images.
+Each compressed network is compared with its dense network, and for systematic costs with its control if there is one,
+on the same images.
 """
 
 from typing import Any, NamedTuple

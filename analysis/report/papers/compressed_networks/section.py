@@ -244,5 +244,5 @@ def _notes(summary: pd.DataFrame) -> list[str]:
         return []
     return [
         f"there are too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half needs "
-        f"{modal_labels.FEWEST} different networks. PIEs of all networks in these cells are noisy, and many are ties"
+        f"{modal_labels.FEWEST} different networks. PIEs of all networks in these cells are noisy, and many are tied"
     ]

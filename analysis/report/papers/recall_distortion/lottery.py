@@ -36,7 +36,7 @@ from analysis.study.study import StudyData
 RATIO = schema.RATIO_PRUNABLE
 _KEEP, _TREATMENT = frames.column(schema.KEEP), frames.column(schema.WEIGHT_TREATMENT)
 _PRINTED_KEEP = "0.8"
-PRUNERS = ("mp", "global-unstructured")  # two names of global magnitude
+PRUNERS = ("mp", "global-unstructured")  # two names of global magnitude pruning
 _TABLE = Printed(
     12,
     networks=10,

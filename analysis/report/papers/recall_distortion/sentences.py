@@ -427,7 +427,7 @@ CLAIMS = (
         "recall-most-expressive",
         '"the effect of pruning more expressive on recall than on precision or F-score"',
         "4",
-        "MP: distance of recall's alpha from 1, minus that of precision's alpha, and minus that of F1's alpha",
+        "MP: distance of recall's alpha from 1, minus that of precision's, and minus that of F1's",
         _recall_is_most_expressive,
         every=False,
     ),
