@@ -135,8 +135,8 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
 
     Returns
     -------
-    Figure ; None without two models or data sets to compare. Each panel gives the slope of all its points together,
-    their uncentred r^2, the mean accuracy after pruning, and networks x classes.
+    Figure ; None without two models or data sets to compare. Each panel gives the slope of all its points above chance
+    together, their uncentred r^2, the mean accuracy after pruning, and networks x classes.
     """
     cells, runs = _cells(runs, settings)
     panels = _panels(cells, by, settings)

@@ -68,7 +68,7 @@ _READING = (
     "Each level prunes a fifth of the remaining weights, rewinds the others to their initial values, and trains them "
     "again. The ratio is the paper's: prunable weights before / after. Alpha compares each level with level 0 of the "
     "same seed. The control is rewound and trained equally often, but never pruned: an alpha below 1 is an effect of "
-    "pruning only if it is also below the control's. Alpha rises whenever accuracy falls; the raw slope does not. "
+    "pruning only if it is also below the control's. A lower accuracy alone raises alpha, but not the raw slope. "
     "Intervals hold jointly for all levels."
 )
 _PRINT = (
