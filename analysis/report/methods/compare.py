@@ -109,8 +109,8 @@ def compare(
 
     All other settings (data set, model, ratio and so on) and the dense networks are the same. Levels of iterative
     pruning are matched by iteration, because rounding may change the ratio a little. Each method is also compared with
-    its control, which has the same fine-tuning but no pruning, and also the same mitigation if the study has such a
-    control. A primary comparison may be between any two methods.
+    its control, which is fine-tuned alike and not pruned, and has the same mitigation if the study has such a control.
+    A primary comparison may be between any two methods.
 
     Parameters
     ----------
@@ -134,13 +134,12 @@ def compare(
 
           - accuracy.
           - weakest_recall: the lowest recall of a class.
-          - largest_loss: the largest loss of recall of a class.
-          - largest_excess: the largest loss of a class beyond the accuracy. It is called chance movement, because the
-            class differs between networks.
+          - largest_loss: the largest loss of recall of a class since the dense network.
+          - largest_excess: the largest excess loss of a class (chance movement); the class differs between networks.
           - alpha_new: one estimate from all networks of the cell.
           - alpha, raw_slope: the slopes of each network.
           - alpha_beyond: alpha_new divided by the odds ratio of an error relative to the dense networks
-            (`proportion.pooled_alpha_beyond`). It can also compare methods of different accuracy.
+            (`proportion.pooled_alpha_beyond`). Unlike alpha_new, it can compare methods of different accuracy.
         - of_method, of_baseline: means over the networks; pooled for alpha_new and alpha_beyond.
         - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless
           `alternative` gives the predicted direction of a primary comparison. p_holm is corrected within its family,
@@ -152,13 +151,14 @@ def compare(
         - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline at the same accuracy, with its
           95 % interval over networks. The baseline is interpolated between its ratios and its control, which is at
           ratio 1. NaN if the baseline does not reach that accuracy, or has fewer than two ratios.
-        - n: the number of pairs. Pairs with a network at chance, counted by n_at_chance, are left out of slopes only.
+        - n: the number of pairs of networks. Pairs with a network at chance, counted by n_at_chance, are left out of
+          slopes only.
         - dof: degrees of freedom of the variance over networks.
         - resampled: the sources of variance in the interval, `seeds and images` or `seeds`.
-        - cost_class, cost, cost_low, cost_high, cost_p (`systematic.systematic`), only in rows of largest_excess: cost
-          is a class's mean loss beyond the accuracy with the method minus that with the baseline. cost_class is the
-          class with the largest cost. Networks at chance are included. cost_p is one-sided and corrected for the
-          classes, not for the comparisons.
+        - cost_class, cost, cost_low, cost_high, cost_p (`systematic.systematic`), only in rows of largest_excess: a
+          class's cost is its mean excess loss with the method minus that with the baseline, and cost_class is the class
+          with the largest cost. Networks at chance are included. cost_p is one-sided and corrected for the classes, not
+          for the comparisons.
         - spared_class, spared, spared_low, spared_high, spared_p: the same with method and baseline exchanged.
 
         A value that cannot be computed is NaN. alpha_new cannot be computed if noise hides the differences between the
@@ -317,7 +317,7 @@ class _Comparison(NamedTuple):
 
 
 class _Curves:
-    """Lookup of the cells that differ from a given cell only in the ratio, and of its control.
+    """For each cell, the cells of the same method at other ratios or iterations, and the control.
 
     Parameters
     ----------
@@ -443,7 +443,7 @@ def _pairs(
 
 
 def _with(param: str, value: str | None = None) -> Callable[[CellKey], bool]:
-    """Return a predicate that tests whether a cell has the given value of a param, by default its legacy default."""
+    """Return a test whether a cell has the given value of a param, by default the param's legacy default."""
     own_value = schema.FORMERLY[param] if value is None else value
     return lambda key: key.params.get(param) == own_value
 
@@ -455,7 +455,7 @@ def _spared_alike(key: CellKey, controls: Sequence[_ComparedCell]) -> Sequence[_
 
 
 def _fixed(key: CellKey, varying: set[str]) -> frozenset[tuple[str, Any]]:
-    """Return the settings in which two cells of a comparison agree.
+    """Return the settings in which the two cells of a comparison must agree.
 
     Levels of iterative pruning need not agree in the ratio. The scope is left out if it is the pruner's default.
     """
@@ -466,7 +466,7 @@ def _fixed(key: CellKey, varying: set[str]) -> frozenset[tuple[str, Any]]:
 
 
 def _has_no_pruner(key: CellKey, comparison: str) -> bool:
-    """Return whether a comparison of pruners, or with the control, is meaningless for a cell."""
+    """Return whether a comparison of pruners, or a comparison with the control, is meaningless for a cell."""
     if comparison == AGAINST_CONTROL:
         return key.pruner == settings.CONTROL or key.pruner in schema.BITS  # a number format has no fine-tuning
     return comparison == PRUNER and (key.pruner == settings.CONTROL or key.pruner in frames.NUMBER_FORMATS)
@@ -479,7 +479,7 @@ def _of_pruning(runs: pd.DataFrame) -> set[str]:
 
 
 def _nearest(key: CellKey, baselines: Sequence[_ComparedCell]) -> _ComparedCell | None:
-    """Return the baseline that shares most settings with a cell; None if there is no baseline, or if two tie."""
+    """Return the baseline that shares the most settings with a cell; None if there is no baseline, or if two tie."""
     n_common = [len(key.without(set()) & cell.key.without(set())) for cell in baselines]
     return baselines[n_common.index(max(n_common))] if n_common.count(max(n_common, default=0)) == 1 else None
 

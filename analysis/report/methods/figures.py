@@ -38,8 +38,8 @@ _COMPARED = {
     methods.OTHER: "one method minus another",
 }
 COLORS_MEAN = (
-    "Blue: better (more accuracy or recall, a smaller loss); orange: worse; black: alpha or a slope differs, which "
-    "alone is neither better nor worse; grey: no difference is shown."
+    "Blue: better (more accuracy or recall, a smaller loss); orange: worse; black: alpha or another slope differs, "
+    "which alone is neither better nor worse; grey: no difference is shown."
 )
 _NOTE = (
     "Differences on the same dense networks with their 95 % intervals. A triangle means that the value is outside the "

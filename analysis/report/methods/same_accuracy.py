@@ -66,7 +66,7 @@ def same_accuracy(
 
         - ratio, ratio_of_baseline: medians of the ratios chosen for the paired networks;
         - asked: the number of dense networks with a control; n: the number of those for which both methods have a
-          chosen ratio and neither pruned network is at chance;
+          chosen ratio and, for slopes, neither pruned network is at chance;
         - is_equal: whether the 95 % interval of the difference in test accuracy lies within `EQUAL` of 0.
 
         p_holm is corrected over all methods and data sets, separately for each accuracy and outcome. The frame is empty

@@ -18,7 +18,7 @@ _READING = (
     "the ratio that gives the target accuracy: a number of points below the accuracy of its control. The control is "
     "fine-tuned in the same way, but without pruning and on the labels alone. The ratio is chosen on validation "
     f"images, on which the accuracy must be within {100 * TOLERANCE:g} points of the target. Each row has differences "
-    "on test images with their 95 % intervals, and a * if p is below .05 by Holm's correction over methods and data "
+    "on test images with 95 % intervals; a * means that p is below .05 by Holm's correction over methods and data "
     "sets. Ratios are medians. Accuracies count as the same if the interval of their difference is within "
     f"{100 * EQUAL:g} points of 0. equal_accuracy.csv has the numbers."
 )

@@ -17,10 +17,10 @@ _PRIMARY = (
     "outcomes of a comparison; further slopes are corrected separately."
 )
 _BY_RATIO = (
-    'Method and baseline differ only in the settings that are named. "Higher" and "lower" give the pruning ratios at '
+    'Method and baseline differ only in the settings that are named. "Higher" and "lower" give the ratios at '
     "which the method differs from its baseline, with p below .05 by Holm's correction; a dash means that no "
-    "difference is shown. Chance movement is the largest loss of a class beyond the accuracy in one network. "
-    "Systematic cost names a class whose mean loss beyond the accuracy is shown to be higher, or lower, than with the "
+    "difference is shown. A class's excess loss is its loss minus that of accuracy; chance movement is the largest in "
+    "one network. Systematic cost names a class whose mean excess loss is shown to be higher, or lower, than with the "
     "baseline, by 95 % intervals that hold jointly for all classes. Alpha (new) is alpha estimated for new images of "
     "the same kind. Alpha beyond proportion is alpha (new) divided by its value if the error of every class grew by "
     "the same factor. It can compare methods of different accuracy: if it is higher, the method drives classes further "

@@ -23,7 +23,7 @@ def systematic(
     has: np.ndarray,
     predictions: StudyPredictions | None = None,
 ) -> dict[str, Any]:
-    """Find the classes that lose most and least with a method, relative to its baseline and the accuracy.
+    """Find the classes with the highest and the lowest cost of a method, compared with its baseline.
 
     Parameters
     ----------

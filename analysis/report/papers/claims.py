@@ -271,9 +271,9 @@ def held(claims: Sequence[Claim], workloads: Sequence[Workload]) -> pd.DataFrame
         - holds: `at chance` if most networks are at chance, `yes` if p_for is at most .05, `no` if p_against is at most
           .05, otherwise `?`.
         - verdict: from all comparisons of the claim at the place, except those at chance. `holds` if every comparison
-          holds, `does not hold` if one does not, `cannot be told` otherwise. A claim about most cases, or about a
-          tendency, holds if more than half of the comparisons hold, and does not hold if more than half of the
-          comparisons do not. `not tried` if there is no comparison; place is then empty.
+          has `yes`, `does not hold` if one has `no`, `cannot be told` otherwise. A claim about most cases, or about a
+          tendency, holds if more than half of the comparisons have `yes`, and does not hold if more than half have
+          `no`. `not tried` if there is no comparison; place is then empty.
     """
     rows = [row for number, claim in enumerate(claims, start=1) for row in _rows(number, claim, workloads)]
     return pd.DataFrame(rows, columns=CLAIM_COLUMNS)

@@ -109,7 +109,7 @@ _MEASURED = (
 
 
 def _without_groups(networks: int, count: Callable[[np.ndarray], float]) -> np.ndarray:
-    """Evaluate `count`, a function of a mask of networks, for all of them, then without each group, (1 + groups,)."""
+    """Evaluate `count`, a function of a mask of networks, for all networks, then without each group, (1 + groups,)."""
     group = group_of(networks)
     return np.array([count(group != left_out) for left_out in range(-1, groups(networks))])
 

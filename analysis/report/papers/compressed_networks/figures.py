@@ -1,4 +1,4 @@
-"""Pictures of what compressed networks forget: counts against the ratio, and the change of each class's recall."""
+"""Pictures of what compressed networks forget: PIEs and significant classes by ratio, and changes of recall."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -88,15 +88,15 @@ _OF_SUMMARY = (
 )
 _OF_TESTS = ("classes", "significant", "significant_moderated", "placebo", "placebo_low", "placebo_high")
 _NOTE = (
-    "Dashed: the placebo, which is the number that chance gives between two halves of the dense networks. Hatched: "
-    "the range of 90 % of the random splits of these networks into halves. Bars, and the grey band of the control: "
-    "the 95 % interval, over networks and for the same test images, of the difference from the placebo. It is drawn "
-    "around the number of PIEs, for comparison with the dashed line. Halves consist of different networks, so their "
-    "PIEs are mostly an effect of the seeds. Significant classes are tested at the 5 % level, not corrected for their "
-    "number. One test is the paired t-test of networks and their own dense networks, with moderated variances from "
-    "ten classes on; by chance alone it finds 5 % of the classes (dotted). The other is the paper's unpaired test. "
-    "Counts of classes have no interval. Grey line: the same fine-tuning without pruning. Blue stripe: the ratio of "
-    "the verdict. Cells with most networks at chance are not drawn."
+    "Dashed: the placebo, which is the number that chance gives between two halves of the dense networks. Hatched: the "
+    "range of 90 % of the random splits of these networks into halves. Bars, and the grey band of the control: the 95 "
+    "% interval, over networks and for the same test images, of the difference from the placebo. It is drawn around "
+    "the number of PIEs, for comparison with the dashed line. Halves consist of different networks, so their PIEs are "
+    "mostly an effect of the seeds. Classes are tested at the 5 % level, not corrected for their number. One test is "
+    "the paired t-test of networks and their own dense networks, with moderated variances from ten classes on; by "
+    "chance alone it finds 5 % of the classes (dotted). The other is the paper's unpaired test. Counts of classes have "
+    "no interval. Grey line: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict. Cells with "
+    "most networks at chance are not drawn."
 )
 
 
@@ -152,7 +152,7 @@ def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:
 
 
 def _draw_placebo(axes: Axes, column: Column, name: str, study: StudyData) -> None:
-    """Draw placebo and range of the cell with most networks, for each method if methods share no dense networks."""
+    """Draw the placebo and its range in the largest cell, or in each method's if methods share no dense networks."""
     lines = column.lines.items()
     populations = {column.styles[method]["color"]: cells for method, cells in lines}
     if study.share_dense_networks(column.cells):
@@ -184,8 +184,9 @@ def normalised_recall(
 ) -> Figure | None:
     """Draw the normalised change of each class's recall, a panel for each ratio of the method of the verdict.
 
-    At most six ratios are drawn: the smallest, the largest, and others evenly spaced between them. Up to `MOST_CLASSES`
-    classes are in the report's order; more are sorted by their change, and the worst are named.
+    At most six ratios are drawn: the smallest, the largest, and others evenly spaced between them. If there are more
+    than `MOST_CLASSES` classes, they are sorted by their change, and the worst are named; otherwise they are in the
+    report's order.
 
     Parameters
     ----------
@@ -321,7 +322,7 @@ def _draw_boxes(axes: Axes, cells: pd.DataFrame, most: int) -> None:
 
 
 def _is_far(cell: Mapping[str, float], cells: pd.DataFrame) -> bool:
-    """Return whether a cell loses so much more accuracy than the method's others that their boxes would be squeezed."""
+    """Return whether a cell loses so much more accuracy than the method's other cells that these would be squeezed."""
     losses = np.maximum(cells["dense_median"] - cells["accuracy_median"], cells["dense_max"] - cells["dense_min"])
     loss = cell["dense_median"] - cell["accuracy_median"]
     smaller = losses[losses < loss]

@@ -1,6 +1,7 @@
 """The costs of compression on corrupted images and on natural adversarial images, for every cell (`corruptions.csv`).
 
-Each compressed network is compared with its dense network on the same images.
+Each compressed network is compared with its dense network, and for systematic costs with its control if there is one,
+on the same images.
 """
 
 from typing import Any, NamedTuple
@@ -79,8 +80,8 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
           this condition.
         - alpha: with its interval.
         - alpha_none: alpha of the control.
-        - largest_excess: mean over networks of the largest excess loss of a class. It is called chance movement,
-          because the class differs between networks.
+        - largest_excess: mean over networks of the largest excess loss of a class (chance movement); the class differs
+          between networks.
         - largest_excess_none: largest_excess of the control.
         - worst_class: class with the largest mean excess loss.
         - reference: the networks with which recalls are compared for the systematic cost, `control` if there are

@@ -49,7 +49,7 @@ def relative_accuracy(
     workload : (str, str)
         Data set and model.
     means : DataFrame
-        Rows of `robustness.corruptions` for this data set and model: the mean over severities of each corruption.
+        Rows of `robustness.corruptions` for this data set and model, without those of single severities.
     narrow : bool
         Draw the panels one below the other, for a narrow window.
     """

@@ -22,7 +22,7 @@ _MOST_ROWS = 12
 _READING = (
     "Corrupted test images are harder to classify. Each value is the change of top-1 accuracy from the dense networks, "
     "in % of their accuracy on the same images, as in Hooker et al. Severities are averaged. corruptions.csv has each "
-    "severity, top-5, alpha and the largest loss of a class."
+    "severity, top-5, alpha and the largest excess loss."
 )
 _PRINTED = (
     "The table has the changes of top-1 and top-5 accuracy in % that Hooker et al. print for ResNet-50 (means of 50 "

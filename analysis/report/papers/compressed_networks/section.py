@@ -200,7 +200,7 @@ def _table(study: StudyData, summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _group_tables(study: StudyData, groups: pd.DataFrame, beside: pd.DataFrame) -> Iterator[Block]:
-    """Yield a table for each grouping with few groups, with a row for each group, for the given cells."""
+    """Yield a table of the given cells for each grouping with few groups, with a row for each group."""
     if groups.empty:
         return
     rows = join(groups, beside[[*study.cell_key, LEVEL]], [*study.cell_key, LEVEL])
@@ -244,5 +244,5 @@ def _notes(summary: pd.DataFrame) -> list[str]:
         return []
     return [
         f"there are too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half needs "
-        f"{modal_labels.FEWEST} different networks. PIEs of all networks in these cells are noisy, and many are ties"
+        f"{modal_labels.FEWEST} different networks. PIEs of all networks in these cells are noisy, and many are tied"
     ]

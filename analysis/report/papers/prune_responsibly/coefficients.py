@@ -1,4 +1,4 @@
-"""The regression of class accuracy on a study's networks, beside the printed coefficients."""
+"""The regression of class accuracy, fitted to a study's networks, beside the printed coefficients."""
 
 from typing import NamedTuple
 
@@ -145,7 +145,7 @@ def standard_errors(fit: regression.Estimate) -> dict[str, np.ndarray]:
 
 
 def _groups(fit: regression.Estimate) -> dict[str, pd.Series]:
-    """Return the number of each row's dense network, and that of its class."""
+    """Return the group of each row if rows are grouped by dense network, and if they are grouped by class."""
     columns = {"dense": [schema.DENSE_RUN_ID], "class": [schema.DATASET, CLASS]}
     return {name: fit.rows.groupby(own, observed=True).ngroup() for name, own in columns.items()}
 

@@ -30,10 +30,10 @@ def iterated(runs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The runs with the params `keep`, `weight_treatment`, `iteration` and `sparsity` (which the control may lack),
-        with these further columns:
+        The runs with the params `keep`, `weight_treatment`, `iteration` and, except for the control, `sparsity`, with
+        these further columns:
 
-        - network: str, equal for all levels of one chain;
+        - network: str, equal for all levels of one iteratively pruned network;
         - iteration: int, from 1;
         - sparsity: float, 0 for the control;
         - pruning_technique: the pruner;

@@ -35,7 +35,7 @@ class Units(NamedTuple):
     unit : str
         Name of the grouping whose groups are the units.
     cohort : str
-        Name of the grouping that contains the units; empty if there is none.
+        Name of the grouping whose groups are the cohorts; empty if there is none.
     names, images : (units,)
         Names of the units, and their numbers of images.
     cohorts : (units,)
@@ -177,7 +177,7 @@ def lines(units: Units) -> pd.DataFrame:
 
 
 def worst(units: Units) -> pd.DataFrame:
-    """Return the 5 % of units that lose most in each network, and their losses in others (`worst_groups.csv`)."""
+    """Return the 5 % of units that lose most in each network, and their losses in the others (`worst_groups.csv`)."""
     picked = picked_and_judged(units.names, units.before, units.after, ceil(_SHARE_PICKED * len(units.names)))
     images = dict(zip(units.names, units.images, strict=True))
     picked.insert(0, schema.SEED, units.seeds[picked.pop("network")])

@@ -98,7 +98,7 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
     Neighbouring ratios and neighbouring model sizes are compared. The data set, model or pruner that a table fixes is
     the paper's (CIFAR-10, ResNet-56; MP in Tables 1, 3, 5, 7; UP, else `up-signed`, in Tables 2, 6, 9) if the study has
     it, else the one with most runs. If runs differ in further settings, only those of `main_setting` are tested. The
-    control `none` has one ratio, which is compared with every ratio of the pruners.
+    control `none` has one ratio, and is compared with every ratio of the pruners.
 
     Parameters
     ----------

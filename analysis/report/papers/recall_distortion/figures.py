@@ -1,4 +1,4 @@
-"""Figures 1-13, each a function of frames that returns a Figure.
+"""Figures 1-13, drawn by functions that take frames and return a Figure.
 
 Figures are those of Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning
 Algorithm". A function returns None if there is nothing to draw. A figure of one data set, model or pruner uses the
@@ -135,8 +135,8 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
 
     Returns
     -------
-    Figure ; None without two models or data sets to compare. Each panel gives the slope of all its points together,
-    their uncentred r^2, the mean accuracy after pruning, and networks x classes.
+    Figure ; None without two models or data sets to compare. Each panel gives the slope of all its points above chance
+    together, their uncentred r^2, the mean accuracy after pruning, and networks x classes.
     """
     cells, runs = _cells(runs, settings)
     panels = _panels(cells, by, settings)

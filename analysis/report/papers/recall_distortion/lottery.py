@@ -36,7 +36,7 @@ from analysis.study.study import StudyData
 RATIO = schema.RATIO_PRUNABLE
 _KEEP, _TREATMENT = frames.column(schema.KEEP), frames.column(schema.WEIGHT_TREATMENT)
 _PRINTED_KEEP = "0.8"
-PRUNERS = ("mp", "global-unstructured")  # two names of global magnitude
+PRUNERS = ("mp", "global-unstructured")  # two names of global magnitude pruning
 _TABLE = Printed(
     12,
     networks=10,
@@ -68,7 +68,7 @@ _READING = (
     "Each level prunes a fifth of the remaining weights, rewinds the others to their initial values, and trains them "
     "again. The ratio is the paper's: prunable weights before / after. Alpha compares each level with level 0 of the "
     "same seed. The control is rewound and trained equally often, but never pruned: an alpha below 1 is an effect of "
-    "pruning only if it is also below the control's. Alpha rises whenever accuracy falls; the raw slope does not. "
+    "pruning only if it is also below the control's. A lower accuracy alone raises alpha, but not the raw slope. "
     "Intervals hold jointly for all levels."
 )
 _PRINT = (
@@ -207,7 +207,7 @@ def _sentence(rows: pd.DataFrame, study: StudyData) -> str:
     lowest = sound[sound[LEVEL] == dip.level].iloc[0]
     has_control = lowest["n_none"] > 0
     beyond = f"; the difference from the control is {minus_control(lowest.to_dict(), 'alpha')}" if has_control else ""
-    return f"{name}: alpha is lowest at level {dip.level}, {dip.alpha:.3f}{beyond}. Its interval {dip.rise}."
+    return f"{name}: alpha is lowest at level {dip.level}, {dip.alpha:.3f}{beyond}. Alpha's interval {dip.rise}."
 
 
 def _in_table_12() -> _Dip:

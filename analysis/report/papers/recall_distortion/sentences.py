@@ -383,7 +383,7 @@ CLAIMS = (
         "linear-at-origin",
         '"we did not observe any behavior around the origin that would differ substantially from the linear trend"',
         "G",
-        "slope of the half of the classes nearest to the origin minus that of the others",
+        "slope of the half of the points nearest to the origin minus that of the others",
         _linear,
     ),
     Claim(
@@ -427,7 +427,7 @@ CLAIMS = (
         "recall-most-expressive",
         '"the effect of pruning more expressive on recall than on precision or F-score"',
         "4",
-        "MP: distance of recall's alpha from 1, minus that of precision's alpha, and of F1's alpha",
+        "MP: distance of recall's alpha from 1, minus that of precision's, and minus that of F1's",
         _recall_is_most_expressive,
         every=False,
     ),

@@ -82,14 +82,14 @@ def test_a_sentence_says_where_alpha_dips_and_rises_beside_print(tickets):
     page = lottery.section(tickets)
     ours, in_print = page.blocks[0].sentences
     assert "cifar10, resnet56: alpha is lowest at level 2, 0.810; the difference from the control is -0.100 (" in ours
-    assert ours.endswith("Its interval lies above 1 from level 3 on.")
+    assert ours.endswith("Alpha's interval lies above 1 from level 3 on.")
     assert in_print == "In print, alpha is lowest at level 6, 0.932, and lies above 1 from level 12 on."
 
 
 def test_a_sentence_without_a_control_does_not_speak_of_one():
     """Of a single network alpha has no interval, and so none that lies above 1."""
     (sentence, _) = lottery.section(study(chain("mp", [1.0, 0.9], seeds=1))).blocks[0].sentences
-    assert sentence.endswith("alpha is lowest at level 2, 0.900. Its interval does not stay above 1.")
+    assert sentence.endswith("alpha is lowest at level 2, 0.900. Alpha's interval does not stay above 1.")
 
 
 def test_what_is_not_as_in_print_is_named(tickets):
