@@ -298,7 +298,7 @@ def change_interval(
 def unchanged_interval(images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Compute `change_interval` for classes without changed images.
 
-    It is from -w to w, where w is the upper end of Wilson's interval for a recall of 0.
+    The interval is from -w to w, where w is the upper end of Wilson's interval for a recall of 0.
 
     Parameters
     ----------

@@ -306,7 +306,8 @@ def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
     >>> at_chance(Recalls([[0.955, 0.9], [1, 0]], accuracy=[0.952, 0.95]), support=[950, 50]).tolist()
     [False, True]
 
-    Guessing gets 1,000 of 10,000 balanced images right on average, and more than 1,070 in one case of a hundred:
+    Guessing gets 1,000 of 10,000 images of ten equally large classes right on average, and more than 1,070 in one case
+    of a hundred:
 
     >>> balanced = Recalls(np.full((2, 10), [[0.106], [0.108]]), accuracy=[0.106, 0.108])
     >>> at_chance(balanced, support=np.full(10, 1000)).tolist()
