@@ -71,7 +71,7 @@ def unpacked(paths: Iterable[Path]) -> Iterator[list[Path]]:
     Raises
     ------
     StudyError
-        If a file is not an archive of an exported study, is damaged, or would unpack to more than the limit. Nothing is
+        If a file is not an archive of an exported study, is damaged, or would unpack to more than `LARGEST`. Nothing is
         written outside the temporary folders, even if names in an archive are malicious.
     """
     with ExitStack() as stack:

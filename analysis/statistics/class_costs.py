@@ -442,7 +442,7 @@ def _sizes(label: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _first_halves(label: bytes) -> np.ndarray:
-    """Draw a mask of the images in the first half of their class, (splits, images)."""
+    """Draw, for each split, a mask of the images in the first half of their class, (splits, images)."""
     classes = np.frombuffer(label, dtype=np.int64)
     places = np.argsort(classes, kind="stable")
     support, sizes = np.bincount(classes), _sizes(classes)

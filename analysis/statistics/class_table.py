@@ -43,7 +43,7 @@ def class_table(
     Returns
     -------
     DataFrame
-        Recalls and changes have the ends of a 95 % interval (`_low`, `_high`).
+        Recalls, change, excess and beyond_control have the ends of a 95 % interval (`_low`, `_high`).
 
         - class, support.
         - recall_before, recall_after.

@@ -124,7 +124,7 @@ def placebos(values: np.ndarray, place: np.ndarray, label: np.ndarray, shuffles:
 def _placebo(own: float, squares: np.ndarray) -> Placebo:
     """Compare a spread with shuffled spreads, given their squares."""
     low, high = np.sqrt(np.quantile(squares, [0.025, 0.975]))
-    # With the tolerance, shuffles that give the real groups count as equally large despite rounding.
+    # With the tolerance, the spread of a shuffle that gives the real groups counts as equally large despite rounding.
     beyond = int((squares >= own**2 * (1 - 1e-9)).sum())
     return Placebo(own, float(np.sqrt(squares.mean())), float(low), float(high), (1 + beyond) / (1 + len(squares)))
 

@@ -109,7 +109,6 @@ def unbalanced(support: ArrayLike) -> np.ndarray:
     Returns
     -------
     (...), bool
-        True if they differ by more than 1 %.
 
     Examples
     --------
@@ -294,9 +293,9 @@ def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
     (...), bool
         True if the mean recall over classes is not above 1 / classes by a one-sided test at 1 %. Under the null
         hypothesis the network predicts each class with a fixed probability, proportional to the class's recall, so the
-        number of right images of each class is binomial. For balanced classes, the accuracy is tested against the share
-        of the largest class by a binomial bound. Without supports, True if the accuracy is below 1.5 / classes. Always
-        False for a single class.
+        number of images of each class that it classifies correctly is binomial. For balanced classes, the accuracy is
+        tested against the share of the largest class by a binomial bound. Without supports, True if the accuracy is
+        below 1.5 / classes. Always False for a single class.
 
     Examples
     --------
