@@ -18,7 +18,7 @@ LARGEST = SizeLimit(4)
 MOST_FILES = 10_000
 # At most three folders and a file name, without `..`, leading slashes, backslashes or overlong parts.
 _NAME = re.compile(r"(\w[\w.-]{0,99}/){0,3}\w[\w.-]{0,99}", re.ASCII)
-# With other methods, zipfile unpacks each chunk in full, so a small part of a file could fill the memory.
+# With other compression methods, zipfile unpacks each chunk in full, so a small part of a file could fill the memory.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MODE = stat.S_IFREG | 0o644
 _UNIX = 3
@@ -28,8 +28,8 @@ _UNIX = 3
 def packed(output: Path) -> Iterator[Path]:
     """Provide a scratch folder, and pack its files into one archive when the block ends.
 
-    The same files give the same bytes, because they are sorted by name and have no date. They are not compressed again.
-    The archive is written to a scratch folder and then moved.
+    The same files give the same bytes, because they are sorted by name and all get the same date. The archive does not
+    compress its files. It is moved to `output` when it is complete.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ def packed(output: Path) -> Iterator[Path]:
     Raises
     ------
     StudyError
-        If the path is a folder, or a file other than an exported study, or if it cannot be written to.
+        If `output` is a folder or cannot be written to, or would replace a file that was changed or written by
+        something else.
     """
     overwriting.check_file(output, (), "runs")
     with files.one_aside(output) as archive, tempfile.TemporaryDirectory(dir=archive.parent) as folder:
@@ -57,9 +58,10 @@ def _pack(folder: Path, path: Path) -> None:
 
 @contextmanager
 def unpacked(paths: Iterable[Path]) -> Iterator[list[Path]]:
-    """Provide exported studies as folders, and unpack archives to temporary ones.
+    """Provide exported studies as folders, and unpack archives to temporary folders.
 
-    The temporary folders are deleted when the block ends. An error in the block names the archive instead of them.
+    The temporary folders are deleted when the block ends. A StudyError in the block names the archive instead of its
+    temporary folder.
 
     Parameters
     ----------
@@ -69,8 +71,8 @@ def unpacked(paths: Iterable[Path]) -> Iterator[list[Path]]:
     Raises
     ------
     StudyError
-        If a file is not an archive of an exported study, is damaged, or would unpack to more than the limit. Nothing is
-        written outside the temporary folders, even if an archive has malicious names.
+        If a file is not an archive of an exported study, is damaged, or would unpack to more than `LARGEST`. Nothing is
+        written outside the temporary folders, even if names in an archive are malicious.
     """
     with ExitStack() as stack:
         yield [stack.enter_context(_unpacked(path)) if is_file(path) else path for path in paths]
@@ -142,7 +144,7 @@ def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         if entry.compress_type not in _METHODS:
             raise ValueError(f"{entry.filename} is compressed by a method that is not read")
         if by_name.setdefault(entry.filename, entry) is not entry:
-            raise ValueError(f"it has two files {entry.filename}")
+            raise ValueError(f"it has two files named {entry.filename}")
     return list(by_name.values())
 
 

@@ -80,7 +80,7 @@ class Tuning:
 
     @property
     def further(self) -> list[str]:
-        """The params other than epsilon (of schedule, mitigation and decay) that are nonzero in at least one trial."""
+        """The params of `searched` that are nonzero in at least one trial."""
         return [name for name in searched(self.trials) if self.trials[name].any()]
 
     def finals(self) -> Iterator[tuple[str, pd.Series, pd.DataFrame]]:
@@ -121,7 +121,7 @@ def write(searches: Iterable[Tuning], folder: Path) -> list[Path]:
 
 
 def read(folders: Iterable[Path]) -> list[Tuning]:
-    """Read the searches that `write` wrote to folders, or to archives of them.
+    """Read the searches that `write` wrote, from folders or from archives of these folders.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def _parsed(contents: Mapping[str, bytes]) -> Tuning:
     for (file, frame), truths, numbers in zip(frames.items(), _TRUTHS, _NUMBERS, strict=True):
         for name in (*truths, *numbers):
             if not is_numeric_dtype(frame[name]) or is_bool_dtype(frame[name]) != (name in truths):
-                raise TypeError(f"{file} has {frame[name].dtype} as {name}")
+                raise TypeError(f"{file}: {name} has the type {frame[name].dtype}")
     trials = frames[schema.TRIALS]
     return Tuning(
         **texts,

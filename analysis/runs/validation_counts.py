@@ -9,7 +9,7 @@ from analysis.runs.run_tables import RunTable
 from analysis.runs.sources import Source
 
 # To compare methods at a given accuracy, each method gets the ratio whose accuracy is nearest to it. A method needs at
-# least this many ratios, because with fewer an accuracy is near only by chance.
+# least this many ratios, because with fewer ratios an accuracy is near only by chance.
 FEWEST_RATIOS = 4
 LABEL, IMAGES, RIGHT = schema.LABEL, "images", "right"
 
@@ -87,8 +87,8 @@ def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFra
     Returns
     -------
     DataFrame
-        run_id, and the columns of `TABLE`. Runs without validation predictions are left out; so are runs with damaged
-        ones, with a warning for each.
+        run_id, and the columns of `TABLE`. Runs without validation predictions are left out. So are runs whose
+        predictions are damaged, with a warning for each.
     """
     from analysis.runs import pull  # imported here, because reading files needs no MLflow
 
@@ -124,7 +124,7 @@ class ValidationRecalls:
         return float(own[RIGHT].sum() / own[IMAGES].sum())
 
     def recalls(self, before: str, after: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the recalls of two networks, each (labels,), or None unless their image counts agree."""
+        """Return the recalls of two networks, each (labels,), or None if one has no counts or their `images` differ."""
         sides = [self._counts.get(run_id) for run_id in (before, after)]
         if sides[0] is None or sides[1] is None or not sides[0][IMAGES].equals(sides[1][IMAGES]):
             return None

@@ -21,7 +21,7 @@ from analysis.statistics.class_losses import Changes
 from analysis.statistics.class_sums import Weights
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
 
-# Fewer networks have at most 512 sign flips, so p and joint bounds of ten classes would be coarse.
+# Fewer than ten networks have at most 512 sign flips, so p and joint bounds of ten classes would be coarse.
 FEWEST_FLIPPED = 10
 # With up to 13 networks, all sign flips are used. With more networks, this many flips are used: one that changes no
 # sign, and others drawn at random.
@@ -76,7 +76,7 @@ def step_down_p(values: np.ndarray) -> np.ndarray:
     [1.0, 1024.0]
     """
     t, flipped = _flipped_t(values)
-    # Step-down: a class is compared with the largest flipped statistic of itself and of the classes that rank lower.
+    # Step-down: each class's t is compared with the largest flipped t of this class and of all classes that rank lower.
     ascending = np.argsort(t, kind="stable")
     largest = np.maximum.accumulate(flipped[:, ascending], axis=1)
     p = (largest >= t[ascending] * (1 - _TIE)).mean(0)
@@ -169,8 +169,8 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
         The identity for losses, `class_sums.excess_weights` for costs, or the classes' shares for the accuracy.
     support : (sums,), optional
         Number of test images of each class; for the accuracy, number of all test images. If none of these images
-        changed in any network, the upper bound follows from the rule of three: if s sums are bounded jointly, no loss
-        among n images rules out a loss of more than 1 - (level / s)^(1 / n).
+        changed in any network, the upper bound follows from the rule of three: if s sums are bounded jointly and none
+        of n images is lost, a loss of more than 1 - (level / s)^(1 / n) is ruled out.
     level : float
         1 minus the confidence.
 
@@ -243,7 +243,7 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
         Means.
     values : (networks, classes), optional
         Each network's values, as `of_networks` returns them. With at least `FEWEST_FLIPPED` networks, the test flips
-        their signs.
+        the signs of these values.
 
     Returns
     -------
@@ -265,7 +265,7 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
 
 
 def _without_rounding(shares: np.ndarray) -> np.ndarray:
-    """Set losses or costs to 0 if they are only rounding errors, such as costs of classes that all lose the same."""
+    """Set losses or costs to 0 if they are only rounding errors, such as the costs of classes with equal losses."""
     return np.where(np.abs(shares) < _ROUNDING, 0.0, shares)
 
 
@@ -292,7 +292,7 @@ class WorstClass(NamedTuple):
     Attributes
     ----------
     place : int
-        Index of the class that is chosen most often; -1 if none is chosen.
+        Index of the class that `worst_class` chooses most often; -1 if it chooses none.
     cost : float
         Mean cost of the chosen classes, measured in networks and on images that were not used to choose them.
     low, high : float
@@ -320,11 +320,11 @@ def worst_class(
     """Find the class with the largest cost, and measure its cost on networks and images not used to choose it.
 
     For each network, the class with the largest mean cost over the *other* networks is chosen, on one half of the
-    images of each class. Its cost is then measured in this one network, on the other half, so the mean of these
-    costs is unbiased. A t-interval of these measurements would be too narrow if classes are similar, because the chosen
-    class then differs between networks. The interval is therefore for the largest cost of all classes: its ends are the
-    largest lower bound and the largest upper bound of the classes. The lower bounds hold jointly at half the level, and
-    so do the upper bounds.
+    images of each class. Its cost is then measured in this one network, on the other half, so the mean of these costs
+    is unbiased. A t-interval of these measurements would be too narrow if classes have similar costs, because the
+    chosen class then differs between networks. The interval is therefore for the largest cost of all classes: its ends
+    are the largest lower bound and the largest upper bound of the classes. The lower bounds hold jointly at half the
+    level, and so do the upper bounds.
 
     Parameters
     ----------
@@ -373,15 +373,15 @@ def _largest(values: np.ndarray) -> float:
 def read_left_out(
     values: np.ndarray, weights: Weights, label: np.ndarray | None, differences: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose a class for each network and measure its cost in this network; return both, (readings, networks).
+    """Choose a class for each network, and measure its cost there; return classes and costs, (readings, networks).
 
     Parameters
     ----------
     values : (networks, classes)
         Costs on all images.
     weights, label, differences
-        As for `worst_class`. A reading is a choice with its measurement. Without labels or differences there is one, on
-        all images; otherwise each split of the images gives two.
+        As for `worst_class`. A reading is a choice with its measurement. Without labels or differences there is one
+        reading, on all images; otherwise each split of the images gives two.
     """
     if label is None or differences is None:
         places, costs = _choose_and_read(values, values)
@@ -442,7 +442,7 @@ def _sizes(label: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _first_halves(label: bytes) -> np.ndarray:
-    """Draw a mask of the images in the first half of their class, (splits, images)."""
+    """Draw, for each split, a mask of the images in the first half of their class, (splits, images)."""
     classes = np.frombuffer(label, dtype=np.int64)
     places = np.argsort(classes, kind="stable")
     support, sizes = np.bincount(classes), _sizes(classes)

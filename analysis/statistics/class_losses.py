@@ -180,7 +180,7 @@ def of_accuracy(changes: Changes, share: np.ndarray) -> Changes:
 
     Examples
     --------
-    One class loses two of four images, and the other one none of four:
+    The first class loses two of its four images, and the second class loses none:
 
     >>> right = np.ones((1, 8), bool)
     >>> changes = from_predictions(np.repeat([0, 1], 4), right, right & (np.arange(8) > 1))

@@ -165,13 +165,13 @@ def excess(before: np.ndarray, after: np.ndarray, label: np.ndarray, classes: in
     """Compute each class's change of recall minus the change of accuracy, and its standard error.
 
     The standard error treats the two networks' answers to an image as a pair. Half an image is added to each of a
-    class's four counts (right both times, wrong both times, lost, won; Agresti and Min 2005), because a class with
-    few images may by chance have no change.
+    class's four counts (right both times, wrong both times, lost, won; Agresti and Min 2005), because otherwise a
+    class in which by chance no image changes would seem to have no sampling error.
 
     Parameters
     ----------
     before, after : (images,), bool
-        Whether each network is right.
+        Whether the network before or after is right about each image.
     label : (images,), integers
     classes : int
         Number of classes, each of which has images.

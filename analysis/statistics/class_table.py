@@ -43,7 +43,7 @@ def class_table(
     Returns
     -------
     DataFrame
-        Recalls and changes have the ends of a 95 % interval (`_low`, `_high`).
+        Recalls, change, excess and beyond_control have the ends of a 95 % interval (`_low`, `_high`).
 
         - class, support.
         - recall_before, recall_after.
@@ -304,7 +304,7 @@ def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> 
 def changes_beyond_control(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute `beyond_control` of `class_table` and its bounds, as `recall_changes` does."""
+    """Compute `beyond_control` of `class_table` and its bounds, without p and moderation as in `recall_changes`."""
     return _beyond_control(label, before, after, control, with_p=False, moderated=False)[:2]
 
 
@@ -399,8 +399,8 @@ def losses_on_own_images(
     label : (images,), integers
         Class of each image, from 0.
     control, after : (networks, images)
-        1 if a network is right, 0 if it is wrong, and NaN if it was not tested on the image. Row i of both is the same
-        network.
+        1 if a network is right, 0 if it is wrong, and NaN if it was not tested on the image. Row i of both belongs to
+        the same dense network.
     levels : sequence of float
         1 minus the confidence of each interval.
 
@@ -531,7 +531,7 @@ def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """Compute recalls, (classes,), and their bounds, (2, classes), as in `class_table`.
 
     The bounds are Wilson's if there is one network, or if the estimated variances over networks and images are 0. For a
-    class with few images, the interval at least contains Wilson's.
+    class with few images, the interval also contains Wilson's.
     """
     support = np.bincount(label)
     answered = class_losses.of_few_images(class_losses.from_answers(label, [right.astype(float)]), support)

@@ -366,7 +366,8 @@ def _share(movement: np.ndarray, movement_left: np.ndarray) -> tuple[float, floa
     groups = parts.shape[1]
     covariance = apart @ apart.T * (groups - 1) / groups
     reach = stdtrit(groups - 1, 1 - _LEVEL / 2) ** 2 * covariance
-    squares = np.outer(totals, totals) - reach  # Fieller: share^2 [1, 1] - 2 share [0, 1] + [0, 0] = 0
+    # Fieller: the ends r of the interval of movement_left / movement solve r^2 [1, 1] - 2 r [0, 1] + [0, 0] = 0.
+    squares = np.outer(totals, totals) - reach
     if totals[1] <= 0 or squares[1, 1] <= 0:
         return np.nan, np.nan, np.nan
     half = max(squares[0, 1] ** 2 - squares[0, 0] * squares[1, 1], 0) ** 0.5

@@ -46,8 +46,8 @@ def difference(method: Curve, baseline: Curve, confidence: float = 0.95) -> tupl
     Returns
     -------
     difference, low, high : float
-        All NaN if the method's accuracy is outside the range of the baseline's accuracies, so that their slopes cannot
-        be compared. low and high are NaN with fewer than two networks.
+        All NaN if the method's accuracy is outside the range of the baseline's accuracies, so that the two slopes
+        cannot be compared. low and high are NaN with fewer than two networks.
 
     Examples
     --------

@@ -38,7 +38,8 @@ def gap_change(raw: Interval, spread: Interval, unchanged: Interval | None) -> G
     raw, spread : Interval
         Intervals of the raw slope and of the raw spread ratio.
     unchanged : Interval, optional
-        As in `pair_slopes.Slopes`. It is given only if slope and spread ratio are shown to be within `MARGIN` of 1.
+        As in `pair_slopes.Slopes`. It is given only if the raw slope and the raw spread ratio are shown to be within
+        `MARGIN` of 1.
 
     Examples
     --------

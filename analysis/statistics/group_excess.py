@@ -40,11 +40,11 @@ def excess_losses(
     place : (images,), integers
         Group of each image, from 0; every group has an image.
     before, after : (networks, images), bool
-        Whether each network is right about each image; row i of both is the same network.
+        Whether each network is right about each image; row i of both belongs to the same dense network.
     retrained_from : (networks, images), bool, optional
         The same for the dense networks, if `before` is a control retrained from them. With one network, the dense
-        network is needed to allow for the effect of retraining alone; with several networks, the variance over networks
-        contains this effect.
+        network is needed to account for the effect of retraining alone; with several networks, the variance over
+        networks contains this effect.
     moderated : bool
         Whether to shrink the variances over networks towards those of all groups (`class_losses.moderated`). This has
         no effect with fewer than ten groups.

@@ -77,7 +77,7 @@ def spread_by_chance(values: np.ndarray, place: np.ndarray, label: np.ndarray) -
     np.add.at(counts, (place, label), 1)
     class_images = np.maximum(of_class, 1)
     mean = np.bincount(label, values) / class_images
-    # The sum of n of N images, drawn without replacement, has n (N - n) / N times the variance of the images.
+    # The sum of n of N images, drawn without replacement, has a variance of n (N - n) / N times that of the images.
     variance = np.bincount(label, np.square(values - mean[label])) / np.maximum(of_class - 1, 1)
     square = np.square(counts @ mean) + (counts * (1 - counts / class_images)) @ variance
     return float(np.sqrt(max((square / support).sum() / len(values) - values.mean() ** 2, 0.0)))
@@ -122,9 +122,9 @@ def placebos(values: np.ndarray, place: np.ndarray, label: np.ndarray, shuffles:
 
 
 def _placebo(own: float, squares: np.ndarray) -> Placebo:
-    """Compare a spread with the squares of shuffled ones."""
+    """Compare a spread with shuffled spreads, given their squares."""
     low, high = np.sqrt(np.quantile(squares, [0.025, 0.975]))
-    # With the tolerance, shuffles that give the real groups count as equally large despite rounding.
+    # With the tolerance, the spread of a shuffle that gives the real groups counts as equally large despite rounding.
     beyond = int((squares >= own**2 * (1 - 1e-9)).sum())
     return Placebo(own, float(np.sqrt(squares.mean())), float(low), float(high), (1 + beyond) / (1 + len(squares)))
 

@@ -197,8 +197,8 @@ def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPL
     """Compute mean numbers of PIEs between one half of the networks in `first` and the other half in `second`.
 
     If both are the dense population, the result is the placebo: the number of PIEs without compression. If they are the
-    dense and the compressed population, the result can be compared with the placebo, because both compare equally many
-    networks.
+    dense and the compressed population, the result can be compared with the placebo, which is computed from equally
+    many networks.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def _order(networks: int, splits: int) -> np.ndarray:
 
 
 def _members(networks: int, splits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mark the members of each half by 1 and other networks by 0, each (1 + groups, splits, networks).
+    """Mark each half's members by 1 and other networks by 0, in one array per half, (1 + groups, splits, networks).
 
     The first entry splits all networks as `halves` does. Each further entry omits one group of networks, and splits the
     others in the same order.
@@ -341,7 +341,7 @@ def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _candidates(predicted: np.ndarray) -> np.ndarray:
-    """Return the distinct classes predicted for each image, in descending order, padded with -1: (most, images)."""
+    """Return the distinct classes predicted for each image, (ranks, images), in descending order and padded with -1."""
     levels = [predicted.max(axis=0)]
     while ((lower := np.where(predicted < levels[-1], predicted, predicted.dtype.type(-1))) >= 0).any():
         levels.append(lower.max(axis=0))

@@ -115,8 +115,8 @@ def independent(
     Returns
     -------
     dict
-        As `paired` returns it, except that `p_permutation` is from permutations of the Welch statistic (`TOO_FEW` with
-        fewer than six seeds on either side), `effect_size` is Hedges' g, and `n` is the total number of seeds.
+        As `paired` returns it, except that `p_permutation` is from permutations of the Welch statistic (`TOO_FEW` if
+        one side has fewer than six seeds), `effect_size` is Hedges' g, and `n` is the total number of seeds.
 
     Examples
     --------
@@ -298,7 +298,7 @@ def change_interval(
 def unchanged_interval(images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Compute `change_interval` for classes without changed images.
 
-    It is from -w to w, where w is the upper end of Wilson's interval for a recall of 0.
+    The interval is from -w to w, where w is the upper end of Wilson's interval for a recall of 0.
 
     Parameters
     ----------

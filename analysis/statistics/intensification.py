@@ -109,7 +109,6 @@ def unbalanced(support: ArrayLike) -> np.ndarray:
     Returns
     -------
     (...), bool
-        True if they differ by more than 1 %.
 
     Examples
     --------
@@ -294,9 +293,9 @@ def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
     (...), bool
         True if the mean recall over classes is not above 1 / classes by a one-sided test at 1 %. Under the null
         hypothesis the network predicts each class with a fixed probability, proportional to the class's recall, so the
-        number of right images of each class is binomial. For balanced classes, the accuracy is tested against the share
-        of the largest class by a binomial bound. Without supports, True if the accuracy is below 1.5 / classes. Always
-        False for a single class.
+        number of images of each class that it classifies correctly is binomial. For balanced classes, the accuracy is
+        tested against the share of the largest class by a binomial bound. Without supports, True if the accuracy is
+        below 1.5 / classes. Always False for a single class.
 
     Examples
     --------
@@ -306,7 +305,8 @@ def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
     >>> at_chance(Recalls([[0.955, 0.9], [1, 0]], accuracy=[0.952, 0.95]), support=[950, 50]).tolist()
     [False, True]
 
-    Guessing gets 1,000 of 10,000 balanced images right on average, and more than 1,070 in one case of a hundred:
+    Guessing gets 1,000 of 10,000 images of ten equally large classes right on average, and more than 1,070 in one case
+    of a hundred:
 
     >>> balanced = Recalls(np.full((2, 10), [[0.106], [0.108]]), accuracy=[0.106, 0.108])
     >>> at_chance(balanced, support=np.full(10, 1000)).tolist()

@@ -16,9 +16,8 @@ def largest_excess_floor(
 
     The change of a class's recall is then the change of the accuracy plus noise of its test images. The noise is
     modelled as normal. Its variance is the variance of a mean over the class's images, in which a lost image counts as
-    -1, a won image as 1, and any other image as 0. The integral for the expected maximum ends at 1, the largest
-    possible loss. The noise of the accuracy is common to all excess losses and has mean 0, so the floor is the expected
-    maximum of independent normal variables.
+    -1, a won image as 1, and any other image as 0. The noise of the accuracy is common to all excess losses and has
+    mean 0, so the floor is the expected maximum of independent normal variables.
 
     Parameters
     ----------
@@ -34,8 +33,8 @@ def largest_excess_floor(
 
     Examples
     --------
-    Each of two classes of 101 images loses a tenth and wins as many, so its change has variance .2 / 100. The expected
-    maximum of two normal variables is the root of v / (2 pi), where v is the sum of their variances:
+    Each of two classes of 101 images loses a tenth of its images and wins as many, so its change has variance .2 / 100.
+    The expected maximum of two normal variables is the root of v / (2 pi), where v is the sum of their variances:
 
     >>> round(float(largest_excess_floor([0.8, 0.6], [0.8, 0.6], [0.7, 0.5], [101, 101])), 5)
     0.02523

@@ -31,7 +31,7 @@ class Modes(NamedTuple):
 
 
 def modes(predicted: np.ndarray) -> Modes:
-    """Find the modal label of each image (Section 2.3). Ties go to the highest label, as in the released code.
+    """Find the modal label of each image (Section 2.3). Ties go to the highest label, as in the authors' code.
 
     Parameters
     ----------

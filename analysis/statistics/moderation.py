@@ -6,10 +6,10 @@ mean and spread are estimated from the logarithms of the estimates. This populat
 for each class.
 
 The population is itself estimated, and poorly from ten classes: with the paper's method of moments, 8 to 19 % of
-simulated audits of three networks per side raise a false alarm. `moderated` allows for this (`expected_prior`), and
-lets a single class that varies more than the others keep its own variance, as Phipson et al. (2016, Annals of Applied
-Statistics 10(2)) do. Because two networks hardly reveal which class varies more, a second variance estimate is also
-used if there is one.
+simulated audits of three networks per side raise a false alarm. `moderated` accounts for this uncertainty
+(`expected_prior`), and lets a single class that varies more than the others keep its own variance, as Phipson et al.
+(2016, Annals of Applied Statistics 10(2)) do. Because two networks hardly reveal which class varies more, a second
+variance estimate is also used if there is one.
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def prior(variances: np.ndarray, dof: float) -> Prior:
 
     Examples
     --------
-    limma, the authors' package for R, gives the same numbers:
+    limma, Smyth's package for R, gives the same numbers:
 
     >>> found = prior(np.array([0.5, 1.3, 7.8]), 3)
     >>> round(found.variance, 6), round(found.dof, 6)
@@ -105,7 +105,7 @@ def trigamma_inverse(value: float) -> float:
 
 
 def expected_prior(variances: np.ndarray, dof: float) -> Prior:
-    """Estimate the population of variances, allowing for the uncertainty of its spread.
+    """Estimate the population of variances, and account for the uncertainty of its spread.
 
     The reciprocal of the population's degrees of freedom is a posterior mean for a uniform prior distribution between 0
     and 2. The degrees of freedom therefore stay low unless the variances clearly indicate more.
@@ -329,8 +329,9 @@ def likely_alike(ratios: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
     The tail probability of a class's ratio is compared with the share of classes that have at least this ratio (Phipson
     et al. 2016, Section 4.3), as in limma, the authors' package for R. limma differs in two steps: it estimates the
     prior by moments of winsorised logarithms, and lets an outlying class keep a few degrees of freedom of the prior.
-    Here the prior is `expected_prior`, and an outlying class keeps none of them. The whole procedure therefore cannot
-    be checked against limma, and is calibrated by simulations (`benchmarks/false_alarms.py`).
+    Here the prior is `expected_prior`, and a class that surely varies more keeps no degrees of freedom of the prior.
+    The whole procedure therefore cannot be checked against limma, and is calibrated by simulations
+    (`benchmarks/false_alarms.py`).
 
     Parameters
     ----------

@@ -85,8 +85,8 @@ def new_image_sums(
 
     Examples
     --------
-    In the example of `alpha_new`, the balances are d divided by the accuracies .75 and .5. Multiplied by these again,
-    the sums are those of d:
+    In the example of `alpha_new`, the balances are d divided by the accuracies .75 and .5. Multiplied by these
+    accuracies again, the sums are those of d:
 
     >>> after = np.array([[0.75, 0.25]])
     >>> sums = new_image_sums(np.array([[1, 0.5]]), after, both_right=after, support=np.array([4, 4]))
@@ -315,8 +315,7 @@ def moves_by_state(
 
     The states are: wrong before and after, correct only before, correct only after, correct before and after. `sums`,
     as `new_image_sums` returns them, are needed if balances are divided by accuracies, because each image also affects
-    the accuracies; None means undivided balances. The influence of an image is the change if this image is omitted,
-    times a factor that makes the squares sum to variances.
+    the accuracies; None means undivided balances. `slope_parts` defines the influence.
     """
     share = support / support.sum()
     accuracy, accuracy_after = (before @ share)[:, np.newaxis], (after @ share)[:, np.newaxis]

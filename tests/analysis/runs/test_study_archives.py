@@ -214,7 +214,7 @@ def test_a_member_that_is_a_link_or_a_device__is_refused(sound, tmp_path, mode):
 @pytest.mark.attack
 def test_two_members_of_one_name__are_refused(sound, tmp_path):
     path = write(tmp_path / "study.zip", sorted(sound.iterdir()), [("study.json", b"{}")])
-    assert "it has two files study.json" in refusal(path)
+    assert "it has two files named study.json" in refusal(path)
 
 
 @pytest.mark.attack
