@@ -1,4 +1,4 @@
-"""Published values of the three papers, with errors in print, and the papers' names for data sets, models and pruners.
+"""Published values of the three papers, and the papers' names for data sets, models and pruners.
 
 Errors in print of the recall distortion paper:
 
