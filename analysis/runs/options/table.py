@@ -840,7 +840,7 @@ class MachineOptions:
         "Make new runs, even if finished runs with these options exist.",
         (*TRAINING_COMMANDS, "robustness", "quantize"),
         grid=None,
-        in_command={"robustness": {"help": "Measure the networks again, even if their counts exist."}},
+        in_command={"robustness": {"help": "Measure the networks again, even if they have been measured."}},
     )
     log_model: bool = option(
         "false",
