@@ -74,7 +74,7 @@ class PlottedWorkload(NamedTuple):
 class Column(NamedTuple):
     """Content of a column of panels: the cells of a data set and model, and the style of each of their methods.
 
-    `leading` is the ratio of the verdict, infinite if no network is pruned.
+    `leading` is the ratio that the verdict is about, or infinite if no network is pruned.
     """
 
     cells: pd.DataFrame

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.runs import checks, frames, schema
 from analysis.runs.frames import BY_CLASS, RUN_ID, ReadPredictions, class_names
 
-# Recalls that were rounded to three digits differ from those of the predictions by at most this.
+# Logged recalls that were rounded to three digits differ from recalls computed from predictions by at most this.
 _ROUNDING = 0.002
 _OTHER_LABELS = "the labels of their test images are not those of other runs of the data set"
 _OTHER_RECALLS = "they contradict the recalls that the runs have logged"

@@ -114,7 +114,7 @@ def _ratios(runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
     yield is_control & (ratio != 1), f"{schema.CONTROL} prunes nothing, but its ratio is not 1"
     if schema.REALIZED_RATIO in runs:
         realized = runs[schema.REALIZED_RATIO]
-        # A control after an earlier pruning has only the remaining weights.
+        # A control that follows an earlier pruning has only the weights that this pruning left.
         follows = _param(runs, schema.ITERATION).fillna("1") != "1"
         is_exact = is_control | (pruner.isin(_EXACT) & (_param(runs, schema.PROTOCOL) != _RELEASED))
         too_many = (realized > ratio * _RATIO_TOLERANCE) & ~(is_control & follows)

@@ -57,7 +57,7 @@ def paper_table(
 
 
 def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "welch") -> pd.DataFrame:
-    """Return the published values of Tables 1-11 beside a study's, for the cells that are in both.
+    """Return the published values of Tables 1-11 beside those of a study, for the cells that paper and study share.
 
     Parameters
     ----------
