@@ -38,7 +38,7 @@ _DASHES = ("-", "--", ":", "-.")
 _PLACES_A_FIGURE = 4
 _PANEL, _NARROWEST = 4.2, 7.0  # inches, widths of a panel and of a figure
 _AXIS = 3.5  # inches, width of a panel from the first ratio to the last
-_PALE = 0.3  # opacity of the intervals of many methods, so that their lines stand out
+_PALE = 0.3  # opacity of intervals in panels with many methods, so that the lines stand out
 _DIGIT = 0.08  # inches, width of a digit below an axis
 _BETWEEN = 0.06  # inches, smallest distance between two labels below an axis
 
@@ -74,7 +74,7 @@ class PlottedWorkload(NamedTuple):
 class Column(NamedTuple):
     """Content of a column of panels: the cells of a data set and model, and the style of each of their methods.
 
-    `leading` is the ratio of the verdict, infinite if no network is pruned.
+    `leading` is the ratio that the verdict is about, or infinite if no network is pruned.
     """
 
     cells: pd.DataFrame
@@ -84,7 +84,7 @@ class Column(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """The columns to draw: of a value, of the ends of its interval, and of the value of the dense networks.
+    """Names of the table columns to draw: a value, the ends of its interval, and the value of the dense networks.
 
     `bounds` are the smallest and the largest possible value.
     """
@@ -99,7 +99,8 @@ class Drawn(NamedTuple):
 def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[PlottedWorkload]]:
     """Yield the columns of each figure, at most four, each for a data set and model.
 
-    A data set and model with more than eight methods have a column for each pruner or for each setting.
+    A data set and model with more than eight methods are split into a column for each pruner or for each setting,
+    unless this makes more than eight columns or leaves more than eight methods in one.
 
     Parameters
     ----------
@@ -153,7 +154,7 @@ def against_ratio(
     *,
     narrow: bool = False,
 ) -> Figure:
-    """Draw a column of panels for each data set and model, over the ratio. A stripe marks the ratio of the verdict.
+    """Draw a column of panels for each data set and model, against the ratio. A stripe marks the verdict's ratio.
 
     Parameters
     ----------
@@ -206,7 +207,7 @@ def _draw_column(axes: Axes, column: Column, draw_panel: Callable[[Axes, Column]
 
 
 def show_beyond(row: Sequence[Axes], group: Sequence[PlottedWorkload]) -> None:
-    """Give all panels of a data set and model the same axis limits, and mark values beyond these at the ends.
+    """Give all panels of a data set and model the same limits, and mark values beyond these at the axis ends.
 
     Parameters
     ----------
@@ -306,7 +307,7 @@ def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
 
 
 def panel_width(group: Sequence[Any]) -> float:
-    """Return the width of the panels of a figure with a column for each data set and model, in inches."""
+    """Return the width, in inches, of one panel of a figure with a column for each data set and model."""
     return max(_PANEL, _NARROWEST / len(group))
 
 
@@ -358,7 +359,7 @@ def draw_lines(
 def _places_of_levels(
     control: pd.DataFrame, lines: Lines, places_of: Callable[[pd.DataFrame], np.ndarray]
 ) -> np.ndarray:
-    """Return the position of each level of an iterated control: the median over pruned cells of the same iteration."""
+    """Return the position of each level of an iterated control: the median position of pruned cells of that level."""
     pruned_cells = pd.concat([cells for method, cells in lines.items() if method.pruner != CONTROL] or [control])
     pruned_cells = pruned_cells[is_iterated(pruned_cells)]
     positions = pd.Series(places_of(pruned_cells), index=pruned_cells[ITERATION]).groupby(level=0).median()
@@ -389,7 +390,7 @@ def ratio_labels(ratios: Sequence[float]) -> list[str]:
 
 def _set_ratios(axes: Axes, column: Column) -> None:
     drawn = (cells for method, cells in column.lines.items() if method.pruner != CONTROL)
-    # If all pruned networks are at chance, only the stripe at the leading ratio is drawn.
+    # If all pruned networks are at chance, the only ratio on the axis is that of the stripe.
     ratios = sorted({ratio for cells in drawn for ratio in cells["ratio"]}) or [column.leading]
     axes.set_xscale("log")
     if np.isfinite(ratios).all():

@@ -100,12 +100,13 @@ _TO_KNOW = (
 
 
 def verdict(study: StudyData) -> list[str]:
-    """Return a line for each data set and model: the recommended method, its costs, the classes that lose, and bounds.
+    """Return a line for each data set and model: the recommended method, what it costs, which classes lose, and bounds.
 
-    A line is about one ratio, which `analysis.study.decision` chooses. It states differences from the control in
-    accuracy, losses and costs of classes, raw slope and raw spread ratio. A ratio is not safe merely because no harm is
-    shown. Wider gaps do not make a ratio unsafe, because any loss of accuracy widens gaps. If there are number formats,
-    a line names the one that costs most accuracy. A line ends with `decay_advice`, if there is any.
+    A line is about one ratio, which `analysis.study.decision` chooses. It states the losses and costs of classes, and
+    how the accuracy, the raw slope and the raw spread ratio differ from those of the control. That no harm is shown
+    does not make a ratio safe. Wider gaps do not make a ratio unsafe, because any loss of accuracy widens gaps. If
+    there are number formats, a line names the one that costs most accuracy. A line ends with `decay_advice`, if there
+    is any.
 
     A line begins with the weaknesses of dense networks: networks at chance, and classes with recall 0. The numbers of a
     line include networks at chance, and the line states how many networks these are. If all dense networks are at

@@ -1,1 +1,1 @@
-"""Define the schema of runs for both packages, and read runs from a tracking store or from files."""
+"""Define the schema of runs for `analysis` and `pruning_study`, and read runs from a tracking store or from files."""

@@ -80,8 +80,8 @@ def _unreadable(uri: str) -> StudyError:
     if "@" not in uri:
         return StudyError(f"{without_password(uri)} cannot be read as a URI; check the tracking URI")
     return StudyError(
-        f"{uri.partition(':')[0]}://{MASK} cannot be read as a URI; write %40 for every @ but the one before the "
-        "host and, in the password, %2F for /, %3F for ?, %23 for #"
+        f"{uri.partition(':')[0]}://{MASK} cannot be read as a URI; write %40 for every @ except the one before "
+        "the host; in the password, also write %2F for /, %3F for ?, %23 for #"
     )
 
 
@@ -99,7 +99,7 @@ def _probe_http(uri: str) -> None:
             )
         )
     except configparser.Error as error:
-        # The original error quotes a line of the file, which may be the password.
+        # The original error quotes a line of the file, and this line may contain the password.
         raise StudyError(
             "~/.mlflow/credentials cannot be read: begin it with the line [mlflow], and write %% for % in the password"
         ) from error

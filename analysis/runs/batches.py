@@ -1,4 +1,4 @@
-"""Check batches of one study: folders of networks that may differ only in the seed."""
+"""Check batches of one study: folders whose dense networks should differ from one another only in the seed."""
 
 from collections.abc import Mapping
 from pathlib import Path

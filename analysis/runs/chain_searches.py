@@ -16,7 +16,7 @@ from analysis.runs.options.names import NUMBER_FORMATS
 from analysis.runs.sources import Source
 
 GOALS = ("size", "latency", "macs")
-NOTHING = "none"  # the pruner of a chain that does not change the trained network
+NOTHING = "none"  # the pruner of a chain that prunes nothing
 FILTERS = ("l1-filter", "chip")
 WEIGHTS = "mp"
 PRUNERS = (NOTHING, *FILTERS, WEIGHTS)

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.runs import checks, frames, schema
 from analysis.runs.frames import BY_CLASS, RUN_ID, ReadPredictions, class_names
 
-# Recalls that were rounded to three digits differ from those of the predictions by at most this.
+# Logged recalls that were rounded to three digits differ from recalls computed from predictions by at most this.
 _ROUNDING = 0.002
 _OTHER_LABELS = "the labels of their test images are not those of other runs of the data set"
 _OTHER_RECALLS = "they contradict the recalls that the runs have logged"
@@ -129,7 +129,7 @@ class CheckedPredictions:
         return self._pairs[run_id][0] if run_id in self._pairs else ""
 
     def _fits(self, run_id: str, predictions: Mapping[str, Mapping[str, np.ndarray]], reference: _DataSet) -> bool:
-        """Return whether predictions agree with the logged share of images that both networks classify correctly."""
+        """Return whether predictions match the logged share of images that the run and its dense run both get right."""
         dense, both_right = self._pairs[run_id]
         both_right = _without_nan(both_right)
         right = reference.right(predictions[run_id]) & reference.right(predictions[dense])

@@ -114,7 +114,7 @@ def _ratios(runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
     yield is_control & (ratio != 1), f"{schema.CONTROL} prunes nothing, but its ratio is not 1"
     if schema.REALIZED_RATIO in runs:
         realized = runs[schema.REALIZED_RATIO]
-        # A control after an earlier pruning has only the remaining weights.
+        # A control that follows an earlier pruning has only the weights that this pruning left.
         follows = _param(runs, schema.ITERATION).fillna("1") != "1"
         is_exact = is_control | (pruner.isin(_EXACT) & (_param(runs, schema.PROTOCOL) != _RELEASED))
         too_many = (realized > ratio * _RATIO_TOLERANCE) & ~(is_control & follows)
@@ -272,8 +272,8 @@ def _one_number(values: np.ndarray) -> np.ndarray:
 def _coincidence(recall: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Bound the probability, (runs,), that another network has the same recalls, (runs, classes).
 
-    The number of correct predictions of a class is assumed to have half the binomial standard deviation over seeds. A
-    class of unknown size is assumed to have 100 images.
+    Over seeds, the number of correct predictions of a class is assumed to vary by half the binomial standard deviation.
+    A class of unknown size is assumed to have 100 images.
     """
     deviation = np.sqrt(np.where(np.isnan(images), 100, images) * recall * (1 - recall)) / 2
     with np.errstate(divide="ignore"):
@@ -307,6 +307,6 @@ def _param(frame: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _by_class(runs: pd.DataFrame) -> list[np.ndarray]:
-    """Return recall before and after, support, and share correct both times, each (runs, classes), NaN if missing."""
+    """Return recall before and after, support, and share right before and after: (runs, classes), NaN if missing."""
     names = list(dict.fromkeys([*frames.class_names(runs), *frames.class_names(runs, RECALL_AFTER)]))
     return [runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS]

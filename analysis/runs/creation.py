@@ -56,7 +56,8 @@ def create_run(
     if client.tracking_uri.startswith(("http:", "https:")):
         once = partial(_sent_once, client.tracking_uri)
     failure: Exception
-    # An SQLite file needs no second attempt: its errors are certain, and it has already waited for locks.
+    # An SQLite file needs no second attempt: after an error the run certainly does not exist, and SQLite has already
+    # waited for locks.
     for attempt in range(1 if client.tracking_uri.startswith("sqlite") else ATTEMPTS):
         run = None
         try:

@@ -27,7 +27,7 @@ _ARRAYS = (RUN_ID, schema.LABEL, schema.PREDICTED)
 _AT_ONCE = 256
 
 _TAGS = (schema.ARITHMETIC, schema.DENSE_RUN_ID, RUN_ID)
-# Before pandas 3, numbers lose their last bit without this option; since then it is deprecated.
+# Before pandas 3, numbers lose their last bit without this option; pandas 3 has deprecated the option.
 _EXACT: dict[str, Any] = {} if pd.__version__ >= "3" else {"float_precision": "round_trip"}
 # The columns after the params, in the order of the frames.
 _MEASURED = (
@@ -50,10 +50,10 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path
     Files are written to a scratch folder and then moved. The same study gives the same bytes. The files are:
 
     - `runs.csv.gz`, `dense_runs.csv.gz`: the frames, with exact floats and empty cells for missing values.
-    - `predictions_<n>.npz`: the predictions for one data set, in arrays run_id, label and predicted, (images, runs).
-      Images are sorted by label, because equal neighbours take less space. If known for every run, there is also
-      in_top5, (images, runs) in bits, eight images per byte.
-    - `study.json`: the types and attributes of the frames, and the SHA-256 of every file.
+    - `predictions_<n>.npz`: the predictions for one data set, in the arrays run_id (runs,), label (images,) and
+      predicted (images, runs). Images are sorted by label, because equal neighbours take less space. The array in_top5,
+      (images, runs) in bits, eight images per byte, is added if it is known for every run.
+    - `study.json`: the types and attributes of the frames, and the SHA-256 of every other file.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def _check(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> frames.Study:
 
 
 def below(folder: Path) -> list[Path]:
-    """Find the exports of `write` in a folder and its subfolders, both folders and archives.
+    """Find the exports in a folder and its subfolders; an export is a folder that `write` made, or its archive.
 
     If `folder` is itself a file, only its path is returned, unchecked. Archives of anything else are left out, but
     damaged ones are returned, so that reading them raises an error.
@@ -151,7 +151,7 @@ def below(folder: Path) -> list[Path]:
     Raises
     ------
     StudyError
-        If there is no such folder or archive.
+        If the folder does not exist, or contains no export.
     """
     if study_archives.is_file(folder):
         return [folder]
@@ -235,8 +235,8 @@ def _column_group(column: str) -> int:
     return next((position for position, name in enumerate(_MEASURED, start=1) if name in (column, group)), 0)
 
 
-# Frames as CSV: a missing string is an empty cell, an empty string is a backslash, and a formula gets a leading
-# backslash.
+# Frames as CSV: a missing string is an empty cell, an empty string is a backslash, and a further backslash precedes a
+# formula or a string that begins with a backslash.
 
 
 def _csv(frame: pd.DataFrame) -> bytes:

@@ -49,8 +49,9 @@ class Study(NamedTuple):
         One row per pair of a dense and a pruned or quantized run, as `pull.pull_runs` returns it.
     dense_runs : DataFrame
         One row per dense run of the experiment, and per dense run elsewhere to which its pruned runs refer: dataset,
-        model, seed, every other param as `params.<name>`, accuracy_before, recall_before/<class>, support/<class>,
-        arithmetic, dense_run_id. If runs agree in every setting and seed, only the newest is included.
+        model, seed, every other param as `params.<name>`, accuracy_before, the metrics in `OPTIONAL_OF_DENSE`,
+        recall_before/<class>, support/<class>, arithmetic, dense_run_id. If runs agree in every setting and seed, only
+        the newest is included.
     """
 
     runs: pd.DataFrame

@@ -1,4 +1,4 @@
-"""Primary comparisons, declared in a study's file as its purpose, and stored by its runs and exports."""
+"""Primary comparisons: the file of a study declares them as the study's purpose, and runs and exports store them."""
 
 import json
 import re
@@ -30,9 +30,9 @@ class Primary(NamedTuple):
     ----------
     method, baseline : str
         Labels as in `methods.csv`: a pruner, its schedule if it is not one-shot, and other settings with their values,
-        such as `mp cubic distill 0.5` or `up epsilon 1e-3`. If a label does not name a setting, the setting has the
-        papers' value, if a cell that matches the label has this value. A setting for which the papers have no
-        value, such as epsilon, may have any value.
+        such as `mp cubic distill 0.5` or `up epsilon 1e-3`. A setting that a label does not name has the papers' value.
+        It may have any value if no cell that matches the label has the papers' value, or if the papers have none, as
+        for epsilon.
     ratio : float
         Pruning ratio of the method.
     outcomes : tuple of str
@@ -179,7 +179,7 @@ def read(folders: Iterable[Path]) -> list[Primary]:
     Raises
     ------
     StudyError
-        If their file was not written by `write`.
+        If an export's file of primary comparisons was not written by `write`.
     """
     with study_archives.unpacked(folders) as unpacked:
         paths = [path for folder in unpacked if (path := folder / schema.PRIMARY).is_file()]

@@ -148,7 +148,7 @@ def predictions(
     names: Sequence[str] = (schema.LABEL, schema.PREDICTED),
     tracking_uri: str | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Read the predictions of runs for every test image.
+    """Read the predictions of runs for every test or validation image.
 
     Parameters
     ----------
@@ -465,7 +465,7 @@ def _without_optional(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFra
 def _drop_unpaired(
     pruned: pd.DataFrame, dense: pd.DataFrame, finished_dense: set[str], left_out: list[str]
 ) -> pd.DataFrame:
-    """Keep the pruned runs whose dense run was kept and was tested on the same images."""
+    """Keep the pruned runs whose dense run was kept, was tested on the same images and has not been replaced."""
     dense_ids = pruned[schema.DENSE_RUN_ID]
     pruned = _drop(pruned, dense_ids.isna(), f"no tag {schema.DENSE_RUN_ID}", left_out)
     is_orphan = ~pruned[schema.DENSE_RUN_ID].isin(finished_dense)

@@ -27,9 +27,9 @@ SAME_TWICE = (
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# MLflow would show a progress bar for each artifact that it reads, which users may turn on again. It would also print
-# two lines for each run that ends on a server. These lines always stay off, because they contain the password of the
-# tracking URI.
+# MLflow would show a progress bar for each artifact that it reads; users may turn these bars on again. It would also
+# print two lines for each run that ends on a server. These lines always stay off, because they contain the password of
+# the tracking URI.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 # By default MLflow waits two minutes for each answer and asks eight times, so a hanging server would keep a command
@@ -38,7 +38,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
-# These loggers report errors that MLflow also raises, with a traceback for each attempt.
+# These loggers would report, with a traceback for each attempt, errors that MLflow also raises.
 for _name in ("mlflow.store", "mlflow.utils.rest_utils", "mlflow.exceptions", "sqlalchemy.pool", "urllib3"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 

@@ -72,7 +72,7 @@ REPORT = "report"
 # engine without the tag used an earlier arithmetic that depended on the machine.
 NATIVE_ARITHMETIC, TORCH_ARITHMETIC = "2", "torch"
 
-# Params: all that are not options, and the options whose names are used outside the table
+# Params: all that are not options, and the options whose names are used outside the table of options
 DATASET = "dataset"
 DATASET_DIGEST = "dataset_digest"
 IMAGE_SHAPE = "image_shape"
@@ -309,7 +309,7 @@ METRICS = (
     *(Metric(name, (DENSE,)) for name in GRADIENT_NORMS),
 )
 
-# Metrics of a study, with the number of runs done as step
+# Metrics of a study; their step is the number of runs done
 RUNS_FOUND = "runs_found"
 RUNS_MADE = "runs_made"
 RUNS_FAILED = "runs_failed"

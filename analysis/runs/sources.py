@@ -8,7 +8,7 @@ import pandas as pd
 
 
 class Source(NamedTuple):
-    """Functions that pull, read and write a field of a study.
+    """Functions that pull, read and write a field of `StudyData`.
 
     Attributes
     ----------

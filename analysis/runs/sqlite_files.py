@@ -20,7 +20,7 @@ KNOWN_SCHEMAS = {
     *("b7e4c1a90f23", "a8b9c0d1e2f3", "c1d2e3f4a5b6", "c3d9e7f1a2b4", "6f8d9c3b2a1e", "1971f2d9a75b"),
     *("17e22815139b", "b7e2c1a4d9f3", "75868b020152", "dc11669786a5"),
 }
-# Schema version of each MLflow version; asking MLflow for it would take a quarter of a second.
+# MLflow version -> schema version; for versions not listed MLflow is asked, which takes a quarter of a second.
 _SCHEMAS = {"3.17": "dc11669786a5"}
 
 Rows = Callable[[str], Sequence[tuple]]
@@ -41,8 +41,8 @@ def check(uri: str, path: Path, rows: Rows) -> None:
     Raises
     ------
     StudyError
-        If the end of the file is missing; if the file is not a store, or belongs to another version of MLflow; if a
-        table is missing; or if one is a view or has computed columns, because reading those might never end.
+        If the end of the file is missing; if the file is not a store, or belongs to another version of MLflow; or if a
+        table is missing, is a view or has computed columns (reading a view or a computed column might never end).
     """
     # The file is not opened here, because closing it would release the locks that SQLite holds for this process.
     ((page_size,),) = rows("SELECT page_size FROM pragma_page_size")

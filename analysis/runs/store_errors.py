@@ -15,7 +15,7 @@ from analysis.common.masking import without_password
 
 STORE_ERRORS = (
     *(MlflowException, SQLAlchemyError, RequestException, OSError, sqlite3.Error),
-    ParseError,  # for an answer that is not JSON as MLflow writes it
+    ParseError,  # for an answer that is not the JSON that MLflow writes
     UnicodeDecodeError,  # from Python's sqlite3, whose message quotes a damaged file
 )
 

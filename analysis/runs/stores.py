@@ -1,6 +1,6 @@
 """Read runs from a tracking store, either from the tables of SQLite or Postgres, or through MLflow's API.
 
-Both readers return the same pages. Reading the tables is 30 times as fast as `mlflow.search_runs` (40,000 runs,
+Both readers yield pages of the same form. Reading the tables is 30 times as fast as `mlflow.search_runs` (40,000 runs,
 `benchmarks/pull.py`).
 """
 
@@ -38,7 +38,7 @@ _WHOLE_METRICS = tuple(metric.name for metric in schema.METRICS if not metric.by
 _METRICS_BY_CLASS = tuple(metric.name for metric in schema.METRICS if metric.by_class)
 KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
 BUSY_SECONDS = 30
-RUNS_PER_PAGE = 1000  # the API returns at most this many, and such short reads do not block writers
+RUNS_PER_PAGE = 1000  # so that each read is short and does not block writers
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ def read_rows(uri: str, shown: str) -> Iterator[sqlite_files.Rows]:
         with engine.connect() as connection:
 
             def read(statement: str) -> Sequence[tuple]:
-                # Reading the driver's own rows takes half the time of SQLAlchemy's.
+                # Reading the driver's own rows takes half as long as reading SQLAlchemy's rows.
                 return connection.exec_driver_sql(statement).cursor.fetchall()
 
             if is_file:

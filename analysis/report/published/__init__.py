@@ -1,4 +1,4 @@
-"""Published values of the three papers, with errors in print, and the papers' names for data sets, models and pruners.
+"""Published values of the three papers, and the papers' names for data sets, models and pruners.
 
 Errors in print of the recall distortion paper:
 
@@ -64,8 +64,8 @@ def figures(name: str) -> pd.DataFrame:
         PIEs), `pie_accuracy`, `imagenet_c_top1`, `imagenet_c_top5` and their changes in percent
         (`imagenet_c_top1_norm`, `imagenet_c_top5_norm`), `imagenet_a`, `human_study`, `protocol` (text). For Paganini
         2020, `prune_responsibly_` followed by `ols` (the 40 legible of the regression's 50 terms; `lower` and `upper`
-        are the printed interval), `summary` (of the regression, and the QMNIST case), `table_01` (accuracy on tilt, per
-        series of writers), `protocol` (text).
+        are the ends of the printed interval), `summary` (of the regression, and the QMNIST case), `table_01` (accuracy
+        on tilt, per series of writers), `protocol` (text).
     """
     return _csv(name)
 

@@ -37,6 +37,6 @@ def of_command(command: str) -> dict[str, Option]:
 
 
 def sections() -> dict[str, list[str]]:
-    """Return the names of the options under each heading of `--help`, in its order."""
+    """Return the names of the options under each heading of `--help`, in the order of the help."""
     names = {heading: [record.name for record in OPTIONS if record.heading == heading] for heading in HEADINGS}
     return {heading: list(dict.fromkeys(option_names)) for heading, option_names in names.items()}

@@ -6,7 +6,7 @@ SGD, ADAM = OPTIMIZERS = ("sgd", "adam")
 # When the weights of a fine-tuned network are quantized
 WHILE_TRAINING, AFTER_TRAINING = QUANTIZATIONS = ("while-training", "after-training")
 NUMBER_FORMATS = ("float16", "dynamic-int8", "fixed-int8")
-# As in the tables of Hooker et al.
+# Named as in the tables of Hooker et al. (2019)
 CORRUPTIONS = (
     "brightness",
     "contrast",

@@ -23,7 +23,7 @@ RECIPES = {
     "resnet-cifar": RecipeValues(
         "10x0.01 20x0.1 10x0.01 10x0.001 10x0.0001", "10x0.1 5x0.01 5x0.001 5x0.0001", weight_decay=5e-4
     ),
-    # Hooker et al. (2020), Section 2.4, train a wide ResNet for 80,000 steps of 128 images, which are 205 epochs of
+    # Hooker et al. (2019), Section 2.4, train a wide ResNet for 80,000 steps of 128 images, which are 205 epochs of
     # CIFAR-10. Their code has no wide ResNet (google-research, pruning_identified_exemplars): the learning rates,
     # divided by 5 after every 30,000 steps, and the weight decay are those of google-research/rigl, rigl/cifar_resnet.
     "wide-resnet": RecipeValues("77x0.1 77x0.02 51x0.004", "20x0.02 20x0.004", weight_decay=5e-4),
@@ -35,7 +35,7 @@ RECIPES = {
         "5x0.2 25x0.4 30x0.04 20x0.004 10x0.0004", "5x0.04 5x0.004", batch_size=1024, weight_decay=1e-4
     ),
     # ResNet-18 of the same paper: 10,000 steps of 256 images are 16 epochs of CelebA's 162,770 training images. The
-    # learning rates are this project's: those of `imagenet` at the same shares of the training.
+    # learning rates are this project's: they change at the same shares of the training as those of `imagenet`.
     "celeba": RecipeValues("5x0.1 6x0.01 3x0.001 2x0.0001", "2x0.01 2x0.001", batch_size=256, weight_decay=1e-4),
     # Paganini (2020), "Prune Responsibly", Section 3: SGD at a constant rate. It mentions no momentum or weight decay.
     "prune-responsibly": RecipeValues("30x0.01", "30x0.01", batch_size=32, momentum=0.0, weight_decay=0.0),

@@ -122,7 +122,7 @@ class Option:
         return replace(self, **(self.in_command or {}).get(command, {}))
 
     def main_if_off(self, config: Any) -> str:
-        """Return the option that this one is a detail of if that option is off (none or 0), else an empty string."""
+        """Return the option of which this one is a detail, if that is off (none or 0), else an empty string."""
         main = self.param.detail_of if self.param else None
         return main if main and getattr(config, main, None) in ("none", 0) else ""
 

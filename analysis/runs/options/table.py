@@ -161,8 +161,8 @@ class DataOptions:
         in_command={
             "iterate": {
                 "default": "prune-responsibly",
-                "help": f"Set of training hyperparameters: {', '.join(RECIPES)}. Each iteration is trained as the "
-                "dense network is.",
+                "help": f"Set of training hyperparameters: {', '.join(RECIPES)}. In each iteration the network is "
+                "trained as the dense network was.",
             }
         },
     )
@@ -263,7 +263,7 @@ class TrainingOptions:
         needs=(TRAINED,),
         in_command={
             "iterate": {
-                "help": "Epochs of each iteration, including the training of the dense network. Auto: the recipe's "
+                "help": "Epochs of each iteration; the first iteration trains the dense network. Auto: the recipe's "
                 "number."
             },
             "quantize": {"help": "Epochs of training in float32. Auto: the recipe's number."},
@@ -840,7 +840,7 @@ class MachineOptions:
         "Make new runs, even if finished runs with these options exist.",
         (*TRAINING_COMMANDS, "robustness", "quantize"),
         grid=None,
-        in_command={"robustness": {"help": "Measure the networks again, even if their counts exist."}},
+        in_command={"robustness": {"help": "Measure the networks again, even if they have been measured."}},
     )
     log_model: bool = option(
         "false",

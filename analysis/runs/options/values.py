@@ -214,7 +214,10 @@ def registered_name(value: str) -> str:
     if not name or re.search("[/:.%\"']", name):
         raise ValueError(f"{shortened(value)}: MLflow allows no / : . % and no quotes in the name of a model")
     if at and (not re.fullmatch(r"[\w-]+", alias) or re.fullmatch(r"v\d+|latest", alias, re.IGNORECASE)):
-        raise ValueError(f"{shortened(value)}: an alias may have letters, numbers, _ and -, but cannot be latest or v1")
+        raise ValueError(
+            f"{shortened(value)}: an alias may have letters, numbers, _ and -, but cannot be latest or a version such "
+            "as v1"
+        )
     return value.strip()
 
 

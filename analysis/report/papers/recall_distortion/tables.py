@@ -1,4 +1,4 @@
-"""The tables of the recall distortion paper with a study's values, also beside the published values."""
+"""The tables of the recall distortion paper: with a study's values, or with these beside the published values."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -35,8 +35,8 @@ def paper_table(
     Parameters
     ----------
     number : int
-        1-9 p-values, Bonferroni-corrected; 10 accuracy before pruning; 11 mean recall variance over the classes
-        (ddof 0). Table 12 is in `lottery`, Table 13 in `channel_pruning`.
+        1-9 p-values, Bonferroni-corrected; 10 accuracy before pruning; 11 mean over networks of the variance of recall
+        over the classes (ddof 0). Table 12 is in `lottery`, Table 13 in `channel_pruning`.
     runs, alphas, tests : DataFrame
         As `pull.pull_runs`, `cells.alphas` and `comparisons.paper_tests` return them. Networks at chance are left out
         of Tables 1-9 only.
@@ -46,8 +46,8 @@ def paper_table(
     Returns
     -------
     DataFrame
-        Without rows if the study has no counterpart. A value is `at chance` if too many of its networks are at chance,
-        and `n/a` if it is missing for another reason. `attrs["title"]` is the title.
+        Without rows if the study lacks the networks that the table needs. A value is `at chance` if too many of its
+        networks are at chance, and `n/a` if it is missing for another reason. `attrs["title"]` is the title.
     """
     if number in DESIGNS:
         return _p_values(number, tests)
@@ -57,7 +57,7 @@ def paper_table(
 
 
 def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "welch") -> pd.DataFrame:
-    """Return the published values of Tables 1-11 beside a study's, for the cells that are in both.
+    """Return the published values of Tables 1-11 beside those of a study, for the cells that paper and study share.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
     DataFrame, one row per cell of a table
         - table, row, column, published;
         - ours: text, at the precision of print;
-        - ours_unpaired: Tables 8 and 9 with independent tests, because in the paper not all pruners shared their dense
-          networks; empty for other tables;
+        - ours_unpaired: for Tables 8 and 9, our value by independent tests, because in the paper not all pruners shared
+          their dense networks; empty for other tables;
         - difference: ours minus published, where `<0.001` is read as .001.
 
         `attrs["notes"]` has sentences on substitutions, and on published values without a counterpart because networks
@@ -139,7 +139,7 @@ def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def _hindered(tests: pd.DataFrame) -> pd.Series:
-    """Return whether each test is impossible because networks are at chance."""
+    """Return, for each test, whether it is impossible because networks are at chance."""
     return tests["p"].isna() & (tests["n_at_chance"] > 0)
 
 
@@ -156,15 +156,15 @@ def _accuracy(alphas: pd.DataFrame, as_printed: bool) -> pd.DataFrame:
 
 
 def recall_variance(runs: pd.DataFrame, *, balances: bool = False, as_printed: bool = False) -> pd.DataFrame:
-    """Format Table 11: the mean over networks of the variance over the classes (ddof 0).
+    """Format Table 11: the mean over networks of the variance of recall over the classes (ddof 0).
 
     Parameters
     ----------
     runs : DataFrame
         As `main_setting` returns them, so that every data set, model, pruner and ratio has one setting.
     balances : bool
-        Whether to compute the variance of normalised recall balance, which agrees with the printed values for
-        Fashion-MNIST, instead of recall.
+        Whether to compute the variance of normalised recall balance instead of recall. For Fashion-MNIST, the variance
+        of the balance agrees with the printed values.
     as_printed : bool
         As for `paper_table`.
 
