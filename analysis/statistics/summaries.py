@@ -54,7 +54,7 @@ def cell_summary(
         - n_alpha: number of seeds with slopes. All slopes and spreads are for these seeds.
         - alpha_weighted, correlation, spread_ratio, raw_spread_ratio: means over the seeds with slopes.
         - ci_low, ci_high, and mark: interval of alpha_mean, and its mark (`resampling.mark`).
-        - all other columns with `_low` and `_high`: the ends of an interval of the value before them.
+        - all other columns with `_low` and `_high`: the ends of the interval of the value in the preceding column.
 
     Examples
     --------
