@@ -33,7 +33,7 @@ from analysis.study.settings import (
 
 
 def alphas(study: RunArrays) -> pd.DataFrame:
-    """Compute the slope of every run from its recalls (`alpha.csv`).
+    """Compute the slopes of every run from its recalls (`alpha.csv`).
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def cells(
 
         Further columns:
 
-        - alpha_other_seed: mean slope between dense networks of different seeds.
+        - alpha_other_seed: mean alpha between dense networks of different seeds (`intensification.other_seed`).
         - worst_class: class with the largest cost (loss of recall minus loss of accuracy). In this and the next three
           items, losses are measured from the reference in `classes.csv`, and networks at chance count.
         - worst_class_cost*: cost of this class (`class_costs.worst_class`).
@@ -161,7 +161,7 @@ def cells(
 
 
 def _family_columns(study: RunArrays) -> list[str]:
-    """Return the columns that cells share if their intervals hold jointly."""
+    """Return the columns whose values cells share if their intervals hold jointly."""
     left_out = {schema.RATIO, frames.column(schema.ITERATION), *pruner_settings(study.runs)}
     return [column for column in cell_columns(study.runs, study.shown) if column not in left_out]
 

@@ -315,7 +315,7 @@ def in_points(row: pd.Series | Mapping[str, Any], name: str) -> str:
 def wanted_of(runs: pd.DataFrame, preference: Preference | None) -> Preference | None:
     """Return the preference for a choice among the networks of a study, or None if reports show no choice.
 
-    They show a choice for iterative pruning, or if the user gave a preference.
+    Reports show a choice for iterative pruning, or if the user gave a preference.
     """
     pruned = runs[is_pruned(runs)]
     if pruned.empty or not (preference or is_iterated(pruned).any()):

@@ -108,7 +108,7 @@ class CellKey(NamedTuple):
         return {name: value for name, value in self.settings if name in mains or schema.role(name).detail_of in mains}
 
     def without(self, names: set[str]) -> frozenset[tuple[str, Any]]:
-        """Return all settings except some, for comparison with those of another cell."""
+        """Return all settings except the named ones, for comparison with those of another cell."""
         return frozenset(item for item in self.params.items() if item[0] not in names)
 
 
