@@ -253,7 +253,7 @@ def pooled_alpha_beyond(
         `alpha_new` pooled over the networks.
     accuracy_before, accuracy_after : (networks,)
     answers : tuple of (images,), (networks, images) and (networks, images), optional
-        Class of each image from 0, and whether each network is right before and after. None if `alpha` has no moves.
+        Class of each image from 0, and whether each network is right before and after. None if `alpha.moves` is None.
 
     Examples
     --------

@@ -39,8 +39,8 @@ def cell_summary(
     support : (classes,), optional
         Number of test images of each class. If None, alpha_weighted, alpha_new and largest_excess_floor are NaN.
     both_right : (seeds, classes), optional
-        Share of each class's test images that are right both before and after pruning. If None, alpha_new and
-        largest_excess_floor are NaN.
+        Share of each class's test images that are classified correctly both before and after pruning. If None,
+        alpha_new and largest_excess_floor are NaN.
     sloped : (seeds,), bool, optional
         Whether each network has slopes, because its alpha is defined and it is not at chance. By default all have.
     confidence : float

@@ -256,7 +256,7 @@ def _worst_class(study: RunArrays, rows: np.ndarray, predictions: StudyPredictio
 
 
 def _between_seeds(study: RunArrays, rows: np.ndarray, sloped_rows: np.ndarray) -> dict[str, Any]:
-    """Return `alpha_other_seed`; if a dense network occurs twice, it and `alpha_shared` are NaN."""
+    """Return `alpha_other_seed`, or NaN for it and for `alpha_shared` if a dense network occurs twice."""
     if _has_dense_twice(study, rows):
         missing = dict.fromkeys(["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"], np.nan)
         return missing | {"alpha_shared_identified": False}
@@ -265,7 +265,7 @@ def _between_seeds(study: RunArrays, rows: np.ndarray, sloped_rows: np.ndarray) 
 
 
 def _against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict[str, Any]:
-    """Compare networks with their controls, to separate pruning from fine-tuning."""
+    """Compare networks with their controls, to separate the effect of pruning from that of fine-tuning."""
     classes, with_control = study.classes_of(rows), study.with_control(rows)
     none = study.controls[with_control]
     own, of_none = study.measured(with_control, classes), study.measured(none, classes)

@@ -63,7 +63,7 @@ class Grouped(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Whether the networks of a cell classify each image correctly, each (networks, images).
+    """Whether the networks of a cell classify each image correctly, as arrays (networks, images).
 
     `label` is the index of each image's class, (images,). `control` is None unless every network has a control with
     predictions.

@@ -72,7 +72,7 @@ def preference(min_accuracy: float | None, fairness_value: float | None) -> Pref
 
 
 def on_test(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
-    """Tabulate accuracy and unfairness on test images of each pruned network, control and dense network.
+    """Tabulate the accuracy and unfairness of each pruned network, control and dense network on test images.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def sparsity(runs: pd.DataFrame) -> pd.Series:
 
 
 def points(networks: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
-    """Average the networks of each level, find the Pareto fronts, and recommend a level.
+    """Average over the networks of each level, find the Pareto fronts, and recommend a level.
 
     Parameters
     ----------

@@ -364,7 +364,7 @@ def _concerns(column: str) -> str:
 
 
 def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
-    """Keep the runs of one setting per data set and model and, within it, of one setting per pruner.
+    """Keep the runs of one setting per data set and model and, among these, the runs of one setting per pruner.
 
     The papers' setting (one-shot pruning, then fine-tuning on labels only) is kept if any run has it. Among settings
     that are equally near to it, the one with most runs is kept.
