@@ -178,7 +178,7 @@ class ClassSignificance(NamedTuple):
     difference : (classes,)
         Mean recall of the compressed networks minus that of the dense ones.
     normalised_difference : (classes,)
-        The difference divided by the mean dense recall; NaN if that is 0.
+        The difference divided by the mean recall of the dense networks; NaN if that recall is 0.
     shift : (classes,)
         Mean change of the compared quantity (recall minus accuracy, or recall divided by accuracy).
     statistic, dof, p : (classes,)
@@ -191,7 +191,7 @@ class ClassSignificance(NamedTuple):
     p_moderated, p_moderated_holm : (classes,)
         p with moderated variances as in an audit (`class_losses.moderated`), and the same corrected by Holm. The test
         is the paired one if networks are paired, else Welch's. Reports decide by p_moderated. With fewer than ten
-        classes the variances are not moderated.
+        classes that can vary (`moderation.enough_classes`) the variances are not moderated.
     """
 
     difference: np.ndarray
@@ -283,7 +283,7 @@ def significance_counts(test: str, shift: np.ndarray, p: np.ndarray, p_holm: np.
     test : str
         `paired` or `moderated`.
     shift, p, p_holm : (classes,)
-        As in `ClassSignificance`: shift, and p and p_holm of the test.
+        The shift, and p and the corrected p of the test, as in `ClassSignificance`.
 
     Returns
     -------

@@ -44,7 +44,7 @@ def cell_summary(
     sloped : (seeds,), bool, optional
         Whether each network has slopes, because its alpha is defined and it is not at chance. By default all have.
     confidence : float
-        Confidence of the intervals of the mean alpha, of alpha_new and of alpha_shared.
+        Confidence of each interval.
 
     Returns
     -------

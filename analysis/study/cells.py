@@ -91,9 +91,9 @@ def cells(
         - n_at_chance: number of runs with a network at chance. Such runs have no slopes, but count in all other
           numbers of the row; n_alpha is the number of runs with slopes.
         - alpha_new_resampled: units over which the interval of alpha_new is computed (`seeds`, or `seeds and images`).
-        - confidence: confidence of each interval in the row, 1 - (1 - confidence) / K. K is the number of ratios with
-          the same data set, model, pruner and settings. Settings that depend on the pruner, such as an epsilon tuned at
-          each ratio, may differ.
+        - confidence: confidence of each interval in the row but that of worst_class_cost, 1 - (1 - confidence) / K. K
+          is the number of ratios with the same data set, model, pruner and settings. Settings that depend on the
+          pruner, such as an epsilon tuned at each ratio, may differ.
 
         Comparisons with the control `none`, as means over the networks that have one:
 
@@ -121,7 +121,7 @@ def cells(
         - alpha_other_seed: mean alpha between dense networks of different seeds (`intensification.other_seed`).
         - worst_class: class with the largest cost (loss of recall minus loss of accuracy). In this and the next three
           items, losses are measured from the reference in `classes.csv`, and networks at chance count.
-        - worst_class_cost*: cost of this class (`class_costs.worst_class`).
+        - worst_class_cost*: cost of this class, with a 95 % interval (`class_costs.worst_class`).
         - worst_class_loss_upper: upper bound of the losses of all classes.
         - accuracy_loss_upper: upper bound of the loss of accuracy.
         - alpha_precision*, alpha_f1*: slopes of precision and of F1.

@@ -249,15 +249,15 @@ def ignore_options(params: Sequence[str]) -> str:
 
 
 def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[str]:
-    """Return the columns of settings that depend on the pruner: declared ones, and unknown ones that a pruner lacks.
+    """Return the columns of settings that depend on the pruner: declared ones, and undeclared ones that a pruner lacks.
 
     Parameters
     ----------
     frame : DataFrame
         Runs.
     lacked_by : str, optional
-        An unknown param is included only if all runs of this pruner lack it. By default it is included if all runs of
-        any one pruner lack it.
+        An undeclared param is included only if all runs of this pruner lack it. By default it is included if all runs
+        of any one pruner lack it.
     """
     columns = further_settings(frame)
     declared = {column for column in columns if schema.role(frames.param(column)).concerns == "pruner"}
