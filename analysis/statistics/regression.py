@@ -63,8 +63,8 @@ class Estimate:
         Accuracy predicted by the fit, which may be outside 0 to 1.
     implied : DataFrame, (terms, terms left out)
         A column for each term that was left out because it is a linear combination of other terms, with the factor of
-        each of these. The coefficient of such a term in the fit includes the effect of the one left out: the factor
-        times the coefficient that the latter would have.
+        each of these. The fitted coefficient of each of these includes the effect of the term left out: the factor
+        times the coefficient that the left-out term would have.
     """
 
     coefficients: pd.DataFrame
