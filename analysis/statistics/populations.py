@@ -19,7 +19,7 @@ from analysis.statistics.recalls import Recalls
 
 Measure = Literal["difference", "ratio"]
 
-# Number of votes, one per image and class, that are counted at a time.
+# Number of vote counts, one per image and class, that are made at a time.
 _VOTES = 2**20
 # Fewest networks per side for a t-test of classes.
 FEWEST_TESTED = 2
@@ -31,7 +31,7 @@ class Exemplars(NamedTuple):
     Attributes
     ----------
     dense, compressed : Modes
-        Modes of every image.
+        Modes of every image in each population.
     identified : (images,), bool
         Whether the modal labels differ.
     """
@@ -73,14 +73,14 @@ def exemplars(dense: np.ndarray, compressed: np.ndarray) -> Exemplars:
 
 
 def exemplars_between(dense: Modes, compressed: Modes) -> Exemplars:
-    """Find the exemplars from the modes of both populations, as `exemplars` does."""
+    """Find the exemplars as `exemplars` does, given the modes of both populations."""
     return Exemplars(dense, compressed, dense.label != compressed.label)
 
 
 def disagreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Compute how often a network of one population and one of another predict different classes.
+    """Compute how often a network of one population and a network of another predict different classes.
 
-    Unlike modal labels, this share uses every vote.
+    Unlike a comparison of modal labels, this uses every vote.
 
     Parameters
     ----------
@@ -151,7 +151,8 @@ def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) 
     Returns
     -------
     float
-        Mean over PIEs. A PIE is left out if no image other than PIEs has its vote share. NaN if all are left out.
+        Mean over PIEs of the accuracy on other images with the same vote share. A PIE is left out if there are no such
+        images. NaN if all PIEs are left out.
 
     Examples
     --------
@@ -177,11 +178,11 @@ class ClassSignificance(NamedTuple):
     difference : (classes,)
         Mean recall of the compressed networks minus that of the dense ones.
     normalised_difference : (classes,)
-        The difference divided by the mean dense recall; NaN if that is 0.
+        The difference divided by the mean recall of the dense networks; NaN if that recall is 0.
     shift : (classes,)
         Mean change of the compared quantity (recall minus accuracy, or recall divided by accuracy).
     statistic, dof, p : (classes,)
-        Welch's two-sided t-test of the shift; NaN if neither population varies.
+        Welch's two-sided t-test of the shift; NaN with fewer than two networks on a side, or if neither side varies.
     p_holm, p_bh : (classes,)
         p corrected over the classes by Holm, and by Benjamini and Hochberg.
     p_paired, p_paired_holm : (classes,)
@@ -190,7 +191,7 @@ class ClassSignificance(NamedTuple):
     p_moderated, p_moderated_holm : (classes,)
         p with moderated variances as in an audit (`class_losses.moderated`), and the same corrected by Holm. The test
         is the paired one if networks are paired, else Welch's. Reports decide by p_moderated. With fewer than ten
-        classes the variances are not moderated.
+        classes that can vary (`moderation.enough_classes`) the variances are not moderated.
     """
 
     difference: np.ndarray
@@ -282,7 +283,7 @@ def significance_counts(test: str, shift: np.ndarray, p: np.ndarray, p_holm: np.
     test : str
         `paired` or `moderated`.
     shift, p, p_holm : (classes,)
-        As in `ClassSignificance`: shift, and p and p_holm of the test.
+        The shift, and p and the corrected p of the test, as in `ClassSignificance`.
 
     Returns
     -------
@@ -344,7 +345,7 @@ def _paired_p(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def _moderated_p(before: np.ndarray, after: np.ndarray, recall: np.ndarray, paired: bool) -> np.ndarray:
-    """Compute two-sided p with moderated variances, for these test images only, as in the other tests."""
+    """Compute two-sided p with moderated variances, for these test images only, like the p of the other tests."""
     if min(len(before), len(after)) < FEWEST_TESTED:
         return np.full(len(recall), np.nan)
     changes = class_losses.moderated(class_losses.from_recalls(before, after, paired=paired), recall)

@@ -1,12 +1,12 @@
-"""Proportional errors: test whether pruning multiplies all classes' errors by one factor, and measure the deviation.
+"""Proportional errors: test whether pruning multiplies all classes' errors by one factor, and measure how nearly.
 
 If the error of every class, 1 minus its recall, grows by the same factor k as the error of all images, then each
 class's recall minus the accuracy is also multiplied by k, so the raw slope is k and alpha is the odds ratio of the
 error. The accuracy alone then determines how far pruning drives classes apart. At the other extreme, all classes lose
-the same recall, and the raw slope stays 1.
+equally much recall, and the raw slope is 1.
 
-Here, the networks before pruning are controls that were trained equally long without pruning, so that only the effect
-of pruning is measured.
+In this module "before pruning" means in the controls, which were trained equally long without pruning, so that only the
+effect of pruning is measured.
 """
 
 from typing import NamedTuple
@@ -96,8 +96,8 @@ class Proportion(NamedTuple):
         The raw slope s of the pruned networks on their controls, and the growth k: the error of the pruned networks
         divided by the error of their controls. Each is a ratio of sums over networks.
     identified : bool
-        Whether the controls' classes are shown to differ. If not, the slope may have any value, so tests and ratios are
-        NaN.
+        Whether the controls' recalls are shown to differ between classes. If not, the slope may have any value, so
+        tests and ratios are NaN.
     networks, images, in_both : (2, 2)
         Covariances of slope and growth over networks and over images, and the part of the covariances over images that
         those over networks also contain, as in `two_way.Variances`.
@@ -170,10 +170,10 @@ class Proportion(NamedTuple):
         return two_way.Variances(((networks, self.dof),) if self.dof else (), max(images, 0.0), in_both)
 
     def _ratio(self, terms: np.ndarray, level: float) -> Ratio:
-        """Compute the ratio of two terms, and the interval of all ratios that a test of their contrast does not reject.
+        """Compute the ratio of two terms, and the interval of all numbers that a test does not reject as the ratio.
 
-        The squared half-width of `two_way` is the largest of three quadratic functions of the ratio, so the interval is
-        the widest of three intervals between the roots of a quadratic equation.
+        The squared half-width in `two_way` is the largest of three quadratic functions of the ratio, so the interval is
+        the union of three intervals, each between the roots of a quadratic equation.
         """
         if not self.identified:
             return UNDEFINED
@@ -188,7 +188,7 @@ class Proportion(NamedTuple):
         return Ratio(ratio, float(min(ends)), float(max(ends)))
 
     def _squared_half_widths(self, level: float) -> list[np.ndarray]:
-        """Return the three squared half-widths of `two_way` as quadratic forms in the weights."""
+        """Return the squared half-widths that `two_way` compares, as quadratic forms in the weights of s and k."""
         from scipy.special import stdtrit  # training imports this package and must not wait for scipy
 
         over_images = stdtrit(np.inf, level / 2) ** 2 * self.images
@@ -213,8 +213,8 @@ def for_new_images(label: np.ndarray, right_before: np.ndarray, right_after: np.
 
     Examples
     --------
-    The controls have errors of 10, 20 and 30 % in three classes of ten thousand images each, and the pruned networks
-    make one and a half times as many errors:
+    The control has errors of 10, 20 and 30 % in three classes of ten thousand images each, and the pruned network makes
+    one and a half times as many errors:
 
     >>> label, share = np.repeat([0, 1, 2], 10_000), np.tile(np.arange(10_000) / 10_000, 3)
     >>> before, after = (share >= np.array(wrong)[label] for wrong in ([0.1, 0.2, 0.3], [0.15, 0.3, 0.45]))
@@ -244,7 +244,8 @@ def pooled_alpha_beyond(
 ) -> PooledSlope:
     """Compute alpha beyond proportion over several networks: `alpha_new` divided by the odds ratio of the error.
 
-    The odds ratio is that of the mean accuracies. The influence of each network and each image on it is linearised.
+    The odds ratio is that of the mean accuracies. The influence of each network and each image on this odds ratio is
+    linearised.
 
     Parameters
     ----------
@@ -252,7 +253,7 @@ def pooled_alpha_beyond(
         `alpha_new` pooled over the networks.
     accuracy_before, accuracy_after : (networks,)
     answers : tuple of (images,), (networks, images) and (networks, images), optional
-        Class of each image from 0, and whether each network is right before and after. None if `alpha` has no moves.
+        Class of each image from 0, and whether each network is right before and after. None if `alpha.moves` is None.
 
     Examples
     --------
@@ -284,7 +285,7 @@ def pooled_alpha_beyond(
 def on_these_images(recall_before: np.ndarray, recall_after: np.ndarray, share: np.ndarray) -> Proportion:
     """Estimate slope and growth on these test images, from recalls.
 
-    The balances of each pruned network are compared with those of the other networks' controls, as in
+    The gaps of each pruned network are compared with those of the other networks' controls, as balances are in
     `intensification.alpha_shared`, so that a network's own chance deviations and noise do not count.
 
     Parameters

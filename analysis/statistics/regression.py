@@ -62,9 +62,9 @@ class Estimate:
     predicted : (rows,)
         Accuracy predicted by the fit, which may be outside 0 to 1.
     implied : DataFrame, (terms, terms left out)
-        The columns that were left out because they are linear combinations of terms, with the factor of each term. The
-        term's coefficient in the fit includes the effect of such a column: this factor times the coefficient that the
-        column would have.
+        A column for each term that was left out because it is a linear combination of other terms, with the factor of
+        each of these. The fitted coefficient of each of these includes the effect of the term left out: the factor
+        times the coefficient that the left-out term would have.
     """
 
     coefficients: pd.DataFrame
@@ -98,11 +98,11 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
         - accuracy: from 0 to 1.
         - dataset, model, weight_treatment, pruning_technique: factors, whose levels may have any name.
         - sparsity, accuracy0, accuracy0_quartile, imbalance, class_entropy: numbers.
-        - network, iteration, class: optional, used to sort rows and to cluster errors.
+        - network, iteration, class: optional, used to sort rows; errors are clustered by network.
         - optimizer, batch_size, learning_rate: optional, for the terms of `CHOICES`.
     crossed : bool
-        Whether the formula has interactions, the products of two terms. Without them it is the simpler model of Section
-        3.1.
+        Whether the formula has interactions, the products of two terms. Without them the model is the simpler one of
+        Section 3.1.
 
     Returns
     -------
@@ -347,7 +347,8 @@ def hac(design: np.ndarray, residuals: np.ndarray, lags: int = LAGS) -> np.ndarr
 def clustered(design: np.ndarray, residuals: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Compute the covariance of coefficients, allowing for any dependence between rows of a group.
 
-    The small-sample correction is G / (G - 1) * (n - 1) / (n - k), as in statsmodels and Stata.
+    With n rows, k terms and G groups, the small-sample correction is G / (G - 1) * (n - 1) / (n - k), as in statsmodels
+    and Stata.
 
     Parameters
     ----------

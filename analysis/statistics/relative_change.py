@@ -25,7 +25,8 @@ def relative_change(before: ArrayLike, after: ArrayLike, confidence: float = 0.9
     before, after : (networks,)
         Accuracy of each network before and after compression, on the same images. A pair with a NaN is left out.
     confidence : float
-        Confidence of the interval, which is computed from the paired residuals after - ratio * before.
+        Confidence of the interval, which is computed from the residuals after - ratio * before of the pairs, where
+        ratio is mean after / mean before.
 
     Returns
     -------

@@ -43,7 +43,7 @@ class Networks(NamedTuple):
 
     @property
     def start(self) -> np.ndarray:
-        """The reference of losses: the control, or the networks before if there is none."""
+        """The reference of losses: the control or, without a control, the networks before compression."""
         return self.before if self.control is None else self.control
 
 
@@ -240,7 +240,7 @@ def permutation_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndarray:
-    """Compute each class's loss beyond that of accuracy, from the control or, without one, from the networks before.
+    """Compute each class's loss beyond that of accuracy, with `networks.start` as the reference.
 
     Parameters
     ----------
@@ -416,7 +416,7 @@ def known_of_losses(label: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def known_of_exemplars(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Compute how often networks before and after disagree on each image, (images,), as the ceiling for PIEs.
+    """Compute how often networks before and after compression disagree, (images,), as the ceiling for PIEs.
 
     Examples
     --------

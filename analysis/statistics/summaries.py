@@ -39,12 +39,12 @@ def cell_summary(
     support : (classes,), optional
         Number of test images of each class. If None, alpha_weighted, alpha_new and largest_excess_floor are NaN.
     both_right : (seeds, classes), optional
-        Share of each class's test images that are right both before and after pruning. If None, alpha_new and
-        largest_excess_floor are NaN.
+        Share of each class's test images that are classified correctly both before and after pruning. If None,
+        alpha_new and largest_excess_floor are NaN.
     sloped : (seeds,), bool, optional
         Whether each network has slopes, because its alpha is defined and it is not at chance. By default all have.
     confidence : float
-        Confidence of the intervals of the mean alpha, of alpha_new and of alpha_shared.
+        Confidence of each interval.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def cell_summary(
         - n_alpha: number of seeds with slopes. All slopes and spreads are for these seeds.
         - alpha_weighted, correlation, spread_ratio, raw_spread_ratio: means over the seeds with slopes.
         - ci_low, ci_high, and mark: interval of alpha_mean, and its mark (`resampling.mark`).
-        - all other columns with `_low` and `_high`: the ends of an interval of the value before them.
+        - all other columns with `_low` and `_high`: the ends of the interval of the value in the preceding column.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Test the winner of a search on test images against the anchors: lambda (`up` with its default epsilon), MP, GP."""
+"""Compare the winner of a search, on test images, with the anchors: lambda (`up` with its default epsilon), MP, GP."""
 
 import pandas as pd
 

@@ -127,7 +127,7 @@ class RunArrays:
         return ~np.isnan(self.before[rows[0]])
 
     def sloped(self, rows: np.ndarray) -> np.ndarray:
-        """Select the rows of a cell that have slopes: alpha is defined, and no network is at chance."""
+        """Select the rows of a cell that have slopes: alpha is defined, and neither network of the run is at chance."""
         defined = np.isfinite(intensification.alpha(*self.balances(rows, self.classes_of(rows))))
         return rows[defined & ~self.at_chance[rows]]
 

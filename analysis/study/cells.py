@@ -33,7 +33,7 @@ from analysis.study.settings import (
 
 
 def alphas(study: RunArrays) -> pd.DataFrame:
-    """Compute the slope of every run from its recalls (`alpha.csv`).
+    """Compute the slopes of every run from its recalls (`alpha.csv`).
 
     Parameters
     ----------
@@ -91,9 +91,9 @@ def cells(
         - n_at_chance: number of runs with a network at chance. Such runs have no slopes, but count in all other
           numbers of the row; n_alpha is the number of runs with slopes.
         - alpha_new_resampled: units over which the interval of alpha_new is computed (`seeds`, or `seeds and images`).
-        - confidence: confidence of each interval in the row, 1 - (1 - confidence) / K. K is the number of ratios with
-          the same data set, model, pruner and settings. Settings that depend on the pruner, such as an epsilon tuned at
-          each ratio, may differ.
+        - confidence: confidence of each interval in the row but that of worst_class_cost, 1 - (1 - confidence) / K. K
+          is the number of ratios with the same data set, model, pruner and settings. Settings that depend on the
+          pruner, such as an epsilon tuned at each ratio, may differ.
 
         Comparisons with the control `none`, as means over the networks that have one:
 
@@ -118,10 +118,10 @@ def cells(
 
         Further columns:
 
-        - alpha_other_seed: mean slope between dense networks of different seeds.
+        - alpha_other_seed: mean alpha between dense networks of different seeds (`intensification.other_seed`).
         - worst_class: class with the largest cost (loss of recall minus loss of accuracy). In this and the next three
           items, losses are measured from the reference in `classes.csv`, and networks at chance count.
-        - worst_class_cost*: cost of this class (`class_costs.worst_class`).
+        - worst_class_cost*: cost of this class, with a 95 % interval (`class_costs.worst_class`).
         - worst_class_loss_upper: upper bound of the losses of all classes.
         - accuracy_loss_upper: upper bound of the loss of accuracy.
         - alpha_precision*, alpha_f1*: slopes of precision and of F1.
@@ -161,7 +161,7 @@ def cells(
 
 
 def _family_columns(study: RunArrays) -> list[str]:
-    """Return the columns that cells share if their intervals hold jointly."""
+    """Return the columns whose values cells share if their intervals hold jointly."""
     left_out = {schema.RATIO, frames.column(schema.ITERATION), *pruner_settings(study.runs)}
     return [column for column in cell_columns(study.runs, study.shown) if column not in left_out]
 
@@ -256,7 +256,7 @@ def _worst_class(study: RunArrays, rows: np.ndarray, predictions: StudyPredictio
 
 
 def _between_seeds(study: RunArrays, rows: np.ndarray, sloped_rows: np.ndarray) -> dict[str, Any]:
-    """Return `alpha_other_seed`; if a dense network occurs twice, it and `alpha_shared` are NaN."""
+    """Return `alpha_other_seed`, or NaN for it and for `alpha_shared` if a dense network occurs twice."""
     if _has_dense_twice(study, rows):
         missing = dict.fromkeys(["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"], np.nan)
         return missing | {"alpha_shared_identified": False}
@@ -265,7 +265,7 @@ def _between_seeds(study: RunArrays, rows: np.ndarray, sloped_rows: np.ndarray) 
 
 
 def _against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict[str, Any]:
-    """Compare networks with their controls, to separate pruning from fine-tuning."""
+    """Compare networks with their controls, to separate the effect of pruning from that of fine-tuning."""
     classes, with_control = study.classes_of(rows), study.with_control(rows)
     none = study.controls[with_control]
     own, of_none = study.measured(with_control, classes), study.measured(none, classes)

@@ -59,8 +59,8 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
         - excess_beyond_control: loss_beyond_control minus the loss of accuracy relative to the control.
 
         `_moderated_low`, `_moderated_high`, `_moderated_p` and `_moderated_p_holm` are the same interval and p with
-        moderated variances over networks, as in an audit (`class_losses.moderated`). With fewer than ten classes they
-        equal the plain ones.
+        moderated variances over networks, as in an audit (`class_losses.moderated`). With fewer than ten classes that
+        can vary (`moderation.enough_classes`) they equal the plain ones.
 
         A value that cannot be computed is NaN.
     """

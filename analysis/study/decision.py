@@ -41,12 +41,12 @@ class Decision(NamedTuple):
     ----------
     judged : Judged
         The cell that reports describe: the safe cell with the largest ratio. If no cell is shown to be safe, reports
-        describe a cell at the largest ratio at which the mean loss of accuracy of some method is within its limit. If
+        describe a cell at the largest ratio at which the mean loss of accuracy of some method is within the limit. If
         there is no such ratio, they describe a cell at the smallest ratio.
     is_safe : bool
         Whether `judged` is shown to be safe.
     larger : Judged, optional
-        The cell of the same method at the next larger ratio, if a safe cell was chosen. It is not shown to be safe.
+        If a safe cell was chosen, the cell of the same method at the next larger ratio, which is not shown to be safe.
     tried : list of Judged
         The cells that were compared with the limits: for each method, in ascending order of ratio, up to the first that
         is not shown to be safe.
@@ -161,7 +161,7 @@ def rows_of(cell: pd.Series, frame: pd.DataFrame, study: StudyData) -> pd.DataFr
 
 
 def needed_networks(cell: pd.Series, study: StudyData, limits: Limits) -> int | None:
-    """Estimate how many networks would rule out a class loss above its limit, if the estimated losses stay the same."""
+    """Estimate how many networks would rule out a class loss above the limit, if the estimated losses stay the same."""
     rows = rows_of(cell, study.arrays.runs, study).index.to_numpy()
     return networks_for_limit(study.arrays, rows, limits.class_loss, study.predicted)
 
@@ -210,7 +210,7 @@ def _next(best: Judged, tried: list[Judged], of_method: list[str]) -> Judged | N
 
 
 def _leading_ratio(cells: pd.DataFrame, limits: Limits) -> float:
-    """Return the largest ratio at which some method's mean accuracy loss is within its limit, else the smallest.
+    """Return the largest ratio at which some method's mean accuracy loss is within the limit, else the smallest ratio.
 
     Cells whose networks are mostly at chance are ignored, unless there are no others.
     """

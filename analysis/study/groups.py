@@ -50,8 +50,8 @@ class Grouped(NamedTuple):
         - p_holm: p corrected for all groups of the grouping in this cell.
         - p_moderated, p_moderated_holm: p and p_holm with variances over networks that are moderated as in an audit
           (`class_losses.moderated`). Excess losses also have a moderated interval (`_moderated_low`,
-          `_moderated_high`). Reports base decisions on these columns. With fewer than ten groups they equal those with
-          plain variances.
+          `_moderated_high`). Reports base decisions on these columns. With fewer than ten groups that can vary
+          (`moderation.enough_classes`) they equal those with plain variances.
     groupings : DataFrame, one row per cell and grouping (`groupings.csv`)
         dataset, model, pruner, ratio, `study.shown`, grouping, and the values of `grouping.summary`.
     notes : list of str
@@ -63,7 +63,7 @@ class Grouped(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Whether the networks of a cell classify each image correctly, each (networks, images).
+    """Whether the networks of a cell classify each image correctly, as arrays (networks, images).
 
     `label` is the index of each image's class, (images,). `control` is None unless every network has a control with
     predictions.

@@ -53,7 +53,7 @@ def is_alike(frame: pd.DataFrame, row: Mapping[str, Any] | pd.Series, on: Sequen
 
 
 def with_params(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Select columns of a frame, filling a missing column with the param's legacy default, else NaN."""
+    """Select columns of a frame; fill a missing column with the param's legacy default, or with NaN if it has none."""
     lacking = [name for name in columns if name not in frame]
     defaults = {name: schema.FORMERLY.get(frames.param(name), np.nan) for name in lacking}
     return frame.assign(**defaults)[list(columns)]

@@ -9,10 +9,7 @@ T = TypeVar("T")
 
 
 def once(make: Callable[[S], T]) -> Callable[[S], T]:
-    """Cache the result of a function of a study, or of its arrays, in the study or the arrays.
-
-    Later calls return the cached result.
-    """
+    """Cache the result of a function of a study, or of its arrays, in the study or the arrays."""
 
     @wraps(make)
     def made_once(study: S) -> T:

@@ -72,7 +72,7 @@ def preference(min_accuracy: float | None, fairness_value: float | None) -> Pref
 
 
 def on_test(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
-    """Tabulate accuracy and unfairness on test images of each pruned network, control and dense network.
+    """Tabulate the accuracy and unfairness of each pruned network, control and dense network on test images.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def sparsity(runs: pd.DataFrame) -> pd.Series:
 
 
 def points(networks: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
-    """Average the networks of each level, find the Pareto fronts, and recommend a level.
+    """Average over the networks of each level, find the Pareto fronts, and recommend a level.
 
     Parameters
     ----------
@@ -315,7 +315,7 @@ def in_points(row: pd.Series | Mapping[str, Any], name: str) -> str:
 def wanted_of(runs: pd.DataFrame, preference: Preference | None) -> Preference | None:
     """Return the preference for a choice among the networks of a study, or None if reports show no choice.
 
-    They show a choice for iterative pruning, or if the user gave a preference.
+    Reports show a choice for iterative pruning, or if the user gave a preference.
     """
     pruned = runs[is_pruned(runs)]
     if pruned.empty or not (preference or is_iterated(pruned).any()):

@@ -41,7 +41,7 @@ class StudyPredictions:
         return predictions if predictions is None or isinstance(predictions, StudyPredictions) else cls(predictions)
 
     def of_runs(self, runs: pd.DataFrame) -> "Pairs | None":
-        """Return the predictions of dense runs (before) and of runs (after), as `of_pairs` does."""
+        """Return the predictions of the given runs (after) and of their dense runs (before), as `of_pairs` does."""
         return self.of_pairs(runs[schema.DENSE_RUN_ID], runs[frames.RUN_ID])
 
     def of_pairs(self, before: Iterable[str], after: Iterable[str]) -> "Pairs | None":

@@ -43,7 +43,7 @@ class CellProportion(NamedTuple):
 def cell_proportion(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None
 ) -> CellProportion | None:
-    """Compare networks of a cell with their controls; return None if no pair has slopes."""
+    """Compare the networks of a cell that have slopes with their controls; return None if none can be compared."""
     rows = study.with_sloped_control(study.sloped(rows))
     if not len(rows):
         return None
@@ -82,7 +82,9 @@ def paired_recalls(study: RunArrays, rows: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def columns(found: Proportion | None, confidence: float = 0.95) -> dict[str, Any]:
-    """Return columns for growth, slope, proportionality and alpha beyond proportion, with intervals; NaN for None.
+    """Return columns for growth, slope, proportionality and alpha beyond proportion, with intervals.
+
+    All columns are NaN if `found` is None.
 
     Examples
     --------

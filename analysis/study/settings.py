@@ -108,7 +108,7 @@ class CellKey(NamedTuple):
         return {name: value for name, value in self.settings if name in mains or schema.role(name).detail_of in mains}
 
     def without(self, names: set[str]) -> frozenset[tuple[str, Any]]:
-        """Return all settings except some, for comparison with those of another cell."""
+        """Return all settings except the named ones, for comparison with those of another cell."""
         return frozenset(item for item in self.params.items() if item[0] not in names)
 
 
@@ -249,15 +249,15 @@ def ignore_options(params: Sequence[str]) -> str:
 
 
 def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[str]:
-    """Return the columns of settings that depend on the pruner: declared ones, and unknown ones that a pruner lacks.
+    """Return the columns of settings that depend on the pruner: declared ones, and undeclared ones that a pruner lacks.
 
     Parameters
     ----------
     frame : DataFrame
         Runs.
     lacked_by : str, optional
-        An unknown param is included only if all runs of this pruner lack it. By default it is included if all runs of
-        any one pruner lack it.
+        An undeclared param is included only if all runs of this pruner lack it. By default it is included if all runs
+        of any one pruner lack it.
     """
     columns = further_settings(frame)
     declared = {column for column in columns if schema.role(frames.param(column)).concerns == "pruner"}
@@ -364,7 +364,7 @@ def _concerns(column: str) -> str:
 
 
 def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
-    """Keep the runs of one setting per data set and model and, within it, of one setting per pruner.
+    """Keep the runs of one setting per data set and model and, among these, the runs of one setting per pruner.
 
     The papers' setting (one-shot pruning, then fine-tuning on labels only) is kept if any run has it. Among settings
     that are equally near to it, the one with most runs is kept.
