@@ -67,7 +67,7 @@ class Compressed(NamedTuple):
 
 
 def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> Compressed:
-    """Search chains, choose one on validation images, test it on test images, and write its network.
+    """Try chains, choose one on validation images, test it on test images, and write its network.
 
     Parameters
     ----------

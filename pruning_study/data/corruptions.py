@@ -162,7 +162,7 @@ def _make_parts(sample: Sample, corruption: str, severity: int) -> Iterator[np.n
 
 
 def corrupt(images: np.ndarray, digest: str, corruption: str, severity: int, indices: list[int]) -> np.ndarray:
-    """Corrupt images, reproducibly for each image.
+    """Corrupt images, each with a seed of its own.
 
     Parameters
     ----------

@@ -520,7 +520,7 @@ def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterat
 
 
 def _within(limit: SizeLimit, folder: Path, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
-    """Yield pictures, and check their total size, counting for each picture the largest number of channels so far."""
+    """Yield pictures, and check their total size, as if each had the most channels found so far."""
     pixels = channels = 0
     for picture in pictures:
         pixels += picture.width * picture.height

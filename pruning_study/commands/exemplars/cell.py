@@ -29,8 +29,8 @@ class PopulationPair(NamedTuple):
     Attributes
     ----------
     name : str
-        Data set, model, pruner, ratio or sparsity, and the settings that differ from those of earlier
-        versions (`schema.FORMERLY`).
+        Data set, model, pruner, ratio or sparsity, and the settings whose values differ from those in
+        `schema.FORMERLY`.
     dataset : str
         Name of the data set.
     described : dict of str
