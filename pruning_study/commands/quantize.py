@@ -180,9 +180,6 @@ def _quantized(
     return result
 
 
-# What is printed.
-
-
 def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
     """Return the tables of one network, and the ids of its runs; `is_named` tells whether the user named its run."""
     parent = result.parent
