@@ -49,7 +49,7 @@ class Sample(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """Digest of the data set, the sample's indices and the package's version: 16 hexadecimal digits."""
+        """16 hexadecimal digits that depend on the data set, the sample's indices and the package's version."""
         content = hashlib.sha256(f"{self.digest} {importlib.metadata.version(PACKAGE)}".encode())
         content.update(np.ascontiguousarray(self.indices, np.int64).data)
         return content.hexdigest()[:16]

@@ -333,7 +333,7 @@ def stacked(pictures: Iterable[np.ndarray], count: int) -> np.ndarray:
 
 
 def _file(decoded: Path, paths: list[Path], image_size: int | None) -> Path:
-    """Return the path of the file for decoded images, whose name changes if the bytes of an image change."""
+    """Return the path of the file for decoded images; the file's name changes if the bytes of an image change."""
     content = hashlib.sha256(f"{PIL.__version__} {image_size}".encode())
     for path in paths:
         with opened(path) as file:

@@ -1,4 +1,4 @@
-"""Compare annotators' answers on PIEs and on other images, beside the human study of Hooker et al."""
+"""Compare annotators' answers on PIEs and on other images, beside the results of Hooker et al."""
 
 from collections.abc import Sequence
 from pathlib import Path
