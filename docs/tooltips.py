@@ -7,7 +7,7 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
 GLOSSARY = "docs/reference/glossary.md"
-# Everyday words such as run and level would be marked everywhere, so only longer terms and abbreviations are.
+# Everyday words such as run and level would be marked everywhere, so only abbreviations and terms of several words are.
 _MARKED = re.compile(r"\w[\w' ]+ \w+|[A-Z]{2,}")
 
 

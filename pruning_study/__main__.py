@@ -70,7 +70,7 @@ class _Checked(click.ParamType):
 
 
 def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds a click option for each field of a dataclass; the command gets the typed strings."""
+    """Return a decorator that adds a click option for each field of a dataclass."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         for item in reversed(dataclasses.fields(config)):
@@ -94,7 +94,7 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
 class _Command(Command):
     """A command that accepts `--no-NAME` instead of `--NAME false` for every flag.
 
-    If an option is given twice, the last value is used; for an option that accepts several values, this is an error.
+    If an option is given twice, the last value is used; an option that accepts several values may be given only once.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:

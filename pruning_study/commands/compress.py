@@ -67,7 +67,7 @@ class Compressed(NamedTuple):
 
 
 def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> Compressed:
-    """Search chains, choose one on validation images, test it on test images, and write its network.
+    """Try chains, choose one on validation images, test it on test images, and write its network.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
     """Open a new or existing search for these options; `compress` describes the parameters and errors."""
     config = configs[0]
     if len(configs) > 1 and config.dense_run_id:
-        raise StudyError("--dense-run-id names one network: give one seed, or leave that option out", option="seed")
+        raise StudyError("--dense-run-id names one network: give one seed, or leave --dense-run-id out", option="seed")
     onnx_export.check_installed()
     shrunk.check_package()
     limits = class_limits.in_points(config.max_class_loss, config.max_accuracy_loss)

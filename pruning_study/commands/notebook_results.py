@@ -43,7 +43,7 @@ class Training:
     ----------
     table : DataFrame
         A row for each class, the class with the lowest recall first: class, recall and its 95 % interval (recall_low,
-        recall_high), support (test images). For one network, this is the Wilson interval; for several, recall is
+        recall_high), support (test images). For one network, the interval is Wilson's; for several, recall is
         the mean, and the interval allows for chance in networks and images.
     runs : DataFrame
         A row for each seed: seed, accuracy, run_id.
@@ -481,7 +481,7 @@ def _of_one_seed(runs: pd.DataFrame) -> pd.DataFrame:
 def run_study(file: str | Path, **options: Any) -> pd.DataFrame:
     """Make the missing runs of a study's grid, on all cores.
 
-    A script must call this function under `if __name__ == "__main__":`, because it starts further Python processes.
+    This function starts further Python processes, so a script must call it under `if __name__ == "__main__":`.
 
     Parameters
     ----------

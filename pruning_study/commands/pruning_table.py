@@ -28,8 +28,8 @@ READING = "Changes are in points. Each 95 % interval is for one class alone, not
 READING_BEYOND = (
     "The loss of a class is its recall in the control minus its recall after pruning, in points. Each 95 % interval "
     "is for one class alone, not for all together. Alpha and raw slope compare with the network before pruning, not "
-    "with the control. The raw slope is above 1 if the differences between classes grew, and alpha if they grew "
-    "relative to the accuracy."
+    "with the control. The raw slope is above 1 if the differences between classes grew. Alpha is above 1 if "
+    "they grew relative to the accuracy."
 )
 CONTROL = "The control was fine-tuned equally long, without pruning."
 CONTROL_WITH_OFFSETS = "The control was fine-tuned equally long, without pruning, and has class offsets of its own."
@@ -239,7 +239,7 @@ def shortened(rows: list[list[str]]) -> list[list[str]]:
 
 
 def _cells_of_one(after: Sequence[pd.Series], *, is_loss: bool) -> list[str]:
-    """Return recall, loss or change with its interval, p of a loss (blank for accuracy), and the number of images."""
+    """Return recall, the loss or change, its interval, p of a loss (blank for accuracy), and the number of images."""
     (row,) = after
     p = [p_value(row["p_holm"]) if "p_holm" in row else ""] if is_loss else []
     return [f"{row['recall_after']:.3f}", _change(row, is_loss), _ends(row, is_loss), *p, f"{row['support']:,}"]

@@ -126,7 +126,7 @@ def quantize_each(
 
 
 def _named_runs(store: Store, config: QuantizeConfig, run_ids: Sequence[str]) -> list[Run]:
-    """Return the named runs, or, with `--all`, the newest dense run of each setting and seed, sorted by data set."""
+    """Return the named runs, or, with `--all`, the newest dense run of every configuration, sorted by data set."""
     if config.all and run_ids:
         raise StudyError("it quantizes every dense network of the experiment, so name no run", option="all")
     if run_ids:
@@ -180,11 +180,8 @@ def _quantized(
     return result
 
 
-# What is printed.
-
-
 def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
-    """Return the table of one network, and the ids of its runs; `is_named` tells whether the user named its run."""
+    """Return the tables of one network, and the ids of its runs; `is_named` tells whether the user named its run."""
     parent = result.parent
     classes = [[schema.FLOAT32, _percent(parent.metrics), "", ""]]
     savings = [[schema.FLOAT32, *_costs(result.float32)]] if result.float32 else []
@@ -222,7 +219,7 @@ def _line(result: Quantized) -> str:
 
 
 def _means(store: Store, results: Sequence[Quantized]) -> str:
-    """Return a table of means over networks."""
+    """Return tables of means over networks, and how to read them."""
     classes, savings = [], []
     for number_format in results[0].runs:
         each = [(result, result.runs[number_format]) for result in results]

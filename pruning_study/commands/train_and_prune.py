@@ -209,7 +209,7 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say:
     configs, options
         As for `each_dense`.
     say : callable, optional
-        Prints a line before a control is made. Without this function, no control is made.
+        Prints a line before a control is made. Without `say`, no control is made.
 
     Raises
     ------
@@ -552,7 +552,7 @@ def beyond_control(results: Sequence[Pruned]) -> Beyond | None:
 
 
 def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:
-    """Return the mean realised ratio over the seeds, for each ratio."""
+    """Return the mean realised ratio over the seeds, by requested ratio."""
     return {
         ratio: float(np.mean([result.pruned[ratio].metrics[schema.REALIZED_RATIO] for result in results]))
         for ratio in results[0].pruned

@@ -192,7 +192,7 @@ def _try(search: TuningSearch, networks: Sequence[Network], trial: Trial, run: W
 def _pruned_recalls(
     search: TuningSearch, networks: Sequence[Network], trial: Trial, point: Point, dense_accuracies: np.ndarray
 ) -> tuple[PairedRecalls, bool]:
-    """Prune one dense model after another, and stop if the trial is hopeless; return recalls, and whether it is so."""
+    """Prune one dense model after another, and stop if the trial is hopeless; return recalls and whether it stopped."""
     classes = len(networks[0].context.data.classes)
     before: list[Predictions] = []
     after: list[Predictions] = []

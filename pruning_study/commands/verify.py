@@ -25,8 +25,8 @@ class Digests:
     weights, masks : str
         Digests of the run's files, as `sha256sum` prints them.
     predictions : str
-        Digest of the arrays of predictions for the test images. The file itself is compressed, so its bytes depend on
-        the version of zlib.
+        Digest of the arrays of predictions for the test images. The bytes of their file depend on the version of zlib,
+        which compresses it.
     """
 
     weights: str

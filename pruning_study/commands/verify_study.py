@@ -30,8 +30,8 @@ def compared_lines(study: Path, config: VerifyConfig) -> Iterator[str]:
     Raises
     ------
     StudyError
-        If the study was not made by this version's native engine, if it lacks the seed or its predictions, if a network
-        cannot be trained here, or if predictions differ.
+        If the study was not made by this version's native engine, if it lacks the seed or the seed's predictions, if a
+        network cannot be trained here, or if predictions differ.
     """
     try:
         study_frames, stored = exports.read(exports.below(study))

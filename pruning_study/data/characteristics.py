@@ -1,4 +1,4 @@
-"""Class characteristics known before training: the share of the training images, and the complexity of the images."""
+"""Class characteristics known before training: a class's share of the images, and the complexity of its images."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ def class_characteristics(data: Dataset, indices: np.ndarray) -> pd.DataFrame:
 
     The imbalance of class c is n_c - 1/C, with n_c its share of the images and C the number of classes. The entropy of
     a class is the mean of `entropies` over its images before resizing (Paganini 2020, Section 3). The paper prints C as
-    the divisor of this mean, where it must be the number of images.
+    the divisor of this mean, but the divisor must be the number of images.
 
     Parameters
     ----------

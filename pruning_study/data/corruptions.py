@@ -49,7 +49,7 @@ class Sample(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """Digest of the data set, the sample's indices and the package's version: 16 hexadecimal digits."""
+        """16 hexadecimal digits that depend on the data set, the sample's indices and the package's version."""
         content = hashlib.sha256(f"{self.digest} {importlib.metadata.version(PACKAGE)}".encode())
         content.update(np.ascontiguousarray(self.indices, np.int64).data)
         return content.hexdigest()[:16]
@@ -162,7 +162,7 @@ def _make_parts(sample: Sample, corruption: str, severity: int) -> Iterator[np.n
 
 
 def corrupt(images: np.ndarray, digest: str, corruption: str, severity: int, indices: list[int]) -> np.ndarray:
-    """Corrupt images, reproducibly for each image.
+    """Corrupt images, each with a seed of its own.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ class Dataset:
     source : str
         File or folder that the images were read from.
     validation_indices : int64 [n], optional
-        Training images that the data set itself holds out for validation.
+        Indices of the training images that the data set itself holds out for validation.
     test_fraction : float, optional
         Share of each class held out for testing by `load`. None if the data set has its own test images.
     train_entropies : float64 [N], optional
@@ -70,7 +70,7 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of images, labels, class names and validation indices, whose order matters: 32 hexadecimal digits."""
+        """Digest of images, labels, class names and validation indices, in their order: 32 hexadecimal digits."""
         content = hashlib.sha256(repr((self.classes, self.train_images.shape, self.test_images.shape)).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             for part in portions(array):
@@ -153,7 +153,7 @@ def is_path(name: str) -> bool:
 
 
 def dataset_name(dataset: str) -> str:
-    """Return the name that runs log for a data set: the stem of a path, with `-` in place of each `_`."""
+    """Return the name that runs log for a data set: that of its file (without .npz) or folder, with `-` for `_`."""
     path = Path(dataset)
     return (path.stem if path.suffix == ".npz" else path.resolve().name).replace("_", "-")
 

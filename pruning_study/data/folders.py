@@ -333,7 +333,7 @@ def stacked(pictures: Iterable[np.ndarray], count: int) -> np.ndarray:
 
 
 def _file(decoded: Path, paths: list[Path], image_size: int | None) -> Path:
-    """Return the path of the file for decoded images, whose name changes if the bytes of an image change."""
+    """Return the path of the file for decoded images; the file's name changes if the bytes of an image change."""
     content = hashlib.sha256(f"{PIL.__version__} {image_size}".encode())
     for path in paths:
         with opened(path) as file:
@@ -520,7 +520,7 @@ def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterat
 
 
 def _within(limit: SizeLimit, folder: Path, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
-    """Yield pictures, and check their total size, counting for each picture the largest number of channels so far."""
+    """Yield pictures, and check their total size, as if each had the most channels found so far."""
     pixels = channels = 0
     for picture in pictures:
         pixels += picture.width * picture.height

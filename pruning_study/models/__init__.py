@@ -258,7 +258,8 @@ def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.
     """
     import torch
 
-    # Try it on a copy, because the call may change running statistics. Models fail most often at `x.view(len(x), -1)`.
+    # Try channels last on a copy, because the call may change running statistics. Models fail most often at
+    # `x.view(len(x), -1)`.
     probe = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.empty(2, *image_shape, memory_format=torch.channels_last).zero_()
     try:

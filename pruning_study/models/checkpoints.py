@@ -212,7 +212,7 @@ def without_wrapper(weights: Mapping[str, Tensor], model: nn.Module, where: str)
 
 
 def _check_header(path: Path) -> None:
-    """Raise an error if a path is not a regular file, or if its header would take gigabytes of memory."""
+    """Raise an error if a path is not a regular file, or if its header is longer than `LONGEST_HEADER`."""
     if not path.is_file():
         raise OSError("it is a folder or a device" if path.exists() else "no such file")
     with path.open("rb") as file:
@@ -310,7 +310,7 @@ def normalization(metadata: Metadata, where: str, channels: int) -> Normalizatio
     Raises
     ------
     StudyError
-        If a list is missing or is not one finite number per channel, or if a standard deviation is not above 0.
+        If one list is missing, a list is not one finite number per channel, or a standard deviation is not above 0.
     """
     if "mean" not in metadata and "std" not in metadata:
         return None
@@ -368,7 +368,7 @@ def classifier(
     sizes: dict[str, Any] = {"num_classes": len(classes), "in_channels": channels, "image_size": (height, width)}
     own = own_normalization(metadata, where, channels)
     if models.is_built_in(name):
-        # First compare with meta tensors, because the file could name sizes of a model far larger than the file itself.
+        # First compare with meta tensors, because the metadata could describe a model far larger than the file.
         check_fit(weights, models.shapes(name, **sizes), where)
     network = models.build(name, **sizes)
     load_weights(network, weights, where)

@@ -29,8 +29,8 @@ class PopulationPair(NamedTuple):
     Attributes
     ----------
     name : str
-        Data set, model, pruner, ratio or sparsity, and the settings that differ from those of earlier
-        versions (`schema.FORMERLY`).
+        Data set, model, pruner, ratio or sparsity, and the settings whose values differ from those in
+        `schema.FORMERLY`.
     dataset : str
         Name of the data set.
     described : dict of str
@@ -161,7 +161,7 @@ def cell_name(run: pd.Series) -> str:
 def _with_predictions(
     runs: pd.DataFrame, predicted: Mapping[str, Mapping[str, np.ndarray]], name: str
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[str]]:
-    """Return labels, predictions of dense and of compressed networks, and notes on pairs left out or at chance."""
+    """Return labels, both sides' predictions, and notes on pairs that are left out or have a network at chance."""
     runs = runs.drop_duplicates(schema.DENSE_RUN_ID)  # a repeated run is not a second network
     pairs = [
         (predicted[dense], predicted[compressed])

@@ -31,8 +31,8 @@ def pies(cell: PopulationPair) -> pd.DataFrame:
     -------
     DataFrame, one row per PIE
         index (of the test image, from 0), label, dense_mode and compressed_mode (the modal labels), dense_share and
-        compressed_share (their shares of the votes), and surprise, the product of the two shares, which is 1 if all
-        dense networks agree on one class and all compressed networks on another.
+        compressed_share (the shares of networks that predict them), and surprise, the product of the two shares, which
+        is 1 if all dense networks agree on one class and all compressed networks on another.
     """
     modal_labels = cell.modal_labels
     indices = np.flatnonzero(modal_labels.identified)

@@ -1,4 +1,4 @@
-"""Compare annotators' answers on PIEs and on other images, beside the human study of Hooker et al."""
+"""Compare annotators' answers on PIEs and on other images, beside the results of Hooker et al."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +50,7 @@ def tally(sheets: Sequence[Path], key_path: Path, output: Path | None = None) ->
 _NOTE = (
     "Each share is the percentage of annotators who see the attribute, averaged over images. p is two-sided;\n"
     '"p, Holm" is p corrected for the number of questions. Kappa is the agreement beyond chance, averaged over\n'
-    "pairs of annotators. The paper used ImageNet."
+    "pairs of annotators. The paper, Hooker et al. (2019), used ImageNet."
 )
 
 
