@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# A measurement ends after MOST_CALLS, or after SECONDS but not before FEWEST_CALLS.
+# Largest and fewest numbers of calls of a network; after FEWEST_CALLS, its measurement also ends after SECONDS.
 MOST_CALLS, FEWEST_CALLS, SECONDS = 200, 11, 1.0
 # First calls, which are not counted because they allocate memory.
 WARM_UP = 3
@@ -58,7 +58,7 @@ def latency(call: Callable[[], object]) -> Latency:
 
 
 def _seconds(*calls: Callable[[], object]) -> list[tuple[float, ...]]:
-    """Time the calls alternately, many times; return the seconds of each call, a tuple per round."""
+    """Run the calls in turn, in many rounds; return a tuple for each round, with the seconds that each call took."""
     for _ in range(WARM_UP):
         for call in calls:
             call()

@@ -100,7 +100,7 @@ def optimized_operators(model: "ModelProto") -> list[str]:
 
 
 def _float16(model: "ModelProto") -> "ModelProto":
-    """Store the weights of convolutions and linear layers as float16, to be cast to float32 before use."""
+    """Store the weights and biases of convolutions and linear layers as float16, to be cast to float32 before use."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph = model.graph

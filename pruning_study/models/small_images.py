@@ -2,7 +2,8 @@
 
 torchvision's versions are for images of 224 pixels (Krizhevsky 2014; Simonyan and Zisserman 2015; He et al. 2016). Here
 the layers before the linear ones downsample less, and the first linear layers of AlexNet and VGG11 have fewer inputs.
-Everything else is unchanged: number and widths of the layers, parameter names, initial weights.
+Everything else is unchanged: number and widths of the layers, parameter names, and the initial weights of layers that
+are not replaced.
 """
 
 from typing import Any

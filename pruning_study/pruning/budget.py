@@ -14,7 +14,7 @@ from analysis.common.printable import shortened
 if TYPE_CHECKING:
     from torch import nn
 
-# Bisection steps for the share of kept filters, enough that no other numbers of filters lie between the two bounds.
+# Bisection steps for the share of kept filters, so many that no numbers of filters lie between those of the two bounds.
 _BISECTIONS = 40
 
 

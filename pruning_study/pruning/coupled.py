@@ -1,4 +1,4 @@
-"""Find channels that must be removed together, from torch-pruning's dependency graph and the groups inside layers."""
+"""Find channels that must be removed together, by torch-pruning's dependency graph and the groups inside layers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Coupling(NamedTuple):
         By module name: the units of the input channels of convolutions and linear layers, except depthwise
         convolutions.
     stays : bool Tensor (units,)
-        Whether a unit must be kept, even if no layer reads it.
+        Whether a unit must be kept.
     """
 
     outputs: dict[str, Tensor]

@@ -239,7 +239,7 @@ def weights(filters: Filters, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @contextmanager
 def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tensor]]:
-    """Collect the feature maps of convolutions, as the next layers read them, while the block runs.
+    """Collect the feature maps of convolutions, as the next layers read them, while the `with` block runs.
 
     The maps are those after BatchNorm, activation and pooling.
 

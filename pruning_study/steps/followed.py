@@ -41,7 +41,7 @@ class Follower:
         Raises
         ------
         StudyError
-            If the run names no dense run, or if the data or the model of that run cannot be loaded.
+            If the run names no dense run, or if the data or the model of its dense run cannot be loaded.
         """
         root = run
         if run.data.tags.get(schema.KIND) != schema.DENSE:

@@ -82,7 +82,7 @@ class LevelPlan(PrunePlan):
         return self.budget.total / (self.budget.total - self.budget.prunable + self._weights_after(iteration))
 
     def level_sparsity(self, iteration: int) -> float:
-        """Return the share of the prunable weights that are pruned at a level."""
+        """Return the share of the dense network's prunable weights that a level's network lacks."""
         return self.budget.sparsity_of(self._weights_after(iteration))
 
     def _weights_after(self, prunings: int) -> int:

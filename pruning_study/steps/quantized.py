@@ -115,8 +115,8 @@ def calibrating(train_indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the indices of the 100 training images on which `fixed-int8` calibrates its ranges.
 
     These are the first training images of the data set, as in Hooker et al. (2020). The first images may cover too few
-    classes, for example in a folder of images sorted by class. If they cover less than half of the classes, or fewer
-    than 50 of more than 100 classes, 100 evenly spaced images are used instead.
+    classes, for example in a folder of images sorted by class. If they cover less than half of the classes (or, of more
+    than 100 classes, fewer than 50), 100 evenly spaced images are used instead.
 
     Parameters
     ----------
