@@ -1,8 +1,8 @@
 """Draw initial weights, the same to the last bit on every machine, from torch's global random generator.
 
-torch draws the same integers on every machine, but machines convert these integers differently. Normal numbers depend
-on the machine's logarithm, and uniform numbers on whether a product is rounded before the next addition. This module
-uses only operations that IEEE 754 defines to the last bit.
+torch draws the same integers on every machine, but machines convert them to normal or uniform numbers differently.
+Normal numbers depend on the machine's logarithm, and uniform numbers on whether a product is rounded before the next
+addition. This module uses only operations that IEEE 754 defines to the last bit.
 """
 
 import math

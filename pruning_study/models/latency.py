@@ -77,7 +77,7 @@ def _timed(call: Callable[[], object]) -> float:
 
 
 def median_interval(values: list[float]) -> Latency:
-    """Return the median of independent times, or ratios of times, and its 95 % confidence interval.
+    """Return the median of independent times, or of independent ratios of times, and its 95 % confidence interval.
 
     The ends of the interval are two of the sorted values, chosen by the binomial distribution (Conover 1999, Section
     3.2).

@@ -53,7 +53,7 @@ class LeNet5(nn.Module):
 
 def _convolve_and_pool(x: Tensor, layer: nn.Conv2d) -> Tensor:
     """Return the ReLU of the 2x2 max-pool of the 3x3 convolution of x [C, H, W, N]."""
-    height, width = ((side - 2) // 2 * 2 for side in x.shape[1:3])  # the pool would drop an odd last row
+    height, width = ((side - 2) // 2 * 2 for side in x.shape[1:3])  # the pool would drop an odd last row or column
     windows = torch.stack(
         [x[:, row : row + height, column : column + width] for row in range(3) for column in range(3)], 1
     )

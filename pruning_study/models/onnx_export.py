@@ -227,7 +227,7 @@ def quiet() -> Iterator[None]:
 
 
 def _remove_origins(model: "ModelProto") -> None:
-    """Remove torch's notes of the source lines that define each part, because they contain paths of this machine."""
+    """Remove torch's notes on which source lines define each part: the notes contain paths of this machine."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("metadata_props")

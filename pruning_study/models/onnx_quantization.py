@@ -1,7 +1,7 @@
 """Quantize ONNX models: weights to float16, or weights and activations to 8-bit integers.
 
 Both integer formats store weights and activations as uint8. ONNX Runtime multiplies int8 by uint8 faster on some CPUs,
-but the sums overflow on CPUs without VNNI instructions, so a model's results would depend on the CPU.
+but the sums of these products overflow on CPUs without VNNI instructions, so a model's results would depend on the CPU.
 """
 
 import logging

@@ -228,7 +228,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def fine_tuning_choices(self) -> TrainingChoices:
-        """Options of the fine-tuning. If no decay or averaged epochs are given, those of the dense training apply.
+        """Options of the fine-tuning. A decay or number of averaged epochs not given is that of the dense training.
 
         With `--start initialization`, these are the options of the dense training, during which the network is pruned.
         """
@@ -457,7 +457,7 @@ class TuneConfig(
         return next(strengths, "") if self.tune_mitigation else ""
 
     def pruning(self, seed: int) -> PruneConfig:
-        """Return the options of `prune` for a seed."""
+        """Return the options of `prune` for undecayed pruning with a seed."""
         shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
         return PruneConfig(pruner="up", seed=seed, **{name: getattr(self, name) for name in shared})
 

@@ -260,7 +260,7 @@ def nearest_filters(
     count_parameters : callable
         Returns the number of parameters left, which must increase with the number of filters of each convolution.
     wanted : int
-        Target number of parameters. The result is nearest in ratio, which may differ from nearest in parameters.
+        Target number of parameters. The result is nearest in ratio, but not always nearest in number of parameters.
 
     Examples
     --------

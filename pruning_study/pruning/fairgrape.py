@@ -14,7 +14,7 @@ def keeping_shares(theta: Tensor, class_grads: Tensor) -> Tensor:
 
     The importance of a weight for a class is (theta * g)^2, with g the gradient of the mean loss over the class's
     images: an estimate of the squared change of that loss without the weight. A class's share of the layer is the
-    importance of all weights for the class, divided by the sum over all classes.
+    importance of all weights for the class, divided by the sum of this importance over all classes.
 
     Weights are selected one after the other. Each time, the class whose share of the selected importance is furthest
     below its share of the layer selects the remaining weight that is most important to it. Before the first selection,

@@ -170,7 +170,7 @@ def masks(filters: Filters, kept_filters: Mapping[str, Tensor]) -> Masks:
 
 
 def removed(filters: Filters, numbers: Mapping[str, int], names: Collection[str] | None = None) -> int:
-    """Count the parameters removed if each convolution keeps a given number of filters, whichever they are.
+    """Count the parameters removed if each convolution keeps a given number of filters, whichever filters it keeps.
 
     Parameters
     ----------
@@ -444,8 +444,8 @@ def _leaks(network: nn.Module, candidates: Sequence[tuple[Any, Mapping[Any, Tens
     """Return for each layer whether its channels affect inputs that the trace missed.
 
     One forward pass processes a random image and two copies of it per layer: the even channels are set to 0 in the
-    first copy, and the odd ones in the second. Inputs that these channels are known to reach are restored from the
-    original, so any other difference is a leak.
+    first copy, and the odd ones in the second. Inputs that these channels are known to reach get the values that they
+    have with the original image, so any other difference is a leak.
     """
     import torch
 

@@ -81,10 +81,10 @@ def plan_compression(options: PruneConfig, parent: Parent, *, number_format: str
 
 
 def compress(plan: CompressPlan, context: JobContext, parent: Parent) -> FinishedRun:
-    """Find or make the run that stores a network ready to deploy, without predicting test images.
+    """Find or make the run that stores a network ready to deploy.
 
-    The ONNX model predicts the validation images. If the network has class offsets, the offsets for each image are
-    fitted without that image.
+    The ONNX model predicts the validation images, but no test images. If the network has class offsets, the offsets for
+    each image are fitted without that image.
 
     Parameters
     ----------
