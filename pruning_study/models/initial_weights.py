@@ -63,7 +63,7 @@ def normal(shape: Sequence[int]) -> Tensor:
 def uniform(shape: Sequence[int], bound: float) -> Tensor:
     """Draw the float32 numbers that `Tensor.uniform_(-bound, bound)` draws on machines with fused multiply-add.
 
-    In float64 the product and the difference are exact here, so only the result is rounded, as in that operation.
+    In float64 the product and the difference are exact here, so only the result is rounded, as by fused multiply-add.
     """
     limit = torch.tensor(bound).double()
     return (torch.rand(tuple(shape)).double() * (2 * limit) - limit).float()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Largest and fewest numbers of calls of a network; after FEWEST_CALLS, its measurement also ends after SECONDS.
+# A network is called MOST_CALLS times, or until SECONDS have passed, but at least FEWEST_CALLS times.
 MOST_CALLS, FEWEST_CALLS, SECONDS = 200, 11, 1.0
 # First calls, which are not counted because they allocate memory.
 WARM_UP = 3

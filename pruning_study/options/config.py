@@ -228,9 +228,10 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def fine_tuning_choices(self) -> TrainingChoices:
-        """Options of the fine-tuning. A decay or number of averaged epochs not given is that of the dense training.
+        """Options of the fine-tuning.
 
-        With `--start initialization`, these are the options of the dense training, during which the network is pruned.
+        If its decay or its number of averaged epochs is not given, that of the dense training applies. With `--start
+        initialization`, these are the options of the dense training, during which the network is pruned.
         """
         if self.starts_anew:
             return self.training_choices

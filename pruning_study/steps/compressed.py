@@ -209,7 +209,7 @@ def _network(name: str, context: JobContext, parent: Parent) -> Classifier:
 
 
 def _validated(plan: CompressPlan, context: JobContext, parent: Parent, model: "ModelProto") -> Predictions:
-    """Predict the validation images with an ONNX model; class offsets are fitted on the other images."""
+    """Predict the validation images with an ONNX model; the class offsets for each image are fitted on the others."""
     held_out = context.validation_indices
     logits = onnx_export.logits(model, context.data.train_images[held_out])
     if parent.pruned and plan.options.class_offsets != "none":
