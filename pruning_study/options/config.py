@@ -40,8 +40,8 @@ from pruning_study.training.mitigation import constraint_names
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 MAGNITUDE = "mp"
-# Reference trials of a search. In `lambda`, epsilon of undecayed pruning is the weight decay; `MP` and `GP` have the
-# epsilons with which undecayed pruning becomes magnitude pruning and gradient pruning.
+# Reference trials of a search. In the trial `lambda`, epsilon of undecayed pruning is the weight decay; `MP` and `GP`
+# have the epsilons with which undecayed pruning becomes magnitude pruning and gradient pruning.
 ANCHORS = ("lambda", "MP", "GP")
 # Largest number of chains that a search begins with. Two keep all channels, one with and one without quantization to
 # integers. If channels can be removed, two more remove half of the channels, with and without this quantization.
@@ -355,7 +355,7 @@ class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
 
 @command("study")
 class StudyConfig(StudyOptions, ReadingOptions, MachineOptions):
-    """Options of `study` on where and how to run it; its file defines the runs."""
+    """Options of `study`: where and how to make its runs, which the study's file defines."""
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -274,7 +274,7 @@ def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tenso
             handle.remove()
 
 
-NONE, _OPTION = -1, "pruner"  # no filter
+NONE, _OPTION = -1, "pruner"  # NONE stands for no filter
 _SAME = 1e-4  # largest difference that counts as rounding, relative to the largest value
 _STAGES = {"resnet56": {"layer1": 1.0, "layer2": 0.8, "layer3": 0.6}}
 _SAME_IN_ALL_BELOW = 2.5  # ratio between 1.75, at which all stages have the same share, and 3.33
