@@ -1,8 +1,8 @@
 """Draw initial weights, the same to the last bit on every machine, from torch's global random generator.
 
-torch draws the same integers on every machine, but machines convert these integers differently. Normal numbers depend
-on the machine's logarithm, and uniform numbers on whether a product is rounded before the next addition. This module
-uses only operations that IEEE 754 defines to the last bit.
+torch draws the same integers on every machine, but machines convert them to normal or uniform numbers differently.
+Normal numbers depend on the machine's logarithm, and uniform numbers on whether a product is rounded before the next
+addition. This module uses only operations that IEEE 754 defines to the last bit.
 """
 
 import math
@@ -47,7 +47,7 @@ def draw_uniform(network: nn.Module) -> None:
 
 
 def normal(shape: Sequence[int]) -> Tensor:
-    """Draw numbers from the standard normal distribution, float64.
+    """Draw float64 numbers from the standard normal distribution.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def normal(shape: Sequence[int]) -> Tensor:
     >>> normal((3,)).tolist()
     [1.8815732540156476, 0.5470268901360749, -0.10198839778013079]
     """
-    # torch draws multiples of 2**-53 below 1; half a step higher, they are never 0 or 1.
+    # torch draws multiples of 2**-53 from 0 on; half a step is added because the quantile at 0 is infinite.
     share = torch.rand(tuple(shape), dtype=torch.float64) + 2**-54
     return share if share.is_meta else torch.from_numpy(normal_quantile(share.numpy()))
 
@@ -63,7 +63,7 @@ def normal(shape: Sequence[int]) -> Tensor:
 def uniform(shape: Sequence[int], bound: float) -> Tensor:
     """Draw the float32 numbers that `Tensor.uniform_(-bound, bound)` draws on machines with fused multiply-add.
 
-    A float64 holds the product and the sum of float32 numbers without rounding.
+    In float64 the product and the difference are exact here, so only the result is rounded, as by fused multiply-add.
     """
     limit = torch.tensor(bound).double()
     return (torch.rand(tuple(shape)).double() * (2 * limit) - limit).float()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# A measurement ends after MOST_CALLS, or after SECONDS but not before FEWEST_CALLS.
+# A network is called MOST_CALLS times, or until SECONDS have passed, but at least FEWEST_CALLS times.
 MOST_CALLS, FEWEST_CALLS, SECONDS = 200, 11, 1.0
 # First calls, which are not counted because they allocate memory.
 WARM_UP = 3
@@ -58,7 +58,7 @@ def latency(call: Callable[[], object]) -> Latency:
 
 
 def _seconds(*calls: Callable[[], object]) -> list[tuple[float, ...]]:
-    """Time the calls alternately, many times; return the seconds of each call, a tuple per round."""
+    """Run the calls in turn, in many rounds; return a tuple for each round, with the seconds that each call took."""
     for _ in range(WARM_UP):
         for call in calls:
             call()
@@ -77,7 +77,7 @@ def _timed(call: Callable[[], object]) -> float:
 
 
 def median_interval(values: list[float]) -> Latency:
-    """Return the median of independent times, or ratios of times, and its 95 % confidence interval.
+    """Return the median of independent times, or of independent ratios of times, and its 95 % confidence interval.
 
     The ends of the interval are two of the sorted values, chosen by the binomial distribution (Conover 1999, Section
     3.2).

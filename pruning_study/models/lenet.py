@@ -11,7 +11,7 @@ SMALLEST = 10
 
 
 class LeNet5(nn.Module):
-    """Convolution 6@3x3, pool, convolution 16@3x3, pool, then linear layers 120, 84, classes.
+    """Convolution 6@3x3, pool, convolution 16@3x3, pool, then linear layers with 120, 84 and `num_classes` units.
 
     It has 60,074 parameters for images of 28x28x1 and 10 classes. `width` multiplies the numbers of channels and units.
     """
@@ -40,7 +40,7 @@ class LeNet5(nn.Module):
         return self.fc3(F.relu(self.fc2(x)))
 
     def stack(self) -> nn.Sequential:
-        """Return the same layers as a sequence, for which the native engine is compiled."""
+        """Return the network's layers as an `nn.Sequential`, for which the native engine is compiled."""
         pool, rectify = nn.MaxPool2d(2), nn.ReLU()
         return nn.Sequential(
             *(self.conv1, pool, rectify),
@@ -53,14 +53,14 @@ class LeNet5(nn.Module):
 
 def _convolve_and_pool(x: Tensor, layer: nn.Conv2d) -> Tensor:
     """Return the ReLU of the 2x2 max-pool of the 3x3 convolution of x [C, H, W, N]."""
-    height, width = ((side - 2) // 2 * 2 for side in x.shape[1:3])  # the pool would drop an odd last row
+    height, width = ((side - 2) // 2 * 2 for side in x.shape[1:3])  # the pool would drop an odd last row or column
     windows = torch.stack(
         [x[:, row : row + height, column : column + width] for row in range(3) for column in range(3)], 1
     )
     x = layer.weight.flatten(1) @ windows.flatten(0, 1).flatten(1)
-    # The pool vectorises over the last axis of a channels-last tensor: here that axis holds the images.
+    # The pool vectorises over the channels of a channels-last tensor: here the images take the channels' place.
     x = F.max_pool2d(x.view(-1, height, width, x.shape[1] // (height * width)).permute(0, 3, 1, 2), 2)
-    # Bias and ReLU do not change which pixel is largest, and after the pool there are a quarter as many pixels.
+    # Bias and ReLU give the same result before and after the pool, but after it there are a quarter as many pixels.
     assert layer.bias is not None
     return F.relu(x.permute(0, 2, 3, 1) + layer.bias.view(-1, 1, 1, 1))
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # The extra `onnx`
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-# Version of ONNX's operator set, which ONNX Runtime supports since version 1.17.
+# Version of ONNX's operator set. ONNX Runtime 1.17 and newer support it.
 OPSET = 20
 INPUT = "images"
 OUTPUT = "logits"
@@ -103,7 +103,7 @@ def load(path: Path, where: str) -> "ModelProto":
     ----------
     path : Path
     where : str
-        Name of the file in errors.
+        Name of the file in error messages.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def _for_export(module: nn.Module) -> nn.Module:
 
 
 def with_plain_layers(module: nn.Module) -> nn.Module:
-    """Return a network as the plain layers of its method `stack`, or unchanged if it has no such method.
+    """Return the plain layers that a network's method `stack` returns, or the network if it has no such method.
 
     LeNet5 computes its convolutions by slices and matrix products, which train fast. In ONNX Runtime, these products
     would be slower than convolutions, and could not be quantized. Besides, channels could not be traced through them
@@ -227,7 +227,7 @@ def quiet() -> Iterator[None]:
 
 
 def _remove_origins(model: "ModelProto") -> None:
-    """Remove torch's notes of the source lines that define each part, because they contain paths of this machine."""
+    """Remove torch's notes on which source lines define each part: the notes contain paths of this machine."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("metadata_props")

@@ -1,7 +1,7 @@
 """Quantize ONNX models: weights to float16, or weights and activations to 8-bit integers.
 
 Both integer formats store weights and activations as uint8. ONNX Runtime multiplies int8 by uint8 faster on some CPUs,
-but the sums overflow on CPUs without VNNI instructions, so a model's results would depend on the CPU.
+but the sums of these products overflow on CPUs without VNNI instructions, so a model's results would depend on the CPU.
 """
 
 import logging
@@ -100,7 +100,7 @@ def optimized_operators(model: "ModelProto") -> list[str]:
 
 
 def _float16(model: "ModelProto") -> "ModelProto":
-    """Store the weights of convolutions and linear layers as float16, to be cast to float32 before use."""
+    """Store the weights and biases of convolutions and linear layers as float16, to be cast to float32 before use."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph = model.graph

@@ -55,7 +55,7 @@ class ResNet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
     def stack(self) -> nn.Sequential:
-        """Return the same layers as a sequence, for which the native engine is compiled."""
+        """Return the network's layers as an `nn.Sequential`, for which the native engine is compiled."""
         stages = (self.layer1, self.layer2, self.layer3)
         pool = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
         return nn.Sequential(self.conv1, self.bn1, nn.ReLU(), *stages, *pool, self.fc)

@@ -1,8 +1,9 @@
 """torchvision's AlexNet, VGG11 and ResNet-18, with some layers adapted to images of 28 to 32 pixels.
 
 torchvision's versions are for images of 224 pixels (Krizhevsky 2014; Simonyan and Zisserman 2015; He et al. 2016). Here
-the layers before the linear ones downsample less, and the first linear layers of AlexNet and VGG11 have fewer inputs.
-Everything else is unchanged: number and widths of the layers, parameter names, initial weights.
+AlexNet and ResNet-18 downsample less, the poolings of VGG11 keep odd last rows and columns, and the first linear layers
+of AlexNet and VGG11 have fewer inputs. Everything else is unchanged: number and widths of the layers, parameter names,
+and the initial weights of layers that are not replaced.
 """
 
 from typing import Any
@@ -13,10 +14,10 @@ from pruning_study.models.libraries import network
 
 
 def alexnet(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
-    """Return AlexNet with a first convolution of 5x5 pixels and stride 1, and linear layers on 256x2x2 values.
+    """Return AlexNet with a first convolution of 5x5 pixels and stride 1, and a first linear layer on 256x2x2 values.
 
-    torchvision's AlexNet has a first convolution of 11x11 pixels and stride 4, and linear layers on 256x6x6 values. For
-    images with 3 channels and 10 classes, the adapted one has 23,471,946 parameters.
+    torchvision's AlexNet has a first convolution of 11x11 pixels and stride 4, and a first linear layer on 256x6x6
+    values. For images with 3 channels and 10 classes, the adapted network has 23,471,946 parameters.
     """
     model = _of_torchvision("alexnet", num_classes, in_channels, image_size)
     model.features[0] = nn.Conv2d(in_channels, 64, 5, padding=2)
@@ -26,9 +27,9 @@ def alexnet(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> 
 
 
 def vgg11(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
-    """Return VGG11 with pooling that keeps an odd last row, and linear layers on 512 values.
+    """Return VGG11 with pooling that keeps an odd last row or column, and a first linear layer on 512 values.
 
-    torchvision's VGG11 has linear layers on 512x7x7 values. Here, images of 17 to 32 pixels shrink to one pixel in the
+    In torchvision's VGG11, this layer has 512x7x7 inputs. Here, images of 17 to 32 pixels shrink to one pixel in the
     five poolings. For images with 3 channels and 10 classes, the adapted network has 28,144,010 parameters.
     """
     model = _of_torchvision("vgg11", num_classes, in_channels, image_size)

@@ -40,10 +40,10 @@ from pruning_study.training.mitigation import constraint_names
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 MAGNITUDE = "mp"
-# Reference trials of a search. In `lambda`, epsilon of undecayed pruning is the weight decay; `MP` and `GP` have the
-# epsilons with which undecayed pruning becomes magnitude pruning and gradient pruning.
+# Reference trials of a search. In the trial `lambda`, epsilon of undecayed pruning is the weight decay; `MP` and `GP`
+# have the epsilons with which undecayed pruning becomes magnitude pruning and gradient pruning.
 ANCHORS = ("lambda", "MP", "GP")
-# Largest number of chains that a search begins with. Two chains leave all channels, with and without quantization to
+# Largest number of chains that a search begins with. Two keep all channels, one with and one without quantization to
 # integers. If channels can be removed, two more remove half of the channels, with and without this quantization.
 FIRST_CHAINS = 4
 # Options that weight images in the loss of fine-tuning
@@ -228,9 +228,10 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def fine_tuning_choices(self) -> TrainingChoices:
-        """Options of the fine-tuning. If no decay or averaged epochs are given, those of the dense training apply.
+        """Options of the fine-tuning.
 
-        With `--start initialization`, these are the options of the dense training, during which the network is pruned.
+        If its decay or its number of averaged epochs is not given, that of the dense training applies. With `--start
+        initialization`, these are the options of the dense training, during which the network is pruned.
         """
         if self.starts_anew:
             return self.training_choices
@@ -270,7 +271,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def logged_schedule(self) -> str:
-        """The schedule as runs log it; pruning while a network is trained from its initial weights counts as cubic."""
+        """The schedule as runs log it; gradual pruning counts as cubic unless the network is sparse from the start."""
         if not self.is_gradual:
             return ONE_SHOT
         return self.schedule if self.is_sparse_from_start else CUBIC
@@ -336,7 +337,7 @@ class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
 
     @property
     def rewinds(self) -> bool:
-        """Whether each iteration starts from the network's initial values, or from an early step of its training."""
+        """Whether each iteration sets the network's weights back to initial or early values."""
         return self.weight_treatment == schema.REWIND
 
     @property
@@ -354,7 +355,7 @@ class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
 
 @command("study")
 class StudyConfig(StudyOptions, ReadingOptions, MachineOptions):
-    """Options of `study` on where and how to run it; its file defines the runs."""
+    """Options of `study`: where and how to make its runs, which the study's file defines."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -417,7 +418,7 @@ class TuneConfig(
             self._check_tuned_decay()
 
     def _check_mitigation(self) -> None:
-        """Raise a StudyError if mitigation is searched, but none or several are given, or the objective is accuracy."""
+        """Raise a StudyError if a mitigation is searched, but not exactly one is given or the objective is accuracy."""
         strengths = [option_name(name) for name in STRENGTHS if getattr(self, name) != "none"]
         if self.tune_mitigation and len(strengths) != 1:
             which = " and ".join(strengths) or "none"
@@ -432,7 +433,7 @@ class TuneConfig(
             )
 
     def _check_tuned_decay(self) -> None:
-        """Raise a StudyError if another option sets the decay of fine-tuning, or leaves no fine-tuning."""
+        """Raise a StudyError if another option conflicts with a search of the decay of fine-tuning."""
         if self.fine_tune_decay:
             raise StudyError(
                 f"{self.fine_tune_decay}: --tune-decay searches the decay, so leave one of the options out",
@@ -457,7 +458,7 @@ class TuneConfig(
         return next(strengths, "") if self.tune_mitigation else ""
 
     def pruning(self, seed: int) -> PruneConfig:
-        """Return the options of `prune` for a seed."""
+        """Return the options of `prune` for undecayed pruning with a seed."""
         shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
         return PruneConfig(pruner="up", seed=seed, **{name: getattr(self, name) for name in shared})
 

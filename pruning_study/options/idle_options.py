@@ -8,7 +8,7 @@ from analysis.runs.options.commands import of_command
 from analysis.runs.options.record import Option
 from pruning_study.options.config import IterateConfig, TrainConfig, TuneConfig
 
-# A search of the schedule sets these itself.
+# Options that a search of the schedule sets itself
 _SEARCHED = ("ramp", "ramp_steps", "regrow", "temperature")
 
 

@@ -14,7 +14,7 @@ from analysis.common.printable import shortened
 if TYPE_CHECKING:
     from torch import nn
 
-# Bisection steps for the share of kept filters, enough that no other numbers of filters lie between the two bounds.
+# Bisection steps for the share of kept filters, so many that no numbers of filters lie between those of the two bounds.
 _BISECTIONS = 40
 
 
@@ -260,7 +260,7 @@ def nearest_filters(
     count_parameters : callable
         Returns the number of parameters left, which must increase with the number of filters of each convolution.
     wanted : int
-        Target number of parameters. The result is nearest in ratio, which may differ from nearest in parameters.
+        Target number of parameters. The result is nearest in ratio, but not always nearest in number of parameters.
 
     Examples
     --------

@@ -16,7 +16,7 @@ _ROUNDING = 1e-14
 
 
 def independence(maps: Tensor) -> Tensor:
-    """Score the change in nuclear norm of an image's feature maps when one channel is masked (Sui et al. 2021, Eq. 3).
+    """Score channels by how much masking one changes the nuclear norm of the feature maps (Sui et al. 2021, Eq. 3).
 
     The feature maps of an image form a matrix A of channels x pixels. Its nuclear norm is the sum of its singular
     values, which are the square roots of the eigenvalues lambda of A A^T. Masking channel i deletes row and column i of

@@ -1,4 +1,4 @@
-"""Find channels that must be removed together, from torch-pruning's dependency graph and the groups inside layers."""
+"""Find channels that must be removed together, by torch-pruning's dependency graph and the groups inside layers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Coupling(NamedTuple):
         By module name: the units of the input channels of convolutions and linear layers, except depthwise
         convolutions.
     stays : bool Tensor (units,)
-        Whether a unit must be kept, even if no layer reads it.
+        Whether a unit must be kept.
     """
 
     outputs: dict[str, Tensor]
@@ -43,11 +43,11 @@ class Coupling(NamedTuple):
 def couple(network: nn.Module, image: Tensor) -> Coupling:
     """Find the channels of a network that must be removed together.
 
-    torch-pruning traces the channels from layer to layer. Groups couple further channels. All groups of a convolution
-    must keep equally many channels, so the channels at the same position in each group form a unit. The channels of a
-    group of GroupNorm form a unit too. Layers that share a weight share its channels. A unit is always kept if
-    torch-pruning does not find all layers that make and read the unit, or if the unit contains channels of the images
-    or of the network's output.
+    torch-pruning traces the channels from layer to layer. Groups inside layers couple further channels. All groups of a
+    convolution must keep equally many channels, so the channels at the same position in each group form a unit. The
+    channels of a group of GroupNorm form a unit too. Layers that share a weight share its channels. A unit is always
+    kept if torch-pruning does not find all layers that make and read the unit, or if the unit contains channels of the
+    images or of the network's output.
 
     Parameters
     ----------

@@ -24,9 +24,9 @@ _SAME = 1e-4  # largest difference between outputs that counts as rounding, rela
 def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: nn.Module) -> Filters:
     """Find the removable filters, as `filters.removable` does, or with torch-pruning if layers couple channels.
 
-    Channels are coupled by grouped or transposed convolutions, GroupNorm, and layers that share a weight. A filter then
-    is a unit of `coupled`, which may be several channels. If torch-pruning finds no filters, those of
-    `filters.removable` are returned.
+    Channels are coupled by grouped or transposed convolutions, GroupNorm, and layers that share a weight. A filter that
+    torch-pruning finds is a unit of `coupled`, which may be several channels. If torch-pruning finds no filters, those
+    of `filters.removable` are returned.
 
     Parameters
     ----------

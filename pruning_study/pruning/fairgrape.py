@@ -14,7 +14,7 @@ def keeping_shares(theta: Tensor, class_grads: Tensor) -> Tensor:
 
     The importance of a weight for a class is (theta * g)^2, with g the gradient of the mean loss over the class's
     images: an estimate of the squared change of that loss without the weight. A class's share of the layer is the
-    importance of all weights for the class, divided by the sum over all classes.
+    importance of all weights for the class, divided by the sum of this importance over all classes.
 
     Weights are selected one after the other. Each time, the class whose share of the selected importance is furthest
     below its share of the layer selects the remaining weight that is most important to it. Before the first selection,
@@ -56,8 +56,8 @@ def keeping_shares(theta: Tensor, class_grads: Tensor) -> Tensor:
     total = math.fsum(of_classes.tolist())
     shares = of_classes / total if total else np.full(len(importance), 1 / len(importance))
     queues = [iter(weights.tolist()) for weights in np.argsort(-importance, axis=1, kind="stable")]
-    # How much a weight's importance for each class exceeds the class's share of the weight's total importance. Summed
-    # over the selected weights, this excess ranks the classes.
+    # How much a weight's importance for each class exceeds the class's share of the layer times the weight's total
+    # importance. Summed over the selected weights, this excess ranks the classes.
     leads = np.ascontiguousarray((importance - np.outer(shares, of_weights)).T)
     lead, neediest = np.zeros(len(shares)), int(shares.argmax())
     taken, scores = bytearray(number), np.empty(number)

@@ -170,7 +170,7 @@ def masks(filters: Filters, kept_filters: Mapping[str, Tensor]) -> Masks:
 
 
 def removed(filters: Filters, numbers: Mapping[str, int], names: Collection[str] | None = None) -> int:
-    """Count the parameters removed if each convolution keeps a given number of filters, whichever they are.
+    """Count the parameters removed if each convolution keeps a given number of filters, whichever filters it keeps.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def weights(filters: Filters, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @contextmanager
 def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tensor]]:
-    """Collect the feature maps of convolutions, as the next layers read them, while the block runs.
+    """Collect the feature maps of convolutions, as the next layers read them, while the `with` block runs.
 
     The maps are those after BatchNorm, activation and pooling.
 
@@ -274,7 +274,7 @@ def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tenso
             handle.remove()
 
 
-NONE, _OPTION = -1, "pruner"  # no filter
+NONE, _OPTION = -1, "pruner"  # NONE stands for no filter
 _SAME = 1e-4  # largest difference that counts as rounding, relative to the largest value
 _STAGES = {"resnet56": {"layer1": 1.0, "layer2": 0.8, "layer3": 0.6}}
 _SAME_IN_ALL_BELOW = 2.5  # ratio between 1.75, at which all stages have the same share, and 3.33
@@ -444,8 +444,8 @@ def _leaks(network: nn.Module, candidates: Sequence[tuple[Any, Mapping[Any, Tens
     """Return for each layer whether its channels affect inputs that the trace missed.
 
     One forward pass processes a random image and two copies of it per layer: the even channels are set to 0 in the
-    first copy, and the odd ones in the second. Inputs that these channels are known to reach are restored from the
-    original, so any other difference is a leak.
+    first copy, and the odd ones in the second. Inputs that these channels are known to reach get the values that they
+    have with the original image, so any other difference is a leak.
     """
     import torch
 

@@ -1,4 +1,7 @@
-"""Pure score functions, one per pruning method: the weight with the smallest score is pruned first."""
+"""Pure score functions, one per pruning method: the weight with the smallest score is pruned first.
+
+With `undecayed_signed`, the weight with the smallest absolute score is pruned first.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def magnitude(theta: Tensor) -> Tensor:
-    """Score |theta| (Good et al. 2022, Section 3, "Magnitude Pruning").
+    """Score weights by |theta| (Good et al. 2022, Section 3, "Magnitude Pruning").
 
     Parameters
     ----------
@@ -30,7 +33,7 @@ def magnitude(theta: Tensor) -> Tensor:
 
 
 def gradient(theta: Tensor, grad: Tensor) -> Tensor:
-    """Score |-theta * grad L|, first-order change of the loss (Good et al. 2022, Section 3, "Gradient Pruning").
+    """Score by |-theta * grad L|, first-order change of the loss (Good et al. 2022, Section 3, "Gradient Pruning").
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ def gradient(theta: Tensor, grad: Tensor) -> Tensor:
 
 
 def undecayed(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_grad: Tensor | None = None) -> Tensor:
-    """Score |-theta * grad L + epsilon * theta * grad R| (Good et al. 2022, Section 3, "Undecayed Pruning").
+    """Score by |-theta * grad L + epsilon * theta * grad R| (Good et al. 2022, Section 3, "Undecayed Pruning").
 
     In the paper, the penalty is R = theta^2 / 2 with the gradient theta, so the second term is epsilon * theta^2.
 
@@ -82,7 +85,7 @@ def undecayed(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_grad: Tens
 
 
 def undecayed_signed(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_grad: Tensor | None = None) -> Tensor:
-    """Score -theta * grad L + epsilon * theta * grad R, with its sign (the released code of Good et al. 2022).
+    """Score by the signed -theta * grad L + epsilon * theta * grad R (the released code of Good et al. 2022).
 
     Parameters
     ----------
@@ -102,7 +105,7 @@ def undecayed_signed(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_gra
 
 
 def undecayed_sum(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_grad: Tensor | None = None) -> Tensor:
-    """Score |theta * grad L| + epsilon * theta * grad R (the poster of Good et al. 2022, "UP = GP + epsilon MP").
+    """Score by |theta * grad L| + epsilon * theta * grad R (the poster of Good et al. 2022, "UP = GP + epsilon MP").
 
     Parameters
     ----------

@@ -114,7 +114,7 @@ def _read(network: nn.Module, coupling: Coupling) -> Tensor:
 
 
 def _used(layer: nn.Module, outputs: Tensor | None = None) -> Tensor:
-    """Return a mask of a layer's input channels with a nonzero weight, in one of `outputs` if these are given."""
+    """Return a mask of a layer's input channels that have a nonzero weight, for one of `outputs` if these are given."""
     weights = by_group(layer) != 0
     if outputs is not None:
         weights &= outputs.view(len(weights), -1, 1, 1)

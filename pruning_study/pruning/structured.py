@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def l1_norm(theta: Tensor) -> Tensor:
-    """Score the sum of |theta| over a channel's weights, like `torch.nn.utils.prune.ln_structured` with n=1, dim=1.
+    """Score channels by the sum of |theta|, like `torch.nn.utils.prune.ln_structured` with n=1, dim=1.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def l1_norm(theta: Tensor) -> Tensor:
 
 
 def l2_norm(theta: Tensor) -> Tensor:
-    """Score the root of the sum of theta^2 over a channel's weights, like `ln_structured` with n=2, dim=1.
+    """Score channels by the root of the sum of theta^2, like `ln_structured` with n=2, dim=1.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def l2_norm(theta: Tensor) -> Tensor:
 
 
 def linf_norm(theta: Tensor) -> Tensor:
-    """Score the largest |theta| of a channel, like `ln_structured` with n=inf, dim=1.
+    """Score channels by the largest |theta|, like `ln_structured` with n=inf, dim=1.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def random_channel(theta: Tensor, *, generator: Generator) -> Tensor:
 
 
 def filter_l1_norm(theta: Tensor) -> Tensor:
-    """Score the sum of |theta| over the weights of each filter (Li et al. 2017).
+    """Score filters by the sum of |theta| over their weights (Li et al. 2017).
 
     Parameters
     ----------

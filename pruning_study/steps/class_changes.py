@@ -11,7 +11,7 @@ from pruning_study.training.evaluation import Predictions
 def class_changes(
     classes: Sequence[str], start: Sequence[Predictions], after: Sequence[Predictions], *, side: str = "before"
 ) -> Comparison:
-    """Compare networks after compression with the same networks before it or with controls, on the same test images.
+    """Compare compressed networks with the same networks before compression, or with their controls, on test images.
 
     Parameters
     ----------

@@ -81,10 +81,10 @@ def plan_compression(options: PruneConfig, parent: Parent, *, number_format: str
 
 
 def compress(plan: CompressPlan, context: JobContext, parent: Parent) -> FinishedRun:
-    """Find or make the run that stores a network ready to deploy, without predicting test images.
+    """Find or make the run that stores a network ready to deploy.
 
-    The ONNX model predicts the validation images. If the network has class offsets, the offsets for each image are
-    fitted without that image.
+    The ONNX model predicts the validation images, but no test images. If the network has class offsets, the offsets for
+    each image are fitted without that image.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def onnx_model(store: Store, run_id: str) -> "ModelProto":
 
 
 def tested(store: Store, data: Dataset, run_id: str, model: "ModelProto") -> Predictions:
-    """Predict the test images with the ONNX model of a compressed run, and add the predictions to the run.
+    """Return a compressed run's predictions for the test images; make them with its ONNX model if the run has none yet.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def _network(name: str, context: JobContext, parent: Parent) -> Classifier:
 
 
 def _validated(plan: CompressPlan, context: JobContext, parent: Parent, model: "ModelProto") -> Predictions:
-    """Predict the validation images with an ONNX model; the class offsets for each image are fitted without it."""
+    """Predict the validation images with an ONNX model; the class offsets for each image are fitted on the others."""
     held_out = context.validation_indices
     logits = onnx_export.logits(model, context.data.train_images[held_out])
     if parent.pruned and plan.options.class_offsets != "none":

@@ -22,7 +22,7 @@ from pruning_study.tracking.store import Store
 from pruning_study.training.engines import Engine
 from pruning_study.training.recipes import Hyperparameters
 
-# Number of normalisations whose images stay in memory: that of the data, and that of the pruned network.
+# Number of normalisations whose images stay in memory: the data's own, and that of the network which is pruned.
 _KEPT_NORMALIZATIONS = 2
 
 

@@ -26,7 +26,7 @@ class LargestCost(NamedTuple):
     cost : float
         A difference of shares: .02 is 2 points.
     is_shown : bool
-        Whether a test over images, corrected for all classes, shows that its loss exceeds the loss of accuracy.
+        Whether a test over images, corrected for all classes, shows that the class's loss exceeds the loss of accuracy.
     """
 
     name: str

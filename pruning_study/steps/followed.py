@@ -41,7 +41,7 @@ class Follower:
         Raises
         ------
         StudyError
-            If the run names no dense run, or if the data or the model of that run cannot be loaded.
+            If the run names no dense run, or if the data or the model of its dense run cannot be loaded.
         """
         root = run
         if run.data.tags.get(schema.KIND) != schema.DENSE:
@@ -81,8 +81,8 @@ def following(options: Config, dense: Run, option: str | None = "dense_run_id") 
     Raises
     ------
     StudyError
-        If the run is not a finished dense run, if an option contradicts it, or if its model or data set is the user's
-        own and the options do not name it.
+        If the run is not a finished dense run, if an option contradicts the run, or if the run's model or data set is
+        the user's own and the options do not name it.
     """
     where = f"dense run {dense.info.run_id}"
     check_finished(dense, [schema.DENSE], option)

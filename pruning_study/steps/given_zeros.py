@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from analysis.common.errors import StudyError
 
 # A layer looks pruned if at least the share `_FEWEST_ZEROS` of its weights is 0, because fewer zeros may be chance. The
-# number of its distinct values, divided by the number of its nonzero weights, must also be at least `_FEWEST_VALUES`,
-# because quantized weights have few distinct values.
+# number of its distinct nonzero values, divided by the number of its nonzero weights, must also be at least
+# `_FEWEST_VALUES`, because quantized weights have few distinct values.
 _FEWEST_ZEROS, _FEWEST_VALUES = 1 / 20, 1 / 2
 
 

@@ -82,7 +82,7 @@ class LevelPlan(PrunePlan):
         return self.budget.total / (self.budget.total - self.budget.prunable + self._weights_after(iteration))
 
     def level_sparsity(self, iteration: int) -> float:
-        """Return the share of the prunable weights that are pruned at a level."""
+        """Return the share of the dense network's prunable weights that a level's network lacks."""
         return self.budget.sparsity_of(self._weights_after(iteration))
 
     def _weights_after(self, prunings: int) -> int:
@@ -90,7 +90,7 @@ class LevelPlan(PrunePlan):
         return weights if isinstance(weights, int) else sum(weights)
 
     def note(self, run_id: str, prunings: int = 1) -> str:
-        """Describe a run that starts from another run, or several such runs in a row."""
+        """Describe the run that one pruning makes from a run, or the runs that several prunings make in turn."""
         times, then = ("once more", "then") if prunings == 1 else (f"{prunings} times", "each time then")
         start = "these weights"
         if self.chain.rewinds:

@@ -21,7 +21,7 @@ from pruning_study.steps.context import Context
 
 
 def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
-    """Load and split the data set that options name, and build the untrained network that they name.
+    """Load and split the data set of the options, and build their network, untrained or with given weights.
 
     Parameters
     ----------

@@ -152,13 +152,13 @@ def _log(store: Store, context: Context, run: Run, model: "ModelProto") -> Logge
 
 
 def how_to_load(store: Store, options: TrainConfig, run_id: str) -> list[str]:
-    """Return the line to print that loads a run's model through MLflow, if the run has one and `--log-model` is set."""
+    """Tell, in a line to print, how to load a run's model through MLflow; no line without a model or `--log-model`."""
     model = logged_models.find(store, store.get(run_id)) if options.log_model else None
     return [loading_line(model)] if model else []
 
 
 def loading_line(model: LoggedModel) -> str:
-    """Return the line to print that loads a logged model."""
+    """Return a line to print that tells how to load a logged model."""
     return f'through MLflow: mlflow.pyfunc.load_model("models:/{model.model_id}")'
 
 

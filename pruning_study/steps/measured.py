@@ -1,4 +1,4 @@
-"""Set up the training of a plan, and write the artifacts and metrics that every run has."""
+"""Set up the training of a plan, and write the artifacts and metrics of a network's evaluation."""
 
 import json
 from collections.abc import Mapping

@@ -20,7 +20,7 @@ from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in
 from analysis.statistics.hypothesis_tests import LEVEL
 
 BEFORE, AFTER, LOSS, GAIN = "#767676", "#0072b2", "#d55e00", "#009e73"
-LARGEST_ANNOTATED = 20  # maximum number of classes for which a confusion matrix has a number in each cell
+LARGEST_ANNOTATED = 20  # maximum number of classes for which a confusion matrix has numbers in its cells
 MOST_NAMED = 4
 MOST_CLASSES = 100  # maximum number of classes that are named in a picture
 _LONGEST_NAME, _LONGEST_TITLE = 40, 120
@@ -83,7 +83,7 @@ def _draw_change(axes: Axes, change: pd.DataFrame, reach: int) -> None:
 
 
 def _draw_matrix(axes: Axes, table: pd.DataFrame, meaning: str, colors: str, limits: tuple[float, float]) -> None:
-    """Draw a matrix of classes; if the classes are few, with a number in each cell."""
+    """Draw a matrix of classes; if the classes are few, with numbers in the cells that do not round to 0."""
     count, values = len(table), table.to_numpy()
     annotated = count <= LARGEST_ANNOTATED
     color_bar(axes, axes.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1]), meaning)
@@ -264,7 +264,8 @@ def over_ratios(
 ) -> Figure:
     """Draw accuracy and the recall of each class against the ratio.
 
-    The class that lost most is named, and so is each class that is the weakest at some ratio or before pruning.
+    The class that lost most is named, and so is each class that is the weakest at a ratio, before pruning or in the
+    control.
 
     Parameters
     ----------

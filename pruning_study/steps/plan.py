@@ -113,7 +113,7 @@ class PrunePlan(TrainPlan):
         Number of training images.
     pruning_times : mapping of str to int
         With `--start initialization`: `begin` and `end`, the first and the last batch at which weights are pruned, and
-        `frequency`, the number of batches from one pruning to the next. Otherwise empty.
+        `frequency`, the number of batches from one pruning to the next. Empty for other starts, or without pruning.
     kept_numbers : mapping of int to int or sequence of int
         Number of prunable weights that are kept from a batch on, in total or in each layer. The keys are the indices
         of these batches in the training that follows or accompanies pruning. The last number is final.

@@ -94,7 +94,7 @@ def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun) -> PrunePlan:
 
 
 def _make(plan: PrunePlan, context: JobContext, parent: LoadedRun) -> FinishedRun:
-    """Prune a copy of the parent's model and fine-tune it, in a run."""
+    """Make the run of `prune`."""
     return write_run(plan, context, parent, note=description(plan, parent.run_id), train=prune_and_fit)
 
 
@@ -117,7 +117,7 @@ def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: st
     note : str
         A phrase that describes the run, without a full stop.
     train : function
-        Prunes and trains a copy of the parent's model, given the context with the parent's normalisation.
+        Prunes and trains a network for the run, given the context with the parent's normalisation.
     """
     start = time.perf_counter()
     context, options = context.normalized_as(parent.normalization), plan.options
@@ -220,7 +220,7 @@ def pruning_masks(plan: PrunePlan, context: Context, parent: LoadedRun) -> Masks
 def prune_and_fit(
     plan: PrunePlan, context: Context, parent: LoadedRun, saved: Path | None = None, on_epoch: OnEpoch = ignore
 ) -> tuple[nn.Module, Fit]:
-    """Prune a copy of the parent's model, at once or gradually, and fine-tune it."""
+    """Prune a copy of the parent's model and fine-tune it, or prune its initial weights while they are trained."""
     options = plan.options
     if options.starts_anew:
         return _prune_while_training(plan, context, parent, saved, on_epoch)

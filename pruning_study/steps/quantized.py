@@ -32,7 +32,7 @@ METRICS = (schema.MODEL_BYTES, *(f"{schema.LATENCY}{what}" for what in ("one", "
 
 
 class Parent(NamedTuple):
-    """A dense or pruned run that is quantized.
+    """The dense or pruned run whose network is quantized.
 
     Parameters
     ----------
