@@ -214,7 +214,7 @@ class CommandGroup(click.Group):
             raise _MendableError.of(error) from error
 
     def invoke(self, ctx: click.Context) -> Any:
-        # The variable is read now, because the first of several jobs unsets it.
+        # MLFLOW_RUN_ID is read now, because the first of several jobs unsets it.
         ctx.meta[_PROJECT] = bool(os.environ.get("MLFLOW_RUN_ID"))
         try:
             return super().invoke(ctx)

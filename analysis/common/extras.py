@@ -16,7 +16,7 @@ def check_installed(extra: str, packages: Mapping[str, str], *, option: str | No
     packages : mapping of str to str
         The package that provides each module.
     option : str, optional
-        The option that needs them, for the error.
+        The option that needs the packages, for the error.
 
     Raises
     ------

@@ -94,7 +94,7 @@ def _in_urls(text: str) -> Iterator[Span]:
 
 
 def _ends_inside_password(word: str) -> bool:
-    """Return whether a URL, cut at a space, may be cut inside its password: the text after its colon is no port."""
+    """Return whether the space that ends a URL may be part of its password: the text after its colon is no port."""
     password = _AUTHORITY.match(word)[0].partition(":")[2].rstrip(_ENDING)  # type: ignore[index]
     return bool(password) and not password.isdecimal() and not password.startswith(MASK)
 
@@ -145,7 +145,7 @@ def _end(text: str, start: int, value: re.Pattern) -> int:
 
 
 def _of_known_secrets(text: str) -> Iterator[Span]:
-    """Yield the spans of secrets from environment variables, written verbatim, with percent escapes or without them."""
+    """Yield the spans of the environment's secrets: as they are there, with percent escapes, and with these undone."""
     for secret in _of_environment():
         plain = unquote(secret)
         for form in {secret, plain, quote(plain, safe="")}:

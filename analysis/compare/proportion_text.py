@@ -65,7 +65,8 @@ def implied_loss(names: Sequence[str], losses: np.ndarray, accuracy_loss: float)
     names : sequence of str
         Names of the classes.
     losses : (classes,)
-        Losses of recall expected for this loss of accuracy, as shares (`statistics.proportion.expected_losses`).
+        Losses of recall expected for the loss `accuracy_loss` of accuracy, as shares
+        (`statistics.proportion.expected_losses`).
     accuracy_loss : float
         Loss of accuracy, as a share.
 

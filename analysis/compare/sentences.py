@@ -32,7 +32,7 @@ def verdict(comparison: Comparison) -> str:
 
 
 def weak(comparison: Comparison) -> str:
-    """Say what makes the networks before weak; return an empty string if nothing does."""
+    """Say what makes the networks before compression weak; return an empty string if nothing does."""
     return weak_dense.sentence(comparison.dense)
 
 
@@ -181,7 +181,7 @@ def tells_slopes(comparison: Comparison) -> bool:
 
 
 def without_alpha(comparison: Comparison) -> str:
-    """Say that alpha is left out if the classes are too alike; return an empty string otherwise and for groups."""
+    """If the classes are too alike, say that alpha is left out; otherwise, and for groups, return an empty string."""
     if comparison.groups or not _are_too_alike(comparison):
         return ""
     recalls = comparison.table["recall_before"]

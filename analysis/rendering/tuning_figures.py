@@ -1,4 +1,4 @@
-"""Figures of a search for epsilon. Each is a function of the search that returns a Figure."""
+"""Draw figures of a search for epsilon."""
 
 from collections.abc import Mapping
 from functools import partial

@@ -29,7 +29,7 @@ from analysis.study.decision import class_rows, mostly_sound
 from analysis.study.settings import CONTROL, in_number_format, is_pruned
 from analysis.study.study import StudyData
 
-FAR = 0.1  # a share; values farther from 0 than this, and than three times the median, are marked at an edge
+FAR = 0.1  # a share; values farther from 0 than this, and than three times their median, are marked at an edge
 _FEWEST = 3  # fewest networks with an interval: an interval of two is so wide that nothing else could be seen
 _WIDTH = 12.0  # inches, the width of the page
 _HEIGHT = 3.3  # inches, height of a row of panels
@@ -61,12 +61,14 @@ OUTCOMES = (
 
 
 def costs(study: StudyData, *, narrow: bool = False) -> list[Figure]:
-    """Draw the change of accuracy and the costs of the classes for each data set and model, at most four in a figure.
+    """Draw the change of accuracy and the costs of the classes, in at most four rows a figure.
 
-    Both are relative to the control, network by network, or to the dense networks if there is no control. The second
+    There is a row for each data set and model, or for a part of its methods if there are many.
+
+    Changes and costs are relative to the control, network by network, or to the dense networks if there is no control. The second
     panel has a dot for each class, and a mark for the class that costs most, which is named if its cost is shown to be
     above 0. Marks of at least three networks have an interval, which always fits in the panel. Cells at chance, and
-    values farther from 0 than `FAR` and than three times the median value, are marked at an edge.
+    values farther from 0 than `FAR` and than three times their median distance from 0, are marked at an edge.
 
     Parameters
     ----------
