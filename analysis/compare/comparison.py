@@ -71,7 +71,7 @@ class Comparison:
     Examples
     --------
     After compression, nine of the ten images of dog are misclassified. Nothing was retrained, so the control is the
-    network before:
+    network before compression:
 
     >>> label = np.repeat([0, 1], 10)
     >>> dense, after = np.ones((1, 20), bool), np.arange(20)[np.newaxis] < 11

@@ -58,7 +58,7 @@ def in_proportion(rows: pd.DataFrame) -> np.ndarray:
 
 
 def implied_loss(names: Sequence[str], losses: np.ndarray, accuracy_loss: float) -> str:
-    """Say what a loss of accuracy costs the class with the most errors.
+    """Say what a loss of accuracy costs the class with the lowest recall.
 
     Parameters
     ----------

@@ -125,7 +125,7 @@ def gross_losses(comparison: Comparison) -> str:
 
 
 def gains(comparison: Comparison) -> str:
-    """Say which classes are shown to have gained recall; return an empty string if none is."""
+    """Say which classes are shown to have gained recall; return an empty string if none is, or if all pairs are at chance."""
     table = comparison.table
     if comparison.at_chance:
         return ""
@@ -149,7 +149,7 @@ def costliest(comparison: Comparison) -> str:
 def proportion(comparison: Comparison) -> str:
     """Say by which factor the error grew, and which class is shown to lose more than that factor explains.
 
-    Return an empty string if networks are independent, if there are several groupings, each with another factor, or if
+    Return an empty string if networks are independent, if there are several groupings, each with its own factor, or if
     there were no errors before.
     """
     table, start = comparison.table, comparison.reference

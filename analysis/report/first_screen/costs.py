@@ -65,10 +65,11 @@ def costs(study: StudyData, *, narrow: bool = False) -> list[Figure]:
 
     There is a row for each data set and model, or for a part of its methods if there are many.
 
-    Changes and costs are relative to the control, network by network, or to the dense networks if there is no control. The second
-    panel has a dot for each class, and a mark for the class that costs most, which is named if its cost is shown to be
-    above 0. Marks of at least three networks have an interval, which always fits in the panel. Cells at chance, and
-    values farther from 0 than `FAR` and than three times their median distance from 0, are marked at an edge.
+    Changes and costs are relative to the control, network by network, or to the dense networks if there is no control.
+    The second panel has a dot for each class, and a mark for the class that costs most, which is named if its cost is
+    shown to be above 0. Marks of at least three networks have an interval, which always fits in the panel. Cells at
+    chance, and values farther from 0 than `FAR` and than three times their median distance from 0, are marked at an
+    edge.
 
     Parameters
     ----------
@@ -192,7 +193,7 @@ def _values(cells: pd.DataFrame, outcome: CostOutcome, study: StudyData) -> pd.D
 
 
 def _name_classes(axes: Axes, across: np.ndarray, values: pd.DataFrame) -> None:
-    """Write the worst class's name vertically above each interval that excludes 0, if there is room for all names."""
+    """Write the worst class's name vertically above each interval above 0, if there is room for all names."""
     is_shown = np.array([largest_cost_is_shown(low) for low in values["low"]], dtype=bool)
     across, values = across[is_shown], values[is_shown]
     if not len(values):
