@@ -80,7 +80,7 @@ def _is_moved(name: str, index: pd.Index, first: str, reference: pd.Index) -> bo
         return True
     if not len(others):
         raise StudyError(
-            f"{name} and {first} have the same numbers as index in different orders: if the index identifies images, "
+            f"{name} and {first} have the same numbers as index, in different orders: if the index identifies images, "
             f"give {name}.reindex({first}.index), otherwise {name}.to_numpy()"
         )
     return False

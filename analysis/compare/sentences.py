@@ -125,7 +125,7 @@ def gross_losses(comparison: Comparison) -> str:
 
 
 def gains(comparison: Comparison) -> str:
-    """Say which classes are shown to have gained recall; return an empty string if none is, or if all pairs are at chance."""
+    """Say which classes are shown to have gained recall; return an empty string if none is, or at chance."""
     table = comparison.table
     if comparison.at_chance:
         return ""

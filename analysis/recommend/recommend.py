@@ -278,7 +278,6 @@ def _on_groups(
 
 
 def _controls(best_runs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the controls of the chosen runs."""
     runs = runs.reset_index(drop=True)
     rows = control_rows(runs)[runs[frames.RUN_ID].isin(best_runs[frames.RUN_ID])]
     return runs.iloc[np.unique(rows[rows >= 0])]

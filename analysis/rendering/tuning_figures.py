@@ -217,7 +217,7 @@ def _with_errors(trials: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _against_lambda(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with accuracies in points, minus those of the anchor lambda at the same ratio and dense model."""
+    """Return the trials with accuracies in points, minus those of anchor lambda at the same ratio and dense model."""
     columns = _seed_columns(trials, "accuracy")
     reference = trials[(trials["anchor"] == LAMBDA) & trials["complete"]].set_index("ratio")[columns]
     change = 100 * (trials[columns].to_numpy(float) - reference.loc[trials["ratio"]].to_numpy(float))
