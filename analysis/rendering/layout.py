@@ -181,7 +181,7 @@ def _name(axes: Axes, panel: Panel, room: float) -> None:
 
 
 def _write_once(grid: Mapping[_Place, Axes]) -> None:
-    """Keep equal labels and numbers of shared axes only below a column of panels and on the left of a row."""
+    """Keep repeated labels, and numbers of shared axes, only at a column's lowest and a row's leftmost panel."""
     for (row, column), axes in grid.items():
         for (other_row, other_column), other in grid.items():
             if other_column == column and other_row > row:

@@ -1,4 +1,4 @@
-"""The recall of each network's weakest class, and its mean over the networks of each cell."""
+"""The recall of each network's weakest class, and the mean of these recalls over the networks of each cell."""
 
 import numpy as np
 import pandas as pd
