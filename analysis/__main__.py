@@ -83,8 +83,8 @@ _FAIRNESS_VALUE = click.option(
     "--fairness-value",
     type=click.FLOAT,
     help="How many units of sparsity one unit of fairness is worth, to choose a trade-off between the two. Unfairness "
-    "is the highest recall of any class minus the lowest.  [default: 100 for iterative pruning, else no trade-off is "
-    "chosen]",
+    "is the highest recall of any class minus the lowest.  [default: 100 for iterative pruning or with --min-accuracy, "
+    "else no trade-off is chosen]",
 )
 
 

@@ -41,7 +41,7 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray], unpair
     label : (images,)
         True class of each image.
     networks : mapping of str to (networks, images)
-        Predicted classes before, and perhaps after and in the control.
+        Classes that the networks predict, by the side: before, and perhaps after and control.
     unpaired : collection of str
         Sides whose networks are not paired with those after.
 

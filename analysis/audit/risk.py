@@ -1,4 +1,4 @@
-"""Rank classes and images by their risk before pruning, and judge the ranking by pruned networks if there are any."""
+"""Before pruning, rank classes and images by their risk; if there are pruned networks, judge the ranking by them."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ _EXPECTED = "expected_loss"
 
 
 class Risk(NamedTuple):
-    """Risk scores of each class and image from dense networks.
+    """Risk scores of each class and image, computed from dense networks.
 
     Attributes
     ----------
@@ -129,9 +129,9 @@ def of_predictions(
     ----------
     label : (images,), text or integers
     networks : mapping of str to (networks, images)
-        Predicted classes before, and perhaps after and in the control.
+        Classes that the networks predict, by the side: before, and perhaps after and control.
     uncertainties : mapping of str to (networks, images)
-        Uncertainty scores of the networks before, as in `confidences.Uncertainties.values`.
+        Uncertainty scores from the networks of `before`, as in `confidences.Uncertainties.values`.
     training_images : (labels,), optional
         Number of training images of each class that has test images, in the order of the sorted labels.
     accuracy_loss : float
@@ -140,7 +140,8 @@ def of_predictions(
     Raises
     ------
     StudyError
-        If all networks before are at chance, or if networks after are too few or not as many as before.
+        If all networks of `before` are at chance, or if those of `after` are too few or not as many as those of
+        `before`.
     """
     _check_equal_counts({side: len(each) for side, each in networks.items()})
     networks, places, copied = copies.without_copies(label, networks)
@@ -176,7 +177,7 @@ def of_predictions(
 
 
 def _check_equal_counts(counts: Mapping[str, int]) -> None:
-    """Raise a StudyError if sides differ in their numbers of networks, or if a control comes without networks after."""
+    """Raise a StudyError if sides differ in their numbers of networks, or if there is a control but no `after`."""
     if "after" not in counts:
         if "control" in counts:
             raise StudyError("a control alone cannot judge scores: give --after too", option="control")
@@ -201,7 +202,7 @@ def _check_enough(networks: int, is_judged: bool, copied: Sequence[str]) -> None
 
 
 def _at_chance(label: np.ndarray, indices: Mapping[str, np.ndarray]) -> list[str]:
-    """Return a note on the networks at chance, and raise a StudyError if all networks before are."""
+    """Return a note on the networks at chance, and raise a StudyError if all networks of `before` are at chance."""
     guesses = {side: networks_at_chance(label, each == label) for side, each in indices.items()}
     if guesses["before"].all():
         raise StudyError(
@@ -253,7 +254,7 @@ def _training_images(path: Path, names: Sequence[str]) -> np.ndarray:
             counts = pd.Series([float(count) for _, count in cells], [csv_text.unquoted(name) for name, _ in cells])
         except ValueError as error:
             raise StudyError(
-                f"{path}: no table with the columns {_CLASS} and {_TRAINING_IMAGES}, a number for each class",
+                f"{path}: no table that has a number for each class in the columns {_CLASS} and {_TRAINING_IMAGES}",
                 option="training_images",
             ) from error
     if missing := [name for name in names if name not in counts.index]:
@@ -276,7 +277,7 @@ def summary(result: Risk) -> str:
     blocks = [
         f"Classes by their risk, the riskiest first:\n\n{shown.to_string(index=False)}",
         f"Expected loss: points of recall that a class loses if pruning costs {result.accuracy_loss:g} points of "
-        "accuracy and multiplies the error of every class by one factor. Networks at chance lose in other ways.",
+        "accuracy and multiplies the error of every class by one factor. This does not hold for networks at chance.",
     ]
     if len(result.classes) > len(table):
         blocks.append(f"And {len(result.classes) - len(table):,} more classes, in {FILES[0]}.")
@@ -284,8 +285,8 @@ def summary(result: Risk) -> str:
         blocks.append(
             "How well the scores predict losses in networks of other seeds. For classes: the rank correlation with "
             "their losses, and the share of the differences between their losses that the expected losses explain (1 "
-            "is all, 0 is no better than equal losses). For images: the AUC (0.5 is chance). The row ceiling has "
-            "scores from compressed networks of other seeds, not from dense "
+            "is all, 0 is no better than equal losses). For images: the AUC (0.5 is chance). The row called "
+            "ceiling has scores from compressed networks of other seeds, not from dense "
             f"networks.\n\n{_printable_judgement(result.judgement).to_string(index=False)}"
         )
     return "\n\n".join([*blocks, *result.notes])

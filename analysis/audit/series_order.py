@@ -10,7 +10,7 @@ from analysis.common.printable import shortened
 
 
 def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Bring Series and DataFrames whose index has the names of images into the order of the first index.
+    """Reorder the Series and DataFrames that are indexed by image names, so that they match the first such index.
 
     A numeric index is not used for matching, since a Series may have been renumbered after a shuffle.
 
@@ -38,19 +38,19 @@ def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list
     >>> label = pd.Series([0, 1], ["a.png", "b.png"])
     >>> others, notes = aligned(label, {"before": pd.Series([1, 0], ["b.png", "a.png"])})
     >>> others["before"].tolist(), notes
-    ([0, 1], ['In another order than label, and matched with it by the index: before.'])
+    ([0, 1], ['Matched with label by the index, because the order differed: before.'])
     """
     indices = _indices({"label": label, **others})
     if len(indices) < 2:
         return dict(others), []
     first, reference = indices[0]
     moved = [name for name, index in indices if _is_moved(name, index, first, reference)]
-    notes = [f"In another order than {first}, and matched with it by the index: {', '.join(dict.fromkeys(moved))}."]
+    notes = [f"Matched with {first} by the index, because the order differed: {', '.join(dict.fromkeys(moved))}."]
     return {name: _in_order(value, reference) for name, value in others.items()}, notes if moved else []
 
 
 def _indices(arguments: Mapping[str, Any]) -> list[tuple[str, pd.Index]]:
-    """Return the indices without duplicates, of Series and DataFrames of groups, each with the name of its argument."""
+    """Return the unique indices of Series and of DataFrames of groups, each with the name of its argument."""
     parts = [(name, part) for name, value in arguments.items() for part in _parts(value)]
     return [
         (name, part.index)
@@ -67,19 +67,20 @@ def _parts(value: Any) -> list[Any]:
 
 
 def _is_moved(name: str, index: pd.Index, first: str, reference: pd.Index) -> bool:
-    """Return whether a string index names the same images in another order."""
+    """Return whether a string index names the images of the reference in another order."""
     if index.equals(reference) or len(index) != len(reference):
         return False
     others = index.difference(reference)
     if _is_text(index) and _is_text(reference):
         if len(others):
             raise StudyError(
-                f"{name} has the index {shortened(others[0])} but {first} does not: give predictions of the same images"
+                f"the index of {name} has {shortened(others[0])}, but that of {first} does not: give predictions of "
+                "the same images"
             )
         return True
     if not len(others):
         raise StudyError(
-            f"{name} and {first} have the same numbers as index in different orders: if the index identifies images, "
+            f"{name} and {first} have the same numbers as index, in different orders: if the index identifies images, "
             f"give {name}.reindex({first}.index), otherwise {name}.to_numpy()"
         )
     return False

@@ -31,7 +31,7 @@ class _Header(NamedTuple):
     ----------
     entry : zipfile.ZipInfo
     length : int
-        Bytes of the header, which precede the values.
+        Number of bytes before the values.
     dtype : numpy.dtype
     shape : tuple of int
     fortran : bool
@@ -56,7 +56,7 @@ def read(
     required, optional : sequence of str
         Names of arrays. Other arrays of the file are not read.
     limit : SizeLimit
-        Limit on the memory of all arrays together. If they need more, none is read.
+        Limit on the memory of the required and optional arrays together. If they need more, none is read.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def read(
 
 
 def _entries(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfile.ZipInfo]:
-    """Return the entry of each array name, for the names that the archive has."""
+    """Return the archive's entry of each named array that it has."""
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name = entry.filename.removesuffix(".npy")
@@ -100,12 +100,14 @@ def _entries(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfil
 
 
 def _header(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> _Header:
-    """Read the header of an array, and check that its shape and dtype match the size in the archive."""
+    """Read the header of an array, and check that its shape and dtype match the size that the archive states."""
     with archive.open(entry) as file:
         start = io.BytesIO(file.read(min(_LONGEST_HEADER, _chunk(entry))))
     version = npy.read_magic(start)
     if version not in _HEADERS:
-        raise ValueError(f"{name} has version {version} of the format, but NumPy writes numbers and text in 1.0 or 2.0")
+        raise ValueError(
+            f"{name} has version {version} of the format, but NumPy writes numbers and text in version 1.0 or 2.0"
+        )
     shape, fortran, dtype = _HEADERS[version](start, max_header_size=_LONGEST_HEADER)
     if dtype.hasobject:
         raise ValueError(f"{name} contains pickled objects, which may run code: save it as numbers or text")

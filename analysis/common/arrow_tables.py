@@ -31,7 +31,7 @@ def read(
     wanted : callable
         Takes the names of all columns and returns those to read.
     limit : SizeLimit
-        Limit on the memory of these columns.
+        Limit on the memory of the wanted columns.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def read(
 
 
 def _plain(column: Any) -> Any:
-    """Convert a categorical column to strings or numbers."""
+    """Convert a categorical column to strings or numbers, and return any other column unchanged."""
     return column.cast(column.type.value_type) if hasattr(column.type, "index_type") else column
 
 

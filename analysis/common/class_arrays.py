@@ -40,7 +40,7 @@ def classes(where: object, values: np.ndarray) -> np.ndarray:
     Raises
     ------
     StudyError
-        If a number is not whole, or is too large to be exact, or if the array has another dtype.
+        If a number is not whole, or is too large to be exact, or if the values are of another type.
     """
     if values.dtype.kind == "f":
         check_floats(where, values)
@@ -52,7 +52,7 @@ def classes(where: object, values: np.ndarray) -> np.ndarray:
 
 
 def check_floats(where: object, values: np.ndarray, *, whole: bool = True) -> None:
-    """Refuse numbers that are not finite or too large to be exact, and fractions if `whole` is true."""
+    """Refuse numbers that are infinite, NaN or too large to be exact, and fractions if `whole` is true."""
     largest = min(2 / float(np.finfo(values.dtype).eps), 2.0**63)
     with np.errstate(invalid="ignore"):
         exact = (np.abs(values) < largest) & ((values == np.trunc(values)) | (not whole))

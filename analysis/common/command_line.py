@@ -35,7 +35,7 @@ _DID_YOU_MEAN = re.compile(r"[:,.]? *(did you mean .+\?)$", re.IGNORECASE)
 
 
 def completion(program: str) -> str:
-    """Explain shell completion, for the end of a program's help."""
+    """Return the explanation of shell completion that ends a program's help."""
     variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
     return (
         f'Shell completion: put eval "$({variable}=bash_source {program})" into ~/.bashrc. For zsh or fish, '
@@ -182,7 +182,7 @@ def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> 
 
 
 class CommandGroup(click.Group):
-    """Group of commands that shows an error in one line, with exit code 2 if an option is wrong, else 1."""
+    """Group of commands. It shows errors as `_MendableError` does, with exit code 2 if an option is wrong, else 1."""
 
     command_class = Command
 
@@ -214,7 +214,7 @@ class CommandGroup(click.Group):
             raise _MendableError.of(error) from error
 
     def invoke(self, ctx: click.Context) -> Any:
-        # The variable is read now, because the first of several jobs unsets it.
+        # MLFLOW_RUN_ID is read now, because the first of several jobs unsets it.
         ctx.meta[_PROJECT] = bool(os.environ.get("MLFLOW_RUN_ID"))
         try:
             return super().invoke(ctx)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-# A formula may follow quotes: `'=x` gets one more, so that it is not read back as `=x`.
+# A formula may follow quotes: `'=x` gets one more quote, so that it is not read back as `=x`.
 _FORMULA = re.compile(r"'*[=+\-@＝＋－＠\t\r\n]")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 # The faster engine of pandas 2 cuts a string at a NUL.
@@ -70,7 +70,7 @@ def read(file: Path | io.BytesIO, **how: Any) -> pd.DataFrame:
 
 
 def _cells(column: pd.Series, missing: str) -> list[Any]:
-    """Return the cells of a column, with strings `quoted` and `missing` in place of NaN."""
+    """Return the cells of a column: each string is `quoted`, and NaN is replaced by `missing`."""
     cells = column.astype(object).where(column.notna(), missing).tolist()
     return cells if is_numeric_dtype(column) or is_bool_dtype(column) else [_cell(value) for value in cells]
 

@@ -1,4 +1,4 @@
-"""Define the exception that both command lines print as one line, and helpers to word it."""
+"""Define the exception that both command lines print without a traceback, and helpers to word it."""
 
 import difflib
 from collections.abc import Iterable

@@ -14,9 +14,9 @@ def check_installed(extra: str, packages: Mapping[str, str], *, option: str | No
     extra : str
         Name of an extra in `pyproject.toml`.
     packages : mapping of str to str
-        The package that provides each module.
+        Packages, by the name of the module that each provides.
     option : str, optional
-        The option that needs them, for the error.
+        The option that needs the packages, for the error.
 
     Raises
     ------
@@ -29,5 +29,5 @@ def check_installed(extra: str, packages: Mapping[str, str], *, option: str | No
 
 
 def pip_line(extra: str) -> str:
-    """Return the commands that install an extra."""
+    """Return two alternative commands that install an extra."""
     return f"pip install 'pruning-study[{extra}]', or pip install -e '.[{extra}]' in a copy of the project"

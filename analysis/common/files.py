@@ -1,4 +1,4 @@
-"""Write files in a scratch folder and then move them, so that an interrupted report is never left half written."""
+"""Write files in a scratch folder and then move them, so that an interruption never leaves a file half written."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ def aside(output: Path, *, obsolete: Sequence[str] = (), in_git: bool = False) -
     output : Path
         The folder that the files are moved to. It is created if it does not exist, and its other files stay.
     obsolete : sequence of str
-        Names of files to delete if the block does not write them, but an earlier block did and they are unchanged.
+        Names of files to delete if the block does not write them, an earlier block did, and they are unchanged.
     in_git : bool
         Whether the output folder is kept in git, so that any file may be replaced and no list is needed.
 

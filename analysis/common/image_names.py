@@ -12,8 +12,8 @@ import numpy as np
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 
-# Names of columns, without capitals, underscores and a final s. Columns of the first tuple contain file names, one per
-# image.
+# Names of columns, without capitals, spaces, underscores and a final s. Columns of the first tuple contain file names,
+# one per image.
 _OF_FILES = ("filename", "file", "filepath", "path", "imagepath", "imagefile", "imagename", "imgpath", "image", "img")
 _OF_ANYTHING = ("imageid", "id", "name", "key", "uid", "index", "idx", "")
 _IN_ORDER = "row k of each file is taken for the same image"
@@ -91,7 +91,7 @@ def align(files: Mapping[Path, NamedRows]) -> Alignment:
 
 
 def _names(files: Mapping[Path, NamedRows], key: str) -> dict[Path, list[str]] | None:
-    """Return each file's image names, or None if the column does not identify each image."""
+    """Return each file's image names, or None if a file's column has only numbers or does not identify each image."""
     columns = {path: list(rows.columns[key]) for path, rows in files.items()}
     if any(all(map(_is_number, column)) for column in columns.values()):
         return None

@@ -59,8 +59,8 @@ def source_digest(imported: Callable[..., Any], import_path: str = "") -> str:
     imported : callable
         If it is decorated or a `functools.partial`, the source is that of the wrapped function or class.
     import_path : str
-        Import path of the callable. If its module is not the file of the wrapped function, both files are digested. The
-        user's own modules that a digested file imports are digested too (`own_modules.imported_by`).
+        Import path of the callable. If the path's module is not the file that defines the wrapped function, both files
+        are digested. So are the user's own modules that a digested file imports (`own_modules.imported_by`).
     """
     module_name = import_path.partition(":")[0]
     module = sys.modules.get(module_name)

@@ -24,7 +24,7 @@ _PORT = re.compile(r":\d{1,5}")
 _IPV6 = re.compile(r"\[[^\]@]*\](?::\d{0,5})?")
 _WORD = re.compile(r"\S*")
 _UP_TO_NEXT_AT = re.compile(r"[^\n@]*@\S*")
-_WITHOUT_PASSWORD = ("", "x-oauth-basic")  # GitHub accepts a token instead of the user name
+_WITHOUT_PASSWORD = ("", "x-oauth-basic")  # mean that the user name is a token, as GitHub allows
 _SETTING = re.compile(r"[?&;#]([\w.%+-]{1,80})=")
 # For SQLAlchemy the value of odbc_connect is a whole connection string, including the password.
 _SECRET_SETTING = re.compile(rf".*{_NAME}|key|sig|sas|code|auth|pass|pw|odbc_connect", re.I)
@@ -51,7 +51,7 @@ def without_secrets(text: str) -> str:
     setting whose name is password, token, key or similar, in a URL's query or elsewhere; the credentials of an HTTP
     header; and each password or token in an environment variable.
 
-    If a word has several `@`, the password may contain one, so the word is masked up to the last `@`.
+    If a word has several `@`, the password may contain one, so the mask extends to the last `@`.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _in_urls(text: str) -> Iterator[Span]:
 
 
 def _ends_inside_password(word: str) -> bool:
-    """Return whether a URL, cut at a space, may be cut inside its password: the text after its colon is no port."""
+    """Return whether the space that ends a URL may be part of its password: the text after its colon is no port."""
     password = _AUTHORITY.match(word)[0].partition(":")[2].rstrip(_ENDING)  # type: ignore[index]
     return bool(password) and not password.isdecimal() and not password.startswith(MASK)
 
@@ -145,7 +145,7 @@ def _end(text: str, start: int, value: re.Pattern) -> int:
 
 
 def _of_known_secrets(text: str) -> Iterator[Span]:
-    """Yield the spans of secrets from environment variables, written verbatim, with percent escapes or without them."""
+    """Yield the spans of the environment's secrets: as they are there, with percent escapes, and with these undone."""
     for secret in _of_environment():
         plain = unquote(secret)
         for form in {secret, plain, quote(plain, safe="")}:

@@ -39,7 +39,7 @@ def check_inputs(
 
 
 def is_there(path: Path | str) -> bool:
-    """Return whether a file or folder exists; False if the text is too long for a path."""
+    """Return whether a file or folder exists; False if the path is too long."""
     return os.path.exists(path)  # noqa: PTH110 - `Path.exists` raises an error if the text is too long
 
 

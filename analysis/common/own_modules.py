@@ -25,7 +25,7 @@ def imported_by(files: Iterable[Path], top_level: str) -> set[Path]:
     A star import includes all modules of the package. It makes no difference whether a module is already imported. A
     module is the user's own in two cases:
 
-    - It is in the named package.
+    - It is in the package that `top_level` names.
     - It is neither installed nor part of this project, and is in the current folder, beside the package, or in the
       folder of one of the files.
 
@@ -34,7 +34,7 @@ def imported_by(files: Iterable[Path], top_level: str) -> set[Path]:
     files : iterable of Path
         Source files to start from. They are not returned.
     top_level : str
-        First part of the named package's dotted name. The package may be installed.
+        First part of a package's dotted name. The package may be installed.
     """
     start = set(files)
     packages = _folders(_spec(top_level)) if top_level else []

@@ -12,7 +12,7 @@ from analysis.common.errors import StudyError
 
 INSTEAD_OF_CACHE = "set XDG_CACHE_HOME to a folder that only you can write"
 MOST_LINKS = 40  # as many as Linux follows in one path
-# Users who can replace any folder. The owner of / is root, whose user id differs in a user namespace without root.
+# Users who can replace any folder. The owner of / is root, whose user id is not 0 in some user namespaces.
 ROOTS = {0, Path("/").lstat().st_uid}
 
 

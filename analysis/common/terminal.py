@@ -35,7 +35,7 @@ def _folded(line: str) -> str:
 
 
 def cut(name: str, columns: int) -> str:
-    """Shorten a name to a number of terminal columns, ending in an ellipsis."""
+    """Return a name in at most the given number of terminal columns; if it is cut, it ends in an ellipsis."""
     name = printable(name)
     if sum(map(_columns, name)) <= columns:
         return name

@@ -1,4 +1,4 @@
-"""List in a folder the files that were written to it, so that no command replaces any other file."""
+"""Keep in each folder a list of the files that commands wrote there, so that no command replaces any other file."""
 
 import hashlib
 import os
@@ -46,7 +46,7 @@ def replacing(folder: Path, new_folder: Path, paths: Sequence[Path], obsolete: S
     Raises
     ------
     StudyError
-        If an older file, which would be replaced by another content, is not listed or was changed since. The block is
+        If an older file that would get other content is not listed, or was changed since it was listed. The block is
         then not run.
     OSError
         If a file cannot be read, or the list cannot be written.
@@ -75,7 +75,7 @@ def replacing(folder: Path, new_folder: Path, paths: Sequence[Path], obsolete: S
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other command changes the list of a folder. Another user's lock cannot make it wait for ever."""
+    """Wait until no other command changes the list of a folder, or until `LONGEST_WAIT` is over."""
     if sys.platform == "win32":  # has no such locks
         yield
         return
@@ -110,7 +110,7 @@ def _digest(path: Path) -> str:
 
 
 def _list_path(folder: Path) -> Path:
-    """Return the path of the list. Users of a sticky folder, such as /tmp, cannot replace each other's files."""
+    """Return the path of the list; each user of a sticky folder, such as /tmp, has a list that no other can replace."""
     return folder / (f"{LIST}-{os.geteuid()}" if folder.stat().st_mode & stat.S_ISVTX else LIST)
 
 

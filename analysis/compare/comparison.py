@@ -71,7 +71,7 @@ class Comparison:
     Examples
     --------
     After compression, nine of the ten images of dog are misclassified. Nothing was retrained, so the control is the
-    network before:
+    network before compression:
 
     >>> label = np.repeat([0, 1], 10)
     >>> dense, after = np.ones((1, 20), bool), np.arange(20)[np.newaxis] < 11
@@ -213,7 +213,7 @@ class Comparison:
 
     @cached_property
     def dense(self) -> WeakDense:
-        """Weaknesses of the networks before: at chance, or with recall 0 in a class."""
+        """Weaknesses of the networks before compression: at chance, or with recall 0 in a class."""
         return weak_from_answers(list(map(str, self.names)), self.label, self._right["before"])
 
     @cached_property
@@ -284,7 +284,7 @@ class Comparison:
 
     @cached_property
     def _right(self) -> Right:
-        """`right`; if there are no networks before, with the control as `before`."""
+        """`right`, with the control as `before` if `right` has no `before`."""
         if "before" in self.right:
             return self.right
         return {"before": self.right["control"], "after": self.right["after"]}
@@ -314,7 +314,7 @@ class Comparison:
 
     @property
     def _start_in_pairs(self) -> bool:
-        """Whether the networks before, or the control in their place, are paired with those of `after`."""
+        """Whether the networks before compression, or the control in their place, are paired with those of `after`."""
         return ("before" if "before" in self.right else "control") in self.pairs
 
     def _disproportionate(self, part: Part) -> pd.DataFrame:

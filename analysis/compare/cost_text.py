@@ -84,7 +84,7 @@ def classes_shown(frame: pd.DataFrame) -> list[str]:
 
 
 def costliest(name: str, cost: float, low: float, high: float, networks: int, kind: str = "class") -> str:
-    """Say which class costs most on average, if that is shown, or else how large its cost may be.
+    """Say which class costs most on average, if that is shown, or else how large the largest cost may be.
 
     Parameters
     ----------

@@ -17,24 +17,24 @@ from analysis.rendering.picture_text import name_in_picture
 
 MOST_DRAWN = 100
 _WIDTH, _ROW, _AROUND = 7.4, 0.17, 0.75  # inches: width; height of a row, and of everything above and below the rows
-_MOST_LARGE = 30  # with more rows, their names are written in small letters
+_MOST_LARGE = 30  # with more rows, their names are written in small type
 
 
 def figure(comparison: Comparison) -> Figure:
-    """Draw the loss of each class with its interval and its bound, of at most `MOST_DRAWN` classes."""
+    """Draw the losses of up to `MOST_DRAWN` classes, each with its interval and its bound."""
     rows = _rows(comparison)
     panel = layout.Panel(partial(_draw_losses, comparison=comparison), rows, across=_across(comparison))
     return layout.draw([panel], size=(_WIDTH, _ROW * len(rows) + _AROUND), title=_title(comparison))
 
 
 def draw(axes: Axes, comparison: Comparison) -> None:
-    """Draw what `figure` does on the given axes, without a legend."""
+    """Draw on the given axes what `figure` draws, without a legend."""
     _draw_losses(axes, _rows(comparison), comparison)
     axes.set(xlabel=_across(comparison), title=_title(comparison))
 
 
 def _rows(comparison: Comparison) -> pd.DataFrame:
-    """Return the rows to draw, with the columns that `intervals` reads: value, low and high in points, look and label.
+    """Return the rows to draw, with the columns that `intervals` reads, of which value, low and high are in points.
 
     The class that lost most is coloured even if no loss is shown.
     """

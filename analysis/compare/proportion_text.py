@@ -58,14 +58,15 @@ def in_proportion(rows: pd.DataFrame) -> np.ndarray:
 
 
 def implied_loss(names: Sequence[str], losses: np.ndarray, accuracy_loss: float) -> str:
-    """Say what a loss of accuracy costs the class with the most errors.
+    """Say what a loss of accuracy costs the class with the lowest recall.
 
     Parameters
     ----------
     names : sequence of str
         Names of the classes.
     losses : (classes,)
-        Losses of recall expected for this loss of accuracy, as shares (`statistics.proportion.expected_losses`).
+        Losses of recall expected for the loss `accuracy_loss` of accuracy, as shares
+        (`statistics.proportion.expected_losses`).
     accuracy_loss : float
         Loss of accuracy, as a share.
 

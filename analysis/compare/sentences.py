@@ -32,7 +32,7 @@ def verdict(comparison: Comparison) -> str:
 
 
 def weak(comparison: Comparison) -> str:
-    """Say what makes the networks before weak; return an empty string if nothing does."""
+    """Say what makes the networks before compression weak; return an empty string if nothing does."""
     return weak_dense.sentence(comparison.dense)
 
 
@@ -125,7 +125,7 @@ def gross_losses(comparison: Comparison) -> str:
 
 
 def gains(comparison: Comparison) -> str:
-    """Say which classes are shown to have gained recall; return an empty string if none is."""
+    """Say which classes are shown to have gained recall; return an empty string if none is, or at chance."""
     table = comparison.table
     if comparison.at_chance:
         return ""
@@ -149,7 +149,7 @@ def costliest(comparison: Comparison) -> str:
 def proportion(comparison: Comparison) -> str:
     """Say by which factor the error grew, and which class is shown to lose more than that factor explains.
 
-    Return an empty string if networks are independent, if there are several groupings, each with another factor, or if
+    Return an empty string if networks are independent, if there are several groupings, each with its own factor, or if
     there were no errors before.
     """
     table, start = comparison.table, comparison.reference
@@ -181,7 +181,7 @@ def tells_slopes(comparison: Comparison) -> bool:
 
 
 def without_alpha(comparison: Comparison) -> str:
-    """Say that alpha is left out if the classes are too alike; return an empty string otherwise and for groups."""
+    """If the classes are too alike, say that alpha is left out; otherwise, and for groups, return an empty string."""
     if comparison.groups or not _are_too_alike(comparison):
         return ""
     recalls = comparison.table["recall_before"]

@@ -55,9 +55,9 @@ def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking
     Returns
     -------
     str
-        The call, with each option whose value differs from the default. If the networks were given as files of weights,
-        the call prunes the first of them. For a level of iterative pruning, that level is the call's last iteration.
-        The string is empty if `prune` pruned the networks several times, because no single call makes them.
+        The call, with each option whose value differs from the default. If the dense networks were given as files of
+        weights, the call prunes the first of them. For a level of iterative pruning, that level is the call's last
+        iteration. The string is empty if `prune` pruned the networks several times, because no single call makes them.
     """
     params = {frames.param(name): value for name, value in cell.iloc[0].items() if pd.notna(value)}
     is_level = params.get(schema.KEEP, "none") != "none"

@@ -71,7 +71,8 @@ def recommend_ratio(
         0.98, or one point below the dense networks' accuracy if that is lower than 0.98.
     fairness_value : float, >= 0, optional
         How many units of sparsity one unit of fairness is worth. Unfairness is the highest recall of any class minus
-        the lowest. By default 100 for iterative pruning; otherwise no trade-off is chosen.
+        the lowest. By default 100 for iterative pruning or if `min_accuracy` is given; otherwise no trade-off is
+        chosen.
 
     Returns
     -------
@@ -278,7 +279,6 @@ def _on_groups(
 
 
 def _controls(best_runs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the controls of the chosen runs."""
     runs = runs.reset_index(drop=True)
     rows = control_rows(runs)[runs[frames.RUN_ID].isin(best_runs[frames.RUN_ID])]
     return runs.iloc[np.unique(rows[rows >= 0])]

@@ -21,7 +21,7 @@ from analysis.study.settings import is_iterated
 from analysis.study.study import StudyData
 
 _LONGEST_METHOD, _LONGEST_CLASS = 22, 12  # characters, so that a table fits
-# There is one recommendation for each pair of these.
+# There is one recommendation for each data set and model.
 PLACE = [schema.DATASET, schema.MODEL]
 # The tables that are written, and their first columns, which tell them from files of the same names that other commands
 # write.

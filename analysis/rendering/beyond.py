@@ -67,7 +67,7 @@ def _near_rows(axes: Axes, rows: pd.DataFrame, *, upright: bool) -> Iterator[pd.
     side = 0 if upright else 1
     panels = spec.get_gridspec().get_geometry()[1 - side]
     inches = axes.figure.figure.get_size_inches()[side] / panels - _AROUND  # the whole figure, even for a subfigure
-    start = (axes.get_xlim() if upright else axes.get_ylim())[0]  # which also updates the transform
+    start = (axes.get_xlim() if upright else axes.get_ylim())[0]  # reading the limits also updates the transform
     rows = rows.sort_values("place", kind="stable")
     points = np.full((len(rows), 2), start, dtype=float)
     points[:, side] = rows["place"]
@@ -77,7 +77,7 @@ def _near_rows(axes: Axes, rows: pd.DataFrame, *, upright: bool) -> Iterator[pd.
 
 
 def _write_beside(axes: Axes, place: float, end: int, words: str, *, upright: bool) -> None:
-    """Write words inside an end of the axis: left of a triangle, or above it if it is at the left or right end."""
+    """Write words left of a triangle at the upper or lower end of an axis, or above one at the left or right end."""
     inward = abs(end - 0.02)
     axes.annotate(
         words,

@@ -78,7 +78,7 @@ def _draw(
 
 
 def _locator(low: float, high: float) -> Locator:
-    """Return a tick locator for a logarithmic axis that gives at least two ticks, without overlap."""
+    """Return a locator that gives a logarithmic axis at least two ticks, without overlap."""
     if high > 100 * low:
         return LogLocator()
     return LogLocator(subs=(1, 2, 5)) if high > 5 * low else MaxNLocator(5)

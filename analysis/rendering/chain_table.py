@@ -8,7 +8,7 @@ _COSTS = {"size": "bytes", "latency": "time, share", "macs": "products"}
 
 
 def cost(value: float, minimize: str) -> str:
-    """Return a chain's cost as text; `minimize` has the values that `table` accepts."""
+    """Return a chain's cost as text; `minimize` is as for `table`."""
     return f"{value:.3f}" if minimize == "latency" else f"{value:,.0f}"
 
 

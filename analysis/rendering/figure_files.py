@@ -1,4 +1,4 @@
-"""Figures as PNG and SVG files, drawn by as many processes as there are processor cores."""
+"""Write figures as PNG and SVG files, in several processes if forking is safe."""
 
 import os
 import sys

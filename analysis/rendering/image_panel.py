@@ -11,7 +11,7 @@ from PIL import Image
 from analysis.rendering.layout import DPI
 
 POINTS = 72 / DPI  # points per pixel
-_MARGIN = 6  # pixels left free, so that panels begin below the title of the page
+_MARGIN = 6  # pixels left free on the left, so that the panel begins where the title of the page begins
 _SHORTER = 0.01  # pixels taken off the sides of an image, because Matplotlib before 3.11 rounds 84.0001 up to 85
 
 
@@ -29,7 +29,7 @@ class ImagePanel:
         self._axes.text(left, top, text, **{"va": "top", "parse_math": False, "transform": self._place, **style})
 
     def show(self, image: np.ndarray, left: int, top: int, side: int) -> None:
-        """Draw an image, uint8 [C, H, W], in a square, in the middle of the square's lower edge.
+        """Draw an image, uint8 [C, H, W], in a square, standing on the middle of the square's lower edge.
 
         A small image is enlarged by a whole factor, so that its pixels stay square.
         """

@@ -23,7 +23,7 @@ from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in
 DPI = 120
 NARROW = 4.6  # inches, width of a figure for a telephone; its letters are as large as the text of the page
 TITLE_SIZE = 10  # points, font size above a panel
-_NARROWEST = 5.6  # inches, least width of a page
+_NARROWEST = 5.6  # inches, least width of a page that is not narrow
 _LONGEST_TITLE = 400
 _PAD = 0.04  # inches, around a panel and between the words above and below the panels
 _TITLE, _ENTRY, _NOTE = 0.22, 0.2, 0.14  # inches, height of a line of the title, the legend and the note
@@ -181,7 +181,7 @@ def _name(axes: Axes, panel: Panel, room: float) -> None:
 
 
 def _write_once(grid: Mapping[_Place, Axes]) -> None:
-    """Keep equal labels and numbers of shared axes only below a column of panels and on the left of a row."""
+    """Keep repeated labels, and numbers of shared axes, only at a column's lowest and a row's leftmost panel."""
     for (row, column), axes in grid.items():
         for (other_row, other_column), other in grid.items():
             if other_column == column and other_row > row:

@@ -52,7 +52,7 @@ def name_in_picture(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def name_in_legend(name: str) -> str:
-    """Return a name with a space before a leading underscore, because Matplotlib leaves such names out of legends."""
+    """Return a name, after a space if it begins with an underscore: Matplotlib leaves such names out of legends."""
     return f" {name}" if name.startswith("_") else name
 
 

@@ -1,4 +1,4 @@
-"""Figures of a search for epsilon. Each is a function of the search that returns a Figure."""
+"""Draw figures of a search for epsilon."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -72,8 +72,8 @@ def figures(result: Tuning, *, narrow: bool = False) -> dict[str, Figure]:
 def epsilon(result: Tuning, *, narrow: bool = False) -> Figure:
     """Draw accuracy and distortion on validation images against epsilon, with their uncertainty over dense models.
 
-    The accuracy is drawn relative to that of lambda on the same dense models, so that the bars show the uncertainty of
-    the difference and not the variation between dense models.
+    The accuracy is drawn relative to that of the anchor lambda on the same dense models, so that the bars show the
+    uncertainty of the difference and not the variation between dense models.
     """
     trials, names = _placed(result.trials), _PANELS[result.objective]
     across = "epsilon (at 0, UP is GP; at the largest, UP ranks weights as MP does)"
@@ -217,7 +217,7 @@ def _with_errors(trials: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _against_lambda(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with their accuracies in points, minus those of lambda at the same ratio and dense model."""
+    """Return the trials with accuracies in points, minus those of anchor lambda at the same ratio and dense model."""
     columns = _seed_columns(trials, "accuracy")
     reference = trials[(trials["anchor"] == LAMBDA) & trials["complete"]].set_index("ratio")[columns]
     change = 100 * (trials[columns].to_numpy(float) - reference.loc[trials["ratio"]].to_numpy(float))

@@ -313,7 +313,7 @@ def test_series_with_names_are_matched_by_them():
     label, before, after = series()
     result = audit.audit_predictions(label, before, after.sample(frac=1, random_state=0))
     assert result.table.set_index("class")["change"]["c0"] == pytest.approx(-0.2)
-    assert result.notes[0] == "In another order than label, and matched with it by the index: after."
+    assert result.notes[0] == "Matched with label by the index, because the order differed: after."
 
 
 def test_series_with_numbers_in_another_order_are_refused():

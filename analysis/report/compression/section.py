@@ -12,7 +12,7 @@ _CHAINS = (
     "The command pruning-study compress tried these chains of pruning, fine-tuning, class offsets and number formats "
     "on validation images. Losses are relative to the control, in points; the number after each loss is its upper "
     "bound at 95 % confidence. The table has the chains on the Pareto front of the minimized quantity and the worst "
-    "class's bound. It also has the chosen chain and the chain that accuracy alone would choose. Chains within the "
+    "class's bound. It also has the chosen or nearest chain, and the choice by accuracy alone. Chains within the "
     "limits come first."
 )
 

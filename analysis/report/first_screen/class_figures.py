@@ -101,17 +101,17 @@ def _recalls_note(cell: pd.Series, largest_losses: pd.DataFrame, test: str) -> s
     control_count = (
         f", {cell['n_none']} of them with a control" if cell["n_none"] and cell["n_none"] < cell["n"] else ""
     )
-    since = "fine-tuned only" if cell["n_none"] else "dense"
+    since = '"fine-tuned only"' if cell["n_none"] else '"dense"'
     control_note = '"Fine-tuned only" is the control.' if cell["n_none"] else "There is no control."
     if not len(largest_losses):
-        return f"{count}{control_count}. {control_note} No class loses recall from {since} to pruned."
+        return f'{count}{control_count}. {control_note} No class loses recall from {since} to "pruned".'
     subject = (
         "The class that loses most is"
         if len(largest_losses) == 1
         else f"The {len(largest_losses)} classes that lose most are"
     )
     return (
-        f"{count}{control_count}. {control_note} {subject} named, with the change from {since} to pruned in points. "
+        f'{count}{control_count}. {control_note} {subject} named, with the change from {since} to "pruned" in points. '
         "Filled orange: shown to "
         f"lose more than the accuracy ({test}, p below .05 corrected over the classes); white marks: not shown, with "
         "an orange edge for the class that loses most. Grey: other classes."
@@ -193,7 +193,7 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
     )
     in_formats = in_number_format(cells).all()
     by = "by number format" if in_formats else f"at ratio {short_ratio(first[schema.RATIO])}"
-    dense = "the dense networks" if in_formats else "the dense networks; there is no control"
+    dense = "the dense networks" if in_formats else "the dense networks (there is no control)"
     choice_note = "" if in_formats else _RATIO
     reference = "the same fine-tuning without pruning" if first["n_none"] else dense
     labels = [name_in_picture(str(name), _LONGEST_NAME) for name in names]

@@ -29,7 +29,7 @@ from analysis.study.decision import class_rows, mostly_sound
 from analysis.study.settings import CONTROL, in_number_format, is_pruned
 from analysis.study.study import StudyData
 
-FAR = 0.1  # a share; values farther from 0 than this, and than three times the median, are marked at an edge
+FAR = 0.1  # a share; values farther from 0 than this, and than three times their median, are marked at an edge
 _FEWEST = 3  # fewest networks with an interval: an interval of two is so wide that nothing else could be seen
 _WIDTH = 12.0  # inches, the width of the page
 _HEIGHT = 3.3  # inches, height of a row of panels
@@ -61,12 +61,15 @@ OUTCOMES = (
 
 
 def costs(study: StudyData, *, narrow: bool = False) -> list[Figure]:
-    """Draw the change of accuracy and the costs of the classes for each data set and model, at most four in a figure.
+    """Draw the change of accuracy and the costs of the classes, in at most four rows a figure.
 
-    Both are relative to the control, network by network, or to the dense networks if there is no control. The second
-    panel has a dot for each class, and a mark for the class that costs most, which is named if its cost is shown to be
-    above 0. Marks of at least three networks have an interval, which always fits in the panel. Cells at chance, and
-    values farther from 0 than `FAR` and than three times the median value, are marked at an edge.
+    There is a row for each data set and model, or for a part of its methods if there are many.
+
+    Changes and costs are relative to the control, network by network, or to the dense networks if there is no control.
+    The second panel has a dot for each class, and a mark for the class that costs most, which is named if its cost is
+    shown to be above 0. Marks of at least three networks have an interval, which always fits in the panel. Cells at
+    chance, and values farther from 0 than `FAR` and than three times their median distance from 0, are marked at an
+    edge.
 
     Parameters
     ----------
@@ -190,7 +193,7 @@ def _values(cells: pd.DataFrame, outcome: CostOutcome, study: StudyData) -> pd.D
 
 
 def _name_classes(axes: Axes, across: np.ndarray, values: pd.DataFrame) -> None:
-    """Write the worst class's name vertically above each interval that excludes 0, if there is room for all names."""
+    """Write the worst class's name vertically above each interval above 0, if there is room for all names."""
     is_shown = np.array([largest_cost_is_shown(low) for low in values["low"]], dtype=bool)
     across, values = across[is_shown], values[is_shown]
     if not len(values):

@@ -171,7 +171,7 @@ def _weakest_class(cells: pd.DataFrame) -> list[str]:
 
 
 def _draw_dense(axes: Axes, cells: pd.DataFrame, drawn: Drawn, study: StudyData) -> float:
-    """Draw a line at the dense networks' mean, and return it; NaN if the cells do not share their dense networks."""
+    """Draw a line at the dense networks' mean, and return the mean; NaN if cells have different dense networks."""
     dense = float(cells[drawn.dense].mean()) if drawn.dense else 1.0
     if drawn.dense and not study.share_dense_networks(cells):
         return float("nan")

@@ -40,8 +40,8 @@ def number_formats(study: StudyData) -> pd.DataFrame:
           its interval over networks, largest_excess with its floor, and worst_class with its cost;
         - for cells of at least two networks: significant, the number of significant classes by Welch's unpaired test,
           and the columns of `populations.significance_counts` for the paired and for the moderated test;
-        - if the runs have them: model_bytes, and latency_ms/one and latency_ms/batch with the ends of their intervals,
-          all means over networks.
+        - if the runs have them: model_bytes, and latency_ms/one and latency_ms/batch with the ends of their intervals;
+          each is a mean over networks.
     """
     key = study.cell_key
     measures = [name for name in (schema.MODEL_BYTES, *schema.LATENCIES) if name in study.runs]

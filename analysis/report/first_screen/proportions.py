@@ -59,11 +59,11 @@ def _growth(cell: pd.Series) -> str:
     start = growth(cell["error_growth"], "control")
     ends = [100 * cell[f"proportionality{end}"] for end in ("", "_low", "_high")]
     if np.isnan(ends[0]):
-        return f"{start}, which is too little to distinguish the two expectations."
+        return f"{start}: the two expectations cannot be told apart."
     share, low, high = ends
     if high < 0 and cell["error_growth"] > 1:
         return f"{start}. Gaps between classes narrowed, although proportional errors would have widened them."
     return (
-        f"{start}. The widening of the gaps between classes is {share:.0f} % ({low:.0f} to {high:.0f}) of the widening "
+        f"{start}. The change of the gaps between classes is {share:.0f} % ({low:.0f} to {high:.0f}) of the change "
         "that proportional errors would give; equal losses would give 0 %."
     )

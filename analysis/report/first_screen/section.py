@@ -59,7 +59,7 @@ _NUMBER_FORMATS = (
     "movement is the loss of each network's hardest-hit class beyond the accuracy. Costs and chance movement are in "
     'points. "Significant classes" counts the classes that changed differently from the accuracy at the 5 % level. '
     "The test is a paired t-test of networks and their own dense networks, with moderated variances from ten classes "
-    "on. The next columns give the number left after Holm's correction, and the largest of these changes in points. "
+    "on. The next columns give the number left after Holm's correction, and the largest significant change in points. "
     "Size is the size of the model's file. Latency is the median time on one thread. number_formats.csv has the "
     "numbers."
 )

@@ -1,4 +1,4 @@
-"""The recall of each network's weakest class, and its mean over the networks of each cell."""
+"""The recall of each network's weakest class, and the mean of these recalls over the networks of each cell."""
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,8 @@ WEAKEST_BEFORE, WEAKEST = "weakest_before", "weakest_after"
 def with_weakest(study: StudyData) -> pd.DataFrame:
     """Return the cells of a study with the mean recall of the weakest class, and the interval of the accuracy.
 
-    The weakest class may differ between networks. Noise of the recalls biases the mean of these minima downward, in the
-    control too.
+    The weakest class may differ between networks. Noise of the recalls biases the mean of these smallest recalls
+    downward, in the control too.
 
     Returns
     -------
@@ -27,8 +27,8 @@ def with_weakest(study: StudyData) -> pd.DataFrame:
         - accuracy_low, accuracy_high: the 95 % interval of accuracy_after;
         - weakest_before, weakest_after, weakest_low, weakest_high: the mean recall of the weakest class of the dense
           and of the pruned networks, the latter with its 95 % interval;
-        - weakest_class, weakest_count: the class that is most often the weakest of a pruned network, and in how many
-          networks it is.
+        - weakest_class, weakest_count: the class that is most often the weakest of a pruned network, and the number of
+          networks in which it is the weakest.
     """
     names, before, after = arrays.recalls(study.runs)
     networks = pd.DataFrame(

@@ -67,8 +67,8 @@ def test_the_growth_of_gaps_is_a_share_of_what_proportional_errors_give():
     rows = pd.DataFrame({"class": ["a", "b", "c"], "disproportionate_p": [0.2, 0.01, 0.04]})
     rows = rows.assign(disproportionate=[0.03, 0.02, 0.01], disproportionate_low=0.005, disproportionate_high=0.035)
     assert sentences(cell, rows) == [
-        "The error is 1.18 times that of the control. The widening of the gaps between classes is 93 % (76 to 110) of "
-        "the widening that proportional errors would give; equal losses would give 0 %.",
+        "The error is 1.18 times that of the control. The change of the gaps between classes is 93 % (76 to 110) of "
+        "the change that proportional errors would give; equal losses would give 0 %.",
         "b loses 2.0 points (0.5 to 3.5) more than if every class's error had been multiplied by the same factor, and "
         "so does another class.",
     ]
@@ -76,10 +76,7 @@ def test_the_growth_of_gaps_is_a_share_of_what_proportional_errors_give():
 
 def test_if_nothing_is_lost_the_expectations_are_not_told_apart():
     _, (caption,), _ = losses([[10, 30], [11, 30], [9, 30], [10, 30]])
-    assert (
-        "The error is 1.00 times that of the control, which is too little to distinguish the two expectations."
-        in caption
-    )
+    assert "The error is 1.00 times that of the control: the two expectations cannot be told apart." in caption
 
 
 def test_without_a_control_no_proportion_is_told():

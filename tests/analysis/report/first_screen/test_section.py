@@ -129,7 +129,7 @@ def test_the_narrow_picture_of_recalls_has_all_its_words():
 def test_no_class_is_named_where_none_loses():
     figure = shown(section.class_losses(study(runs(noise=0 * SPREAD), none(noise=0 * SPREAD))))["class_recalls"]
     assert [text.get_text() for text in figure.axes[0].texts] == ["accuracy"]
-    assert "No class loses recall from fine-tuned only to pruned." in figure.get_supxlabel().replace("\n", " ")
+    assert 'No class loses recall from "fine-tuned only" to "pruned".' in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_labels_are_moved_as_little_as_they_need():
