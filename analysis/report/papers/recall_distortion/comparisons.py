@@ -71,6 +71,8 @@ _RATIOS = (2.0, 4.0, 10.0, 20.0, 50.0)
 
 # The sizes by which the paper's tables name ResNets.
 _RESNET_SIZES = {f"ResNet-{size}": str(size) for size in (20, 32, 44, 56, 110)}
+# The printed names of models that differ only in their size.
+_FAMILIES = (_RESNET_SIZES.keys(), {"lenet5-half", "LeNet", "lenet5-double"})
 
 
 class PrunedModel(NamedTuple):
@@ -163,6 +165,11 @@ def usual(numbers_of_runs: pd.Series, printed: str) -> str | None:
 def resnet_size(model: str) -> str | None:
     """Return the size by which the paper names a ResNet; None for any other model."""
     return _RESNET_SIZES.get(label(model))
+
+
+def differ_in_size(first: str, second: str) -> bool:
+    """Return whether two models differ only in size: they are two of the paper's ResNets, or LeNet5s of two widths."""
+    return first != second and any({label(first), label(second)} <= family for family in _FAMILIES)
 
 
 def labels(frame: pd.DataFrame, *, as_printed: bool = False) -> dict[str, str]:

@@ -25,7 +25,7 @@ from analysis.report.papers.claims import (
     estimate,
 )
 from analysis.report.papers.recall_distortion.channel_pruning import PRUNER as CHIP
-from analysis.report.papers.recall_distortion.comparisons import HARDER, resnet_size, usual_model
+from analysis.report.papers.recall_distortion.comparisons import HARDER, differ_in_size, usual_model
 from analysis.report.papers.recall_distortion.lottery import PRUNERS as TICKET_PRUNERS
 from analysis.report.papers.recall_distortion.lottery import printed_threshold
 from analysis.report.published import label, original
@@ -218,8 +218,7 @@ def _usual(workload: Workload) -> bool:
 
 def _smaller_model(pruner: str | None) -> Callable[[Workload, Workload], Iterator[Check]]:
     def checks(smaller: Workload, larger: Workload) -> Iterator[Check]:
-        resnets = all(resnet_size(workload.model) for workload in (smaller, larger))
-        if resnets and smaller.dataset == larger.dataset:
+        if smaller.dataset == larger.dataset and differ_in_size(smaller.model, larger.model):
             yield from _between(smaller, larger, pruner or smaller.up())
 
     return checks
@@ -409,7 +408,7 @@ CLAIMS = (
         '"at most ratios, smaller model sizes tend to have more intensification than larger model sizes", MP '
         '(9 says "greater model complexity")',
         "7.2",
-        "alpha of the smaller ResNet minus that of the larger",
+        "alpha of the smaller ResNet or LeNet5 minus alpha of the larger",
         _smaller_model(MP),
         places=2,
         every=False,
@@ -418,7 +417,7 @@ CLAIMS = (
         "smaller-models-intensify-up",
         '"at most ratios, smaller model sizes tend to have more intensification than larger model sizes", UP',
         "7.2",
-        "alpha of the smaller ResNet minus that of the larger",
+        "alpha of the smaller ResNet or LeNet5 minus alpha of the larger",
         _smaller_model(None),
         places=2,
         every=False,

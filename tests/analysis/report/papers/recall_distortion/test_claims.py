@@ -389,6 +389,14 @@ def test_smaller_models_by_magnitude_and_by_undecayed_pruning():
     assert of(frame, SMALLER_UP)["where"].tolist() == ["up-signed, t=10"]
     assert (verdict(frame, SMALLER), verdict(frame, SMALLER_UP)) == (HOLDS, FAILS)
     assert verdict(held(*(cell("mp", 10, 1.5, model=name) for name in ("zoo:big", "zoo:small"))), SMALLER) == UNTRIED
+    assert verdict(held(*(cell("mp", 10, 1.5, model=name) for name in ("lenet5", "resnet20"))), SMALLER) == UNTRIED
+
+
+def test_narrower_lenets_are_smaller_models():
+    widths = {"lenet5-double": 1.1, "lenet5": 1.3, "lenet5-half": 1.2}
+    frame = of(held(*(cell("mp", 10, alpha, model=name) for name, alpha in widths.items())), SMALLER)
+    # Half minus one, half minus double, one minus double.
+    assert frame["estimate"].tolist() == pytest.approx([-0.1, 0.1, 0.2])
 
 
 def test_recall_against_precision_needs_predictions():

@@ -88,6 +88,9 @@ def test_models_are_compared_by_parameter_count_and_independently():
     frame = results(*(cifar(model, "mp", 2, HIGH) for model in ("resnet110", "lenet5", "resnet20")))
     assert rows_of(frame, 5)["row"].tolist() == ["LeNet vs ResNet-20", "ResNet-20 vs ResNet-110"]
     assert rows_of(frame, 5)["n"].tolist() == [6, 6]
+    frame = results(*(cifar(model, "mp", 2, HIGH) for model in ("lenet5-double", "lenet5", "resnet20", "lenet5-half")))
+    widths = ["lenet5-half vs LeNet", "LeNet vs lenet5-double", "lenet5-double vs ResNet-20"]
+    assert rows_of(frame, 5)["row"].tolist() == widths
 
 
 def test_the_smaller_model_is_expected_to_be_worse():
