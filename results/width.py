@@ -1,5 +1,6 @@
 """Tables and picture of width/: does pruning widen the gaps of small networks more than their accuracy explains?"""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import folders
@@ -16,6 +17,8 @@ from proportion import THESE
 from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT
 from analysis.rendering.layout import Panel, draw
 from analysis.rendering.panels import lines
+from analysis.report.papers.recall_distortion.claims import claims
+from analysis.report.papers.recall_distortion.comparisons import paper_tests
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import independent
 from analysis.statistics.intensification import alpha_shared
@@ -23,6 +26,8 @@ from analysis.statistics.proportion import on_these_images
 from analysis.statistics.recalls import Recalls
 from analysis.study import proportions
 from analysis.study.arrays import RunArrays, run_arrays
+from analysis.study.cells import alphas
+from analysis.study.settings import CONTROL
 
 STUDY = "width"
 # Channels and units, as multiples of those of LeNet5.
@@ -46,10 +51,16 @@ def write(results: Path) -> None:
     if not folders.has_frames(results, STUDY):
         return
     runs, predictions = proportion_planned.networks(results, STUDY, proportion.STUDY)
-    arrays = run_arrays(of_widths(runs))
+    chosen = of_widths(runs)
+    arrays = run_arrays(chosen)
     cells = proportion_planned.new_cells(arrays, predictions)
     cells.insert(2, WIDTH, cells[schema.MODEL].map(WIDTHS))
-    tables = {"cells": cells, "comparisons": comparisons(network_values(arrays))}
+    tables = {
+        "cells": cells,
+        "comparisons": comparisons(network_values(arrays)),
+        "tests": tests_of_the_paper(chosen),
+        "claims": claims_of_the_paper(chosen),
+    }
     folders.write(results / STUDY, tables, {"widths": picture(cells)})
 
 
@@ -131,6 +142,38 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     is_primary = table["outcome"].eq(BEYOND) & pd.Series([key == _PRIMARY for key in _cells(table)], table.index)
     return table.assign(p_holm=network_measures.holm(table["p"], is_primary))
+
+
+def tests_of_the_paper(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the paper's tests of model sizes, Tables 5 and 6, for each data set and schedule.
+
+    Returns
+    -------
+    DataFrame
+        schedule; the columns of `paper_tests`, whose alpha is relative to the dense network.
+    """
+    return _by_schedule(runs, lambda own: paper_tests(alphas(run_arrays(own))).query("table in [5, 6]"))
+
+
+def claims_of_the_paper(runs: pd.DataFrame) -> pd.DataFrame:
+    """Judge the paper's sentences 23 and 24, on smaller models, for each schedule.
+
+    Returns
+    -------
+    DataFrame
+        schedule; the columns of `claims`, whose alpha is relative to the dense network.
+    """
+    return _by_schedule(runs, lambda own: claims(own).query("slug.str.startswith('smaller-models') and where != ''"))
+
+
+def _by_schedule(runs: pd.DataFrame, make: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    """Concatenate the tables made of each data set's networks that are pruned by one schedule, without controls."""
+    pruned = runs[runs[schema.PRUNER].ne(CONTROL)]
+    tables = [
+        make(own.drop(columns="training").reset_index(drop=True)).assign(schedule=schedule)
+        for (_, schedule), own in pruned.groupby([schema.DATASET, schema.SCHEDULE])
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def picture(cells: pd.DataFrame) -> Figure:

@@ -6,6 +6,8 @@ import pytest
 import width
 from scipy import stats
 
+from tests import made_up_runs
+
 SHARE = np.full(3, 1 / 3)
 CONTROLS = np.array([[0.9, 0.8, 0.7], [0.8, 0.7, 0.6], [0.9, 0.7, 0.7], [0.9, 0.8, 0.6]])
 
@@ -77,3 +79,22 @@ def test_networks_of_other_seeds_trainings_and_cells_are_left_out():
     control = {"pruner": "none", "schedule": "cubic", "ratio": 1.0}
     runs = [kept, *(kept | other for other in others), kept | control, kept | {"model": "lenet5-half"}]
     assert width.of_widths(pd.DataFrame(runs)).index.size == 3
+
+
+def test_the_papers_tests_and_sentences_compare_neighbouring_widths_under_each_schedule():
+    alphas = {"lenet5-double": [1.0, 1.1, 1.2], "lenet5": [1.1, 1.2, 1.3], "lenet5-half": [1.5, 1.6, 1.7]}
+    cells = [
+        made_up_runs.runs("mnist", model, pruner, 10, own).assign(schedule=schedule, training="falling, last")
+        for model, own in alphas.items()
+        for pruner, schedule in (("mp", "one-shot"), ("none", "one-shot"))
+    ]
+    runs = made_up_runs.study(*cells)
+    table = width.tests_of_the_paper(runs)
+    assert table[["table", "row", "schedule"]].to_numpy().tolist() == [
+        [5, "lenet5-half vs LeNet", "one-shot"],
+        [5, "LeNet vs lenet5-double", "one-shot"],
+    ]
+    assert table["difference"].tolist() == pytest.approx([0.4, 0.1])
+    judged = width.claims_of_the_paper(runs)
+    assert judged["slug"].unique().tolist() == ["smaller-models-intensify"]
+    assert judged["estimate"].tolist() == pytest.approx([0.4, 0.5, 0.1])
