@@ -52,7 +52,7 @@ BITS = (np.arange(STATES) >> np.arange(PRUNINGS)[:, np.newaxis]) & 1
 
 
 class Study(NamedTuple):
-    """Results for the slope of the first method, and for the slope of the second method minus it."""
+    """Results for the slope of the first method, and for the difference, second method minus first."""
 
     estimates: list[float]
     half_widths: list[list[float]]
