@@ -160,7 +160,7 @@ def audited(*sides: np.ndarray) -> tuple[list[str], bool]:
 
 
 def found_losses(label: np.ndarray, dense: np.ndarray, tuned: np.ndarray) -> Iterator[tuple[str, list[str]]]:
-    """Yield how often a loss is found without retraining, with a control, and without a control.
+    """Yield how often a loss is found without retraining, and after retraining with and without a control.
 
     In the place of a compressed network, the audit gets a fine-tuned network in which right predictions of one class,
     drawn at random, are made wrong. To compare without retraining, equally many right and wrong predictions of each
@@ -197,7 +197,7 @@ def is_found(
     control: np.ndarray | None,
     loss: float,
 ) -> bool:
-    """Let a random class of `after` lose recall; return whether an audit finds it. Arrays are (images,)."""
+    """Let a random class of `after` lose recall; return whether an audit finds this loss. Arrays are (images,)."""
     lost = int(rng.integers(label.max() + 1))
     right = np.flatnonzero(after & (label == lost))
     after = after.copy()

@@ -60,9 +60,9 @@ def main(model: str, image_shape: str, classes: int, rounds: int) -> None:
 
 def convolutions(layers: stack.Stack) -> tuple[str, tuple[str, ...]]:
     """Return the C++ type of a network with one of each kind of convolution, and a name for each row of results."""
-    kinds = {re.sub(r"(, \d), Image<[^>]*>>$", r"\1>", unit): None for unit in layers.layers[:-1]}  # types without
-    shortcuts names = tuple(f"{kind.removeprefix('Unit')} {way}".strip() for kind in kinds for way in WAYS) return
-    f"ResidualNetwork<{', '.join((layers.layers[-1], *kinds))}>", names
+    kinds = {re.sub(r"(, \d), Image<[^>]*>>$", r"\1>", unit): None for unit in layers.layers[:-1]}  # no shortcuts
+    names = tuple(f"{kind.removeprefix('Unit')} {way}".strip() for kind in kinds for way in WAYS)
+    return f"ResidualNetwork<{', '.join((layers.layers[-1], *kinds))}>", names
 
 
 def measure(
