@@ -97,7 +97,6 @@ def measure(tracking_uri: str, count: int, runs: int) -> float:
 
 
 def log(tracking_uri: str, runs: int, barrier: Barrier) -> None:
-    """Log runs one after the other."""
     mlflow.set_tracking_uri(tracking_uri)
     store = connect.connect("benchmark")
     noise = np.random.default_rng(0).bytes(max(ARTIFACTS.values()))

@@ -192,7 +192,6 @@ def start(loop: Loop, data: Dataset, stack: ExitStack) -> Epoch:
 
 
 def initialize(prepare: Callable[[Dataset], Epoch], data: Dataset, threads: int, barrier: Barrier) -> None:
-    """Prepare a new process for `run_epoch`."""
     global run_prepared, start_together
     torch.set_num_threads(threads)
     torch.manual_seed(0)
