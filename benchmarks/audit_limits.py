@@ -2,7 +2,7 @@
 
     python benchmarks/audit_limits.py [--audits 400]
 
-The networks are simulated. The predictions of a fifth of a class's images are uncertain, and compression loses images
+The networks are simulated. The predictions of a fifth of a class's images are uncertain, and compression adds errors
 only in one half of this fifth, the same half in all networks. The network before compression, its control and the
 compressed network predict the images independently, so that retraining changes recalls too. A class's true loss also
 differs between networks. results/validation/false-alarms.md has the table.
@@ -41,7 +41,7 @@ def answers(losses: np.ndarray, networks: int, generator: np.random.Generator) -
 
 
 def within(losses: np.ndarray, networks: int, seed: int) -> tuple[bool, bool]:
-    """Return whether losses are within the limit by the upper ends of the classes' own intervals, and by the audit."""
+    """Simulate an audit; return whether each class's own interval, and the bound for all classes, keep the limit."""
     made = answers(losses, networks, np.random.default_rng([seed, networks]))
     table = limits.losses(NAMES, LABEL, made, paired=True).iloc[1:]
     return bool((table["high"] < LIMIT).all()), bool((table["upper"] < LIMIT).all())

@@ -1,9 +1,9 @@
-"""How often the bounds of `analysis.statistics.class_costs` hold, and how often a loss at a limit is called safe.
+"""How often the bounds of `analysis.statistics.class_costs` hold, and how often losses up to a limit are called safe.
 
     python benchmarks/class_costs.py [--studies 400]
 
-The studies are simulated. The predictions of a fifth of a class's images are uncertain, and pruning loses images only
-in one half of this fifth. This half is the same in all networks, so that networks share the noise of the test images. A
+The studies are simulated. The predictions of a fifth of a class's images are uncertain, and pruning adds errors only in
+one half of this fifth. This half is the same in all networks, so that networks share the noise of the test images. A
 class's true loss also differs between networks.
 """
 
@@ -104,9 +104,9 @@ def outcome(case: Case, seed: int) -> dict[str, float]:
         "largest cost in its interval": worst.low <= costs.max() <= worst.high,
         "width, points": 100 * (worst.high - worst.low),
         "error of the chosen class's cost, points": 100 * (worst.cost - costs[places].mean()),
-        "t-interval of the readings": low <= costs.max() <= high,
-        "old: mean, points": 100 * float((values.max(1) - floor).mean()),
-        "old: largest cost in its interval": beyond[0] <= costs.max() <= beyond[1],
+        "largest cost in t-interval of the readings": low <= costs.max() <= high,
+        "old estimate of the largest cost, points": 100 * float((values.max(1) - floor).mean()),
+        "largest cost in interval of the old estimate": beyond[0] <= costs.max() <= beyond[1],
         "safe": bool(np.all(of_loss.upper_all <= LARGEST)),
     }
 

@@ -24,7 +24,7 @@ from pruning_study.training.engines import TORCH
 DATASET, CLASSES = "fashion-mnist", 10
 COUNTS = (600, 300, 150, 80, 40, 20)
 SHRINKAGES = (0.0, 1.0)
-class_offsets.LEAST_IMAGES = 1  # this benchmark was made to choose this limit
+class_offsets.LEAST_IMAGES = 1  # fit below the limit too: this benchmark was made to choose it
 
 
 @click.command()
@@ -51,7 +51,7 @@ def main(seeds: str, draws: int) -> None:
 
 
 def excesses(run: dict[str, object], draws: int) -> list[list[float]]:
-    """Return the size of a network's excesses without offsets, and with offsets by number of images and shrinkage."""
+    """Return the root mean square of a network's excesses: without offsets, and by number of images and shrinkage."""
     context = load_context(TrainConfig(dataset=DATASET, seed=int(str(run["seed"]))))
     networks = [load_model(str(run[name])).network for name in ("dense_run_id", "run_id")]
     parts = context.validation, context.test

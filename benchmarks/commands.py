@@ -49,7 +49,7 @@ def main(rounds: int) -> None:
 
 
 def write_predictions(folder: Path) -> None:
-    """Write predictions of two networks for 2,000 images of ten classes, a tenth and an eighth of them wrong."""
+    """Write predictions for 2,000 images of ten classes: a tenth wrong before compression, an eighth after it."""
     rng = np.random.default_rng(0)
     label = np.arange(2000) % 10
     for name, wrong in (("before", 0.1), ("after", 0.125)):

@@ -52,7 +52,7 @@ BITS = (np.arange(STATES) >> np.arange(PRUNINGS)[:, np.newaxis]) & 1
 
 
 class Study(NamedTuple):
-    """Results for the slope of the first method, and for the slope of the second method minus it."""
+    """Results for the slope of the first method, and for the difference, second method minus first."""
 
     estimates: list[float]
     half_widths: list[list[float]]
@@ -158,7 +158,7 @@ def skills(rng: np.random.Generator, data_set: DataSet, seeds: int) -> Iterator[
 
 @lru_cache
 def targets(data_set: DataSet) -> tuple[float, float]:
-    """Return the slope of the first method, and the difference, for infinitely many networks and images."""
+    """Return the slope of the first method, and the difference, for very many networks and all possible images."""
     square, *slopes = true_products(np.random.default_rng(0), data_set, NETWORKS_FOR_TARGET).sum(-1)
     first, second = np.array(slopes) / square
     return float(first), float(second - first)

@@ -160,12 +160,12 @@ def audited(*sides: np.ndarray) -> tuple[list[str], bool]:
 
 
 def found_losses(label: np.ndarray, dense: np.ndarray, tuned: np.ndarray) -> Iterator[tuple[str, list[str]]]:
-    """Yield how often a loss is found without retraining, with a control, and without a control.
+    """Yield how often a loss is found without retraining, and after retraining with and without a control.
 
-    In the place of a compressed network, the audit gets a fine-tuned network that was made to lose images of one
-    class, drawn at random. To compare without retraining, this network also loses and wins equally many images of each
-    class. To compare with a control, it has another seed than the control, so that its recalls have moved as much as
-    retraining moves recalls.
+    In the place of a compressed network, the audit gets a fine-tuned network in which right predictions of one class,
+    drawn at random, are made wrong. To compare without retraining, equally many right and wrong predictions of each
+    class are also exchanged. To compare with a control, it has another seed than the control, so that its recalls have
+    moved as much as retraining moves recalls.
     """
     rng = np.random.default_rng(0)
     pairs = [rng.permutation(len(tuned))[:2] for _ in range(AUDITS_OF_LOSSES)]
@@ -180,7 +180,7 @@ def found_losses(label: np.ndarray, dense: np.ndarray, tuned: np.ndarray) -> Ite
 
 
 def exchanged(rng: np.random.Generator, label: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return predictions, (images,) bool, after losing and winning equally many images in each class."""
+    """Return whether predictions are right, (images,), after as many became wrong as became right in each class."""
     right = right.copy()
     for each in range(label.max() + 1):
         was_right, was_wrong = (rng.permutation(np.flatnonzero((label == each) & (right == side))) for side in (1, 0))
@@ -197,7 +197,7 @@ def is_found(
     control: np.ndarray | None,
     loss: float,
 ) -> bool:
-    """Let a random class of `after` lose recall; return whether an audit finds it. Arrays are (images,)."""
+    """Let a random class of `after` lose recall; return whether an audit finds this loss. Arrays are (images,)."""
     lost = int(rng.integers(label.max() + 1))
     right = np.flatnonzero(after & (label == lost))
     after = after.copy()
@@ -320,7 +320,7 @@ def simulated_row(change: np.ndarray, estimated: np.ndarray, second: np.ndarray,
 def by_moments(estimated: np.ndarray, dof: int) -> tuple[np.ndarray, np.ndarray]:
     """Return variances moderated as by Smyth (2004), and their degrees of freedom, for comparison."""
     priors = [moderation.prior(each, dof) for each in estimated]
-    # With more degrees of freedom than this, t is a normal variable.
+    # With more degrees of freedom than this, t is practically a normal variable.
     variance, added = np.array([(each.variance, min(each.dof, 1e6)) for each in priors]).T[:, :, np.newaxis]
     return (dof * estimated + added * variance) / (dof + added), np.broadcast_to(dof + added, estimated.shape)
 

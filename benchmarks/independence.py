@@ -27,7 +27,7 @@ LAYERS = {
     "ResNet-56, third stage": (64, 64),
     "VGG11, fourth convolution": (256, 16),
 }
-STAGE = 9  # convolutions of a stage of ResNet-56 whose channels CHIP may remove
+STAGE = 9  # number of convolutions in a stage of ResNet-56 whose channels CHIP may remove
 
 
 @click.command()

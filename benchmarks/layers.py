@@ -3,7 +3,7 @@
     python benchmarks/layers.py [--model lenet5] [--image-shape 1x28x28] [--rounds 20]
     python benchmarks/layers.py --model resnet20 --image-shape 3x32x32 --rounds 5
 
-The limit is measured: the number of independent multiply-adds in registers that the core does in a second. Each round
+The limit is measured with independent multiply-adds in registers, each of which counts as two operations. Each round
 measures the limit and every layer, forward and backward, in CPU time; the table has the best of each. A layer's
 operations are the multiplications and additions of its definition, and twice as many backward (equally many for the
 first layer, whose input needs no gradient). Other work of a layer, such as pooling, adds to its time and not to its

@@ -1,4 +1,4 @@
-"""How often audits find a loss that `power` promises to find four times in five.
+"""How often audits find a loss that, according to `power`, they find four times in five.
 
     python benchmarks/power.py
 
@@ -22,7 +22,7 @@ LABEL = np.repeat(np.arange(CLASSES), IMAGES)
 
 
 def main() -> None:
-    """Print, for each number of networks, the loss that `power` promises and the share of audits that find it."""
+    """Print, for each number of networks, the loss that `power` gives and the share of audits that find this loss."""
     print("| networks a side | loss, points | found |")
     print("| ---: | ---: | ---: |")
     movement = power.of_points(CLASSES, IMAGES, 100 * movement_of_recall())

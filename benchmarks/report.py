@@ -62,7 +62,6 @@ def measured(folder: Path, *, paper: bool) -> Iterator[tuple[str, float]]:
 
 
 def import_all() -> None:
-    """Import what a report imports."""
     import analysis.rendering.page  # noqa: F401
     import analysis.report.report  # noqa: F401
 

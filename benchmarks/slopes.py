@@ -98,7 +98,7 @@ def summary(results: np.ndarray) -> str:
 
 
 def study(rng: np.random.Generator, data_set: DataSet, seeds: int, new_images: float) -> dict:
-    """Simulate a study; return target, estimate, low, high, identified by (slope, what was resampled)."""
+    """Simulate a study; return for each (slope, what was resampled): target, estimate, low, high, identified."""
     label = np.repeat(np.arange(data_set.classes), data_set.images)
     ease = rng.integers(len(EASE), size=label.size)
     printed_target, shared_target = these_images_targets(rng, data_set, label, ease)
@@ -135,7 +135,7 @@ def per_class(data_set: DataSet, right: np.ndarray) -> np.ndarray:
 
 
 def new_images_target(rng: np.random.Generator, data_set: DataSet) -> float:
-    """Return the slope for infinitely many images and seeds, which contains no noise of a test set."""
+    """Return the slope of 4,000 networks on infinitely many images, without the noise of a test set."""
     recalls = (ndtr(skill[..., np.newaxis] + EASE).mean(-1) for skill in data_set.skills(rng, 4000))
     before, after = (Recalls(r, r.mean(-1)).balance for r in recalls)
     return (before * after).sum() / np.square(before).sum()

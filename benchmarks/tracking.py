@@ -30,7 +30,8 @@ from pruning_study.tracking.store import Store
 CLASSES = range(10)
 EPOCHS = 30
 SAMPLE_RUNS = 5
-# Sizes in bytes of the files that a run of LeNet5 writes. Random bytes replace them, because real files are compressed.
+# Sizes in bytes of the files that a run of LeNet5 writes. The files have random bytes here, because real files are
+# compressed.
 ARTIFACTS = {
     schema.CHECKPOINT: 241_000,
     schema.GRADIENT: 241_000,
@@ -96,7 +97,6 @@ def measure(tracking_uri: str, count: int, runs: int) -> float:
 
 
 def log(tracking_uri: str, runs: int, barrier: Barrier) -> None:
-    """Log runs one after the other."""
     mlflow.set_tracking_uri(tracking_uri)
     store = connect.connect("benchmark")
     noise = np.random.default_rng(0).bytes(max(ARTIFACTS.values()))

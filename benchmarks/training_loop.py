@@ -57,7 +57,7 @@ Epoch = Callable[[], float]
 
 @dataclass(frozen=True)
 class Loop:
-    """A way to train, and how many processes do so at once.
+    """A way to train, and the number of processes that train at once.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ data_dir_option = click.option(
 @click.option(
     "--resnet-threads", default=1, show_default=True, type=click.IntRange(min=1), help="torch threads of ResNet loops."
 )
-@click.option("--precisions", is_flag=True, help="Compare precisions of ResNet-20 alone.")
+@click.option("--precisions", is_flag=True, help="Compare only precisions of ResNet-20.")
 def main(rounds: int, data_dir: Path, resnet_images: int, resnet_threads: int, precisions: bool) -> None:
     """Time all loops, print one table."""
     print(f"{os.cpu_count()} cores, torch {torch.__version__}, {rounds} rounds, {load()}")
@@ -192,7 +192,6 @@ def start(loop: Loop, data: Dataset, stack: ExitStack) -> Epoch:
 
 
 def initialize(prepare: Callable[[Dataset], Epoch], data: Dataset, threads: int, barrier: Barrier) -> None:
-    """Prepare a new process for `run_epoch`."""
     global run_prepared, start_together
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -231,7 +230,7 @@ def ours(
         engine=chosen,
     )
     if ratio:
-        fit(model, epoch)  # initially the largest layer has the smallest weights, so all of them would be pruned
+        fit(model, epoch)  # initially the largest layer has the smallest weights, so all of it would be pruned
         epoch = replace(epoch, masks=magnitude_masks(model, ratio))
     return lambda: fit(model, epoch).images_per_second
 
@@ -254,7 +253,7 @@ def cpu_epoch(engine: str, precision: str, ratio: float | None, data: Dataset, b
         return len(train) / (time.process_time() - start)
 
     if ratio:
-        epoch()  # initially the largest layer has the smallest weights, so all of them would be pruned
+        epoch()  # initially the largest layer has the smallest weights, so all of it would be pruned
         masks.update(magnitude_masks(model, ratio))
         apply_masks(model, masks)
         for values in velocity.values():
@@ -263,7 +262,7 @@ def cpu_epoch(engine: str, precision: str, ratio: float | None, data: Dataset, b
 
 
 def dataloader_loop(model_name: str, data: Dataset) -> Epoch:
-    """Return a function for an epoch of the usual loop: workers transform single images, a step reads three results."""
+    """Return a function for an epoch of the usual loop: workers transform single images, a step reads loss and hits."""
     recipe = one_epoch(model_name)
     model = plain_lenet5() if model_name == "lenet5" else build(model_name, data)
     optimizer = torch.optim.SGD(
