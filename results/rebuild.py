@@ -85,7 +85,7 @@ def main(studies: tuple[Path, ...]) -> None:
 
 
 def rebuild_results(results: Path) -> None:
-    """Rebuild every study of a folder, then further tables and pictures of some, then the pages about all studies.
+    """Rebuild every study of a folder, then further tables and pictures of some studies, then the pages about all.
 
     Raises
     ------

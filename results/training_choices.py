@@ -128,7 +128,7 @@ def imbalance(fits: Mapping[str, Regression]) -> pd.DataFrame:
 
 
 def imbalance_by_half(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the coefficient of imbalance, with its interval by class, in each half of the networks.
+    """Return the coefficient of imbalance, with its interval over classes, in each half of the networks.
 
     A half contains all networks with one value of one training choice.
     """
