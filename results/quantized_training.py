@@ -123,7 +123,7 @@ def rounded_afterwards(
     """Round the weights of networks in the current tracking store, and return their predictions, [networks, images].
 
     The images are as in a data set's file, [N, H, W, C] or [N, H, W]. With `statistics_from`, BatchNorm's statistics
-    are means over batches of 128 images of it.
+    are means over batches of 128 of its images.
     """
     import torch  # here, so that tables and pictures are made without it
 

@@ -201,7 +201,7 @@ def class_effects(regressed: Regression) -> pd.DataFrame:
 
 
 def rare_minus_common(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the recall a class loses where it is rare, minus where it is common, in points, after each pruning.
+    """Return a class's loss of recall where it is rare minus that where it is common, in points, after each pruning.
 
     Each class is compared with itself, in networks with the same number of prunings. `difference` is the mean over
     classes, with its 95 % interval. Losses are counted from the dense network. No control was trained further without
