@@ -45,7 +45,7 @@ _STATISTICS_FROM = 6_400  # training images
 _COLORS = {"while": ABOVE, "after": BELOW}
 _POINTS = 100
 
-# Whether each network is right about each image, (networks, images) bool, by the names of networks
+# For each kind of network, by name: whether each network is right about each image, (networks, images) bool
 Answers = Mapping[str, np.ndarray]
 
 
@@ -70,9 +70,9 @@ def write(results: Path) -> None:
 def collect(folder: Path, experiment: str, tracking_uri: str, data: Path | None = None) -> None:
     """Read predictions from the tracking store, and write whether each network is right about each test image.
 
-    `data`, the .npz file of the data set, is needed if the study has no runs that were quantized after training. Its
-    controls are then rounded here to 4 and to 8 bits, and to 4 bits also with new statistics of BatchNorm. The tracking
-    store must then be the current one.
+    `data`, the .npz file of the data set, is needed if the study has no runs that were quantized after training. The
+    study's controls are then rounded here to 4 and to 8 bits, and to 4 bits also with new statistics of BatchNorm. The
+    tracking store must then be the current one.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def collect(folder: Path, experiment: str, tracking_uri: str, data: Path | None 
 
 
 def _run_ids(runs: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return the ids of the networks that the study has, by name."""
+    """Return the run ids of the study's networks, by the name of their kind."""
     bits, when = (runs[frames.column(name)] for name in (schema.WEIGHT_BITS, schema.QUANTIZATION))
     is_control = bits.eq(schema.FORMERLY[schema.WEIGHT_BITS])
     run_ids = {DENSE: runs.loc[is_control, "dense_run_id"], CONTROL: runs.loc[is_control, "run_id"]}
@@ -120,10 +120,10 @@ def _rounded_answers(controls: Iterable[str], content: Mapping[str, np.ndarray])
 def rounded_afterwards(
     run_ids: Iterable[str], images: np.ndarray, bits: int, statistics_from: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return the predictions of networks of the current tracking store with rounded weights, [networks, images].
+    """Round the weights of networks in the current tracking store, and return their predictions, [networks, images].
 
     The images are as in a data set's file, [N, H, W, C] or [N, H, W]. With `statistics_from`, BatchNorm's statistics
-    are means over batches of 128 of these images.
+    are means over batches of 128 of its images.
     """
     import torch  # here, so that tables and pictures are made without it
 
@@ -156,7 +156,7 @@ def read(folder: Path) -> tuple[np.ndarray, Answers]:
     Raises
     ------
     StudyError
-        If the file is damaged.
+        If the file of answers is damaged.
     """
     names = (CONTROL, *QUANTIZED)
     arrays = archives.read(folder / ANSWERS, (schema.LABEL, DENSE, *names), [ANEW])
@@ -185,10 +185,7 @@ def networks(label: np.ndarray, answers: Answers) -> pd.DataFrame:
 
 
 def summary(label: np.ndarray, answers: Answers) -> pd.DataFrame:
-    """Return means over networks of each kind: accuracy, and largest excess loss with 95 % interval, and its floor.
-
-    All numbers are in points.
-    """
+    """Return means of each kind of network, in points: accuracy, largest excess loss with interval, and its floor."""
     rows = []
     for name in (each for each in answers if each != DENSE):
         excess = largest_excess(label, answers, name)

@@ -41,8 +41,8 @@ from analysis.runs import exports
 from analysis.study.study import ReportOptions, StudyData
 
 RESULTS = Path(__file__).parent
-# The studies that repeat the papers' experiments. In studies of other questions, the papers' pictures would repeat
-# `slopes`, `class_losses` and `accuracy`.
+# The studies that repeat the papers' experiments. In studies of other questions, the papers' pictures would repeat the
+# figures `slopes`, `class_losses` and `accuracy`.
 WITH_PAPER_PICTURES = (folders.TEXT, folders.RESNET, "what-is-forgotten")
 _WITH_TABLES = (
     class_costs,
@@ -71,7 +71,7 @@ _WITH_TABLES = (
 @click.command()
 @click.argument("studies", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(studies: tuple[Path, ...]) -> None:
-    """Rebuild all files beside `frames.zip` in STUDIES. Default: all studies, and then the pages about them."""
+    """Rebuild the report of each folder of STUDIES from its frames. Default: all studies, and the pages about them."""
     gc.set_threshold(100_000)  # figures and frames have very many objects, few of which are garbage
     try:
         if studies:
@@ -85,7 +85,7 @@ def main(studies: tuple[Path, ...]) -> None:
 
 
 def rebuild_results(results: Path) -> None:
-    """Rebuild every study of a folder, then further tables and pictures of some, then the pages about all studies.
+    """Rebuild every study of a folder, then further tables and pictures of some studies, then the pages about all.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def rebuild_all(studies: Sequence[Path]) -> None:
     if len(studies) == 1:
         click.echo(_timed(studies[0]))
         return
-    # The size includes existing tables, because with them it predicts the time better than that of frames alone.
+    # The size of all files, with existing tables, predicts the time better than the size of the frames alone.
     largest_first = sorted(studies, key=lambda study: -sum(path.stat().st_size for path in study.rglob("*")))
     start = "fork" if figure_files.can_fork() else "spawn"  # spawning takes seconds
     with ProcessPoolExecutor(os.cpu_count(), get_context(start)) as pool:
@@ -138,9 +138,9 @@ def rebuild(study: Path, output: Path) -> list[Path]:
 
     The folder `groups` of a study has a table of groups of test images for each data set that has groups.
 
-    Large files are left out; `pruning-analysis report --frames` writes them. SVGs and their page grow with the number
-    of networks, `pie.csv` with the number of images, and `groups.csv` with the number of groups. The papers' pictures
-    are made only for the studies in `WITH_PAPER_PICTURES`.
+    Files that can become large are left out; `pruning-analysis report --frames` writes them. SVGs and `report.html`
+    grow with the number of networks, `pie.csv` with the number of images, and `groups.csv` with the number of groups.
+    The papers' pictures are made only for the studies in `WITH_PAPER_PICTURES`.
 
     Returns
     -------

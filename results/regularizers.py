@@ -1,4 +1,4 @@
-"""Tables and pictures of regularizers/: do undecayed and magnitude pruning keep the same weights, equally well?"""
+"""Tables and pictures of regularizers/: do undecayed and magnitude pruning keep the same weights and accuracy?"""
 
 from functools import partial
 from pathlib import Path
@@ -103,7 +103,7 @@ def summary(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def correlations(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return Spearman's correlation of the gradient quotient with each overlap: all networks, then each training."""
+    """Return Spearman's correlation of the gradient quotient with each overlap, for all networks and each training."""
     measured = _measured(networks)
     parts = {"all": measured, **dict(iter(measured.groupby(_TRAINING, sort=False)))}
     rows = []

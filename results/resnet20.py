@@ -52,8 +52,8 @@ def write(results: Path) -> None:
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
     """Compare UP with MP by each protocol, paired by seed: over all seeds, and over the seeds trained on a CPU.
 
-    `p_holm` is corrected over the two primary tests. Both are about alpha of the released UP, asked for ratio 50: minus
-    alpha of MP at ratio 50, and minus alpha of MP with as many weights.
+    `p_holm` is corrected over the two primary tests. Both compare alpha of the released UP, asked for ratio 50, with
+    alpha of MP: one with MP at ratio 50, the other with MP that keeps as many weights.
     """
     table = pd.DataFrame(_pairs(networks)).drop(columns="p_equivalence")  # its margin, .05, does not fit points
     is_primary = (

@@ -26,7 +26,7 @@ from analysis.study.settings import CONTROL
 
 STUDY, SCORES = "risk", "scores.npz"
 DATASETS = decay.DATASETS
-# The study whose networks give the ceiling, and that of the judges, the networks whose costs are to be predicted.
+# The study whose networks give the ceiling, and the study of the judges: the networks whose costs are to be predicted.
 OTHERS, JUDGES = decay.STUDIES
 # Scores are stored in thousandths.
 _STEPS = 1000
@@ -211,7 +211,7 @@ def _foresee_by_others(risk_study: RiskStudy) -> np.ndarray:
 def _captured(risk_study: RiskStudy, score: np.ndarray) -> np.ndarray:
     """Return, for each judge, the share of its lost images that are among the riskiest images.
 
-    The riskiest images are the tenth with the highest scores of the images that the dense network recognises.
+    Of the images that the dense network recognises, the tenth with the highest scores are the riskiest.
     """
     shares = []
     for before, after in zip(risk_study.judges.before, risk_study.judges.after, strict=True):

@@ -41,7 +41,7 @@ def write(results: Path) -> None:
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
-    """Write a row for each network of the study from the tracking store.
+    """Write a table of the study's networks, one a row, from the tracking store.
 
     The columns are seed, method, ratio, clean (accuracy on all test images), largest_excess (the largest excess loss of
     any class, relative to the dense network), and a column for each corruption, with the mean accuracy over its

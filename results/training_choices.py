@@ -32,7 +32,7 @@ from analysis.statistics.resampling import mean_interval
 from analysis.study.study import StudyData
 
 STUDY = "training-choices"
-# Adam's usual rate is a tenth of SGD's. If its rates are multiplied by ten, they are the two rates of SGD.
+# Adam's usual rate is a tenth of SGD's. Adam's two rates in this study, times ten, are the two rates of SGD.
 _RATE_OF_ADAM = 10
 CHOICES = (OPTIMIZER, BATCH_SIZE, LEARNING_RATE)
 _WITH, _WITHOUT = "with", "without"
@@ -128,7 +128,7 @@ def imbalance(fits: Mapping[str, Regression]) -> pd.DataFrame:
 
 
 def imbalance_by_half(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the coefficient of imbalance, with its interval by class, in each half of the networks.
+    """Return the coefficient of imbalance, with its interval over classes, in each half of the networks.
 
     A half contains all networks with one value of one training choice.
     """
@@ -141,7 +141,7 @@ def imbalance_by_half(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def surviving_terms(fits: Mapping[str, Regression]) -> pd.DataFrame:
-    """Return the terms that are significant in the paper, and whether each survives in either regression."""
+    """Return the terms that are significant in the paper, and whether each survives in each regression."""
     columns = ["term", "coefficient", "published", "same_sign", "hac", "network", "dense", "class"]
     tables = [
         survival(regressed.table)[columns].assign(**{"training choices": name}) for name, regressed in fits.items()
@@ -150,7 +150,7 @@ def surviving_terms(fits: Mapping[str, Regression]) -> pd.DataFrame:
 
 
 def rare_classes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return how many points of recall a class lacks where it is rare, before all pruning and after each.
+    """Return how many points of recall a class lacks where it is rare, before all pruning and after each pruning.
 
     Each class is compared with itself, in networks with the same optimizer and number of prunings. `deficit` is the
     mean over classes, with its 95 % interval.
@@ -201,7 +201,7 @@ def class_effects(regressed: Regression) -> pd.DataFrame:
 
 
 def rare_minus_common(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return how many points of recall more a class loses where it is rare, after each pruning.
+    """Return a class's loss of recall where it is rare minus that where it is common, in points, after each pruning.
 
     Each class is compared with itself, in networks with the same number of prunings. `difference` is the mean over
     classes, with its 95 % interval. Losses are counted from the dense network. No control was trained further without

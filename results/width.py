@@ -79,10 +79,11 @@ def of_widths(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def network_values(arrays: RunArrays) -> pd.DataFrame:
-    """Return jackknife pseudo-values of alpha, s and s / k on these images, with a row for each pruned network.
+    """Return jackknife pseudo-values of alpha, s and s / k on the test images used, a row for each pruned network.
 
     k is the error of pruned networks divided by that of their controls, and s is the raw slope. The mean of the
-    pseudo-values of a cell estimates the value of the cell. Pseudo-values vary as independent networks do.
+    pseudo-values of a cell estimates the value of the cell. The pseudo-values of a cell can be treated as values of
+    independent networks.
 
     Returns
     -------
@@ -113,7 +114,7 @@ def pseudo_values(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> n
 
 
 def measures(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Compute alpha, the raw slope s, and s / k from the controls to the pruned networks, on these images.
+    """Compute alpha, the raw slope s, and s / k from the controls to the pruned networks, on the test images used.
 
     The parameters are those of `pseudo_values`; k is the growth of the error.
     """
