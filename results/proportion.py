@@ -206,7 +206,7 @@ def explained(results: Path, studies: Iterable[str]) -> pd.DataFrame:
 
 
 def _plain_cells(arrays: RunArrays) -> Iterator[tuple[Any, list[np.ndarray]]]:
-    """Yield the rows of cells with controls, for each data set and model that has several such cells."""
+    """Yield the rows of cells that `explained` includes, for each data set and model with several of them."""
     spared = is_mitigated(arrays.runs).to_numpy()
     cells: dict[Any, list[np.ndarray]] = {}
     for rows in arrays.cells():
@@ -286,14 +286,14 @@ def _relative_recall(arrays: RunArrays, rows: np.ndarray) -> dict[str, Any] | No
 
 
 def printed() -> pd.DataFrame:
-    """Compare the printed tables with proportional errors, relative to dense networks and without intervals.
+    """Compare the paper's tables with proportional errors, relative to dense networks and without intervals.
 
     Returns
     -------
     DataFrame
         table, networks, ratio, accuracy_before, accuracy (as printed), alpha (as printed), odds_ratio, error_growth,
-        raw_slope, proportionality. Table 11 has recall variances but no accuracies: its `raw_slope` is the root of the
-        variance after pruning divided by that before, and its accuracy follows if errors grow by this factor.
+        raw_slope, proportionality. Table 11 has recall variances but no accuracies: its `raw_slope` is the quotient of
+        the standard deviations after and before pruning, and its `accuracy` assumes that errors grow by this factor.
     """
     return pd.DataFrame([*_of_accuracies(12, "lottery tickets"), *_of_accuracies(13, "CHIP"), *_of_variances()])
 

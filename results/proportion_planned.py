@@ -1,4 +1,4 @@
-"""Tables and picture of the planned outcomes of proportion/ and proportion-mlp/, computed from new networks only."""
+"""Tables (of new networks only) and picture of the planned outcomes of proportion/ and proportion-mlp/."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,7 +81,7 @@ def pruned_cells(arrays: RunArrays) -> Iterator[tuple[dict[str, Any], np.ndarray
 
 
 def new_cells(arrays: RunArrays, predictions: StudyPredictions) -> pd.DataFrame:
-    """Return two rows for each cell, one for new images and one for these, with the columns of `proportion.stored`."""
+    """Return two rows for each cell, for new images and for these images, with the columns of `proportion.stored`."""
     return pd.DataFrame(
         [
             row
