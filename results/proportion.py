@@ -32,7 +32,7 @@ from analysis.study.settings import CONTROL, is_mitigated
 STUDY = "proportion"
 # The studies of the plan, whose networks are new.
 _PLANNED = ("proportion", "proportion-mlp", "width", "resnet20-full", "lottery-dip")
-# The recipe whose learning rate decays in steps, to a thousandth of the largest.
+# The recipe whose learning rate decays in steps, to a thousandth of its largest value.
 _DECAYING = "resnet-cifar"
 NEW, THESE = "new images", "these images"
 _FEWEST_SEEDS = 4
@@ -69,7 +69,7 @@ def write(results: Path) -> None:
 def stored(results: Path) -> pd.DataFrame:
     """Return two rows for each cell with stable controls in the studies that existed before the plan.
 
-    A control counts as stable if its learning rate decays, because further training then hardly changes its classes.
+    A control counts as stable if its learning rate decays, because further training then hardly changes its recalls.
 
     Returns
     -------
