@@ -50,7 +50,7 @@ IN_PRINT: dict[str, Any] = {"s": 20, "color": "black", "marker": "x", "linewidth
 
 
 def write(results: Path) -> None:
-    """Write the tables of stored networks and of printed networks, and the picture of both.
+    """Write the tables of stored networks and of the paper's networks, and the picture of both.
 
     Raises
     ------
@@ -338,7 +338,7 @@ def _of_variances() -> Iterator[dict[str, Any]]:
 
 
 def picture(networks: pd.DataFrame, in_print: pd.DataFrame) -> Figure:
-    """Draw the slope against the growth of the error: a dot for each cell, and a cross for each printed cell."""
+    """Draw the slope against the growth of the error: a dot for each cell, a cross for each cell of the paper."""
     cells = networks[networks["images"].eq(THESE) & networks[schema.RATIO].le(LARGEST_RATIO)]
     known = in_print[in_print["error_growth"].notna()]
     return draw(

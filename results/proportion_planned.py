@@ -43,7 +43,7 @@ _NEARLY_PROPORTIONAL = 0.8, 1.2
 
 
 def write(results: Path) -> None:
-    """Write the tables of each study that has frames, and a picture of its networks, earlier and printed ones."""
+    """Write each study's tables if it has frames, and a picture of its networks, earlier ones and the paper's."""
     for study in STUDIES:
         if folders.has_frames(results, study):
             runs, predictions = networks(results, study)
