@@ -1,4 +1,4 @@
-"""Tables and picture of lottery-dip/: compare alpha of lightly pruned tickets with a control and the odds ratio."""
+"""Tables and picture of lottery-dip/: compare lightly pruned tickets with a control in alpha and the odds ratio."""
 
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from analysis.study.settings import CONTROL
 
 STUDY = "lottery-dip"
 ALPHA, ODDS, BEYOND = "alpha", "odds_ratio", "alpha_minus_odds_ratio"
-# The first two are primary.
 OUTCOMES = (ALPHA, BEYOND, ODDS, "raw_slope", "accuracy")
 _PRIMARY = OUTCOMES[:2]
 _MEAN = "mean"
@@ -44,7 +43,7 @@ def write(results: Path) -> None:
 def with_odds_ratios(networks: pd.DataFrame) -> pd.DataFrame:
     """Add the odds ratio of the error, and alpha minus this ratio.
 
-    The odds after the level are divided by the odds before pruning.
+    The odds of an error after a level are divided by the odds before pruning.
 
     Parameters
     ----------
@@ -69,7 +68,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
         - outcome;
         - level: a number, or `mean` for the mean over the levels;
         - the columns of `paired`, of magnitude pruning minus the control, with 95 % intervals;
-        - p_holm: p corrected over the two primary tests, which are the means of the first two outcomes.
+        - p_holm: p corrected over the two primary tests, those of the mean over the levels of the first two outcomes.
     """
     rows = []
     for outcome in OUTCOMES:

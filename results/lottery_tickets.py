@@ -24,13 +24,13 @@ STUDY = "lottery-tickets"
 LEVEL = "level"
 LEVELS = 20
 MP, UP = "mp", "up"
-# Pairs of pruners that are compared. Alpha of the first pair is primary.
+# Pairs of pruners that are compared. For the first pair, alpha is the primary outcome.
 COMPARED = ((MP, CONTROL), (UP, MP))
 # Levels of light and of heavy pruning, in the two primary comparisons of MP and the control on MNIST.
 _LEVELS_OF = {"1 to 12": range(1, 13), "20": (LEVELS,)}
 _ASKED_LATER = "mnist"
 OUTCOMES = ("alpha", "raw_slope", "largest_excess", "beyond_floor", "accuracy")
-# Twenty intervals hold jointly with 95 % confidence.
+# With this quantile of t, twenty intervals hold jointly with 95 % confidence.
 _QUANTILE = 1 - 0.05 / (2 * LEVELS)
 _NAMES = {CONTROL: "control", MP: "MP", UP: "UP"}
 _TITLES = ("alpha", "alpha, MP minus control", "raw slope, MP minus control")
@@ -103,7 +103,7 @@ def light_and_heavy(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_seed(networks: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """Yield each data set and outcome, and its values: a row for each seed, a column for each pruner and level."""
+    """Yield each data set and outcome with its values: a row for each seed, a column for each pruner and level."""
     for dataset, own in networks.groupby(schema.DATASET):
         for outcome in OUTCOMES:
             yield (str(dataset), outcome), own.pivot_table(outcome, schema.SEED, [schema.PRUNER, LEVEL])

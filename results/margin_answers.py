@@ -22,14 +22,14 @@ _BATCH = 1000
 
 
 def collect(folder: Path) -> dict[str, int]:
-    """Store the margins of every data set all of whose networks are in the current tracking store.
+    """Store the margins of each data set whose networks are all in the current tracking store.
 
     Margins of other data sets stay as they were stored before.
 
     Returns
     -------
     dict of str to int
-        The number of controls of each data set that was stored.
+        The number of stored controls of each data set.
 
     Raises
     ------

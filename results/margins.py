@@ -116,7 +116,7 @@ def table(margins: Mapping[str, Margins]) -> pd.DataFrame:
         - dataset, class (its index);
         - error_control: the class's error in the control;
         - loss: its observed loss;
-        - expected_from_margins, expected_in_proportion: its loss by the margins, and by proportional errors.
+        - expected_from_margins, expected_in_proportion: the loss that margins, or proportional errors, predict for it.
     """
     rows = []
     for dataset, own in margins.items():
@@ -140,15 +140,15 @@ def _in_proportion(margins: Margins) -> np.ndarray:
 
 
 def explained(margins: Mapping[str, Margins]) -> pd.DataFrame:
-    """Return how much of the differences between class losses margins explain, and how much proportional errors do.
+    """Return how much of the differences between class losses is explained by margins, or by proportional errors.
 
     Returns
     -------
     DataFrame
         - dataset;
         - expectation: `margins` or `proportion`;
-        - the result of `risk_judgement.foresight_of_sizes`;
-        - noise: the mean standard deviation of the noise;
+        - the fields of the result of `risk_judgement.foresight_of_sizes`;
+        - noise: the standard deviation of the noise, as the mean over networks;
         - median_margin.
     """
     rows = []
@@ -164,7 +164,7 @@ def explained(margins: Mapping[str, Margins]) -> pd.DataFrame:
 
 
 def picture(margins: Mapping[str, Margins]) -> Figure:
-    """Draw shares of images by margin for each class above, and losses against expected losses below."""
+    """Draw for each data set the share of each class's images by margin, and below losses against expected losses."""
     near, above = "margin, standard deviations of the noise", "images below, per error"
     return draw(
         [
@@ -187,7 +187,7 @@ def _draw_margins(axes: Axes, margins: Margins) -> None:
 
 
 def shares_below(margins: Margins) -> np.ndarray:
-    """Return the share of each class's images with a margin below each step, divided by its error, (classes, steps)."""
+    """Return (classes, steps): a class's share of images with a margin below a step, divided by the class's error."""
     pairs = zip(margins.margin, margins.right, strict=True)
     scaled = np.array([margin / noise(margin, 1 - right.mean()) for margin, right in pairs])
     below = np.array([_by_class(margins.label, (scaled < step).mean(0)) for step in _STEPS])

@@ -1,4 +1,4 @@
-"""Tables and pictures of pies/: does pruning mostly change images of rare classes, and does abstention help?"""
+"""Tables and pictures of pies/: does pruning mostly change predictions for rare classes, and does abstention help?"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -34,12 +34,12 @@ _TITLES = {RARE: "Three classes are rare", BALANCED: "All training images"}
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 RARE_CLASSES = ("Trouser", "Pullover", "Sneaker")
 _DENSE, _PRUNED, _CONTROL, _DOUBT = "dense", "pruned", "control", "doubt"
-# Criteria by which a pruned network abstains. Its own confidence is the one that the others are compared with.
+# Criteria by which a pruned network abstains. The others are compared with its own confidence.
 DISPUTE, OWN, MEAN, DENSE_ALONE = "dispute", "own confidence", "mean confidence", "dispute of dense networks"
 _DOUBTS = (DISPUTE, OWN, MEAN, DENSE_ALONE)
 _COVERAGES = np.linspace(0.5, 1, 51)
 _PRIMARY_COVERAGE = 0.9
-_LEAST_DOUBT = 1e-7  # stored for a confidence of 1, whose logarithm would be infinite
+_LEAST_DOUBT = 1e-7  # for a confidence of 1, because the logarithm of a doubt of 0 is infinite
 
 
 class Population(NamedTuple):
@@ -198,7 +198,9 @@ def primary_tests(label: np.ndarray, populations: Mapping[str, Population]) -> p
 
 
 def writers(results: Path) -> pd.DataFrame:
-    """Return by how much writers of MNIST's digits are over-represented among PIEs of decay/ at a decaying rate.
+    """Return by how much writers of MNIST's digits are over-represented among PIEs of decay/'s networks.
+
+    The learning rate of these networks decays.
 
     Returns
     -------

@@ -32,7 +32,7 @@ from analysis.study.settings import CONTROL, is_mitigated
 STUDY = "proportion"
 # The studies of the plan, whose networks are new.
 _PLANNED = ("proportion", "proportion-mlp", "width", "resnet20-full", "lottery-dip")
-# The recipe whose learning rate decays in steps, to a thousandth of the largest.
+# The recipe whose learning rate decays in steps, to a thousandth of its largest value.
 _DECAYING = "resnet-cifar"
 NEW, THESE = "new images", "these images"
 _FEWEST_SEEDS = 4
@@ -50,7 +50,7 @@ IN_PRINT: dict[str, Any] = {"s": 20, "color": "black", "marker": "x", "linewidth
 
 
 def write(results: Path) -> None:
-    """Write the tables of stored networks and of printed networks, and the picture of both.
+    """Write the tables of stored networks and of the paper's networks, and the picture of both.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def write(results: Path) -> None:
 def stored(results: Path) -> pd.DataFrame:
     """Return two rows for each cell with stable controls in the studies that existed before the plan.
 
-    A control counts as stable if its learning rate decays, because further training then hardly changes its classes.
+    A control counts as stable if its learning rate decays, because further training then hardly changes its recalls.
 
     Returns
     -------
@@ -206,7 +206,7 @@ def explained(results: Path, studies: Iterable[str]) -> pd.DataFrame:
 
 
 def _plain_cells(arrays: RunArrays) -> Iterator[tuple[Any, list[np.ndarray]]]:
-    """Yield the rows of cells with controls, for each data set and model that has several such cells."""
+    """Yield the rows of cells that `explained` includes, for each data set and model with several of them."""
     spared = is_mitigated(arrays.runs).to_numpy()
     cells: dict[Any, list[np.ndarray]] = {}
     for rows in arrays.cells():
@@ -286,14 +286,14 @@ def _relative_recall(arrays: RunArrays, rows: np.ndarray) -> dict[str, Any] | No
 
 
 def printed() -> pd.DataFrame:
-    """Compare the printed tables with proportional errors, relative to dense networks and without intervals.
+    """Compare the paper's tables with proportional errors, relative to dense networks and without intervals.
 
     Returns
     -------
     DataFrame
         table, networks, ratio, accuracy_before, accuracy (as printed), alpha (as printed), odds_ratio, error_growth,
-        raw_slope, proportionality. Table 11 has recall variances but no accuracies: its `raw_slope` is the root of the
-        variance after pruning divided by that before, and its accuracy follows if errors grow by this factor.
+        raw_slope, proportionality. Table 11 has recall variances but no accuracies: its `raw_slope` is the quotient of
+        the standard deviations after and before pruning, and its `accuracy` assumes that errors grow by this factor.
     """
     return pd.DataFrame([*_of_accuracies(12, "lottery tickets"), *_of_accuracies(13, "CHIP"), *_of_variances()])
 
@@ -338,7 +338,7 @@ def _of_variances() -> Iterator[dict[str, Any]]:
 
 
 def picture(networks: pd.DataFrame, in_print: pd.DataFrame) -> Figure:
-    """Draw the slope against the growth of the error: a dot for each cell, and a cross for each printed cell."""
+    """Draw the slope against the growth of the error: a dot for each cell, a cross for each cell of the paper."""
     cells = networks[networks["images"].eq(THESE) & networks[schema.RATIO].le(LARGEST_RATIO)]
     known = in_print[in_print["error_growth"].notna()]
     return draw(

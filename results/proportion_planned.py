@@ -1,4 +1,4 @@
-"""Tables and picture of the planned outcomes of proportion/ and proportion-mlp/, computed from new networks only."""
+"""Tables (of new networks only) and picture of the planned outcomes of proportion/ and proportion-mlp/."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +43,7 @@ _NEARLY_PROPORTIONAL = 0.8, 1.2
 
 
 def write(results: Path) -> None:
-    """Write the tables of each study that has frames, and a picture of its networks, earlier and printed ones."""
+    """Write each study's tables if it has frames, and a picture of its networks, earlier ones and the paper's."""
     for study in STUDIES:
         if folders.has_frames(results, study):
             runs, predictions = networks(results, study)
@@ -81,7 +81,7 @@ def pruned_cells(arrays: RunArrays) -> Iterator[tuple[dict[str, Any], np.ndarray
 
 
 def new_cells(arrays: RunArrays, predictions: StudyPredictions) -> pd.DataFrame:
-    """Return two rows for each cell, one for new images and one for these, with the columns of `proportion.stored`."""
+    """Return two rows for each cell, for new images and for these images, with the columns of `proportion.stored`."""
     return pd.DataFrame(
         [
             row
