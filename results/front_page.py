@@ -1,4 +1,4 @@
-"""Make the tables of results/README.md, and the tables and pictures of good-et-al/, from frames and tables of studies."""
+"""Make the table of results/README.md, and the tables and pictures of good-et-al/, from frames and tables."""
 
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
