@@ -65,8 +65,8 @@ def primary_networks(runs: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         dataset, training, method, seed; accuracy_before, accuracy, largest_excess, floor and beyond_floor, all in
-        points; alpha and raw_slope; `gaps`, the dense network's recall minus accuracy, in points, of each of its
-        `classes`.
+        points; alpha and raw_slope; `gaps`, the recall of each of the `classes` minus the accuracy in the dense
+        network, in points.
     """
     return _measured(primary_runs(runs))
 
@@ -218,7 +218,7 @@ def spread(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def needed(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return how many networks the constant rate needs for each network of a training, for equally wide intervals.
+    """Return how many networks the constant rate needs for one network of another training, at equally wide intervals.
 
     The intervals are those of pruned minus control in `beyond_floor`.
 

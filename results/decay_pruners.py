@@ -72,7 +72,7 @@ def measured(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def present(networks: pd.DataFrame) -> list[str]:
-    """Return the data sets of networks, in the order of `DATASETS`."""
+    """Return the data sets of `networks`, in the order of `DATASETS`."""
     return [dataset for dataset in DATASETS if dataset in set(networks[schema.DATASET])]
 
 

@@ -33,7 +33,7 @@ def beside_released(results: Path) -> pd.DataFrame:
 
 
 def _means(results: Path, study: str) -> pd.Series:
-    """Format each cell's means over networks, by data set, pruner (its name in the paper), ratio and name."""
+    """Format each cell's means over networks, by data set, pruner (its name in the paper), ratio and mean's name."""
     alphas, by_cell = (folders.table(results, study, name) for name in ("alpha.csv", "cells.csv"))
     networks = alphas.merge(by_cell[[*settings.CELL, schema.REALIZED_RATIO]])
     networks = networks[networks[schema.PRUNER] != settings.CONTROL]
@@ -88,7 +88,7 @@ def _up_minus(up: pd.DataFrame, other: pd.DataFrame, predictions: StudyPredictio
 
 
 def random_pruning(studies: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return accuracy, slopes and variances of MP and RP on ResNet-20 at each ratio, and the variances of Table 11."""
+    """Return accuracy, slopes and variances of MP and RP on ResNet-20 at each ratio, and the variances in print."""
     printed = published.table(11).set_index("Model").drop(columns="Before")
     by_method = {
         ("resnet56, printed", pruner, "variance"): printed.loc[f"CIFAR-10 @ ResNet-56 -> {published.label(pruner)}"]

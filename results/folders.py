@@ -66,7 +66,7 @@ def table(results: Path, study: str, name: str, **how: Any) -> pd.DataFrame:
 
 
 def write(folder: Path, tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, Figure] | None = None) -> None:
-    """Write tables as CSV files, and pictures into `figures/`: first into a temporary folder, which is then renamed."""
+    """Write tables as CSV files, and pictures into `figures/`. They are moved into place when all are complete."""
     with files.aside(folder, in_git=True) as new_folder:
         for name, content in tables.items():
             csv_text.write(content, new_folder / f"{name}.csv", missing=NOT_AVAILABLE)

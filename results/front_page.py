@@ -1,4 +1,4 @@
-"""Make the tables and pictures of README.md and of the pages in good-et-al/ from frames and tables of the studies."""
+"""Make the table of results/README.md, and the tables and pictures of good-et-al/, from frames and tables."""
 
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
