@@ -39,7 +39,7 @@ class Places {
 };
 
 // Whether a list is faster. In LeNet5, forward and backward, a list was faster up to these shares of kept weights: with
-// AVX-512, .35 in the second convolution and .4 in the linear layers; with AVX2, .4 in the former and .5 in the latter.
+// AVX-512, .36 in the second convolution and .4 in the linear layers; with AVX2, .4 in the former and .5 in the latter.
 inline bool few_kept(const float* mask, int weights, int one_in = 3) {
     return one_in * (weights - std::count(mask, mask + weights, 0.0f)) <= weights;
 }
