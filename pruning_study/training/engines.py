@@ -67,7 +67,7 @@ class Steps:
         gradient computed while the pruned weights are 0.
     factors : float32 Tensor [len(train)], optional
         Factor, possibly negative, on the loss of each training image, including the teacher's term. The loss of a batch
-        is the sum of factor times loss, divided by the number of images. By default, all factors are 1.
+        is the mean of factor times loss over its images. By default, all factors are 1.
     outcomes : Outcomes, optional
         Outcomes to update in place for the images of the batches.
     stepped : callable, optional
@@ -307,7 +307,7 @@ def _loss(
     teacher_logits: Tensor | None,
     weights: Tensor | None,
 ) -> Tensor:
-    """Return a batch's loss; without weights, it is torch's own mean, which rounds differently from `Tensor.mean`."""
+    """Return a batch's loss; without image weights, by torch's own means, which round differently from `Tensor.mean`."""
     if distillation is None or teacher_logits is None:
         if weights is None:
             return F.cross_entropy(scores, labels)
@@ -332,7 +332,7 @@ def _step(model: nn.Module, optimizer: Optimizer, learning_rate: float) -> None:
 def step(
     weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], optimizer: Optimizer, learning_rate: float
 ) -> None:
-    """Make a step of SGD or Adam, without `torch.optim`, whose optimizers take seconds to import torch's compiler.
+    """Make a step of SGD or Adam, without torch's optimizer classes, which take seconds to import torch's compiler.
 
     Parameters
     ----------

@@ -92,8 +92,8 @@ class _Epoch(NamedTuple):
 def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None, on_epoch: OnEpoch = ignore) -> Fit:
     """Train a model in place, and set it to the weights of its best epoch.
 
-    The best epoch is the one with the lowest validation loss, or the last one, depending on the hyperparameters. The
-    initial weights and epochs that end before the masks are final are not candidates. If the hyperparameters average
+    The best epoch is the one with the lowest validation loss, or the last one, depending on the hyperparameters. Epochs
+    that end before the masks are final are not candidates, nor are the initial weights. If the hyperparameters average
     epochs, the model is set to the mean of the weights after the last epochs, and BatchNorm's statistics are measured
     again on the training images. With no epochs, the model is only masked and, depending on the hyperparameters,
     quantized.
@@ -253,7 +253,7 @@ def _leave(model: nn.Module, training: TrainingSetup, state: TrainingState, rand
 
 
 def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
-    """Train a model in place for the first steps of a training, with the same weights to the last bit as in `fit`.
+    """Train a model in place for the first steps of a training; `fit` has the same weights after them, to the last bit.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ def fold(
 def held_out_logits(
     model: nn.Module, dense: nn.Module, validation: Examples, engine: Engine, shrinkage: float
 ) -> Tensor:
-    """Return the validation logits, [N, classes], with each image's offsets fitted without that image."""
+    """Return validation logits plus offsets, [N, classes]; those added for an image are fitted without that image."""
     return torch.from_numpy(class_offsets.held_out(*_logits(model, dense, validation, engine), shrinkage=shrinkage))
 
 
