@@ -307,7 +307,7 @@ def _loss(
     teacher_logits: Tensor | None,
     weights: Tensor | None,
 ) -> Tensor:
-    """Return a batch's loss; without image weights, by torch's own means, which round differently from `Tensor.mean`."""
+    """Return a batch's loss; without image weights, torch's own means are used, which round unlike `Tensor.mean`."""
     if distillation is None or teacher_logits is None:
         if weights is None:
             return F.cross_entropy(scores, labels)
