@@ -57,7 +57,7 @@ class Steps:
         Indices of the images in each batch.
     optimizer : Optimizer
     masks : mapping of state-dict names to bool Tensors
-        Weights whose mask is False are 0, and these weights and their momentum stay 0.
+        Weights whose mask is False are 0 and stay 0. Without `withheld`, their momentum stays 0 too.
     augment : FlipCrop, optional
         Flips and shifts the images of a batch.
     distillation : Distillation, optional
