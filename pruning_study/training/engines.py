@@ -142,7 +142,7 @@ class Engine(Protocol):
     def measure_statistics(
         self, model: nn.Module, train: Examples, batches: Sequence[Tensor], augment: FlipCrop | None
     ) -> None:
-        """Set BatchNorm's running statistics to their mean over batches of augmented images, without training.
+        """Set BatchNorm's running statistics to their mean over batches of training images, without training.
 
         The parameters are as in `Steps`.
         """
@@ -165,9 +165,9 @@ class Torch:
     is float32: the weights, the optimizer's step with weight decay and velocity, the masks, BatchNorm's statistics, and
     the loss, for which the logits are converted to float32.
 
-    Only training uses this precision. Evaluation, the gradient for pruning scores and a teacher's logits are float32,
-    because rounding errors of the evaluation would otherwise count as errors of pruning. Any other program can repeat
-    the evaluation with the stored weights.
+    Only training uses bf16. Evaluation, the gradient for pruning scores and a teacher's logits are float32, because
+    rounding errors of the evaluation would otherwise count as errors of pruning. Any other program can repeat the
+    evaluation with the stored weights.
 
     Parameters
     ----------
