@@ -1,4 +1,4 @@
-"""Compute what compression costs a class, for studies that store no frames, but whether each prediction is right."""
+"""Compute what compression costs a class, for studies that store not frames but only which predictions are right."""
 
 from collections.abc import Sequence
 

@@ -44,7 +44,7 @@ _LESS_DISTORTION = {"mp cubic": "gradual MP", "mp distill 0.5": "MP with a teach
 
 
 class Estimate(NamedTuple):
-    """A value, the ends of its interval (NaN without an interval), and whether its test has a Holm's p below .05."""
+    """A value, the ends of its interval (NaN without an interval), and whether its Holm-corrected p is below .05."""
 
     value: float
     low: float

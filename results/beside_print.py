@@ -11,10 +11,9 @@ from analysis.report.papers.recall_distortion.tables import AT_CHANCE, recall_va
 
 
 def compared(results: Path) -> pd.DataFrame:
-    """Return the cells of the paper's tables that we repeated by the recipe of its text or of its released code.
+    """Return the cells of the paper's tables that we repeated: by the recipe of its text, or also of its released code.
 
-    Each of these cells was repeated by the text's recipe, so a value of this recipe is missing only if the networks
-    are at chance.
+    A value by the text's recipe is missing only if the networks are at chance.
     """
     text, released = (
         folders.table(results, name, "comparison.csv", dtype=str) for name in (folders.TEXT, folders.RELEASED)

@@ -65,7 +65,7 @@ def table(results: Path, study: str) -> pd.DataFrame:
 
 
 def _of_networks(arrays: RunArrays, rows: np.ndarray, name: str) -> dict[str, Any]:
-    """Return the loss of accuracy of a cell, and the paired t-interval over networks of the cost of one class."""
+    """Return the loss of accuracy of a cell, and the paired t-interval of one class's cost over networks."""
     rows = rows[arrays.controls[rows] >= 0]
     none, has = arrays.controls[rows], ~np.isnan(arrays.before[rows[0]])
     losses = arrays.after[np.ix_(none, has)] - arrays.after[np.ix_(rows, has)]

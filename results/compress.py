@@ -122,7 +122,7 @@ def summary(chosen: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, one row for the choices of single networks by a rule, and one for that of all networks together
+    DataFrame, two rows per rule: the choices of single networks, and the choice of all networks together
         - rule, judges (who chose), and n (number of choices);
         - beyond, beyond_low and beyond_high: the share of choices in which a class is shown to lose more than the
           limit, with Wilson's interval;
@@ -171,7 +171,7 @@ def losses(measured: Measured) -> pd.DataFrame:
 
 
 def class_costs(measured: Measured, classes: Sequence[str]) -> pd.DataFrame:
-    """Return, for each chain, the class with the largest mean cost on test images, as `costliest` returns it."""
+    """Return, for each chain except the first, the class that `costliest` returns on test images, with its cost."""
     rows = (
         {"chain": row["chain"], "bytes": row["bytes"]}
         | answer_costs.costliest(measured.test_label, measured.test.control[place], measured.test.after[place], classes)

@@ -57,7 +57,7 @@ class Steps:
         Indices of the images in each batch.
     optimizer : Optimizer
     masks : mapping of state-dict names to bool Tensors
-        Weights whose mask is False are 0, and these weights and their momentum stay 0.
+        Weights whose mask is False are 0 and stay 0. Without `withheld`, their momentum stays 0 too.
     augment : FlipCrop, optional
         Flips and shifts the images of a batch.
     distillation : Distillation, optional
@@ -67,7 +67,7 @@ class Steps:
         gradient computed while the pruned weights are 0.
     factors : float32 Tensor [len(train)], optional
         Factor, possibly negative, on the loss of each training image, including the teacher's term. The loss of a batch
-        is the sum of factor times loss, divided by the number of images. By default, all factors are 1.
+        is the mean of factor times loss over its images. By default, all factors are 1.
     outcomes : Outcomes, optional
         Outcomes to update in place for the images of the batches.
     stepped : callable, optional
@@ -142,7 +142,7 @@ class Engine(Protocol):
     def measure_statistics(
         self, model: nn.Module, train: Examples, batches: Sequence[Tensor], augment: FlipCrop | None
     ) -> None:
-        """Set BatchNorm's running statistics to their mean over batches of augmented images, without training.
+        """Set BatchNorm's running statistics to their mean over batches of training images, without training.
 
         The parameters are as in `Steps`.
         """
@@ -165,9 +165,9 @@ class Torch:
     is float32: the weights, the optimizer's step with weight decay and velocity, the masks, BatchNorm's statistics, and
     the loss, for which the logits are converted to float32.
 
-    Only training uses this precision. Evaluation, the gradient for pruning scores and a teacher's logits are float32,
-    because rounding errors of the evaluation would otherwise count as errors of pruning. Any other program can repeat
-    the evaluation with the stored weights.
+    Only training uses bf16. Evaluation, the gradient for pruning scores and a teacher's logits are float32, because
+    rounding errors of the evaluation would otherwise count as errors of pruning. Any other program can repeat the
+    evaluation with the stored weights.
 
     Parameters
     ----------
@@ -307,7 +307,7 @@ def _loss(
     teacher_logits: Tensor | None,
     weights: Tensor | None,
 ) -> Tensor:
-    """Return a batch's loss; without weights, it is torch's own mean, which rounds differently from `Tensor.mean`."""
+    """Return a batch's loss; without image weights, torch's own means are used, which round unlike `Tensor.mean`."""
     if distillation is None or teacher_logits is None:
         if weights is None:
             return F.cross_entropy(scores, labels)
@@ -332,7 +332,7 @@ def _step(model: nn.Module, optimizer: Optimizer, learning_rate: float) -> None:
 def step(
     weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], optimizer: Optimizer, learning_rate: float
 ) -> None:
-    """Make a step of SGD or Adam, without `torch.optim`, whose optimizers take seconds to import torch's compiler.
+    """Make a step of SGD or Adam, without torch's optimizer classes, which take seconds to import torch's compiler.
 
     Parameters
     ----------

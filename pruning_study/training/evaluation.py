@@ -112,7 +112,7 @@ def predict(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tup
 
 
 def from_logits(scores: Tensor, labels: Tensor, engine: Engine = TORCH) -> tuple[Predictions, float]:
-    """Make predictions from logits; return them and the mean cross-entropy.
+    """Return the predictions that logits make, and the mean cross-entropy.
 
     Parameters
     ----------

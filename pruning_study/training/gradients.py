@@ -69,8 +69,8 @@ def sampled_gradient(
     batches : int, optional
         Number of random batches; by default, all batches of an epoch.
     mode : {"eval", "train"}
-        In mode `train`, images are augmented and BatchNorm uses the statistics of each batch. BatchNorm's running
-        statistics are left unchanged in both modes.
+        In mode `train`, images are augmented as `augmentation` says, and BatchNorm uses the statistics of each batch.
+        BatchNorm's running statistics are left unchanged in both modes.
     batch_size : int
     augmentation : {"none", "flip-crop"}
     black : Tensor [C]

@@ -49,7 +49,7 @@ class Fit:
     images_per_second : float
         Training speed, without the time for evaluation. NaN after no epochs.
     masks : dict of state-dict names to bool Tensors
-        Last masks. The weights outside them are 0.
+        Masks after the last epoch. The weights outside them are 0.
     weighting : dict of str to Tensors
         State, after the last epoch, of the rule that sets the factors on losses (`Weighting`); empty without such a
         rule.
@@ -92,8 +92,8 @@ class _Epoch(NamedTuple):
 def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None, on_epoch: OnEpoch = ignore) -> Fit:
     """Train a model in place, and set it to the weights of its best epoch.
 
-    The best epoch is the one with the lowest validation loss, or the last one, depending on the hyperparameters. The
-    initial weights and epochs that end before the masks are final are not candidates. If the hyperparameters average
+    The best epoch is the one with the lowest validation loss, or the last one, depending on the hyperparameters. Epochs
+    that end before the masks are final are not candidates, nor are the initial weights. If the hyperparameters average
     epochs, the model is set to the mean of the weights after the last epochs, and BatchNorm's statistics are measured
     again on the training images. With no epochs, the model is only masked and, depending on the hyperparameters,
     quantized.
@@ -105,7 +105,8 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
     training : TrainingSetup
     saved : Path, optional
         File to which the training is saved between epochs, at most once a minute. If the file exists, the training
-        resumes from it, with the same result to the last bit. The file is not deleted at the end.
+        resumes from it; its result is the same, to the last bit, as without an interruption. The file is not deleted at
+        the end.
     on_epoch : callable
         Called for each epoch, including epochs before a resumption, with its number, counted from 1, and its metrics.
 
@@ -210,8 +211,8 @@ def _evaluate(model: nn.Module, training: TrainingSetup, epoch: _Epoch, train_lo
 def _competes(training: TrainingSetup, epoch: _Epoch) -> bool:
     """Return whether an epoch may be the best.
 
-    If the last epoch is kept, or if epochs are averaged, only the last may be. Otherwise, the masks must be final, and
-    with `released_selection` the phase must be the last.
+    If the last epoch is kept, or if epochs are averaged, only the last epoch may be the best. Otherwise, the masks must
+    be final, and with `released_selection` the epoch must be in the last phase.
     """
     settings = training.hyperparameters
     if settings.keeps_last_epoch or settings.average_epochs:
@@ -253,7 +254,7 @@ def _leave(model: nn.Module, training: TrainingSetup, state: TrainingState, rand
 
 
 def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
-    """Train a model in place for the first steps of a training, with the same weights to the last bit as in `fit`.
+    """Train a model in place for the first steps of a training; `fit` has the same weights after them, to the last bit.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ def _show(line: str, now: float) -> None:
 
 @contextmanager
 def named(what: str, later: int = 0) -> Iterator[None]:
-    """Set the name of the variant trained in the block, and the number of epochs that the command trains after it."""
+    """Set the name of the variant that the `with` block trains, and the number of epochs trained after the block."""
     Lines.what, Lines.later = what, later
     try:
         yield

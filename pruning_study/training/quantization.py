@@ -28,7 +28,7 @@ def fake_quantized(weights: Tensor, bits: int) -> Tensor:
     """Round weights to multiples of a scale, one scale per output channel.
 
     The scale maps the largest absolute weight of a channel to the largest integer, 2^(bits - 1) - 1. The smallest
-    integer is the negative of this, so that 0 stays 0. In the backward pass, the gradient passes straight through the
+    integer is the negative of this, and 0 stays 0. In the backward pass, the gradient passes straight through the
     rounding.
 
     Parameters
@@ -59,7 +59,7 @@ def largest_integer(bits: int) -> int:
 
 
 def quantized_weights(model: nn.Module, bits: int) -> dict[str, Tensor]:
-    """Return the quantized weights of a model's convolutions and linear layers, including the last one, by name."""
+    """Return the quantized weights of a model's convolutions and linear layers, the output layer included, by name."""
     return {name: fake_quantized(model.get_parameter(name), bits) for name in prunable(model, output_layer=True)}
 
 

@@ -24,7 +24,7 @@ class Phase:
 
 
 def decayed(learning_rate: float, decay: str, step: int, steps: int) -> float:
-    """Return the learning rate of a step in a phase; cosine and linear decay reach 0 after the last step.
+    """Return the learning rate of a step in a phase; with cosine or linear decay, it reaches 0 after the last step.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Hyperparameters:
     augmentation : {"none", "flip-crop"}
         `flip-crop`: random horizontal flip, and random crop of the image padded by 4 black pixels.
     decay : {"none", "cosine", "linear"}
-        Decay of the learning rate from step to step; cosine and linear decay approach 0 at the end of each phase.
+        Decay of the learning rate from step to step. With cosine or linear decay, the rate approaches 0 in each phase.
     keeps_last_epoch : bool
         Whether to keep the weights of the last epoch instead of those of the epoch with the lowest validation loss.
     average_epochs : int
@@ -73,7 +73,7 @@ class Hyperparameters:
         Penalty that the weight decay applies.
     optimizer : {"sgd", "adam"}
     quantization : Quantization, optional
-        Quantization of the final network's weights; by default none.
+        Quantization of the weights, at the end or while training too; by default none.
     """
 
     phases: tuple[Phase, ...]
@@ -149,7 +149,7 @@ def scaled(
         Epochs of all phases together. Phases are scaled in proportion: each ends at the epoch nearest to its share of
         the whole. Phases that shrink to 0 epochs are left out.
     learning_rate : float, > 0, optional
-        Learning rate of the first phase; those of the other phases stay in proportion.
+        Learning rate of the first phase; the rates of the other phases stay in proportion.
 
     Returns
     -------

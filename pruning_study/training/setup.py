@@ -28,7 +28,7 @@ class TrainingSetup:
         Normalised value of a black pixel, used by augmentation for padding.
     engine : Engine
     masks : mapping of state-dict names to bool Tensors
-        Initial masks. A weight whose mask is False stays exactly 0, and so does its momentum.
+        Initial masks. A weight is exactly 0 while its mask is False.
     callbacks : sequence of Callback
         Callbacks that change the masks, add a teacher or set factors on losses, in the order in which they are called.
     released_selection : Examples, optional

@@ -39,7 +39,7 @@ def check(model: nn.Module, image_shape: tuple[int, int, int], support: np.ndarr
     random = torch.Generator().manual_seed(0)
     image = torch.randn(1, *image_shape, generator=random).to(_bias(moved)[1].device)
     logits = TORCH.logits(moved, image)
-    # Offsets of both signs, and larger than the logits, so that a ReLU after the output layer would change some sums.
+    # Offsets from minus to plus twice the largest logit, so that a ReLU after the output layer would change some sums.
     added = torch.linspace(-2, 2, len(classes)) * max(1.0, float(logits.abs().max()))
     _add(moved, added)
     _check_added(model, logits, TORCH.logits(moved, image), added)
@@ -84,7 +84,7 @@ def fold(
 def held_out_logits(
     model: nn.Module, dense: nn.Module, validation: Examples, engine: Engine, shrinkage: float
 ) -> Tensor:
-    """Return the validation logits, [N, classes], with each image's offsets fitted without that image."""
+    """Return validation logits plus offsets, [N, classes]; those added for an image are fitted without that image."""
     return torch.from_numpy(class_offsets.held_out(*_logits(model, dense, validation, engine), shrinkage=shrinkage))
 
 
@@ -129,7 +129,7 @@ def _logits(
 
 
 def _rescaled(model: nn.Module) -> nn.Module:
-    """Return a copy with smaller parameters, to reveal a scale parameter, initially 1, after the output layer."""
+    """Return a copy with smaller parameters; a scale after the output layer, initially 1, is then visible."""
     rescaled = copy.deepcopy(model)
     with torch.no_grad():
         for value in rescaled.parameters():

@@ -112,7 +112,7 @@ class Constrained:
             self._ascend(state, over_buffers(state))
 
     def after_epoch(self, state: dict[str, Tensor], model: nn.Module, engine: Engine, validation: Examples) -> None:
-        """Make a dual step on the validation images, unless the constraint is on training images."""
+        """Make a dual step if the constraint is on validation images and has begun."""
         if not self.each_step and self._begun(state, self.epoch_steps):
             scores = engine.logits(model, validation.images)
             loss = engine.cross_entropies(scores, validation.labels)

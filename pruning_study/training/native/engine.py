@@ -203,7 +203,7 @@ class Native:
 
     @property
     def identity(self) -> str:
-        """Name, arithmetic and bits."""
+        """Name, arithmetic, and bits of a weight."""
         name = f"{self.name}, arithmetic {self.arithmetic}"
         return f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
 
@@ -261,7 +261,7 @@ class Native:
                 *((_pointer(seen.loss), _pointer(seen.right)) if seen else (None, None)),
                 *(calls.pointer(portion), loss.data_ptr()),
             )
-            if outcomes and seen and portion.places is not None:  # `seen` is a copy, and else it is in `outcomes`
+            if outcomes and seen and portion.places is not None:  # `seen` is a copy, not a view
                 outcomes.loss[there], outcomes.right[there] = seen.loss, seen.right
             calls.after(portion)
             # The library adds the teacher's term as a cross-entropy: the divergence plus the teacher's entropy.

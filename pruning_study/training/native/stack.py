@@ -174,7 +174,7 @@ def _flat(stack: nn.Sequential) -> Iterator[nn.Module]:
 
 @contextmanager
 def _named(names: dict[int, str], module: nn.Module) -> Iterator[None]:
-    """Add a module's name to the errors raised in the block."""
+    """Add a module's name to the errors raised in the `with` block."""
     try:
         yield
     except NativeError as reason:
