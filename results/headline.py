@@ -14,7 +14,7 @@ from analysis.rendering import formats
 from analysis.report.mitigation.outcomes import CONTROL_GAIN, GAIN, GAIN_BEYOND, MITIGATION
 from analysis.runs import frames, schema
 
-# Data sets, by their names in mitigation.csv.
+# Printed names of data sets, by their names in CSV files.
 _DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10-jpeg": "CIFAR-10"}
 # The studies of gradual MP with a decaying learning rate, and descriptions of their networks.
 FALLING = {
@@ -23,13 +23,13 @@ FALLING = {
     "decay-pruners": "twenty more again",
     "mitigation-resnet20": "ten ResNet-20s",
 }
-# The study whose networks chose the classes, so that intervals over networks alone would be too narrow.
+# The study on whose networks the classes were chosen, so that its intervals over networks alone would be too narrow.
 _CHOOSES = "decay"
 _MITIGATIONS = {"class offsets": "class offsets", "distill 0.5": "teacher"}
 
 
 def gradual(results: Path) -> pd.DataFrame:
-    """Return the cost of gradual MP to ratio 20 for the class that pays most, in points, with decaying learning rates.
+    """Return what gradual MP to ratio 20 costs the class that pays most, in points, with a decaying learning rate.
 
     If an earlier study named the class, the interval covers networks only; otherwise it covers networks and test
     images.
@@ -75,11 +75,11 @@ def mitigations(results: Path) -> pd.DataFrame:
 
 
 def explained(results: Path, study: str) -> pd.DataFrame:
-    """Return how much of the variance of alpha between the cells of a study the lost accuracy explains.
+    """Return which share of the variance of log alpha the lost accuracy explains, for each data set of a study.
 
-    The explained share is a squared correlation over cells: of the logarithm of the mean alpha with the logarithm of
-    the accuracy before divided by that after pruning. Networks at chance are left out because they have no alpha, and
-    so are cells in which more than half of the networks are at chance.
+    The share is the squared correlation over cells between the logarithm of the mean alpha and the logarithm of the
+    accuracy before pruning divided by the accuracy after. Networks at chance are left out because they have no alpha.
+    Cells in which most networks are at chance, or whose mean alpha is not above 0, are left out too.
     """
     networks = folders.table(results, study, "alpha.csv")
     by_cell = networks[networks[schema.PRUNER].ne("none")].groupby([schema.DATASET, schema.PRUNER, schema.RATIO])
