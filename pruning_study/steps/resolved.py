@@ -26,7 +26,7 @@ _PRUNING = tuple(record for name, record in of_command("prune").items() if name 
 
 
 class Gradient(NamedTuple):
-    """The gradient from which scores are computed.
+    """Settings of the gradient from which scores are computed.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ def dense_training(options: TrainConfig) -> Hyperparameters:
 def fine_tuning(options: PruneConfig) -> Hyperparameters:
     """Return the hyperparameters of the training that follows or accompanies pruning.
 
-    With `--start initialization`, this is the training of the dense network.
+    With `--start initialization`, these are the hyperparameters of the dense network's training.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def scope(options: PruneConfig) -> str:
 
 
 def gradient(options: PruneConfig) -> Gradient:
-    """Return the gradient from which scores are computed."""
+    """Return the settings of the gradient from which scores are computed."""
     protocol = options.protocol_record
     return Gradient(
         options.gradient_objective or protocol.gradient_objective,
@@ -97,10 +97,10 @@ def gradient(options: PruneConfig) -> Gradient:
 
 
 def epsilon(options: PruneConfig) -> float:
-    """Return the weight of the undecay term.
+    """Return epsilon, the factor of the squared weight in the score of undecayed pruning.
 
-    It defaults to the protocol's epsilon, or to the weight decay if the protocol sets none. If the weight decay is 0,
-    it defaults to 5e-4, because a weight of 0 would turn undecayed pruning into gradient pruning.
+    It defaults to the protocol's epsilon. If the protocol sets none, it defaults to the weight decay, or to 5e-4 if the
+    weight decay is 0, because an epsilon of 0 would turn undecayed pruning into gradient pruning.
     """
     chosen = options.protocol_record.epsilon if options.epsilon is None else options.epsilon
     return dense_training(options).weight_decay or schema.PAPERS_EPSILON if chosen is None else chosen
@@ -153,7 +153,7 @@ def check_decay(hyperparameters: Hyperparameters, images: int, option: str) -> N
     Raises
     ------
     StudyError
-        If a phase has a single step.
+        If the learning rate decays and a phase has a single step.
     """
     batches = number_of_batches(images, hyperparameters.batch_size)
     if hyperparameters.decay != "none" and any(phase.epochs * batches < 2 for phase in hyperparameters.phases):
@@ -176,7 +176,7 @@ def check_average(hyperparameters: Hyperparameters, option: str, final: int | No
     Raises
     ------
     StudyError
-        If the training has fewer epochs, or fewer epochs at whose end the masks are final.
+        If more epochs are averaged than the training has, or than those at whose end the masks are final.
     """
     averaged_epochs, epochs = hyperparameters.average_epochs, hyperparameters.epochs
     if averaged_epochs > epochs:
@@ -201,7 +201,7 @@ def final_epochs(options: PruneConfig, hyperparameters: Hyperparameters, images:
 
 
 def pruning_times(options: PruneConfig, hyperparameters: Hyperparameters, images: int) -> dict[str, int]:
-    """Return the steps of the training at which `--start initialization` prunes.
+    """Return the training steps at which `--start initialization` prunes.
 
     Parameters
     ----------
@@ -380,7 +380,7 @@ def _of_fine_tuning(options: PruneConfig, hyperparameters: Hyperparameters) -> d
 
 
 def _of_steps(hyperparameters: Hyperparameters) -> dict[str, Any]:
-    """Return the params of a training's steps, which training and fine-tuning share."""
+    """Return the params of a training's steps, which have the same names for training and fine-tuning."""
     return {
         schema.BATCH_SIZE: hyperparameters.batch_size,
         schema.MOMENTUM: hyperparameters.momentum,

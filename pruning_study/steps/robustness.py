@@ -56,7 +56,7 @@ class ConditionImages(NamedTuple):
     severity : int
         0 if nothing is corrupted.
     measured : str
-        Digest of the images, 16 hexadecimal digits.
+        Digest that identifies the images before corruption, 16 hexadecimal digits.
     labels : int64 [n]
     pixels : callable
         Returns the images, uint8 [n, C, H, W], in memory or memory-mapped.
@@ -337,7 +337,7 @@ def send(
 
 
 def count_right(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
-    """Count each class's images that are right by the most probable class, and by the top 5 classes: [2, classes]."""
+    """Count each class's images for which the most probable class is right, or one of the top 5 is: [2, classes]."""
     logits = network.logits(pixels)
     top = most_probable(logits, TOP).numpy()
     right = top == test.labels[:, None]
@@ -346,7 +346,7 @@ def count_right(network: NetworkLogits, test: ConditionImages, pixels: np.ndarra
 
 
 def _rows(classes: tuple[str, ...], test: ConditionImages, right: np.ndarray) -> pd.DataFrame:
-    """Return a row for each class that has images, with the number that a network predicts right."""
+    """Return a row for each class that has images, with the number of images that a network predicts right."""
     support = np.bincount(test.labels, minlength=len(classes))
     there = support > 0
     return pd.DataFrame(
@@ -379,7 +379,7 @@ def _torch_network(store: Store, run: Run, config: RobustnessConfig) -> NetworkL
         classifier = checkpoints.classifier(path, run_id, own, run.data.params).to(device)
 
     def logits(images: np.ndarray) -> Tensor:
-        # All batches share one tensor, because tensors allocated between activations would fragment the memory.
+        # All batches' logits share one tensor, because tensors allocated between activations would fragment the memory.
         scores = torch.empty(len(images), len(classifier.classes))
         with torch.inference_mode():
             for start in range(0, len(images), BATCH_SIZE):

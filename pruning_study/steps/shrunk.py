@@ -147,7 +147,7 @@ def log_sizes(
 
 
 def size_lines(sizes: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return a table of metrics from `log_sizes`, as lines; the keys name the rows. Without metrics, return no line."""
+    """Return a table of metrics from `log_sizes`, as lines; the keys of `sizes` name the rows. No sizes, no line."""
     if not sizes:
         return []
     first = next(iter(sizes.values()))

@@ -136,7 +136,7 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
       combination of the values. If a key is left out, the default of `prune` is used. An option that refines a
       mitigation has no effect if the mitigation is `none`. A pruner that prunes nothing, such as `none`, ignores
       `PRUNING_OPTIONS`: the study has this pruner once for each combination of the other options.
-    - `overrides`: further options of `prune`, or of `iterate` in a grid that it runs.
+    - `overrides`: further options of `prune`, or of `iterate` in a grid that `iterate` runs.
     - `iterations`, `keep`, `weight_treatments` (a list): a grid with any of these keys is run by `iterate`, with that
       command's defaults, and each combination is a chain of runs. Such a grid has no ratios, schedules, distillation or
       mitigations.
@@ -194,7 +194,7 @@ class _Loader(yaml.SafeLoader):
         super().fetch_flow_collection_start(token)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge the mappings that `<<` names into a mapping; raise an error at more than MOST_KEYS keys in the file."""
+        """Add the keys of the mappings that `<<` names; raise an error at more than MOST_KEYS keys in the file."""
         if node not in self.merged:
             _check_unique(node)
             self.merged.add(node)

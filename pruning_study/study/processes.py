@@ -25,8 +25,8 @@ from analysis.common.interrupts import interrupt_once
 from analysis.common.masking import without_secrets
 from pruning_study.data.mapped import MappedArray
 
-# Workers are forked from a server that has imported all they need. Unlike the driver, the process that runs the
-# study, it has no thread, connection or lock that a fork would break.
+# Workers are forked from a server that has imported all they need. Unlike the driver (the process that runs the
+# study), this server has no thread, connection or lock that a fork would break.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["pruning_study.study.worker"])
 SECONDS_TO_END = 60

@@ -1,4 +1,4 @@
-"""The results of a search for chains in words: lines to print, and the model card."""
+"""The results of a search for chains, put into words: lines to print, and the model card."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

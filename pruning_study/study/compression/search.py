@@ -1,4 +1,4 @@
-"""Searches for chains with Optuna, on which several processes may work at once."""
+"""Searches for chains with Optuna; several processes may work on a search at once."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -24,7 +24,7 @@ _DRAWN = 20
 
 
 class ChainSearch(SharedSearch[ChainSpace]):
-    """A search for chains with two objectives: the cost, and the upper bound of the worst class's loss.
+    """A search for chains, with two objectives: the cost, and the upper bound of the worst class's loss.
 
     Parameters
     ----------
