@@ -18,7 +18,7 @@ from pruning_study.training.quantization import Quantization
 from pruning_study.training.recipes import RECIPES, Hyperparameters, scaled
 from pruning_study.training.regularizers import REGULARIZERS
 
-# Defaults of --begin and --end, as shares of the training, and of --frequency, in steps. The papers print none of them.
+# Defaults of --begin and --end, as shares of the training, and of --frequency, in steps. The papers print no values.
 _BEGIN, _END, _FREQUENCY = 0.2, 0.75, 100
 # Options that can change the dense model, and further options that can change the pruned model
 _TRAINING = tuple(of_command("train").values())

@@ -170,7 +170,7 @@ def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> 
 
 
 def _descends(run: Run, lineage: Mapping[str, str]) -> bool:
-    """Return whether a run starts from the runs that a plan names; if no tag names its parent, this is the dense run."""
+    """Return whether a run starts from the runs of a lineage; a run without a parent tag starts from its dense run."""
     starts_from = {schema.PARENT_RUN_ID: run.data.tags.get(schema.DENSE_RUN_ID)} | run.data.tags
     return all(starts_from.get(name) == run_id for name, run_id in lineage.items())
 

@@ -128,7 +128,7 @@ def select_filters(plan: PrunePlan, context: Context, model: nn.Module, theta: M
     model : nn.Module
         The model whose feature maps are scored, if the pruner scores feature maps.
     theta : mapping of state-dict names to Tensors
-        Its prunable weights.
+        The model's prunable weights.
 
     Returns
     -------

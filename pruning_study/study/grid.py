@@ -252,7 +252,7 @@ def _content(path: Path) -> dict[Any, Any]:
 
 
 def _check_sizes(path: Path, content: dict[Any, Any]) -> None:
-    """Check the number of values and of their combinations before any of them is checked.
+    """Refuse too many values, or too many combinations of them, before any value is checked.
 
     Otherwise a few lines of YAML that refer to one list a thousand times could give more runs than fit into memory.
     """

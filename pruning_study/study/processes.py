@@ -34,7 +34,7 @@ _SAFE_PATH = "PYTHONSAFEPATH"
 
 
 def start_server() -> None:
-    """Start the process from which workers are forked; it takes seconds to import what they need.
+    """Start the process from which workers are forked; its imports take seconds.
 
     A console command does not search the current folder for modules first, so this process must not either: otherwise
     an `analysis.py` there would shadow this project's package.

@@ -319,7 +319,7 @@ class SharedSearch(ABC, Generic[Space]):
             if self._is_recorded(trial) and self._store.find(self.trial_hash(trial.number)):
                 self.end(trial.number)
             else:
-                log.warning("trial %d of %s was interrupted and is made again", trial.number, self.name)
+                log.warning("trial %d of %s was interrupted, so another trial is made instead", trial.number, self.name)
                 self.optuna_study.tell(trial.number, state=TrialState.FAIL)
                 self._enqueue_again(trial)
 

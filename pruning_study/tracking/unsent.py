@@ -174,6 +174,6 @@ def _moved(folder: Path, run_id: str) -> Path:
     try:
         return folder.rename(location / run_id)
     except OSError:
-        with suppress(OSError):  # it is not empty
+        with suppress(OSError):  # `unsent/` is not empty
             location.rmdir()
         return folder

@@ -100,7 +100,7 @@ def write(store: Store, opening: View) -> None:
         store.view = opening.query
     except STORE_ERRORS as error:
         shown = without_password(store.uri)
-        log.warning("%s: no views of the experiment were written (%s); the runs are not affected", shown, reason(error))
+        log.warning("%s: not all views were written (%s); the runs are not affected", shown, reason(error))
 
 
 def _column(kind: str, name: str) -> str:

@@ -20,7 +20,7 @@ from pruning_study.study.shared_search import SearchSpace
 # second, small networks are at chance.
 WEIGHT_RATIOS = (2.0, 50.0)
 LEAST_FILTER_RATIO = 1.1
-# Names of the first chains
+# Names of the chains that every search begins with
 DENSE, INTEGERS, HALVED, BOTH = "the network as it is", "int8 alone", "half the channels", "both"
 _FILTER_RATIO, _WEIGHT_RATIO = "filter_ratio", "weight_ratio"  # names in Optuna
 

@@ -146,5 +146,5 @@ class ChainSearch(SharedSearch[ChainSpace]):
 
 
 def _params(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the params of a trial, including queued ones that Optuna has not assigned yet."""
+    """Return the params of a trial, including queued params that Optuna has not assigned yet."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
