@@ -31,9 +31,11 @@ class Gradient(NamedTuple):
     Attributes
     ----------
     objective : {"regularized", "data"}
+        Loss with or without the penalty of the weight decay.
     batches : int or None
         Number of random batches over which the gradient is averaged; None for the whole training set.
     mode : {"eval", "train"}
+        Mode of the model while the gradient is computed.
     """
 
     objective: str
@@ -213,8 +215,8 @@ def pruning_times(options: PruneConfig, hyperparameters: Hyperparameters, images
     Returns
     -------
     dict
-        `begin` and `end`, the first and the last of these steps, and `frequency`, the number of steps from one to the
-        next. Empty unless weights are pruned while a network is trained from its initial weights.
+        `begin` and `end`, the steps at which pruning begins and ends, and `frequency`, the number of steps from one
+        pruning to the next. Empty unless weights are pruned while a network is trained from its initial weights.
 
     Raises
     ------

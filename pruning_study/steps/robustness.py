@@ -265,7 +265,7 @@ def _with_channels(images: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _read_counts(store: Store, run: Run, config: RobustnessConfig, tests: Sequence[ConditionImages]) -> pd.DataFrame:
-    """Return a run's stored counts, without those that the new tests replace."""
+    """Return a run's stored counts, without those that are measured again."""
     run_id = run.info.run_id
     if schema.CORRUPTED not in run.data.tags or store.missing(run_id, [schema.CORRUPTIONS]):
         return counts.TABLE.nothing().drop(columns="run_id")
@@ -337,7 +337,7 @@ def send(
 
 
 def count_right(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
-    """Count each class's images for which the most probable class is right, or one of the top 5 is: [2, classes]."""
+    """Count, for each class, the images right in the most probable class, and in the top 5 classes: [2, classes]."""
     logits = network.logits(pixels)
     top = most_probable(logits, TOP).numpy()
     right = top == test.labels[:, None]

@@ -235,7 +235,7 @@ class SharedSearch(ABC, Generic[Space]):
         return any(map(self._is_alive, self.optuna_study.get_trials(states=[TrialState.RUNNING])))
 
     def count(self) -> int:
-        """Count the trials that ended and did not fail, including stopped ones and chains that cannot be made."""
+        """Count the trials that ended and did not fail, including stopped and impossible ones."""
         return len(self.optuna_study.get_trials(states=FINISHED))
 
     def end(self, number: int) -> None:

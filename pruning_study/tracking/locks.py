@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 def folder(tracking_uri: str) -> Path:
     """Return the folder of a tracking store's locks, which is created if missing.
 
-    It is next to the store's sqlite file or, for any other store, in this user's cache. Machines may share the cache, so
-    the path of the folder depends on the name of the machine. The path does not depend on the password in the URI,
+    It is next to the store's sqlite file or, for any other store, in this user's cache. Machines may share the cache,
+    so the path of the folder depends on the name of the machine. The path does not depend on the password in the URI,
     because otherwise the password could be guessed from the path.
 
     Parameters
@@ -50,7 +50,7 @@ def folder(tracking_uri: str) -> Path:
 
 
 def owner(tracking_uri: str) -> str:
-    """Return this machine's name and the mark of the store's lock folder; where both are equal, the locks are the same.
+    """Return this machine's name and the mark of the store's lock folder; if both agree, processes see the same locks.
 
     Parameters
     ----------

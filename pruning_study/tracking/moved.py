@@ -64,7 +64,7 @@ def _places(old: Path, new: Path) -> list[tuple[str, str]]:
 
 
 def _replaced(connection: sqlite3.Connection, table: str, column: str, old: str, new: str) -> int:
-    """Replace the folder `old` at the start of a column's values, and return the number of changed values."""
+    """Replace `old` by `new` at the start of a column's values, and return the number of changed values."""
     cursor = connection.execute(
         f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} = ? OR substr({column}, 1, ?) = ?",
         (new, len(old) + 1, old, len(old) + 1, f"{old}/"),

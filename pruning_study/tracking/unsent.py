@@ -126,7 +126,7 @@ def read(folder: Path) -> UnsentRun:
     Raises
     ------
     StudyError
-        If the folder has no such run.
+        If the folder has no kept run.
     """
     try:
         return UnsentRun(**json.loads((folder / RECORD).read_text(encoding="utf-8")))

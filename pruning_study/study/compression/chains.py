@@ -64,7 +64,7 @@ class Chain:
 
     @property
     def control(self) -> "Chain":
-        """The chain that fine-tunes equally long without pruning; it does nothing if there are no epochs."""
+        """The chain that fine-tunes for as many epochs without pruning; with 0 epochs it does nothing."""
         return Chain(fine_tune_epochs=self.fine_tune_epochs)
 
     def __str__(self) -> str:
