@@ -165,7 +165,7 @@ def check_decay(hyperparameters: Hyperparameters, images: int, option: str) -> N
 
 
 def check_average(hyperparameters: Hyperparameters, option: str, final: int | None = None) -> None:
-    """Check that a training has at least as many epochs as are averaged.
+    """Check that a training has no fewer epochs than are averaged.
 
     Parameters
     ----------

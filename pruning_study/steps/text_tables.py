@@ -18,7 +18,7 @@ def text_table(
 ) -> str:
     """Return a table with a header, rows and totals as text that fits a terminal.
 
-    If a table is too wide, the columns that do not fit follow in a further table below, which repeats the `names`.
+    If a table is too wide, the columns that do not fit follow in a further table below, after the same names.
 
     Parameters
     ----------

@@ -121,7 +121,7 @@ STUDIES = Path(__file__).parents[1] / "studies"  # the studies included in the p
 
 
 def located(file: Path) -> Path:
-    """Return a study's file as named, or, if it does not exist, the package's study of that name."""
+    """Return a study's file as named, or the package's study of that name if `NAME` or `studies/NAME` is missing."""
     own = STUDIES / f"{file.name.removesuffix('.yaml')}.yaml"
     return own if file.parent in (Path(), Path("studies")) and own.is_file() and not file.exists() else file
 

@@ -22,7 +22,7 @@ _COLUMNS = (
 
 
 def move(old: Path, new: Path) -> int:
-    """Replace a folder by another one in all paths of artifacts in the current store, which is an SQLite file.
+    """Replace a folder by another one in all paths of artifacts in the current store, which must be an SQLite file.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ def send(folder: Path) -> str:
 
 
 def send_kept(uri: str) -> list[str]:
-    """Send the kept runs of a store from `unsent/` in the current folder and from temporary folders.
+    """Send the runs that `unsent/` in the current folder and temporary folders keep for a store.
 
     Parameters
     ----------

@@ -116,7 +116,7 @@ class Store:
         return [run for run in islice(newest, most) if run.data.tags.get(schema.KIND) in kinds]
 
     def finished(self, artifacts: Mapping[str, Collection[str]]) -> dict[str, str]:
-        """Return, for each config hash, the newest FINISHED run whose artifacts are complete and whose dense run exists.
+        """Return, for each config hash, the newest FINISHED run that is complete and whose dense run exists.
 
         Parameters
         ----------

@@ -179,7 +179,7 @@ class Writer:
 
 @contextmanager
 def ending(writer: Writer) -> Iterator[Writer]:
-    """End the run with the block: as FINISHED, as KILLED after an interrupt, as FAILED after any other error.
+    """End the run with the block: as FINISHED, as KILLED after an interrupt or a broken pipe, as FAILED otherwise.
 
     Raises
     ------
