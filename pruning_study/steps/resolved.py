@@ -18,7 +18,7 @@ from pruning_study.training.quantization import Quantization
 from pruning_study.training.recipes import RECIPES, Hyperparameters, scaled
 from pruning_study.training.regularizers import REGULARIZERS
 
-# Defaults of --begin and --end, as shares of the training, and of --frequency, in steps. The papers print none of them.
+# Defaults of --begin and --end, as shares of the training, and of --frequency, in steps. The papers print no values.
 _BEGIN, _END, _FREQUENCY = 0.2, 0.75, 100
 # Options that can change the dense model, and further options that can change the pruned model
 _TRAINING = tuple(of_command("train").values())
@@ -26,14 +26,16 @@ _PRUNING = tuple(record for name, record in of_command("prune").items() if name 
 
 
 class Gradient(NamedTuple):
-    """The gradient from which scores are computed.
+    """Settings of the gradient from which scores are computed.
 
     Attributes
     ----------
     objective : {"regularized", "data"}
+        Loss with or without the penalty of the weight decay.
     batches : int or None
         Number of random batches over which the gradient is averaged; None for the whole training set.
     mode : {"eval", "train"}
+        Mode of the model while the gradient is computed.
     """
 
     objective: str
@@ -49,7 +51,7 @@ def dense_training(options: TrainConfig) -> Hyperparameters:
 def fine_tuning(options: PruneConfig) -> Hyperparameters:
     """Return the hyperparameters of the training that follows or accompanies pruning.
 
-    With `--start initialization`, this is the training of the dense network.
+    With `--start initialization`, these are the hyperparameters of the dense network's training.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def scope(options: PruneConfig) -> str:
 
 
 def gradient(options: PruneConfig) -> Gradient:
-    """Return the gradient from which scores are computed."""
+    """Return the settings of the gradient from which scores are computed."""
     protocol = options.protocol_record
     return Gradient(
         options.gradient_objective or protocol.gradient_objective,
@@ -97,10 +99,10 @@ def gradient(options: PruneConfig) -> Gradient:
 
 
 def epsilon(options: PruneConfig) -> float:
-    """Return the weight of the undecay term.
+    """Return epsilon, the factor of the squared weight in the score of undecayed pruning.
 
-    It defaults to the protocol's epsilon, or to the weight decay if the protocol sets none. If the weight decay is 0,
-    it defaults to 5e-4, because a weight of 0 would turn undecayed pruning into gradient pruning.
+    It defaults to the protocol's epsilon. If the protocol sets none, it defaults to the weight decay, or to 5e-4 if the
+    weight decay is 0, because an epsilon of 0 would turn undecayed pruning into gradient pruning.
     """
     chosen = options.protocol_record.epsilon if options.epsilon is None else options.epsilon
     return dense_training(options).weight_decay or schema.PAPERS_EPSILON if chosen is None else chosen
@@ -153,7 +155,7 @@ def check_decay(hyperparameters: Hyperparameters, images: int, option: str) -> N
     Raises
     ------
     StudyError
-        If a phase has a single step.
+        If the learning rate decays and a phase has a single step.
     """
     batches = number_of_batches(images, hyperparameters.batch_size)
     if hyperparameters.decay != "none" and any(phase.epochs * batches < 2 for phase in hyperparameters.phases):
@@ -163,7 +165,7 @@ def check_decay(hyperparameters: Hyperparameters, images: int, option: str) -> N
 
 
 def check_average(hyperparameters: Hyperparameters, option: str, final: int | None = None) -> None:
-    """Check that a training has at least as many epochs as are averaged.
+    """Check that a training has no fewer epochs than are averaged.
 
     Parameters
     ----------
@@ -176,7 +178,7 @@ def check_average(hyperparameters: Hyperparameters, option: str, final: int | No
     Raises
     ------
     StudyError
-        If the training has fewer epochs, or fewer epochs at whose end the masks are final.
+        If more epochs are averaged than the training has, or than those at whose end the masks are final.
     """
     averaged_epochs, epochs = hyperparameters.average_epochs, hyperparameters.epochs
     if averaged_epochs > epochs:
@@ -201,7 +203,7 @@ def final_epochs(options: PruneConfig, hyperparameters: Hyperparameters, images:
 
 
 def pruning_times(options: PruneConfig, hyperparameters: Hyperparameters, images: int) -> dict[str, int]:
-    """Return the steps of the training at which `--start initialization` prunes.
+    """Return the training steps at which `--start initialization` prunes.
 
     Parameters
     ----------
@@ -213,8 +215,8 @@ def pruning_times(options: PruneConfig, hyperparameters: Hyperparameters, images
     Returns
     -------
     dict
-        `begin` and `end`, the first and the last of these steps, and `frequency`, the number of steps from one to the
-        next. Empty unless weights are pruned while a network is trained from its initial weights.
+        `begin` and `end`, the steps at which pruning begins and ends, and `frequency`, the number of steps from one
+        pruning to the next. Empty unless weights are pruned while a network is trained from its initial weights.
 
     Raises
     ------
@@ -380,7 +382,7 @@ def _of_fine_tuning(options: PruneConfig, hyperparameters: Hyperparameters) -> d
 
 
 def _of_steps(hyperparameters: Hyperparameters) -> dict[str, Any]:
-    """Return the params of a training's steps, which training and fine-tuning share."""
+    """Return the params of a training's steps, which have the same names for training and fine-tuning."""
     return {
         schema.BATCH_SIZE: hyperparameters.batch_size,
         schema.MOMENTUM: hyperparameters.momentum,

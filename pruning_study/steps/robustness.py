@@ -56,7 +56,7 @@ class ConditionImages(NamedTuple):
     severity : int
         0 if nothing is corrupted.
     measured : str
-        Digest of the images, 16 hexadecimal digits.
+        Digest that identifies the images before corruption, 16 hexadecimal digits.
     labels : int64 [n]
     pixels : callable
         Returns the images, uint8 [n, C, H, W], in memory or memory-mapped.
@@ -265,7 +265,7 @@ def _with_channels(images: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _read_counts(store: Store, run: Run, config: RobustnessConfig, tests: Sequence[ConditionImages]) -> pd.DataFrame:
-    """Return a run's stored counts, without those that the new tests replace."""
+    """Return a run's stored counts, without those that are measured again."""
     run_id = run.info.run_id
     if schema.CORRUPTED not in run.data.tags or store.missing(run_id, [schema.CORRUPTIONS]):
         return counts.TABLE.nothing().drop(columns="run_id")
@@ -337,7 +337,7 @@ def send(
 
 
 def count_right(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
-    """Count each class's images that are right by the most probable class, and by the top 5 classes: [2, classes]."""
+    """Count, for each class, the images right in the most probable class, and in the top 5 classes: [2, classes]."""
     logits = network.logits(pixels)
     top = most_probable(logits, TOP).numpy()
     right = top == test.labels[:, None]
@@ -346,7 +346,7 @@ def count_right(network: NetworkLogits, test: ConditionImages, pixels: np.ndarra
 
 
 def _rows(classes: tuple[str, ...], test: ConditionImages, right: np.ndarray) -> pd.DataFrame:
-    """Return a row for each class that has images, with the number that a network predicts right."""
+    """Return a row for each class that has images, with the number of images that a network predicts right."""
     support = np.bincount(test.labels, minlength=len(classes))
     there = support > 0
     return pd.DataFrame(
@@ -379,7 +379,7 @@ def _torch_network(store: Store, run: Run, config: RobustnessConfig) -> NetworkL
         classifier = checkpoints.classifier(path, run_id, own, run.data.params).to(device)
 
     def logits(images: np.ndarray) -> Tensor:
-        # All batches share one tensor, because tensors allocated between activations would fragment the memory.
+        # All batches' logits share one tensor, because tensors allocated between activations would fragment the memory.
         scores = torch.empty(len(images), len(classifier.classes))
         with torch.inference_mode():
             for start in range(0, len(images), BATCH_SIZE):

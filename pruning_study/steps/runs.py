@@ -33,7 +33,7 @@ from pruning_study.training.evaluation import Predictions
 # Largest difference between two accuracies that are equal except for rounding
 SAME_ACCURACY = 1e-6
 
-verified: set[str] = set()  # runs whose network this process has compared with their stored predictions
+verified: set[str] = set()  # ids of runs whose stored predictions this process has compared with their network's
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class DenseRun:
-    """The dense run at the root of a chain of runs, with which every later run is compared.
+    """The dense run at the root of a chain of runs; every later run is compared with this dense run.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def find_or_make(
     make: Make[RunPlan, Parent, Result],
     announce: Callable[[], None] | None = None,
 ) -> Result:
-    """Find the newest usable run of a plan, or make it under a lock, so that no other process makes it meanwhile.
+    """Under a lock, find the newest usable run of a plan, or make one; no other process makes this run meanwhile.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> 
 
 
 def _descends(run: Run, lineage: Mapping[str, str]) -> bool:
-    """Return whether a run starts from the runs that a plan names; a parent that no tag names is the dense run."""
+    """Return whether a run starts from the runs of a lineage; a run without a parent tag starts from its dense run."""
     starts_from = {schema.PARENT_RUN_ID: run.data.tags.get(schema.DENSE_RUN_ID)} | run.data.tags
     return all(starts_from.get(name) == run_id for name, run_id in lineage.items())
 
@@ -212,7 +212,7 @@ def load(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun
     store : Store
     run : mlflow.entities.Run
     plan : TrainPlan
-        A plan with the same data set, model and seed.
+        A plan with the run's data set, model and seed.
     context : Context
 
     Raises

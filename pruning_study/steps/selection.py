@@ -128,7 +128,7 @@ def select_filters(plan: PrunePlan, context: Context, model: nn.Module, theta: M
     model : nn.Module
         The model whose feature maps are scored, if the pruner scores feature maps.
     theta : mapping of state-dict names to Tensors
-        Its prunable weights.
+        The model's prunable weights.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def select_filters(plan: PrunePlan, context: Context, model: nn.Module, theta: M
 
 
 def _map_scores(pruner: Pruner, removable: Filters, seed: int, model: nn.Module, train: Examples) -> dict[str, Tensor]:
-    """Score each filter by its feature maps, averaged over random training images without augmentation."""
+    """Score each filter's feature maps, and average the scores over random training images without augmentation."""
     model = copy.deepcopy(model).eval()
     order = torch.randperm(len(train), generator=generator(seed, "feature maps"))
     batches = order[:MAP_IMAGES].to(train.labels.device).split(_BATCH)

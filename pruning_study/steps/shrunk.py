@@ -23,7 +23,7 @@ from pruning_study.steps.text_tables import text_table
 from pruning_study.tracking.store import Store
 
 OPTION = "shrink"
-COMPARED = 32  # test images for which the smaller network is compared with the whole one
+COMPARED = 32  # test images for which the smaller network is compared with the whole network
 _READING = (
     "MACs: multiplications of a weight and an input. Times: PyTorch on one thread.\n"
     "Zeroed channels: input channels that a layer multiplies only by weights of 0."
@@ -88,7 +88,7 @@ def follow(context: Context) -> None:
 
 
 def shrunk(store: Store, name: str, context: Context, run: Run) -> Shrinking:
-    """Return the network of a dense or pruned run, and the smaller one that gives the same logits.
+    """Return the network of a dense or pruned run, and a smaller network that gives the same logits.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def log_sizes(
 
 
 def size_lines(sizes: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return a table of metrics from `log_sizes`, as lines; the keys name the rows. Without metrics, return no line."""
+    """Return the metrics from `log_sizes` as a table, in lines; the keys of `sizes` name the rows."""
     if not sizes:
         return []
     first = next(iter(sizes.values()))

@@ -18,7 +18,7 @@ def text_table(
 ) -> str:
     """Return a table with a header, rows and totals as text that fits a terminal.
 
-    If a table is too wide, the columns that do not fit follow in a further table below, with the names repeated.
+    If a table is too wide, the columns that do not fit follow in a further table below, after the same names.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def _width(columns: Sequence[_Column]) -> int:
 
 
 def _parts(columns: Sequence[_Column], used: int) -> Iterator[list[_Column]]:
-    """Yield groups of table columns that fit beside `used` columns of the terminal, at least one each."""
+    """Yield groups of at least one table column that fit beside `used` columns of the terminal."""
     part: list[_Column] = []
     for column in columns:
         if part and used + len(GAP) + _width([*part, column]) > COLUMNS:

@@ -54,7 +54,7 @@ def connect(tracking_uri: str, *, gpus: float) -> None:
     ------
     StudyError
         If no cluster answers, if no machine has a core and the GPUs for a step, or if several machines would write to a
-        store that is a file.
+        store that is not an MLflow server.
     """
     _probe(os.environ.get("RAY_ADDRESS"))
     try:

@@ -17,7 +17,7 @@ from pruning_study.study.processes import worker_count
 from pruning_study.tracking import connect
 from pruning_study.tracking.store import Store
 
-MOST_RUNS = 1000  # the times are read from this number of newest runs
+MOST_RUNS = 1000  # the times are read from at most this many of the newest runs
 
 
 def show(file: Path, config: StudyConfig) -> str:
@@ -54,7 +54,7 @@ def _pace(store: Store) -> Pace:
 
 
 def _grid_table(study_plan: StudyPlan, run_ids: Mapping[str, str], seconds: Seconds, workers: int) -> str:
-    """Return a table with a row for each data set, model and method."""
+    """Return a table with a row for each combination of data set, model and method."""
     rows: dict[tuple[str, str, str], list[Step]] = defaultdict(list)
     for step in study_plan.steps:
         rows[(*workload(step), "dense" if step.kind == schema.DENSE else step.config.method)].append(step)

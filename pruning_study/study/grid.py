@@ -121,7 +121,7 @@ STUDIES = Path(__file__).parents[1] / "studies"  # the studies included in the p
 
 
 def located(file: Path) -> Path:
-    """Return a study's file as named, or, if it does not exist, the package's study of that name."""
+    """Return a study's file as named, or the package's study of that name if `NAME` or `studies/NAME` is missing."""
     own = STUDIES / f"{file.name.removesuffix('.yaml')}.yaml"
     return own if file.parent in (Path(), Path("studies")) and own.is_file() and not file.exists() else file
 
@@ -136,7 +136,7 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
       combination of the values. If a key is left out, the default of `prune` is used. An option that refines a
       mitigation has no effect if the mitigation is `none`. A pruner that prunes nothing, such as `none`, ignores
       `PRUNING_OPTIONS`: the study has this pruner once for each combination of the other options.
-    - `overrides`: further options of `prune`, or of `iterate` in a grid that it runs.
+    - `overrides`: further options of `prune`, or of `iterate` in a grid that `iterate` runs.
     - `iterations`, `keep`, `weight_treatments` (a list): a grid with any of these keys is run by `iterate`, with that
       command's defaults, and each combination is a chain of runs. Such a grid has no ratios, schedules, distillation or
       mitigations.
@@ -194,7 +194,7 @@ class _Loader(yaml.SafeLoader):
         super().fetch_flow_collection_start(token)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge the mappings that `<<` names into a mapping; raise an error at more than MOST_KEYS keys in the file."""
+        """Add the keys of the mappings that `<<` names; raise an error at more than MOST_KEYS keys in the file."""
         if node not in self.merged:
             _check_unique(node)
             self.merged.add(node)
@@ -252,7 +252,7 @@ def _content(path: Path) -> dict[Any, Any]:
 
 
 def _check_sizes(path: Path, content: dict[Any, Any]) -> None:
-    """Check the number of values and of their combinations before any of them is checked.
+    """Refuse too many values, or too many combinations of them, before any value is checked.
 
     Otherwise a few lines of YAML that refer to one list a thousand times could give more runs than fit into memory.
     """

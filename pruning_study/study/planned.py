@@ -70,7 +70,7 @@ def _params(configs: Iterable[TrainConfig]) -> list[Params]:
         # The ratio that gives a sparsity depends on the network, which is not known yet.
         if not isinstance(config, PruneConfig) or config.sparsity:
             continue
-        # No other param depends on seed or ratio.
+        # Apart from the ratio, no param that is checked depends on seed or ratio.
         setting, (ratio,) = replace(config, seed=0, ratio=(1.0,)), config.ratio
         try:
             params[setting, ratio] = {**resolved(setting), schema.RATIO: ratio}

@@ -25,8 +25,8 @@ from analysis.common.interrupts import interrupt_once
 from analysis.common.masking import without_secrets
 from pruning_study.data.mapped import MappedArray
 
-# Workers are forked from a server that has imported all they need. Unlike the driver, the process that runs the
-# study, it has no thread, connection or lock that a fork would break.
+# Workers are forked from a server that has imported all they need. Unlike the driver (the process that runs the
+# study), this server has no thread, connection or lock that a fork would break.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["pruning_study.study.worker"])
 SECONDS_TO_END = 60
@@ -34,7 +34,7 @@ _SAFE_PATH = "PYTHONSAFEPATH"
 
 
 def start_server() -> None:
-    """Start the process from which workers are forked; it takes seconds to import what they need.
+    """Start the process from which workers are forked; its imports take seconds.
 
     A console command does not search the current folder for modules first, so this process must not either: otherwise
     an `analysis.py` there would shadow this project's package.

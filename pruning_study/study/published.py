@@ -79,7 +79,7 @@ class PublishedSteps:
 
 
 def published_runs(study: frames.Study, seed: int | None, where: Path) -> list[PublishedRun]:
-    """Return the runs of a seed whose results are the same on every machine, dense runs first.
+    """Return, of the runs of a seed, those whose results are the same on every machine, dense runs first.
 
     Parameters
     ----------

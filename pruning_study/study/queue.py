@@ -97,7 +97,7 @@ class Queue:
         return self._take("") if "" in self._waiting else None
 
     def end(self, step: Step, outcome: StepOutcome) -> None:
-        """Record the outcome of a step. If it failed, mark every step that starts from its run as not made."""
+        """Record the outcome of a step. If the step failed, mark all steps that start from its run as not made."""
         self.outcomes[step.config_hash] = outcome
         self.counts[outcome.state] += 1
         if outcome.state in (FAILED, NOT_MADE):

@@ -161,7 +161,7 @@ def _check_one_arithmetic(store: Store, queue: Queue, config: StudyConfig) -> No
 
 
 def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: StudyPlan, config: StudyConfig) -> None:
-    """Give steps to workers until all have ended."""
+    """Give steps to workers until all steps have ended."""
     executor = _executor(store, config, len(queue.steps_left()))
     data = {key: SharedDataset(dataset, executor.share) for key, dataset in study_plan.data.items()}
     worker = Worker(store.uri, store.experiment_id, job.run_id, data)
@@ -185,7 +185,7 @@ def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: StudyPlan, co
                 if isinstance(outcome, Died):
                     model_hashes.pop(number, None)
                     outcome = StepOutcome(FAILED, error=outcome.reason)
-                    with suppress(StudyError):  # if the store does not answer, the next study ends the dead runs
+                    with suppress(StudyError):  # if the store does not answer, the next command ends the dead runs
                         store.end_dead()
                 queue.end(step, outcome)
                 progress.ended(step, outcome)

@@ -1,8 +1,8 @@
-"""Searches with Optuna on which several processes may work at once, such as those of `tune` and `compress`.
+"""Searches with Optuna, such as those of `tune` and `compress`; several processes may work on a search at once.
 
 Optuna keeps the trials of a search in a journal beside the tracking store. A process holds a lock for the trial that it
-makes. If the process dies, the kernel frees the lock. The next process then ends the trial as failed, so that it does
-not count, unless its result is complete. In MLflow, each trial is a run below the run of the search.
+makes. If the process dies, the kernel frees the lock. Unless the trial's result is complete, the next process then ends
+the trial as failed, so that it does not count. In MLflow, each trial is a run below the run of the search.
 """
 
 import hashlib
@@ -82,7 +82,7 @@ class SharedSearch(ABC, Generic[Space]):
     name : str
     space : SearchSpace
     objectives : mapping of str to StudyDirection
-        The direction in which each number of a trial is optimised, by the name that Optuna shows.
+        The direction in which each objective is optimised, by the name that Optuna shows for the objective.
     pruner : BasePruner, optional
         Stops trials early, in a search with a single objective.
 
@@ -179,7 +179,7 @@ class SharedSearch(ABC, Generic[Space]):
             The run of the search.
         deadline : float
             Time, on the clock of `time.monotonic`, after which no trial begins, except anchors if
-            `needs_anchors` is true. A trial that has begun is finished.
+            `needs_anchors` is true. A trial that began earlier is not interrupted.
         """
         trial_lines = TrialLines(total)
         while not (late := time.monotonic() > deadline) or self.needs_anchors:
@@ -235,7 +235,7 @@ class SharedSearch(ABC, Generic[Space]):
         return any(map(self._is_alive, self.optuna_study.get_trials(states=[TrialState.RUNNING])))
 
     def count(self) -> int:
-        """Count the ended trials, including those that were stopped or whose chain cannot be made."""
+        """Count the trials that ended and did not fail, including stopped and impossible ones."""
         return len(self.optuna_study.get_trials(states=FINISHED))
 
     def end(self, number: int) -> None:
@@ -312,14 +312,14 @@ class SharedSearch(ABC, Generic[Space]):
             return not free
 
     def _end_dead(self) -> None:
-        """End the trials of dead processes: with their numbers if recorded in a FINISHED run, else as failed."""
+        """End each trial whose process died: with its recorded numbers if its run is FINISHED, else as failed."""
         for trial in self.optuna_study.get_trials(states=[TrialState.RUNNING]):
             if self._is_alive(trial):
                 continue
             if self._is_recorded(trial) and self._store.find(self.trial_hash(trial.number)):
                 self.end(trial.number)
             else:
-                log.warning("trial %d of %s was interrupted and is made again", trial.number, self.name)
+                log.warning("trial %d of %s was interrupted, so another trial is made instead", trial.number, self.name)
                 self.optuna_study.tell(trial.number, state=TrialState.FAIL)
                 self._enqueue_again(trial)
 

@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 def folder(tracking_uri: str) -> Path:
     """Return the folder of a tracking store's locks, which is created if missing.
 
-    It is next to a sqlite file or, for any other store, in this user's cache. Machines may share the cache, so the path
-    of the folder depends on the name of the machine. The path does not depend on the password in the URI, because
-    otherwise the password could be guessed from the path.
+    It is next to the store's sqlite file or, for any other store, in this user's cache. Machines may share the cache,
+    so the path of the folder depends on the name of the machine. The path does not depend on the password in the URI,
+    because otherwise the password could be guessed from the path.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def folder(tracking_uri: str) -> Path:
 
 
 def owner(tracking_uri: str) -> str:
-    """Return this machine's name and the mark of its lock folder; processes that share both see the same locks.
+    """Return this machine's name and the mark of the store's lock folder; if both agree, processes see the same locks.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def owner(tracking_uri: str) -> str:
     Raises
     ------
     StudyError
-        If `folder` raises one, or if another user made the mark.
+        If `folder` raises a StudyError, or if another user made the mark.
     """
     mark = folder(tracking_uri) / "mark"
     if not os.path.lexists(mark):

@@ -22,7 +22,7 @@ _COLUMNS = (
 
 
 def move(old: Path, new: Path) -> int:
-    """Replace a folder by another one in all paths of artifacts in the current store, which is an SQLite file.
+    """Replace a folder by another one in all paths of artifacts in the current store, which must be an SQLite file.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def _places(old: Path, new: Path) -> list[tuple[str, str]]:
 
 
 def _replaced(connection: sqlite3.Connection, table: str, column: str, old: str, new: str) -> int:
-    """Replace the start of the values in a column, and return the number of changed values."""
+    """Replace `old` by `new` at the start of a column's values, and return the number of changed values."""
     cursor = connection.execute(
         f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} = ? OR substr({column}, 1, ?) = ?",
         (new, len(old) + 1, old, len(old) + 1, f"{old}/"),

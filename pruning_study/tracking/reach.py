@@ -85,7 +85,7 @@ def _make_sqlite(uri: str) -> None:
 
 
 def _check_database(uri: str) -> None:
-    """Refuse the database of a different MLflow version, which the installed version would change without asking."""
+    """Refuse a database of a different MLflow version; the installed version would change it without asking."""
     engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
     with engine.connect() as connection:
         if sqlalchemy.inspect(connection).has_table("alembic_version"):

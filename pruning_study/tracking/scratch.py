@@ -34,7 +34,7 @@ def ensure(path: Path) -> None:
     Raises
     ------
     StudyError
-        If it belongs to another user, who may have made it after a cleaner of temporary files removed ours.
+        If the folder belongs to another user, who may have made it after a cleaner of temporary files removed ours.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_own(path):

@@ -24,7 +24,7 @@ def send(folder: Path) -> str:
     Parameters
     ----------
     folder : Path
-        The folder that the error message named.
+        The folder of the kept run.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def send(folder: Path) -> str:
     Raises
     ------
     StudyError
-        If the folder has no such run, or if the store still does not accept it.
+        If the folder has no kept run, or if the store still does not accept the run.
     """
     with unsent.opened(folder) as run:
         uri = _uri(run.tracking_uri, folder)
@@ -57,7 +57,7 @@ def send(folder: Path) -> str:
 
 
 def send_kept(uri: str) -> list[str]:
-    """Send the kept runs of a store from `unsent/` in the current folder and from temporary folders.
+    """Send the runs that `unsent/` in the current folder and temporary folders keep for a store.
 
     Parameters
     ----------

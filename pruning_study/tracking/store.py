@@ -116,7 +116,7 @@ class Store:
         return [run for run in islice(newest, most) if run.data.tags.get(schema.KIND) in kinds]
 
     def finished(self, artifacts: Mapping[str, Collection[str]]) -> dict[str, str]:
-        """Return, for each config hash, the newest FINISHED run that has its artifacts and whose dense run exists.
+        """Return, for each config hash, the newest FINISHED run that is complete and whose dense run exists.
 
         Parameters
         ----------
@@ -330,8 +330,9 @@ class Store:
     def end_if_dead(self, run: Run, status: str, reason: str) -> bool:
         """End a run that is RUNNING although no process makes it.
 
-        A run is dead if its lock is free. A job has a lock of its own; any other run has the lock of its config hash. A
-        run that another machine makes is never considered dead, because the locks of that machine cannot be seen here.
+        A run is dead if its lock is free. A job has a lock of its own; any other run has the lock of its config hash.
+        Unless the store is a sqlite file, a run that another machine makes is never considered dead, because the locks
+        of that machine cannot be seen here.
 
         Parameters
         ----------

@@ -126,7 +126,7 @@ def read(folder: Path) -> UnsentRun:
     Raises
     ------
     StudyError
-        If the folder has no such run.
+        If the folder has no kept run.
     """
     try:
         return UnsentRun(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
@@ -174,6 +174,6 @@ def _moved(folder: Path, run_id: str) -> Path:
     try:
         return folder.rename(location / run_id)
     except OSError:
-        with suppress(OSError):  # it is not empty
+        with suppress(OSError):  # `unsent/` is not empty
             location.rmdir()
         return folder

@@ -79,7 +79,7 @@ class View(NamedTuple):
 
 
 def write(store: Store, opening: View) -> None:
-    """Write the views and the description that an experiment lacks, and make `Store.how_to_look` open one view.
+    """Write the views and the description that an experiment lacks, and make `Store.how_to_look` name one view.
 
     Existing views and an existing description stay as they are, since a user may have changed them. If the store does
     not accept a tag, a warning is logged.
@@ -88,6 +88,7 @@ def write(store: Store, opening: View) -> None:
     ----------
     store : Store
     opening : View
+        The view that the address in `Store.how_to_look` opens.
     """
     try:
         tags = store.client.get_experiment(store.experiment_id).tags
@@ -100,7 +101,7 @@ def write(store: Store, opening: View) -> None:
         store.view = opening.query
     except STORE_ERRORS as error:
         shown = without_password(store.uri)
-        log.warning("%s: no views of the experiment were written (%s); the runs are not affected", shown, reason(error))
+        log.warning("%s: not all views were written (%s); the runs are not affected", shown, reason(error))
 
 
 def _column(kind: str, name: str) -> str:

@@ -55,7 +55,7 @@ class Writer:
         self._flushed = time.monotonic()
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Add the metrics of one epoch; all metrics are sent at most once a minute."""
+        """Add the metrics of one epoch, and send all added metrics if none were sent for a minute."""
         self.metrics(metrics, step=epoch)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._flushed = time.monotonic()
@@ -77,7 +77,7 @@ class Writer:
             self.folder.mkdir(exist_ok=True)
 
     def restore(self, metrics: Iterable[Metric]) -> None:
-        """Add metrics with their own time and step."""
+        """Add metrics that already have a time and a step."""
         self._metrics += metrics
 
     def tags(self, values: Mapping[str, str]) -> None:
@@ -103,7 +103,7 @@ class Writer:
         self.tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": name, "type": "table"}])})
 
     def flush(self) -> None:
-        """Send everything so far.
+        """Send everything that was added so far.
 
         Raises
         ------
@@ -179,7 +179,7 @@ class Writer:
 
 @contextmanager
 def ending(writer: Writer) -> Iterator[Writer]:
-    """End the run with the block: as FINISHED, as KILLED after an interrupt, as FAILED after any other error.
+    """End the run with the block: as FINISHED, as KILLED after an interrupt or a broken pipe, as FAILED otherwise.
 
     Raises
     ------

@@ -21,7 +21,7 @@ class Distillation:
     Parameters
     ----------
     teacher : nn.Module
-        Network before pruning, which is not trained.
+        The network before pruning; it is not trained.
     weight : float, in [0, 1]
         Weight of the teacher's term in the loss; the labels' term has weight 1 - `weight`.
     temperature : float, > 0
@@ -61,7 +61,7 @@ class Distillation:
     def targets(
         self, teacher_logits: Tensor, labels: Tensor, weights: Tensor | None, softmax: Softmax
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the target logits, and the factor on each image's loss, which includes its factor in `weights`.
+        """Return the target logits, and each image's factor on its loss, multiplied by the image's weight in `weights`.
 
         Parameters
         ----------
@@ -84,8 +84,8 @@ class Distillation:
     def loss(self, scores: Tensor, labels: Tensor, teacher_logits: Tensor) -> Tensor:
         """Return the mean of (1 - w) CE(labels, scores) + w T^2 KL(softmax(teacher / T) || softmax(scores / T)).
 
-        The gradient of the teacher's term scales with 1 / T^2, so the factor T^2 keeps it comparable to the gradient of
-        the labels' term.
+        Here w is `weight`, and T is `temperature`. The gradient of KL scales with 1 / T^2, so the factor T^2 keeps the
+        gradients of the teacher's term and of the labels' term comparable.
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class Distillation:
         return (1 - self.weight) * F.cross_entropy(scores, labels) + self.weight * divergence
 
     def image_losses(self, scores: Tensor, labels: Tensor, teacher_logits: Tensor) -> Tensor:
-        """Return the loss of each image, [n], whose mean is `loss`."""
+        """Return the losses of the images, [n]; their mean is `loss`."""
         student, teacher = (F.log_softmax(logits / self.temperature, dim=1) for logits in (scores, teacher_logits))
         divergences = F.kl_div(student, teacher, log_target=True, reduction="none").sum(1) * self.temperature**2
         return (1 - self.weight) * F.cross_entropy(scores, labels, reduction="none") + self.weight * divergences

@@ -20,7 +20,7 @@ from pruning_study.study.shared_search import SearchSpace
 # second, small networks are at chance.
 WEIGHT_RATIOS = (2.0, 50.0)
 LEAST_FILTER_RATIO = 1.1
-# Names of the first chains
+# Names of the chains that every search begins with
 DENSE, INTEGERS, HALVED, BOTH = "the network as it is", "int8 alone", "half the channels", "both"
 _FILTER_RATIO, _WEIGHT_RATIO = "filter_ratio", "weight_ratio"  # names in Optuna
 
@@ -64,7 +64,7 @@ class Chain:
 
     @property
     def control(self) -> "Chain":
-        """The chain that fine-tunes equally long without pruning; it does nothing if there are no epochs."""
+        """The chain that fine-tunes for as many epochs without pruning; with 0 epochs it does nothing."""
         return Chain(fine_tune_epochs=self.fine_tune_epochs)
 
     def __str__(self) -> str:

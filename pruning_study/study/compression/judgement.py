@@ -132,7 +132,7 @@ def judge(table: pd.DataFrame, accuracy: float, cost: float, model_bytes: int, m
 
 
 def images_needed(limit: float, classes: int = 1) -> int:
-    """Return the number of images per class that rule out a loss of this size if the network loses none of them.
+    """Return the number of images per class that rule out a loss of `limit` if the network loses none of them.
 
     If none of n images is lost, the bound is 1 - level^(1 / n), with a level of .05 divided by the number of classes.
 

@@ -1,4 +1,4 @@
-"""The results of a search for chains in words: lines to print, and the model card."""
+"""The results of a search for chains, put into words: lines to print, and the model card."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -264,7 +264,7 @@ def _table(outcome: Outcome) -> str:
 
 
 def _unfinished(outcome: Outcome) -> list[str]:
-    """Warn if fine-tuning alone improves the dense network, because the controls of chains then differ."""
+    """Warn if fine-tuning without pruning gains more accuracy than may be lost, because controls then differ."""
     control = outcome.trials["accuracy"] + outcome.trials["accuracy_loss"]
     fine_tuned = np.array([chain.fine_tune_epochs > 0 for chain in outcome.chains])
     gain = control[fine_tuned].max() - control[~fine_tuned].max()

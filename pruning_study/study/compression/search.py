@@ -1,4 +1,4 @@
-"""Searches for chains with Optuna, on which several processes may work at once."""
+"""Searches for chains with Optuna; several processes may work on a search at once."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -24,7 +24,7 @@ _DRAWN = 20
 
 
 class ChainSearch(SharedSearch[ChainSpace]):
-    """A search for chains with two objectives: the cost, and the upper bound of the worst class's loss.
+    """A search for chains, with two objectives: the cost, and the upper bound of the worst class's loss.
 
     Parameters
     ----------
@@ -146,5 +146,5 @@ class ChainSearch(SharedSearch[ChainSpace]):
 
 
 def _params(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the params of a trial, including queued ones that Optuna has not assigned yet."""
+    """Return the params of a trial, including queued params that Optuna has not assigned yet."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}

@@ -30,7 +30,7 @@ LATENCY, MACS = "latency", "macs"
 
 
 class Network(SearchedNetwork):
-    """A dense network to which chains are applied. Its plan is that of the control."""
+    """A dense network to which chains are applied. Its `plan` is the plan of its control."""
 
     def make(self, chain: Chain) -> FinishedRun:
         """Find or make the compressed run of a chain.

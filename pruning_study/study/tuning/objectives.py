@@ -1,4 +1,4 @@
-"""Accuracy and distortion of trials on validation images, and the choice of the winner."""
+"""Accuracy and distortion of trials on validation images, and the choice of the trial that wins."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class PairedRecalls:
     before, after : (seeds, classes)
         Recall of each class before and after pruning.
     both_right : (seeds, classes)
-        Share of each class's images that are right before and after.
+        Share of each class's images that the model predicts right both before and after pruning.
     support : (classes,)
         Number of images of each class, the same for every seed.
     """
@@ -75,7 +75,7 @@ def accuracies(recall: np.ndarray, support: np.ndarray) -> np.ndarray:
 
 
 def accuracy(recalls: PairedRecalls) -> float:
-    """Return the mean accuracy after pruning over the seeds."""
+    """Return the accuracy after pruning, averaged over the seeds."""
     return float(accuracies(recalls.after, recalls.support).mean())
 
 

@@ -1,4 +1,4 @@
-"""Searches with Optuna for epsilon, schedule, mitigation strength and decay, shared by several processes."""
+"""Searches with Optuna, shared by several processes, for epsilon, schedule, mitigation strength and decay."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ from pruning_study.tracking.store import Store
 
 LAMBDA, MP, GP = ANCHORS
 # With this epsilon, undecayed pruning ranks weights as magnitude pruning does. Weights near the pruning threshold are
-# about .01, and their gradients about .1: the gradient's part of such a score is lost in single precision.
+# about .01, and their gradients about .1: the gradients' part of their scores is lost in single precision.
 AS_MAGNITUDE = 1e8
 # Ramps and shares of distillation are multiples of this step, so that 0 is tried too: one-shot pruning or no
 # distillation.
@@ -281,7 +281,7 @@ class TuningSearch(SharedSearch[Space]):
         return values
 
     def trials(self) -> pd.DataFrame:
-        """Return a row for each trial that has ended.
+        """Return a row for each trial that is complete or was stopped.
 
         Returns
         -------
@@ -294,7 +294,7 @@ class TuningSearch(SharedSearch[Space]):
         return objectives.with_comparable_accuracy(pd.DataFrame(self._rows()), LAMBDA)
 
     def importance(self) -> dict[str, float]:
-        """Return how much each searched option matters, by PED-ANOVA, for a trial to be in the best tenth.
+        """Return how much each searched option decides, by PED-ANOVA, whether a trial is in the best tenth.
 
         Returns
         -------

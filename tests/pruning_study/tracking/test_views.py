@@ -110,7 +110,7 @@ def test_a_store_that_refuses_tags_costs_a_line_and_no_run(store_uri, run_comman
     assert result.exit_code == 0, result.output
     assert len(runs("pruned")) == 1
     (line,) = [record.getMessage() for record in caplog.records if "view" in record.getMessage()]
-    assert "no views of the experiment were written" in line
+    assert "not all views were written" in line
     assert "no right" in line
     assert "\n" not in line
     assert "viewStateShareKey" not in result.output
