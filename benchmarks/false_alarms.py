@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def print_one() -> None:
-    """Print how often an audit of one network a side fails."""
+    """Print how often an audit of two networks finds that a class differs, and how often it fails."""
     print("| networks | comparison | audits | a class differs | --fail-on-damage |")
     print("| --- | --- | ---: | ---: | ---: |")
     for name, dataset in STUDIES:

@@ -172,7 +172,7 @@ def class_effects(regressed: Regression) -> pd.DataFrame:
 
     The class effects replace the intercept and the entropy, which is constant within a class. The first regression
     includes the accuracy before pruning, so its coefficient excludes what rarity does by lowering this accuracy. The
-    second regression leaves the accuracy before pruning out. Standard errors come from the jackknife over classes. `p`
+    second regression omits this accuracy. Standard errors come from the jackknife over classes. `p`
     is one-tailed, for a coefficient above 0.
     """
     fitted = regressed.fitted

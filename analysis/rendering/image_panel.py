@@ -25,7 +25,7 @@ class ImagePanel:
         self._axes, self._place = axes, Affine2D().translate(_MARGIN, 0).scale(1 / DPI, -1 / DPI) + corner
 
     def write(self, text: str, left: float, top: float, **style: Any) -> None:
-        """Write text; by default, the place is its upper left corner."""
+        """Write text whose upper left corner is at the place, unless `style` aligns it otherwise."""
         self._axes.text(left, top, text, **{"va": "top", "parse_math": False, "transform": self._place, **style})
 
     def show(self, image: np.ndarray, left: int, top: int, side: int) -> None:

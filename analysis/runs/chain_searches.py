@@ -1,4 +1,4 @@
-"""Searches of chains by `compress`: read and write the cost and losses of each chain."""
+"""Searches of chains by `compress`: read and write what each chain minimises (`--minimize`), and what it loses."""
 
 import json
 from collections.abc import Iterable, Sequence

@@ -122,7 +122,9 @@ def cell_summary(
 
 
 def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
-    """Compare alpha with the mean of the intensification ratios I over the classes (Good et al. 2022, supplement G).
+    """Compare alpha with the mean over classes of the intensification ratio I (Good et al. 2022, supplement G).
+
+    I is the balance of a class after pruning, divided by its balance before pruning.
 
     Parameters
     ----------

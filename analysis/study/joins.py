@@ -60,7 +60,9 @@ def with_params(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def key_text(column: str, value: Any) -> str:
-    """Return the text by which a key is compared: a canonical number, or the legacy default of a missing param.
+    """Return the text by which a key is compared: numbers in canonical form, other text unchanged.
+
+    A missing param has the text of its legacy default, or an empty text if it has none.
 
     Examples
     --------

@@ -131,8 +131,12 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
 
 
 def _how_found(count: int, number_reused: int) -> str:
-    again = f", {number_reused:,} of them earlier (found; {as_typed('force')} measures again)" if number_reused else ""
-    return f"{count:,} {'run' if count == 1 else 'runs'} measured{again}: {schema.CORRUPTIONS} of each run"
+    again = (
+        f", {number_reused:,} of them by an earlier command ({as_typed('force')} repeats it)" if number_reused else ""
+    )
+    return (
+        f"{count:,} {'run' if count == 1 else 'runs'} measured{again}; {schema.CORRUPTIONS} of each run has the numbers"
+    )
 
 
 # Which runs.

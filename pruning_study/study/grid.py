@@ -302,7 +302,7 @@ def _valid_keys(grid: dict[Any, Any], prefix: str, faults: list[str]) -> dict[st
 
 
 def _text(value: Any) -> str:
-    """Return a key or a value as text, without quotes around a string."""
+    """Return a key or a value as text, without quotes around a string that is not long."""
     return value if isinstance(value, str) and len(value) <= LONGEST_NAME else shortened(value)
 
 

@@ -20,7 +20,7 @@ from importlib import resources
 
 import pandas as pd
 
-# Logged name -> printed name, in the papers' order; models by parameter count. The two models that are not in print keep
+# Logged name -> printed name, in the papers' order; models by parameter count. Two models that are not in print keep
 # their logged names.
 LABELS = {
     "mnist": "MNIST",

@@ -39,7 +39,7 @@ def claims(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per comparison, by claim and place
-        As `papers.claims.held` returns it; n is the number of groups of networks, and t in `where` is the level.
+        As `papers.claims.held` returns it, but n counts groups of networks, and `where` gives the level as `t=`.
     """
     frame = measured(study, cell_exemplars)
     by_place = frame.groupby([schema.DATASET, schema.MODEL]) if len(frame) else []

@@ -147,7 +147,7 @@ TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_hol
 
 
 def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
-    """Return the number of significant classes of every cell, and their changes (`significant_classes.csv`).
+    """Return how many classes of every cell are significant, and how much these change (`significant_classes.csv`).
 
     Parameters
     ----------
