@@ -1,6 +1,6 @@
 """Tables and picture of width/: does pruning widen the gaps of small networks more than their accuracy explains?"""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import folders
@@ -19,7 +19,7 @@ from analysis.rendering.layout import Panel, draw
 from analysis.rendering.panels import lines
 from analysis.report.papers.recall_distortion.claims import claims
 from analysis.report.papers.recall_distortion.comparisons import paper_tests
-from analysis.runs import schema
+from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import independent
 from analysis.statistics.intensification import alpha_shared
 from analysis.statistics.proportion import on_these_images
@@ -146,35 +146,29 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def tests_of_the_paper(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the paper's tests of model sizes, Tables 5 and 6, for each data set and schedule.
+    """Return the paper's tests of ratios by model (Tables 1, 2) and of model sizes (Tables 5, 6), for each data set.
 
-    Returns
-    -------
-    DataFrame
-        schedule; the columns of `paper_tests`, whose alpha is relative to the dense network.
+    Their alpha is relative to the dense network. MP is pruned in one step at ratio 10, and gradually at 20.
     """
-    return _by_schedule(runs, lambda own: paper_tests(alphas(run_arrays(own))).query("table in [5, 6]"))
+    tables = [paper_tests(alphas(run_arrays(own))) for own in _pruned(runs)]
+    return pd.concat(tables).query("table in [1, 2, 5, 6]").reset_index(drop=True)
 
 
 def claims_of_the_paper(runs: pd.DataFrame) -> pd.DataFrame:
-    """Judge the paper's sentences 23 and 24, on smaller models, for each schedule.
+    """Judge the paper's sentences 23 and 24, on smaller models, for each data set.
 
-    Returns
-    -------
-    DataFrame
-        schedule; the columns of `claims`, whose alpha is relative to the dense network.
+    Alpha and the schedules of MP are those of `tests_of_the_paper`.
     """
-    return _by_schedule(runs, lambda own: claims(own).query("slug.str.startswith('smaller-models') and where != ''"))
+    judged = pd.concat([claims(own) for own in _pruned(runs)], ignore_index=True)
+    return judged[judged["slug"].str.startswith("smaller-models") & judged["where"].ne("")].reset_index(drop=True)
 
 
-def _by_schedule(runs: pd.DataFrame, make: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
-    """Concatenate the tables made of each data set's networks that are pruned by one schedule, without controls."""
-    pruned = runs[runs[schema.PRUNER].ne(CONTROL)]
-    tables = [
-        make(own.drop(columns="training").reset_index(drop=True)).assign(schedule=schedule)
-        for (_, schedule), own in pruned.groupby([schema.DATASET, schema.SCHEDULE])
-    ]
-    return pd.concat(tables, ignore_index=True)
+def _pruned(runs: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield the pruned networks of each data set, without their schedule, so that all are compared together."""
+    hidden = [name for name in ("training", schema.SCHEDULE, frames.column(schema.SCHEDULE)) if name in runs]
+    pruned = runs[runs[schema.PRUNER].ne(CONTROL)].drop(columns=hidden)
+    for _, own in pruned.groupby(schema.DATASET):
+        yield own.reset_index(drop=True)
 
 
 def picture(cells: pd.DataFrame) -> Figure:

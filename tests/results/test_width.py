@@ -81,20 +81,22 @@ def test_networks_of_other_seeds_trainings_and_cells_are_left_out():
     assert width.of_widths(pd.DataFrame(runs)).index.size == 3
 
 
-def test_the_papers_tests_and_sentences_compare_neighbouring_widths_under_each_schedule():
+def test_the_papers_tests_and_sentences_compare_widths_and_ratios_of_both_schedules():
     alphas = {"lenet5-double": [1.0, 1.1, 1.2], "lenet5": [1.1, 1.2, 1.3], "lenet5-half": [1.5, 1.6, 1.7]}
     cells = [
-        made_up_runs.runs("mnist", model, pruner, 10, own).assign(schedule=schedule, training="falling, last")
+        made_up_runs.runs("mnist", model, pruner, ratio, np.add(own, more), schedule=schedule)
         for model, own in alphas.items()
-        for pruner, schedule in (("mp", "one-shot"), ("none", "one-shot"))
+        for pruner, ratio, schedule, more in (("mp", 10, "one-shot", 0), ("mp", 20, "cubic", [0.1, 0.2, 0.3]))
     ]
-    runs = made_up_runs.study(*cells)
-    table = width.tests_of_the_paper(runs)
-    assert table[["table", "row", "schedule"]].to_numpy().tolist() == [
-        [5, "lenet5-half vs LeNet", "one-shot"],
-        [5, "LeNet vs lenet5-double", "one-shot"],
-    ]
-    assert table["difference"].tolist() == pytest.approx([0.4, 0.1])
+    runs = made_up_runs.study(*cells).assign(training="falling, last")
+    table = width.tests_of_the_paper(runs).set_index(["table", "column", "row"])["difference"]
+    assert table.to_dict() == pytest.approx(
+        {
+            **{(1, f"{model} (MP)", "10 vs 20"): -0.2 for model in ("lenet5-half", "LeNet", "lenet5-double")},
+            **{(5, f"t={ratio} (MP)", "lenet5-half vs LeNet"): 0.4 for ratio in (10, 20)},
+            **{(5, f"t={ratio} (MP)", "LeNet vs lenet5-double"): 0.1 for ratio in (10, 20)},
+        }
+    )
     judged = width.claims_of_the_paper(runs)
     assert judged["slug"].unique().tolist() == ["smaller-models-intensify"]
-    assert judged["estimate"].tolist() == pytest.approx([0.4, 0.5, 0.1])
+    assert sorted(judged["estimate"].round(9)) == pytest.approx([0.1, 0.1, 0.4, 0.4, 0.5, 0.5])
