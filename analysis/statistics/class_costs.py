@@ -177,7 +177,8 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
     Returns
     -------
     Bounds
-        Bounds and p are NaN if no variance is known, for example for one network without predictions.
+        If the variance is 0 or unknown, for example for one network without predictions, `low` and `high` are NaN, and
+        so are `upper_all`, unless it follows from `support`, and p, unless `step_down_p` computes it.
 
     Examples
     --------
@@ -248,7 +249,7 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
     Returns
     -------
     (classes,)
-        One-sided corrected p; NaN if no variance is known.
+        One-sided corrected p; without sign flips, NaN if the variance is 0 or unknown.
 
     Examples
     --------

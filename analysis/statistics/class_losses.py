@@ -105,7 +105,7 @@ def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
     """Compute `Changes` from the answers of independent groups of networks.
 
     The change of a class is a sum over the groups of networks. Each group adds its mean answer, over its networks and
-    the images of the class; answers before compression are negative.
+    the images of the class; answers before compression must be negated.
 
     Parameters
     ----------
@@ -142,8 +142,8 @@ def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
     label : (images,), integers
         Class of each image, from 0.
     answers : (networks, images)
-        A number for each image that the network was tested on, and NaN for the others. It was tested on at least two
-        images of each class.
+        A number for each image that the network was tested on, and NaN for the others. Each network was tested on at
+        least two images of each class.
 
     Examples
     --------
@@ -251,7 +251,7 @@ def estimates(changes: Changes, weights: Weights, level: float = two_way.LEVEL) 
     Returns
     -------
     dict
-        `value`, `low`, `high`, `p`, each (sums,). If the variance is unknown, the ends and p are NaN.
+        `value`, `low`, `high`, `p`, each (sums,). If the variance is 0 or unknown, the ends and p are NaN.
 
     Examples
     --------
@@ -282,8 +282,8 @@ def p_of_either_test(changes: Changes, weights: Weights) -> np.ndarray:
     Returns
     -------
     (sums,)
-        NaN if nothing changed and no variance is known. If a class changes alike in all networks and images, its own
-        variance is 0, and so is p.
+        NaN if both variances are 0 or unknown. If a class changes alike in all networks and images, its own variance is
+        0; if its moderated variance is above 0, p is then 0.
 
     Examples
     --------

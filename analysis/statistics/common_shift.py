@@ -185,7 +185,7 @@ class _Sums(NamedTuple):
 
 
 class _LogitPair:
-    """Two networks' logits for the same images, which are divided into groups; even-numbered ones form one half.
+    """Two networks' logits for the same images, which are divided into groups; even-numbered groups form one half.
 
     Logits are converted to one scale, because a network that is only more confident in all its predictions favours no
     class.

@@ -33,7 +33,7 @@ class Placebo(NamedTuple):
 
 
 def spread(values: np.ndarray, place: np.ndarray) -> float:
-    """Compute the standard deviation of group means, weighted by their numbers of images.
+    """Compute the standard deviation of group means, weighted by the groups' numbers of images.
 
     Parameters
     ----------

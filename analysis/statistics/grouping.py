@@ -57,7 +57,7 @@ def summary(
         - alpha_new*, raw_slope_new*: alpha and raw slope for new networks and new images of the same groups, over
           groups with at least two images.
         - alpha_new_identified: whether the groups differ enough before compression to estimate alpha_new.
-        - alpha_weighted: mean alpha with groups weighted by their images.
+        - alpha_weighted: mean alpha with groups weighted by their numbers of images.
         - largest_excess*: the largest loss of accuracy of a group beyond that of all images, a mean over networks. This
           loss is chance movement, because the group may differ between networks. Groups of one image are left out of
           largest_excess, largest_excess_floor and largest_excess_group.
@@ -69,7 +69,8 @@ def summary(
           chosen in other networks than those in which its cost is measured.
         - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the same for the
           change from the networks before compression to the control. These slopes include networks at chance.
-        - spread_change: standard deviation of the groups' changes of accuracy, weighted by their images.
+        - spread_change: standard deviation of the groups' changes of accuracy, weighted by the groups' numbers of
+          images.
         - spread_change_chance: expected spread_change of groups with shuffled images (`group_spread`).
 
     Examples

@@ -120,7 +120,7 @@ def expected_prior(variances: np.ndarray, dof: float) -> Prior:
     Returns
     -------
     Prior
-        Its variance is the exponential of the posterior mean of the logarithm.
+        Its variance is the exponential of the posterior mean of the log variance.
 
     Examples
     --------
