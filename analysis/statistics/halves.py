@@ -37,7 +37,7 @@ class HalvesExemplars(NamedTuple):
     of_splits : (splits,)
         Number of PIEs of each split, for all networks.
     untied : float
-        Mean number of PIEs for which neither modal label is a tie, for all networks.
+        Mean number of PIEs for which neither modal label is tied, for all networks.
     pie, non_pie : (1 + groups,)
         Accuracy of the dense half on its PIEs and on other images.
     matched : float
