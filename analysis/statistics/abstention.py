@@ -49,8 +49,8 @@ def disputes(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
     first : (networks, images), integers
         The class that each network predicts, from 0.
     second : (networks, images), integers, optional
-        The same for a second population; row i has the same seed in both. If None, both networks of a pair are from
-        `first`.
+        The same for a second population; row i has the same seed in both. Each pair then has one network from each
+        population; if None, both networks are from `first`.
 
     Returns
     -------

@@ -36,8 +36,8 @@ def choose(trials: pd.DataFrame, limits: Limits) -> Choice:
     Parameters
     ----------
     trials : DataFrame, at least one row
-        Columns number, cost (size, latency or operations of the network), class_loss_upper and accuracy_loss_upper
-        (upper bounds of the worst class's loss and of the loss of accuracy).
+        Columns `number` (of the chain), `cost` (size, latency or operations of the network), `class_loss_upper` and
+        `accuracy_loss_upper` (upper bounds of the worst class's loss and of the loss of accuracy).
     limits : Limits
 
     Examples

@@ -1,8 +1,8 @@
 """Test and bound the cost of compression to each class, over several networks, and find the worst class.
 
-The *loss* of a class in a network is its recall in a reference network minus its recall in the compressed one. Its
-*cost* is the loss minus the loss of accuracy. The reference is the control of the same dense network, or the dense
-network itself.
+The *loss* of a class in a compressed network is its recall in a reference network minus its recall in the compressed
+one. The *cost* is this loss minus the loss of accuracy. The reference is the control of the same dense network, or the
+dense network itself.
 
 The class that loses most differs between networks by chance, so the mean of the networks' largest losses is above 0
 even if no class loses anything. The functions here therefore never use the same network to choose a class and to
@@ -52,9 +52,9 @@ def excess(losses: np.ndarray, share: np.ndarray) -> np.ndarray:
 def step_down_p(values: np.ndarray) -> np.ndarray:
     """Test whether each class's mean over networks is above 0, with step-down max-t correction for all classes.
 
-    Under the null hypothesis, a network's vector of values is as likely as its negative. The signs of whole networks
-    are flipped, which preserves the correlation between classes (Westfall and Young 1993, Resampling-Based Multiple
-    Testing, algorithm 2.8; Romano and Wolf 2005, Econometrica 73(4)).
+    Under the null hypothesis, a network's vector of values is as likely as its negative. The signs of all values of a
+    network are flipped together, which preserves the correlation between classes (Westfall and Young 1993,
+    Resampling-Based Multiple Testing, algorithm 2.8; Romano and Wolf 2005, Econometrica 73(4)).
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class Bounds(NamedTuple):
         One-sided upper bounds that hold for all classes jointly.
     p : ndarray
         One-sided p for a value above 0, corrected for all classes: by `step_down_p` with at least `FEWEST_FLIPPED`
-        networks, else by Holm's correction of the t-test.
+        pairs of networks, else by Holm's correction of the t-test.
     """
 
     value: np.ndarray
@@ -177,7 +177,8 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
     Returns
     -------
     Bounds
-        Bounds and p are NaN if no variance is known, for example for one network without predictions.
+        If the variance is 0 or unknown, for example for one network without predictions, `low` and `high` are NaN, and
+        so are `upper_all`, unless it follows from `support`, and p, unless `step_down_p` computes it.
 
     Examples
     --------
@@ -248,7 +249,7 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
     Returns
     -------
     (classes,)
-        One-sided corrected p; NaN if no variance is known.
+        One-sided corrected p; without sign flips, NaN if the variance is 0 or unknown.
 
     Examples
     --------
@@ -296,7 +297,7 @@ class WorstClass(NamedTuple):
     cost : float
         Mean cost of the chosen classes, measured in networks and on images that were not used to choose them.
     low, high : float
-        95 % interval of the largest cost of all classes, extended to contain `cost`.
+        Interval of the largest cost of all classes (95 % by default), extended to contain `cost`.
     """
 
     place: int
@@ -380,8 +381,8 @@ def read_left_out(
     values : (networks, classes)
         Costs on all images.
     weights, label, differences
-        As for `worst_class`. A reading is a choice with its measurement. Without labels or differences there is one
-        reading, on all images; otherwise each split of the images gives two.
+        As for `worst_class`. A reading has a choice and a measurement for every network. Without labels or differences
+        there is one reading, on all images; otherwise each split of the images gives two.
     """
     if label is None or differences is None:
         places, costs = _choose_and_read(values, values)

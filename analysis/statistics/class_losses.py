@@ -29,9 +29,9 @@ class Changes(NamedTuple):
     scale : (classes,), optional
         If given, variances over networks are moderated, assuming that the true variances are proportional to `scale`.
     recalls : (networks, classes), optional
-        Mean of each network's recalls before and after, if these are the same networks. If recalls before and after
-        have equal variance, the variance estimated for this mean is independent of the variance estimated for the
-        change, so it helps to find the classes that vary more than others.
+        Mean of each network's recall before and its recall after, if the same networks were measured. If recalls before
+        and after have equal variance, the variance estimated for this mean is independent of the variance estimated for
+        the change, so it helps to find the classes that vary more than others.
     """
 
     groups: Sequence[np.ndarray]
@@ -105,7 +105,7 @@ def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
     """Compute `Changes` from the answers of independent groups of networks.
 
     The change of a class is a sum over the groups of networks. Each group adds its mean answer, over its networks and
-    the images of the class; answers before compression are negative.
+    the images of the class; answers before compression must be negated.
 
     Parameters
     ----------
@@ -142,8 +142,8 @@ def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
     label : (images,), integers
         Class of each image, from 0.
     answers : (networks, images)
-        A number for each image that the network was tested on, and NaN for the others. It was tested on at least two
-        images of each class.
+        A number for each image that the network was tested on, and NaN for the others. Each network was tested on at
+        least two images of each class.
 
     Examples
     --------
@@ -194,9 +194,10 @@ def of_accuracy(changes: Changes, share: np.ndarray) -> Changes:
 
 
 def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
-    """Increase variances over images for classes with few images, as if intervals used quantiles of t.
+    """Increase variances over images for classes with few images, so that intervals are as wide as with quantiles of t.
 
-    With normal quantiles, intervals would be too narrow, because the variance is estimated from the same few images.
+    Otherwise, normal quantiles would make intervals too narrow, because the variance is estimated from the same few
+    images.
 
     Parameters
     ----------
@@ -250,7 +251,7 @@ def estimates(changes: Changes, weights: Weights, level: float = two_way.LEVEL) 
     Returns
     -------
     dict
-        `value`, `low`, `high`, `p`, each (sums,). If the variance is unknown, the ends and p are NaN.
+        `value`, `low`, `high`, `p`, each (sums,). If the variance is 0 or unknown, the ends and p are NaN.
 
     Examples
     --------
@@ -269,9 +270,9 @@ def estimates(changes: Changes, weights: Weights, level: float = two_way.LEVEL) 
 def p_of_either_test(changes: Changes, weights: Weights) -> np.ndarray:
     """Compute two-sided p of weighted sums of the classes' mean changes, by the more significant of two tests.
 
-    One test uses moderated variances. The other uses each class's own variance, or its image noise if this is larger:
-    moderation would hide the loss of a class that varies far less than the others. The level is divided between the
-    tests (`smaller_p`), unless their variances are equal.
+    One test uses moderated variances. The other uses each class's own variance or, for paired networks, its image noise
+    if this is larger: moderation would hide the loss of a class that varies far less than the others. The level is
+    divided between the tests (`smaller_p`), unless their variances are equal.
 
     Parameters
     ----------
@@ -281,8 +282,8 @@ def p_of_either_test(changes: Changes, weights: Weights) -> np.ndarray:
     Returns
     -------
     (sums,)
-        NaN if nothing changed and no variance is known. If a class changes alike in all networks and images, its own
-        variance is 0, and so is p.
+        NaN if both variances are 0 or unknown. If a class changes alike in all networks and images, its own variance is
+        0; if its moderated variance is above 0, p is then 0.
 
     Examples
     --------
@@ -335,7 +336,7 @@ def _with_noise(variances: two_way.Variances) -> two_way.Variances:
 
 
 def intervals(changes: Changes, weights: Weights, level: float = two_way.LEVEL) -> dict[str, np.ndarray]:
-    """Compute `estimates` without p, which takes most of the time."""
+    """Compute `estimates` without p, whose computation takes most of the time."""
     return _intervals(changes, weights, changes.variances(weights), level)
 
 

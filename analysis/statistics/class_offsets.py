@@ -316,14 +316,14 @@ def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.nd
 
 
 def _step(margins: np.ndarray, right: int) -> float:
-    """Compute the next shift of a class's margins, of which the number `right` should end up above 0.
+    """Compute the next shift of a class's margins; after all steps, `right` of them should be above 0.
 
     If margins are sorted in descending order, those with the indices `right - 1` and `right` should end up on different
     sides of 0. A shift that puts 0 midway between these two margins is halved and returned.
 
-    If several images have equal margins there, the shift moves all of these images above 0 or none. Of these two
-    results, it aims at the one whose number of margins above 0 is nearer to `right` or, in a tie, differs from the
-    present number. Such a shift is not halved, because half steps might never end.
+    If several images have the same margin at these indices, the shift moves all of these images above 0 or none. Of
+    these two results, it aims at the one whose number of margins above 0 is nearer to `right` or, in a tie, differs
+    from the present number. Such a shift is not halved, because half steps might never end.
     """
     sorted_margins = np.sort(margins)[::-1]
     right, n_positive = min(max(right, 0), len(sorted_margins)), int((sorted_margins > 0).sum())

@@ -132,8 +132,9 @@ def _excess(
     """Compute the excess of each class and its bounds, (2, classes), from the changes of recall and their bounds.
 
     If all images of a class change alike, for example because none changes, the estimated variance of its change is 0.
-    For such a class, the squared distance from the change to each of its bounds is used in place of a variance: it is
-    added to the squared half-width of the excess (Zou and Donner 2008, Statistics in Medicine 27, 1693-1702).
+    For such a class, the squared distance from the change to each bound of the change is used in place of a variance:
+    times the squared weight of the class, it is added to the squared half-width of the excess (Zou and Donner 2008,
+    Statistics in Medicine 27, 1693-1702).
     `variances` are those of the excess, and `level` is that of the bounds.
     """
     excess = weights @ change
@@ -294,9 +295,10 @@ def _worst(
 
 
 def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute changes of recall of pairs of networks, (classes,), and their bounds, (2, classes), as in `class_table`.
+    """Compute mean changes of recall over pairs of networks, (classes,), and their bounds, (2, classes).
 
-    p is omitted, because its computation takes long for hundreds of classes. Variances over networks are not moderated.
+    They are those of `class_table`, except that variances over networks are not moderated. p is omitted, because its
+    computation takes long for hundreds of classes.
     """
     return _change(label, before, after, paired=True, with_p=False, moderated=False)[:2]
 
@@ -304,7 +306,7 @@ def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> 
 def changes_beyond_control(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute `beyond_control` of `class_table` and its bounds, without p and moderation as in `recall_changes`."""
+    """Compute `beyond_control` of `class_table` and its bounds, and like `recall_changes` omit p and moderation."""
     return _beyond_control(label, before, after, control, with_p=False, moderated=False)[:2]
 
 
@@ -317,7 +319,7 @@ class Losses(NamedTuple):
     bounds : (levels, 2, classes)
         Lower and upper bounds at each level.
     variances : Variances, optional
-        None for single networks.
+        Variances of the losses; None for single networks.
     upper : (classes,)
         One-sided 95 % bounds that hold for all classes jointly.
     level : float

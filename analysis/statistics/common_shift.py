@@ -19,7 +19,7 @@ _LEAST_WEIGHT = 1e-6  # so that the shift of a class that is never confused is d
 
 
 class CommonShift(NamedTuple):
-    """A common shift of the logits, and the share of the movement that it explains.
+    """A shift of the classes' logits that all images have in common, and the share of the movement that it explains.
 
     Attributes
     ----------
@@ -72,8 +72,8 @@ def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: n
     Parameters
     ----------
     before, after : sequence of (images, classes), floats
-        Logits of pairs of networks for the same images. The results for several pairs are means, except the share,
-        which is a ratio of means.
+        Logits of pairs of networks for the same images. The results for several pairs are means, except the share and
+        its interval, which are computed from mean movements.
     label : (images,), integers
         True class of each image, from 0.
 
@@ -185,7 +185,7 @@ class _Sums(NamedTuple):
 
 
 class _LogitPair:
-    """Two networks' logits for the same images, which are divided into groups; even-numbered ones form one half.
+    """Two networks' logits for the same images, which are divided into groups; even-numbered groups form one half.
 
     Logits are converted to one scale, because a network that is only more confident in all its predictions favours no
     class.
@@ -366,7 +366,8 @@ def _share(movement: np.ndarray, movement_left: np.ndarray) -> tuple[float, floa
     groups = parts.shape[1]
     covariance = apart @ apart.T * (groups - 1) / groups
     reach = stdtrit(groups - 1, 1 - _LEVEL / 2) ** 2 * covariance
-    # Fieller: the ends r of the interval of movement_left / movement solve r^2 [1, 1] - 2 r [0, 1] + [0, 0] = 0.
+    # Fieller: the ends r of the interval of movement_left / movement solve r^2 s[1, 1] - 2 r s[0, 1] + s[0, 0] = 0,
+    # where s stands for `squares`.
     squares = np.outer(totals, totals) - reach
     if totals[1] <= 0 or squares[1, 1] <= 0:
         return np.nan, np.nan, np.nan

@@ -1,6 +1,6 @@
 """Measure the spread between the means of groups of images, and compare it with chance.
 
-The means of groups with few images differ by chance alone. The placebo assigns the same images at random: each group
+Even by chance, the means of groups with few images differ. The placebo assigns the same images at random: each group
 gets as many images of each class as it really has, drawn from all images of that class. A spread larger than in the
 placebo is therefore due to the groups, not to their sizes or classes.
 """
@@ -33,7 +33,7 @@ class Placebo(NamedTuple):
 
 
 def spread(values: np.ndarray, place: np.ndarray) -> float:
-    """Compute the standard deviation of group means, weighted by their numbers of images.
+    """Compute the standard deviation of group means, weighted by the groups' numbers of images.
 
     Parameters
     ----------

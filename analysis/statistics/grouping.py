@@ -54,10 +54,10 @@ def summary(
         - groups: number of groups.
         - fewest_images, most_images: number of images of the smallest and of the largest group.
         - alpha*, raw_slope*: means over the networks that are not at chance.
-        - alpha_new*, raw_slope_new*: the same for new networks and new images of the same groups, over groups with at
-          least two images.
+        - alpha_new*, raw_slope_new*: alpha and raw slope for new networks and new images of the same groups, over
+          groups with at least two images.
         - alpha_new_identified: whether the groups differ enough before compression to estimate alpha_new.
-        - alpha_weighted: mean alpha with groups weighted by their images.
+        - alpha_weighted: mean alpha with groups weighted by their numbers of images.
         - largest_excess*: the largest loss of accuracy of a group beyond that of all images, a mean over networks. This
           loss is chance movement, because the group may differ between networks. Groups of one image are left out of
           largest_excess, largest_excess_floor and largest_excess_group.
@@ -68,8 +68,9 @@ def summary(
         - worst_group_cost*: its cost, as in `class_costs.worst_class`. It is a systematic cost, because the group is
           chosen in other networks than those in which its cost is measured.
         - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the same for the
-          change from the networks before compression to the control.
-        - spread_change: standard deviation of the groups' changes of accuracy, weighted by their images.
+          change from the networks before compression to the control. These slopes include networks at chance.
+        - spread_change: standard deviation of the groups' changes of accuracy, weighted by the groups' numbers of
+          images.
         - spread_change_chance: expected spread_change of groups with shuffled images (`group_spread`).
 
     Examples

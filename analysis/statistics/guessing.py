@@ -19,9 +19,9 @@ class ChanceLevelCounts(NamedTuple):
     counts : dict, side -> (networks at chance level, all networks)
         The sides are before, after and, if there is one, control.
     collapsed : int
-        Number of networks at chance level after compression, but neither before nor in the control. They must also be
-        less accurate than before by McNemar's test, so that merely crossing the bound of chance level does not count as
-        collapse.
+        Number of networks at chance level after compression, but neither before nor in the control. McNemar's test must
+        also show that they are less accurate than before, so that merely crossing the bound of chance level does not
+        count as collapse.
     are_all_at_chance : bool
         Whether every pair has a network at chance level, so that there is no alpha. If networks are not paired, whether
         all networks before or all networks after are at chance level.
@@ -38,7 +38,7 @@ class ChanceLevelCounts(NamedTuple):
 
 
 class SoundPairs(NamedTuple):
-    """Whether networks are right about images, each (pairs, images), in pairs with both networks above chance."""
+    """Pairs with both networks above chance: whether each network is right about each image, (pairs, images)."""
 
     before: np.ndarray
     after: np.ndarray

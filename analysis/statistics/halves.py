@@ -1,8 +1,8 @@
 """Count pruning-identified exemplars (PIEs) between halves of populations of networks, and measure their difficulty.
 
-Modal labels of few networks differ by chance. On images whose modal labels differ, dense networks are less accurate,
-because at most one of the two labels is right. Two halves of the dense population show how much of both effects occurs
-without compression.
+Chance alone makes the modal labels of two small populations differ. On images whose modal labels differ, dense networks
+are less accurate, because at most one of the two labels is right. Two halves of the dense population show how much of
+both effects occurs without compression.
 """
 
 from functools import cached_property
@@ -37,12 +37,12 @@ class HalvesExemplars(NamedTuple):
     of_splits : (splits,)
         Number of PIEs of each split, for all networks.
     untied : float
-        Mean number of PIEs for which neither modal label is a tie, for all networks.
+        Mean number of PIEs for which neither modal label is tied, for all networks.
     pie, non_pie : (1 + groups,)
         Accuracy of the dense half on its PIEs and on other images.
     matched : float
         Accuracy of the dense half on other images, for all networks. The images are weighted so that the dense half is
-        as undecided about them as about its PIEs: modal labels have the same shares of the votes.
+        as undecided about them as about its PIEs: the share of votes for the modal label has the same distribution.
     """
 
     n_pie: np.ndarray

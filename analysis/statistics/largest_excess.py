@@ -53,8 +53,8 @@ def largest_excess_floor(
 def _expected_maximum(deviation: np.ndarray, exists: np.ndarray) -> np.ndarray:
     """Compute the expected maximum of independent centred normals, (...), from deviations (..., classes).
 
-    It is the integral over x > 0 of 1 - P(all <= x) - P(all <= -x). The integral ends at 1, the largest possible change
-    of a recall.
+    It is the integral over x > 0 of 1 - P(all <= x) - P(all <= -x). The integral ends at `_REACH` times the largest
+    deviation, or at 1, the largest possible change of a recall, if this is less.
     """
     from scipy.special import ndtr  # training imports this package and must not wait for scipy
 

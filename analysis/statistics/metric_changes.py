@@ -189,7 +189,7 @@ def _sums(cell: np.ndarray, values: np.ndarray, cells: int) -> np.ndarray:
 class _Estimate(NamedTuple):
     """The mean change of a metric in the cells where it is defined, with its variances.
 
-    `known` is a mask of these cells among all. `images` has the number of images of each.
+    `known` is a mask of these cells among all cells. `images` has the number of images of each of these cells.
     """
 
     known: np.ndarray
@@ -220,7 +220,7 @@ def _estimate(start: _Metric, after: _Metric, name: str, paired: bool) -> _Estim
         in_both=np.sum([_in_both(group, images, known) for group in groups], axis=0),
     )
     changes = class_losses.of_few_images(changes, images)
-    if name != CALIBRATION_ERROR:  # because the calibration error is not a share of right answers
+    if name != CALIBRATION_ERROR:  # because the calibration error is not a share of images
         changes = class_losses.moderated(changes, (first.mean(0) + second.mean(0)) / 2)
     return _Estimate(known, second.mean(0) - first.mean(0), images, changes.variances(each_class(len(images))))
 

@@ -120,7 +120,7 @@ def expected_prior(variances: np.ndarray, dof: float) -> Prior:
     Returns
     -------
     Prior
-        Its variance is the exponential of the posterior mean of the logarithm.
+        Its variance is the exponential of the posterior mean of the log variance.
 
     Examples
     --------
@@ -213,8 +213,9 @@ def moderated(
     least : (classes,) or float
         Smallest moderated variance of each class.
     second : (classes,), optional
-        Estimates of another variance of the same networks, with the same degrees of freedom and an independent error. A
-        class that varies more than the others in either estimate is not treated as part of the population.
+        Estimates of the variance of another number of each class in the same networks, with the same degrees of freedom
+        and an independent error. A class that varies more than the others in either estimate is not treated as part of
+        the population.
 
     Returns
     -------
@@ -326,11 +327,11 @@ def _likely_alike_in(variances: np.ndarray, dof: float, of_prior: float) -> np.n
 def likely_alike(ratios: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
     """Compute a lower bound of the probability that a class belongs to the population, instead of varying more.
 
-    The tail probability of a class's ratio is compared with the share of classes that have at least this ratio (Phipson
-    et al. 2016, Section 4.3), as in limma, the authors' package for R. limma differs in two steps: it estimates the
-    prior by moments of winsorised logarithms, and lets an outlying class keep a few degrees of freedom of the prior.
-    Here the prior is `expected_prior`, and a class that surely varies more keeps no degrees of freedom of the prior.
-    The whole procedure therefore cannot be checked against limma, and is calibrated by simulations
+    The tail probability of a class's ratio (`ratios`) is compared with the share of classes whose ratio is at least as
+    large (Phipson et al. 2016, Section 4.3), as in limma, the authors' package for R. limma differs in two steps: it
+    estimates the prior by moments of winsorised logarithms, and lets an outlying class keep a few degrees of freedom of
+    the prior. Here the prior is `expected_prior`, and a class that surely varies more keeps no degrees of freedom of
+    the prior. The whole procedure therefore cannot be checked against limma, and is calibrated by simulations
     (`benchmarks/false_alarms.py`).
 
     Parameters
