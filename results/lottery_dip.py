@@ -1,4 +1,4 @@
-"""Tables and picture of lottery-dip/: compare lightly pruned tickets with a control in alpha and the odds ratio."""
+"""Tables and picture of lottery-dip/: alpha and odds ratio of lightly pruned tickets, and of a control."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def write(results: Path) -> None:
 def with_odds_ratios(networks: pd.DataFrame) -> pd.DataFrame:
     """Add the odds ratio of the error, and alpha minus this ratio.
 
-    The odds of an error after a level are divided by the odds before pruning.
+    The odds of an error at a level are divided by those of the dense network.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
         - outcome;
         - level: a number, or `mean` for the mean over the levels;
         - the columns of `paired`, of magnitude pruning minus the control, with 95 % intervals;
-        - p_holm: p corrected over the two primary tests, those of the mean over the levels of the first two outcomes.
+        - p_holm: p corrected over the two primary tests: each of the first two outcomes, in the mean over the levels.
     """
     rows = []
     for outcome in OUTCOMES:
@@ -85,7 +85,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
-    """Draw alpha and the odds ratio at each level, and the differences in both primary outcomes, with intervals."""
+    """Draw alpha and the odds ratio at each level, and MP minus the control in both primary outcomes, with intervals."""
     return draw(
         [
             Panel(_draw_means, levels, "alpha and odds ratio of the error", "level"),

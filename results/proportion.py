@@ -217,7 +217,7 @@ def _plain_cells(arrays: RunArrays) -> Iterator[tuple[Any, list[np.ndarray]]]:
 
 
 def _explained(arrays: RunArrays, cells: list[np.ndarray], smallest: float) -> dict[str, Any] | None:
-    """Return the explained part of cells whose error grows by at least the factor `smallest`; None if too few do."""
+    """Return the explained part of cells whose error grows by at least the factor `smallest`; None if cells or seeds are too few."""
     found = [proportions.cell_proportion(arrays, rows) for rows in cells]
     cells = [
         rows
