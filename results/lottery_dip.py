@@ -85,7 +85,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
-    """Draw alpha and the odds ratio at each level, and MP minus the control in both primary outcomes, with intervals."""
+    """Draw alpha and the odds ratio at each level, and MP minus the control in the primary outcomes, with intervals."""
     return draw(
         [
             Panel(_draw_means, levels, "alpha and odds ratio of the error", "level"),
