@@ -24,10 +24,10 @@ ALPHA, ODDS, BEYOND = "alpha", "odds_ratio", "alpha_minus_odds_ratio"
 OUTCOMES = (ALPHA, BEYOND, ODDS, "raw_slope", "accuracy")
 _PRIMARY = OUTCOMES[:2]
 _MEAN = "mean"
-_NAMES = {CONTROL: "control", MP: "magnitude pruning"}
+_NAMES = {CONTROL: "control", MP: "MP"}
 _TITLES = {
-    ALPHA: "alpha, pruning - control",
-    BEYOND: "alpha - odds ratio, pruning - control",
+    ALPHA: "alpha, MP minus control",
+    BEYOND: "alpha minus odds ratio, MP minus control",
 }
 
 
@@ -76,7 +76,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
         pruned, control = values[MP], values[CONTROL]
         for level in pruned:
             rows.append({"outcome": outcome, LEVEL: str(level), **paired(pruned[level], control[level])})
-        # A network at chance is NaN, and so is a mean that includes it.
+        # The value of a network at chance is NaN, and so is a mean over levels that includes it.
         overall = paired(pruned.mean(axis=1, skipna=False), control.mean(axis=1, skipna=False))
         rows.append({"outcome": outcome, LEVEL: _MEAN, **overall})
     table = pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin, .05, does not fit points

@@ -93,7 +93,7 @@ def light_and_heavy(networks: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (dataset, outcome), values in _by_seed(networks):
         for name, levels in _LEVELS_OF.items():
-            # A network at chance is NaN, and so is a mean that includes it.
+            # The value of a network at chance is NaN, and so is a mean over levels that includes it.
             first, second = (values[pruner][list(levels)].mean(axis=1, skipna=False) for pruner in (MP, CONTROL))
             own = {schema.DATASET: dataset, "outcome": outcome, "levels": name}
             rows.append({**own, **paired(first, second, family=len(_LEVELS_OF))})
