@@ -1,4 +1,4 @@
-"""Tables and picture of lottery-dip/: compare lightly pruned tickets with a control in alpha and the odds ratio."""
+"""Tables and picture of lottery-dip/: alpha and odds ratio of lightly pruned tickets, and of a control."""
 
 from pathlib import Path
 
@@ -24,10 +24,10 @@ ALPHA, ODDS, BEYOND = "alpha", "odds_ratio", "alpha_minus_odds_ratio"
 OUTCOMES = (ALPHA, BEYOND, ODDS, "raw_slope", "accuracy")
 _PRIMARY = OUTCOMES[:2]
 _MEAN = "mean"
-_NAMES = {CONTROL: "control", MP: "magnitude pruning"}
+_NAMES = {CONTROL: "control", MP: "MP"}
 _TITLES = {
-    ALPHA: "alpha, pruning - control",
-    BEYOND: "alpha - odds ratio, pruning - control",
+    ALPHA: "alpha, MP minus control",
+    BEYOND: "alpha minus odds ratio, MP minus control",
 }
 
 
@@ -43,7 +43,7 @@ def write(results: Path) -> None:
 def with_odds_ratios(networks: pd.DataFrame) -> pd.DataFrame:
     """Add the odds ratio of the error, and alpha minus this ratio.
 
-    The odds of an error after a level are divided by the odds before pruning.
+    The odds of an error at a level are divided by those of the dense network.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
         - outcome;
         - level: a number, or `mean` for the mean over the levels;
         - the columns of `paired`, of magnitude pruning minus the control, with 95 % intervals;
-        - p_holm: p corrected over the two primary tests, those of the mean over the levels of the first two outcomes.
+        - p_holm: p corrected over the two primary tests: each of the first two outcomes, in the mean over the levels.
     """
     rows = []
     for outcome in OUTCOMES:
@@ -76,7 +76,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
         pruned, control = values[MP], values[CONTROL]
         for level in pruned:
             rows.append({"outcome": outcome, LEVEL: str(level), **paired(pruned[level], control[level])})
-        # A network at chance is NaN, and so is a mean that includes it.
+        # The value of a network at chance is NaN, and so is a mean over levels that includes it.
         overall = paired(pruned.mean(axis=1, skipna=False), control.mean(axis=1, skipna=False))
         rows.append({"outcome": outcome, LEVEL: _MEAN, **overall})
     table = pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin, .05, does not fit points
@@ -85,7 +85,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
-    """Draw alpha and the odds ratio at each level, and the differences in both primary outcomes, with intervals."""
+    """Draw alpha and the odds ratio at each level, and MP minus the control in the primary outcomes, with intervals."""
     return draw(
         [
             Panel(_draw_means, levels, "alpha and odds ratio of the error", "level"),

@@ -1,4 +1,4 @@
-"""Tables and picture of lottery-tickets/: compare alpha of rewound and retrained networks with that of a control."""
+"""Tables and picture of lottery-tickets/: compare alpha of lottery tickets with that of a control."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,7 +93,7 @@ def light_and_heavy(networks: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (dataset, outcome), values in _by_seed(networks):
         for name, levels in _LEVELS_OF.items():
-            # A network at chance is NaN, and so is a mean that includes it.
+            # The value of a network at chance is NaN, and so is a mean over levels that includes it.
             first, second = (values[pruner][list(levels)].mean(axis=1, skipna=False) for pruner in (MP, CONTROL))
             own = {schema.DATASET: dataset, "outcome": outcome, "levels": name}
             rows.append({**own, **paired(first, second, family=len(_LEVELS_OF))})
@@ -110,7 +110,7 @@ def _by_seed(networks: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataF
 
 
 def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
-    """Draw for each data set alpha at each level, also the paper's, and MP minus the control in alpha and raw slope."""
+    """Draw alpha at each level of each data set, the paper's alpha, and MP minus the control in alpha and raw slope."""
     panels = []
     for dataset in levels[schema.DATASET].unique():
         of_control = differences[differences[schema.DATASET].eq(dataset) & differences["minus"].eq(CONTROL)]

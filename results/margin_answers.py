@@ -29,7 +29,7 @@ def collect(folder: Path) -> dict[str, int]:
     Returns
     -------
     dict of str to int
-        The number of stored controls of each data set.
+        By data set, the number of controls whose margins are stored now.
 
     Raises
     ------

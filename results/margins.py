@@ -164,7 +164,7 @@ def explained(margins: Mapping[str, Margins]) -> pd.DataFrame:
 
 
 def picture(margins: Mapping[str, Margins]) -> Figure:
-    """Draw for each data set the share of each class's images by margin, and below losses against expected losses."""
+    """Draw each class's share of images below each margin and, underneath, its loss against its expected loss."""
     near, above = "margin, standard deviations of the noise", "images below, per error"
     return draw(
         [

@@ -34,7 +34,7 @@ _TITLES = {RARE: "Three classes are rare", BALANCED: "All training images"}
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 RARE_CLASSES = ("Trouser", "Pullover", "Sneaker")
 _DENSE, _PRUNED, _CONTROL, _DOUBT = "dense", "pruned", "control", "doubt"
-# Criteria by which a pruned network abstains. The others are compared with its own confidence.
+# Criteria by which a pruned network abstains. `OWN` is the one with which the others are compared.
 DISPUTE, OWN, MEAN, DENSE_ALONE = "dispute", "own confidence", "mean confidence", "dispute of dense networks"
 _DOUBTS = (DISPUTE, OWN, MEAN, DENSE_ALONE)
 _COVERAGES = np.linspace(0.5, 1, 51)

@@ -101,7 +101,7 @@ def _stored(results: Path) -> list[str]:
 
 
 def _stable_runs(results: Path, study: str) -> Iterator[tuple[RunArrays, StudyPredictions]]:
-    """Yield the runs of a study whose learning rate decays after pruning, if there are any."""
+    """Yield a study's runs whose learning rate decays after pruning, if there are any."""
     runs, read = folders.runs(results, study)
     falls = network_measures.param(runs, schema.FINE_TUNE_DECAY, "none").ne("none")
     falls |= network_measures.param(runs, schema.RECIPE, "").eq(_DECAYING)
@@ -217,7 +217,7 @@ def _plain_cells(arrays: RunArrays) -> Iterator[tuple[Any, list[np.ndarray]]]:
 
 
 def _explained(arrays: RunArrays, cells: list[np.ndarray], smallest: float) -> dict[str, Any] | None:
-    """Return the explained part of cells whose error grows by at least the factor `smallest`; None if too few do."""
+    """Return the explained part of cells whose error grows at least by `smallest`; None for too few cells or seeds."""
     found = [proportions.cell_proportion(arrays, rows) for rows in cells]
     cells = [
         rows

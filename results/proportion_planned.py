@@ -137,7 +137,7 @@ def new_classes(arrays: RunArrays, predictions: StudyPredictions) -> pd.DataFram
 
         - dataset, class, n (networks);
         - error_control: the class's error in the control;
-        - loss, and the columns of `proportion.disproportionate_losses`.
+        - loss, and the columns of `analysis.statistics.proportion.disproportionate_losses`.
     """
     tables = []
     for key, rows in pruned_cells(arrays):

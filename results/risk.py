@@ -52,7 +52,7 @@ class RiskStudy(NamedTuple):
     judges : Networks
         The networks whose costs the scores should predict.
     others : Networks
-        Networks of other seeds; the costs in these networks are the scores of the ceiling.
+        Networks of other seeds, which give the scores of the ceiling.
     """
 
     class_scores: Mapping[str, np.ndarray]
