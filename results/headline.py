@@ -97,14 +97,14 @@ def explained(results: Path, study: str) -> pd.DataFrame:
 
 
 def _gradual(results: Path) -> pd.DataFrame:
-    """Return the rows of gradual MP in mitigation-confirmation, with the data sets in the papers' order."""
+    """Return the rows of gradual MP in mitigation-confirmation, with the data sets in the order of `_DATASETS`."""
     rows = folders.table(results, "mitigation-confirmation", "mitigation.csv")
     rows = rows[rows[schema.PRUNER].eq("mp") & rows[schema.SCHEDULE].eq("cubic")]
     return rows.sort_values(schema.DATASET, key=_place, kind="stable")
 
 
 def _place(datasets: pd.Series) -> pd.Series:
-    """Return each data set's position in the papers' order."""
+    """Return each data set's position in `_DATASETS`."""
     return datasets.map(list(_DATASETS).index)
 
 
