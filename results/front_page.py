@@ -150,7 +150,7 @@ def tables(results: Path, all_answers: Mapping[str, answers.Answer], lightest: p
 def _other_tables(
     results: Path, all_answers: Mapping[str, answers.Answer], lightest: pd.DataFrame
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables that `tables` returns, without `equal weights`, which it computes in another process."""
+    """Return all tables of `tables` except `equal weights`, which `tables` computes in another process."""
     lenet5, released, resnet, as_pruned = (
         folders.runs(results, name)[0] for name in (folders.TEXT, folders.RELEASED, folders.RESNET, folders.AS_PRUNED)
     )
