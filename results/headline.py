@@ -57,7 +57,7 @@ def gradual(results: Path) -> pd.DataFrame:
 
 
 def mitigations(results: Path) -> pd.DataFrame:
-    """Return by how much each mitigation changes the largest excess of pruned networks and of controls, in points."""
+    """Return by how much mitigations change largest excess (pruned networks, controls) and accuracy, in points."""
     rows = _gradual(results)
     table_rows = []
     for name, words in _MITIGATIONS.items():
