@@ -65,7 +65,7 @@ def answers(results: Path) -> dict[str, Answer]:
 
 
 def _by_comparison(results: Path, path: Path) -> pd.DataFrame:
-    """Return the rows at an accuracy one point below that of the control, by data set, method and outcome."""
+    """Return the comparisons with MP one point below the control's accuracy, by data set, method and outcome."""
     rows = folders.table(results, str(path.parent), path.name)
     nearest = rows[rows[BELOW].eq(1) & rows["baseline"].eq("mp")]
     return nearest.set_index([schema.DATASET, "method", "outcome"]).sort_index()

@@ -33,7 +33,7 @@ def beside_released(results: Path) -> pd.DataFrame:
 
 
 def _means(results: Path, study: str) -> pd.Series:
-    """Format each cell's means over networks, by data set, pruner (its name in the paper), ratio and mean's name."""
+    """Format each cell's means over networks, by data set, pruner (its name in the paper), ratio and quantity."""
     alphas, by_cell = (folders.table(results, study, name) for name in ("alpha.csv", "cells.csv"))
     networks = alphas.merge(by_cell[[*settings.CELL, schema.REALIZED_RATIO]])
     networks = networks[networks[schema.PRUNER] != settings.CONTROL]

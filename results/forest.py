@@ -58,7 +58,7 @@ def _draw(axes: Axes, rows: pd.DataFrame, names: Sequence[str], no_effect: float
 
 
 def _lines(titles: Sequence[str]) -> list[list[str]]:
-    """Return a list of titles for each outcome if all lists have the same length, above 1; else one list of all."""
+    """Return a list of titles for each outcome if these lists have one length, above 1; else one list of all titles."""
     by_outcome: dict[str, list[str]] = {}
     for title in titles:
         by_outcome.setdefault(_outcome(title), []).append(title)

@@ -22,7 +22,7 @@ from analysis.rendering.formats import markdown_table
 from analysis.report.methods.figures import COLORS_MEAN
 from analysis.report.papers.claims import shown as shown_claims
 
-# The folder of the pages about the paper, and of the pictures of its answers.
+# The folder of the pages about the paper, and of their pictures.
 GOOD_ET_AL = "good-et-al"
 # The pages, and the names of their tables.
 PAGES = {
@@ -58,7 +58,7 @@ _NOTES = {"1": _NOT_EQUAL, "2": _TESTED, "3": _OF_NOISE, "4": _TESTED, "5": _NOT
 
 
 def write(results: Path) -> None:
-    """Put the tables into the pages of a folder of results, each between its two marks, and write the pictures.
+    """Put each table between its two marks in the pages of a folder of results, and write the pictures.
 
     Raises
     ------
@@ -125,7 +125,6 @@ def filled(name_of_page: str, page: str, all_tables: Mapping[str, pd.DataFrame])
 def tables(results: Path, all_answers: Mapping[str, answers.Answer], lightest: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the tables, with the name in their marks as key.
 
-    They are the answers, comparisons with printed values, the paper's claims, and experiments on why values differ.
 
     Parameters
     ----------
@@ -151,7 +150,7 @@ def tables(results: Path, all_answers: Mapping[str, answers.Answer], lightest: p
 def _other_tables(
     results: Path, all_answers: Mapping[str, answers.Answer], lightest: pd.DataFrame
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables that `tables` returns, without `equal weights`, which it computes in another process."""
+    """Return all tables of `tables` except `equal weights`, which `tables` computes in another process."""
     lenet5, released, resnet, as_pruned = (
         folders.runs(results, name)[0] for name in (folders.TEXT, folders.RELEASED, folders.RESNET, folders.AS_PRUNED)
     )

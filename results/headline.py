@@ -57,7 +57,7 @@ def gradual(results: Path) -> pd.DataFrame:
 
 
 def mitigations(results: Path) -> pd.DataFrame:
-    """Return by how much each mitigation changes the largest excess of pruned networks and of controls, in points."""
+    """Return by how much mitigations change largest excess (pruned networks, controls) and accuracy, in points."""
     rows = _gradual(results)
     table_rows = []
     for name, words in _MITIGATIONS.items():
@@ -97,14 +97,14 @@ def explained(results: Path, study: str) -> pd.DataFrame:
 
 
 def _gradual(results: Path) -> pd.DataFrame:
-    """Return the rows of gradual MP in mitigation-confirmation, with the data sets in the papers' order."""
+    """Return the rows of gradual MP in mitigation-confirmation, with the data sets in the order of `_DATASETS`."""
     rows = folders.table(results, "mitigation-confirmation", "mitigation.csv")
     rows = rows[rows[schema.PRUNER].eq("mp") & rows[schema.SCHEDULE].eq("cubic")]
     return rows.sort_values(schema.DATASET, key=_place, kind="stable")
 
 
 def _place(datasets: pd.Series) -> pd.Series:
-    """Return each data set's position in the papers' order."""
+    """Return each data set's position in `_DATASETS`."""
     return datasets.map(list(_DATASETS).index)
 
 
