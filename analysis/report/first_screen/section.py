@@ -66,7 +66,7 @@ _NUMBER_FORMATS = (
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "
     "per network.",
-    "The command recommend chooses as the verdict does, and accepts other limits.",
+    "The recommend command chooses as the verdict does, and accepts other limits.",
 )
 
 
