@@ -198,7 +198,7 @@ class Comparison:
 
     @property
     def identified(self) -> bool:
-        """Whether the classes differ enough, given the number of test images, for a slope to be meaningful."""
+        """Whether the classes differ enough for a meaningful slope, given the numbers of test images and networks."""
         return self.slopes.raw_new is not None and self.slopes.raw_new.identified
 
     @property

@@ -228,7 +228,7 @@ def _add_legend(figure: Figure, entries: Sequence[Any], across: int) -> Legend:
 
 
 class _Layout(LayoutEngine):
-    """Place panels with room for the words around them, between a title with a legend above and a note below.
+    """Place panels with room for the words around them, below the title and the legend, and above the note.
 
     Matplotlib's constrained layout gives the same pictures but takes 1.5 times as long, because it measures all words
     twice.

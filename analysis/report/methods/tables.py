@@ -188,7 +188,7 @@ def _by_cost(row: Mapping[str, Any]) -> str:
 
 
 def at_chance(row: Mapping[str, Any]) -> bool:
-    """Return whether most pairs of a comparison have a network at chance; the other pairs are then unrepresentative."""
+    """Return whether most pairs are left out because of a network at chance; the others are then unrepresentative."""
     return bool(row["n_at_chance"] > row["n"])
 
 
