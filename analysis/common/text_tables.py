@@ -31,7 +31,7 @@ class TextTable(NamedTuple):
     header : list of str
         Names of the columns, stripped of surrounding spaces.
     rows : iterator of (int, list of str)
-        Line number and cells of each line that is not empty, with as many cells as the header.
+        Line number and cells of each line that is not empty; all lines have as many cells as the header.
     """
 
     header: list[str]

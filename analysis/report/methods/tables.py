@@ -37,7 +37,7 @@ def scale(outcome: str) -> float:
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Format a row for each comparison with a column for each outcome: difference (interval).
+    """Format a row for each comparison. Each outcome has a column with the difference and its interval.
 
     A `*` means that Holm's p is below .05.
 
