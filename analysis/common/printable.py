@@ -37,7 +37,7 @@ def fault_of_name(name: str) -> str | None:
         return "is empty"
     if len(name) > LONGEST_NAME:
         return f"has {len(name):,} characters, but at most {LONGEST_NAME} are allowed"
-    # Characters that are newer than Python's Unicode tables, such as a new emoji, have category Cn.
+    # Category Cn is allowed, because characters newer than Python's Unicode tables, such as a new emoji, have it.
     if not all(_is_fit(char) or unicodedata.category(char) == "Cn" for char in name):
         return "has a control character, an invisible mark or a byte that is not UTF-8"
     return None

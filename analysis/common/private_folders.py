@@ -1,4 +1,4 @@
-"""Make and check folders and files that no other user of the machine can write or replace."""
+"""Make folders that no other user of the machine can write or replace, and check such folders and files."""
 
 import grp
 import os
@@ -31,7 +31,7 @@ def cache(name: str = "") -> Path:
     Raises
     ------
     StudyError
-        If the user has no home folder, if the path is not absolute, or if `private` refuses the folder.
+        If the user has no home folder, if `$XDG_CACHE_HOME` is not absolute, or if `private` refuses the folder.
     """
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -54,8 +54,8 @@ def private(path: Path, instead: str, trusted: Path | None = None) -> Path:
     instead : str
         Advice for the error if the folder cannot be used.
     trusted : Path, optional
-        A parent folder from which the checks start; it and its own parents are not checked. By default every parent is
-        checked: root or this user must own it, and nobody else may be able to rename its contents.
+        A parent folder below which the checks start; it and its own parents are not checked. By default every parent is
+        checked: root or this user must own it, and other users must not be able to rename its contents.
 
     Returns
     -------
@@ -65,8 +65,8 @@ def private(path: Path, instead: str, trusted: Path | None = None) -> Path:
     Raises
     ------
     StudyError
-        If the folder or a symbolic link on the way to it belongs to another user, if another user can write or replace
-        the folder, or if it cannot be created.
+        If the folder belongs to another user, if it cannot be created, or if another user (except root) can write to it
+        or can replace it or a symbolic link on the way to it.
     """
     try:
         folder = _walked(path, instead, trusted)

@@ -31,7 +31,7 @@ class TextTable(NamedTuple):
     header : list of str
         Names of the columns, stripped of surrounding spaces.
     rows : iterator of (int, list of str)
-        Line number and cells of each line that is not empty, with as many cells as the header.
+        Line number and cells of each line that is not empty; all lines have as many cells as the header.
     """
 
     header: list[str]
@@ -48,7 +48,7 @@ def opened_table(path: Path, limit: SizeLimit, *, option: str | None = None) -> 
     ----------
     path : Path
     limit : SizeLimit
-        Limit on the memory of the text.
+        Limit on the size of the file, and on its size when unpacked.
     option : str, optional
         The option to name in errors.
 
@@ -100,7 +100,7 @@ def number(where: str, text: str, what: str = "value") -> float:
 
 
 def decimal_hint(text: str) -> str:
-    """Return a hint on writing a number that has a decimal comma, or an empty string for other text."""
+    """Return a hint to write a point if the text is a number with a decimal comma; otherwise an empty string."""
     return f" (write {text.replace(',', '.')}, with a point)" if _DECIMAL_COMMA.fullmatch(text) else ""
 
 
@@ -145,7 +145,7 @@ def _stands_before_a_header(line: str) -> bool:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return the separator that splits the first line into the most cells, and each line into more than one."""
+    """Return the separator that splits every line, and the first into the most cells; a comma if none splits them."""
     cells = {mark: [len(next(csv.reader([line], delimiter=mark), [])) for line in lines] for mark in _SEPARATORS}
     fitting = [mark for mark in _SEPARATORS if lines and min(cells[mark]) > 1]
     return max(fitting, key=lambda mark: cells[mark][0], default=_SEPARATORS[0])

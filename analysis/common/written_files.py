@@ -37,11 +37,11 @@ def replacing(folder: Path, new_folder: Path, paths: Sequence[Path], obsolete: S
     Parameters
     ----------
     folder, new_folder : Path
-        Folders of the older files and of the new ones. The list is written to `new_folder` and then moved.
+        Folders of the older files and of the new ones. The list is written to `new_folder` and then moved to `folder`.
     paths : sequence of Path
         Paths of the new files, relative to both folders.
     obsolete : sequence of str
-        Names of files to delete after the block if they are listed and unchanged, and no new file has the name.
+        Names of files to delete after the block if they are listed and unchanged, and are not among the new files.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def replacing(folder: Path, new_folder: Path, paths: Sequence[Path], obsolete: S
         If an older file that would get other content is not listed, or was changed since it was listed. The block is
         then not run.
     OSError
-        If a file cannot be read, or the list cannot be written.
+        If reading a file or writing the list fails.
     """
     list_path = _list_path(folder)
     with _alone(folder):
@@ -75,8 +75,8 @@ def replacing(folder: Path, new_folder: Path, paths: Sequence[Path], obsolete: S
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other command changes the list of a folder, or until `LONGEST_WAIT` is over."""
-    if sys.platform == "win32":  # has no such locks
+    """Lock the list of a folder during the block; if others hold the lock for `LONGEST_WAIT`, go on without it."""
+    if sys.platform == "win32":  # Windows has no such locks
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -110,7 +110,7 @@ def _digest(path: Path) -> str:
 
 
 def _list_path(folder: Path) -> Path:
-    """Return the path of the list; each user of a sticky folder, such as /tmp, has a list that no other can replace."""
+    """Return the path of the list; in a sticky folder (such as /tmp), each user has one that no other can replace."""
     return folder / (f"{LIST}-{os.geteuid()}" if folder.stat().st_mode & stat.S_ISVTX else LIST)
 
 

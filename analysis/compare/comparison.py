@@ -149,8 +149,8 @@ class Comparison:
     def ranked(self) -> pd.DataFrame:
         """The table with the losses and costs of each class, the class that lost most first.
 
-        After the columns of `table` come `reference` (what `recall_after` is compared with),
-        `class_costs.LOSS_COLUMNS`, `class_costs.COST_COLUMNS` and `proportion.DISPROPORTIONATE_COLUMNS`.
+        `reference` (what `recall_after` is compared with), `class_costs.LOSS_COLUMNS` and `class_costs.COST_COLUMNS`
+        are inserted before `proportion.DISPROPORTIONATE_COLUMNS`.
         """
         table = self.table.drop(columns=[*DISPROPORTIONATE_COLUMNS])
         table = table.assign(reference=_REFERENCES[self.reference, self.are_pairs])
@@ -165,7 +165,7 @@ class Comparison:
 
     @cached_property
     def disproportionate(self) -> pd.DataFrame:
-        """The disproportionate loss of each class, a row for each row of `table`; NaN if networks are independent.
+        """The disproportionate loss of each class, a row for each row of `table`; NaN if networks are not paired.
 
         The columns are `proportion.DISPROPORTIONATE_COLUMNS`.
         """
@@ -198,7 +198,7 @@ class Comparison:
 
     @property
     def identified(self) -> bool:
-        """Whether the classes differ enough, given the number of test images, for a slope to be meaningful."""
+        """Whether the classes differ enough for a meaningful slope, given the numbers of test images and networks."""
         return self.slopes.raw_new is not None and self.slopes.raw_new.identified
 
     @property
@@ -248,8 +248,8 @@ class Comparison:
     def worst(self) -> pd.DataFrame:
         """The class, or the group of each grouping, that costs most: grouping, name, cost, cost_low, cost_high.
 
-        The class is chosen on other networks and images than those on which its cost is estimated. Empty for single
-        networks and for independent networks.
+        The class is chosen on other networks and images than those on which its cost is estimated. The frame is
+        empty for single networks and for unpaired networks.
         """
         rows = [
             (part.grouping, part.names[costs.worst.place], *costs.worst[1:])
@@ -260,7 +260,7 @@ class Comparison:
 
     @cached_property
     def groupings(self) -> pd.DataFrame:
-        """A row for each grouping as a whole, as `grouping.summary` returns it; empty for independent networks."""
+        """A row for each grouping as a whole, as `grouping.summary` returns it; empty for unpaired networks."""
         if not self.groups or not self._start_in_pairs:
             return pd.DataFrame()
         rows = [
@@ -279,7 +279,7 @@ class Comparison:
         return pd.DataFrame(rows)
 
     def gate(self, limits: Limits) -> Gate:
-        """Compare the losses with limits. If `basis` is "pair", only gross losses count as beyond them."""
+        """Compare the losses with limits. If `basis` is "pair", only gross losses count as beyond the limits."""
         return class_limits.gate(self.losses, limits, GROSS_LOSS if self.basis == "pair" else None)
 
     @cached_property

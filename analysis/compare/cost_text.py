@@ -92,7 +92,7 @@ def costliest(name: str, cost: float, low: float, high: float, networks: int, ki
     cost : float
         Cost as a share, estimated on networks and images that were not used to choose the class.
     low, high : float
-        95 % interval of the largest cost of a class; NaN if no answer changed.
+        95 % interval of the largest cost of all classes; NaN if no answer changed.
     networks : int
         Number of pairs of networks, two or more.
     kind : str

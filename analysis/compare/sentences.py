@@ -125,7 +125,7 @@ def gross_losses(comparison: Comparison) -> str:
 
 
 def gains(comparison: Comparison) -> str:
-    """Say which classes are shown to have gained recall; return an empty string if none is, or at chance."""
+    """Say which classes are shown to have gained recall; empty if none is, or if every pair has a network at chance."""
     table = comparison.table
     if comparison.at_chance:
         return ""
@@ -149,8 +149,8 @@ def costliest(comparison: Comparison) -> str:
 def proportion(comparison: Comparison) -> str:
     """Say by which factor the error grew, and which class is shown to lose more than that factor explains.
 
-    Return an empty string if networks are independent, if there are several groupings, each with its own factor, or if
-    there were no errors before.
+    Return an empty string if networks are not paired, if there are several groupings, each with its own factor, or if
+    the networks that losses are measured from make no errors.
     """
     table, start = comparison.table, comparison.reference
     if "grouping" in table or not has_proportions(table):
@@ -199,7 +199,7 @@ def has_proportions(table: pd.DataFrame) -> bool:
 
 
 def images_of(table: pd.DataFrame) -> int:
-    """Return the number of images in the grouping that has most images."""
+    """Return the number of images in the grouping that has the most."""
     by_grouping = table["support"].groupby(table["grouping"]) if "grouping" in table else [("", table["support"])]
     return max(int(support.sum()) for _, support in by_grouping)
 

@@ -36,7 +36,7 @@ _PHASES = (
 )
 _OF_OPTIMIZER = {schema.MOMENTUM, schema.LEARNING_RATE, schema.FINE_TUNE_LEARNING_RATE}
 _ALWAYS = {schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO}
-# Values that runs log if no option was given
+# Values that mean that an option was not given
 _NOTHING = {"none", "all"}
 
 
@@ -55,9 +55,10 @@ def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking
     Returns
     -------
     str
-        The call, with each option whose value differs from the default. If the dense networks were given as files of
-        weights, the call prunes the first of them. For a level of iterative pruning, that level is the call's last
-        iteration. The string is empty if `prune` pruned the networks several times, because no single call makes them.
+        The call, with data set, model, pruner and ratio, and each other option whose value differs from the default. If
+        the dense networks were given as files of weights, the call prunes the first of them. For a level of iterative
+        pruning, that level is the call's last iteration. The string is empty if `prune` pruned the networks several
+        times, because no single call makes them.
     """
     params = {frames.param(name): value for name, value in cell.iloc[0].items() if pd.notna(value)}
     is_level = params.get(schema.KEEP, "none") != "none"
@@ -66,7 +67,7 @@ def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking
         return ""
     own_options = _differing_options(params, is_level=is_level)
     if is_level:
-        own_options["iterations"] = str(iteration + 1)  # the dense network is the first
+        own_options["iterations"] = str(iteration + 1)  # the dense network counts as the first
     if own_options.get(schema.DATASET) != EMBEDDED and (source := _source(cell[frames.RUN_ID].iloc[0], tracking_uri)):
         own_options[schema.DATASET] = source
     if schema.WEIGHTS_DIGEST in params:
@@ -80,7 +81,7 @@ def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking
 
 
 def _differing_options(params: Mapping[str, Any], *, is_level: bool) -> dict[str, str]:
-    """Return the options that differ from their defaults, as a user would type them."""
+    """Return the options in `_ALWAYS` and those that differ from their defaults, as a user would type them."""
     records = _logged_options("iterate" if is_level else "prune")
     values = {name: _as_typed(name, params[name]) for name in records if name in params}
     recipe = RECIPES.get(values.get(schema.RECIPE, _own_recipe(records, values)))
@@ -175,7 +176,7 @@ def _seeds(seeds: list[int]) -> str:
 
 
 def _source(run_id: str, tracking_uri: str | None) -> str:
-    """Return the file or folder that a run's data set was read from, or an empty string if its name suffices."""
+    """Return the file or folder that a run's data set was read from; empty if the data set's name suffices."""
     folder = Path(os.environ.get("PRUNING_STUDY_DATA") or "data")
     with suppress(*STORE_ERRORS, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError):
         run = retries.client(tracking_uri or mlflow.get_tracking_uri()).get_run(run_id)

@@ -62,13 +62,13 @@ def recommend_ratio(
         Largest acceptable loss of the accuracy, and of the recall of any class, in percentage points: .5 is half a
         point. A limit above 0 and below .05 is refused, because it may be meant as a share. None means no limit.
     max_alpha : float, > 0, optional
-        Largest acceptable alpha on new images. (On a small test set, each changed prediction biases alpha downward.)
+        Largest acceptable alpha on new images. (On few test images, the usual alpha is mostly too low.)
     groups : str, Path, or mapping of str to path, optional
-        File of groups of test images, for which the effects of the choice are reported too; a mapping gives one per
-        data set. Groups do not influence the choice.
+        File of groups of test images, for which the effects of the choice are reported too; a mapping gives a file
+        for each data set. Groups do not influence the choice.
     min_accuracy : float, in [0, 1], optional
-        A trade-off between sparsity and fairness is chosen among the networks with at least this accuracy; by default
-        0.98, or one point below the dense networks' accuracy if that is lower than 0.98.
+        A trade-off between sparsity and fairness is chosen among the levels with at least this mean accuracy; by
+        default 0.98 or, if the dense networks do not reach 0.98, one point below their accuracy.
     fairness_value : float, >= 0, optional
         How many units of sparsity one unit of fairness is worth. Unfairness is the highest recall of any class minus
         the lowest. By default 100 for iterative pruning or if `min_accuracy` is given; otherwise no trade-off is
@@ -84,7 +84,7 @@ def recommend_ratio(
     Raises
     ------
     StudyError
-        If a limit is out of range, or if the experiment cannot be read or has only the pruner `none`.
+        If a limit is out of range, or if the experiment cannot be read or has no pruned networks.
 
     Examples
     --------

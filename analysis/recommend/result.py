@@ -37,12 +37,12 @@ class Recommendation(NamedTuple):
         The limits, followed by the verdict that a report would give with these limits.
     tried : DataFrame
         A row for each method and ratio, up to the method's first failure. A method is a pruner with its schedule, its
-        distillation and its other settings. The reference of a network is its control if there is one, else its dense
-        network. Losses are shares of test images, relative to the reference. Columns that end in `_high` are upper
+        distillation and its other settings. The reference is the networks' controls if there are any, else the dense
+        networks. Losses are shares of test images, relative to the reference. Columns that end in `_high` are upper
         bounds; those of class losses hold for all classes jointly. The columns are:
 
         - pruner, the settings and ratio;
-        - n: the number of networks that have a reference;
+        - n: the number of pruned networks compared with the reference;
         - loss: the loss of accuracy;
         - worst_class, worst_class_loss: the class that may lose most, and its loss;
         - largest_excess, largest_excess_class: the largest mean loss of a class beyond the loss of accuracy, and the
@@ -126,8 +126,8 @@ class Recommendations(list[Recommendation]):
         Raises
         ------
         StudyError
-            If the folder cannot be written to, or if a file in it has such a name but was not written by this project
-            or was changed since.
+            If the folder cannot be written to, or if a file in it has the name of a table but was not written by this
+            project or was changed since.
         """
         regression, notes = self._regression()
         parts = (

@@ -27,7 +27,7 @@ def mark_beyond(
     Parameters
     ----------
     axes : Axes
-        Panel of a page whose axis of values has its final limits.
+        A panel of a page. Its axis of values has its final limits.
     rows : DataFrame
         Columns place and value, and optionally color (of the triangle's edge) and face (of its inside, by default
         the same). Values within the axis are left out.

@@ -25,7 +25,7 @@ _BEYOND, _CHOSEN = "#d55e00", "#009e73"
 
 
 def front(search: ChainTrials, on_front: np.ndarray, best: int | None, by_accuracy: int | None) -> Figure:
-    """Plot the possible loss of each chain's worst class against its cost, with the Pareto front and the choice.
+    """Plot the possible loss of each chain's worst class against the chain's cost, with Pareto front and choice.
 
     Parameters
     ----------

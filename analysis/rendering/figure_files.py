@@ -55,7 +55,7 @@ def write(figures: Mapping[str, Figure], folder: Path, endings: Sequence[str], *
 
 
 def can_fork() -> bool:
-    """Return whether forking is safe; a forked process needs no imports, so it starts faster."""
+    """Return whether forking is safe; it is faster than starting a new process, which would import everything again."""
     return sys.platform == "linux" and threading.active_count() == 1
 
 

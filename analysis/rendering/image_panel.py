@@ -16,7 +16,7 @@ _SHORTER = 0.01  # pixels taken off the sides of an image, because Matplotlib be
 
 
 class ImagePanel:
-    """A panel without axes, on which places are given in pixels from the upper left corner, inside a margin."""
+    """A panel without axes; places on it are in pixels from a left margin and from the upper edge."""
 
     def __init__(self, axes: Axes) -> None:
         axes.set_axis_off()

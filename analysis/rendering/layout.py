@@ -47,8 +47,8 @@ class Panel(NamedTuple):
     title : str
         May contain names of unknown origin; lines too long for the panel are broken and cut.
     across, up : str
-        Labels of the axes. A page writes a label once if a panel below (for `across`) or on the left (for `up`) has the
-        same label.
+        Labels of the axes. Unless the page is narrow, a label is left out if a panel below (for `across`) or on the
+        left (for `up`) has the same label.
     """
 
     draw: Callable[[Axes, Any], None]
@@ -93,7 +93,7 @@ def draw(
         shared x axis are only at the lowest panel of a column, and those of a shared y axis only at the leftmost panel
         of a row.
     widths : sequence of float
-        Widths of the columns in proportion, equal by default.
+        Relative widths of the columns, equal by default.
     """
     columns = columns or len(panels)
     present = {divmod(index, columns): panel for index, panel in enumerate(panels) if panel}
@@ -228,7 +228,7 @@ def _add_legend(figure: Figure, entries: Sequence[Any], across: int) -> Legend:
 
 
 class _Layout(LayoutEngine):
-    """Place panels with room for the words around them, between a title with a legend above and a note below.
+    """Place panels with room for the words around them, below the title and the legend, and above the note.
 
     Matplotlib's constrained layout gives the same pictures but takes 1.5 times as long, because it measures all words
     twice.

@@ -21,7 +21,7 @@ from analysis.rendering.formats import NOT_AVAILABLE, markdown_table
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 
-# A table with a longer cell has sentences, not values with intervals, so its cells wrap.
+# A table with a cell longer than this has sentences, not values with intervals, so its cells wrap.
 _LONGEST_NUMBER = 60
 _OPTION = re.compile(r"(?<!\S)--[a-z][a-z0-9-]*")  # a separate word, not a part of a name such as `<!--x`
 _PLACE = (schema.DATASET, schema.MODEL)

@@ -47,7 +47,7 @@ _NOTE = (
     "(epsilon is the weight decay) on the same dense models. Distortion: max(alpha on new images - 1, 0) + max(1 - r, "
     "0), where r is the correlation of the classes' balances before and after pruning."
 )
-_BEYOND = 1.2  # decades between the range that is searched and an anchor beyond it
+_BEYOND = 1.2  # decades between the range that is searched and an anchor beyond it, as drawn
 
 
 def figures(result: Tuning, *, narrow: bool = False) -> dict[str, Figure]:

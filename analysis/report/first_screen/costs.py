@@ -29,7 +29,8 @@ from analysis.study.decision import class_rows, mostly_sound
 from analysis.study.settings import CONTROL, in_number_format, is_pruned
 from analysis.study.study import StudyData
 
-FAR = 0.1  # a share; values farther from 0 than this, and than three times their median, are marked at an edge
+# A share. Values farther from 0 than this, and than three times their median distance from 0, are marked at an edge.
+FAR = 0.1
 _FEWEST = 3  # fewest networks with an interval: an interval of two is so wide that nothing else could be seen
 _WIDTH = 12.0  # inches, the width of the page
 _HEIGHT = 3.3  # inches, height of a row of panels
@@ -63,7 +64,7 @@ OUTCOMES = (
 def costs(study: StudyData, *, narrow: bool = False) -> list[Figure]:
     """Draw the change of accuracy and the costs of the classes, in at most four rows a figure.
 
-    There is a row for each data set and model, or for a part of its methods if there are many.
+    There is a row for each data set and model, or several if there are many methods.
 
     Changes and costs are relative to the control, network by network, or to the dense networks if there is no control.
     The second panel has a dot for each class, and a mark for the class that costs most, which is named if its cost is
@@ -110,7 +111,7 @@ def _figure(workloads: Sequence[PlottedWorkload], study: StudyData, *, narrow: b
 
 
 def _has_marks(lines: Lines, outcome: CostOutcome, study: StudyData) -> bool:
-    """Return whether a panel has any mark; the cost of a single network is undefined."""
+    """Return whether a panel has any mark; cells of a single network have none for the cost, which is undefined."""
     values = pd.concat(_values(cells, outcome, study) for cells in lines.values())
     return bool((values["value"].notna() | values["at_chance"]).any())
 

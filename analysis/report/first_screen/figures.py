@@ -1,4 +1,4 @@
-"""Figures of methods against ratio and model size, each a function of a study."""
+"""Figures of alpha and the raw slope against the ratio, and of the weakest class's recall against model size."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -56,7 +56,7 @@ _SLOPES = {
 def sizes(study: StudyData, cells: pd.DataFrame, *, narrow: bool = False) -> list[Figure]:
     """Draw the recall of the weakest class against the size of the model, a panel for each data set and model.
 
-    Dense networks and the control are at 100 %.
+    Dense networks are drawn slightly below 100 %, and the control slightly above.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def _weakest_class(cells: pd.DataFrame) -> list[str]:
 
 
 def _draw_dense(axes: Axes, cells: pd.DataFrame, drawn: Drawn, study: StudyData) -> float:
-    """Draw a line at the dense networks' mean, and return the mean; NaN if cells have different dense networks."""
+    """Draw a line at the dense networks' value and return it; if cells share no dense networks, only return NaN."""
     dense = float(cells[drawn.dense].mean()) if drawn.dense else 1.0
     if drawn.dense and not study.share_dense_networks(cells):
         return float("nan")

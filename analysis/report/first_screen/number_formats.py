@@ -38,8 +38,9 @@ def number_formats(study: StudyData) -> pd.DataFrame:
 
         - as in `cells.csv`: n_at_chance, accuracy_before (of the dense networks), accuracy_after, accuracy_change with
           its interval over networks, largest_excess with its floor, and worst_class with its cost;
-        - for cells of at least two networks: significant, the number of significant classes by Welch's unpaired test,
-          and the columns of `populations.significance_counts` for the paired and for the moderated test;
+        - for cells of at least two networks, if all their dense networks differ: significant, the number of significant
+          classes by Welch's unpaired test, and the columns of `populations.significance_counts` for the paired and for
+          the moderated test;
         - if the runs have them: model_bytes, and latency_ms/one and latency_ms/batch with the ends of their intervals;
           each is a mean over networks.
     """
@@ -59,7 +60,7 @@ def _is_quantized(frame: pd.DataFrame) -> np.ndarray:
 
 
 def _significant_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
-    """Count significant classes, by each test, in every quantized cell of at least two networks."""
+    """Count significant classes, by each test, in quantized cells of at least two different networks."""
     arrays = study.arrays
     quantized = _is_quantized(arrays.runs)
     rows_found = []

@@ -26,7 +26,7 @@ _COSTS = (
     "least three networks. The first panel shows the accuracy (lower is worse), and the second the losses of "
     "classes beyond the accuracy (higher is worse). There, a grey dot is a class, and the mark is the class that costs "
     "most, chosen on other networks and images than those that measure it. It is named if it is shown to lose more "
-    "than the accuracy. Crosses at an edge are networks at chance; triangles are off the scale."
+    "than the accuracy. Crosses at an edge: mostly at chance; triangles: off the scale."
 )
 _OWN_SCALES = (
     "Each data set and model has its own scale, because costs may differ tenfold between them: compare numbers across "
@@ -66,7 +66,7 @@ _NUMBER_FORMATS = (
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "
     "per network.",
-    "The command recommend chooses as the verdict does, and accepts other limits.",
+    "The recommend command chooses as the verdict does, and accepts other limits.",
 )
 
 

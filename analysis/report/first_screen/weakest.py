@@ -22,7 +22,7 @@ def with_weakest(study: StudyData) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `study.cells` with these columns:
+        `study.cells` with these further columns:
 
         - accuracy_low, accuracy_high: the 95 % interval of accuracy_after;
         - weakest_before, weakest_after, weakest_low, weakest_high: the mean recall of the weakest class of the dense

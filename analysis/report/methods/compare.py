@@ -116,14 +116,15 @@ def compare(
     ----------
     study : RunArrays
     predictions : callable or StudyPredictions, optional
-        As for `cells.cells`. With predictions, the interval and p of alpha_new hold for new images too.
+        As for `cells.cells`. With predictions, intervals and p-values of alpha_new and alpha_beyond hold for new images
+        too.
     baseline : str
         The pruner with which the other pruners are compared; by default magnitude pruning.
     baseline_ratios : mapping of float to float
         Ratio of the baseline pruner for each ratio of the other pruners; by default the same ratio.
     primaries : sequence of Primary
         The primary comparisons. The tests of each primary comparison are corrected together, as a family. All other
-        comparisons with the control are a second family, and all remaining comparisons are a third.
+        comparisons with the control form one more family, and all remaining comparisons another.
 
     Returns
     -------
@@ -144,7 +145,7 @@ def compare(
         - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless
           `alternative` gives the predicted direction of a primary comparison. p_holm is corrected within its family,
           whose size is at least the number of planned tests. Of the slopes alpha_new, alpha, raw_slope and
-          alpha_beyond, only the first that is tested belongs to the family; each other one is a separate family.
+          alpha_beyond, only the first that is tested belongs to the family; each other slope has its own family.
           p_permutation is from a permutation test that flips the signs of the seeds' differences.
         - effect_size: Cohen's d_z.
         - detectable_difference: the smallest difference detectable at 80 % power and level .05 / family size.
@@ -390,7 +391,7 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | No
 
 
 def _parts(study: RunArrays, rows: np.ndarray, classes: np.ndarray) -> SlopeParts | None:
-    """Compute the parts of alpha_new from recalls alone; None if supports differ."""
+    """Compute the parts of alpha_new from recalls alone; None if networks have different numbers of test images."""
     part = np.ix_(rows, classes)
     support = common_support(study.support[part])
     if support is None:

@@ -31,7 +31,7 @@ def systematic(
     rows, baseline_rows : (networks,), integers
         Rows of the method's and of the baseline's networks, made from the same dense networks in the same order.
     has : (classes of all data sets,), bool
-        True for the classes of the cell.
+        True for the classes of the networks' data set.
     predictions : StudyPredictions, optional
 
     Returns

@@ -37,7 +37,7 @@ def scale(outcome: str) -> float:
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Format a row for each comparison with a column for each outcome: difference (interval).
+    """Format a row for each comparison. Each outcome has a column with the difference and its interval.
 
     A `*` means that Holm's p is below .05.
 
@@ -188,7 +188,7 @@ def _by_cost(row: Mapping[str, Any]) -> str:
 
 
 def at_chance(row: Mapping[str, Any]) -> bool:
-    """Return whether most pairs of a comparison have a network at chance, so that the others are not representative."""
+    """Return whether most pairs are left out because of a network at chance; the others are then unrepresentative."""
     return bool(row["n_at_chance"] > row["n"])
 
 

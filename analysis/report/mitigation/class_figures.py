@@ -71,7 +71,7 @@ class _MitigationComparison(NamedTuple):
 
 
 def _comparisons(cells: Cells) -> list[_MitigationComparison]:
-    """Return a comparison for each place. Data sets of the papers come first, in their order, then others by name."""
+    """Return a comparison for each `place`. Data sets of the papers come first, in their order, then others by name."""
     comparisons: dict[tuple[Any, ...], _MitigationComparison] = {}
     mitigated = [cell for cell in cells.all if cell.run[schema.PRUNER] != CONTROL and cell.mitigation != NOTHING]
     for cell in mitigated:

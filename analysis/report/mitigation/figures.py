@@ -24,7 +24,7 @@ _ROW, _PANEL, _ABOVE = 0.27, 2.5, 0.75  # inches
 _WIDEST_NAME, _NARROW_LETTERS = 125, 7  # points, in a narrow window
 _LETTERS = 8.5  # points, of the names of mitigations
 _FOR_SHARES = 0.16  # share of a panel's width for the shares on its right
-_APART = 0.13  # rows, between a mark on validation images and one on test images
+_APART = 0.13  # rows, from the middle of a row to its mark on validation images, and to that on test images
 _LONGEST = 46  # characters of a mitigation's name
 _NOTE = (
     "The gain is the largest excess loss of a class without the mitigation minus that with it, in points. Marks are "

@@ -36,7 +36,7 @@ def outcomes(cells: Cells) -> pd.DataFrame:
     -------
     DataFrame, one row per cell; empty if no cell has a mitigation
         dataset, model, pruner, ratio, the settings that are shown, mitigation (in words, empty for none), n
-        (networks), n_at_chance (networks at chance), classes, and:
+        (networks), n_at_chance (networks at chance), classes (number of classes), and:
 
         - accuracy.
         - accuracy_difference: accuracy minus that of the cell without the mitigation.
@@ -56,8 +56,8 @@ def outcomes(cells: Cells) -> pd.DataFrame:
         - largest_mean_excess: the excess loss of each class is averaged over networks, and this is the largest mean.
         - weakest_recall: mean over networks of the lowest recall of a class.
         - weakest_recall_difference: weakest_recall minus that of the cell without the mitigation.
-        - classes_worse: number of classes whose recall is lower than in the control without a mitigation. An
-          interval of the class with confidence 1 - .05 / number of classes must show this.
+        - classes_worse: number of classes whose recall is shown to be lower than in the control without a mitigation,
+          by intervals with confidence 1 - .05 / number of classes.
         - gain_on_validation, gain_on_test: the largest excess loss without the mitigation minus the largest excess loss
           with it.
         - gain_of_control: the gain in the controls, on test images.
