@@ -24,7 +24,7 @@ class WrittenReport(NamedTuple):
     verdict : list of str
         The report's first sentences.
     run_id : str, optional
-        The MLflow run to which the files were sent.
+        Id of the MLflow run to which the files were sent.
     """
 
     folder: Path

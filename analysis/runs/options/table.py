@@ -64,7 +64,7 @@ MAIN_OPTIONS = (
     *("number_format", "all", "device", "experiment", "force"),
 )
 MOST_SHOWN = 15  # a command with at most this many options shows all of them
-# Commands that have an option. The configs of `prune` and `iterate` inherit that of `train`, and so all of its options.
+# Commands that share options. The configs of `prune` and `iterate` inherit that of `train`, and so all of its options.
 TRAINING_COMMANDS = ("train", "prune", "iterate")
 EVERY_COMMAND = (
     *TRAINING_COMMANDS,
@@ -744,9 +744,9 @@ class FineTuningOptions:
     performance_weighted: str = option(
         "none",
         theta_and_gamma,
-        "Fine-tune on the predictions of the dense network, with the label in place of a wrong one, and with a weight "
-        "for each image: THETA + (1 - THETA) (1 - p)^GAMMA, where p is the dense network's probability of the image's "
-        "label. Written THETA,GAMMA, such as 0.5,1.",
+        "Fine-tune on the predictions of the dense network, with the label in place of a wrong prediction, and with a "
+        "weight for each image: THETA + (1 - THETA) (1 - p)^GAMMA, where p is the dense network's probability of the "
+        "image's label. Written THETA,GAMMA, such as 0.5,1.",
         ("prune",),
         grid="performance_weighted",
         param=ParamRole(legacy_default="none", concerns="mitigation", value="floats"),
@@ -895,7 +895,7 @@ class StudyOptions:
     protocol: str | None = option(
         AUTO,
         choice(PROTOCOLS),
-        "Follow the text of Good et al., 2022 (paper), or their released code (released). Auto: set by the file, else "
+        "Follow the text of Good et al., 2022 (paper), or their released code (released). Auto: as FILE says, else "
         "paper.",
         ("study",),
         heading="Data and network",
@@ -1169,7 +1169,7 @@ class RobustnessOptions:
     dataset: str | None = option(
         AUTO,
         nonempty_text,
-        "Measure the runs of this data set only, and read it from here: a name, an .npz file, or a folder of images. "
+        "Data set whose runs are measured and whose images are read: a name, an .npz file, or a folder of images. "
         "Auto: the data sets that the runs name.",
         ("robustness",),
         heading="Data and network",

@@ -179,7 +179,7 @@ def test_without_a_control_it_cannot_tell_pruning_from_fine_tuning():
         "On mnist with lenet5 (8 networks), nothing is shown to be safe. mp at ratio 10 costs 1.0 points of accuracy "
         "(1.0 to 1.0). b loses 4.0"
     )
-    assert line.endswith("Without runs of none, the effects of pruning and fine-tuning cannot be separated.")
+    assert line.endswith("Without runs of the pruner none, the effects of pruning and fine-tuning cannot be separated.")
     assert "control" not in how_to_read
 
 
@@ -321,8 +321,8 @@ def test_number_formats_are_measured_from_the_dense_networks_and_never_lead():
     said = sentences(pruned, none(number_format="float32"), *formats)
     assert said[1] == "mp at ratio 10 costs 10.0 points of accuracy (10.0 to 10.0)"
     assert said[-2] == (
-        "fixed-int8 does worst of 2 number formats: it costs 0.3 points of accuracy (0.3 to 0.3), against the dense "
-        "networks"
+        "fixed-int8 does worst of 2 number formats: it costs 0.3 points of accuracy (0.3 to 0.3), compared with "
+        "the dense networks"
     )
     assert said[-1].startswith("No class is shown to lose more")
 
@@ -330,8 +330,8 @@ def test_number_formats_are_measured_from_the_dense_networks_and_never_lead():
 def test_of_number_formats_alone_the_worst_is_named():
     line, how_to_read = judged(runs("fixed-int8", 1, number_format="fixed-int8", after=0.797))
     assert line.startswith(
-        "On mnist with lenet5 (8 networks), fixed-int8 costs 0.3 points of accuracy (0.3 to 0.3), against the dense "
-        "networks. "
+        "On mnist with lenet5 (8 networks), fixed-int8 costs 0.3 points of accuracy (0.3 to 0.3), compared with the "
+        "dense networks. "
     )
     assert "control" not in line + how_to_read
     assert "fixed-int8 is weights and activations of 8 bits" in how_to_read
