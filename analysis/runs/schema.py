@@ -56,7 +56,7 @@ FINETUNE = "finetune"
 REWIND = "rewind"
 
 # Values of the tag `kind`; only DENSE, PRUNED and QUANTIZED runs are analysed. A COMPRESSED run stores the final
-# network, ready to deploy. A TUNING run is a search by `tune` or `compress`, and its TRIAL runs are below it.
+# network, ready to deploy. A TUNING run is a search by `tune` or `compress`, and its TRIAL runs are nested in it.
 DENSE = "dense"
 PRUNED = "pruned"
 QUANTIZED = "quantized"

@@ -75,7 +75,7 @@ def counted(run_id: str, label: np.ndarray, predicted: np.ndarray) -> pd.DataFra
 
 
 def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFrame:
-    """Return the counts of runs and of their dense runs, if a report uses them.
+    """Return the counts of runs and of their dense runs; an empty table if a report uses no counts.
 
     Parameters
     ----------

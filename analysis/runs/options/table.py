@@ -305,7 +305,8 @@ class TrainingOptions:
     weight_decay: float | None = option(
         AUTO,
         within(0, math.inf, low_too=True),
-        "Weight decay: how strongly --regularizer pulls weights towards 0. Auto: the recipe's value.",
+        "Weight decay: how strongly --regularizer pulls weights towards 0. Auto: the recipe's value, or 0 with "
+        "--protocol released.",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(value="float"),
     )
@@ -402,7 +403,8 @@ class PruningOptions:
         AUTO,
         within(0, math.inf, low_too=True),
         "Weight of the penalty in the scores of the undecayed pruners up, up-signed and up-sum; with --regularizer l2 "
-        "the penalty is the squared weights. Auto: the weight decay, or 5e-4 if that is 0.",
+        "the penalty is the squared weights. Auto: the weight decay, or 5e-4 if that is 0 or with "
+        "--protocol released.",
         ("prune", "iterate"),
         param=ParamRole(concerns="pruner", value="float"),
         needs=(TAKES_EPSILON,),
@@ -715,8 +717,8 @@ class FineTuningOptions:
     constraint: str = option(
         "none",
         choice(("none", "ceag", "equalized-loss")),
-        "Fine-tune under a constraint on every class: its loss of recall exceeds the loss of accuracy by at most 0.01 "
-        "(ceag), or its cross-entropy equals the mean over all images (equalized-loss).",
+        "Fine-tune under a constraint on every class: its loss of recall since the dense network exceeds that of "
+        "accuracy by at most 0.01 (ceag), or its cross-entropy equals the mean over all images (equalized-loss).",
         ("prune", "tune"),
         grid="constraints",
         param=ParamRole(legacy_default="none", concerns="mitigation"),
