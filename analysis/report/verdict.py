@@ -189,7 +189,7 @@ def _weakness(runs: pd.DataFrame) -> WeakDense:
 
 
 def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:
-    """Yield sentences on a decision, its costs, and the reason why no larger ratio, or no ratio at all, is safe."""
+    """Yield sentences on a decision, its costs, and the reason why no larger ratio, or none at all, is shown safe."""
     cell, rows = decided.cell, class_rows(study, decided.cell)
     subject = choice(cell, study)
     if decided.is_safe:

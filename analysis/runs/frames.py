@@ -92,7 +92,7 @@ def with_former_values(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_canonical_values(runs: pd.DataFrame) -> pd.DataFrame:
-    """Normalise the spelling of numbers: `.1` and `1e-1` become `0.1` if the schema declares the param a number."""
+    """Normalise the spelling of params that the schema declares numbers or Booleans: `.1` becomes `0.1`."""
     columns = {}
     for name in params(runs):
         if schema.role(param(name)).value != "text" and not pd.api.types.is_numeric_dtype(runs[name]):
