@@ -332,8 +332,8 @@ class TrainingOptions:
     kept_epoch: str | None = option(
         AUTO,
         choice(("best", "last")),
-        "Keep the network of the epoch with the lowest validation loss (best; test loss with --protocol released), or of "
-        "the last epoch (last). Auto: last if the learning rate decays to 0, else best.",
+        "Keep the network of the epoch with the lowest validation loss (best; test loss with --protocol released), or "
+        "of the last epoch (last). Auto: last if the learning rate decays to 0, else best.",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(legacy_default="none"),
         needs=(TRAINED_OR_FINE_TUNED,),
