@@ -96,11 +96,11 @@ def test_a_reversed_order_of_classes_is_not_called_smaller_gaps():
     assert "Gaps shrink" not in " ".join(said)
     assert said[-1] == (
         "The order of the classes reverses and strong classes become the weak ones: the raw slope is -0.80 (-0.86 to "
-        "-0.74), 1.80 below the control's"
+        "-0.74), 1.80 below that of the control"
     )
     one = sentences(runs(alpha=-0.8, noise=SPREAD).head(1), none().head(1))
     # -.8 - .1, from 1 + .1.
-    assert "raw slope is -0.90, 2.00 below the control's" in one[-1]
+    assert "raw slope is -0.90, 2.00 below that of the control" in one[-1]
 
 
 def test_gaps_whose_slope_may_be_0_have_no_shown_relation_to_those_before():
