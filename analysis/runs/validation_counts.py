@@ -15,7 +15,6 @@ LABEL, IMAGES, RIGHT = schema.LABEL, "images", "right"
 
 
 def _check(table: pd.DataFrame) -> None:
-    """Raise a ValueError if the values of a table are impossible."""
     label, images, right = (table[name] for name in (LABEL, IMAGES, RIGHT))
     if not ((label >= 0) & (label < frames.MOST_CLASSES)).all():
         raise ValueError(f"a label is not between 0 and {frames.MOST_CLASSES:,}")
