@@ -41,7 +41,7 @@ MEANINGS = {
     "mp": "magnitude pruning",
     "gp": "gradient pruning",
     "up": "undecayed pruning",
-    "up-signed": "undecayed pruning as released",
+    "up-signed": "undecayed pruning as in Good et al.'s released code",
     "up-sum": "undecayed pruning as on Good et al.'s poster",
     "rp": "random pruning",
     "global-unstructured": "magnitude pruning over all layers at once",
@@ -55,14 +55,15 @@ MEANINGS = {
     "dynamic-int8": "weights of 8 bits, activations quantized dynamically",
     "fixed-int8": "weights and activations of 8 bits, calibrated on training images",
 }
-_NO_CONTROL = f"Without runs of {CONTROL}, the effects of pruning and fine-tuning cannot be separated."
+_NO_CONTROL = f"Without runs of the pruner {CONTROL}, the effects of pruning and fine-tuning cannot be separated."
 _NOT_PAIRED = (
-    f"The controls ({CONTROL}) have other seeds than the pruned networks and cannot be paired with them. So bounds are "
-    f"wide, and the change of accuracy is relative to the dense networks. Run the pruner {CONTROL} with the same seeds."
+    f"The controls (pruner {CONTROL}) have other seeds than the pruned networks and cannot be paired with them. So "
+    f"bounds are wide, and the change of accuracy is relative to the dense networks. Run the pruner {CONTROL} with the "
+    "same seeds."
 )
 _NOT_FINE_TUNED = "This method involves no fine-tuning, so it is compared with the dense networks."
 _BEYOND_CONTROL = (
-    f"Losses are relative to the control ({CONTROL}), the same network trained as long and not pruned. Brackets "
+    f"Losses are relative to the control (pruner {CONTROL}), the same network trained as long and not pruned. Brackets "
     "hold 95 % intervals. A class's recall is the share of its test images that the network recognises. Its gap is its "
     "recall minus the accuracy; changes of gaps are in % of the gaps before pruning."
 )
@@ -73,8 +74,8 @@ _SAFE = (
 )
 _WIDEST = 200  # % of the gaps before pruning. A wider interval of their change is not printed: it is uninformative.
 _CLASS_TEST = (
-    f"Classes are tested together: by a max-t test if there are at least {FEWEST_FLIPPED} networks, else by an audit's "
-    "t-test with Holm's correction."
+    f"Classes are tested together: by a max-t test if there are at least {FEWEST_FLIPPED} networks, else by the "
+    "test of an audit, with Holm's correction."
 )
 _UNKNOWN = "Whether it is safe is unknown: "
 _ONE_UNKNOWN = f"{_UNKNOWN}with one network nothing shows how far classes move by chance."
@@ -87,8 +88,8 @@ _TO_KNOW = (
     (
         schema.PROTOCOL,
         "released",
-        "Runs of protocol `released` do as the paper's released code does: their epochs are chosen by the test loss, "
-        "so their accuracies and recalls on test images are too high. They are for comparison only.",
+        "Runs of protocol `released` do as the released code of Good et al. does: their epochs are chosen by the test "
+        "loss, so their accuracies and recalls on test images are too high. They are for comparison only.",
     ),
     (
         schema.PRUNER,
@@ -188,7 +189,7 @@ def _weakness(runs: pd.DataFrame) -> WeakDense:
 
 
 def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:
-    """Yield sentences on a decision, its costs, and the reason why no larger ratio, or no ratio at all, is safe."""
+    """Yield sentences on a decision, its costs, and the reason why no larger ratio, or none at all, is shown safe."""
     cell, rows = decided.cell, class_rows(study, decided.cell)
     subject = choice(cell, study)
     if decided.is_safe:
@@ -230,7 +231,7 @@ def _on_number_formats(cells: pd.DataFrame, study: StudyData, *, is_named: bool)
     of_dense = never_fine_tuned(cells)
     cells = cells[of_dense] if of_dense.any() else cells
     cell = cells.loc[accuracy_loss(cells).idxmax()]
-    name, against = study.method(cell), "" if cell["n_none"] else ", against the dense networks"
+    name, against = study.method(cell), "" if cell["n_none"] else ", compared with the dense networks"
     subject = f"{name} does worst of {len(cells)} number formats: it" if len(cells) > 1 else name
     yield f"{'' if is_named else f'{_where(cell)}, '}{subject} {_cost(cell)}{against}."
     yield from _describe_payers(class_rows(study, cell), cell)
@@ -295,7 +296,7 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
 
 
 def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
-    """Explain why networks are not safe, or why that is undecided and how many networks would decide."""
+    """Explain why networks are not safe, or why their safety is undecided and how many networks would decide it."""
     worst = judged.decided.worst
     if worst is None:
         return _ONE_CONTROL if judged.cell["n"] > 1 else _ONE_UNKNOWN
@@ -342,9 +343,9 @@ class Gaps(NamedTuple):
         - weak behind: weak classes fall further behind.
         - wider: gaps grow, but weak classes are not shown to fall further behind.
         - narrower: gaps shrink.
-        - same: an equivalence test shows no change.
+        - same: an equivalence test shows that gaps hardly change.
         - relative: gaps grow only relative to the accuracy.
-        - too few: the interval is too wide.
+        - too few: with so few networks the interval is too wide.
         - unknown: gaps may grow or shrink.
         - one network: there is no interval.
         - undefined: there were no gaps before pruning.
@@ -421,11 +422,11 @@ def _order(cell: pd.Series) -> Literal["kept", "unrelated", "reversed"]:
 
 
 def _reversed(cell: pd.Series) -> str:
-    """State that strong classes became the weak ones, with the raw slope and its difference from the control."""
+    """State that strong classes became the weak ones, with the raw slope, and its difference from the control's."""
     slope, from_none = cell["raw_slope_mean"], cell["raw_slope_minus_none"]
     which = "in this network " if np.isnan(cell["raw_slope_high"]) else ""
     interval = _brackets(cell["raw_slope_low"], cell["raw_slope_high"], 2)
-    beside = f"{abs(from_none):.2f} {'below' if from_none < 0 else 'above'} the control's"
+    beside = f"{abs(from_none):.2f} {'below' if from_none < 0 else 'above'} that of the control"
     return (
         f"The order of the classes reverses {which}and strong classes become the weak ones: the raw slope is "
         f"{slope:.2f}{interval}, {beside}."

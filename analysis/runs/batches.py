@@ -27,8 +27,8 @@ def check_one_design(dense_runs: Mapping[Path, pd.DataFrame]) -> None:
     Raises
     ------
     StudyError
-        If folders without common seeds differ in a setting of the training, or in its arithmetic, that is constant
-        within each folder.
+        If folders without common seeds differ in a setting or the arithmetic of the training, although each folder has
+        only one value of it.
     """
     if len(dense_runs) < 2:
         return

@@ -1,4 +1,4 @@
-"""Searches of chains by `compress`: read and write what each chain minimises (`--minimize`), and what it loses."""
+"""Searches of chains by `compress`: read and write the size, latency or MACs of each chain, and its losses."""
 
 import json
 from collections.abc import Iterable, Sequence

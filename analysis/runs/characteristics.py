@@ -10,7 +10,6 @@ MOST_BITS = 8  # largest entropy of a pixel, which has 256 values
 
 
 def _check(table: pd.DataFrame) -> None:
-    """Raise a ValueError if the values of a table are impossible."""
     if not ((table["index"] >= 0) & (table["training_images"] >= 0)).all():
         raise ValueError("index or training_images is negative")
     if not table["imbalance"].between(-1, 1).all():

@@ -307,6 +307,6 @@ def _param(frame: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _by_class(runs: pd.DataFrame) -> list[np.ndarray]:
-    """Return recall before and after, support, and share right before and after: (runs, classes), NaN if missing."""
+    """Return recall before, recall after, support and `both_right`, each (runs, classes), NaN if missing."""
     names = list(dict.fromkeys([*frames.class_names(runs), *frames.class_names(runs, RECALL_AFTER)]))
     return [runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS]

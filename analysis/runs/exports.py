@@ -99,7 +99,7 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
     Parameters
     ----------
     folders : sequence of Path
-        Folders, or archives of them as `study_archives.packed` makes them.
+        Folders, or their archives, made by `study_archives.packed`.
 
     Returns
     -------

@@ -16,7 +16,7 @@ ACCURACY_BEFORE, ACCURACY_AFTER = "accuracy_before", "accuracy_after"
 RECALL_BEFORE, RECALL_AFTER = "recall_before/", "recall_after/"
 BY_CLASS = (RECALL_BEFORE, RECALL_AFTER, schema.SUPPORT, schema.BOTH_RIGHT)
 RUN_ID = "run_id"
-# Metrics that have one value for a whole network and that a run may lack; each is a column of the frame.
+# Metrics that have one value for a whole network and that a run may lack; each is a column of a frame.
 _OPTIONAL = [metric for metric in schema.METRICS if not (metric.needed or metric.by_class)]
 OPTIONAL_OF_PRUNED = tuple(each.name for each in _OPTIONAL if {schema.PRUNED, schema.QUANTIZED} & {*each.kinds})
 OPTIONAL_OF_DENSE = tuple(each.name for each in _OPTIONAL if schema.DENSE in each.kinds)
@@ -87,12 +87,12 @@ def kinds(runs: pd.DataFrame) -> pd.Series:
 
 
 def with_former_values(runs: pd.DataFrame) -> pd.DataFrame:
-    """Fill missing params with their legacy defaults, for runs made before the param existed."""
+    """Fill missing params with their legacy defaults, for runs made before these params existed."""
     return runs.fillna({column(name): value for name, value in schema.FORMERLY.items() if column(name) in runs})
 
 
 def with_canonical_values(runs: pd.DataFrame) -> pd.DataFrame:
-    """Normalise the spelling of numbers: `.1` and `1e-1` become `0.1` if the schema declares the param a number."""
+    """Normalise the spelling of params that the schema declares numbers or Booleans: `.1` becomes `0.1`."""
     columns = {}
     for name in params(runs):
         if schema.role(param(name)).value != "text" and not pd.api.types.is_numeric_dtype(runs[name]):

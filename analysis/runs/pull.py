@@ -281,7 +281,8 @@ def tagged_artifacts(
     experiment, tracking_uri : str, optional
         As in `pull_runs`.
     elsewhere : sequence of str
-        Ids of further runs, perhaps of other experiments, whose artifact is also read if any run has the tag.
+        Ids of further runs, perhaps of other experiments, whose artifact is also read if any run of the
+        experiment has the tag.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""A client of a tracking store that repeats safe requests if their answers break off."""
+"""A client that repeats safe requests to a tracking store if their answers break off."""
 
 import logging
 import os
@@ -44,7 +44,7 @@ for _name in ("mlflow.store", "mlflow.utils.rest_utils", "mlflow.exceptions", "s
 
 
 def client(uri: str | None) -> MlflowClient:
-    """Make a client of a tracking store that repeats requests whose answers break off.
+    """Make a client that repeats requests to a tracking store if their answers break off.
 
     Only idempotent requests are repeated. A run is created by one request, and looked up if the answer is lost. MLflow
     itself repeats every request that gets no answer.

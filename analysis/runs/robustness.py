@@ -17,7 +17,6 @@ _MOST_SEVERE = 5
 
 
 def _check(table: pd.DataFrame) -> None:
-    """Raise a ValueError if the values of a table are impossible."""
     if not table["severity"].between(0, _MOST_SEVERE).all():
         raise ValueError(f"a severity is not between 0 and {_MOST_SEVERE}")
     support, right, right_top5 = (table[name] for name in COUNTS)

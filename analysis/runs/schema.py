@@ -56,7 +56,7 @@ FINETUNE = "finetune"
 REWIND = "rewind"
 
 # Values of the tag `kind`; only DENSE, PRUNED and QUANTIZED runs are analysed. A COMPRESSED run stores the final
-# network, ready to deploy. A TUNING run is a search by `tune` or `compress`, and its TRIAL runs are below it.
+# network, ready to deploy. A TUNING run is a search by `tune` or `compress`, and its TRIAL runs are nested in it.
 DENSE = "dense"
 PRUNED = "pruned"
 QUANTIZED = "quantized"
@@ -131,7 +131,7 @@ TORCH_PRUNING = "torch-pruning"
 BF16 = "bf16"
 
 
-# A param that is neither here nor an option is a setting of every network.
+# A param that is neither here nor an option counts as a setting that concerns every network.
 _OTHER_PARAMS = {
     **dict.fromkeys((DATASET_DIGEST, IMAGE_SHAPE, MODEL_DIGEST, AUGMENTATION), ParamRole()),
     PRUNER_DIGEST: ParamRole(concerns="pruner"),
@@ -320,8 +320,9 @@ RUNS_LEFT = "runs_left"
 VAL_DISTORTION = "val_distortion"
 TRIAL_ACCURACY = "objective/accuracy"
 TRIAL_DISTORTION = "objective/distortion"
-# Metrics of a trial of `compress`: the cost, MODEL_BYTES and MACS; on validation images the mean VAL_ACCURACY over all
-# seeds, and the losses of accuracy and of WORST_CLASS relative to the control, with upper bounds
+# Metrics of a trial of `compress`: the quantity to minimise (TRIAL_COST), MODEL_BYTES and MACS; on validation
+# images the mean VAL_ACCURACY over all seeds, and the losses of accuracy and of WORST_CLASS relative to the control,
+# with upper bounds
 TRIAL_COST = "objective/cost"
 VAL_ACCURACY_LOSS = "val_accuracy_loss"
 VAL_ACCURACY_LOSS_UPPER = "val_accuracy_loss_upper"

@@ -15,7 +15,6 @@ LABEL, IMAGES, RIGHT = schema.LABEL, "images", "right"
 
 
 def _check(table: pd.DataFrame) -> None:
-    """Raise a ValueError if the values of a table are impossible."""
     label, images, right = (table[name] for name in (LABEL, IMAGES, RIGHT))
     if not ((label >= 0) & (label < frames.MOST_CLASSES)).all():
         raise ValueError(f"a label is not between 0 and {frames.MOST_CLASSES:,}")
@@ -75,7 +74,7 @@ def counted(run_id: str, label: np.ndarray, predicted: np.ndarray) -> pd.DataFra
 
 
 def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFrame:
-    """Return the counts of runs and of their dense runs, if a report uses them.
+    """Return the counts of runs and of their dense runs; an empty table if a report uses no counts.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ class Option:
     param : ParamRole, optional
         Role of the logged param of the same name; None if the option changes no result.
     needs : tuple of Prerequisite
-        Conditions under which the option has an effect. The warning names the first that is not met.
+        Conditions under which the option has an effect. A warning names the first that is not met.
     auto_follows : str
         The option whose value `auto` stands for, if there is one.
     search_range : (float, float), optional
@@ -95,7 +95,7 @@ class Option:
     heading : str
         The option's heading in `--help`; by default the heading of the record's section.
     name, type
-        Name and type of the field, which `section` fills in.
+        Name and type of the option, which `section` fills in.
     """
 
     default: str

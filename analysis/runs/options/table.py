@@ -64,7 +64,7 @@ MAIN_OPTIONS = (
     *("number_format", "all", "device", "experiment", "force"),
 )
 MOST_SHOWN = 15  # a command with at most this many options shows all of them
-# Commands that have an option. The configs of `prune` and `iterate` inherit that of `train`, and so all of its options.
+# Commands that share options. The configs of `prune` and `iterate` inherit that of `train`, and so all of its options.
 TRAINING_COMMANDS = ("train", "prune", "iterate")
 EVERY_COMMAND = (
     *TRAINING_COMMANDS,
@@ -305,7 +305,8 @@ class TrainingOptions:
     weight_decay: float | None = option(
         AUTO,
         within(0, math.inf, low_too=True),
-        "Weight decay: how strongly --regularizer pulls weights towards 0. Auto: the recipe's value.",
+        "Weight decay: how strongly --regularizer pulls weights towards 0. Auto: the recipe's value, or 0 with "
+        "--protocol released.",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(value="float"),
     )
@@ -331,8 +332,8 @@ class TrainingOptions:
     kept_epoch: str | None = option(
         AUTO,
         choice(("best", "last")),
-        "Keep the network of the epoch with the lowest validation loss (best), or of the last epoch (last). Auto: last "
-        "if the learning rate decays to 0, else best.",
+        "Keep the network of the epoch with the lowest validation loss (best; test loss with --protocol released), or "
+        "of the last epoch (last). Auto: last if the learning rate decays to 0, else best.",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(legacy_default="none"),
         needs=(TRAINED_OR_FINE_TUNED,),
@@ -402,7 +403,8 @@ class PruningOptions:
         AUTO,
         within(0, math.inf, low_too=True),
         "Weight of the penalty in the scores of the undecayed pruners up, up-signed and up-sum; with --regularizer l2 "
-        "the penalty is the squared weights. Auto: the weight decay, or 5e-4 if that is 0.",
+        "the penalty is the squared weights. Auto: the weight decay, or 5e-4 if that is 0 or with "
+        "--protocol released.",
         ("prune", "iterate"),
         param=ParamRole(concerns="pruner", value="float"),
         needs=(TAKES_EPSILON,),
@@ -715,8 +717,8 @@ class FineTuningOptions:
     constraint: str = option(
         "none",
         choice(("none", "ceag", "equalized-loss")),
-        "Fine-tune under a constraint on every class: its loss of recall exceeds the loss of accuracy by at most 0.01 "
-        "(ceag), or its cross-entropy equals the mean over all images (equalized-loss).",
+        "Fine-tune under a constraint on every class: its loss of recall since the dense network exceeds that of "
+        "accuracy by at most 0.01 (ceag), or its cross-entropy equals the mean over all images (equalized-loss).",
         ("prune", "tune"),
         grid="constraints",
         param=ParamRole(legacy_default="none", concerns="mitigation"),
@@ -744,9 +746,9 @@ class FineTuningOptions:
     performance_weighted: str = option(
         "none",
         theta_and_gamma,
-        "Fine-tune on the predictions of the dense network, with the label in place of a wrong one, and with a weight "
-        "for each image: THETA + (1 - THETA) (1 - p)^GAMMA, where p is the dense network's probability of the image's "
-        "label. Written THETA,GAMMA, such as 0.5,1.",
+        "Fine-tune on the predictions of the dense network, with the label in place of a wrong prediction, and with a "
+        "weight for each image: THETA + (1 - THETA) (1 - p)^GAMMA, where p is the dense network's probability of the "
+        "image's label. Written THETA,GAMMA, such as 0.5,1.",
         ("prune",),
         grid="performance_weighted",
         param=ParamRole(legacy_default="none", concerns="mitigation", value="floats"),
@@ -895,7 +897,7 @@ class StudyOptions:
     protocol: str | None = option(
         AUTO,
         choice(PROTOCOLS),
-        "Follow the text of Good et al., 2022 (paper), or their released code (released). Auto: set by the file, else "
+        "Follow the text of Good et al., 2022 (paper), or their released code (released). Auto: as FILE says, else "
         "paper.",
         ("study",),
         heading="Data and network",
@@ -1169,7 +1171,7 @@ class RobustnessOptions:
     dataset: str | None = option(
         AUTO,
         nonempty_text,
-        "Measure the runs of this data set only, and read it from here: a name, an .npz file, or a folder of images. "
+        "Data set whose runs are measured and whose images are read: a name, an .npz file, or a folder of images. "
         "Auto: the data sets that the runs name.",
         ("robustness",),
         heading="Data and network",

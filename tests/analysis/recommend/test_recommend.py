@@ -270,7 +270,7 @@ def test_one_seed_recommends_nothing(store):
 def test_settings_are_told_apart(store):
     (found,) = recommend.recommend_ratio("mixed", tracking_uri=store.uri)
     assert "use up (epsilon 0.0005) at ratio 2." in found.verdict
-    assert "Without runs of none" in found.verdict
+    assert "Without runs of the pruner none" in found.verdict
 
 
 ONE_SHOT = {"schedule": "one-shot", "distill": "0.0", "gradient_objective": "none"}
@@ -312,7 +312,7 @@ def test_without_a_control_of_the_same_distillation_there_is_none(store):
         store.pruned(alone, dense, seed, "mp", 10.0, (4, 0, 0), **ONE_SHOT | DISTILLED)
     (found,) = recommend.recommend_ratio("alone", tracking_uri=store.uri)
     assert "at ratio 10" in found.verdict
-    assert "Without runs of none" in found.verdict
+    assert "Without runs of the pruner none" in found.verdict
 
 
 def test_validation_predictions_are_not_needed(store):

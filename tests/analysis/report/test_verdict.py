@@ -96,11 +96,11 @@ def test_a_reversed_order_of_classes_is_not_called_smaller_gaps():
     assert "Gaps shrink" not in " ".join(said)
     assert said[-1] == (
         "The order of the classes reverses and strong classes become the weak ones: the raw slope is -0.80 (-0.86 to "
-        "-0.74), 1.80 below the control's"
+        "-0.74), 1.80 below that of the control"
     )
     one = sentences(runs(alpha=-0.8, noise=SPREAD).head(1), none().head(1))
     # -.8 - .1, from 1 + .1.
-    assert "raw slope is -0.90, 2.00 below the control's" in one[-1]
+    assert "raw slope is -0.90, 2.00 below that of the control" in one[-1]
 
 
 def test_gaps_whose_slope_may_be_0_have_no_shown_relation_to_those_before():
@@ -179,7 +179,7 @@ def test_without_a_control_it_cannot_tell_pruning_from_fine_tuning():
         "On mnist with lenet5 (8 networks), nothing is shown to be safe. mp at ratio 10 costs 1.0 points of accuracy "
         "(1.0 to 1.0). b loses 4.0"
     )
-    assert line.endswith("Without runs of none, the effects of pruning and fine-tuning cannot be separated.")
+    assert line.endswith("Without runs of the pruner none, the effects of pruning and fine-tuning cannot be separated.")
     assert "control" not in how_to_read
 
 
@@ -321,8 +321,8 @@ def test_number_formats_are_measured_from_the_dense_networks_and_never_lead():
     said = sentences(pruned, none(number_format="float32"), *formats)
     assert said[1] == "mp at ratio 10 costs 10.0 points of accuracy (10.0 to 10.0)"
     assert said[-2] == (
-        "fixed-int8 does worst of 2 number formats: it costs 0.3 points of accuracy (0.3 to 0.3), against the dense "
-        "networks"
+        "fixed-int8 does worst of 2 number formats: it costs 0.3 points of accuracy (0.3 to 0.3), compared with "
+        "the dense networks"
     )
     assert said[-1].startswith("No class is shown to lose more")
 
@@ -330,8 +330,8 @@ def test_number_formats_are_measured_from_the_dense_networks_and_never_lead():
 def test_of_number_formats_alone_the_worst_is_named():
     line, how_to_read = judged(runs("fixed-int8", 1, number_format="fixed-int8", after=0.797))
     assert line.startswith(
-        "On mnist with lenet5 (8 networks), fixed-int8 costs 0.3 points of accuracy (0.3 to 0.3), against the dense "
-        "networks. "
+        "On mnist with lenet5 (8 networks), fixed-int8 costs 0.3 points of accuracy (0.3 to 0.3), compared with the "
+        "dense networks. "
     )
     assert "control" not in line + how_to_read
     assert "fixed-int8 is weights and activations of 8 bits" in how_to_read
