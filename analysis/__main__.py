@@ -51,7 +51,7 @@ _IGNORE_PARAM = click.option(
     metavar="NAME",
     multiple=True,
     help="A param of the runs that does not matter for the results, such as an output path: runs that differ only in "
-    "it count as repetitions of one setting. May be repeated.  [default: none]",
+    "it count as runs with the same settings. May be repeated.  [default: none]",
 )
 _VARIANCE = click.option(
     "--variance",
@@ -433,7 +433,7 @@ def risk(
     With predictions of pruned networks, the scores from half of the networks are tested on the losses in the other
     half. Scores of classes are tested by their rank correlation with the losses, scores of images by how well they
     separate images that become wrong from images that stay right. The expected losses are tested by the share of the
-    differences between classes that they explain.
+    differences between the losses of classes that they explain.
     """
     from analysis.audit import prediction_files, risk
     from analysis.audit.prediction_columns import ColumnNames
@@ -495,8 +495,8 @@ def offsets(
 ) -> None:
     """Fit a logit offset for each class, so that every class loses as much recall as the network loses accuracy.
 
-    Add the offsets to the pruned network's logits, or to the bias of its output layer. A class that lost more than
-    others then regains what it lost beyond the loss of accuracy.
+    Add the offsets to the pruned network's logits, or to the bias of its output layer. A class that lost more
+    recall than the network lost accuracy then regains the difference.
 
     A FILE.npz has an array logits of shape (images, classes), and an array label with the column of each image's class,
     counted from 0. It may also have an array class_names. The images should be new to both networks, such as validation
