@@ -1,4 +1,4 @@
-"""Rank classes and images by their risk in dense networks; if there are pruned networks, judge the ranking by them."""
+"""Rank classes and images by risk scores of dense networks; if there are pruned networks, judge the scores by them."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
