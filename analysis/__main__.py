@@ -82,7 +82,7 @@ _MIN_ACCURACY = click.option(
 _FAIRNESS_VALUE = click.option(
     "--fairness-value",
     type=click.FLOAT,
-    help="How many units of sparsity one unit of fairness is worth, to choose a trade-off between the two. Unfairness "
+    help="How many units of sparsity it is worth to lower unfairness by one unit, to choose a trade-off. Unfairness "
     "is the highest recall of any class minus the lowest.  [default: 100 for iterative pruning or with --min-accuracy, "
     "else no trade-off is chosen]",
 )
@@ -528,7 +528,7 @@ def offsets(
     metavar="POINTS",
     default=1.0,
     show_default=True,
-    help="Largest acceptable loss of accuracy, beyond the control if there is one, in percentage points from 0 to 100.",
+    help="Largest acceptable loss of accuracy, in percentage points from 0 to 100.",
 )
 @click.option(
     "--max-class-loss",
@@ -610,7 +610,7 @@ def export(
 ) -> None:
     """Write an experiment to a folder of small files, or to one file.
 
-    `report --frames` reads them without a tracking server.
+    `report --frames` reads either without a tracking server.
     """
     from analysis.study.study import StudyData
 

@@ -207,7 +207,7 @@ def audit_predictions(
     With one network before and one after, recalls have Wilson intervals, changes of recall have Tango intervals, and p
     is from McNemar's exact test; with a control, p and the intervals of changes also allow for how far retraining alone
     shifts classes (`retraining.beyond_control`). With several networks, intervals and p account for the variance over
-    both networks and images (`two_way.half_width`). The intervals have at least their nominal coverage for any number
+    networks and over images (`two_way.half_width`). The intervals have at least their nominal coverage for any number
     of networks.
 
     A pair with a network at chance has no alpha, but is included in all other numbers; `.chance_level` counts such

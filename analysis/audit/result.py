@@ -76,7 +76,7 @@ class Audit(NamedTuple):
         - beyond_control, with a control: recall after minus recall of the control
         - p, p_holm: p of the loss, and p corrected for all classes
         - damaged: whether the class is shown to have lost recall
-        - reference: what recall_after is compared with (control, dense, or networks of other seeds)
+        - reference: what recall_after is compared with (control or dense networks, perhaps of other seeds)
         - loss: recall of the reference minus recall after
         - cost, cost_p: loss of recall minus loss of accuracy, and its one-sided p, corrected for all classes
         - disproportionate, disproportionate_p: loss minus the loss expected if the error of every class had grown by
