@@ -345,8 +345,8 @@ def power(
     """Estimate the number of networks that an audit needs.
 
     The table gives the smallest loss of a class that simulated audits detect with 80 % power, for 2 to 30 networks on
-    each side (before and after). The chance variation of recalls is estimated from predictions of at least two networks
-    on each side, or is given with --classes, --images and --movement.
+    each side (before and after). The chance variation of recalls is estimated from predictions of at least two pairs of
+    networks, or is given with --classes, --images and --movement.
     """
     from analysis.audit import power, prediction_files
     from analysis.audit.prediction_columns import ColumnNames
@@ -387,8 +387,8 @@ def power(
     "--training-images",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
-    help="Number of training images of each class, in the columns class and training_images, as in a run's "
-    "class_characteristics.csv.  [default: none]",
+    help="Table with the number of training images (column training_images) of each class (column class), such as a "
+    "run's class_characteristics.csv.  [default: none]",
 )
 @click.option(
     "--accuracy-loss",

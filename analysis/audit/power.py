@@ -124,7 +124,7 @@ def power(
     Parameters
     ----------
     before, after, control : sequence of str
-        As for `audit.audit`. Variances are estimated from these networks, at least two on each side.
+        As for `audit.audit`. Variances are estimated from these networks, at least two pairs.
     max_data_gib, pair_by_order, columns
         As for `audit.audit`.
 

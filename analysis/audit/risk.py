@@ -254,7 +254,7 @@ def _training_images(path: Path, names: Sequence[str]) -> np.ndarray:
             counts = pd.Series([float(count) for _, count in cells], [csv_text.unquoted(name) for name, _ in cells])
         except ValueError as error:
             raise StudyError(
-                f"{path}: not a table with the columns {_CLASS} and {_TRAINING_IMAGES}, a number for each class",
+                f"{path}: give a table with the columns {_CLASS} and {_TRAINING_IMAGES}, and a number for each class",
                 option="training_images",
             ) from error
     if missing := [name for name in names if name not in counts.index]:
