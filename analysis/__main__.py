@@ -51,7 +51,7 @@ _IGNORE_PARAM = click.option(
     metavar="NAME",
     multiple=True,
     help="A param of the runs that does not matter for the results, such as an output path: runs that differ only in "
-    "it count as repetitions of one setting. May be repeated.  [default: none]",
+    "it count as runs with the same settings. May be repeated.  [default: none]",
 )
 _VARIANCE = click.option(
     "--variance",
@@ -82,7 +82,7 @@ _MIN_ACCURACY = click.option(
 _FAIRNESS_VALUE = click.option(
     "--fairness-value",
     type=click.FLOAT,
-    help="How many units of sparsity one unit of fairness is worth, to choose a trade-off between the two. Unfairness "
+    help="How many units of sparsity it is worth to lower unfairness by one unit, to choose a trade-off. Unfairness "
     "is the highest recall of any class minus the lowest.  [default: 100 for iterative pruning or with --min-accuracy, "
     "else no trade-off is chosen]",
 )
@@ -345,8 +345,8 @@ def power(
     """Estimate the number of networks that an audit needs.
 
     The table gives the smallest loss of a class that simulated audits detect with 80 % power, for 2 to 30 networks on
-    each side (before and after). The chance variation of recalls is estimated from predictions of at least two networks
-    on each side, or is given with --classes, --images and --movement.
+    each side (before and after). The chance variation of recalls is estimated from predictions of at least two pairs of
+    networks, or is given with --classes, --images and --movement.
     """
     from analysis.audit import power, prediction_files
     from analysis.audit.prediction_columns import ColumnNames
@@ -387,8 +387,8 @@ def power(
     "--training-images",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
-    help="Number of training images of each class, in the columns class and training_images, as in a run's "
-    "class_characteristics.csv.  [default: none]",
+    help="Table with the number of training images (column training_images) of each class (column class), such as a "
+    "run's class_characteristics.csv.  [default: none]",
 )
 @click.option(
     "--accuracy-loss",
@@ -433,7 +433,7 @@ def risk(
     With predictions of pruned networks, the scores from half of the networks are tested on the losses in the other
     half. Scores of classes are tested by their rank correlation with the losses, scores of images by how well they
     separate images that become wrong from images that stay right. The expected losses are tested by the share of the
-    differences between classes that they explain.
+    differences between the losses of classes that they explain.
     """
     from analysis.audit import prediction_files, risk
     from analysis.audit.prediction_columns import ColumnNames
@@ -495,8 +495,8 @@ def offsets(
 ) -> None:
     """Fit a logit offset for each class, so that every class loses as much recall as the network loses accuracy.
 
-    Add the offsets to the pruned network's logits, or to the bias of its output layer. A class that lost more than
-    others then regains what it lost beyond the loss of accuracy.
+    Add the offsets to the pruned network's logits, or to the bias of its output layer. A class that lost more
+    recall than the network lost accuracy then regains the difference.
 
     A FILE.npz has an array logits of shape (images, classes), and an array label with the column of each image's class,
     counted from 0. It may also have an array class_names. The images should be new to both networks, such as validation
@@ -528,7 +528,7 @@ def offsets(
     metavar="POINTS",
     default=1.0,
     show_default=True,
-    help="Largest acceptable loss of accuracy, beyond the control if there is one, in percentage points from 0 to 100.",
+    help="Largest acceptable loss of accuracy, in percentage points from 0 to 100.",
 )
 @click.option(
     "--max-class-loss",
@@ -610,7 +610,7 @@ def export(
 ) -> None:
     """Write an experiment to a folder of small files, or to one file.
 
-    `report --frames` reads them without a tracking server.
+    `report --frames` reads either without a tracking server.
     """
     from analysis.study.study import StudyData
 

@@ -177,7 +177,7 @@ def _paired_by_order(sides: Collection[str]) -> list[str]:
 
 
 def _of_counts(networks: dict[str, dict[Path, str]], counts: Mapping[Path, ClassCounts]) -> AuditedPredictions:
-    """Return predictions with the given counts of classes, for one network on each side."""
+    """Return predictions that have the given class counts, for one network on each side."""
     paths = [path for side in networks.values() for path in side]
     if len(counts) < len(paths) or [*map(len, networks.values())][:2] != [1, 1]:
         raise StudyError(
@@ -207,7 +207,7 @@ def audit_predictions(
     With one network before and one after, recalls have Wilson intervals, changes of recall have Tango intervals, and p
     is from McNemar's exact test; with a control, p and the intervals of changes also allow for how far retraining alone
     shifts classes (`retraining.beyond_control`). With several networks, intervals and p account for the variance over
-    both networks and images (`two_way.half_width`). The intervals have at least their nominal coverage for any number
+    networks and over images (`two_way.half_width`). The intervals have at least their nominal coverage for any number
     of networks.
 
     A pair with a network at chance has no alpha, but is included in all other numbers; `.chance_level` counts such
@@ -228,8 +228,8 @@ def audit_predictions(
         independent, and a note says so.
     groups : (images,) str, or mapping of str to (images,) str, optional
         The group of each image, or several groupings by name; None, NaN and an empty string mean no group. Groupings
-        whose name begins with `measure:` are ignored. Groups are then audited in place of classes, and the recall of a
-        group is its accuracy.
+        whose name begins with `measure:` are ignored. If groups are given, they are audited in place of classes, and
+        the recall of a group is its accuracy.
     class_names : sequence or mapping, optional
         Names of the labels, all different: a sequence for the labels 0, 1, ..., or a mapping of labels to names.
     keep_class_order : bool

@@ -1,8 +1,8 @@
 """Class counts in place of predictions: a confusion matrix, a classification report, or a table of recalls.
 
 Counts do not show which images two networks both classify correctly. The audit assumes that, image by image, whether
-one network is right does not depend on the other. A change then has the variance of a difference between two
-independent samples.
+one network is right does not depend on whether the other is right. A change then has the variance of a difference
+between two independent samples.
 """
 
 import itertools
@@ -88,8 +88,8 @@ def as_predictions(counts: Mapping[str, ClassCounts]) -> tuple[np.ndarray, dict[
 
     Examples
     --------
-    Each network classifies two of the four images of class `a` correctly. Both are right about one image of class `a`,
-    as expected by chance:
+    Each network classifies two of the four images of class `a` correctly. Only one of these images is classified
+    correctly by both networks, as expected by chance:
 
     >>> one = ClassCounts(np.array(["a", "b"]), np.array([4, 1]), np.array([2, 1]))
     >>> label, predicted = as_predictions({"before": one, "after": one})

@@ -33,7 +33,7 @@ def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
     for side, predictions in networks.items():
         for place, predicted in enumerate(predictions):
             partner = label if side == "before" else before[place if len(before) == len(predictions) else 0]
-            for name, reference in (("the labels", label), ("before", partner)):
+            for name, reference in (("the labels", label), ("those before", partner)):
                 if names := permutation(reference, predicted):
                     pairs = some([f"{new} for {old}" for old, new in names.items() if old != new])
                     number = f", network {place + 1}" if len(predictions) > 1 else ""

@@ -154,8 +154,8 @@ def _table(path: Path, name: str, values: np.ndarray, images: int) -> np.ndarray
 def _check_fit(path: Path, name: str, values: np.ndarray, predicted: np.ndarray) -> None:
     """Raise a StudyError unless, for most images, the largest value is in the column of the predicted class.
 
-    Files do not name the class of a column. A column is taken to belong to the class that is predicted most often for
-    the images in which this column has the largest value.
+    The class of a column is not read from the file. A column is taken to belong to the class that is predicted most
+    often for the images in which this column has the largest value.
     """
     classes, index = np.unique(predicted, return_inverse=True)
     columns = values.shape[1]

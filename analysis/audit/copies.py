@@ -130,7 +130,7 @@ def _shared(networks: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray])
 
 
 def _blocks(networks: Mapping[str, np.ndarray], alone: set[str]) -> list[list[str]]:
-    """Group the sides whose networks are left out together: paired sides form one group, each other side its own."""
+    """Group the sides whose networks are left out together: paired sides form one group, any other side its own."""
     after = len(networks["after"]) if "after" in networks else None
     pairs = [side for side, each in networks.items() if len(each) == after and side not in alone]
     return [each for each in [*([side] for side in networks if side not in pairs), pairs] if each]

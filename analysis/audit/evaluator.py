@@ -170,7 +170,7 @@ def audit_metrics(result: Audit) -> dict[str, float]:
 
 
 def _upper_bounds(result: Audit) -> dict[str, float]:
-    """Return the bound of the lost accuracy, and the largest bound of a class; empty if `basis` is "pair"."""
+    """Return the bound of the loss of accuracy, and the largest bound of a class's loss; empty if `basis` is "pair"."""
     if result.basis == "pair":
         return {}
     accuracy, *classes = result.losses["upper"]

@@ -56,7 +56,7 @@ def _places(names: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def moved_most(metrics: pd.DataFrame) -> list[str]:
-    """Return a sentence on the metric whose corrected interval is farthest from 0; none if all intervals contain 0."""
+    """Return a sentence on the change whose corrected interval is farthest from 0; none if all intervals contain 0."""
     if metrics.empty:
         return []
     beyond = np.fmax(metrics["low_all"], -metrics["high_all"])

@@ -32,7 +32,7 @@ FILES = ("power.csv", "power.png")
 _TESTS, _FEWEST_AUDITS, _MOST_AUDITS = 4000, 100, 4000
 # Bisection steps for the smallest loss, which is between 0 and 1.
 _HALVINGS = 12
-# Assumed recall of a class if only its number of images is given.
+# Assumed recall of each class if no predictions are given.
 _USUAL_RECALL = 0.9
 
 
@@ -124,7 +124,7 @@ def power(
     Parameters
     ----------
     before, after, control : sequence of str
-        As for `audit.audit`. Variances are estimated from these networks, at least two on each side.
+        As for `audit.audit`. Variances are estimated from these networks, at least two pairs.
     max_data_gib, pair_by_order, columns
         As for `audit.audit`.
 
@@ -277,8 +277,6 @@ def _thresholds(
     priors: Sequence[moderation.Prior],
 ) -> np.ndarray:
     """Return, for each audit and class, the smallest loss that is detected if no other class loses recall.
-
-    The losses are (audits, classes).
 
     `moved` has the variances of the class that loses recall, `movement` those of the other classes. `chance`, (audits,
     classes), has the estimate of each variance over networks divided by its true value.

@@ -56,7 +56,7 @@ def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str
 
 
 def of_other_seeds(networks: Mapping[str, dict[Path, str]]) -> set[str]:
-    """Return the sides that share no network with `after`, judged by file names or by the dense runs of their runs.
+    """Return the sides that share no seed with `after`, judged by file names or by the dense runs of their runs.
 
     Parameters
     ----------
@@ -84,7 +84,8 @@ def in_pairs(
     networks : mapping of str to dict
         Result of `find` for each side, by the name of the side.
     by_order : bool
-        Whether to keep the order given. Runs are reordered only if each side has exactly one run for every dense run.
+        Whether to keep the order given. Otherwise, runs are reordered only if each side has exactly one run for every
+        dense run.
     unpaired : collection of str
         Sides whose networks are not paired with the others.
 
@@ -107,7 +108,7 @@ def in_pairs(
 
 
 def described(networks: Mapping[str, dict[Path, str]], unpaired: Collection[str] = ()) -> list[str]:
-    """Return notes that list the networks of each side or, if there are several, the pairs of networks."""
+    """Return notes that list the networks of each side that is not paired, and the pairs of networks."""
     several = _several(networks, unpaired)
     pairs = several if len(several) > 1 else {}
     sides = [

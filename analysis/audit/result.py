@@ -48,8 +48,8 @@ class Audit(NamedTuple):
     notes : list of str
         Sentences on what was compared, what was left out and what remains unknown.
     populations : Populations
-        The images whose modal prediction changed, each group's ratio of such images, and the classes whose recall
-        changed differently from the accuracy. Empty unless each side has several networks.
+        The images whose modal prediction changed, how over-represented each group is among them, and the classes whose
+        recall changed differently from the accuracy. Empty unless there are several networks before and after.
     metrics : DataFrame
         Precision, false positive rate and, if confidences are known, calibration error of each class, as
         `metric_changes.metric_table` returns them. Empty for an audit of class counts.
@@ -68,7 +68,7 @@ class Audit(NamedTuple):
     def table(self) -> pd.DataFrame:
         """A row for each class or group, the one that lost most first.
 
-        - class, or group, which follows a column grouping if there are several groupings
+        - class, or group; if there are several groupings, the column `grouping` comes first
         - support: number of test images
         - recall_before, recall_after, and with a control recall_control
         - change: recall after minus recall before
@@ -76,7 +76,7 @@ class Audit(NamedTuple):
         - beyond_control, with a control: recall after minus recall of the control
         - p, p_holm: p of the loss, and p corrected for all classes
         - damaged: whether the class is shown to have lost recall
-        - reference: what recall_after is compared with (control, dense, or networks of other seeds)
+        - reference: what recall_after is compared with (control or dense networks, perhaps of other seeds)
         - loss: recall of the reference minus recall after
         - cost, cost_p: loss of recall minus loss of accuracy, and its one-sided p, corrected for all classes
         - disproportionate, disproportionate_p: loss minus the loss expected if the error of every class had grown by
@@ -145,12 +145,12 @@ class Audit(NamedTuple):
 
     @property
     def damaged_rows(self) -> pd.DataFrame:
-        """The rows of the classes, or groups, that are shown to have lost recall, the worst first."""
+        """The rows of the classes, or groups, that are shown to have lost recall, the one that lost most first."""
         return self.comparison.damaged_rows
 
     @property
     def damaged(self) -> list[str]:
-        """Names of the classes, or groups, that are shown to have lost recall, the worst first."""
+        """Names of the classes, or groups, in `damaged_rows`."""
         return self.comparison.damaged
 
     @property
@@ -181,7 +181,7 @@ class Audit(NamedTuple):
         return damage_gate(row_names(table), start, -table[f"{loss_column(table)}_low"])
 
     def gate(self, limits: Limits) -> Gate:
-        """Compare the losses with limits; the gate is `beyond` if a network is at chance only after compression."""
+        """Compare the losses with limits; a network at chance only after compression makes the gate `beyond` too."""
         if self.chance_level.collapsed:
             return Gate("beyond", "Beyond the limits: a network is at chance only after compression.")
         return self.comparison.gate(limits)

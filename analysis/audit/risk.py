@@ -1,4 +1,4 @@
-"""Before pruning, rank classes and images by their risk; if there are pruned networks, judge the ranking by them."""
+"""Rank classes and images by risk scores of dense networks; if there are pruned networks, judge the scores by them."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -254,7 +254,7 @@ def _training_images(path: Path, names: Sequence[str]) -> np.ndarray:
             counts = pd.Series([float(count) for _, count in cells], [csv_text.unquoted(name) for name, _ in cells])
         except ValueError as error:
             raise StudyError(
-                f"{path}: no table that has a number for each class in the columns {_CLASS} and {_TRAINING_IMAGES}",
+                f"{path}: give a table with the columns {_CLASS} and {_TRAINING_IMAGES}, and a number for each class",
                 option="training_images",
             ) from error
     if missing := [name for name in names if name not in counts.index]:

@@ -19,7 +19,7 @@ def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list
     label : Series or anything else
         Only the indices of pandas objects with a unique index are compared.
     others : mapping of str to Series, DataFrame, list or mapping of Series, or anything else
-        Predictions and groups, by the name of the argument.
+        Predictions, groups and confidences, by the name of the argument.
 
     Returns
     -------

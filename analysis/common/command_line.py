@@ -182,7 +182,7 @@ def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> 
 
 
 class CommandGroup(click.Group):
-    """Group of commands. It shows errors as `_MendableError` does, with exit code 2 if an option is wrong, else 1."""
+    """Group of commands. It turns errors into a `_MendableError`, with exit code 2 if an option is wrong, else 1."""
 
     command_class = Command
 

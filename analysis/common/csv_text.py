@@ -41,7 +41,7 @@ def write(frame: pd.DataFrame, path: Path, *, index: bool = False, missing: str 
     frame : DataFrame
     path : Path
     index : bool
-        Whether the index is the first column.
+        Whether to write the index too, as the first column.
     missing : str
         Text to write for NaN.
     """

@@ -8,7 +8,7 @@ from analysis.common.printable import printable
 
 
 def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
-    """Suggest the known name nearest to an unknown one; if none is near, return `otherwise` or list all names."""
+    """Suggest the known name nearest to an unknown one; if none is near, return `otherwise`, by default all names."""
     near = difflib.get_close_matches(name, list(names), n=1)
     return f"did you mean {near[0]}?" if near else otherwise or f"it takes {', '.join(names)}"
 

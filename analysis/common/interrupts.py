@@ -77,7 +77,7 @@ def _repeat(signum: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Delay all signals until the end of the block."""
+    """Delay the signals that end a command until the end of the block."""
     # Python handles signals in the main thread only, so no other thread can be interrupted.
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -24,7 +24,7 @@ _PORT = re.compile(r":\d{1,5}")
 _IPV6 = re.compile(r"\[[^\]@]*\](?::\d{0,5})?")
 _WORD = re.compile(r"\S*")
 _UP_TO_NEXT_AT = re.compile(r"[^\n@]*@\S*")
-_WITHOUT_PASSWORD = ("", "x-oauth-basic")  # mean that the user name is a token, as GitHub allows
+_WITHOUT_PASSWORD = ("", "x-oauth-basic")  # these mean that the user name is a token, as GitHub allows
 _SETTING = re.compile(r"[?&;#]([\w.%+-]{1,80})=")
 # For SQLAlchemy the value of odbc_connect is a whole connection string, including the password.
 _SECRET_SETTING = re.compile(rf".*{_NAME}|key|sig|sas|code|auth|pass|pw|odbc_connect", re.I)
@@ -145,7 +145,7 @@ def _end(text: str, start: int, value: re.Pattern) -> int:
 
 
 def _of_known_secrets(text: str) -> Iterator[Span]:
-    """Yield the spans of the environment's secrets: as they are there, with percent escapes, and with these undone."""
+    """Yield the spans of the environment's secrets, also of their forms with percent escapes added or undone."""
     for secret in _of_environment():
         plain = unquote(secret)
         for form in {secret, plain, quote(plain, safe="")}:

@@ -21,7 +21,7 @@ _INSTALLED = {"site-packages", "dist-packages"}
 def imported_by(files: Iterable[Path], top_level: str) -> set[Path]:
     """Return the files of the user's own modules that some files import, directly or indirectly.
 
-    This includes imports inside functions, and the packages that contain a module, unless their `__init__.py` is empty.
+    This includes imports inside functions, and the `__init__.py` of the packages that contain a module, unless empty.
     A star import includes all modules of the package. It makes no difference whether a module is already imported. A
     module is the user's own in two cases:
 

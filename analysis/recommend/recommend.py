@@ -70,9 +70,9 @@ def recommend_ratio(
         A trade-off between sparsity and fairness is chosen among the levels with at least this mean accuracy; by
         default 0.98 or, if the dense networks do not reach 0.98, one point below their accuracy.
     fairness_value : float, >= 0, optional
-        How many units of sparsity one unit of fairness is worth. Unfairness is the highest recall of any class minus
-        the lowest. By default 100 for iterative pruning or if `min_accuracy` is given; otherwise no trade-off is
-        chosen.
+        How many units of sparsity it is worth to lower unfairness by one unit. Unfairness is the highest recall of
+        any class minus the lowest. By default 100 for iterative pruning or if `min_accuracy` is given; otherwise no
+        trade-off is chosen.
 
     Returns
     -------
