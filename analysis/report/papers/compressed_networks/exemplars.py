@@ -177,7 +177,7 @@ def _on_images(pairs: Pairs, own_exemplars: Exemplars, *, ranked: bool) -> dict[
 
 
 def _accuracies(name: str, right: np.ndarray, own_exemplars: Exemplars) -> dict[str, float]:
-    """Return means of `right`, (images,), over PIEs, others, all, and others weighted to match dense vote shares."""
+    """Return means of `right`, (images,), over PIEs, others, all, and others weighted like PIEs in dense vote share."""
     pies = own_exemplars.identified
     return {
         f"{name}_pie": right[pies].mean() if pies.any() else np.nan,
@@ -226,7 +226,7 @@ def _by_group(own_halves: Halves, compressed: np.ndarray, table: ImageGroups) ->
 
 
 def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions) -> dict[str, float]:
-    """Count PIEs of controls compared with pruned networks, and the untied ones; NaN for fewer than five controls."""
+    """Count PIEs between controls and compressed networks, and the untied ones; NaN for fewer than five controls."""
     rows = study.with_control(rows)
     run_ids = study.runs[RUN_ID].iloc
     sides = run_ids[study.controls[rows]], run_ids[rows]

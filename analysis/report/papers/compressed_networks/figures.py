@@ -49,7 +49,7 @@ _FAR = 5  # a cell that loses this many times more accuracy than the next is giv
 
 
 def counts(study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame, *, narrow: bool = False) -> list[Figure]:
-    """Draw PIEs of halves and significant classes against the ratio, at most four data sets and models a figure.
+    """Draw PIEs of halves and significant classes against the ratio, with at most four columns in a figure.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ _POPULATIONS = (
 )
 _PRINTED = (
     "Hooker et al. train 30 networks for each level, and their models may differ from those here. They prune gradually "
-    "during training; other methods are compared at the same sparsity. Accuracies are in %."
+    "during training; networks pruned otherwise are compared at the same sparsity. Accuracies are in %."
 )
 _CLAIMS = (
     "Read this table like the one on the sentences of the recall distortion paper. Standard errors are from the "

@@ -80,7 +80,7 @@ def _draw_classes(axes: Axes, levels: pd.DataFrame, dense: np.ndarray, colors: N
 
 
 def training_images(classes: pd.DataFrame) -> Figure:
-    """Draw the number of training images of each class as a bar, coloured by the class's recall (Figure 6).
+    """Draw the training images of each class as a bar, coloured by the recall before pruning (Figure 6).
 
     Parameters
     ----------
