@@ -39,9 +39,9 @@ _READING = (
     "network, minus the lost accuracy. That class differs between networks, and its loss is above 0 without pruning "
     "too. The next columns give the chance movement that noise of the test images alone would give, and that of the "
     "control. Chance movement measures how well a mitigation protects the hardest-hit class of a single network. The "
-    "gain is chance movement without the mitigation minus that with it. Gain beyond the control is the gain minus the "
-    'gain of the control. "Classes worse" is the number of classes with a lower recall than in the control without a '
-    "mitigation. Accuracies, recalls, losses and gains are in points, on test images unless stated otherwise. "
+    "gain is chance movement without the mitigation minus that with it. Gain beyond the control is the gain minus that "
+    'of the control. "Classes worse" is the number of classes shown to have a lower recall than in the control without '
+    "a mitigation. Accuracies, recalls, losses and gains are in points, on test images unless stated otherwise. "
     "mitigation.csv has all cells and more columns."
 )
 _SURVIVAL = (
