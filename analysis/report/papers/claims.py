@@ -259,7 +259,7 @@ def held(claims: Sequence[Claim], workloads: Sequence[Workload]) -> pd.DataFrame
 
     Returns
     -------
-    DataFrame, one row per comparison, by claim and place
+    DataFrame, one row per comparison, by claim and place (data set and model)
         `CLAIM_COLUMNS`, among them:
 
         - estimate, low, high: the estimate over n networks, or over n pairs of networks, with its two-sided interval.
