@@ -54,7 +54,7 @@ _SUMMARY = (
     "independent errors."
 )
 _MEANINGS = {
-    IMBALANCE: ("A class with one point more of the training images is", 1.0),
+    IMBALANCE: ("A class with a share of the training images larger by one point is", 1.0),
     ENTROPY: ("A class whose images have one bit more of entropy is", 100.0),
 }
 _CHOICE_MEANINGS = {
