@@ -1,4 +1,4 @@
-"""The report's sections on fairness between classes, and on the choice among pruned networks (Paganini 2020)."""
+"""The report's section on fairness between classes, and on the choice among pruned networks (Paganini 2020)."""
 
 from collections.abc import Iterator
 

@@ -110,7 +110,7 @@ def _draw_images(axes: Axes, classes: pd.DataFrame, room: float) -> None:
 
 
 def _name_classes(axes: Axes, names: pd.Series, room: float) -> None:
-    """Write class names below bars, horizontally or else vertically; if they do not fit, label only the axis.
+    """Write class names below bars, vertically if they are long; if bars are too narrow, label only the axis.
 
     Parameters
     ----------

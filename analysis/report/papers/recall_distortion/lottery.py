@@ -159,7 +159,7 @@ def level_table(rows: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        The levels of one method, as `levels` returns them.
+        The rows of one method, as `levels` returns them.
     """
     return beside_print.as_text(rows, _TABLE, _COLUMNS, ("0", "1.00", "1"), _line)
 
