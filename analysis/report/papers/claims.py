@@ -64,7 +64,7 @@ class Check(NamedTuple):
         One arm, or two arms of which the second is subtracted from the first.
     quantity : str
     row : dict
-        As `estimate` returns it; that of an empty sample if most networks are at chance.
+        As `estimate` returns it; for an empty sample if most networks are at chance.
     claimed : str
         Range that the claim predicts for the estimate.
     n_at_chance : int
@@ -99,7 +99,7 @@ def _minus(first: Arm, second: Arm | None = None) -> str:
 
 
 class Claim(NamedTuple):
-    """A claim of the paper.
+    """A claim of a paper.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ class Workload:
     ----------
     dataset, model : str
     measures : DataFrame, a row per network; or None
-        pruner, ratio, seed, at_chance, and the measures. None if all networks are lottery tickets.
+        Its columns are pruner, ratio, seed, at_chance, and the measures. None if all networks are lottery tickets.
     tickets : Workload, optional
         The same data set and model, with the levels of lottery tickets.
     """
@@ -239,7 +239,7 @@ def estimate(first: pd.Series, second: pd.Series | None = None, *, level: float 
 
 
 def _standard_error(samples: list[np.ndarray]) -> tuple[float, float]:
-    """Return the standard error of the difference of means, and its degrees of freedom by Welch."""
+    """Return the standard error of a mean or of a difference of means, and its degrees of freedom (Welch)."""
     if min(map(len, samples)) < 2:
         return np.nan, np.nan
     variances = np.array([sample.var(ddof=1) / len(sample) for sample in samples])
@@ -259,15 +259,15 @@ def held(claims: Sequence[Claim], workloads: Sequence[Workload]) -> pd.DataFrame
 
     Returns
     -------
-    DataFrame, one row per comparison, by claim and place
+    DataFrame, one row per comparison, by claim and place (data set and model)
         `CLAIM_COLUMNS`, among them:
 
         - estimate, low, high: the estimate over n networks, or over n pairs of networks, with its two-sided interval.
         - claimed: the range in which the estimate should lie.
-        - p_for, p_against: p-values of two tests. A small p_for shows that the true value is in this range, a small
-          p_against that it is not. They are one-sided if the claim has a direction. If the claim is that something
-          differs, p_for is two-sided and p_against is that of an equivalence test. If every comparison must hold, both
-          are corrected by Holm's method over the comparisons at the place.
+        - p_for, p_against: p-values of two tests. A small p_for shows that the true value is in the claimed range, a
+          small p_against that it is not. They are one-sided if the claim has a direction. If the claim is that
+          something differs, p_for is two-sided and p_against is that of an equivalence test. If every comparison must
+          hold, both are corrected by Holm's method over the comparisons at the place.
         - holds: `at chance` if most networks are at chance, `yes` if p_for is at most .05, `no` if p_against is at most
           .05, otherwise `?`.
         - verdict: from all comparisons of the claim at the place, except those at chance. `holds` if every comparison

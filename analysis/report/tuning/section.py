@@ -5,11 +5,11 @@ from analysis.rendering.page import Items, Picture, Section, at_both_widths
 from analysis.study.study import StudyData
 
 _TUNING = (
-    "Each trial of epsilon, the weight of the penalty in undecayed pruning, is measured on validation images only. "
-    "The winner is then measured on test images, beside three reference values: lambda, the paper's value; MP, a "
-    "value so large that weights are ranked as by magnitude pruning; and GP, the value 0, which is gradient pruning. "
-    "Distortion is the excess over 1 of alpha on new images, plus 1 minus the correlation of the classes' recall "
-    "balances before and after pruning."
+    "Each trial of epsilon, the weight of the penalty in undecayed pruning, is measured on validation images only. The "
+    "winner is then measured on test images, beside three reference values: lambda, the weight decay, as in the paper; "
+    "MP, so large that weights are ranked as by magnitude pruning; and GP, 0, which is gradient pruning. Distortion is "
+    "how far alpha on new images exceeds 1, plus 1 minus the correlation of the classes' recall balances before and "
+    "after pruning."
 )
 
 

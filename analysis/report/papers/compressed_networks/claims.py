@@ -139,7 +139,7 @@ def _significant(cell: ComparedNetworks, networks: np.ndarray) -> np.ndarray:
 
 
 def _decrease_minus_increase(cell: ComparedNetworks, networks: np.ndarray) -> float:
-    """Return the mean decrease of significant classes minus the mean increase; NaN unless there are both."""
+    """Return the mean fall of recall of significant classes minus the mean rise; NaN unless there are both."""
     change = (cell.compressed.recall - cell.dense.recall)[networks].mean(0)[_significant(cell, networks)]
     falls, rises = change[change < 0], change[change > 0]
     return float(-falls.mean() - rises.mean()) if len(falls) and len(rises) else np.nan

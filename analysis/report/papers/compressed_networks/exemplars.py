@@ -73,7 +73,7 @@ def exemplars(
 
         - n_dense, n_compressed: numbers of networks.
         - n_pie: PIEs of all dense networks, compared with all networks made from them.
-        - n_pie_untied: PIEs for which neither modal label is tied.
+        - n_pie_untied: PIEs for which neither modal label (most frequent prediction) is tied.
         - n_ties: images, among all, for which a modal label is tied.
         - top1_pie, top1_non_pie, top1_all: mean share of dense networks that classify PIEs, other images and all images
           correctly.
@@ -81,7 +81,7 @@ def exemplars(
           probable classes. NaN for five classes or fewer, or if the predictions lack these classes.
         - top1_matched, top5_matched: the same shares on other images, weighted to match the PIEs in dense_share (see
           `images`).
-        - columns that begin with `compressed_`: the same for the compressed networks.
+        - columns that begin with `compressed_`: the same shares of the compressed networks.
         - n_pie_halves: PIEs of a dense half, compared with the compressed networks of the other half.
         - n_pie_placebo: PIEs between two dense halves.
         - n_pie_halves_untied, n_pie_placebo_untied: the PIEs without a tie among n_pie_halves and n_pie_placebo.
@@ -91,7 +91,8 @@ def exemplars(
           the untied among these PIEs.
         - disagreement: mean share of images on which a dense and a compressed network predict different classes.
         - disagreement_dense: mean share of images on which two dense networks predict different classes.
-        - gap_halves, gap_placebo: accuracy of the dense half on other images minus its accuracy on PIEs.
+        - gap_halves, gap_placebo: accuracy of the dense half on other images minus its accuracy on PIEs, of halves and
+          of the placebo.
         - gap_minus_placebo: gap_halves minus gap_placebo, with its 95 % interval.
         - gap_halves_matched, gap_placebo_matched: the gaps if the other images are weighted as for top1_matched.
 
@@ -144,7 +145,7 @@ def _notes(without: list[dict[str, Any]]) -> Iterator[str]:
         more = f" and {len(cells) - 3:,} more" if len(cells) > 3 else ""
         count = "one cell" if len(cells) == 1 else f"{len(cells):,} cells"
         yield (
-            f"no PIEs are counted for {count}, because the networks predicted different test images: "
+            f"no PIEs are counted for {count}, because the predictions are of different test images: "
             f"{'; '.join(cells[:3])}{more}"
         )
 
@@ -176,7 +177,7 @@ def _on_images(pairs: Pairs, own_exemplars: Exemplars, *, ranked: bool) -> dict[
 
 
 def _accuracies(name: str, right: np.ndarray, own_exemplars: Exemplars) -> dict[str, float]:
-    """Return means of `right`, (images,), over PIEs, others, all, and others weighted to match dense vote shares."""
+    """Return means of `right`, (images,), over PIEs, others, all, and others weighted like PIEs in dense vote share."""
     pies = own_exemplars.identified
     return {
         f"{name}_pie": right[pies].mean() if pies.any() else np.nan,
@@ -225,7 +226,7 @@ def _by_group(own_halves: Halves, compressed: np.ndarray, table: ImageGroups) ->
 
 
 def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions) -> dict[str, float]:
-    """Count PIEs of controls compared with pruned networks, and the untied ones; NaN for fewer than five controls."""
+    """Count PIEs between controls and compressed networks, and the untied ones; NaN for fewer than five controls."""
     rows = study.with_control(rows)
     run_ids = study.runs[RUN_ID].iloc
     sides = run_ids[study.controls[rows]], run_ids[rows]

@@ -49,7 +49,7 @@ _FAR = 5  # a cell that loses this many times more accuracy than the next is giv
 
 
 def counts(study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame, *, narrow: bool = False) -> list[Figure]:
-    """Draw PIEs of halves and significant classes against the ratio, at most four data sets and models a figure.
+    """Draw PIEs of halves and significant classes against the ratio, with at most four columns in a figure.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:
 
 
 def _draw_placebo(axes: Axes, column: Column, name: str, study: StudyData) -> None:
-    """Draw the placebo and its range in the largest cell, or in each method's if methods share no dense networks."""
+    """Draw the placebo and its range in the largest cell, of each method if methods share no dense networks."""
     lines = column.lines.items()
     populations = {column.styles[method]["color"]: cells for method, cells in lines}
     if study.share_dense_networks(column.cells):
@@ -217,8 +217,8 @@ def normalised_recall(
         title=f"Normalised change of recall, {study.method(cell)}: {cell[schema.DATASET]}, {cell[schema.MODEL]}",
         note="Change of a class's mean recall from the dense to the compressed networks, in % of the recall before. "
         "Each panel has its own scale. Dotted: the change of the accuracy, also in %. Coloured classes are significant "
-        "at 5 %, not corrected: recall minus accuracy fell (orange) or rose (blue). Chance alone gives about one class "
-        f"in twenty.{naming_note}",
+        "at 5 %, not corrected: recall minus accuracy fell (orange) or rose (blue). Chance alone gives at most about "
+        f"one class in twenty.{naming_note}",
         narrow=narrow,
         sharey=True,
     )

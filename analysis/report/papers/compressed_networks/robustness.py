@@ -86,7 +86,7 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
         - worst_class: class with the largest mean excess loss.
         - reference: the networks with which recalls are compared for the systematic cost, `control` if there are
           controls, otherwise `dense`.
-        - costliest_class: class that loses most beyond the accuracy on average, relative to the reference. Empty for a
+        - costliest_class: class that loses most on average, relative to the reference. Empty for a
           single network, which has no cost either.
         - cost: loss of this class beyond the accuracy, measured on networks that were not used to choose the class,
           with the interval of `class_costs.worst_class`.
@@ -270,7 +270,7 @@ def _classes(
 def _systematic_cost(
     condition_recalls: ConditionRecalls, condition: int, reference: str, before: np.ndarray, after: np.ndarray
 ) -> dict[str, Any]:
-    """Return the class that loses most on average under a condition, and its cost beyond the accuracy."""
+    """Return the class that loses most on average under a condition, and its cost."""
     has = condition_recalls.support[condition] > 0
     recalls = [condition_recalls.recall[side, condition][:, has] for side in (before, after)]
     is_measured = np.isfinite(recalls).all((0, 2))

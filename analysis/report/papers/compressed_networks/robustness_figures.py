@@ -76,7 +76,7 @@ def relative_accuracy(
 
 
 def _by_method(study: StudyData, means: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the rows of each method that is drawn, by its label, the costliest first and the control last."""
+    """Return the rows of each drawn method, by its label: the largest fall of accuracy first, the control last."""
     labels = [study.method(row) for row in means.to_dict("records")]
     cost = means.groupby(labels)["top1_norm"].min().sort_values(kind="stable")
     by_method = {name: means[np.array(labels) == name] for name in cost.index}

@@ -23,17 +23,17 @@ from analysis.study.settings import CONTROL, in_number_format, is_pruned
 from analysis.study.study import StudyData
 
 _PIES = (
-    "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which compressed and dense networks "
-    "differ in their most frequent prediction. A PIE is untied if neither "
-    "prediction is tied. PIEs of the same networks compare all dense networks with all networks made from them. PIEs "
-    "of halves compare half of the dense networks with the networks made from the other half. The placebo compares "
-    "two halves of the dense networks. Halves consist of different networks, so their PIEs are mostly an effect of "
-    "the seeds. A class is significant if its recall changed differently from the accuracy, by the paired t-test of "
-    "audits at the 5 % level; the next column has the number left after Holm's correction. The t-test of Hooker et al. "
-    "treats dense and compressed networks as independent, so it can hardly detect a small change; its placebo compares "
-    "two halves of the dense networks. Dense networks are less accurate on PIEs than on other images. The last column "
-    "is this difference of accuracies minus the same difference for the placebo's PIEs, in points. pie_summary.csv, "
-    "pie.csv, class_significance.csv and significant_classes.csv have the numbers."
+    "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which compressed and dense networks differ "
+    "in their most frequent prediction. A PIE is untied if neither prediction is tied. PIEs of the same networks are "
+    "those between all dense networks and all networks made from them; PIEs of halves, between half of the dense "
+    "networks and networks made from the other half; PIEs of the placebo, between two halves of the dense networks. "
+    "Halves consist of different networks, so their PIEs are mostly an effect of the seeds. A class is significant if "
+    "its recall changed differently from the accuracy, by the paired t-test of audits at the 5 % level; the next "
+    "column has the number left after Holm's correction. The t-test of Hooker et al. treats dense and compressed "
+    "networks as independent, so it can hardly detect a small change; its placebo compares two halves of the dense "
+    "networks. Dense networks are less accurate on PIEs than on other images. The last column is this difference minus "
+    "the same difference for the placebo's PIEs, in points. pie_summary.csv, pie.csv, class_significance.csv and "
+    "significant_classes.csv have the numbers."
 )
 _INDEX = (
     "The index of a group is its share of the PIEs of halves divided by its share of all images (Hooker et al., "
@@ -52,7 +52,7 @@ _POPULATIONS = (
 )
 _PRINTED = (
     "Hooker et al. train 30 networks for each level, and their models may differ from those here. They prune gradually "
-    "during training; other methods are compared at the same sparsity. Accuracies are in %."
+    "during training; other schedules are compared at the same sparsity. Accuracies are in %."
 )
 _CLAIMS = (
     "Read this table like the one on the sentences of the recall distortion paper. Standard errors are from the "

@@ -1,4 +1,4 @@
-"""The report's sections on fairness between classes, and on the choice among pruned networks (Paganini 2020)."""
+"""The report's section on fairness between classes, and on the choice among pruned networks (Paganini 2020)."""
 
 from collections.abc import Iterator
 
@@ -15,12 +15,11 @@ from analysis.study.operating_points import ACCURACY, SPARSITY, UNFAIRNESS
 from analysis.study.study import StudyData
 
 _READING = (
-    "Unfairness is the highest minus the lowest recall of a class. A network is on the Pareto front if no other "
-    "network is at least as sparse and at least as fair, and sparser or fairer. The value of a network is its "
-    "sparsity minus a weight times its unfairness. Only networks that are accurate enough are considered. The choice "
-    "is made and measured on the same test images, so the value of the choice is biased upward, and noise biases "
-    "every unfairness upward. The command pruning-analysis recommend chooses on validation images. pareto.csv has "
-    "every level."
+    "Unfairness is the highest minus the lowest recall of a class. A level is on the Pareto front if no other level is "
+    "at least as sparse and at least as fair, and sparser or fairer. The value of a level is its sparsity minus a "
+    "weight times its unfairness. Only levels that are accurate enough are considered. The choice is made and measured "
+    "on the same test images, so the value of the choice is biased upward, and noise biases every unfairness upward. "
+    "The command pruning-analysis recommend chooses on validation images. pareto.csv has every level."
 )
 _MOST_ROWS = 8
 

@@ -80,7 +80,7 @@ def _draw_classes(axes: Axes, levels: pd.DataFrame, dense: np.ndarray, colors: N
 
 
 def training_images(classes: pd.DataFrame) -> Figure:
-    """Draw the number of training images of each class as a bar, coloured by the class's recall (Figure 6).
+    """Draw the training images of each class as a bar, coloured by the recall before pruning (Figure 6).
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def _draw_images(axes: Axes, classes: pd.DataFrame, room: float) -> None:
 
 
 def _name_classes(axes: Axes, names: pd.Series, room: float) -> None:
-    """Write class names below bars, horizontally or else vertically; if they do not fit, label only the axis.
+    """Write class names below bars, vertically if they are long; if bars are too narrow, label only the axis.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ def _sentences(rows: pd.DataFrame) -> Iterator[str]:
     for words, row in (("most", images.idxmax()), ("fewest", images.idxmin())):
         yield (
             f"Class {rows.at[row, CLASS]} has the {words} training images, {images[row]:,.0f}; its recall is "
-            f"number {ranks[row]:.0f} of {len(rows):,}, from the top."
+            f"number {ranks[row]:.0f} of {len(rows):,}, from the highest."
         )
     if recall.nunique() > 1:
         correlation = stats.spearmanr(images, recall).statistic

@@ -93,7 +93,7 @@ def _parts(term: str, start: Mapping[str, str]) -> Counter[str]:
 
 
 def _slope(number: str, levels: Mapping[str, str]) -> Iterator[str]:
-    """Yield the printed terms whose sum is the slope of a numeric predictor, or the intercept, at some levels."""
+    """Yield the printed terms whose sum is the slope of a numeric predictor, or the intercept, at given levels."""
     yield number or "Intercept"
     for factors in _DEPENDS_ON.get(number, []):
         if all(levels.get(factor, _REFERENCES[factor]) != _REFERENCES[factor] for factor in factors):

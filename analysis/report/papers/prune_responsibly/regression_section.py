@@ -42,9 +42,8 @@ _TABLE = (
     "the level's own coefficient is never the whole effect."
 )
 _CHOICES = (
-    "The paper leaves the batch size, the learning rate and the optimizer to later work, because their terms would "
-    "constrain the term of imbalance further. The table gives the coefficient of imbalance with and without these "
-    "terms."
+    "The paper leaves the batch size, the learning rate and the optimizer to later work, which could narrow down the "
+    "effect of imbalance further. The table gives the coefficient of imbalance with and without these terms."
 )
 _TESTS = (
     "The one-tailed tests are of the hypotheses that a larger share of the training images helps a class, and that "
@@ -55,7 +54,7 @@ _SUMMARY = (
     "independent errors."
 )
 _MEANINGS = {
-    IMBALANCE: ("A class with one point more of the training images is", 1.0),
+    IMBALANCE: ("A class with a share of the training images larger by one point is", 1.0),
     ENTROPY: ("A class whose images have one bit more of entropy is", 100.0),
 }
 _CHOICE_MEANINGS = {
@@ -92,7 +91,7 @@ def section(study: StudyData) -> Section | None:
 
 
 def _sentences(results: Regression) -> Iterator[str]:
-    """Yield sentences on the regression, first on the printed coefficients confirmed with errors by network."""
+    """Yield sentences on the regression, first on how many printed coefficients are confirmed."""
     assert results.fitted is not None
     rows, table = results.fitted.rows, results.table
     yield from _on_survival(survivors(survival(table)), results.fitted)

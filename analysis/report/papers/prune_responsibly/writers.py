@@ -91,7 +91,7 @@ def level(cells: pd.DataFrame) -> pd.Series | None:
 
 
 def is_cell(table: pd.DataFrame, cell: pd.Series, study: StudyData) -> np.ndarray:
-    """Return whether each row of a table belongs to a cell of a study, (rows,)."""
+    """Return whether each row of a table belongs to the given cell of a study, (rows,)."""
     return is_alike(table, cell, study.cell_key)
 
 

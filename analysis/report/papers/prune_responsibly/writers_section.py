@@ -127,7 +127,7 @@ def section(study: StudyData) -> Section | None:
 
 
 def figures_in_print(study: StudyData) -> Section | None:
-    """Return the section with the paper's figures of writers and its Table 1; None if no figure has its measures."""
+    """Return the section with the paper's figures of writers and its Table 1; None if no figure can be drawn."""
     blocks: list[Block] = []
     compared = []
     for number, each in enumerate(found_units(study)):

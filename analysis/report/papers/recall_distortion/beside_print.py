@@ -29,7 +29,7 @@ class Printed(NamedTuple):
     pruners : tuple of str
         Names of the table's pruner in this project.
     params : mapping of str to str
-        Params with which this project would log the networks.
+        Params with which this project would log the table's networks.
     left_open : tuple of str
         Params that the paper does not state.
     """

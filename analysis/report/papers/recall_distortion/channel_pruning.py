@@ -92,7 +92,7 @@ def ratio_table(rows: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        The ratios of one method, as `cells` returns them.
+        The rows of one method, as `cells` returns them.
     """
     return beside_print.as_text(rows, _TABLE, _COLUMNS, ("1.00", "1.00"), _line)
 

@@ -17,7 +17,7 @@ from analysis.study.arrays import run_arrays
 from analysis.study.predictions import OTHER_METRICS, StudyPredictions
 from analysis.study.settings import CELL, ITERATION, in_number_format, is_iterated, main_setting, shown_settings
 
-# Pooled slopes, each the ratio of two sums over all classes and networks of a cell.
+# Pooled slopes, each the ratio of two sums over classes and networks of a cell.
 _POOLED = ("pooled", "near", "far")
 _SLOPES = ("mean_ratio", "alpha_weak", "alpha_strong", *_POOLED, *(f"alpha_{name}" for name in OTHER_METRICS))
 
@@ -93,11 +93,11 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions
     Returns
     -------
     DataFrame
-        As `cells.alphas` returns it, with variances of recall, and further slopes: the mean ratio, slopes of weak and
-        of strong classes, slopes of precision and F1 under magnitude pruning, and pseudo-values whose mean over the
-        networks estimates one slope for the whole cell: from all points (`pooled`), from the half of the points nearest
-        to the origin (`near`), and from the others (`far`). Alpha, spread ratio and further slopes are NaN for a
-        network at chance.
+        As `cells.alphas` returns it, with variances of recall, and further slopes: the mean intensification ratio,
+        slopes of weak and of strong classes, slopes of precision and F1 under magnitude pruning, and pseudo-values
+        whose mean over the networks estimates one slope for the whole cell: from all points (`pooled`), from the half
+        of the points nearest to the origin (`near`), and from the others (`far`). Alpha, spread ratio and further
+        slopes are NaN for a network at chance.
     """
     study, shared = run_arrays(runs), StudyPredictions.shared(predictions)
     frame = cells.alphas(study)

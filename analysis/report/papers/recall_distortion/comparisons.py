@@ -76,7 +76,7 @@ _FAMILIES = (_RESNET_SIZES.keys(), {"lenet5-half", "LeNet", "lenet5-double"})
 
 
 class PrunedModel(NamedTuple):
-    """A model on a data set, pruned by a pruner at all its ratios."""
+    """A data set, a model and a pruner, at all ratios."""
 
     dataset: str
     model: str
@@ -98,9 +98,9 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
     """Run every test of Tables 1-9 for which a study has the cells (`tests.csv`).
 
     Neighbouring ratios and neighbouring model sizes are compared. The data set, model or pruner that a table fixes is
-    the paper's (CIFAR-10, ResNet-56; MP in Tables 1, 3, 5, 7; UP, else `up-signed`, in Tables 2, 6, 9) if the study has
-    it, else the one with most runs. If runs differ in further settings, only those of `main_setting` are tested. The
-    control `none` has one ratio, and is compared with every ratio of the pruners.
+    the paper's (CIFAR-10, ResNet-56; MP in Tables 1, 3, 5, 7, 9) if the study has it, else the one with most runs. UP
+    in Tables 2, 6 and 9 is `up` or, if the study lacks it, `up-signed`. If runs differ in further settings, only those
+    of `main_setting` are tested. The control `none` has one ratio, and is compared with every ratio of the pruners.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
         - column, row: the printed labels, column with the fixed values in brackets, such as `t=2 (ResNet-56)`;
         - difference: alpha of the row's first member minus alpha of its second;
         - p_bonferroni, p_holm: corrected over the rows of a column or, in Table 9, over all its rows, for at least as
-          many tests as in print. The pairs of Table 8 that are not in print (`none`, `up-signed`, `up-sum`) are a
+          many tests as in print. The pairs of Table 8 that are not in print, such as those with `none`, are a
           separate family;
         - n: the number of pairs of networks or, in an independent test, of networks of both cells; n_at_chance: the
           number that is left out because a network is at chance.

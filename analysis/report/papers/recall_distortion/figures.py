@@ -135,8 +135,8 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
 
     Returns
     -------
-    Figure ; None without two models or data sets to compare. Each panel gives the slope of all its points above chance
-    together, their uncentred r^2, the mean accuracy after pruning, and networks x classes.
+    Figure ; None without two models or data sets to compare. Each panel gives one slope for all its points of networks
+    above chance, their uncentred r^2, the mean accuracy after pruning, and networks x classes.
     """
     cells, runs = _cells(runs, settings)
     panels = _panels(cells, by, settings)
@@ -167,7 +167,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
         size=(min(2.4, _PAGE_WIDTH / len(panels.cells)), 2.5),
         title=f"Normalised recall balance before and after pruning, by {_WORDS[by]}: {panels.title}",
         note="Each point is a class of a network: its (recall - accuracy) / accuracy. Line: slope alpha of the "
-        "points of the panel that are not at chance; dashed: no change; A: mean accuracy after pruning. "
+        "panel's points of networks above chance; dashed: no change; A: mean accuracy after pruning. "
         f"{_crosses(points['chance'])}{_beyond(outside, 'point')}",
         sharex=shared,
         sharey=shared,

@@ -141,7 +141,7 @@ def printed_threshold() -> int:
 
 
 def _ratios(runs: pd.DataFrame) -> pd.Series:
-    """Return each run's ratio of prunable weights before to after pruning; NaN if the run has not logged it."""
+    """Return each run's prunable weights before pruning divided by those after; NaN if not logged."""
     column = frames.column(RATIO)
     return pd.to_numeric(runs.reindex(columns=[column])[column], errors="coerce")
 
@@ -159,7 +159,7 @@ def level_table(rows: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        The levels of one method, as `levels` returns them.
+        The rows of one method, as `levels` returns them.
     """
     return beside_print.as_text(rows, _TABLE, _COLUMNS, ("0", "1.00", "1"), _line)
 
@@ -221,7 +221,7 @@ def _in_print() -> str:
 
 
 def figures(rows: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> list[Figure]:
-    """Draw alpha at every level, ours and the paper's, at most four data sets and models in a figure.
+    """Draw alpha at every level, ours and the paper's, with at most four panels in a figure.
 
     Parameters
     ----------

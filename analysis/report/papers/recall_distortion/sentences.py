@@ -306,7 +306,7 @@ CLAIMS = (
         "random-lowest",
         '"RP has the lowest intensification ratio of them all"',
         "poster, 4",
-        "alpha of RP minus that of MP, GP and UP",
+        "alpha of RP minus that of MP, GP or UP",
         _random_minus(BELOW),
     ),
     Claim(
@@ -406,7 +406,7 @@ CLAIMS = (
     Claim(
         "smaller-models-intensify",
         '"at most ratios, smaller model sizes tend to have more intensification than larger model sizes", MP '
-        '(9 says "greater model complexity")',
+        '(Section 9 says "greater model complexity")',
         "7.2",
         "alpha of the smaller ResNet or LeNet5 minus alpha of the larger",
         _smaller_model(MP),
@@ -426,7 +426,7 @@ CLAIMS = (
         "recall-most-expressive",
         '"the effect of pruning more expressive on recall than on precision or F-score"',
         "4",
-        "MP: distance of recall's alpha from 1, minus that of precision's, and minus that of F1's",
+        "MP: distance of recall's alpha from 1, minus that of precision's or of F1's",
         _recall_is_most_expressive,
         every=False,
     ),

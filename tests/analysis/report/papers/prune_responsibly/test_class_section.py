@@ -55,8 +55,8 @@ def test_each_class_has_a_bar_of_its_training_images_in_the_colour_of_its_recall
 
 def test_the_caption_ranks_the_classes_with_most_and_fewest_images(made):
     (said,) = (block for block in class_section.training_images(made).blocks if isinstance(block, Caption))
-    assert "Class 0 has the most training images, 400; its recall is number 1 of 4, from the top." in said.text
-    assert "Class 3 has the fewest training images, 100; its recall is number 4 of 4, from the top." in said.text
+    assert "Class 0 has the most training images, 400; its recall is number 1 of 4, from the highest." in said.text
+    assert "Class 3 has the fewest training images, 100; its recall is number 4 of 4, from the highest." in said.text
     assert "correlation of training images and recall is 1.00" in said.text
 
 

@@ -14,7 +14,7 @@ RUNS = made_up_levels.runs(levels=6, seeds=4)
 
 @pytest.fixture(scope="module")
 def noisy():
-    """A study in which a class with one point more of the training images is half a point more accurate."""
+    """A study in which one point more of the training images makes a class half a point more accurate."""
     return section(noisy_study())
 
 
@@ -43,8 +43,8 @@ def test_the_section_leads_with_what_survives_clustering(noisy):
 
 
 def test_it_says_what_the_sizes_mean(noisy):
-    (share,) = [text for text in sentences(noisy) if "one point more of the training images" in text]
-    value = float(share.split("training images is ")[1].split(" points more accurate")[0])
+    (share,) = [text for text in sentences(noisy) if "share of the training images larger by one point" in text]
+    value = float(share.split("one point is ")[1].split(" points more accurate")[0])
     assert value == pytest.approx(0.5, abs=0.1)
     assert share.endswith("In print it is 1.24 points more accurate.")
     (entropy,) = [text for text in sentences(noisy) if "one bit more" in text]
