@@ -168,7 +168,7 @@ def claims_of_the_paper(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_schedule(runs: pd.DataFrame, make: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
-    """Concatenate the tables made of each data set's networks that are pruned by one schedule, without controls."""
+    """Make a table for the pruned networks of each data set and schedule, and concatenate these tables."""
     pruned = runs[runs[schema.PRUNER].ne(CONTROL)]
     tables = [
         make(own.drop(columns="training").reset_index(drop=True)).assign(schedule=schedule)
