@@ -1,4 +1,4 @@
-"""Make the notebook of each tutorial: `python docs/notebooks.py` writes them beside their pages.
+"""Make the notebooks of the tutorials: `python docs/notebooks.py` writes them beside their pages.
 
 Blocks of Python and of commands become cells to run. All else stays text, also the output that a page quotes, so that
 a notebook needs no stored outputs.
