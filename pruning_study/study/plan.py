@@ -39,11 +39,11 @@ class Step:
     parent_hash : str
         Hash of the run that this one starts from; empty for a dense run.
     config_hash : str
-        Hash of the run itself; both hashes are empty if the data set is not on this machine.
+        Hash of the run itself. If the data set is not on this machine, all hashes are empty.
     iteration : int
         Number of prunings since the dense run, including this run's.
     settings_hash : str
-        Hash shared by runs that differ at most in seed, ratio and iteration; empty if the run's own hash is empty.
+        Hash shared by runs that differ at most in seed, ratio and iteration.
     """
 
     kind: str

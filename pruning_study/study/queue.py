@@ -16,7 +16,7 @@ class StepOutcome:
     Parameters
     ----------
     state : {"found", "made", "failed", "not made"}
-        `not made` if the run that the step starts from failed.
+        `not made` if a step that this one depends on failed.
     run_id : str
         Empty if the step has no run.
     error : str
@@ -97,7 +97,7 @@ class Queue:
         return self._take("") if "" in self._waiting else None
 
     def end(self, step: Step, outcome: StepOutcome) -> None:
-        """Record the outcome of a step. If the step failed, mark all steps that start from its run as not made."""
+        """Record the outcome of a step. If the step failed, mark all steps that depend on it as not made."""
         self.outcomes[step.config_hash] = outcome
         self.counts[outcome.state] += 1
         if outcome.state in (FAILED, NOT_MADE):

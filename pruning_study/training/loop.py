@@ -45,9 +45,9 @@ class Fit:
     Parameters
     ----------
     best_epoch : int
-        Epoch whose weights were kept, counted from 1; the last epoch if epochs are averaged, and 0 after no epochs.
+        Epoch whose weights were kept, counted from 1; the last epoch if epochs are averaged, and 0 with no epochs.
     images_per_second : float
-        Training speed, without the time for evaluation. NaN after no epochs.
+        Training speed, without the time for evaluation. NaN with no epochs.
     masks : dict of state-dict names to bool Tensors
         Masks after the last epoch. The weights outside them are 0.
     weighting : dict of str to Tensors
@@ -117,7 +117,7 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
     Raises
     ------
     StudyError
-        If the loss becomes NaN or infinite, or the model cannot be trained on batches of this size.
+        If the loss becomes NaN or infinite, or the model cannot be trained on batches of the chosen size.
     """
     _keep_freed_memory()
     apply_masks(model, training.masks)
@@ -267,7 +267,7 @@ def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
     Raises
     ------
     StudyError
-        If the model cannot be trained on batches of this size.
+        If the model cannot be trained on batches of the chosen size.
     """
     _keep_freed_memory()
     apply_masks(model, training.masks)

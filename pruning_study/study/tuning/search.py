@@ -1,4 +1,4 @@
-"""Searches with Optuna, shared by several processes, for epsilon, schedule, mitigation strength and decay."""
+"""Searches with Optuna, shared by processes, for epsilon, schedule, mitigation strength and learning rate decay."""
 
 import math
 from collections.abc import Iterator, Mapping
