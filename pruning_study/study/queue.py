@@ -75,8 +75,8 @@ class Queue:
         """Take the step that a worker should make now; return None if every step that is left has to wait.
 
         A worker first gets a step whose parent it holds in memory, the most recently used parent first, so that it
-        completes chains. Next come steps whose parent no worker holds, and then steps without a parent. A step whose
-        parent another worker holds comes last.
+        makes the levels of a network in turn. Next come steps whose parent no worker holds, and then steps without a
+        parent. A step whose parent another worker holds comes last.
 
         Parameters
         ----------

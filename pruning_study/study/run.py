@@ -53,7 +53,7 @@ class Pool(Protocol):
         """Have an idle worker make a step."""
 
     def results(self) -> Iterator[tuple[int, Step, StepOutcome | Died]]:
-        """Wait until a step has ended, and yield the worker's number, the step and the outcome of each such step."""
+        """Wait for the workers, and yield a worker's number, the step and its outcome for each step that has ended."""
 
 
 @dataclass(frozen=True)

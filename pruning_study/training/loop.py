@@ -92,11 +92,11 @@ class _Epoch(NamedTuple):
 def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None, on_epoch: OnEpoch = ignore) -> Fit:
     """Train a model in place, and set it to the weights of its best epoch.
 
-    The best epoch is the one with the lowest validation loss, or the last one, depending on the hyperparameters. Epochs
-    that end before the masks are final are not candidates, nor are the initial weights. If the hyperparameters average
-    epochs, the model is set to the mean of the weights after the last epochs, and BatchNorm's statistics are measured
-    again on the training images. With no epochs, the model is only masked and, depending on the hyperparameters,
-    quantized.
+    The best epoch is the one with the lowest loss on the validation images (or on those of `released_selection`), or
+    the last one, depending on the hyperparameters. Epochs that end before the masks are final are not candidates, nor
+    are the initial weights. If the hyperparameters average epochs, the model is set to the mean of the weights after
+    the last epochs, and BatchNorm's statistics are measured again on the training images. With no epochs, the model is
+    only masked and, depending on the hyperparameters, quantized.
 
     Parameters
     ----------
@@ -343,7 +343,7 @@ def _as_study_error(failure: str) -> Iterator[None]:
 def _keep_freed_memory() -> None:
     """Make malloc keep the memory that a training step frees, for use in the next step.
 
-    Each activation of a step takes megabytes. By default, glibc returns such blocks to the kernel and requests them
+    The activations of each layer take megabytes. By default, glibc returns such blocks to the kernel and requests them
     again, page by page, at every step, which costs a tenth of the training time of a ResNet.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

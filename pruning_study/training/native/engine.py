@@ -76,8 +76,8 @@ def load(model: nn.Module, image_shape: ImageShape) -> "Native":
 def _check(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int) -> None:
     """Raise a NativeError unless the engine computes the same as the model, in evaluation and in training.
 
-    The check finds faulty compilers, and computations that neither the method `stack` nor the names of a block's layers
-    reveal. Weights are drawn at random, because an initial weight of 0 would hide errors in the layers before it.
+    The check finds faulty compilers, and computations that neither a model's method `stack` nor the names of a block's
+    layers reveal. Weights are drawn at random, because an initial weight of 0 hides errors in the layers before it.
     """
     with seeded(0, "check of the native engine", torch.device("cpu")):
         _check_drawn(engine, model, image_shape, classes)
