@@ -34,16 +34,16 @@ class Step:
     ----------
     kind : {"dense", "pruned"}
     config : PruneConfig or IterateConfig
-        Options of the run, with one ratio, or of the whole chain. A dense run has the config of the first run that is
-        pruned from it.
+        Options of the run, with one ratio; for iterative pruning, the options for all levels. A dense run has the
+        config of the first run that is pruned from it.
     parent_hash : str
         Hash of the run that this one starts from; empty for a dense run.
     config_hash : str
-        Hash of the run itself; both hashes are empty if the data set is not on this machine.
+        Hash of the run itself. If the data set is not on this machine, all hashes are empty.
     iteration : int
         Number of prunings since the dense run, including this run's.
     settings_hash : str
-        Hash shared by runs that differ at most in seed, ratio and iteration; empty if the run's own hash is empty.
+        Hash shared by runs that differ at most in seed, ratio and iteration.
     """
 
     kind: str
@@ -111,7 +111,7 @@ def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
     ----------
     grid_read : Grid
     download : bool
-        Whether to download data sets that are not on this machine. Steps without their data set have no hash.
+        Whether to download data sets that are not on this machine. Steps whose data set is missing have no hash.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
 
 
 def plan_of(config: Config, context: Context) -> PrunePlan:
-    """Plan the pruned run of a config; for a chain, the last level."""
+    """Plan the pruned run of a config; for iterative pruning, the last level."""
     return plan_chain(config, context) if isinstance(config, IterateConfig) else plan_pruning(config, context)
 
 

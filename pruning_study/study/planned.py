@@ -37,7 +37,7 @@ def planned_primaries(comparisons: Any, configs: Iterable[TrainConfig], faults: 
         Each has the keys `method` and `baseline` (labels as `Primary` takes them), `ratio`, `outcomes`, and may have
         `datasets` (by default all data sets of the grid) and `direction` (`two-sided`, `less` or `greater`).
     configs : iterable of PruneConfig or IterateConfig
-        The cells of the grid. Chains are ignored, because only runs of `prune` are compared.
+        The cells of the grid. Iterative pruning is ignored, because only runs of `prune` are compared.
     faults : list of str
         A line is added for each faulty comparison.
     """

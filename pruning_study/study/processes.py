@@ -178,7 +178,7 @@ def _reason(exit_code: int | None) -> str:
 
 
 def _drain(pipe: connection.Connection, deadline: float) -> None:
-    """Wait until the worker has closed its end of the pipe."""
+    """Wait until the worker has closed its end of the pipe, or the deadline has passed."""
     with suppress(EOFError, OSError):
         while pipe.poll(max(deadline - time.monotonic(), 0)):
             pipe.recv()

@@ -1,4 +1,4 @@
-"""Show a study's progress on the terminal, with the estimated time of the rest."""
+"""Show a study's progress on the terminal, with an estimate of the time that is left."""
 
 import math
 import sys

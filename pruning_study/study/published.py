@@ -37,7 +37,7 @@ from pruning_study.study.plan import (
 
 # Params that have the name of an option, but whose value follows from the network
 _FROM_NETWORK = (schema.SPARSITY,)
-# Values that a run logs for an option that is not given, or that frames fill in if the run has no such param
+# By option: the value that a run logs if the option is not given, or that frames fill in if the run lacks the param
 _WITHOUT_VALUE = {
     **dict.fromkeys((schema.TEST_FRACTION, "class_fractions", "kept_epoch", "gradient_objective"), "none"),
     "gradient_batches": "all",
@@ -79,7 +79,7 @@ class PublishedSteps:
 
 
 def published_runs(study: frames.Study, seed: int | None, where: Path) -> list[PublishedRun]:
-    """Return, of the runs of a seed, those whose results are the same on every machine, dense runs first.
+    """Return the runs of a seed that have the same results on every machine, dense runs first.
 
     Parameters
     ----------
@@ -130,8 +130,8 @@ def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSte
     Raises
     ------
     StudyError
-        If a run needs a user's own code, if its data set is not on this machine or differs, if the native engine cannot
-        train its network here, or if its params do not determine how it was made.
+        If a run needs a user's own code, if its data set is not on this machine or has other images, if the native
+        engine cannot train its network here, or if its params do not determine how it was made.
     """
 
     data: dict[Source, Dataset] = {}
@@ -211,7 +211,7 @@ def _check_params(run: PublishedRun, made: Mapping[str, str]) -> None:
 
 
 def _config(run: PublishedRun, machine: VerifyConfig) -> Config:
-    """Return the options that make a run again; raise the errors of `steps_of`."""
+    """Return the options that make a run again; raise a StudyError if there are none."""
     where, params = f"run {run.run_id}", run.params
     models.check_built_in(params[schema.MODEL], where, lambda path: f"--model {path} to train")
     if datasets.is_path(params[schema.DATASET]):

@@ -16,7 +16,7 @@ class StepOutcome:
     Parameters
     ----------
     state : {"found", "made", "failed", "not made"}
-        `not made` if the run that the step starts from failed.
+        `not made` if a step that this one depends on failed.
     run_id : str
         Empty if the step has no run.
     error : str
@@ -75,8 +75,8 @@ class Queue:
         """Take the step that a worker should make now; return None if every step that is left has to wait.
 
         A worker first gets a step whose parent it holds in memory, the most recently used parent first, so that it
-        completes chains. Next come steps whose parent no worker holds, and then steps without a parent. A step whose
-        parent another worker holds comes last.
+        makes the levels of a network in turn. Next come steps whose parent no worker holds, and then steps without a
+        parent. A step whose parent another worker holds comes last.
 
         Parameters
         ----------
@@ -97,7 +97,7 @@ class Queue:
         return self._take("") if "" in self._waiting else None
 
     def end(self, step: Step, outcome: StepOutcome) -> None:
-        """Record the outcome of a step. If the step failed, mark all steps that start from its run as not made."""
+        """Record the outcome of a step. If the step failed, mark all steps that depend on it as not made."""
         self.outcomes[step.config_hash] = outcome
         self.counts[outcome.state] += 1
         if outcome.state in (FAILED, NOT_MADE):

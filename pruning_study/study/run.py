@@ -53,7 +53,7 @@ class Pool(Protocol):
         """Have an idle worker make a step."""
 
     def results(self) -> Iterator[tuple[int, Step, StepOutcome | Died]]:
-        """Wait until a step has ended, and yield the worker's number, the step and the outcome of each such step."""
+        """Wait for the workers, and yield a worker's number, the step and its outcome for each step that has ended."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Executor:
     Parameters
     ----------
     share : callable
-        Copies an array to where all workers can read it.
+        Puts an array where all workers can read it.
     pool : callable
         Starts the workers, given the function that makes a step and a function that prints lines.
     """
@@ -149,7 +149,7 @@ def make(store: Store, job: Writer, study_plan: StudyPlan, config: StudyConfig) 
 
 
 def _check_one_arithmetic(store: Store, queue: Queue, config: StudyConfig) -> None:
-    """Refuse to add runs to a study with runs of the native engine's earlier arithmetic."""
+    """Refuse to add runs to a study that has runs of the native engine's earlier arithmetic."""
     number = len(earlier(store, (outcome.run_id for outcome in queue.outcomes.values())))
     if number and config.engine != "torch":
         raise StudyError(

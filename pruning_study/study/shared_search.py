@@ -74,7 +74,7 @@ Space = TypeVar("Space", bound=SearchSpace)
 
 
 class SharedSearch(ABC, Generic[Space]):
-    """A search that several processes may work on. It continues the search of the same name, or starts a new one.
+    """A search that several processes may work on. It continues an earlier search of the same name, if there is one.
 
     Parameters
     ----------
@@ -279,7 +279,7 @@ class SharedSearch(ABC, Generic[Space]):
 
     @property
     def _draws(self) -> int:
-        """Number that seeds the next trial's random draws. Each trial has its own, including interrupted ones."""
+        """Number that seeds the next trial's random draws. Every trial, even if interrupted, has its own number."""
         return len(self.optuna_study.trials)
 
     @contextmanager

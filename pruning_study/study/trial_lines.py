@@ -1,4 +1,4 @@
-"""Lines that report the progress of a search, with the estimated time of the rest."""
+"""Lines that report the progress of a search, with an estimate of the time that is left."""
 
 import sys
 import time

@@ -48,7 +48,7 @@ class SharedDataset:
     data : Dataset
         Its arrays are passed to `share`.
     share : callable
-        Copies an array to where all workers can read it.
+        Puts an array where all workers can read it.
     """
 
     def __init__(self, data: Dataset, share: Callable[[np.ndarray], SharedArray]) -> None:

@@ -50,7 +50,7 @@ def folder(tracking_uri: str) -> Path:
 
 
 def owner(tracking_uri: str) -> str:
-    """Return this machine's name and the mark of the store's lock folder; if both agree, processes see the same locks.
+    """Return the machine's name and the mark of the store's lock folder: the same for processes that share locks.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ def client(uri: str) -> MlflowClient:
 
 
 def ensure(uri: str) -> None:
-    """Create a sqlite store that does not exist; check once whether a server or a database responds.
+    """Create a sqlite store that does not exist; check, with one attempt, whether a server or a database responds.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def _make_tables(path: Path) -> None:
 
 
 def _use_wal(path: Path) -> None:
-    """Turn WAL mode on, once no other program writes: SQLite itself refuses at once instead of waiting."""
+    """Turn WAL mode on, as soon as no other program writes; SQLite itself would refuse instead of waiting."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:

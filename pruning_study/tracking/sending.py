@@ -57,7 +57,7 @@ def send(folder: Path) -> str:
 
 
 def send_kept(uri: str) -> list[str]:
-    """Send the runs that `unsent/` in the current folder and temporary folders keep for a store.
+    """Send the runs of a store that are kept in `unsent/` of the current folder or in temporary folders.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def send_kept(uri: str) -> list[str]:
 
 
 def _uri(recorded: str, folder: Path) -> str:
-    """Return the URI of a kept run's store; a password can only come from the current tracking URI."""
+    """Return the URI of a kept run's store; if the record hides a password, the current tracking URI must have it."""
     current = mlflow.get_tracking_uri()
     if _is_same(recorded, current):
         return current

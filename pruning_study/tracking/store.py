@@ -82,7 +82,7 @@ class Store:
         Raises
         ------
         StudyError
-            If no run has this id.
+            If no run has this id, or if the store cannot be read.
         """
         try:
             return self.client.get_run(run_id)

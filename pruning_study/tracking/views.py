@@ -109,7 +109,7 @@ def _column(kind: str, name: str) -> str:
 
 
 def _table(columns: Mapping[str, int], *, order: str, ascending: bool, name_width: int = 330) -> dict[str, Any]:
-    """Return the fields of a table with these column widths, in pixels, beside the columns that MLflow always shows."""
+    """Return the fields of a table: these columns with their widths in pixels, and those that MLflow always shows."""
     widths = {_RUN_NAME: name_width, _CREATED: 80, **columns}
     return {
         "selectedColumns": list(columns),

@@ -28,7 +28,7 @@ class MaskChanges(Callback):
 
     @property
     def changes(self) -> Collection[int]:
-        """Batches at which the masks change. The first masks apply from batch 0."""
+        """Batches from which new masks apply; the first masks apply from batch 0."""
         return self.schedule.kept_numbers
 
     def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:

@@ -63,7 +63,7 @@ class Steps:
     distillation : Distillation, optional
         Adds a teacher's term to the loss; by default, the loss is the cross-entropy.
     withheld : mapping of state-dict names to Tensors, optional
-        Values of the pruned weights. If given, these values and their momentum are trained too, in place, with the
+        Values of the pruned weights. If given, these values and their momentum are updated too, in place, with the
         gradient computed while the pruned weights are 0.
     factors : float32 Tensor [len(train)], optional
         Factor, possibly negative, on the loss of each training image, including the teacher's term. The loss of a batch

@@ -45,9 +45,9 @@ class Fit:
     Parameters
     ----------
     best_epoch : int
-        Epoch whose weights were kept, counted from 1; the last epoch if epochs are averaged, and 0 after no epochs.
+        Epoch whose weights were kept, counted from 1; the last epoch if epochs are averaged, and 0 with no epochs.
     images_per_second : float
-        Training speed, without the time for evaluation. NaN after no epochs.
+        Training speed, without the time for evaluation. NaN with no epochs.
     masks : dict of state-dict names to bool Tensors
         Masks after the last epoch. The weights outside them are 0.
     weighting : dict of str to Tensors
@@ -92,11 +92,11 @@ class _Epoch(NamedTuple):
 def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None, on_epoch: OnEpoch = ignore) -> Fit:
     """Train a model in place, and set it to the weights of its best epoch.
 
-    The best epoch is the one with the lowest validation loss, or the last one, depending on the hyperparameters. Epochs
-    that end before the masks are final are not candidates, nor are the initial weights. If the hyperparameters average
-    epochs, the model is set to the mean of the weights after the last epochs, and BatchNorm's statistics are measured
-    again on the training images. With no epochs, the model is only masked and, depending on the hyperparameters,
-    quantized.
+    The best epoch is the one with the lowest loss on the validation images (or on those of `released_selection`), or
+    the last one, depending on the hyperparameters. Epochs that end before the masks are final are not candidates, nor
+    are the initial weights. If the hyperparameters average epochs, the model is set to the mean of the weights after
+    the last epochs, and BatchNorm's statistics are measured again on the training images. With no epochs, the model is
+    only masked and, depending on the hyperparameters, quantized.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
     Raises
     ------
     StudyError
-        If the loss becomes NaN or infinite, or the model cannot be trained on batches of this size.
+        If the loss becomes NaN or infinite, or the model cannot be trained on batches of the chosen size.
     """
     _keep_freed_memory()
     apply_masks(model, training.masks)
@@ -267,7 +267,7 @@ def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
     Raises
     ------
     StudyError
-        If the model cannot be trained on batches of this size.
+        If the model cannot be trained on batches of the chosen size.
     """
     _keep_freed_memory()
     apply_masks(model, training.masks)
@@ -343,7 +343,7 @@ def _as_study_error(failure: str) -> Iterator[None]:
 def _keep_freed_memory() -> None:
     """Make malloc keep the memory that a training step frees, for use in the next step.
 
-    Each activation of a step takes megabytes. By default, glibc returns such blocks to the kernel and requests them
+    The activations of each layer take megabytes. By default, glibc returns such blocks to the kernel and requests them
     again, page by page, at every step, which costs a tenth of the training time of a ResNet.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

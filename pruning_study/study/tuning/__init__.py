@@ -1,1 +1,1 @@
-"""Tuning: a search for the best epsilon and schedule of undecayed pruning on validation images."""
+"""Tuning: a search, on validation images, for the best epsilon and schedule of undecayed pruning."""

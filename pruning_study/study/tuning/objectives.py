@@ -219,7 +219,7 @@ def winner(trials: pd.DataFrame, objective: str) -> Winner:
 
     Parameters
     ----------
-    trials : DataFrame, in the order of their numbers, the anchors first
+    trials : DataFrame, in the order of the trials' numbers
         complete, anchor, accuracy, distortion.
     objective : {"accuracy", "alpha", "both"}
 

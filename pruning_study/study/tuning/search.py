@@ -1,4 +1,4 @@
-"""Searches with Optuna, shared by several processes, for epsilon, schedule, mitigation strength and decay."""
+"""Searches with Optuna, shared by processes, for epsilon, schedule, mitigation strength and learning rate decay."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -202,7 +202,7 @@ class Space(SearchSpace):
 
 
 class TuningSearch(SharedSearch[Space]):
-    """A search that several processes may work on. It continues the search of the same name, or starts a new one.
+    """A search that several processes may work on. It continues an earlier search of the same name, if there is one.
 
     Parameters
     ----------

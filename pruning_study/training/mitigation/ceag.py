@@ -17,9 +17,9 @@ class Ceag:
     """The constraint (dense R_c - R_c) - (dense A - A) <= tolerance, for the recall R_c of class c and the accuracy A.
 
     Because recall has no gradient, the weights are trained on losses instead. Let L_c be the mean loss of class c, and
-    L the mean loss of all images. Up to a constant, the term of class c in the Lagrangian is lambda_c (L_c - L). The
-    dual step lambda_c <- max(0, lambda_c + step (gap_c - tolerance)) uses the recalls: gap_c is the left side of the
-    constraint. The paper calls the constraints on losses proxy constraints.
+    L the mean loss of all images. Up to a constant, the term of class c in the Lagrangian is lambda_c (L_c - L), with
+    the multiplier lambda_c. The dual step lambda_c <- max(0, lambda_c + step (gap_c - tolerance)) uses the recalls:
+    gap_c is the left side of the constraint. The paper calls the constraints on losses proxy constraints.
 
     Parameters
     ----------

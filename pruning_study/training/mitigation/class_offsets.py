@@ -129,7 +129,7 @@ def _logits(
 
 
 def _rescaled(model: nn.Module) -> nn.Module:
-    """Return a copy with smaller parameters; a scale after the output layer, initially 1, is then visible."""
+    """Return a copy with smaller parameters: a learned scale after the output layer, 1 at first, then has an effect."""
     rescaled = copy.deepcopy(model)
     with torch.no_grad():
         for value in rescaled.parameters():

@@ -33,10 +33,10 @@ CLOSE = 1e-4
 CLOSE_GRADIENT = 0.05  # looser, because rounding ReLU inputs near 0 changes 1 in 20 gradients of ResNet-20 by 5e-4
 # Largest size in bytes of the images, as float32, that are evaluated or copied for the library at once.
 PORTION = 2**26
-# Images are passed to the library in portions of whole BATCHes, which are the library's unit outside training. The
-# forward pass of a portion has at most MULTIPLICATIONS, so that training on a portion takes a second or two. An
-# interrupt waits for the end of a portion. Portions are not smaller, because the library allocates memory for each
-# portion. When a portion was one batch, allocating took 7 % of the time.
+# Images are passed to the library in portions: of whole batches in training, and of whole BATCHes, the library's unit,
+# elsewhere. The forward pass of a portion has at most MULTIPLICATIONS, so that training on a portion takes a second or
+# two. An interrupt waits for the end of a portion. Portions are not smaller, because the library allocates memory for
+# each portion. When a portion was one batch, allocating took 7 % of the time.
 MULTIPLICATIONS, BATCH = 2**35, 128
 DIGEST = 0xE7E3CE94AE18395E  # result of `self_test.hpp`, the same on every machine
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
@@ -76,8 +76,8 @@ def load(model: nn.Module, image_shape: ImageShape) -> "Native":
 def _check(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int) -> None:
     """Raise a NativeError unless the engine computes the same as the model, in evaluation and in training.
 
-    The check finds faulty compilers, and computations that neither the method `stack` nor the names of a block's layers
-    reveal. Weights are drawn at random, because an initial weight of 0 would hide errors in the layers before it.
+    The check finds faulty compilers, and computations that neither a model's method `stack` nor the names of a block's
+    layers reveal. Weights are drawn at random, because an initial weight of 0 hides errors in the layers before it.
     """
     with seeded(0, "check of the native engine", torch.device("cpu")):
         _check_drawn(engine, model, image_shape, classes)

@@ -7,8 +7,8 @@ from torch import nn
 
 from pruning_study.training.native.errors import NativeError
 
-# Largest number of values that a layer may compute per image. Beyond that, the CPU's caches overflow, and torch is
-# faster.
+# Largest number of values per image that a convolution may compute or a linear layer may read. Beyond that, the CPU's
+# caches overflow, and torch is faster.
 LARGEST = 250_000
 LARGEST_POOL = 11  # the headers store a pixel's index in its window in one byte
 
@@ -160,7 +160,7 @@ def padded_shape(layer: nn.Conv2d, input_shape: ImageShape) -> ImageShape:
 
 
 def check_normalization(layer: nn.BatchNorm2d, channels: int) -> None:
-    """Raise a NativeError if the headers do not support a BatchNorm layer."""
+    """Raise a NativeError unless the headers support this BatchNorm layer, and it has the given number of channels."""
     if not (layer.affine and layer.track_running_stats) or layer.momentum is None:
         raise NativeError(f"it supports only BatchNorm with weights, running statistics and momentum, and not {layer}")
     _check_inputs(layer, layer.num_features, channels)
