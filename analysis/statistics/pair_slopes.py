@@ -115,7 +115,7 @@ def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
 
 
 def _squares(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> SlopeParts:
-    """Make the parts of a slope whose numerators are the squared balances after, and denominators those before."""
+    """Make the parts of a ratio of sums over networks: squared gaps after, divided by squared gaps before."""
     of_before, of_after = (slope_parts(label, right, right, raw=True, paired=False) for right in (before, after))
     assert of_before.moves is not None
     assert of_after.moves is not None

@@ -47,7 +47,7 @@ class Exemplars(NamedTuple):
 
     @property
     def untied(self) -> int:
-        """Number of exemplars for which neither modal label is a tie."""
+        """Number of exemplars for which neither modal label is tied."""
         return int((self.identified & ~self._tied).sum())
 
     @property

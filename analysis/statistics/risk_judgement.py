@@ -68,8 +68,9 @@ def judge(
     Parameters
     ----------
     class_scores : mapping of str to (classes,)
+        As `risk_scores.class_scores` returns them.
     image_scores : mapping of str to (images,)
-        As `risk_scores` returns them.
+        As `risk_scores.image_scores` returns them.
     label : (images,), integers from 0
     judges : Networks
         The networks whose costs the scores should predict.
