@@ -28,9 +28,9 @@ class Slopes(NamedTuple):
     alpha, low, high : float
         Mean of alpha, and its interval over networks.
     raw_slope, raw_slope_low, raw_slope_high : float
-        Mean of `raw_slope`, and its interval over networks.
+        Mean of `intensification.raw_slope`, and its interval over networks.
     weighted : float
-        Mean of `weighted_alpha`, if classes differ in size.
+        Mean of `intensification.weighted_alpha`, if classes differ in size.
     spread_ratio, raw_spread_ratio : float
         Means over the pairs.
     new, raw_new : Interval, optional

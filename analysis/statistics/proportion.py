@@ -2,8 +2,8 @@
 
 If the error of every class, 1 minus its recall, grows by the same factor k as the error of all images, then each
 class's recall minus the accuracy is also multiplied by k, so the raw slope is k and alpha is the odds ratio of the
-error. The accuracy alone then determines how far pruning drives classes apart. At the other extreme, all classes lose
-equally much recall, and the raw slope is 1.
+error. The loss of accuracy alone then determines how far pruning drives classes apart. At the other extreme, all
+classes lose equally much recall, and the raw slope is 1.
 
 In this module "before pruning" means in the controls, which were trained equally long without pruning, so that only the
 effect of pruning is measured.

@@ -241,7 +241,7 @@ def permutation_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndarray:
-    """Compute each class's loss beyond that of accuracy, with `networks.start` as the reference.
+    """Compute each class's loss beyond the loss of accuracy, with `networks.start` as the reference.
 
     Parameters
     ----------

@@ -235,7 +235,7 @@ def recalls(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 
 def common_support(support: np.ndarray) -> np.ndarray | None:
-    """Return the number of test images per class, (classes,), or None if it differs between runs."""
+    """Return the number of test images per class, (classes,), or None if it is unknown or differs between runs."""
     return support[0] if len(support) and (support == support[0]).all() else None
 
 

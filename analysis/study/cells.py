@@ -91,9 +91,9 @@ def cells(
         - n_at_chance: number of runs with a network at chance. Such runs have no slopes, but count in all other
           numbers of the row; n_alpha is the number of runs with slopes.
         - alpha_new_resampled: units over which the interval of alpha_new is computed (`seeds`, or `seeds and images`).
-        - confidence: confidence of each interval in the row but that of worst_class_cost, 1 - (1 - confidence) / K. K
-          is the number of ratios with the same data set, model, pruner and settings. Settings that depend on the
-          pruner, such as an epsilon tuned at each ratio, may differ.
+        - confidence: 1 - (1 - confidence) / K, which is the confidence of each interval in the row but that of
+          worst_class_cost. K is the number of ratios with the same data set, model, pruner and settings. Settings that
+          depend on the pruner, such as an epsilon tuned at each ratio, may differ.
 
         Comparisons with the control `none`, as means over the networks that have one:
 
@@ -150,8 +150,8 @@ def cells(
         )
     if without := int(frame["alpha_new"].isna().sum()):
         notes.append(
-            f"alpha_new is n/a in {without:,} of {len(frame):,} cells, whose runs lack the number of test images of "
-            "each class, or the share of them that is classified correctly both before and after"
+            f"alpha_new is n/a in {without:,} of {len(frame):,} cells, whose runs have no slopes, or lack the number "
+            "of test images of each class, or the share of them that is classified correctly both before and after"
         )
     if of_study and of_study.missing:
         notes.append(_note_on_predictions(study, rows_of_cells, of_study))

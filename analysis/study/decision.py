@@ -126,11 +126,11 @@ def at_the_ratio(study: StudyData, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_accuracy(cells: pd.DataFrame, ratio: float, limits: Limits = LIMITS) -> pd.DataFrame:
-    """Select the cells at a ratio, the most accurate first.
+    """Select the cells at a ratio: first those whose loss of accuracy is within the limit, then the others.
 
-    Cells whose networks are mostly at chance are left out, unless there are no others. A level of iterative pruning is
-    selected if any level of the same iteration has the ratio. Cells whose loss of accuracy is within the limit precede
-    the others.
+    Both parts are sorted from the most to the least accurate cell. Cells whose networks are mostly at chance are left
+    out, unless there are no others. A level of iterative pruning is selected if any level of the same iteration has the
+    ratio.
     """
     there = _sound_or_all(cells[at_level(cells, ratio)])
     order = np.lexsort([-there["accuracy_after"], accuracy_loss(there) > limits.accuracy_loss])

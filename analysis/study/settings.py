@@ -205,7 +205,7 @@ def network_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def networks(frame: pd.DataFrame) -> pd.Index:
-    """Return a key of each row's network, for pairing: rows with equal keys share a dense network."""
+    """Return a key of each row's network: rows with equal keys and equal dense settings share a dense network."""
     columns = network_columns(frame)
     if columns == [schema.SEED]:
         return pd.Index(frame[schema.SEED])
