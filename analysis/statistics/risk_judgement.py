@@ -26,7 +26,7 @@ CLASSES, SIZES = "class losses", "sizes of class losses"
 LOST, LOST_BY_CONTROL, EXEMPLARS = "lost images", "lost by the control", "PIEs"
 # Further scores: all scores combined and, as a ceiling, the costs in compressed networks of other seeds.
 COMBINED, CEILING = "combined", "ceiling"
-# The expected loss of each class, given the loss of accuracy, if all errors grow by the same factor.
+# The expected cost of each class, given the loss of accuracy, if all errors grow by the same factor.
 PROPORTION = "in proportion"
 _RESAMPLES, _PERMUTATIONS = 2000, 9999
 

@@ -48,8 +48,8 @@ class RunArrays:
         NaN for a class that a run does not have.
     accuracy_before, accuracy_after : (runs,)
     at_chance : (runs,), bool
-        Whether a network of the run is at chance, before or after pruning. Such runs have no slopes, but count in all
-        other statistics.
+        Whether a network of the run is at chance, before or after pruning. Such runs count in all statistics but slopes
+        and growths of the error.
     notes : list of str
         Sentences on runs that were left out, and on params that differ in every run.
     """
