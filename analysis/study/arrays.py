@@ -51,7 +51,7 @@ class RunArrays:
         Whether a network of the run is at chance, before or after pruning. Such runs count in all statistics but slopes
         and growths of the error.
     notes : list of str
-        Sentences on runs that were left out, and on params that differ in every run.
+        Sentences on runs that were left out, and on params that differ between all networks of different seeds.
     """
 
     runs: pd.DataFrame
@@ -138,8 +138,8 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
     notes = []
     if splitting := splitting_params(runs):
         notes.append(
-            f"every cell has one network only, because {', '.join(splitting)} differs in every run: if this is no "
-            f"setting of the experiment, add {ignore_options(splitting)}"
+            "every cell has one network only, because networks of different seeds also differ in "
+            f"{', '.join(splitting)}: if this is no setting of the experiment, add {ignore_options(splitting)}"
         )
     runs = _with_cells_classes(runs, names, shown, notes)
     before, after, support, both_right = (

@@ -388,7 +388,7 @@ def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     if n_left_out := len(frame) - len(main_rows):
         has_others = {frames.param(column) for column in shown} & schema.FORMERLY.keys()
         has_others = has_others or _without_fine_tuning(frame).nunique() > 1
-        why = "the papers' setting is shown" if has_others else "another setting has more runs"
+        why = "the setting nearest to the papers' is shown" if has_others else "another setting has more runs"
         differing = ", ".join(map(frames.param, shown))
         main_rows.attrs["notes"] = [
             f"in tests and tables: {n_left_out:,} runs left out, because {why} ({differing} differ)"
