@@ -386,7 +386,7 @@ def clustered_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
     """
     codes = groups.factorize()[0]
     variances = np.diag(clustered(estimate.design, estimate.residuals, codes))
-    return np.asarray(np.sqrt(variances.clip(min=0)))  # if a fit is exact, rounding makes variances negative
+    return np.asarray(np.sqrt(variances.clip(min=0)))  # if a fit is exact, rounding can make variances negative
 
 
 def jackknife_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
@@ -482,7 +482,7 @@ def logit_of(linear: Estimate) -> pd.DataFrame:
         covariance, dof = clustered(design, residuals, own.factorize()[0]), own.nunique() - 1
     else:
         covariance, dof = hac(design, residuals, lags=0), count - terms
-    with np.errstate(invalid="ignore"):  # if a fit is exact, rounding makes variances negative, and a note says so
+    with np.errstate(invalid="ignore"):  # if a fit is exact, rounding can make variances negative, and a note says so
         table = _table(linear.coefficients["term"].tolist(), coefficients, covariance, dof).iloc[:, :5]
     table["effect"] = coefficients * np.mean(predicted * (1 - predicted))
     notes = [] if converged else ["regression: the fractional logit did not converge"]

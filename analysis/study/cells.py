@@ -88,8 +88,9 @@ def cells(
         `CELL_COLUMNS`, then `study.shown`, then the rest of `summaries.cell_summary`, and the columns below. Those
         marked * have an interval (`_low`, `_high`).
 
-        - n_at_chance: number of runs with a network at chance. Such runs count in all numbers of the row but slopes,
-          spreads, correlation and growths of the error; n_alpha is the number of runs with slopes.
+        - n_at_chance: number of runs with a network at chance. Slopes, spreads, correlation, odds_ratio, and
+          error_growth to alpha_beyond leave these runs out; all other numbers of the row include them. n_alpha is the
+          number of runs with slopes.
         - alpha_new_resampled: units over which the interval of alpha_new is computed (`seeds`, or `seeds and images`).
         - confidence: 1 - (1 - confidence) / K, which is the confidence of each interval in the row but that of
           worst_class_cost. K is the number of ratios with the same data set, model, pruner and settings. Settings that
