@@ -231,7 +231,7 @@ def for_new_images(label: np.ndarray, right_before: np.ndarray, right_after: np.
     moves = np.array([slope.moves, quotient(error_moves, before.mean())])
     values = np.array([slope.pseudo_values, pseudo_values(after, before) if networks > 1 else np.array([growth])])
     counted_twice = np.zeros((2, networks, 2, networks))
-    if slope.pairs is not None:  # the growth does not depend on products of answers
+    if slope.pairs is not None:  # only the slope depends on products of answers
         counted_twice[0, :, 0] = slope.pairs
     return Proportion(slope.estimate, growth, slope.identified(), *_covariances(values, moves, counted_twice))
 

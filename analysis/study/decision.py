@@ -114,8 +114,8 @@ def at_the_ratio(study: StudyData, cells: pd.DataFrame) -> pd.DataFrame:
     ----------
     study : StudyData
     cells : DataFrame
-        Rows of `study.cells`, perhaps with further columns: cells of pruned networks or, if there are none, of unpruned
-        networks in other number formats.
+        Rows of `study.cells` for pruned networks or, if there are none, for unpruned networks in other number formats.
+        There may be further columns.
     """
     decided = decisions(study).get((cells[schema.DATASET].iloc[0], cells[schema.MODEL].iloc[0]))
     if decided is None:
