@@ -28,9 +28,9 @@ class Slopes(NamedTuple):
     alpha, low, high : float
         Mean of alpha, and its interval over networks.
     raw_slope, raw_slope_low, raw_slope_high : float
-        Mean of `raw_slope`, and its interval over networks.
+        Mean of `intensification.raw_slope`, and its interval over networks.
     weighted : float
-        Mean of `weighted_alpha`, if classes differ in size.
+        Mean of `intensification.weighted_alpha`, if classes differ in size.
     spread_ratio, raw_spread_ratio : float
         Means over the pairs.
     new, raw_new : Interval, optional
@@ -115,7 +115,7 @@ def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
 
 
 def _squares(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> SlopeParts:
-    """Make the parts of a slope whose numerators are the squared balances after, and denominators those before."""
+    """Make the parts of a ratio of sums over networks: squared gaps after, divided by squared gaps before."""
     of_before, of_after = (slope_parts(label, right, right, raw=True, paired=False) for right in (before, after))
     assert of_before.moves is not None
     assert of_after.moves is not None

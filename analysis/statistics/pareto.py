@@ -33,8 +33,8 @@ def below_mean(recalls: np.ndarray) -> np.ndarray:
 def front(goods: np.ndarray) -> np.ndarray:
     """Find the Pareto front: the points that no other point dominates.
 
-    A point dominates another if it is at least as large in every objective and larger in one. Equal points do not
-    dominate each other, so either all or none of them are on the front.
+    A point dominates another if it is at least as large in every objective and larger in at least one. Equal points do
+    not dominate each other, so either all or none of them are on the front.
 
     Parameters
     ----------

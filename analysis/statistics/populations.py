@@ -47,7 +47,7 @@ class Exemplars(NamedTuple):
 
     @property
     def untied(self) -> int:
-        """Number of exemplars for which neither modal label is a tie."""
+        """Number of exemplars for which neither modal label is tied."""
         return int((self.identified & ~self._tied).sum())
 
     @property
@@ -232,7 +232,7 @@ def class_significance(
     ----------
     dense, compressed : Recalls, (networks, classes)
     paired : bool
-        Whether row i of both belongs to the same dense network.
+        Whether row i of `dense` and row i of `compressed` belong to the same dense network.
     measure : {"difference", "ratio"}
         Compared quantity: recall minus accuracy, as in the text and the released code, or recall divided by accuracy,
         as in equations 1 and 2.

@@ -2,8 +2,8 @@
 
 If the error of every class, 1 minus its recall, grows by the same factor k as the error of all images, then each
 class's recall minus the accuracy is also multiplied by k, so the raw slope is k and alpha is the odds ratio of the
-error. The accuracy alone then determines how far pruning drives classes apart. At the other extreme, all classes lose
-equally much recall, and the raw slope is 1.
+error. The loss of accuracy alone then determines how far pruning drives classes apart. At the other extreme, all
+classes lose equally much recall, and the raw slope is 1.
 
 In this module "before pruning" means in the controls, which were trained equally long without pruning, so that only the
 effect of pruning is measured.
@@ -231,7 +231,7 @@ def for_new_images(label: np.ndarray, right_before: np.ndarray, right_after: np.
     moves = np.array([slope.moves, quotient(error_moves, before.mean())])
     values = np.array([slope.pseudo_values, pseudo_values(after, before) if networks > 1 else np.array([growth])])
     counted_twice = np.zeros((2, networks, 2, networks))
-    if slope.pairs is not None:  # the growth does not depend on products of answers
+    if slope.pairs is not None:  # only the slope depends on products of answers
         counted_twice[0, :, 0] = slope.pairs
     return Proportion(slope.estimate, growth, slope.identified(), *_covariances(values, moves, counted_twice))
 

@@ -9,7 +9,7 @@ def nearest(accuracy: np.ndarray, target: np.ndarray, tolerance: float) -> np.nd
     """Find, for each network, the index of the ratio at which its accuracy is nearest to a target.
 
     The ratio with the nearest accuracy is chosen, not the largest ratio that reaches the target. The latter would be
-    chosen partly by luck on the validation images, so its accuracy on new images would be below the target.
+    chosen partly by luck on the validation images, so its accuracy would tend to be lower on new images.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ class Recalls:
 
     @property
     def raw_balance(self) -> np.ndarray:
-        """Recall balance B = R - A of each class, (..., classes)."""
+        """Gap B = R - A of each class, (..., classes)."""
         return np.asarray(self.recall - self.accuracy[..., np.newaxis])
 
     @property

@@ -62,9 +62,9 @@ class Estimate:
     predicted : (rows,)
         Accuracy predicted by the fit, which may be outside 0 to 1.
     implied : DataFrame, (terms, terms left out)
-        A column for each term that was left out because it is a linear combination of other terms, with the factor of
-        each of these. The fitted coefficient of each of these includes the effect of the term left out: the factor
-        times the coefficient that the left-out term would have.
+        A column for each term that was left out because it is a linear combination of kept terms, with the factor of
+        each kept term. The fitted coefficient of a kept term includes the effect of the term left out: the factor times
+        the coefficient that the left-out term would have.
     """
 
     coefficients: pd.DataFrame
@@ -98,7 +98,7 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
         - accuracy: from 0 to 1.
         - dataset, model, weight_treatment, pruning_technique: factors, whose levels may have any name.
         - sparsity, accuracy0, accuracy0_quartile, imbalance, class_entropy: numbers.
-        - network, iteration, class: optional, used to sort rows; errors are clustered by network.
+        - network, iteration, class: optional, used to sort rows; `se_clustered` is clustered by network.
         - optimizer, batch_size, learning_rate: optional, for the terms of `CHOICES`.
     crossed : bool
         Whether the formula has interactions, the products of two terms. Without them the model is the simpler one of
@@ -106,7 +106,7 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, a row for each term in printed order
+    DataFrame, a row for each term
         - term: its name by patsy, with the levels as given: `dataset[T.mnist]`. The reference of a factor is its first
           level in alphabetical or categorical order.
         - coefficient, se, t.
@@ -386,7 +386,7 @@ def clustered_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
     """
     codes = groups.factorize()[0]
     variances = np.diag(clustered(estimate.design, estimate.residuals, codes))
-    return np.asarray(np.sqrt(variances.clip(min=0)))  # if a fit is exact, rounding makes variances negative
+    return np.asarray(np.sqrt(variances.clip(min=0)))  # if a fit is exact, rounding can make variances negative
 
 
 def jackknife_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
@@ -482,7 +482,7 @@ def logit_of(linear: Estimate) -> pd.DataFrame:
         covariance, dof = clustered(design, residuals, own.factorize()[0]), own.nunique() - 1
     else:
         covariance, dof = hac(design, residuals, lags=0), count - terms
-    with np.errstate(invalid="ignore"):  # if a fit is exact, rounding makes variances negative, and a note says so
+    with np.errstate(invalid="ignore"):  # if a fit is exact, rounding can make variances negative, and a note says so
         table = _table(linear.coefficients["term"].tolist(), coefficients, covariance, dof).iloc[:, :5]
     table["effect"] = coefficients * np.mean(predicted * (1 - predicted))
     notes = [] if converged else ["regression: the fractional logit did not converge"]

@@ -1,8 +1,8 @@
 """Test losses of single networks against the effect of retraining alone.
 
 If a network is retrained, its recalls change by more than independent changes of single images would explain, because
-images of a class are often lost together. A test over images, such as McNemar's, does not allow for this shift of a
-class. The size of such shifts is estimated from the control, which was retrained without compression, over all classes
+images of a class are often lost together: the class shifts. A test over images, such as McNemar's, does not allow for
+such shifts. Their size is estimated from the control, which was retrained without compression, over all classes
 jointly.
 """
 
@@ -16,7 +16,7 @@ from analysis.statistics.hypothesis_tests import LEVEL, change_interval, exact_m
 
 # Variance of the shift between the control and a compressed network, as a multiple of the variance of the control's own
 # shift. Two retrainings would give 2; the larger multiple allows for classes that shift further than others.
-# benchmarks/false_alarms.py checks the rule.
+# benchmarks/false_alarms.py checks this multiple.
 _VARIANCES = 6
 
 
@@ -45,8 +45,8 @@ class Shift(NamedTuple):
     Attributes
     ----------
     variance : float
-        Variance of (lost - won) / (lost + won) over classes, minus its variance if a coin toss decided for each image
-        whether it is lost or won.
+        Variance of (lost - won) / (lost + won) over classes, minus its variance if a coin toss decided for each changed
+        image whether it is lost or won.
     dof : int
         Number of classes in the estimate; 0 if retraining changed no image.
     """

@@ -26,7 +26,7 @@ CLASSES, SIZES = "class losses", "sizes of class losses"
 LOST, LOST_BY_CONTROL, EXEMPLARS = "lost images", "lost by the control", "PIEs"
 # Further scores: all scores combined and, as a ceiling, the costs in compressed networks of other seeds.
 COMBINED, CEILING = "combined", "ceiling"
-# The expected loss of each class, given the loss of accuracy, if all errors grow by the same factor.
+# The expected cost of each class, given the loss of accuracy, if all errors grow by the same factor.
 PROPORTION = "in proportion"
 _RESAMPLES, _PERMUTATIONS = 2000, 9999
 
@@ -68,8 +68,9 @@ def judge(
     Parameters
     ----------
     class_scores : mapping of str to (classes,)
+        As `risk_scores.class_scores` returns them.
     image_scores : mapping of str to (images,)
-        As `risk_scores` returns them.
+        As `risk_scores.image_scores` returns them.
     label : (images,), integers from 0
     judges : Networks
         The networks whose costs the scores should predict.
@@ -240,7 +241,7 @@ def permutation_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndarray:
-    """Compute each class's loss beyond that of accuracy, with `networks.start` as the reference.
+    """Compute each class's loss beyond the loss of accuracy, with `networks.start` as the reference.
 
     Parameters
     ----------

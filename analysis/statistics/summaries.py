@@ -54,7 +54,8 @@ def cell_summary(
         - n_alpha: number of seeds with slopes. All slopes and spreads are for these seeds.
         - alpha_weighted, correlation, spread_ratio, raw_spread_ratio: means over the seeds with slopes.
         - ci_low, ci_high, and mark: interval of alpha_mean, and its mark (`resampling.mark`).
-        - all other columns with `_low` and `_high`: the ends of the interval of the value in the preceding column.
+        - all other pairs of columns with `_low` and `_high`: the ends of the interval of the value in the column before
+          the pair.
 
     Examples
     --------
@@ -136,10 +137,10 @@ def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     dict
         - pooled_alpha: alpha over all seeds and classes.
         - alpha_mean, alpha_sd, alpha_min, alpha_max: of alpha, over seeds.
-        - ratio_mean, ratio_sd, ratio_min, ratio_max: of the mean I, over seeds.
-        - worst_ratio: the I furthest from 0.
+        - ratio_mean, ratio_sd, ratio_min, ratio_max: of the mean of I over classes, over seeds.
+        - worst_ratio: the value of I furthest from 0.
 
-        A class is left out if its balance before pruning is 0, because its I is undefined.
+        A class is left out if its balance before pruning is 0, because I is then undefined.
 
     Examples
     --------

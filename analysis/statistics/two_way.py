@@ -205,7 +205,7 @@ def _normal_quantiles(
         half_level, density = ndtr(-normal), np.exp(-np.square(normal) / 2) / math.sqrt(2 * math.pi)
         squares = slopes = np.square(normal) * alone[moving]
         for variance, dof in (tuple(each[moving] for each in group) for group in networks):
-            t = np.maximum(-stdtrit(dof, half_level), normal)  # t is smaller only by rounding
+            t = np.maximum(-stdtrit(dof, half_level), normal)  # only rounding makes t smaller
             by_normal = density * np.sqrt(dof) * beta(0.5, dof / 2) * (1 + t**2 / dof) ** ((dof + 1) / 2)
             squares = squares + variance * t**2
             slopes = slopes + variance * t * by_normal * normal

@@ -9,11 +9,11 @@ _TEST = ("difference", "difference_low", "difference_high", "p", "n")
 
 
 def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:
-    """Compare the winner with each anchor, paired by dense model, on test images.
+    """Compare the winner with each anchor, paired by dense network, on test images.
 
-    The comparison uses dense models that were not part of the search if there are any. Otherwise it uses the models of
-    the search, which favour the winner. The primary comparison is with the anchor lambda: of accuracy if accuracy was
-    the objective, else of alpha. The p-values of the other comparisons are corrected jointly.
+    The comparison uses dense networks that were not part of the search if there are any. Otherwise it uses the networks
+    of the search, which favour the winner. The primary comparison is with the anchor lambda: of accuracy if accuracy
+    was the objective, else of alpha. The p-values of the other comparisons are corrected jointly.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:
         - p: from the two-sided paired t-test.
         - p_holm: p corrected for all comparisons that are not primary; p itself for the primary one.
         - n: number of pairs.
-        - new: whether the dense models were not part of the search.
+        - new: whether the dense networks were not part of the search.
     """
     tested = finalists[finalists["new"]] if finalists["new"].any() else finalists
     sound = tested.assign(alpha=tested["alpha"].mask(tested["at_chance"]))

@@ -1,7 +1,8 @@
 """Pick the groups that lose most in one network, and measure their losses in the other networks.
 
-Part of the largest loss in one network is due to chance and to that network, so the group with this loss loses less in
-other networks. If groups are picked and measured in the same network, the worst groups look worse than they are.
+Part of the largest loss in one network is due to chance and to that network, so the group with this loss tends to lose
+less in other networks. If groups are picked and measured in the same network, the worst groups look worse than they
+are.
 """
 
 import numpy as np

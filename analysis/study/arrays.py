@@ -48,10 +48,10 @@ class RunArrays:
         NaN for a class that a run does not have.
     accuracy_before, accuracy_after : (runs,)
     at_chance : (runs,), bool
-        Whether a network of the run is at chance, before or after pruning. Such runs have no slopes, but count in all
-        other statistics.
+        Whether a network of the run is at chance, before or after pruning. Such runs count in all statistics but slopes
+        and growths of the error.
     notes : list of str
-        Sentences on runs that were left out, and on params that differ in every run.
+        Sentences on runs that were left out, and on params that differ between all networks of different seeds.
     """
 
     runs: pd.DataFrame
@@ -138,8 +138,8 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
     notes = []
     if splitting := splitting_params(runs):
         notes.append(
-            f"every cell has one network only, because {', '.join(splitting)} differs in every run: if this is no "
-            f"setting of the experiment, add {ignore_options(splitting)}"
+            "every cell has one network only, because networks of different seeds also differ in "
+            f"{', '.join(splitting)}: if this is no setting of the experiment, add {ignore_options(splitting)}"
         )
     runs = _with_cells_classes(runs, names, shown, notes)
     before, after, support, both_right = (
@@ -235,7 +235,7 @@ def recalls(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 
 def common_support(support: np.ndarray) -> np.ndarray | None:
-    """Return the number of test images per class, (classes,), or None if it differs between runs."""
+    """Return the number of test images per class, (classes,), or None if it is unknown or differs between runs."""
     return support[0] if len(support) and (support == support[0]).all() else None
 
 

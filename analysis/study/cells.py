@@ -88,12 +88,13 @@ def cells(
         `CELL_COLUMNS`, then `study.shown`, then the rest of `summaries.cell_summary`, and the columns below. Those
         marked * have an interval (`_low`, `_high`).
 
-        - n_at_chance: number of runs with a network at chance. Such runs have no slopes, but count in all other
-          numbers of the row; n_alpha is the number of runs with slopes.
+        - n_at_chance: number of runs with a network at chance. Slopes, spreads, correlation, odds_ratio, and
+          error_growth to alpha_beyond leave these runs out; all other numbers of the row include them. n_alpha is the
+          number of runs with slopes.
         - alpha_new_resampled: units over which the interval of alpha_new is computed (`seeds`, or `seeds and images`).
-        - confidence: confidence of each interval in the row but that of worst_class_cost, 1 - (1 - confidence) / K. K
-          is the number of ratios with the same data set, model, pruner and settings. Settings that depend on the
-          pruner, such as an epsilon tuned at each ratio, may differ.
+        - confidence: 1 - (1 - confidence) / K, which is the confidence of each interval in the row but that of
+          worst_class_cost. K is the number of ratios with the same data set, model, pruner and settings. Settings that
+          depend on the pruner, such as an epsilon tuned at each ratio, may differ.
 
         Comparisons with the control `none`, as means over the networks that have one:
 
@@ -106,8 +107,8 @@ def cells(
         - alpha_on_none*: slope of the balance after pruning on the balance of `none`.
         - largest_excess_none: largest excess loss of `none`.
         - largest_excess_floor_none: the floor of largest_excess_none.
-        - odds_ratio: odds of an error after pruning divided by the odds in `none`, from mean accuracies. Alpha would
-          equal the odds ratio if the errors of all classes grew by one factor.
+        - odds_ratio: odds of an error after pruning divided by the odds in `none`, from mean accuracies of the networks
+          that have slopes. Alpha would equal the odds ratio if the errors of all classes grew by one factor.
 
         Comparisons with `none` that need predictions (`statistics.proportion`):
 
@@ -150,8 +151,8 @@ def cells(
         )
     if without := int(frame["alpha_new"].isna().sum()):
         notes.append(
-            f"alpha_new is n/a in {without:,} of {len(frame):,} cells, whose runs lack the number of test images of "
-            "each class, or the share of them that is classified correctly both before and after"
+            f"alpha_new is n/a in {without:,} of {len(frame):,} cells, whose runs have no slopes, or lack the number "
+            "of test images of each class, or the share of them that is classified correctly both before and after"
         )
     if of_study and of_study.missing:
         notes.append(_note_on_predictions(study, rows_of_cells, of_study))

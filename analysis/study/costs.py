@@ -1,7 +1,7 @@
 """Compute the losses of classes in one cell, against controls if there are any, else against dense networks.
 
 Networks with predictions are compared as in an audit, by `Comparison`. Without predictions the variance over images is
-unknown, so `class_costs` bounds losses over networks only.
+unknown, so `class_costs` computes bounds over networks only.
 """
 
 from typing import Any, NamedTuple

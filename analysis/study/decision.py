@@ -114,8 +114,8 @@ def at_the_ratio(study: StudyData, cells: pd.DataFrame) -> pd.DataFrame:
     ----------
     study : StudyData
     cells : DataFrame
-        Rows of `study.cells`, perhaps with further columns: cells of pruned networks or, if there are none, of unpruned
-        networks in other number formats.
+        Rows of `study.cells` for pruned networks or, if there are none, for unpruned networks in other number formats.
+        There may be further columns.
     """
     decided = decisions(study).get((cells[schema.DATASET].iloc[0], cells[schema.MODEL].iloc[0]))
     if decided is None:
@@ -126,11 +126,11 @@ def at_the_ratio(study: StudyData, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_accuracy(cells: pd.DataFrame, ratio: float, limits: Limits = LIMITS) -> pd.DataFrame:
-    """Select the cells at a ratio, the most accurate first.
+    """Select the cells at a ratio: first those whose loss of accuracy is within the limit, then the others.
 
-    Cells whose networks are mostly at chance are left out, unless there are no others. A level of iterative pruning is
-    selected if any level of the same iteration has the ratio. Cells whose loss of accuracy is within the limit precede
-    the others.
+    Both parts are sorted from the most to the least accurate cell. Cells whose networks are mostly at chance are left
+    out, unless there are no others. A level of iterative pruning is selected if any level of the same iteration has the
+    ratio.
     """
     there = _sound_or_all(cells[at_level(cells, ratio)])
     order = np.lexsort([-there["accuracy_after"], accuracy_loss(there) > limits.accuracy_loss])

@@ -172,8 +172,8 @@ def groups(
 ) -> Grouped:
     """Compute the effects of pruning on groups of test images in every cell of pruned networks.
 
-    Networks at chance have no slopes. Intervals and p are over networks and images. For a single network, the intervals
-    of changes are Tango intervals for paired counts, which suit groups of few images.
+    Intervals and p are over networks and images. For a single network, the intervals of changes are Tango intervals for
+    paired counts, which suit groups of few images.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def groups(
             of_groupings.append({**key, GROUPING: name, **grouping_row})
     why = {
         "their networks lack predictions": without,
-        "the table has another number of test images": with_other_images,
+        "the table and their predictions differ in the number of test images": with_other_images,
     }
     notes = [f"{count:,} cells have no groups: {reason}" for reason, count in why.items() if count]
     groupings = pd.DataFrame(of_groupings)
@@ -259,7 +259,7 @@ def compare_groups(names: np.ndarray, group_index: np.ndarray, answers: Answers)
 
 
 class _Losses(NamedTuple):
-    """Excess losses with plain and with moderated variances, by the suffix of their columns."""
+    """Excess losses with plain and with moderated variances, by suffix of their columns, and these columns by name."""
 
     excess: dict[str, Excess]
     columns: dict[str, np.ndarray]

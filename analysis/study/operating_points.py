@@ -187,7 +187,7 @@ def points(networks: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
         - on_front_2d: whether the level is pruned, reaches min_accuracy and is on the Pareto front of high sparsity and
           low unfairness.
         - on_front_3d: the same for the Pareto front of high sparsity, high accuracy and low unfairness_mean_min.
-          min_accuracy excludes networks at chance, which would be the fairest.
+          min_accuracy serves to exclude networks at chance, which would be the fairest.
         - value: sparsity minus `fairness_value` times unfairness.
         - recommended: whether the value is the largest on the 2-D front. Several levels may tie.
 

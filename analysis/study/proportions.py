@@ -1,4 +1,4 @@
-"""Test whether the errors of one cell grew in proportion to those of its controls."""
+"""Test whether the errors of all classes grew by one factor, from a cell's controls to its networks."""
 
 from typing import Any, NamedTuple
 

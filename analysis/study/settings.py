@@ -205,7 +205,10 @@ def network_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def networks(frame: pd.DataFrame) -> pd.Index:
-    """Return a key of each row's network, for pairing: rows with equal keys share a dense network."""
+    """Return a key of each row's network, for pairing.
+
+    Rows with equal keys share a dense network if the settings of their dense networks are equal too.
+    """
     columns = network_columns(frame)
     if columns == [schema.SEED]:
         return pd.Index(frame[schema.SEED])
@@ -337,7 +340,7 @@ def never_fine_tuned(runs: pd.DataFrame) -> pd.Series:
 def control_columns(frame: pd.DataFrame) -> list[str]:
     """Return the columns of the settings in which a pruned network and its control must agree.
 
-    Mitigations are not included, because the control of a mitigated network may be one without mitigation.
+    Mitigations are not included, because the control of a mitigated network may have no mitigation.
     """
     pruners = pruner_settings(frame, lacked_by=CONTROL)
     common_settings = [
@@ -388,7 +391,7 @@ def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     if n_left_out := len(frame) - len(main_rows):
         has_others = {frames.param(column) for column in shown} & schema.FORMERLY.keys()
         has_others = has_others or _without_fine_tuning(frame).nunique() > 1
-        why = "the papers' setting is shown" if has_others else "another setting has more runs"
+        why = "the setting nearest to the papers' is shown" if has_others else "another setting has more runs"
         differing = ", ".join(map(frames.param, shown))
         main_rows.attrs["notes"] = [
             f"in tests and tables: {n_left_out:,} runs left out, because {why} ({differing} differ)"

@@ -55,7 +55,7 @@ class ReportOptions:
     Parameters
     ----------
     confidence : float, above 0 and below 1
-        Joint confidence of the intervals at all ratios of one data set, model and pruner.
+        Joint confidence of the intervals at all ratios of one data set, model, pruner and other settings.
     variance : {"welch", "pooled"}
         Variance in tests between independent groups of networks.
     paper : bool
@@ -187,7 +187,7 @@ class StudyData:
     def export(self, path: Path) -> list[Path]:
         """Write the study to a folder of small files.
 
-        Searches of epsilon are left out if none of their finalists is among the runs of the study.
+        A search of epsilon is left out if none of its finalists is among the runs of the study.
 
         Parameters
         ----------
