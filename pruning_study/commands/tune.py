@@ -41,7 +41,7 @@ from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
 
-# Params that differ between the networks of any search, and further ones that differ if the schedule is searched.
+# Params that differ between the networks of every search, and those that also differ if the schedule is searched.
 TRIAL_PARAMS = {schema.SEED, schema.EPSILON, schema.RATIO}
 SCHEDULE_PARAMS = {schema.SCHEDULE, schema.RAMP, schema.DISTILL}
 
@@ -124,7 +124,7 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
 def search_space(config: TuneConfig, plan: PrunePlan, context: Context, experiment_id: str) -> Space:
     searched_params, longest_ramp = TRIAL_PARAMS, None
     if config.tune_schedule:
-        # With a gradual schedule and distillation, a plan has every param of any trial, such as the temperature.
+        # With a gradual schedule and distillation, a plan has all params that trials may have, such as temperature.
         plan = plan_pruning(replace(plan.options, schedule=CUBIC, distill=1.0), context)
         searched_params = TRIAL_PARAMS | SCHEDULE_PARAMS
         longest_ramp = _longest_ramp(plan.hyperparameters.epochs)
@@ -192,7 +192,7 @@ def _try(search: TuningSearch, networks: Sequence[Network], trial: Trial, run: W
 def _pruned_recalls(
     search: TuningSearch, networks: Sequence[Network], trial: Trial, point: Point, dense_accuracies: np.ndarray
 ) -> tuple[PairedRecalls, bool]:
-    """Prune one dense model after another, and stop if the trial is hopeless; return recalls and whether it stopped."""
+    """Prune one dense model after another, until the trial is hopeless; return recalls, and whether it is hopeless."""
     classes = len(networks[0].context.data.classes)
     before: list[Predictions] = []
     after: list[Predictions] = []

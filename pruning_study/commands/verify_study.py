@@ -19,7 +19,7 @@ from pruning_study.tracking.temporary_store import temporary_store
 
 
 def compared_lines(study: Path, config: VerifyConfig) -> Iterator[str]:
-    """Train all networks of a seed in a temporary store, and yield a table with the number of differing predictions.
+    """Train the native engine's networks of a seed in a temporary store, and yield a table of differing predictions.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def compared_lines(study: Path, config: VerifyConfig) -> Iterator[str]:
     Raises
     ------
     StudyError
-        If the study was not made by this version's native engine, if it lacks the seed or the seed's predictions, if a
-        network cannot be trained here, or if predictions differ.
+        If the study has no networks of this version's native engine, if it lacks the seed or the seed's predictions, if
+        a network cannot be trained here, or if predictions differ.
     """
     try:
         study_frames, stored = exports.read(exports.below(study))

@@ -56,7 +56,7 @@ class Sample(NamedTuple):
 
 
 def check_installed(*, option: str | None = None) -> None:
-    """Check, without importing it, that the package of the extra `corruptions` is installed.
+    """Check that the package of the extra `corruptions` is installed, without importing the package.
 
     Raises
     ------

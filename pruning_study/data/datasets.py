@@ -70,7 +70,7 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of images, labels, class names and validation indices, in their order: 32 hexadecimal digits."""
+        """32 hexadecimal digits that depend on the images, labels, class names and validation indices; order counts."""
         content = hashlib.sha256(repr((self.classes, self.train_images.shape, self.test_images.shape)).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             for part in portions(array):
@@ -108,7 +108,7 @@ def load(
     image_size : int, optional
         Height and width that the images are resized to.
     max_data_gib : float
-        Largest size of the data set in memory, in GiB. A larger data set is rejected before it is read.
+        Largest size of the data set in memory, in GiB. A larger data set is rejected.
     test_fraction : float, optional
         Share of each class to hold out for testing, .2 by default; every call holds out the same images. Only for a
         data set without test images.
@@ -120,7 +120,7 @@ def load(
     Raises
     ------
     StudyError
-        If no such data set exists, or if it is truncated, mislabelled, incomplete or too large.
+        If the data set does not exist, or is truncated, mislabelled, incomplete or too large.
     """
     path = _located(dataset, data_dir)
     if path is None:
@@ -245,7 +245,7 @@ def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -
         classes = _class_names(arrays["class_names"], str(path))
     else:
         count = 1 + int(labels["train"].max(initial=-1))
-        # A label above the number of images leaves a class without images, so `_checked` rejects it.
+        # If a label exceeds the number of images, some class has no image, and `_checked` raises an error.
         classes = tuple(str(label) for label in range(min(count, len(labels["train"]))))
     data = _checked(name, classes, images, labels, str(path))
     return replace(data, train_entropies=train_entropies, validation_indices=validation)
@@ -255,7 +255,7 @@ def _validation_parts(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]
     """Return the name of the file's validation part in a list, which is empty if there is none."""
     parts = [part for part in _VALIDATION if {f"{part}_images", f"{part}_labels"} & arrays.keys()]
     if len(parts) > 1:
-        raise StudyError(f"{path}: {' and '.join(parts)} may both be the validation images: leave one out")
+        raise StudyError(f"{path}: {' and '.join(parts)} may each be the validation images: keep only one")
     if missing := [
         f"{part}_{kind}" for part in parts for kind in ("images", "labels") if f"{part}_{kind}" not in arrays
     ]:

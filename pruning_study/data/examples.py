@@ -169,7 +169,7 @@ def to_device(
 
 
 def _pixels(images: np.ndarray, places: Tensor, device: str) -> tuple[Tensor, Tensor]:
-    """Return uint8 pixels, copied to a GPU unless memory-mapped, and the indices of the images in them."""
+    """Return uint8 pixels, copied if for a GPU and not memory-mapped, and the indices of the images in the pixels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of read-only arrays, but nothing writes to this one
         pixels = torch.from_numpy(images)
@@ -183,7 +183,8 @@ def _pixels(images: np.ndarray, places: Tensor, device: str) -> tuple[Tensor, Te
 
 def in_layout(images: Tensor, memory_format: torch.memory_format) -> Tensor:
     """Return a copy of images [N, C, H, W] in a memory layout."""
-    # Grey images fit both layouts, so `contiguous` would keep their strides, by which layers choose their kernels.
+    # Grey images are contiguous and channels last at once, so `contiguous` would keep their strides, by which layers
+    # choose their kernels.
     return torch.empty_like(images, memory_format=memory_format).copy_(images)
 
 
@@ -207,7 +208,7 @@ def generator(seed: int, stream: str) -> torch.Generator:
 
 @contextmanager
 def seeded(seed: int, stream: str, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators, from which layers such as dropout draw, while the block runs."""
+    """Seed torch's global generators, from which layers such as dropout draw, while the `with` block runs."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(generator(seed, stream).initial_seed())
         yield

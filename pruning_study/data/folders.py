@@ -37,7 +37,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".
 # Files that Windows writes into a folder when it is viewed.
 _OF_THE_SYSTEM = ("thumbs.db", "desktop.ini")
 OPTION = "folder"
-# Names of the parts, in upper or lower case.
+# Names that each part may have, also with capitals.
 _PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 HOLDS = "a data set folder holds images in train/<class>/ and test/<class>/"
 
@@ -100,7 +100,8 @@ def read(
     Raises
     ------
     StudyError
-        If classes differ between the parts, a file is not an image, or the images are too many or differ in size.
+        If classes differ between the parts, a file is not an image, or the images take too much memory or differ in
+        size.
     """
     parts = _parts(folder)
     if not {"train", "test"} & parts.keys() and folder.is_dir() and _class_folders(folder):
@@ -209,7 +210,7 @@ def _spelt_otherwise(gone: list[str], names: list[str]) -> str:
     """Return a hint if the name of a missing class exists in different case or with differently encoded accents."""
     alike = {_letters(name): name for name in names}
     there = next((alike[_letters(name)] for name in gone if _letters(name) in alike), None)
-    return f"; there is one named {there!a}: give the folder the same name in both parts" if there else ""
+    return f"; there is one named {there!a}: give the folder the same name in all parts" if there else ""
 
 
 def _letters(name: str) -> str:

@@ -2,7 +2,7 @@
 
     python pruning_study/data/make_fashion_mnist_mini.py data/fashion_mnist.npz
 
-Fashion-MNIST is Copyright (c) 2017 Zalando SE, under the MIT License (see README.md).
+Fashion-MNIST is Copyright (c) 2017 Zalando SE, under the MIT License (see NOTICE).
 """
 
 import sys

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def is_built_in(name: str) -> bool:
-    """Return whether a name is one of `MODELS` or a library's network; building such a model imports no user code."""
+    """Return whether a name is in `MODELS` or names a library's network; building such a model imports no user code."""
     return name in MODELS or _is_of_library(name)
 
 

@@ -29,9 +29,10 @@ Metadata = dict[str, str]
 # bytes, and needs gigabytes of memory to read them.
 LONGEST_HEADER = 4 * 2**20
 _LENGTH = 8  # bytes before the header, which give its length
-# Largest number of values in an image. If a checkpoint or a run names more, no memory is allocated for it.
+# Largest number of values in an image. If a checkpoint or a run names a larger image shape, an error is raised before
+# any memory is allocated.
 LARGEST_IMAGE = 2**22
-# A weights file may have any of these dtypes instead of the model's dtype.
+# Where a model's weight has one of these dtypes, a weights file may have another of them.
 FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 OPTION = "weights"
 # First bytes of a file of `torch.save`: an archive, or a pickle from older versions.
@@ -123,7 +124,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = 
 
 
 def _with_metadata(content: bytes, metadata: Metadata | None) -> bytes:
-    """Put metadata into a safetensors file, sorted by name, because safetensors would write it in random order."""
+    """Put metadata, sorted by name, into a safetensors file, because safetensors would write them in random order."""
     behind = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
     header = ({"__metadata__": metadata} if metadata else {}) | json.loads(content[_LENGTH:behind])
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -310,7 +311,8 @@ def normalization(metadata: Metadata, where: str, channels: int) -> Normalizatio
     Raises
     ------
     StudyError
-        If one list is missing, a list is not one finite number per channel, or a standard deviation is not above 0.
+        If one list is missing, a list is not one number per channel, a number is 1e9 or more in size, or a standard
+        deviation is below 1e-9.
     """
     if "mean" not in metadata and "std" not in metadata:
         return None

@@ -34,7 +34,7 @@ def interleaved(first: Callable[[], object], second: Callable[[], object]) -> Co
     Parameters
     ----------
     first, second : callable
-        Each computes a network's outputs for the images.
+        Each runs a network on one image or on a batch.
     """
     taken = _seconds(first, second)
     ones, others = zip(*taken, strict=True)
@@ -52,7 +52,7 @@ def latency(call: Callable[[], object]) -> Latency:
     Parameters
     ----------
     call : callable
-        Computes the network's outputs for the images.
+        Runs the network on one image or on a batch.
     """
     return median_interval([1000 * taken for (taken,) in _seconds(call)])
 

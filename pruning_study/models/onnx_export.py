@@ -34,7 +34,7 @@ BATCH_SIZE = 128
 
 
 def check_installed(*, option: str | None = None) -> None:
-    """Check, without importing them, that the packages of the extra `onnx` are installed.
+    """Check that the packages of the extra `onnx` are installed, without importing them.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def _for_export(module: nn.Module) -> nn.Module:
 
 
 def with_plain_layers(module: nn.Module) -> nn.Module:
-    """Return the plain layers that a network's method `stack` returns, or the network if it has no such method.
+    """Replace a network, or the network in a `Classifier`, by the plain layers that its method `stack` returns, if any.
 
     LeNet5 computes its convolutions by slices and matrix products, which train fast. In ONNX Runtime, these products
     would be slower than convolutions, and could not be quantized. Besides, channels could not be traced through them

@@ -1,7 +1,8 @@
 """Quantize ONNX models: weights to float16, or weights and activations to 8-bit integers.
 
-Both integer formats store weights and activations as uint8. ONNX Runtime multiplies int8 by uint8 faster on some CPUs,
-but the sums of these products overflow on CPUs without VNNI instructions, so a model's results would depend on the CPU.
+The formats `dynamic-int8` and `fixed-int8` turn both into uint8. ONNX Runtime multiplies int8 by uint8 faster on some
+CPUs, but the sums of these products overflow on CPUs without VNNI instructions, so a model's results would depend on
+the CPU.
 """
 
 import logging
@@ -112,7 +113,7 @@ def _float16(model: "ModelProto") -> "ModelProto":
         with np.errstate(over="ignore"):
             values = numpy_helper.to_array(tensor).astype(np.float16)
         if not np.isfinite(values).all():
-            raise StudyError(f"{tensor.name} holds a weight above 65,504, the largest float16 number")
+            raise StudyError(f"{tensor.name} holds a weight outside -65,504 to 65,504, the range of float16")
         stored = f"{tensor.name}.float16"
         casts.append(helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT))
         tensor.CopyFrom(numpy_helper.from_array(values, stored))

@@ -40,8 +40,8 @@ from pruning_study.training.mitigation import constraint_names
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 MAGNITUDE = "mp"
-# Reference trials of a search. In the trial `lambda`, epsilon of undecayed pruning is the weight decay; `MP` and `GP`
-# have the epsilons with which undecayed pruning becomes magnitude pruning and gradient pruning.
+# Reference trials of a search. In the trial `lambda`, epsilon of undecayed pruning has its default, usually the weight
+# decay; `MP` and `GP` have the epsilons with which undecayed pruning becomes magnitude pruning and gradient pruning.
 ANCHORS = ("lambda", "MP", "GP")
 # Largest number of chains that a search begins with. Two keep all channels, one with and one without quantization to
 # integers. If channels can be removed, two more remove half of the channels, with and without this quantization.
@@ -91,7 +91,7 @@ def check_fields(config: Any) -> None:
 
 
 def _check_engine(config: Any) -> None:
-    """Raise a StudyError if the engine that an option names cannot train with the optimizer or the precision."""
+    """Raise a StudyError if the native engine is to train with an optimizer or a precision that it does not support."""
     if config.engine != "native":
         return
     if config.precision == schema.BF16:
@@ -110,7 +110,7 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
     Raises
     ------
     StudyError
-        If a value is invalid for its option.
+        If a value is invalid for its option, or if options conflict.
     """
 
     def __post_init__(self) -> None:
@@ -125,7 +125,7 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
 
     @property
     def protocol_record(self) -> Protocol:
-        """The protocol that the option names, which holds defaults of other options."""
+        """The protocol that the option `protocol` names, which holds defaults of other options."""
         return PROTOCOLS[self.protocol]
 
     def _check_average(self, choices: TrainingChoices) -> None:
@@ -246,7 +246,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def pruner_record(self) -> Pruner:
-        """The pruner that the protocol uses for the option's value; raises a StudyError as `pruners.pruner` does."""
+        """The pruner that the protocol uses for the option `pruner`; raises a StudyError as `pruners.pruner` does."""
         return self.protocol_record.pruner(self.pruner)
 
     @property
@@ -342,7 +342,7 @@ class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
 
     @property
     def pruning(self) -> PruneConfig:
-        """The options of `prune` that iterations share: those of the dense network, and how weights are chosen."""
+        """The options that `iterate` and `prune` share: those of the dense network, and how weights are chosen."""
         shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
         return PruneConfig(ratio=(1.0,), **{name: getattr(self, name) for name in shared})
 
@@ -418,7 +418,7 @@ class TuneConfig(
             self._check_tuned_decay()
 
     def _check_mitigation(self) -> None:
-        """Raise a StudyError if a mitigation is searched, but not exactly one is given or the objective is accuracy."""
+        """Raise a StudyError if a strength is searched for accuracy, or without exactly one mitigation."""
         strengths = [option_name(name) for name in STRENGTHS if getattr(self, name) != "none"]
         if self.tune_mitigation and len(strengths) != 1:
             which = " and ".join(strengths) or "none"
@@ -428,7 +428,7 @@ class TuneConfig(
             )
         if self.tune_mitigation and self.objective == "accuracy":
             raise StudyError(
-                "a mitigation costs accuracy, so the weakest one would win: use alpha, or the value both",
+                "a mitigation costs accuracy, so the lowest strength would win: use alpha, or the value both",
                 option="objective",
             )
 
@@ -480,7 +480,7 @@ class CompressConfig(
         check_fields(self)
         if self.n_trials < FIRST_CHAINS:
             raise StudyError(
-                f"{self.n_trials} is below {FIRST_CHAINS}, the number of chains that a search begins with",
+                f"{self.n_trials} is below {FIRST_CHAINS}, the number of chains that a search may begin with",
                 option="n_trials",
             )
         if self.confirm_seeds == 1:

@@ -8,7 +8,7 @@ from analysis.runs.options.commands import of_command
 from analysis.runs.options.record import Option
 from pruning_study.options.config import IterateConfig, TrainConfig, TuneConfig
 
-# Options that a search of the schedule sets itself
+# Options that have an effect in a search of the schedule, because some of its trials prune gradually or distil
 _SEARCHED = ("ramp", "ramp_steps", "regrow", "temperature")
 
 

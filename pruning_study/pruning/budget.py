@@ -14,7 +14,8 @@ from analysis.common.printable import shortened
 if TYPE_CHECKING:
     from torch import nn
 
-# Bisection steps for the share of kept filters, so many that no numbers of filters lie between those of the two bounds.
+# Bisection steps for the share of kept filters. After so many, no share between the two bounds gives other numbers of
+# filters.
 _BISECTIONS = 40
 
 

@@ -1,4 +1,4 @@
-"""Channel independence (CHIP, Sui et al. 2021): the change of a layer's feature maps when one channel is masked."""
+"""Channel independence (CHIP, Sui et al. 2021): how much a layer's feature maps change if one channel is masked."""
 
 from __future__ import annotations
 

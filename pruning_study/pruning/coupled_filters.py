@@ -25,8 +25,8 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
     """Find the removable filters, as `filters.removable` does, or with torch-pruning if layers couple channels.
 
     Channels are coupled by grouped or transposed convolutions, GroupNorm, and layers that share a weight. A filter that
-    torch-pruning finds is a unit of `coupled`, which may be several channels. If torch-pruning finds no filters, those
-    of `filters.removable` are returned.
+    torch-pruning finds is a unit of `coupled`, which may be several channels. If torch-pruning is missing, fails
+    or finds no filters, those of `filters.removable` are returned.
 
     Parameters
     ----------

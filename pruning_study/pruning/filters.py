@@ -49,14 +49,14 @@ class Filters(NamedTuple):
     Attributes
     ----------
     numbers : dict of state-dict names to int
-        Number of filters of each convolution with removable filters, in the order of the model.
+        Number of filters of each layer with removable filters, in the order of the model.
     ties : dict of state-dict names to lists of Tie
-        Parameters that are cut with the filters: weights, biases and BatchNorm of the convolution, and the weights that
-        read its output.
+        Parameters that are cut with the filters: weights, biases and BatchNorm of the layer, and the weights that read
+        its output.
     shapes : dict of state-dict names to shapes
         Shapes of the parameters in `ties`.
     readers : dict of state-dict names to str
-        State-dict name of the first weights that read each convolution's output.
+        State-dict name of the first weights that read each layer's output.
     is_coupled : bool
         Whether filters are units of torch-pruning's groups, which may be several channels (see `coupled`).
     """
@@ -77,7 +77,8 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
 
     - layers that make the network's output;
     - layers whose channels are added to a shortcut, because the sum must keep its width;
-    - transposed convolutions, and layers that share a weight or are called more than once;
+    - grouped and transposed convolutions, and the layers that these read;
+    - layers that share a weight or are called more than once;
     - layers that affect other inputs in a way that NaN does not reveal but random numbers do, as through a comparison.
 
     Parameters
@@ -495,7 +496,7 @@ def _marked(layer: int, layers: int, channels: int, digits: int) -> Tensor:
 
 
 def _decoded(arrived: Tensor, layers: int) -> _Path:
-    """Decode which channels reach each input from `arrived`: whether each input is NaN in each image of `_follow`."""
+    """Decode which channels reach each input, given whether the input is NaN in each image of `_follow`."""
     import torch
 
     ones, zeros = arrived[layers:].chunk(2)

@@ -51,7 +51,7 @@ def test_images_for_validation_are_used(tmp_path, part):
     [
         ({"val_images": np.zeros((3, 6, 5, 3), np.uint8)}, "has no val_labels"),
         ({"val_images": np.zeros((3, 9, 5, 3), np.uint8), "val_labels": [0, 1, 2]}, "differ in shape"),
-        ({"val_labels": [0], "valid_labels": [0]}, "val and valid may both be"),
+        ({"val_labels": [0], "valid_labels": [0]}, "val and valid may each be"),
     ],
 )
 def test_images_for_validation_that_do_not_fit_are_refused(tmp_path, changes, message):

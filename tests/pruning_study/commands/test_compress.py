@@ -85,7 +85,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"n_trials": 3}, "--n-trials: 3 is below 4, the number of chains that a search begins with"),
+            ({"n_trials": 3}, "--n-trials: 3 is below 4, the number of chains that a search may begin with"),
             ({"confirm_seeds": 1}, "--confirm-seeds: 1 is too few"),
             ({"seed": "0-2", "dense_run_id": "a" * 32}, "--seed: --dense-run-id names one network: give one seed"),
             ({"max_class_loss": 0}, "--max-class-loss: 0 must be above 0 and below 100"),

@@ -158,7 +158,7 @@ class TestQuantize:
         weights["fc1.weight"][0, 0] = 1e6
         save_file(weights, tmp_path / "large.safetensors")
         line = refused("quantize", "--dataset", tiny_npz, "--weights", tmp_path / "large.safetensors")
-        assert "holds a weight above 65,504" in line
+        assert "holds a weight outside -65,504 to 65,504" in line
         assert not runs("quantized", status=None)
 
 

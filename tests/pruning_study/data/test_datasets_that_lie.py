@@ -271,7 +271,7 @@ def test_class_folders_that_differ_in_capitals_or_in_the_bytes_of_an_accent__are
     assert "no folder for class cat, which the other part has; there is one named 'Cat'" in refusal(folder)
     (folder / "train" / "Cat").rename(folder / "train" / "caf\u00e9")
     (folder / "test" / "cat").rename(folder / "test" / "cafe\u0301")
-    assert "there is one named 'caf\\xe9': give the folder the same name in both parts" in refusal(folder)
+    assert "there is one named 'caf\\xe9': give the folder the same name in all parts" in refusal(folder)
 
 
 @pytest.mark.attack

@@ -121,7 +121,7 @@ def test_a_layer_that_stays_in_float32_is_a_warning(caplog):
 
 
 def test_a_weight_that_float16_does_not_have_is_one_line():
-    with pytest.raises(StudyError, match="holds a weight above 65,504"):
+    with pytest.raises(StudyError, match="holds a weight outside -65,504 to 65,504"):
         quantized(linear([[1.0, 70_000.0]]), "float16", np.empty(0))
 
 
