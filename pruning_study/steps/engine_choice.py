@@ -43,9 +43,9 @@ def choose(
         return TORCH
     try:
         if device != "cpu":
-            raise NativeError(f"it runs on the cpu, not on {device}")
+            raise NativeError(f"native runs on the cpu, not on {device}")
         if optimizer != SGD:
-            raise NativeError(f"it trains with {SGD}, not with {optimizer}")
+            raise NativeError(f"native trains with {SGD}, not with {optimizer}")
         return native.load(model, image_shape)
     except NativeError as reason:
         say_once(f"engine torch, not native: {reason}")

@@ -307,7 +307,7 @@ def _text(value: Any) -> str:
 
 
 class _GridCommand(NamedTuple):
-    """The command that makes a grid's runs: its name, its options, and the option that each key of a grid lists."""
+    """The command that makes a grid's runs: its name, its options, and the option whose values each key lists."""
 
     name: str
     config: type[PruneConfig] | type[IterateConfig]
@@ -385,7 +385,7 @@ def _overrides(overrides: Any, location: str, command: _GridCommand, faults: lis
     for name, value in overrides.items():
         with _collect_fault(f"{location}.{_text(name)}", faults):
             if name in lists.values() and name not in command.overrides:
-                raise ValueError("give its values as a list: " + next(key for key in lists if lists[key] == name))
+                raise ValueError("list its values under the key " + next(key for key in lists if lists[key] == name))
             if name in ITERATING:
                 raise ValueError("it is a key of the grid itself: move it there")
             if name in NO_OVERRIDES:

@@ -308,8 +308,8 @@ def _sizes(outcome: Outcome, best: int) -> list[str]:
     row = outcome.trials.loc[best]
     dense = next((place for place, chain in enumerate(outcome.chains) if chain == Chain()), None)
     sizes = (
-        f"Its file has {row['model_bytes']:,} bytes, and an image takes {row['macs']:,} products of a weight and "
-        "an input"
+        f"The choice's file has {row['model_bytes']:,} bytes, and an image takes {row['macs']:,} products of a weight "
+        "and an input"
     )
     if dense is not None:
         whole = outcome.trials.iloc[dense]
