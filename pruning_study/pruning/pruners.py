@@ -229,7 +229,7 @@ def check_gradual(name: str, option: str) -> None:
 
 @cache
 def _own_pruner(name: str, score: Callable[..., Tensor]) -> Pruner:
-    """Make a pruner from an imported score function, with the digest that its source has on first use."""
+    """Make a pruner from an imported score function. The cache keeps the digest of the source at the first call."""
     try:
         parameters = inspect.signature(score).parameters
     except (TypeError, ValueError):

@@ -74,7 +74,7 @@ class Context:
         return self._choose_engine()
 
     def engine_of(self, training: Hyperparameters) -> Engine:
-        """Return the back end for a training; for quantization-aware training, one that computes with quantized weights."""
+        """Return the back end for a training, which computes with quantized weights in quantization-aware training."""
         quantization = training.quantization
         if quantization and quantization.while_training:
             return self.engine.with_weight_bits(quantization.bits)
@@ -96,17 +96,14 @@ class Context:
 
     @property
     def train(self) -> Examples:
-        """The images to train on."""
         return self.images.train
 
     @property
     def validation(self) -> Examples:
-        """The images for validation."""
         return self.images.validation
 
     @property
     def test(self) -> Examples:
-        """The test images."""
         return self.images.test
 
     def training(self, indices: np.ndarray) -> Examples:

@@ -23,9 +23,10 @@ def choose(
     precision: str = schema.FLOAT32,
     optimizer: str = SGD,
 ) -> Engine:
-    """Return the training back end. If the native one cannot be used, log the reason as a warning and return torch.
+    """Return the training back end.
 
-    On a GPU the warning appears only if `name` is native. With bf16, which only torch supports, it never appears.
+    If native is wanted but cannot be used, the reason is logged as a warning, and torch is returned. On a GPU the
+    warning appears only if `name` is native. With bf16, which only torch supports, it never appears.
 
     Parameters
     ----------

@@ -132,7 +132,9 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
 
 def _how_found(count: int, number_reused: int) -> str:
     again = (
-        f", {number_reused:,} of them by an earlier command ({as_typed('force')} measures again)" if number_reused else ""
+        f", {number_reused:,} of them by an earlier command ({as_typed('force')} measures again)"
+        if number_reused
+        else ""
     )
     return (
         f"{count:,} {'run' if count == 1 else 'runs'} measured{again}; {schema.CORRUPTIONS} of each run has the numbers"
@@ -341,7 +343,7 @@ def send(
 
 
 def count_right(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
-    """Count each class's images whose own class is the most probable one, and those with it in the top 5: [2, classes]."""
+    """Count each class's images whose own class is the most probable one, or is in the top 5: [2, classes]."""
     logits = network.logits(pixels)
     top = most_probable(logits, TOP).numpy()
     right = top == test.labels[:, None]
