@@ -240,7 +240,7 @@ def _class_table(tested: Tested) -> list[str]:
 
 
 def _table(outcome: Outcome) -> str:
-    """Return a table of the chains on the Pareto front, the choice, and the choice by accuracy alone.
+    """Return a table of the Pareto front, the choice or the nearest chain, and the choice by accuracy alone.
 
     Chains within the limits come first. Bounds are in brackets after losses, because a terminal is narrow.
     """
