@@ -90,7 +90,7 @@ class Pruner:
         ----------
         scores : sequence of Tensor, one for each layer
         k : int, or sequence of int
-            Number of weights to keep, in all layers together or in each layer.
+            Number of weights (of filters, with the unit `filter`) to keep, in all layers together or in each layer.
         candidates : sequence of bool Tensor, shaped as `scores`, optional
             True for the scores to choose from; all by default.
         scope : {"global", "layer"}, optional
@@ -229,7 +229,7 @@ def check_gradual(name: str, option: str) -> None:
 
 @cache
 def _own_pruner(name: str, score: Callable[..., Tensor]) -> Pruner:
-    """Make a pruner from an imported score function, with the digest that its source has on first use."""
+    """Make a pruner from an imported score function. The cache keeps the digest of the source at the first call."""
     try:
         parameters = inspect.signature(score).parameters
     except (TypeError, ValueError):
@@ -248,7 +248,7 @@ def _own_pruner(name: str, score: Callable[..., Tensor]) -> Pruner:
             raise StudyError(f"{name!r} takes {parameter.name!r} by position only: leave out the '/'", option=OPTION)
         if parameter.default is not parameter.empty:
             raise StudyError(
-                f"{name!r} has a default for {parameter.name!r}, which the run gives: leave out the default",
+                f"{name!r} has a default for {parameter.name!r}, but runs always give a value: leave out the default",
                 option=OPTION,
             )
     return Pruner(name, score, digest=imports.source_digest(score, name))

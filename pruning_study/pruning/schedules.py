@@ -85,7 +85,7 @@ def while_training(total: int, kept_weights: int, *, begin: int, end: int, frequ
     begin, end : int, 0 <= begin <= end
         Batches of the training at which pruning begins and ends.
     frequency : int, >= 1
-        Batches between two prunings; the last one is at `end`.
+        Batches between two prunings. The last pruning is at `end`.
 
     Returns
     -------
@@ -118,10 +118,10 @@ class Ramp:
     choose : callable
         Makes masks from the model, its prunable weights, the number to keep, and masks of the candidates.
     regrow : bool
-        Whether a weight that the ramp has pruned may be restored to its former value.
+        Whether a weight that the ramp has pruned may be restored, to its former value unless `trains_pruned` is true.
     trains_pruned : bool
-        Whether pruned weights are trained until the last masks, so that restored weights have new values. Gradients are
-        computed with all pruned weights set to 0. Requires `regrow`.
+        Whether pruned weights are trained until the last masks are made, so that restored weights have new values.
+        Gradients are computed with all pruned weights set to 0. Requires `regrow`.
     parent_masks : dict of state-dict names to bool Tensors, optional
         True for weights that were not pruned before the ramp; only these may be restored. By default, all weights.
     """

@@ -33,7 +33,7 @@ def magnitude(theta: Tensor) -> Tensor:
 
 
 def gradient(theta: Tensor, grad: Tensor) -> Tensor:
-    """Score by |-theta * grad L|, first-order change of the loss (Good et al. 2022, Section 3, "Gradient Pruning").
+    """Score by |-theta * grad L|, the first-order change of the loss (Good et al. 2022, Section 3, "Gradient Pruning").
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def undecayed(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_grad: Tens
     theta, grad : Tensor, any shape, the same for both
         Trained weights and the gradient of the training objective at them.
     epsilon : float, >= 0
-        Weight of the undecay term; the training's weight decay in the paper.
+        Factor of the second term; in the paper, the training's weight decay.
     penalty_grad : Tensor, shaped as `theta`, optional
         Gradient of the training's penalty for a weight decay of 1 (see `Regularizer.gradient`); by default `theta`, the
         gradient of the L2 penalty.

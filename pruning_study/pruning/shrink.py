@@ -28,7 +28,8 @@ def shrink(network: nn.Module, images: Tensor) -> Shrunk:
 
     A channel is removed if every layer that reads it has only weights of 0 for it. Its biases, norms and depthwise
     weights are removed too. The same holds for a channel of a residual sum. Channels that must be removed together (see
-    `coupled`) are removed if all of them can be. Channels of the images, and channels that a shortcut pads, are kept.
+    `coupled`) are removed if all of them can be. Channels of the images, channels that a shortcut pads, and at least
+    one channel of each layer are kept.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def _read(network: nn.Module, coupling: Coupling) -> Tensor:
 
 
 def _used(layer: nn.Module, outputs: Tensor | None = None) -> Tensor:
-    """Return a mask of a layer's input channels that have a nonzero weight, for one of `outputs` if these are given."""
+    """Return a mask of a layer's input channels with a nonzero weight, in the `outputs` only if these are given."""
     weights = by_group(layer) != 0
     if outputs is not None:
         weights &= outputs.view(len(weights), -1, 1, 1)

@@ -81,8 +81,7 @@ def linf_norm(theta: Tensor) -> Tensor:
 def random_channel(theta: Tensor, *, generator: Generator) -> Tensor:
     """Score channels at random, uniformly, like `torch.nn.utils.prune.random_structured` with dim=1.
 
-    Both functions prune the same number of channels, those with the smallest uniform random numbers, but draw different
-    random numbers. With the same random numbers, they would prune the same channels.
+    PyTorch's function also prunes the channels with the smallest uniform random numbers, but draws other numbers.
 
     Parameters
     ----------
@@ -128,7 +127,7 @@ def filter_l1_norm(theta: Tensor) -> Tensor:
 
 
 def largest_channels(scores: Sequence[Tensor], k: int, candidates: Sequence[Tensor] | None = None) -> list[Tensor]:
-    """Make the mask of one layer that keeps its input channels with the largest scores, ties to the lower index.
+    """Make one layer's mask: keep the input channels with the largest scores, and of equal ones the lower index.
 
     Parameters
     ----------

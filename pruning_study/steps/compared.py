@@ -1,4 +1,4 @@
-"""Compare a compressed network with the dense network that it comes from, and write pictures, a table and metrics."""
+"""Compare a compressed network with the dense network that it comes from, and write pictures and a table."""
 
 import numpy as np
 

@@ -47,7 +47,6 @@ class Parent(NamedTuple):
 
     @property
     def run(self) -> FinishedRun:
-        """The run whose network is compressed."""
         return self.pruned or self.dense
 
 
@@ -108,7 +107,7 @@ def onnx_model(store: Store, run_id: str) -> "ModelProto":
 
 
 def tested(store: Store, data: Dataset, run_id: str, model: "ModelProto") -> Predictions:
-    """Return a compressed run's predictions for the test images; make them with its ONNX model if the run has none yet.
+    """Return a compressed run's test predictions. If it has none yet, make them with its ONNX model and store them.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Context: what steps share in memory, namely a data set, an untrained network, a device and an engine."""
+"""Context: what steps share in memory, namely a data set, an initial network, a device and an engine."""
 
 import copy
 import json
@@ -27,7 +27,7 @@ _KEPT_NORMALIZATIONS = 2
 
 
 class Context:
-    """A data set with its split, and an untrained network. It holds no options, so several plans can share it.
+    """A data set with its split, and an initial network. A context holds no options, so several plans can share it.
 
     Parameters
     ----------
@@ -35,17 +35,17 @@ class Context:
     train_indices, validation_indices : int64 [N]
         Indices into the data set's training images: the images to train on, and those for validation.
     model : nn.Module
-        The network before training. Steps copy it and never change it.
+        The network before training, or with the user's weights. Steps copy it and never change it.
     device : {"cpu", "cuda"}
     choose_engine : callable
-        Returns the training back end. It is called at first use, because the native engine may have to be compiled.
+        Returns the training back end. Called at first use, because the native engine may have to be compiled.
     normalization : Normalization, optional
         Normalisation of the network that is trained, pruned or evaluated; computed from the training split by default.
 
     Attributes
     ----------
     early_networks : dict
-        Networks after some steps of their training. The keys are the hash of the dense run and the number of steps.
+        Networks after some steps of their training. Each key has the hash of the dense run and the number of steps.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Context:
         return self._choose_engine()
 
     def engine_of(self, training: Hyperparameters) -> Engine:
-        """Return the back end of a training, which may compute with quantized weights."""
+        """Return the back end for a training, which computes with quantized weights in quantization-aware training."""
         quantization = training.quantization
         if quantization and quantization.while_training:
             return self.engine.with_weight_bits(quantization.bits)
@@ -86,7 +86,7 @@ class Context:
         return Normalization(*datasets.normalization(self.data.train_images, self.train_indices))
 
     def normalized_as(self, normalization: Normalization) -> Self:
-        """Return a copy of this context with another normalisation, or this context if it already has that one."""
+        """Return a copy of this context with the given normalisation, or this context if it has it already."""
         if normalization == self.normalization:
             return self
         other = copy.copy(self)
@@ -96,17 +96,14 @@ class Context:
 
     @property
     def train(self) -> Examples:
-        """The images to train on."""
         return self.images.train
 
     @property
     def validation(self) -> Examples:
-        """The images for validation."""
         return self.images.validation
 
     @property
     def test(self) -> Examples:
-        """The test images."""
         return self.images.test
 
     def training(self, indices: np.ndarray) -> Examples:
@@ -115,7 +112,7 @@ class Context:
 
     @property
     def images(self) -> "DeviceImages":
-        """The images of the split in this normalisation; those of the last two normalisations stay in memory."""
+        """The split's images in the context's normalisation; those of the two latest normalisations stay in memory."""
         loaded = next((images for images in self._images if images.normalization == self.normalization), None)
         images = loaded or DeviceImages(self)
         others = [entry for entry in self._images if entry is not images]

@@ -23,9 +23,10 @@ def choose(
     precision: str = schema.FLOAT32,
     optimizer: str = SGD,
 ) -> Engine:
-    """Return the training back end. If the native one cannot be used, log the reason as a warning and return torch.
+    """Return the training back end.
 
-    On a GPU the warning appears only if `name` is native. With bf16, which only torch supports, it never appears.
+    If native is wanted but cannot be used, the reason is logged as a warning, and torch is returned. On a GPU the
+    warning appears only if `name` is native. With bf16, which only torch supports, it never appears.
 
     Parameters
     ----------
@@ -43,9 +44,9 @@ def choose(
         return TORCH
     try:
         if device != "cpu":
-            raise NativeError(f"it runs on the cpu, not on {device}")
+            raise NativeError(f"native runs on the cpu, not on {device}")
         if optimizer != SGD:
-            raise NativeError(f"it trains with {SGD}, not with {optimizer}")
+            raise NativeError(f"native trains with {SGD}, not with {optimizer}")
         return native.load(model, image_shape)
     except NativeError as reason:
         say_once(f"engine torch, not native: {reason}")

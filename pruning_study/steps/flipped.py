@@ -39,7 +39,7 @@ def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes
     table = changes.table.assign(lost=np.bincount(before.label[is_lost], minlength=len(changes.table)))
     worst = table[table["lost"] > 0].sort_values("change", kind="stable", key=lambda change: change.round(9))
     rows = worst.head(MOST_CLASSES)
-    selection = f"; the {len(rows)} of {len(worst)} classes that lost most" if len(rows) < len(worst) else ""
+    selection = f"; {len(rows)} of {len(worst)} classes with lost images are drawn" if len(rows) < len(worst) else ""
     note = (
         f"Worst class first{selection}. In a row, the images with the highest confidence before compression come "
         "first; below each is the class now predicted."

@@ -36,7 +36,7 @@ class Follower:
         self._data: tuple[object, Dataset] | None = None
 
     def follow(self, run: Run) -> tuple[TrainPlan, Context]:
-        """Plan the training of the dense run at the root of a run, and load its data and its network.
+        """Plan the training of the dense run at the root of a run, load its data, and build its untrained network.
 
         Raises
         ------

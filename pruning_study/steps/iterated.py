@@ -104,7 +104,6 @@ class LevelPlan(PrunePlan):
 
     @property
     def chain_name(self) -> str:
-        """Name of the chain."""
         return self.named("", self.method)
 
     @property

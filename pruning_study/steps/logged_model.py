@@ -105,7 +105,7 @@ def onnx_model(store: Store, name: str, context: Context, run: Run) -> "ModelPro
     ----------
     store : Store
     name : str
-        The model's name.
+        Value of `--model`.
     context : Context
         Context with the data set of the run.
     run : mlflow.entities.Run

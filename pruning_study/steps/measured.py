@@ -1,4 +1,4 @@
-"""Set up the training of a plan, and write the artifacts and metrics of a network's evaluation."""
+"""Set up the training of a plan, and write the artifacts of a network's evaluation."""
 
 import json
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ def training_setup(plan: TrainPlan, context: Context) -> TrainingSetup:
 
 
 def log_fit(run: Writer, fitted: Fit) -> None:
-    """Log the kept epoch and the speed of the training, unless there was no training."""
+    """Log the epoch whose weights are kept, and the training's speed, unless there was no training."""
     if fitted.best_epoch:
         run.metrics({schema.BEST_EPOCH: fitted.best_epoch, schema.IMAGES_PER_SECOND: fitted.images_per_second})
 

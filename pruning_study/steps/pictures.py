@@ -1,4 +1,4 @@
-"""Pictures among the artifacts of a run. Each function takes tables and returns a Figure."""
+"""Pictures among the artifacts of a run."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -83,7 +83,7 @@ def _draw_change(axes: Axes, change: pd.DataFrame, reach: int) -> None:
 
 
 def _draw_matrix(axes: Axes, table: pd.DataFrame, meaning: str, colors: str, limits: tuple[float, float]) -> None:
-    """Draw a matrix of classes; if the classes are few, with numbers in the cells that do not round to 0."""
+    """Draw a matrix of classes; if the classes are few, write the values that do not round to 0 in their cells."""
     count, values = len(table), table.to_numpy()
     annotated = count <= LARGEST_ANNOTATED
     color_bar(axes, axes.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1]), meaning)

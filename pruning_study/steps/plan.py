@@ -101,7 +101,7 @@ class PrunePlan(TrainPlan):
     scope : {"global", "layer"}
     gradient : Gradient
     epsilon : float
-        Weight of the undecay term.
+        Factor of the squared weight in the score of undecayed pruning.
     budget : Budget
     prunable : mapping of state-dict names to shapes
         The prunable weights, with the input channels along axis 1.
@@ -112,8 +112,8 @@ class PrunePlan(TrainPlan):
     images : int
         Number of training images.
     pruning_times : mapping of str to int
-        With `--start initialization`: `begin` and `end`, the first and the last batch at which weights are pruned, and
-        `frequency`, the number of batches from one pruning to the next. Empty for other starts, or without pruning.
+        With `--start initialization`: `begin` and `end`, the batches at which pruning begins and ends, and `frequency`,
+        the number of batches from one pruning to the next. Empty for other starts, or without pruning.
     kept_numbers : mapping of int to int or sequence of int
         Number of prunable weights that are kept from a batch on, in total or in each layer. The keys are the indices
         of these batches in the training that follows or accompanies pruning. The last number is final.

@@ -388,5 +388,5 @@ def _count(masks: Masks) -> int:
 
 
 def _realized_ratio(total: int, masks: Masks) -> float:
-    """Return the dense network's number of parameters divided by the number of unmasked parameters."""
+    """Return the dense network's number of parameters divided by the number of those that no mask prunes."""
     return total / (total - sum(int((~mask).sum()) for mask in masks.values()))

@@ -39,7 +39,7 @@ class Parent(NamedTuple):
     run : mlflow.entities.Run
     loaded : LoadedRun
     model : callable
-        Returns the network as a float32 ONNX model. It is called only if a run has to be made.
+        Returns the network as a float32 ONNX model. Called only if a run has to be made.
     """
 
     run: Run

@@ -178,7 +178,7 @@ def check_average(hyperparameters: Hyperparameters, option: str, final: int | No
     Raises
     ------
     StudyError
-        If more epochs are averaged than the training has, or than those at whose end the masks are final.
+        If more epochs are averaged than the training has, or than have final masks at their end.
     """
     averaged_epochs, epochs = hyperparameters.average_epochs, hyperparameters.epochs
     if averaged_epochs > epochs:

@@ -126,13 +126,15 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
         table = _table(runs, tables)
         job.note(f"{len(runs):,} networks were measured on corrupted test images or on further images.")
     return "\n".join(
-        ["", table, "", _how_found(len(runs), number_reused), "The report compares them: pruning-analysis report"]
+        ["", table, "", _how_found(len(runs), number_reused), "The report compares the runs: pruning-analysis report"]
     )
 
 
 def _how_found(count: int, number_reused: int) -> str:
     again = (
-        f", {number_reused:,} of them by an earlier command ({as_typed('force')} repeats it)" if number_reused else ""
+        f", {number_reused:,} of them by an earlier command ({as_typed('force')} measures again)"
+        if number_reused
+        else ""
     )
     return (
         f"{count:,} {'run' if count == 1 else 'runs'} measured{again}; {schema.CORRUPTIONS} of each run has the numbers"
@@ -269,7 +271,7 @@ def _with_channels(images: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _read_counts(store: Store, run: Run, config: RobustnessConfig, tests: Sequence[ConditionImages]) -> pd.DataFrame:
-    """Return a run's stored counts, without those that are measured again."""
+    """Return a run's stored counts, without those to be measured again and those of another sample of test images."""
     run_id = run.info.run_id
     if schema.CORRUPTED not in run.data.tags or store.missing(run_id, [schema.CORRUPTIONS]):
         return counts.TABLE.nothing().drop(columns="run_id")
@@ -328,7 +330,7 @@ def measure_in_turn(
 def send(
     store: Store, config: RobustnessConfig, run_id: str, table: pd.DataFrame, tests: Sequence[ConditionImages]
 ) -> pd.DataFrame:
-    """Add new counts to those that a run has by now, store them, and return all of them."""
+    """Add new counts to those that a run has by now, and store and return all of its counts."""
     # Another process may have stored counts of other corruptions since this one began.
     with store.making(run_id), scratch.folder() as folder:
         there = _read_counts(store, store.get(run_id), config, tests)
@@ -341,7 +343,7 @@ def send(
 
 
 def count_right(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
-    """Count, for each class, the images right in the most probable class, and in the top 5 classes: [2, classes]."""
+    """Count each class's images whose own class is the most probable one, or is in the top 5: [2, classes]."""
     logits = network.logits(pixels)
     top = most_probable(logits, TOP).numpy()
     right = top == test.labels[:, None]

@@ -94,7 +94,7 @@ def shrunk(store: Store, name: str, context: Context, run: Run) -> Shrinking:
     ----------
     store : Store
     name : str
-        The model's name.
+        Value of `--model`.
     context : Context
         Context with the data set of the run.
     run : mlflow.entities.Run

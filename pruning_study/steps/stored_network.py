@@ -32,7 +32,7 @@ def check_predictions(
     ----------
     run_id : str
     name : str
-        The model's name.
+        Value of `--model`.
     model : nn.Module, on the context's device
         The model of the current code, with the weights of the run.
     context : Context

@@ -36,7 +36,7 @@ class StoredArray:
         self._reference = ray.put(array)
 
     def numpy(self) -> np.ndarray:
-        """Return the array itself, not a copy; it is read-only."""
+        """Return the stored array itself, which is read-only."""
         return ray.get(self._reference)
 
 
@@ -101,8 +101,8 @@ class Cluster:
     Parameters
     ----------
     do : callable
-        Does a task in a process of the cluster, and returns its result. It is pickled, so each process has its own
-        copy.
+        Does a task in a process of the cluster, and returns the task's result. The callable is pickled, so each process
+        has its own copy.
     gpus : float
         Number of GPUs, or share of one, that a task uses in addition to one CPU core; 0 for none.
     """

@@ -140,7 +140,7 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     - `iterations`, `keep`, `weight_treatments` (a list): a grid with any of these keys is run by `iterate`, with that
       command's defaults, and each combination is a chain of runs. Such a grid has no ratios, schedules, distillation or
       mitigations.
-    - `grids`: a list of several grids; the other keys are their defaults.
+    - `grids`: a list of several grids; the file's other keys are their defaults.
     - `primary`: the primary comparisons (see `planned.planned_primaries`).
 
     Parameters
@@ -152,8 +152,8 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     Raises
     ------
     StudyError
-        If the file cannot be read, or is not a YAML mapping. Faults in its keys and values are collected in the grid's
-        `faults` instead.
+        If the file cannot be read, is not a YAML mapping, or has too many values or runs. Other faults are collected in
+        the grid's `faults` instead.
     """
     content = _content(path)
     _check_sizes(path, content)
@@ -307,7 +307,7 @@ def _text(value: Any) -> str:
 
 
 class _GridCommand(NamedTuple):
-    """The command that makes a grid's runs: its name, its options, and the option that each key of a grid lists."""
+    """The command that makes a grid's runs: its name, its options, and the option whose values each key lists."""
 
     name: str
     config: type[PruneConfig] | type[IterateConfig]
@@ -385,7 +385,7 @@ def _overrides(overrides: Any, location: str, command: _GridCommand, faults: lis
     for name, value in overrides.items():
         with _collect_fault(f"{location}.{_text(name)}", faults):
             if name in lists.values() and name not in command.overrides:
-                raise ValueError("give its values as a list: " + next(key for key in lists if lists[key] == name))
+                raise ValueError("list its values under the key " + next(key for key in lists if lists[key] == name))
             if name in ITERATING:
                 raise ValueError("it is a key of the grid itself: move it there")
             if name in NO_OVERRIDES:

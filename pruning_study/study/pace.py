@@ -38,7 +38,7 @@ def together(steps: Iterable[Step], seconds: Seconds) -> float | None:
 
 
 def time_left(steps: Sequence[Step], seconds: Seconds, workers: int) -> float | None:
-    """Return the time that workers need for some steps: an equal share of the work, or a chain's time if longer.
+    """Return the time that workers need: the work divided by `workers`, or the time of a chain of steps if longer.
 
     Parameters
     ----------

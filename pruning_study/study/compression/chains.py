@@ -20,7 +20,7 @@ from pruning_study.study.shared_search import SearchSpace
 # second, small networks are at chance.
 WEIGHT_RATIOS = (2.0, 50.0)
 LEAST_FILTER_RATIO = 1.1
-# Names of the chains that every search begins with
+# Names of the chains that a search begins with; the last two only if filters can be removed
 DENSE, INTEGERS, HALVED, BOTH = "the network as it is", "int8 alone", "half the channels", "both"
 _FILTER_RATIO, _WEIGHT_RATIO = "filter_ratio", "weight_ratio"  # names in Optuna
 
@@ -128,7 +128,7 @@ class ChainSpace(SearchSpace):
 
     @cached_property
     def first(self) -> dict[str, dict[str, Any]]:
-        """The chains that every search begins with, as Optuna's params, by name."""
+        """The chains that a search begins with, as Optuna's params, by name."""
         as_it_is: dict[str, Any] = {schema.PRUNER: NOTHING, schema.NUMBER_FORMAT: schema.FLOAT32}
         integers = {schema.NUMBER_FORMAT: schema.FIXED_INT8}
         chains = {DENSE: as_it_is, INTEGERS: as_it_is | integers}

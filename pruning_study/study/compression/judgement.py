@@ -1,4 +1,4 @@
-"""The cost of a chain, its losses on validation images, and the number of images needed to check limits."""
+"""A chain's cost (size, products or latency) and losses on validation images, and the images needed to check limits."""
 
 import math
 from collections.abc import Sequence

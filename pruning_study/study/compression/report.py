@@ -240,7 +240,7 @@ def _class_table(tested: Tested) -> list[str]:
 
 
 def _table(outcome: Outcome) -> str:
-    """Return a table of the chains on the Pareto front, the choice, and the choice by accuracy alone.
+    """Return a table of the Pareto front, the choice or the nearest chain, and the choice by accuracy alone.
 
     Chains within the limits come first. Bounds are in brackets after losses, because a terminal is narrow.
     """
@@ -308,8 +308,8 @@ def _sizes(outcome: Outcome, best: int) -> list[str]:
     row = outcome.trials.loc[best]
     dense = next((place for place, chain in enumerate(outcome.chains) if chain == Chain()), None)
     sizes = (
-        f"Its file has {row['model_bytes']:,} bytes, and an image takes {row['macs']:,} products of a weight and "
-        "an input"
+        f"The choice's file has {row['model_bytes']:,} bytes, and an image takes {row['macs']:,} products of a weight "
+        "and an input"
     )
     if dense is not None:
         whole = outcome.trials.iloc[dense]

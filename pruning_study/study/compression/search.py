@@ -24,7 +24,7 @@ _DRAWN = 20
 
 
 class ChainSearch(SharedSearch[ChainSpace]):
-    """A search for chains, with two objectives: the cost, and the upper bound of the worst class's loss.
+    """A search for chains, with two objectives: `Judgement.cost`, and the upper bound of the worst class's loss.
 
     Parameters
     ----------

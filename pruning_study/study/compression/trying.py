@@ -63,7 +63,7 @@ class Network(SearchedNetwork):
         return Validated(self.context.validation_indices, before.right, retrained.right, after.right)
 
     def cost(self, chain: Chain, minimize: str) -> tuple[FinishedRun, float]:
-        """Apply a chain, and return its run and its cost."""
+        """Apply a chain, and return its run and its `Judgement.cost`."""
         run = self.make(chain)
         if minimize == LATENCY:
             return run, self._share_of_time(run) if chain != Chain() else 1.0
@@ -94,7 +94,7 @@ class Network(SearchedNetwork):
 
 
 def in_turn(networks: Iterable[Network]) -> Iterator[Network]:
-    """Yield networks, and free the images of each network after its turn: not all images would fit into memory."""
+    """Yield networks, and free each network's images after its turn: the images of all would not fit into memory."""
     for network in networks:
         try:
             yield network
@@ -103,7 +103,7 @@ def in_turn(networks: Iterable[Network]) -> Iterator[Network]:
 
 
 def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement:
-    """Apply a chain to each network, and return its cost and its losses on validation images.
+    """Apply a chain to each network, and return the chain's cost and losses on validation images.
 
     Parameters
     ----------

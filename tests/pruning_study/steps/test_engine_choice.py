@@ -67,7 +67,7 @@ def test_a_network_that_the_native_engine_cannot_train__gives_one_line_with_the_
 def test_adam_is_trained_by_torch_and_one_line_says_why(lenet5, caplog):
     chosen = [engine_choice.choose(None, lenet5, SHAPE, device="cpu", optimizer="adam") for _ in range(2)]
     assert chosen == [engines.TORCH, engines.TORCH]
-    assert caplog.messages == ["engine torch, not native: it trains with sgd, not with adam"]
+    assert caplog.messages == ["engine torch, not native: native trains with sgd, not with adam"]
 
 
 @pytest.mark.parametrize("name", [None, "torch"])

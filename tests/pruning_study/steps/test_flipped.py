@@ -91,7 +91,7 @@ def test_of_many_classes_and_images_some_are_shown_and_that_is_said(monkeypatch)
     monkeypatch.setattr(flipped, "MOST_CLASSES", 1)
     monkeypatch.setattr(flipped, "MOST_IMAGES", 1)
     said = texts(sheet())
-    assert said[2].startswith("Worst class first; the 1 of 2 classes that lost most.")
+    assert said[2].startswith("Worst class first; 1 of 2 classes with lost images are drawn.")
     assert "recall 1.000 → 0.800\n1 of 2 images" in said
     assert "bag" not in said
 

@@ -103,7 +103,9 @@ class TestFolder:
 
     def test_counts_are_found_until_an_image_changes(self, measure, tmp_path):
         measure("--folder", tmp_path / "hard_photos")
-        assert "2 of them by an earlier command (--force repeats it)" in measure("--folder", tmp_path / "hard_photos")
+        assert "2 of them by an earlier command (--force measures again)" in measure(
+            "--folder", tmp_path / "hard_photos"
+        )
         assert "before" not in measure("--folder", tmp_path / "hard_photos", "--force")
         next((tmp_path / "hard_photos" / self.names[2]).iterdir()).unlink()
         assert "before" not in measure(runs("pruned")[0].info.run_id, "--folder", tmp_path / "hard_photos")
@@ -246,7 +248,9 @@ class TestCorruptedImages:
         trained("--image-size", 32)
         measure("--dataset", tiny_npz, *self.options)
         before = table_of(runs("dense")[0])
-        assert "2 of them by an earlier command (--force repeats it)" in measure("--dataset", tiny_npz, *self.options)
+        assert "2 of them by an earlier command (--force measures again)" in measure(
+            "--dataset", tiny_npz, *self.options
+        )
         measure("--dataset", tiny_npz, "--corruptions", "pixelate", "--severities", 2, "--images", 50)
         after = table_of(runs("dense")[0])
         assert after.iloc[: len(before)].equals(before)

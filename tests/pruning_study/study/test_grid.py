@@ -226,7 +226,7 @@ def test_all_that_is_wrong_is_said_at_once_with_its_key(faults):
         "  datsets: there is no such key: did you mean datasets?",
         "  overrides.epochs: 0 is below 1",
         "  overrides.epsilonn: prune has no such option: did you mean epsilon?",
-        "  overrides.ratio: give its values as a list: ratios",
+        "  overrides.ratio: list its values under the key ratios",
         "  overrides.force: it does not belong in the file: leave it out",
         "  overrides.device: it does not belong in the file: leave it out",
         "  models[1]: 'lenet' is not a model: did you mean lenet5?",
