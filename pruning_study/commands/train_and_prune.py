@@ -221,7 +221,7 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say:
 
 
 def found_by_hash(options: PruneConfig | IterateConfig, dense: LoadedRun, pruned: Iterable[FinishedRun]) -> list[str]:
-    """Return the ids of the runs that were found by hash, which excludes a dense run that the user named."""
+    """Return the ids of the runs that were found by hash, without a dense run that the user named."""
     return ids_of_found([*([] if options.dense_run_id else [dense]), *pruned])
 
 
@@ -270,7 +270,7 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
 
 
 def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None = None) -> Pruned:
-    """Prune a dense model at one ratio or several, in a job of its own. Existing runs are used again.
+    """Prune a dense model at one ratio or several, in one job. Existing runs are used again.
 
     Parameters
     ----------
@@ -484,7 +484,7 @@ def log_summary(job: Writer, table: pd.DataFrame) -> None:
 def summary(
     dense: LoadedRun, pruned: Iterable[tuple[Mapping[str, float], FinishedRun]], classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Return a table with a row for each pruned run: accuracies, realised ratio, slopes, excess loss, all recalls.
+    """Return a table with a row for each pruned run: accuracies, realised ratio, slopes, largest excess, all recalls.
 
     Parameters
     ----------
