@@ -287,7 +287,7 @@ def _confirmed(networks: Sequence[Network], chain: Chain, limits: Limits, config
 def _deliver(
     store: Store, job: Writer, networks: Sequence[Network], search: ChainSearch, outcome: Outcome
 ) -> tuple[str, LoggedModel] | None:
-    """Write the job's artifacts, and log the chosen network as an MLflow model; return the compressed run and the model."""
+    """Write the job's artifacts, and log the chosen network as an MLflow model; return its run id and that model."""
     context, trials, choice = networks[0].context, outcome.trials, outcome.choice
     subject = f"{networks[0].plan.options.model} on {context.data.name}"
     csv_text.write(trials, job.folder / schema.TRIALS)

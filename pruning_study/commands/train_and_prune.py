@@ -61,7 +61,7 @@ SMALL = 64  # pixels
 
 
 class Control(NamedTuple):
-    """The control of pruned runs, its predictions for the test images, and the changes from control to pruned runs."""
+    """The control of pruned runs, its predictions for the test images, and the effects of pruning beyond it."""
 
     run: FinishedRun
     predictions: Predictions
@@ -91,7 +91,7 @@ class Pruned(NamedTuple):
     predictions : mapping of float to Predictions
         Predictions of the pruned runs for the test images, by ratio.
     changes : mapping of float to Comparison
-        Changes of the classes, by ratio.
+        Changes of the classes from the dense to the pruned network, by ratio.
     sizes : mapping of float to metrics
         Metrics of `--shrink`, by ratio; empty without the option.
     picture : str
