@@ -53,7 +53,7 @@ CONTINUED = ("train", "prune", "iterate", "study", "tune", "compress", "robustne
 
 
 class _Checked(click.ParamType):
-    """Option type that keeps the value as typed, once the check of the option's field in the config has accepted it."""
+    """Option type that checks a value as the option's field in the config does, and keeps it as typed."""
 
     def __init__(self, item: Any) -> None:
         self.item = item
@@ -178,7 +178,7 @@ def prune(**typed: Any) -> None:
 @cli.command(sections=SECTIONS, examples=EXAMPLES["iterate"])
 @_options(IterateConfig)
 def iterate(**typed: Any) -> None:
-    """Prune a network repeatedly, train it after each pruning, and show the cost of each iteration.
+    """Prune a network repeatedly, train it after each pruning, and show accuracy, slopes and weakest class.
 
     The first iteration, number 0, is the dense network, which is trained unless a run with its options exists.
     """
@@ -194,7 +194,7 @@ def iterate(**typed: Any) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @_options(StudyConfig)
 def study(file: Path, **typed: Any) -> None:
-    """Make all runs of a grid that do not exist yet, on all cores.
+    """Make the missing runs of a study, on all cores.
 
     FILE is a YAML file that lists the values of the options, or the name of an included study, such as quick.
     """
@@ -315,9 +315,10 @@ def robustness(run_ids: tuple[str, ...], **typed: Any) -> None:
 @click.argument("run_ids", nargs=-1, metavar="[RUN_ID]...")
 @_options(QuantizeConfig)
 def quantize(run_ids: tuple[str, ...], **typed: Any) -> None:
-    """Store networks in smaller number formats, and show the costs.
+    """Store networks in smaller number formats, and show their losses, sizes and times.
 
-    RUN_ID is a dense or pruned run. Without one, a network is trained with the options, unless such a run exists.
+    RUN_ID is a dense or pruned run. Without one, a network is trained with the options, unless a run with these
+    options exists.
     """
     configs = [QuantizeConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
     from pruning_study.commands import quantize as quantize_command

@@ -287,7 +287,7 @@ def _confirmed(networks: Sequence[Network], chain: Chain, limits: Limits, config
 def _deliver(
     store: Store, job: Writer, networks: Sequence[Network], search: ChainSearch, outcome: Outcome
 ) -> tuple[str, LoggedModel] | None:
-    """Write the job's artifacts, and log the chosen network as an MLflow model; return its run id and the model."""
+    """Write the job's artifacts, and log the chosen network as an MLflow model; return its run id and that model."""
     context, trials, choice = networks[0].context, outcome.trials, outcome.choice
     subject = f"{networks[0].plan.options.model} on {context.data.name}"
     csv_text.write(trials, job.folder / schema.TRIALS)
@@ -332,7 +332,7 @@ def _register(store: Store, job: Writer, model: LoggedModel, config: CompressCon
 
 
 def _metrics(outcome: Outcome, best: int) -> dict[str, float]:
-    """Return metrics of the chosen network: size, upper bounds of losses on test images, and latencies.
+    """Return metrics of the chosen network: size, MACs, upper bounds of losses on test images, and latencies.
 
     Latencies are shares of those of the dense network.
     """

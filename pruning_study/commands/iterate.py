@@ -1,4 +1,4 @@
-"""The command `iterate`: prune a network repeatedly, and report the cost of each iteration."""
+"""The command `iterate`: prune a network repeatedly, and report accuracy, slopes and weakest class."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -74,7 +74,7 @@ def each_iterated(
     options : mapping of str
         The options as typed, for the jobs' params; each job logs its own seed.
     say : callable
-        Prints a line as soon as an iteration has ended.
+        Prints lines while the iterations run.
 
     Raises
     ------

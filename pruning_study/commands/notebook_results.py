@@ -479,7 +479,7 @@ def _of_one_seed(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def run_study(file: str | Path, **options: Any) -> pd.DataFrame:
-    """Make the missing runs of a study's grid, on all cores.
+    """Make the missing runs of a study, on all cores.
 
     This function starts further Python processes, so a script must call it under `if __name__ == "__main__":`.
 

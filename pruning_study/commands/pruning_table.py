@@ -1,4 +1,4 @@
-"""The results for classes that `prune` prints: a table with intervals, and sentences on losses that exceed noise."""
+"""What `prune` prints about classes: a table with intervals, and sentences on losses that exceed noise."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -136,7 +136,7 @@ def pruning_table(
 
 
 def what_is_shown(ratios: Mapping[float, Comparison], *, prunes: bool, beyond: Beyond | None = None) -> str:
-    """Describe weak dense networks and the changes at each ratio, and say what more networks or a control would show.
+    """Say what makes dense networks weak, what changed at each ratio, and what more networks or a control would show.
 
     Parameters
     ----------

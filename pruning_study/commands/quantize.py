@@ -1,4 +1,4 @@
-"""The command `quantize`: quantize networks, and report costs and savings."""
+"""The command `quantize`: quantize networks, and report losses, sizes and times."""
 
 import functools
 import logging
@@ -40,10 +40,10 @@ _READING = (
     "Bytes are those of the ONNX file. Times are medians on one thread, with their 95 % intervals."
 )
 _READING_MEANS = (
-    "Changes and losses are in points. Costs most: the class that is shown to lose most on average, beyond the loss of "
-    "accuracy, with a 95 % interval. The class is picked on one part of the networks and images, and its loss is "
-    'measured on the rest. "Not shown, at most 2.0" means that the networks are too few to name a class, but that on '
-    "average no class loses over 2.0 points more than the accuracy.\n"
+    "Changes and losses are in points. Costs most: the class that on average loses most beyond the loss of accuracy, "
+    "if a test shows its loss, with a 95 % interval. The class is picked on one part of the networks and images, and "
+    'its loss is measured on the rest. "Not shown, at most 2.0" means that the networks are too few to name a class, '
+    "but that on average no class loses over 2.0 points more than the accuracy.\n"
     "Chance movement: how much the class that loses most in a network loses beyond the loss of accuracy, averaged over "
     "networks. Because this class is picked after its loss is known, much of the number is noise."
 )
@@ -75,8 +75,8 @@ def quantize_each(
     configs : sequence of QuantizeConfig
         They differ only in the seed.
     run_ids : sequence of str
-        Dense or pruned runs. If empty, `--all` selects the dense runs of the experiment; without `--all`, networks are
-        trained with the options.
+        Dense or pruned runs. If empty, `--all` selects the newest dense run of every configuration; without `--all`,
+        networks are trained with the options.
     options : mapping of str
         The options as typed, for the params of the jobs; each network has a job of its own.
 
@@ -126,7 +126,7 @@ def quantize_each(
 
 
 def _named_runs(store: Store, config: QuantizeConfig, run_ids: Sequence[str]) -> list[Run]:
-    """Return the named runs, or, with `--all`, the newest dense run of every configuration, sorted by data set."""
+    """Return the named runs, or, with `--all`, the newest dense runs of all configurations, sorted by data set."""
     if config.all and run_ids:
         raise StudyError("it quantizes every dense network of the experiment, so name no run", option="all")
     if run_ids:

@@ -61,7 +61,7 @@ SMALL = 64  # pixels
 
 
 class Control(NamedTuple):
-    """The control of pruned runs, its predictions for the test images, and the changes from control to pruned runs."""
+    """The control of pruned runs, its predictions for the test images, and the effects of pruning beyond it."""
 
     run: FinishedRun
     predictions: Predictions
@@ -91,7 +91,7 @@ class Pruned(NamedTuple):
     predictions : mapping of float to Predictions
         Predictions of the pruned runs for the test images, by ratio.
     changes : mapping of float to Comparison
-        Changes of the classes, by ratio.
+        Changes of the classes from the dense to the pruned network, by ratio.
     sizes : mapping of float to metrics
         Metrics of `--shrink`, by ratio; empty without the option.
     picture : str
@@ -221,7 +221,7 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say:
 
 
 def found_by_hash(options: PruneConfig | IterateConfig, dense: LoadedRun, pruned: Iterable[FinishedRun]) -> list[str]:
-    """Return the ids of the runs that were found by hash, which excludes a dense run that the user named."""
+    """Return the ids of the runs that were found by hash, without a dense run that the user named."""
     return ids_of_found([*([] if options.dense_run_id else [dense]), *pruned])
 
 
@@ -270,7 +270,7 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
 
 
 def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None = None) -> Pruned:
-    """Prune a dense model at one ratio or several, in a job of its own. Existing runs are used again.
+    """Prune a dense model at one ratio or several, in one job. Existing runs are used again.
 
     Parameters
     ----------
@@ -484,7 +484,7 @@ def log_summary(job: Writer, table: pd.DataFrame) -> None:
 def summary(
     dense: LoadedRun, pruned: Iterable[tuple[Mapping[str, float], FinishedRun]], classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Return a table with a row for each pruned run: accuracies, realised ratio, slopes, excess loss, all recalls.
+    """Return a table with a row for each pruned run: accuracies, realised ratio, slopes, largest excess, all recalls.
 
     Parameters
     ----------

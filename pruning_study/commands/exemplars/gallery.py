@@ -76,7 +76,7 @@ def gallery(images: np.ndarray, table: pd.DataFrame, classes: Sequence[str], tit
         COLUMNS,
         size=(_COLUMN / DPI, (SIDE + lines * (_NAME + 2 * _LINE) + 6 + _GAP) / DPI),
         title=f"{title}\n{counts}",
-        note=f"{which}: those on which dense networks agree most with one another, and so do compressed networks. "
+        note=f"{which}: those on which dense networks agree most on one class, and compressed networks on another. "
         "Below each image is its label. ✓: the prediction is right.",
         legend=[
             handle("most frequent prediction of dense networks, and its share", color=DENSE, **_BAR),
