@@ -262,7 +262,7 @@ def cpu_epoch(engine: str, precision: str, ratio: float | None, data: Dataset, b
 
 
 def dataloader_loop(model_name: str, data: Dataset) -> Epoch:
-    """Return a function for an epoch of the usual loop: workers transform single images, a step reads loss and hits."""
+    """Return a function for an epoch of the usual loop, in which workers transform single images."""
     recipe = one_epoch(model_name)
     model = plain_lenet5() if model_name == "lenet5" else build(model_name, data)
     optimizer = torch.optim.SGD(
