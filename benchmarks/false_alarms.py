@@ -37,7 +37,7 @@ STUDIES = (
 )
 # Studies in which classes are made to lose recall.
 WITH_LOSSES = STUDIES[:3]
-# Largest number of audits in a row of a table; if there are more, this many are drawn without replacement.
+# Largest number of audits in a row of a table; if more are possible, this many are drawn without replacement.
 MOST_AUDITS = 300
 # Number of audits in a row of a table if there are several networks on each side.
 MOST_OF_SEVERAL = 100
