@@ -41,7 +41,7 @@ def answers(losses: np.ndarray, networks: int, generator: np.random.Generator) -
 
 
 def within(losses: np.ndarray, networks: int, seed: int) -> tuple[bool, bool]:
-    """Simulate an audit; return whether each class's own interval, and the bound for all classes, keep the limit."""
+    """Simulate an audit; return whether each class's own interval and the bound for all classes are below the limit."""
     made = answers(losses, networks, np.random.default_rng([seed, networks]))
     table = limits.losses(NAMES, LABEL, made, paired=True).iloc[1:]
     return bool((table["high"] < LIMIT).all()), bool((table["upper"] < LIMIT).all())

@@ -38,7 +38,9 @@ MEASURES = ("accuracy, dense", "accuracy, pruned", "alpha")
 
 @click.command()
 @click.option("--seeds", default=16, show_default=True, type=click.IntRange(min=2))
-@click.option("--epochs", default=3, show_default=True, type=click.IntRange(min=1), help="Epochs of each training.")
+@click.option(
+    "--epochs", default=3, show_default=True, type=click.IntRange(min=1), help="Epochs at the full learning rate."
+)
 def main(seeds: int, epochs: int) -> None:
     """Train with both engines, print one table."""
     torch.set_num_threads(1)

@@ -37,7 +37,7 @@ STUDIES = (
 )
 # Studies in which classes are made to lose recall.
 WITH_LOSSES = STUDIES[:3]
-# Largest number of audits in a row of a table; if there are more, this many are drawn without replacement.
+# Largest number of audits in a row of a table; if more are possible, this many are drawn without replacement.
 MOST_AUDITS = 300
 # Number of audits in a row of a table if there are several networks on each side.
 MOST_OF_SEVERAL = 100
@@ -52,8 +52,8 @@ NETWORKS = (2, 3, 5, 10)
 # Numbers of classes with the number of simulated audits in each row, and numbers of networks on each side.
 SIMULATED = ((10, 1000), (100, 200))
 SIMULATED_NETWORKS = (2, 3, 5, 10, 30)
-# Loss of the one simulated class that loses recall. Its unit: if `SPREADS` gives a class the variance 1, then its
-# change of recall has a standard error of 1.
+# Loss of the one simulated class that loses recall, in standard errors of the change of a class to which `SPREADS`
+# gives the variance 1.
 LOSS = 5.0
 
 
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def print_one() -> None:
-    """Print how often an audit of two networks finds that a class differs, and how often it fails."""
+    """Print how often an audit of one network a side finds that a class differs, and how often the audit fails."""
     print("| networks | comparison | audits | a class differs | --fail-on-damage |")
     print("| --- | --- | ---: | ---: | ---: |")
     for name, dataset in STUDIES:
@@ -163,9 +163,9 @@ def found_losses(label: np.ndarray, dense: np.ndarray, tuned: np.ndarray) -> Ite
     """Yield how often a loss is found without retraining, and after retraining with and without a control.
 
     In the place of a compressed network, the audit gets a fine-tuned network in which right predictions of one class,
-    drawn at random, are made wrong. To compare without retraining, equally many right and wrong predictions of each
-    class are also exchanged. To compare with a control, it has another seed than the control, so that its recalls have
-    moved as much as retraining moves recalls.
+    drawn at random, are made wrong. To compare without retraining, equally many predictions of each class also turn
+    from right to wrong and from wrong to right. To compare with a control, the fine-tuned network has another seed than
+    the control, so that its recalls have moved as much as retraining moves recalls.
     """
     rng = np.random.default_rng(0)
     pairs = [rng.permutation(len(tuned))[:2] for _ in range(AUDITS_OF_LOSSES)]

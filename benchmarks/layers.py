@@ -31,7 +31,7 @@ WAYS = ("", "by definition", "a tenth")
 
 
 @click.command()
-@click.option("--model", default="lenet5", show_default=True, help="As for the command `train`.")
+@click.option("--model", default="lenet5", show_default=True, help="Model, as for the command `train`.")
 @click.option("--image-shape", default="1x28x28", show_default=True, help="Channels x height x width.")
 @click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2))
 @click.option("--rounds", default=20, show_default=True, type=click.IntRange(min=1))

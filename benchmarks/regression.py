@@ -30,7 +30,7 @@ CLASSES, ITERATIONS = 10, 19
 
 
 def rows() -> pd.DataFrame:
-    """Simulate networks of 19 prunings and 10 classes, with the paper's coefficients of imbalance and entropy."""
+    """Simulate networks pruned 19 times, with 10 classes and the paper's coefficients of imbalance and entropy."""
     rng = np.random.default_rng(0)
     place = np.arange(ROWS)
     network = place // (CLASSES * ITERATIONS)

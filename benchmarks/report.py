@@ -22,7 +22,7 @@ LENET5 = Path(__file__).parent.parent / "results" / "lenet5"
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=LENET5)
-@click.option("--paper", is_flag=True, help="Make the sections on the paper too.")
+@click.option("--paper", is_flag=True, help="Make the sections on the papers too.")
 def main(folder: Path, paper: bool) -> None:
     """Make the report of the studies in FOLDER and print a table."""
     start, total = time.perf_counter(), 0.0

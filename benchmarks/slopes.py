@@ -130,7 +130,7 @@ def answers(
 
 
 def per_class(data_set: DataSet, right: np.ndarray) -> np.ndarray:
-    """Return the recalls, (seeds, classes), for images in the order of their classes, (seeds, images)."""
+    """Return the recalls, (seeds, classes), from right answers, (seeds, images), in the order of the classes."""
     return right.reshape(len(right), data_set.classes, data_set.images).mean(-1)
 
 

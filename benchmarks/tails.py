@@ -1,4 +1,4 @@
-"""False alarms at small levels of significance, of a test over networks and images and of one over networks alone.
+"""False alarms at small levels, of a test over networks and images, and of a test over networks alone.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/tails.py
 

@@ -98,7 +98,7 @@ data_dir_option = click.option(
 @click.option(
     "--resnet-threads", default=1, show_default=True, type=click.IntRange(min=1), help="torch threads of ResNet loops."
 )
-@click.option("--precisions", is_flag=True, help="Compare only precisions of ResNet-20.")
+@click.option("--precisions", is_flag=True, help="Compare only the precisions, on ResNet-20.")
 def main(rounds: int, data_dir: Path, resnet_images: int, resnet_threads: int, precisions: bool) -> None:
     """Time all loops, print one table."""
     print(f"{os.cpu_count()} cores, torch {torch.__version__}, {rounds} rounds, {load()}")
@@ -262,7 +262,7 @@ def cpu_epoch(engine: str, precision: str, ratio: float | None, data: Dataset, b
 
 
 def dataloader_loop(model_name: str, data: Dataset) -> Epoch:
-    """Return a function for an epoch of the usual loop: workers transform single images, a step reads loss and hits."""
+    """Return a function for an epoch of the usual loop, in which workers transform single images."""
     recipe = one_epoch(model_name)
     model = plain_lenet5() if model_name == "lenet5" else build(model_name, data)
     optimizer = torch.optim.SGD(
