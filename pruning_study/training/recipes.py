@@ -70,7 +70,7 @@ class Hyperparameters:
     average_epochs : int
         If above 0, number of final epochs whose weights are averaged, instead of keeping one epoch's weights.
     regularizer : Regularizer
-        Penalty that the weight decay applies.
+        How the weight decay pulls weights towards 0.
     optimizer : {"sgd", "adam"}
     quantization : Quantization, optional
         Quantization of the weights, at the end or while training too; by default none.
