@@ -210,7 +210,7 @@ _WITH_NOISE = {
 
 
 def lightest(lightest_cells: pd.DataFrame) -> pd.DataFrame:
-    """Format `alpha_shared` of each cell: alpha of the classes that are weak in every network."""
+    """Format `alpha_shared` of each cell: alpha of the weaknesses that all seeds share."""
     return pd.DataFrame(
         {
             "data set": cell[schema.DATASET],

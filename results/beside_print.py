@@ -11,7 +11,7 @@ from analysis.report.papers.recall_distortion.tables import AT_CHANCE, recall_va
 
 
 def compared(results: Path) -> pd.DataFrame:
-    """Return the cells of the paper's tables that we repeated: by the recipe of its text, or also of its released code.
+    """Return the cells of the paper's tables that we repeated by the text's recipe, some also by the released code.
 
     A value by the text's recipe is missing only if the networks are at chance.
     """

@@ -161,7 +161,7 @@ def summary(chosen: pd.DataFrame) -> pd.DataFrame:
 
 
 def losses(measured: Measured) -> pd.DataFrame:
-    """Return the mean loss of each class by each chain, on the test images of all networks."""
+    """Return the mean losses of accuracy and of each class by each chain, over all networks, on test images."""
     everyone = range(measured.places.shape[0])
     tables = (
         measure_on_test(measured, place, list(everyone)).assign(chain=row["chain"], bytes=row["bytes"])

@@ -61,7 +61,7 @@ def collect(folder: Path, configs: Sequence[CompressConfig]) -> None:
 
 
 def _stacked(answers: Sequence[Sequence[Validated]]) -> list[np.ndarray]:
-    """Return the images that dense, control and compressed networks predict correctly: (chains, networks, images)."""
+    """Return whether dense, control and compressed networks are right on each image: (chains, networks, images)."""
     return [np.array([[each[side] for each in of_chain] for of_chain in answers]) for side in (1, 2, 3)]
 
 

@@ -22,7 +22,7 @@ class Optimizer:
     velocity : dict of state-dict names to Tensors
         Momentum buffer of each parameter, or Adam's running mean of its gradients, updated in place by training.
     regularizer : Regularizer
-        Penalty that the weight decay applies.
+        How the weight decay pulls weights towards 0.
     name : {"sgd", "adam"}
     squares, steps : dict of state-dict names to Tensors
         Adam's further buffers, also updated in place: the running mean of each parameter's squared gradients, and its

@@ -70,7 +70,7 @@ class Hyperparameters:
     average_epochs : int
         If above 0, number of final epochs whose weights are averaged, instead of keeping one epoch's weights.
     regularizer : Regularizer
-        Penalty that the weight decay applies.
+        How the weight decay pulls weights towards 0.
     optimizer : {"sgd", "adam"}
     quantization : Quantization, optional
         Quantization of the weights, at the end or while training too; by default none.
@@ -146,8 +146,8 @@ def scaled(
     ----------
     hyperparameters : Hyperparameters
     epochs : int, >= 0, optional
-        Epochs of all phases together. Phases are scaled in proportion: each ends at the epoch nearest to its share of
-        the whole. Phases that shrink to 0 epochs are left out.
+        Epochs of all phases together. Phases are scaled in proportion, and the end of each is rounded to the nearest
+        epoch. Phases that shrink to 0 epochs are left out.
     learning_rate : float, > 0, optional
         Learning rate of the first phase; the rates of the other phases stay in proportion.
 
@@ -162,7 +162,7 @@ def scaled(
         end += phase.epochs
         until = math.floor(end * epochs / hyperparameters.epochs + 0.5)
         if until > done:
-            # Rounding keeps .001 * 10 from printing as .010000000000000002.
+            # Rounding keeps .01 * (.3 / .1) from printing as .029999999999999995.
             phases.append(Phase(until - done, float(f"{phase.learning_rate * rate:.12g}")))
         done = until
     return replace(hyperparameters, phases=tuple(phases))

@@ -76,7 +76,7 @@ class TrainingState:
             self.steps = {name: torch.zeros((), device=own.device) for name, own in model.named_parameters()}
 
     def forget_pruned(self) -> None:
-        """Set the optimizer's buffers to 0 for weights outside the masks."""
+        """Set the optimizer's buffers of pruned weights to 0."""
         for name, mask in self.masks.items():
             for memory in (self.velocity, self.squares):
                 if name in memory:

@@ -20,7 +20,7 @@ class Weighting(Protocol):
         """Whether the factors may change after each step, or only after each epoch."""
 
     def initial_state(self) -> dict[str, Tensor]:
-        """Return the initial state, whose tensors the other methods change in place."""
+        """Return the initial state, whose tensors `after_step` and `after_epoch` change in place."""
 
     def factors(self, state: dict[str, Tensor], labels: Tensor) -> Tensor:
         """Return the factors, float32 [N], on the losses of images with these labels, int64 [N].

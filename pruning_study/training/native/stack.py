@@ -54,7 +54,7 @@ class Stack:
     parameters : dict of state-dict names to shapes
         Parameters in the order of the layers, each layer's weight before its bias.
     normalizations : tuple of BatchNorm
-        The BatchNorm layers of a residual network; empty for other stacks.
+        The BatchNorm layers of the model.
     multiplications : int
         Number of multiplications in the forward pass of an image.
     image_shape : (channels, height, width)
