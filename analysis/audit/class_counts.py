@@ -23,9 +23,9 @@ from analysis.common.text_tables import number, opened_table
 _TEXTS = (".csv", ".tsv", ".txt")
 _RIGHT = ("right", "correct", "recall")
 _MEANS = {"accuracy", "micro avg", "macro avg", "weighted avg", "samples avg"}
-# Each side has a step. Its network is taken to be right about the first images of a class, sorted by the fractional
-# parts of the multiples of the step. The order by an irrational step is nearly independent of the original order (step
-# 0) and of the order by another irrational step.
+# Each side has a step. Image i of a class is sorted by the fractional part of i * step, and the side's network is taken
+# to be right about the first images in this order. The order by an irrational step is nearly independent of the
+# original order (step 0) and of the order by another irrational step.
 _STEPS = {"before": 0.0, "after": (math.sqrt(5) - 1) / 2, "control": math.sqrt(2) - 1}
 NOTE = (
     "Class counts do not show which images both networks classify correctly. The networks are assumed to be right "

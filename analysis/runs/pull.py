@@ -336,7 +336,7 @@ def _contents(folders: Mapping[str, str], name: str, tracking_uri: str | None) -
     return contents
 
 
-# Selection of runs. These frames have one row per run, and columns as in mlflow.search_runs.
+# Selection of runs: frames with a row for each run, and columns as in mlflow.search_runs.
 
 
 def _drop_params(names: Sequence[str], dense: pd.DataFrame, pruned: pd.DataFrame) -> Iterator[pd.DataFrame]:

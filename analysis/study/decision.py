@@ -187,7 +187,7 @@ def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
 def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
     """Tabulate the losses of accuracy and of each class, with bounds for all classes jointly, and alpha.
 
-    The lower bound of a loss is as far below the loss as the upper bound is above it.
+    The lower bound of a loss is as far below the loss as the upper bound, before it is cut to 1, is above it.
     """
     # A class's loss minus its cost is the loss of accuracy of the networks that the bounds are computed from.
     loss = np.array([(rows["loss"] - rows["cost"]).mean(), *rows["loss"]])

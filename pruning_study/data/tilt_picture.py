@@ -19,7 +19,7 @@ _NOTE = (
     "After Figure 10 of Paganini (2020). Above: test images, from one that leans far to the right to one that leans "
     "far to the left. "
     f"Below: their ink (pixels with values above {INK}). The solid line is the least-squares fit of column on row. "
-    "Tilt is its slope; the dotted line has the slope 0."
+    "Tilt is its slope, in columns per row; the dotted line is upright (tilt 0)."
 )
 
 

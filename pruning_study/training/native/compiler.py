@@ -58,8 +58,8 @@ def library(network: str, source: Path = SOURCE, *, unloadable: int | None = Non
     Raises
     ------
     NativeError
-        If the CPU has no vector unit that the headers support, if no compiler is found or the compiler fails, or if the
-        cache cannot be written or is not private to this user.
+        If the CPU has no vector unit that the headers support, if no compiler is found or it fails, if `CXX` cannot be
+        parsed or has a flag that changes rounding, or if the cache cannot be written or is not private to this user.
     """
     cpu = _cpu()
     compiler = _compiler()
