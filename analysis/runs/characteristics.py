@@ -18,9 +18,9 @@ def _check(table: pd.DataFrame) -> None:
         raise ValueError(f"an entropy is not between 0 and {MOST_BITS} bits")
 
 
-# class: true name; index: its label; training_images: number of its training images; imbalance: their share of all
-# training images, minus 1 / number of classes; entropy: mean Shannon entropy of their pixel values in bits, missing if
-# the class has no training images.
+# class: name in the data set; index: its label; training_images: number of its training images; imbalance: their share
+# of all training images, minus 1 / number of classes; entropy: mean Shannon entropy of their pixel values in bits,
+# missing if the class has no training images.
 TABLE = RunTable(
     artifact=schema.CLASS_CHARACTERISTICS,
     columns={"class": str, "index": int, "training_images": int, "imbalance": float, "entropy": float},

@@ -24,9 +24,9 @@ def _check(table: pd.DataFrame) -> None:
         raise ValueError(f"{', '.join(COUNTS)} contradict each other")
 
 
-# severity: 0 for images that are not corrupted, else 1 to 5; class: true name; support: images of the class; right:
-# images whose class is the most probable one; right_top5: images whose class is among the five most probable; measured:
-# digest of the images, which is equal if counts are for the same images.
+# severity: 0 for images that are not corrupted, else 1 to 5; class: its name in the data set; support: images of the
+# class; right: images whose class is the most probable one; right_top5: images whose class is among the five most
+# probable; measured: digest of the images, which is equal if counts are for the same images.
 TABLE = RunTable(
     artifact=schema.CORRUPTIONS,
     columns={"corruption": str, "severity": int, "class": str, **dict.fromkeys(COUNTS, int), "measured": str},

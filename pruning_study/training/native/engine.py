@@ -508,7 +508,10 @@ class _Portion(NamedTuple):
 
 
 class _Calls:
-    """Calls of `stepped` after each step: by the library, or after the library returns if the portion is a copy.
+    """Calls of `stepped` after each step.
+
+    The library makes the calls itself if it trains on the whole training set. If the images of a portion are copied,
+    the portion has one batch, and the call is made when the library has returned.
 
     An exception cannot pass through the library, so it is stored until the library has returned.
     """

@@ -1,4 +1,4 @@
-"""Groups of test images at one level of pruning, such as the writers of digits (Paganini 2020, Section 4.1).
+"""Accuracies of groups of test images, such as writers of digits, at one level of pruning (Paganini 2020, Section 4.1).
 
 The smallest groups, such as writers, are the units. If every unit is contained in one group of another grouping, such
 as the series that a writer belongs to, that group is the unit's cohort.
