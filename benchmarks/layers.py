@@ -36,7 +36,7 @@ WAYS = ("", "by definition", "a tenth")
 @click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2))
 @click.option("--rounds", default=20, show_default=True, type=click.IntRange(min=1))
 def main(model: str, image_shape: str, classes: int, rounds: int) -> None:
-    """Measure peak and layers, print one table."""
+    """Measure the limit of one core and the speed of every layer, and print one table."""
     channels, height, width = (int(side) for side in image_shape.split("x"))
     try:
         built = models.build(model, num_classes=classes, in_channels=channels, image_size=(height, width))

@@ -1,4 +1,4 @@
-"""Work out, from the params of published runs, the steps that train their networks again."""
+"""Work out, from the params of published runs (in a study's frames), the steps that train their networks again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -62,7 +62,7 @@ class PublishedRun:
 
 @dataclass(frozen=True)
 class PublishedSteps:
-    """The steps that make published runs again, so that the new runs can be compared with them.
+    """The steps that make the runs in a study's frames again, so that the new runs can be compared with those.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ _MOST_LEVELS = 6
 _MOST_TICKS = 8
 _LONGEST_NAME = 28
 _PANEL = 2.3  # inches
-_LETTERS = 8  # points, of names in a panel
+_LETTERS = 8  # font size of names in a panel
 _WIDE_PANEL = 2.7  # inches
 _MOST_COLUMNS = 5
 _FAR = 5  # a cell that loses this many times more accuracy than the next is given as a number
@@ -90,7 +90,7 @@ _OF_TESTS = ("classes", "significant", "significant_moderated", "placebo", "plac
 _NOTE = (
     "Dashed: the placebo, which is the number that chance gives between two halves of the dense networks. Hatched: the "
     "range of 90 % of the random splits of these networks into halves. Bars, and the grey band of the control: the 95 "
-    "% interval, over networks and for the same test images, of the difference from the placebo. It is drawn around "
+    "% interval, over networks and for these test images, of the difference from the placebo. It is drawn around "
     "the number of PIEs, for comparison with the dashed line. Halves consist of different networks, so their PIEs are "
     "mostly an effect of the seeds. Classes are tested at the 5 % level, not corrected for their number. One test is "
     "the paired t-test of networks and their own dense networks, with moderated variances from ten classes on; by "
@@ -152,7 +152,10 @@ def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:
 
 
 def _draw_placebo(axes: Axes, column: Column, name: str, study: StudyData) -> None:
-    """Draw the placebo and its range in the largest cell, of each method if methods share no dense networks."""
+    """Draw the placebo, with its range, of the cell with most dense networks.
+
+    If methods share no dense networks, draw one placebo for each method.
+    """
     lines = column.lines.items()
     populations = {column.styles[method]["color"]: cells for method, cells in lines}
     if study.share_dense_networks(column.cells):

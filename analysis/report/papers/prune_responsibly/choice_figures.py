@@ -34,7 +34,7 @@ NAMES = {
 }
 _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 _FAR = 0.1  # figures of fronts leave out points whose accuracy is further than this below that of the dense networks
-_BEYOND = 3  # points below 0 and above 100 on an axis of shares, so that a mark at an end is fully visible
+_BEYOND = 3  # an axis in % may go this far below 0 and above 100, so that a mark at an end is fully visible
 _PLACES_A_FIGURE = 4
 
 
