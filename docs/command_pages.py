@@ -15,7 +15,7 @@ PROGRAMS = {"pruning-study": study, "pruning-analysis": analysis}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the pages to the navigation, in the section Reference, by program."""
+    """Add a page for each command to the navigation, in the section Reference, by program."""
     assert config.nav is not None
     listed = [
         {program: [{name: _path(program, name)} for name in group.commands]} for program, group in PROGRAMS.items()
@@ -26,7 +26,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages to the files of the site."""
+    """Add a page for each command to the files of the site."""
     for program, group in PROGRAMS.items():
         for name, command in group.commands.items():
             assert isinstance(command, Command)

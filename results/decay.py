@@ -133,7 +133,7 @@ def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFram
     Returns
     -------
     DataFrame, one row per comparison
-        family, dataset, `of`, the row of `paired`, and p_holm. `of` says which networks are compared: `control` or
+        family, dataset, `of`, the columns of `paired`, and p_holm. `of` says which networks are compared: `control` or
         `pruned` if the family compares two trainings, and a training if the family compares pruned networks with
         controls.
     """
@@ -186,7 +186,7 @@ def offsets(runs: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per outcome, data set, training and method
-        outcome, dataset, training, method, the means `with_offsets` and `without`, and the row of `paired`.
+        outcome, dataset, training, method, the means `with_offsets` and `without`, and the columns of `paired`.
     """
     spared = _measured(runs[_has_offsets(runs)].reset_index(drop=True))
     keys = [schema.DATASET, "training", "method", schema.SEED]

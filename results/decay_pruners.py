@@ -1,4 +1,4 @@
-"""Tables and picture of decay-pruners/: three findings of the paper with a learning rate that decays to zero."""
+"""Tables and picture of decay-pruners/: three findings of Good et al., tested at a rate that decays to zero."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -94,8 +94,9 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row for each training, outcome, comparison, data set and ratio
-        training, outcome, pruner, `minus` (the pruner or control whose value is subtracted), dataset, ratio, the row of
-        `paired`, and p_holm. Only the primary comparisons under the cosine have p_holm, corrected over the data sets.
+        training, outcome, pruner, `minus` (the pruner or control whose value is subtracted), dataset, ratio, the
+        columns of `paired`, and p_holm. Only the primary comparisons at the decaying rate have p_holm, corrected over
+        the data sets.
     """
     table = pd.DataFrame(_pairs(networks[_is_compared(networks)])).drop(columns="p_equivalence")
     keys = pd.MultiIndex.from_frame(table[["outcome", schema.PRUNER, schema.RATIO]])

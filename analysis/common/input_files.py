@@ -56,7 +56,7 @@ class SizeLimit(NamedTuple):
     def check(self, where: object, size: int) -> None:
         """Raise a StudyError if the content of a file would take more bytes than the limit."""
         if not size <= self.gib * GIB:  # a limit of NaN allows nothing
-            needed, hint = f"{size / GIB:,.3g}", "make sure that it is what you expect"
+            needed, hint = f"{size / GIB:,.3g}", "make sure that the content is what you expect"
             raise StudyError(
                 f"{where}: {needed} GiB of memory are needed, but the limit is {self.gib:g} GiB: {hint}"
                 + (f", then raise {option_name(self.option)}" if self.option else ""),

@@ -283,7 +283,7 @@ def p_of_either_test(changes: Changes, weights: Weights) -> np.ndarray:
     -------
     (sums,)
         NaN if both variances are 0 or unknown. If a class changes alike in all networks and images, its own variance is
-        0; if its moderated variance is above 0, p is then 0.
+        0, and p is 0 if its moderated variance is above 0.
 
     Examples
     --------
@@ -317,7 +317,7 @@ def smaller_p(moderated: np.ndarray, plain: np.ndarray) -> np.ndarray:
 
 
 def _are_equal(first: two_way.Variances, second: two_way.Variances) -> np.ndarray:
-    """Return a mask, (sums,), of the sums with equal variances over networks and equal degrees of freedom."""
+    """Return for each sum whether it has the same variances over networks and degrees of freedom in both, (sums,)."""
     groups = zip(first.networks, second.networks, strict=True)
     return np.asarray(
         np.all([np.equal(a, b) for group, other in groups for a, b in zip(group, other, strict=True)], axis=0)

@@ -223,7 +223,7 @@ def networks_for_limit(
 
 
 def promised(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None) -> pd.DataFrame:
-    """Tabulate the networks and images needed to promise limits for all classes of a cell (`promises.promises`).
+    """Tabulate the networks and images needed to promise that no class loses more than a limit (`promises.promises`).
 
     The table is empty if the variance between networks is unknown: with fewer than two networks, or if the controls are
     of other seeds. It is also empty without the number of test images of each class.

@@ -171,7 +171,7 @@ class Exchange:
         return max(self.kept_numbers)
 
     def trains_pruned_at(self, batch: int) -> bool:
-        """Return False: only kept weights receive gradients."""
+        """Return False: only kept weights are trained."""
         return False
 
     def follow(

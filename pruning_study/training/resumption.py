@@ -52,7 +52,7 @@ class TrainingState:
     weighting : dict of str to Tensors
         State of the rule that sets the factors on losses (`Weighting`); empty without such a rule.
     summed : dict of state-dict names to float64 Tensors
-        Sum of each parameter over the averaged epochs so far; empty before the first of them.
+        Sum of each parameter over the epochs so far whose weights will be averaged; empty before the first of them.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)

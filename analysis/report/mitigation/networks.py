@@ -49,7 +49,7 @@ class MitigationCell(NamedTuple):
         The largest excess loss on validation images; NaN if unknown.
     worst : WorstCost
         The class that costs most on average, relative to the networks' controls if they have any; networks at chance
-        are included. Its name is empty for a single network.
+        are included. `worst.name` is empty for a single network.
     """
 
     place: tuple[Any, ...]

@@ -342,7 +342,7 @@ class Native:
         self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
     ) -> dict[str, Tensor]:
         """Return the mean gradient, as `gradients.mean_gradient` does."""
-        copied = copy.deepcopy(model)  # a copy, whose running statistics may change
+        copied = copy.deepcopy(model)  # because training changes running statistics
         sums = {name: torch.zeros_like(own, dtype=torch.float64) for name, own in model.named_parameters()}
         for images, labels in batches:
             batch = Examples(images, labels)
