@@ -44,9 +44,13 @@ from pruning_study.data.labels import split
 
 @click.command()
 @data_dir_option
-@click.option("--seeds", default=4, show_default=True, type=click.IntRange(min=1), help="Seeds of the study.")
+@click.option("--seeds", default=4, show_default=True, type=click.IntRange(min=1), help="Number of seeds of the study.")
 @click.option(
-    "--plain-seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Seeds of the plain script."
+    "--plain-seeds",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of seeds of the plain script.",
 )
 @click.option("--ratios", default="2,10", show_default=True, help="Pruning ratios.")
 @click.option("--epochs", default=6, show_default=True, type=click.IntRange(min=1), help="Epochs of dense training.")

@@ -19,7 +19,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def page(former: str, targets: dict[str, str]) -> str:
-    """Make the page at a former address: it leads to the new page, or from a section in `targets` to its target."""
+    """Make the page at a former address: it leads to the new page, or from a section to its target in `targets`."""
     links = {section: _link(former, target) for section, target in targets.items()}
     page_link = links.pop("page")
     sections = json.dumps({f"#{section}": link for section, link in links.items()})

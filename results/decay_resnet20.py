@@ -54,7 +54,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
     Only the primary comparison, constant minus as printed, has `p_holm`, corrected over controls and pruned networks.
     """
-    table = pd.DataFrame(_pairs(networks)).drop(columns="p_equivalence")  # its margin, .05, does not fit points
+    table = pd.DataFrame(_pairs(networks)).drop(columns="p_equivalence")  # its margin of .05 is too small for points
     is_primary = table["compared"].eq(CONSTANT) & table["outcome"].eq(_PRIMARY)
     return table.assign(p_holm=network_measures.holm(table["p"], is_primary))
 

@@ -94,7 +94,7 @@ def answered(results: Path, lightest: pd.DataFrame) -> dict[str, answers.Answer]
 
 
 def pictures(all_answers: Mapping[str, answers.Answer]) -> dict[str, Figure]:
-    """Return a picture of each answer, with the name of its file, without ending, as key."""
+    """Return a picture of each answer; its key is the name of its file without ending."""
     return {
         f"answer_{question}": forest(answer, _TITLES[question], _NOTES[question])
         for question, answer in all_answers.items()
@@ -123,8 +123,7 @@ def filled(name_of_page: str, page: str, all_tables: Mapping[str, pd.DataFrame])
 
 
 def tables(results: Path, all_answers: Mapping[str, answers.Answer], lightest: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the tables, with the name in their marks as key.
-
+    """Return the tables; the key of each is the name in its marks on the page.
 
     Parameters
     ----------

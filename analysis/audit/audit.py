@@ -207,8 +207,8 @@ def audit_predictions(
     With one network before and one after, recalls have Wilson intervals, changes of recall have Tango intervals, and p
     is from McNemar's exact test; with a control, p and the intervals of changes also allow for how far retraining alone
     shifts classes (`retraining.beyond_control`). With several networks, intervals and p account for the variance over
-    networks and over images (`two_way.half_width`). The intervals have at least their nominal coverage for any number
-    of networks.
+    networks and over images (`two_way.half_width`). In most simulations these intervals cover the true value at
+    least as often as stated.
 
     A pair with a network at chance has no alpha, but is included in all other numbers; `.chance_level` counts such
     networks. If a network before is at chance, or has recall 0 in a class, the verdict says so first.

@@ -108,7 +108,7 @@ def repeated_images(class_index: np.ndarray, networks: Mapping[str, np.ndarray])
 
 
 def _is_tiled(rows: Sequence[np.ndarray], copies: int) -> bool:
-    """Return whether the rows certainly repeat as a whole.
+    """Return whether the whole sequence of images is certainly repeated, `copies` times in all.
 
     This is certain only if the predictions for enough images differ from those for most images of their class.
     """

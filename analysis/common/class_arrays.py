@@ -40,7 +40,7 @@ def classes(where: object, values: np.ndarray) -> np.ndarray:
     Raises
     ------
     StudyError
-        If a number is not whole, or is too large to be exact, or if the values are of another type.
+        If a number is not whole, or is too large to be exact, or if the values are neither numbers, text nor Booleans.
     """
     if values.dtype.kind == "f":
         check_floats(where, values)

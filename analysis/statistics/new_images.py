@@ -120,7 +120,7 @@ def alpha_new_from_predictions(
     right_before, right_after : (networks, images), bool
         Whether each network is right about each image.
     confidence : float
-        Confidence of the interval. The interval is conservative for any number of networks (`two_way.half_width`).
+        Confidence of the interval (`two_way.half_width`), which in most simulations covers at least as often as stated.
 
     Returns
     -------
@@ -353,8 +353,8 @@ def pair_covariances(answers: np.ndarray, index: np.ndarray, support: np.ndarray
     Numerators and denominators are sums of products of the answers to two images. After subtraction of the class's
     recall from the answers, the products for two images of the same class are the contribution of these pairs. The
     jackknife counts the variance of this contribution twice, once for each image (Efron and Stein 1981, Annals of
-    Statistics 9). Pairs of images from different classes are ignored, because they contribute a share of only about
-    1 / classes.
+    Statistics 9). Pairs of images from different classes are ignored, because they contribute only about 1 / classes
+    of the variance.
 
     Parameters
     ----------

@@ -89,7 +89,7 @@ def quantize_each(
     config = configs[0]
     if len(configs) > 1 and (run_ids or config.all):
         raise StudyError(
-            "the runs have seeds already: leave them and --all out to train several networks", option="seed"
+            "runs have seeds already: name no run and leave out --all to train several networks", option="seed"
         )
     onnx_export.check_installed()
     store = (connect_to_runs if config.all else connect)(config.experiment)

@@ -1,8 +1,8 @@
 """Quantize ONNX models: weights to float16, or weights and activations to 8-bit integers.
 
-The formats `dynamic-int8` and `fixed-int8` turn both into uint8. ONNX Runtime multiplies int8 by uint8 faster on some
-CPUs, but the sums of these products overflow on CPUs without VNNI instructions, so a model's results would depend on
-the CPU.
+The formats `dynamic-int8` and `fixed-int8` turn weights and activations into uint8. ONNX Runtime multiplies int8 by
+uint8 faster on some CPUs, but the sums of these products overflow on CPUs without VNNI instructions, so a model's
+results would depend on the CPU.
 """
 
 import logging

@@ -33,7 +33,8 @@ class Protocol:
     weight_decay : float or None
         Weight decay of every training; None for the weight decay of the recipe.
     epsilon : float or None
-        Weight of the undecay term; None for the weight decay, or for `schema.PAPERS_EPSILON` if that is 0.
+        Weight of the undecay term; None for the weight decay or, if the weight decay is 0, for
+        `schema.PAPERS_EPSILON`.
     budget : callable
         Returns the `Budget` of a model, given the names of its prunable weights.
     selects_on_test : bool

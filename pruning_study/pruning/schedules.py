@@ -48,7 +48,7 @@ def last_step(ramp: float, steps: int) -> int:
     >>> last_step(1.5, steps=4)
     6
     """
-    # Rounding keeps floating-point errors, such as in .1 of 3 epochs of 10 steps, from ending the ramp a step late.
+    # Rounding keeps floating-point errors, such as in .1 * 3 epochs * 10 steps, from ending the ramp a step late.
     return math.ceil(round(ramp * steps, 9))
 
 

@@ -86,7 +86,7 @@ class Context:
         return Normalization(*datasets.normalization(self.data.train_images, self.train_indices))
 
     def normalized_as(self, normalization: Normalization) -> Self:
-        """Return a copy of this context with the given normalisation, or this context if it has it already."""
+        """Return a copy of this context with the given normalisation, or this context itself if that is its own."""
         if normalization == self.normalization:
             return self
         other = copy.copy(self)

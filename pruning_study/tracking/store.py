@@ -239,7 +239,7 @@ class Store:
         kind : {"job", "study"}
         """
         self.end_dead()
-        # The lock is held before the run that names it exists, so that the run never seems dead.
+        # The lock is taken before the run is made, so that the run never seems dead.
         lock = f"job-{uuid.uuid4().hex}"
         tags = {schema.KIND: kind, schema.LOCK: lock, schema.HOST: locks.owner(self.uri)}
         with locks.held(self.lock(lock), waiting=""):

@@ -55,7 +55,11 @@ _SAME_IMAGES = ("qmnist", "mnist")  # data sets with the paper's test images
 
 
 class UnitTables(NamedTuple):
-    """The detailed analysis of one data set and model: the networks, their units, worst units and placebos."""
+    """The detailed analysis of one data set and model.
+
+    The units are the groups of one grouping, such as the writers (`Units.unit`). `groupings` and `groups` have the rows
+    of the analysed cell.
+    """
 
     place: tuple[str, str]
     networks: str

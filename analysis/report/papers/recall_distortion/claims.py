@@ -121,7 +121,7 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions
 
 
 def _slopes(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
-    """Return variants of alpha, each (networks,): a mean of ratios, slopes of some classes, and pooled slopes.
+    """Return variants of alpha, (networks,): mean intensification ratio, slopes of some classes, pooled slopes.
 
     The pooled slopes are pseudo-values whose mean over the networks estimates one slope for all of them: from all
     points, from the half of the points nearest to the origin, and from the others.

@@ -389,7 +389,8 @@ CLAIMS = (
         "mean-ratio-volatile",
         '"the equally-weighted mean of intensification ratios is not robust to outliers"',
         "G",
-        "log distance of a network's mean ratio from the median over networks minus the log distance of its alpha",
+        "log distance of a network's mean intensification ratio from the median over networks minus the log distance "
+        "of its alpha",
         _mean_ratio_is_volatile,
     ),
     Claim(
