@@ -170,7 +170,8 @@ def true_products(rng: np.random.Generator, data_set: DataSet, networks: int) ->
     Returns
     -------
     (3, networks)
-        The balance before pruning, squared, and times the balance after pruning by the first and the second method.
+        Products of the balance before pruning: with itself, with the balance after pruning by the first method, and
+        with the balance after pruning by the second.
     """
     skill_levels = np.linspace(-15, 15, 30_001)
     recall_at = ndtr(skill_levels[:, np.newaxis] + EASE).mean(-1)

@@ -34,7 +34,7 @@ RUNS_AT_ONCE = 5_000
     "--runs",
     default=120_906,
     show_default=True,
-    help="Number of runs in the store; by default that of the largest published study.",
+    help="Number of runs in the store; by default that of the largest study in results/.",
 )
 def main(runs: int) -> None:
     """Fill a store, read it in both ways, and print one table."""

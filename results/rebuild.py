@@ -115,7 +115,7 @@ def rebuild_all(studies: Sequence[Path]) -> None:
     if len(studies) == 1:
         click.echo(_timed(studies[0]))
         return
-    # The size of all files, with existing tables, predicts the time better than the size of the frames alone.
+    # The size of all files, including an earlier report's tables, predicts the time better than the frames' size.
     largest_first = sorted(studies, key=lambda study: -sum(path.stat().st_size for path in study.rglob("*")))
     start = "fork" if figure_files.can_fork() else "spawn"  # spawning takes seconds
     with ProcessPoolExecutor(os.cpu_count(), get_context(start)) as pool:

@@ -150,7 +150,8 @@ def of_files(
     Returns
     -------
     movements : dict of str to Movement
-        Movements by side, without sides that have no logits, have the same files as `before`, or are not paired.
+        Movements by side. A side is missing if it has no logits, has the same files as `before` or is not paired, or if
+        a note says why it cannot be diagnosed.
     notes : list of str
         The diagnosis of each side as text, or the reason why there is none although there are logits.
     """

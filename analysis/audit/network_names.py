@@ -17,7 +17,8 @@ Part = str | int
 # The location of a part: the word before it, and the number of earlier parts that follow the same word.
 Location = tuple[str, int]
 Key = frozenset[tuple[Location, Part]]
-_WHOLE = r"(?:(?<![^\W_])[-+])?\d+"  # a sign counts only if no letter or digit precedes it, as in `t_-1`
+# A sign is part of the number unless a letter or digit precedes the sign: -1 in `t_-1`, but 1 in `t-1`.
+_WHOLE = r"(?:(?<![^\W_])[-+])?\d+"
 # Decimal places and signed exponents stay strings, so that .1 differs from .01, and 1e-3 from 1e3.
 _PART = re.compile(rf"(?<=\d)\.\d+|(?<=\d)e[-+]\d+|{_WHOLE}|[^\W\d_]+|[-+](?!\w)")
 _KIND = re.compile(r"\.(npz|npy|(csv|tsv)(\.gz)?|parquet|feather|arrow|jsonl|ndjson)$", re.IGNORECASE)
@@ -71,9 +72,9 @@ def matched(sides: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
     """Return, for every side, the order that matches its files to those of the first side.
 
     A file is identified by the parts of its path in which the files of its side differ. Numbers are compared by value,
-    and words regardless of case. Each part is labelled by the word before it, such as seed for the 3 in `seed_3`. This
-    word may differ between sides, as in `dense_3` and `pruned_3`, under two conditions: each side has only one word
-    that not all sides have, and no other side has this word before a constant number.
+    and words regardless of case. Each part is labelled by the word before it, such as seed for the 3 in `seed_3`. A
+    label may differ between sides, as in `dense_3` and `pruned_3`, if it is the only label of its side that not all
+    sides have, and if it does not precede a number that is the same in all names of another side.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ def pull_runs(
     ------
     StudyError
         If the store cannot be reached or read; if the experiment is unknown, deleted or has no pair; or if a param to
-        ignore is missing from all runs or required.
+        ignore is required, or missing from all runs.
 
     Examples
     --------
@@ -466,7 +466,7 @@ def _without_optional(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFra
 def _drop_unpaired(
     pruned: pd.DataFrame, dense: pd.DataFrame, finished_dense: set[str], left_out: list[str]
 ) -> pd.DataFrame:
-    """Keep the pruned runs whose dense run was kept, was tested on the same images and has not been replaced."""
+    """Keep the pruned runs whose dense run was kept, has the same classes and images, and has not been replaced."""
     dense_ids = pruned[schema.DENSE_RUN_ID]
     pruned = _drop(pruned, dense_ids.isna(), f"no tag {schema.DENSE_RUN_ID}", left_out)
     is_orphan = ~pruned[schema.DENSE_RUN_ID].isin(finished_dense)

@@ -297,7 +297,8 @@ class Metric(NamedTuple):
 
 
 _KINDS = (DENSE, PRUNED, QUANTIZED)
-# In the order of the frames' columns. Reading, checks, frames, exports and the tables of cells follow these records.
+# In the order of the frames' columns. These records say which metrics are read, checked, put into frames, exported and
+# averaged in cells.
 METRICS = (
     Metric(TEST_ACCURACY, _KINDS, largest=1, needed=True),
     Metric(RECALL, _KINDS, largest=1, needed=True),

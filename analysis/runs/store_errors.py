@@ -33,7 +33,7 @@ _HINTS = {
     "restore a backup of it",
     r"status 401|status 403|unauthenticated|permission_denied|password authentication": "check the user's name, and "
     "the password or token",
-    r"certificate|\bssl": "check the URI's https, and MLFLOW_TRACKING_SERVER_CERT_PATH",
+    r"certificate|\bssl": "check that the server uses https, and check MLFLOW_TRACKING_SERVER_CERT_PATH",
     r"status 429|status 5\d\d": "look at the tracking server's log, or try again later",
     r"answer is not from MLflow": "check the tracking URI",
 }
@@ -88,7 +88,7 @@ def reason(error: Exception) -> str:
 
 
 def _innermost(chain: str) -> str:
-    """Return the message of the last error of a chain such as `A(..., B('message'))`."""
+    """Return the message of the innermost of nested errors, such as `A(..., B('message'))`."""
     cause = chain.partition("(Caused by ")[2]
     messages = re.findall(r'"([^"]*)"', cause) or re.findall(r"'([^']*)'", cause) or [chain]
     return messages[-1].rpartition("): ")[2]

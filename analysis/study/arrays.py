@@ -51,7 +51,7 @@ class RunArrays:
         Whether a network of the run is at chance, before or after pruning. Such runs count in all statistics but slopes
         and growths of the error.
     notes : list of str
-        Sentences on runs that were left out, and on params that differ between all networks of different seeds.
+        Sentences on runs that were left out, and on params because of which every cell has one network only.
     """
 
     runs: pd.DataFrame
@@ -109,7 +109,7 @@ class RunArrays:
         return rows[~self.at_chance[self.controls[rows]]]
 
     def controls_of_other_seeds(self, row: int) -> np.ndarray:
-        """Return the rows, (controls,), of controls that would be a run's control if they had its dense network."""
+        """Return the rows of controls, (controls,), that fit a run in settings and mitigation, whatever their seeds."""
         is_control = self.runs[schema.PRUNER].eq(CONTROL).to_numpy()
         if not is_control.any() or never_fine_tuned(self.runs).iloc[row]:
             return np.empty(0, dtype=int)

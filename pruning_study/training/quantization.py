@@ -66,9 +66,9 @@ def quantized_weights(model: nn.Module, bits: int) -> dict[str, Tensor]:
 def at_all_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """List weights under every name of their parameters, since modules may share a parameter.
 
-    Each module has one name here, even if the model contains it under several names. If `functional_call` tied the
-    weights itself, it would mistake the names of one module for several modules that share a parameter, and leave the
-    new weights in the model.
+    A module has one name in the list, even if the model contains it under several names. `functional_call` must not tie
+    the weights itself: it would mistake the names of one module for several modules that share a parameter, and leave
+    the new weights in the model.
     """
     of_parameter = {model.get_parameter(name): values for name, values in weights.items()}
     return {

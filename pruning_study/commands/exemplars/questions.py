@@ -74,5 +74,5 @@ QUESTIONS = (
     ),
 )
 ITEM, LABELS = "item", ("label_1", "label_2", "label_3")
-# Columns of the key that the sheet does not show
+# Columns of the key of a labelling sheet that the sheet itself does not have
 INDEX, PIE = "index", "pie"

@@ -91,8 +91,8 @@ def exemplars(
           the untied among these PIEs.
         - disagreement: mean share of images on which a dense and a compressed network predict different classes.
         - disagreement_dense: mean share of images on which two dense networks predict different classes.
-        - gap_halves, gap_placebo: accuracy of the dense half on other images minus its accuracy on PIEs, of halves and
-          of the placebo.
+        - gap_halves, gap_placebo: accuracy of the dense half on other images minus its accuracy on PIEs, for the PIEs
+          of n_pie_halves and of n_pie_placebo.
         - gap_minus_placebo: gap_halves minus gap_placebo, with its 95 % interval.
         - gap_halves_matched, gap_placebo_matched: the gaps if the other images are weighted as for top1_matched.
 

@@ -7,7 +7,7 @@ from analysis.runs import frames, schema
 from analysis.runs.options.names import SGD
 from analysis.study import arrays
 
-# Columns of the frame, as the regression names them.
+# Columns of the tables that this module makes. The regression uses the same names.
 NETWORK, ITERATION, CLASS = "network", "iteration", "class"
 TECHNIQUE, TREATMENT = "pruning_technique", "weight_treatment"
 ACCURACY, ACCURACY_0, QUARTILE = "accuracy", "accuracy0", "accuracy0_quartile"
