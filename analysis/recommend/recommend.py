@@ -228,7 +228,7 @@ def _row(judged: Judged, limits: Limits, study: StudyData) -> dict[str, Any]:
 def _choice(
     runs: pd.DataFrame, shown_settings: Sequence[str], preference: Preference, predictions: ReadPredictions
 ) -> tuple[str, pd.DataFrame]:
-    """Describe the best trade-off of sparsity and fairness, with its values on test images, and tabulate all points."""
+    """Describe the best trade-off of sparsity and fairness, also on test images, and tabulate all choices."""
     trade_off = _trade_off(runs, shown_settings, preference, predictions)
     sentences = _describe(trade_off, preference, partial(method_label, shown=shown_settings))
     return " ".join(sentences), operating_points.table(trade_off.points)
