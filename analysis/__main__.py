@@ -82,7 +82,7 @@ _MIN_ACCURACY = click.option(
 _FAIRNESS_VALUE = click.option(
     "--fairness-value",
     type=click.FLOAT,
-    help="How many units of sparsity it is worth to lower unfairness by one unit, to choose a trade-off. Unfairness "
+    help="How many units of sparsity one unit less of unfairness is worth, to choose a trade-off. Unfairness "
     "is the highest recall of any class minus the lowest.  [default: 100 for iterative pruning or with --min-accuracy, "
     "else no trade-off is chosen]",
 )

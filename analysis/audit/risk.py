@@ -277,7 +277,8 @@ def summary(result: Risk) -> str:
     blocks = [
         f"Classes by their risk, the riskiest first:\n\n{shown.to_string(index=False)}",
         f"Expected loss: points of recall that a class loses if pruning costs {result.accuracy_loss:g} points of "
-        "accuracy and multiplies the error of every class by one factor. This does not hold for networks at chance.",
+        "accuracy and multiplies the error of every class by one factor. Errors of networks at "
+        "chance do not grow by one factor.",
     ]
     if len(result.classes) > len(table):
         blocks.append(f"And {len(result.classes) - len(table):,} more classes, in {FILES[0]}.")

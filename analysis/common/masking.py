@@ -94,7 +94,7 @@ def _in_urls(text: str) -> Iterator[Span]:
 
 
 def _ends_inside_password(word: str) -> bool:
-    """Return whether the space that ends a URL may be part of its password: the text after its colon is no port."""
+    """Return whether the space after a URL may belong to the URL's password: the text after the colon is no port."""
     password = _AUTHORITY.match(word)[0].partition(":")[2].rstrip(_ENDING)  # type: ignore[index]
     return bool(password) and not password.isdecimal() and not password.startswith(MASK)
 

@@ -70,7 +70,7 @@ def recommend_ratio(
         A trade-off between sparsity and fairness is chosen among the levels with at least this mean accuracy; by
         default 0.98 or, if the dense networks do not reach 0.98, one point below their accuracy.
     fairness_value : float, >= 0, optional
-        How many units of sparsity it is worth to lower unfairness by one unit. Unfairness is the highest recall of
+        How many units of sparsity one unit less of unfairness is worth. Unfairness is the highest recall of
         any class minus the lowest. By default 100 for iterative pruning or if `min_accuracy` is given; otherwise no
         trade-off is chosen.
 
@@ -228,14 +228,14 @@ def _row(judged: Judged, limits: Limits, study: StudyData) -> dict[str, Any]:
 def _choice(
     runs: pd.DataFrame, shown_settings: Sequence[str], preference: Preference, predictions: ReadPredictions
 ) -> tuple[str, pd.DataFrame]:
-    """Describe the best trade-off of sparsity and fairness, with its values on test images; return all points too."""
+    """Describe the best trade-off of sparsity and fairness, also on test images, and tabulate all choices."""
     trade_off = _trade_off(runs, shown_settings, preference, predictions)
     sentences = _describe(trade_off, preference, partial(method_label, shown=shown_settings))
     return " ".join(sentences), operating_points.table(trade_off.points)
 
 
 class _TradeOff(NamedTuple):
-    """The points to choose from, and the chosen ones on test images (None if test images were used to choose)."""
+    """The operating points, and the chosen ones on test images (None if test images were used to choose)."""
 
     points: pd.DataFrame
     best_on_test: pd.DataFrame | None

@@ -39,7 +39,7 @@ _MOST_SPELLINGS = 1_000
 
 
 def sound_pairs(runs: pd.DataFrame, dense_runs: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Leave out the pairs that have a fault.
+    """Leave out the faulty pairs of a dense run and a run made from it.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ def alpha(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 def weighted_alpha(before: ArrayLike, after: ArrayLike, support: ArrayLike) -> np.ndarray:
     """Compute the slope with classes weighted by their shares of the images.
 
-    Unlike `alpha`, this slope needs no intercept even if classes differ in size.
+    The weighted balances average 0 even if classes differ in size, so the best line goes through the origin.
 
     Parameters
     ----------

@@ -129,7 +129,7 @@ def in_points(class_loss: float | None, accuracy_loss: float | None, alpha: floa
 
 
 def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> pd.DataFrame:
-    """Tabulate the losses of accuracy and of each class, beyond the control if there is one, with bounds.
+    """Tabulate the losses of accuracy and of each class, relative to the control if there is one, with bounds.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def losses_on_own_images(names: list[str], label: np.ndarray, control: np.ndarra
 def _bounds(
     names: list[str], label: np.ndarray, accuracy: class_table.Losses, of_class: class_table.Losses
 ) -> pd.DataFrame:
-    """Tabulate the losses with their bounds, which for classes are at two levels."""
+    """Tabulate the losses with the bounds that `losses` describes."""
     return pd.DataFrame(
         {
             "name": [ACCURACY, *names],

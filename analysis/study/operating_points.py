@@ -47,7 +47,7 @@ class Preference(NamedTuple):
         Levels with a lower accuracy are not chosen. By default it is the paper's 0.98 or, if the dense networks do not
         reach 0.98, one point below their accuracy.
     fairness_value : float
-        How many units of sparsity it is worth to lower unfairness by one unit.
+        How many units of sparsity one unit less of unfairness is worth.
     """
 
     min_accuracy: float | None = None

@@ -1,4 +1,4 @@
-"""Train the networks of a published study again, and compare their predictions with the published ones."""
+"""Train the networks of an exported study again, and compare their predictions with the exported ones."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

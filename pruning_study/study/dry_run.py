@@ -97,7 +97,7 @@ def _row(steps: Sequence[Step], run_ids: Mapping[str, str], seconds: Seconds, wo
 
 
 def _amounts(configs: Sequence[Config]) -> str:
-    """Return the ratios of runs, or the number of iterations of chains."""
+    """Return the ratios of pruned runs, and the numbers of iterations of iterative pruning."""
     ratios = sorted((config.ratio, config.amounts[0]) for config in configs if isinstance(config, PruneConfig))
     chains = {f"{config.iterations} iterations" for config in configs if isinstance(config, IterateConfig)}
     return " ".join(dict.fromkeys([*(amount.removeprefix("ratio ") for _, amount in ratios), *sorted(chains)]))

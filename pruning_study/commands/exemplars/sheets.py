@@ -22,7 +22,8 @@ class Key(NamedTuple):
 
     Attributes
     ----------
-    labels : dict of item to its three labels
+    labels : dict of str
+        Item (an image's number on the sheet) -> label_1, label_2 and label_3, which name classes.
     is_pie : (images,), bool
         In the order of `labels`.
     """

@@ -46,7 +46,7 @@ class Constraint(Protocol):
 
 
 def image_factors(labels: Tensor, pull: Tensor) -> Tensor:
-    """Return the factor on each image's loss with which the mean of factor times loss is the Lagrangian.
+    """Return a factor for each image, such that the mean of factor times loss is the Lagrangian.
 
     Let L be the mean loss over the n images, L_c the mean loss over the n_c images of class c, and v_c the pull of
     class c. Up to constants, the Lagrangian is L + sum_c v_c (L_c - L), where c runs over the classes in `labels`. It

@@ -1,7 +1,7 @@
 """Accuracies of groups of test images, such as writers of digits, at one level of pruning (Paganini 2020, Section 4.1).
 
-The smallest groups, such as writers, are the units. If every unit is contained in one group of another grouping, such
-as the series that a writer belongs to, that group is the unit's cohort.
+The smallest groups, such as writers, are the units. If another grouping has larger groups that never divide a unit,
+such as series of writers, the group that contains a unit is the unit's cohort.
 """
 
 from collections.abc import Mapping
@@ -177,7 +177,7 @@ def lines(units: Units) -> pd.DataFrame:
 
 
 def worst(units: Units) -> pd.DataFrame:
-    """Return the 5 % of units that lose most in each network, and their losses in the others (`worst_groups.csv`)."""
+    """Return each network's 5 % of units with most loss, and their losses in other networks (`worst_groups.csv`)."""
     picked = picked_and_judged(units.names, units.before, units.after, ceil(_SHARE_PICKED * len(units.names)))
     images = dict(zip(units.names, units.images, strict=True))
     picked.insert(0, schema.SEED, units.seeds[picked.pop("network")])
@@ -186,7 +186,7 @@ def worst(units: Units) -> pd.DataFrame:
 
 
 def placebos(groups: ImageGroups, answers: Answers) -> pd.DataFrame:
-    """Tabulate the spread of groups, and that of groups with randomly reassigned images (`group_placebo.csv`).
+    """Tabulate how far the means of groups differ, really and if images are reassigned at random (`group_placebo.csv`).
 
     Returns
     -------
