@@ -991,15 +991,15 @@ class CompressionOptions:
     max_class_loss: float = option(
         "3",
         within(0, 100),
-        "Most recall, in percentage points, that any class may lose beyond the control. A chain is chosen only if the "
-        "upper bound of every class's loss is below this limit.",
+        "Largest loss of recall of any class, relative to the control, that is allowed, in percentage points. A chain "
+        "is chosen only if the upper bound of every class's loss is below this limit.",
         ("compress",),
     )
     max_accuracy_loss: float = option(
         "1",
         within(0, 100),
-        "Most accuracy, in percentage points, that may be lost beyond the control. The upper bound of the loss must be "
-        "below this limit.",
+        "Largest loss of accuracy, relative to the control, that is allowed, in percentage points. The upper bound of "
+        "the loss must be below this limit.",
         ("compress",),
     )
     minimize: str = option(
