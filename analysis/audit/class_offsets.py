@@ -290,7 +290,7 @@ def summary(result: ClassOffsets) -> str:
 
 
 def write(result: ClassOffsets, path: Path) -> None:
-    """Write the table as CSV.
+    """Write `result.table` as CSV.
 
     Raises
     ------

@@ -136,7 +136,7 @@ def pictures(figures: Mapping[str, Figure | None], narrow: Mapping[str, Figure] 
 
 
 def numbered(start: str, drawn: Sequence[Figure | None], narrow: Sequence[Figure | None] = ()) -> list[Picture]:
-    """Return the figures of a kind as pictures named `start`, `start_2`, ...; a missing figure uses up a number."""
+    """Return the figures of a kind as pictures named `start`, `start_2`, ...; a missing figure's number is skipped."""
     wide, folded = (
         {picture_name(start, place): figure for place, figure in enumerate(figures)} for figures in (drawn, narrow)
     )
@@ -189,7 +189,7 @@ def write(report: Report, output: Path) -> list[Path]:
 
 
 def write_markdown(report: Report, output: Path, *, processes: int | None = None, in_git: bool = False) -> list[Path]:
-    """Write report.md, the tables as CSV and the figures as PNG, as `write` does, without its other files.
+    """Write report.md, the tables as CSV and the figures as PNG, as `write` does, but no other files.
 
     Parameters
     ----------

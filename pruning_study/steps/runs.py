@@ -59,7 +59,7 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class DenseRun:
-    """The dense run at the root of a chain of runs; every later run is compared with this dense run.
+    """The dense run from which later runs start; each later run is compared with this dense run.
 
     Parameters
     ----------

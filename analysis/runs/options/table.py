@@ -96,7 +96,7 @@ TAKES_GRADIENT = Prerequisite(
 STARTS_DENSE = Prerequisite("with --start initialization", lambda config: not config.starts_anew)
 FINE_TUNED = Prerequisite("with --fine-tune-epochs 0", lambda config: config.fine_tune_epochs != 0)
 GRADUAL = Prerequisite("without --schedule cubic", lambda config: config.starts_anew or config.schedule != "one-shot")
-CUBIC_LAW = Prerequisite("with --schedule set or rigl", lambda config: config.schedule not in SPARSE_SCHEDULES)
+CUBIC_LAW = Prerequisite("with --schedule rigl or set", lambda config: config.schedule not in SPARSE_SCHEDULES)
 QUANTIZES = Prerequisite("with --weight-bits 32, which quantizes no weight", lambda config: config.weight_bits < 32)
 HAS_RAMP = Prerequisite("with --ramp 0, which prunes at once", lambda config: config.starts_anew or config.ramp > 0)
 
@@ -619,7 +619,7 @@ class FineTuningOptions:
         AUTO,
         steps_or_share,
         "Training step at which --start initialization begins to prune, or share of the training if written with a "
-        "point. Auto: 0.2, or 0 with --schedule set or rigl.",
+        "decimal point. Auto: 0.2, or 0 with --schedule rigl or set.",
         ("prune",),
         param=ParamRole(detail_of="start", concerns="pruning", value="integer"),
         needs=(PRUNES,),
@@ -756,8 +756,8 @@ class FineTuningOptions:
     data_quotas: str = option(
         "none",
         choice(("none", "recall")),
-        "Fine-tune on a part of the training images, with a larger part of a class if the dense network gets more of "
-        "its validation images wrong (recall).",
+        "Fine-tune on a part of the training images: the lower a class's recall in the dense network, on validation "
+        "images, the larger the part of the class's training images (recall).",
         ("prune",),
         grid="data_quotas",
         param=ParamRole(legacy_default="none", concerns="mitigation"),
@@ -991,15 +991,15 @@ class CompressionOptions:
     max_class_loss: float = option(
         "3",
         within(0, 100),
-        "Most recall, in percentage points, that any class may lose beyond the control. A chain is chosen only if the "
-        "upper bound of every class's loss is below this limit.",
+        "Largest loss of recall of any class, relative to the control, that is allowed, in percentage points. A chain "
+        "is chosen only if the upper bound of every class's loss is below this limit.",
         ("compress",),
     )
     max_accuracy_loss: float = option(
         "1",
         within(0, 100),
-        "Most accuracy, in percentage points, that may be lost beyond the control. The upper bound of the loss must be "
-        "below this limit.",
+        "Largest loss of accuracy, relative to the control, that is allowed, in percentage points. The upper bound of "
+        "the loss must be below this limit.",
         ("compress",),
     )
     minimize: str = option(
@@ -1060,7 +1060,8 @@ class ExemplarsOptions:
     pruner: str | None = option(
         AUTO,
         nonempty_text,
-        "Pruner of the cell, or number format of quantized networks. Auto: the only one in the runs.",
+        "Pruner of the cell, or number format of quantized networks. Auto: the only one in the runs, apart from the "
+        "control.",
         ("exemplars",),
         heading="Pruning",
     )
@@ -1082,7 +1083,7 @@ class ExemplarsOptions:
         AUTO,
         assignments,
         "Further params of the cell, written name=value, such as schedule=cubic or number_format=fixed-int8. Auto: the "
-        "only ones in the runs.",
+        "only value of each param in the runs.",
         ("exemplars",),
         heading="Pruning",
     )
@@ -1128,13 +1129,13 @@ class GroupsOptions:
     output: Path = option(
         "groups.csv",
         path,
-        "File that the table is written to.",
+        "CSV file that the table of test images and their groups is written to.",
         ("groups",),
     )
     picture: Path | None = option(
         AUTO,
         path,
-        "File for a picture that shows the tilt of a few test images. Auto: no picture.",
+        "PNG file for a picture that shows how far a few test images lean to the side (their tilt). Auto: no picture.",
         ("groups",),
     )
 

@@ -229,7 +229,7 @@ def gpu_share(value: str) -> float:
 
 
 def steps_or_share(value: str) -> int | float:
-    """Parse a whole number of training steps, or a share of the training, which is written with a point."""
+    """Parse a whole number of training steps, or a share of the training, which is written with a decimal point."""
     if value.strip().isdecimal():
         return integer(0)(value)
     share = finite_number(value)
