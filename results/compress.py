@@ -45,7 +45,7 @@ class Answers(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """The answers of every chain.
+    """The chains of a study, and which images the networks of each chain recognise.
 
     Attributes
     ----------

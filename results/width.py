@@ -146,7 +146,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def tests_of_the_paper(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the paper's tests of ratios by model (Tables 1, 2) and of model sizes (Tables 5, 6), for each data set.
+    """Return the paper's tests that compare ratios of one model (Tables 1, 2) or model sizes (5, 6), for each data set.
 
     Their alpha is relative to the dense network. MP is pruned in one step at ratio 10, and gradually at 20.
     """

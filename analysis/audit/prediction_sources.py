@@ -56,7 +56,7 @@ def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str
 
 
 def of_other_seeds(networks: Mapping[str, dict[Path, str]]) -> set[str]:
-    """Return the sides that share no seed with `after`, judged by file names or by the dense runs of their runs.
+    """Return the sides that share no seed with `after`, judged by file names or, for runs, by their dense runs.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def _dense_runs(sides: Mapping[str, dict[Path, str]]) -> dict[str, list[str]]:
 
 
 def _orders(dense: Mapping[str, list[str]]) -> dict[str, list[int]]:
-    """Return, for every side, the order that matches its runs to those of the first; empty if they do not match."""
+    """Return, for every side, the order that matches its runs to the first side's; empty if the runs do not match."""
     first = next(iter(dense.values()), [])
     if any(len(own) != len({*own}) or {*own} != {*first} for own in dense.values()):
         return {}

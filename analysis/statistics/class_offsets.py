@@ -323,7 +323,8 @@ def _step(margins: np.ndarray, right: int) -> float:
 
     If several images have the same margin at these indices, the shift moves all of these images above 0 or none. It
     aims at the result whose number of margins above 0 is nearer to `right`. If both results are equally near, it aims
-    at the one that changes the present number. Such a shift is not halved, because half steps might never end.
+    at the one that changes the number of margins above 0. Such a shift is not halved, because half steps might never
+    end.
     """
     sorted_margins = np.sort(margins)[::-1]
     right, n_positive = min(max(right, 0), len(sorted_margins)), int((sorted_margins > 0).sum())

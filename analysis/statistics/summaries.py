@@ -144,7 +144,7 @@ def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
 
     Examples
     --------
-    A class that is almost balanced before has a large I, but hardly affects alpha:
+    A class whose balance before pruning is almost 0 has a large I, but hardly affects alpha:
 
     >>> summary = ratio_summary(np.array([[0.1, -0.101, 0.001]]), np.array([[0.1, -0.091, -0.009]]))
     >>> round(summary["alpha_mean"], 2), round(summary["ratio_mean"], 2), round(summary["worst_ratio"], 2)

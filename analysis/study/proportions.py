@@ -60,7 +60,7 @@ def cell_proportion(
 
 
 def paired_recalls(study: RunArrays, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Return the recalls of controls and of their networks, and each class's share of the test images.
+    """Return the recalls of a cell's controls and of its networks, and each class's share of the test images.
 
     Recalls are (networks, classes). None is returned for fewer than three networks, or if their numbers of test images
     are unknown or differ.

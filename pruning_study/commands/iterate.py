@@ -30,7 +30,7 @@ HEADER = (
 
 
 class Iterated(NamedTuple):
-    """A dense run, and the pruned runs of the chain that starts from it, keyed by iteration from 1."""
+    """A dense run, and the runs that were pruned one after another from it, keyed by iteration from 1."""
 
     plan: LevelPlan
     context: JobContext

@@ -127,7 +127,7 @@ def filter_l1_norm(theta: Tensor) -> Tensor:
 
 
 def largest_channels(scores: Sequence[Tensor], k: int, candidates: Sequence[Tensor] | None = None) -> list[Tensor]:
-    """Make one layer's mask: keep the input channels with the largest scores, and of equal ones the lower index.
+    """Make one layer's mask: keep the input channels with the largest scores; in a tie, those with the lowest indices.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A chain's cost (size, products or latency) and losses on validation images, and the images needed to check limits."""
+"""A chain's bytes, multiply-accumulates or latency, and its losses; how many validation images limits need."""
 
 import math
 from collections.abc import Sequence
@@ -174,7 +174,7 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
     if not of_class < limits.class_loss:
         raise StudyError(
             f"{POINTS * limits.class_loss:g} points cannot be checked: class {shortened(classes[fewest])} has "
-            f"{held_out[fewest]:,} validation images. If none of them is lost, the class's loss may still be "
+            f"{held_out[fewest]:,} validation images. Even if no prediction changes, the class's loss may still be "
             f"{_up(of_class)}. "
             + _what_would_do(
                 images_needed(limits.class_loss, len(classes)), of_class, int(images[fewest]), "images of each class"
@@ -184,7 +184,7 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
     if not of_all < limits.accuracy_loss:
         raise StudyError(
             f"{POINTS * limits.accuracy_loss:g} points cannot be checked: there are {held_out.sum():,} validation "
-            f"images. If none of them is lost, the loss of accuracy may still be {_up(of_all)}. "
+            f"images. Even if no prediction changes, the loss of accuracy may still be {_up(of_all)}. "
             + _what_would_do(images_needed(limits.accuracy_loss), of_all, int(images.sum()), "images"),
             option="max_accuracy_loss",
         )
