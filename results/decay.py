@@ -201,7 +201,7 @@ def offsets(runs: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
 
 
 def spread(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the standard deviation of a class's gap over the dense networks of each training that has its own.
+    """Return the standard deviation over seeds of a class's gap, for each training with dense networks of its own.
 
     Returns
     -------
