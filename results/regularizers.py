@@ -135,8 +135,8 @@ def comparisons(fine_tuned: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        training, ratio, outcome, the row of `paired`, and p_holm. Only the accuracies at ratio 20, the primary outcome,
-        have p_holm, which is corrected for the number of trainings.
+        training, ratio, outcome, the values that `paired` returns, and p_holm. Only the accuracies at ratio 20, the
+        primary outcome, have p_holm, which is corrected for the number of trainings.
     """
     outcomes = ["accuracy", "largest_excess"]
     by_pruner = fine_tuned.set_index([_TRAINING, schema.RATIO, schema.SEED])[[schema.PRUNER, *outcomes]]

@@ -106,7 +106,8 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        method, ratio, baseline, outcome, the row of `paired`, and p_holm, which only the four primary tests have.
+        method, ratio, baseline, outcome, the values that `paired` returns, and p_holm, which only the four primary
+        tests have.
     """
     by_kind = networks.set_index(schema.SEED).groupby(["method", schema.RATIO])
     kinds = dict(iter(by_kind))

@@ -37,7 +37,7 @@ def grouping(row: Mapping[str, Any]) -> str:
 
 
 def _systematic(row: Mapping[str, Any]) -> str:
-    """Say which group costs most, if that is shown, or else how large the largest cost may be; empty if no group has a cost."""
+    """Say which group costs most, if that is shown, or else how large a cost may be; empty if no group has a cost."""
     if not row["worst_group"]:
         return ""
     cost, low, high = (row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))
