@@ -46,7 +46,7 @@ def main(images: int, rounds: int) -> None:
         print(f"{name:28}{f'{channels} x {pixels}':>18}{row(medians)}{error:>15.1e}")
         if name.startswith("ResNet"):
             of_resnet += STAGE * medians
-    print(f"{'ResNet-56, all convolutions in blocks':46}{row(of_resnet)}")
+    print(f"{'ResNet-56, all convolutions inside blocks':46}{row(of_resnet)}")
 
 
 def plain(maps: Tensor) -> Tensor:

@@ -186,7 +186,8 @@ def offsets(runs: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per outcome, data set, training and method
-        outcome, dataset, training, method, the means `with_offsets` and `without`, and the values that `paired` returns.
+        outcome, dataset, training, method, the means `with_offsets` and `without`, and the values that `paired`
+        returns.
     """
     spared = _measured(runs[_has_offsets(runs)].reset_index(drop=True))
     keys = [schema.DATASET, "training", "method", schema.SEED]
