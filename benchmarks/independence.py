@@ -46,7 +46,7 @@ def main(images: int, rounds: int) -> None:
         print(f"{name:28}{f'{channels} x {pixels}':>18}{row(medians)}{error:>15.1e}")
         if name.startswith("ResNet"):
             of_resnet += STAGE * medians
-    print(f"{'ResNet-56, all inside blocks':46}{row(of_resnet)}")
+    print(f"{'ResNet-56, all convolutions inside blocks':46}{row(of_resnet)}")
 
 
 def plain(maps: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def seconds(score: Callable[[Tensor], Tensor], maps: Tensor) -> float:
 
 
 def row(milliseconds: Tensor) -> str:
-    """Return two times and their ratio as text."""
+    """Return two durations and their ratio as text."""
     first, second = milliseconds.tolist()
     return f"{first:>11.2f}{second:>10.3f}{first / second:>7.0f}"
 

@@ -33,12 +33,12 @@ NOT_EQUAL = " †"
 
 
 def write_pooled(results: Path) -> None:
-    """Compare methods on both halves' networks together, and write the table beside the first half's table.
+    """Compare methods on the networks of both studies, seeds 0 to 59; write the table beside that of seeds 0 to 29.
 
     Raises
     ------
     StudyError
-        If a half has no frames, or they cannot be read.
+        If a study has no frames, or they cannot be read.
     """
     runs, predictions = folders.runs(results, folders.EQUAL, folders.EQUAL_UNSEEN)
     counts = validation_counts.TABLE.read(folders.exported(results, folders.EQUAL, folders.EQUAL_UNSEEN))
@@ -50,7 +50,7 @@ def write_pooled(results: Path) -> None:
 
 
 def answers(results: Path) -> dict[str, Answer]:
-    """Return the answer to each question by its number: differences from MP, in each half and in both together.
+    """Return the answer to each question by its number: differences from MP, in each half of the seeds and in all.
 
     `NOT_EQUAL` is appended to the name of a row if the accuracies are not shown to be equal. Estimates from fewer than
     ten pairs of networks are left out.

@@ -15,7 +15,7 @@ def grouping(row: Mapping[str, Any]) -> str:
     Parameters
     ----------
     row : mapping
-        The name of the grouping as `grouping`, and the values that `grouping.summary` returns.
+        The grouping's name under the key `grouping`, and the values that `statistics.grouping.summary` returns.
     """
     write, points = decimals(2), decimals(1)
     low, high = (100 * row[f"largest_excess_{end}"] for end in ("low", "high"))
@@ -37,7 +37,7 @@ def grouping(row: Mapping[str, Any]) -> str:
 
 
 def _systematic(row: Mapping[str, Any]) -> str:
-    """Say which group costs most, if that is shown, or else how much it may cost; empty if no group has a cost."""
+    """Say which group costs most, if that is shown, or else how large a cost may be; empty if no group has a cost."""
     if not row["worst_group"]:
         return ""
     cost, low, high = (row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))

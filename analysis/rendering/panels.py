@@ -151,7 +151,7 @@ def _series(rows: pd.DataFrame, by: str, colors: Mapping[str, str]) -> Iterator[
 
 
 def diagonal(axes: Axes, values: Collection[float], **style: Any) -> None:
-    """Draw the line of equal values from the smallest to the largest of some values."""
+    """Draw the line on which both coordinates are equal, from the smallest to the largest of some values."""
     ends = [min(values), max(values)]
     axes.plot(ends, ends, **{"color": "black", "linewidth": 0.8, **style})
 

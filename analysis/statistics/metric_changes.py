@@ -240,7 +240,7 @@ def _alone(metric: _Metric, sign: float) -> list[list[_Part]]:
 
 
 def _in_both(group: Sequence[Sequence[_Part]], images: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Estimate the part of the variance over images that the variance over a group of networks contains, (cells,)."""
+    """Estimate how much variance over images the variance over a group's networks already contains, (cells,)."""
     networks = len(group)
     if networks == 1:
         return np.zeros(len(images))

@@ -39,7 +39,7 @@ class Recalls:
     Parameters
     ----------
     recall : (..., classes)
-        Recall R of each class. The axes before the last are networks, such as seeds.
+        Recall R of each class. The axes before the last are networks, for example one per seed.
     accuracy : (...)
         Accuracy A.
 

@@ -15,7 +15,7 @@ from analysis.statistics.populations import disagreement_within
 RECALL, SHARE, CONFIDENCE, MARGIN = "recall", "share", "confidence", "margin"
 ENTROPY, DISAGREEMENT = "entropy", "disagreement"
 SCORES = (RECALL, SHARE, CONFIDENCE, MARGIN, ENTROPY, DISAGREEMENT)
-# Scores that need more than the predicted classes.
+# Scores that are computed from the probabilities of classes.
 UNCERTAINTY = (CONFIDENCE, MARGIN, ENTROPY)
 _LOW_IS_RISKY = (RECALL, SHARE, CONFIDENCE, MARGIN)
 

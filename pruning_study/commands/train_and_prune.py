@@ -61,7 +61,7 @@ SMALL = 64  # pixels
 
 
 class Control(NamedTuple):
-    """The control of pruned runs, its predictions for the test images, and the effects of pruning beyond it."""
+    """The control of pruned runs, its predictions for the test images, and the pruned networks' comparison with it."""
 
     run: FinishedRun
     predictions: Predictions
@@ -131,7 +131,7 @@ def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: 
     Parameters
     ----------
     configs, options
-        As for `each_pruned`, which also lists the errors.
+        As for `each_dense`; `each_pruned` lists the errors.
     say : callable
         Prints a line before a control is made.
     """

@@ -33,7 +33,7 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
     model, images, names
         As for `filters.removable`.
     calls : nn.Module
-        Network of the same layers that calls them as modules.
+        A network with the same layers as the model, which calls each layer as a module.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
     except StudyError as error:
         raise refusal or error from None
     if refusal:
-        _warn_once(f"{refusal}; only channels of other layers are removed")
+        _warn_once(f"{refusal}; now only channels that these layers do not couple are removed")
     return found
 
 
@@ -153,7 +153,7 @@ def _filters(places: Sequence[_Place], coupling: Coupling, names: Collection[str
 
 
 def _families(places: Sequence[_Place]) -> list[set[int]]:
-    """Group units into sets that the same layers make."""
+    """Group units into sets; the units of a set are made by the same layers."""
     families: list[set[int]] = []
     for place in places:
         if place.role == "makes":

@@ -90,7 +90,7 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
     names : sequence of str
         State-dict names of the prunable weights.
     calls : nn.Module, optional
-        Network of the same layers that calls them as modules, if the model itself does not.
+        A network with the same layers, which calls each layer as a module, if the model itself does not.
 
     Raises
     ------

@@ -53,7 +53,7 @@ def remove_dead() -> None:
 
 def list_unsent() -> list[Path]:
     """Return the folders of this user with a run that its store did not accept."""
-    # `_is_own` comes last, because it would fail for a folder without a run that another process removes meanwhile.
+    # `_is_own` comes last, because another process may remove a folder without a run, for which `_is_own` would fail.
     return sorted(
         path
         for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}{'[0-9a-f]' * 32}")

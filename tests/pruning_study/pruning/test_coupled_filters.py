@@ -200,4 +200,4 @@ def test_without_torch_pruning_other_channels_go_and_a_line_says_so(monkeypatch,
     network = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1), nn.ConvTranspose2d(4, 3, 1), *head(3)).eval()
     of_network = found(network)
     assert (of_network.numbers, of_network.is_coupled) == ({"0.weight": 4}, False)
-    assert "only channels of other layers are removed" in caplog.text
+    assert "now only channels that these layers do not couple are removed" in caplog.text

@@ -117,7 +117,7 @@ def _name_classes(axes: Axes, names: pd.Series, room: float) -> None:
     axes : Axes
     names : (classes,)
     room : float
-        Room for each name, in points.
+        Room for each name, in typographic points (1/72 inch).
     """
     if room < _LETTERS + 2:
         axes.set_xticks([])

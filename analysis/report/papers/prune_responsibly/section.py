@@ -9,7 +9,7 @@ from analysis.report.papers.prune_responsibly import writers_section as writers
 from analysis.report.papers.prune_responsibly.coefficients import Regression, fitted
 from analysis.study.study import StudyData
 
-# In the order of the page.
+# In the order in which the report shows them.
 SECTIONS: tuple[Callable[[StudyData], Section | None], ...] = (
     regression.section,
     choice.section,

@@ -72,7 +72,7 @@ def cells(study: StudyData) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell
-        - dataset, model, pruner, ratio, the shown settings, realized_ratio;
+        - dataset, model, pruner, ratio, the columns of `settings.shown_settings`, realized_ratio;
         - the columns of `cells.cells` on accuracy, alpha and raw slope, and on their differences from the control;
         - printed_accuracy, printed_alpha: at the same ratio;
         - accuracy_difference, alpha_difference: ours minus published, NaN except for the paper's data set and model.

@@ -407,7 +407,7 @@ CLAIMS = (
     Claim(
         "smaller-models-intensify",
         '"at most ratios, smaller model sizes tend to have more intensification than larger model sizes", MP '
-        '(Section 9 says "greater model complexity")',
+        '(but Section 9 says "greater model complexity")',
         "7.2",
         "alpha of the smaller ResNet or LeNet5 minus alpha of the larger",
         _smaller_model(MP),
