@@ -133,15 +133,9 @@ def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFram
     Returns
     -------
     DataFrame, one row per comparison
-<<<<<<< HEAD
         family, dataset, `of`, the columns of `paired`, and p_holm. `of` says which networks are compared: `control` or
         `pruned` if the family compares two trainings, and a training if the family compares pruned networks with
         controls.
-=======
-        family, dataset, `of`, the values that `paired` returns, and p_holm. `of` says which networks are compared:
-        `control` or `pruned` if the family compares two trainings, and a training if the family compares pruned
-        networks with controls.
->>>>>>> t1
     """
     outcomes = networks.pivot_table(
         outcome, schema.SEED, [schema.DATASET, "training", "method"], observed=True, aggfunc="first"
@@ -192,12 +186,7 @@ def offsets(runs: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per outcome, data set, training and method
-<<<<<<< HEAD
         outcome, dataset, training, method, the means `with_offsets` and `without`, and the columns of `paired`.
-=======
-        outcome, dataset, training, method, the means `with_offsets` and `without`, and the values that `paired`
-        returns.
->>>>>>> t1
     """
     spared = _measured(runs[_has_offsets(runs)].reset_index(drop=True))
     keys = [schema.DATASET, "training", "method", schema.SEED]

@@ -135,13 +135,8 @@ def comparisons(fine_tuned: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-<<<<<<< HEAD
         training, ratio, outcome, the columns of `paired`, and p_holm. Only the accuracies at ratio 20, the primary
         outcome, have p_holm, which is corrected for the number of trainings.
-=======
-        training, ratio, outcome, the values that `paired` returns, and p_holm. Only the accuracies at ratio 20, the
-        primary outcome, have p_holm, which is corrected for the number of trainings.
->>>>>>> t1
     """
     outcomes = ["accuracy", "largest_excess"]
     by_pruner = fine_tuned.set_index([_TRAINING, schema.RATIO, schema.SEED])[[schema.PRUNER, *outcomes]]
