@@ -1,10 +1,10 @@
-"""False alarms at small levels, of a test over networks and images, and of a test over networks alone.
+"""False alarms at small significance levels, of a test over networks and images, and of a test over networks alone.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/tails.py
 
-The first table is for a normal statistic whose variance over images is known. The second is for alpha_new on infinitely
-many images, in the simulation of Fashion-MNIST in slopes.py. results/validation/coverage.md shows and discusses the
-results. Takes two minutes.
+The first table is for a normal statistic whose variance over images is known. The second is for alpha_new of a
+method, and its difference between two methods, on infinitely many images in the simulation of Fashion-MNIST in
+slopes.py. results/validation/coverage.md shows and discusses the results. Takes two minutes.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from slopes import DATA_SETS
 
 STUDIES = 10_000_000
 BLOCK = 10_000
-BLOCKS = 20  # number of blocks of studies in `ratio_sizes`, which has no noise of images
+BLOCKS = 20  # number of blocks of studies that `ratio_sizes` simulates
 LEVELS = (0.05, 0.01, 0.001, 0.05 / 200)
 SEEDS = (2, 3, 4, 5, 8, 30)
 IMAGES = (0, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)  # variance over images / variance over seeds, both of the mean
@@ -49,7 +49,13 @@ def sizes(rng: np.random.Generator, seeds: int, images: float) -> list[float]:
 
 
 def ratio_sizes(rng: np.random.Generator, seeds: int) -> np.ndarray:
-    """Return the share of studies that reject the true slope, and the true difference, as multiples of the levels."""
+    """Return the share of studies that reject a true value, as a multiple of each level.
+
+    Returns
+    -------
+    (2, levels)
+        For the true slope of a method, and for the true difference between the slopes of two methods.
+    """
     data_set = DATA_SETS[1]
     critical = stats.t(seeds - 1).isf(np.array(LEVELS) / 2)
     rejected = np.zeros((2, len(LEVELS)))

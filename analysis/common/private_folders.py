@@ -106,7 +106,7 @@ def check_file(path: Path, *, content: bool = True) -> None:
 
 
 def _walked(path: Path, instead: str, trusted: Path | None) -> Path:
-    """Follow a path from the trusted folder, check each folder on the way, and create missing ones."""
+    """Follow a path from the trusted folder or else from /, check each folder on the way, and create missing ones."""
     here = unchecked = trusted.resolve() if trusted else Path("/")
     names = list(reversed(path.relative_to(trusted or "/").parts))
     links = 0

@@ -56,7 +56,7 @@ class Exemplars(NamedTuple):
 
 
 def exemplars(dense: np.ndarray, compressed: np.ndarray) -> Exemplars:
-    """Find the pruning identified exemplars of two populations (PIEs, Section 2.3).
+    """Find the pruning identified exemplars of two populations (PIEs; Hooker et al., Section 2.3).
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ class ClassSignificance(NamedTuple):
 def class_significance(
     dense: Recalls, compressed: Recalls, *, paired: bool = False, measure: Measure = "difference"
 ) -> ClassSignificance:
-    """Test whether each class's change of recall differs from the change of accuracy (Section 2.2).
+    """Test whether each class's change of recall differs from that of the accuracy (Hooker et al., Section 2.2).
 
     Parameters
     ----------

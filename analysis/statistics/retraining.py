@@ -225,8 +225,8 @@ def shift_variances(alone: Changed, against_control: Changed) -> tuple[np.ndarra
 
     Examples
     --------
-    The control's own shift has variance .03, relative to the 100 changed images of each class, which are a tenth of the
-    images of the class:
+    Retraining changes 100 of the 1,000 images of each class, and the control's shift has variance .03 as a share of the
+    changed images. As a share of all images, six times this variance is 6 * .03 / 10^2 = .0018:
 
     >>> alone = Changed(np.array([60, 40]), np.array([40, 60]), np.array([1000, 1000]))
     >>> variance, dof = shift_variances(alone, alone)

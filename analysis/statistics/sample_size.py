@@ -95,8 +95,8 @@ def networks_needed(
 
     Examples
     --------
-    The mean of three networks has variance 1, so that of eleven has the standard error (3 / 11)^.5 = .522. The quantile
-    of t with ten degrees of freedom is 2.23:
+    The mean of three networks has variance 1, so the mean of eleven has the standard error (3 / 11)^.5 = .522. The
+    quantile of t with ten degrees of freedom is 2.23:
 
     >>> networks_needed(Spread(3, 1.0, 2, 0.0, 0.0), 1.2)
     11

@@ -30,7 +30,7 @@ class Judged(NamedTuple):
 
     @property
     def is_safe(self) -> bool:
-        """Whether every loss is shown to be within its limit."""
+        """Whether every loss, and alpha if limited, is shown to be within its limit."""
         return self.decided.state == "within"
 
 

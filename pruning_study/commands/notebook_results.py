@@ -372,7 +372,10 @@ def prune(**options: Any) -> Pruning:
     (10, [[0.0, 10.0], [1.0, 10.0]])
     """
     if options.get("control") not in (None, "none"):
-        raise StudyError("only the command makes a control: call prune again with pruner='none'", option="control")
+        raise StudyError(
+            "only the command pruning-study prune makes a control: call prune again with pruner='none'",
+            option="control",
+        )
     configs, typed = _configs(PruneConfig, {**options, "control": "none"})
     results = list(train_and_prune.each_pruned(configs, typed))
     changes, realized_ratios = train_and_prune.changes_of_classes(results), train_and_prune.realized_ratios(results)

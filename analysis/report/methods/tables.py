@@ -149,7 +149,7 @@ def _pair_name(row: Mapping[str, Any]) -> str:
 
 
 def _by_place(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """Sort rows by data set and model, in the papers' order, and drop these columns if they have a single value."""
+    """Sort rows by data set and model, in the papers' order, and drop each of these columns that has one value."""
     order = sorted(range(len(table)), key=lambda row: [rank(name) for name in table[_PLACE].iloc[row]])
     return table.iloc[order].drop(columns=[name for name in _PLACE if frame[name].nunique() == 1])
 

@@ -1,4 +1,4 @@
-"""Make the records, the dataclass and the help sections of a command's options from the table."""
+"""Make the records, the dataclass and the help sections of a command's options from `table.OPTIONS`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -39,7 +39,7 @@ def check(model: nn.Module, image_shape: tuple[int, int, int], support: np.ndarr
     random = torch.Generator().manual_seed(0)
     image = torch.randn(1, *image_shape, generator=random).to(_bias(moved)[1].device)
     logits = TORCH.logits(moved, image)
-    # Offsets from minus to plus twice the largest logit, so that a ReLU after the output layer would change some sums.
+    # Offsets from minus to plus twice the largest logit, so that a ReLU after the output layer would change logits.
     added = torch.linspace(-2, 2, len(classes)) * max(1.0, float(logits.abs().max()))
     _add(moved, added)
     _check_added(model, logits, TORCH.logits(moved, image), added)
@@ -129,7 +129,10 @@ def _logits(
 
 
 def _rescaled(model: nn.Module) -> nn.Module:
-    """Return a copy with smaller parameters: a learned scale after the output layer, 1 at first, then has an effect."""
+    """Return a copy with smaller parameters.
+
+    A learned scale after the output layer has no effect while it is 1, as before training. In the copy it is below 1.
+    """
     rescaled = copy.deepcopy(model)
     with torch.no_grad():
         for value in rescaled.parameters():

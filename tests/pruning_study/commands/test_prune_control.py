@@ -148,7 +148,7 @@ def test_the_function_for_python_makes_none_and_says_who_does(store_uri, tiny_np
     pruning_study.prune(**quick)
     assert pruners() == ["mp"]
     assert runs("job")[0].data.params["control"] == "none"
-    with pytest.raises(StudyError, match="only the command makes a control"):
+    with pytest.raises(StudyError, match="only the command pruning-study prune makes a control"):
         pruning_study.prune(**quick, control="make")
 
 

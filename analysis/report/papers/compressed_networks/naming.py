@@ -1,4 +1,4 @@
-"""Names of cells in the tables of this paper: data set, model, method and level."""
+"""Names of cells in the tables that follow Hooker et al.: data set, model, method and level."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The report's sections on the paper's exemplars and class tests, each a function of a study."""
+"""The report's sections on the exemplars and class tests of Hooker et al., each a function of a study."""
 
 from collections.abc import Iterator
 
