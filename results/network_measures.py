@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import corrected
 from analysis.statistics.intensification import alpha, excess_loss, raw_slope
 from analysis.statistics.resampling import mean_interval
-from analysis.study.arrays import run_arrays
+from analysis.study.arrays import RunArrays, run_arrays
 
 
 def measure(runs: pd.DataFrame) -> pd.DataFrame:
@@ -53,6 +54,15 @@ def measure(runs: pd.DataFrame) -> pd.DataFrame:
             )
         )
     return pd.concat(rows, ignore_index=True)
+
+
+def class_cost(study: RunArrays, name: str) -> np.ndarray:
+    """Compute the recall that a class loses beyond the accuracy, compared with the control, in points; (runs,).
+
+    It is NaN for runs without a control, and for runs of data sets that lack the class.
+    """
+    gap = 100 * (study.after[:, list(study.names).index(name)] - study.accuracy_after)
+    return np.where(study.controls >= 0, gap[study.controls] - gap, np.nan)
 
 
 def param(runs: pd.DataFrame, name: str, default: object) -> pd.Series:

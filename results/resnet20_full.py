@@ -65,10 +65,7 @@ def pruned_networks(runs: pd.DataFrame, arrays: RunArrays) -> pd.DataFrame:
         - alpha_beyond: alpha divided by the odds ratio of the error;
         - accuracy: in points.
     """
-    gap = 100 * (arrays.after[:, list(arrays.names).index(BIRD)] - arrays.accuracy_after)
-    cost = pd.Series(
-        np.where(arrays.controls >= 0, gap[arrays.controls] - gap, np.nan), arrays.runs[frames.RUN_ID], name=COST
-    )
+    cost = pd.Series(network_measures.class_cost(arrays, BIRD), arrays.runs[frames.RUN_ID], name=COST)
     schedules = runs.set_index(frames.RUN_ID)[schema.SCHEDULE]
     networks = network_measures.measure(runs).join(cost, on=frames.RUN_ID).join(schedules, on=frames.RUN_ID)
     keys = zip(networks[schema.PRUNER], networks[schema.SCHEDULE], strict=True)

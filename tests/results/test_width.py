@@ -6,6 +6,7 @@ import pytest
 import width
 from scipy import stats
 
+from analysis.study.arrays import run_arrays
 from tests import made_up_runs
 
 SHARE = np.full(3, 1 / 3)
@@ -89,6 +90,7 @@ def test_the_papers_tests_and_sentences_compare_widths_and_ratios_of_both_schedu
         for pruner, ratio, schedule, more in (("mp", 10, "one-shot", 0), ("mp", 20, "cubic", [0.1, 0.2, 0.3]))
     ]
     runs = made_up_runs.study(*cells).assign(training="falling, last")
+    runs["params.ramp"] = runs["params.schedule"].map({"cubic": "0.5"})
     table = width.tests_of_the_paper(runs).set_index(["table", "column", "row"])["difference"]
     assert table.to_dict() == pytest.approx(
         {
@@ -100,3 +102,22 @@ def test_the_papers_tests_and_sentences_compare_widths_and_ratios_of_both_schedu
     judged = width.claims_of_the_paper(runs)
     assert judged["slug"].unique().tolist() == ["smaller-models-intensify"]
     assert sorted(judged["estimate"].round(9)) == pytest.approx([0.1, 0.1, 0.4, 0.4, 0.5, 0.5])
+
+
+def test_a_named_class_pays_the_recall_that_it_loses_beyond_the_accuracy():
+    def cell(dataset, name, pruner, ratio, alphas):
+        made = made_up_runs.runs(dataset, "lenet5-half", pruner, ratio, alphas).assign(schedule="cubic")
+        return made.rename(columns=lambda column: column.replace("/a", f"/{name}"))
+
+    # At alpha a, the named class has .8 + .1 a of its images right; the accuracy stays .8.
+    cells = [
+        cell(dataset, name, pruner, ratio, alphas)
+        for dataset, name in (("fashion-mnist", "Shirt"), ("mnist", "9"))
+        for pruner, ratio, alphas in (("none", 1, [1.0, 1.0]), ("mp", 20, [0.8, 0.6]))
+    ]
+    table = width.named_classes(run_arrays(made_up_runs.study(*cells)))
+    assert table[["dataset", "class", "width", "n"]].to_numpy().tolist() == [
+        ["fashion-mnist", "Shirt", 0.5, 2],
+        ["mnist", "9", 0.5, 2],
+    ]
+    assert table["cost"].tolist() == pytest.approx([3.0, 3.0])
