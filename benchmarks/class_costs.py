@@ -104,9 +104,9 @@ def outcome(case: Case, seed: int) -> dict[str, float]:
         "largest cost in its interval": worst.low <= costs.max() <= worst.high,
         "width, points": 100 * (worst.high - worst.low),
         "error of the chosen class's cost, points": 100 * (worst.cost - costs[places].mean()),
-        "largest cost in t-interval of the readings": low <= costs.max() <= high,
-        "old estimate of the largest cost, points": 100 * float((values.max(1) - floor).mean()),
-        "largest cost in interval of the old estimate": beyond[0] <= costs.max() <= beyond[1],
+        "largest cost in t-interval of the worst class's costs": low <= costs.max() <= high,
+        "mean largest excess minus its floor, points": 100 * float((values.max(1) - floor).mean()),
+        "largest cost in interval of that mean": beyond[0] <= costs.max() <= beyond[1],
         "safe": bool(np.all(of_loss.upper_all <= LARGEST)),
     }
 

@@ -126,9 +126,9 @@ def history(result: Tuning, *, narrow: bool = False) -> Figure:
         [Panel(partial(_draw_history, name=name), result.trials, "", "trial", _LABELS[name]) for name in names],
         size=(8.4, 3.5),
         title=f"The search, trial by trial: {result.name}",
-        note="Hollow: stopped early; the accuracy is estimated from the difference from the anchor lambda on the "
-        "dense models tried. Pale: more than a point of accuracy below the best anchor. Line: the best of the other "
-        "trials so far.",
+        note="Hollow: stopped early; its accuracy is that of the anchor lambda plus the difference on the dense models "
+        "tried. Pale: more than a point of accuracy below the best anchor. Line: the best so far that is neither "
+        "hollow nor pale.",
         narrow=narrow,
         sharex=True,
     )

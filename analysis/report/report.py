@@ -60,8 +60,8 @@ class PaperSection(NamedTuple):
     ----------
     section : callable
     ratios_alone : bool
-        Whether the section is restricted to networks whose ratio the user chose, because its paper has no number
-        formats or iterative pruning.
+        Whether the section has only the networks of `StudyData.with_ratios`, because what it repeats from the paper has
+        neither number formats nor iterative pruning.
     pictures_alone : bool
         Whether the section consists of pictures alone.
     """
@@ -98,7 +98,7 @@ PAPER_SECTIONS = (
 
 
 def with_python_texts(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return runs with Python strings instead of Arrow strings, from which small frames are created more slowly."""
+    """Return runs with Python strings: from Arrow strings, small frames are created more slowly."""
     texts = [name for name, dtype in runs.dtypes.items() if dtype == "str"]
     with pd.option_context("mode.string_storage", "python"):
         with_texts = runs.astype(dict.fromkeys(texts, "str"))

@@ -241,7 +241,7 @@ class _LogitPair:
         """Sum weights and each network's logits over a group's images of each class.
 
         The sums are (3, classes, classes). A weight is p (1 - p), where p is the probability of a class by the mean of
-        the networks' logits. A class with which the image is never confused thus has a weight near 0, as it should,
+        the networks' logits. A class with which an image is never confused thus has a weight near 0, as it should,
         because its logit is irrelevant. Weights are summed over a class's images before they are multiplied with
         logits, because a single image's weights depend on its logits.
         """
@@ -288,7 +288,7 @@ class _LogitPair:
 
 
 def _groups(label: np.ndarray, classes: int) -> np.ndarray:
-    """Divide each class's images in order among the groups, and return each image's group, (images,)."""
+    """Deal each class's images out to the groups in turn, and return each image's group, (images,)."""
     group = np.empty(len(label), int)
     for each in range(classes):
         images = np.flatnonzero(label == each)

@@ -15,7 +15,7 @@ from analysis.rendering.picture_text import fitted_name, width_in_picture
 from pruning_study.commands.exemplars.cell import PopulationPair
 
 MOST_IMAGES, COLUMNS = 40, 8
-SIDE = 168  # all lengths are in pixels
+SIDE = 168  # pixels, like the four lengths below
 DENSE, COMPRESSED, TRACK = "#d4d4d4", "#a9d3ee", "#f4f4f4"
 _COLUMN, _NAME, _LINE, _GAP = 184, 20, 17, 22
 _BAR: dict[str, Any] = {"linewidth": 7, "solid_capstyle": "butt"}  # in the legend

@@ -264,7 +264,7 @@ def _table(outcome: Outcome) -> str:
 
 
 def _unfinished(outcome: Outcome) -> list[str]:
-    """Warn if fine-tuning without pruning gains more accuracy than may be lost, because controls then differ."""
+    """Warn if fine-tuning without pruning gains more accuracy than may be lost, so that controls differ too much."""
     control = outcome.trials["accuracy"] + outcome.trials["accuracy_loss"]
     fine_tuned = np.array([chain.fine_tune_epochs > 0 for chain in outcome.chains])
     gain = control[fine_tuned].max() - control[~fine_tuned].max()
