@@ -1,4 +1,4 @@
-"""Draw the pictures of good-et-al/details.md: the estimates of an answer, each with its interval."""
+"""Draw the estimates of an answer, each with its interval, as in the pictures of good-et-al/details.md."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -43,7 +43,7 @@ _LEAST_DOUBT = 1e-7  # for a confidence of 1, because the logarithm of a doubt o
 
 
 class Population(NamedTuple):
-    """Predictions of the networks of one training, with rare classes or with all training images.
+    """Predictions of all networks trained with rare classes, or of all networks trained with all training images.
 
     All arrays are (networks, images), and row i of every array belongs to the same seed. `dense`, `pruned` and
     `control` are predicted classes. `doubt` is the decimal logarithm of 1 minus the confidence of the pruned networks.

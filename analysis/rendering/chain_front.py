@@ -25,13 +25,15 @@ _BEYOND, _CHOSEN = "#d55e00", "#009e73"
 
 
 def front(search: ChainTrials, on_front: np.ndarray, best: int | None, by_accuracy: int | None) -> Figure:
-    """Plot the possible loss of each chain's worst class against the chain's cost, with Pareto front and choice.
+    """Plot the possible loss of each chain's worst class against the quantity that the search minimises.
+
+    The Pareto front and the choice are marked.
 
     Parameters
     ----------
     search : ChainTrials
     on_front : (chains,), bool
-        Whether each chain is on the Pareto front of cost and the worst class's bound.
+        Whether each chain is on the Pareto front of this quantity and the worst class's bound.
     best, by_accuracy : int, optional
         Indices of the chosen chain and of the one that accuracy alone would choose.
     """

@@ -27,8 +27,8 @@ MOST_CLASSES = 1_000_000
 IN_TOP5 = "in_top5"
 # The arrays of predictions that an analysis needs.
 PREDICTED_ARRAYS = (schema.LABEL, schema.PREDICTED, IN_TOP5)
-# Bits per weight of quantized networks that were not pruned, by their value in the column `pruner`: the number format,
-# preceded by `none` for a control.
+# Bits per weight of quantized networks that were not pruned. The keys are the values that such networks have in the
+# column `pruner`: the number format, preceded by `none` for a control.
 NUMBER_FORMATS = schema.BITS | {f"{schema.CONTROL} {name}": bits for name, bits in schema.BITS.items()}
 # Function from run ids to the arrays of each run: `label`, `predicted` and, if known, `in_top5`. The mapping lacks runs
 # without predictions.

@@ -265,15 +265,15 @@ def moderated_alone(
 
     Parameters
     ----------
-    variances : (studies, classes)
+    variances : (audits, classes)
         Variance of each class after its change.
-    others : (studies, classes)
+    others : (audits, classes)
         Variance of each class without the change.
     dof : float
     scale, scale_of_others : (classes,)
         As `scale` of `moderated`: for `variances`, and for `others`.
     priors : sequence of Prior, optional
-        The prior of each study, if `priors_of` has already estimated them.
+        The prior of each audit, if `priors_of` has already estimated them.
 
     Examples
     --------
@@ -307,7 +307,7 @@ def moderated_alone(
 
 
 def priors_of(variances: np.ndarray, dof: float, scale: np.ndarray) -> list[Prior]:
-    """Estimate the prior of each study from variances, (studies, classes).
+    """Estimate the prior of each audit from variances, (audits, classes).
 
     Return an empty list if there are fewer than `FEWEST_CLASSES` classes, or if any variance or scale is 0.
     """

@@ -68,7 +68,7 @@ class StudyPredictions:
     def _paired(self, before: Sequence[str], after: Sequence[str]) -> "Pairs | None":
         run_ids = list(dict.fromkeys([*before, *after]))
         if any(run_id not in self._networks for run_id in run_ids):
-            networks = self._read(run_ids)  # a pruned run is checked together with its dense run
+            networks = self._read(run_ids)  # all, because a pruned run is checked with its dense run
             for run_id in run_ids:
                 if run_id not in self._networks:
                     self._networks[run_id] = self._network(networks[run_id]) if run_id in networks else None

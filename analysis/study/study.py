@@ -161,7 +161,7 @@ class StudyData:
         StudyError
             If `pull.pull_runs` cannot read the experiment, or if it has no run of the data set.
         """
-        from analysis.runs import pull  # folders need no MLflow, which takes seconds to import
+        from analysis.runs import pull  # `from_frames` needs no MLflow, whose import takes seconds
 
         study = pull.study(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
         if dataset is not None:

@@ -94,7 +94,7 @@ class Grid:
     experiment : str
         The experiment that the file gives, or the study's name.
     cells : tuple of GridCell
-        The runs and chains whose options are all valid.
+        The pruned runs, and the chains of runs of `iterate`, whose options are all valid.
     primaries : tuple of Primary
         The study's primary comparisons.
     faults : tuple of str

@@ -370,7 +370,8 @@ class _Journal(JournalFileBackend):
 
 def _name_objectives(study: optuna.Study, names: list[str]) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna may change the function, but has not since 3.2
+        # Optuna may change `set_metric_names`, but has not since 3.2.
+        warnings.simplefilter("ignore", ExperimentalWarning)
         study.set_metric_names(names)
 
 

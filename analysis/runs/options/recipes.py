@@ -27,15 +27,16 @@ RECIPES = {
     # CIFAR-10. Their code has no wide ResNet (google-research, pruning_identified_exemplars): the learning rates,
     # divided by 5 after every 30,000 steps, and the weight decay are those of google-research/rigl, rigl/cifar_resnet.
     "wide-resnet": RecipeValues("77x0.1 77x0.02 51x0.004", "20x0.02 20x0.004", weight_decay=5e-4),
-    # ResNet-50 of the same paper: its batch of 1,024 and its 90 epochs, with the learning rates and weight decay of
-    # save_checkpoint/imagenet_train_eval.py: 0.1 per 256 images of the batch, divided by 10 after epochs 30, 60 and 80.
-    # Its warm-up over 5 epochs is one phase at the mean rate here. The paper's 32,000 steps are 26 epochs in batches of
-    # 1,024 images, or 102 in the batches of 4,096 with which the code trains; it evaluates with 1,024.
+    # ResNet-50 of Hooker et al. (2019): the paper's batch of 1,024 and 90 epochs, with the learning rates and weight
+    # decay of its code, save_checkpoint/imagenet_train_eval.py: 0.1 per 256 images of the batch, divided by 10 after
+    # epochs 30, 60 and 80. The code's warm-up over 5 epochs is one phase at the mean rate here. The paper's 32,000
+    # steps are 26 epochs in batches of 1,024 images, or 102 in the batches of 4,096 with which the code trains; it
+    # evaluates with 1,024.
     "imagenet": RecipeValues(
         "5x0.2 25x0.4 30x0.04 20x0.004 10x0.0004", "5x0.04 5x0.004", batch_size=1024, weight_decay=1e-4
     ),
-    # ResNet-18 of the same paper: 10,000 steps of 256 images are 16 epochs of CelebA's 162,770 training images. The
-    # learning rates are this project's: they change at the same shares of the training as those of `imagenet`.
+    # ResNet-18 of Hooker et al. (2019): 10,000 steps of 256 images are 16 epochs of CelebA's 162,770 training images.
+    # The learning rates are this project's: they change at the same shares of the training as those of `imagenet`.
     "celeba": RecipeValues("5x0.1 6x0.01 3x0.001 2x0.0001", "2x0.01 2x0.001", batch_size=256, weight_decay=1e-4),
     # Paganini (2020), "Prune Responsibly", Section 3: SGD at a constant rate. It mentions no momentum or weight decay.
     "prune-responsibly": RecipeValues("30x0.01", "30x0.01", batch_size=32, momentum=0.0, weight_decay=0.0),

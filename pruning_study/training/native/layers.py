@@ -160,7 +160,7 @@ def padded_shape(layer: nn.Conv2d, input_shape: ImageShape) -> ImageShape:
 
 
 def check_normalization(layer: nn.BatchNorm2d, channels: int) -> None:
-    """Raise a NativeError unless the headers support this BatchNorm layer, and it has the given number of channels."""
+    """Raise a NativeError unless the engine supports this BatchNorm layer, and it has the given number of channels."""
     if not (layer.affine and layer.track_running_stats) or layer.momentum is None:
         raise NativeError(f"it supports only BatchNorm with weights, running statistics and momentum, and not {layer}")
     _check_inputs(layer, layer.num_features, channels)
@@ -170,7 +170,7 @@ def check_shortcut(source: ImageShape, output_shape: ImageShape, stride: int) ->
     """Raise a NativeError if a shortcut of option A (He et al. 2016) cannot connect two shapes."""
     added = output_shape[0] - source[0]
     if added < 0 or added % 2 or stride > 2 or (added == 0 and stride != 1):
-        raise NativeError(f"its shortcut cannot lead from {source[0]} channels to {output_shape[0]} at stride {stride}")
+        raise NativeError(f"the shortcut cannot lead from {source[0]} channels to {output_shape[0]} at stride {stride}")
 
 
 def _check_inputs(layer: nn.Module, taken: int, arriving: int) -> None:

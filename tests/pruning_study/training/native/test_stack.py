@@ -86,8 +86,8 @@ NAMED = {
     r"3\.conv2: .* stride 1 or 2, without bias": lambda: residual(block(conv2=nn.Conv2d(4, 4, 5, padding=2))),
     r"3\.bn2: BatchNorm2d.* needs 5 inputs": lambda: residual(block(bn2=nn.BatchNorm2d(5))),
     r"3\.bn1: .* and momentum": lambda: residual(block(bn1=nn.BatchNorm2d(4, momentum=None))),
-    "3: its shortcut cannot lead from 4 channels to 7": lambda: residual(BasicBlock(4, 7, 1)),
-    "3: its shortcut cannot lead from 4 channels to 4 at stride 2": lambda: residual(BasicBlock(4, 4, 2)),
+    "3: the shortcut cannot lead from 4 channels to 7": lambda: residual(BasicBlock(4, 7, 1)),
+    "3: the shortcut cannot lead from 4 channels to 4 at stride 2": lambda: residual(BasicBlock(4, 4, 2)),
     "0: a residual block needs a convolution": lambda: nn.Sequential(BasicBlock(1, 3, 1), *residual()[-3:]),
     "3: it does not support MaxPool2d": lambda: residual(nn.MaxPool2d(2)),
     "3: it does not support AdaptiveAvgPool2d": lambda: residual(
