@@ -195,7 +195,7 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
 
 
 def of_points(classes: int, images: int, movement: float) -> ChangeVariances:
-    """Return the chance variances of equal classes from their number, images and movement.
+    """Return the chance variances of classes that are all alike, from their number, images and movement.
 
     Parameters
     ----------

@@ -374,7 +374,7 @@ def _largest(values: np.ndarray) -> float:
 def read_left_out(
     values: np.ndarray, weights: Weights, label: np.ndarray | None, differences: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose a class for each network, and measure its cost there; return classes and costs, (readings, networks).
+    """Choose a class for each network, and measure its cost in this network; return both, (readings, networks).
 
     Parameters
     ----------
@@ -397,7 +397,7 @@ def read_left_out(
 
 
 def _choose_and_read(chosen_on: np.ndarray, read_on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Choose, for each network, the class with the largest mean over the other networks; return it and its value."""
+    """Choose for each network the class with the largest mean over the others; return it and its value in this one."""
     # Rounding first makes ties exact, so that every machine chooses the first of equally costly classes.
     places = (chosen_on.sum(0) - chosen_on).round(_TIED_DIGITS).argmax(1)
     return places, read_on[np.arange(len(read_on)), places]

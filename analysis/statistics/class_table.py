@@ -279,7 +279,7 @@ def _p_of_cost(
     value: np.ndarray,
     n_changed: np.ndarray,
 ) -> np.ndarray:
-    """Compute p of the costs; if no variance is known, use a sign test on the changed images."""
+    """Compute p of each cost; if `one_sided_p` gives NaN, use a sign test on the changed images."""
     p = class_costs.one_sided_p(variances, value, class_costs.of_networks(changes, weights))
     of_coins = np.where(value > 0, np.minimum(len(value) * 0.5**n_changed, 1), 1)
     return np.where(np.isnan(p), of_coins, p)

@@ -84,7 +84,7 @@ def variances(
         return Variances(groups)
     twice = np.zeros((n, n)) if counted_twice is None else counted_twice
     mean = deviations.mean(0)
-    # The part that is counted twice belongs to the variance, so the variance is at least this part.
+    # The part that is counted twice belongs to the variance over images, which is therefore at least as large.
     images = np.maximum(np.square(mean).sum() - twice.mean(), twice.mean())
     own = deviations - mean
     in_both = (np.vdot(own, own) / n - (twice.trace() / n - twice.mean())) / (n - 1) if n > 1 else 0.0

@@ -266,7 +266,7 @@ def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tenso
     hooks = []
     for layer, reader in filters.readers.items():
         tie = next(tie for tie in filters.ties[reader] if (tie.layer, tie.role) == (layer, "reads"))
-        groups = getattr(modules[reader], "groups", 1)  # the groups of a convolution share the axis of its weights
+        groups = getattr(modules[reader], "groups", 1)  # the input axis of the weights has one group's length
         hooks.append(modules[reader].register_forward_pre_hook(collect(layer, _places(tie.filters.repeat(groups)))))
     try:
         yield maps

@@ -95,7 +95,7 @@ def coloured(units: Units, measure: str, place: str, networks: str, *, narrow: b
         ],
         size=(4.7, 3.8),
         title=f"Accuracy of each {_unit(units)}, by {measure}: {place}",
-        note=f"{_points(units, networks)} Its colour is that of its {measure} in the histogram. Dotted: no change.",
+        note=f"{_points(units, networks)} The histogram shows which {measure} has which colour. Dotted: no change.",
         narrow=narrow,
         widths=(1.2, 1),
     )
@@ -174,7 +174,7 @@ def _points(units: Units, networks: str) -> str:
 
 
 def _cohorts(units: Units) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield each cohort with its colour and its units; all units in one colour if there are too many cohorts."""
+    """Yield each cohort with its colour and its units; all units in one colour if there are none or too many."""
     names = [name for name in units.parts if name != ALL]
     if not 0 < len(names) <= len(_COLORS):
         yield ALL, _COLORS[1], units.parts[ALL]
