@@ -98,7 +98,7 @@ def summary(results: np.ndarray) -> str:
 
 
 def study(rng: np.random.Generator, data_set: DataSet, seeds: int, new_images: float) -> dict:
-    """Simulate a study; return for each (slope, what was resampled): target, estimate, low, high, identified."""
+    """Simulate a study; return for each table row, (slope, resampled): target, estimate, low, high, identified."""
     label = np.repeat(np.arange(data_set.classes), data_set.images)
     ease = rng.integers(len(EASE), size=label.size)
     printed_target, shared_target = these_images_targets(rng, data_set, label, ease)

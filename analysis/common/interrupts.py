@@ -65,8 +65,8 @@ def _repeat_lost_interrupt(error: Any) -> None:
 
 def _repeat(signum: int, frame: FrameType | None) -> None:
     """Stop the timer and raise the interrupt again."""
-    # On a busy machine the hook may still be running, and would lose the interrupt again: wait for the timer's next
-    # turn.
+    # On a busy machine `_repeat_lost_interrupt` may still be running, and the interrupt would be lost again: wait for
+    # the timer's next turn.
     while frame:
         if frame.f_code is _repeat_lost_interrupt.__code__:
             return

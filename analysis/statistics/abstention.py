@@ -75,6 +75,6 @@ def disputes(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
 
 
 def _votes_of_others(predicted: np.ndarray, each_class: int) -> np.ndarray:
-    """Count the other networks that predict a class, (networks, images)."""
+    """For each network and image, count the other networks that predict a class, (networks, images)."""
     votes = predicted == each_class
     return np.asarray(votes.sum(0) - votes.astype(int))

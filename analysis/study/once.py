@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def once(make: Callable[[S], T]) -> Callable[[S], T]:
-    """Cache the result of a function of a study, or of its arrays, in the study or the arrays."""
+    """Cache the result of a function in its only argument, which is a study or a study's arrays."""
 
     @wraps(make)
     def made_once(study: S) -> T:

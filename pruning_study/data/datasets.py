@@ -70,7 +70,7 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """32 hexadecimal digits that depend on the images, labels, class names and validation indices; order counts."""
+        """32 hexadecimal digits that depend on the images, labels, class names, validation indices and their order."""
         content = hashlib.sha256(repr((self.classes, self.train_images.shape, self.test_images.shape)).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             for part in portions(array):

@@ -63,7 +63,7 @@ def by_class(cells: Cells, orders: Mapping[str, Sequence[str]], *, narrow: bool 
 
 
 class _MitigationComparison(NamedTuple):
-    """The cell of a data set without a mitigation, the cell of its control, and a cell for each mitigation by name."""
+    """A data set's cell without a mitigation, the cell of its control, and the cell of each mitigation by name."""
 
     plain: MitigationCell
     control: MitigationCell | None
@@ -85,7 +85,7 @@ def _comparisons(cells: Cells) -> list[_MitigationComparison]:
 
 
 def _label(cells: Cells, workload: tuple[Any, ...]) -> str:
-    """Return a kind of pruning in words, from a place without its data set."""
+    """Return a kind of pruning in words; `workload` is a cell's `place` without its data set."""
     columns = list(map(frames.param, cells.columns))
     return kind_label(dict(zip(columns[1:], workload, strict=True)), columns[2:])
 

@@ -187,7 +187,8 @@ def _scatter_panel(
 def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = (), *, narrow: bool = False) -> Figure | None:
     """Draw mean accuracy and mean alpha with standard errors against the ratio, a line per pruner (Figure 13).
 
-    There is a column for each data set, with its usual model. If there are more than four data sets, only one is drawn.
+    There is a column for each data set, with the paper's model or, if the study lacks it, the model that has most runs.
+    If there are more than four data sets, only one is drawn.
 
     Parameters
     ----------
@@ -354,7 +355,7 @@ def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tu
 
 
 def _usual(cells: pd.DataFrame, column: str, printed: str) -> pd.DataFrame:
-    """Return the cells with the paper's data set, model or pruner or, if there are none, with that of most runs."""
+    """Return the cells whose value of a column is the paper's or, if there are none, the one with most runs."""
     return cells[cells[column] == usual(cells.groupby(column)["n"].sum(), printed)]
 
 
