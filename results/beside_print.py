@@ -11,9 +11,9 @@ from analysis.report.papers.recall_distortion.tables import AT_CHANCE, recall_va
 
 
 def compared(results: Path) -> pd.DataFrame:
-    """Return the cells of the paper's tables that we repeated by the text's recipe, some also by the released code.
+    """Return the table cells of the paper that we repeated, with the values by its text and by its released code.
 
-    A value by the text's recipe is missing only if the networks are at chance.
+    Not every cell has a value by the released code. A value by the text is missing only if the networks are at chance.
     """
     text, released = (
         folders.table(results, name, "comparison.csv", dtype=str) for name in (folders.TEXT, folders.RELEASED)

@@ -68,7 +68,7 @@ def table(
 
 
 def _comparisons(by_network: pd.DataFrame, arrays: RunArrays) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
-    """Yield a method, its counterpart (`BASELINE` or `CONTROL`), and the rows of the networks of the two, in pairs."""
+    """Yield a method, what it is compared with (`BASELINE` or `CONTROL`), and the paired rows of both in `arrays`."""
     for method in by_network:
         places = by_network[method].dropna().to_numpy(int)
         controlled = places[arrays.controls[places] >= 0]

@@ -86,9 +86,10 @@ def at_own_rates(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def primary_tests(regressed: Regression) -> pd.DataFrame:
-    """Return the coefficients of the primary outcomes, each with the interval and p of its planned standard error.
+    """Return the coefficients of the primary outcomes, each with interval and p from the planned standard error.
 
-    - Imbalance, in points of accuracy per point of the training images: standard errors by class, one-tailed.
+    - Imbalance, in points of accuracy per point of a class's share of the training images: standard errors by class,
+      one-tailed.
     - The three training choices, in points of accuracy: standard errors by dense network, two-sided, with Holm's
       correction over the choices.
     """

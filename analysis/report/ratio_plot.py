@@ -390,7 +390,7 @@ def ratio_labels(ratios: Sequence[float]) -> list[str]:
 
 def _set_ratios(axes: Axes, column: Column) -> None:
     drawn = (cells for method, cells in column.lines.items() if method.pruner != CONTROL)
-    # If all pruned networks are at chance, the only ratio on the axis is that of the stripe.
+    # If all pruned networks are at chance, only the verdict's ratio, which a stripe marks, is on the axis.
     ratios = sorted({ratio for cells in drawn for ratio in cells["ratio"]}) or [column.leading]
     axes.set_xscale("log")
     if np.isfinite(ratios).all():

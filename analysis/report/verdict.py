@@ -282,7 +282,7 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
     """Yield a sentence on the classes that lose more than the accuracy or, if none does, on the bound of all losses."""
     are_tested, names, points = payers(rows)
     if not are_tested:
-        yield "Whether single classes lose more than that is unknown."
+        yield "Whether a class loses more than the accuracy is unknown."
     elif not names:
         bound = cell["worst_class_loss_upper"]
         ruled_out = f"; a loss above {100 * bound:.1f} points is ruled out for all" if bound < 1 else ""
@@ -442,7 +442,7 @@ def _reading(pruned_cells: pd.DataFrame) -> Iterator[str]:
     if (pruned_cells["n"] == 1).all():
         yield _ONE_NETWORK
     if pruned_cells["n_at_chance"].any():
-        yield "Networks at chance have no alpha, but are included in all other numbers."
+        yield "Networks at chance count in all numbers but slopes and changes of gaps."
     if pruner_meanings := [
         f"{name} is {meaning}" for name, meaning in MEANINGS.items() if name in set(pruned_cells[schema.PRUNER])
     ]:

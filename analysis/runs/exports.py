@@ -291,9 +291,6 @@ def _texts(dtypes: Mapping[str, Any] | pd.Series) -> list[str]:
     return [name for name, dtype in dtypes.items() if dtype in ("str", "object")]  # object in pandas 2
 
 
-# Predictions for all test images by all networks of a data set.
-
-
 def _by_data_set(study: frames.Study, predictions: frames.ReadPredictions) -> Iterator[dict[str, np.ndarray]]:
     """Yield the arrays of each data set's file, in the order of the digests."""
     data_sets: dict[str, str] = {}

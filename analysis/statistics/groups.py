@@ -200,7 +200,7 @@ def members(group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def number_images(cells: Sequence[str]) -> bool:
-    """Return whether cells number the images, from 0 or 1 in any order, or name them, instead of naming groups.
+    """Return whether cells are numbers (from 0 or 1, in any order) or names of images, and not names of groups.
 
     At least ten cells that all differ count as names.
 

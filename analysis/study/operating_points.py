@@ -1,7 +1,7 @@
 """Operating points: compute sparsity, accuracy and unfairness at each level of pruning, and choose a level.
 
 Unfairness is the highest recall of a class minus the lowest, or the mean recall minus the lowest (Paganini 2020,
-Section 4.2). A level is chosen by means over its networks.
+Section 4.2). Accuracy and unfairness of a level are means over its networks.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -243,10 +243,7 @@ def least_accuracy(rows: pd.DataFrame, wanted: Preference) -> float:
 
 
 def table(points: pd.DataFrame) -> pd.DataFrame:
-    """Arrange points as in `pareto.csv`, with settings named by their params, iterations as numbers, and sorted rows.
-
-    Both fronts contain only levels whose mean accuracy reaches `min_accuracy` (column meets_floor).
-    """
+    """Arrange points as in `pareto.csv`: settings named by their params, iterations as numbers, and sorted rows."""
     points = points.rename(columns=frames.param)
     leading = [*CELL[:3], schema.WEIGHT_TREATMENT, schema.KEEP, schema.ITERATION]
     settings = [name for name in points.columns[: list(points.columns).index(SPARSITY)] if name not in CELL]
@@ -313,9 +310,9 @@ def in_points(row: pd.Series | Mapping[str, Any], name: str) -> str:
 
 
 def wanted_of(runs: pd.DataFrame, preference: Preference | None) -> Preference | None:
-    """Return the preference for a choice among the networks of a study, or None if reports show no choice.
+    """Return the preference by which a level is recommended, or None if no level is to be recommended.
 
-    Reports show a choice for iterative pruning, or if the user gave a preference.
+    Without the user's `preference`, a level is recommended only for iterative pruning, by the default preference.
     """
     pruned = runs[is_pruned(runs)]
     if pruned.empty or not (preference or is_iterated(pruned).any()):

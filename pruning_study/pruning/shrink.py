@@ -115,7 +115,7 @@ def _read(network: nn.Module, coupling: Coupling) -> Tensor:
 
 
 def _used(layer: nn.Module, outputs: Tensor | None = None) -> Tensor:
-    """Return a mask of a layer's input channels with a nonzero weight, in the `outputs` only if these are given."""
+    """Return a mask of the input channels with a nonzero weight for any output channel, or for any of `outputs`."""
     weights = by_group(layer) != 0
     if outputs is not None:
         weights &= outputs.view(len(weights), -1, 1, 1)

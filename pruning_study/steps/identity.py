@@ -59,9 +59,10 @@ def settings_hash(kind: str, params: Mapping[str, str]) -> str:
 
 
 def hashed_params(params: Mapping[str, str]) -> dict[str, str]:
-    """Return the params that enter a hash, without later additions whose value all earlier runs had implicitly.
+    """Return the params that enter a hash.
 
-    Params in `schema.ALWAYS_HASHED` are always returned, and those in `schema.NEVER_HASHED` never.
+    A param that a later version added is left out if it has the value that all earlier runs had implicitly. Params in
+    `schema.ALWAYS_HASHED` are always returned, and those in `schema.NEVER_HASHED` never.
     """
 
     def is_hashed(name: str, value: str) -> bool:

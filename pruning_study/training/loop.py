@@ -187,7 +187,7 @@ def _end_epoch(
     Raises
     ------
     StudyError
-        If the loss is NaN or infinite.
+        If the training or validation loss is NaN or infinite.
     """
     metrics = _evaluate(model, training, epoch, train_loss)
     state.history.append(metrics)

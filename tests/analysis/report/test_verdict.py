@@ -223,7 +223,7 @@ def test_networks_at_chance_count_and_their_number_is_said():
     assert "(8 networks, 2 at chance)" in line
     # Two of eight networks lose 30 points.
     assert "costs 7.5 points" in line
-    assert "Networks at chance have no alpha, but are included in all other numbers." in how_to_read
+    assert "Networks at chance count in all numbers but slopes and changes of gaps." in how_to_read
 
 
 def test_compressed_networks_that_all_are_at_chance_are_told_as_others_are():

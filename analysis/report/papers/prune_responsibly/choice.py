@@ -59,7 +59,7 @@ def _blocks(points: pd.DataFrame, study: StudyData) -> Iterator[Block]:
 
 
 def _table(front: pd.DataFrame, study: StudyData) -> pd.DataFrame:
-    """Format the front as text, highest value first, with shares in points."""
+    """Format rows of the front as text, with shares in points."""
     columns = {
         "method": [study.method(row) for row in front.to_dict("records")],
         "ratio": front[schema.RATIO].map(short_ratio),
