@@ -53,7 +53,7 @@ def study(command: list[str], folder: Path, environment: dict[str, str]) -> tupl
 
 
 def seconds(text: str) -> float:
-    """Return in seconds the duration, such as `3 min 20 s`, at the end of a text."""
+    """Return the seconds of the duration at the end of a text, such as `3 min 20 s`."""
     ending = re.search(r"((?:[\d,]+ (?:h|min|s)\b ?)+)(?:left)?\s*$", text)
     if not ending:
         raise click.ClickException(f"no duration: {text}")

@@ -1,4 +1,4 @@
-"""Hook of mkdocs: the site has the repository's files in their own folders, so that every relative link holds."""
+"""Hook of mkdocs: the site keeps the repository's files and folders, so that every relative link holds."""
 
 import subprocess
 from pathlib import Path

@@ -26,7 +26,7 @@ from analysis.study.settings import CONTROL
 
 STUDY, SCORES = "risk", "scores.npz"
 DATASETS = decay.DATASETS
-# The study whose networks give the ceiling, and the study of the judges: the networks whose costs are to be predicted.
+# The study whose pruned networks give the score `ceiling`, and that of the judges, whose costs are to be predicted.
 OTHERS, JUDGES = decay.STUDIES
 # Scores are stored in thousandths.
 _STEPS = 1000
@@ -52,7 +52,7 @@ class RiskStudy(NamedTuple):
     judges : Networks
         The networks whose costs the scores should predict.
     others : Networks
-        Networks of other seeds, which give the scores of the ceiling.
+        Networks of other seeds, from which the score `ceiling` is computed.
     """
 
     class_scores: Mapping[str, np.ndarray]

@@ -181,7 +181,7 @@ class Audit(NamedTuple):
         return damage_gate(row_names(table), start, -table[f"{loss_column(table)}_low"])
 
     def gate(self, limits: Limits) -> Gate:
-        """Compare the losses with limits; a network at chance only after compression makes the gate `beyond` too."""
+        """Compare the losses with limits; if a network is at chance only after compression, the gate is `beyond`."""
         if self.chance_level.collapsed:
             return Gate("beyond", "Beyond the limits: a network is at chance only after compression.")
         return self.comparison.gate(limits)
@@ -347,7 +347,7 @@ def write(result: Audit, output: Path) -> list[str]:
     Returns
     -------
     list of str
-        The names in `FILES` that were written; class counts have no metrics.csv.
+        The names in `FILES` that were written; an audit of class counts has no metrics.csv.
 
     Raises
     ------
@@ -393,11 +393,11 @@ _READING = (
     "and changes with their intervals: change is recall after minus recall before, and excess is the change minus the "
     "change of accuracy.\n\n"
     "For one network before and one after, recalls have Wilson intervals, changes have Tango intervals, and p is from "
-    "McNemar's exact test. With a control, p and the intervals of changes also allow for the shift of classes between "
-    "the network before and the control. For several networks, intervals and p account for the variance over networks "
-    "and over images, and the intervals have at least the stated coverage. With ten classes or more, the variance of "
-    "each class over networks is moderated: it is averaged with that of all classes, scaled by R (1 - R) for the "
-    "recall R. Each class also has a plain t-test.\n\n"
+    "McNemar's exact test. With a control, p and the intervals of changes also allow for changes of recall by "
+    "retraining alone. For several networks, intervals and p account for the variance over networks and over images, "
+    "and the intervals have at least the stated coverage. With ten classes or more, the variance of each class over "
+    "networks is moderated: it is averaged with that of all classes, scaled by R (1 - R) for the recall R. A plain "
+    "t-test is used too, at a fifth of the 5 % level.\n\n"
     "The raw slope shows how the differences between recalls changed: above 1 they grew, below 1 they shrank or moved "
     "to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy before / "
     "accuracy after, so with the same raw slope it rises if accuracy falls. The spread is the root mean square of the "

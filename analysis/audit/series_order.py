@@ -50,7 +50,7 @@ def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list
 
 
 def _indices(arguments: Mapping[str, Any]) -> list[tuple[str, pd.Index]]:
-    """Return the unique indices of Series and of DataFrames of groups, each with the name of its argument."""
+    """Return the indices, if they repeat no value, of Series and DataFrames of groups, each with its argument name."""
     parts = [(name, part) for name, value in arguments.items() for part in _parts(value)]
     return [
         (name, part.index)

@@ -207,7 +207,7 @@ def groups(
             of_groupings.append({**key, GROUPING: name, **grouping_row})
     why = {
         "their networks lack predictions": without,
-        "the table and their predictions differ in the number of test images": with_other_images,
+        "their predictions and the table of groups differ in the number of test images": with_other_images,
     }
     notes = [f"{count:,} cells have no groups: {reason}" for reason, count in why.items() if count]
     groupings = pd.DataFrame(of_groupings)
@@ -259,7 +259,7 @@ def compare_groups(names: np.ndarray, group_index: np.ndarray, answers: Answers)
 
 
 class _Losses(NamedTuple):
-    """Excess losses with plain and with moderated variances, by suffix of their columns, and these columns by name."""
+    """Excess losses by the suffix of their columns (plain or moderated variances), and these columns by name."""
 
     excess: dict[str, Excess]
     columns: dict[str, np.ndarray]

@@ -142,8 +142,8 @@ def plan_chain(options: IterateConfig, context: Context) -> LevelPlan:
 def rewound(plan: LevelPlan, context: Context) -> nn.Module:
     """Return the network to which levels rewind: the initial one, or the dense one after some steps of training.
 
-    These steps are trained again, once for all levels and from the same seed. On the same engine and processor, the
-    result is the same to the last bit.
+    These steps are repeated from the same seed, once for all levels. On the same engine and processor, the result
+    is the same to the last bit.
     """
     key = plan.dense.hash, plan.chain.rewind_step
     if key not in context.early_networks:

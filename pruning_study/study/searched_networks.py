@@ -44,7 +44,7 @@ def of_seed(plan: PrunePlan, context: Context, seed: int) -> tuple[PrunePlan, Co
 
 
 def new_networks(networks: Sequence[Network], count: int) -> Iterator[Network]:
-    """Find or train networks of the seeds after those of a search, and yield each as soon as it is ready."""
+    """Find or train networks with the seeds that follow those of a search, and yield each as soon as it is ready."""
     first = networks[0]
     start = max(network.plan.options.seed for network in networks) + 1
     for seed in range(start, start + count):

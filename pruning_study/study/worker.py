@@ -116,7 +116,7 @@ class Worker:
         return pruned.prune(plan.at(config.ratio[0]), context, parent)
 
     def _parent(self, parent_hash: str, plan: PrunePlan, context: JobContext) -> LoadedRun:
-        """Return the run that a step starts from: from memory, from the store, or made again.
+        """Return the run that a step starts from, which is in memory, in the store, or made again.
 
         A dense run or a level of iterative pruning that is missing or damaged is made again.
         """

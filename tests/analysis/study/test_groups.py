@@ -153,7 +153,7 @@ def test_networks_that_were_tested_on_other_images_are_left_out():
     found = groups.groups(run_arrays(both), predictions, {"digits": ImageGroups({"writer": WRITER.astype(str)}, {})})
     assert found.groups["ratio"].unique().tolist() == [10]
     assert found.notes == [
-        "1 cells have no groups: the table and their predictions differ in the number of test images"
+        "1 cells have no groups: their predictions and the table of groups differ in the number of test images"
     ]
 
 
