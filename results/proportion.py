@@ -75,7 +75,7 @@ def stored(results: Path) -> pd.DataFrame:
     -------
     DataFrame
         study, dataset, model, pruner, ratio, `setting` (other settings that identify the cell), n (networks), `images`
-        (whether estimates are for new images or for these images), accuracies of controls and pruned networks,
+        (`new images`, or `these images` for the test images themselves), accuracies of controls and pruned networks,
         odds_ratio; error_growth, raw_slope_on_none, proportionality and alpha_beyond, each with a 95 % interval; p of
         equal losses, of proportional errors, and of the equivalence test.
     """
@@ -184,7 +184,7 @@ def _tests(found: Proportion | None) -> dict[str, float]:
 
 
 def explained(results: Path, studies: Iterable[str]) -> pd.DataFrame:
-    """Return the share of the slopes' squared distances from 1 that the growth of the error explains, by study.
+    """Return, for each study, what share of the slopes' squared distances from 1 the growth of the error explains.
 
     Returns
     -------
@@ -217,7 +217,10 @@ def _plain_cells(arrays: RunArrays) -> Iterator[tuple[Any, list[np.ndarray]]]:
 
 
 def _explained(arrays: RunArrays, cells: list[np.ndarray], smallest: float) -> dict[str, Any] | None:
-    """Return the explained part of cells whose error grows at least by `smallest`; None for too few cells or seeds."""
+    """Compute a row of `explained` from the cells whose error grows at least by `smallest`.
+
+    Return None if too few cells remain, or if they have too few seeds.
+    """
     found = [proportions.cell_proportion(arrays, rows) for rows in cells]
     cells = [
         rows

@@ -104,7 +104,7 @@ def primary(cells: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         - dataset;
-        - images: the family of tests, these images or new ones;
+        - images: `these images` (the test images themselves) or `new images`; each is a family of tests;
         - n: number of networks;
         - error_growth, raw_slope_on_none, proportionality: each with a 95 % interval;
         - p_equal_losses: p of the hypothesis that all classes lose the same recall;
@@ -163,12 +163,12 @@ def trainings(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Means over networks with 95 % intervals.
+        Means over networks, with 95 % intervals except for error_growth.
 
         - dataset, training, and n (networks);
         - alpha of the control, compared with its dense network;
         - largest_excess_control, largest_excess: chance movement of the control and of the pruned networks, in points;
-        - error_growth, proportionality: on these images.
+        - error_growth, proportionality: on the test images themselves.
     """
     columns = runs[[frames.RUN_ID, schema.SCHEDULE, "training"]]
     networks = network_measures.measure(runs).merge(columns, on=frames.RUN_ID)

@@ -117,8 +117,8 @@ def lost_count(comparison: Comparison) -> str:
 def gross_losses(comparison: Comparison) -> str:
     """Name single networks that surely lost more than 20 points in a class; return an empty string if none did."""
     each = [
-        f"network {row['network']} lost {points(row['loss'])} points of {row['name']}, surely more than "
-        f"{points(row['low'])}"
+        f"network {row['network']} lost {points(row['loss'])} points of recall in {row['name']}, "
+        f"surely more than {points(row['low'])}"
         for _, row in comparison.gross_losses.iterrows()
     ]
     return f"Damaged in single networks: {some(each)}." if each else ""

@@ -27,7 +27,7 @@ class _DataSet(NamedTuple):
     images : (labels,)
         Number of images of each label.
     unlike : (labels that have images, classes)
-        Number of networks whose recall computed for a label differs from their logged recall of a class.
+        Number of networks whose share of correct predictions for a label differs from their logged recall of a class.
     """
 
     label: np.ndarray

@@ -517,5 +517,5 @@ class Budget:
     def largest_ratio(self) -> float:
         """Return the largest ratio that keeps at least one weight, rounded down to two decimals."""
         counted = self._weights
-        smallest = (self.total - counted) * self.prunable + counted  # parameters left with 1 weight, times prunable
+        smallest = (self.total - counted) * self.prunable + counted  # `prunable` times what is left with 1 weight
         return 100 * self.total * self.prunable // smallest / 100

@@ -158,7 +158,7 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> np.n
 
 
 def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *, narrow: bool = False) -> Figure:
-    """Draw the loss of each class relative to the control, with a panel for each of the first methods in `cells`.
+    """Draw the loss of each class relative to the control, in a panel for each of the first few methods in `cells`.
 
     If there are more than `MOST_CLASSES` classes, only those with the largest losses under the first method are
     drawn. Random pruning is left out if there are other methods.

@@ -35,7 +35,7 @@ def outcomes(cells: Cells) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell; empty if no cell has a mitigation
-        dataset, model, pruner, ratio, the settings that are shown, mitigation (in words, empty for none), n
+        dataset, model, pruner, ratio, the settings that tables show, mitigation (in words, empty for none), n
         (networks), n_at_chance (networks at chance), classes (number of classes), and:
 
         - accuracy.

@@ -64,7 +64,7 @@ class Check(NamedTuple):
         One arm, or two arms of which the second is subtracted from the first.
     quantity : str
     row : dict
-        As `estimate` returns it; for an empty sample if most networks are at chance.
+        As `estimate` returns it, from an empty sample if most networks are at chance.
     claimed : str
         Range that the claim predicts for the estimate.
     n_at_chance : int
@@ -126,7 +126,7 @@ class Claim(NamedTuple):
 
 
 class Workload:
-    """A data set and a model in a study, with one setting of each pruner.
+    """A data set and a model in a study, with one combination of settings for each pruner.
 
     Parameters
     ----------

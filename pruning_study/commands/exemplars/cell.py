@@ -133,7 +133,7 @@ def _choices(runs: pd.DataFrame, column: str) -> str:
     """List the values of a param, preceded by the option that selects one of them."""
     param = frames.param(column)
     choices = sorted(runs[column].dropna().unique().tolist())
-    if column == schema.RATIO:  # with all digits, so that a ratio computed from a sparsity can be typed
+    if column == schema.RATIO:  # all digits, so that a user can copy a ratio that was computed from a sparsity
         choices = [schema.text(ratio).removesuffix(".0") for ratio in choices]
     values = some(map(str, choices), most=12)
     return f"{option_name(param)} {values}" if param in _OPTIONS else f"--setting {param}= {values}"
@@ -151,7 +151,7 @@ def cell_name(run: pd.Series) -> str:
     others = [
         f"{name.replace('_', ' ')} {params[name]}"
         for name, usual in schema.FORMERLY.items()
-        if not (is_anew and name == schema.SCHEDULE)  # `start initialization` implies a schedule
+        if not (is_anew and name == schema.SCHEDULE)  # `start initialization` leaves no choice of schedule
         and pd.notna(params[name])
         and params[name] not in (usual, run[schema.PRUNER])
     ]

@@ -86,7 +86,7 @@ def test_a_network_that_alone_lost_a_class_fails(control):
     assert result.gross_losses[["network", "name"]].to_numpy().tolist() == [[2, "7"]]
     assert result.gross_losses["loss"].item() == pytest.approx(0.85, abs=0.03)
     assert "network 2 lost 8" in result.verdict
-    assert "points of 7, surely more than" in result.verdict
+    assert "points of recall in 7, surely more than" in result.verdict
 
 
 def test_a_network_that_alone_lost_less_than_twenty_points_passes():

@@ -100,7 +100,10 @@ def paper_tables(study: StudyData) -> Section:
 
 
 def paper_claims(study: StudyData) -> Section | None:
-    """Return the section that tests the paper's claims on the study; None if it has no networks for any claim."""
+    """Return the section that tests the paper's claims on the study.
+
+    Return None if the study can test no claim and no network has a pruning ratio that the user chose.
+    """
     judgements = claims.claims(study.runs, study.predicted)
     tried = (judgements["verdict"] != UNTRIED).any()
     if not tried and study.with_ratios.runs.empty:
