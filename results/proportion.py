@@ -217,7 +217,7 @@ def _plain_cells(arrays: RunArrays) -> Iterator[tuple[Any, list[np.ndarray]]]:
 
 
 def _explained(arrays: RunArrays, cells: list[np.ndarray], smallest: float) -> dict[str, Any] | None:
-    """Compute a row of `explained` from the cells whose error grows at least by `smallest`.
+    """Compute a row of `explained` from the cells whose error growth is at least `smallest`; 0 includes all cells.
 
     Return None if too few cells remain, or if they have too few seeds.
     """

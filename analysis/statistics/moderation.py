@@ -211,7 +211,7 @@ def moderated(
     scale : (classes,)
         The true variances are assumed to be proportional to this. A class with scale 0 keeps its variance.
     least : (classes,) or float
-        Smallest moderated variance of each class.
+        Lower limit of the moderated variance of each class; smaller values are raised to it.
     second : (classes,), optional
         Estimates of the variance of another number of each class in the same networks, with the same degrees of freedom
         and an independent error. A class that varies more than the others in either estimate is not treated as part of
