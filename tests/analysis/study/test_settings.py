@@ -276,7 +276,7 @@ def test_the_main_setting_is_the_papers_where_it_is_there_even_with_fewer_runs()
     kept = main_setting(made, shown_settings(made))
     assert kept.groupby("pruner").size().to_dict() == {"mp": 2, "gp": 2, "none": 3}
     assert set(kept["params.schedule"] + " " + kept["params.distill"]) == {"one-shot 0.0"}
-    assert "19 runs left out, because the papers'" in kept.attrs["notes"][0]
+    assert "19 runs left out, because the setting nearest to the papers' is shown" in kept.attrs["notes"][0]
     without = made[(made["pruner"] != "mp") | (made["params.schedule"] == "cubic")]
     kept = main_setting(without, shown_settings(without)).groupby("pruner")["params.schedule"].unique()
     assert kept.map(list).to_dict() == {"mp": ["cubic"], "gp": ["one-shot"], "none": ["one-shot"]}
@@ -286,7 +286,7 @@ def test_the_main_setting_is_fine_tuned_even_with_fewer_runs():
     made = study(toy("mp", 2, [1.5, 1.5, 1.5], **AS_PRUNED), toy("mp", 2, [1, 1.2], **TUNED))
     kept = main_setting(made, shown_settings(made))
     assert set(kept["params.fine_tune_epochs"]) == {"3"}
-    assert "3 runs left out, because the papers'" in kept.attrs["notes"][0]
+    assert "3 runs left out, because the setting nearest to the papers' is shown" in kept.attrs["notes"][0]
 
 
 def test_groups_share_dense_networks_where_any_two_of_them_do():
