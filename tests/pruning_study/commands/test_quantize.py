@@ -59,7 +59,9 @@ def test_without_the_extra_is_one_line_before_anything_is_made(refused, argument
 
 @pytest.mark.parametrize("named", ["0" * 32, "--all"])
 def test_several_seeds_of_runs_that_exist_are_refused(refused, named):
-    assert "--seed: runs have seeds already: name no run and leave out --all" in refused("quantize", named, "--seed", "0-2")
+    assert "--seed: runs have seeds already: name no run and leave out --all" in refused(
+        "quantize", named, "--seed", "0-2"
+    )
 
 
 def test_a_folder_in_place_of_a_file_is_refused_before_anything_is_read(refused, tmp_path):
