@@ -86,7 +86,10 @@ def means(networks: pd.DataFrame, keys: Sequence[str], outcomes: Sequence[str]) 
     return pd.DataFrame(rows)
 
 
-def holm(p: pd.Series, is_primary: pd.Series) -> pd.Series:
-    """Return Holm's p of the primary tests, corrected over these tests, and NaN for all other tests."""
+def holm(p: pd.Series, is_primary: pd.Series, planned: int = 0) -> pd.Series:
+    """Return Holm's p of the primary tests, corrected over these tests, and NaN for all other tests.
+
+    If a study cannot run one of its primary tests, `planned` is the number of all of them.
+    """
     primary = p[is_primary]
-    return pd.Series(corrected(primary, len(primary))[1], primary.index).reindex(p.index)
+    return pd.Series(corrected(primary, max(planned, len(primary)))[1], primary.index).reindex(p.index)

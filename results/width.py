@@ -44,6 +44,8 @@ _NAMES = {
     ("mp", "one-shot", 10.0): "MP 10",
     ("up", "one-shot", 10.0): "UP 10",
 }
+# Params that only the gradual schedule has.
+_RAMP = ("ramp", "ramp_steps", "regrow")
 _COLORS = dict(zip(_NAMES.values(), (ABOVE, BELOW, DIFFERENT), strict=True))
 _PRIMARY = next(iter(_NAMES))
 
@@ -164,7 +166,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
             )
     table = pd.DataFrame(rows)
     is_primary = table["outcome"].eq(BEYOND) & pd.Series([key == _PRIMARY for key in _cells(table)], table.index)
-    return table.assign(p_holm=network_measures.holm(table["p"], is_primary))
+    return table.assign(p_holm=network_measures.holm(table["p"], is_primary, planned=2))
 
 
 def tests_of_the_paper(runs: pd.DataFrame) -> pd.DataFrame:
@@ -187,11 +189,9 @@ def claims_of_the_paper(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _pruned(runs: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Yield the pruned networks of each data set without their schedule, so that all are compared together."""
-    pruned = runs[runs[schema.PRUNER].ne(CONTROL)]
-    # Params that only one schedule has, such as the length of the ramp, are not logged for the other.
-    of_one_schedule = [name for name in frames.params(pruned) if pruned[name].isna().any()]
-    hidden = {"training", schema.SCHEDULE, frames.column(schema.SCHEDULE), *of_one_schedule}
-    for _, own in pruned.drop(columns=hidden.intersection(pruned)).groupby(schema.DATASET):
+    hidden = {"training", schema.SCHEDULE, *map(frames.column, (schema.SCHEDULE, *_RAMP))}
+    pruned = runs[runs[schema.PRUNER].ne(CONTROL)].drop(columns=hidden.intersection(runs))
+    for _, own in pruned.groupby(schema.DATASET):
         yield own.reset_index(drop=True)
 
 

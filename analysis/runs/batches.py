@@ -34,8 +34,9 @@ def check_one_design(dense_runs: Mapping[Path, pd.DataFrame]) -> None:
         return
     everything = pd.concat(dense_runs, names=["folder"])
     completed = frames.with_canonical_values(frames.with_former_values(everything)).reset_index("folder")
-    arithmetic = completed.reindex(columns=[schema.ARITHMETIC]).astype(object).fillna(_NOT_RECORDED)
-    for _, networks in completed.assign(**arithmetic).groupby(_NETWORK):
+    arithmetic = completed.reindex(columns=[schema.ARITHMETIC])[schema.ARITHMETIC]
+    completed[schema.ARITHMETIC] = arithmetic.astype(object).fillna(_NOT_RECORDED)
+    for _, networks in completed.groupby(_NETWORK):
         for column in [schema.ARITHMETIC, *filter(_is_of_training, frames.params(networks))]:
             values = networks[["folder", schema.SEED, column]].dropna().drop_duplicates()
             of_folders = values.drop_duplicates(["folder", column])

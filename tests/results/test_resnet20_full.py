@@ -57,10 +57,10 @@ def test_bird_pays_the_recall_that_it_loses_beyond_the_accuracy_compared_with_th
         }
     )
     assert networks["alpha"].tolist() == pytest.approx([0.8, 0.6, 1.2, 1.0])
-    assert networks["alpha_beyond"].tolist() == pytest.approx([0.8, 0.6, 1.2, 1.0])  # odds ratio 1
+    assert networks["alpha_by_odds_ratio"].tolist() == pytest.approx([0.8, 0.6, 1.2, 1.0])  # odds ratio 1
 
 
-def test_alpha_beyond_proportion_is_one_if_every_error_grows_by_half():
+def test_alpha_is_the_odds_ratio_if_every_error_grows_by_half():
     made = made_up_runs.runs("c", "resnet20", "mp", 10, [1.0]).assign(
         **{"recall_before/a": 0.96, "recall_before/b": 0.84, "accuracy_before": 0.9},
         **{"recall_after/a": 0.94, "recall_after/b": 0.76, "accuracy_after": 0.85},
@@ -68,4 +68,4 @@ def test_alpha_beyond_proportion_is_one_if_every_error_grows_by_half():
     runs = made.rename(columns=lambda name: name.replace("/a", "/bird")).assign(schedule="one-shot")
     network = resnet20_full.pruned_networks(runs, run_arrays(runs)).iloc[0]
     # The odds of an error grow from 1 / 9 to 3 / 17.
-    assert network[["alpha", "raw_slope", "alpha_beyond"]].tolist() == pytest.approx([27 / 17, 1.5, 1.0])
+    assert network[["alpha", "raw_slope", "alpha_by_odds_ratio"]].tolist() == pytest.approx([27 / 17, 1.5, 1.0])

@@ -121,3 +121,9 @@ def test_a_named_class_pays_the_recall_that_it_loses_beyond_the_accuracy():
         ["mnist", "9", 0.5, 2],
     ]
     assert table["cost"].tolist() == pytest.approx([3.0, 3.0])
+
+
+def test_holm_counts_a_data_set_whose_networks_are_missing():
+    table = width.comparisons(networks("mnist"))
+    (row,) = table[table["p_holm"].notna()].to_dict("records")
+    assert row["p_holm"] == pytest.approx(2 * row["p"])
