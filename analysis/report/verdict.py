@@ -74,8 +74,8 @@ _SAFE = (
 )
 _WIDEST = 200  # % of the gaps before pruning. A wider interval of their change is not printed: it is uninformative.
 _CLASS_TEST = (
-    f"Classes are tested together: by a max-t test if there are at least {FEWEST_FLIPPED} networks, else by the "
-    "test of an audit, with Holm's correction."
+    f"Classes are tested together: by a max-t test if there are at least {FEWEST_FLIPPED} networks, else by an "
+    "audit's test, with Holm's correction."
 )
 _UNKNOWN = "Whether it is safe is unknown: "
 _ONE_UNKNOWN = f"{_UNKNOWN}with one network nothing shows how far classes move by chance."

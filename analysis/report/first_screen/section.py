@@ -22,8 +22,8 @@ from analysis.study.settings import in_number_format, is_pruned, never_fine_tune
 from analysis.study.study import StudyData
 
 _COSTS = (
-    "Each mark is the mean of pruned networks minus their control (pruner none), with a 95 % interval if there are at "
-    "least three networks. The first panel shows the accuracy (lower is worse), and the second the losses of "
+    "Each mark is the mean of pruned networks minus their control (pruner none), with a 95 % interval from three "
+    "networks on. The first panel shows the accuracy (lower is worse), and the second the losses of "
     "classes beyond the accuracy (higher is worse). There, a grey dot is a class, and the mark is the class that costs "
     "most, chosen on other networks and images than those that measure it. It is named if it is shown to lose more "
     "than the accuracy. Crosses at an edge: mostly at chance; triangles: off the scale."
@@ -66,7 +66,7 @@ _NUMBER_FORMATS = (
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "
     "per network.",
-    "The recommend command chooses as the verdict does, and accepts other limits.",
+    "The recommend command chooses like the verdict, and accepts other limits.",
 )
 
 
