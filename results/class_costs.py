@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import folders
+import network_measures
 import numpy as np
 import pandas as pd
 
@@ -67,9 +68,6 @@ def table(results: Path, study: str) -> pd.DataFrame:
 def _of_networks(arrays: RunArrays, rows: np.ndarray, name: str) -> dict[str, Any]:
     """Return the loss of accuracy of a cell, and the paired t-interval of one class's cost over networks."""
     rows = rows[arrays.controls[rows] >= 0]
-    none, has = arrays.controls[rows], ~np.isnan(arrays.before[rows[0]])
-    losses = arrays.after[np.ix_(none, has)] - arrays.after[np.ix_(rows, has)]
-    of_accuracy = arrays.accuracy_after[none] - arrays.accuracy_after[rows]
-    of_class = losses[:, list(arrays.names[has]).index(name)] - of_accuracy
-    low, high = mean_interval(of_class)
+    of_accuracy = arrays.accuracy_after[arrays.controls[rows]] - arrays.accuracy_after[rows]
+    low, high = mean_interval(network_measures.class_cost(arrays, name)[rows] / 100)
     return {"accuracy_loss": of_accuracy.mean(), "named_low": low, "named_high": high}

@@ -29,7 +29,7 @@ _MITIGATIONS = {"class offsets": "class offsets", "distill 0.5": "teacher"}
 
 
 def gradual(results: Path) -> pd.DataFrame:
-    """Return what gradual MP to ratio 20 costs the class that pays most, in points, with a decaying learning rate.
+    """Return the cost of the class that pays most for gradual MP at ratio 20, in points, with a decaying learning rate.
 
     If an earlier study named the class, the interval covers networks only; otherwise it covers networks and test
     images.
@@ -75,7 +75,7 @@ def mitigations(results: Path) -> pd.DataFrame:
 
 
 def explained(results: Path, study: str) -> pd.DataFrame:
-    """Return which share of the variance of log alpha the lost accuracy explains, for each data set of a study.
+    """Return the share of the variance of log alpha that the lost accuracy explains, for each data set of a study.
 
     The share is the squared correlation over cells between the logarithm of the mean alpha and the logarithm of the
     accuracy before pruning divided by the accuracy after. Networks at chance are left out because they have no alpha.

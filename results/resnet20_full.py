@@ -71,9 +71,8 @@ def pruned_networks(runs: pd.DataFrame, arrays: RunArrays) -> pd.DataFrame:
         - alpha_by_odds_ratio: alpha divided by the odds ratio of the error, both from the dense network;
         - accuracy: in points.
     """
-    cost = pd.Series(network_measures.class_cost(arrays, BIRD), arrays.runs[frames.RUN_ID], name=COST)
-    schedules = runs.set_index(frames.RUN_ID)[schema.SCHEDULE]
-    networks = network_measures.measure(runs).join(cost, on=frames.RUN_ID).join(schedules, on=frames.RUN_ID)
+    costs = arrays.runs[[frames.RUN_ID, schema.SCHEDULE]].assign(bird_cost=network_measures.class_cost(arrays, BIRD))
+    networks = network_measures.measure(runs).merge(costs, on=frames.RUN_ID)
     keys = zip(networks[schema.PRUNER], networks[schema.SCHEDULE], strict=True)
     odds = odds_ratio(networks["accuracy_before"] / 100, networks[ACCURACY] / 100)
     networks = networks.assign(method=[_METHODS.get(key) for key in keys], alpha_by_odds_ratio=networks[ALPHA] / odds)

@@ -211,7 +211,7 @@ def _foresee_by_others(risk_study: RiskStudy) -> np.ndarray:
 def _captured(risk_study: RiskStudy, score: np.ndarray) -> np.ndarray:
     """Return, for each judge, the share of its lost images that are among the riskiest images.
 
-    Of the images that the dense network recognises, the tenth with the highest scores are the riskiest.
+    The riskiest images are the tenth with the highest scores among those that the dense network recognises.
     """
     shares = []
     for before, after in zip(risk_study.judges.before, risk_study.judges.after, strict=True):
