@@ -290,6 +290,7 @@ def audit_predictions(
     pairs = _pairs(networks, unpaired)
     networks, places, notes = copies.without_copies(label, networks, {*networks} - pairs)
     _check_independent(networks, pairs)
+    _check_start(networks)
     groupings = {} if groups is None else image_groups.of_arrays(groups, len(label)).groupings
     display_names = _display_names(names, class_names)
     comparison = Comparison(
@@ -382,6 +383,17 @@ def _check(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
                 f"predicted{_kind_of(predicted, names)}: {some(map(str, _untested(names, networks)))}): write each "
                 "class the same way in both"
             )
+
+
+def _check_start(networks: Mapping[str, np.ndarray]) -> None:
+    """Raise a StudyError if a single network after and its control start from one of several networks before."""
+    before = len(networks["before"])
+    if before > 1 and "control" in networks and len(networks["control"]) == len(networks["after"]) == 1:
+        raise StudyError(
+            f"{before} networks before, but one after and one control: give only the network before that both start "
+            "from, or a network after and a control for each network before",
+            option="before",
+        )
 
 
 def _check_independent(networks: Mapping[str, np.ndarray], pairs: Collection[str]) -> None:

@@ -238,8 +238,9 @@ def _on_number_formats(cells: pd.DataFrame, study: StudyData, *, is_named: bool)
 
 
 def _where(cell: pd.Series) -> str:
-    count = cell["n_none"] or cell["n"]
-    networks = "one network" if count == 1 else f"{count} networks"
+    networks = "one network" if cell["n"] == 1 else f"{cell['n']} networks"
+    if 0 < cell["n_none"] < cell["n"]:
+        networks += f", {cell['n'] - cell['n_none']} of them without a control"
     at_chance = f", {cell['n_at_chance']} at chance" if cell["n_at_chance"] else ""
     return f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{at_chance})"
 
@@ -298,6 +299,9 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
 def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
     """Explain why networks are not safe, or why their safety is undecided and how many networks would decide it."""
     worst = judged.decided.worst
+    if worst is None and (without := judged.n_without_control):
+        have = "one network has" if without == 1 else f"{without} networks have"
+        return f"{_UNKNOWN}{have} no control and cannot be compared. Run the pruner {CONTROL} with all seeds."
     if worst is None:
         return _ONE_CONTROL if judged.cell["n"] > 1 else _ONE_UNKNOWN
     if judged.decided.state == "beyond":

@@ -33,6 +33,11 @@ class Judged(NamedTuple):
         """Whether every loss, and alpha if limited, is shown to be within its limit."""
         return self.decided.state == "within"
 
+    @property
+    def n_without_control(self) -> int:
+        """How many networks have no control, and so are not compared, although others of the cell have one."""
+        return int(self.cell["n"] - self.cell["n_none"]) if self.cell["n_none"] else 0
+
 
 class Decision(NamedTuple):
     """The choice among the pruned networks of one data set and model.
@@ -176,12 +181,16 @@ def _judged(method: pd.DataFrame, study: StudyData, limits: Limits) -> Iterator[
 
 
 def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
-    """Compare a cell with the limits; a cell with a single compared pair of networks is never shown to be safe."""
+    """Compare a cell with the limits.
+
+    A cell is never shown to be safe if only one pair of networks is compared, or if some of its networks lack a control
+    that others have, because the networks without one are not compared.
+    """
     rows = class_rows(study, cell)
-    decided = decide(_losses(cell, rows), limits)
-    if decided.state == "within" and not (rows["n_reference"] > 1).all():
-        decided = decided._replace(state="undecided", worst=None)
-    return Judged(cell, decided)
+    judged = Judged(cell, decide(_losses(cell, rows), limits))
+    if judged.is_safe and (judged.n_without_control or not (rows["n_reference"] > 1).all()):
+        return judged._replace(decided=judged.decided._replace(state="undecided", worst=None))
+    return judged
 
 
 def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:

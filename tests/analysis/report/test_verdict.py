@@ -202,8 +202,20 @@ def test_controls_of_other_seeds_are_compared_without_pairs_and_that_is_said():
     assert "have other seeds than the pruned networks" in line
 
 
-def test_networks_without_a_control_are_not_counted():
-    assert "(3 networks)" in judged(runs(), none().head(3))[0]
+def test_networks_without_a_control_are_counted_and_named():
+    assert "(8 networks, 5 of them without a control)" in judged(runs(), none().head(3))[0]
+
+
+def test_while_networks_without_a_control_are_not_compared_nothing_is_safe():
+    """With all controls the same networks are safe, although five of them could not be told from destroyed ones."""
+    quiet = runs(noise=SPREAD / 10), none()
+    assert "This is safe" in judged(*quiet)[0]
+    line, *_ = judged(quiet[0], quiet[1].head(3))
+    assert "nothing is shown to be safe" in line
+    assert (
+        "Whether it is safe is unknown: 5 networks have no control and cannot be compared. Run the pruner none with "
+        "all seeds." in line
+    )
 
 
 def test_one_network_a_cell_has_no_interval_and_that_is_said_once():

@@ -104,6 +104,16 @@ def test_a_class_that_one_network_alone_has_leaves_out_that_network():
     assert (decided.cell["n"], decided.is_safe) == (7, True)
 
 
+def test_networks_at_chance_whose_controls_are_missing_do_not_leave_a_safe_rest():
+    """Five networks lose nothing; three lose 30 points of accuracy, and their controls were killed."""
+    some_destroyed = pruned().assign(accuracy_after=[0.8] * 5 + [0.5] * 3)
+    decided = decisions(study(some_destroyed, none().head(5)))[WORKLOAD]
+    assert (decided.is_safe, decided.judged.decided.state) == (False, "undecided")
+    assert decided.judged.n_without_control == 3
+    assert decisions(study(pruned(), none()))[WORKLOAD].judged.n_without_control == 0
+    assert decisions(study(pruned()))[WORKLOAD].judged.n_without_control == 0
+
+
 def of_other_seeds(controls):
     return controls.assign(dense_run_id=[f"other {seed}" for seed in controls["seed"]], seed=controls["seed"] + 20)
 
