@@ -94,8 +94,8 @@ def as_predictions(counts: Mapping[str, ClassCounts]) -> tuple[np.ndarray, dict[
     Parameters
     ----------
     counts : mapping of str to ClassCounts
-        Counts of `before`, `after` and perhaps `control`, for the same test images. A control with the counts of
-        `before` is taken to be the same network, which was not retrained.
+        Counts of `before`, `after` and perhaps `control`, for the same test images. If one object is the counts of
+        `before` and `control`, they are the same network.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def as_predictions(counts: Mapping[str, ClassCounts]) -> tuple[np.ndarray, dict[
     wrong = (label + 1 + place % max(len(names) - 1, 1)) % len(names)
     sides = {}
     for side, own in counts.items():
-        is_before = side == "control" and (own.right == counts["before"].right).all()
+        is_before = side == "control" and own is counts["before"]
         step = _STEPS["before" if is_before else side]
         rank = np.concatenate([_ranks(images, step) for images in support])
         sides[side] = names[np.where(rank < own.right[label], label, wrong)][np.newaxis]

@@ -238,17 +238,17 @@ def test_groups_are_refused_with_class_counts(tmp_path):
         audited_tables(tmp_path, MATRIX, MATRIX, groups=tmp_path / "groups.csv")
 
 
-def test_a_control_with_the_counts_before_is_the_network_before(tmp_path):
-    """Nothing was retrained, so p is that of an audit without a control."""
+def test_the_file_before_as_control_is_the_network_before(tmp_path):
+    """Nothing was retrained, so p is that of an audit without a control; equal counts may be of another network."""
     write_matrix(BEFORE, tmp_path / "before")
     write_matrix(BEFORE, tmp_path / "copy")
     write_matrix(AFTER, tmp_path / "after")
     before, copy, after = ([str(tmp_path / f"{name}.csv")] for name in ("before", "copy", "after"))
     p = audit.audit(before, after).table["p"].tolist()
-    for control in (before, copy):
-        table = audit.audit(before, after, control).table
-        assert table["p"].tolist() == p
-        assert (table["recall_control"] == table["recall_before"]).all()
+    same = audit.audit(before, after, before).table
+    assert same["p"].tolist() == p
+    assert (same["recall_control"] == same["recall_before"]).all()
+    assert (audit.audit(before, after, copy).table["p"] >= p).all()
 
 
 def test_two_files_of_counts_in_the_control_are_refused(tmp_path):
