@@ -80,13 +80,20 @@ def audit(
     ------
     StudyError
         If predictions are missing, given twice, damaged, too large, or not for the same images as those of the first
-        file, if file names do not match, or for the reasons given in `audit_predictions`.
+        file, if file names do not match, if groups are given with class counts, or for the reasons given in
+        `audit_predictions`.
     """
     limit = SizeLimit(max_data_gib, "max_data_gib")
     with tempfile.TemporaryDirectory() as downloads:
         sides = {"before": before, "after": after, "control": control}
         read = read_sides(sides, Path(downloads), limit, pair_by_order, columns, only_pairs=False)
         paths = {side: list(names) for side, names in read.networks_by_path.items()}
+        if groups and read.is_of_counts:
+            raise StudyError(
+                f"groups need the predictions of each image, but {paths['before'][0]} contains class counts: give "
+                "predictions, or leave out the groups",
+                option="groups",
+            )
         movements, diagnoses = movement.of_files(paths, limit, read.orders, read.unpaired)
         without_counts = {} if read.is_of_counts else paths
         of_sides, without = metrics.confidences_of_files(without_counts, read.networks, limit, read.orders)
@@ -155,7 +162,8 @@ def read_sides(
     paths = [path for side in networks.values() for path in side]
     counts = {path: class_counts.read(path, limit) for path in paths}
     if any(counts.values()):
-        return _of_counts(networks, {path: each for path, each in counts.items() if each is not None})
+        own = {path: each for path, each in counts.items() if each is not None}
+        return _of_counts(networks, own, is_audit=not only_pairs)
     read = prediction_files.read(paths, limit, columns)
     confidences.check(paths, read.predicted, limit, read.orders)
     ends = np.cumsum([len(side) for side in networks.values()])
@@ -176,10 +184,12 @@ def _paired_by_order(sides: Collection[str]) -> list[str]:
     ]
 
 
-def _of_counts(networks: dict[str, dict[Path, str]], counts: Mapping[Path, ClassCounts]) -> AuditedPredictions:
-    """Return predictions that have the given class counts, for one network on each side."""
-    paths = [path for side in networks.values() for path in side]
-    if len(counts) < len(paths) or [*map(len, networks.values())][:2] != [1, 1]:
+def _of_counts(
+    networks: dict[str, dict[Path, str]], counts: Mapping[Path, ClassCounts], *, is_audit: bool
+) -> AuditedPredictions:
+    """Return predictions that have the given class counts, for one network on each side of an audit."""
+    paths = {path for side in networks.values() for path in side}
+    if not is_audit or len(counts) < len(paths) or [*map(len, networks.values())] not in ([1, 1, 0], [1, 1, 1]):
         raise StudyError(
             f"{next(iter(counts))} contains class counts: give class counts of one network on each side of an audit, "
             "or give the predictions of all networks"
