@@ -322,9 +322,9 @@ def _naming_column(
     naming = next((place for place in places if any(cells[place] in known for _, cells in rows)), None)
     if naming is None and (of_files := [place for place in places if image_names.is_of_files(header[place])]):
         raise StudyError(
-            f"{path}: column {header[of_files[0]]} has no name of an image of the predictions: write names such as "
-            f"{shortened(names[0])} in place of {shortened(rows[0][1][of_files[0]])}, or rename the column if it is a "
-            "grouping"
+            f"{path}: column {shortened(header[of_files[0]])} has no name of an image of the predictions: write names "
+            f"such as {shortened(names[0])} in place of {shortened(rows[0][1][of_files[0]])}, or rename the column if "
+            "it is a grouping"
         )
     return naming
 

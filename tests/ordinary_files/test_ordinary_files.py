@@ -359,7 +359,7 @@ def test_groups_are_matched_by_the_names_of_the_images(tmp_path):
     assert table["change"].to_dict() == pytest.approx({"night": -0.2, "day": 0})
     groups.assign(filename=np.char.add("other/", NAMES)).to_csv(tmp_path / "groups.csv", index=False)
     said = (
-        r"column filename has no name of an image of the predictions: write names such as 'val/img_0000.jpg' in place"
+        r"column 'filename' has no name of an image of the predictions: write names such as 'val/img_0000.jpg' in place"
     )
     with pytest.raises(StudyError, match=said):
         audited(folder, groups=tmp_path / "groups.csv")
