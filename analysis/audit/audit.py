@@ -165,6 +165,8 @@ def read_sides(
         own = {path: each for path, each in counts.items() if each is not None}
         return _of_counts(networks, own, is_audit=not only_pairs)
     read = prediction_files.read(paths, limit, columns)
+    names = [name for side in networks.values() for name in side.values()]
+    _check(np.unique(read.label), dict(zip(names, read.predicted, strict=True)))
     confidences.check(paths, read.predicted, limit, read.orders)
     ends = np.cumsum([len(side) for side in networks.values()])
     predicted = dict(zip(sources_by_side, np.split(read.predicted, ends[:-1]), strict=True))
@@ -262,7 +264,7 @@ def audit_predictions(
     Raises
     ------
     StudyError
-        If the arrays do not fit each other, if no prediction of a side is a class of the labels, or if the
+        If the arrays do not fit each other, if no prediction of a network is a class of the labels, or if the
         predicted classes seem to be numbered differently from those of the labels or of the networks before.
 
     Examples
@@ -292,7 +294,7 @@ def audit_predictions(
     sides = {"before": before, "after": after} | ({} if control is None else {"control": control})
     networks = {side: _networks(side, predictions, label) for side, predictions in sides.items()}
     names, class_index = np.unique(label, return_inverse=True)
-    _check(names, networks)
+    _check(names, _by_name(networks))
     if not keep_class_order:
         class_order.check(label, networks)
     sureness = metrics.checked_confidences(dict(zip(confidences or {}, confidence_values, strict=True)), networks)
@@ -384,14 +386,23 @@ def _classes(name: str, classes: ArrayLike) -> np.ndarray:
     return values
 
 
+def _by_name(networks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the predictions of each network, (images,), by the name that errors give it."""
+    return {
+        side if len(each) == 1 else f"{side}, network {number}": predicted
+        for side, each in networks.items()
+        for number, predicted in enumerate(each, 1)
+    }
+
+
 def _check(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
-    """Raise a StudyError if none of the predictions of a side is a class of the labels."""
-    for predicted in networks.values():
+    """Raise a StudyError if none of the predictions of a network, (images,), is a class of the labels."""
+    for where, predicted in networks.items():
         if not np.isin(predicted, names).any():
             raise StudyError(
-                f"no predicted class is among the labels (labels{_kind_of(names, predicted)}: {some(map(str, names))}; "
-                f"predicted{_kind_of(predicted, names)}: {some(map(str, _untested(names, networks)))}): write each "
-                "class the same way in both"
+                f"{where}: no predicted class is among the labels (labels{_kind_of(names, predicted)}: "
+                f"{some(map(str, names))}; predicted{_kind_of(predicted, names)}: "
+                f"{some(map(str, np.unique(predicted)))}): write each class the same way in both"
             )
 
 

@@ -1,6 +1,7 @@
 """Find the columns of labels, predicted classes and probabilities in a table of predictions."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -85,14 +86,32 @@ def find(path: Path, header: Sequence[str], wanted: ColumnNames = USUAL) -> Colu
             f"but is {shortened(','.join(header)[:60])}: rename the columns, or name them with --label-column and "
             "--predicted-column"
         )
+    if probabilities:
+        _check_probabilities(path, header)
     return Columns(label, predicted, probabilities)
 
 
 def probability_columns(header: Sequence[str]) -> dict[str, int]:
     """Return the positions of columns such as `prob_cat` or `p0` by class; empty if there are fewer than two."""
-    matches = {place: _PROBABILITY.fullmatch(name) for place, name in enumerate(header)}
-    places = {match[1]: place for place, match in matches.items() if match and match[1].casefold() not in _NO_CLASS}
+    places = {name: place for place, name in _probability_classes(header).items()}
     return places if len(places) > 1 else {}
+
+
+def _probability_classes(header: Sequence[str]) -> dict[int, str]:
+    """Return the class of each column of probabilities, by its position."""
+    matches = {place: _PROBABILITY.fullmatch(name) for place, name in enumerate(header)}
+    return {place: match[1] for place, match in matches.items() if match and match[1].casefold() not in _NO_CLASS}
+
+
+def _check_probabilities(path: Path, header: Sequence[str]) -> None:
+    """Raise a StudyError if two columns have the probability of the same class."""
+    classes = _probability_classes(header)
+    for name, count in Counter(classes.values()).items():
+        if count > 1:
+            columns = " and ".join([header[place] for place, each in classes.items() if each == name][:2])
+            raise StudyError(
+                f"{path}: the columns {columns} both have the probability of class {name}: remove one of them"
+            )
 
 
 def place(path: Path, header: Sequence[str], name: str, own: str | None = None) -> int | None:

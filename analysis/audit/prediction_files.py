@@ -28,7 +28,7 @@ from analysis.common.text_tables import number, opened_table
 from analysis.runs import schema
 
 _NAMES = (schema.LABEL, schema.PREDICTED)
-# Strings that numpy and pandas write for a missing label
+# Strings that numpy and pandas write for a missing class
 _MISSING = ("nan", "NaN", "<NA>")
 # Arrays of an .npz file that may name its images.
 _IMAGE_NAMES = ("ids", "id", "filenames", "filename", "file_names", "paths", "names", "image_ids", "image_names")
@@ -206,11 +206,12 @@ def _read(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
     texts = np.array([unicodedata.normalize("NFC", name) for name in names], dtype=str)
     if (empty := np.flatnonzero((texts == "")[name_index].any(0))).size:
         raise StudyError(f"{path}: image {empty[0] + 1:,} has no {' or no '.join(_NAMES)} class: fill it in")
-    if (unlabelled := np.flatnonzero(np.isin(texts, _MISSING)[name_index[0]])).size:
-        place = unlabelled[0]
+    if (missing := np.argwhere(np.isin(texts, _MISSING)[name_index])).size:
+        row, image = missing[0]
         raise StudyError(
-            f"{path}: image {place + 1:,} has the label {texts[name_index[0, place]]}, which tools write for a missing "
-            "value: fill it in or remove the image, or if a class really has this name, rename the class"
+            f"{path}: image {image + 1:,} has the {('label', 'predicted class')[row]} {texts[name_index[row, image]]}, "
+            "which tools write for a missing value: fill it in or remove the image, or if a class really has this "
+            "name, rename the class"
         )
     limit.check(path, name_index.size * texts.dtype.itemsize)
     return content._replace(names=texts)
@@ -231,7 +232,8 @@ def _read_npz(path: Path, limit: SizeLimit) -> _Content:
     names: dict[str, np.ndarray] = {}
     with contextlib.suppress(StudyError):  # pickled image names are not read, and rows are then matched by order
         names = archives.read(path, [], _IMAGE_NAMES, limit=limit)
-    return _of_arrays(path, _one_dimensional(classes[0]), _one_dimensional(classes[1]), names)
+    columns = {name: _one_dimensional(values) for name, values in names.items()}
+    return _of_arrays(path, _one_dimensional(classes[0]), _one_dimensional(classes[1]), columns)
 
 
 def _most_probable_of_npz(path: Path, limit: SizeLimit) -> np.ndarray | None:
@@ -246,7 +248,7 @@ def _most_probable_of_npz(path: Path, limit: SizeLimit) -> np.ndarray | None:
 
 
 def _one_dimensional(values: np.ndarray) -> np.ndarray:
-    """Return classes of shape (images,) from a single column or a one-hot array; other arrays stay unchanged."""
+    """Return values of shape (images,) from a single column or a one-hot array; other arrays stay unchanged."""
     if values.ndim == 2 and values.shape[1] == 1:
         return values[:, 0]
     is_one_hot = values.ndim == 2 and values.dtype.kind in "biuf" and ((values == 0) | (values == 1)).all()
@@ -292,11 +294,22 @@ def _of_columns(
     places = prediction_columns.find(path, header, columns)
     arrays = arrays_of(_wanted(path, header, columns))
     if places.predicted is None:
-        scores = np.column_stack([arrays[header[place]] for place in places.probabilities.values()])
-        predicted = np.array([*places.probabilities])[scores.argmax(1)]
+        scores = _scores(path, {header[place]: arrays[header[place]] for place in places.probabilities.values()})
+        predicted = np.array([*places.probabilities])[_largest(path, scores)]
     else:
         predicted = arrays[header[places.predicted]]
     return _of_arrays(path, arrays[header[places.label]], predicted, arrays)
+
+
+def _scores(path: Path, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return probabilities, which may be stored as text, as numbers, (images, classes)."""
+    scores = []
+    for name, values in columns.items():
+        try:
+            scores.append(values.astype(float))
+        except (TypeError, ValueError) as error:
+            raise StudyError(f"{path}: {name} is not a number for each image ({first_line(error)[:200]})") from error
+    return np.column_stack(scores)
 
 
 def _of_arrays(path: Path, label: np.ndarray, predicted: np.ndarray, others: Mapping[str, np.ndarray]) -> _Content:

@@ -1,5 +1,6 @@
 """Read columns of Parquet, Feather, Arrow and JSON-lines files, and of folders that Hugging Face's `datasets` saves."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,14 @@ def read(
     path : Path
         A file with one of the `SUFFIXES`, or a folder that `is_saved_dataset` accepts.
     wanted : callable
-        Takes the names of all columns and returns those to read.
+        Takes the names of the columns and returns those to read. Columns of lists, such as pixels, are left out.
     limit : SizeLimit
         Limit on the memory of the wanted columns.
 
     Returns
     -------
     header : list of str
-        The names of all columns.
+        The names of the columns.
     columns : dict of str to (rows,)
         The wanted columns. Strings have dtype object.
 
@@ -72,11 +73,11 @@ def _kind(path: Path) -> str:
 
 
 def _table(path: Path, wanted: Callable[[Sequence[str]], Sequence[str]], limit: SizeLimit) -> tuple[Any, list[str]]:
-    """Return an Arrow table of the wanted columns, and the names of all columns."""
+    """Return an Arrow table of the wanted columns, and the names of the columns."""
     import pyarrow as pa
 
     if path.is_dir():
-        tables = [_table(part, wanted, limit) for part in sorted(path.glob("*.arrow"))]
+        tables = [_table(part, wanted, limit) for part in _parts(path)]
         return pa.concat_tables([table for table, _ in tables]), tables[0][1]
     with opened(path) as file:
         limit.check(path, path.stat().st_size)
@@ -85,16 +86,31 @@ def _table(path: Path, wanted: Callable[[Sequence[str]], Sequence[str]], limit: 
                 import pyarrow.parquet as pq
 
                 parts = pq.ParquetFile(file)
-                header = parts.schema_arrow.names
+                header = _single_valued(parts.schema_arrow)
                 limit.check(path, parts.metadata.num_rows * np.dtype(np.int64).itemsize)
                 return parts.read(columns=list(wanted(header))), header
             case ".jsonl" | ".ndjson":
-                from pyarrow import json
+                from pyarrow.json import read_json
 
-                table = json.read_json(file)
+                table = read_json(file)
             case _:
                 table = _arrow(file)
-    return table.select(list(wanted(table.column_names))), table.column_names
+    header = _single_valued(table.schema)
+    return table.select(list(wanted(header))), header
+
+
+def _parts(folder: Path) -> list[Path]:
+    """Return the files of a saved dataset, without the results that `datasets` caches beside them."""
+    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    return [folder / Path(part["filename"]).name for part in state["_data_files"]]
+
+
+def _single_valued(schema: Any) -> list[str]:
+    """Return the names of the columns that are not lists."""
+    from pyarrow import types
+
+    are_lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    return [field.name for field in schema if not any(is_list(field.type) for is_list in are_lists)]
 
 
 def _arrow(file: Any) -> Any:

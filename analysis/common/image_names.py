@@ -66,11 +66,17 @@ def column_key(name: str) -> str | None:
     return key if key in (*_OF_FILES, *_OF_ANYTHING) else None
 
 
+def is_of_files(name: str) -> bool:
+    """Return whether the name of a column says that it contains file names."""
+    return column_key(name) in _OF_FILES
+
+
 def align(files: Mapping[Path, NamedRows]) -> Alignment:
     """Match the rows of files that have the same number of images.
 
-    Rows are matched by a column that is in all files and identifies each image. Numbers do not count as names, because
-    files may have been numbered after shuffling. Without such a column, row k of each file is taken for the same image.
+    Rows are matched by a column that is in all files and identifies each image or, failing that, by columns with
+    different names that have the same values. Numbers do not count as names, because files may have been numbered after
+    shuffling. Without such columns, row k of each file is taken for the same image.
 
     Raises
     ------
@@ -82,12 +88,32 @@ def align(files: Mapping[Path, NamedRows]) -> Alignment:
     for key in shared:
         if names := _names(files, key):
             return _matched(names, key)
+    own_names = {path: own for path, rows in files.items() if (own := _own_names(rows))}
+    all_named = len(own_names) == len(files)
+    if all_named and len({frozenset(names) for names in own_names.values()}) == 1:
+        return _matched(own_names, "name")
     _check_others(files)
-    if renumbered := [key for key in shared if _is_renumbered([rows.columns[key] for rows in files.values()])]:
-        why = f"The files number their images in different orders ({renumbered[0]}), and numbers do not count as names"
+    if all_named:
+        why = "The files name their images differently, in columns with different names"
     else:
-        why = "The files have no image names"
+        why = next(filter(None, (_fault(files, key) for key in shared)), "The files have no image names")
     return Alignment({}, None, [f"{why}: {_IN_ORDER}."] if len(files) > 1 else [])
+
+
+def _own_names(rows: NamedRows) -> list[str]:
+    """Return the image names in the first column that identifies each image; empty without such a column."""
+    columns = (list(rows.columns[key]) for key in (*_OF_FILES, *_OF_ANYTHING) if key in rows.columns)
+    return next((each for each in columns if len(set(each)) == len(each) and not all(map(_is_number, each))), [])
+
+
+def _fault(files: Mapping[Path, NamedRows], key: str) -> str:
+    """Say why a column that all files have cannot match their rows; return an empty string if it has no names."""
+    columns = [rows.columns[key] for rows in files.values()]
+    if not any(all(map(_is_number, column)) for column in columns):
+        return f"The column {key or 'without a name'} does not name each image once"
+    if _is_renumbered(columns):
+        return f"The files number their images in different orders ({key}), and numbers do not count as names"
+    return ""
 
 
 def _names(files: Mapping[Path, NamedRows], key: str) -> dict[Path, list[str]] | None:

@@ -25,6 +25,8 @@ _KINDS = {
     b"\x80\5": "a pickle",
     b"\xd0\xcf\x11\xe0": "an old spreadsheet (.xls)",
     b"\x1f\x8b": "a gzip file",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
     b"version https://git-lfs": "a pointer of Git LFS (get the file itself by git lfs pull)",
     b"<!DOCTYPE": "a web page",
     b"<!doctype": "a web page",

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -65,11 +66,12 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
     ------
     StudyError
         If the file cannot be read, if rows or groupings are missing, if a measure is not a number, if an image is
-        unknown or occurs twice, or if a column that should be a grouping has measurements, or numbers or names of the
-        images.
+        unknown or occurs twice, if a column of file names has no name of an image, or if a column that should be a
+        grouping has measurements, or numbers or names of the images.
     """
     header, rows = _rows(path)
-    naming = _naming_column(header, rows, names)
+    names = None if names is None else [normalize("NFC", name) for name in names]
+    naming = _naming_column(path, header, rows, names)
     indices = (
         _image_indices(path, header, rows, images)
         if names is None or naming is None
@@ -154,7 +156,10 @@ def _group(where: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind == "f":
         check_floats(where, array[~missing], whole=False)
     check_names("groups", [where], "a grouping")
-    texts = ["" if gap else str(value).strip() for value, gap in zip(decoded(where, array), missing, strict=True)]
+    texts = [
+        "" if gap else normalize("NFC", str(value).strip())
+        for value, gap in zip(decoded(where, array), missing, strict=True)
+    ]
     check_names(where, set(texts), "a group")
     if not any(texts):
         raise StudyError(f"{where} names no group: fill it in or leave it out")
@@ -300,11 +305,28 @@ def _image_indices(path: Path, header: list[str], rows: list[tuple[int, list[str
     return list(line_of_image)
 
 
-def _naming_column(header: list[str], rows: list[tuple[int, list[str]]], names: Sequence[str] | None) -> int | None:
-    """Find a column of image names, some of which occur in the predictions; return its index, or None."""
+def _naming_column(
+    path: Path, header: list[str], rows: list[tuple[int, list[str]]], names: Sequence[str] | None
+) -> int | None:
+    """Find a column of image names, some of which occur in the predictions; return its index, or None.
+
+    Raises
+    ------
+    StudyError
+        If there is no such column, but a column that should have file names.
+    """
+    if names is None:
+        return None
     places = [place for place, name in enumerate(header) if image_names.column_key(name) is not None]
-    known = frozenset(names or ())
-    return next((place for place in places if any(cells[place] in known for _, cells in rows)), None)
+    known = frozenset(names)
+    naming = next((place for place in places if any(cells[place] in known for _, cells in rows)), None)
+    if naming is None and (of_files := [place for place in places if image_names.is_of_files(header[place])]):
+        raise StudyError(
+            f"{path}: column {shortened(header[of_files[0]])} has no name of an image of the predictions: write names "
+            f"such as {shortened(names[0])} in place of {shortened(rows[0][1][of_files[0]])}, or rename the column if "
+            "it is a grouping"
+        )
+    return naming
 
 
 def _named_indices(path: Path, column: str, cells: list[tuple[int, str]], names: Sequence[str]) -> list[int]:
@@ -346,7 +368,7 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read the names of the columns, and each line's number and cells."""
     with opened_table(path, _LARGEST) as table:
         header = table.header
-        rows = [(line, [cell.strip() for cell in row]) for line, row in table.rows]
+        rows = [(line, [normalize("NFC", cell.strip()) for cell in row]) for line, row in table.rows]
     if header[:1] == [""] and [row[0] for _, row in rows] == [str(place) for place in range(len(rows))]:
         header, rows = header[1:], [(line, row[1:]) for line, row in rows]  # pandas' index
     header = [f"{MEASURE}{name.removeprefix(MEASURE).strip()}" if name.startswith(MEASURE) else name for name in header]

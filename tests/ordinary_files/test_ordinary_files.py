@@ -1,9 +1,13 @@
 """Ordinary files that made wrong numbers, or were refused: each is now read right, or refused with what to do."""
 
+import shutil
+
 import click.testing
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import feather
 
 import analysis
 from analysis.__main__ import cli
@@ -59,6 +63,10 @@ READ_ALIKE = {
     "names that are unique in a class alone": changed(
         lambda table: table.assign(file=[f"{place // CLASSES}.png" for place in range(IMAGES)]), ("before", "after")
     ),
+    "names in columns of other names": {
+        "before": named("path")["before"],
+        "after": [named("filename")["after"][0], named("image_id")["after"][1]],
+    },
     "scikit-learn's names": changed(
         lambda table: table.rename(columns={"label": "y_true", "predicted": "y_pred"}), ("before", "after")
     ),
@@ -117,6 +125,24 @@ def test_a_folder_of_hugging_face_is_a_network(tmp_path, plain):
     pd.testing.assert_frame_equal(audited(tmp_path).table, plain.table)
 
 
+def test_results_that_hugging_face_caches_beside_a_data_set_are_not_read(tmp_path, plain):
+    """Each image counted twice."""
+    for side, own in networks().items():
+        for number, table in enumerate(own):
+            save_dataset(table, folder := tmp_path / side / f"seed_{number}")
+            shutil.copy(folder / "data-00000-of-00001.arrow", folder / "cache-0a1b2c3d.arrow")
+    pd.testing.assert_frame_equal(audited(tmp_path).table, plain.table)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".feather", ".jsonl"])
+def test_a_column_of_pixels_does_not_name_the_images(tmp_path, plain, ending):
+    """NumPy raised a ValueError."""
+    tables = changed(lambda table: table.assign(image=[[0, 255]] * IMAGES, img=[[1]] * IMAGES), ("before", "after"))
+    result = audited(write(tmp_path, tables, ending))
+    pd.testing.assert_frame_equal(result.table, plain.table)
+    assert "The files have no image names: row k of each file is taken for the same image." in result.notes
+
+
 def test_a_folder_of_files_of_all_kinds_is_read_whole(tmp_path):
     """One of four files a side was read, and the others left out without a word."""
     table = {side: own[0] for side, own in networks().items()}
@@ -168,6 +194,20 @@ REFUSED = {
         ),
         r"after, network 1: the predictions agree with the labels only if their .*\(c3 for c0, .*--keep-class-order",
     ),
+    "one network of two spells its classes otherwise": (
+        {
+            **networks(),
+            "after": [
+                networks()["after"][0],
+                networks()["after"][1].assign(predicted=lambda t: t.predicted.str.upper()),
+            ],
+        },
+        r"after/2.csv: no predicted class is among the labels \(labels: c0, .*; predicted: C0, .*: write each class",
+    ),
+    "two columns of one probability": (
+        changed(lambda table: table.assign(p0=0.9, p1=0.1, prob_0=0.1, prob_1=0.9)),
+        "the columns p0 and prob_0 both have the probability of class 0: remove one of them",
+    ),
     "two columns of labels": (
         changed(lambda table: table.rename(columns={"label": "y_true"}).assign(target="c0"), ("before", "after")),
         "the columns y_true and target may both be the label: name one of them",
@@ -197,6 +237,21 @@ def test_what_cannot_be_matched_is_refused(tmp_path, tables, message):
             "each file is taken for the same image.",
         ),
         (
+            {
+                side: [
+                    table.assign(image_id=["val/img_0000.jpg" if name == NAMES[5] else name for name in table.image_id])
+                    for table in own
+                ]
+                for side, own in named("image_id").items()
+            },
+            "The column imageid does not name each image once: row k of each file is taken for the same image.",
+        ),
+        (
+            {"before": named("path")["before"], "after": changed(lambda table: table.assign(id=NAMES + "x"))["after"]},
+            "The files name their images differently, in columns with different names: row k of each file is taken for "
+            "the same image.",
+        ),
+        (
             changed(lambda table: table.iloc[np.repeat(np.arange(IMAGES), 5)], ("before", "after")),
             "The 1,500 rows look like 5 copies of each of 300 images",
         ),
@@ -205,7 +260,14 @@ def test_what_cannot_be_matched_is_refused(tmp_path, tables, message):
             "The 900 rows look like 3 copies of each of 300 images",
         ),
     ],
-    ids=["no names", "numbers", "five copies in a row", "three copies after each other"],
+    ids=[
+        "no names",
+        "numbers",
+        "an id twice",
+        "other names in other columns",
+        "five copies in a row",
+        "three copies after each other",
+    ],
 )
 def test_what_cannot_be_known_is_said_once(tmp_path, tables, note):
     assert sum(said.startswith(note) for said in audited(write(tmp_path, tables)).notes) == 1
@@ -295,6 +357,12 @@ def test_groups_are_matched_by_the_names_of_the_images(tmp_path):
     groups.sample(frac=1, random_state=0).to_csv(tmp_path / "groups.csv", index=False)
     table = audited(folder, groups=tmp_path / "groups.csv").table.set_index("group")
     assert table["change"].to_dict() == pytest.approx({"night": -0.2, "day": 0})
+    groups.assign(filename=np.char.add("other/", NAMES)).to_csv(tmp_path / "groups.csv", index=False)
+    said = (
+        r"column 'filename' has no name of an image of the predictions: write names such as 'val/img_0000.jpg' in place"
+    )
+    with pytest.raises(StudyError, match=said):
+        audited(folder, groups=tmp_path / "groups.csv")
     groups.assign(filename=[*NAMES[:-1], "x"]).to_csv(tmp_path / "groups.csv", index=False)
     with pytest.raises(StudyError, match="line 301: the predictions have no image with the filename 'x'"):
         audited(folder, groups=tmp_path / "groups.csv")
@@ -411,6 +479,8 @@ def test_classes_of_other_kinds_are_named_with_their_kinds(label, predicted, mes
         (b"<!DOCTYPE html><html>", "a web page"),
         (b"\x89PNG\r\n", "a PNG picture"),
         (b"%PDF-1.7", "a PDF file"),
+        (b"BZh91AY&SY", "a bzip2 file"),
+        (b"\xfd7zXZ\0", "an xz file"),
     ],
 )
 @pytest.mark.parametrize("ending", [".csv", ".npz"])
@@ -474,14 +544,63 @@ def test_an_empty_row_between_others_is_named(tmp_path):
         prediction_files.read([tmp_path / "a.csv"], prediction_files.SizeLimit(1))
 
 
+def test_names_of_images_that_are_unique_in_a_class_alone_are_no_groups(tmp_path):
+    """The images got the groups of other images, in the order of the rows."""
+    names = [f"{place // CLASSES}.png" for place in range(IMAGES)]
+    folder = write(tmp_path, changed(lambda table: table.assign(filename=names), ("before", "after")))
+    groups = pd.DataFrame({"filename": names, "light": np.where(np.arange(IMAGES) % CLASSES, "day", "night")})
+    groups[::-1].to_csv(tmp_path / "groups.csv", index=False)
+    with pytest.raises(StudyError, match=r"write names such as 'c0/0.png' in place of '59.png', or rename the column"):
+        audited(folder, groups=tmp_path / "groups.csv")
+    groups["filename"] = [f"c{place % CLASSES}/{name}" for place, name in enumerate(names)]
+    groups[::-1].to_csv(tmp_path / "groups.csv", index=False)
+    table = audited(folder, groups=tmp_path / "groups.csv").table.set_index("group")
+    assert table["change"].to_dict() == pytest.approx({"night": -0.2, "day": 0})
+
+
+def test_a_group_in_two_spellings_of_unicode_is_one_group(tmp_path):
+    folder = write(tmp_path, networks())
+    city = np.resize(["Gen\u00e8ve", "Gene\u0300ve", "Bern"], IMAGES)
+    pd.DataFrame({"city": city}).to_csv(tmp_path / "groups.csv", index=False)
+    label = np.arange(IMAGES) % CLASSES
+    of_file = audited(folder, groups=tmp_path / "groups.csv")
+    of_array = audit.audit_predictions(label, label, label, groups={"city": city})
+    for result in (of_file, of_array):
+        assert dict(zip(result.table["group"], result.table["support"], strict=True)) == {
+            "Bern": 100,
+            "Gen\u00e8ve": 200,
+        }
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".jsonl", ".npy"])
+def test_probabilities_that_are_stored_as_text_are_numbers(tmp_path, plain, ending):
+    """As text, 5e-05 comes after 0.9999."""
+    tables = changed(
+        lambda table: (
+            (pd.get_dummies(table["predicted"], prefix="prob") * 0.9998 + 5e-5).astype(str).assign(label=table["label"])
+        )
+    )
+    pd.testing.assert_frame_equal(audited(write(tmp_path, tables, ending)).table, plain.table)
+
+
+def test_a_probability_that_is_no_number_is_refused(tmp_path):
+    pd.DataFrame({"label": ["0", "1"], "p0": ["0.9", "high"], "p1": ["0.1", "0.8"]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(StudyError, match=r"p0 is not a number for each image .*high"):
+        prediction_files.read([tmp_path / "a.parquet"], prediction_files.SizeLimit(1))
+
+
 @pytest.mark.parametrize("missing", ["", "nan"])
-@pytest.mark.parametrize("ending", [".csv", ".npz"])
+@pytest.mark.parametrize("ending", [".csv", ".npz", ".arrow", ".npy"])
 def test_a_missing_probability_is_not_the_largest(tmp_path, missing, ending):
     """NumPy takes NaN for the largest."""
     scores = np.array([[0.9, 0.1], [float(missing or "nan"), 0.8]])
     path = tmp_path / f"a{ending}"
     if ending == ".npz":
         np.savez(path, label=[0, 1], probabilities=scores)
+    elif ending == ".npy":
+        np.save(path, np.array([(0, 0.9, 0.1), (1, np.nan, 0.8)], [("label", int), ("p0", float), ("p1", float)]))
+    elif ending == ".arrow":
+        feather.write_feather(pa.table({"label": [0, 1], "p0": scores[:, 0], "p1": scores[:, 1]}), path)
     else:
         path.write_text(f"label,p0,p1\n0,0.9,0.1\n1,{missing},0.8\n")
     with pytest.raises(StudyError, match="image 2 lacks the probability of at least one class"):
@@ -495,15 +614,25 @@ def test_the_index_of_pandas_is_no_grouping(tmp_path):
     assert groupings.tolist() == ["light"]
 
 
+@pytest.mark.parametrize(("column", "name"), [("label", "label"), ("predicted", "predicted class")])
 @pytest.mark.parametrize("missing", ["nan", "<NA>"])
-def test_a_label_that_stands_for_a_missing_one_is_no_class(tmp_path, missing):
-    tables = changed(lambda table: table.assign(label=table["label"].where(table.index != 6, missing)))
-    with pytest.raises(StudyError, match=f"image 7 has the label {missing}, which tools write for a missing value"):
+def test_a_label_or_prediction_that_stands_for_a_missing_one_is_no_class(tmp_path, missing, column, name):
+    """Beside a missing prediction, 2.0 was another class than 2."""
+    tables = changed(lambda table: table.assign(**{column: table[column].where(table.index != 6, missing)}))
+    with pytest.raises(StudyError, match=f"image 7 has the {name} {missing}, which tools write for a missing value"):
         audited(write(tmp_path, tables))
 
 
 def one_hot(classes):
     return np.eye(CLASSES, dtype=np.uint8)[classes]
+
+
+def test_names_in_one_column_of_an_array_are_followed(tmp_path, plain):
+    for side, own in named("filenames").items():
+        (tmp_path / side).mkdir()
+        for number, table in enumerate(own):
+            np.savez(tmp_path / side / f"{number}.npz", **{name: table[[name]].to_numpy(str) for name in table})
+    pd.testing.assert_frame_equal(audited(tmp_path).table, plain.table)
 
 
 NPZ = {

@@ -936,7 +936,11 @@ def test_classes_have_the_names_that_are_given():
         ({"after": [0.5, 1, 0, 1]}, "after contains 0.5: give the class"),
         ({"label": [None, 1, 0, 1]}, "label has type object"),
         ({"label": []}, r"label has shape \(0,\)"),
-        ({"after": ["a", "b", "a", "b"]}, "no predicted class is among the labels"),
+        ({"after": ["a", "b", "a", "b"]}, "after: no predicted class is among the labels"),
+        (
+            {"before": [[0, 1, 0, 1]] * 2, "after": [[0, 1, 0, 1], [2, 3, 2, 3]]},
+            r"after, network 2: no predicted class is among the labels \(labels: 0, 1; predicted: 2, 3\)",
+        ),
         ({"groups": ["x", "y"]}, r"groups: group has shape \(2,\) for 4 images"),
         ({"groups": {"light": [""] * 4}}, "groups: light names no group"),
         ({"groups": {}}, "groups: no grouping"),
