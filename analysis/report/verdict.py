@@ -298,7 +298,7 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         yield "Whether a class loses more than the accuracy is unknown."
     elif not names:
         bound = cell["worst_class_loss_upper"]
-        which = " in this network" if (rows["n_reference"] == 1).all() else ""
+        which = " in this network" if (cell["n_none"] or cell["n"]) == 1 else ""
         ruled_out = f"; a loss above {100 * bound:.1f} points is ruled out for all{which}" if bound < 1 else ""
         yield f"No class is shown to lose more than the accuracy{ruled_out}."
     else:

@@ -369,6 +369,10 @@ def test_what_is_ruled_out_in_one_network_is_said_of_this_network():
         study = StudyData(made_up_runs.study(*some), made_up_runs.predicted(*some))
         (bound,) = (each for each in verdict(study)[0].split(". ") if "ruled out" in each)
         assert bound.endswith("points is ruled out for all in this network")
+    five = made_up_runs.runs("mnist", "lenet5", "mp", 10, [1.0] * 5)
+    some = five, alike[1].assign(dense_run_id="another", seed=9)
+    (line,) = verdict(StudyData(made_up_runs.study(*some), made_up_runs.predicted(*some)))
+    assert "points is ruled out for all. " in line
 
 
 def test_every_data_set_and_model_has_a_line_of_at_most_seventy_five_words():
