@@ -9,13 +9,14 @@ import pandas as pd
 from analysis.rendering.formats import short_ratio
 from analysis.report.published import rank
 from analysis.runs import frames, schema
+from analysis.statistics.arithmetic import is_constant
 from analysis.statistics.class_costs import FEWEST_FLIPPED, smallest_p
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.limits import ACCURACY, ALPHA, LIMITS, Limits
 from analysis.statistics.moderation import FEWEST_CLASSES
 from analysis.statistics.populations import FEWEST_TESTED
 from analysis.statistics.weak_dense import WeakDense, sentence
-from analysis.study.arrays import dense_weakness
+from analysis.study.arrays import RunArrays, dense_weakness
 from analysis.study.costs import CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS
 from analysis.study.decay_advice import decay_advice
 from analysis.study.decision import (
@@ -56,6 +57,10 @@ MEANINGS = {
     "fixed-int8": "weights and activations of 8 bits, calibrated on training images",
 }
 _NO_CONTROL = f"Without runs of the pruner {CONTROL}, the effects of pruning and fine-tuning cannot be separated."
+_UNLIKE_CONTROL = (
+    f"The effects of pruning and fine-tuning cannot be separated, because the runs of the pruner {CONTROL} differ from "
+    "the pruned networks in {}."
+)
 _NOT_PAIRED = (
     f"The controls (pruner {CONTROL}) have other seeds than the pruned networks and cannot be paired with them. So "
     f"bounds are wide, and the change of accuracy is relative to the dense networks. Run the pruner {CONTROL} with the "
@@ -201,13 +206,21 @@ def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:
     if not decided.is_safe:
         yield why_not(decided.judged, study, decided.limits)
     if cell["n_none"]:
-        yield _describe_gaps(cell)
+        yield _describe_gaps(cell, study)
     elif (rows["reference"] == CONTROL_OF_OTHER_SEEDS).any():
         yield _NOT_PAIRED
     else:
-        yield _NOT_FINE_TUNED if starts_anew(rows_of(cell, study.runs, study)).all() else _NO_CONTROL
+        yield _describe_missing_control(cell, study)
     if decided.is_safe:
         yield _and_no_larger(decided, study)
+
+
+def _describe_missing_control(cell: pd.Series, study: StudyData) -> str:
+    own = rows_of(cell, study.arrays.runs, study)
+    if starts_anew(own).all():
+        return _NOT_FINE_TUNED
+    differing = study.arrays.differing_from_controls(own.index[0])
+    return _UNLIKE_CONTROL.format(" and ".join(differing)) if differing else _NO_CONTROL
 
 
 def _and_no_larger(decided: Decision, study: StudyData) -> str:
@@ -247,7 +260,7 @@ def _where(cell: pd.Series) -> str:
 
 def _cost(cell: pd.Series) -> str:
     change = "accuracy_minus_none" if cell["n_none"] else "accuracy_change"
-    loss, low, high = (-100 * cell[f"{change}{end}"] for end in ("", "_high", "_low"))
+    loss, high, low = (-100 * value for value in (cell[change], *_ends(cell, change)))
     if round(loss, 9) < 0:
         low, high = -high, -low
     verb = "gains" if round(loss, 9) < 0 else "costs"
@@ -286,7 +299,8 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         yield "Whether a class loses more than the accuracy is unknown."
     elif not names:
         bound = cell["worst_class_loss_upper"]
-        ruled_out = f"; a loss above {100 * bound:.1f} points is ruled out for all" if bound < 1 else ""
+        which = " in this network" if (cell["n_none"] or cell["n"]) == 1 else ""
+        ruled_out = f"; a loss above {100 * bound:.1f} points is ruled out for all{which}" if bound < 1 else ""
         yield f"No class is shown to lose more than the accuracy{ruled_out}."
     else:
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
@@ -331,7 +345,7 @@ GapKind = Literal[
     "relative",
     "too few",
     "unknown",
-    "one network",
+    "no interval",
     "undefined",
 ]
 
@@ -351,8 +365,8 @@ class Gaps(NamedTuple):
         - relative: gaps grow only relative to the accuracy.
         - too few: with so few networks the interval is too wide.
         - unknown: gaps may grow or shrink.
-        - one network: there is no interval.
-        - undefined: there were no gaps before pruning.
+        - no interval: one network is compared with its control, or all change alike.
+        - undefined: no network has slopes and a control with slopes.
     change, low, high : float
         Change of the raw slope, which measures whether the same classes fall behind, with its interval.
     spread, spread_low, spread_high : float
@@ -370,8 +384,11 @@ class Gaps(NamedTuple):
 
 def gaps(cell: pd.Series) -> Gaps:
     """Decide whether weak classes fall further behind, by the raw slope, and whether gaps grow, by the raw spread."""
-    change, low, high = (100 * cell[f"raw_slope_minus_none{end}"] for end in ("", "_low", "_high"))
-    spread, spread_low, spread_high = (100 * cell[f"raw_spread_ratio_minus_none{end}"] for end in ("", "_low", "_high"))
+    change, low, high, spread, spread_low, spread_high = (
+        100 * value
+        for name in ("raw_slope_minus_none", "raw_spread_ratio_minus_none")
+        for value in (cell[name], *_ends(cell, name))
+    )
     kind: GapKind
     if (order := _order(cell)) != "kept":
         kind = order
@@ -383,23 +400,25 @@ def gaps(cell: pd.Series) -> Gaps:
         kind = "narrower"
     elif cell["raw_slope_equivalence_p"] < 1 - cell["confidence"]:
         kind = "same"
-    elif cell["alpha_minus_none_low"] > 0:
+    elif _ends(cell, "alpha_minus_none")[0] > 0:
         kind = "relative"
     elif high - low > _WIDEST:
         kind = "too few"
     else:
-        kind = "unknown" if np.isfinite(low) else "one network" if np.isfinite(change) else "undefined"
+        kind = "unknown" if np.isfinite(low) else "no interval" if np.isfinite(change) else "undefined"
     return Gaps(kind, change, low, high, spread, spread_low, spread_high)
 
 
-def _describe_gaps(cell: pd.Series) -> str:
+def _describe_gaps(cell: pd.Series, study: StudyData) -> str:
     """Describe the change of the gaps, as `gaps` decides it, with its numbers."""
+    arrays, rows = study.arrays, rows_of(cell, study.arrays.runs, study).index.to_numpy()
+    compared = len(arrays.with_sloped_control(arrays.sloped(rows)))
     kind, change, low, high, spread, spread_low, spread_high = gaps(cell)
     wider = f"grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}"
     if kind == "reversed":
         return _reversed(cell)
     if kind == "unrelated":
-        slope = f"the raw slope may be 0{_brackets(cell['raw_slope_low'], cell['raw_slope_high'], 2)}"
+        slope = f"the raw slope may be 0{_brackets(*_ends(cell, 'raw_slope'), 2)}"
         growth = f"{wider} and " if spread_low > 0 else ""
         return f"Gaps {growth}are not shown to be related to the gaps before pruning: {slope}."
     addition = ", more than if all errors grew by one factor" if cell["alpha_beyond_low"] > 1 else ""
@@ -409,17 +428,36 @@ def _describe_gaps(cell: pd.Series) -> str:
         "narrower": f"Gaps shrink {-change:.0f} %{_brackets(-high, -low, 0)}.",
         "same": f"Gaps of weak classes change by less than {100 * MARGIN:g} %, by an equivalence test.",
         "relative": "Gaps grow only relative to the lower accuracy.",
-        "too few": f"{cell['n']:.0f} networks are too few to say whether gaps grow or shrink.",
+        "too few": f"{compared} networks are too few to say whether gaps grow or shrink.",
         "unknown": f"Gaps between classes may shrink or grow ({low:+.0f} to {high:+.0f} %).",
-        "one network": f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network.",
-        "undefined": "The change of gaps is undefined, because all classes have the same recall before pruning.",
+        "no interval": (
+            f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in {_which_networks(compared, cell)}."
+        ),
+        "undefined": f"The change of gaps is undefined, because {_why_undefined(arrays, arrays.with_control(rows))}.",
     }
     return sentences[kind]
 
 
+def _why_undefined(arrays: RunArrays, rows: np.ndarray) -> str:
+    """Return the reason why no pruned network, of those with a control, has slopes that can be compared."""
+    pruned, controls = arrays.at_chance[rows], arrays.at_chance[arrays.controls[rows]]
+    if not (pruned | controls).any():
+        return "all classes have the same recall before pruning"
+    if pruned.all() or controls.all():
+        return f"all {'pruned networks' if pruned.all() else 'controls'} are at chance"
+    others = "" if (pruned | controls).all() else ", or had the same recall for all classes before pruning"
+    return f"every pruned network or its control is at chance{others}"
+
+
+def _which_networks(compared: int, cell: pd.Series) -> str:
+    if compared > 1:
+        return f"each of {compared} networks"
+    return "this network" if cell["n_none"] == 1 else "the only network whose gaps can be compared"
+
+
 def _order(cell: pd.Series) -> Literal["kept", "unrelated", "reversed"]:
     """Decide whether the gaps keep their order; `unrelated` if the raw slope may be 0 and is shown to be below 1."""
-    low, high = (cell[f"raw_slope_{end}"] for end in ("low", "high"))
+    low, high = _ends(cell, "raw_slope")
     if high < 0 or (np.isnan(high) and cell["raw_slope_mean"] < 0):
         return "reversed"
     return "unrelated" if low <= 0 and high < 1 else "kept"
@@ -428,12 +466,12 @@ def _order(cell: pd.Series) -> Literal["kept", "unrelated", "reversed"]:
 def _reversed(cell: pd.Series) -> str:
     """State that strong classes became the weak ones, with the raw slope, and its difference from the control's."""
     slope, from_none = cell["raw_slope_mean"], cell["raw_slope_minus_none"]
-    which = "in this network " if np.isnan(cell["raw_slope_high"]) else ""
-    interval = _brackets(cell["raw_slope_low"], cell["raw_slope_high"], 2)
-    beside = f"{abs(from_none):.2f} {'below' if from_none < 0 else 'above'} that of the control"
+    low, high = _ends(cell, "raw_slope")
+    which = f"in {_which_networks(cell['n_alpha'], cell)} " if np.isnan(high) else ""
+    beside = f", {abs(from_none):.2f} {'below' if from_none < 0 else 'above'} that of the control"
     return (
         f"The order of the classes reverses {which}and strong classes become the weak ones: the raw slope is "
-        f"{slope:.2f}{interval}, {beside}."
+        f"{slope:.2f}{_brackets(low, high, 2)}{'' if np.isnan(from_none) else beside}."
     )
 
 
@@ -451,6 +489,12 @@ def _reading(pruned_cells: pd.DataFrame) -> Iterator[str]:
         f"{name} is {meaning}" for name, meaning in MEANINGS.items() if name in set(pruned_cells[schema.PRUNER])
     ]:
         yield f"{'; '.join(pruner_meanings)}."
+
+
+def _ends(cell: pd.Series, name: str) -> tuple[float, float]:
+    """Return an interval of a cell, or NaN if all networks have the same number: its variance is then unknown."""
+    low, high = cell[f"{name}_low"], cell[f"{name}_high"]
+    return (np.nan, np.nan) if is_constant(np.array([low, high])) else (low, high)
 
 
 def _brackets(low: float, high: float, digits: int = 1) -> str:

@@ -27,6 +27,11 @@ def variance(values: np.ndarray, axis: int) -> np.ndarray:
     return np.asarray(np.where(is_rounding, 0.0, values.var(axis=axis, ddof=1)))
 
 
+def is_constant(values: np.ndarray) -> bool:
+    """Return whether the values differ only by rounding, so that a t statistic or an interval would be noise."""
+    return bool(np.ptp(values) < 1e-9)
+
+
 def mean(values: np.ndarray) -> float:
     """Compute the mean, or NaN for an empty array."""
     return float(values.mean()) if len(values) else np.nan

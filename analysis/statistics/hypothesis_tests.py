@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from analysis.statistics.arithmetic import is_constant
+
 Alternative = Literal["two-sided", "less", "greater"]
 Variance = Literal["welch", "pooled"]
 Row = dict[str, float | int | str]
@@ -68,7 +70,7 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
     pairs = pairs[:, np.isfinite(pairs).all(0)]
     change = pairs[0] - pairs[1]
     n = len(change)
-    if n < 2 or _constant(change):
+    if n < 2 or is_constant(change):
         return _not_available(change.mean() if n > 1 else np.nan, n)
     mean, deviation, dof = change.mean(), change.std(ddof=1), n - 1
     # Functions of scipy.stats take ten times as long, which matters in a study with thousands of tests.
@@ -130,7 +132,7 @@ def independent(
     n, difference = len(first) + len(second), np.nan
     if min(len(first), len(second)) > 1:
         difference = first.mean() - second.mean()
-    if np.isnan(difference) or (_constant(first) and _constant(second)):
+    if np.isnan(difference) or (is_constant(first) and is_constant(second)):
         return _not_available(difference, n)
     from scipy import stats  # the command line must not wait for it
 
@@ -386,11 +388,6 @@ def _hedges_g(first: np.ndarray, second: np.ndarray) -> float:
 def _finite(values: ArrayLike) -> np.ndarray:
     values = np.asarray(values, dtype=float)
     return np.asarray(values[np.isfinite(values)])
-
-
-def _constant(values: np.ndarray) -> bool:
-    """Return whether the values differ only by rounding, so that a t statistic would be noise."""
-    return bool(np.ptp(values) < 1e-9)
 
 
 def _sign_flip_p(change: np.ndarray, alternative: Alternative) -> float | str:

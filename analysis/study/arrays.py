@@ -110,13 +110,28 @@ class RunArrays:
 
     def controls_of_other_seeds(self, row: int) -> np.ndarray:
         """Return the rows of controls, (controls,), that fit a run in settings and mitigation, whatever their seeds."""
-        is_control = self.runs[schema.PRUNER].eq(CONTROL).to_numpy()
-        if not is_control.any() or never_fine_tuned(self.runs).iloc[row]:
+        if never_fine_tuned(self.runs).iloc[row]:
             return np.empty(0, dtype=int)
+        alike = self._agreement_with_controls(row).all(axis=1)
+        return alike.index[alike].to_numpy(int)
+
+    def differing_from_controls(self, row: int) -> list[str]:
+        """Return the params in which a run differs from the controls of its data set and model that are most like it.
+
+        The list is empty if there are no such controls, or if one differs in nothing but the seed.
+        """
+        agreement = self._agreement_with_controls(row)
+        of_place = agreement[agreement[[schema.DATASET, schema.MODEL]].all(axis=1)]
+        if of_place.empty:
+            return []
+        most_alike = of_place.loc[of_place.sum(axis=1).idxmax()]
+        return [frames.param(column) for column in most_alike.index[~most_alike]]
+
+    def _agreement_with_controls(self, row: int) -> pd.DataFrame:
+        """Return whether each control agrees with a run in each setting and mitigation, (controls, settings)."""
         columns = [*control_columns(self.runs), *mitigation_columns(self.runs)]
-        candidates = self.runs.loc[is_control, columns]
-        alike = candidates.fillna("").eq(self.runs.iloc[row][columns].fillna("")).all(axis=1)
-        return np.flatnonzero(is_control)[alike.to_numpy()]
+        controls = self.runs.loc[self.runs[schema.PRUNER] == CONTROL, columns]
+        return controls.fillna("").eq(self.runs.iloc[row][columns].fillna(""))
 
     def class_sets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield, for each set of classes, the rows of the runs that have it, and the set as a mask."""

@@ -65,6 +65,16 @@ class StudyPredictions:
         missing = [run_id for run_id, network in self._networks.items() if network is None]
         return missing if len(missing) < len(self._networks) else []
 
+    @property
+    def none_found(self) -> bool:
+        """Whether no run's predictions were found."""
+        return not any(self._networks.values())
+
+    def lack(self, runs: pd.DataFrame) -> bool:
+        """Return whether `of_runs` did not find the predictions of some of the given runs or of their dense runs."""
+        ids = runs[[schema.DENSE_RUN_ID, frames.RUN_ID]].to_numpy().ravel()
+        return any(self._networks[run_id] is None for run_id in ids)
+
     def _paired(self, before: Sequence[str], after: Sequence[str]) -> "Pairs | None":
         run_ids = list(dict.fromkeys([*before, *after]))
         if any(run_id not in self._networks for run_id in run_ids):

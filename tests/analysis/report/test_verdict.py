@@ -183,6 +183,28 @@ def test_without_a_control_it_cannot_tell_pruning_from_fine_tuning():
     assert "control" not in how_to_read
 
 
+@pytest.mark.parametrize(
+    ("own", "others", "named"),
+    [
+        ({"fine_tune_epochs": "30"}, {"fine_tune_epochs": "5"}, "fine_tune_epochs"),
+        ({"tag": "x", "epochs": "5"}, {"tag": "y", "epochs": "9"}, "tag and epochs"),
+        ({"fine_tune_epochs": "30", "distill": "0.5"}, {"fine_tune_epochs": "30", "distill": "0.0"}, "distill"),
+    ],
+)
+def test_controls_that_do_not_fit_are_told_with_what_differs(own, others, named):
+    far = runs("none", 1, dataset="mnist", **dict.fromkeys(own, "another"))
+    line, *_ = judged(runs(**own), none(**others), far)
+    assert (
+        "The effects of pruning and fine-tuning cannot be separated, because the runs of the pruner none differ from "
+        f"the pruned networks in {named}. "
+    ) in line
+
+
+def test_controls_of_another_data_set_are_none():
+    line, *_ = judged(runs(), none(dataset="cifar10"))
+    assert "Without runs of the pruner none, the effects of pruning and fine-tuning cannot be separated. " in line
+
+
 def test_without_a_control_losses_from_the_dense_networks_decide():
     line, how_to_read = judged(runs(noise=SPREAD / 10))
     assert "(8 networks), use mp at ratio 10." in line
@@ -298,6 +320,71 @@ def test_classes_that_were_equally_right_have_no_gaps_that_could_grow():
     line, *_ = judged(runs().assign(**equal), none().assign(**equal))
     assert "The change of gaps is undefined, because all classes have the same recall before pruning." in line
     assert "nan" not in line
+
+
+AT_CHANCE = np.repeat([0.5, 0.8], 4)  # accuracies: the first four of eight networks guess
+
+
+@pytest.mark.parametrize(
+    ("pruned", "control", "reason"),
+    [
+        (runs(after=0.5), none(), "all pruned networks are at chance"),
+        (runs(), none(after=0.5), "all controls are at chance"),
+        (runs(after=AT_CHANCE), none(after=AT_CHANCE[::-1]), "every pruned network or its control is at chance"),
+        (
+            runs(after=AT_CHANCE).assign(**{f"recall_before/{name}": [0.9] * 4 + [0.8] * 4 for name in "ab"}),
+            none(),
+            "every pruned network or its control is at chance, or had the same recall for all classes before pruning",
+        ),
+    ],
+)
+def test_gaps_that_cannot_be_compared_have_the_true_reason(pruned, control, reason):
+    assert f"The change of gaps is undefined, because {reason}." in judged(pruned, control)[0]
+
+
+def test_a_reversed_order_is_not_compared_with_controls_at_chance():
+    said = sentences(runs(alpha=-0.8), none(after=0.5))
+    assert said[-1].endswith("strong classes become the weak ones: the raw slope is -0.80 (-0.86 to -0.74)")
+
+
+def test_too_few_networks_are_those_that_are_compared_with_their_controls():
+    noisy = runs(alpha=1.1, noise=20 * SPREAD)
+    too_few = "{} networks are too few to say whether gaps grow or shrink"
+    # The two differ by 6/7 - .02 in the raw slope, and t of one degree of freedom is 12.7.
+    assert too_few.format(2) in sentences(noisy, none().iloc[[0, 3]])
+    # Four are left, whose raw slopes lie .57 * 2 apart.
+    assert too_few.format(4) in sentences(noisy.assign(accuracy_after=np.tile([0.8, 0.5], 4)), none())
+
+
+def test_networks_that_are_all_alike_have_no_intervals():
+    """The raw slope is 1.35 in every network and 1 in every control."""
+    alike = np.zeros(8)
+    said = sentences(runs(alpha=1.35, after=0.79, noise=alike), runs("none", 1, noise=alike))
+    assert said[1] == "mp at ratio 10 costs 1.0 points of accuracy"
+    assert said[-1] == "Gaps grow by 35 % in each of 8 networks"
+    reversed_order = sentences(runs(alpha=-0.8, noise=alike), runs("none", 1, noise=alike))[-1]
+    assert reversed_order == (
+        "The order of the classes reverses in each of 8 networks and strong classes become the weak ones: the raw "
+        "slope is -0.80, 1.80 below that of the control"
+    )
+
+
+def test_the_only_network_that_is_not_at_chance_has_no_interval():
+    said = sentences(runs(alpha=1.5, after=np.array([0.8] + [0.5] * 7)), none())
+    # 1.5 - .1, from 1 + .1.
+    assert said[-1] == "Gaps grow by 30 % in the only network whose gaps can be compared"
+
+
+def test_what_is_ruled_out_in_one_network_is_said_of_this_network():
+    alike = [made_up_runs.runs("mnist", "lenet5", pruner, ratio, [1.0]) for pruner, ratio in (("mp", 10), ("none", 1))]
+    for some in (alike, alike[:1]):
+        study = StudyData(made_up_runs.study(*some), made_up_runs.predicted(*some))
+        (bound,) = (each for each in verdict(study)[0].split(". ") if "ruled out" in each)
+        assert bound.endswith("points is ruled out for all in this network")
+    five = made_up_runs.runs("mnist", "lenet5", "mp", 10, [1.0] * 5)
+    some = five, alike[1].assign(dense_run_id="another", seed=9)
+    (line,) = verdict(StudyData(made_up_runs.study(*some), made_up_runs.predicted(*some)))
+    assert "points is ruled out for all. " in line
 
 
 def test_every_data_set_and_model_has_a_line_of_at_most_seventy_five_words():

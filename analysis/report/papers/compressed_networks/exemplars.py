@@ -117,9 +117,7 @@ def exemplars(
         name = cell_names(study, rows[0])
         pairs = shared_predictions.of_runs(own)
         if pairs is None:
-            # If predictions are missing, `cells.cells` adds a note.
-            if not own[[schema.DENSE_RUN_ID, RUN_ID]].isin(shared_predictions.missing).any(axis=None):
-                without.append(name)
+            without.append((name, shared_predictions.lack(own)))
             continue
         own_exemplars = _between(shared_predictions, dense, own[RUN_ID])
         if dense not in dense_halves:
@@ -136,12 +134,19 @@ def exemplars(
         summaries.append({**name, **on_images, **between_halves, **_against_control(study, rows, shared_predictions)})
         images.append(pd.DataFrame({**name, **_columns(pairs, own_exemplars)}))
     pies = pd.concat(images, ignore_index=True) if images else pd.DataFrame()
-    return CellExemplars(pd.DataFrame(summaries), pies, pd.DataFrame(of_groups), of_halves, list(_notes(without)))
+    notes = list(_notes(without, none_found=shared_predictions.none_found))
+    return CellExemplars(pd.DataFrame(summaries), pies, pd.DataFrame(of_groups), of_halves, notes)
 
 
-def _notes(without: list[dict[str, Any]]) -> Iterator[str]:
-    if without:
-        cells = [f"{cell[schema.DATASET]}, {cell[METHOD]} at {cell[LEVEL]:g}" for cell in without]
+def _notes(without: list[tuple[dict[str, Any], bool]], *, none_found: bool) -> Iterator[str]:
+    """Yield notes on the cells without PIEs, each given with whether predictions are missing.
+
+    If only some predictions are missing, `cells.cells` adds a note.
+    """
+    if without and none_found:
+        yield f"no PIEs are counted, because {schema.PREDICTIONS} is missing or not used for all runs"
+    if of_other_images := [cell for cell, is_missing in without if not is_missing]:
+        cells = [f"{cell[schema.DATASET]}, {cell[METHOD]} at {cell[LEVEL]:g}" for cell in of_other_images]
         more = f" and {len(cells) - 3:,} more" if len(cells) > 3 else ""
         count = "one cell" if len(cells) == 1 else f"{len(cells):,} cells"
         yield (

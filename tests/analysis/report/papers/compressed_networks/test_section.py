@@ -61,6 +61,18 @@ def test_without_predictions_there_are_class_tests_and_without_seeds_nothing():
     assert section(StudyData(PRUNED.iloc[:1], read)) is None
 
 
+def test_missing_predictions_are_not_called_those_of_other_images():
+    made = with_recalls_of(FOUND)
+    assert section(StudyData(made, lambda run_ids: {})).notes == [
+        "no PIEs are counted, because predictions.npz is missing or not used for all runs"
+    ]
+    # `cells.cells` names the runs of the other data set, whose predictions are missing.
+    ids = {name: made[name] + " other" for name in ("dense_run_id", "run_id")}
+    both = pd.concat([made.assign(dataset="another", **ids), made], ignore_index=True)
+    found = section(StudyData(both, lambda run_ids: {run: FOUND[run] for run in run_ids if run in FOUND}))
+    assert found.notes == []
+
+
 def test_the_files_have_the_columns_that_others_read():
     found = section(replace(STUDY, runs=with_recalls_of(FOUND)))
     columns = {name: " ".join(table.columns) for name, table in found.tables.items()}
