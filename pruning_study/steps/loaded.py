@@ -109,7 +109,8 @@ def _initial_model(data: Dataset, options: TrainConfig, weights: Mapping[str, Te
         if not options.count_zeros:
             given_zeros.check(model, initial, str(path))
         if options.class_names:
-            given_classes.put_in_order(model, given_classes.places(options.class_names, data.classes))
+            order = given_classes.places(options.class_names, data.classes)
+            given_classes.put_in_order(model, order, data.image_shape)
     return model
 
 
