@@ -69,6 +69,34 @@ def test_a_layer_that_begins_at_0_is_not_pruned():
     assert not given_zeros.is_pruned(weight, torch.zeros(8, 20))
 
 
+DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(64, 1568), (16, 6, 5, 5), (512, 4608)])
+@pytest.mark.parametrize("is_random", [False, True], ids=["smallest", "random"])
+def test_pruned_weights_of_16_bits_look_pruned_too(dtype, shape, is_random):
+    """Formats of 16 bits have few numbers, so these were taken for quantized, and the ratio counted their zeros."""
+    random = torch.Generator().manual_seed(0)
+    weight = torch.rand(shape, generator=random) * 2 - 1
+    scores = torch.rand(shape, generator=random) if is_random else weight.abs()
+    stored = torch.where(scores > 0.8, weight, 0).to(dtype)
+    assert given_zeros.is_pruned(stored.float(), torch.ones(shape))
+    assert given_zeros.is_pruned(stored, torch.ones(shape))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("channels", [1, 64], ids=["one scale", "a scale for each channel"])
+def test_quantized_weights_of_16_bits_are_no_pruned_ones(dtype, bits, channels):
+    """The weights have a long tail, so that many of them are rounded to 0."""
+    weight = torch.randn(64, 1568, generator=torch.Generator().manual_seed(0)) ** 5
+    step = weight.view(channels, -1).abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
+    stored = ((weight.view(channels, -1) / step).round() * step).view(64, 1568).to(dtype)
+    assert (stored == 0).float().mean() > 0.05
+    assert not given_zeros.is_pruned(stored.float(), torch.ones(64, 1568))
+
+
 def masked(num_classes, in_channels):
     model = nn.Sequential(nn.Flatten(), nn.Linear(144, 8), nn.Linear(8, num_classes))
     prune_layer(model[1])
