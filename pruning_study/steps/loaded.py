@@ -98,7 +98,7 @@ def _thin(data: Dataset, options: TrainConfig, indices: np.ndarray) -> np.ndarra
 
 def _initial_model(data: Dataset, options: TrainConfig, weights: Mapping[str, Tensor]) -> nn.Module:
     channels, height, width = data.image_shape
-    with seeded(options.seed, "initial weights", torch.device("cpu")):
+    with seeded(options.seed, checkpoints.INITIAL_WEIGHTS, torch.device("cpu")):
         model = models.build(
             options.model, num_classes=len(data.classes), in_channels=channels, image_size=(height, width)
         )

@@ -7,12 +7,14 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
+import pruning_study
 from analysis.common.errors import StudyError
 from pruning_study import models
 from pruning_study.models import checkpoints
 from pruning_study.options.config import TrainConfig
 from pruning_study.steps import given_zeros
 from tests.plans import planned
+from tests.stored_runs import runs
 
 
 def weights_of(tmp_path, change):
@@ -200,6 +202,44 @@ def test_weights_that_are_no_plain_tensors_are_refused():
     """Pruning them ended in a traceback."""
     with pytest.raises(StudyError, match=r"its weight 1\.weight is a QuantizedTensor, .*return the model before it"):
         built("quantized")
+
+
+class WithExtraState(nn.Linear):
+    def get_extra_state(self):
+        return {"version": 1}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def extra_state(num_classes, in_channels):
+    return nn.Sequential(nn.Flatten(), WithExtraState(144, num_classes))
+
+
+def test_a_state_that_is_no_tensor_is_refused():
+    """Training ended in a traceback."""
+    with pytest.raises(
+        StudyError, match=r"1\._extra_state of its state dict is a dict, .*: let get_extra_state return"
+    ):
+        built("extra_state")
+
+
+class InBfloat16(nn.Module):
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(144 * in_channels, 8), nn.Linear(8, num_classes)).bfloat16()
+
+    def forward(self, images):
+        return self.layers(images.bfloat16()).float()
+
+
+def test_a_network_in_bfloat16_is_trained_and_pruned(run_command, tiny_npz, store_uri):
+    """Training ended in a traceback."""
+    options = ("--model", f"{__name__}:InBfloat16", "--image-size", 12, "--epochs", 1, "--fine-tune-epochs", 1)
+    result = run_command("prune", "--dataset", tiny_npz, *options, "--ratio", 2, "--control", "none")
+    assert result.exit_code == 0, result.output
+    weights = pruning_study.load_model(runs("pruned")[0].info.run_id, model=f"{__name__}:InBfloat16").network
+    assert int((weights.layers[1].weight == 0).sum()) == 625  # half of the 1,250 parameters
 
 
 def test_a_softmax_inside_a_model_is_said(caplog):
