@@ -132,6 +132,13 @@ def test_a_pipe_a_device_a_folder_or_a_loop_of_links_as_a_picture__is_refused_at
     assert str(picture) in refusal(folder)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_arrays_with_channels_first_are_refused(faulty, channels):
+    """Images of 2 or 4 channels were taken for images of 2 or 4 rows."""
+    images = np.zeros((100, channels, 12, 12), np.uint8)
+    assert "which is [N, C, H, W] rather than [N, H, W, C]" in faulty(train_images=images)
+
+
 def test_pictures_of_every_kind_are_read_as_they_are_seen(picture, folder):
     """Colours of a CMYK, half-transparent, animated and turned picture, each under another format's ending."""
     red = Image.new("RGB", (4, 4), (255, 0, 0))
