@@ -7,7 +7,7 @@ from analysis.common import files, overwriting
 from analysis.runs import schema
 from pruning_study.models import onnx_export
 from pruning_study.options.config import ExportConfig
-from pruning_study.steps import logged_model, shrunk
+from pruning_study.steps import logged_model, runs, shrunk
 from pruning_study.steps.followed import Follower, finished_run
 from pruning_study.tracking import sending
 from pruning_study.tracking.connect import connect
@@ -38,6 +38,7 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
     sending.send_kept(store.uri)
     run = finished_run(store, run_id, KINDS[:2] if config.shrink else KINDS)
     plan, context = Follower(store, config.training).follow(run)
+    runs.check_fits(run, plan, context.data)
     model_name = plan.options.model
     with store.job(f"export: {run.info.run_name or run_id}", options) as job:
         if config.shrink:

@@ -298,7 +298,7 @@ def _npz_images(images: np.ndarray, where: str) -> np.ndarray:
     if images.ndim != 4 or 0 in images.shape:
         raise StudyError(f"{where} have shape {images.shape}; they must have shape [N, H, W, C] or [N, H, W]")
     channels, *_, last = images.shape[1:]
-    if channels in (1, 3) and last > _MOST_CHANNELS:
+    if channels <= _MOST_CHANNELS < last:
         raise StudyError(
             f"{where} have shape {images.shape}, which is [N, C, H, W] rather than [N, H, W, C]: save "
             "images.transpose(0, 2, 3, 1)"

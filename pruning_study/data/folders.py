@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 import numpy as np
 import PIL
 from numpy.lib import format as npy
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from analysis.common.errors import StudyError, did_you_mean, first_line
 from analysis.common.input_files import SizeLimit, opened
@@ -467,6 +467,7 @@ def _read_picture(path: Path, limit: SizeLimit) -> Image.Image:
         try:
             with Image.open(file, formats=FORMATS) as opened_picture:
                 limit.check(path, 3 * opened_picture.width * opened_picture.height)
+                _check_depth(path, opened_picture)
                 return _as_uint8(path, ImageOps.exif_transpose(opened_picture))
         except StudyError:
             raise
@@ -475,6 +476,15 @@ def _read_picture(path: Path, limit: SizeLimit) -> Image.Image:
         # For damaged files, Pillow's decoders raise errors of more than a dozen types.
         except Exception as error:
             raise _DamagedError(f"{path}: this is not a complete image ({first_line(error)[:200]})") from error
+
+
+def _check_depth(path: Path, opened_picture: ImageFile.ImageFile) -> None:
+    """Refuse a picture with 16 bits a channel, of which Pillow would keep 8; only its decoder's settings tell."""
+    for _, _, _, settings in opened_picture.tile:
+        raw_mode, *others = settings if isinstance(settings, tuple) else (settings,)
+        has_deep_values = opened_picture.format == "PPM" and others and others[0] > 255
+        if ";16" in str(raw_mode) or has_deep_values:
+            raise StudyError(f"{path}: it has 16 bits a channel; images must have 8 bits a channel")
 
 
 def _as_uint8(path: Path, picture: Image.Image) -> Image.Image:

@@ -210,7 +210,10 @@ def _call(make: Callable[..., nn.Module], num_classes: int, in_channels: int, im
 
 
 def _check_plain(name: str, model: nn.Module) -> None:
-    """Raise a StudyError if a weight cannot be pruned because it is computed from others or is not a plain tensor."""
+    """Raise a StudyError if a weight cannot be pruned because it is computed from others or is not a plain tensor.
+
+    The error is raised too if the state dict holds anything but tensors.
+    """
     from torch import Tensor, nn
     from torch.nn.utils import parametrize, prune
     from torch.nn.utils.spectral_norm import SpectralNorm
@@ -243,6 +246,13 @@ def _check_plain(name: str, model: nn.Module) -> None:
                 f"{name}: its weight {weight_name} is a {type(weight).__name__}, not a plain tensor, as after "
                 "quantization by torchao or quanto, and cannot be pruned: return the model before it is quantized, and "
                 "quantize the pruned network with pruning-study quantize",
+                option=OPTION,
+            )
+    for state_name, value in model.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise StudyError(
+                f"{name}: {state_name} of its state dict is a {type(value).__name__}, which a file of weights cannot "
+                "hold: let get_extra_state return a tensor, or keep the value in the model's code",
                 option=OPTION,
             )
 

@@ -19,7 +19,7 @@ from analysis.common.input_files import begins_as
 from analysis.common.printable import shortened
 from analysis.runs import schema
 from pruning_study import models
-from pruning_study.data.examples import Normalization, in_layout
+from pruning_study.data.examples import Normalization, in_layout, seeded
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ LARGEST_IMAGE = 2**22
 # Where a model's weight has one of these dtypes, a weights file may have another of them.
 FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 OPTION = "weights"
+INITIAL_WEIGHTS = "initial weights"  # the random stream from which a model is built
 # First bytes of a file of `torch.save`: an archive, or a pickle from older versions.
 PICKLES = (b"PK\x03\x04", b"\x80\x02")
 # Prefixes that DataParallel, torch.compile and Lightning put before the names of a model's weights.
@@ -349,8 +350,8 @@ def classifier(
     model : str, optional
         Import path of the model, if the user gives it. Otherwise the checkpoint must name a built-in model.
     params : mapping of str
-        The run's params. If they contain a digest of the model's source and the source has changed, a warning is
-        logged.
+        The run's params. The model is built with their seed, because it may hold random tensors outside its state
+        dict. If they contain a digest of the model's source and the source has changed, a warning is logged.
 
     Raises
     ------
@@ -372,7 +373,9 @@ def classifier(
     if models.is_built_in(name):
         # First compare with meta tensors, because the metadata could describe a model far larger than the file.
         check_fit(weights, models.shapes(name, **sizes), where)
-    network = models.build(name, **sizes)
+    seed = params.get(schema.SEED, "")
+    with seeded(int(seed) if re.fullmatch("[0-9]{1,18}", seed) else 0, INITIAL_WEIGHTS, torch.device("cpu")):
+        network = models.build(name, **sizes)
     load_weights(network, weights, where)
     digests = params.get(schema.MODEL_DIGEST), models.source_digest(name)
     if all(digests) and digests[0] != digests[1]:

@@ -1,5 +1,6 @@
 """The class order of a given network's outputs, from a file with one class name per line (`--class-names`)."""
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from torch import nn
 from analysis.common.errors import StudyError, first_line
 from analysis.common.printable import shortened
 from pruning_study.pruning import budget
+from pruning_study.training.engines import TORCH
 
 OPTION = "class_names"
+_ROUNDING = 1e-4  # tolerance, as a share of the largest logit
 
 
 def places(path: Path, classes: Sequence[str]) -> list[int]:
@@ -32,7 +35,9 @@ def places(path: Path, classes: Sequence[str]) -> list[int]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise StudyError(f"{path}: no text file in UTF-8 ({first_line(error)})", option=OPTION) from error
-    names = [line.strip() for line in lines if line.strip()]
+    given_name = {unicodedata.normalize("NFC", name): name for name in classes}
+    stripped = [line.strip() for line in lines if line.strip()]
+    names = [given_name.get(unicodedata.normalize("NFC", name), name) for name in stripped]
     if twice := [name for name in names if names.count(name) > 1]:
         raise StudyError(f"{path} names {shortened(twice[0])} twice: name each output once", option=OPTION)
     unknown = [name for name in names if name not in classes]
@@ -44,20 +49,23 @@ def places(path: Path, classes: Sequence[str]) -> list[int]:
     return [names.index(name) for name in classes]
 
 
-def put_in_order(model: nn.Module, order: Sequence[int]) -> None:
+def put_in_order(model: nn.Module, order: Sequence[int], image_shape: tuple[int, int, int]) -> None:
     """Reorder the outputs of a network, in place, to the order of the classes.
 
     Parameters
     ----------
     model : nn.Module
-        Its last layer has an output for each class.
+        Its last layer has an output for each class, which is a logit or from which a logit is computed in the same way
+        for every class.
     order : sequence of int
         As `places` returns it.
+    image_shape : (channels, height, width)
 
     Raises
     ------
     StudyError
-        If the number of outputs of the last layer differs from the number of classes.
+        If the number of outputs of the last layer differs from the number of classes, or if reordering them does not
+        reorder the logits in the same way.
     """
     name, layer = budget.output_layer(model)
     parameters = [value for value in (layer.weight, layer.bias) if isinstance(value, torch.Tensor)]
@@ -67,9 +75,18 @@ def put_in_order(model: nn.Module, order: Sequence[int]) -> None:
             "cannot be changed: train a last layer with one output for each class",
             option=OPTION,
         )
+    images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0))
+    wanted = TORCH.logits(model, images)[:, list(order)]
     with torch.no_grad():
         for value in parameters:
             value.copy_(value[torch.tensor(order)])
+    if not torch.allclose(TORCH.logits(model, images), wanted, rtol=0, atol=_ROUNDING * float(wanted.abs().max())):
+        raise StudyError(
+            f"the logits of {type(model).__name__} are not the outputs of {name} alone, the last layer that it "
+            "defines, so their order cannot be changed: define the output layer last, or give the data's classes the "
+            "order of the logits, for example by renaming their folders, and leave this option out",
+            option=OPTION,
+        )
 
 
 def _some(names: Sequence[str]) -> str:

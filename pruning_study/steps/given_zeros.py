@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from analysis.common.errors import StudyError
 
-# A layer looks pruned if at least the share `_FEWEST_ZEROS` of its weights is 0, because fewer zeros may be chance. The
-# number of its distinct nonzero values, divided by the number of its nonzero weights, must also be at least
-# `_FEWEST_VALUES`, because quantized weights have few distinct values.
+# A layer looks pruned if at least the share `_FEWEST_ZEROS` of its weights is 0, because fewer zeros may be chance, and
+# if it does not look quantized. It looks quantized if it has at most as many nonzero values as integers of 8 bits, and
+# fewer than the share `_FEWEST_VALUES` of those that its nonzero weights could have in their number format.
 _FEWEST_ZEROS, _FEWEST_VALUES = 1 / 20, 1 / 2
+_QUANTIZED_VALUES = 255
+_FORMATS = ((torch.bfloat16, torch.int16), (torch.float16, torch.int16), (torch.float32, torch.int32))
 
 
 def check(model: nn.Module, initial: Mapping[str, Tensor], where: str) -> None:
@@ -49,17 +52,38 @@ def check(model: nn.Module, initial: Mapping[str, Tensor], where: str) -> None:
 def is_pruned(weight: Tensor, initial: Tensor) -> bool:
     """Return whether a layer's weights, (outputs, ...), look pruned."""
     rows, first_rows = weight.flatten(1), initial.flatten(1)
-    is_zero = rows == 0
-    if not (first_rows != 0).any(1).all() or is_zero.float().mean() < _FEWEST_ZEROS:
+    if not (first_rows != 0).any(1).all() or (rows == 0).float().mean() < _FEWEST_ZEROS:
         return False
     # Quantization may use one scale for each row, or one for the layer.
-    return all(_distinct(each) >= _FEWEST_VALUES * int((~is_zero).sum()) for each in (rows, rows.reshape(1, -1)))
+    return not any(_looks_quantized(each) for each in (rows, rows.reshape(1, -1)))
 
 
-def _distinct(rows: Tensor) -> int:
-    """Return the number of distinct nonzero values of each row, summed over rows."""
+def _looks_quantized(rows: Tensor) -> bool:
+    values = _distinct(rows)
+    return bool(values.max() <= _QUANTIZED_VALUES and values.sum() < _FEWEST_VALUES * _most_distinct(rows).sum())
+
+
+def _distinct(rows: Tensor) -> Tensor:
+    """Return the number of distinct nonzero values of each row."""
     steps = rows.sort(1).values.diff(dim=1) != 0
-    return int(steps.sum()) + len(rows) - int((rows == 0).any(1).sum())
+    return steps.sum(1) + 1 - (rows == 0).any(1).int()
+
+
+def _most_distinct(rows: Tensor) -> Tensor:
+    """Return how many distinct nonzero values each row could have, given its nonzero weights and their number format.
+
+    The format, the shortest that holds all weights, has only so many numbers between the smallest and the largest
+    nonzero magnitude of a row. As integers, the bits of positive floats of one format count its numbers upwards. If all
+    magnitudes are equal, as with weights of 2 bits, the number format is not the reason.
+    """
+    fitting = (each for each in _FORMATS if torch.equal(rows.to(each[0]).to(rows), rows))
+    float_type, integer_type = next(fitting, _FORMATS[-1])
+    magnitudes = rows.abs().to(float_type).view(integer_type).long()
+    largest = magnitudes.amax(1)
+    smallest = torch.where(magnitudes == 0, largest[:, None], magnitudes).amin(1)
+    nonzero_weights = (rows != 0).sum(1)
+    numbers = 2 * (largest - smallest + 1)
+    return torch.where(largest == smallest, nonzero_weights, nonzero_weights.minimum(numbers))
 
 
 def _counts(weight: Tensor) -> tuple[int, int]:

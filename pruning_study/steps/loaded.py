@@ -98,7 +98,7 @@ def _thin(data: Dataset, options: TrainConfig, indices: np.ndarray) -> np.ndarra
 
 def _initial_model(data: Dataset, options: TrainConfig, weights: Mapping[str, Tensor]) -> nn.Module:
     channels, height, width = data.image_shape
-    with seeded(options.seed, "initial weights", torch.device("cpu")):
+    with seeded(options.seed, checkpoints.INITIAL_WEIGHTS, torch.device("cpu")):
         model = models.build(
             options.model, num_classes=len(data.classes), in_channels=channels, image_size=(height, width)
         )
@@ -109,7 +109,8 @@ def _initial_model(data: Dataset, options: TrainConfig, weights: Mapping[str, Te
         if not options.count_zeros:
             given_zeros.check(model, initial, str(path))
         if options.class_names:
-            given_classes.put_in_order(model, given_classes.places(options.class_names, data.classes))
+            order = given_classes.places(options.class_names, data.classes)
+            given_classes.put_in_order(model, order, data.image_shape)
     return model
 
 

@@ -124,7 +124,7 @@ def onnx_model(store: Store, name: str, context: Context, run: Run) -> "ModelPro
             raise StudyError(f"run {run_id}: {schema.ONNX_MODEL} gives an output {shape}, not a logit for each class")
         return model
     with store.artifact(run_id, schema.CHECKPOINT) as path:
-        return exported(checkpoints.classifier(path, run_id, name), context)
+        return exported(checkpoints.classifier(path, run_id, name, run.data.params), context)
 
 
 def exported(network: checkpoints.Classifier, context: Context) -> "ModelProto":

@@ -224,7 +224,7 @@ def load(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun
     """
     run_id = run.info.run_id
     is_dense = run.data.tags.get(schema.KIND, schema.DENSE) == schema.DENSE
-    _check_fits(run, plan, context.data)
+    check_fits(run, plan, context.data)
     model, normalization = _model(store, run_id, context)
     root = run if is_dense else _root(store, run, plan, context.data)
     loaded = LoadedRun(
@@ -244,6 +244,28 @@ def load(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun
         check_predictions(run_id, plan.options.model, loaded.model, context.normalized_as(normalization), stored)
         verified.add(run_id)
     return loaded
+
+
+def check_fits(run: Run, plan: TrainPlan, data: Dataset) -> None:
+    """Check that a run was made with the data set, the model and the seed of a plan.
+
+    Raises
+    ------
+    StudyError
+        If one of them differs, or if the model's source has changed.
+    """
+    run_id = run.info.run_id
+    if run.data.params.get(schema.DATASET_DIGEST) != data.digest:
+        raise StudyError(
+            f"{data.source} does not hold the images of run {run_id}: give --dataset, --data-dir and "
+            "--image-size as for that run"
+        )
+    for param in (schema.MODEL, schema.SEED):
+        here = plan.params[param]
+        if run.data.params.get(param, here) != here:
+            raise StudyError(f"run {run_id} has the {param} {shortened(run.data.params[param])}, not {here}")
+    if run.data.params.get(schema.MODEL_DIGEST) != plan.params.get(schema.MODEL_DIGEST):
+        raise StudyError(f"the source of {plan.options.model} has changed since run {run_id}")
 
 
 def test_predictions(store: Store, run_id: str, data: Dataset) -> Predictions:
@@ -281,21 +303,6 @@ def logged_recalls(metrics: Mapping[str, float], classes: Sequence[str]) -> Reca
     return Recalls(recall, metrics[schema.TEST_ACCURACY])
 
 
-def _check_fits(run: Run, plan: TrainPlan, data: Dataset) -> None:
-    run_id = run.info.run_id
-    if run.data.params.get(schema.DATASET_DIGEST) != data.digest:
-        raise StudyError(
-            f"{data.source} does not hold the images of run {run_id}: give --dataset, --data-dir and "
-            "--image-size as for that run"
-        )
-    for param in (schema.MODEL, schema.SEED):
-        here = plan.params[param]
-        if run.data.params.get(param, here) != here:
-            raise StudyError(f"run {run_id} has the {param} {shortened(run.data.params[param])}, not {here}")
-    if run.data.params.get(schema.MODEL_DIGEST) != plan.params.get(schema.MODEL_DIGEST):
-        raise StudyError(f"the source of {plan.options.model} has changed since run {run_id}")
-
-
 def _root(store: Store, run: Run, plan: TrainPlan, data: Dataset) -> Run:
     """Return the dense run that a pruned run names."""
     run_id = run.data.tags.get(schema.DENSE_RUN_ID)
@@ -304,7 +311,7 @@ def _root(store: Store, run: Run, plan: TrainPlan, data: Dataset) -> Run:
     root = store.get(run_id)
     if root.data.tags.get(schema.KIND) != schema.DENSE:
         raise StudyError(f"run {run_id}, which run {run.info.run_id} names as its dense run, is not a dense run")
-    _check_fits(root, plan, data)
+    check_fits(root, plan, data)
     return root
 
 

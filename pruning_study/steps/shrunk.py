@@ -105,7 +105,7 @@ def shrunk(store: Store, name: str, context: Context, run: Run) -> Shrinking:
         If the network's layers cannot be traced, or if the smaller network gives other logits.
     """
     with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:
-        classifier = checkpoints.classifier(path, run.info.run_id, name)
+        classifier = checkpoints.classifier(path, run.info.run_id, name, run.data.params)
     onnx_export.with_plain_layers(classifier)
     network, zeroed, n_left = shrink(classifier.network, _example_images(classifier.normalization, context, COMPARED))
     return Shrinking(

@@ -110,8 +110,11 @@ def mean_gradient(
     -------
     dict of state-dict names to Tensors, for every parameter
     """
-    # Working on a copy leaves the gradients and the running statistics of the model untouched.
+    # Working on a copy leaves the gradients and the running statistics of the model untouched. In the copy, frozen
+    # parameters have a gradient too, because they are pruned by it.
     model = copy.deepcopy(model).train(training)
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.requires_grad or parameter.is_floating_point())
     model.zero_grad()
     for images, labels in batches:
         loss = F.cross_entropy(model(images), labels, reduction="sum") / total

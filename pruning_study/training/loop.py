@@ -297,7 +297,7 @@ def _made_by(model: nn.Module, training: TrainingSetup) -> str:
     """Return a string for `TrainingFile` that identifies all that determines the result besides the settings."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.cpu().flatten().view(torch.uint8).numpy().tobytes())  # NumPy has no bfloat16
     device = training.train.labels.device.type
     return f"{training.engine.identity} on {device} from {digest.hexdigest()[:16]}, torch {torch.__version__}"
 

@@ -60,7 +60,20 @@ def largest_integer(bits: int) -> int:
 
 def quantized_weights(model: nn.Module, bits: int) -> dict[str, Tensor]:
     """Return the quantized weights of a model's convolutions and linear layers, the output layer included, by name."""
-    return {name: fake_quantized(model.get_parameter(name), bits) for name in prunable(model, output_layer=True)}
+    return {name: _quantized_weight(model, name, bits) for name in prunable(model, output_layer=True)}
+
+
+def _quantized_weight(model: nn.Module, name: str, bits: int) -> Tensor:
+    weight, layer = model.get_parameter(name), model.get_submodule(name.rpartition(".")[0])
+    if isinstance(layer, nn.modules.conv._ConvTransposeNd):
+        channels_first = fake_quantized(_with_channels_swapped(weight, layer.groups), bits)
+        return _with_channels_swapped(channels_first, layer.groups)
+    return fake_quantized(weight, bits)
+
+
+def _with_channels_swapped(weight: Tensor, groups: int) -> Tensor:
+    """Swap input and output channels within each group: [inputs, outputs / groups, ...] to [outputs, ...] and back."""
+    return weight.reshape(groups, -1, *weight.shape[1:]).transpose(1, 2).flatten(0, 1)
 
 
 def at_all_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,12 +7,14 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
+import pruning_study
 from analysis.common.errors import StudyError
 from pruning_study import models
 from pruning_study.models import checkpoints
 from pruning_study.options.config import TrainConfig
 from pruning_study.steps import given_zeros
 from tests.plans import planned
+from tests.stored_runs import runs
 
 
 def weights_of(tmp_path, change):
@@ -67,6 +69,34 @@ def test_a_layer_that_begins_at_0_is_not_pruned():
     weight[:, ::2] = 0
     assert given_zeros.is_pruned(weight, torch.ones(8, 20))
     assert not given_zeros.is_pruned(weight, torch.zeros(8, 20))
+
+
+DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(64, 1568), (16, 6, 5, 5), (512, 4608)])
+@pytest.mark.parametrize("is_random", [False, True], ids=["smallest", "random"])
+def test_pruned_weights_of_16_bits_look_pruned_too(dtype, shape, is_random):
+    """Formats of 16 bits have few numbers, so these were taken for quantized, and the ratio counted their zeros."""
+    random = torch.Generator().manual_seed(0)
+    weight = torch.rand(shape, generator=random) * 2 - 1
+    scores = torch.rand(shape, generator=random) if is_random else weight.abs()
+    stored = torch.where(scores > 0.8, weight, 0).to(dtype)
+    assert given_zeros.is_pruned(stored.float(), torch.ones(shape))
+    assert given_zeros.is_pruned(stored, torch.ones(shape))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("channels", [1, 64], ids=["one scale", "a scale for each channel"])
+def test_quantized_weights_of_16_bits_are_no_pruned_ones(dtype, bits, channels):
+    """The weights have a long tail, so that many of them are rounded to 0."""
+    weight = torch.randn(64, 1568, generator=torch.Generator().manual_seed(0)) ** 5
+    step = weight.view(channels, -1).abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
+    stored = ((weight.view(channels, -1) / step).round() * step).view(64, 1568).to(dtype)
+    assert (stored == 0).float().mean() > 0.05
+    assert not given_zeros.is_pruned(stored.float(), torch.ones(64, 1568))
 
 
 def masked(num_classes, in_channels):
@@ -172,6 +202,44 @@ def test_weights_that_are_no_plain_tensors_are_refused():
     """Pruning them ended in a traceback."""
     with pytest.raises(StudyError, match=r"its weight 1\.weight is a QuantizedTensor, .*return the model before it"):
         built("quantized")
+
+
+class WithExtraState(nn.Linear):
+    def get_extra_state(self):
+        return {"version": 1}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def extra_state(num_classes, in_channels):
+    return nn.Sequential(nn.Flatten(), WithExtraState(144, num_classes))
+
+
+def test_a_state_that_is_no_tensor_is_refused():
+    """Training ended in a traceback."""
+    with pytest.raises(
+        StudyError, match=r"1\._extra_state of its state dict is a dict, .*: let get_extra_state return"
+    ):
+        built("extra_state")
+
+
+class InBfloat16(nn.Module):
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(144 * in_channels, 8), nn.Linear(8, num_classes)).bfloat16()
+
+    def forward(self, images):
+        return self.layers(images.bfloat16()).float()
+
+
+def test_a_network_in_bfloat16_is_trained_and_pruned(run_command, tiny_npz, store_uri):
+    """Training ended in a traceback."""
+    options = ("--model", f"{__name__}:InBfloat16", "--image-size", 12, "--epochs", 1, "--fine-tune-epochs", 1)
+    result = run_command("prune", "--dataset", tiny_npz, *options, "--ratio", 2, "--control", "none")
+    assert result.exit_code == 0, result.output
+    weights = pruning_study.load_model(runs("pruned")[0].info.run_id, model=f"{__name__}:InBfloat16").network
+    assert int((weights.layers[1].weight == 0).sum()) == 625  # half of the 1,250 parameters
 
 
 def test_a_softmax_inside_a_model_is_said(caplog):

@@ -132,8 +132,15 @@ def test_a_pipe_a_device_a_folder_or_a_loop_of_links_as_a_picture__is_refused_at
     assert str(picture) in refusal(folder)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_arrays_with_channels_first_are_refused(faulty, channels):
+    """Images of 2 or 4 channels were taken for images of 2 or 4 rows."""
+    images = np.zeros((100, channels, 12, 12), np.uint8)
+    assert "which is [N, C, H, W] rather than [N, H, W, C]" in faulty(train_images=images)
+
+
 def test_pictures_of_every_kind_are_read_as_they_are_seen(picture, folder):
-    """Colours of a CMYK, 16-bit, half-transparent, animated and turned picture, each under another format's ending."""
+    """Colours of a CMYK, half-transparent, animated and turned picture, each under another format's ending."""
     red = Image.new("RGB", (4, 4), (255, 0, 0))
     palette = red.convert("P", palette=Image.Palette.ADAPTIVE)
     palette.info["transparency"] = bytes([128] * 256)
@@ -141,11 +148,9 @@ def test_pictures_of_every_kind_are_read_as_they_are_seen(picture, folder):
     turned.putpixel((0, 0), (0, 0, 255))
     orientation = Image.Exif()
     orientation[0x0112] = 3  # seen upside down
-    deep = png(4, 4, depth=16, colour=2, data=4 * (b"\0" + 4 * b"\xff\xff\0\x7f\0\x7f"))
-    expected = {"cmyk.jpg": (254, 0, 0), "deep.jpg": (255, 0, 0), "palette.jpg": (255, 127, 127)}
+    expected = {"cmyk.jpg": (254, 0, 0), "palette.jpg": (255, 127, 127)}
     for name, save in {
         "cmyk.jpg": lambda path: red.convert("CMYK").save(path, "JPEG", quality=100),
-        "deep.jpg": lambda path: path.write_bytes(deep),
         "palette.jpg": lambda path: palette.save(path, "PNG", transparency=bytes([128] * 256)),
         "animated.png": lambda path: red.save(path, "GIF", save_all=True, append_images=[turned]),
         "turned.jpg": lambda path: turned.save(path, "PNG", exif=orientation),
@@ -157,6 +162,37 @@ def test_pictures_of_every_kind_are_read_as_they_are_seen(picture, folder):
         assert np.abs(first[-1, :, 1, 1].astype(int) - expected.get(name, (255, 0, 0))).max() <= 1, name
         if name == "turned.jpg":
             assert first[-1, :, 3, 3].tolist() == [0, 0, 255]
+
+
+def tiff(pixels):
+    """Return an uncompressed TIFF file of pixels, uint16 [H, W, C]."""
+    height, width, channels = pixels.shape
+    tags = [(256, width), (257, height), (258, 182), (259, 1), (262, 2), (273, 190), (277, channels), (278, height)]
+    tags += [(279, pixels.nbytes)]
+    entries = b"".join(struct.pack("<HHII", tag, 3, channels if tag == 258 else 1, value) for tag, value in tags)
+    start = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4)
+    return start.ljust(182, b"\0") + struct.pack(f"<{channels}H", *[16] * channels).ljust(8, b"\0") + pixels.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_a_coloured_picture_of_16_bits_a_channel_is_refused(picture, folder, kind):
+    """Pillow keeps the high byte of each channel, so 12 bits of a camera became values from 0 to 15."""
+    pixels = np.random.default_rng(0).integers(0, 4096, (4, 4, 3), np.uint16)
+    rows = pixels.astype(">u2")
+    content = {
+        "PNG": png(4, 4, depth=16, colour=2, data=b"".join(b"\0" + row.tobytes() for row in rows)),
+        "TIFF": tiff(pixels),
+        "PPM": b"P6 4 4 65535\n" + rows.tobytes(),
+    }[kind]
+    with Image.open(io.BytesIO(content), formats=[kind]) as read:
+        assert np.abs(np.asarray(read, int) - pixels // 256).max() <= 1
+    picture.write_bytes(content)
+    assert refusal(folder) == f"{picture}: it has 16 bits a channel; images must have 8 bits a channel"
+
+
+def test_a_picture_of_few_bits_a_channel_is_read(picture, folder):
+    picture.write_bytes(b"P6 4 4 15\n" + bytes([15, 0, 3] * 16))
+    assert load(folder).train_images[0, :, 0, 0].tolist() == [255, 0, 51]
 
 
 @pytest.mark.attack

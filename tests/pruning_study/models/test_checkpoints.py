@@ -13,6 +13,8 @@ from analysis.common.errors import StudyError
 from pruning_study import models
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
+from pruning_study.options.config import TrainConfig
+from pruning_study.steps.loaded import load_context
 from tests.error_lines import refused
 from tests.memory_limit import memory_limit
 
@@ -499,3 +501,25 @@ def damaged(sound, draw):
         if not content:
             return b""
     return bytes(content)
+
+
+class RandomProjection(nn.Module):
+    """A network with a random projection that its state dict lacks."""
+
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.register_buffer("projection", torch.randn(16 * in_channels, 8), persistent=False)
+        self.layer = nn.Linear(8, num_classes)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1) @ self.projection)
+
+
+def test_random_tensors_outside_the_state_dict_are_those_of_the_runs_seed(tmp_path, tiny_npz):
+    name = f"{__name__}:RandomProjection"
+    context = load_context(TrainConfig(dataset=str(tiny_npz), model=name, image_size=4, seed=3))
+    metadata = checkpoints.describe(name, context.data.classes, (1, 4, 4), Normalization([0.3], [0.4]))
+    checkpoints.save(tmp_path / "a.safetensors", context.model.state_dict(), metadata)
+    for seed, is_same in (("3", True), ("4", False)):
+        loaded = checkpoints.classifier(tmp_path / "a.safetensors", "ID", name, {"seed": seed})
+        assert torch.equal(loaded.network.projection, context.model.projection) is is_same

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from analysis.common.errors import StudyError
 from pruning_study import models
@@ -63,6 +64,57 @@ def test_names_that_are_not_those_of_the_data_are_refused(tmp_path, names, messa
         given_classes.places(written(tmp_path, names), CLASSES)
 
 
+def test_names_are_the_same_in_either_form_of_unicode(tmp_path):
+    """A file system may give a folder's name decomposed, and an editor the same name composed."""
+    decomposed, composed = "a\u0308rzte", "\u00e4rzte"
+    for names, classes in (([composed, "b"], ["b", decomposed]), ([decomposed, "b"], ["b", composed])):
+        assert given_classes.places(written(tmp_path, names), classes) == [1, 0]
+
+
 def test_a_network_with_other_outputs_is_refused():
     with pytest.raises(StudyError, match="the last layer, 0, has 5 outputs for 2 classes"):
-        given_classes.put_in_order(torch.nn.Sequential(torch.nn.Linear(3, 5)), [1, 0])
+        given_classes.put_in_order(nn.Sequential(nn.Linear(3, 5)), [1, 0], (1, 1, 3))
+
+
+class TwoHeads(nn.Module):
+    """A network with two heads: their mean is its output, as in a distilled DeiT, or the second is auxiliary."""
+
+    def __init__(self, share):
+        super().__init__()
+        self.head, self.second, self.share = nn.Linear(3, 4), nn.Linear(3, 4), share
+
+    def forward(self, images):
+        features = images.flatten(1)
+        return (1 - self.share) * self.head(features) + self.share * self.second(features)
+
+
+def with_norm(scale):
+    norm = nn.BatchNorm1d(4)
+    norm.running_var.copy_(torch.tensor(scale))
+    return nn.Sequential(nn.Flatten(), nn.Linear(3, 4), norm).eval()
+
+
+@pytest.mark.parametrize(
+    ("network", "layer"),
+    [
+        (lambda: TwoHeads(0.5), "second"),
+        (lambda: TwoHeads(0), "second"),
+        (lambda: with_norm([1.0, 2.0, 3.0, 4.0]), "1"),
+    ],
+    ids=["mean of two heads", "auxiliary head", "normalised logits"],
+)
+def test_a_network_whose_logits_are_not_the_outputs_of_its_last_layer_is_refused(network, layer):
+    """Some outputs were reordered and others were not, so the accuracy fell to that of a scrambled network."""
+    torch.manual_seed(0)
+    with refused("class_names", f"are not the outputs of {layer} alone, .*: define the output layer last, or"):
+        given_classes.put_in_order(network(), [2, 0, 3, 1], (1, 1, 3))
+
+
+def test_a_step_that_treats_all_outputs_alike_may_follow():
+    torch.manual_seed(0)
+    network = with_norm([2.0] * 4)
+    images = torch.randn(5, 1, 1, 3)
+    with torch.no_grad():
+        before = network(images)
+        given_classes.put_in_order(network, [2, 0, 3, 1], (1, 1, 3))
+        torch.testing.assert_close(network(images), before[:, [2, 0, 3, 1]])

@@ -125,3 +125,13 @@ class TestLogModel:
         (line,) = [record.getMessage() for record in caplog.records if "not logged as a model" in record.getMessage()]
         assert line.startswith(f"run {run.info.run_id} is complete, and its network is not logged as a model: ")
         assert "\n" not in line
+
+    def test_of_a_run_with_other_images_is_refused(self, command, run_command, tiny, tmp_path):
+        """Its model was named after the classes of the other images, or a traceback said which class was missing."""
+        command("train")
+        (run,) = runs("dense")
+        np.savez(tmp_path / "other.npz", **tiny | {"class_names": np.array(list("abcdefghij"))})
+        result = run_command("export", run.info.run_id, "--dataset", tmp_path / "other.npz")
+        assert result.exit_code == 1
+        assert f"other.npz does not hold the images of run {run.info.run_id}: give --dataset" in result.output
+        assert not models_of(run)

@@ -1,4 +1,5 @@
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -87,3 +88,16 @@ def test_a_parameter_that_the_loss_does_not_reach_has_gradient_0(train):
     model = nn.Sequential(nn.Flatten(), nn.Linear(432, 4))
     model.unused = nn.Parameter(torch.ones(3))
     assert data_gradient(model, train)["unused"].tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("gradient_of", [data_gradient, partial(sampled, mode="eval")], ids=["all", "sampled"])
+def test_a_frozen_parameter_has_the_gradient_that_it_has_without_freezing(train, gradient_of):
+    """It had gradient 0, so all its weights were tied, and pruned by their position."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(432, 8), nn.ReLU(), nn.Linear(8, 4))
+    wanted = gradient_of(model, train)
+    model[1].requires_grad_(False)
+    gradient = gradient_of(model, train)
+    assert all(torch.equal(gradient[name], value) for name, value in wanted.items())
+    assert wanted["1.weight"].any()
+    assert not model[1].weight.requires_grad

@@ -85,6 +85,20 @@ def test_each_output_channel_has_its_own_scale():
     torch.testing.assert_close(fake_quantized(channels, 4).flatten(1), tensor([[7.0, 1.0], [0.7, 0.1]]))
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_each_output_channel_of_a_transposed_convolution_has_its_own_scale(groups):
+    """Its weights have the inputs first, so each input channel had a scale of its own."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.ConvTranspose2d(4, 6, 2, groups=groups), nn.Flatten(), nn.Linear(6, 2))
+    before = model[0].weight.detach().clone()
+    quantize(model, 4)
+    for values, originals in zip(model[0].weight.chunk(groups), before.chunk(groups), strict=True):
+        assert_on_grid(values.transpose(0, 1), 4)
+        largest = originals.transpose(0, 1).flatten(1).abs().amax(1)
+        steps = largest.view(1, -1, 1, 1) / 7
+        assert ((values - originals).abs() <= 0.5001 * steps).all()
+
+
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_a_channel_has_at_most_as_many_values_as_integers_with_a_negative(bits):
     weights = 2 * torch.rand(3, 20_000, generator=torch.Generator().manual_seed(0)) - 1
