@@ -33,6 +33,7 @@ SPLIT_SEED = 0
 MAPPED_FROM = 2**30
 # Formats that Pillow decodes itself, whatever the file's suffix. For others, such as EPS, Pillow runs another program.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+_DEEP = (";16B", ";16L", ";16N")  # ends of Pillow's modes of 16 bits a channel; "BGR;16" has 16 bits a pixel
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm")
 # Files that Windows writes into a folder when it is viewed.
 _OF_THE_SYSTEM = ("thumbs.db", "desktop.ini")
@@ -483,7 +484,7 @@ def _check_depth(path: Path, opened_picture: ImageFile.ImageFile) -> None:
     for _, _, _, settings in opened_picture.tile:
         raw_mode, *others = settings if isinstance(settings, tuple) else (settings,)
         has_deep_values = opened_picture.format == "PPM" and others and others[0] > 255
-        if ";16" in str(raw_mode) or has_deep_values:
+        if has_deep_values or str(raw_mode).endswith(_DEEP):
             raise StudyError(f"{path}: it has 16 bits a channel; images must have 8 bits a channel")
 
 

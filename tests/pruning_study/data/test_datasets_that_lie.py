@@ -195,6 +195,14 @@ def test_a_picture_of_few_bits_a_channel_is_read(picture, folder):
     assert load(folder).train_images[0, :, 0, 0].tolist() == [255, 0, 51]
 
 
+def test_a_picture_of_16_bits_a_pixel_is_read(picture, folder):
+    masks = 0xF800, 0x7E0, 0x1F  # 5 bits of red, 6 of green, 5 of blue
+    header = struct.pack("<2sIHHI", b"BM", 98, 0, 0, 66)
+    header += struct.pack("<IiiHHIIiiII3I", 40, 4, 4, 1, 16, 3, 32, 0, 0, 0, 0, *masks)
+    picture.write_bytes(header + struct.pack("<16H", *[0xF800] * 16))
+    assert load(folder).train_images[0, :, 0, 0].tolist() == [255, 0, 0]
+
+
 @pytest.mark.attack
 @pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
 def test_pictures_with_seeded_random_damage__are_read_or_refused_in_one_line(tmp_path, count):
