@@ -130,8 +130,9 @@ class TestLogModel:
         """Its model was named after the classes of the other images, or a traceback said which class was missing."""
         command("train")
         (run,) = runs("dense")
-        np.savez(tmp_path / "other.npz", **tiny | {"class_names": np.array(list("abcdefghij"))})
-        result = run_command("export", run.info.run_id, "--dataset", tmp_path / "other.npz")
-        assert result.exit_code == 1
-        assert f"other.npz does not hold the images of run {run.info.run_id}: give --dataset" in result.output
+        (tmp_path / "other").mkdir()
+        np.savez(tmp_path / "other" / "tiny.npz", **tiny | {"class_names": np.array(list("abcdefghij"))})
+        result = run_command("export", run.info.run_id, "--dataset", tmp_path / "other" / "tiny.npz")
+        assert result.exit_code == 1, result.output
+        assert f"other/tiny.npz does not hold the images of run {run.info.run_id}: give --dataset" in result.output
         assert not models_of(run)
