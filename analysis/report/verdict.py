@@ -313,9 +313,10 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
 def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
     """Explain why networks are not safe, or why their safety is undecided and how many networks would decide it."""
     worst = judged.decided.worst
-    if worst is None and (without := judged.n_without_control):
-        have = "one network has" if without == 1 else f"{without} networks have"
-        return f"{_UNKNOWN}{have} no control and cannot be compared. Run the pruner {CONTROL} with all seeds."
+    without = judged.n_without_control
+    missing = f"{'one network has' if without == 1 else f'{without} networks have'} no control and cannot be compared"
+    if worst is None and without:
+        return f"{_UNKNOWN}{missing}. Run the pruner {CONTROL} with all seeds."
     if worst is None:
         return _ONE_CONTROL if judged.cell["n"] > 1 else _ONE_UNKNOWN
     if judged.decided.state == "beyond":
@@ -329,7 +330,7 @@ def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
     if worst["name"] == ALPHA:
         return f"Undecided: {ALPHA} may be {worst['upper']:.2f} (limit {limits.alpha:g})."
     needed = needed_networks(judged.cell, study, limits)
-    remedy = f"{needed:,} networks would decide" if needed else "more networks may decide"
+    remedy = missing if without else f"{needed:,} networks would decide" if needed else "more networks may decide"
     subject = "the accuracy" if worst["name"] == ACCURACY else worst["name"]
     bound = f"{subject} may lose up to {100 * worst['upper']:.1f} points (limit {100 * worst['limit']:g})"
     return f"Undecided: {bound}; {remedy}."

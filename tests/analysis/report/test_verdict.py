@@ -238,6 +238,8 @@ def test_while_networks_without_a_control_are_not_compared_nothing_is_safe():
         "Whether it is safe is unknown: 5 networks have no control and cannot be compared. Run the pruner none with "
         "all seeds." in line
     )
+    line, *_ = judged(runs(noise=10 * SPREAD), none().head(3))
+    assert "(limit 5); 5 networks have no control and cannot be compared." in line
 
 
 def test_one_network_a_cell_has_no_interval_and_that_is_said_once():
