@@ -312,7 +312,7 @@ def test_without_a_control_of_the_same_distillation_there_is_none(store):
         store.pruned(alone, dense, seed, "mp", 10.0, (4, 0, 0), **ONE_SHOT | DISTILLED)
     (found,) = recommend.recommend_ratio("alone", tracking_uri=store.uri)
     assert "at ratio 10" in found.verdict
-    assert "Without runs of the pruner none" in found.verdict
+    assert "the runs of the pruner none differ from the pruned networks in distill and temperature." in found.verdict
 
 
 def test_validation_predictions_are_not_needed(store):
