@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from analysis.common import archives
 from analysis.common.class_arrays import check_names
 from analysis.common.errors import StudyError, first_line
 from analysis.common.input_files import SizeLimit, opened
@@ -78,12 +79,7 @@ def read(path: Path, limit: SizeLimit) -> ClassCounts | None:
                 raise StudyError(f"{path}: not valid JSON ({first_line(error)})") from error
         return _of_report(path, content) if isinstance(content, dict) else _of_array(path, content)
     if kind == ".npy":
-        with opened(path):
-            limit.check(path, path.stat().st_size)
-            try:
-                values = np.load(path, mmap_mode="r", allow_pickle=False)
-            except Exception as error:  # NumPy raises many types
-                raise StudyError(f"{path}: not a complete .npy file ({first_line(error)[:200]})") from error
+        values = archives.read_array(path, limit)
         return _of_array(path, values) if values.ndim == 2 else None
     return _of_table(path, limit) if kind in _TEXTS else None
 

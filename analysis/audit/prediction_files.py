@@ -256,12 +256,7 @@ def _one_dimensional(values: np.ndarray) -> np.ndarray:
 
 
 def _read_npy(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
-    with opened(path):
-        limit.check(path, path.stat().st_size)
-        try:
-            values = np.load(path, mmap_mode="r", allow_pickle=False)
-        except Exception as error:  # NumPy raises many types
-            raise StudyError(f"{path}: not a complete .npy file ({first_line(error)[:200]})") from error
+    values = archives.read_array(path, limit)
     if values.ndim != 1 or values.dtype.names is None:
         raise StudyError(
             f"{path} has {values.dtype} values of shape {values.shape} without names: save label and predicted in one "

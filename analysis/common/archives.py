@@ -1,4 +1,4 @@
-"""Read NumPy archives (.npz) without pickle, after checking every size that the file declares."""
+"""Read NumPy archives (.npz) and arrays (.npy) without pickle, after checking their sizes."""
 
 import io
 import math
@@ -87,6 +87,23 @@ def read(
     if missing := [name for name in required if name not in arrays]:
         raise StudyError(f"{path}: no array {', '.join(missing)} in it; the file needs {', '.join(required)}")
     return arrays
+
+
+def read_array(path: Path, limit: SizeLimit) -> np.ndarray:
+    """Map an array of a .npy file into memory.
+
+    Raises
+    ------
+    StudyError
+        If the file is damaged, too large, or has Python objects.
+    """
+    with opened(path):
+        limit.check(path, path.stat().st_size)
+        try:
+            array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        except Exception as error:  # NumPy raises many types
+            raise StudyError(f"{path}: not a complete .npy file ({first_line(error)[:200]})") from error
+    return array
 
 
 def _entries(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfile.ZipInfo]:
