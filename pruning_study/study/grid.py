@@ -430,10 +430,10 @@ def _check(name: str, item: Any, command: _GridCommand) -> Any:
 
 
 def _range(text: str) -> range:
-    match = re.fullmatch(r"\s*(\d{1,10})\s*-\s*(\d{1,10})\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", text)
     if not match:
         raise ValueError(f"{shortened(text)} is neither a range such as 0-29 nor a list")
-    first, last = map(int, match.groups())
+    first, last = int(match[1]), int(match[2] or match[1])
     if first > last or last > LARGEST:
         raise ValueError(f"{text}: write the smaller seed first, and none above {LARGEST}")
     if last - first >= MOST_SEEDS:

@@ -130,6 +130,7 @@ def test_what_is_left_out_is_the_default_of_prune(read):
 
 def test_a_single_seed_is_a_list_of_one(read):
     assert [cell.config.seed for cell in read("seeds: 0").cells] == [0]
+    assert [cell.config.seed for cell in read("seeds: '300'").cells] == [300]
 
 
 def test_seeds_as_a_range(read):
