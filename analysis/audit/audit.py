@@ -407,12 +407,12 @@ def _check(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
 
 
 def _check_start(networks: Mapping[str, np.ndarray]) -> None:
-    """Raise a StudyError if a single network after and its control start from one of several networks before."""
+    """Raise a StudyError if there are several networks before, but only one network after and one control."""
     before = len(networks["before"])
     if before > 1 and "control" in networks and len(networks["control"]) == len(networks["after"]) == 1:
         raise StudyError(
-            f"{before} networks before, but one after and one control: give only the network before that both start "
-            "from, or a network after and a control for each network before",
+            f"{before} networks before, but one after and one control: of the networks before, give only the one from "
+            "which both start, or give a network after and a control for each network before",
             option="before",
         )
 

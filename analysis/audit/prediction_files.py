@@ -297,7 +297,7 @@ def _of_columns(
 
 
 def _scores(path: Path, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return probabilities, which may be stored as text, as numbers, (images, classes)."""
+    """Convert probabilities, which may be stored as text, to numbers, (images, classes)."""
     scores = []
     for name, values in columns.items():
         try:

@@ -30,14 +30,14 @@ def read(
     path : Path
         A file with one of the `SUFFIXES`, or a folder that `is_saved_dataset` accepts.
     wanted : callable
-        Takes the names of the columns and returns those to read. Columns of lists, such as pixels, are left out.
+        Takes the names of the columns and returns those to read.
     limit : SizeLimit
         Limit on the memory of the wanted columns.
 
     Returns
     -------
     header : list of str
-        The names of the columns.
+        The names of all columns but those of lists, such as pixels.
     columns : dict of str to (rows,)
         The wanted columns. Strings have dtype object.
 
@@ -73,7 +73,7 @@ def _kind(path: Path) -> str:
 
 
 def _table(path: Path, wanted: Callable[[Sequence[str]], Sequence[str]], limit: SizeLimit) -> tuple[Any, list[str]]:
-    """Return an Arrow table of the wanted columns, and the names of the columns."""
+    """Return an Arrow table of the wanted columns, and the names of all columns but those of lists."""
     import pyarrow as pa
 
     if path.is_dir():

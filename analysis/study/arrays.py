@@ -116,9 +116,9 @@ class RunArrays:
         return alike.index[alike].to_numpy(int)
 
     def differing_from_controls(self, row: int) -> list[str]:
-        """Return the params in which a run differs from the controls of its data set and model that are most like it.
+        """Return the params in which a run differs from the control of its data set and model that is most like it.
 
-        The list is empty if there are no such controls, or if one differs in nothing but the seed.
+        The list is empty if there is no such control, or if one differs in nothing but the seed.
         """
         agreement = self._agreement_with_controls(row)
         of_place = agreement[agreement[[schema.DATASET, schema.MODEL]].all(axis=1)]

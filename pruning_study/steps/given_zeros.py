@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from analysis.common.errors import StudyError
 
 # A layer looks pruned if at least the share `_FEWEST_ZEROS` of its weights is 0, because fewer zeros may be chance, and
-# if it does not look quantized. It looks quantized if it has at most as many nonzero values as integers of 8 bits, and
-# fewer than the share `_FEWEST_VALUES` of those that its nonzero weights could have in their number format.
+# if it does not look quantized. It looks quantized if the layer, or each of its rows, has at most `_QUANTIZED_VALUES`
+# distinct nonzero values, which is the number of nonzero integers of 8 bits, and fewer than the share `_FEWEST_VALUES`
+# of the distinct values that its nonzero weights could have in their number format.
 _FEWEST_ZEROS, _FEWEST_VALUES = 1 / 20, 1 / 2
 _QUANTIZED_VALUES = 255
 _FORMATS = ((torch.bfloat16, torch.int16), (torch.float16, torch.int16), (torch.float32, torch.int32))
@@ -73,8 +74,9 @@ def _most_distinct(rows: Tensor) -> Tensor:
     """Return how many distinct nonzero values each row could have, given its nonzero weights and their number format.
 
     The format, the shortest that holds all weights, has only so many numbers between the smallest and the largest
-    nonzero magnitude of a row. As integers, the bits of positive floats of one format count its numbers upwards. If all
-    magnitudes are equal, as with weights of 2 bits, the number format is not the reason.
+    nonzero magnitude of a row. The bits of positive floats, read as integers, are consecutive and in the order of the
+    floats, so the difference of two such integers counts the floats between them. If all nonzero magnitudes of a row
+    are equal, as with weights of 2 bits, its values are few for another reason, and the format sets no limit.
     """
     fitting = (each for each in _FORMATS if torch.equal(rows.to(each[0]).to(rows), rows))
     float_type, integer_type = next(fitting, _FORMATS[-1])

@@ -139,12 +139,12 @@ def exemplars(
 
 
 def _notes(without: list[tuple[dict[str, Any], bool]], *, none_found: bool) -> Iterator[str]:
-    """Yield notes on the cells without PIEs, each given with whether predictions are missing.
+    """Yield notes on the cells whose PIEs cannot be counted, which are given with whether their predictions are missing.
 
     If only some predictions are missing, `cells.cells` adds a note.
     """
     if without and none_found:
-        yield f"no PIEs are counted, because {schema.PREDICTIONS} is missing or not used for all runs"
+        yield f"no PIEs are counted, because no run has usable predictions ({schema.PREDICTIONS})"
     if of_other_images := [cell for cell, is_missing in without if not is_missing]:
         cells = [f"{cell[schema.DATASET]}, {cell[METHOD]} at {cell[LEVEL]:g}" for cell in of_other_images]
         more = f" and {len(cells) - 3:,} more" if len(cells) > 3 else ""

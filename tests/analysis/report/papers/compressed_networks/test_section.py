@@ -64,7 +64,7 @@ def test_without_predictions_there_are_class_tests_and_without_seeds_nothing():
 def test_missing_predictions_are_not_called_those_of_other_images():
     made = with_recalls_of(FOUND)
     assert section(StudyData(made, lambda run_ids: {})).notes == [
-        "no PIEs are counted, because predictions.npz is missing or not used for all runs"
+        "no PIEs are counted, because no run has usable predictions (predictions.npz)"
     ]
     # `cells.cells` names the runs of the other data set, whose predictions are missing.
     ids = {name: made[name] + " other" for name in ("dense_run_id", "run_id")}
