@@ -139,7 +139,7 @@ def exemplars(
 
 
 def _notes(without: list[tuple[dict[str, Any], bool]], *, none_found: bool) -> Iterator[str]:
-    """Yield notes on the cells whose PIEs cannot be counted, which are given with whether their predictions are missing.
+    """Yield notes on the cells whose PIEs cannot be counted, each with whether predictions are missing.
 
     If only some predictions are missing, `cells.cells` adds a note.
     """
