@@ -169,8 +169,8 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
         The identity for losses, `class_sums.excess_weights` for costs, or the classes' shares for the accuracy.
     support : (sums,), optional
         Number of test images of each class; for the accuracy, number of all test images. If none of these images
-        changed in any network, the upper bound follows from the rule of three: if s sums are bounded jointly and none
-        of n images is lost, a loss of more than 1 - (level / s)^(1 / n) is ruled out.
+        changed in any network, the upper bound is at least that of the rule of three: if s sums are bounded jointly and
+        none of n images is lost, a loss of more than 1 - (level / s)^(1 / n) is ruled out.
     level : float
         1 minus the confidence.
 
@@ -196,8 +196,8 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
     half = _half_widths(variances, level)
     half_all = _half_widths(variances, 2 * level_of_one(changes, weights, level))
     if support is not None:
-        unchanged = (np.asarray(variances.total) == 0) & (value == 0)
-        half_all = np.where(unchanged, unchanged_bound(support, level / len(weights)), half_all)
+        at_most = unchanged_bound(support, level / len(weights))
+        half_all = np.where(changes.alike(weights) & (value == 0), np.fmax(half_all, at_most), half_all)
     values = of_networks(changes, weights)
     return Bounds(value, value - half, value + half, value + half_all, one_sided_p(variances, value, values))
 

@@ -58,6 +58,13 @@ class Changes(NamedTuple):
             return two_way.Variances(moderated_variances, images, in_both)
         return two_way.Variances(group_variances, images, in_both)
 
+    def alike(self, weights: Weights) -> np.ndarray:
+        """Return, (sums,), whether a weighted sum changes alike in all networks and images, for example not at all.
+
+        Its variance cannot be estimated from its own changes, only from those of other classes.
+        """
+        return np.asarray(self._replace(scale=None).variances(weights).total == 0)
+
 
 def from_recalls(before: np.ndarray, after: np.ndarray, *, paired: bool = True) -> Changes:
     """Compute the changes from recalls alone.

@@ -131,14 +131,14 @@ def _excess(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute the excess of each class and its bounds, (2, classes), from the changes of recall and their bounds.
 
-    If all images of a class change alike, for example because none changes, the estimated variance of its change is 0.
-    For such a class, the squared distance from the change to each bound of the change is used in place of a variance:
-    times the squared weight of the class, it is added to the squared half-width of the excess (Zou and Donner 2008,
-    Statistics in Medicine 27, 1693-1702).
+    If all images of a class change alike, for example because none changes, they do not show how much its change
+    varies. For such a class, the squared distance from the change to each bound of the change is used in place of a
+    variance: times the squared weight of the class, it is added to the squared half-width of the excess (Zou and Donner
+    2008, Statistics in Medicine 27, 1693-1702).
     `variances` are those of the excess, and `level` is that of the bounds.
     """
     excess = weights @ change
-    alike = changes.variances(each_class(len(change))).total == 0
+    alike = changes.alike(each_class(len(change)))
     below, above = np.square(np.where(alike, [change - bounds[0], bounds[1] - change], 0))
     adds, subtracts = np.square(np.maximum(weights, 0)), np.square(np.minimum(weights, 0))
     half_square = np.where(variances.total > 0, np.square(two_way.half_widths(variances, level)), 0)
@@ -382,13 +382,13 @@ def _losses_of_one(
 
 def _on_levels(label: np.ndarray, changes: class_losses.Changes, levels: Sequence[float]) -> Losses:
     """Estimate the losses of several networks, with bounds at each level."""
-    value, variances = _on_average(changes)
-    level = class_costs.level_of_one(changes, each_class(len(value)))
-    bounds = [change_bounds(np.bincount(label), value, variances, each) for each in (*levels, 2 * level)]
-    unchanged = (variances.total == 0) & (value == 0)
-    at_most = class_costs.unchanged_bound(np.bincount(label), LEVEL / len(value))
-    upper = np.where(unchanged, at_most, -bounds.pop()[0])
-    return Losses(-value, -np.array(bounds)[:, ::-1], variances, upper, level)
+    change, support = mean_change(changes), np.bincount(label)
+    level = class_costs.level_of_one(changes, each_class(len(support)))
+    bounds = [change.bounds(support, each) for each in (*levels, 2 * level)]
+    at_most = class_costs.unchanged_bound(support, LEVEL / len(support))
+    of_unchanged = np.maximum(at_most, two_way.half_widths(change.variances, 2 * level))
+    upper = np.where(change.alike & (change.value == 0), of_unchanged, -bounds.pop()[0])
+    return Losses(-change.value, -np.array(bounds)[:, ::-1], change.variances, upper, level)
 
 
 def losses_on_own_images(
@@ -481,8 +481,8 @@ def _change(
     if len(before) == len(after) == 1:
         return _of_single_networks(label, before, after, None)(LEVEL)
     changes = _changes(label, before, after, paired)
-    value, variances = _on_average(changes if moderated else changes._replace(scale=None))
-    bounds = change_bounds(np.bincount(label), value, variances, LEVEL)
+    change = mean_change(changes if moderated else changes._replace(scale=None))
+    value, bounds = change.value, change.bounds(np.bincount(label), LEVEL)
     if not with_p:
         return value, bounds, np.full(len(value), np.nan)
     n_changed = _changed_images(label, before, after)
@@ -501,26 +501,46 @@ def _of_single_networks(
     return partial(retraining.beyond_control, alone, retraining.changed(label, control[0], after[0]))
 
 
-def _on_average(changes: class_losses.Changes) -> tuple[np.ndarray, two_way.Variances]:
-    """Compute the mean change of each class, (classes,), and its variances."""
+class MeanChange(NamedTuple):
+    """Mean changes of recall, or of other shares of images, over networks.
+
+    Attributes
+    ----------
+    value : (classes,)
+    variances : Variances
+        Variances of the means.
+    alike : (classes,), bool
+        Whether a class changes alike in all networks and images, as `Changes.alike` returns it.
+    """
+
+    value: np.ndarray
+    variances: two_way.Variances
+    alike: np.ndarray
+
+    def bounds(self, support: np.ndarray, level: float) -> np.ndarray:
+        """Compute bounds, (2, classes), from the number of images of each class.
+
+        If a class changes alike, they are at least as wide as the interval of one network with these changes.
+        """
+        half = np.where(self.variances.total > 0, two_way.half_widths(self.variances, level), np.nan)
+        bounds: np.ndarray = np.clip([self.value - half, self.value + half], -1, 1)
+        if self.alike.any():  # the search for the ends takes as long for no class as for ten
+            n_lost, n_won = ((support * np.maximum(sign * self.value, 0))[self.alike] for sign in (-1, 1))
+            low, high = change_interval(n_lost, n_won, support[self.alike], 1 - level)
+            bounds[:, self.alike] = np.fmin(bounds[0, self.alike], low), np.fmax(bounds[1, self.alike], high)
+        return bounds
+
+
+def mean_change(changes: class_losses.Changes) -> MeanChange:
+    """Compute the mean change of each class."""
     value = np.asarray(sum(group.mean(0) for group in changes.groups))
-    return value, changes.variances(each_class(len(value)))
+    of_each = each_class(len(value))
+    return MeanChange(value, changes.variances(of_each), changes.alike(of_each))
 
 
 def _changed_images(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Count images of each class for which the share of right networks changed from before to after, (classes,)."""
     return np.bincount(label, before.mean(0) != after.mean(0))
-
-
-def change_bounds(support: np.ndarray, value: np.ndarray, variances: two_way.Variances, level: float) -> np.ndarray:
-    """Compute bounds, (2, classes), of changes of recall or of any other share of `support` images."""
-    half = np.where(variances.total > 0, two_way.half_widths(variances, level), np.nan)
-    bounds: np.ndarray = np.clip([value - half, value + half], -1, 1)
-    alike = np.isnan(bounds[0])
-    if alike.any():  # the search for the ends takes as long for no class as for ten
-        n_lost, n_won = (support * np.maximum(sign * value, 0) for sign in (-1, 1))
-        bounds[:, alike] = change_interval(n_lost[alike], n_won[alike], support[alike], 1 - level)
-    return bounds
 
 
 def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool) -> class_losses.Changes:

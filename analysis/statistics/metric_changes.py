@@ -6,10 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import class_losses, two_way
+from analysis.statistics import class_losses
 from analysis.statistics.arithmetic import quotient
-from analysis.statistics.class_sums import each_class
-from analysis.statistics.class_table import change_bounds
+from analysis.statistics.class_table import MeanChange, mean_change
 from analysis.statistics.hypothesis_tests import LEVEL
 
 PRECISION, FALSE_POSITIVE_RATE, CALIBRATION_ERROR = "precision", "false positive rate", "calibration error"
@@ -187,20 +186,19 @@ def _sums(cell: np.ndarray, values: np.ndarray, cells: int) -> np.ndarray:
 
 
 class _Estimate(NamedTuple):
-    """The mean change of a metric in the cells where it is defined, with its variances.
+    """The mean change of a metric in the cells where it is defined.
 
     `known` is a mask of these cells among all cells. `images` has the number of images of each of these cells.
     """
 
     known: np.ndarray
-    value: np.ndarray
     images: np.ndarray
-    variances: two_way.Variances
+    change: MeanChange
 
     def bounds(self, level: float) -> np.ndarray:
         """Compute the bounds of all cells, (2, cells), NaN where the metric is undefined."""
         bounds = np.full((2, len(self.known)), np.nan)
-        bounds[:, self.known] = change_bounds(np.maximum(self.images, 1), self.value, self.variances, level)
+        bounds[:, self.known] = self.change.bounds(np.maximum(self.images, 1), level)
         return bounds
 
 
@@ -222,7 +220,7 @@ def _estimate(start: _Metric, after: _Metric, name: str, paired: bool) -> _Estim
     changes = class_losses.of_few_images(changes, images)
     if name != CALIBRATION_ERROR:  # because the calibration error is not a share of images
         changes = class_losses.moderated(changes, (first.mean(0) + second.mean(0)) / 2)
-    return _Estimate(known, second.mean(0) - first.mean(0), images, changes.variances(each_class(len(images))))
+    return _Estimate(known, images, mean_change(changes))
 
 
 # For one network: the factor of its contributions in the change, the cell of each image as in `_Metric`, and the

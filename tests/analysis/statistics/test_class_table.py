@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.class_table import accuracy_loss, class_table
+from analysis.statistics.class_table import accuracy_loss, class_table, costs, losses
 from analysis.statistics.hypothesis_tests import change_interval
 
 ENDS = ["change_low", "change_high", "excess_low", "excess_high"]
@@ -27,6 +27,35 @@ def test_the_excess_of_a_class_without_a_change_has_the_width_of_its_own_images(
     of_the_last = 1.959964 * (0.99 * 0.01 / 99) ** 0.5 / 6
     half = (((5 / 6) ** 2 + 4 / 6**2) * end**2 + of_the_last**2) ** 0.5
     assert [row["excess_low"], row["excess_high"]] == pytest.approx([0.165 - half, 0.165 + half], rel=1e-5)
+
+
+def unchanged_class(classes, networks, images):
+    """Networks that differ in 2 % of their answers to all classes but the first, and are right about .9 of each."""
+    generator = np.random.default_rng(9)
+    label = np.repeat(np.arange(classes), [images, *[1000] * (classes - 1)])
+    start = generator.random(len(label)) < 0.9
+    moves = generator.random((2, networks, len(label))) < 0.02
+    return label, *(start ^ (moves & (label != 0)))
+
+
+@pytest.mark.parametrize("networks", [2, 4, 12])
+@pytest.mark.parametrize("classes", [9, 10, 12])
+def test_a_class_without_a_change_is_bounded_by_its_own_images_although_other_classes_change(classes, networks):
+    """From ten classes on, the bound used to be that of the other classes, however few images the class had."""
+    answers = unchanged_class(classes, networks, images=20)
+    # A loss of this share or more is seen in one of 20 images with a chance of more than 1 - .05 / classes.
+    least = 1 - (0.05 / classes) ** (1 / 20)
+    assert losses(*answers).upper[0] == pytest.approx(least, abs=1e-12)
+    of_class = costs(*answers).columns
+    wilson = 1.959964**2 / (20 + 1.959964**2)
+    assert [of_class["loss_low"][0], of_class["loss_high"][0]] == pytest.approx([-wilson, wilson], abs=1e-5)
+    assert of_class["loss_upper_all"][0] == pytest.approx(least, abs=1e-12)
+    assert of_class["cost_high"][0] - of_class["cost"][0] > 0.9 * wilson
+
+
+def test_the_bound_of_a_class_without_a_change_allows_for_the_movement_of_other_classes():
+    """Two networks seldom show how far a class moves, even on many images."""
+    assert losses(*unchanged_class(10, 2, images=50_000)).upper[0] > 10 * (1 - 0.005 ** (1 / 50_000))
 
 
 def chance(counts, shares):
