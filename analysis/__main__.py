@@ -653,8 +653,8 @@ def export(
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.95,
     show_default=True,
-    help="Confidence of the intervals of alpha, between 0 and 1. It holds jointly for all ratios of one model and "
-    "pruner.",
+    help="Confidence, between 0 and 1, of the intervals of alpha, other slopes and the accuracy. It holds jointly for "
+    "all ratios of one model and pruner.",
 )
 @_VARIANCE
 @_true_or_false(

@@ -69,8 +69,9 @@ _NOT_PAIRED = (
 _NOT_FINE_TUNED = "This method involves no fine-tuning, so it is compared with the dense networks."
 _BEYOND_CONTROL = (
     f"Losses are relative to the control (pruner {CONTROL}), the same network trained as long and not pruned. Brackets "
-    "hold 95 % intervals. A class's recall is the share of its test images that the network recognises. Its gap is its "
-    "recall minus the accuracy; changes of gaps are in % of the gaps before pruning."
+    "hold 95 % intervals, but those of the accuracy and of gaps hold jointly for all ratios of a method, with {:g} % "
+    "confidence. A class's recall is the share of its test images that the network recognises. Its gap is its recall "
+    "minus the accuracy; changes of gaps are in % of the gaps before pruning."
 )
 _SAFE = (
     "Safe: bounds that hold with 95 % confidence, for all classes together, rule out that a class loses more than "
@@ -130,7 +131,9 @@ def verdict(study: StudyData) -> list[str]:
 def reading(study: StudyData) -> list[str]:
     """Return sentences on how to read the verdict; none if it has no numbers."""
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
-    return list(_reading(compressed)) if len(compressed) and not _weakness(study.runs).is_hopeless else []
+    if compressed.empty or _weakness(study.runs).is_hopeless:
+        return []
+    return list(_reading(compressed, study.options.confidence))
 
 
 def to_know(runs: pd.DataFrame) -> list[str]:
@@ -476,9 +479,9 @@ def _reversed(cell: pd.Series) -> str:
     )
 
 
-def _reading(pruned_cells: pd.DataFrame) -> Iterator[str]:
+def _reading(pruned_cells: pd.DataFrame, confidence: float) -> Iterator[str]:
     if (pruned_cells["n_none"] > 0).any():
-        yield _BEYOND_CONTROL
+        yield _BEYOND_CONTROL.format(100 * confidence)
         yield _CLASS_TEST
     if is_pruned(pruned_cells).any():
         yield _SAFE

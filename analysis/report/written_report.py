@@ -62,8 +62,8 @@ def write_report(
     output : str or Path
         Folder that the report is written to.
     confidence : float, above 0 and below 1
-        Confidence of the intervals of alpha, which hold jointly for all ratios of one
-        data set, model and pruner.
+        Confidence of the intervals in `cells.csv` (except `worst_class_cost`), which hold jointly for all ratios of
+        one data set, model and pruner.
     variance : {"welch", "pooled"}
         Variance in t-tests that compare two models or two data sets: one for each (Welch), or one for both (pooled).
     paper : bool

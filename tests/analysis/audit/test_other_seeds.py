@@ -164,7 +164,7 @@ def test_networks_before_of_other_seeds_are_not_paired(sides):
 
 def test_one_network_and_its_control_need_the_one_network_that_they_start_from():
     """The first network before used to stand for all, so that p depended on the order of the networks."""
-    with pytest.raises(StudyError, match="^3 networks before, but one after and one control: of the networks") as refused:
+    with pytest.raises(StudyError, match="3 networks before, but one after and one control: ") as refused:
         audit.audit_predictions(LABEL, BEFORE[:3], networks(AFTER)[:1], networks(CONTROL)[:1])
     assert refused.value.option == "before"
     audit.audit_predictions(LABEL, BEFORE[:1], networks(AFTER)[:1], networks(CONTROL)[:1])

@@ -5,7 +5,7 @@ import pytest
 
 from analysis.report.verdict import gaps, payers, reading, to_know, verdict
 from analysis.study.decision import class_rows
-from analysis.study.study import StudyData
+from analysis.study.study import ReportOptions, StudyData
 from tests import made_up_runs
 
 SPREAD = np.linspace(-0.1, 0.1, 8)
@@ -251,6 +251,11 @@ def test_one_network_a_cell_has_no_interval_and_that_is_said_once():
     assert ["is unknown" in line for line in lines] == [True, True]
     assert ["interval" in line for line in lines] == [False, False]
     assert "Every cell has one network" in how_to_read
+
+
+def test_the_page_says_with_which_confidence_intervals_of_gaps_hold():
+    study = StudyData(made_up_runs.study(runs(), none()), options=ReportOptions(confidence=0.5))
+    assert "hold jointly for all ratios of a method, with 50 % confidence" in reading(study)[0]
 
 
 def test_networks_at_chance_count_and_their_number_is_said():
