@@ -1,12 +1,10 @@
 """Write the command line that reproduces the networks of a cell."""
 
 import json
-import math
 import os
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from analysis.rendering.formats import exact
 from analysis.runs import frames, retries, schema
 from analysis.runs.options.commands import of_command
 from analysis.runs.options.names import ADAM, SPARSE_SCHEDULES
-from analysis.runs.options.recipes import RECIPES, RecipeValues, recipe_of
+from analysis.runs.options.recipes import RECIPES, RecipeValues, given_rates, recipe_of, trainings
 from analysis.runs.options.record import Option
 from analysis.runs.options.registry import PRUNERS
 from analysis.runs.store_errors import STORE_ERRORS
@@ -29,11 +27,6 @@ SIDES = {
 }
 # Values of `auto` options in runs of the protocol `paper`; other protocols have other values.
 PAPER_DEFAULTS = {"gradient_objective": "regularized", "gradient_mode": "eval"}
-# Options for epochs and learning rate, first of training, then of fine-tuning
-_PHASES = (
-    (schema.EPOCHS, schema.LEARNING_RATE),
-    (schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE),
-)
 _OF_OPTIMIZER = {schema.MOMENTUM, schema.LEARNING_RATE, schema.FINE_TUNE_LEARNING_RATE}
 _ALWAYS = {schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO}
 # Values that mean that an option was not given
@@ -87,9 +80,7 @@ def _differing_options(params: Mapping[str, Any], *, is_level: bool) -> dict[str
     recipe = RECIPES.get(values.get(schema.RECIPE, _own_recipe(records, values)))
     defaults = _defaults(records, values, recipe)
     if recipe:
-        for phases, (epochs, rate) in zip((recipe.training, recipe.fine_tuning), _PHASES, strict=True):
-            if rate in values:
-                values[rate] = _first_rate(values[rate], phases, values.get(epochs, defaults[epochs]))
+        values |= given_rates(values, recipe)
     if values.get(schema.START) == schema.INITIALIZATION and values[schema.SCHEDULE] not in SPARSE_SCHEDULES:
         del values[schema.SCHEDULE]  # the start implies it
     options = {
@@ -138,31 +129,11 @@ def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: 
         own_epsilon = own_decay if own_decay != "0.0" else str(schema.PAPERS_EPSILON)
         defaults |= PAPER_DEFAULTS | {schema.WEIGHT_DECAY: schema.text(weight_decay), schema.EPSILON: own_epsilon}
     if recipe:
-        for phases, (epochs, rate) in zip((recipe.training, recipe.fine_tuning), _PHASES, strict=True):
-            lengths, rates = _lengths_and_rates(phases)
-            defaults |= {epochs: str(sum(lengths)), rate: rates[0]}
+        for training in trainings(recipe):
+            defaults |= {training.epochs: str(sum(training.lengths)), training.learning_rate: training.rates[0]}
     if values.get(schema.OPTIMIZER) == ADAM:  # Adam does not use the recipe's values
         defaults = {name: value for name, value in defaults.items() if name not in _OF_OPTIMIZER}
     return defaults
-
-
-def _lengths_and_rates(phases: str) -> tuple[list[int], list[str]]:
-    """Parse phases such as `10x0.1 5x0.01` into their epochs and learning rates."""
-    lengths, rates = zip(*(phase.split("x") for phase in phases.split()), strict=True)
-    return list(map(int, lengths)), list(rates)
-
-
-def _first_rate(logged_rate: str, phases: str, epochs: str) -> str:
-    """Convert a logged learning rate to that of the recipe's first phase, which the option sets.
-
-    Runs log the rate of the first phase that gets an epoch, and with few epochs the recipe's first phases get none.
-    """
-    lengths, rates = _lengths_and_rates(phases)
-    with suppress(ValueError):
-        for end, rate in zip(accumulate(lengths), rates, strict=True):
-            if math.floor(end * int(epochs) / sum(lengths) + 0.5) > 0:
-                return schema.text(float(f"{float(logged_rate) * float(rates[0]) / float(rate):.12g}"))
-    return logged_rate
 
 
 def _as_typed(name: str, value: Any) -> str:

@@ -140,7 +140,8 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     - `iterations`, `keep`, `weight_treatments` (a list): a grid with any of these keys is run by `iterate`, with that
       command's defaults, and each combination is a chain of runs. Such a grid has no ratios, schedules, distillation or
       mitigations.
-    - `grids`: a list of several grids; the file's other keys are their defaults.
+    - `grids`: a list of several grids; the file's other keys are their defaults. A grid's `overrides` are added to
+      those of the file, and its own value of an option replaces the file's.
     - `primary`: the primary comparisons (see `planned.planned_primaries`).
 
     Parameters
@@ -280,15 +281,27 @@ def _size(values: Any) -> int:
 
 
 def _grids(content: dict[Any, Any], faults: list[str]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
-    """Yield, for each grid, the place in the file of each of its keys, and the grid."""
+    """Yield, for each grid, the place in the file of each of its keys, and the grid.
+
+    The grid's `overrides` are the places and the values of the file's overrides and of its own.
+    """
     grids = content.pop("grids", [{}])
     common_keys = _valid_keys(content, "", faults)
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
         faults.append("grids: it must be a list of grids, each with keys and values")
         return
     for index, grid in enumerate(grids):
-        own = _valid_keys(grid, f"grids[{index}].", faults)
-        yield {key: f"grids[{index}].{key}" if key in own else key for key in GRID_KEYS}, common_keys | own
+        prefix = f"grids[{index}]."
+        own = _valid_keys(grid, prefix, faults)
+        both = [
+            (f"{place}overrides", keys["overrides"])
+            for place, keys in (("", common_keys), (prefix, own))
+            if "overrides" in keys
+        ]
+        yield (
+            {key: f"{prefix}{key}" if key in own else key for key in GRID_KEYS},
+            common_keys | own | {"overrides": both},
+        )
 
 
 def _valid_keys(grid: dict[Any, Any], prefix: str, faults: list[str]) -> dict[str, Any]:
@@ -341,8 +354,12 @@ def _cells(
     grid: dict[str, Any], locations: Mapping[str, str], command_options: Mapping[str, Any], faults: list[str]
 ) -> Iterator[GridCell]:
     own = _PRUNE if not grid.keys() & set(ITERATING) else _ITERATE
-    overrides = _overrides(grid.get("overrides", {}), locations["overrides"], own, faults)
-    override_keys = {name: f"{locations['overrides']}.{name}" for name in overrides}
+    overrides: dict[str, Any] = {}
+    override_keys: dict[str, str] = {}
+    for location, given in grid["overrides"]:
+        options = _overrides(given, location, own, faults)
+        overrides |= options
+        override_keys |= {name: f"{location}.{name}" for name in options}
     for key in _SINGLE:
         if key in grid:
             with _collect_fault(locations[key], faults):

@@ -12,6 +12,7 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.runs import frames, schema
 from analysis.runs.options.commands import of_command
+from analysis.runs.options.recipes import RECIPES, given_rates, recipe_of
 from analysis.runs.schema import text
 from pruning_study import models
 from pruning_study.data import datasets
@@ -224,6 +225,8 @@ def _config(run: PublishedRun, machine: VerifyConfig) -> Config:
     options: dict[str, Any] = {
         name: params[name] for name in named if name in params and params[name] != _WITHOUT_VALUE.get(name)
     }
+    if recipe := RECIPES.get(params.get(schema.RECIPE, recipe_of(params[schema.MODEL]))):
+        options |= given_rates(params, recipe)
     if run.kind == schema.DENSE:
         options |= {schema.PRUNER: schema.CONTROL, schema.FINE_TUNE_EPOCHS: 0}
     if schema.IMAGE_SHAPE in params:

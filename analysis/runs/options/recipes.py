@@ -1,8 +1,13 @@
 """Values of recipes: how networks are trained, and fine-tuned after pruning, unless options say otherwise."""
 
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import accumulate
 from typing import NamedTuple
 
 from analysis.runs.options.registry import MODELS
+from analysis.runs.options.values import text
 
 
 class RecipeValues(NamedTuple):
@@ -56,3 +61,56 @@ ADAM_LEARNING_RATE, ADAM_MOMENTUM = 0.001, 0.9
 def recipe_of(model: str) -> str:
     """Return the name of a model's default recipe, which `--recipe` overrides."""
     return MODELS[model].recipe if model in MODELS else "lenet5"
+
+
+class Training(NamedTuple):
+    """A training of a recipe: the options for its epochs and its learning rate, and its phases."""
+
+    epochs: str
+    learning_rate: str
+    phases: str
+
+    @property
+    def lengths(self) -> list[int]:
+        """The epochs of each phase."""
+        return [int(phase.split("x")[0]) for phase in self.phases.split()]
+
+    @property
+    def rates(self) -> list[str]:
+        """The learning rate of each phase."""
+        return [phase.split("x")[1] for phase in self.phases.split()]
+
+
+def trainings(recipe: RecipeValues) -> tuple[Training, Training]:
+    """Return the training and the fine-tuning of a recipe."""
+    return (
+        Training("epochs", "learning_rate", recipe.training),
+        Training("fine_tune_epochs", "fine_tune_learning_rate", recipe.fine_tuning),
+    )
+
+
+def given_rates(params: Mapping[str, str], recipe: RecipeValues) -> dict[str, str]:
+    """Return the values of the options for learning rates with which a run logs its params.
+
+    Runs log the rate of the first phase that gets an epoch, and with few epochs the recipe's first phases get none. The
+    options set the rate of the recipe's first phase.
+
+    Examples
+    --------
+    Of 50 epochs, in which the rate is .01, .1, .01, .001 and .0001, one epoch is of the second phase:
+
+    >>> given_rates({"epochs": "1", "learning_rate": "0.1"}, RECIPES["resnet-cifar"])
+    {'learning_rate': '0.01'}
+    """
+    found = {}
+    for training in trainings(recipe):
+        if training.learning_rate not in params:
+            continue
+        logged, total = params[training.learning_rate], sum(training.lengths)
+        found[training.learning_rate] = logged
+        with suppress(ValueError, StopIteration):  # a rate such as `none`, or a training without epochs
+            epochs, ends = int(params.get(training.epochs, total)), accumulate(training.lengths)
+            first = next(place for place, end in enumerate(ends) if math.floor(end * epochs / total + 0.5) > 0)
+            relative = float(training.rates[0]) / float(training.rates[first])
+            found[training.learning_rate] = text(float(f"{float(logged) * relative:.12g}"))
+    return found

@@ -34,6 +34,23 @@ def faults(read):
     return of
 
 
+def test_the_overrides_of_a_grid_are_added_to_those_of_the_file(read):
+    """They used to replace them, so that `up` started from dense networks of its own."""
+    text = "{overrides: {epochs: 1, fine_tune_epochs: 2}, ratios: [10], grids: [{pruners: [mp]}, "
+    found = read(text + "{pruners: [up], overrides: {fine_tune_epochs: 3, epsilon: 0.001}}]}")
+    assert [(c.config.epochs, c.config.fine_tune_epochs, c.config.epsilon) for c in found.cells] == [
+        (1, 2, None),
+        (1, 3, 0.001),
+    ]
+
+
+def test_a_fault_in_overrides_names_the_file_s_or_the_grid_s(faults):
+    found = faults("{overrides: {epochs: x}, grids: [{overrides: {fine_tune_epochs: y}}]}")
+    assert "overrides.epochs: " in found
+    assert "grids[0].overrides.fine_tune_epochs: " in found
+    assert "grids[0].overrides.epochs" not in found
+
+
 def test_lists_multiply_and_none_stands_once_a_seed(read):
     found = read("{models: [lenet5, resnet20], pruners: [mp, none, up], ratios: [2, 10], seeds: [3, 5]}")
     cells = {(c.config.model, c.config.pruner, c.config.ratio, c.config.seed) for c in found.cells}

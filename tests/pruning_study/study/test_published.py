@@ -79,3 +79,13 @@ def test_a_study_of_an_earlier_arithmetic_cannot_be_verified(made):
 def test_a_run_that_cannot_be_made_again_is_named(params, change, message, tmp_path):
     with pytest.raises(StudyError, match=re.escape(message)):
         steps_of([PublishedRun("x", "pruned", {**params, **change})], VerifyConfig(data_dir=tmp_path))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 6])
+def test_runs_of_few_epochs_can_be_made_again_although_their_recipe_begins_later(epochs, tmp_path):
+    """They log the rate of the first phase that gets an epoch, which `verify` used to take for the recipe's."""
+    setting = planned(PruneConfig(ratio="4", epochs=epochs, fine_tune_epochs=1, recipe="resnet-cifar"))
+    made = setting.plan.at(4.0, setting.params).params
+    assert made["learning_rate"] != "0.01" or epochs == 6
+    found = steps_of([PublishedRun("x", "pruned", made)], VerifyConfig(data_dir=tmp_path))
+    assert found.by_run["x"].config_hash
