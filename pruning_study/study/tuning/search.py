@@ -250,11 +250,12 @@ class TuningSearch(SharedSearch[Space]):
         return self.space.params_of(self.point(trial))
 
     def is_hopeless(self, trial: Trial, so_far: PairedRecalls, dense: np.ndarray) -> bool:
-        """Return whether the best accuracy of a trial so far is below the median of complete trials after as many seeds.
+        """Return whether a trial's best accuracy so far is below the median of complete trials after as many seeds.
 
-        Optuna decides this once five trials are complete. Such a trial is stopped, unless it is an anchor. Trials are stopped only if the objective is accuracy, because
-        alpha of a few networks is noise, and because Optuna cannot stop trials of a search with two objectives.
-        Wilcoxon's test over the seeds, the alternative to the median, cannot reach p < .1 with three seeds.
+        Optuna decides this once five trials are complete. Such a trial is stopped, unless it is an anchor. Trials are
+        stopped only if the objective is accuracy, because alpha of a few networks is noise, and because Optuna cannot
+        stop trials of a search with two objectives. Wilcoxon's test over the seeds, the alternative to the median,
+        cannot reach p < .1 with three seeds.
 
         Parameters
         ----------
