@@ -41,7 +41,7 @@ def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking
     cell : DataFrame
         Runs that differ only in the seed, as `pull.pull_runs` returns them.
     experiment : str, optional
-        The experiment that contains the runs. By default MLflow's current one, which needs no option.
+        The experiment that contains the runs. By default, the command names none.
     tracking_uri : str, optional
         By default MLflow's current one.
 

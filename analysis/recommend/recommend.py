@@ -114,8 +114,10 @@ def recommend_ratio(
         on_test,
         characteristics=characteristics.pulled(runs, tracking_uri=tracking_uri) if is_iterated(runs).any() else None,
     )
+    # `mlflow run` names the experiment only in the environment of its own process.
+    named = experiment or pull.experiment_name(tracking_uri=tracking_uri)
     asked = _Asked(
-        partial(prune_command, experiment=experiment, tracking_uri=tracking_uri),
+        partial(prune_command, experiment=named, tracking_uri=tracking_uri),
         partial(_on_groups, predictions=on_test, image_groups=image_groups),
         partial(on_test, artifact=schema.VAL_PREDICTIONS),
         preference,

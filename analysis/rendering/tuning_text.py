@@ -11,8 +11,8 @@ from analysis.statistics.hypothesis_tests import LEVEL
 
 ANCHORS_NOTE = (
     "The other rows are the anchors, which every search tries: lambda is the weight decay (or 0.0005 without it), the\n"
-    "epsilon of Good et al. MP is a very large epsilon, with which undecayed pruning does the same as mp; GP is epsilon "
-    "0,\nwith which undecayed pruning does the same as gp."
+    "epsilon of Good et al. MP is a very large epsilon, with which undecayed pruning does the same as mp; GP is\n"
+    "epsilon 0, with which undecayed pruning does the same as gp."
 )
 
 

@@ -39,6 +39,7 @@ _METRIC = "metrics."
 _ACCURACY = _METRIC + schema.TEST_ACCURACY
 _DENSE_PARAMS = [schema.DATASET, schema.MODEL, schema.SEED]
 _PAIR_PARAMS = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SEED]
+_DEFAULT_ID = "0"  # of the experiment that MLflow makes in each store
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +140,13 @@ def experiment_id(experiment: str | None = None, *, tracking_uri: str | None = N
     """Return the id of an experiment; parameters and errors are as for `pull_runs`."""
     with open_store(tracking_uri) as store:
         return _find(store.experiments(), experiment)[0]
+
+
+def experiment_name(*, tracking_uri: str | None = None) -> str | None:
+    """Return the name of MLflow's current experiment; None for the default one, which is current if none is named."""
+    with open_store(tracking_uri) as store:
+        selected_id, name, _ = _find(store.experiments(), None)
+    return name if selected_id != _DEFAULT_ID else None
 
 
 def predictions(
@@ -649,7 +657,7 @@ def _columns_of(values: pa.Table, run_ids: pa.ChunkedArray) -> dict[str, pa.Arra
 def _find(experiments: list[tuple[str, str, str]], name: str | None) -> tuple[str, str, str]:
     """Return the id and name of the selected experiment, and the names of all active ones."""
     name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME")
-    default_id = os.environ.get("MLFLOW_EXPERIMENT_ID", "0")
+    default_id = os.environ.get("MLFLOW_EXPERIMENT_ID", _DEFAULT_ID)
     names = checks.some(sorted(f"{own_name!r}" for _, own_name, stage in experiments if stage == "active"), most=20)
     for experiment_id, experiment_name, stage in experiments:
         if experiment_name == name or (name is None and experiment_id == default_id):

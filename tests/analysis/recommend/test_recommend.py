@@ -364,6 +364,14 @@ def test_quantized_networks_alone_are_nothing_to_recommend(store):
         recommend.recommend_ratio("formats", tracking_uri=store.uri)
 
 
+def test_the_command_names_an_experiment_that_only_this_process_knows(store, monkeypatch):
+    """`mlflow run --experiment-name known` gives it to its own process alone."""
+    client = MlflowClient(store.uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", client.get_experiment_by_name("known").experiment_id)
+    (found,) = recommend.recommend_ratio(tracking_uri=store.uri)
+    assert found.command.endswith(" --experiment known")
+
+
 def test_the_summary_holds_verdict_and_table(known):
     verdict, command, table, *_ = summary(known).split("\n\n")
     assert verdict.replace("\n", " ") == known.verdict
