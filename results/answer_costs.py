@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.statistics import class_costs, class_losses, class_sums
+from analysis.statistics import class_table
 
 NAME = "class_costs"
 
@@ -30,23 +30,13 @@ def costliest(label: np.ndarray, before: np.ndarray, after: np.ndarray, names: S
         - class: name of the class;
         - loss, loss_upper_all, cost, cost_low, cost_high, cost_p: as in `classes.csv`.
     """
-    support = np.bincount(label)
-    recall = np.stack([(before + after.astype(float))[:, label == each].mean() / 2 for each in range(len(support))])
-    changes = class_losses.moderated(class_losses.from_predictions(label, before, after), recall)
-    share = support / len(label)
-    loss, cost = (
-        class_costs.bounds(changes, weights, support=support)
-        for weights in (np.eye(len(support)), class_sums.excess_weights(share))
-    )
-    place = int(cost.value.argmax())
+    columns = class_table.costs(label, before, after).columns
+    place = int(columns["cost"].argmax())
     return {
         "n": len(after),
         "accuracy_loss": float((before.mean(1) - after.mean(1)).mean()),
         "class": names[place],
-        "loss": loss.value[place],
-        "loss_upper_all": loss.upper_all.max(),
-        "cost": cost.value[place],
-        "cost_low": cost.low[place],
-        "cost_high": cost.high[place],
-        "cost_p": cost.p[place],
+        "loss": columns["loss"][place],
+        "loss_upper_all": columns["loss_upper_all"].max(),
+        **{name: columns[name][place] for name in ("cost", "cost_low", "cost_high", "cost_p")},
     }

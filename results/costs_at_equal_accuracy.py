@@ -11,7 +11,7 @@ from analysis.report.methods.same_accuracy import choose_networks
 from analysis.runs import schema, validation_counts
 from analysis.runs.frames import RUN_ID
 from analysis.runs.validation_counts import ValidationRecalls
-from analysis.statistics import class_costs
+from analysis.statistics import class_costs, class_table
 from analysis.study.arrays import RunArrays, run_arrays
 from analysis.study.costs import recall_changes
 from analysis.study.predictions import StudyPredictions
@@ -19,6 +19,7 @@ from analysis.study.predictions import StudyPredictions
 NAME = "class_costs_at_equal_accuracy"
 POINTS_BELOW = 1.0
 BASELINE, CONTROL = "mp", "control"
+_SHOWN = ("loss", "loss_upper_all", "cost", "cost_low", "cost_high", "cost_p")
 _HALVES = {
     "seeds 0 to 29": (folders.EQUAL,),
     "seeds 30 to 59": (folders.EQUAL_UNSEEN,),
@@ -85,19 +86,20 @@ def _classes(
     """Yield the row of each class, without the columns that identify the comparison."""
     has = ~np.isnan(arrays.before[after[0]])
     changes = recall_changes(arrays, after, before, has, predictions)
-    support = None if changes.label is None else np.bincount(changes.label)
-    loss, cost = (
-        class_costs.bounds(each.moderated, each.weights, support=support) for each in (changes.loss, changes.excess)
-    )
+    if changes.label is not None and changes.right is not None:
+        columns = class_table.costs(changes.label, *changes.right).columns
+    else:
+        both = (class_costs.bounds(each.moderated, each.weights) for each in (changes.loss, changes.excess))
+        names = (class_costs.LOSS_COLUMNS, class_costs.COST_COLUMNS)
+        columns = {
+            name: values
+            for own_names, bounds in zip(names, both, strict=True)
+            for name, values in zip(own_names, bounds, strict=False)
+        }
     accuracy_loss = (arrays.accuracy_after[before] - arrays.accuracy_after[after]).mean()
     for place, name in enumerate(arrays.names[has]):
         yield {
             "accuracy_loss": accuracy_loss,
             "class": name,
-            "loss": loss.value[place],
-            "loss_upper_all": loss.upper_all[place],
-            "cost": cost.value[place],
-            "cost_low": cost.low[place],
-            "cost_high": cost.high[place],
-            "cost_p": cost.p[place],
+            **{column: columns[column][place] for column in _SHOWN},
         }

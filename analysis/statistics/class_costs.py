@@ -19,7 +19,7 @@ from analysis.statistics import class_sums, two_way
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.class_sums import Weights
-from analysis.statistics.hypothesis_tests import LEVEL, corrected
+from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected
 
 # Fewer than ten networks have at most 512 sign flips, so p and joint bounds of ten classes would be coarse.
 FEWEST_FLIPPED = 10
@@ -157,7 +157,7 @@ class Bounds(NamedTuple):
     p: np.ndarray
 
 
-def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = None, level: float = LEVEL) -> Bounds:
+def bounds(changes: Changes, weights: Weights, *, level: float = LEVEL) -> Bounds:
     """Estimate weighted sums of the classes' losses, with bounds and tests.
 
     Parameters
@@ -167,18 +167,14 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
         should be moderated. Independent (unpaired) groups get Bonferroni's bounds.
     weights : (sums, classes)
         The identity for losses, `class_sums.excess_weights` for costs, or the classes' shares for the accuracy.
-    support : (sums,), optional
-        Number of test images of each class; for the accuracy, number of all test images. If none of these images
-        changed in any network, the upper bound is at least that of the rule of three: if s sums are bounded jointly and
-        none of n images is lost, a loss of more than 1 - (level / s)^(1 / n) is ruled out.
     level : float
         1 minus the confidence.
 
     Returns
     -------
     Bounds
-        If the variance is 0 or unknown, for example for one network without predictions, `low` and `high` are NaN, and
-        so are `upper_all`, unless it follows from `support`, and p, unless `step_down_p` computes it.
+        If the variance is 0 or unknown, for example for one network without predictions, `low`, `high` and `upper_all`
+        are NaN, and so is p, unless `step_down_p` computes it. From predictions, `class_table.costs` bounds these too.
 
     Examples
     --------
@@ -195,9 +191,6 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
     value = -(weights @ sum(group.mean(0) for group in changes.groups))
     half = _half_widths(variances, level)
     half_all = _half_widths(variances, 2 * level_of_one(changes, weights, level))
-    if support is not None:
-        at_most = unchanged_bound(support, level / len(weights))
-        half_all = np.where(changes.alike(weights) & (value == 0), np.fmax(half_all, at_most), half_all)
     values = of_networks(changes, weights)
     return Bounds(value, value - half, value + half, value + half_all, one_sided_p(variances, value, values))
 
@@ -232,6 +225,50 @@ def unchanged_bound(support: ArrayLike, level: float) -> np.ndarray:
     0.05
     """
     return np.asarray(1 - level ** (1 / np.asarray(support)))
+
+
+def bound_of_images(changes: Changes, support: np.ndarray, level: float) -> np.ndarray:
+    """Compute upper bounds of the losses of classes from the images that change.
+
+    The mean change of an image is a share of the networks. The changes of a class's images are taken to have one size,
+    which keeps their sum and the sum of their squares, so that the bound is this size times that of one network with as
+    many changed images (`hypothesis_tests.change_interval`).
+
+    Parameters
+    ----------
+    changes : Changes
+    support : (classes,)
+        Number of images of each class.
+    level : float
+        1 minus the confidence of the one-sided bound.
+
+    Returns
+    -------
+    (classes,)
+        NaN if only recalls are known, or if `changes` are of the accuracy.
+
+    Examples
+    --------
+    Two networks lose the same of ten images, or each loses another one. Their bound is that of one network that loses
+    one image, and half the bound of one network that loses two:
+
+    >>> from analysis.statistics import class_losses
+    >>> label, right, image = np.zeros(10, int), np.ones((2, 10), bool), np.arange(10)
+    >>> same, different = right & (image > 0), image != np.array([[0], [1]])
+    >>> for after in (same, different):
+    ...     changes = class_losses.from_predictions(label, right, after)
+    ...     print(bound_of_images(changes, np.array([10]), 0.025).round(3))
+    [0.404]
+    [0.255]
+    >>> [round(float(-change_interval(lost, 0, 10)[0]), 3) for lost in (1, 2)]
+    [0.404, 0.51]
+    """
+    if changes.size is None or changes.square is None:
+        return np.full(len(support), np.nan)
+    loss = -np.asarray(sum(group.mean(0) for group in changes.groups))
+    size = np.where(changes.size > 0, quotient(changes.square, changes.size), 1.0)
+    n_lost, n_won = (np.maximum(support * (changes.size + sign * loss) / (2 * size), 0) for sign in (1, -1))
+    return np.asarray(-size * change_interval(n_lost, n_won, support, 1 - 2 * level)[0])
 
 
 def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndarray | None) -> np.ndarray:

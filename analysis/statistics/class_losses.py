@@ -32,6 +32,9 @@ class Changes(NamedTuple):
         Mean of each network's recall before and its recall after, if the same networks were measured. If recalls before
         and after have equal variance, the variance estimated for this mean is independent of the variance estimated for
         the change, so it helps to find the classes that vary more than others.
+    size, square : (classes,), optional
+        Means over a class's images of |d| and of d², where d is the mean change of an image. None if only recalls are
+        known.
     """
 
     groups: Sequence[np.ndarray]
@@ -39,6 +42,8 @@ class Changes(NamedTuple):
     in_both: np.ndarray
     scale: np.ndarray | None = None
     recalls: np.ndarray | None = None
+    size: np.ndarray | None = None
+    square: np.ndarray | None = None
 
     def variances(self, weights: Weights) -> two_way.Variances:
         """Compute the variances of weighted sums of the classes' mean changes; weights are (sums, classes)."""
@@ -128,14 +133,15 @@ def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
     """
     support = np.bincount(label)
     groups = [_class_means(label, group, support) for group in answers]
-    mean = sum(group.mean(0) for group in answers)
+    mean = np.asarray(sum(group.mean(0) for group in answers))
     in_both = sum(
         _image_variances(label, group - group.mean(0), support).sum(0) / (len(group) * (len(group) - 1))
         for group in answers
         if len(group) > 1
     )
-    images = _image_variances(label, np.asarray(mean)[np.newaxis], support)[0]
-    return Changes(groups, images, np.zeros(len(support)) + in_both)
+    images = _image_variances(label, mean[np.newaxis], support)[0]
+    size, square = _class_means(label, np.array([np.abs(mean), np.square(mean)]), support)
+    return Changes(groups, images, np.zeros(len(support)) + in_both, size=size, square=square)
 
 
 def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
@@ -170,7 +176,10 @@ def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
     deviations = np.where(has_answer, answers - means[:, label], 0) * unbiased[:, label]
     mean = deviations.mean(0)
     images, in_both = _class_sums(label, np.array([np.square(mean), np.square(deviations - mean).sum(0)]))
-    return Changes([means], images, in_both / (networks * (networks - 1)))
+    of_class = np.bincount(label)
+    of_image = (np.where(has_answer, answers, 0) / support[:, label]).mean(0) * of_class[label]
+    size, square = _class_means(label, np.array([np.abs(of_image), np.square(of_image)]), of_class)
+    return Changes([means], images, in_both / (networks * (networks - 1)), size=size, square=square)
 
 
 def of_accuracy(changes: Changes, share: np.ndarray) -> Changes:

@@ -381,13 +381,18 @@ def _losses_of_one(
 
 
 def _on_levels(label: np.ndarray, changes: class_losses.Changes, levels: Sequence[float]) -> Losses:
-    """Estimate the losses of several networks, with bounds at each level."""
+    """Estimate the losses of several networks, with bounds at each level.
+
+    If few images change, they show little of how much the loss varies. `upper` is therefore at least the bound that
+    these images give by themselves, and that of a class without a changed image.
+    """
     change, support = mean_change(changes), np.bincount(label)
     level = class_costs.level_of_one(changes, each_class(len(support)))
     bounds = [change.bounds(support, each) for each in (*levels, 2 * level)]
     at_most = class_costs.unchanged_bound(support, LEVEL / len(support))
     of_unchanged = np.maximum(at_most, two_way.half_widths(change.variances, 2 * level))
-    upper = np.where(change.alike & (change.value == 0), of_unchanged, -bounds.pop()[0])
+    of_changed = np.fmax(-bounds.pop()[0], class_costs.bound_of_images(changes, support, level))
+    upper = np.where(change.alike & (change.value == 0), of_unchanged, np.maximum(of_changed, at_most))
     return Losses(-change.value, -np.array(bounds)[:, ::-1], change.variances, upper, level)
 
 

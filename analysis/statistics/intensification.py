@@ -294,7 +294,7 @@ def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
         True if the mean recall over classes is not above 1 / classes by a one-sided test at 1 %. Under the null
         hypothesis the network predicts each class with a fixed probability, proportional to the class's recall, so the
         number of images of each class that it classifies correctly is binomial. For balanced classes, the accuracy is
-        tested against the share of the largest class by a binomial bound. Without supports, True if the mean recall is
+        tested against the share of the largest class by a binomial bound. Without supports, True if the accuracy is
         below 1.5 / classes. Always False for a single class.
 
     Examples
@@ -317,7 +317,7 @@ def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
     if classes == 1:  # a single class cannot be guessed wrongly
         return np.zeros(accuracy.shape, dtype=bool)
     if support is None:
-        return np.asarray(recall.mean(-1) < 1.5 / classes)
+        return np.asarray(accuracy < 1.5 / classes)
     support = np.asarray(support)
     if not unbalanced(support):
         return _guesses_balanced(accuracy, support)
