@@ -74,7 +74,7 @@ def _former_paths(folder: Path) -> list[Path]:
     In this order no path is replaced twice, because the new folder, which is free of links, cannot be below the second
     path. The folder itself may have become a link to the new one.
     """
-    path = Path(os.path.abspath(folder))
+    path = Path(os.path.normpath(folder.absolute()))
     return list(dict.fromkeys([path.parent.resolve() / path.name, path]))
 
 
