@@ -363,11 +363,14 @@ def move(old: Path, new: Path) -> None:
     """Tell the store that a project's folder was moved.
 
     OLD is the former path of the folder, and NEW the present one. A store in a file (mlflow.db) has absolute paths, so
-    without this command the artifacts of new runs would go to the old folder.
+    without this command the artifacts of new runs would go to the old folder, and runs in unsent/ could not be sent.
     """
     from pruning_study.tracking import moved
 
-    click.echo(f"{moved.move(old, new):,} paths in the store are now below {new.absolute()}")
+    paths, runs = moved.move(old, new)
+    click.echo(f"{paths:,} paths in the store are now below {new.resolve()}")
+    if runs:
+        click.echo(f"{runs:,} kept run{'s' if runs > 1 else ''} can now be sent: pruning-study send FOLDER")
 
 
 @cli.command(sections=SECTIONS, examples=EXAMPLES["verify"])

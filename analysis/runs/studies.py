@@ -24,17 +24,23 @@ def experiment_of(study: str, *, tracking_uri: str | None = None) -> str:
     Raises
     ------
     StudyError
-        If no experiment contains the study, if several do and none has its name, or if the store cannot be read.
+        If no experiment contains the study, if several do and none has its name, if the one of its name is deleted, or
+        if the store cannot be read.
     """
     name = Path(study).stem if study.endswith(_ENDINGS) else study
     with open_store(tracking_uri) as store:
-        active = sorted(experiment for _, experiment, stage in store.experiments() if stage == "active")
+        experiments = store.experiments()
+    active = sorted(experiment for _, experiment, stage in experiments if stage == "active")
+    deleted = {experiment: experiment_id for experiment_id, experiment, stage in experiments if stage != "active"}
     studies = {experiment: _studies(experiment, tracking_uri) for experiment in active}
     holding = [experiment for experiment in active if name in studies[experiment]]
     if len(holding) > 1 and name not in holding:
         raise StudyError(
             f"the experiments {', '.join(holding)} contain study {name}: choose one with --experiment", option="study"
         )
+    if not holding and name in deleted:
+        command = f"mlflow experiments restore --experiment-id {deleted[name]}"
+        raise StudyError(f"experiment {name!r} is deleted: restore it ({command})", option="study")
     if not holding:
         run_ids = sorted(set().union(*studies.values()))
         hint = did_you_mean(name, run_ids) if run_ids else "this store has none"

@@ -59,7 +59,7 @@ def existing(experiment: str | None = None) -> Store | None:
     Raises
     ------
     StudyError
-        If the store does not answer within 10 s or cannot be opened.
+        If the store does not answer within 10 s or cannot be opened, or if the experiment is deleted.
     """
     uri = mlflow.get_tracking_uri()
     if reach.is_missing_file(uri):
@@ -70,7 +70,7 @@ def existing(experiment: str | None = None) -> Store | None:
         if not name:
             return Store(client, uri, os.environ.get("MLFLOW_EXPERIMENT_ID", DEFAULT_EXPERIMENT_ID))
         match = client.get_experiment_by_name(name)
-        return Store(client, uri, match.experiment_id) if match else None
+        return Store(client, uri, _active_id(match)) if match else None
 
 
 def connect_to_runs(experiment: str | None = None) -> Store:
@@ -181,9 +181,16 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
     match = client.get_experiment_by_name(name) or _created(client, name)
     if match is None or not match.experiment_id:
         raise MlflowException("the server's answer is not from MLflow: it lists no experiment")
-    if match.lifecycle_stage != "active":
-        raise StudyError(f"experiment {name!r} is deleted: restore it, or name another", option="experiment")
-    return match.experiment_id
+    return _active_id(match)
+
+
+def _active_id(experiment: Experiment) -> str:
+    if experiment.lifecycle_stage != "active":
+        command = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        raise StudyError(
+            f"experiment {experiment.name!r} is deleted: restore it ({command}), or name another", option="experiment"
+        )
+    return experiment.experiment_id
 
 
 def _created(client: MlflowClient, name: str) -> Experiment | None:

@@ -1,16 +1,19 @@
-"""Update a store after its project's folder was moved, because the store contains absolute paths of artifacts."""
+"""Update a store and kept runs after their project's folder was moved, because both contain absolute paths."""
 
+import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import mlflow
 import sqlalchemy
+from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.common.errors import StudyError
 from analysis.common.masking import without_password
-from pruning_study.tracking import reach
+from pruning_study.tracking import reach, unsent
 
 _COLUMNS = (
     ("experiments", "artifact_location"),
@@ -21,8 +24,11 @@ _COLUMNS = (
 )
 
 
-def move(old: Path, new: Path) -> int:
-    """Replace a folder by another one in all paths of artifacts in the current store, which must be an SQLite file.
+def move(old: Path, new: Path) -> tuple[int, int]:
+    """Replace a folder by another one in all paths of artifacts in the current store, and in addresses of kept runs.
+
+    The store must be an SQLite file. The kept runs are those in `unsent/` of the new folder or of the current folder,
+    and in temporary folders.
 
     Parameters
     ----------
@@ -33,13 +39,14 @@ def move(old: Path, new: Path) -> int:
 
     Returns
     -------
-    int
-        Number of changed paths.
+    (int, int)
+        Numbers of changed paths and of changed kept runs.
 
     Raises
     ------
     StudyError
-        If `new` is not a folder, if the store is not an existing SQLite file, or if it has no path below `old`.
+        If `new` is not a folder, if the store is not an existing SQLite file, or if neither it nor a kept run has a
+        path below `old`.
     """
     uri = mlflow.get_tracking_uri()
     if not new.is_dir():
@@ -49,18 +56,31 @@ def move(old: Path, new: Path) -> int:
             f"{without_password(uri)} is not an existing SQLite file: set MLFLOW_TRACKING_URI to the store"
         )
     reach.ensure(uri)
+    former, current = _former_paths(old), new.resolve()
+    places = [place for path in former for place in _places(str(path), str(current))]
     path = sqlalchemy.make_url(uri).database
     with closing(sqlite3.connect(path or "", timeout=reach.BUSY_SECONDS)) as connection, connection:
-        changed = sum(_replaced(connection, *column, *places) for column in _COLUMNS for places in _places(old, new))
-    if not changed:
-        raise StudyError(f"{without_password(uri)} holds no path of artifacts below {old.absolute()}", option="OLD")
-    return changed
+        changed = sum(_replaced(connection, *column, *place) for column in _COLUMNS for place in places)
+    kept = {folder.resolve() for folder in (*unsent.list_unsent(), *unsent.list_unsent(current))}
+    runs = sum(_moved_run(folder, former, current) for folder in kept)
+    if not changed and not runs:
+        raise StudyError(f"{without_password(uri)} holds no path of artifacts below {former[-1]}", option="OLD")
+    return changed, runs
 
 
-def _places(old: Path, new: Path) -> list[tuple[str, str]]:
+def _former_paths(folder: Path) -> list[Path]:
+    """Return the absolute path of a former folder, first without the symbolic links that lead to it, then with them.
+
+    In this order no path is replaced twice, because the new folder, which is free of links, cannot be below the second
+    path. The folder itself may have become a link to the new one.
+    """
+    path = Path(os.path.normpath(folder.absolute()))
+    return list(dict.fromkeys([path.parent.resolve() / path.name, path]))
+
+
+def _places(old: str, new: str) -> list[tuple[str, str]]:
     """Return the old and the new folder, first as paths and then as URLs, because MLflow stores both kinds."""
-    paths = str(old.absolute()), str(new.absolute())
-    return [paths, (f"file://{quote(paths[0])}", f"file://{quote(paths[1])}")]
+    return [(old, new), (f"file://{quote(old)}", f"file://{quote(new)}")]
 
 
 def _replaced(connection: sqlite3.Connection, table: str, column: str, old: str, new: str) -> int:
@@ -70,3 +90,17 @@ def _replaced(connection: sqlite3.Connection, table: str, column: str, old: str,
         (new, len(old) + 1, old, len(old) + 1, f"{old}/"),
     )
     return cursor.rowcount
+
+
+def _moved_run(folder: Path, former: Sequence[Path], current: Path) -> bool:
+    """Replace the former folder in the address of a kept run's store, and return whether the store is below it."""
+    with suppress(StudyError, SQLAlchemyError):  # a damaged record cannot be sent anyway
+        uri = unsent.read(folder).tracking_uri
+        url = sqlalchemy.make_url(uri)
+        path = Path(os.path.normpath(url.database or ""))
+        for old in former:
+            if uri.startswith("sqlite") and path.is_relative_to(old):
+                moved = url.set(database=str(current / path.relative_to(old)))
+                unsent.set_address(folder, moved.render_as_string())
+                return True
+    return False

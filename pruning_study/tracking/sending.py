@@ -9,6 +9,8 @@ from mlflow.entities import Metric
 
 from analysis.common.errors import StudyError, first_line
 from analysis.runs import schema
+from analysis.runs.address import without_password
+from analysis.runs.store_errors import STORE_ERRORS
 from pruning_study.tracking import reach, unsent
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
@@ -34,11 +36,16 @@ def send(folder: Path) -> str:
     Raises
     ------
     StudyError
-        If the folder has no kept run, or if the store still does not accept the run.
+        If the folder has no kept run, if the store does not exist, or if it still does not accept the run.
     """
     with unsent.opened(folder) as run:
         uri = _uri(run.tracking_uri, folder)
         with reach.one_line_errors(uri):
+            if reach.is_missing_file(uri):
+                raise StudyError(
+                    f"{without_password(uri)}, the store of run {run.run_id}, does not exist: put the file back or, if "
+                    "the project's folder was moved, call pruning-study move OLD NEW"
+                )
             client = reach.client(uri)
             writer = Writer(client, uri, run.run_id, folder)
             writer.tags(run.tags)
@@ -67,14 +74,16 @@ def send_kept(uri: str) -> list[str]:
     Returns
     -------
     list of str
-        The ids of the runs that were sent; a warning is logged for each run that could not be sent.
+        The ids of the runs that were sent; a warning is logged for each run that could not be sent, also if it is one
+        of another store that does not exist.
     """
     sent = []
     for folder in unsent.list_unsent():
         try:
-            if _is_same(unsent.read(folder).tracking_uri, uri):
+            recorded = unsent.read(folder).tracking_uri
+            if _is_same(recorded, uri) or reach.is_missing_file(recorded):
                 sent.append(send(folder))
-        except (StudyError, OSError) as error:
+        except (StudyError, *STORE_ERRORS) as error:
             log.warning("%s: not sent (%s); delete the folder if you do not want the run", folder, first_line(error))
     return sent
 

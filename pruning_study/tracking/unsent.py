@@ -9,8 +9,9 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from analysis.common import files
 from analysis.common.errors import StudyError, first_line
@@ -100,24 +101,25 @@ def keep(run: UnsentRun, folder: Path) -> Path:
     OSError
         If the record cannot be written, or if the disk has lost an artifact; the run is then not kept.
     """
-    record = {**asdict(run), "sizes": _sizes(folder)}
-    # The record overwrites the reserved file, which is then truncated, so no further space is needed.
-    with os.fdopen(os.open(folder / RESERVED, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
-        file.write(json.dumps(record).encode())
-        file.truncate()
-    for path in (*(folder / ARTIFACTS / name for name in record["sizes"]), folder / RESERVED):
-        files.sync(path)
-    (folder / RESERVED).replace(folder / RECORD)
-    files.sync(folder)
+    sizes = _sizes(folder)
+    for name in sizes:
+        files.sync(folder / ARTIFACTS / name)
+    _write(replace(run, sizes=sizes), folder)
     return _moved(folder, run.run_id)
 
 
 def address(uri: str) -> str:
-    """Return a tracking URI as a record stores it: without its password, and with an absolute path."""
-    scheme, separator, path = uri.partition(":///")
-    if scheme.startswith("sqlite") and path:
-        uri = f"{scheme}{separator}{Path(path).absolute()}"
+    """Return a tracking URI as a record stores it: without its password, and with an absolute, percent-encoded path."""
+    scheme, separator, location = uri.partition(":///")
+    if scheme.startswith("sqlite") and location:
+        path, mark, query = location.partition("?")
+        uri = f"{scheme}{separator}{quote(str(Path(unquote(path)).absolute()))}{mark}{query}"
     return without_password(uri)
+
+
+def set_address(folder: Path, uri: str) -> None:
+    """Replace the tracking URI in the record of a kept run."""
+    _write(replace(read(folder), tracking_uri=address(uri)), folder)
 
 
 def read(folder: Path) -> UnsentRun:
@@ -155,9 +157,19 @@ def opened(folder: Path) -> Iterator[UnsentRun]:
         yield run
 
 
-def list_unsent() -> list[Path]:
-    """Return the folders with a run: those in `unsent/` of the current folder, and this user's temporary ones."""
-    return [*sorted(record.parent for record in FOLDER.glob(f"*/{RECORD}")), *scratch.list_unsent()]
+def list_unsent(project: Path = Path()) -> list[Path]:
+    """Return the folders with a run: those in `unsent/` of a project's folder, and this user's temporary ones."""
+    return [*sorted(record.parent for record in (project / FOLDER).glob(f"*/{RECORD}")), *scratch.list_unsent()]
+
+
+def _write(run: UnsentRun, folder: Path) -> None:
+    # The record overwrites the reserved file, which is then truncated, so no further space is needed.
+    with os.fdopen(os.open(folder / RESERVED, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+        file.write(json.dumps(asdict(run)).encode())
+        file.truncate()
+    files.sync(folder / RESERVED)
+    (folder / RESERVED).replace(folder / RECORD)
+    files.sync(folder)
 
 
 def _sizes(folder: Path) -> dict[str, int]:

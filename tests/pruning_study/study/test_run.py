@@ -22,6 +22,7 @@ from analysis.runs.primaries import Primary
 from pruning_study.study.processes import Processes
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
+from tests.error_lines import error_line
 from tests.mlflow_server import breaking_off, free_port, server
 from tests.stored_runs import artifact, empty_store, runs
 from tests.warm_processes import WarmProcess, run_module
@@ -264,6 +265,16 @@ class TestDryRun:
         file = write("grids: [{datasets: [cifar10]}]")  # it is not on this machine, so that nothing is measured
         assert "together" in study(file, "--dry-run", "--experiment", "nobody made it", "--data-dir", tmp_path)
         assert MlflowClient().get_experiment_by_name("nobody made it") is None
+
+    def test_a_deleted_experiment_is_refused_as_the_study_refuses_it(self, run_command, store_uri, write, tmp_path):
+        store = connect.connect("gone")
+        store.client.delete_experiment(store.experiment_id)
+        file = write("grids: [{datasets: [cifar10]}]")
+        result = run_command("study", file, "--dry-run", "--experiment", "gone", "--data-dir", tmp_path)
+        assert result.exit_code != 0
+        with pytest.raises(StudyError, match="'gone' is deleted: restore it") as refusal:
+            connect.connect("gone")
+        assert str(refusal.value) in error_line(result.output)
 
 
 HELD = """

@@ -67,8 +67,9 @@ class TestExperiment:
     def test_that_is_deleted_is_a_usage_error(self, store_uri):
         store = connect.connect("gone")
         store.client.delete_experiment(store.experiment_id)
-        with refused("experiment", "'gone' is deleted"):
-            connect.connect("gone")
+        for opened in (connect.connect, connect.connect_to_runs, connect.existing):
+            with refused("experiment", f"'gone' is deleted: .* restore --experiment-id {store.experiment_id}"):
+                opened("gone")
 
     def test_under_mlflow_run_is_that_of_its_run(self, store_uri, monkeypatch):
         store = connect.connect("of the job")
