@@ -321,6 +321,7 @@ def quantize(run_ids: tuple[str, ...], **typed: Any) -> None:
     options exists.
     """
     configs = [QuantizeConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
+    _begin(configs[0].training)
     from pruning_study.commands import quantize as quantize_command
 
     named = _named(run_ids)

@@ -16,7 +16,7 @@ from mlflow.entities import LoggedModel, Run
 from optuna import Trial
 
 from analysis.common import csv_text
-from analysis.common.errors import StudyError, first_line
+from analysis.common.errors import StudyError, first_line, option_name
 from analysis.compare.proportion_text import implied_loss
 from analysis.rendering import chain_front
 from analysis.rendering.markdown_text import markdown_line
@@ -135,8 +135,9 @@ class Task(NamedTuple):
 def opened_task(configs: Sequence[CompressConfig]) -> Task:
     """Open a new or existing search for these options; `compress` describes the parameters and errors."""
     config = configs[0]
-    if len(configs) > 1 and config.dense_run_id:
-        raise StudyError("--dense-run-id names one network: give one seed, or leave --dense-run-id out", option="seed")
+    given = next((option_name(name) for name in ("dense_run_id", "weights") if getattr(config, name)), "")
+    if len(configs) > 1 and given:
+        raise StudyError(f"{given} names one network: give one seed, or leave {given} out", option="seed")
     onnx_export.check_installed()
     shrunk.check_package()
     limits = class_limits.in_points(config.max_class_loss, config.max_accuracy_loss)

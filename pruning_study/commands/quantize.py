@@ -78,19 +78,22 @@ def quantize_each(
         Dense or pruned runs. If empty, `--all` selects the newest dense run of every configuration; without `--all`,
         networks are trained with the options.
     options : mapping of str
-        The options as typed, for the params of the jobs; each network has a job of its own.
+        The options as typed, for the params of the jobs. Each network has a job of its own; if a run is named, the
+        params of its dense network replace options of the same name.
 
     Raises
     ------
     StudyError
-        If several seeds are given with runs, or if a network cannot be quantized. If there are several networks, the
-        others are quantized before the error is raised.
+        If several seeds are given with runs or with weights, or if a network cannot be quantized. If there are several
+        networks, the others are quantized before the error is raised.
     """
     config = configs[0]
     if len(configs) > 1 and (run_ids or config.all):
         raise StudyError(
             "runs have seeds already: name no run and leave out --all to train several networks", option="seed"
         )
+    if len(configs) > 1 and config.weights:
+        raise StudyError("--weights names one network: give one seed, or leave --weights out", option="seed")
     onnx_export.check_installed()
     store = (connect_to_runs if config.all else connect)(config.experiment)
     sending.send_kept(store.uri)
@@ -152,6 +155,7 @@ def _quantized(
     if isinstance(network, Run):
         plan, in_memory = follower.follow(network)
         name = network.info.run_name or network.info.run_id
+        options = {option: plan.params.get(option, typed) for option, typed in options.items()}
     else:
         in_memory = load_context(network.training)
         plan = plan_training(network.training, in_memory)

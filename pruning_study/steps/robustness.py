@@ -19,6 +19,7 @@ from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.common.printable import shortened
+from analysis.common.terminal import folded
 from analysis.runs import robustness as counts
 from analysis.runs import schema
 from analysis.runs.options.names import CORRUPTIONS
@@ -105,7 +106,8 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
     Raises
     ------
     StudyError
-        If a run, its data set or its network cannot be used, or if the images cannot be corrupted.
+        If a run, its data set or its network cannot be used, if the images cannot be corrupted, or if counts on another
+        sample of test images would be lost.
     """
     if not config.folder:
         corruptions.check_installed()
@@ -123,10 +125,17 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
             for run_id, table in measure_in_turn(store, config, to_measure, tests, counts_of_runs):
                 counts_of_runs[run_id] = table
             tables |= counts_of_runs
-        table = _table(runs, tables)
+        rows, left_out = _shared_conditions(runs, tables)
         job.note(f"{len(runs):,} networks were measured on corrupted test images or on further images.")
     return "\n".join(
-        ["", table, "", _how_found(len(runs), number_reused), "The report compares the runs: pruning-analysis report"]
+        [
+            "",
+            _table(rows),
+            "",
+            *([folded(_left_out(left_out), "")] if len(left_out) else []),
+            _how_found(len(runs), number_reused),
+            "The report compares the runs: pruning-analysis report",
+        ]
     )
 
 
@@ -271,7 +280,10 @@ def _with_channels(images: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _read_counts(store: Store, run: Run, config: RobustnessConfig, tests: Sequence[ConditionImages]) -> pd.DataFrame:
-    """Return a run's stored counts, without those to be measured again and those of another sample of test images."""
+    """Return a run's stored counts, without those to be measured again and those on another sample of test images.
+
+    Raise a StudyError if counts on another sample would be lost, because their conditions are not measured again.
+    """
     run_id = run.info.run_id
     if schema.CORRUPTED not in run.data.tags or store.missing(run_id, [schema.CORRUPTIONS]):
         return counts.TABLE.nothing().drop(columns="run_id")
@@ -283,11 +295,27 @@ def _read_counts(store: Store, run: Run, config: RobustnessConfig, tests: Sequen
         return counts.TABLE.nothing().drop(columns="run_id")
     of_test_images = table["corruption"].isin([counts.CLEAN, *CORRUPTIONS])
     if not config.folder:  # counts on a different sample of test images cannot be compared with the new counts
-        table = table[~of_test_images | table["measured"].eq(tests[0].measured)]
+        of_other_sample = of_test_images & table["measured"].ne(tests[0].measured)
+        if not config.force:
+            _check_all_measured_again(run_id, table[of_other_sample], tests)
+        table = table[~of_other_sample]
     keys = pd.MultiIndex.from_frame(table[_KEY])
     replaced = keys.isin([test.key for test in tests])
     is_other = ~table["measured"].isin([test.measured for test in tests]) | config.force
     return table[~(replaced & is_other)].reset_index(drop=True)
+
+
+def _check_all_measured_again(run_id: str, other_sample: pd.DataFrame, tests: Sequence[ConditionImages]) -> None:
+    lost = other_sample[~pd.MultiIndex.from_frame(other_sample[_KEY]).isin([test.key for test in tests])]
+    if lost.empty:
+        return
+    number = lost.groupby(_KEY)["support"].sum().iloc[0]
+    raise StudyError(
+        f"run {run_id} has counts on {number:,} test images of {_condition_names(lost)}, which cannot be compared with "
+        f"counts on {len(tests[0].labels):,}: give {as_typed('images', str(number))}, or {as_typed('force')} to "
+        "replace all its counts",
+        option="images",
+    )
 
 
 def _missing(table: pd.DataFrame, tests: Sequence[ConditionImages]) -> list[ConditionImages]:
@@ -409,12 +437,25 @@ def _quantized(store: Store, run: Run, config: RobustnessConfig) -> NetworkLogit
 # What is printed.
 
 
-def _table(runs: Sequence[Run], tables: Mapping[str, pd.DataFrame]) -> str:
+def _shared_conditions(runs: Sequence[Run], tables: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split counts into those under conditions that all runs have, on the same images of a data set, and the rest."""
+    tables_of_runs = [
+        tables[run.info.run_id].assign(
+            run_id=run.info.run_id, network=_making(run), data_set=run.data.params[schema.DATASET_DIGEST]
+        )
+        for run in runs
+    ]
+    rows = pd.concat(tables_of_runs, ignore_index=True)
+    number_of_runs = rows.groupby(_KEY)["run_id"].transform("nunique")
+    number_of_samples = rows.groupby([*_KEY, "data_set"])["measured"].transform("nunique")
+    is_comparable = number_of_runs.eq(len(runs)) & number_of_samples.eq(1)
+    is_shared = is_comparable.groupby([rows[name] for name in _KEY]).transform("all")
+    return rows[is_shared], rows[~is_shared]
+
+
+def _table(rows: pd.DataFrame) -> str:
     """Return a text table of accuracies, averaged over severities and over networks made in the same way."""
-    named = {run.info.run_id: _making(run) for run in runs}
-    rows = pd.concat([table.assign(network=named[run_id], run_id=run_id) for run_id, table in tables.items()])
-    keys = ["network", "run_id", "corruption", "severity"]
-    sums = rows.groupby(keys, sort=False)[["support", "right"]].sum()
+    sums = rows.groupby(["network", "run_id", *_KEY], sort=False)[["support", "right"]].sum()
     means = (sums["right"] / sums["support"]).groupby(["network", "corruption"], sort=False).mean().unstack()
     sizes = rows.groupby("network")["run_id"].nunique()
     names = [name for name in CORRUPTIONS if name in means]
@@ -422,18 +463,29 @@ def _table(runs: Sequence[Run], tables: Mapping[str, pd.DataFrame]) -> str:
     header = ["network", "runs", *(name for name in shown if name in means)]
     lines = []
     for network, row in means.iterrows():
-        line = [str(network), f"{sizes[network]:,}"]
-        line += ["" if np.isnan(row[name]) else f"{row[name]:.3f}" for name in header[2:]]
+        line = [str(network), f"{sizes[network]:,}", *(f"{row[name]:.3f}" for name in header[2:])]
         if names:
-            line += _mean_and_worst(row[names])
+            worst = row[names].idxmin()
+            line += [f"{row[names].mean():.3f}", f"{row[worst]:.3f} ({worst})"]
         lines.append(line)
     return text_table(header + (["mean of corruptions", "worst corruption"] if names else []), lines)
 
 
-def _mean_and_worst(accuracies: pd.Series) -> list[str]:
-    if accuracies.isna().any():  # the means of two networks are comparable only over the same corruptions
-        return ["", ""]
-    return [f"{accuracies.mean():.3f}", f"{accuracies.min():.3f} ({accuracies.idxmin()})"]
+def _left_out(rows: pd.DataFrame) -> str:
+    return (
+        f"The table leaves out {_condition_names(rows)}, because not all of its networks were measured under these "
+        "conditions on the same images."
+    )
+
+
+def _condition_names(rows: pd.DataFrame) -> str:
+    """Name the conditions of some counts: `none, fog (severity 1, 5) and contrast (severity 3)`."""
+    severities = rows.groupby("corruption", sort=False)["severity"].unique()
+    *names, last = (
+        corruption if max(each) == 0 else f"{corruption} (severity {', '.join(map(str, sorted(each)))})"
+        for corruption, each in severities.items()
+    )
+    return f"{', '.join(names)} and {last}" if names else last
 
 
 def _making(run: Run) -> str:

@@ -88,6 +88,7 @@ class TestRefused:
             ({"n_trials": 3}, "--n-trials: 3 is below 4, the number of chains that a search may begin with"),
             ({"confirm_seeds": 1}, "--confirm-seeds: 1 is too few"),
             ({"seed": "0-2", "dense_run_id": "a" * 32}, "--seed: --dense-run-id names one network: give one seed"),
+            ({"seed": "0-2", "weights": "w.safetensors"}, "--seed: --weights names one network: give one seed"),
             ({"max_class_loss": 0}, "--max-class-loss: 0 must be above 0 and below 100"),
             ({"budget": "soon"}, "--budget: 'soon' is not a time above 0: write 90s, 30m or 2h"),
             ({"register": "a/b"}, "--register: 'a/b': MLflow allows no / : . %"),

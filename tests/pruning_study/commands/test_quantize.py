@@ -64,6 +64,12 @@ def test_several_seeds_of_runs_that_exist_are_refused(refused, named):
     )
 
 
+def test_several_seeds_of_given_weights_are_refused(refused):
+    line = refused("quantize", "--weights", "w.safetensors", "--seed", "0,1")
+    assert "--seed: --weights names one network: give one seed, or leave --weights out" in line
+    assert not runs(status=None)
+
+
 def test_a_folder_in_place_of_a_file_is_refused_before_anything_is_read(refused, tmp_path):
     assert f"--output: {tmp_path} is a folder" in refused("export", "0" * 32, "--output", tmp_path)
     assert not runs(status=None)
@@ -126,6 +132,9 @@ class TestQuantize:
         assert "error: 1 of 3 networks were not quantized" in result.output
         assert "[3/3]" in result.output
         assert "mean of 2 networks" in result.output
+        jobs = [run.data.params for run in runs("job", status=None) if "number_format" in run.data.params]
+        made_of = [(params["dataset"], params["seed"], params["epochs"]) for params in jobs]
+        assert made_of == [("tiny", "0", "1"), ("tiny", "1", "1"), ("tiny", "2", "1")]
         row = next(line for line in result.output.splitlines() if line.startswith("fixed-int8  "))
         change, costs_most, chance, *_ = re.split(r"  +", row)[1:]
         sides = [[np.load(artifact(run, "predictions.npz")) for run in side] for side in ((first, third), made)]

@@ -68,3 +68,11 @@ def test_the_command_warns_and_goes_on(run_command, store_uri, tiny_npz):
     assert result.exit_code == 0
     assert result.stderr.count("Warning: --epsilon has no effect with --pruner mp") == 1
     assert "Warning" not in run_command("prune", *options).output
+
+
+def test_quantize_warns_of_what_has_no_effect_on_its_network(run_command, store_uri, tmp_path):
+    names, missing = tmp_path / "names.txt", tmp_path / "missing.safetensors"
+    result = run_command("quantize", "0" * 32, "--class-names", names)
+    assert "Warning: --class-names has no effect without --weights" in result.stderr
+    result = run_command("quantize", "--weights", missing, "--epochs", 3)
+    assert "Warning: --epochs has no effect with --weights: the network is not trained" in result.stderr

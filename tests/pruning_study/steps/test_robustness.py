@@ -121,19 +121,25 @@ class TestFolder:
         assert set(found["run_id"]) == {pulled["run_id"][0], pulled["dense_run_id"][0]}
         assert found["support"].sum() == 80
 
-    def test_a_network_without_the_corruptions_of_another_has_empty_places_in_the_table(self, measure, tmp_path):
-        (dense,), (pruned,) = runs("dense"), runs("pruned")
-        table = "corruption,severity,class,support,right,right_top5,measured\n"
-        table += "none,0,a,4,4,4,x\nfog,1,a,4,3,4,x\ncontrast,1,a,4,1,4,x\n"
-        (tmp_path / "corruptions.csv").write_text(table)
+    def test_the_table_compares_only_conditions_that_all_networks_have_on_the_same_images(self, measure, tmp_path):
         client = MlflowClient()
-        client.log_artifact(dense.info.run_id, str(tmp_path / "corruptions.csv"))
-        client.set_tag(dense.info.run_id, schema.CORRUPTED, "x")
-        lines = measure("--folder", tmp_path / "hard_photos").splitlines()
-        (measured,) = [line.split() for line in lines if line.startswith("dense ")]
-        assert measured[-3:] == ["0.500", "0.250", "(contrast)"]
-        (other,) = [line for line in lines if line.startswith("4x mp ")]
-        assert len(other.split()) == len(pruned.info.run_name.split()) - 1 + 2  # its name, the runs and the folder
+        counts_of = {
+            "dense": "none,0,a,4,4,4,x\nfog,1,a,4,4,4,x\nfog,5,a,4,2,4,x\ncontrast,5,a,4,1,4,x\npixelate,5,a,4,4,4,x\n",
+            "pruned": "none,0,a,4,3,4,x\nfog,5,a,4,2,4,x\ncontrast,5,a,4,1,4,x\npixelate,5,a,2,2,2,y\n",
+        }
+        for kind, rows in counts_of.items():
+            (run,) = runs(kind)
+            (tmp_path / "corruptions.csv").write_text(
+                f"corruption,severity,class,support,right,right_top5,measured\n{rows}"
+            )
+            client.log_artifact(run.info.run_id, str(tmp_path / "corruptions.csv"))
+            client.set_tag(run.info.run_id, schema.CORRUPTED, "x")
+        output = measure("--folder", tmp_path / "hard_photos")
+        for start, clean in (("dense ", "1.000"), ("4x mp ", "0.750")):
+            (cells,) = [line.split() for line in output.splitlines() if line.startswith(start)]
+            assert cells[-5] == clean
+            assert cells[-3:] == ["0.375", "0.250", "(contrast)"]  # fog 2 of 4, contrast 1 of 4
+        assert "The table leaves out fog (severity 1) and pixelate (severity 5)," in " ".join(output.split())
 
     def test_counts_that_another_process_sends_meanwhile_stay(self, measure, tmp_path, monkeypatch):
         (dense,), count = runs("dense"), steps_robustness.count_right
@@ -255,9 +261,26 @@ class TestCorruptedImages:
         after = table_of(runs("dense")[0])
         assert after.iloc[: len(before)].equals(before)
         assert set(after["corruption"]) == {"none", "contrast", "fog", "pixelate"}
-        # Counts of another sample replace them, since the two cannot be compared.
-        measure("--dataset", tiny_npz, "--corruptions", "pixelate", "--severities", 2, "--images", 40)
-        assert set(table_of(runs("dense")[0])["corruption"]) == {"none", "pixelate"}
+
+    def test_counts_on_another_sample_are_deleted_only_if_they_are_measured_again_or_by_force(
+        self, trained, measure, tiny_npz
+    ):
+        def is_measured_on(images):
+            table = table_of(runs("dense")[0])
+            return table.groupby(["corruption", "severity"])["support"].sum().eq(images)
+
+        trained("--image-size", 32)
+        sample = ("--dataset", tiny_npz, "--images")
+        measure(*sample, 50, "--corruptions", "contrast,fog", "--severities", "1,5")
+        refused = measure(*sample, 40, "--corruptions", "fog", "--severities", 5, code=2)
+        assert "has counts on 50 test images of contrast (severity 1, 5) and fog (severity 1)" in refused
+        assert "give --images 50, or --force to replace" in refused
+        assert is_measured_on(50).all()
+        assert len(is_measured_on(50)) == 5
+        measure(*sample, 40, "--corruptions", "contrast,fog", "--severities", "1,3,5")
+        assert is_measured_on(40).all()
+        measure(*sample, 30, "--corruptions", "fog", "--severities", 5, "--force")
+        assert is_measured_on(30).to_dict() == {("fog", 5): True, ("none", 0): True}
 
     @pytest.mark.attack
     def test_images_too_small_to_corrupt__one_line_says_how_to_train(self, trained, measure, tiny_npz):
