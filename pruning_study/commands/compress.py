@@ -143,7 +143,11 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
     store, plan, context, dense_run = opened(config.pruning, plan_pruning)
     others = [of_seed(plan, context, other.seed) for other in configs[1:]]
     plans, contexts = [plan, *(own for own, _ in others)], [context, *(own for _, own in others)]
-    judgement.check_images(*_images_for_validation(contexts), context.data.classes, limits)
+    held_out, images = _images_for_validation(contexts)
+    judgement.check_images(held_out, images, context.data.classes, limits)
+    if others:
+        held_out_of_each = np.array([each.validation_support for each in contexts])
+        judgement.check_each_network(held_out_of_each, images, context.data.classes)
     more = {"experiment": store.experiment_id, "dense_run": dense_run.info.run_id if dense_run else ""}
     if len(configs) > 1:
         more["seeds"] = schema.text(tuple(each.seed for each in configs))

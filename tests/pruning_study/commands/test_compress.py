@@ -110,6 +110,17 @@ class TestRefused:
 
     @pytest.mark.onnx
     @pytest.mark.structured
+    def test_one_validation_image_of_a_class_in_each_of_several_networks_is_one_line(self, refused):
+        """3 % of the 40 images of a class is one image, and two of them are 5 %."""
+        line = refused(seed="0,1", validation_fraction=0.03)
+        assert "--seed: losses over several networks need at least 2 validation images of each class" in line
+        assert (
+            "class 'T-shirt/top' has 1. Give 2 images of each class for validation (--validation-fraction 0.05)" in line
+        )
+        assert not runs(status=None)
+
+    @pytest.mark.onnx
+    @pytest.mark.structured
     def test_a_budget_that_ends_before_the_first_chain_is_one_line_and_the_next_call_goes_on(self, refused):
         line = refused(budget="0.001s", epochs=4)
         assert "--budget: the 0.001 seconds ended before the first chain was made, because" in line
