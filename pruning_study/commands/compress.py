@@ -305,7 +305,8 @@ def _deliver(
     job.tags({schema.STUDY_NAME: search.name, schema.STATE: outcome.state, schema.MINIMIZE: outcome.minimize})
     if choice.best is None or outcome.tested is None:
         return None
-    chain, run_id = outcome.chains[choice.best], str(trials.loc[choice.best, "run_id"])
+    chain = outcome.chains[choice.best]
+    run_id = networks[0].make(chain).run_id  # not the trial's run, which may have been deleted since
     model = compressed.onnx_model(store, run_id)
     logged = logged_model.logged(store, context, store.get(run_id), model)
     (job.folder / schema.COMPRESSED_MODEL).write_bytes(model.SerializeToString())
