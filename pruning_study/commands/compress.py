@@ -311,7 +311,7 @@ def _deliver(
     logged = logged_model.logged(store, context, store.get(run_id), model)
     (job.folder / schema.COMPRESSED_MODEL).write_bytes(model.SerializeToString())
     csv_text.write(outcome.tested.classes, job.folder / schema.CLASS_LOSSES)
-    picture = figures.classes(outcome.tested.classes, f"{subject}: {chain}")
+    picture = figures.classes(outcome.tested.classes, f"{subject}: {chain}", outcome.tested.networks)
     picture.savefig(job.folder / schema.CLASSES_PICTURE)
     card = report.model_card(
         outcome,
