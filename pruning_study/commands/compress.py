@@ -144,7 +144,11 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
     store, plan, context, dense_run = opened(config.pruning, plan_pruning)
     others = [of_seed(plan, context, other.seed) for other in configs[1:]]
     plans, contexts = [plan, *(own for own, _ in others)], [context, *(own for _, own in others)]
-    judgement.check_images(*_images_for_validation(contexts), context.data.classes, limits)
+    held_out, images = _images_for_validation(contexts)
+    judgement.check_images(held_out, images, context.data.classes, limits)
+    if others:
+        held_out_of_each = np.array([each.validation_support for each in contexts])
+        judgement.check_each_network(held_out_of_each, images, context.data.classes)
     more = {"experiment": store.experiment_id, "dense_run": dense_run.info.run_id if dense_run else ""}
     if len(configs) > 1:
         more["seeds"] = schema.text(tuple(each.seed for each in configs))
@@ -302,12 +306,13 @@ def _deliver(
     job.tags({schema.STUDY_NAME: search.name, schema.STATE: outcome.state, schema.MINIMIZE: outcome.minimize})
     if choice.best is None or outcome.tested is None:
         return None
-    chain, run_id = outcome.chains[choice.best], str(trials.loc[choice.best, "run_id"])
+    chain = outcome.chains[choice.best]
+    run_id = networks[0].make(chain).run_id  # not the trial's run, which may have been deleted since
     model = compressed.onnx_model(store, run_id)
     logged = logged_model.logged(store, context, store.get(run_id), model)
     (job.folder / schema.COMPRESSED_MODEL).write_bytes(model.SerializeToString())
     csv_text.write(outcome.tested.classes, job.folder / schema.CLASS_LOSSES)
-    picture = figures.classes(outcome.tested.classes, f"{subject}: {chain}")
+    picture = figures.classes(outcome.tested.classes, f"{subject}: {chain}", outcome.tested.networks)
     picture.savefig(job.folder / schema.CLASSES_PICTURE)
     card = report.model_card(
         outcome,

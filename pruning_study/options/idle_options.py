@@ -26,21 +26,23 @@ def idle_options(config: TrainConfig | TuneConfig) -> list[str]:
     """
     searched = _SEARCHED if isinstance(config, TuneConfig) and config.tune_schedule else ()
     names = [item.name for item in fields(config) if getattr(config, item.name) != item.default]
-    subject, records = _as_one_run(config), of_command("prune")
+    runs, records = _as_runs(config), of_command("prune")
     reasons = {
-        name: reason_without_effect(records[name], subject)
+        name: [reason_without_effect(records[name], run) for run in runs]
         for name in names
         if name in records and name not in searched
     }
-    return [f"{option_name(name)} has no effect {reason}" for name, reason in reasons.items() if reason]
+    return [f"{option_name(name)} has no effect {of_runs[0]}" for name, of_runs in reasons.items() if all(of_runs)]
 
 
-def _as_one_run(config: TrainConfig | TuneConfig) -> TrainConfig:
-    """Return the options of a command's trainings, in the form of `train` or `prune`."""
+def _as_runs(config: TrainConfig | TuneConfig) -> list[TrainConfig]:
+    """Return the options of a command's runs, in the form of `train` or `prune`."""
     if isinstance(config, TuneConfig):
-        return config.pruning(config.seeds[0])
-    # Even if `weights` is given, each iteration trains the network, so the training's options have an effect.
-    return replace(config.pruning, weights=None) if isinstance(config, IterateConfig) else config
+        return [config.pruning(config.seeds[0])]
+    if isinstance(config, IterateConfig):
+        # Even if `weights` is given, each iteration trains the network, so the training's options have an effect.
+        return [replace(config.pruning, weights=None), config.pruning]
+    return [config]
 
 
 def reason_without_effect(record: Option, config: Any) -> str:

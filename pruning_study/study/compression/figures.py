@@ -12,7 +12,7 @@ from pruning_study.study.compression.judgement import POINTS, SIDES
 _MOST_NAMED = 60
 
 
-def classes(table: pd.DataFrame, title: str) -> Figure:
+def classes(table: pd.DataFrame, title: str, networks: int) -> Figure:
     """Draw the recall of each class in the dense network, in the control and in the compressed network.
 
     Parameters
@@ -20,14 +20,17 @@ def classes(table: pd.DataFrame, title: str) -> Figure:
     table : DataFrame
         As `report.Tested.classes`: class, recall_before, recall_control, recall_after.
     title : str
+    networks : int
+        Number of networks over which the recalls are means.
     """
+    mean = f", mean over {networks} networks" if networks > 1 else ""
     ordered = table.sort_values("recall_before", ascending=False, ignore_index=True)
     has_few = len(ordered) <= _MOST_NAMED
     return draw(
         [Panel(_draw, ordered, "", "recall, in percent", "" if has_few else "class")],
         size=(7.4, 0.6 + 0.3 * min(len(ordered), _MOST_NAMED)),
         title=title,
-        note="Recall on test images. Control: the dense network after the same fine-tuning, without pruning.",
+        note=f"Recall on test images{mean}. Control: the dense network after the same fine-tuning, without pruning.",
     )
 
 

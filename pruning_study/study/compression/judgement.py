@@ -18,6 +18,8 @@ from analysis.statistics.limits import Limits
 
 POINTS = 100
 _MOST_IMAGES = 10**6
+_LEAST_IMAGES = 2  # from a single image, the variance of a network's recall over images cannot be estimated
+_OF_EACH = "images of each class"
 SIDES = {"before": "dense", "control": "control", "after": "compressed"}  # fields of `Sides` -> in words
 
 
@@ -176,9 +178,7 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
             f"{POINTS * limits.class_loss:g} points cannot be checked: class {shortened(classes[fewest])} has "
             f"{held_out[fewest]:,} validation images. Even if no prediction changes, the class's loss may still be "
             f"{_up(of_class)}. "
-            + _what_would_do(
-                images_needed(limits.class_loss, len(classes)), of_class, int(images[fewest]), "images of each class"
-            ),
+            + _what_would_do(images_needed(limits.class_loss, len(classes)), of_class, int(images[fewest]), _OF_EACH),
             option="max_class_loss",
         )
     if not of_all < limits.accuracy_loss:
@@ -190,10 +190,40 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
         )
 
 
+def check_each_network(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str]) -> None:
+    """Check that each of several networks has enough validation images of each class for `losses_on_validation`.
+
+    Parameters
+    ----------
+    held_out : (networks, classes), integers
+        Number of validation images of each class in each network.
+    images, classes
+        As for `check_images`.
+
+    Raises
+    ------
+    StudyError
+        If a network has fewer than two validation images of a class.
+    """
+    in_one = held_out.min(0)
+    fewest = int(np.argmin(in_one))
+    if in_one[fewest] < _LEAST_IMAGES:
+        raise StudyError(
+            f"losses over several networks need at least {_LEAST_IMAGES} validation {_OF_EACH} in each network, but "
+            f"class {shortened(classes[fewest])} has {in_one[fewest]}. "
+            f"{_how_to_have(_LEAST_IMAGES, int(images[fewest]), _OF_EACH)}",
+            option="seed",
+        )
+
+
 def _what_would_do(needed: int, bound: float, images: int, what: str) -> str:
     """Say how many validation images a limit needs, and which limit the available images can show."""
+    return f"{_how_to_have(needed, images, what)}, or a limit of {_up(bound)}"
+
+
+def _how_to_have(needed: int, images: int, what: str) -> str:
     how = f"--validation-fraction {math.ceil(100 * needed / images) / 100:g}" if needed < images else "more images"
-    return f"Give {needed:,} {what} for validation ({how}), or a limit of {_up(bound)}"
+    return f"Give {needed:,} {what} for validation ({how})"
 
 
 def _up(share: float) -> str:

@@ -37,7 +37,10 @@ _COSTS = {"size": "{} bytes", "latency": "{} of the dense network's time", "macs
 
 
 class Tested(NamedTuple):
-    """A chain on test images: its comparison, whether losses are within the limits, and a table of the classes."""
+    """A chain on test images: its comparison, whether losses are within the limits, and a table of the classes.
+
+    If the chain is the choice, the first network is the delivered one.
+    """
 
     chain: Chain
     comparison: Comparison
@@ -53,6 +56,16 @@ class Tested(NamedTuple):
     def accuracies(self) -> list[float]:
         """Accuracies of the dense, control and compressed networks on the test images."""
         return [self.comparison.accuracy_of(side) for side in SIDES]
+
+    @property
+    def delivered_accuracy(self) -> float:
+        """Accuracy of the first compressed network on the test images."""
+        return float(self.comparison.right["after"][0].mean())
+
+    @property
+    def networks(self) -> int:
+        """Number of networks over which recalls, accuracies and losses are means."""
+        return self.comparison.networks
 
 
 class Outcome(NamedTuple):
@@ -109,10 +122,8 @@ def tested(chain: Chain, classes: Sequence[str], label: np.ndarray, sides: Sides
     """
     comparison = Comparison(classes, label, sides._asdict())
     support = np.bincount(label, minlength=len(classes))
-    recalls = {
-        f"recall_{name}": np.bincount(label, right.mean(0), len(classes)) / support
-        for name, right in sides._asdict().items()
-    }
+    shares = {name: right.mean(0) for name, right in sides._asdict().items()} | {"delivered": sides.after[0]}
+    recalls = {f"recall_{name}": np.bincount(label, share, len(classes)) / support for name, share in shares.items()}
     of_classes = comparison.losses.iloc[1:].reset_index(drop=True)
     rows = pd.DataFrame({"class": list(classes), "support": support, **recalls})
     rows = rows.assign(loss=of_classes["loss"], loss_upper=of_classes["upper"])
@@ -172,6 +183,8 @@ def model_card(
     if not outcome.tested:
         raise ValueError("there is no choice")
     shape = f"[N, {', '.join(map(str, image_shape))}]"
+    networks = outcome.tested.networks
+    means = f" (means over {networks} networks, as losses are), and of the delivered network" if networks > 1 else ""
     return "\n".join(
         [
             f"# {markdown_line(title)}",
@@ -180,7 +193,7 @@ def model_card(
             "",
             "## Each class",
             "",
-            "Recall on test images, in percent, of the dense network, the control and the compressed network. "
+            f"Recall on test images, in percent, of the dense network, the control and the compressed network{means}. "
             + READING,
             "",
             *_class_table(outcome.tested),
@@ -225,13 +238,15 @@ def model_card(
 def _class_table(tested: Tested) -> list[str]:
     """Return the lines of a table in Markdown: all images, then each class, the one with the largest bound first."""
     whole, classes = tested.losses.iloc[0], tested.classes
-    rows = [("**all images**", classes["support"].sum(), tested.accuracies, whole["loss"], whole["upper"])]
+    names = SIDES | ({"delivered": "delivered"} if tested.networks > 1 else {})
+    accuracies = [*tested.accuracies, tested.delivered_accuracy][: len(names)]
+    rows = [("**all images**", classes["support"].sum(), accuracies, whole["loss"], whole["upper"])]
     for _, row in classes.sort_values("loss_upper", ascending=False, kind="stable").iterrows():
-        recalls = [row[f"recall_{side}"] for side in SIDES]
+        recalls = [row[f"recall_{name}"] for name in names]
         rows.append((markdown_cell(row["class"]), row["support"], recalls, row["loss"], row["loss_upper"]))
     return [
-        f"| class | test images | {' | '.join(SIDES.values())} | loss | at most |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"| class | test images | {' | '.join(names.values())} | loss | at most |",
+        f"| --- |{' ---: |' * (len(names) + 3)}",
         *(
             f"| {name} | {support:,} | {' | '.join(map(points, recalls))} | {points(loss)} | {points(bound)} |"
             for name, support, recalls, loss, bound in rows
@@ -293,12 +308,15 @@ def _on_test(outcome: Outcome) -> list[str]:
     if not tested:
         return []
     dense, control, accuracy = tested.accuracies
+    mean, delivered = "", ""
+    if tested.networks > 1:
+        mean, delivered = "mean ", f", and the delivered network has {points(tested.delivered_accuracy)} %"
     worst_class = judgement.worst(tested.losses)
     return [
         f"{_VERDICTS[outcome.state]} {tested.gate.reason}",
-        f"On test images the {told.accuracies(dense, accuracy, control)}. The worst class, {worst_class['name']}, "
-        f"loses {points(worst_class['loss'])}, at most {points(worst_class['upper'])} points (limit "
-        f"{POINTS * outcome.limits.class_loss:g}).",
+        f"On test images the {mean}{told.accuracies(dense, accuracy, control)}{delivered}. The worst class, "
+        f"{worst_class['name']}, loses {points(worst_class['loss'])}, at most {points(worst_class['upper'])} points "
+        f"(limit {POINTS * outcome.limits.class_loss:g}).",
         f"{told.losses(tested.comparison, 'compression')}.",
     ]
 

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 import pruning_study
 from analysis.common.errors import StudyError
 from analysis.report.report import report as make_report
-from analysis.runs import pull, tunings
+from analysis.runs import pull, schema, tunings
 from analysis.statistics.limits import Limits
 from analysis.study.study import ReportOptions, StudyData
 from pruning_study.__main__ import cli
@@ -107,6 +107,17 @@ class TestRefused:
         line = refused(max_class_loss=3)
         assert "--max-class-loss: 3 points cannot be checked: class 'T-shirt/top' has 16 validation images" in line
         assert "28.2 points. Give 174 images of each class for validation (" in line
+        assert not runs(status=None)
+
+    @pytest.mark.onnx
+    @pytest.mark.structured
+    def test_one_validation_image_of_a_class_in_each_of_several_networks_is_one_line(self, refused):
+        """3 % of the 40 images of a class are one, which differs between the networks; two images are 5 %."""
+        line = refused(seed="0-3", validation_fraction=0.03)
+        assert "--seed: losses over several networks need at least 2 validation images of each class" in line
+        assert (
+            "class 'T-shirt/top' has 1. Give 2 images of each class for validation (--validation-fraction 0.05)" in line
+        )
         assert not runs(status=None)
 
     @pytest.mark.onnx
@@ -264,6 +275,9 @@ class TestDelivered:
         assert sorted(run.data.params["seed"] for run in integers) == ["0", "1", "2"]
         assert trials["accuracy_loss"][1] == pytest.approx(np.mean(losses))
         assert "judged on: dense runs " in artifact(job, "model_card.md").read_text()
+        table = pd.read_csv(artifact(job, "class_losses.csv"))
+        own = [delivered.data.metrics[f"recall/{name}"] for name in schema.metric_names(table["class"])]
+        assert table["recall_delivered"].tolist() == pytest.approx(own)
 
     def test_the_study_collects_what_every_network_answers(self, compressed, tmp_path):
         options = {"dataset": compressed[0], **QUICK, **LOOSE, "n_trials": 4}
@@ -296,6 +310,23 @@ class TestDelivered:
         assert result.exit_code == 0, result.output
         assert [run.info.run_id for run in runs() if run.data.tags["kind"] != "job"] == before
         assert "4 of 4 chains" in result.output
+
+    def test_a_deleted_run_of_the_choice_is_made_again_and_delivered(self, compressed):
+        client, deleted = MlflowClient(), runs("job")[0].data.tags["compressed_run_id"]
+        client.delete_run(deleted)
+        result = called(compressed[0])
+        assert result.exit_code == 0, result.output
+        *_, job = runs("job")
+        made = job.data.tags["compressed_run_id"]
+        try:
+            run = by_id(runs("compressed"), made)
+            assert artifact(job, "compressed.onnx").read_bytes() == artifact(run, "model.onnx").read_bytes()
+            card = artifact(job, "model_card.md").read_text()
+            assert f"compressed run: {made}" in card
+            assert deleted not in card
+        finally:
+            client.restore_run(deleted)
+            client.delete_run(made)
 
     def test_a_search_whose_chains_are_all_tried_is_continued_by_a_larger_number(self, compressed):
         assert "4 of 4 chains; a larger --n-trials continues it" in compressed[1]
@@ -393,6 +424,24 @@ class TestSaid:
         assert [row.split(" | ")[0] for row in rows[3:]] == ["| hat", "| bag"]
         assert "of shape [N, 1, 28, 28]" in card
         assert "in the order of `class_losses.csv`" in card
+
+    def test_a_card_on_several_networks_says_means_and_has_the_recalls_of_the_delivered_network_too(self):
+        """The first of two networks loses 20 of the 1,000 hats and the second 60, so that they lose 40 on average."""
+        right = np.repeat(self.RIGHT, 2, axis=0)
+        sides = Sides(right, right, np.arange(2000) >= np.array([[20], [60]]))
+        tested = report.tested(Chain(), ("hat", "bag"), self.LABEL, sides, Limits(0.03, 0.05))
+        assert tested.classes["recall_after"].tolist() == pytest.approx([0.96, 1])
+        assert tested.classes["recall_delivered"].tolist() == [0.98, 1]
+        outcome = self.outcome(0)._replace(tested=tested)
+        said = "On test images the mean accuracy went from 100.0 to 98.0 %, and to 100.0 % in the control, and the "
+        assert f"{said}delivered network has 99.0 %. The worst class, hat," in "\n".join(report.sentences(outcome))
+        card = report.model_card(outcome, "hats", {}, "load()", (1, 28, 28))
+        assert "the compressed network (means over 2 networks, as losses are), and of the delivered network." in card
+        header, line, *rows = [line for line in card.splitlines() if line.startswith("| ")]
+        assert header == "| class | test images | dense | control | compressed | delivered | loss | at most |"
+        assert line.count("|") == header.count("|")
+        assert rows[0].startswith("| **all images** | 2,000 | 100.0 | 100.0 | 98.0 | 99.0 | 2.0 | ")
+        assert rows[1].startswith("| hat | 1,000 | 100.0 | 100.0 | 96.0 | 98.0 | 4.0 | ")
 
     def test_what_a_chain_costs_and_may_lose_is_a_line(self):
         result = Judgement(47_610.0, 47_610, 9, 0.9, 0.0, 0.01, "Coat", 0.03, 0.154, "run")

@@ -6,7 +6,7 @@ import pytest
 
 from analysis.common.errors import option_name
 from analysis.runs.options.record import default_text
-from pruning_study.options.config import PruneConfig, TrainConfig, TuneConfig
+from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig, TuneConfig
 from pruning_study.options.idle_options import idle_options
 from pruning_study.pruning.pruners import PRUNERS
 
@@ -60,6 +60,12 @@ def test_what_does_nothing_is_named_with_the_reason(options, named, reason):
 def test_a_search_uses_what_it_searches():
     assert idle_options(TuneConfig(temperature=3)) == ["--temperature has no effect without --distill"]
     assert idle_options(TuneConfig(temperature=3, tune_schedule=True)) == []
+
+
+def test_iterations_use_given_weights_and_the_options_of_the_training():
+    own = {"class_names": "names.txt", "epochs": 3}
+    assert idle_options(IterateConfig(**own, weights="a.safetensors")) == []
+    assert idle_options(IterateConfig(**own)) == ["--class-names has no effect without --weights"]
 
 
 def test_the_command_warns_and_goes_on(run_command, store_uri, tiny_npz):

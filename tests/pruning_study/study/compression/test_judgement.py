@@ -43,6 +43,21 @@ class TestImages:
         judgement.check_images(np.array([200, 200]), np.array([200, 200]), ("hat", "bag"), LIMITS)
 
 
+class TestImagesOfEachNetwork:
+    def test_a_network_with_one_image_of_a_class_is_one_line_that_says_what_would_do(self):
+        """Two of 30 bags are 6.7 %, which is rounded up."""
+        message = r"in each network, but class 'bag' has 1\. Give 2 images .* \(--validation-fraction 0\.07\)$"
+        with refused("seed", message):
+            judgement.check_each_network(np.array([[5, 2], [5, 1]]), np.array([50, 30]), ("hat", "bag"))
+
+    def test_images_of_a_fixed_split_can_only_be_added(self):
+        with refused("seed", r"class 'hat' has 1\. .* \(more images\)$"):
+            judgement.check_each_network(np.array([[1, 5], [1, 5]]), np.array([1, 5]), ("hat", "bag"))
+
+    def test_two_images_are_enough(self):
+        judgement.check_each_network(np.full((2, 2), 2), np.array([50, 30]), ("hat", "bag"))
+
+
 def test_losses_are_those_beyond_the_control_and_the_worst_is_that_of_the_largest_bound():
     """Of 100 hats and 100 bags the compressed network loses 10 hats; the control has lost none."""
     label, right = np.repeat([0, 1], 100), np.ones((1, 200), bool)
