@@ -69,19 +69,19 @@ _NOT_PAIRED = (
 _NOT_FINE_TUNED = "This method involves no fine-tuning, so it is compared with the dense networks."
 _BEYOND_CONTROL = (
     f"Losses are relative to the control (pruner {CONTROL}), the same network trained as long and not pruned. Brackets "
-    "hold 95 % intervals, but those of the accuracy and of gaps hold jointly for all ratios of a method, with {:g} % "
-    "confidence. A class's recall is the share of its test images that the network recognises. Its gap is its recall "
-    "minus the accuracy; changes of gaps are in % of the gaps before pruning."
+    "hold 95 % intervals (accuracy and gaps: {:g} %, jointly for a method's ratios). A class's recall is the share of "
+    "its test images that the network recognises. Its gap is its recall minus the accuracy; changes of gaps are in % "
+    "of the gaps before pruning."
 )
 _SAFE = (
     "Safe: bounds that hold with 95 % confidence, for all classes together, rule out that a class loses more than "
     f"{100 * LIMITS.class_loss:g} points of recall or the accuracy more than {100 * LIMITS.accuracy_loss:g}. Each "
-    "method is judged from its smallest ratio on, up to the first that fails."
+    "method is judged from its smallest ratio up to the first that fails."
 )
 _WIDEST = 200  # % of the gaps before pruning. A wider interval of their change is not printed: it is uninformative.
 _CLASS_TEST = (
-    f"Classes are tested together: by a max-t test if there are at least {FEWEST_FLIPPED} networks, else by an "
-    "audit's test, with Holm's correction."
+    f"Classes are tested together: by a max-t test from {FEWEST_FLIPPED} networks on, else by an audit's "
+    "test, with Holm's correction."
 )
 _UNKNOWN = "Whether it is safe is unknown: "
 _ONE_UNKNOWN = f"{_UNKNOWN}with one network nothing shows how far classes move by chance."

@@ -22,12 +22,11 @@ from analysis.study.settings import in_number_format, is_pruned, never_fine_tune
 from analysis.study.study import StudyData
 
 _COSTS = (
-    "Each mark is the mean of pruned networks minus their control (pruner none), with an interval from three networks "
-    "on. The first panel shows the accuracy (lower is worse), with intervals that hold jointly for all ratios of a "
-    "method with {:g} % confidence. The second shows the losses of classes beyond the accuracy (higher is worse), with "
-    "95 % intervals. There, a grey dot is a class, and the mark is the class that costs most, chosen on other "
-    "networks and images than those that measure it. It is named if it is shown to lose more than the accuracy. "
-    "Crosses at an edge: mostly at chance; triangles: off the scale."
+    "Each mark is the mean of pruned networks minus their control (pruner none), with the verdict's interval from "
+    "three networks on. The first panel shows the accuracy (lower is worse), and the second the losses of "
+    "classes beyond the accuracy (higher is worse). There, a grey dot is a class, and the mark is the class that costs "
+    "most, chosen on other networks and images than those that measure it. It is named if it is shown to lose more "
+    "than the accuracy. Crosses: mostly at chance; triangles: off the scale."
 )
 _OWN_SCALES = (
     "Each data set and model has its own scale, because costs may differ tenfold between them: compare numbers across "
@@ -76,10 +75,10 @@ def costs(study: StudyData) -> Section | None:
     pictures_shown = numbered("accuracy", *at_both_widths(cost_figures.costs, study))
     if not pictures_shown:
         return None
-    pruned_cells, of_marks = _pruned_cells(study), _COSTS.format(100 * study.options.confidence)
+    pruned_cells = _pruned_cells(study)
     without = [_COSTS_WITHOUT_CONTROL] if (pruned_cells["n_none"] == 0).any() else []
     several = [_OWN_SCALES] if len(places(pruned_cells)) > 1 else []
-    return Section("What pruning costs", [*pictures_shown, of_marks, *several, *without])
+    return Section("What pruning costs", [*pictures_shown, _COSTS, *several, *without])
 
 
 def sizes(study: StudyData) -> Section | None:

@@ -255,7 +255,7 @@ def test_one_network_a_cell_has_no_interval_and_that_is_said_once():
 
 def test_the_page_says_with_which_confidence_intervals_of_gaps_hold():
     study = StudyData(made_up_runs.study(runs(), none()), options=ReportOptions(confidence=0.5))
-    assert "hold jointly for all ratios of a method, with 50 % confidence" in reading(study)[0]
+    assert "(accuracy and gaps: 50 %, jointly for a method's ratios)" in reading(study)[0]
 
 
 def test_networks_at_chance_count_and_their_number_is_said():
