@@ -27,6 +27,7 @@ from analysis.study.decision import (
     class_rows,
     decisions,
     needed_networks,
+    needs_images,
     rows_of,
 )
 from analysis.study.settings import (
@@ -332,11 +333,16 @@ def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
         return _ALIKE if judged.cell["n"] > 1 else _ONE_UNKNOWN
     if worst["name"] == ALPHA:
         return f"Undecided: {ALPHA} may be {worst['upper']:.2f} (limit {limits.alpha:g})."
-    needed = needed_networks(judged.cell, study, limits)
-    remedy = missing if without else f"{needed:,} networks would decide" if needed else "more networks may decide"
+    remedy = missing if without else _remedy(judged.cell, study, limits)
     subject = "the accuracy" if worst["name"] == ACCURACY else worst["name"]
     bound = f"{subject} may lose up to {100 * worst['upper']:.1f} points (limit {100 * worst['limit']:g})"
     return f"Undecided: {bound}; {remedy}."
+
+
+def _remedy(cell: pd.Series, study: StudyData, limits: Limits) -> str:
+    if needed := needed_networks(cell, study, limits):
+        return f"{needed:,} networks would decide"
+    return f"more {'test images' if needs_images(cell, study, limits) else 'networks'} may decide"
 
 
 GapKind = Literal[

@@ -227,16 +227,20 @@ def unchanged_bound(support: ArrayLike, level: float) -> np.ndarray:
     return np.asarray(1 - level ** (1 / np.asarray(support)))
 
 
-def bound_of_images(changes: Changes, support: np.ndarray, level: float) -> np.ndarray:
+def bound_of_images(
+    loss: ArrayLike, size: ArrayLike, square: ArrayLike, support: ArrayLike, level: float
+) -> np.ndarray:
     """Compute upper bounds of the losses of classes from the images that change.
 
     The mean change of an image is a share of the networks. The changes of a class's images are taken to have one size,
     which keeps their sum and the sum of their squares, so that the bound is this size times that of one network with as
-    many changed images (`hypothesis_tests.change_interval`).
+    many changed images (`hypothesis_tests.change_interval`). For the size, an image is added that all networks lose:
+    without it, an image that one of many networks loses would make the bound smaller than if no image were lost.
 
     Parameters
     ----------
-    changes : Changes
+    loss, size, square : (classes,)
+        Mean loss of each class, and `Changes.size` and `Changes.square`.
     support : (classes,)
         Number of images of each class.
     level : float
@@ -245,30 +249,23 @@ def bound_of_images(changes: Changes, support: np.ndarray, level: float) -> np.n
     Returns
     -------
     (classes,)
-        NaN if only recalls are known, or if `changes` are of the accuracy.
+        For a class without a changed image, `unchanged_bound`.
 
     Examples
     --------
-    Two networks lose the same of ten images, or each loses another one. Their bound is that of one network that loses
-    one image, and half the bound of one network that loses two:
+    Two networks lose the same of ten images, which is the bound of one network that loses one image. If each loses
+    another image, the size is (1/4 + 1/4 + 1) / (1/2 + 1/2 + 1) = 3/4:
 
-    >>> from analysis.statistics import class_losses
-    >>> label, right, image = np.zeros(10, int), np.ones((2, 10), bool), np.arange(10)
-    >>> same, different = right & (image > 0), image != np.array([[0], [1]])
-    >>> for after in (same, different):
-    ...     changes = class_losses.from_predictions(label, right, after)
-    ...     print(bound_of_images(changes, np.array([10]), 0.025).round(3))
-    [0.404]
-    [0.255]
-    >>> [round(float(-change_interval(lost, 0, 10)[0]), 3) for lost in (1, 2)]
-    [0.404, 0.51]
+    >>> bound_of_images(0.1, size=[0.1, 0.1], square=[0.1, 0.05], support=10, level=0.025).round(3).tolist()
+    [0.404, 0.331]
+    >>> [round(float(-size * change_interval(1 / size, 0, 10)[0]), 3) for size in (1, 3 / 4)]
+    [0.404, 0.331]
     """
-    if changes.size is None or changes.square is None:
-        return np.full(len(support), np.nan)
-    loss = -np.asarray(sum(group.mean(0) for group in changes.groups))
-    size = np.where(changes.size > 0, quotient(changes.square, changes.size), 1.0)
-    n_lost, n_won = (np.maximum(support * (changes.size + sign * loss) / (2 * size), 0) for sign in (1, -1))
-    return np.asarray(-size * change_interval(n_lost, n_won, support, 1 - 2 * level)[0])
+    loss, size, square, support = np.broadcast_arrays(loss, size, square, support)
+    of_one = (support * square + 1) / (support * size + 1)
+    n_lost, n_won = (np.maximum(support * (size + sign * loss) / (2 * of_one), 0) for sign in (1, -1))
+    of_changed = -of_one * change_interval(n_lost, n_won, support, 1 - 2 * level)[0]
+    return np.where(size > 0, of_changed, unchanged_bound(support, level))
 
 
 def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndarray | None) -> np.ndarray:

@@ -324,6 +324,8 @@ class Losses(NamedTuple):
         One-sided 95 % bounds that hold for all classes jointly.
     level : float
         1 minus the confidence of the one-sided bound of one class.
+    size, square : (classes,), optional
+        As in `class_losses.Changes`; None for single networks, and for the accuracy.
     """
 
     value: np.ndarray
@@ -331,6 +333,8 @@ class Losses(NamedTuple):
     variances: two_way.Variances | None
     upper: np.ndarray
     level: float
+    size: np.ndarray | None = None
+    square: np.ndarray | None = None
 
 
 def losses(
@@ -384,16 +388,19 @@ def _on_levels(label: np.ndarray, changes: class_losses.Changes, levels: Sequenc
     """Estimate the losses of several networks, with bounds at each level.
 
     If few images change, they show little of how much the loss varies. `upper` is therefore at least the bound that
-    these images give by themselves, and that of a class without a changed image.
+    these images give by themselves.
     """
     change, support = mean_change(changes), np.bincount(label)
     level = class_costs.level_of_one(changes, each_class(len(support)))
     bounds = [change.bounds(support, each) for each in (*levels, 2 * level)]
-    at_most = class_costs.unchanged_bound(support, LEVEL / len(support))
+    strict_level = LEVEL / len(support)
+    at_most = class_costs.unchanged_bound(support, strict_level)
     of_unchanged = np.maximum(at_most, two_way.half_widths(change.variances, 2 * level))
-    of_changed = np.fmax(-bounds.pop()[0], class_costs.bound_of_images(changes, support, level))
-    upper = np.where(change.alike & (change.value == 0), of_unchanged, np.maximum(of_changed, at_most))
-    return Losses(-change.value, -np.array(bounds)[:, ::-1], change.variances, upper, level)
+    upper, size, square = -bounds.pop()[0], changes.size, changes.square
+    if size is not None and square is not None:
+        upper = np.maximum(upper, class_costs.bound_of_images(-change.value, size, square, support, strict_level))
+    upper = np.where(change.alike & (change.value == 0), of_unchanged, upper)
+    return Losses(-change.value, -np.array(bounds)[:, ::-1], change.variances, upper, level, size, square)
 
 
 def losses_on_own_images(

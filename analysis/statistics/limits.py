@@ -4,7 +4,7 @@ Upper bounds decide, so that few networks or few images never make it easier to 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from analysis.common.errors import StudyError
 from analysis.common.points import points
 from analysis.statistics import class_table, two_way
+from analysis.statistics.class_costs import bound_of_images
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.network_losses import GROSS_LOSS
 from analysis.statistics.sample_size import Spread, images_needed, networks_needed
@@ -150,6 +151,7 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
         - level: 1 minus the confidence of upper for this row alone.
         - low: lower end of the 95 % interval; for classes, of intervals that hold jointly.
         - high: upper end of the 95 % interval of this row alone.
+        - size, square: as in `class_table.Losses`; NaN if unknown.
         - the fields of the loss's `sample_size.Spread`.
     """
     sides = right["before"], right["after"], right.get("control")
@@ -192,6 +194,10 @@ def _bounds(
             "level": [accuracy.level, *[of_class.level] * len(names)],
             "low": [*accuracy.bounds[0, 0], *of_class.bounds[1, 0]],
             "high": [*accuracy.bounds[0, 1], *of_class.bounds[0, 1]],
+            **{
+                name: [np.nan, *(np.full(len(names), np.nan) if values is None else values)]
+                for name, values in (("size", of_class.size), ("square", of_class.square))
+            },
         }
     )
 
@@ -359,8 +365,17 @@ def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
     spreads = [
         (Spread(*(row[name] for name in Spread._fields)), *margin_and_level) for row, *margin_and_level in margins
     ]
-    networks = [count for each in spreads if (count := networks_needed(*each)) is not None]
-    times = [share for each in spreads if (share := images_needed(*each)) is not None]
+    bounds = [_of_images(row, classes) if beyond.empty else None for row, *_ in margins]
+    networks = [
+        count
+        for each, bound, (row, *_) in zip(spreads, bounds, margins, strict=True)
+        if (count := networks_needed(*each)) is not None and (bound is None or bound(1.0) < row["limit"] - row["loss"])
+    ]
+    times = [
+        share
+        for each, bound in zip(spreads, bounds, strict=True)
+        if (share := images_needed(*each, least=bound)) is not None
+    ]
     images = None
     if len(times) == len(margins):
         images = max(_rounded_up(row["support"] * each) for (row, *_), each in zip(margins, times, strict=True))
@@ -371,6 +386,14 @@ def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
     )
 
 
+def _of_images(row: pd.Series, classes: int) -> Callable[[ArrayLike], np.ndarray] | None:
+    """Return a function of the factor for the number of images: what the bound of the images adds to the loss."""
+    if row["name"] == ACCURACY or np.isnan(row["size"]):
+        return None
+    changes = row["loss"], row["size"], row["square"]
+    return lambda times: bound_of_images(*changes, row["support"] * np.asarray(times), LEVEL / classes) - row["loss"]
+
+
 def _describe(remedy: _Remedy | None) -> str:
     if remedy is None:
         return "Give several networks a side, each with its control, to narrow the bounds."
@@ -378,7 +401,7 @@ def _describe(remedy: _Remedy | None) -> str:
     if remedy.images is not None:
         numbers.append(f"{remedy.images:,} images{' of each class' if remedy.of_classes else ''}")
     if not numbers:
-        return "The loss is too near its limit for more networks or images to decide."
+        return "The loss is too near its limit for more networks or images alone to decide."
     return f"If the losses stay as they are, {' or '.join(numbers)} would show whether the limits are met."
 
 

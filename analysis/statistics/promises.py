@@ -32,6 +32,35 @@ def spreads(changes: Changes) -> list[Spread]:
     return [Spread(len(changes.groups[0]), *map(float, each)) for each in zip(*columns, strict=True)]
 
 
+def too_few_images(changes: Changes, limit: float, support: np.ndarray, level: float = LEVEL) -> bool:
+    """Return whether the images alone leave the bound of a class above a limit, however many networks there are.
+
+    Parameters
+    ----------
+    changes : Changes
+    limit : float
+    support : (classes,)
+        Number of images of each class.
+    level : float
+        1 minus the joint confidence of all bounds.
+
+    Examples
+    --------
+    If none of 100 images is lost, a loss of 3 % is ruled out:
+
+    >>> from analysis.statistics import class_losses
+    >>> label, right = np.zeros(100, int), np.ones((5, 100), bool)
+    >>> changes = class_losses.from_predictions(label, right, right)
+    >>> [too_few_images(changes, limit, np.array([100])) for limit in (0.02, 0.03)]
+    [True, False]
+    """
+    if changes.size is None or changes.square is None:
+        return False
+    loss = -np.asarray(sum(group.mean(0) for group in changes.groups))
+    bounds = class_costs.bound_of_images(loss, changes.size, changes.square, support, level / len(support))
+    return bool((bounds >= limit).any())
+
+
 def networks_for_limit(changes: Changes, limit: float, level: float = LEVEL) -> int | None:
     """Estimate how many networks bring the upper bounds of all classes below a limit, if the mean losses stay the same.
 
@@ -96,8 +125,8 @@ def promises(
     DataFrame
         - limit: as in `limits`.
         - images: number of images per class: the present number and the larger ones of `IMAGES`.
-        - networks: number of networks needed; NaN if `sample_size.MOST_NETWORKS` are too few, or if all networks
-          lose the same.
+        - networks: number of networks needed; NaN if `sample_size.MOST_NETWORKS` are too few, if so many images, of
+          which none is lost, cannot rule out the limit, or if all networks lose the same.
 
     Examples
     --------
@@ -118,5 +147,6 @@ def promises(
                 if each.over_networks > 0
             ]
             known = [each for each in needed if each is not None]
-            rows.append((limit, count, max(known) if known and len(known) == len(needed) else np.nan))
+            can_show = class_costs.unchanged_bound(count, level / len(of_classes)) < limit
+            rows.append((limit, count, max(known) if known and len(known) == len(needed) and can_show else np.nan))
     return pd.DataFrame(rows, columns=["limit", "images", "networks"])

@@ -1,8 +1,10 @@
 """Compute the numbers of networks and images that make the interval of a loss narrow enough."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from analysis.statistics import two_way
 
@@ -108,8 +110,21 @@ def networks_needed(
     return int(counts[enough.argmax()]) if enough.any() else None
 
 
-def images_needed(spread: Spread, margin: float, level: float = two_way.LEVEL) -> float | None:
+def images_needed(
+    spread: Spread,
+    margin: float,
+    level: float = two_way.LEVEL,
+    *,
+    least: Callable[[ArrayLike], np.ndarray] | None = None,
+) -> float | None:
     """Find, to within 3 %, the factor by which images must be multiplied for a half-width to be below a margin.
+
+    Parameters
+    ----------
+    spread : Spread
+    margin, level : float
+    least : callable, optional
+        Takes factors and returns the least half-width of each.
 
     Returns
     -------
@@ -123,4 +138,6 @@ def images_needed(spread: Spread, margin: float, level: float = two_way.LEVEL) -
     """
     times = np.geomspace(1, MOST_TIMES_THE_IMAGES, _STEPS)[1:]
     enough = half_widths(spread, level, images=times) < margin
+    if least is not None:
+        enough &= least(times) < margin
     return float(times[enough.argmax()]) if enough.any() else None

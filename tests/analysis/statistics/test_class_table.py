@@ -76,13 +76,27 @@ def test_networks_that_lose_the_same_images_are_bounded_as_one_that_loses_them(n
     assert (np.array(found) > exact - 1e-9).all()
 
 
-def test_a_network_that_loses_an_image_alone_counts_less_but_not_less_than_if_none_did():
+@pytest.mark.parametrize("networks", [2, 5])
+def test_images_that_each_network_loses_alone_count_less_but_more_than_none(networks):
     label = np.repeat(np.arange(10), 174)
-    right = np.ones((5, len(label)), bool)
-    alone = right.copy()
-    alone[np.arange(5), np.arange(5)] = False
-    none_lost, all_lost = upper_bounds([0, 1], 5)
-    assert none_lost <= losses(label, right, alone).upper[0] < all_lost
+    right = np.ones((networks, len(label)), bool)
+    none_lost, all_lost = upper_bounds([0, 1], networks)
+    found = []
+    for own in range(1, 5):
+        alone = right.copy()
+        for network, answers in enumerate(alone):
+            answers[own * network : own * (network + 1)] = False
+        found.append(losses(label, right, alone).upper[0])
+    assert none_lost < found[0] < all_lost
+    assert found == sorted(found)
+
+
+def test_changes_of_an_image_that_cancel_over_networks_leave_the_bound_of_an_unchanged_class():
+    """One network loses the image that the other network wins."""
+    label = np.repeat(np.arange(10), 174)
+    start, after = np.ones((2, 2, len(label)), bool)
+    start[1, 0] = after[0, 0] = False
+    assert losses(label, start, after).upper[0] >= 1 - (0.05 / 10) ** (1 / 174)
 
 
 def test_the_joint_bound_of_a_rare_loss_fails_as_seldom_as_promised():
