@@ -4,7 +4,7 @@ Upper bounds decide, so that few networks or few images never make it easier to 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,10 +14,9 @@ from numpy.typing import ArrayLike
 from analysis.common.errors import StudyError
 from analysis.common.points import points
 from analysis.statistics import class_table, two_way
-from analysis.statistics.class_costs import bound_of_images
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.network_losses import GROSS_LOSS
-from analysis.statistics.sample_size import Spread, images_needed, networks_needed
+from analysis.statistics.sample_size import ImageBound, Spread, images_needed, networks_needed
 
 State = Literal["within", "beyond", "undecided"]
 ACCURACY, ALPHA = "accuracy", "alpha on new images"
@@ -366,16 +365,9 @@ def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
         (Spread(*(row[name] for name in Spread._fields)), *margin_and_level) for row, *margin_and_level in margins
     ]
     bounds = [_of_images(row, classes) if beyond.empty else None for row, *_ in margins]
-    networks = [
-        count
-        for each, bound, (row, *_) in zip(spreads, bounds, margins, strict=True)
-        if (count := networks_needed(*each)) is not None and (bound is None or bound(1.0) < row["limit"] - row["loss"])
-    ]
-    times = [
-        share
-        for each, bound in zip(spreads, bounds, strict=True)
-        if (share := images_needed(*each, least=bound)) is not None
-    ]
+    pairs = list(zip(spreads, bounds, strict=True))
+    networks = [count for each, bound in pairs if (count := networks_needed(*each, of_images=bound)) is not None]
+    times = [share for each, bound in pairs if (share := images_needed(*each, of_images=bound)) is not None]
     images = None
     if len(times) == len(margins):
         images = max(_rounded_up(row["support"] * each) for (row, *_), each in zip(margins, times, strict=True))
@@ -386,12 +378,10 @@ def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
     )
 
 
-def _of_images(row: pd.Series, classes: int) -> Callable[[ArrayLike], np.ndarray] | None:
-    """Return a function of the factor for the number of images: what the bound of the images adds to the loss."""
+def _of_images(row: pd.Series, classes: int) -> ImageBound | None:
     if row["name"] == ACCURACY or np.isnan(row["size"]):
         return None
-    changes = row["loss"], row["size"], row["square"]
-    return lambda times: bound_of_images(*changes, row["support"] * np.asarray(times), LEVEL / classes) - row["loss"]
+    return ImageBound(row["loss"], row["size"], row["square"], row["support"], LEVEL / classes, row["in_both"])
 
 
 def _describe(remedy: _Remedy | None) -> str:

@@ -9,7 +9,7 @@ from analysis.statistics import class_costs, sample_size
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.class_sums import each_class
 from analysis.statistics.hypothesis_tests import LEVEL
-from analysis.statistics.sample_size import Spread
+from analysis.statistics.sample_size import ImageBound, Spread
 
 # Limits for losses of recall, as shares.
 LIMITS = (0.01, 0.02, 0.05)
@@ -32,17 +32,26 @@ def spreads(changes: Changes) -> list[Spread]:
     return [Spread(len(changes.groups[0]), *map(float, each)) for each in zip(*columns, strict=True)]
 
 
-def too_few_images(changes: Changes, limit: float, support: np.ndarray, level: float = LEVEL) -> bool:
-    """Return whether the images alone leave the bound of a class above a limit, however many networks there are.
+def image_bounds(changes: Changes, support: np.ndarray | None, level: float = LEVEL) -> list[ImageBound | None]:
+    """Return the bound of each class from the images that change; None without predictions.
 
     Parameters
     ----------
     changes : Changes
-    limit : float
-    support : (classes,)
-        Number of images of each class.
+    support : (classes,), optional
+        Number of images of each class; None without predictions.
     level : float
         1 minus the joint confidence of all bounds.
+    """
+    loss = -np.asarray(sum(group.mean(0) for group in changes.groups))
+    if support is None or changes.size is None or changes.square is None:
+        return [None] * len(loss)
+    columns = loss, changes.size, changes.square, support, np.full(len(loss), level / len(loss)), changes.in_both
+    return [ImageBound(*map(float, each)) for each in zip(*columns, strict=True)]
+
+
+def needs_images(changes: Changes, limit: float, support: np.ndarray) -> bool:
+    """Return whether the images leave the bound of a class above a limit, however many networks there are.
 
     Examples
     --------
@@ -51,17 +60,16 @@ def too_few_images(changes: Changes, limit: float, support: np.ndarray, level: f
     >>> from analysis.statistics import class_losses
     >>> label, right = np.zeros(100, int), np.ones((5, 100), bool)
     >>> changes = class_losses.from_predictions(label, right, right)
-    >>> [too_few_images(changes, limit, np.array([100])) for limit in (0.02, 0.03)]
+    >>> [needs_images(changes, limit, np.array([100])) for limit in (0.02, 0.03)]
     [True, False]
     """
-    if changes.size is None or changes.square is None:
-        return False
-    loss = -np.asarray(sum(group.mean(0) for group in changes.groups))
-    bounds = class_costs.bound_of_images(loss, changes.size, changes.square, support, level / len(support))
-    return bool((bounds >= limit).any())
+    bounds = image_bounds(changes, support)
+    return any(each is not None and each.half_widths(networks=np.inf) >= limit - each.loss for each in bounds)
 
 
-def networks_for_limit(changes: Changes, limit: float, level: float = LEVEL) -> int | None:
+def networks_for_limit(
+    changes: Changes, limit: float, level: float = LEVEL, *, support: np.ndarray | None = None
+) -> int | None:
     """Estimate how many networks bring the upper bounds of all classes below a limit, if the mean losses stay the same.
 
     Parameters
@@ -71,6 +79,8 @@ def networks_for_limit(changes: Changes, limit: float, level: float = LEVEL) -> 
     limit : float
     level : float
         1 minus the joint confidence of all bounds.
+    support : (classes,), optional
+        As for `image_bounds`.
 
     Returns
     -------
@@ -92,10 +102,12 @@ def networks_for_limit(changes: Changes, limit: float, level: float = LEVEL) -> 
     if values is None:
         return None
     level_of_one = 2 * class_costs.joint_level(values, level)
+    of_images = image_bounds(changes, support, level)
     needed = [
-        sample_size.networks_needed(spread, limit - loss, level_of_one)
-        for spread, loss in zip(spreads(changes), values.mean(0), strict=True)
+        sample_size.networks_needed(spread, limit - loss, level_of_one, of_images=bound)
+        for spread, loss, bound in zip(spreads(changes), values.mean(0), of_images, strict=True)
         if loss + sample_size.half_widths(spread, level_of_one) > limit
+        or (bound is not None and loss + bound.half_widths() > limit)
     ]
     counts = [count for count in needed if count is not None]
     return max(counts) if counts and len(counts) == len(needed) else None

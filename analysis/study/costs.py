@@ -212,28 +212,26 @@ def networks_for_limit(
 ) -> int | None:
     """Estimate how many networks would rule out a class loss above a limit, if the estimated losses stay the same.
 
-    Return None if `promises.networks_for_limit` returns None, if the controls are of other seeds, or if there are
-    `too_few_images`.
+    Return None if `promises.networks_for_limit` returns None, or if the controls are of other seeds.
     """
     has = study.classes_of(rows)
     reference, rows, from_rows = _reference(study, rows)
-    if reference == CONTROL_OF_OTHER_SEEDS or too_few_images(study, rows, limit, predictions):
+    if reference == CONTROL_OF_OTHER_SEEDS:
         return None
-    loss = recall_changes(study, rows, from_rows, has, predictions).loss
-    return promises.networks_for_limit(loss.moderated, limit)
+    changes = recall_changes(study, rows, from_rows, has, predictions)
+    support = None if changes.label is None else np.bincount(changes.label)
+    return promises.networks_for_limit(changes.loss.moderated, limit, support=support)
 
 
-def too_few_images(
-    study: RunArrays, rows: np.ndarray, limit: float, predictions: StudyPredictions | None = None
-) -> bool:
-    """Return whether no number of networks would rule out a class loss above a limit on these test images."""
+def needs_images(study: RunArrays, rows: np.ndarray, limit: float, predictions: StudyPredictions | None = None) -> bool:
+    """Return whether only more test images would rule out a class loss above a limit."""
     has = study.classes_of(rows)
     reference, rows, from_rows = _reference(study, rows)
     paired = reference != CONTROL_OF_OTHER_SEEDS
     changes = recall_changes(study, rows, from_rows, has, predictions, paired=paired)
     if changes.label is None:
         return False
-    return promises.too_few_images(changes.loss.changes, limit, np.bincount(changes.label))
+    return promises.needs_images(changes.loss.changes, limit, np.bincount(changes.label))
 
 
 def promised(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None) -> pd.DataFrame:

@@ -11,8 +11,9 @@ import pandas as pd
 
 from analysis.runs import schema
 from analysis.statistics.limits import ACCURACY, ALPHA, LIMITS, Decided, Limits, decide
+from analysis.study import costs
 from analysis.study.arrays import dense_weakness
-from analysis.study.costs import CONTROL_OF_NETWORK, networks_for_limit, too_few_images
+from analysis.study.costs import CONTROL_OF_NETWORK, networks_for_limit
 from analysis.study.joins import is_alike
 from analysis.study.once import once
 from analysis.study.settings import ITERATION, at_level, is_pruned
@@ -174,7 +175,7 @@ def needed_networks(cell: pd.Series, study: StudyData, limits: Limits) -> int | 
 def needs_images(cell: pd.Series, study: StudyData, limits: Limits) -> bool:
     """Return whether only more test images would rule out a class loss above the limit."""
     rows = rows_of(cell, study.arrays.runs, study).index.to_numpy()
-    return too_few_images(study.arrays, rows, limits.class_loss, study.predicted)
+    return costs.needs_images(study.arrays, rows, limits.class_loss, study.predicted)
 
 
 def _judged(method: pd.DataFrame, study: StudyData, limits: Limits) -> Iterator[Judged]:
