@@ -267,13 +267,13 @@ class TestDryRun:
         assert MlflowClient().get_experiment_by_name("nobody made it") is None
 
     def test_a_deleted_experiment_is_refused_as_the_study_refuses_it(self, run_command, store_uri, write, tmp_path):
-        store = connect.connect("gone")
+        store = connect.connect("deleted before")
         store.client.delete_experiment(store.experiment_id)
         file = write("grids: [{datasets: [cifar10]}]")
-        result = run_command("study", file, "--dry-run", "--experiment", "gone", "--data-dir", tmp_path)
+        result = run_command("study", file, "--dry-run", "--experiment", "deleted before", "--data-dir", tmp_path)
         assert result.exit_code != 0
-        with pytest.raises(StudyError, match="'gone' is deleted: restore it") as refusal:
-            connect.connect("gone")
+        with pytest.raises(StudyError, match="'deleted before' is deleted: restore it") as refusal:
+            connect.connect("deleted before")
         assert str(refusal.value) in error_line(result.output)
 
 
