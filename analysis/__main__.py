@@ -654,7 +654,7 @@ def export(
     default=0.95,
     show_default=True,
     help="Confidence, between 0 and 1, of the intervals of alpha, other slopes and the accuracy. It holds jointly for "
-    "all ratios of one model and pruner.",
+    "all ratios of one data set, model and pruner.",
 )
 @_VARIANCE
 @_true_or_false(

@@ -26,7 +26,7 @@ _RIGHT = ("right", "correct", "recall")
 # At most so many true classes of a confusion matrix may lack a column because no image is predicted as them.
 _MOST_UNPREDICTED = 1_000
 _CLASS = "class"
-_ROUNDING = 1e-6  # a count may differ so much from a whole number
+_ROUNDING = 1e-6  # a count may differ from a whole number by at most this
 _MEANS = {"accuracy", "micro avg", "macro avg", "weighted avg", "samples avg"}
 # Each side has a step. Image i of a class is sorted by the fractional part of i * step, and the side's network is taken
 # to be right about the first images in this order. The order by an irrational step is nearly independent of the
@@ -185,7 +185,10 @@ def _of_matrix(path: Path, matrix: np.ndarray, true: Sequence[str], predicted: S
 
 
 def _has_totals(matrix: np.ndarray, *, has_column: bool) -> bool:
-    """Return whether the last row, of three or more, and its column, if it has one, are the sums of the others."""
+    """Return whether a matrix of three rows or more ends with totals.
+
+    They are a last row that is the sum of the others and, if there is a column of the same name, such a last column.
+    """
     rows = matrix[:-1].sum(0)
     are_rows = len(matrix) > 2 and rows.any() and (matrix[-1] == rows).all()
     return bool(are_rows and (not has_column or (matrix[:, -1] == matrix[:, :-1].sum(1)).all()))

@@ -107,7 +107,10 @@ def _own_names(rows: NamedRows) -> list[str]:
 
 
 def _fault(files: Mapping[Path, NamedRows], key: str) -> str:
-    """Say why a column of all files cannot match their rows; return an empty string if it numbers them in one order."""
+    """Say why a column that all files have cannot match their rows.
+
+    Return an empty string if the column numbers the rows of all files in the same order.
+    """
     columns = [rows.columns[key] for rows in files.values()]
     if not any(all(map(_is_number, column)) for column in columns):
         return f"The column {key or 'without a name'} does not name each image once"

@@ -114,7 +114,7 @@ def recommend_ratio(
         on_test,
         characteristics=characteristics.pulled(runs, tracking_uri=tracking_uri) if is_iterated(runs).any() else None,
     )
-    # `mlflow run` names the experiment only in the environment of its own process.
+    # `mlflow run` names the experiment only in the environment of its own process, so the command has to name it.
     named = experiment or pull.experiment_name(tracking_uri=tracking_uri)
     asked = _Asked(
         partial(prune_command, experiment=named, tracking_uri=tracking_uri),

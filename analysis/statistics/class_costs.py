@@ -174,7 +174,8 @@ def bounds(changes: Changes, weights: Weights, *, level: float = LEVEL) -> Bound
     -------
     Bounds
         If the variance is 0 or unknown, for example for one network without predictions, `low`, `high` and `upper_all`
-        are NaN, and so is p, unless `step_down_p` computes it. From predictions, `class_table.costs` bounds these too.
+        are NaN, and so is p, unless `step_down_p` computes it. With predictions, `class_table.costs` gives bounds in
+        these cases too.
 
     Examples
     --------
@@ -232,10 +233,11 @@ def bound_of_images(
 ) -> np.ndarray:
     """Compute upper bounds of the losses of classes from the images that change.
 
-    The mean change of an image is a share of the networks. The changes of a class's images are taken to have one size,
-    which keeps their sum and the sum of their squares, so that the bound is this size times that of one network with as
-    many changed images (`hypothesis_tests.change_interval`). For the size, an image is added that all networks lose:
-    without it, an image that one of many networks loses would make the bound smaller than if no image were lost.
+    The mean change of an image is the share of networks that win it minus the share that lose it. The changed images of
+    a class are replaced by images that all change by one size, chosen so that the sum of the changes and the sum of
+    their squares stay the same. The bound is this size times the bound of one network that changes this number of
+    images (`hypothesis_tests.change_interval`). For the size alone, an image is added that all networks lose: without
+    it, an image that one of many networks loses would make the bound smaller than if no image were lost.
 
     Parameters
     ----------
@@ -253,8 +255,8 @@ def bound_of_images(
 
     Examples
     --------
-    Two networks lose the same of ten images, which is the bound of one network that loses one image. If each loses
-    another image, the size is (1/4 + 1/4 + 1) / (1/2 + 1/2 + 1) = 3/4:
+    If two networks lose the same one of ten images, the bound is that of one network that loses one image. If they lose
+    different images, the size is (1/4 + 1/4 + 1) / (1/2 + 1/2 + 1) = 3/4:
 
     >>> bound_of_images(0.1, size=[0.1, 0.1], square=[0.1, 0.05], support=10, level=0.025).round(3).tolist()
     [0.404, 0.331]

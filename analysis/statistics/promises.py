@@ -137,8 +137,8 @@ def promises(
     DataFrame
         - limit: as in `limits`.
         - images: number of images per class: the present number and the larger ones of `IMAGES`.
-        - networks: number of networks needed; NaN if `sample_size.MOST_NETWORKS` are too few, if so many images, of
-          which none is lost, cannot rule out the limit, or if all networks lose the same.
+        - networks: number of networks needed; NaN if `sample_size.MOST_NETWORKS` are too few, if this number of
+          images cannot rule out a loss above the limit even if none is lost, or if all networks lose the same.
 
     Examples
     --------

@@ -85,7 +85,8 @@ class ImageBound(NamedTuple):
     loss, size, square, support, level : float
         As for `class_costs.bound_of_images`.
     in_both : float
-        As in `Spread`: with more networks, this part of the squared changes shrinks.
+        As in `Spread`. Times `support` - 1, it is the part of `square` that comes from differences between networks,
+        which shrinks if there are more.
     """
 
     loss: float

@@ -9,8 +9,8 @@ from analysis.common.errors import StudyError
 
 # A layer looks pruned if at least the share `_FEWEST_ZEROS` of its weights is 0, because fewer zeros may be chance, and
 # if it does not look quantized. It looks quantized if the layer, or each of its rows, has at most `_QUANTIZED_VALUES`
-# distinct nonzero values, which is the number of nonzero integers of 8 bits, and fewer than the share `_FEWEST_VALUES`
-# of the distinct values that its nonzero weights could have in their number format.
+# distinct nonzero values, which is the number of nonzero integers of 8 bits, and if the layer has fewer than the share
+# `_FEWEST_VALUES` of the distinct values that its nonzero weights could have in their number format.
 _FEWEST_ZEROS, _FEWEST_VALUES = 1 / 20, 1 / 2
 _QUANTIZED_VALUES = 255
 _FORMATS = ((torch.bfloat16, torch.int16), (torch.float16, torch.int16), (torch.float32, torch.int32))

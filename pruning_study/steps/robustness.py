@@ -311,9 +311,9 @@ def _check_all_measured_again(run_id: str, other_sample: pd.DataFrame, tests: Se
         return
     number = lost.groupby(_KEY)["support"].sum().iloc[0]
     raise StudyError(
-        f"run {run_id} has counts on {number:,} test images of {_condition_names(lost)}, which cannot be compared with "
-        f"counts on {len(tests[0].labels):,}: give {as_typed('images', str(number))}, or {as_typed('force')} to "
-        "replace all its counts",
+        f"run {run_id} was measured on {number:,} test images under {_condition_names(lost)}, which cannot be compared "
+        f"with {len(tests[0].labels):,} images: give {as_typed('images', str(number))}, or {as_typed('force')} to "
+        "delete these numbers",
         option="images",
     )
 
@@ -438,7 +438,7 @@ def _quantized(store: Store, run: Run, config: RobustnessConfig) -> NetworkLogit
 
 
 def _shared_conditions(runs: Sequence[Run], tables: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split counts into those under conditions that all runs have, on the same images of a data set, and the rest."""
+    """Return the counts under conditions that all runs have on the same images of a data set, and the other counts."""
     tables_of_runs = [
         tables[run.info.run_id].assign(
             run_id=run.info.run_id, network=_making(run), data_set=run.data.params[schema.DATASET_DIGEST]

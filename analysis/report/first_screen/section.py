@@ -22,8 +22,8 @@ from analysis.study.settings import in_number_format, is_pruned, never_fine_tune
 from analysis.study.study import StudyData
 
 _COSTS = (
-    "Each mark is the mean of pruned networks minus their control (pruner none), with the verdict's interval from "
-    "three networks on. The first panel shows the accuracy (lower is worse), and the second the losses of "
+    "Each mark is the mean of pruned networks minus their control (pruner none). From three networks on, it has the "
+    "verdict's interval. The first panel shows the accuracy (lower is worse), and the second the losses of "
     "classes beyond the accuracy (higher is worse). There, a grey dot is a class, and the mark is the class that costs "
     "most, chosen on other networks and images than those that measure it. It is named if it is shown to lose more "
     "than the accuracy. Crosses: mostly at chance; triangles: off the scale."

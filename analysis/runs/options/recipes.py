@@ -90,14 +90,15 @@ def trainings(recipe: RecipeValues) -> tuple[Training, Training]:
 
 
 def given_rates(params: Mapping[str, str], recipe: RecipeValues) -> dict[str, str]:
-    """Return the values of the options for learning rates with which a run logs its params.
+    """Return the values that the options for learning rates must have for a run to log these params.
 
     Runs log the rate of the first phase that gets an epoch, and with few epochs the recipe's first phases get none. The
     options set the rate of the recipe's first phase.
 
     Examples
     --------
-    Of 50 epochs, in which the rate is .01, .1, .01, .001 and .0001, one epoch is of the second phase:
+    This recipe has 60 epochs, in phases with the rates .01, .1, .01, .001 and .0001. A run of one epoch trains at the
+    rate of the second phase:
 
     >>> given_rates({"epochs": "1", "learning_rate": "0.1"}, RECIPES["resnet-cifar"])
     {'learning_rate': '0.01'}

@@ -273,7 +273,7 @@ class TestCorruptedImages:
         sample = ("--dataset", tiny_npz, "--images")
         measure(*sample, 50, "--corruptions", "contrast,fog", "--severities", "1,5")
         refused = measure(*sample, 40, "--corruptions", "fog", "--severities", 5, code=2)
-        assert "has counts on 50 test images of contrast (severity 1, 5) and fog (severity 1)" in refused
+        assert "was measured on 50 test images under contrast (severity 1, 5) and fog (severity 1)" in refused
         assert "give --images 50, or --force to replace" in refused
         assert is_measured_on(50).all()
         assert len(is_measured_on(50)) == 5

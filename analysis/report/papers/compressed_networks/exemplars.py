@@ -139,9 +139,10 @@ def exemplars(
 
 
 def _notes(without: list[tuple[dict[str, Any], bool]], *, none_found: bool) -> Iterator[str]:
-    """Yield notes on the cells whose PIEs cannot be counted, each with whether predictions are missing.
+    """Yield notes on the cells whose PIEs cannot be counted.
 
-    If only some predictions are missing, `cells.cells` adds a note.
+    `without` has these cells, each with a bool: whether its predictions are missing. If only some predictions are
+    missing, `cells.cells` adds a note.
     """
     if without and none_found:
         yield f"no PIEs are counted, because no run has usable predictions ({schema.PREDICTIONS})"
