@@ -480,7 +480,7 @@ def _read_picture(path: Path, limit: SizeLimit) -> Image.Image:
 
 
 def _check_depth(path: Path, opened_picture: ImageFile.ImageFile) -> None:
-    """Refuse a picture whose decoder's settings show that it has 16 bits a channel, because Pillow would keep only 8."""
+    """Refuse a picture whose decoder's settings show 16 bits a channel, because Pillow would keep only 8."""
     for _, _, _, settings in opened_picture.tile:
         raw_mode, *others = settings if isinstance(settings, tuple) else (settings,)
         has_deep_values = opened_picture.format == "PPM" and others and others[0] > 255

@@ -274,7 +274,7 @@ class TestCorruptedImages:
         measure(*sample, 50, "--corruptions", "contrast,fog", "--severities", "1,5")
         refused = measure(*sample, 40, "--corruptions", "fog", "--severities", 5, code=2)
         assert "was measured on 50 test images under contrast (severity 1, 5) and fog (severity 1)" in refused
-        assert "give --images 50, or --force to replace" in refused
+        assert "give --images 50, or --force to delete" in refused
         assert is_measured_on(50).all()
         assert len(is_measured_on(50)) == 5
         measure(*sample, 40, "--corruptions", "contrast,fog", "--severities", "1,3,5")
