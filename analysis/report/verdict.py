@@ -26,8 +26,8 @@ from analysis.study.decision import (
     accuracy_loss,
     class_rows,
     decisions,
+    images_are_too_few,
     needed_networks,
-    needs_images,
     rows_of,
 )
 from analysis.study.settings import (
@@ -342,7 +342,7 @@ def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
 def _remedy(cell: pd.Series, study: StudyData, limits: Limits) -> str:
     if needed := needed_networks(cell, study, limits):
         return f"{needed:,} networks would decide"
-    return f"more {'test images' if needs_images(cell, study, limits) else 'networks'} may decide"
+    return f"more {'test images' if images_are_too_few(cell, study, limits) else 'networks'} may decide"
 
 
 GapKind = Literal[

@@ -13,13 +13,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from analysis.statistics import class_sums, two_way
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.class_sums import Weights
-from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected
+from analysis.statistics.hypothesis_tests import LEVEL, corrected
 
 # Fewer than ten networks have at most 512 sign flips, so p and joint bounds of ten classes would be coarse.
 FEWEST_FLIPPED = 10
@@ -206,68 +205,6 @@ def level_of_one(changes: Changes, weights: Weights, level: float = LEVEL) -> fl
     """
     values = of_networks(changes, weights)
     return level / len(weights) if values is None else joint_level(values, level)
-
-
-def unchanged_bound(support: ArrayLike, level: float) -> np.ndarray:
-    """Compute upper bounds of the losses of classes without any changed image, by the rule of three.
-
-    Parameters
-    ----------
-    support : (classes,)
-        Number of images of each class.
-    level : float
-        1 minus the confidence of the one-sided bound.
-
-    Examples
-    --------
-    If 5 % of all images are lost, the probability of no loss among 59 images is .95 ** 59 = .0485:
-
-    >>> float(unchanged_bound(59, 0.05).round(3))
-    0.05
-    """
-    return np.asarray(1 - level ** (1 / np.asarray(support)))
-
-
-def bound_of_images(
-    loss: ArrayLike, size: ArrayLike, square: ArrayLike, support: ArrayLike, level: float
-) -> np.ndarray:
-    """Compute upper bounds of the losses of classes from the images that change.
-
-    The mean change of an image is the share of networks that win it minus the share that lose it. The changed images of
-    a class are replaced by images that all change by one size, chosen so that the sum of the changes and the sum of
-    their squares stay the same. The bound is this size times the bound of one network that changes this number of
-    images (`hypothesis_tests.change_interval`). For the size alone, an image is added that all networks lose: without
-    it, an image that one of many networks loses would make the bound smaller than if no image were lost.
-
-    Parameters
-    ----------
-    loss, size, square : (classes,)
-        Mean loss of each class, and `Changes.size` and `Changes.square`.
-    support : (classes,)
-        Number of images of each class.
-    level : float
-        1 minus the confidence of the one-sided bound.
-
-    Returns
-    -------
-    (classes,)
-        For a class without a changed image, `unchanged_bound`.
-
-    Examples
-    --------
-    If two networks lose the same one of ten images, the bound is that of one network that loses one image. If they lose
-    different images, the size is (1/4 + 1/4 + 1) / (1/2 + 1/2 + 1) = 3/4:
-
-    >>> bound_of_images(0.1, size=[0.1, 0.1], square=[0.1, 0.05], support=10, level=0.025).round(3).tolist()
-    [0.404, 0.331]
-    >>> [round(float(-size * change_interval(1 / size, 0, 10)[0]), 3) for size in (1, 3 / 4)]
-    [0.404, 0.331]
-    """
-    loss, size, square, support = np.broadcast_arrays(loss, size, square, support)
-    of_one = (support * square + 1) / (support * size + 1)
-    n_lost, n_won = (np.maximum(support * (size + sign * loss) / (2 * of_one), 0) for sign in (1, -1))
-    of_changed = -of_one * change_interval(n_lost, n_won, support, 1 - 2 * level)[0]
-    return np.where(size > 0, of_changed, unchanged_bound(support, level))
 
 
 def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndarray | None) -> np.ndarray:

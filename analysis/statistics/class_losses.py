@@ -8,6 +8,7 @@ import numpy as np
 from analysis.statistics import moderation, two_way
 from analysis.statistics.arithmetic import quotient, variance
 from analysis.statistics.class_sums import Weights
+from analysis.statistics.image_bounds import ImageBounds
 
 # With at least this many images, quantiles of t and of the normal distribution agree within 1.3 %.
 FEW_IMAGES = 100
@@ -32,9 +33,8 @@ class Changes(NamedTuple):
         Mean of each network's recall before and its recall after, if the same networks were measured. If recalls before
         and after have equal variance, the variance estimated for this mean is independent of the variance estimated for
         the change, so it helps to find the classes that vary more than others.
-    size, square : (classes,), optional
-        Means over a class's images of |d| and of d², where d is the mean change of an image. None if only recalls are
-        known.
+    moved, moved_square : (classes,), optional
+        As in `image_bounds.ImageBounds`. None if only recalls are known.
     """
 
     groups: Sequence[np.ndarray]
@@ -42,8 +42,8 @@ class Changes(NamedTuple):
     in_both: np.ndarray
     scale: np.ndarray | None = None
     recalls: np.ndarray | None = None
-    size: np.ndarray | None = None
-    square: np.ndarray | None = None
+    moved: np.ndarray | None = None
+    moved_square: np.ndarray | None = None
 
     def variances(self, weights: Weights) -> two_way.Variances:
         """Compute the variances of weighted sums of the classes' mean changes; weights are (sums, classes)."""
@@ -69,6 +69,13 @@ class Changes(NamedTuple):
         Its variance cannot be estimated from its own changes, only from those of other classes.
         """
         return np.asarray(self._replace(scale=None).variances(weights).total == 0)
+
+    def image_bounds(self, support: np.ndarray, level: float) -> ImageBounds | None:
+        """Return the bounds of the classes' losses from their images, each at this level; None without predictions."""
+        if self.moved is None or self.moved_square is None:
+            return None
+        loss = -np.asarray(sum(group.mean(0) for group in self.groups))
+        return ImageBounds(loss, self.moved, self.moved_square, support, level, self.in_both)
 
 
 def from_recalls(before: np.ndarray, after: np.ndarray, *, paired: bool = True) -> Changes:
@@ -140,8 +147,8 @@ def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
         if len(group) > 1
     )
     images = _image_variances(label, mean[np.newaxis], support)[0]
-    size, square = _class_means(label, np.array([np.abs(mean), np.square(mean)]), support)
-    return Changes(groups, images, np.zeros(len(support)) + in_both, size=size, square=square)
+    moved, moved_square = _class_means(label, np.array([np.abs(mean), np.square(mean)]), support)
+    return Changes(groups, images, np.zeros(len(support)) + in_both, moved=moved, moved_square=moved_square)
 
 
 def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
@@ -178,15 +185,15 @@ def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
     images, in_both = _class_sums(label, np.array([np.square(mean), np.square(deviations - mean).sum(0)]))
     of_class = np.bincount(label)
     of_image = (np.where(has_answer, answers, 0) / support[:, label]).mean(0) * of_class[label]
-    size, square = _class_means(label, np.array([np.abs(of_image), np.square(of_image)]), of_class)
-    return Changes([means], images, in_both / (networks * (networks - 1)), size=size, square=square)
+    moved, moved_square = _class_means(label, np.array([np.abs(of_image), np.square(of_image)]), of_class)
+    return Changes([means], images, in_both / (networks * (networks - 1)), moved=moved, moved_square=moved_square)
 
 
 def of_accuracy(changes: Changes, share: np.ndarray) -> Changes:
     """Compute the change of accuracy from the changes of the classes, as `Changes` of a single class.
 
     The variance over images is only the one within classes, because new images are taken to have the same shares of
-    classes.
+    classes. `ImageBounds`, which would not leave out the variance between classes, only gets the rule of three.
 
     Parameters
     ----------
@@ -206,7 +213,9 @@ def of_accuracy(changes: Changes, share: np.ndarray) -> Changes:
     """
     weights = share[np.newaxis]
     images, in_both = (np.square(weights) @ each for each in (changes.images, changes.in_both))
-    return Changes([group @ weights.T for group in changes.groups], images, in_both)
+    unmoved = None if changes.moved is None else np.zeros(1)
+    groups = [group @ weights.T for group in changes.groups]
+    return Changes(groups, images, in_both, moved=unmoved, moved_square=unmoved)
 
 
 def of_few_images(changes: Changes, support: np.ndarray) -> Changes:

@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.statistics import class_costs, class_losses, retraining, two_way
 from analysis.statistics.class_sums import Weights, each_class, excess_weights
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, wilson_interval
+from analysis.statistics.image_bounds import ImageBounds, unchanged_bound
 
 # Column of the changes of recall beyond those of the control.
 LOSS = "beyond_control"
@@ -137,9 +138,11 @@ def _excess(
     2008, Statistics in Medicine 27, 1693-1702).
     `variances` are those of the excess, and `level` is that of the bounds.
     """
-    excess = weights @ change
-    alike = changes.alike(each_class(len(change)))
-    below, above = np.square(np.where(alike, [change - bounds[0], bounds[1] - change], 0))
+    excess, of_each = weights @ change, each_class(len(change))
+    # Moderated variances contain a part of this distance already.
+    within = np.square(two_way.half_widths(changes.variances(of_each), level))
+    beyond = np.maximum(np.square([change - bounds[0], bounds[1] - change]) - within, 0)
+    below, above = np.where(changes.alike(of_each), beyond, 0)
     adds, subtracts = np.square(np.maximum(weights, 0)), np.square(np.minimum(weights, 0))
     half_square = np.where(variances.total > 0, np.square(two_way.half_widths(variances, level)), 0)
     low = np.sqrt(half_square + adds @ below + subtracts @ above)
@@ -324,8 +327,8 @@ class Losses(NamedTuple):
         One-sided 95 % bounds that hold for all classes jointly.
     level : float
         1 minus the confidence of the one-sided bound of one class.
-    size, square : (classes,), optional
-        As in `class_losses.Changes`; None for single networks, and for the accuracy.
+    of_images : ImageBounds, optional
+        The bounds from the images that change, below which `upper` never is; None for single networks.
     """
 
     value: np.ndarray
@@ -333,8 +336,7 @@ class Losses(NamedTuple):
     variances: two_way.Variances | None
     upper: np.ndarray
     level: float
-    size: np.ndarray | None = None
-    square: np.ndarray | None = None
+    of_images: ImageBounds | None = None
 
 
 def losses(
@@ -379,7 +381,7 @@ def _losses_of_one(
     found = {each: of_level(each) for each in {*levels, 2 * level}}
     value, bounds = found[2 * level][0], [found[each][1] for each in levels]
     n_changed = np.bincount(label, (before != after)[0] | ((before if control is None else control) != after)[0])
-    at_most = class_costs.unchanged_bound(np.bincount(label), level)
+    at_most = unchanged_bound(np.bincount(label), level)
     upper = np.where(n_changed == 0, at_most, -found[2 * level][1][0])
     return Losses(-value, -np.array(bounds)[:, ::-1], None, upper, level)
 
@@ -392,15 +394,13 @@ def _on_levels(label: np.ndarray, changes: class_losses.Changes, levels: Sequenc
     """
     change, support = mean_change(changes), np.bincount(label)
     level = class_costs.level_of_one(changes, each_class(len(support)))
-    bounds = [change.bounds(support, each) for each in (*levels, 2 * level)]
-    strict_level = LEVEL / len(support)
-    at_most = class_costs.unchanged_bound(support, strict_level)
-    of_unchanged = np.maximum(at_most, two_way.half_widths(change.variances, 2 * level))
-    upper, size, square = -bounds.pop()[0], changes.size, changes.square
-    if size is not None and square is not None:
-        upper = np.maximum(upper, class_costs.bound_of_images(-change.value, size, square, support, strict_level))
-    upper = np.where(change.alike & (change.value == 0), of_unchanged, upper)
-    return Losses(-change.value, -np.array(bounds)[:, ::-1], change.variances, upper, level, size, square)
+    bounds = [change.bounds(support, each) for each in levels]
+    upper = -change.value + two_way.half_widths(change.variances, 2 * level)
+    of_images = changes.image_bounds(support, LEVEL / len(support))
+    if of_images is not None:
+        upper = np.maximum(upper, of_images.upper)
+    upper = np.minimum(upper, 1)
+    return Losses(-change.value, -np.array(bounds)[:, ::-1], change.variances, upper, level, of_images)
 
 
 def losses_on_own_images(

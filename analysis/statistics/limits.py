@@ -15,8 +15,9 @@ from analysis.common.errors import StudyError
 from analysis.common.points import points
 from analysis.statistics import class_table, two_way
 from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.statistics.image_bounds import ImageBounds
 from analysis.statistics.network_losses import GROSS_LOSS
-from analysis.statistics.sample_size import ImageBound, Spread, images_needed, networks_needed
+from analysis.statistics.sample_size import Spread, images_needed, networks_needed
 
 State = Literal["within", "beyond", "undecided"]
 ACCURACY, ALPHA = "accuracy", "alpha on new images"
@@ -150,7 +151,7 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
         - level: 1 minus the confidence of upper for this row alone.
         - low: lower end of the 95 % interval; for classes, of intervals that hold jointly.
         - high: upper end of the 95 % interval of this row alone.
-        - size, square: as in `class_table.Losses`; NaN if unknown.
+        - moved, moved_square, and image_level: as in `image_bounds.ImageBounds`; NaN for single networks.
         - the fields of the loss's `sample_size.Spread`.
     """
     sides = right["before"], right["after"], right.get("control")
@@ -193,17 +194,19 @@ def _bounds(
             "level": [accuracy.level, *[of_class.level] * len(names)],
             "low": [*accuracy.bounds[0, 0], *of_class.bounds[1, 0]],
             "high": [*accuracy.bounds[0, 1], *of_class.bounds[0, 1]],
-            **{
-                name: [np.nan, *(np.full(len(names), np.nan) if values is None else values)]
-                for name, values in (("size", of_class.size), ("square", of_class.square))
-            },
         }
     )
 
 
 def _with_spreads(table: pd.DataFrame, losses: Sequence[class_table.Losses], networks: int) -> pd.DataFrame:
-    """Add the spread of each loss that has variances."""
-    spreads = [_spreads(each.variances, networks) for each in losses if each.variances]
+    """Add the spread of each loss that has variances, and what its bound from the images depends on."""
+    spreads = [
+        _spreads(each.variances, networks).assign(
+            moved=each.of_images.moved, moved_square=each.of_images.moved_square, image_level=each.of_images.level
+        )
+        for each in losses
+        if each.variances and each.of_images
+    ]
     return table.assign(**pd.concat(spreads, ignore_index=True))
 
 
@@ -364,7 +367,7 @@ def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
     spreads = [
         (Spread(*(row[name] for name in Spread._fields)), *margin_and_level) for row, *margin_and_level in margins
     ]
-    bounds = [_of_images(row, classes) if beyond.empty else None for row, *_ in margins]
+    bounds = [_of_images(row) if beyond.empty else None for row, *_ in margins]
     pairs = list(zip(spreads, bounds, strict=True))
     networks = [count for each, bound in pairs if (count := networks_needed(*each, of_images=bound)) is not None]
     times = [share for each, bound in pairs if (share := images_needed(*each, of_images=bound)) is not None]
@@ -378,10 +381,11 @@ def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
     )
 
 
-def _of_images(row: pd.Series, classes: int) -> ImageBound | None:
-    if row["name"] == ACCURACY or np.isnan(row["size"]):
+def _of_images(row: pd.Series) -> ImageBounds | None:
+    if "moved" not in row:
         return None
-    return ImageBound(row["loss"], row["size"], row["square"], row["support"], LEVEL / classes, row["in_both"])
+    names = ("loss", "moved", "moved_square", "support", "image_level", "in_both")
+    return ImageBounds(*(row[name] for name in names))
 
 
 def _describe(remedy: _Remedy | None) -> str:

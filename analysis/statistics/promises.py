@@ -9,7 +9,8 @@ from analysis.statistics import class_costs, sample_size
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.class_sums import each_class
 from analysis.statistics.hypothesis_tests import LEVEL
-from analysis.statistics.sample_size import ImageBound, Spread
+from analysis.statistics.image_bounds import ImageBounds, unchanged_bound
+from analysis.statistics.sample_size import Spread
 
 # Limits for losses of recall, as shares.
 LIMITS = (0.01, 0.02, 0.05)
@@ -32,39 +33,41 @@ def spreads(changes: Changes) -> list[Spread]:
     return [Spread(len(changes.groups[0]), *map(float, each)) for each in zip(*columns, strict=True)]
 
 
-def image_bounds(changes: Changes, support: np.ndarray | None, level: float = LEVEL) -> list[ImageBound | None]:
-    """Return the bound of each class from the images that change; None without predictions.
+def images_are_too_few(changes: Changes, limit: float, support: np.ndarray, level: float = LEVEL) -> bool:
+    """Return whether a loss is below a limit, but no number of networks would rule out that it is above.
 
     Parameters
     ----------
     changes : Changes
-    support : (classes,), optional
-        Number of images of each class; None without predictions.
+    limit : float
+    support : (classes,)
+        Number of images of each class.
     level : float
         1 minus the joint confidence of all bounds.
-    """
-    loss = -np.asarray(sum(group.mean(0) for group in changes.groups))
-    if support is None or changes.size is None or changes.square is None:
-        return [None] * len(loss)
-    columns = loss, changes.size, changes.square, support, np.full(len(loss), level / len(loss)), changes.in_both
-    return [ImageBound(*map(float, each)) for each in zip(*columns, strict=True)]
-
-
-def needs_images(changes: Changes, limit: float, support: np.ndarray) -> bool:
-    """Return whether the images leave the bound of a class above a limit, however many networks there are.
 
     Examples
     --------
-    If none of 100 images is lost, a loss of 3 % is ruled out:
+    If none of 100 images is lost, a loss of 3 % is ruled out, but not one of 2 %:
 
     >>> from analysis.statistics import class_losses
     >>> label, right = np.zeros(100, int), np.ones((5, 100), bool)
     >>> changes = class_losses.from_predictions(label, right, right)
-    >>> [needs_images(changes, limit, np.array([100])) for limit in (0.02, 0.03)]
+    >>> [images_are_too_few(changes, limit, np.array([100])) for limit in (0.02, 0.03)]
     [True, False]
     """
-    bounds = image_bounds(changes, support)
-    return any(each is not None and each.half_widths(networks=np.inf) >= limit - each.loss for each in bounds)
+    found = changes.image_bounds(support, level / len(support))
+    if found is None:
+        return False
+    return bool(((found.loss < limit) & (found.projected(networks=np.inf).upper >= limit)).any())
+
+
+def _of_each_class(changes: Changes, support: np.ndarray | None, level: float) -> list[ImageBounds | None]:
+    """Return the bound from the images of each class; None if it is unknown."""
+    classes = len(changes.images)
+    found = None if support is None else changes.image_bounds(support, level / classes)
+    if found is None:
+        return [None] * classes
+    return [ImageBounds(*each) for each in zip(*np.broadcast_arrays(*found), strict=True)]
 
 
 def networks_for_limit(
@@ -80,7 +83,7 @@ def networks_for_limit(
     level : float
         1 minus the joint confidence of all bounds.
     support : (classes,), optional
-        As for `image_bounds`.
+        Number of images of each class; None if only recalls are known.
 
     Returns
     -------
@@ -102,12 +105,11 @@ def networks_for_limit(
     if values is None:
         return None
     level_of_one = 2 * class_costs.joint_level(values, level)
-    of_images = image_bounds(changes, support, level)
+    of_images = _of_each_class(changes, support, level)
     needed = [
         sample_size.networks_needed(spread, limit - loss, level_of_one, of_images=bound)
         for spread, loss, bound in zip(spreads(changes), values.mean(0), of_images, strict=True)
-        if loss + sample_size.half_widths(spread, level_of_one) > limit
-        or (bound is not None and loss + bound.half_widths() > limit)
+        if loss + sample_size.half_widths(spread, level_of_one) > limit or (bound is not None and bound.upper > limit)
     ]
     counts = [count for count in needed if count is not None]
     return max(counts) if counts and len(counts) == len(needed) else None
@@ -159,6 +161,6 @@ def promises(
                 if each.over_networks > 0
             ]
             known = [each for each in needed if each is not None]
-            can_show = class_costs.unchanged_bound(count, level / len(of_classes)) < limit
+            can_show = unchanged_bound(count, level / len(of_classes)) < limit
             rows.append((limit, count, max(known) if known and len(known) == len(needed) and can_show else np.nan))
     return pd.DataFrame(rows, columns=["limit", "images", "networks"])

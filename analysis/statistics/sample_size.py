@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.statistics import two_way
-from analysis.statistics.class_costs import bound_of_images
+from analysis.statistics.image_bounds import ImageBounds
 
 # Largest numbers considered, because nobody trains more networks or labels more images.
 MOST_NETWORKS, MOST_TIMES_THE_IMAGES = 1000, 10_000
@@ -77,48 +77,13 @@ def with_images(spread: Spread, times: float) -> Spread:
     return spread._replace(over_networks=own + in_both, over_images=over_images, in_both=in_both)
 
 
-class ImageBound(NamedTuple):
-    """What the bound from the images that change (`class_costs.bound_of_images`) depends on, for one class.
-
-    Attributes
-    ----------
-    loss, size, square, support, level : float
-        As for `class_costs.bound_of_images`.
-    in_both : float
-        As in `Spread`. Times `support` - 1, it is the part of `square` that comes from differences between networks,
-        which shrinks if there are more.
-    """
-
-    loss: float
-    size: float
-    square: float
-    support: float
-    level: float
-    in_both: float
-
-    def half_widths(self, networks: np.ndarray | float = 1.0, images: np.ndarray | float = 1.0) -> np.ndarray:
-        """Compute the bound minus the loss, as `half_widths` does for an interval.
-
-        Examples
-        --------
-        Three of 100 images are lost. With four times as many images, twelve of 400 are:
-
-        >>> ImageBound(0.03, 0.03, 0.03, 100, 0.025, 0.0).half_widths(images=np.array([1.0, 4.0])).round(3).tolist()
-        [0.055, 0.022]
-        """
-        of_networks = self.in_both * (self.support - 1)
-        square = np.maximum(self.square - of_networks * (1 - 1 / np.asarray(networks)), self.loss**2)
-        support = self.support * np.asarray(images)
-        return bound_of_images(self.loss, self.size, square, support, self.level) - self.loss
-
-
 def networks_needed(
     spread: Spread,
     margin: float,
     level: float = two_way.LEVEL,
     *,
     fewest: int | None = None,
-    of_images: ImageBound | None = None,
+    of_images: ImageBounds | None = None,
 ) -> int | None:
     """Find the fewest networks per side for which the half-width of an interval is below a margin.
 
@@ -128,8 +93,8 @@ def networks_needed(
     margin, level : float
     fewest : int, optional
         Smallest number to consider; by default one more than `spread.networks`.
-    of_images : ImageBound, optional
-        A bound that must be below the margin too.
+    of_images : ImageBounds, optional
+        Bound of the same loss, which must exceed the loss by less than the margin too.
 
     Returns
     -------
@@ -149,7 +114,7 @@ def networks_needed(
     counts = np.arange(fewest or spread.networks + 1, MOST_NETWORKS + 1)
     enough = half_widths(spread, level, networks=counts / spread.networks) < margin
     if of_images is not None:
-        enough &= of_images.half_widths(networks=counts / spread.networks) < margin
+        enough &= of_images.projected(networks=counts / spread.networks).upper - of_images.loss < margin
     return int(counts[enough.argmax()]) if enough.any() else None
 
 
@@ -158,7 +123,7 @@ def images_needed(
     margin: float,
     level: float = two_way.LEVEL,
     *,
-    of_images: ImageBound | None = None,
+    of_images: ImageBounds | None = None,
 ) -> float | None:
     """Find, to within 3 %, the factor by which images must be multiplied for a half-width to be below a margin.
 
@@ -166,7 +131,7 @@ def images_needed(
     ----------
     spread : Spread
     margin, level : float
-    of_images : ImageBound, optional
+    of_images : ImageBounds, optional
         As for `networks_needed`.
 
     Returns
@@ -182,5 +147,5 @@ def images_needed(
     times = np.geomspace(1, MOST_TIMES_THE_IMAGES, _STEPS)[1:]
     enough = half_widths(spread, level, images=times) < margin
     if of_images is not None:
-        enough &= of_images.half_widths(images=times) < margin
+        enough &= of_images.projected(images=times).upper - of_images.loss < margin
     return float(times[enough.argmax()]) if enough.any() else None

@@ -223,15 +223,17 @@ def networks_for_limit(
     return promises.networks_for_limit(changes.loss.moderated, limit, support=support)
 
 
-def needs_images(study: RunArrays, rows: np.ndarray, limit: float, predictions: StudyPredictions | None = None) -> bool:
-    """Return whether only more test images would rule out a class loss above a limit."""
+def images_are_too_few(
+    study: RunArrays, rows: np.ndarray, limit: float, predictions: StudyPredictions | None = None
+) -> bool:
+    """Return `promises.images_are_too_few` for the losses of a cell; False if only recalls are known."""
     has = study.classes_of(rows)
     reference, rows, from_rows = _reference(study, rows)
     paired = reference != CONTROL_OF_OTHER_SEEDS
     changes = recall_changes(study, rows, from_rows, has, predictions, paired=paired)
     if changes.label is None:
         return False
-    return promises.needs_images(changes.loss.changes, limit, np.bincount(changes.label))
+    return promises.images_are_too_few(changes.loss.changes, limit, np.bincount(changes.label))
 
 
 def promised(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None) -> pd.DataFrame:

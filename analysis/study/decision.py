@@ -172,10 +172,10 @@ def needed_networks(cell: pd.Series, study: StudyData, limits: Limits) -> int | 
     return networks_for_limit(study.arrays, rows, limits.class_loss, study.predicted)
 
 
-def needs_images(cell: pd.Series, study: StudyData, limits: Limits) -> bool:
-    """Return whether only more test images would rule out a class loss above the limit."""
+def images_are_too_few(cell: pd.Series, study: StudyData, limits: Limits) -> bool:
+    """Return whether no number of networks would rule out a class loss above the limit."""
     rows = rows_of(cell, study.arrays.runs, study).index.to_numpy()
-    return costs.needs_images(study.arrays, rows, limits.class_loss, study.predicted)
+    return costs.images_are_too_few(study.arrays, rows, limits.class_loss, study.predicted)
 
 
 def _judged(method: pd.DataFrame, study: StudyData, limits: Limits) -> Iterator[Judged]:

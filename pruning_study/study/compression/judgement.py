@@ -12,8 +12,8 @@ from analysis.common.printable import shortened
 from analysis.compare.comparison import Comparison
 from analysis.runs import schema
 from analysis.statistics import limits as class_limits
-from analysis.statistics.class_costs import unchanged_bound
 from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.statistics.image_bounds import unchanged_bound
 from analysis.statistics.limits import Limits
 
 POINTS = 100

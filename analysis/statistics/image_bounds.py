@@ -1,0 +1,110 @@
+"""Bound the losses of classes by the images that change: few images show little, however many networks there are."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.statistics.arithmetic import quotient
+from analysis.statistics.hypothesis_tests import change_interval
+
+
+def unchanged_bound(support: ArrayLike, level: float) -> np.ndarray:
+    """Compute upper bounds of the losses of classes without any changed image, by the rule of three.
+
+    Parameters
+    ----------
+    support : (classes,)
+        Number of images of each class.
+    level : float
+        1 minus the confidence of the one-sided bound.
+
+    Examples
+    --------
+    If 5 % of all images are lost, the probability of no loss among 59 images is .95 ** 59 = .0485:
+
+    >>> float(unchanged_bound(59, 0.05).round(3))
+    0.05
+    """
+    return np.asarray(1 - level ** (1 / np.asarray(support)))
+
+
+class ImageBounds(NamedTuple):
+    """Upper bounds of the losses of classes, from the changes of their images.
+
+    The mean change of an image, d, is the share of networks that win it minus the share that lose it. For networks that
+    were each tested on their own images, it is the image's part of the mean change of its class, times `support`.
+
+    Attributes
+    ----------
+    loss, moved, moved_square : (classes,)
+        Mean loss of each class, and means over its images of |d| and d².
+    support : (classes,)
+        Number of images of each class.
+    level : float
+        1 minus the confidence of each one-sided bound.
+    in_both : (classes,)
+        As in `two_way.Variances`. Times `support` - 1, it is the part of `moved_square` that comes from differences
+        between networks.
+    """
+
+    loss: np.ndarray
+    moved: np.ndarray
+    moved_square: np.ndarray
+    support: np.ndarray
+    level: float
+    in_both: np.ndarray
+
+    @property
+    def upper(self) -> np.ndarray:
+        """The bounds, (classes,).
+
+        The changed images of a class are replaced by images that all change by one size, chosen so that the sum of the
+        changes and the sum of their squares stay the same. The bound is this size times the bound of one network that
+        changes this number of images (`hypothesis_tests.change_interval`), and at least `unchanged_bound`.
+
+        Examples
+        --------
+        If two networks lose the same one of 40 images, the bound is that of one network that loses one image. If they
+        lose different images, it is half the bound of one network that loses two, unless this is below the rule of
+        three:
+
+        >>> found = ImageBounds(np.full(2, 1 / 40), np.full(2, 1 / 40), np.array([1 / 40, 1 / 80]), 40, 0.025, 0.0)
+        >>> found.upper.round(3).tolist(), float(unchanged_bound(40, 0.025).round(3))
+        ([0.129, 0.088], 0.088)
+        >>> [round(float(-change_interval(lost, 0, 40)[0]), 3) for lost in (1, 2)]
+        [0.129, 0.165]
+        """
+        size = np.where(self.moved > 0, quotient(self.moved_square, self.moved), 1.0)
+        lost, won = (np.maximum(self.support * (self.moved + sign * self.loss) / (2 * size), 0) for sign in (1, -1))
+        of_changed = -size * change_interval(lost, won, self.support, 1 - 2 * self.level)[0]
+        at_least = unchanged_bound(self.support, self.level)
+        return np.where(self.moved > 0, np.maximum(of_changed, at_least), at_least)
+
+    def projected(self, networks: ArrayLike = 1.0, images: ArrayLike = 1.0) -> "ImageBounds":
+        """Return the bounds that other numbers of networks and images would give, if losses stay the same.
+
+        Parameters
+        ----------
+        networks, images : array or float
+            Factors by which the numbers of networks and images are multiplied. Networks are tested on the same images.
+
+        Examples
+        --------
+        Three of 100 images are lost. With four times as many images, twelve of 400 are:
+
+        >>> three = ImageBounds(0.03, 0.03, 0.03, 100, 0.025, 0.0)
+        >>> three.projected(images=np.array([1.0, 4.0])).upper.round(3).tolist()
+        [0.085, 0.052]
+
+        If half of the squared changes come from differences between two networks, a fourth does with four networks:
+
+        >>> both = ImageBounds(0.15, 0.2, 0.1, 101, 0.025, 0.0005)
+        >>> [round(float(each), 4) for each in both.projected(networks=2.0)[1:3]]
+        [0.2, 0.075]
+        """
+        of_networks = self.in_both * (self.support - 1)
+        square = np.maximum(self.moved_square - of_networks * (1 - 1 / np.asarray(networks)), np.square(self.loss))
+        support = self.support * np.asarray(images)
+        # The mean of |d| is at most the root of the mean of d².
+        return self._replace(moved=np.minimum(self.moved, np.sqrt(square)), moved_square=square, support=support)

@@ -1,0 +1,49 @@
+"""Bounds of losses from the images that change, and how they change with more networks and images."""
+
+import numpy as np
+import pytest
+
+from analysis.statistics import class_losses, promises
+from analysis.statistics.image_bounds import ImageBounds, unchanged_bound
+
+
+def flipped(networks, images=1000, share=0.2, seed=0):
+    """Changes of networks that are right about half of the images of two classes, and change a share of them."""
+    generator = np.random.default_rng(seed)
+    label = np.repeat([0, 1], images)
+    start = generator.random((networks, len(label))) < 0.5
+    return class_losses.from_predictions(label, start, start ^ (generator.random(start.shape) < share))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.4])
+def test_more_networks_on_the_same_images_never_widen_the_bound(share):
+    found = flipped(3, share=share).image_bounds(np.full(2, 1000), 0.005)
+    above = [found.projected(networks=factor).upper - found.loss for factor in (1, 2, 4, 16, 256, np.inf)]
+    assert (np.diff(above, axis=0) <= 1e-12).all()
+    assert (np.array(above) > -1e-12).all()
+
+
+def test_the_bound_of_more_networks_is_projected():
+    few, many = (flipped(networks).image_bounds(np.full(2, 1000), 0.005) for networks in (20, 80))
+    projected = few.projected(networks=4.0)
+    assert projected.upper - projected.loss == pytest.approx(many.upper - many.loss, rel=0.2)
+
+
+def test_no_bound_is_below_that_of_an_unchanged_class():
+    found = flipped(30, images=100, share=0.02).image_bounds(np.full(2, 100), 0.005)
+    assert (found.upper >= unchanged_bound(100, 0.005)).all()
+
+
+def test_images_are_not_too_few_where_the_loss_is_above_the_limit():
+    """More networks would then show that it is."""
+    label, image = np.repeat([0, 1], 100), np.arange(200)
+    right = np.ones((4, 200), bool)
+    after = np.array([image % 100 >= lost for lost in (4, 5, 6, 7)])
+    changes = class_losses.from_predictions(label, right, after)
+    support = np.full(2, 100)
+    assert [promises.images_are_too_few(changes, limit, support) for limit in (0.05, 0.08, 0.5)] == [False, True, False]
+
+
+def test_an_image_in_which_networks_cancel_is_no_changed_image():
+    found = ImageBounds(np.zeros(1), np.zeros(1), np.zeros(1), np.array([50]), 0.025, np.full(1, 0.01))
+    assert found.upper == pytest.approx(1 - 0.025 ** (1 / 50))
