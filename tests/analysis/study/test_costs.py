@@ -9,7 +9,8 @@ from analysis.compare.comparison import Comparison
 from analysis.study.arrays import run_arrays
 from analysis.study.cells import cells
 from analysis.study.classes import classes
-from analysis.study.costs import COLUMNS, networks_for_limit
+from analysis.study.costs import COLUMNS, images_are_too_few, networks_for_limit
+from analysis.study.predictions import StudyPredictions
 from tests.made_up_runs import predicted, runs, study, with_images
 
 ALPHAS = np.array([1.1, 1.2, 1.5])
@@ -152,6 +153,16 @@ def test_predictions_have_the_losses_of_an_audit(networks):
     np.testing.assert_allclose(
         reported.set_index("class")[COLUMNS], audited.set_index("class").loc[["a", "b"], COLUMNS]
     )
+
+
+def test_images_are_too_few_for_a_limit_that_no_lost_image_would_rule_out():
+    right = np.ones((3, 200), bool)
+    made = study(networks_of("mp", 2, right, right), networks_of("none", 1, right, right))
+    predictions = StudyPredictions(lambda ids: {run: {"label": LABEL, "predicted": LABEL} for run in ids})
+    # Networks that lose none of 100 images of each of two classes may lose 1 - .025^(1/100), which is 3.6 %.
+    found = [images_are_too_few(run_arrays(made), np.arange(3), limit, predictions) for limit in (0.03, 0.04)]
+    assert found == [True, False]
+    assert not images_are_too_few(run_arrays(made), np.arange(3), 0.03)
 
 
 def test_how_many_networks_would_rule_out_a_loss():
