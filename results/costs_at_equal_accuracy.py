@@ -89,13 +89,9 @@ def _classes(
     if changes.label is not None and changes.right is not None:
         columns = class_table.costs(changes.label, *changes.right).columns
     else:
-        both = (class_costs.bounds(each.moderated, each.weights) for each in (changes.loss, changes.excess))
-        names = (class_costs.LOSS_COLUMNS, class_costs.COST_COLUMNS)
-        columns = {
-            name: values
-            for own_names, bounds in zip(names, both, strict=True)
-            for name, values in zip(own_names, bounds, strict=False)
-        }
+        losses, costs = (class_costs.bounds(each.moderated, each.weights) for each in (changes.loss, changes.excess))
+        columns = dict(zip(class_costs.LOSS_COLUMNS, losses, strict=False))
+        columns |= dict(zip(class_costs.COST_COLUMNS, costs, strict=True))
     accuracy_loss = (arrays.accuracy_after[before] - arrays.accuracy_after[after]).mean()
     for place, name in enumerate(arrays.names[has]):
         yield {

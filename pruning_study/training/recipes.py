@@ -122,16 +122,14 @@ class Recipe:
     fine_tuning: Hyperparameters
 
 
-def _phases(text: str) -> tuple[Phase, ...]:
-    pairs = (item.split("x") for item in text.split())
-    return tuple(Phase(int(epochs), float(learning_rate)) for epochs, learning_rate in pairs)
+def _phases(training: recipes.Training) -> tuple[Phase, ...]:
+    return tuple(map(Phase, training.lengths, map(float, training.rates)))
 
 
 def _recipe(values: recipes.RecipeValues) -> Recipe:
-    training = Hyperparameters(
-        _phases(values.training), values.batch_size, values.momentum, values.weight_decay, values.augmentation
-    )
-    return Recipe(training, replace(training, phases=_phases(values.fine_tuning)))
+    phases, fine_tuning_phases = map(_phases, recipes.trainings(values))
+    training = Hyperparameters(phases, values.batch_size, values.momentum, values.weight_decay, values.augmentation)
+    return Recipe(training, replace(training, phases=fine_tuning_phases))
 
 
 RECIPES = {name: _recipe(values) for name, values in recipes.RECIPES.items()}
