@@ -226,7 +226,7 @@ def _config(run: PublishedRun, machine: VerifyConfig) -> Config:
         name: params[name] for name in named if name in params and params[name] != _WITHOUT_VALUE.get(name)
     }
     if recipe := RECIPES.get(params.get(schema.RECIPE, recipe_of(params[schema.MODEL]))):
-        options |= given_rates(params, recipe)
+        options |= given_rates(options, recipe)
     if run.kind == schema.DENSE:
         options |= {schema.PRUNER: schema.CONTROL, schema.FINE_TUNE_EPOCHS: 0}
     if schema.IMAGE_SHAPE in params:
