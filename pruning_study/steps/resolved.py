@@ -133,10 +133,10 @@ def check_ramp(options: PruneConfig, fine_tuning: Hyperparameters, images: int) 
         )
     if schedules.last_step(options.ramp * epochs, options.ramp_steps) >= epochs * options.ramp_steps:
         longest = 1 - 1 / (epochs * options.ramp_steps)
+        shorter = f"at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps"
         raise StudyError(
             f"{options.ramp:g} ends the ramp together with the fine-tuning ({epochs} epochs of {options.ramp_steps} "
-            f"steps), but at least one step must follow the ramp: give at most {int(longest * 1e4) / 1e4:g}, or more "
-            "--ramp-steps",
+            f"steps), but at least one step must follow the ramp: give {shorter if longest else 'more --ramp-steps'}",
             option="ramp",
         )
 

@@ -198,16 +198,16 @@ def test_without_fine_tuning_there_is_no_part_of_it(options):
 
 
 @pytest.mark.parametrize(
-    ("options", "images", "option"),
+    ("options", "images", "option", "advice"),
     [
-        ({"ramp_steps": "5"}, 4 * 128, "--ramp-steps"),
-        ({"ramp": "0.99"}, 5400, "--ramp"),
-        ({"fine_tune_epochs": "1", "ramp": "0.5"}, 5400, "--ramp"),
+        ({"ramp_steps": "5"}, 4 * 128, "--ramp-steps", "the number of batches of an epoch"),
+        ({"fine_tune_epochs": "8", "ramp": "0.99"}, 5400, "--ramp", "give at most 0.875, or more --ramp-steps"),
+        ({"fine_tune_epochs": "1", "ramp": "0.5"}, 5400, "--ramp", "give more --ramp-steps"),
     ],
 )
-def test_a_ramp_ends_before_fine_tuning_does(options, images, option):
+def test_a_ramp_ends_before_fine_tuning_does(options, images, option, advice):
     config, _, tuning = resolved(schedule="cubic", **options)
-    with pytest.raises(StudyError) as error:
+    with pytest.raises(StudyError, match=f"{advice}$") as error:
         check_ramp(config, tuning, images)
     assert option_name(error.value.option) == option
 
