@@ -381,13 +381,12 @@ def alpha_shared(before: np.ndarray, after: np.ndarray, *, confidence: float = 0
     >>> alpha_shared(before, after).estimate
     1.25
     """
-    totals, without_one = shared_sums(before, after)
-    square = (len(before) - 1) * np.square(before).sum()
-    return jackknife_interval([*totals.tolist(), square], without_one, confidence)
+    means, without_one = shared_means(before, after)
+    return jackknife_interval([*means.tolist(), square(before).sum(-1).mean()], without_one, confidence)
 
 
-def shared_sums(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute numerator and denominator of `alpha_shared`: balance products summed over pairs of seeds.
+def shared_means(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute numerator and denominator of `alpha_shared`: means of balance products over pairs of different seeds.
 
     Parameters
     ----------
@@ -396,23 +395,26 @@ def shared_sums(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.n
 
     Returns
     -------
-    totals : (2,)
+    means : (2,)
+        NaN with fewer than two seeds.
     without_one : (2, seeds)
-        The same with each seed left out in turn.
+        The same with each seed left out in turn; NaN with fewer than three.
 
     Examples
     --------
     >>> before = np.array([[1.0, -1.0], [2.0, -2.0], [3.0, -3.0]])
-    >>> totals, without_one = shared_sums(before, 2 * before)
-    >>> totals.tolist(), without_one[1].tolist()  # 2 * (2 * 3), 2 * (1 * 3) and 2 * (1 * 2) for each of two classes
-    ([88.0, 44.0], [24.0, 12.0, 8.0])
+    >>> means, without_one = shared_means(before, 2 * before)
+    >>> without_one[1].tolist()  # 2 * 3, 1 * 3 and 1 * 2 for each of two classes
+    [12.0, 6.0, 4.0]
+    >>> means.round(3).tolist()
+    [14.667, 7.333]
     """
-    # The sums are over all ordered pairs of different seeds. Omitting a seed removes the pairs in which it is first or
-    # second.
+    # Omitting a seed removes the ordered pairs in which it is first, and those in which it is second.
     as_first = np.array([(before * (other.sum(0) - other)).sum(1) for other in (after, before)])
     as_second = np.array([((before.sum(0) - before) * other).sum(1) for other in (after, before)])
-    totals = as_first.sum(1)
-    return totals, totals[:, np.newaxis] - as_first - as_second
+    totals, seeds = as_first.sum(1), len(before)
+    left = totals[:, np.newaxis] - as_first - as_second
+    return quotient(totals, seeds * (seeds - 1)), quotient(left, (seeds - 1) * (seeds - 2))
 
 
 def other_seed(balance: np.ndarray) -> np.ndarray:

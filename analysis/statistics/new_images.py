@@ -59,8 +59,8 @@ def alpha_new(
     (1.875, 0.667)
     """
     sums = new_image_sums(before, after, both_right, support)
-    total = sums.sum(-1)
-    return jackknife_interval(total.tolist(), total[:2, np.newaxis] - sums[:2], confidence)
+    without_one = quotient(sums[:2].sum(-1, keepdims=True) - sums[:2], len(before) - 1)
+    return jackknife_interval(sums.mean(-1).tolist(), without_one, confidence)
 
 
 def new_image_sums(

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from analysis.statistics import class_costs, class_losses, class_sums, two_way
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.class_costs import COST_COLUMNS, Bounds
-from analysis.statistics.intensification import shared_sums
+from analysis.statistics.intensification import shared_means
 from analysis.statistics.new_images import PooledSlope, pooled_slope, slope_parts
 from analysis.statistics.resampling import mean_interval, pseudo_values
 
@@ -314,13 +314,13 @@ def on_these_images(recall_before: np.ndarray, recall_after: np.ndarray, share: 
     balances = (
         recall - each[:, np.newaxis] for recall, each in zip((recall_before, recall_after), accuracies, strict=True)
     )
-    totals, without_one = shared_sums(*balances)
-    slope = float(quotient(totals[0], totals[1]))
+    means, without_one = shared_means(*balances)
+    slope = float(quotient(means[0], means[1]))
     errors_before, errors_after = (1 - each for each in accuracies)
     growth = float(quotient(errors_after.sum(), errors_before.sum()))
     slopes = networks * slope - (networks - 1) * quotient(*without_one)
     values = np.array([slopes, pseudo_values(errors_after, errors_before)])
-    low, _ = mean_interval(networks * totals[1] - (networks - 1) * without_one[1], 1 - two_way.LEVEL)
+    low, _ = mean_interval(networks * means[1] - (networks - 1) * without_one[1], 1 - two_way.LEVEL)
     nothing = np.zeros((2, 2))
     return Proportion(slope, growth, bool(low > 0), np.cov(values) / networks, nothing, nothing, networks - 1)
 

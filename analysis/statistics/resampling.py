@@ -109,71 +109,51 @@ def pseudo_values(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarra
     return np.asarray(n * ratio - (n - 1) * without_one)
 
 
-def jackknife_interval(sums: Sequence[float], without_one: np.ndarray, confidence: float) -> Interval:
-    """Compute Tukey's jackknife interval over seeds for a ratio of two sums.
+def jackknife_interval(means: Sequence[float], without_one: np.ndarray, confidence: float) -> Interval:
+    """Compute Tukey's jackknife interval over seeds for a ratio of two means.
 
     Parameters
     ----------
-    sums : numerator, denominator, sum of squares
-        The denominator is the sum of squares minus its noise.
+    means : numerator, denominator, mean square
+        Means over seeds, or over pairs of seeds. The denominator is the mean square minus its noise.
     without_one : (2, seeds)
-        Numerator and denominator with each seed left out in turn.
+        Numerator and denominator with each seed left out in turn, as means over the other seeds or their pairs.
     confidence : float
         Confidence of the interval.
 
     Returns
     -------
     Interval
-        The ends are NaN with fewer than two seeds.
+        The ends are NaN with fewer than two seeds, or if the denominators without one seed are NaN.
 
     Examples
     --------
     Three seeds have numerators 1, 3, 2 and denominators 1, so their pseudo-values are also 1, 3, 2:
 
-    >>> interval = jackknife_interval([6, 3, 3], np.array([[5, 3, 4], [2, 2, 2]]), confidence=0.95)
+    >>> interval = jackknife_interval([2, 1, 1], np.array([[2.5, 1.5, 2], [1, 1, 1]]), confidence=0.95)
     >>> interval.estimate, interval.reliability, interval.identified
     (2.0, 1.0, True)
     >>> bool(np.allclose((interval.low, interval.high), mean_interval([1, 3, 2])))
     True
+
+    With denominators 1, 4, 1 the interval of their mean contains 0:
+
+    >>> jackknife_interval([2, 2, 2], np.array([[2, 2, 2], [2.5, 1, 2.5]]), confidence=0.95).identified
+    False
     """
     seeds = without_one.shape[1]
 
-    def interval(estimate: float, parts: np.ndarray) -> tuple[float, float]:
-        return mean_interval(seeds * estimate - (seeds - 1) * parts, confidence)
+    def interval(estimate: float, others: np.ndarray) -> tuple[float, float]:
+        return mean_interval(seeds * estimate - (seeds - 1) * others, confidence)
 
-    ratio = interval(float(quotient(sums[0], sums[1])), quotient(*without_one))
-    return ratio_interval(sums, ratio, interval(sums[1], without_one[1]), "seeds")
-
-
-def ratio_interval(
-    sums: Sequence[float], ratio: tuple[float, float], denominator: tuple[float, float], resampled: str
-) -> Interval:
-    """Combine the estimate of a ratio of two sums with given intervals.
-
-    Parameters
-    ----------
-    sums : numerator, denominator, sum of squares
-        As for `jackknife_interval`.
-    ratio, denominator : low, high
-        Intervals of the ratio and of its denominator.
-    resampled : {"seeds", "seeds and images"}
-        Units over which the intervals are computed.
-
-    Returns
-    -------
-    Interval
-        The estimate is NaN if the denominator is 0.
-
-    Examples
-    --------
-    >>> ratio_interval([3, 2, 4], ratio=(1.0, 2.0), denominator=(-0.5, 4.5), resampled="seeds")
-    Interval(estimate=1.5, low=1.0, high=2.0, reliability=0.5, identified=False, resampled='seeds')
-    """
+    estimate = float(quotient(means[0], means[1]))
+    low, high = interval(estimate, quotient(*without_one))
+    lowest_denominator, _ = interval(means[1], without_one[1])
     return Interval(
-        estimate=float(quotient(sums[0], sums[1])),
-        low=ratio[0],
-        high=ratio[1],
-        reliability=float(quotient(sums[1], sums[2])),
-        identified=bool(denominator[0] > 0),
-        resampled=resampled,
+        estimate=estimate,
+        low=low,
+        high=high,
+        reliability=float(quotient(means[1], means[2])),
+        identified=bool(lowest_denominator > 0),
+        resampled="seeds",
     )

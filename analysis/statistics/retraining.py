@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.statistics import two_way
-from analysis.statistics.arithmetic import quotient
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, exact_mcnemar
 
 # Variance of the shift between the control and a compressed network, as a multiple of the variance of the control's own
 # shift. Two retrainings would give 2; the larger multiple allows for classes that shift further than others.
 # benchmarks/false_alarms.py checks this multiple.
 _VARIANCES = 6
+_HALVINGS = 60  # after so many, an interval of length 1 is shorter than the distance between neighbouring floats
 
 
 class Changed(NamedTuple):
@@ -47,12 +47,12 @@ class Shift(NamedTuple):
     variance : float
         Variance of (lost - won) / (lost + won) over classes, minus its variance if a coin toss decided for each changed
         image whether it is lost or won.
-    dof : int
-        Number of classes in the estimate; 0 if retraining changed no image.
+    dof : float
+        Effective number of classes in the estimate; 0 if retraining changed no image.
     """
 
     variance: float
-    dof: int
+    dof: float
 
 
 def changed(label: np.ndarray, first: np.ndarray, second: np.ndarray) -> Changed:
@@ -82,23 +82,46 @@ def changed(label: np.ndarray, first: np.ndarray, second: np.ndarray) -> Changed
 def shift(alone: Changed) -> Shift:
     """Estimate the variance of the shift of classes by retraining alone.
 
+    With variance v, (lost - won)² of a class with n changed images is n + v n² on average. The estimate is the v at
+    which the squares, each divided by its average, have mean 1 (Paule and Mandel 1982, "Consensus values and weighting
+    factors"). A class whose n is large then tells about one shift, as any other class does.
+
     Parameters
     ----------
     alone : Changed
         Counts of images on which a network and the same network after retraining differ.
 
+    Returns
+    -------
+    Shift
+        Its degrees of freedom are (sum w)² / sum w² over classes, with the influence w = n / (1 + v n) of a class.
+
     Examples
     --------
-    With coin tosses, 100 changed images of a class give (lost - won)^2 = 100 on average. Here (lost - won)^2 is 400, so
-    the variance beyond chance is 300 / 100^2:
+    With coin tosses, 100 changed images of a class give (lost - won)² = 100 on average. Here (lost - won)² is 400, so
+    the variance beyond chance is 300 / 100²:
 
-    >>> shift(Changed(np.array([60, 40]), np.array([40, 60]), np.array([1000, 1000])))
-    Shift(variance=0.03, dof=2)
+    >>> found = shift(Changed(np.array([60, 40]), np.array([40, 60]), np.array([1000, 1000])))
+    >>> round(found.variance, 6), found.dof
+    (0.03, 2.0)
+
+    One class has all changed images, so it gives a single degree of freedom:
+
+    >>> shift(Changed(np.array([60, 0]), np.array([40, 0]), np.array([1000, 1000]))).dof
+    1.0
     """
-    images = alone.images.astype(float)
-    beyond = np.square(alone.lost - alone.won) - images
-    variance = float(quotient(beyond.sum(), np.square(images).sum())) if images.any() else 0.0
-    return Shift(max(variance, 0.0), len(images) if images.any() else 0)
+    has_changed = alone.images > 0
+    if not has_changed.any():
+        return Shift(0.0, 0)
+    images = alone.images[has_changed].astype(float)
+    squares = np.square((alone.lost - alone.won)[has_changed])
+    low, high = 0.0, 1.0  # with variance 1, no square is above its average
+    for _ in range(_HALVINGS if (squares / images).mean() > 1 else 0):
+        middle = (low + high) / 2
+        is_below = (squares / (images + middle * np.square(images))).mean() > 1
+        low, high = (middle, high) if is_below else (low, middle)
+    influence = images / (1 + low * images)
+    return Shift(low, float(np.square(influence.sum()) / np.square(influence).sum()))
 
 
 def change(counts: Changed, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -209,7 +232,7 @@ def accuracy_beyond_control(
     return float(value[0]), (float(bounds[0, 0]), float(bounds[1, 0]))
 
 
-def shift_variances(alone: Changed, against_control: Changed) -> tuple[np.ndarray, int]:
+def shift_variances(alone: Changed, against_control: Changed) -> tuple[np.ndarray, float]:
     """Compute the variance that retraining alone adds to each class's change of recall from the control.
 
     Parameters
@@ -220,7 +243,7 @@ def shift_variances(alone: Changed, against_control: Changed) -> tuple[np.ndarra
     Returns
     -------
     variance : (classes,)
-    dof : int
+    dof : float
         Degrees of freedom of the variance; 0 if retraining changed no image.
 
     Examples
@@ -231,7 +254,7 @@ def shift_variances(alone: Changed, against_control: Changed) -> tuple[np.ndarra
     >>> alone = Changed(np.array([60, 40]), np.array([40, 60]), np.array([1000, 1000]))
     >>> variance, dof = shift_variances(alone, alone)
     >>> variance.round(6).tolist(), dof
-    ([0.0018, 0.0018], 2)
+    ([0.0018, 0.0018], 2.0)
     """
     of_retraining = shift(alone)
     # Retraining causes losses as well as gains, so losses without gains do not indicate retraining.

@@ -178,6 +178,24 @@ def test_one_seed_shares_nothing():
     assert np.isnan(other_seed(np.array([[0.1, -0.1]]))).all()
 
 
+def test_two_seeds_leave_no_pair_for_an_interval():
+    """Without one of them no pair is left; the sums of these pairs are rounding errors, and no number is made of them."""
+    slope = alpha_shared(
+        np.array([[0.1, -0.1, 0], [0.001, 0, -0.001]]), np.array([[0.1, -0.1, 0], [0.02, 0.03, -0.05]])
+    )
+    assert slope.estimate == pytest.approx(-4.5)
+    assert np.isnan([slope.low, slope.high]).all()
+    assert not slope.identified
+
+
+@pytest.mark.parametrize("seeds", [3, 10])
+def test_noise_alone_seldom_identifies_a_shared_slope(seeds):
+    """No class is weaker than another, so the denominator is 0 on average."""
+    balances = np.random.default_rng(0).normal(size=(400, seeds, 10))
+    balances -= balances.mean(-1, keepdims=True)
+    assert np.mean([alpha_shared(each, each).identified for each in balances]) <= 0.04
+
+
 def test_other_seed_averages_alpha_over_the_other_networks():
     balance = np.random.default_rng(0).normal(size=(4, 10))
     pairs = alpha(balance[:, np.newaxis], balance[np.newaxis])

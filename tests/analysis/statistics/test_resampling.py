@@ -6,7 +6,6 @@ from analysis.statistics.resampling import (
     mark,
     mean_interval,
     pseudo_values,
-    ratio_interval,
 )
 
 
@@ -29,10 +28,15 @@ def test_pseudo_values_by_hand():
     assert np.isnan(pseudo_values(np.array([1.0, 1.0]), np.array([1.0, 0.0]))).tolist() == [True, False]
 
 
+def without_one(terms):
+    """Return the mean over seeds and the means over the other seeds."""
+    return terms.mean(), (terms.sum() - terms) / (len(terms) - 1)
+
+
 def test_the_jackknife_of_a_mean_is_its_t_interval():
     values = np.array([1.0, 2.0, 3.0, 4.0, 6.0])
-    without_one = np.array([values.sum() - values, np.full(5, 4.0)])
-    interval = jackknife_interval([values.sum(), 5.0, 5.0], without_one, confidence=0.9)
+    mean, others = without_one(values)
+    interval = jackknife_interval([mean, 1.0, 1.0], np.array([others, np.ones(5)]), confidence=0.9)
     assert interval.estimate == pytest.approx(3.2)
     assert (interval.low, interval.high) == pytest.approx(mean_interval(values, confidence=0.9))
     assert (interval.reliability, interval.resampled) == (1, "seeds")
@@ -41,19 +45,20 @@ def test_the_jackknife_of_a_mean_is_its_t_interval():
 def test_the_jackknife_of_a_ratio_has_the_pseudo_values_of_its_parts():
     rng = np.random.default_rng(0)
     numerators, denominators = rng.normal(size=6), rng.uniform(1, 2, size=6)
-    sums = numerators.sum(), denominators.sum()
-    without_one = np.array([sums[0] - numerators, sums[1] - denominators])
-    interval = jackknife_interval([*sums, 10.0], without_one, confidence=0.95)
+    (numerator, above), (denominator, below) = map(without_one, (numerators, denominators))
+    interval = jackknife_interval([numerator, denominator, 2.0], np.array([above, below]), confidence=0.95)
     assert (interval.low, interval.high) == pytest.approx(mean_interval(pseudo_values(numerators, denominators)))
+    assert interval.reliability == pytest.approx(denominator / 2)
 
 
-@pytest.mark.parametrize(("low", "identified"), [(0.1, True), (0.0, False), (-0.1, False), (np.nan, False)])
-def test_a_ratio_is_identified_where_the_interval_of_its_denominator_is_above_zero(low, identified):
-    interval = ratio_interval([3.0, 2.0, 4.0], (1.0, 2.0), (low, 4.0), "seeds")
-    assert (interval.estimate, interval.reliability, interval.identified) == (1.5, 0.5, identified)
+@pytest.mark.parametrize("denominators", [[1.0, 4.0, 1.0], [1.0, 3.0, 2.0], [1.0, 1.1, 1.2], [-1.0, -1.1, -1.0]])
+def test_a_ratio_is_identified_where_the_interval_of_its_mean_denominator_is_above_zero(denominators):
+    mean, others = without_one(np.array(denominators))
+    interval = jackknife_interval([1.0, mean, 4.0], np.array([np.ones(3), others]), confidence=0.95)
+    assert interval.identified == (mean_interval(denominators)[0] > 0)
 
 
 def test_a_ratio_with_the_denominator_zero_is_undefined():
-    interval = ratio_interval([3.0, 0.0, 0.0], (np.nan, np.nan), (-1.0, 1.0), "seeds")
+    interval = jackknife_interval([3.0, 0.0, 0.0], np.array([[3.0, 3.0], [1.0, -1.0]]), confidence=0.95)
     assert np.isnan([interval.estimate, interval.reliability]).all()
     assert not interval.identified
