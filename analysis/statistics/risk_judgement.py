@@ -225,18 +225,15 @@ def permutation_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     >>> round(permutation_p([(score, score)]), 2)
     0.08
     """
-    random = np.random.default_rng(0)
-    observed, permuted = 0.0, np.zeros(_PERMUTATIONS)
+    observed = sum(float(rank_correlation(*pair)) for pair in pairs)
+    if np.isnan(observed):
+        return np.nan
+    random, permuted = np.random.default_rng(0), np.zeros(_PERMUTATIONS)
     for score, outcome in pairs:
         has_values = _has_values(score, outcome)
         first, second = (_centred_ranks(values[has_values]) for values in (score, outcome))
         orders = random.permuted(np.tile(second, (_PERMUTATIONS, 1)), axis=1)
-        with np.errstate(invalid="ignore"):
-            scale = np.sqrt((first**2).sum() * (second**2).sum())
-            observed += (first * second).sum() / scale
-            permuted += orders @ first / scale
-    if np.isnan(observed):
-        return np.nan
+        permuted += orders @ first / np.sqrt((first**2).sum() * (second**2).sum())
     return float((1 + (np.abs(permuted) >= abs(observed) - 1e-12).sum()) / (1 + _PERMUTATIONS))
 
 

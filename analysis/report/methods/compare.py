@@ -151,7 +151,8 @@ def compare(
         - detectable_difference: the smallest difference detectable at 80 % power and level .05 / family size.
         - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline at the same accuracy, with its
           95 % interval over networks. The baseline is interpolated between its ratios and its control, which is at
-          ratio 1. NaN if the baseline does not reach that accuracy, or has fewer than two ratios.
+          ratio 1. NaN if the baseline does not reach that accuracy, has fewer than two ratios, or if the data do not
+          determine alpha_new of the method.
         - n: the number of pairs of networks. Pairs with a network at chance, counted by n_at_chance, are left out of
           slopes only.
         - dof: degrees of freedom of the variance over networks.
@@ -294,13 +295,17 @@ class _ComparedCell:
         return self.networks[~self.at_chance]
 
     def curve(self, outcome: str, networks: pd.Index) -> Curve:
-        """Return accuracy and slope of some networks as a curve with a single ratio."""
-        rows = self.networks.get_indexer(networks)
-        accuracy = self.outcomes[ACCURACY][np.newaxis, rows]
+        """Return accuracy and slope of some networks as a curve with a single ratio.
+
+        The slope is NaN if it is `alpha_new` and the data do not determine it.
+        """
+        cell = self.at(networks)
+        accuracy = cell.outcomes[ACCURACY][np.newaxis]
         if outcome == ALPHA_NEW:
-            sums = self.parts.sums[:, rows] if self.parts else np.full((2, len(rows)), np.nan)
+            known = cell.parts if cell.pooled and cell.pooled.identified() else None
+            sums = known.sums if known else np.full((2, len(networks)), np.nan)
             return Curve(accuracy, sums[:1], sums[1:2])
-        return Curve(accuracy, self.outcomes[outcome][np.newaxis, rows], np.ones_like(accuracy))
+        return Curve(accuracy, cell.outcomes[outcome][np.newaxis], np.ones_like(accuracy))
 
 
 _Keys: TypeAlias = tuple[CellKey, CellKey]

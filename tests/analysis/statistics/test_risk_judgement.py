@@ -65,6 +65,7 @@ def test_p_is_the_share_of_orders_that_correlate_as_much():
     # No sample of orders shows that none does as well, so p is never 0.
     assert risk_judgement.permutation_p([(np.arange(12.0), np.arange(12.0))]) == 1 / 10_000
     assert np.isnan(risk_judgement.permutation_p([(np.ones(5), score)]))
+    assert np.isnan(risk_judgement.permutation_p([(np.array([1.0, 2]), np.array([0.1, 0.2]))]))  # two classes
 
 
 def test_p_is_right_for_scores_without_meaning():

@@ -369,6 +369,17 @@ def test_one_ratio_of_the_baseline_is_no_curve():
     assert np.isnan(one(methods.compare(run_arrays(made)), "alpha")["at_equal_accuracy"])
 
 
+@pytest.mark.parametrize(("half_gap", "is_known"), [(0.1, True), (0.02, False)])
+def test_a_pooled_slope_that_noise_hides_is_not_compared_at_equal_accuracy_either(half_gap, is_known):
+    """A hundred images a class have a noise of (.82 * .18 + .78 * .22) / 99 / 2 = .0016, above 2 * .02² = .0008."""
+    cells = [*at_accuracies("mp", (10, 0.78, 1.1), (20, 0.70, 1.5)), *at_accuracies("up", (10, 0.76, 1.25))]
+    before = {"recall_before/a": 0.8 + half_gap, "recall_before/b": 0.8 - half_gap}
+    row = one(methods.compare(run_arrays(with_images(*(cell.assign(**before) for cell in cells)))), "alpha_new")
+    assert row["n"] == 4
+    for name in ("of_method", "at_equal_accuracy", "at_equal_accuracy_low"):
+        assert np.isfinite(row[name]) == is_known
+
+
 def test_the_control_is_the_baseline_at_ratio_1():
     control = at_accuracies("none", (1, 0.80, 1.0))
     made = with_images(*control, *at_accuracies("mp", (10, 0.76, 1.4)), *at_accuracies("up", (10, 0.77, 1.35)))
