@@ -42,7 +42,8 @@ class Risk(NamedTuple):
     ----------
     classes : DataFrame, one row per class that has test images, the riskiest first
         rank, class, images (test images), and its scores: recall, share, confidence, margin, entropy, disagreement.
-        expected_loss: the recall that the class loses if all errors grow by one factor (`proportion.expected_losses`).
+        expected_loss: the recall that the class loses if all errors grow by one factor (`proportion.expected_losses`),
+        at most its recall.
     images : DataFrame, one row per test image, the riskiest first
         rank, index (position among the test images, from 0), label, and its scores.
     judgement : DataFrame
@@ -168,7 +169,9 @@ def of_predictions(
     if "after" in indices:
         judgement = _judge(class_index, indices, uncertainties, len(classes), of_classes)
         notes += _judging_notes(len(indices["after"]), judgement)
-    expected = expected_losses(by_class[RECALL], scores[RECALL].mean(), accuracy_loss / 100)
+    expected = np.minimum(
+        expected_losses(by_class[RECALL], scores[RECALL].mean(), accuracy_loss / 100), by_class[RECALL]
+    )
     table = pd.DataFrame({_CLASS: classes.astype(str), "images": support, **by_class, _EXPECTED: expected})
     per_image = pd.DataFrame({"index": np.arange(len(label)), "label": label, **scores})
     ranked = _ranked(table, combined(by_class))

@@ -1,6 +1,6 @@
 """Sentences on disproportionate losses of classes, which reports and audits share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.compare.cost_text import points_with_interval
 from analysis.rendering.formats import decimals
 from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.statistics.proportion import expected_losses
 
 _points = decimals(1)
 
@@ -57,24 +58,31 @@ def in_proportion(rows: pd.DataFrame) -> np.ndarray:
     return np.array([_points(100 * loss) for loss in rows["loss"] - rows["disproportionate"]])
 
 
-def implied_loss(names: Sequence[str], losses: np.ndarray, accuracy_loss: float) -> str:
-    """Say what a loss of accuracy costs the class with the lowest recall.
+def implied_loss(names: Sequence[str], recall: np.ndarray, accuracy: float, accuracy_loss: float) -> Iterator[str]:
+    """Yield a sentence on what a loss of accuracy costs the class that loses most, if errors grow in proportion.
 
     Parameters
     ----------
     names : sequence of str
         Names of the classes.
-    losses : (classes,)
-        Losses of recall expected for the loss `accuracy_loss` of accuracy, as shares
-        (`statistics.proportion.expected_losses`).
-    accuracy_loss : float
-        Loss of accuracy, as a share.
+    recall : (classes,)
+        Recalls before pruning.
+    accuracy, accuracy_loss : float
+        Accuracy before pruning, and its loss, as shares.
+
+    Yields
+    ------
+    str
+        Nothing if the loss is infinite, if there is no error before, or if a class would lose more than its recall.
 
     Examples
     --------
-    >>> implied_loss(["cat", "dog"], np.array([0.005, 0.015]), 0.01)
-    'If the error of every class grows by the same factor, a loss of 1 point of accuracy costs dog 1.5 points.'
+    >>> list(implied_loss(["cat", "dog"], np.array([0.9, 0.7]), 0.8, 0.01))
+    ['If the error of every class grows by the same factor, a loss of 1 point of accuracy costs dog 1.5 points.']
     """
+    losses = expected_losses(recall, accuracy, accuracy_loss if np.isfinite(accuracy_loss) else np.nan)
+    if not (losses <= recall).all():
+        return
     limit = f"{100 * accuracy_loss:g} point{'' if accuracy_loss == 0.01 else 's'}"
     loss = f"{names[int(np.argmax(losses))]} {_points(100 * float(np.max(losses)))} points"
-    return f"If the error of every class grows by the same factor, a loss of {limit} of accuracy costs {loss}."
+    yield f"If the error of every class grows by the same factor, a loss of {limit} of accuracy costs {loss}."

@@ -21,7 +21,6 @@ from analysis.runs.frames import ReadPredictions
 from analysis.statistics import limits as given_limits
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.limits import Limits
-from analysis.statistics.proportion import expected_losses
 from analysis.study import operating_points
 from analysis.study.arrays import control_rows, run_arrays
 from analysis.study.costs import promised
@@ -193,13 +192,11 @@ def _on_choice(decided: Decision, study: StudyData) -> Iterator[str]:
 
 
 def _implied(limits: Limits, study: StudyData, rows: np.ndarray) -> Iterator[str]:
-    """Yield a sentence on how much the weakest class may lose within the accuracy limit, if errors are proportional."""
+    """Return a sentence on what the limit of accuracy implies for the weakest class if errors are proportional."""
     arrays = study.arrays
     has = ~np.isnan(arrays.before[rows[0]])
     recall, accuracy = arrays.before[np.ix_(rows, has)].mean(0), float(arrays.accuracy_before[rows].mean())
-    if np.isfinite(limits.accuracy_loss) and accuracy < 1:
-        losses = expected_losses(recall, accuracy, limits.accuracy_loss)
-        yield implied_loss(list(arrays.names[has]), losses, limits.accuracy_loss)
+    return implied_loss(list(arrays.names[has]), recall, accuracy, limits.accuracy_loss)
 
 
 def _row(judged: Judged, limits: Limits, study: StudyData) -> dict[str, Any]:

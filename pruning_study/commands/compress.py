@@ -25,7 +25,6 @@ from analysis.runs.chain_searches import ChainTrials
 from analysis.statistics import limits as class_limits
 from analysis.statistics.chain_choice import choose, on_front
 from analysis.statistics.limits import Limits
-from analysis.statistics.proportion import expected_losses
 from pruning_study import __version__
 from pruning_study.commands.train_and_prune import dense_run, opened
 from pruning_study.models import onnx_export
@@ -267,13 +266,12 @@ def _outcome(
 
 
 def _implied(networks: Sequence[Network], limits: Limits) -> Iterator[str]:
-    """Yield a sentence on the loss that the accuracy limit implies for the weakest class if errors are proportional."""
+    """Return a sentence on what the limit of accuracy implies for the weakest class if errors are proportional."""
     classes = networks[0].context.data.classes
     dense = [network.dense.dense.val_predictions for network in networks]
     recall = np.mean([each.counts(len(classes)).recall for each in dense], axis=0)
     accuracy = float(np.mean([each.accuracy for each in dense]))
-    if np.isfinite(limits.accuracy_loss) and accuracy < 1:
-        yield implied_loss(classes, expected_losses(recall, accuracy, limits.accuracy_loss), limits.accuracy_loss)
+    return implied_loss(classes, recall, accuracy, limits.accuracy_loss)
 
 
 def _tested(networks: Sequence[Network], chain: Chain, limits: Limits) -> Tested:

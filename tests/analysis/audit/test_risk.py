@@ -83,6 +83,9 @@ def test_expected_losses_share_out_the_lost_accuracy_by_the_errors(tmp_path):
     before = write_labelled(tmp_path / "dense", label, np.where(wrong.ravel(), (label + 1) % 3, label))
     classes = risk.risk([before], accuracy_loss=3).classes.set_index("class")
     assert classes["expected_loss"].to_dict() == pytest.approx({"cat": 0.01, "dog": 0.02, "fox": 0.06})
+    # With 40 points, foxes would lose 80 points of recall, but they have only 40.
+    classes = risk.risk([before], accuracy_loss=40).classes.set_index("class")
+    assert classes["expected_loss"].to_dict() == pytest.approx({"cat": 0.4 / 3, "dog": 0.8 / 3, "fox": 0.4})
 
 
 def test_the_command_says_the_expected_losses_in_points(tmp_path, sides):

@@ -179,7 +179,7 @@ def test_one_seed_shares_nothing():
 
 
 def test_two_seeds_leave_no_pair_for_an_interval():
-    """Without one of them no pair is left; the sums of these pairs are rounding errors, and no number is made of them."""
+    """Without one of them no pair is left, and the sums over pairs are rounding errors."""
     slope = alpha_shared(
         np.array([[0.1, -0.1, 0], [0.001, 0, -0.001]]), np.array([[0.1, -0.1, 0], [0.02, 0.03, -0.05]])
     )
