@@ -141,7 +141,7 @@ class Recommendations(list[Recommendation]):
         with files.aside(Path(output), obsolete=obsolete) as scratch:
             for name, table in tables.items():
                 if len(table):
-                    csv_text.write(table.rename(columns=frames.param), scratch / name, missing=NOT_AVAILABLE)
+                    csv_text.write(frames.without_prefixes(table), scratch / name, missing=NOT_AVAILABLE)
         return notes
 
     def _joined(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -276,5 +276,5 @@ def _notebook_table(recommendation: Recommendation) -> pd.DataFrame:
 
 
 def _printable_tried(recommendation: Recommendation) -> pd.DataFrame:
-    judgements = recommendation.tried.rename(columns=lambda column: printable(frames.param(column)))
+    judgements = frames.without_prefixes(recommendation.tried).rename(columns=printable)
     return judgements.map(_text)

@@ -68,6 +68,19 @@ def param(column: str) -> str:
     return column.removeprefix(PARAM)
 
 
+def without_prefixes(table: pd.DataFrame) -> pd.DataFrame:
+    """Rename a table's params as `param` does, except those that would then have the name of another column.
+
+    Examples
+    --------
+    A mixup's parameter is called alpha, as the slope is:
+
+    >>> list(without_prefixes(pd.DataFrame(columns=["params.alpha", "params.epochs", "alpha"])))
+    ['params.alpha', 'epochs', 'alpha']
+    """
+    return table.rename(columns={name: param(name) for name in table.columns if param(name) not in table.columns})
+
+
 def params(columns: Iterable[str]) -> list[str]:
     """Select the columns that are params, in order."""
     return [name for name in columns if name in BARE or name.startswith(PARAM)]
