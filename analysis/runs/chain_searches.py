@@ -44,6 +44,8 @@ class ChainTrials(NamedTuple):
         - accuracy_loss, accuracy_loss_upper: loss of accuracy, and its upper 95 % bound
         - worst_class: the class that may lose most
         - class_loss, class_loss_upper: loss of recall of this class, and its upper 95 % bound
+    dataset : str
+        Empty if an earlier release wrote the search.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ChainTrials(NamedTuple):
     max_class_loss: float
     max_accuracy_loss: float
     trials: pd.DataFrame
+    dataset: str = ""
 
 
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[ChainTrials]:
@@ -126,7 +129,8 @@ def parsed(content: bytes, where: str) -> ChainTrials:
         of_class, of_accuracy = (float(search[name]) for name in ("max_class_loss", "max_accuracy_loss"))
         if not (np.isfinite([of_class, of_accuracy]).all() and np.isfinite(trials[[*_NUMBERS]]).all(axis=None)):
             raise ValueError("a limit or a number of a chain is missing or infinite")
-        return ChainTrials(str(search["name"]), str(search["minimize"]), of_class, of_accuracy, trials)
+        named = str(search["name"]), str(search["minimize"])
+        return ChainTrials(*named, of_class, of_accuracy, trials, str(search.get("dataset", "")))
     # Given arbitrary bytes, pandas and the JSON decoder raise errors of more than a dozen types.
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)[:200]}"

@@ -187,7 +187,8 @@ class StudyData:
     def export(self, path: Path) -> list[Path]:
         """Write the study to a folder of small files.
 
-        A search of epsilon is left out if none of its finalists is among the runs of the study.
+        A search of epsilon is left out if none of its finalists is among the runs of the study, and a search of chains
+        if it has another data set.
 
         Parameters
         ----------
@@ -219,7 +220,8 @@ class StudyData:
         written = exports.write(frames.Study(self.runs, self.dense_runs), predictions, folder)
         run_ids = self.runs[frames.RUN_ID]
         own = [search for search in self.tunings if search.finalists[frames.RUN_ID].isin(run_ids).any()]
-        exported = replace(self, tunings=own)
+        chains = [search for search in self.chain_searches if search.dataset in ("", *self.datasets)]
+        exported = replace(self, tunings=own, chain_searches=chains)
         for name, source in self._sources().items():
             if (value := getattr(exported, name)) is not None:
                 written += source.write(value, folder)

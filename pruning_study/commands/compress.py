@@ -296,7 +296,8 @@ def _deliver(
     csv_text.write(trials, job.folder / schema.TRIALS)
     tried = trials.assign(chain=list(map(str, outcome.chains)))
     limits = outcome.limits
-    searched = ChainTrials(search.name, outcome.minimize, limits.class_loss, limits.accuracy_loss, tried)
+    of_losses = limits.class_loss, limits.accuracy_loss
+    searched = ChainTrials(search.name, outcome.minimize, *of_losses, tried, context.data.name)
     (job.folder / schema.CHAINS).write_text(chain_searches.described(searched), encoding="utf-8")
     front = chain_front.front(searched, on_front(trials), choice.best, choice.by_accuracy)
     front.savefig(job.folder / schema.FRONT_PICTURE)

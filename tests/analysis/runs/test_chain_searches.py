@@ -23,6 +23,14 @@ def test_searches_are_read_as_they_were_written_and_of_a_name_the_last_counts(tm
     pd.testing.assert_frame_equal(found[0].trials, SEARCH.trials, check_like=True, check_dtype=False)
 
 
+def test_the_data_set_is_written_and_of_an_earlier_release_unknown():
+    search = SEARCH._replace(dataset="mnist")
+    content = json.loads(chain_searches.described(search))
+    assert chain_searches.parsed(json.dumps(content).encode(), "chains.json").dataset == "mnist"
+    del content["dataset"]
+    assert chain_searches.parsed(json.dumps(content).encode(), "chains.json").dataset == ""
+
+
 def test_ten_searches_keep_their_order(tmp_path):
     names = [f"search {number}" for number in range(1, 12)]
     chain_searches.write([SEARCH._replace(name=name) for name in names], tmp_path)

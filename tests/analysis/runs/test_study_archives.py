@@ -107,6 +107,13 @@ def test_an_archive_is_read_as_its_folder_is(sound):
     assert of_archive.predictions([run_id])[run_id]["predicted"].tolist() == [1, 1, 1, 1]
 
 
+def test_searches_of_another_data_set_are_not_exported(study, tmp_path):
+    (search,) = study.chain_searches
+    own, other = (search._replace(name=f"of {name}", dataset=name) for name in (study.datasets[0], "birds"))
+    replace(study, chain_searches=[search, own, other]).export(tmp_path / "frames")
+    assert [found.name for found in chain_searches.read([tmp_path / "frames"])] == ["a search", own.name]
+
+
 def test_archives_stand_beside_folders_and_below_a_folder(sound, tmp_path):
     other = made_up_levels.runs("fashion-mnist")
     made_up_levels.export(tmp_path / "all" / "b" / "frames", other)
