@@ -40,6 +40,7 @@ from pruning_study.tracking import connect, sending, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
+from pruning_study.training.recipes import Hyperparameters
 
 # Params that differ between the networks of every search, and those that also differ if the schedule is searched.
 TRIAL_PARAMS = {schema.SEED, schema.EPSILON, schema.RATIO}
@@ -127,7 +128,7 @@ def search_space(config: TuneConfig, plan: PrunePlan, context: Context, experime
         # With a gradual schedule and distillation, a plan has all params that trials may have, such as temperature.
         plan = plan_pruning(replace(plan.options, schedule=CUBIC, distill=1.0), context)
         searched_params = TRIAL_PARAMS | SCHEDULE_PARAMS
-        longest_ramp = _longest_ramp(plan.hyperparameters.epochs)
+        longest_ramp = _longest_ramp(plan.hyperparameters, plan.options.ramp_steps)
     params = hashed_params(plan.params)
     if config.tune_decay:
         for decay in DECAYS:
@@ -154,10 +155,18 @@ def search_space(config: TuneConfig, plan: PrunePlan, context: Context, experime
     )
 
 
-def _longest_ramp(epochs: int) -> float:
-    """Return the largest multiple of `STEP` that leaves an epoch of fine-tuning after the ramp."""
+def _longest_ramp(fine_tuning: Hyperparameters, steps: int) -> float:
+    """Return the largest multiple of `STEP` after which a step of fine-tuning, and all averaged epochs, are left.
+
+    Parameters
+    ----------
+    fine_tuning : Hyperparameters
+    steps : int
+        Steps of the ramp in an epoch.
+    """
+    last_step = (fine_tuning.epochs - max(fine_tuning.average_epochs - 1, 0)) * steps - 1
     # Multiples of `STEP` carry rounding errors.
-    return round(math.floor(round((1 - 1 / epochs) / STEP, 9)) * STEP, 9)
+    return round(math.floor(round(last_step / (fine_tuning.epochs * steps) / STEP, 9)) * STEP, 9)
 
 
 def _check_alpha(networks: Sequence[Network]) -> None:

@@ -21,7 +21,7 @@ from pruning_study.commands import tune as tune_command
 from pruning_study.options.config import TuneConfig
 from pruning_study.steps import pruned as steps
 from pruning_study.steps import runs as step_runs
-from pruning_study.study.tuning.search import AS_MAGNITUDE
+from pruning_study.study.tuning.search import AS_MAGNITUDE, STEP
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
 from tests.plans import planned
@@ -301,6 +301,27 @@ def test_schedules_by_the_released_protocol(tune):
 @pytest.mark.parametrize(("epochs", "longest"), [(2, 0.5), (6, 0.8), (7, 0.85), (15, 0.9), (20, 0.95)])
 def test_the_longest_ramp_that_is_tried_leaves_an_epoch(epochs, longest):
     assert space(tune_schedule="true", fine_tune_epochs=epochs).longest_ramp == longest
+
+
+@pytest.mark.parametrize(
+    ("options", "longest"),
+    [
+        # Of 4 epochs the last 2 are averaged, so that the masks are final after at most 2: ramps up to 2/4.
+        ({"fine_tune_epochs": 4, "fine_tune_average_epochs": 2}, 0.5),
+        # Of 10 epochs 7 are averaged, and 1/20 of the training is a step: the last masks come after step 7 of 20.
+        ({"fine_tune_epochs": 10, "fine_tune_average_epochs": 7, "ramp_steps": 2, "ramp": 0.2}, 0.35),
+        # An epoch of 4 steps has its last masks after step 3, one of 30 steps after step 29.
+        ({"fine_tune_epochs": 1, "ramp_steps": 4}, 0.75),
+        ({"fine_tune_epochs": 1, "ramp_steps": 30}, 0.95),
+        ({"fine_tune_epochs": 3, "ramp_steps": 2}, 0.8),
+    ],
+)
+def test_the_longest_ramp_leaves_the_averaged_epochs_and_counts_the_steps_of_an_epoch(options, longest):
+    setting = planned(TuneConfig(**options).pruning(0))
+    assert space(tune_schedule="true", **options).longest_ramp == longest
+    setting.at(schedule="cubic", ramp=longest)
+    with pytest.raises(StudyError):
+        setting.at(schedule="cubic", ramp=longest + STEP)
 
 
 def test_an_epoch_of_fine_tuning_has_no_room_for_a_ramp():
