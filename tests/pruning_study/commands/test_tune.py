@@ -291,13 +291,6 @@ def test_a_schedule_that_is_not_searched_is_that_of_all_trials(tune):
     assert {run.data.params["regrow"] for run in runs("pruned")} == {"true"}
 
 
-@pytest.mark.slow
-def test_schedules_by_the_released_protocol(tune):
-    tune(tune_schedule="true", protocol="released", fine_tune_epochs=2, n_trials=7, seeds=0)
-    assert {run.data.params["pruner"] for run in runs("pruned")} == {"up-signed"}
-    assert {run.data.params["schedule"] for run in runs("pruned")} == {"one-shot", "cubic"}
-
-
 @pytest.mark.parametrize(("epochs", "longest"), [(2, 0.5), (6, 0.8), (7, 0.85), (15, 0.9), (20, 0.95)])
 def test_the_longest_ramp_that_is_tried_leaves_an_epoch(epochs, longest):
     assert space(tune_schedule="true", fine_tune_epochs=epochs).longest_ramp == longest
@@ -329,7 +322,6 @@ def test_an_epoch_of_fine_tuning_has_no_room_for_a_ramp():
         space(tune_schedule="true", fine_tune_epochs=1)
 
 
-RELEASED = {"protocol": "released"}
 GRADUAL = {"schedule": "cubic", "ramp": "0.25", "ramp_steps": 2, "regrow": "true", "distill": "0.5", "temperature": 4}
 OWN_GRADIENT = {"gradient_batches": 4, "gradient_mode": "train", "gradient_objective": "data"}
 
@@ -348,11 +340,6 @@ OWN_GRADIENT = {"gradient_batches": 4, "gradient_mode": "train", "gradient_objec
             "a4f8f2cb8676e2f4939d0b6eeb388a79b5f93f876d9b09621f9ba4869cee5cb5",
         ),
         (GRADUAL, "03b5f91c6cfa4c2a3c4cf8e13251a98be7d632a721a8b5e3378f24c241ecb222"),
-        (RELEASED | {"objective": "alpha"}, "dfa17f9574b56e823ec36598654790074cd6ee6bf40495d1d50b1cc287b93c54"),
-        (
-            RELEASED | {"tune_schedule": "true", "fine_tune_epochs": 2, "gradient_objective": "regularized"},
-            "7c6af7dcd9684974f9d09ac928d2e826a092c9100025ccc6f3352ef4e0adf777",
-        ),
         (
             OWN_GRADIENT | {"prune_output_layer": "true", "epsilon_range": "1e-6,1"},
             "45ec854698d773cad7e6fdbc68bf96a36ca054f092d64844fbc7be61e1206d0a",
@@ -483,6 +470,7 @@ def test_a_killed_search_goes_on(tiny_npz, store_uri, tune, tmp_path, monkeypatc
         ("confirm_seeds", "1", "needs 2 or more"),
         ("timeout", "0", "must be above 0"),
         ("objective", "speed", "it takes accuracy, alpha, both"),
+        ("protocol", "released", "released keeps the epoch with the lowest test loss"),
         ("distill", "2", "at least 0 and at most 1"),
         ("temperature", "0", "above 0"),
         ("tune_schedule", "true", "4 is below 6"),
