@@ -14,7 +14,7 @@ import pandas as pd
 from optuna import Trial
 
 from analysis.common import csv_text
-from analysis.common.errors import StudyError
+from analysis.common.errors import NotFiniteError, StudyError, first_line
 from analysis.common.terminal import folded
 from analysis.rendering import tuning_figures, tuning_text
 from analysis.runs import schema
@@ -86,7 +86,8 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     ------
     StudyError
         Before any training: if a ratio or a ramp cannot be attained, or if a search of this name has another search
-        space. Later: if alpha needs more validation images, if training diverges, or if the store rejects a run.
+        space. Later: if alpha needs more validation images, if the training of a dense network, an anchor or the winner
+        diverges, or if the store rejects a run.
     """
     store = connect.connect(config.experiment)
     sending.send_kept(store.uri)
@@ -107,7 +108,7 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
             search.make_trials(config.n_trials, attempt, context.mlflow_dataset, parent.run_id, deadline=deadline)
             result = _result(search, networks, config)
             _log(parent, search, result)
-    next_steps = _next_steps(store, search, config, len(result.trials), parent.run_id)
+    next_steps = _next_steps(store, search, config, parent.run_id)
     run_ids = ids_of_found(network.dense for network in networks)
     other_engine = engine_lines(store, config.engine, context, run_ids, IN_ANOTHER_EXPERIMENT)
     said = [
@@ -183,10 +184,17 @@ def _check_alpha(networks: Sequence[Network]) -> None:
 
 
 def _try(search: TuningSearch, networks: Sequence[Network], trial: Trial, run: Writer) -> str:
-    """Make a trial, and return a line about it."""
+    """Make a trial, and return a line about it; a trial whose training diverges counts too, unless it is an anchor."""
     point = search.point(trial)
     dense_accuracies = np.array([network.before.accuracy for network in networks])
-    recalls, stopped = _pruned_recalls(search, networks, trial, point, dense_accuracies)
+    try:
+        recalls, stopped = _pruned_recalls(search, networks, trial, point, dense_accuracies)
+    except NotFiniteError as error:
+        if schema.ANCHOR in trial.user_attrs:
+            raise
+        search.refuse(trial, str(error))
+        run.tags({schema.ERROR: first_line(error)})
+        return f"{search.describe(trial)}: {error}"
     values = search.record(trial, recalls, stopped=stopped)
     if stopped:
         values["accuracy"] = objectives.expected_accuracy(recalls, dense_accuracies)
@@ -235,6 +243,7 @@ def _result(search: TuningSearch, networks: Sequence[Network], config: TuneConfi
         trials=trials,
         finalists=finalists,
         comparisons=comparisons(finalists, config.objective),
+        refused=tuple(search.refused()),
     )
 
 
@@ -268,6 +277,7 @@ def _log(parent: Writer, search: TuningSearch, result: Tuning) -> None:
     csv_text.write(result.finalists, parent.folder / schema.FINALISTS)
     csv_text.write(result.comparisons, parent.folder / schema.COMPARISONS)
     summary = {schema.STUDY_NAME: result.name, schema.OBJECTIVE: result.objective, "reason": result.reason}
+    summary |= {"refused": result.refused} if result.refused else {}
     (parent.folder / schema.TUNING_SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
     figures_by_name = tuning_figures.figures(result)
     if search.space.dimensions > 1:
@@ -284,10 +294,11 @@ def _table(result: Tuning) -> str:
     return text_table(list(table.columns), table.to_numpy().tolist())
 
 
-def _next_steps(store: Store, search: TuningSearch, config: TuneConfig, trials: int, parent_run_id: str) -> list[str]:
+def _next_steps(store: Store, search: TuningSearch, config: TuneConfig, parent_run_id: str) -> list[str]:
     journal, name = shlex.quote(str(search.journal)), shlex.quote(search.name)
+    trials = f"{search.count()} of {config.n_trials} trials"
     return [
-        f"the search:   run {parent_run_id}, {trials} of {config.n_trials} trials; repeat the command to continue it",
+        f"the search:   run {parent_run_id}, {trials}; repeat the command to continue it",
         f"its trials:   Optuna's study {name} in {journal}",
         f"              optuna trials --storage {journal} --storage-class JournalFileBackend --study-name {name}",
         f"              pip install optuna-dashboard, then: optuna-dashboard {journal}",

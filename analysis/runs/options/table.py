@@ -173,7 +173,9 @@ class DataOptions:
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(),
         in_command={
-            "tune": {"help": "Follow the text of Good et al., 2022 (paper); searches do not follow their released code."}
+            "tune": {
+                "help": "Follow the text of Good et al., 2022 (paper); a search cannot follow their released code."
+            }
         },
     )
     validation_fraction: float = option(

@@ -425,6 +425,27 @@ def test_trials_their_runs_and_the_winner_have_the_decay_that_the_search_chose(t
     assert {run.data.params["decay"] for run in runs("dense")} == {"linear"}
 
 
+def test_a_trial_whose_numbers_are_not_finite_is_refused_and_the_search_goes_on(tune):
+    """An epsilon above 3.4e38 is infinite in single precision, and so are the scores."""
+    said = tune(objective="alpha", n_trials=5, seeds=0, validation_fraction=0.6, epsilon_range="1e39,1e40")
+    trials = runs("trial")
+    assert [trial.data.tags["state"] for trial in trials] == ["complete"] * 3 + ["pruned"] * 2
+    assert all("pruning scores are NaN or infinite" in trial.data.tags["error"] for trial in trials[3:])
+    names = "; ".join(trial.info.run_name.partition(": ")[2] for trial in trials[3:])
+    assert f"2 trials have no result, because the numbers became NaN or infinite: {names}." in " ".join(said.split())
+    assert "5 of 5 trials" in said
+    (parent,) = runs("tuning")
+    assert pd.read_csv(artifact(parent, "trials.csv"))["anchor"].tolist() == ["lambda", "MP", "GP"]
+    (found,) = tunings.pulled()
+    assert "; ".join(found.refused) == names
+
+
+def test_an_anchor_whose_training_diverges_ends_the_search(tune):
+    output = tune(code=1, n_trials=3, seeds=0, fine_tune_learning_rate=1e6)
+    assert "fine-tuning diverged in epoch 1" in output
+    assert [run.data.tags.get("anchor") for run in runs("trial", "FAILED")] == ["lambda"]
+
+
 def test_a_decay_needs_two_steps_of_fine_tuning(tune):
     output = tune(code=2, tune_decay="true", batch_size=10_000)
     assert "--tune-decay: cosine needs at least two steps" in output.replace("'", "")
