@@ -276,8 +276,12 @@ def _log(parent: Writer, search: TuningSearch, result: Tuning) -> None:
     csv_text.write(result.trials, parent.folder / schema.TRIALS)
     csv_text.write(result.finalists, parent.folder / schema.FINALISTS)
     csv_text.write(result.comparisons, parent.folder / schema.COMPARISONS)
-    summary = {schema.STUDY_NAME: result.name, schema.OBJECTIVE: result.objective, "reason": result.reason}
-    summary |= {"refused": result.refused} if result.refused else {}
+    summary = {
+        schema.STUDY_NAME: result.name,
+        schema.OBJECTIVE: result.objective,
+        "reason": result.reason,
+        "refused": result.refused,
+    }
     (parent.folder / schema.TUNING_SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
     figures_by_name = tuning_figures.figures(result)
     if search.space.dimensions > 1:
