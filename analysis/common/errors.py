@@ -1,4 +1,4 @@
-"""Define the exception that both command lines print without a traceback, and helpers to word it."""
+"""Define the exceptions that both command lines print without a traceback, and helpers to word them."""
 
 import difflib
 from collections.abc import Iterable
@@ -46,3 +46,7 @@ class StudyError(Exception):
 
     def __str__(self) -> str:
         return "\n  ".join(self.args)
+
+
+class NotFiniteError(StudyError):
+    """A StudyError because a training diverged, or because pruning scores are NaN or infinite."""

@@ -1,6 +1,6 @@
 """Describe a search by `tune` in sentences and in a table of the winner and the anchors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -75,7 +75,15 @@ def _winner(tuning: Tuning) -> str:
         point.append(f"the anchor {won['anchor']}")
     stopped = int((~tuning.trials["complete"]).sum())
     end = f"; trials stopped early: {stopped}." if stopped else "."
-    return f"The winner is {', '.join(point)}, ratio {won['ratio']:g}: {tuning.reason}{end}"
+    return f"The winner is {', '.join(point)}, ratio {won['ratio']:g}: {tuning.reason}{end}{_refused(tuning.refused)}"
+
+
+def _refused(trials: Sequence[str]) -> str:
+    """Return a sentence, after a space, on the trials that have no result; empty if there are none."""
+    if not trials:
+        return ""
+    number = f"{len(trials)} {'trial has' if len(trials) == 1 else 'trials have'}"
+    return f" {number} no result, because the numbers became NaN or infinite: {'; '.join(trials)}."
 
 
 def _images(tuning: Tuning) -> str:

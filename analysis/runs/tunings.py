@@ -61,6 +61,8 @@ class Tuning:
         - at_chance, run_id
     comparisons : DataFrame
         As `winner_comparisons.comparisons` of `analysis.statistics` returns it.
+    refused : tuple of str
+        Descriptions of the trials that have no result, because their training or their scores became NaN or infinite.
     files : mapping of str to bytes
         Content of the files that the search was read from, if any.
     """
@@ -71,6 +73,7 @@ class Tuning:
     trials: pd.DataFrame
     finalists: pd.DataFrame
     comparisons: pd.DataFrame
+    refused: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
@@ -162,8 +165,9 @@ def _tuning(contents: Mapping[str, bytes], where: str, remedy: str) -> Tuning:
 def _parsed(contents: Mapping[str, bytes]) -> Tuning:
     summary = json.loads(contents[schema.TUNING_SUMMARY])
     texts = {key: summary[name] for key, name in _TEXTS.items()}
-    if not all(isinstance(text, str) for text in texts.values()):
-        raise TypeError(f"{', '.join(_TEXTS.values())} must be strings")
+    refused = tuple(summary.get("refused", ()))
+    if not all(isinstance(text, str) for text in (*texts.values(), *refused)):
+        raise TypeError(f"{', '.join(_TEXTS.values())} and refused must be strings")
     frames = {name: csv_text.read(io.BytesIO(contents[name])) for name in _FILES[1:]}
     for frame in (frames[schema.TRIALS], frames[schema.FINALISTS]):
         # Before these params existed, every trial was one-shot, without distillation or mitigation.
@@ -178,6 +182,7 @@ def _parsed(contents: Mapping[str, bytes]) -> Tuning:
     trials = frames[schema.TRIALS]
     return Tuning(
         **texts,
+        refused=refused,
         files=contents,
         trials=trials.assign(anchor=trials["anchor"].fillna("").astype(str)),
         finalists=frames[schema.FINALISTS],

@@ -14,7 +14,7 @@ import pandas as pd
 from optuna import Trial
 
 from analysis.common import csv_text
-from analysis.common.errors import StudyError
+from analysis.common.errors import NotFiniteError, StudyError, first_line
 from analysis.common.terminal import folded
 from analysis.rendering import tuning_figures, tuning_text
 from analysis.runs import schema
@@ -40,6 +40,7 @@ from pruning_study.tracking import connect, sending, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
+from pruning_study.training.recipes import Hyperparameters
 
 # Params that differ between the networks of every search, and those that also differ if the schedule is searched.
 TRIAL_PARAMS = {schema.SEED, schema.EPSILON, schema.RATIO}
@@ -85,7 +86,8 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     ------
     StudyError
         Before any training: if a ratio or a ramp cannot be attained, or if a search of this name has another search
-        space. Later: if alpha needs more validation images, if training diverges, or if the store rejects a run.
+        space. Later: if alpha needs more validation images, if the training of a dense network, an anchor or the winner
+        diverges, or if the store rejects a run.
     """
     store = connect.connect(config.experiment)
     sending.send_kept(store.uri)
@@ -106,7 +108,7 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
             search.make_trials(config.n_trials, attempt, context.mlflow_dataset, parent.run_id, deadline=deadline)
             result = _result(search, networks, config)
             _log(parent, search, result)
-    next_steps = _next_steps(store, search, config, len(result.trials), parent.run_id)
+    next_steps = _next_steps(store, search, config, parent.run_id)
     run_ids = ids_of_found(network.dense for network in networks)
     other_engine = engine_lines(store, config.engine, context, run_ids, IN_ANOTHER_EXPERIMENT)
     said = [
@@ -127,7 +129,7 @@ def search_space(config: TuneConfig, plan: PrunePlan, context: Context, experime
         # With a gradual schedule and distillation, a plan has all params that trials may have, such as temperature.
         plan = plan_pruning(replace(plan.options, schedule=CUBIC, distill=1.0), context)
         searched_params = TRIAL_PARAMS | SCHEDULE_PARAMS
-        longest_ramp = _longest_ramp(plan.hyperparameters.epochs)
+        longest_ramp = _longest_ramp(plan.hyperparameters, plan.options.ramp_steps)
     params = hashed_params(plan.params)
     if config.tune_decay:
         for decay in DECAYS:
@@ -154,10 +156,18 @@ def search_space(config: TuneConfig, plan: PrunePlan, context: Context, experime
     )
 
 
-def _longest_ramp(epochs: int) -> float:
-    """Return the largest multiple of `STEP` that leaves an epoch of fine-tuning after the ramp."""
+def _longest_ramp(fine_tuning: Hyperparameters, steps: int) -> float:
+    """Return the largest multiple of `STEP` after which a step of fine-tuning, and all averaged epochs, are left.
+
+    Parameters
+    ----------
+    fine_tuning : Hyperparameters
+    steps : int
+        Steps of the ramp in an epoch.
+    """
+    last_step = (fine_tuning.epochs - max(fine_tuning.average_epochs - 1, 0)) * steps - 1
     # Multiples of `STEP` carry rounding errors.
-    return round(math.floor(round((1 - 1 / epochs) / STEP, 9)) * STEP, 9)
+    return round(math.floor(round(last_step / (fine_tuning.epochs * steps) / STEP, 9)) * STEP, 9)
 
 
 def _check_alpha(networks: Sequence[Network]) -> None:
@@ -174,10 +184,17 @@ def _check_alpha(networks: Sequence[Network]) -> None:
 
 
 def _try(search: TuningSearch, networks: Sequence[Network], trial: Trial, run: Writer) -> str:
-    """Make a trial, and return a line about it."""
+    """Make a trial, and return a line about it; a trial whose training diverges counts too, unless it is an anchor."""
     point = search.point(trial)
     dense_accuracies = np.array([network.before.accuracy for network in networks])
-    recalls, stopped = _pruned_recalls(search, networks, trial, point, dense_accuracies)
+    try:
+        recalls, stopped = _pruned_recalls(search, networks, trial, point, dense_accuracies)
+    except NotFiniteError as error:
+        if schema.ANCHOR in trial.user_attrs:
+            raise
+        search.refuse(trial, str(error))
+        run.tags({schema.ERROR: first_line(error)})
+        return f"{search.describe(trial)}: {error}"
     values = search.record(trial, recalls, stopped=stopped)
     if stopped:
         values["accuracy"] = objectives.expected_accuracy(recalls, dense_accuracies)
@@ -226,6 +243,7 @@ def _result(search: TuningSearch, networks: Sequence[Network], config: TuneConfi
         trials=trials,
         finalists=finalists,
         comparisons=comparisons(finalists, config.objective),
+        refused=tuple(search.refused()),
     )
 
 
@@ -258,7 +276,12 @@ def _log(parent: Writer, search: TuningSearch, result: Tuning) -> None:
     csv_text.write(result.trials, parent.folder / schema.TRIALS)
     csv_text.write(result.finalists, parent.folder / schema.FINALISTS)
     csv_text.write(result.comparisons, parent.folder / schema.COMPARISONS)
-    summary = {schema.STUDY_NAME: result.name, schema.OBJECTIVE: result.objective, "reason": result.reason}
+    summary = {
+        schema.STUDY_NAME: result.name,
+        schema.OBJECTIVE: result.objective,
+        "reason": result.reason,
+        "refused": result.refused,
+    }
     (parent.folder / schema.TUNING_SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
     figures_by_name = tuning_figures.figures(result)
     if search.space.dimensions > 1:
@@ -275,10 +298,11 @@ def _table(result: Tuning) -> str:
     return text_table(list(table.columns), table.to_numpy().tolist())
 
 
-def _next_steps(store: Store, search: TuningSearch, config: TuneConfig, trials: int, parent_run_id: str) -> list[str]:
+def _next_steps(store: Store, search: TuningSearch, config: TuneConfig, parent_run_id: str) -> list[str]:
     journal, name = shlex.quote(str(search.journal)), shlex.quote(search.name)
+    trials = f"{search.count()} of {config.n_trials} trials"
     return [
-        f"the search:   run {parent_run_id}, {trials} of {config.n_trials} trials; repeat the command to continue it",
+        f"the search:   run {parent_run_id}, {trials}; repeat the command to continue it",
         f"its trials:   Optuna's study {name} in {journal}",
         f"              optuna trials --storage {journal} --storage-class JournalFileBackend --study-name {name}",
         f"              pip install optuna-dashboard, then: optuna-dashboard {journal}",

@@ -396,6 +396,12 @@ class TuneConfig(
                 f"{self.n_trials} is below {anchors}: each ratio needs {anchors_per_ratio} reference trials (anchors)",
                 option="n_trials",
             )
+        if PROTOCOLS[self.protocol].selects_on_test:
+            raise StudyError(
+                f"{self.protocol} keeps the epoch with the lowest test loss, which a search must not see, and prunes "
+                "less with some values of epsilon than with others: use paper",
+                option="protocol",
+            )
         if self.schedule in SPARSE_SCHEDULES:
             raise StudyError(
                 f"{self.schedule} trains from initial weights, but a search prunes the dense network: use one-shot or "

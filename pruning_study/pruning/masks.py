@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from analysis.common.errors import StudyError
+from analysis.common.errors import NotFiniteError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ def exact_k(scores: Sequence[Tensor], k: int, candidates: Sequence[Tensor] | Non
 
     Raises
     ------
-    StudyError
+    NotFiniteError
         If a score is NaN or infinite.
 
     Examples
@@ -75,7 +75,7 @@ def signed_quantile(scores: Sequence[Tensor], k: int, candidates: Sequence[Tenso
 
     Raises
     ------
-    StudyError
+    NotFiniteError
         If a score is NaN or infinite.
 
     Examples
@@ -117,7 +117,7 @@ def in_each_layer(
 
     Raises
     ------
-    StudyError
+    NotFiniteError
         If a score is NaN or infinite.
 
     Examples
@@ -141,7 +141,7 @@ def _flat(scores: Sequence[Tensor]) -> NDArray[np.float64]:
 
     flat: NDArray[np.float64] = torch.cat([score.flatten() for score in scores]).double().cpu().numpy()
     if bad := int(np.count_nonzero(~np.isfinite(flat))):
-        raise StudyError(
+        raise NotFiniteError(
             f"{bad:,} of {flat.size:,} pruning scores are NaN or infinite: the network has diverged, or the "
             "score is not defined for its weights"
         )

@@ -40,6 +40,7 @@ from pruning_study.tracking.writer import Writer
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 COUNTED = (*FINISHED, TrialState.RUNNING, TrialState.WAITING)
 WAIT_SECONDS = 1
+REFUSED = "refused"  # attribute of Optuna's trials
 _SPACE = "space"  # attribute of Optuna's study
 _RUN_ID = "mlflow_run_id"  # attribute of Optuna's trials
 
@@ -237,6 +238,10 @@ class SharedSearch(ABC, Generic[Space]):
     def count(self) -> int:
         """Count the trials that ended and did not fail, including stopped and impossible ones."""
         return len(self.optuna_study.get_trials(states=FINISHED))
+
+    def refuse(self, trial: Trial, reason: str) -> None:
+        """Store in the journal, for `end`, why a trial cannot be made."""
+        trial.set_user_attr(REFUSED, reason)
 
     def end(self, number: int) -> None:
         """End a trial with the numbers that are recorded for it."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from analysis.common.errors import StudyError, first_line
+from analysis.common.errors import NotFiniteError, StudyError, first_line
 from analysis.common.interrupts import raise_if_interrupted
 from analysis.runs import schema
 from pruning_study.data.examples import FlipCrop, generator, number_of_batches, seeded, shuffled
@@ -186,7 +186,7 @@ def _end_epoch(
 
     Raises
     ------
-    StudyError
+    NotFiniteError
         If the training or validation loss is NaN or infinite.
     """
     metrics = _evaluate(model, training, epoch, train_loss)
@@ -198,10 +198,10 @@ def _end_epoch(
 
 
 def _evaluate(model: nn.Module, training: TrainingSetup, epoch: _Epoch, train_loss: float) -> dict[str, float]:
-    """Return the metrics of an epoch; raise a StudyError if a loss is not finite."""
+    """Return the metrics of an epoch; raise a NotFiniteError if a loss is not finite."""
     val_loss, val_accuracy = loss_and_accuracy(model, training.validation, training.engine)
     if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
-        raise StudyError(
+        raise NotFiniteError(
             f"{training.stream} diverged in epoch {epoch.number}: training loss {train_loss:g}, validation loss "
             f"{val_loss:g}; a lower learning rate may help"
         )

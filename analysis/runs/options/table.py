@@ -172,6 +172,11 @@ class DataOptions:
         "Follow the text of Good et al., 2022 (paper), or their released code (released).",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(),
+        in_command={
+            "tune": {
+                "help": "Follow the text of Good et al., 2022 (paper); a search cannot follow their released code."
+            }
+        },
     )
     validation_fraction: float = option(
         "0.1",

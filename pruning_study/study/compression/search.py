@@ -12,11 +12,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pruning_study.study.compression.chains import Chain, ChainSpace
 from pruning_study.study.compression.judgement import Judgement
-from pruning_study.study.shared_search import COUNTED, FINISHED, SharedSearch
+from pruning_study.study.shared_search import COUNTED, FINISHED, REFUSED, SharedSearch
 from pruning_study.tracking.store import Store
 
 # Attributes of Optuna's trials
-_FIRST, _JUDGEMENT, _REFUSED = "first", "judged", "refused"
+_FIRST, _JUDGEMENT = "first", "judged"
 _MINIMIZED = ("cost", "class_loss_upper")  # fields of `Judgement`
 # Largest number of chains that Optuna draws for a trial. If all of them have been tried, the first untried chain of
 # the space is taken.
@@ -60,10 +60,6 @@ class ChainSearch(SharedSearch[ChainSpace]):
         """Store the cost and losses of a chain in the journal, for `end`."""
         trial.set_user_attr(_JUDGEMENT, judgement._asdict())
 
-    def refuse(self, trial: Trial, reason: str) -> None:
-        """Store in the journal, for `end`, why a chain cannot be made."""
-        trial.set_user_attr(_REFUSED, reason)
-
     def trials(self) -> pd.DataFrame:
         """Return a row for each chain that could be made.
 
@@ -91,13 +87,13 @@ class ChainSearch(SharedSearch[ChainSpace]):
     def refused(self) -> Mapping[Chain, str]:
         """Return the chains that could not be made, each with the reason."""
         pruned = self.optuna_study.get_trials(states=[TrialState.PRUNED])
-        return {self.chain(trial): trial.user_attrs[_REFUSED] for trial in pruned}
+        return {self.chain(trial): trial.user_attrs[REFUSED] for trial in pruned}
 
     def _values(self, recorded: Mapping[str, Any]) -> list[float] | None:
-        return None if _REFUSED in recorded else [recorded[_JUDGEMENT][name] for name in _MINIMIZED]
+        return None if REFUSED in recorded else [recorded[_JUDGEMENT][name] for name in _MINIMIZED]
 
     def _is_recorded(self, trial: FrozenTrial) -> bool:
-        return bool({_JUDGEMENT, _REFUSED} & trial.user_attrs.keys())
+        return bool({_JUDGEMENT, REFUSED} & trial.user_attrs.keys())
 
     def _anchors(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for name, params in self.space.first.items():

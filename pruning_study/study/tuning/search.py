@@ -18,7 +18,7 @@ from analysis.runs import schema
 from analysis.runs.options.table import OPTIONS
 from analysis.runs.schema import text
 from pruning_study.options.config import ANCHORS, CUBIC, ONE_SHOT
-from pruning_study.study.shared_search import SearchSpace, SharedSearch
+from pruning_study.study.shared_search import REFUSED, SearchSpace, SharedSearch
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls
 from pruning_study.tracking.store import Store
@@ -240,7 +240,7 @@ class TuningSearch(SharedSearch[Space]):
         )
         return Point(params[schema.EPSILON], ratio, ramp, distill, strength, params.get(schema.FINE_TUNE_DECAY, ""))
 
-    def describe(self, trial: Trial) -> str:
+    def describe(self, trial: Trial | FrozenTrial) -> str:
         """Describe a trial by its anchor's name, or else by the options that it tries, and by its ratio."""
         point = self.point(trial)
         return f"{trial.user_attrs.get(schema.ANCHOR) or point} ratio {point.ratio:g}"
@@ -281,6 +281,16 @@ class TuningSearch(SharedSearch[Space]):
             trial.set_constraint("accuracy", max(anchors, default=accuracy) - objectives.A_POINT - accuracy)
         return values
 
+    def refuse(self, trial: Trial, reason: str) -> None:
+        """Store in the journal, for `end`, why a trial cannot be made, and that it is worse than any other trial."""
+        super().refuse(trial, reason)
+        trial.set_constraint("made", math.inf)
+
+    def refused(self) -> list[str]:
+        """Describe each trial that could not be made."""
+        pruned = self.optuna_study.get_trials(states=[TrialState.PRUNED])
+        return [self.describe(trial) for trial in pruned if REFUSED in trial.user_attrs]
+
     def trials(self) -> pd.DataFrame:
         """Return a row for each trial that is complete or was stopped.
 
@@ -315,10 +325,11 @@ class TuningSearch(SharedSearch[Space]):
                 "seconds": trial.duration.total_seconds() if trial.duration else np.nan,
             }
             for trial in trials
+            if MEASURED in trial.user_attrs
         ]
 
     def _values(self, recorded: Mapping[str, Any]) -> list[float] | None:
-        if recorded[STOPPED]:
+        if REFUSED in recorded or recorded[STOPPED]:
             return None
         values = recorded[MEASURED]
         if values["distortion"] is None:
@@ -326,7 +337,7 @@ class TuningSearch(SharedSearch[Space]):
         return [values[name] for name in OPTUNA_OBJECTIVES[self.space.objective]]
 
     def _is_recorded(self, trial: FrozenTrial) -> bool:
-        return STOPPED in trial.user_attrs
+        return bool({STOPPED, REFUSED} & trial.user_attrs.keys())
 
     def _anchors(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for ratio in self.space.ratios:

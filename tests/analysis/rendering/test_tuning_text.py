@@ -75,6 +75,18 @@ def test_sentences():
     assert any(re.search("GP: alpha, no interval, n 1", sentence) for sentence in compared)
 
 
+def test_trials_without_a_result_are_counted_and_named():
+    made = made_up_tuning.tuning()
+    winner = tuning_text.sentences(made)[0]
+    for refused, sentence in (
+        (("epsilon 1 strength 0.5 ratio 10",), "1 trial has no result, because the numbers became NaN or infinite: "),
+        (("epsilon 1 ratio 2", "epsilon 3 ratio 2"), "2 trials have no result, because the numbers became NaN or "),
+    ):
+        told = tuning_text.sentences(replace(made, refused=refused))[0]
+        assert told.startswith(f"{winner} {sentence}")
+        assert told.endswith(f": {'; '.join(refused)}.")
+
+
 def test_the_summary_has_a_line_for_each_sentence():
     made = made_up_tuning.tuning()
     assert [line.removeprefix("- ") for line in tuning_text.summary(made).splitlines()] == tuning_text.sentences(made)

@@ -21,7 +21,7 @@ from pruning_study.commands import tune as tune_command
 from pruning_study.options.config import TuneConfig
 from pruning_study.steps import pruned as steps
 from pruning_study.steps import runs as step_runs
-from pruning_study.study.tuning.search import AS_MAGNITUDE
+from pruning_study.study.tuning.search import AS_MAGNITUDE, STEP
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
 from tests.plans import planned
@@ -291,16 +291,30 @@ def test_a_schedule_that_is_not_searched_is_that_of_all_trials(tune):
     assert {run.data.params["regrow"] for run in runs("pruned")} == {"true"}
 
 
-@pytest.mark.slow
-def test_schedules_by_the_released_protocol(tune):
-    tune(tune_schedule="true", protocol="released", fine_tune_epochs=2, n_trials=7, seeds=0)
-    assert {run.data.params["pruner"] for run in runs("pruned")} == {"up-signed"}
-    assert {run.data.params["schedule"] for run in runs("pruned")} == {"one-shot", "cubic"}
-
-
 @pytest.mark.parametrize(("epochs", "longest"), [(2, 0.5), (6, 0.8), (7, 0.85), (15, 0.9), (20, 0.95)])
 def test_the_longest_ramp_that_is_tried_leaves_an_epoch(epochs, longest):
     assert space(tune_schedule="true", fine_tune_epochs=epochs).longest_ramp == longest
+
+
+@pytest.mark.parametrize(
+    ("options", "longest"),
+    [
+        # Of 4 epochs the last 2 are averaged, so that the masks are final after at most 2: ramps up to 2/4.
+        ({"fine_tune_epochs": 4, "fine_tune_average_epochs": 2}, 0.5),
+        # Of 10 epochs 7 are averaged, and 1/20 of the training is a step: the last masks come after step 7 of 20.
+        ({"fine_tune_epochs": 10, "fine_tune_average_epochs": 7, "ramp_steps": 2, "ramp": 0.2}, 0.35),
+        # An epoch of 4 steps has its last masks after step 3, one of 30 steps after step 29.
+        ({"fine_tune_epochs": 1, "ramp_steps": 4}, 0.75),
+        ({"fine_tune_epochs": 1, "ramp_steps": 30}, 0.95),
+        ({"fine_tune_epochs": 3, "ramp_steps": 2}, 0.8),
+    ],
+)
+def test_the_longest_ramp_leaves_the_averaged_epochs_and_counts_the_steps_of_an_epoch(options, longest):
+    setting = planned(TuneConfig(**options).pruning(0))
+    assert space(tune_schedule="true", **options).longest_ramp == longest
+    setting.at(schedule="cubic", ramp=longest)
+    with pytest.raises(StudyError):
+        setting.at(schedule="cubic", ramp=longest + STEP)
 
 
 def test_an_epoch_of_fine_tuning_has_no_room_for_a_ramp():
@@ -308,7 +322,6 @@ def test_an_epoch_of_fine_tuning_has_no_room_for_a_ramp():
         space(tune_schedule="true", fine_tune_epochs=1)
 
 
-RELEASED = {"protocol": "released"}
 GRADUAL = {"schedule": "cubic", "ramp": "0.25", "ramp_steps": 2, "regrow": "true", "distill": "0.5", "temperature": 4}
 OWN_GRADIENT = {"gradient_batches": 4, "gradient_mode": "train", "gradient_objective": "data"}
 
@@ -327,11 +340,6 @@ OWN_GRADIENT = {"gradient_batches": 4, "gradient_mode": "train", "gradient_objec
             "a4f8f2cb8676e2f4939d0b6eeb388a79b5f93f876d9b09621f9ba4869cee5cb5",
         ),
         (GRADUAL, "03b5f91c6cfa4c2a3c4cf8e13251a98be7d632a721a8b5e3378f24c241ecb222"),
-        (RELEASED | {"objective": "alpha"}, "dfa17f9574b56e823ec36598654790074cd6ee6bf40495d1d50b1cc287b93c54"),
-        (
-            RELEASED | {"tune_schedule": "true", "fine_tune_epochs": 2, "gradient_objective": "regularized"},
-            "7c6af7dcd9684974f9d09ac928d2e826a092c9100025ccc6f3352ef4e0adf777",
-        ),
         (
             OWN_GRADIENT | {"prune_output_layer": "true", "epsilon_range": "1e-6,1"},
             "45ec854698d773cad7e6fdbc68bf96a36ca054f092d64844fbc7be61e1206d0a",
@@ -417,6 +425,27 @@ def test_trials_their_runs_and_the_winner_have_the_decay_that_the_search_chose(t
     assert {run.data.params["decay"] for run in runs("dense")} == {"linear"}
 
 
+def test_a_trial_whose_numbers_are_not_finite_is_refused_and_the_search_goes_on(tune):
+    """An epsilon above 3.4e38 is infinite in single precision, and so are the scores."""
+    said = tune(objective="alpha", n_trials=5, seeds=0, validation_fraction=0.6, epsilon_range="1e39,1e40")
+    trials = runs("trial")
+    assert [trial.data.tags["state"] for trial in trials] == ["complete"] * 3 + ["pruned"] * 2
+    assert all("pruning scores are NaN or infinite" in trial.data.tags["error"] for trial in trials[3:])
+    names = "; ".join(trial.info.run_name.partition(": ")[2] for trial in trials[3:])
+    assert f"2 trials have no result, because the numbers became NaN or infinite: {names}." in " ".join(said.split())
+    assert "5 of 5 trials" in said
+    (parent,) = runs("tuning")
+    assert pd.read_csv(artifact(parent, "trials.csv"))["anchor"].tolist() == ["lambda", "MP", "GP"]
+    (found,) = tunings.pulled()
+    assert "; ".join(found.refused) == names
+
+
+def test_an_anchor_whose_training_diverges_ends_the_search(tune):
+    output = tune(code=1, n_trials=3, seeds=0, fine_tune_learning_rate=1e6)
+    assert "fine-tuning diverged in epoch 1" in output
+    assert [run.data.tags.get("anchor") for run in runs("trial", "FAILED")] == ["lambda"]
+
+
 def test_a_decay_needs_two_steps_of_fine_tuning(tune):
     output = tune(code=2, tune_decay="true", batch_size=10_000)
     assert "--tune-decay: cosine needs at least two steps" in output.replace("'", "")
@@ -462,6 +491,7 @@ def test_a_killed_search_goes_on(tiny_npz, store_uri, tune, tmp_path, monkeypatc
         ("confirm_seeds", "1", "needs 2 or more"),
         ("timeout", "0", "must be above 0"),
         ("objective", "speed", "it takes accuracy, alpha, both"),
+        ("protocol", "released", "released keeps the epoch with the lowest test loss"),
         ("distill", "2", "at least 0 and at most 1"),
         ("temperature", "0", "above 0"),
         ("tune_schedule", "true", "4 is below 6"),

@@ -198,6 +198,71 @@ class TestFolder:
         assert "fog is given twice" in measure("--corruptions", "fog,fog", code=2)
 
 
+def made(run_id, name="dense s0 lenet5 mnist", kind="dense", **params):
+    """Return a run; the later its id in the alphabet, the newer it is."""
+    return SimpleNamespace(
+        info=SimpleNamespace(run_id=run_id, run_name=name, start_time=ord(run_id)),
+        data=SimpleNamespace(tags={"kind": kind}, params={"seed": "0", "dataset": "mnist", **params}),
+    )
+
+
+class TestRows:
+    def test_a_row_has_the_newest_run_of_each_seed(self):
+        other = {"name": "dense s1 lenet5 mnist", "seed": "1"}
+        runs = [made("c", epochs="2"), made("a", epochs="2"), made("b", epochs="2", **other), made("d", epochs="3")]
+        assert [run.info.run_id for run in steps_robustness.newest_runs(runs)] == ["c", "b", "d"]
+
+    def test_networks_made_in_one_way_share_a_row_that_has_their_name(self):
+        pruned = {"kind": "pruned", "ratio": "4.0"}
+        runs = [
+            made("a"),
+            made("b", "dense s1 lenet5 mnist", seed="1"),
+            made("c", "dense s0 lenet5 mnist", weights_digest="ab"),  # given weights are another network, as a seed is
+            made("d", "4x s0 mp lenet5 mnist", **pruned),
+            made("e", "4x s1 mp lenet5 mnist", seed="1", fine_tune_decay="none", **pruned),  # what older runs had
+        ]
+        assert steps_robustness.row_names(runs) == {
+            **dict.fromkeys("abc", "dense lenet5 mnist"),
+            **dict.fromkeys("de", "4x mp lenet5 mnist"),
+        }
+
+    def test_names_tell_the_rows_apart_by_what_differs(self):
+        """The phases follow from the epochs, and each change of the recipe comes with a change of the epochs."""
+        runs = [
+            made("a", epochs="1", recipe="good", phases="1x0.1"),
+            made("b", epochs="3", recipe="good", phases="3x0.1"),
+            made("c", epochs="3", recipe="good", phases="3x0.1", decay="cosine"),
+            made("d", "4x s0 mp lenet5 mnist", "pruned", epochs="1"),
+        ]
+        assert steps_robustness.row_names(runs) == {
+            "a": "dense lenet5 mnist (epochs 1, decay none)",
+            "b": "dense lenet5 mnist (epochs 3, decay none)",
+            "c": "dense lenet5 mnist (epochs 3, decay cosine)",
+            "d": "4x mp lenet5 mnist",
+        }
+
+    def test_runs_of_one_name_and_of_different_kinds_have_different_rows(self):
+        runs = [made("a", "mine"), made("b", "mine", "pruned")]
+        assert set(steps_robustness.row_names(runs).values()) == {"mine (kind dense)", "mine (kind pruned)"}
+
+
+def test_the_table_has_a_row_for_each_setting_and_does_not_count_older_runs_of_a_seed(trained, measure, tiny, tmp_path):
+    """The runs are dense ones, of 1, 1, 2 and 2 epochs, and the networks pruned from them."""
+    for arguments in ((), ("--force",), ("--epochs", 2), ("--epochs", 2, "--force")):
+        trained("--control", "none", *arguments)
+    images, shirts = tiny["test_images"].reshape(-1, 28, 28), np.flatnonzero(tiny["test_labels"] == 6)
+    write_pictures(tmp_path / "photos", images[shirts], tiny["test_labels"][shirts], tiny["class_names"])
+    output = measure("--folder", tmp_path / "photos")
+    lines = output.splitlines()
+    for kind, start in (("dense", "dense "), ("pruned", "4x mp ")):
+        assert sum(line.startswith(start) for line in lines) == 2
+        older = [run.info.run_id for run in runs(kind)[:3:2]]
+        assert all(run_id in output for run_id in older)
+    assert "(epochs 1)" in output
+    assert "8 runs measured" in output
+    assert "The table does not count 4 runs with the settings and seed of a newer run" in " ".join(output.split())
+
+
 def test_measuring_keeps_no_memory_from_one_test_to_the_next(monkeypatch):
     """What a test would keep lies among the activations of the next one, so that malloc takes gigabytes for them."""
     held = []
@@ -213,11 +278,11 @@ def test_measuring_keeps_no_memory_from_one_test_to_the_next(monkeypatch):
     monkeypatch.setattr(steps_robustness, "send", lambda store, config, run_id, table, tests: table)
     labels, images = np.tile(np.arange(10), 4), np.zeros((40, 1, 8, 8), np.uint8)
     tests = [steps_robustness.ConditionImages("fog", place, "x", labels, lambda: images) for place in range(50)]
-    made = [SimpleNamespace(info=SimpleNamespace(run_id=name)) for name in "abcd"]
+    measured = [SimpleNamespace(info=SimpleNamespace(run_id=name)) for name in "abcd"]
     known = dict.fromkeys("abcd", robustness.TABLE.nothing().drop(columns="run_id"))
     tracemalloc.start()
     try:
-        tables = dict(steps_robustness.measure_in_turn(None, None, made, tests, known))
+        tables = dict(steps_robustness.measure_in_turn(None, None, measured, tests, known))
     finally:
         tracemalloc.stop()
     assert [len(table) for table in tables.values()] == [500] * 4

@@ -284,6 +284,39 @@ def test_two_processes_never_take_the_same_trial(store, request):
         assert none is None
 
 
+@pytest.mark.parametrize("objective", ["accuracy", "alpha", "both"])
+def test_a_search_keeps_away_from_strengths_that_are_refused(store, request, objective):
+    """All other trials are ten points less accurate than the anchors, too little to win with the objective alpha."""
+    search = TuningSearch(store, request.node.name, space(objective, strength_of="constraint_step", strength=1e-2))
+    numbers_refused = []
+    while True:
+        with search.trial(60, late=False) as trial:
+            if not trial:
+                break
+            if search.point(trial).strength > 1e-2:  # two fifths of the range, on its logarithmic scale
+                search.refuse(trial, "diverged")
+                numbers_refused.append(trial.number)
+            else:
+                search.record(trial, lost(11 if trial.number > 2 else 1), stopped=False)
+            search.end(trial.number)
+    assert search.count() == 60
+    assert len(search.refused()) == len(numbers_refused)
+    assert not set(numbers_refused) & set(search.trials()["number"])
+    assert sum(number >= 30 for number in numbers_refused) < 12
+
+
+def test_a_refused_trial_of_a_process_that_was_killed_behind_its_run_counts(store, request):
+    search = TuningSearch(store, request.node.name, space())
+    made(search, 3)
+    with search.trial(4, late=False) as trial:
+        search.refuse(trial, "diverged")
+        described, tags = search.describe(trial), {"config_hash": search.trial_hash(trial.number)}
+        store.client.set_terminated(store.client.create_run(store.experiment_id, tags=tags).info.run_id)
+    assert made(TuningSearch(store, request.node.name, space()), 4) == []
+    assert search.refused() == [described]
+    assert described.endswith("ratio 10")
+
+
 def test_when_it_is_late_only_anchors_begin(store, request):
     search = TuningSearch(store, request.node.name, space())
     for _ in range(3):
