@@ -126,17 +126,20 @@ def write(searches: Iterable[Tuning], folder: Path) -> list[Path]:
 def read(folders: Iterable[Path]) -> list[Tuning]:
     """Read the searches that `write` wrote, from folders or from archives of these folders.
 
+    Identical searches count once.
+
     Raises
     ------
     StudyError
         If a file is missing, or was not written by `write`.
     """
     with study_archives.unpacked(folders) as unpacked:
-        return [
+        searches = [
             _exported(search)
             for folder in unpacked
             for search in sorted((folder / _FOLDER).glob("*"), key=lambda path: path.name.zfill(9))
         ]
+    return list({tuple(search.files[name] for name in _FILES): search for search in searches}.values())
 
 
 SOURCE = Source(lambda _, experiment, uri: pulled(experiment, tracking_uri=uri), read, write)

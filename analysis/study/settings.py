@@ -61,10 +61,16 @@ _WEIGHT_BITS = frames.column(schema.WEIGHT_BITS)
 # Each of these params is shown if some network has another value than 32 bits.
 _OF_BITS = (_NUMBER_FORMAT, frames.column(schema.PRECISION), _WEIGHT_BITS)
 _OF_32_BITS = (schema.FLOAT32, schema.FORMERLY[schema.WEIGHT_BITS])
+_EPSILON = frames.column(schema.EPSILON)
 ITERATION = frames.column(schema.ITERATION)
 _KEEP = frames.column(schema.KEEP)
 # These params distinguish levels of iterative pruning, besides the ratio.
 _OF_ITERATIONS = (_KEEP, frames.column(schema.WEIGHT_TREATMENT), ITERATION)
+# Reasons for which `main_setting` leaves out runs.
+_NEAREST = "the setting nearest to the papers' is shown"
+_MOST_RUNS = "another setting has more runs"
+_FIRST = "of settings with equally many runs, only the first is shown"
+_OF_KEPT = "_of_kept"
 
 
 class CellKey(NamedTuple):
@@ -370,7 +376,7 @@ def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     """Keep the runs of one setting per data set and model and, among these, the runs of one setting per pruner.
 
     The papers' setting (one-shot pruning, then fine-tuning on labels only) is kept if any run has it. Among settings
-    that are equally near to it, the one with most runs is kept.
+    that are equally near to it, those with the papers' epsilon come first, then those with most runs.
 
     Parameters
     ----------
@@ -386,16 +392,12 @@ def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     """
     pruners = pruner_settings(frame)
     own = [column for column in shown if column in pruners or _concerns(column) == "pruning"]
-    main_rows = most_frequent(frame, CELL[:2], [column for column in shown if column not in own])
-    main_rows = most_frequent(main_rows, CELL[:3], own)
-    if n_left_out := len(frame) - len(main_rows):
-        has_others = {frames.param(column) for column in shown} & schema.FORMERLY.keys()
-        has_others = has_others or _without_fine_tuning(frame).nunique() > 1
-        why = "the setting nearest to the papers' is shown" if has_others else "another setting has more runs"
-        differing = ", ".join(map(frames.param, shown))
-        main_rows.attrs["notes"] = [
-            f"in tests and tables: {n_left_out:,} runs left out, because {why} ({differing} differ)"
-        ]
+    of_all = CELL[:2], [column for column in shown if column not in own]
+    of_pruner = CELL[:3], own
+    of_all_rows = most_frequent(frame, *of_all)
+    main_rows = most_frequent(of_all_rows, *of_pruner)
+    if notes := [*_notes(frame, *of_all), *_notes(of_all_rows, *of_pruner)]:
+        main_rows.attrs["notes"] = notes
     return main_rows
 
 
@@ -403,6 +405,12 @@ def most_frequent(frame: pd.DataFrame, within: list[str], columns: list[str]) ->
     """Keep the rows of one setting in each group: of the settings nearest to the papers' values, the most frequent."""
     if not columns:
         return frame.reset_index(drop=True)
+    key = [*within, *columns]
+    return join(frame, _ranked(frame, within, columns)[key].drop_duplicates(within), key)
+
+
+def _ranked(frame: pd.DataFrame, within: list[str], columns: list[str]) -> pd.DataFrame:
+    """Return each setting of each group with its nearness to the papers' values and its number of runs, best first."""
     counts = frame.groupby([*within, *columns], dropna=False).size()
     values = counts.index.to_frame(index=False)
     legacy_defaults = {frames.column(name): value for name, value in schema.FORMERLY.items()}
@@ -410,8 +418,28 @@ def most_frequent(frame: pd.DataFrame, within: list[str], columns: list[str]) ->
         (values[column] == legacy_defaults[column] for column in columns if column in legacy_defaults), 0 * values.index
     )
     as_printed -= _without_fine_tuning(values)
-    order = np.lexsort([-counts.to_numpy(), -np.asarray(as_printed)])
-    return join(frame, values.iloc[order].drop_duplicates(within), [*within, *columns])
+    has_papers_epsilon = values.reindex(columns=[_EPSILON])[_EPSILON].eq(str(schema.PAPERS_EPSILON))
+    ranked = values.assign(nearness=2 * as_printed + has_papers_epsilon, runs=counts.to_numpy())
+    return ranked.iloc[np.lexsort([-ranked["runs"], -ranked["nearness"]])]
+
+
+def _notes(frame: pd.DataFrame, within: list[str], columns: list[str]) -> list[str]:
+    """Return a sentence for each reason for which `most_frequent` leaves out runs, with the values that it keeps."""
+    ranked = _ranked(frame, within, columns)
+    kept = ranked.drop_duplicates(within)
+    others = ranked[ranked.duplicated(within)].merge(kept, on=within, suffixes=("", _OF_KEPT))
+    is_farther, is_fewer = (others[name] < others[name + _OF_KEPT] for name in ("nearness", "runs"))
+    notes = []
+    for why, rows in others.groupby(np.select([is_farther, is_fewer], [_NEAREST, _MOST_RUNS], _FIRST), sort=False):
+        kept_values = []
+        for column in columns:
+            missing = "" if schema.role(frames.param(column)).detail_of else "missing"
+            own, of_kept = (rows[column + side].fillna(missing) for side in ("", _OF_KEPT))
+            if values := sorted(set(of_kept[of_kept != own]) - {""}):
+                kept_values.append(f"{frames.param(column)} {' or '.join(values)}")
+        left_out = f"in tests and tables: {rows['runs'].sum():,} runs left out"
+        notes.append(f"{left_out}, because {why} ({', '.join(kept_values)})")
+    return notes
 
 
 def _without_fine_tuning(frame: pd.DataFrame) -> pd.Series:

@@ -1,5 +1,8 @@
 """Compare methods at the same accuracy; each network's ratio is chosen on validation images."""
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import pandas as pd
 
 from analysis.report.methods import compare as methods
@@ -65,26 +68,25 @@ def same_accuracy(
         points_below_control; the columns of `compare.compare` that do not depend on one ratio; and:
 
         - ratio, ratio_of_baseline: medians of the ratios chosen for the paired networks;
-        - asked: the number of dense networks with a control; n: the number of those for which both methods have a
-          chosen ratio and, for slopes, neither pruned network is at chance;
+        - asked: the number of dense networks with a control that fits both methods; n: the number of those for which
+          both methods have a chosen ratio and, for slopes, neither pruned network is at chance;
         - is_equal: whether the 95 % interval of the difference in test accuracy lies within `EQUAL` of 0.
 
         p_holm is corrected over all methods and data sets, separately for each accuracy and outcome. The frame is empty
         without a control, or if fewer than two methods have `FEWEST_RATIOS` ratios.
     """
     controls = _controls(runs, validation)
-    candidates = _with_several_ratios(runs)
+    candidates = _candidates(runs)
     shared_predictions = StudyPredictions.shared(predictions)
     comparisons = [
-        _compare(chosen_runs, shared_predictions, baseline).assign(**{BELOW: points})
+        _compare(candidates._replace(runs=chosen_runs), shared_predictions, baseline).assign(**{BELOW: points})
         for points in POINTS_BELOW
-        if len(chosen_runs := _choose_runs(candidates, controls, points, validation))
+        if len(chosen_runs := _choose_runs(candidates.runs, controls, points, validation))
     ]
     if not comparisons:
         return pd.DataFrame(columns=COLUMNS)
     rows = pd.concat(comparisons, ignore_index=True)
-    n_controls = controls.groupby(_PLACE)[schema.DENSE_RUN_ID].nunique().rename("asked")
-    rows = rows.merge(n_controls, on=_PLACE, how="left")
+    rows = rows.assign(asked=_count_asked(rows, candidates.runs, controls))
     families = rows.groupby([BELOW, "outcome"])["p"]
     return rows.assign(p_holm=families.transform(lambda p: corrected(p, len(p))[1]))[COLUMNS]
 
@@ -98,8 +100,26 @@ def choose_networks(runs: pd.DataFrame, validation: ValidationRecalls, points: f
         dataset, model, dense_run_id, run_id and `method`, the label of the pruner and its settings. Networks at chance
         are included.
     """
-    chosen_runs = _choose_runs(_with_several_ratios(runs), _controls(runs, validation), points, validation)
-    return chosen_runs.assign(method=_labels(chosen_runs))[[*_PLACE, schema.DENSE_RUN_ID, frames.RUN_ID, "method"]]
+    chosen_runs = _choose_runs(_candidates(runs).runs, _controls(runs, validation), points, validation)
+    return chosen_runs[[*_PLACE, schema.DENSE_RUN_ID, frames.RUN_ID, "method"]]
+
+
+class _Methods(NamedTuple):
+    """Runs of methods, and what their labels show.
+
+    Attributes
+    ----------
+    runs : DataFrame
+        The column `method` has the label of each run's method.
+    shown : list of str
+        Columns of the settings in the labels.
+    exact : bool
+        As `need_all_digits` returns it.
+    """
+
+    runs: pd.DataFrame
+    shown: list[str]
+    exact: bool
 
 
 def _controls(runs: pd.DataFrame, validation: ValidationRecalls) -> pd.DataFrame:
@@ -117,13 +137,21 @@ def _controls(runs: pd.DataFrame, validation: ValidationRecalls) -> pd.DataFrame
     return plain[keys].assign(target=plain[frames.RUN_ID].map(validation.accuracy))
 
 
-def _with_several_ratios(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of methods with enough ratios to choose from; the column `method` numbers the methods."""
+def _candidates(runs: pd.DataFrame) -> _Methods:
+    """Return the methods with enough ratios to choose from, labelled as in the rest of a report on all runs."""
     pruned_runs = runs[settings.is_pruned(runs) & ~settings.is_iterated(runs)]
-    method = [schema.DATASET, schema.MODEL, schema.PRUNER, *settings.further_settings(runs)]
-    by_method = pruned_runs.groupby(method, dropna=False)
-    enough = by_method[schema.RATIO].transform("nunique") >= FEWEST_RATIOS
-    return pruned_runs.assign(method=by_method.ngroup())[enough]
+    method = [*_PLACE, schema.PRUNER, *settings.further_settings(runs)]
+    n_ratios = pruned_runs.groupby(method, dropna=False)[schema.RATIO].transform("nunique")
+    pruned_runs = pruned_runs[n_ratios >= FEWEST_RATIOS]
+    shown = settings.shown_settings(runs)
+    name = [*_PLACE, schema.PRUNER, *shown]
+    if len(pruned_runs[method].drop_duplicates()) > len(pruned_runs[name].drop_duplicates()):
+        # Methods without a common ratio may share a name in the rest of a report, which never compares them.
+        at_one_ratio = pruned_runs.assign(**{schema.RATIO: 1.0})
+        shown = settings.shown_settings(pd.concat([runs, at_one_ratio], ignore_index=True))
+    exact = need_all_digits(runs, shown)
+    labels = [method_label(run, shown, exact=exact) for run in pruned_runs.to_dict("records")]
+    return _Methods(pruned_runs.assign(method=labels), shown, exact)
 
 
 def _choose_runs(
@@ -136,23 +164,21 @@ def _choose_runs(
     )
     candidates = candidates.reset_index(drop=True).reset_index()
     chosen_rows = []
-    for _, own in candidates.groupby("method", sort=False):
-        index = [*_PLACE, schema.DENSE_RUN_ID]
+    index = [*_PLACE, schema.DENSE_RUN_ID]
+    for _, own in candidates.groupby([*_PLACE, "method"], sort=False):
         wide = own.pivot_table(index=index, columns=schema.RATIO, values=["known", "index"], aggfunc="first")
         target = own.groupby(index)["target"].first().reindex(wide.index).to_numpy() - points / 100
         ratio_index = nearest(wide["known"].to_numpy(float), target, TOLERANCE)
         has = ratio_index != NONE
         chosen_rows += wide["index"].to_numpy()[has, ratio_index[has]].astype(int).tolist()
-    return (
-        candidates.iloc[sorted(chosen_rows)].drop(columns=["index", "method", "target", "known"]).reset_index(drop=True)
-    )
+    return candidates.iloc[sorted(chosen_rows)].drop(columns=["index", "target", "known"]).reset_index(drop=True)
 
 
-def _compare(chosen_runs: pd.DataFrame, predictions: StudyPredictions | None, baseline: str) -> pd.DataFrame:
+def _compare(chosen: _Methods, predictions: StudyPredictions | None, baseline: str) -> pd.DataFrame:
     """Compare chosen runs as if all had the same ratio."""
-    arrays = run_arrays(chosen_runs.assign(**{schema.RATIO: chosen_runs[schema.RATIO].max()}))
-    rows = methods.compare(arrays, predictions, baseline=baseline)
-    rows = _with_median_ratios(rows[~rows["outcome"].isin(_LEFT_OUT)], chosen_runs)
+    arrays = run_arrays(chosen.runs.assign(**{schema.RATIO: chosen.runs[schema.RATIO].max()}))
+    rows = methods.compare(replace(arrays, shown=chosen.shown, exact=chosen.exact), predictions, baseline=baseline)
+    rows = _with_median_ratios(rows[~rows["outcome"].isin(_LEFT_OUT)], chosen.runs)
     accuracy = rows[rows["outcome"] == ACCURACY].set_index([*_PLACE, "comparison", "method", "baseline"])
     is_equal = (accuracy["difference_low"] > -EQUAL) & (accuracy["difference_high"] < EQUAL)
     return rows.merge(is_equal.rename("is_equal").reset_index(), on=list(is_equal.index.names), how="left")
@@ -160,11 +186,7 @@ def _compare(chosen_runs: pd.DataFrame, predictions: StudyPredictions | None, ba
 
 def _with_median_ratios(rows: pd.DataFrame, chosen_runs: pd.DataFrame) -> pd.DataFrame:
     """Add the median ratios of both methods to comparisons, over the dense networks for which both have a ratio."""
-    by_network = (
-        chosen_runs.assign(label=_labels(chosen_runs))
-        .set_index([*_PLACE, schema.DENSE_RUN_ID, "label"])[schema.RATIO]
-        .unstack()
-    )
+    by_network = chosen_runs.set_index([*_PLACE, schema.DENSE_RUN_ID, "method"])[schema.RATIO].unstack()
     pairs = rows[[*_PLACE, "method", "baseline"]].drop_duplicates()
     medians = [
         by_network.loc[(dataset, model), [method, baseline]].dropna().median().to_list()
@@ -173,7 +195,12 @@ def _with_median_ratios(rows: pd.DataFrame, chosen_runs: pd.DataFrame) -> pd.Dat
     return rows.drop(columns=schema.RATIO).merge(pairs.join(pd.DataFrame(medians, pairs.index, _RATIOS)))
 
 
-def _labels(chosen_runs: pd.DataFrame) -> list[str]:
-    shown_settings = settings.shown_settings(chosen_runs)
-    exact = need_all_digits(chosen_runs, shown_settings)
-    return [method_label(run, shown_settings, exact=exact) for run in chosen_runs.to_dict("records")]
+def _count_asked(rows: pd.DataFrame, candidates: pd.DataFrame, controls: pd.DataFrame) -> list[int]:
+    """Count, for each comparison, the dense networks with a control that fits both methods."""
+    control_settings = list(controls.columns.drop([schema.DENSE_RUN_ID, "target"]))
+    controlled = join(candidates[[*control_settings, "method"]].drop_duplicates(), controls, control_settings)
+    dense = controlled.groupby([*_PLACE, "method"])[schema.DENSE_RUN_ID].agg(set)
+    return [
+        len(dense[dataset, model, method] & dense[dataset, model, baseline])
+        for dataset, model, method, baseline in rows[[*_PLACE, "method", "baseline"]].itertuples(index=False)
+    ]

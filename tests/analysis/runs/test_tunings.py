@@ -46,6 +46,18 @@ def test_searches_come_back_from_a_folder_as_from_the_store(searches, tmp_path):
         assert tuning_text.table(read).equals(tuning_text.table(pulled))
 
 
+def test_a_search_of_two_exports_counts_once(tmp_path):
+    """Both exports have the first search; each of the others has the same name, and other trials."""
+    first = made_up_tuning.tuning()
+    second, third = (replace(first, trials=first.trials.assign(epsilon=epsilon)) for epsilon in (0.2, 0.3))
+    exports = {"one": [first, second], "two": [third, first]}
+    for name, made in exports.items():
+        (tmp_path / name).mkdir()
+        tunings.write([replace(search, files=made_up_tuning.files(search)) for search in made], tmp_path / name)
+    searches = tunings.read([tmp_path / name for name in exports])
+    assert [search.trials["epsilon"].iloc[-1] for search in searches] == [first.trials["epsilon"].iloc[-1], 0.2, 0.3]
+
+
 def test_a_search_is_exported_with_the_runs_that_it_tested(searches, tmp_path):
     pulled = tunings.pulled("searches", tracking_uri=searches)
     runs = made_up_runs.runs("mnist", "lenet5", "mp", 2, [1.2, 1.3])

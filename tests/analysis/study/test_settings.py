@@ -258,9 +258,55 @@ def test_the_main_setting_is_that_of_most_runs_and_one_for_each_pruner():
     assert kept["pruner"].value_counts().to_dict() == {"mp": 3, "up": 3}
     assert set(kept["params.epochs"]) == {"5"}
     assert set(kept["params.epsilon"].dropna()) == {"0.2"}
+    assert kept.attrs["notes"] == [
+        "in tests and tables: 2 runs left out, because another setting has more runs (epochs 5)",
+        "in tests and tables: 2 runs left out, because another setting has more runs (epsilon 0.2)",
+    ]
+
+
+def test_the_papers_epsilon_is_the_main_one_even_with_fewer_runs():
+    other, papers = toy("up", 2, [1, 1, 1], epsilon="0.0001"), toy("up", 2, [1, 1], epsilon="0.0005")
+    made = study(toy("mp", 2, [1, 1]), other, papers)
+    kept = main_setting(made, shown_settings(made))
+    assert kept.groupby("pruner")["params.epsilon"].agg(set)["up"] == {"0.0005"}
+    assert kept.attrs["notes"] == [
+        "in tests and tables: 3 runs left out, because the setting nearest to the papers' is shown (epsilon 0.0005)"
+    ]
+
+
+def test_the_papers_epsilon_does_not_outweigh_the_papers_schedule():
+    """MP is pruned in one shot, so UP is too."""
+    gradual = toy("up", 2, [1, 1, 1], epsilon="0.0005", **CUBIC)
+    made = study(toy("mp", 2, [1, 1], **ONE_SHOT), toy("up", 2, [1, 1], epsilon="0.01", **ONE_SHOT), gradual)
+    kept = main_setting(made, shown_settings(made))
+    assert set(kept["params.schedule"]) == {"one-shot"}
     (note,) = kept.attrs["notes"]
-    assert "4 runs left out" in note
-    assert "epochs, epsilon" in note
+    assert "3 runs left out, because the setting nearest to the papers' is shown (" in note
+    assert note.endswith("(schedule one-shot, epsilon 0.01)")
+
+
+def test_of_settings_with_equally_many_runs_the_first_is_the_main_one():
+    made = study(*(toy("up", 2, [1, 1], epsilon=epsilon) for epsilon in ("0.02", "0.01")))
+    kept = main_setting(made, shown_settings(made))
+    assert set(kept["params.epsilon"]) == {"0.01"}
+    assert kept.attrs["notes"] == [
+        "in tests and tables: 2 runs left out, because of settings with equally many runs, only the first is shown "
+        "(epsilon 0.01)"
+    ]
+
+
+def test_the_note_on_the_main_setting_names_the_value_of_each_data_set():
+    """The data sets have epsilons of their own, and one data set lacks an undeclared param in most of its runs."""
+    made = study(
+        *(toy("up", 2, alphas, epsilon=epsilon) for alphas, epsilon in (([1], "0.1"), ([1, 1], "0.2"))),
+        *(runs("b", "net", "up", 2, alphas, epsilon=own) for alphas, own in (([1], "0.3"), ([1, 1], "0.4"))),
+        toy("mp", 2, [1, 1]),
+        toy("mp", 2, [1], maps="8"),
+    )
+    notes = main_setting(made, shown_settings(made)).attrs["notes"]
+    assert [note.partition("because ")[2] for note in notes] == [
+        "another setting has more runs (epsilon 0.2 or 0.4, maps missing)"
+    ]
 
 
 def test_the_main_setting_is_the_papers_where_it_is_there_even_with_fewer_runs():
@@ -276,7 +322,10 @@ def test_the_main_setting_is_the_papers_where_it_is_there_even_with_fewer_runs()
     kept = main_setting(made, shown_settings(made))
     assert kept.groupby("pruner").size().to_dict() == {"mp": 2, "gp": 2, "none": 3}
     assert set(kept["params.schedule"] + " " + kept["params.distill"]) == {"one-shot 0.0"}
-    assert "19 runs left out, because the setting nearest to the papers' is shown" in kept.attrs["notes"][0]
+    assert kept.attrs["notes"] == [
+        f"in tests and tables: {n} runs left out, because the setting nearest to the papers' is shown ({value})"
+        for n, value in ((13, "distill 0.0"), (6, "schedule one-shot"))
+    ]
     without = made[(made["pruner"] != "mp") | (made["params.schedule"] == "cubic")]
     kept = main_setting(without, shown_settings(without)).groupby("pruner")["params.schedule"].unique()
     assert kept.map(list).to_dict() == {"mp": ["cubic"], "gp": ["one-shot"], "none": ["one-shot"]}
@@ -286,7 +335,8 @@ def test_the_main_setting_is_fine_tuned_even_with_fewer_runs():
     made = study(toy("mp", 2, [1.5, 1.5, 1.5], **AS_PRUNED), toy("mp", 2, [1, 1.2], **TUNED))
     kept = main_setting(made, shown_settings(made))
     assert set(kept["params.fine_tune_epochs"]) == {"3"}
-    assert "3 runs left out, because the setting nearest to the papers' is shown" in kept.attrs["notes"][0]
+    (note,) = kept.attrs["notes"]
+    assert "3 runs left out, because the setting nearest to the papers' is shown (fine_tune_epochs 3" in note
 
 
 def test_groups_share_dense_networks_where_any_two_of_them_do():

@@ -4,6 +4,7 @@ Each compressed network is compared with its dense network, and for systematic c
 on the same images.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,27 +92,67 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
         - cost: loss of this class beyond the accuracy, measured on networks that were not used to choose the class,
           with the interval of `class_costs.worst_class`.
         - cost_p: p of cost, one-sided and corrected for all classes.
+
+        `attrs["notes"]` says how many networks were left out, and why.
     """
     if counts is None or counts.empty:
         return pd.DataFrame()
-    of_data_sets = {name: _condition_recalls(counts, part) for name, part in study.runs.groupby(schema.DATASET)}
+    of_data_sets, measured = {}, []
+    for name, runs in study.runs.groupby(schema.DATASET):
+        own_counts = counts[counts[RUN_ID].isin({*runs[RUN_ID], *runs[schema.DENSE_RUN_ID]})]
+        compared_counts = _on_largest_samples(own_counts)
+        of_data_sets[name] = _condition_recalls(compared_counts) if len(compared_counts) else None
+        measured.append(_measured(runs, own_counts, compared_counts))
     rows_found = []
     for rows in study.cells():
         condition_recalls = of_data_sets[study.runs[schema.DATASET].iloc[rows[0]]]
         if condition_recalls:
             rows_found += _rows(study, rows, condition_recalls)
-    return pd.DataFrame(rows_found)
+    frame = pd.DataFrame(rows_found)
+    frame.attrs["notes"] = list(_notes(pd.concat(measured)))
+    return frame
 
 
-def _condition_recalls(counts: pd.DataFrame, runs: pd.DataFrame) -> ConditionRecalls | None:
-    """Return the recalls of some runs' networks and of their dense networks; None if nothing was measured."""
-    counts = counts[counts[RUN_ID].isin({*runs[RUN_ID], *runs[schema.DENSE_RUN_ID]})]
-    if counts.empty:
-        return None
-    # If networks were measured on several samples of images, the sample with most networks is used.
+def _on_largest_samples(counts: pd.DataFrame) -> pd.DataFrame:
+    """Select, under each condition, the counts on the sample of images on which most networks were measured."""
     sizes = counts.groupby([*_CONDITION, "measured"])[RUN_ID].nunique().reset_index()
     largest_samples = sizes.sort_values(RUN_ID, ascending=False, kind="stable").drop_duplicates(_CONDITION)
-    counts = counts.merge(largest_samples[[*_CONDITION, "measured"]], on=[*_CONDITION, "measured"])
+    return counts.merge(largest_samples[[*_CONDITION, "measured"]], on=[*_CONDITION, "measured"])
+
+
+def _measured(runs: pd.DataFrame, counts: pd.DataFrame, compared_counts: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each run and condition under which it was measured.
+
+    The column `with_dense` says whether its dense network was measured too, and `compared` whether both were measured
+    on the images that are compared.
+    """
+    keys, compared_keys = (
+        pd.MultiIndex.from_frame(each[[RUN_ID, *_CONDITION]]).unique() for each in (counts, compared_counts)
+    )
+    rows = runs[[RUN_ID, schema.DENSE_RUN_ID]].merge(keys.to_frame(index=False), on=RUN_ID)
+    own, dense = (pd.MultiIndex.from_frame(rows[[name, *_CONDITION]]) for name in (RUN_ID, schema.DENSE_RUN_ID))
+    compared = own.isin(compared_keys) & dense.isin(compared_keys)
+    return rows.assign(with_dense=dense.isin(keys), compared=compared)
+
+
+def _notes(measured: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each reason for which networks were left out."""
+    for why, is_left_out in (
+        ("their dense networks were not measured", ~measured["with_dense"]),
+        (
+            "they or their dense networks were measured on other images than the networks that are compared",
+            measured["with_dense"] & ~measured["compared"],
+        ),
+    ):
+        if n_left_out := measured.loc[is_left_out, RUN_ID].nunique():
+            yield (
+                f"corrupted images: {n_left_out:,} of {measured[RUN_ID].nunique():,} measured networks left out under "
+                f"one corruption or more, because {why}"
+            )
+
+
+def _condition_recalls(counts: pd.DataFrame) -> ConditionRecalls:
+    """Return the recalls of the networks of one data set, which were measured on the same images."""
     conditions = counts[_CONDITION].drop_duplicates().sort_values(_CONDITION)
     index = pd.MultiIndex.from_frame(conditions)
     classes = np.array(list(dict.fromkeys(counts["class"])), dtype=object)

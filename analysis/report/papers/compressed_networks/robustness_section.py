@@ -15,7 +15,7 @@ from analysis.runs.robustness import ALL, CLEAN
 from analysis.study.labels import level_label
 from analysis.study.once import once
 from analysis.study.settings import CONTROL
-from analysis.study.study import StudyData
+from analysis.study.study import StudyData, notes
 
 # If a table would have more rows, it shows only the lowest and the highest level of each method.
 _MOST_ROWS = 12
@@ -45,8 +45,9 @@ def corruption_costs(study: StudyData) -> pd.DataFrame:
 def section(study: StudyData) -> Section | None:
     """Return the section on corrupted images; None if no network was measured on them."""
     table = corruption_costs(study)
+    left_out = notes(table)
     if not len(table):
-        return None
+        return Section("Corrupted images", [], notes=left_out) if left_out else None
     means = _means(table)
     of_places = [(workload, rows) for workload, rows in places(means) if len(rows) > 1]
     drawn = (
@@ -57,7 +58,7 @@ def section(study: StudyData) -> Section | None:
     for (dataset, model), rows in places(means):
         blocks += [Caption(f"{dataset}, {model}.", ""), _shown(study, rows)]
     table = file_table(table, ["corruption", "severity"], study.shown)
-    return Section("Corrupted images", blocks, tables={"corruptions.csv": table})
+    return Section("Corrupted images", blocks, tables={"corruptions.csv": table}, notes=left_out)
 
 
 def published_values(study: StudyData) -> Section | None:

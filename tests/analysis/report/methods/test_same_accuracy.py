@@ -3,7 +3,7 @@
 import pytest
 
 from analysis.rendering.page import Picture
-from analysis.report.methods.same_accuracy import same_accuracy
+from analysis.report.methods.same_accuracy import choose_networks, same_accuracy
 from analysis.report.methods.same_accuracy_section import section
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.study.study import StudyData
@@ -13,11 +13,11 @@ from tests import made_up_runs
 RATIOS = (2, 4, 8, 16)
 
 
-def method(losses, *, pruner="mp", weak=0, **params):
+def method(losses, *, pruner="mp", weak=0, ratios=RATIOS, **params):
     """Return a cell for each ratio: two networks that lose this many images of each class, the weak class more."""
     return [
         made_up.cell(pruner, ratio, [(90 - lost - weak, 90 - lost, 90 - lost + weak), (90 - lost,) * 3], params=params)
-        for ratio, lost in zip(RATIOS, losses, strict=True)
+        for ratio, lost in zip(ratios, losses, strict=True)
     ]
 
 
@@ -131,7 +131,8 @@ def test_each_method_has_the_control_of_its_own_fine_tuning():
         *method((0, 2, 4, 9), schedule="cubic", **long),
     ]
     at_one = compared(*controls, *cells).query("points_below_control == 1 and outcome == 'accuracy'")
-    assert at_one[["method", "ratio", "ratio_of_baseline", "n", "asked"]].to_numpy().tolist() == [["up", 16, 8, 2, 2]]
+    (row,) = at_one[["method", "ratio", "ratio_of_baseline", "n", "asked"]].to_numpy().tolist()
+    assert row == ["up (fine_tune_epochs 5)", 16, 8, 2, 2]
 
 
 def test_a_distilled_method_is_held_against_the_control_that_is_not_distilled():
@@ -142,6 +143,46 @@ def test_a_distilled_method_is_held_against_the_control_that_is_not_distilled():
     rows = compared(*controls, *method((0, 1, 3, 9)), *method((0, 0, 1, 3), **distilled))
     ratios = rows.drop_duplicates("points_below_control")[["ratio", "ratio_of_baseline"]]
     assert ratios.to_numpy().tolist() == [[8, 4], [16, 8]]
+
+
+@pytest.mark.parametrize(("ratios", "chosen"), [(RATIOS, [[8, 4], [16, 8]]), ((3, 6, 12, 24), [[12, 4], [24, 8]])])
+def test_two_values_of_a_setting_are_two_methods(ratios, chosen):
+    """Both epsilons of UP lose 1 point and 3 points, but at different ratios; they may have no ratio in common."""
+    control = made_up.cell("none", 1, [(90, 90, 90), (90, 90, 90)])
+    papers = method((0, 1, 3, 9), pruner="up", epsilon="0.0005")
+    larger = method((0, 0, 1, 3), pruner="up", ratios=ratios, epsilon="0.01")
+    rows = compared(control, *papers, *larger).drop_duplicates("points_below_control")
+    assert rows[["ratio", "ratio_of_baseline"]].to_numpy().tolist() == chosen
+    assert set(rows["method"] + ", " + rows["baseline"]) == {"up (epsilon 0.01), up (epsilon 0.0005)"}
+
+
+def only_cubic_has_several_ratios():
+    cells = [made_up.cell("none", 1, [(90, 90, 90), (90, 90, 90)])]
+    for pruner, losses in (("mp", (0, 1, 3, 9)), ("gp", (0, 0, 1, 3))):
+        cells += [*method(losses[:2], pruner=pruner, ratios=(2, 4)), *method(losses, pruner=pruner, schedule="cubic")]
+    return made_up.study(*cells)
+
+
+def test_methods_have_the_names_of_the_rest_of_the_report():
+    """One-shot pruning has too few ratios to be compared, but its networks have the name `mp`."""
+    runs, counts = only_cubic_has_several_ratios()
+    rows = same_accuracy(runs, ValidationRecalls(counts))
+    assert set(rows["method"] + ", " + rows["baseline"]) == {"gp cubic, mp cubic"}
+    networks = choose_networks(runs, ValidationRecalls(counts), 1)
+    assert networks["method"].value_counts().to_dict() == {"gp cubic": 2, "mp cubic": 2}
+    study = StudyData(runs, validation=counts)
+    assert set(rows["method"]) <= set(study.names)
+
+
+def test_dense_networks_of_other_settings_are_not_asked_for():
+    """Two dense networks are trained for 10 epochs and two for 30; networks of 10 epochs alone are pruned by GP."""
+    cells = []
+    for epochs, pruners in (("10", ("mp", "gp")), ("30", ("mp",))):
+        own = [made_up.cell("none", 1, [(90, 90, 90), (90, 90, 90)], params={"epochs": epochs})]
+        own += [cell for pruner in pruners for cell in method((0, 1, 3, 9), pruner=pruner, epochs=epochs)]
+        cells += [(runs.assign(dense_run_id=runs["dense_run_id"] + epochs), counts) for runs, counts in own]
+    rows = compared(*cells).query("outcome == 'accuracy'")
+    assert rows[["method", "n", "asked"]].to_numpy().tolist() == [["gp (epochs 10)", 2, 2]] * 2
 
 
 def test_three_ratios_are_too_few_and_so_is_one_method():

@@ -139,6 +139,29 @@ def test_networks_that_were_measured_on_other_images_are_not_compared():
     assert corruptions(run_arrays(MADE), COUNTS.iloc[:0]).empty
 
 
+LEFT_OUT = "corrupted images: {} of 4 measured networks left out under one corruption or more, because {}"
+OTHER_IMAGES = "they or their dense networks were measured on other images than the networks that are compared"
+NO_DENSE = "their dense networks were not measured"
+
+
+@pytest.mark.parametrize(("column", "n_left_out"), [("run_id", 1), ("dense_run_id", 2)])
+def test_notes_count_the_networks_that_were_measured_on_other_images(column, n_left_out):
+    """Without a dense network, neither its pruned network nor the control can be compared."""
+    in_fog = COUNTS["run_id"].eq(PRUNED[column][0]) & COUNTS["severity"].eq(1)
+    other = COUNTS.assign(measured=COUNTS["measured"].mask(in_fog, "zz"))
+    section = robustness_section.section(StudyData(MADE, corrupted=other))
+    assert section.notes == [LEFT_OUT.format(n_left_out, OTHER_IMAGES)]
+
+
+def test_notes_count_the_networks_without_a_measured_dense_network():
+    without = COUNTS[COUNTS["run_id"].ne(PRUNED["dense_run_id"][0])]
+    section = robustness_section.section(StudyData(MADE, corrupted=without))
+    assert section.notes == [LEFT_OUT.format(2, NO_DENSE)]
+    no_dense = COUNTS[~COUNTS["run_id"].isin(PRUNED["dense_run_id"])]
+    section = robustness_section.section(StudyData(MADE, corrupted=no_dense))
+    assert (section.blocks, section.tables, section.notes) == ([], {}, [LEFT_OUT.format(4, NO_DENSE)])
+
+
 def test_the_section_shows_a_row_for_each_method_and_the_file_every_severity():
     section = robustness_section.section(StudyData(MADE, corrupted=COUNTS))
     (table,) = [block for block in section.blocks if isinstance(block, pd.DataFrame)]
@@ -150,6 +173,7 @@ def test_the_section_shows_a_row_for_each_method_and_the_file_every_severity():
     file = section.tables["corruptions.csv"]
     assert list(file)[:6] == ["dataset", "model", "method", "level", "corruption", "severity"]
     assert set(file["severity"]) == {"0", "1", "3", "mean"}
+    assert section.notes == []
     assert robustness_section.section(StudyData(MADE)) is None
     assert robustness_section.published_values(StudyData(MADE, corrupted=COUNTS)) is None
 
