@@ -134,11 +134,23 @@ class CellCosts(NamedTuple):
 
 
 def cell_costs(
-    study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None
+    study: RunArrays,
+    rows: np.ndarray,
+    predictions: StudyPredictions | None = None,
+    controls: np.ndarray | None = None,
 ) -> tuple[CellCosts | None, np.ndarray]:
     """Compute the losses in a cell and a mask of its classes; cache the result in the study.
 
     Networks at chance count, because a destroyed network is part of a method's cost.
+
+    Parameters
+    ----------
+    study : RunArrays
+    rows : (networks,), integers
+        Rows of the cell.
+    predictions : StudyPredictions, optional
+    controls : (runs,), integers, optional
+        The row of each run's control, by default `study.controls`.
 
     Returns
     -------
@@ -147,20 +159,21 @@ def cell_costs(
     (classes of all data sets,), bool
     """
     kept: dict[Any, tuple[CellCosts | None, np.ndarray]] = vars(study).setdefault("_cell_costs", {})
-    key = rows.tobytes(), predictions
+    controls = study.controls if controls is None else controls
+    key = rows.tobytes(), controls[rows].tobytes(), predictions
     if key not in kept:
-        kept[key] = _cell_costs(study, rows, predictions)
+        kept[key] = _cell_costs(study, rows, predictions, controls)
     return kept[key]
 
 
 def _cell_costs(
-    study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None
+    study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None, controls: np.ndarray
 ) -> tuple[CellCosts | None, np.ndarray]:
     has = study.classes_of(rows)
     known = rows[np.isfinite(study.after[np.ix_(rows, has)]).all(1)]
     if not len(known):
         return None, has
-    reference, rows, from_rows = compared_rows(study, known)
+    reference, rows, from_rows = compared_rows(study, known, controls)
     paired = reference != CONTROL_OF_OTHER_SEEDS
     networks = len(rows) if paired or from_rows is None else min(len(rows), len(from_rows))
     compared = _comparison(study, rows, from_rows, has, predictions, paired)
@@ -207,7 +220,9 @@ def _of_recalls(
     return pd.DataFrame(columns).reindex(columns=COLUMNS), worst, float(accuracy.upper_all[0])
 
 
-def compared_rows(study: RunArrays, rows: np.ndarray) -> tuple[str, np.ndarray, np.ndarray | None]:
+def compared_rows(
+    study: RunArrays, rows: np.ndarray, controls: np.ndarray | None = None
+) -> tuple[str, np.ndarray, np.ndarray | None]:
     """Find the networks of a cell that are compared, and the networks that their losses are measured from.
 
     Parameters
@@ -215,6 +230,8 @@ def compared_rows(study: RunArrays, rows: np.ndarray) -> tuple[str, np.ndarray, 
     study : RunArrays
     rows : (networks,), integers
         Rows of the cell.
+    controls : (runs,), integers, optional
+        As for `cell_costs`.
 
     Returns
     -------
@@ -225,9 +242,9 @@ def compared_rows(study: RunArrays, rows: np.ndarray) -> tuple[str, np.ndarray, 
     (references,), integers, optional
         Rows of the references; None if they are the dense networks.
     """
-    controls = study.controls[rows]
-    if (controls >= 0).any():
-        return CONTROL_OF_NETWORK, rows[controls >= 0], controls[controls >= 0]
+    own = (study.controls if controls is None else controls)[rows]
+    if (own >= 0).any():
+        return CONTROL_OF_NETWORK, rows[own >= 0], own[own >= 0]
     if len(others := study.controls_of_other_seeds(rows[0])):
         return CONTROL_OF_OTHER_SEEDS, rows, others
     return DENSE, rows, None
