@@ -18,9 +18,11 @@ from analysis.study.settings import (
     CELL,
     CONTROL,
     ITERATION,
+    OF_DISTILLATION,
     cell_columns,
     control_columns,
     ignore_options,
+    is_distilled,
     is_mitigated,
     mitigation_columns,
     most_frequent,
@@ -177,7 +179,7 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
     )
 
 
-def control_rows(runs: pd.DataFrame) -> np.ndarray:
+def control_rows(runs: pd.DataFrame, *, needs_teacher: bool = True) -> np.ndarray:
     """Return the row of each run's control: (runs,).
 
     The control is the run of the pruner `none` that has the same dense network and the same values in
@@ -186,16 +188,27 @@ def control_rows(runs: pd.DataFrame) -> np.ndarray:
 
     The row is -1 for a run without such a control and for controls themselves. It is also -1 for a dense network in
     another number format, which is never fine-tuned.
+
+    Parameters
+    ----------
+    runs : DataFrame
+    needs_teacher : bool
+        Whether the control of a network with a teacher must have the same teacher. Otherwise, if no such control of any
+        network has the same mitigation or none, the control has neither teacher nor mitigation.
     """
     keys = control_columns(runs)
-    with_mitigation = [*keys, *mitigation_columns(runs)]
-    numbered = runs[with_mitigation].assign(network=networks(runs).factorize()[0])
     is_control = runs[schema.PRUNER] == CONTROL
-    same, plain = numbered[is_control], numbered[is_control & ~is_mitigated(runs)]
-    control_row = _rows_alike(numbered, same, [*with_mitigation, "network"])
-    has_none = _rows_alike(numbered, same, with_mitigation).isna()
-    control_row = control_row.mask(has_none, _rows_alike(numbered, plain, [*keys, "network"]))
-    return control_row.mask(is_control | never_fine_tuned(runs), -1).fillna(-1).to_numpy(int)
+    is_plain = is_control & ~is_mitigated(runs)
+    candidates = [(is_control, [*keys, *mitigation_columns(runs)]), (is_plain, keys)]
+    if not needs_teacher:
+        candidates.append((is_plain & ~is_distilled(runs), [name for name in keys if name not in OF_DISTILLATION]))
+    numbered = runs[candidates[0][1]].assign(network=networks(runs).factorize()[0])
+    control_row = pd.Series(np.nan, runs.index)
+    is_open = ~(is_control | never_fine_tuned(runs))
+    for is_candidate, columns in candidates:
+        control_row = control_row.mask(is_open, _rows_alike(numbered, numbered[is_candidate], [*columns, "network"]))
+        is_open &= _rows_alike(numbered, numbered[is_candidate], columns).isna()
+    return control_row.fillna(-1).to_numpy(int)
 
 
 def _rows_alike(runs: pd.DataFrame, candidates: pd.DataFrame, columns: list[str]) -> pd.Series:

@@ -134,11 +134,23 @@ class CellCosts(NamedTuple):
 
 
 def cell_costs(
-    study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None
+    study: RunArrays,
+    rows: np.ndarray,
+    predictions: StudyPredictions | None = None,
+    controls: np.ndarray | None = None,
 ) -> tuple[CellCosts | None, np.ndarray]:
     """Compute the losses in a cell and a mask of its classes; cache the result in the study.
 
     Networks at chance count, because a destroyed network is part of a method's cost.
+
+    Parameters
+    ----------
+    study : RunArrays
+    rows : (networks,), integers
+        Rows of the cell.
+    predictions : StudyPredictions, optional
+    controls : (runs,), integers, optional
+        The row of each run's control, by default `study.controls`.
 
     Returns
     -------
@@ -147,20 +159,21 @@ def cell_costs(
     (classes of all data sets,), bool
     """
     kept: dict[Any, tuple[CellCosts | None, np.ndarray]] = vars(study).setdefault("_cell_costs", {})
-    key = rows.tobytes(), predictions
+    controls = study.controls if controls is None else controls
+    key = rows.tobytes(), controls[rows].tobytes(), predictions
     if key not in kept:
-        kept[key] = _cell_costs(study, rows, predictions)
+        kept[key] = _cell_costs(study, rows, predictions, controls)
     return kept[key]
 
 
 def _cell_costs(
-    study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None
+    study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None, controls: np.ndarray
 ) -> tuple[CellCosts | None, np.ndarray]:
     has = study.classes_of(rows)
     known = rows[np.isfinite(study.after[np.ix_(rows, has)]).all(1)]
     if not len(known):
         return None, has
-    reference, rows, from_rows = _reference(study, known)
+    reference, rows, from_rows = compared_rows(study, known, controls)
     paired = reference != CONTROL_OF_OTHER_SEEDS
     networks = len(rows) if paired or from_rows is None else min(len(rows), len(from_rows))
     compared = _comparison(study, rows, from_rows, has, predictions, paired)
@@ -207,6 +220,36 @@ def _of_recalls(
     return pd.DataFrame(columns).reindex(columns=COLUMNS), worst, float(accuracy.upper_all[0])
 
 
+def compared_rows(
+    study: RunArrays, rows: np.ndarray, controls: np.ndarray | None = None
+) -> tuple[str, np.ndarray, np.ndarray | None]:
+    """Find the networks of a cell that are compared, and the networks that their losses are measured from.
+
+    Parameters
+    ----------
+    study : RunArrays
+    rows : (networks,), integers
+        Rows of the cell.
+    controls : (runs,), integers, optional
+        As for `cell_costs`.
+
+    Returns
+    -------
+    str
+        Kind of reference networks.
+    (compared networks,), integers
+        Rows of the cell that have a reference.
+    (references,), integers, optional
+        Rows of the references; None if they are the dense networks.
+    """
+    own = (study.controls if controls is None else controls)[rows]
+    if (own >= 0).any():
+        return CONTROL_OF_NETWORK, rows[own >= 0], own[own >= 0]
+    if len(others := study.controls_of_other_seeds(rows[0])):
+        return CONTROL_OF_OTHER_SEEDS, rows, others
+    return DENSE, rows, None
+
+
 def networks_for_limit(
     study: RunArrays, rows: np.ndarray, limit: float, predictions: StudyPredictions | None = None
 ) -> int | None:
@@ -215,7 +258,7 @@ def networks_for_limit(
     Return None if `promises.networks_for_limit` returns None, or if the controls are of other seeds.
     """
     has = study.classes_of(rows)
-    reference, rows, from_rows = _reference(study, rows)
+    reference, rows, from_rows = compared_rows(study, rows)
     if reference == CONTROL_OF_OTHER_SEEDS:
         return None
     changes = recall_changes(study, rows, from_rows, has, predictions)
@@ -228,7 +271,7 @@ def images_are_too_few(
 ) -> bool:
     """Return `promises.images_are_too_few` for the losses of a cell; False if only recalls are known."""
     has = study.classes_of(rows)
-    reference, rows, from_rows = _reference(study, rows)
+    reference, rows, from_rows = compared_rows(study, rows)
     paired = reference != CONTROL_OF_OTHER_SEEDS
     changes = recall_changes(study, rows, from_rows, has, predictions, paired=paired)
     if changes.label is None:
@@ -243,22 +286,12 @@ def promised(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions |
     of other seeds. It is also empty without the number of test images of each class.
     """
     has = study.classes_of(rows)
-    reference, rows, from_rows = _reference(study, rows)
+    reference, rows, from_rows = compared_rows(study, rows)
     support = common_support(study.support[np.ix_(rows, has)])
     if reference == CONTROL_OF_OTHER_SEEDS or len(rows) < 2 or support is None or np.isnan(support).any():
         return pd.DataFrame()
     loss = recall_changes(study, rows, from_rows, has, predictions).loss
     return promises.promises(loss.moderated, float(support.min()))
-
-
-def _reference(study: RunArrays, rows: np.ndarray) -> tuple[str, np.ndarray, np.ndarray | None]:
-    """Return the kind of reference, the rows that have one, and the references' rows (None if dense)."""
-    controls = study.controls[rows]
-    if (controls >= 0).any():
-        return CONTROL_OF_NETWORK, rows[controls >= 0], controls[controls >= 0]
-    if len(others := study.controls_of_other_seeds(rows[0])):
-        return CONTROL_OF_OTHER_SEEDS, rows, others
-    return DENSE, rows, None
 
 
 def _measured(

@@ -64,6 +64,7 @@ _OF_32_BITS = (schema.FLOAT32, schema.FORMERLY[schema.WEIGHT_BITS])
 _EPSILON = frames.column(schema.EPSILON)
 ITERATION = frames.column(schema.ITERATION)
 _KEEP = frames.column(schema.KEEP)
+OF_DISTILLATION = tuple(map(frames.column, (schema.DISTILL, *schema.details(schema.DISTILL))))
 # These params distinguish levels of iterative pruning, besides the ratio.
 _OF_ITERATIONS = (_KEEP, frames.column(schema.WEIGHT_TREATMENT), ITERATION)
 # Reasons for which `main_setting` leaves out runs.
@@ -366,6 +367,12 @@ def is_mitigated(frame: pd.DataFrame) -> pd.Series:
     """Return whether each row has networks with a mitigation that spares classes, such as class offsets."""
     mains = frame.reindex(columns=list(map(frames.column, schema.mitigations())))
     return (mains.notna() & (mains != "none")).any(axis=1)
+
+
+def is_distilled(frame: pd.DataFrame) -> pd.Series:
+    """Return whether each row has networks that are fine-tuned with a teacher."""
+    weight = frame.reindex(columns=OF_DISTILLATION)[frames.column(schema.DISTILL)]
+    return weight.notna() & (weight != schema.FORMERLY[schema.DISTILL])
 
 
 def _concerns(column: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,9 @@ from analysis.rendering.picture_text import fitted_name, name_in_picture, width_
 from analysis.report.verdict import class_test
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL
-from analysis.study.decision import class_rows
+from analysis.statistics.recalls import Recalls
+from analysis.study.costs import CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, DENSE, compared_rows
+from analysis.study.decision import class_rows, rows_of
 from analysis.study.settings import in_number_format, is_random
 from analysis.study.study import StudyData
 
@@ -32,12 +34,35 @@ _LETTERS = 9  # points
 _STRONG = "#333333"
 _RATIO = " The ratio is that of the verdict."
 _PROPORTION = "Black ticks: the loss if the error of every class grew by the same factor. "
+_FINE_TUNED_ONLY = "fine-tuned only"
+
+
+class _Reference(NamedTuple):
+    """The networks that losses are measured from: in the note on recalls, in the note on losses, and above a panel."""
+
+    recalls_note: str
+    relative_to: str
+    above_panel: str
+
+
+_REFERENCES = {
+    CONTROL_OF_NETWORK: _Reference(
+        '"Fine-tuned only" is the control.', "the same fine-tuning without pruning", "from the control"
+    ),
+    CONTROL_OF_OTHER_SEEDS: _Reference(
+        '"Fine-tuned only" are controls of other seeds.',
+        "the same fine-tuning of other seeds without pruning",
+        "from controls of other seeds",
+    ),
+    DENSE: _Reference("There is no control.", "the dense networks (there is no control)", "from the dense networks"),
+}
 
 
 def class_recalls(study: StudyData, cell: pd.Series, *, narrow: bool = False) -> Figure:
     """Draw the mean recall of each class: dense, fine-tuned only (if there is a control), and pruned.
 
-    The classes that lose most are named at the right ends of their lines.
+    If only some networks have a control, the others are left out. The classes that lose most are named at the right
+    ends of their lines.
 
     Parameters
     ----------
@@ -47,12 +72,10 @@ def class_recalls(study: StudyData, cell: pd.Series, *, narrow: bool = False) ->
     narrow : bool
         Draw for a narrow window.
     """
-    rows, has_control = class_rows(study, cell), cell["n_none"] > 0
-    stations = {"dense": "recall_before", **({"fine-tuned only": "recall_control"} if has_control else {})}
-    stations |= {"pruned": "recall_after"}
-    accuracy = [cell["accuracy_before"], cell["accuracy_after"]]
-    if has_control:
-        accuracy.insert(1, cell["accuracy_after"] - cell["accuracy_minus_none"])
+    rows = class_rows(study, cell)
+    reference, stations = _stations(study, cell)
+    recalls = pd.DataFrame({name: each.recall.mean(0) for name, each in stations.items()}, index=rows.index)
+    accuracy = [float(each.accuracy.mean()) for each in stations.values()]
     largest_losses = (
         rows[rows["loss"].round(9) > 0].sort_values("loss", ascending=False, kind="stable").head(MOST_NAMED)
     )
@@ -64,12 +87,27 @@ def class_recalls(study: StudyData, cell: pd.Series, *, narrow: bool = False) ->
     labels = [name.replace(" ", "\n") if narrow else name for name in stations]
     draw_recalls = partial(_draw_recalls, named=named, accuracy=accuracy, labels=labels)
     return draw(
-        [Panel(draw_recalls, rows[list(stations.values())], up="recall")],
+        [Panel(draw_recalls, recalls, up="recall")],
         size=_NARROW_SIZE if narrow else _SIZE,
         title=_recalls_title(study, cell),
-        note=_recalls_note(cell, largest_losses, class_test(rows)),
+        note=_recalls_note(cell, reference, largest_losses, class_test(rows)),
         narrow=narrow,
     )
+
+
+def _stations(study: StudyData, cell: pd.Series) -> tuple[str, dict[str, Recalls]]:
+    """Return the kind of reference, and the recalls of the compared networks: dense, fine-tuned only, and pruned."""
+    arrays = study.arrays
+    reference, rows, controls = _compared_rows(study, cell)
+    classes = arrays.classes_of(rows)
+    before, after = arrays.measured(rows, classes)
+    of_controls = {} if controls is None else {_FINE_TUNED_ONLY: arrays.measured(controls, classes)[1]}
+    return reference, {"dense": before, **of_controls, "pruned": after}
+
+
+def _compared_rows(study: StudyData, cell: pd.Series) -> tuple[str, np.ndarray, np.ndarray | None]:
+    """Return the kind of reference, and the rows of the compared networks and of their controls, as `compared_rows`."""
+    return compared_rows(study.arrays, rows_of(cell, study.arrays.runs, study).index.to_numpy())
 
 
 def _draw_recalls(
@@ -86,7 +124,7 @@ def _draw_recalls(
         )
         face = color if row["is_shown"] else "white"
         axes.plot(recalls.loc[index].to_numpy(), color=color, marker="o", markerfacecolor=face, **look)
-        ends.append((f"{row['name']}  {-100 * row['loss']:+.1f}", row["recall_after"], color))
+        ends.append((f"{row['name']}  {-100 * row['loss']:+.1f}", recalls.loc[index].iloc[-1], color))
     _set_stations(axes, labels, np.array([*recalls.to_numpy().ravel(), *accuracy]))
     _write_ends(axes, len(labels) - 1, ends)
 
@@ -96,26 +134,30 @@ def _recalls_title(study: StudyData, cell: pd.Series) -> str:
     return f"Recall of each class, {how}: {cell[schema.DATASET]}, {cell[schema.MODEL]}"
 
 
-def _recalls_note(cell: pd.Series, largest_losses: pd.DataFrame, test: str) -> str:
-    count = "One network" if cell["n"] == 1 else f"Means of {cell['n']} networks"
-    control_count = (
-        f", {cell['n_none']} of them with a control" if cell["n_none"] and cell["n_none"] < cell["n"] else ""
-    )
-    since = '"fine-tuned only"' if cell["n_none"] else '"dense"'
-    control_note = '"Fine-tuned only" is the control.' if cell["n_none"] else "There is no control."
+def _recalls_note(cell: pd.Series, reference: str, largest_losses: pd.DataFrame, test: str) -> str:
+    networks = f"{_networks(cell)}. {_REFERENCES[reference].recalls_note}"
+    since = '"dense"' if reference == DENSE else f'"{_FINE_TUNED_ONLY}"'
     if not len(largest_losses):
-        return f'{count}{control_count}. {control_note} No class loses recall from {since} to "pruned".'
+        return f'{networks} No class loses recall from {since} to "pruned".'
     subject = (
         "The class that loses most is"
         if len(largest_losses) == 1
         else f"The {len(largest_losses)} classes that lose most are"
     )
     return (
-        f'{count}{control_count}. {control_note} {subject} named, with the change from {since} to "pruned" in points. '
-        "Filled orange: shown to "
+        f'{networks} {subject} named, with the change from {since} to "pruned" in points. Filled orange: shown to '
         f"lose more than the accuracy ({test}, p below .05 corrected over the classes); white marks: not shown, with "
         "an orange edge for the class that loses most. Grey: other classes."
     )
+
+
+def _networks(cell: pd.Series) -> str:
+    """Say how many networks are drawn, without a full stop."""
+    if not 0 < cell["n_none"] < cell["n"]:
+        return "One network" if cell["n"] == 1 else f"Means of {cell['n']} networks"
+    if cell["n_none"] == 1:
+        return f"The only one of {cell['n']} networks that has a control"
+    return f"Means of the {cell['n_none']} of {cell['n']} networks that have a control"
 
 
 def _set_stations(axes: Axes, stations: Sequence[str], values: np.ndarray) -> None:
@@ -160,6 +202,9 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> np.n
 def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *, narrow: bool = False) -> Figure:
     """Draw the loss of each class relative to the control, in a panel for each of the first few methods in `cells`.
 
+    Without a control, losses are relative to the dense networks. If panels differ in what losses are relative to, each
+    panel's title says it.
+
     If there are more than `MOST_CLASSES` classes, only those with the largest losses under the first method are
     drawn. Random pruning is left out if there are other methods.
 
@@ -193,18 +238,18 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
     )
     in_formats = in_number_format(cells).all()
     by = "by number format" if in_formats else f"at ratio {short_ratio(first[schema.RATIO])}"
-    dense = "the dense networks" if in_formats else "the dense networks (there is no control)"
     choice_note = "" if in_formats else _RATIO
-    reference = "the same fine-tuning without pruning" if first["n_none"] else dense
+    titles, reference = _name_references(study, [cell for cell, _ in panels])
+    relative_to = "the dense networks" if in_formats else reference
     labels = [name_in_picture(str(name), _LONGEST_NAME) for name in names]
     return draw(
         [
-            Panel(partial(_draw_losses, labels=labels), rows.loc[names], study.method(cell), "loss, points")
-            for cell, rows in panels
+            Panel(partial(_draw_losses, labels=labels), rows.loc[names], panel_title, "loss, points")
+            for panel_title, (_, rows) in zip(titles, panels, strict=True)
         ],
         size=(2.1, (0.2 if narrow else 0.27) * len(names) + 0.9),
         title=f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
-        note=f"Loss of recall relative to {reference}, in points, with 95 % intervals. Dotted: the loss of accuracy. "
+        note=f"Loss of recall relative to {relative_to}, in points, with 95 % intervals. Dotted: the loss of accuracy. "
         f"{_PROPORTION if any(rows['disproportionate'].notna().any() for _, rows in panels) else ''}Filled orange: "
         f"the class is shown to lose more than the accuracy, by a {class_test(panels[0][1])} with p below .05 "
         "corrected over the classes. Grey: this is not shown. White with an orange edge: the class that loses most, "
@@ -213,6 +258,19 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
         sharex=True,
         sharey=True,
     )
+
+
+def _name_references(study: StudyData, cells: Sequence[pd.Series]) -> tuple[list[str], str]:
+    """Return the titles of panels of losses, and the networks that the losses are relative to, for the note.
+
+    If the panels differ in these networks, their titles name them.
+    """
+    references = [_REFERENCES[_compared_rows(study, cell)[0]] for cell in cells]
+    methods = [study.method(cell) for cell in cells]
+    if len(set(references)) == 1:
+        return methods, references[0].relative_to
+    titles = [f"{method}\n{each.above_panel}" for method, each in zip(methods, references, strict=True)]
+    return titles, "the networks named above each panel"
 
 
 def _without_random(cells: pd.DataFrame) -> pd.DataFrame:

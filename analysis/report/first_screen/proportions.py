@@ -1,6 +1,7 @@
 """Compare each class's loss with its loss if the error of every class grew by the same factor."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from analysis.compare.proportion_text import beyond_proportion, growth
 from analysis.rendering.page import Block, Caption
 from analysis.report.verdict import class_rows
 from analysis.runs import schema
+from analysis.study.decision import rows_of
 from analysis.study.study import StudyData
 
 EXPECTATIONS = (
@@ -38,12 +40,27 @@ def in_proportion(study: StudyData, cells: pd.DataFrame) -> list[Block]:
         rows = class_rows(study, cell)
         if rows["disproportionate"].notna().any():
             title = f"{cell[schema.DATASET]}, {cell[schema.MODEL]}, {study.method(cell)}."
-            return [Caption(title, " ".join(sentences(cell, rows)))]
+            return [Caption(title, " ".join(sentences(cell, rows, _pairs(study, cell))))]
     return []
 
 
-def sentences(cell: pd.Series, rows: pd.DataFrame) -> Sequence[str]:
+class Pairs(NamedTuple):
+    """Number of a cell's networks that have a control, and how many of these pairs have a network at chance."""
+
+    number: int
+    at_chance: int
+
+
+def _pairs(study: StudyData, cell: pd.Series) -> Pairs:
+    arrays = study.arrays
+    rows = arrays.with_control(rows_of(cell, arrays.runs, study).index.to_numpy())
+    return Pairs(len(rows), int((arrays.at_chance[rows] | arrays.at_chance[arrays.controls[rows]]).sum()))
+
+
+def sentences(cell: pd.Series, rows: pd.DataFrame, pairs: Pairs) -> Sequence[str]:
     """Describe the growth of the error, and the classes shown to lose more than it explains.
+
+    Pairs with a network at chance count, except in the change of the gaps between classes.
 
     Parameters
     ----------
@@ -51,19 +68,36 @@ def sentences(cell: pd.Series, rows: pd.DataFrame) -> Sequence[str]:
         A row of `study.cells`.
     rows : DataFrame
         The cell's rows of `study.classes`.
+    pairs : Pairs
     """
-    return [_growth(cell), beyond_proportion(rows, rows["class"])]
+    return [
+        f"{growth(_growth(rows), 'control')}{_describe_gaps(cell, pairs)}",
+        beyond_proportion(rows, rows["class"]),
+    ]
 
 
-def _growth(cell: pd.Series) -> str:
-    start = growth(cell["error_growth"], "control")
-    ends = [100 * cell[f"proportionality{end}"] for end in ("", "_low", "_high")]
-    if np.isnan(ends[0]):
-        return f"{start}: the two expectations cannot be told apart."
-    share, low, high = ends
+def _growth(rows: pd.DataFrame) -> float:
+    """Return the factor by which the error grew: in proportion, a class loses the factor minus 1, times its error."""
+    expected_losses, errors = rows["loss"] - rows["disproportionate"], 1 - rows["recall_control"]
+    return float(1 + expected_losses.sum() / errors.sum())
+
+
+def _describe_gaps(cell: pd.Series, pairs: Pairs) -> str:
+    """Continue the sentence on the growth of the error with the change of the gaps, if it can be told."""
+    if pairs.at_chance == pairs.number:
+        return ". The change of the gaps between classes is undefined, because every pair has a network at chance."
+    share, low, high = (100 * cell[f"proportionality{end}"] for end in ("", "_low", "_high"))
+    without = f" (without {_pairs_at_chance(pairs)})" if pairs.at_chance else ""
+    if np.isnan(share):
+        return f": the two expectations cannot be told apart{without}."
     if high < 0 and cell["error_growth"] > 1:
-        return f"{start}. Gaps between classes narrowed, although proportional errors would have widened them."
+        return f". Gaps between classes narrowed{without}, although proportional errors would have widened them."
     return (
-        f"{start}. The change of the gaps between classes is {share:.0f} % ({low:.0f} to {high:.0f}) of the change "
+        f". The change of the gaps between classes{without} is {share:.0f} % ({low:.0f} to {high:.0f}) of the change "
         "that proportional errors would give; equal losses would give 0 %."
     )
+
+
+def _pairs_at_chance(pairs: Pairs) -> str:
+    number = "one pair that has" if pairs.at_chance == 1 else f"{pairs.at_chance} pairs that have"
+    return f"{number} a network at chance"

@@ -26,7 +26,6 @@ TOLERANCE = 0.005
 EQUAL = 0.003
 BELOW = "points_below_control"
 _PLACE = [schema.DATASET, schema.MODEL]
-_OF_DISTILLATION = [frames.column(name) for name in (schema.DISTILL, *schema.details(schema.DISTILL))]
 _RATIOS = [schema.RATIO, f"{schema.RATIO}_of_baseline"]
 # At equal accuracy, alpha is redundant given the raw slope, and the largest loss given the largest excess loss.
 _LEFT_OUT = (ALPHA, LOSS)
@@ -127,7 +126,7 @@ def _controls(runs: pd.DataFrame, validation: ValidationRecalls) -> pd.DataFrame
 
     The other columns are the control's dense run, and the settings that a method shares with its control.
     """
-    control_settings = [name for name in settings.control_columns(runs) if name not in _OF_DISTILLATION]
+    control_settings = [name for name in settings.control_columns(runs) if name not in settings.OF_DISTILLATION]
     is_plain = runs[schema.PRUNER] == settings.CONTROL
     for name, legacy_default in schema.FORMERLY.items():
         if (column := frames.column(name)) in runs and column not in control_settings:

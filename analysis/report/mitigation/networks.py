@@ -10,11 +10,12 @@ from analysis.runs import frames, schema
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics import intensification
 from analysis.statistics.recalls import Recalls
-from analysis.study.arrays import RunArrays
+from analysis.study.arrays import RunArrays, control_rows
 from analysis.study.costs import WorstCost, cell_costs
 from analysis.study.labels import has_several_teachers, in_words
+from analysis.study.once import once
 from analysis.study.predictions import StudyPredictions
-from analysis.study.settings import CONTROL, networks, own_scope, telling_details
+from analysis.study.settings import CONTROL, OF_DISTILLATION, networks, own_scope, telling_details
 
 # The name that means no mitigation.
 NOTHING = ""
@@ -48,8 +49,9 @@ class MitigationCell(NamedTuple):
     val_excess : (networks,)
         The largest excess loss on validation images; NaN if unknown.
     worst : WorstCost
-        The class that costs most on average, relative to the networks' controls if they have any; networks at chance
-        are included. `worst.name` is empty for a single network.
+        The class that costs most on average, relative to the networks' controls if they have any: those with the same
+        mitigation or, if there are none, those without a mitigation. Networks at chance are included. `worst.name` is
+        empty for a single network.
     """
 
     place: tuple[Any, ...]
@@ -143,7 +145,13 @@ def _places(study: RunArrays, *, of_control: bool) -> list[str]:
 
 def _is_mitigation(param: str) -> bool:
     """Return whether a param belongs to a mitigation; distillation does, because it spares classes too."""
-    return schema.role(param).concerns == "mitigation" or schema.DISTILL in (param, schema.role(param).detail_of)
+    return schema.role(param).concerns == "mitigation" or frames.column(param) in OF_DISTILLATION
+
+
+@once
+def _controls(study: RunArrays) -> np.ndarray:
+    """Return the row of each run's control, which need not have the run's teacher, as it need not have a mitigation."""
+    return control_rows(study.runs, needs_teacher=False)
 
 
 def _cell(
@@ -162,7 +170,7 @@ def _cell(
     before, after = study.measured(rows, classes)
     ids = study.runs.iloc[rows][[schema.DENSE_RUN_ID, frames.RUN_ID]].to_numpy()
     run = runs.iloc[0].to_dict()
-    costs, _ = cell_costs(study, rows, predictions)
+    costs, _ = cell_costs(study, rows, predictions, _controls(study))
     return MitigationCell(
         place=_place(run, columns),
         mitigation=" + ".join(_pruner(run) + _options(run, details)),

@@ -52,7 +52,7 @@ def outcomes(cells: Cells) -> pd.DataFrame:
         - p_halved: one-sided p of the null hypothesis that at least half of the largest excess loss remains.
         - worst_class, worst_class_cost: the class that loses most beyond the accuracy on average, and its systematic
           cost, as in `cells.csv`. The cost is relative to the control with the same mitigation or, if there is none, to
-          the control without a mitigation.
+          the control without a mitigation. A teacher counts as a mitigation, unlike in `cells.csv`.
         - largest_mean_excess: the excess loss of each class is averaged over networks, and this is the largest mean.
         - weakest_recall: mean over networks of the lowest recall of a class.
         - weakest_recall_difference: weakest_recall minus that of the cell without the mitigation.

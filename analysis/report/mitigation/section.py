@@ -31,18 +31,19 @@ from analysis.runs.validation_counts import is_mitigated
 from analysis.study.study import StudyData
 
 _READING = (
-    "A mitigation is meant to spare classes. Each mitigation is compared with the same pruning without it, on the same "
-    "dense networks. The control is fine-tuned in the same way with the same mitigation, but not pruned. Systematic "
-    "cost is the loss of the class that pays most, relative to the control, minus the loss of accuracy, averaged over "
-    "networks. The cost is measured on networks and images not used to choose the class, which is named if its cost is "
-    "shown to be above 0. Chance movement is what each network's hardest-hit class lost since the dense network, minus "
-    "the lost accuracy. That class differs between networks, and its loss is above 0 without pruning too. The next "
-    "columns give the chance movement that noise of the test images alone would give, and that of the control. Chance "
-    "movement measures how well a mitigation protects the hardest-hit class of a single network. The gain is chance "
-    "movement without the mitigation minus that with it. Gain beyond the control is the gain minus that of the "
-    'control. "Classes worse" is the number of classes shown to have a lower recall than in the control without a '
-    "mitigation. Accuracies, recalls, losses and gains are in points, on test images unless stated otherwise. "
-    "mitigation.csv has all cells and more columns."
+    "A mitigation is meant to spare classes. Each mitigation is compared with the same pruning without it, on the "
+    "same dense networks. The control is fine-tuned in the same way with the same mitigation, but not pruned. "
+    "Systematic cost is the loss of the class that pays most, relative to the control (to that without a mitigation "
+    "if there is no other), minus the loss of accuracy, averaged over networks. The cost is measured on networks and "
+    "images not used to choose the class, which is named if its cost is shown to be above 0. Chance movement is what "
+    "each network's hardest-hit class lost since the dense network, minus the lost accuracy. That class differs "
+    "between networks, and its loss is above 0 without pruning too. The next columns give the chance movement that "
+    "noise of the test images alone would give, and that of the control. Chance movement measures how well a "
+    "mitigation protects the hardest-hit class of a single network. The gain is chance movement without the "
+    'mitigation minus that with it. Gain beyond the control is the gain minus that of the control. "Classes worse" '
+    "is the number of classes shown to have a lower recall than in the control without a mitigation. Accuracies, "
+    "recalls, losses and gains are in points, on test images unless stated otherwise. mitigation.csv has all cells "
+    "and more columns."
 )
 _SURVIVAL = (
     "Some mitigations are fitted to validation images. The picture shows the share of their gain that is left on test "

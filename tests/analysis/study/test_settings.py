@@ -197,9 +197,9 @@ def test_a_control_shares_all_settings_but_those_of_pruning():
     assert set(map(frames.param, control_columns(MADE))) == shared
 
 
-def controls_of(made):
+def controls_of(made, **options):
     """The run id of each pruned network's control, by its run id."""
-    rows = control_rows(made)
+    rows = control_rows(made, **options)
     return {made["run_id"][place]: made["run_id"].get(row, "") for place, row in enumerate(rows) if row >= 0}
 
 
@@ -207,6 +207,7 @@ def named(made):
     """The runs with ids that say the pruner, what spares classes, and the seed."""
     how = np.where(made["params.class_offsets"] == "dense", " offsets", "")
     how = np.where(made["params.class_weights"] == "dense", " weights", how)
+    how = np.where(made.get("params.distill") == "0.5", how + " teacher", how)
     return made.assign(run_id=made["pruner"] + how + made["seed"].map(" {}".format))
 
 
@@ -231,6 +232,21 @@ def test_networks_of_one_cell_never_have_controls_of_two_kinds():
     """Of two pruned networks with offsets one has a control with offsets: the other has none, and not the plain one."""
     made = study(toy("mp", 2, [1, 1.2], **OFFSETS), toy("none", 1, [1, 1], **UNSPARED), toy("none", 1, [1], **OFFSETS))
     assert controls_of(named(made)) == {"mp offsets 0": "none offsets 0"}
+
+
+def test_if_no_control_has_the_teacher_one_without_may_be_the_control():
+    """The control without a mitigation is also without the teacher, unless some control has the teacher."""
+    taught = [toy("mp", 2, [1, 1.2], **DISTILLED, **spared) for spared in (UNSPARED, OFFSETS)]
+    plain = [toy("none", 1, [1, 1], **PLAIN, **spared) for spared in (UNSPARED, OFFSETS)]
+    made = named(study(*taught, *plain))
+    assert controls_of(made) == {}
+    assert controls_of(made, needs_teacher=False) == {
+        **{f"mp teacher {seed}": f"none {seed}" for seed in (0, 1)},
+        **{f"mp offsets teacher {seed}": f"none {seed}" for seed in (0, 1)},
+    }
+    made = named(study(*taught, *plain, toy("none", 1, [1], **DISTILLED, **UNSPARED)))
+    assert controls_of(made) == {"mp teacher 0": "none teacher 0", "mp offsets teacher 0": "none teacher 0"}
+    assert controls_of(made, needs_teacher=False) == controls_of(made)
 
 
 def test_a_mitigation_is_shown_even_if_every_run_has_it():

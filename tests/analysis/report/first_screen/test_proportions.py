@@ -6,7 +6,7 @@ import pytest
 
 from analysis.rendering.page import Caption, Picture
 from analysis.report.first_screen import section
-from analysis.report.first_screen.proportions import EXPECTATIONS, sentences
+from analysis.report.first_screen.proportions import EXPECTATIONS, Pairs, sentences
 from analysis.study.study import StudyData
 from tests.made_up_runs import predicted, runs, study, with_images
 
@@ -66,12 +66,40 @@ def test_the_growth_of_gaps_is_a_share_of_what_proportional_errors_give():
     )
     rows = pd.DataFrame({"class": ["a", "b", "c"], "disproportionate_p": [0.2, 0.01, 0.04]})
     rows = rows.assign(disproportionate=[0.03, 0.02, 0.01], disproportionate_low=0.005, disproportionate_high=0.035)
-    assert sentences(cell, rows) == [
+    rows = rows.assign(
+        recall_control=[0.9, 0.8, 0.7], loss=rows["disproportionate"] + 0.183 * np.array([0.1, 0.2, 0.3])
+    )
+    assert sentences(cell, rows, Pairs(8, 0)) == [
         "The error is 1.18 times that of the control. The change of the gaps between classes is 93 % (76 to 110) of "
         "the change that proportional errors would give; equal losses would give 0 %.",
         "b loses 2.0 points (0.5 to 3.5) more than if every class's error had been multiplied by the same factor, and "
         "so does another class.",
     ]
+
+
+def test_networks_at_chance_count_in_the_growth_of_the_error_and_not_in_that_of_gaps():
+    """The control has 40 images wrong, the networks 80, 82, 100 and 100: in proportion a class loses 1.2625 errors."""
+    _, (caption,), figures = losses([[20, 60], [21, 61], [50, 50], [50, 50]])
+    assert caption.startswith("The error is 2.26 times that of the control")
+    assert "(without 2 pairs that have a network at chance)" in caption
+    (axes,) = figures["class_losses"].axes
+    ticks = axes.collections[-1].get_offsets()[:, 0]
+    assert sorted(ticks) == pytest.approx([1.2625 * 10, 1.2625 * 30])
+
+
+def test_where_all_networks_are_at_chance_only_the_growth_of_the_error_is_told():
+    _, (caption,), _ = losses([[50, 50], [51, 49], [49, 51], [50, 50]])
+    assert caption.startswith(
+        "The error is 2.50 times that of the control. The change of the gaps between classes is undefined, because "
+        "every pair has a network at chance. a loses 25.0 points"
+    )
+
+
+def test_networks_without_a_control_do_not_count_in_the_growth_of_the_error():
+    """Two networks have a control: 70 and 74 of their images are wrong, 40 of a control's."""
+    _, (caption,), _ = losses([[20, 50], [21, 53], [90, 90], [90, 90]], controls=(CONTROLS.head(2),))
+    assert caption.startswith("The error is 1.80 times that of the control")
+    assert "at chance" not in caption
 
 
 def test_if_nothing_is_lost_the_expectations_are_not_told_apart():

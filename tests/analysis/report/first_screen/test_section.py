@@ -90,6 +90,53 @@ def test_a_loss_that_is_not_shown_has_white_marks_and_without_a_control_there_ar
     assert "There is no control." in figure.get_supxlabel()
 
 
+def of_other_seeds(made):
+    """The runs with dense networks of their own."""
+    return made.assign(seed=made["seed"] + 100, dense_run_id="other " + made["dense_run_id"])
+
+
+def words_below(figure):
+    return " ".join(figure.get_supxlabel().split())
+
+
+def test_recalls_are_those_of_the_networks_that_have_a_control():
+    """Class b: .65 in four networks with controls, of .72 and an accuracy of .79; .3 in four networks without."""
+    with_control, without = runs(alpha=1.5, noise=0 * SPREAD), runs(alpha=5, noise=0 * SPREAD, after=0.5)
+    pruned = pd.concat([with_control.head(4), without.tail(4)])
+    control = none(alpha=0.8, noise=0 * SPREAD, after=0.79).head(4)
+    figure = shown(section.class_losses(study(pruned, control)))["class_recalls"]
+    (axes,) = figure.axes
+    assert line(axes, like={"marker": "o"}) == [[0, 1, 2], pytest.approx([0.7, 0.72, 0.65])]
+    assert line(axes, like={"linestyle": "--"}) == [[0, 1, 2], pytest.approx([0.8, 0.79, 0.8])]
+    assert [text.get_text() for text in axes.texts] == ["accuracy", "b  -7.0"]
+    assert words_below(figure).startswith("Means of the 4 of 8 networks that have a control.")
+
+
+def test_losses_from_controls_of_other_seeds_are_drawn_and_called_so():
+    """Class b: .7 in dense networks, .78 in the controls and .65 in pruned networks."""
+    control = of_other_seeds(none(alpha=0.2, noise=0 * SPREAD))
+    drawn = shown(section.class_losses(study(runs(alpha=1.5, noise=0 * SPREAD), control)))
+    (axes,) = drawn["class_recalls"].axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["dense", "fine-tuned only", "pruned"]
+    assert line(axes, like={"marker": "o"}) == [[0, 1, 2], pytest.approx([0.7, 0.78, 0.65])]
+    assert [text.get_text() for text in axes.texts] == ["accuracy", "b  -13.0"]
+    note = words_below(drawn["class_recalls"])
+    assert note.startswith('Means of 8 networks. "Fine-tuned only" are controls of other seeds. The class')
+    assert 'with the change from "fine-tuned only" to "pruned" in points' in note
+    relative = "Loss of recall relative to the same fine-tuning of other seeds without pruning, in points"
+    assert words_below(drawn["class_losses"]).startswith(relative)
+
+
+def test_panels_whose_losses_have_different_references_name_them():
+    pruned = [runs(alpha=1.5, distill=weight) for weight in ("0.0", "0.5")]
+    figure = shown(section.class_losses(study(*pruned, none(distill="0.0"))))["class_losses"]
+    titles = {axes.get_title() for axes in figure.axes}
+    assert titles == {"mp\nfrom the control", "mp, teacher\nfrom the dense networks"}
+    said = "Loss of recall relative to the networks named above each panel, in points"
+    assert words_below(figure).startswith(said)
+    assert not hidden_texts(figure)
+
+
 def test_panels_of_losses_stand_below_each_other_in_a_narrow_window():
     made = section.class_losses(study(runs(alpha=1.5), runs("up", alpha=1.5), none()))
     (picture,) = [block for block in made.blocks if isinstance(block, Picture) and block.name == "class_losses"]

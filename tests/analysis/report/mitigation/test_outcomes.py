@@ -6,6 +6,7 @@ from scipy import stats
 
 from analysis.report.mitigation.networks import Cells
 from analysis.report.mitigation.outcomes import MARGIN, outcomes
+from analysis.runs import schema
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.study.arrays import run_arrays
 from tests import made_up_mitigations as made_up
@@ -107,6 +108,21 @@ def test_the_systematic_cost_is_held_against_the_control_with_the_same_mitigatio
     assert found["worst_class"].to_dict() == {"": "a", "class offsets": "b"}
     assert found.loc["", "worst_class_cost"] == pytest.approx((8 + 28 / 3) / 200)
     assert found.loc["class offsets", "worst_class_cost"] == pytest.approx(0.02)
+
+
+TEACHER = {schema.DISTILL: "0.5"}
+
+
+def test_the_systematic_cost_of_a_teacher_that_no_control_has_is_held_against_the_control_without_one():
+    """Class a loses 9 and 8 points beyond the control, 4 and 5 of them of the accuracy; from dense, 9 and 8, less 5."""
+    plain_control = made_up.cell("none", 1, [(90, 87, 90), (90, 90, 90)])
+    taught = made_up.cell("mp", 20, [(81, 87, 87), (82, 87, 86)], params=TEACHER)
+    row = rows(made_up.study(taught, plain_control), pruner="mp").loc["distill 0.5"]
+    assert (row["worst_class"], row["worst_class_cost"]) == ("a", pytest.approx(0.04))
+    # A control with the teacher is the better one: class a loses 5 points beyond it, and the accuracy 3.
+    taught_control = made_up.cell("none", 1, [(86, 88, 90), (87, 88, 89)], params=TEACHER)
+    row = rows(made_up.study(taught, plain_control, taught_control), pruner="mp").loc["distill 0.5"]
+    assert (row["worst_class"], row["worst_class_cost"]) == ("a", pytest.approx(0.02))
 
 
 def test_gains_and_what_survives_of_them(pruned):
