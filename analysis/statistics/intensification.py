@@ -382,7 +382,8 @@ def alpha_shared(before: np.ndarray, after: np.ndarray, *, confidence: float = 0
     1.25
     """
     means, without_one = shared_means(before, after)
-    return jackknife_interval([*means.tolist(), square(before).sum(-1).mean()], without_one, confidence)
+    mean_square = float(quotient(square(before).sum(), len(before)))
+    return jackknife_interval([*means.tolist(), mean_square], without_one, confidence)
 
 
 def shared_means(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

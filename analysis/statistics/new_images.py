@@ -59,8 +59,9 @@ def alpha_new(
     (1.875, 0.667)
     """
     sums = new_image_sums(before, after, both_right, support)
+    means = quotient(sums.sum(-1), len(before))
     without_one = quotient(sums[:2].sum(-1, keepdims=True) - sums[:2], len(before) - 1)
-    return jackknife_interval(sums.mean(-1).tolist(), without_one, confidence)
+    return jackknife_interval(means.tolist(), without_one, confidence)
 
 
 def new_image_sums(

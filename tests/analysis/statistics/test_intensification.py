@@ -171,8 +171,9 @@ def test_the_jackknife_of_a_mean_is_the_t_interval():
     assert (pairs.low, pairs.high) == pytest.approx(mean_interval(alpha(before, after)))
 
 
-def test_one_seed_shares_nothing():
-    slope = alpha_shared(np.array([[0.1, -0.1]]), np.array([[0.2, -0.2]]))
+@pytest.mark.parametrize("seeds", [0, 1])
+def test_one_seed_shares_nothing(seeds):
+    slope = alpha_shared(np.array([[0.1, -0.1]])[:seeds], np.array([[0.2, -0.2]])[:seeds])
     assert np.isnan([slope.estimate, slope.low, slope.high]).all()
     assert not slope.identified
     assert np.isnan(other_seed(np.array([[0.1, -0.1]]))).all()
