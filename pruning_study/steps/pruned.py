@@ -145,7 +145,8 @@ def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: st
         checkpoints.save(run.folder / schema.MASK, fitted.masks)
         metrics[schema.REALIZED_RATIO] = _realized_ratio(plan.budget.total, fitted.masks)
         metrics |= write_comparison(run, context, parent.dense, predictions, val_predictions, plan.name, note)
-        if len(plan.kept_numbers) == 1 and "grad" in plan.pruner.needs:
+        is_one_shot = len(plan.kept_numbers) == 1 and not options.starts_anew
+        if is_one_shot and "grad" in plan.pruner.needs:
             metrics[schema.MP_OVERLAP] = _mp_overlap(plan, parent, fitted.masks)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved.unlink(missing_ok=True)

@@ -171,6 +171,7 @@ def test_a_network_without_a_prunable_weight_has_no_norm_of_its_gradient(store, 
         ({"pruner": "gp", "scope": "layer"}, 1.0),
         ({"pruner": "mp"}, None),
         ({"pruner": "gp", "schedule": "cubic", "fine_tune_epochs": 2}, None),
+        ({"pruner": "gp", "start": "initialization", "begin": 0, "end": 0}, None),
     ],
 )
 def test_what_magnitude_pruning_keeps_too_is_measured_where_a_gradient_prunes_at_once(store, dense_run, options, share):
