@@ -21,6 +21,7 @@ from pruning_study.tracking.connect import connect
 from pruning_study.training.evaluation import Predictions
 from tests.deadline import wait_until
 from tests.mlflow_server import losing
+from tests.plans import train_with_batches_in_another_order
 from tests.stored_runs import artifact, runs
 from tests.warm_processes import WarmProcess, run_module
 
@@ -155,11 +156,12 @@ def test_the_function_for_python_makes_none_and_says_who_does(store_uri, tiny_np
         pruning_study.prune(**quick, control="make")
 
 
-def test_a_pruned_network_is_compared_with_the_network_that_was_pruned(store_uri, tiny_npz):
-    """Under the same hash, PyTorch trains another dense network than the native engine."""
-    quick = {"dataset": tiny_npz, "epochs": 2, "batch_size": 32}
+def test_a_pruned_network_is_compared_with_the_network_that_was_pruned(store_uri, tiny_npz, monkeypatch):
+    quick = {"dataset": tiny_npz, "epochs": 8, "batch_size": 16}
     first = pruning_study.prune(**quick, fine_tune_epochs=1)
-    dense = pruning_study.train(**quick, engine="torch", force=True)
+    with monkeypatch.context() as patch:
+        train_with_batches_in_another_order(patch)
+        dense = pruning_study.train(**quick, force=True)
     again = pruning_study.prune(**quick, fine_tune_epochs=1)
     for result in (first, again):
         (row,) = result.runs.to_dict("records")

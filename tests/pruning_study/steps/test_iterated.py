@@ -331,13 +331,14 @@ def test_levels_of_a_named_dense_run_start_from_that_one(chain, store, tiny_npz)
 
 
 @pytest.mark.slow
-def test_a_chain_starts_again_from_a_dense_network_that_is_trained_again(chain, store):
-    _, made = chain(iterations=3)
-    _, (second, *_) = chain(iterations=1, force=True)
-    assert second.run_id != made[0].run_id
-    _, again = chain(iterations=3)
-    assert [run.is_reused for run in again] == [True, False, False]
-    assert {store.get(run.run_id).data.tags["dense_run_id"] for run in again[1:]} == {second.run_id}
+def test_a_chain_starts_again_from_a_dense_network_that_is_trained_again(chain):
+    setting, (first, *_) = chain(iterations=3)
+    plan, context = setting.dense
+    second = dense.train(replace(plan, force=True), context)
+    for are_found in (False, True):
+        _, again = chain(iterations=3)
+        assert [run.is_reused for run in again] == [True, are_found, are_found]
+        assert {run.dense.run_id for run in again} == {second.run_id} != {first.run_id}
 
 
 @pytest.mark.slow
