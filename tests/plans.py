@@ -3,13 +3,17 @@
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import pytest
+
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
+from pruning_study.steps import dense, measured
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.iterated import plan_chain
 from pruning_study.steps.loaded import load_context
-from pruning_study.steps.plan import plan_pruning, plan_training
+from pruning_study.steps.plan import TrainPlan, plan_pruning, plan_training
 from pruning_study.tracking.store import Store
+from pruning_study.training.setup import TrainingSetup
 
 
 class Planned(NamedTuple):
@@ -51,3 +55,12 @@ def planned(options: TrainConfig, data: Dataset | None = None) -> Planned:
     if isinstance(options, IterateConfig):
         return Planned(plan_chain(options, context), context)
     return Planned((plan_pruning if isinstance(options, PruneConfig) else plan_training)(options, context), context)
+
+
+def train_with_batches_in_another_order(patch: pytest.MonkeyPatch) -> None:
+    """Make dense networks differ from those that the same options make otherwise."""
+
+    def training_setup(plan: TrainPlan, context: Context) -> TrainingSetup:
+        return measured.training_setup(replace(plan, stream="another"), context)
+
+    patch.setattr(dense, "training_setup", training_setup)

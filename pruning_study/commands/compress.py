@@ -80,8 +80,8 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
     ------
     StudyError
         Before any training: if a package is missing, if the validation images are too few for the limits, or if a
-        search of this name has another search space. Later: if a dense network is at chance, if the budget ends before
-        the first chain is made, or if no chain can be made.
+        search of this name has another search space. Later: if a dense network is at chance, if the search has trials
+        of other dense networks, if the budget ends before the first chain is made, or if no chain can be made.
     """
     start, config = time.monotonic(), configs[0]
     task = opened_task(configs)
@@ -89,6 +89,7 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
     with store.job(f"compress {search.name}", options) as job:
         networks = dense_networks(task, job)
         _check_new_networks(config, networks[0].dense)
+        search.check_networks([network.dense.dense.val_predictions for network in networks])
         dataset = networks[0].context.mlflow_dataset
         with search.run(dataset, job.run_id) as parent:
             job.tags({schema.TUNING_RUN_ID: parent.run_id})

@@ -374,8 +374,7 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
         costs[ratio] = controls.largest_cost(changes[ratio], control_on_validation, on_validation)
         beyond = Beyond({ratio: changes[ratio]}, {ratio: costs[ratio]})
         said = what_is_shown({ratio: result.changes[ratio]}, prunes=True, beyond=beyond).splitlines()
-        parent_id = store.get(run.run_id).data.tags.get(schema.PARENT_RUN_ID, result.dense.run_id)
-        note = _list([*said, pruned_step.description(result.plan.at(ratio), parent_id)])
+        note = _list([*said, pruned_step.description(result.plan.at(ratio), result.dense.run_id)])
         logged[ratio] = controls.log_largest_cost(store, run, control, costs[ratio], note=note)
     result = result._replace(pruned=logged, control=Control(control, of_control, Beyond(changes, costs)))
     job.tags({schema.CONTROL_RUN_ID: control.run_id} | runs.found_tag([*logged.values(), control]))
@@ -415,25 +414,19 @@ def _draw_beside_control(
 
 def _control(result: Pruned, say: Say) -> FinishedRun:
     """Find or make the control; before making it, announce how long a pruned run took."""
-    context, store = result.context, result.context.store
-    last = store.get(list(result.pruned.values())[-1].run_id)
+    context, last = result.context, list(result.pruned.values())[-1]
     is_made = False
-    # Several dense runs may have the same settings: the control starts from the one that was pruned.
-    dense_id = last.data.tags.get(schema.DENSE_RUN_ID, result.dense.run_id)
-    is_own = dense_id == result.dense.run_id
 
     def announce() -> None:
         nonlocal is_made
-        seconds = last.data.metrics.get(schema.DURATION)
+        seconds = context.store.get(last.run_id).data.metrics.get(schema.DURATION)
         time = "as long as a pruned network" if seconds is None else duration(seconds)
         cost = f"takes about {time} ({as_typed('control', 'none')} leaves it out)"
         say(folded(f"control: the same fine-tuning without pruning, once for all ratios and pruners; {cost}"))
         is_made = True
 
     try:
-        dense = result.dense if is_own else runs.load(store, store.get(dense_id), result.plan, context)
-        plan = controls.plan_control(result.plan, context, dense)
-        return pruned_step.prune(plan, context, dense, announce)
+        return pruned_step.prune(controls.plan_control(result.plan, context), context, result.dense, announce)
     except KeyboardInterrupt:
         if is_made:
             finished = "the pruned run is finished and the control is not"

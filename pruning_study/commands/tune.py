@@ -86,8 +86,8 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     ------
     StudyError
         Before any training: if a ratio or a ramp cannot be attained, or if a search of this name has another search
-        space. Later: if alpha needs more validation images, if the training of a dense network, an anchor or the winner
-        diverges, or if the store rejects a run.
+        space. Later: if alpha needs more validation images, if the search has trials of other dense networks, if the
+        training of a dense network, an anchor or the winner diverges, or if the store rejects a run.
     """
     store = connect.connect(config.experiment)
     sending.send_kept(store.uri)
@@ -102,6 +102,7 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
         networks = [Network.trained(each, JobContext(in_memory, store, job.run_id)) for each, in_memory in planned]
         if config.objective != "accuracy":
             _check_alpha(networks)
+        search.check_networks([network.before for network in networks])
         with search.run(context.mlflow_dataset, job.run_id) as parent:
             job.tags({schema.TUNING_RUN_ID: parent.run_id})
             attempt, deadline = partial(_try, search, networks), time.monotonic() + (config.timeout or math.inf)

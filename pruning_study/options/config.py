@@ -180,9 +180,10 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     def _follow_schedule(self) -> None:
         """Set the start that a schedule implies."""
-        if self.schedule in SPARSE_SCHEDULES:
-            object.__setattr__(self, "start", schema.INITIALIZATION)
-        if self.is_sparse_from_start and self.pruner != MAGNITUDE:
+        if not self.is_sparse_from_start:
+            return
+        object.__setattr__(self, "start", schema.INITIALIZATION)
+        if self.pruner != MAGNITUDE:
             raise StudyError(
                 f"--schedule {self.schedule} drops the smallest weights, as {MAGNITUDE} does: use {MAGNITUDE}",
                 option="pruner",

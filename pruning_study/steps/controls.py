@@ -12,7 +12,7 @@ from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss
 from pruning_study.steps.context import Context
 from pruning_study.steps.plan import PrunePlan, plan_pruning
-from pruning_study.steps.runs import FinishedRun, LoadedRun
+from pruning_study.steps.runs import FinishedRun
 from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions
 
@@ -39,19 +39,16 @@ def has_control(plan: PrunePlan) -> bool:
     return plan.pruner.prunes and plan.hyperparameters.epochs > 0 and not plan.options.starts_anew
 
 
-def plan_control(plan: PrunePlan, context: Context, dense: LoadedRun) -> PrunePlan:
-    """Plan the run that `--pruner none` makes from the same dense network with the same options.
+def plan_control(plan: PrunePlan, context: Context) -> PrunePlan:
+    """Plan the run that `--pruner none` makes with the same options.
 
     Parameters
     ----------
     plan : PrunePlan
         Plan of the pruned network, for which `has_control` is true.
     context : Context
-    dense : LoadedRun
     """
-    # The id of the dense run excludes controls of other dense networks with the same options.
-    options = replace(plan.options, pruner=schema.CONTROL, ratio=(1.0,), dense_run_id=dense.run_id)
-    return plan_pruning(options, context)
+    return plan_pruning(replace(plan.options, pruner=schema.CONTROL, ratio=(1.0,)), context)
 
 
 def largest_cost(comparison: Comparison, control: Predictions, pruned: Predictions) -> LargestCost:

@@ -179,9 +179,9 @@ def level(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
         If scores are not finite, if training diverges, or if the store rejects the run.
     """
     plan = plan.level(parent.iteration + 1, parent.dense.params, parent.config_hash)
-    # If `--dense-run-id` names the dense run, only levels made from that run are reused. Their parents are not
-    # compared, because a parent that was deleted is made again, identical but under a new id.
-    plan = replace(plan, lineage={schema.DENSE_RUN_ID: parent.dense.run_id} if plan.options.dense_run_id else {})
+    # Only levels of the same dense run are reused. Their parents are not compared, because a parent that was deleted is
+    # made again, identical but under a new id.
+    plan = replace(plan, lineage={schema.DENSE_RUN_ID: parent.dense.run_id})
     return find_or_make(plan, context, parent, read=_read, make=_make)
 
 

@@ -45,8 +45,8 @@ class Plan:
     force : bool
         Whether the run is made even if it exists.
     lineage : mapping of str
-        Tags without which a run is not found; they name the runs that it starts from. Several runs may have the same
-        settings; without tags, any of them may be found.
+        Tags without which a run is not found. They name the run that it starts from, because several runs may have
+        the same settings; a dense run has none.
     """
 
     kind: str

@@ -55,6 +55,8 @@ def prune(
 ) -> FinishedRun:
     """Find or make the run that prunes a parent's model and fine-tunes it.
 
+    A run that was pruned from another run is not found, even if both parents have the same settings.
+
     Parameters
     ----------
     plan : PrunePlan
@@ -89,8 +91,8 @@ def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun) -> PrunePlan:
         remaining=_count(parent_masks) if parent_masks else None,
         images=len(fine_tuning_indices(plan, context, _dense_recall(parent, context))),
     )
-    # Several dense runs may have the same settings. If `--dense-run-id` names one, only runs pruned from it are reused.
-    return replace(plan, lineage={schema.PARENT_RUN_ID: parent.run_id} if plan.options.dense_run_id else {})
+    # Several dense runs may have the same settings; only runs that were pruned from this one are compared with it.
+    return replace(plan, lineage={schema.PARENT_RUN_ID: parent.run_id})
 
 
 def _make(plan: PrunePlan, context: JobContext, parent: LoadedRun) -> FinishedRun:
@@ -145,7 +147,8 @@ def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: st
         checkpoints.save(run.folder / schema.MASK, fitted.masks)
         metrics[schema.REALIZED_RATIO] = _realized_ratio(plan.budget.total, fitted.masks)
         metrics |= write_comparison(run, context, parent.dense, predictions, val_predictions, plan.name, note)
-        if len(plan.kept_numbers) == 1 and "grad" in plan.pruner.needs:
+        is_one_shot = len(plan.kept_numbers) == 1 and not options.starts_anew
+        if is_one_shot and "grad" in plan.pruner.needs:
             metrics[schema.MP_OVERLAP] = _mp_overlap(plan, parent, fitted.masks)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved.unlink(missing_ok=True)

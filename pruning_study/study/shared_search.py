@@ -36,12 +36,13 @@ from pruning_study.study.trial_lines import TrialLines
 from pruning_study.tracking import locks
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
+from pruning_study.training.evaluation import Predictions
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 COUNTED = (*FINISHED, TrialState.RUNNING, TrialState.WAITING)
 WAIT_SECONDS = 1
 REFUSED = "refused"  # attribute of Optuna's trials
-_SPACE = "space"  # attribute of Optuna's study
+_SPACE, _NETWORKS = "space", "networks"  # attributes of Optuna's study
 _RUN_ID = "mlflow_run_id"  # attribute of Optuna's trials
 
 log = logging.getLogger(__name__)
@@ -134,6 +135,25 @@ class SharedSearch(ABC, Generic[Space]):
                 _name_objectives(self.optuna_study, list(objectives))
         if stored_params not in (None, params):
             raise StudyError(_other_space(name, stored_params, params), option="study_name")
+
+    def check_networks(self, dense: Sequence[Predictions]) -> None:
+        """Raise a StudyError if the search has trials of other dense networks, which trials of these cannot join.
+
+        Parameters
+        ----------
+        dense : sequence of Predictions
+            Predictions of the dense networks for validation images. Networks that predict alike count as the same.
+        """
+        digests = [hashlib.sha256(each.predicted.tobytes()).hexdigest() for each in dense]
+        with self._alone(), _readable(self.journal):
+            stored_digests = self.optuna_study.user_attrs.get(_NETWORKS)
+            if stored_digests is None:
+                self.optuna_study.set_user_attr(_NETWORKS, digests)
+        if stored_digests not in (None, digests):
+            raise StudyError(
+                f"the search {self.name!r} has trials of other dense networks with the same options: give another name",
+                option="study_name",
+            )
 
     @contextmanager
     def run(self, dataset: MlflowDataset, job_run_id: str) -> Iterator[Writer]:

@@ -140,6 +140,7 @@ class DataOptions:
         "0. By default a file with pruned layers is refused, so that ratios do not count its zeros as parameters.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         grid=None,
+        needs=(GIVEN_WEIGHTS,),
     )
     class_names: Path | None = option(
         AUTO,

@@ -17,9 +17,11 @@ from pruning_study.commands.pruning_table import Beyond, offset_lines, pruning_t
 from pruning_study.steps import pictures
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.controls import LargestCost, largest_cost
+from pruning_study.tracking.connect import connect
 from pruning_study.training.evaluation import Predictions
 from tests.deadline import wait_until
 from tests.mlflow_server import losing
+from tests.plans import train_with_batches_in_another_order
 from tests.stored_runs import artifact, runs
 from tests.warm_processes import WarmProcess, run_module
 
@@ -75,7 +77,7 @@ def test_one_control_serves_every_ratio_and_pruner_and_is_what_the_pruner_none_m
     assert jobs[0].data.tags["largest_cost_class"] == runs("pruned")[0].data.tags["largest_cost_class"]
 
 
-def test_the_control_is_of_the_very_network_that_was_pruned(prune, run_command, tiny_npz):
+def test_a_network_that_is_trained_again_is_pruned_again_and_has_a_control_of_its_own(prune, run_command, tiny_npz):
     """Dense runs that `--force` makes have the same hash, and on some machines other weights."""
 
     def lineage():
@@ -84,13 +86,15 @@ def test_the_control_is_of_the_very_network_that_was_pruned(prune, run_command, 
     prune()
     assert run_command("train", "--dataset", tiny_npz, *QUICK[:2], *QUICK[4:], "--force").exit_code == 0
     first, second = (run.info.run_id for run in runs("dense"))
-    prune()
-    assert lineage() == [("mp", first), ("none", first)]
+    for _ in range(2):
+        prune()
+        assert lineage() == [("mp", first), ("none", first), ("mp", second), ("none", second)]
     prune("--force", "--control", "none")
     third = runs("dense")[-1].info.run_id
     prune()
-    assert lineage() == [("mp", first), ("none", first), ("mp", third), ("none", third)]
-    assert second not in dict(lineage()).values()
+    assert lineage()[4:] == [("mp", third), ("none", third)]
+    *_, job = runs("job")
+    assert (job.data.tags["dense_run_id"], job.data.tags["pruned_run_ids"]) == (third, runs("pruned")[4].info.run_id)
 
 
 def test_the_description_of_a_pruned_run_says_what_the_terminal_says(prune):
@@ -150,6 +154,27 @@ def test_the_function_for_python_makes_none_and_says_who_does(store_uri, tiny_np
     assert runs("job")[0].data.params["control"] == "none"
     with pytest.raises(StudyError, match="only the command pruning-study prune makes a control"):
         pruning_study.prune(**quick, control="make")
+
+
+def test_a_pruned_network_is_compared_with_the_network_that_was_pruned(store_uri, tiny_npz, monkeypatch):
+    quick = {"dataset": tiny_npz, "epochs": 8, "batch_size": 16}
+    first = pruning_study.prune(**quick, fine_tune_epochs=1)
+    with monkeypatch.context() as patch:
+        train_with_batches_in_another_order(patch)
+        dense = pruning_study.train(**quick, force=True)
+    again = pruning_study.prune(**quick, fine_tune_epochs=1)
+    for result in (first, again):
+        (row,) = result.runs.to_dict("records")
+        pruned, parent = (connect().get(row[name]) for name in ("run_id", "dense_run_id"))
+        assert pruned.data.tags["dense_run_id"] == row["dense_run_id"]
+        assert row["accuracy_before"] == parent.data.metrics["test_accuracy"]
+        classes = [name for name in parent.data.metrics if name.startswith("recall/")]
+        balances = [
+            np.array([run.data.metrics[name] for name in classes]) - run.data.metrics["test_accuracy"]
+            for run in (parent, pruned)
+        ]
+        assert row["raw_slope"] == pytest.approx(balances[0] @ balances[1] / (balances[0] @ balances[0]))
+    assert again.dense_run_id == dense.run_id != first.dense_run_id
 
 
 @pytest.mark.slow

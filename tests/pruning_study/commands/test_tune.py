@@ -13,6 +13,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+import pruning_study
 from analysis.common.errors import StudyError
 from analysis.rendering import tuning_text
 from analysis.runs import stores, tunings
@@ -24,7 +25,7 @@ from pruning_study.steps import runs as step_runs
 from pruning_study.study.tuning.search import AS_MAGNITUDE, STEP
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
-from tests.plans import planned
+from tests.plans import planned, train_with_batches_in_another_order
 from tests.stored_runs import empty_store, leave_pictures_blank
 from tests.warm_processes import WarmProcess, run_module
 
@@ -200,6 +201,24 @@ class TestASearch:
         assert "'mine'" in said
         assert "seeds 0,1 there, 5,6 here" in said
         assert len(runs("dense")) == before
+
+
+@pytest.mark.slow
+def test_trials_of_a_network_that_was_trained_again_are_not_continued(tune, tiny_npz, monkeypatch):
+    own = {"epochs": 8, "batch_size": 16}
+    tune(**own, seeds=0, study_name="mine")
+    with monkeypatch.context() as patch:
+        train_with_batches_in_another_order(patch)
+        dense = pruning_study.train(
+            dataset=tiny_npz, **own, validation_fraction=QUICK["validation_fraction"], force=True
+        )
+    before = [len(runs(kind)) for kind in ("tuning", "trial")]
+    assert "search 'mine' has trials of other" in tune(code=2, **own, seeds=0, study_name="mine", n_trials=5)
+    assert [len(runs(kind)) for kind in ("tuning", "trial")] == before
+    tune(**own, seeds=0, study_name="another")
+    finalists = pd.read_csv(artifact(runs("tuning")[-1], "finalists.csv"))
+    lineage = {run.info.run_id: run.data.tags["dense_run_id"] for run in runs("pruned")}
+    assert {lineage[run_id] for run_id in finalists["run_id"]} == {dense.run_id}
 
 
 SCHEDULES = {"tune_schedule": "true", "n_trials": 8, "seeds": 1, "fine_tune_epochs": 4, "distill": 0.3}

@@ -43,6 +43,8 @@ def test_a_precision_or_an_optimizer_by_which_nothing_is_trained(name, value):
         ({"class_weight_power": 3}, ["class_weight_power"], "without --class-weights"),
         ({"pruner": "none", "scope": "layer"}, ["scope"], "which prunes nothing"),
         ({"pruner": "none", "schedule": "cubic", "ramp": 0.1}, ["ramp", "schedule"], "which prunes nothing"),
+        ({"pruner": "none", "schedule": "rigl"}, ["schedule"], "which prunes nothing"),
+        ({"count_zeros": True}, ["count_zeros"], "without --weights"),
         (
             {"fine_tune_epochs": 0, "fine_tune_learning_rate": 0.1},
             ["fine_tune_learning_rate"],
@@ -63,9 +65,11 @@ def test_a_search_uses_what_it_searches():
 
 
 def test_iterations_use_given_weights_and_the_options_of_the_training():
-    own = {"class_names": "names.txt", "epochs": 3}
+    own = {"count_zeros": True, "class_names": "names.txt", "epochs": 3}
     assert idle_options(IterateConfig(**own, weights="a.safetensors")) == []
-    assert idle_options(IterateConfig(**own)) == ["--class-names has no effect without --weights"]
+    assert idle_options(IterateConfig(**own)) == [
+        f"{name} has no effect without --weights" for name in ("--count-zeros", "--class-names")
+    ]
 
 
 def test_the_command_warns_and_goes_on(run_command, store_uri, tiny_npz):

@@ -331,6 +331,17 @@ def test_levels_of_a_named_dense_run_start_from_that_one(chain, store, tiny_npz)
 
 
 @pytest.mark.slow
+def test_a_chain_starts_again_from_a_dense_network_that_is_trained_again(chain):
+    setting, (first, *_) = chain(iterations=3)
+    plan, context = setting.dense
+    second = dense.train(replace(plan, force=True), context)
+    for are_found in (False, True):
+        _, again = chain(iterations=3)
+        assert [run.is_reused for run in again] == [True, are_found, are_found]
+        assert {run.dense.run_id for run in again} == {second.run_id} != {first.run_id}
+
+
+@pytest.mark.slow
 def test_a_deleted_level_of_a_named_dense_run_is_made_again_and_the_later_ones_are_found(chain, store):
     _, made = chain()
     MlflowClient().delete_run(made[1].run_id)

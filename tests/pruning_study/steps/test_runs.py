@@ -1,6 +1,7 @@
 """Runs that a step starts from: what loading one takes, and what it leaves alone."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,19 @@ def test_a_pruned_run_is_loaded_with_its_masks_and_its_dense_run(store, tiny_npz
     for name, mask in loaded.masks.items():
         assert torch.equal(mask, run.masks[name])
         assert torch.equal(loaded.model.get_parameter(name), run.model.get_parameter(name))
+
+
+def test_a_run_that_was_pruned_from_another_dense_run_of_the_same_options_is_not_found(store, tiny_npz):
+    setting = planned(PruneConfig(dataset=str(tiny_npz), ratio="2", seed=5, **OPTIONS)).in_job(store)
+    plan, context = setting.dense
+    first, second = (dense.train(replace(plan, force=True), context) for _ in range(2))
+    assert first.config_hash == second.config_hash
+    made = {parent.run_id: pruned.prune(*setting.at_ratio(2.0), parent) for parent in (first, second)}
+    assert [run.is_reused for run in made.values()] == [False, False]
+    for parent in (first, second):
+        found = pruned.prune(*setting.at_ratio(2.0), parent)
+        assert (found.run_id, found.is_reused) == (made[parent.run_id].run_id, True)
+        assert store.get(found.run_id).data.tags["dense_run_id"] == parent.run_id
 
 
 @pytest.fixture
@@ -171,6 +185,7 @@ def test_a_network_without_a_prunable_weight_has_no_norm_of_its_gradient(store, 
         ({"pruner": "gp", "scope": "layer"}, 1.0),
         ({"pruner": "mp"}, None),
         ({"pruner": "gp", "schedule": "cubic", "fine_tune_epochs": 2}, None),
+        ({"pruner": "gp", "start": "initialization", "begin": 0, "end": 0}, None),
     ],
 )
 def test_what_magnitude_pruning_keeps_too_is_measured_where_a_gradient_prunes_at_once(store, dense_run, options, share):

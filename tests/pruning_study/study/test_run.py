@@ -16,6 +16,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
 
+import pruning_study
 from analysis.common.errors import StudyError
 from analysis.runs import primaries, pull, studies
 from analysis.runs.primaries import Primary
@@ -171,6 +172,17 @@ class TestStudy:
             artifact(run, "mask.safetensors").unlink(missing_ok=True)
         assert len(re.findall("dense run .* cannot be used", study(small))) == 2
         assert len(runs("dense")) == 4
+
+    @pytest.mark.slow
+    def test_prunes_a_network_that_was_trained_again_if_the_earlier_one_is_deleted(self, study, small, tiny_npz):
+        study(small)
+        first = runs("dense")[0]
+        seed = int(first.data.params["seed"])
+        again = pruning_study.train(dataset=tiny_npz, epochs=2, batch_size=32, seed=seed, force=True)
+        assert "6 runs: 6 found, 0 to make" in study(small)
+        MlflowClient().delete_run(first.info.run_id)
+        assert "6 runs: 4 found, 2 to make" in study(small)
+        assert [run.data.tags["dense_run_id"] for run in runs("pruned")[4:]] == 2 * [again.run_id]
 
     @pytest.mark.slow
     def test_a_run_that_fails_stops_no_other_and_is_tried_again(self, study, write):

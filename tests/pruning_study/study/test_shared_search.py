@@ -16,7 +16,9 @@ from pruning_study.study.compression.search import ChainSearch
 from pruning_study.study.tuning.objectives import PairedRecalls
 from pruning_study.study.tuning.search import Space, TuningSearch
 from pruning_study.tracking import connect
+from pruning_study.training.evaluation import Predictions
 from tests.deadline import wait_until
+from tests.error_lines import refused
 from tests.stored_runs import empty_store, runs
 from tests.warm_processes import WarmProcess, run_code
 
@@ -103,6 +105,22 @@ def test_the_trials_of_other_processes_are_waited_for(store, request, monkeypatc
         monkeypatch.setattr(shared_search.time, "sleep", end)
         assert epsilons(store, other, 4) == []
     assert search.count() == 4
+
+
+@pytest.mark.parametrize(("search_of", "space"), [(TuningSearch, EPSILON), (ChainSearch, CHAINS)])
+def test_a_search_has_trials_of_the_same_networks_alone(store, request, search_of, space):
+    """Networks that predict alike are the same, because a dense run that was deleted is made again under a new id."""
+
+    def network(*predicted):
+        predicted = np.array(predicted)
+        return Predictions(np.array([0, 1]), predicted, predicted[:, None], np.ones(2, np.float32))
+
+    search_of(store, request.node.name, space).check_networks([network(0, 1), network(1, 1)])
+    again = search_of(store, request.node.name, space)
+    again.check_networks([network(0, 1), network(1, 1)])
+    for others in ([network(0, 1), network(1, 0)], [network(1, 1), network(0, 1)], [network(0, 1)]):
+        with refused("study_name", "other dense networks"):
+            again.check_networks(others)
 
 
 class TestRuns:
