@@ -138,8 +138,8 @@ def test_schedules_that_are_sparse_from_the_start_take_the_smallest_weights_and_
 def test_the_schedule_implies_the_start_and_names_the_method():
     config = PruneConfig(schedule="rigl")
     assert (config.start, config.method, config.logged_schedule) == ("initialization", "mp rigl", "rigl")
-    control = PruneConfig(pruner="none", schedule="rigl")
-    assert (control.start, control.logged_schedule) == ("initialization", "one-shot")
+    control = PruneConfig(pruner="none", schedule="rigl")  # which the schedule does not concern
+    assert (control.start, control.logged_schedule) == ("dense", "one-shot")
     assert PruneConfig(start="initialization").logged_schedule == "cubic"
 
 
