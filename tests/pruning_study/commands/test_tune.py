@@ -206,16 +206,16 @@ class TestASearch:
 @pytest.mark.slow
 def test_trials_of_a_network_that_was_trained_again_are_not_continued(tune, tiny_npz, monkeypatch):
     own = {"epochs": 8, "batch_size": 16}
-    tune(**own, seeds=0, study_name="mine")
+    tune(**own, seeds=0, study_name="first")
     with monkeypatch.context() as patch:
         train_with_batches_in_another_order(patch)
         dense = pruning_study.train(
             dataset=tiny_npz, **own, validation_fraction=QUICK["validation_fraction"], force=True
         )
     before = [len(runs(kind)) for kind in ("tuning", "trial")]
-    assert "search 'mine' has trials of other" in tune(code=2, **own, seeds=0, study_name="mine", n_trials=5)
+    assert "search 'first' has trials of other" in tune(code=2, **own, seeds=0, study_name="first", n_trials=5)
     assert [len(runs(kind)) for kind in ("tuning", "trial")] == before
-    tune(**own, seeds=0, study_name="another")
+    tune(**own, seeds=0, study_name="second")
     finalists = pd.read_csv(artifact(runs("tuning")[-1], "finalists.csv"))
     lineage = {run.info.run_id: run.data.tags["dense_run_id"] for run in runs("pruned")}
     assert {lineage[run_id] for run_id in finalists["run_id"]} == {dense.run_id}
