@@ -216,8 +216,8 @@ def _promise_lines(recommendation: Recommendation) -> Iterator[str]:
         return
     yield "\n" + folded(
         "Number of networks needed to promise that no class loses more than 1, 2 or 5 points, if in truth no class "
-        "loses anything; if one does, more are needed. Each column is for a number of test images of each class: the "
-        "present number, or a larger one."
+        "loses anything; if one does, more are needed. With this number, four of five studies can make the promise. "
+        "Each column is for a number of test images that each class has at least: the present one, or a larger one."
     )
     wide = promises.assign(networks=promises["networks"].map("{:.0f}".format).replace("nan", "too many"))
     table = wide.pivot(index="limit", columns="images", values="networks")

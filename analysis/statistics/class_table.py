@@ -467,7 +467,9 @@ def accuracy_loss(
     against = retraining.changed(label, control[0], after[0])
     value, (low, high) = retraining.accuracy_beyond_control(alone, against)
     _, (lowest, _) = retraining.accuracy_beyond_control(alone, against, 2 * LEVEL)
-    return Losses(np.array([-value]), np.array([[[-high], [-low]]]), None, np.array([-lowest]), LEVEL)
+    has_changed = (before != after).any() or (control != after).any()
+    upper = -lowest if has_changed else float(unchanged_bound(len(label), LEVEL))
+    return Losses(np.array([-value]), np.array([[[-high], [-low]]]), None, np.array([upper]), LEVEL)
 
 
 def _beyond_control(

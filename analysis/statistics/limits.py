@@ -371,14 +371,11 @@ def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
     pairs = list(zip(spreads, bounds, strict=True))
     networks = [count for each, bound in pairs if (count := networks_needed(*each, of_images=bound)) is not None]
     times = [share for each, bound in pairs if (share := images_needed(*each, of_images=bound)) is not None]
-    images = None
+    of_classes, images = any(row["name"] != ACCURACY for row, *_ in margins), None
     if len(times) == len(margins):
-        images = max(_rounded_up(row["support"] * each) for (row, *_), each in zip(margins, times, strict=True))
-    return _Remedy(
-        max(networks) if len(networks) == len(margins) else None,
-        images,
-        any(row["name"] != ACCURACY for row, *_ in margins),
-    )
+        given = [row["support"] / (classes if of_classes and row["name"] == ACCURACY else 1) for row, *_ in margins]
+        images = max(_rounded_up(each * share) for each, share in zip(given, times, strict=True))
+    return _Remedy(max(networks) if len(networks) == len(margins) else None, images, of_classes)
 
 
 def _of_images(row: pd.Series) -> ImageBounds | None:

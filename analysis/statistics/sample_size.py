@@ -1,5 +1,6 @@
 """Compute the numbers of networks and images that make the interval of a loss narrow enough."""
 
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -53,13 +54,19 @@ def half_widths(
     >>> half_widths(Spread(1, 0.0, np.inf, 1.0, 0.0), 0.05, images=np.array([1.0, 4.0])).round(2).tolist()
     [1.96, 0.98]
     """
+    return two_way.half_widths(_projected(spread, networks, images), level)
+
+
+def _projected(
+    spread: Spread, networks: np.ndarray | float = 1.0, images: np.ndarray | float = 1.0
+) -> two_way.Variances:
     networks, images = np.broadcast_arrays(np.asarray(networks, float), np.asarray(images, float))
     own = max(spread.over_networks - spread.in_both, 0.0)
     in_both = spread.in_both / (images * networks)
     over_images = max(spread.over_images - spread.in_both, 0.0) / images + in_both
     over_networks = own / networks + in_both
     dof = spread.dof + spread.networks * (networks - 1)
-    return two_way.half_widths(two_way.Variances([(over_networks, dof)], over_images, in_both), level)
+    return two_way.Variances([(over_networks, dof)], over_images, in_both)
 
 
 def with_images(spread: Spread, times: float) -> Spread:
@@ -84,17 +91,23 @@ def networks_needed(
     *,
     fewest: int | None = None,
     of_images: ImageBounds | None = None,
+    chance: float = 0.5,
 ) -> int | None:
-    """Find the fewest networks per side for which the half-width of an interval is below a margin.
+    """Find the fewest networks per side for which the upper end of an interval is below a limit.
 
     Parameters
     ----------
     spread : Spread
-    margin, level : float
+    margin : float
+        The limit minus the loss.
+    level : float
+        1 minus the confidence of the interval.
     fewest : int, optional
         Smallest number to consider; by default one more than `spread.networks`.
     of_images : ImageBounds, optional
         Bound of the same loss, which must exceed the loss by less than the margin too.
+    chance : float
+        Probability that the end is below the limit. The default supposes that the estimate equals the loss.
 
     Returns
     -------
@@ -108,11 +121,22 @@ def networks_needed(
 
     >>> networks_needed(Spread(3, 1.0, 2, 0.0, 0.0), 1.2)
     11
+
+    With 19 networks, the standard error is .397 and the half-width 2.1 * .397 = .835. The end has the variance .397² +
+    .835² / 36 = .177, so in one study of five it is more than .842 * .421 = .354 too high:
+
+    >>> networks_needed(Spread(3, 1.0, 2, 0.0, 0.0), 1.2, chance=0.8)
+    19
     """
     if not spread.over_networks > 0:
         return None
     counts = np.arange(fewest or spread.networks + 1, MOST_NETWORKS + 1)
-    enough = half_widths(spread, level, networks=counts / spread.networks) < margin
+    variances = _projected(spread, networks=counts / spread.networks)
+    half = two_way.half_widths(variances, level)
+    ((_, dof),) = variances.networks
+    # The end varies with the estimate, and with the estimated standard deviation, whose relative variance is 1 / (2 dof).
+    deviation = NormalDist().inv_cdf(chance) * np.sqrt(variances.total + np.square(half) / (2 * dof))
+    enough = half + deviation < margin
     if of_images is not None:
         enough &= of_images.projected(networks=counts / spread.networks).upper - of_images.loss < margin
     return int(counts[enough.argmax()]) if enough.any() else None

@@ -291,7 +291,7 @@ def promised(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions |
     if reference == CONTROL_OF_OTHER_SEEDS or len(rows) < 2 or support is None or np.isnan(support).any():
         return pd.DataFrame()
     loss = recall_changes(study, rows, from_rows, has, predictions).loss
-    return promises.promises(loss.moderated, float(support.min()))
+    return promises.promises(loss.moderated, support)
 
 
 def _measured(

@@ -180,6 +180,12 @@ def test_the_accuracy_that_one_network_loses_is_counted_from_its_control():
     assert found.bounds[0, 0, 0] < 0.1 < found.upper[0] < found.bounds[0, 1, 0]
 
 
+def test_a_control_that_is_the_network_before_does_not_lower_the_bound_of_an_accuracy_that_nothing_changes():
+    right = np.ones((1, 60), bool)
+    uppers = [accuracy_loss(np.repeat([0, 1], 30), right, right, control).upper for control in (None, right)]
+    assert uppers == pytest.approx([1 - 0.05 ** (1 / 60)] * 2)
+
+
 def test_the_accuracy_that_one_network_loses_has_a_one_sided_bound():
     """The control is the network before, and none of 200 images is won, so the end is Wilson's of 20 in 200."""
     before, after = np.ones((1, 200), bool), np.arange(200)[np.newaxis] >= 20
