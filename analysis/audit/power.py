@@ -100,7 +100,7 @@ class Power(NamedTuple):
     table : DataFrame
         networks (on each side), smallest_loss (the smallest detectable loss, median over classes), smallest_loss_least
         and smallest_loss_most (this loss in the class where it is least, and where it is most), class_least and
-        class_most (names of these classes). Losses are shares.
+        class_most (names of these classes). Losses are shares, and NaN if no loss that the class can have is detected.
     classes : int
     notes : sequence of str
     """
@@ -245,11 +245,14 @@ def simulated(movement: ChangeVariances) -> Power:
                 "class_most": movement.names[most],
             }
         )
-    return Power(pd.DataFrame(rows), classes, movement.notes)
+    return Power(pd.DataFrame(rows).replace(np.inf, np.nan), classes, movement.notes)
 
 
 def smallest_losses(movement: ChangeVariances, networks: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the smallest loss of each class, (classes,), that a share `POWER` of the audits detects."""
+    """Return the smallest loss of each class, (classes,), that a share `POWER` of the audits detects.
+
+    It is infinite if the class does not have so much recall.
+    """
     from scipy.special import ndtr
 
     classes, dof = len(movement.names), networks - 1
@@ -266,7 +269,8 @@ def smallest_losses(movement: ChangeVariances, networks: int, rng: np.random.Gen
             power = ndtr((loss - _thresholds(movement, moved, networks, chance, priors)) / error).mean(0)
         is_found = (power.mean() if alike else power) >= POWER
         low, high = np.where(is_found, low, loss), np.where(is_found, loss, high)
-    return high
+    recall = 1.0 if movement.recall is None else movement.recall
+    return np.where((high < 1) & (high <= recall), high, np.inf)
 
 
 def _thresholds(
@@ -312,7 +316,7 @@ def summary(result: Power) -> str:
 
 
 def _points(shares: pd.Series) -> pd.Series:
-    return shares.map(lambda share: f"{100 * share:.1f}")
+    return shares.map(lambda share: "none" if np.isnan(share) else f"{100 * share:.1f}")
 
 
 def figure(result: Power) -> Figure:

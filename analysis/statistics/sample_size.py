@@ -134,7 +134,7 @@ def networks_needed(
     variances = _projected(spread, networks=counts / spread.networks)
     half = two_way.half_widths(variances, level)
     ((_, dof),) = variances.networks
-    # The end varies with the estimate, and with the estimated standard deviation, whose relative variance is 1 / (2 dof).
+    # The end varies with the estimate and its standard error, whose relative variance is 1 / (2 dof).
     deviation = NormalDist().inv_cdf(chance) * np.sqrt(variances.total + np.square(half) / (2 * dof))
     enough = half + deviation < margin
     if of_images is not None:

@@ -72,6 +72,13 @@ def test_images_that_would_decide_are_worked_out():
     assert needed[1] == pytest.approx(2880, rel=0.1)
 
 
+def test_images_of_each_class_are_not_those_of_all_classes():
+    """The accuracy needs fewer images of each class than the classes do, so it changes nothing."""
+    alone, both = (gate([8] * 10, limits).reason for limits in ((1.25, None), (1.25, 0.95)))
+    needed = [re.search(r"([\d,]+) images of each class would show", said)[1] for said in (alone, both)]
+    assert needed[0] == needed[1]
+
+
 def networks_that_move(points, networks, images=1000):
     """Predictions of networks that lose 2 % of each class's images on average, and so many points more or less.
 

@@ -50,6 +50,18 @@ def test_images_alone_bound_what_many_networks_find():
     assert found.item() == pytest.approx(0.028, rel=0.05)
 
 
+@pytest.mark.parametrize("movement", [30, 50])
+def test_no_loss_is_found_that_is_larger_than_the_recall_of_the_class(movement, tmp_path):
+    found = power.Power(losses(power.of_points(10, 1000, movement), 2, 100), 10)
+    few, many = found.table["smallest_loss"]
+    assert np.isnan(few)
+    assert 0 < many < 0.9
+    lines = power.summary(found).splitlines()
+    assert lines[-2].split() == ["2", "none"]
+    assert lines[-1].split() == ["100", f"{100 * many:.1f}"]
+    power.write(found, tmp_path / "power")
+
+
 def test_a_class_that_loses_moves_further():
     usual = power.of_points(10, 1000, 2)
     moved = usual.with_losses(np.full(10, 0.4))
@@ -89,7 +101,8 @@ def test_the_class_that_moves_most_is_named():
     after = np.roll(after, 1, axis=0)
     table = losses(power.of_networks(label, {"before": before, "after": after}), 2, 5, 30)
     assert set(table["class_most"]) == {"0"}
-    assert (table["smallest_loss_most"] > table["smallest_loss"]).all()
+    assert table["smallest_loss_most"].isna().tolist() == [True, False, False]  # two networks find none of 90 points
+    assert (table["smallest_loss_most"] > table["smallest_loss"])[1:].all()
 
 
 def test_networks_that_show_no_variance_are_refused():
