@@ -35,6 +35,7 @@ ACCURACY, SPARSITY = "accuracy", schema.SPARSITY
 UNFAIRNESS, BELOW_MEAN = "unfairness", "unfairness_mean_min"
 MEASURED = (ACCURACY, UNFAIRNESS, BELOW_MEAN)
 _MOST_LOSS = 0.01  # allowed loss of accuracy if the dense networks do not reach the paper's accuracy
+_ROUNDED = 0.01  # smaller relative differences of ratios come from whole numbers of weights
 _POINT = decimals(1)
 
 
@@ -156,13 +157,19 @@ def _dense_networks(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 
 
 def sparsity(runs: pd.DataFrame) -> pd.Series:
-    """Return the pruned share of the prunable weights or, if any pruned run has not logged it, of all parameters."""
-    logged_sparsity = pd.to_numeric(runs.get(frames.column(schema.SPARSITY), pd.Series(np.nan, runs.index)))
+    """Return the pruned share of the prunable weights or, if any pruned run has not logged it, of all parameters.
+
+    Runs log the requested share. If the realized ratio is another than the requested one, as that of `up-signed` is, the
+    share is scaled by the number of pruned parameters.
+    """
+    requested = pd.to_numeric(runs.get(frames.column(schema.SPARSITY), pd.Series(np.nan, runs.index)))
     is_control = runs[schema.PRUNER] == CONTROL
-    if logged_sparsity[~is_control].notna().all():
-        return logged_sparsity.mask(is_control, 0.0)
     ratio = runs.get(schema.REALIZED_RATIO, runs[schema.RATIO]).fillna(runs[schema.RATIO])
-    return (1 - 1 / ratio).mask(is_control, 0.0)
+    of_all, requested_of_all = 1 - 1 / ratio, 1 - 1 / runs[schema.RATIO]
+    if requested[~is_control].isna().any():
+        return of_all.mask(is_control, 0.0)
+    is_realized = (ratio / runs[schema.RATIO] - 1).abs() < _ROUNDED
+    return requested.where(is_realized, requested * of_all / requested_of_all).mask(is_control, 0.0)
 
 
 def points(networks: pd.DataFrame, wanted: Preference) -> pd.DataFrame:

@@ -854,7 +854,7 @@ class MachineOptions:
         "false",
         boolean,
         "Also log the network as an MLflow model in the format ONNX (needs the extra onnx). prune logs the network of "
-        "each ratio, and iterate the network of each iteration.",
+        "each ratio, and iterate the network of each iteration that prunes.",
         TRAINING_COMMANDS,
         grid=None,
     )

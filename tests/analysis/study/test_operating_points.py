@@ -209,3 +209,11 @@ def test_intervals_of_shares_are_written_no_further_than_shares_go():
     assert operating_points.in_points(said, "unfairness") == "3.0 (0.0 to 8.7)"
     assert operating_points.in_points({"a": 0.98, "a_low": 0.93, "a_high": 1.03}, "a") == "98.0 (93.0 to 100.0)"
     assert operating_points.in_points({"a": 0.98, "a_low": np.nan, "a_high": np.nan}, "a") == "98.0"
+
+
+def test_weights_that_were_not_pruned_do_not_count_as_sparsity():
+    """`up-signed` was asked to prune 90 % of the weights of a network, half of whose parameters are weights."""
+    runs = made_up_runs.runs(*TOY, "up-signed", 1 / 0.55, [1.0, 1.2], sparsity="0.9")
+    as_asked, fewer = runs.assign(realized_ratio=1 / 0.5501), runs.assign(realized_ratio=1 / 0.7)
+    assert operating_points.sparsity(as_asked).tolist() == [0.9, 0.9]
+    assert operating_points.sparsity(fewer).tolist() == pytest.approx([0.6, 0.6])
