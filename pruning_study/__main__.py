@@ -235,7 +235,7 @@ def compress(**typed: Any) -> None:
     each class's loss. The chosen chain is tested once on test images.
     """
     configs = [CompressConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
-    _begin(configs[0].pruning)
+    _begin(configs[0])
     from pruning_study.commands import compress as compress_command
 
     click.echo(compress_command.compress(configs, _as_typed(typed)).text)
@@ -405,7 +405,7 @@ def _named(run_ids: tuple[str, ...]) -> list[str]:
     return [run_id for text in run_ids for run_id in text.replace(",", " ").split() if run_id != AUTO]
 
 
-def _begin(config: TrainConfig | TuneConfig) -> None:
+def _begin(config: TrainConfig | TuneConfig | CompressConfig) -> None:
     """Warn of options without an effect, turn on the progress display, and say that imports take time."""
     from pruning_study.options.idle_options import idle_options
     from pruning_study.training import progress

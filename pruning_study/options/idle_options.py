@@ -6,18 +6,18 @@ from typing import Any
 from analysis.common.errors import option_name
 from analysis.runs.options.commands import of_command
 from analysis.runs.options.record import Option
-from pruning_study.options.config import IterateConfig, TrainConfig, TuneConfig
+from pruning_study.options.config import CompressConfig, IterateConfig, TrainConfig, TuneConfig
 
 # Options that have an effect in a search of the schedule, because some of its trials prune gradually or distil
 _SEARCHED = ("ramp", "ramp_steps", "regrow", "temperature")
 
 
-def idle_options(config: TrainConfig | TuneConfig) -> list[str]:
+def idle_options(config: TrainConfig | TuneConfig | CompressConfig) -> list[str]:
     """Return a sentence for each option that differs from its default but has no effect because of other options.
 
     Parameters
     ----------
-    config : TrainConfig, PruneConfig, IterateConfig or TuneConfig
+    config : TrainConfig, PruneConfig, IterateConfig, TuneConfig or CompressConfig
 
     Raises
     ------
@@ -35,13 +35,15 @@ def idle_options(config: TrainConfig | TuneConfig) -> list[str]:
     return [f"{option_name(name)} has no effect {of_runs[0]}" for name, of_runs in reasons.items() if all(of_runs)]
 
 
-def _as_runs(config: TrainConfig | TuneConfig) -> list[TrainConfig]:
+def _as_runs(config: TrainConfig | TuneConfig | CompressConfig) -> list[TrainConfig]:
     """Return the options of a command's runs, in the form of `train` or `prune`."""
     if isinstance(config, TuneConfig):
         return [config.pruning(config.seeds[0])]
     if isinstance(config, IterateConfig):
         # Even if `weights` is given, each iteration trains the network, so the training's options have an effect.
         return [replace(config.pruning, weights=None), config.pruning]
+    if isinstance(config, CompressConfig):
+        return [config.pruning]
     return [config]
 
 

@@ -63,6 +63,10 @@ class Prerequisite:
     otherwise: str
     is_met: Callable[[Any], bool]
 
+    def or_if(self, is_met: Callable[[Any], bool]) -> Self:
+        """Return a prerequisite that is also met under another condition."""
+        return replace(self, is_met=lambda config: self.is_met(config) or is_met(config))
+
 
 @dataclass(frozen=True)
 class Option:

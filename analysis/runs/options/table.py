@@ -88,17 +88,32 @@ WEIGHTS_FINE_TUNED = Prerequisite(
     f"{TRAINED.otherwise}, and --fine-tune-epochs is 0",
     lambda config: not config.weights or getattr(config, "fine_tune_epochs", None) != 0,
 )
+IN_SOME_TRAINING = (TRAINED_OR_FINE_TUNED, WEIGHTS_FINE_TUNED)
+# Momentum scales decoupled decay, and so the penalty in the gradient at given weights.
+IN_TRAINING_OR_PENALTY = tuple(
+    need.or_if(lambda config: "decoupled" in REGULARIZERS[config.regularizer]) for need in IN_SOME_TRAINING
+)
 PRUNES = Prerequisite("with --pruner {pruner}, which prunes nothing", lambda config: config.pruner_record.prunes)
 TAKES_EPSILON = Prerequisite("with --pruner {pruner}", lambda config: "epsilon" in config.pruner_record.needs)
 TAKES_GRADIENT = Prerequisite(
     "with --pruner {pruner}, which needs no gradient", lambda config: "grad" in config.pruner_record.needs
 )
+# Scores may use the gradient of random batches.
+IN_TRAINING_OR_SCORES = (TRAINED_OR_FINE_TUNED, WEIGHTS_FINE_TUNED.or_if(TAKES_GRADIENT.is_met))
 STARTS_DENSE = Prerequisite("with --start initialization", lambda config: not config.starts_anew)
 FINE_TUNED = Prerequisite("with --fine-tune-epochs 0", lambda config: config.fine_tune_epochs != 0)
 GRADUAL = Prerequisite("without --schedule cubic", lambda config: config.starts_anew or config.schedule != "one-shot")
 CUBIC_LAW = Prerequisite("with --schedule rigl or set", lambda config: config.schedule not in SPARSE_SCHEDULES)
 QUANTIZES = Prerequisite("with --weight-bits 32, which quantizes no weight", lambda config: config.weight_bits < 32)
 HAS_RAMP = Prerequisite("with --ramp 0, which prunes at once", lambda config: config.starts_anew or config.ramp > 0)
+FOLLOWS_DECAY = Prerequisite(
+    f"{TRAINED.otherwise}, and fine-tuning follows --fine-tune-decay",
+    lambda config: not config.weights or config.fine_tune_decay is None,
+)
+FOLLOWS_AVERAGE = Prerequisite(
+    f"{TRAINED.otherwise}, and fine-tuning follows --fine-tune-average-epochs",
+    lambda config: not config.weights or config.fine_tune_average_epochs is None,
+)
 
 
 @section("Data and network")
@@ -281,6 +296,7 @@ class TrainingOptions:
         "Images in a batch. Auto: the recipe's number.",
         (*TRAINING_COMMANDS, "tune", "compress"),
         param=ParamRole(value="integer"),
+        needs=IN_TRAINING_OR_SCORES,
     )
     learning_rate: float | None = option(
         AUTO,
@@ -298,7 +314,7 @@ class TrainingOptions:
         "torch).",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(legacy_default="sgd"),
-        needs=(TRAINED_OR_FINE_TUNED, WEIGHTS_FINE_TUNED),
+        needs=IN_TRAINING_OR_PENALTY,
     )
     momentum: float | None = option(
         AUTO,
@@ -307,6 +323,7 @@ class TrainingOptions:
         "at each step. Auto: the recipe's value, or 0.9 with adam.",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(value="float"),
+        needs=IN_TRAINING_OR_PENALTY,
     )
     weight_decay: float | None = option(
         AUTO,
@@ -333,7 +350,7 @@ class TrainingOptions:
         (*TRAINING_COMMANDS, "tune", "compress"),
         grid="decays",
         param=ParamRole(legacy_default="none"),
-        needs=(TRAINED_OR_FINE_TUNED,),
+        needs=(*IN_SOME_TRAINING, FOLLOWS_DECAY),
     )
     kept_epoch: str | None = option(
         AUTO,
@@ -342,7 +359,7 @@ class TrainingOptions:
         "of the last epoch (last). Auto: last if the learning rate decays to 0, else best.",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(legacy_default="none"),
-        needs=(TRAINED_OR_FINE_TUNED,),
+        needs=IN_SOME_TRAINING,
     )
     average_epochs: int = option(
         "0",
@@ -352,7 +369,7 @@ class TrainingOptions:
         (*TRAINING_COMMANDS, "tune"),
         grid="average_epochs",
         param=ParamRole(legacy_default="0", value="integer"),
-        needs=(TRAINED_OR_FINE_TUNED,),
+        needs=(*IN_SOME_TRAINING, FOLLOWS_AVERAGE),
     )
 
 
@@ -791,7 +808,7 @@ class NumberFormatOptions:
         grid="precisions",
         heading="Training",
         param=ParamRole(legacy_default="float32"),
-        needs=(TRAINED_OR_FINE_TUNED, WEIGHTS_FINE_TUNED),
+        needs=IN_SOME_TRAINING,
     )
     number_format: tuple[str, ...] = option(
         ",".join(NUMBER_FORMATS),

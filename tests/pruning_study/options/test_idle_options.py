@@ -6,7 +6,7 @@ import pytest
 
 from analysis.common.errors import option_name
 from analysis.runs.options.record import default_text
-from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig, TuneConfig
+from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig, TrainConfig, TuneConfig
 from pruning_study.options.idle_options import idle_options
 from pruning_study.pruning.pruners import PRUNERS
 
@@ -20,14 +20,57 @@ def test_defaults_and_options_that_do_something_are_not_named(pruner):
     assert idle_options(PruneConfig(distill=0.5, temperature=3, scope="layer", fine_tune_learning_rate=0.1)) == []
 
 
-@pytest.mark.parametrize(("name", "value"), [("precision", "bf16"), ("optimizer", "adam")])
-def test_a_precision_or_an_optimizer_by_which_nothing_is_trained(name, value):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("precision", "bf16"), ("optimizer", "adam"), ("batch_size", 3), ("momentum", 0.5)),
+        *(("decay", "linear"), ("kept_epoch", "best"), ("average_epochs", 2)),
+    ],
+)
+def test_an_option_of_a_training_by_which_nothing_is_trained(name, value):
     given = {"weights": "a.safetensors", name: value}
     (line,) = idle_options(TrainConfig(**given))
-    assert line == f"--{name} has no effect with --weights: the network is not trained"
+    assert line == f"{option_name(name)} has no effect with --weights: the network is not trained"
     (line,) = idle_options(PruneConfig(**given, fine_tune_epochs=0))
     assert line.endswith("the network is not trained, and --fine-tune-epochs is 0")
     assert idle_options(PruneConfig(**given)) == []
+
+
+@pytest.mark.parametrize(
+    ("training", "fine_tuning"),
+    [
+        ({"decay": "linear"}, {"fine_tune_decay": "cosine"}),
+        ({"average_epochs": 2}, {"fine_tune_average_epochs": 0}),
+    ],
+)
+def test_an_option_of_the_training_that_fine_tuning_does_not_follow(training, fine_tuning):
+    (name,), (own,) = map(option_name, training), map(option_name, fine_tuning)
+    (line,) = idle_options(PruneConfig(**training, **fine_tuning, weights="a.safetensors"))
+    assert line == f"{name} has no effect with --weights: the network is not trained, and fine-tuning follows {own}"
+    assert idle_options(PruneConfig(**training, **fine_tuning)) == []
+
+
+def test_a_penalty_counts_in_the_gradient_of_given_weights():
+    # Momentum scales decoupled decay. Adam's default momentum is not that of the recipe.
+    decoupled = {"regularizer": "decoupled", "weight_decay": 0.1}
+    adam = {"recipe": "prune-responsibly", "optimizer": "adam"}
+    for own in ({"recipe": "lottery", "regularizer": "l1"}, decoupled | {"momentum": 0.5}, decoupled | adam):
+        assert idle_options(TrainConfig(weights="a.safetensors", **own)) == []
+        assert idle_options(PruneConfig(weights="a.safetensors", fine_tune_epochs=0, **own)) == []
+
+
+def test_batches_count_in_the_scores_of_given_weights():
+    given = {"weights": "a.safetensors", "fine_tune_epochs": 0, "batch_size": 3}
+    assert idle_options(PruneConfig(**given, pruner="gp", gradient_batches=2)) == []
+
+
+def test_compress_is_compared_with_its_own_defaults():
+    assert idle_options(CompressConfig(fine_tune_epochs=0)) == []
+    assert idle_options(CompressConfig(decay="linear")) == []
+    (line,) = idle_options(CompressConfig(fine_tune_epochs=0, fine_tune_decay="linear"))
+    assert line == "--fine-tune-decay has no effect with --fine-tune-epochs 0"
+    (line,) = idle_options(CompressConfig(weights="a.safetensors", decay="linear"))
+    assert line.endswith("fine-tuning follows --fine-tune-decay")
 
 
 @pytest.mark.parametrize(
@@ -86,3 +129,9 @@ def test_quantize_warns_of_what_has_no_effect_on_its_network(run_command, store_
     assert "Warning: --class-names has no effect without --weights" in result.stderr
     result = run_command("quantize", "--weights", missing, "--epochs", 3)
     assert "Warning: --epochs has no effect with --weights: the network is not trained" in result.stderr
+
+
+def test_compress_does_not_warn_of_an_option_that_nobody_gave(run_command, store_uri, tmp_path):
+    given = ("--weights", tmp_path / "missing.safetensors", "--fine-tune-epochs", 0)
+    assert "Warning" not in run_command("compress", *given).stderr
+    assert "Warning: --batch-size has no effect" in run_command("compress", *given, "--batch-size", 3).stderr
