@@ -154,7 +154,6 @@ class DataOptions:
         "Count zeros in the file of --weights as kept weights, for example because quantization has rounded weights to "
         "0. By default a file with pruned layers is refused, so that ratios do not count its zeros as parameters.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
-        grid=None,
         needs=(GIVEN_WEIGHTS,),
     )
     class_names: Path | None = option(
@@ -163,7 +162,6 @@ class DataOptions:
         "Text file with one class name a line, in the order of the outputs of the network. Auto: the outputs are in "
         "the order of the data's classes.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
-        grid=None,
         needs=(GIVEN_WEIGHTS,),
     )
     recipe: str | None = option(

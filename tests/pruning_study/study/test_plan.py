@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from analysis.common.errors import StudyError
+from pruning_study import models
+from pruning_study.models import checkpoints
 from pruning_study.options.config import PruneConfig
 from pruning_study.study import grid, plan
 from tests.plans import planned
@@ -38,6 +40,23 @@ def test_a_study_of_both_precisions_has_dense_runs_of_both(tmp_path):
     ]
     assert len({step.config_hash for step in steps}) == 4
     assert [step.parent_hash for step in steps[1::2]] == [step.config_hash for step in steps[::2]]
+
+
+def test_given_weights_with_two_orders_of_classes_are_two_networks(tmp_path, tiny_npz, tiny):
+    model = models.build("lenet5", num_classes=10, in_channels=1, image_size=(28, 28))
+    checkpoints.save(tmp_path / "net.safetensors", model.state_dict())
+    for file, names in (("same.txt", tiny["class_names"]), ("reversed.txt", tiny["class_names"][::-1])):
+        (tmp_path / file).write_text("\n".join(names))
+    overrides = f"{{weights: {tmp_path}/net.safetensors, count_zeros: true}}"
+    orders = ", ".join(f"{{overrides: {{class_names: {tmp_path}/{file}}}}}" for file in ("same.txt", "reversed.txt"))
+    text = f"{{datasets: [{tiny_npz}], ratios: [2], overrides: {overrides}, grids: [{{}}, {orders}]}}"
+    steps = read(tmp_path, text).steps
+    assert [step.kind for step in steps] == ["dense", "pruned"] * 2
+    assert [(step.config.class_names, step.config.count_zeros) for step in steps[::2]] == [
+        (None, True),
+        (tmp_path / "reversed.txt", True),
+    ]
+    assert len({step.config_hash for step in steps}) == 4
 
 
 def test_the_hash_of_a_step_is_that_of_the_run_that_prune_makes(tmp_path):

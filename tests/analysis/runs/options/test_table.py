@@ -79,7 +79,7 @@ def test_an_option_of_any_number_of_values(name, several):
 
 def test_options_of_the_machine_do_not_belong_in_a_studys_file():
     assert {"force", "device", "dense_run_id", "data_dir", "workers"} <= grid.NO_OVERRIDES
-    assert not grid.NO_OVERRIDES & {"protocol", "weights", "momentum"}
+    assert not grid.NO_OVERRIDES & {"protocol", "weights", "class_names", "count_zeros", "momentum"}
 
 
 def test_seeds_change_the_soonest_in_a_grid():
