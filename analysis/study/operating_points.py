@@ -159,8 +159,8 @@ def _dense_networks(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 def sparsity(runs: pd.DataFrame) -> pd.Series:
     """Return the pruned share of the prunable weights or, if any pruned run has not logged it, of all parameters.
 
-    Runs log the requested share. If the realized ratio is another than the requested one, as that of `up-signed` is, the
-    share is scaled by the number of pruned parameters.
+    Runs log the requested share. If the realized ratio is not the requested one, as with `up-signed`, the share is
+    scaled by the number of pruned parameters.
     """
     requested = pd.to_numeric(runs.get(frames.column(schema.SPARSITY), pd.Series(np.nan, runs.index)))
     is_control = runs[schema.PRUNER] == CONTROL
