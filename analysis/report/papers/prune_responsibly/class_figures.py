@@ -15,7 +15,7 @@ from analysis.rendering.layout import Panel, draw
 from analysis.rendering.panels import SHADES, color_bar
 from analysis.rendering.picture_text import fitted_name, width_in_picture
 from analysis.report.papers.prune_responsibly.choice_figures import NAMES, set_sparsities
-from analysis.report.papers.prune_responsibly.levels import ACCURACY_0, CLASS, IMAGES
+from analysis.report.papers.prune_responsibly.levels import ACCURACY_0, CLASS, FEWEST_IMAGES, IMAGES, MOST_IMAGES
 from analysis.report.published import rank
 from analysis.runs import schema
 from analysis.study import arrays
@@ -25,6 +25,7 @@ from analysis.study.study import StudyData
 _PANELS_A_ROW = 4
 _BAR, _WIDEST = 0.4, 14  # inches: a bar with the room beside it, and the widest figure
 _LETTERS = 9  # points, of the names of classes
+_RANGE = "#d55e00"  # visible on every shade
 
 
 def class_curves(runs: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> Figure:
@@ -44,15 +45,21 @@ def class_curves(runs: pd.DataFrame, study: StudyData, *, narrow: bool = False) 
     ratio = runs[schema.RATIO]
     labels = pd.Series([study.method(run) for run in runs.to_dict("records")], index=runs.index)
     methods = sorted(labels.unique(), key=lambda label: (rank(label.split()[0]), label))
-    dense = np.nanmean(before[~runs.duplicated(schema.DENSE_RUN_ID).to_numpy()][:, has], axis=0)
-    colors = Normalize(float(dense.min()), float(dense.max()))
-    greatest = recall[SPARSITY].max()
-    draw_panel = partial(_draw_classes, dense=dense, colors=colors, greatest=greatest)
+    is_first = ~pd.concat([labels, runs[schema.DENSE_RUN_ID]], axis=1).duplicated()
+    dense = pd.DataFrame(before[:, has], index=runs.index)[is_first].groupby(labels).mean()
+    colors = Normalize(float(dense.min(axis=None)), float(dense.max(axis=None)))
+    draw_panel = partial(_draw_classes, colors=colors, greatest=recall[SPARSITY].max())
     by_method = {method: recall[labels == method].groupby(ratio).mean().sort_values(SPARSITY) for method in methods}
     first, across = runs.iloc[0], min(len(methods), _PANELS_A_ROW)
     figure = draw(
         [
-            Panel(draw_panel, levels.set_index(SPARSITY), method, NAMES[SPARSITY], "recall")
+            Panel(
+                partial(draw_panel, dense=dense.loc[method].to_numpy()),
+                levels.set_index(SPARSITY),
+                method,
+                NAMES[SPARSITY],
+                "recall",
+            )
             for method, levels in by_method.items()
         ],
         across,
@@ -88,20 +95,29 @@ def training_images(classes: pd.DataFrame) -> Figure:
         Classes of one data set and model, as `levels.trained_classes` returns them.
     """
     first = classes.iloc[0]
+    ranges = " Vertical lines: from the network with fewest to that with most." if _differ(classes).any() else ""
     width = float(np.clip(_BAR * len(classes) + 1.4, 6.4, _WIDEST))
     return draw(
         [Panel(partial(_draw_images, room=72 * (width - 1.4) / len(classes)), classes, up="training images")],
         size=(width, 3.2),
         title=f"Training images of each class: {first[schema.DATASET]}, {first[schema.MODEL]}",
         note="As Figure 6 in print. Means over the dense networks; images for validation are not counted. Dashed: the "
-        "mean of the classes.",
+        f"mean of the classes.{ranges}",
     )
+
+
+def _differ(classes: pd.DataFrame) -> pd.Series:
+    """Return whether networks differ in the number of training images of each class."""
+    return classes[FEWEST_IMAGES] < classes[MOST_IMAGES]
 
 
 def _draw_images(axes: Axes, classes: pd.DataFrame, room: float) -> None:
     colors = Normalize(classes[ACCURACY_0].min(), classes[ACCURACY_0].max())
     shades = SHADES(colors(classes[ACCURACY_0]))
     axes.bar(np.arange(len(classes)), classes[IMAGES], color=shades, edgecolor=NEUTRAL, linewidth=0.5)
+    differ = _differ(classes).to_numpy()
+    if differ.any():
+        axes.vlines(np.flatnonzero(differ), classes[FEWEST_IMAGES][differ], classes[MOST_IMAGES][differ], color=_RANGE)
     axes.axhline(classes[IMAGES].mean(), color="black", linestyle="--", linewidth=1.2)
     _name_classes(axes, classes[CLASS].astype(str), room)
     axes.set_xlim(-0.7, len(classes) - 0.3)

@@ -9,7 +9,14 @@ from analysis.rendering.formats import decimals
 from analysis.rendering.page import Block, Caption, Section, numbered
 from analysis.report.papers.prune_responsibly import class_figures as figures
 from analysis.report.papers.prune_responsibly.choice import found_points
-from analysis.report.papers.prune_responsibly.levels import ACCURACY_0, CLASS, IMAGES, trained_classes
+from analysis.report.papers.prune_responsibly.levels import (
+    ACCURACY_0,
+    CLASS,
+    FEWEST_IMAGES,
+    IMAGES,
+    MOST_IMAGES,
+    trained_classes,
+)
 from analysis.report.verdict import places
 from analysis.study.settings import is_pruned
 from analysis.study.study import StudyData
@@ -52,13 +59,25 @@ def _captions(rows_of_classes: pd.DataFrame) -> Iterator[Caption]:
 def _sentences(rows: pd.DataFrame) -> Iterator[str]:
     """Yield sentences on training images and recall of the classes of one data set and model."""
     images, recall = rows[IMAGES], rows[ACCURACY_0]
+    differences = rows[MOST_IMAGES] - rows[FEWEST_IMAGES]
+    if differences.any():
+        name, fewest, most = rows.loc[differences.idxmax(), [CLASS, FEWEST_IMAGES, MOST_IMAGES]]
+        yield (
+            f"The networks differ in their training images: class {name} has between {fewest:,.0f} and {most:,.0f}. "
+            "The classes are therefore not ranked."
+        )
+        return
     if images.nunique() < 2:
         yield "All classes have the same number of training images."
         return
     ranks = recall.rank(ascending=False, method="min")
-    for words, row in (("most", images.idxmax()), ("fewest", images.idxmin())):
+    for words, count in (("most", images.max()), ("fewest", images.min())):
+        row, *others = images.index[images == count]
+        if others:
+            yield f"{1 + len(others):,} classes have the {words} training images, {count:,.0f}."
+            continue
         yield (
-            f"Class {rows.at[row, CLASS]} has the {words} training images, {images[row]:,.0f}; its recall is "
+            f"Class {rows.at[row, CLASS]} has the {words} training images, {count:,.0f}; its recall is "
             f"number {ranks[row]:.0f} of {len(rows):,}, from the highest."
         )
     if recall.nunique() > 1:

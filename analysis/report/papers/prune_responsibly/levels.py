@@ -12,7 +12,7 @@ NETWORK, ITERATION, CLASS = "network", "iteration", "class"
 TECHNIQUE, TREATMENT = "pruning_technique", "weight_treatment"
 ACCURACY, ACCURACY_0, QUARTILE = "accuracy", "accuracy0", "accuracy0_quartile"
 SPARSITY, IMBALANCE, ENTROPY = "sparsity", "imbalance", "class_entropy"
-IMAGES = "training_images"
+IMAGES, FEWEST_IMAGES, MOST_IMAGES = "training_images", "fewest_images", "most_images"
 OPTIMIZER, BATCH_SIZE, LEARNING_RATE = schema.OPTIMIZER, schema.BATCH_SIZE, schema.LEARNING_RATE
 _KEY = [schema.DATASET, schema.MODEL, TREATMENT, TECHNIQUE, schema.SEED, NETWORK]
 _CHOICES = [OPTIMIZER, BATCH_SIZE, LEARNING_RATE]
@@ -137,8 +137,9 @@ def trained_classes(runs: pd.DataFrame, characteristics: pd.DataFrame | None) ->
     Returns
     -------
     DataFrame, a row for each class of a data set and model whose training images are known
-        dataset, model, class; networks (number of dense networks), and the means over them of training_images and
-        accuracy0. Classes are in the order of their labels.
+        dataset, model, class; networks (number of dense networks), the means over them of training_images and
+        accuracy0, and the training images of the network with the fewest and of that with the most (fewest_images,
+        most_images). Classes are in the order of their labels.
     """
     dense = runs.drop_duplicates(schema.DENSE_RUN_ID)
     classes, before, _ = arrays.recalls(dense)
@@ -149,8 +150,15 @@ def trained_classes(runs: pd.DataFrame, characteristics: pd.DataFrame | None) ->
     rows = _with_characteristics(rows[rows[ACCURACY_0].notna()], characteristics)
     rows = rows[rows[IMAGES].notna()]
     by_class = rows.groupby([schema.DATASET, schema.MODEL, CLASS], observed=True)
-    means = by_class.agg(**{"networks": (IMAGES, "size"), IMAGES: (IMAGES, "mean"), ACCURACY_0: (ACCURACY_0, "mean")})
-    return means.reset_index()
+    return by_class.agg(
+        **{
+            "networks": (IMAGES, "size"),
+            IMAGES: (IMAGES, "mean"),
+            FEWEST_IMAGES: (IMAGES, "min"),
+            MOST_IMAGES: (IMAGES, "max"),
+            ACCURACY_0: (ACCURACY_0, "mean"),
+        }
+    ).reset_index()
 
 
 def _by_class(levels: pd.DataFrame, group: str, classes: list[str]) -> np.ndarray:

@@ -17,6 +17,7 @@ from analysis.statistics.groups import MEASURE, ImageGroups, members
 from analysis.statistics.worst_groups import picked_and_judged
 from analysis.study.groups import GROUP, GROUPING, Answers, cell_answers
 from analysis.study.joins import is_alike
+from analysis.study.settings import network_columns
 from analysis.study.study import StudyData
 
 PAPERS_PRUNER, PAPERS_TREATMENT = "global-unstructured", "rewind"
@@ -44,8 +45,8 @@ class Units(NamedTuple):
         Accuracy on the images of each unit.
     measures : dict of str to (units,)
         Mean of each measure over the images of a unit.
-    seeds : (networks,)
-        Seed of each network.
+    networks : DataFrame
+        Seed of each network, and the digest of its weights if they were given (`settings.network_columns`).
     """
 
     cell: Mapping[str, Any]
@@ -57,7 +58,7 @@ class Units(NamedTuple):
     before: np.ndarray
     after: np.ndarray
     measures: dict[str, np.ndarray]
-    seeds: np.ndarray
+    networks: pd.DataFrame
 
     @property
     def side(self) -> dict[str, np.ndarray]:
@@ -95,8 +96,8 @@ def is_cell(table: pd.DataFrame, cell: pd.Series, study: StudyData) -> np.ndarra
     return is_alike(table, cell, study.cell_key)
 
 
-def answers_of(study: StudyData, cell: pd.Series) -> tuple[Answers, np.ndarray] | None:
-    """Return whether a cell's networks classify each image correctly, and the seeds of the networks.
+def answers_of(study: StudyData, cell: pd.Series) -> tuple[Answers, pd.DataFrame] | None:
+    """Return whether a cell's networks classify each image correctly, and the networks as in `Units`.
 
     None if predictions are missing, or are of other images than the table of groups.
     """
@@ -106,10 +107,11 @@ def answers_of(study: StudyData, cell: pd.Series) -> tuple[Answers, np.ndarray] 
     answers = cell_answers(arrays, rows, study.predicted)
     if answers is None or len(answers.label) != study.image_groups[cell[schema.DATASET]].images:
         return None
-    return answers, arrays.runs[schema.SEED].iloc[rows].to_numpy()
+    networks = arrays.runs.iloc[rows][network_columns(arrays.runs)].dropna(axis=1, how="all")
+    return answers, networks
 
 
-def units(groups: ImageGroups, answers: Answers, seeds: np.ndarray, cell: Mapping[str, Any]) -> Units:
+def units(groups: ImageGroups, answers: Answers, networks: pd.DataFrame, cell: Mapping[str, Any]) -> Units:
     """Return the units of a table of groups, with their accuracies under the networks of a cell."""
     unit = max(groups.groupings, key=lambda name: len(np.unique(groups.groupings[name])))
     names, images, place = members(groups.groupings[unit])
@@ -120,7 +122,7 @@ def units(groups: ImageGroups, answers: Answers, seeds: np.ndarray, cell: Mappin
     )
     measures = {name: _means(values[images], place, len(names)) for name, values in groups.measures.items()}
     cohort, cohorts = _cohort(groups, unit, images, place, len(names))
-    return Units(cell, unit, cohort, names, support, cohorts, before, after, measures, seeds)
+    return Units(cell, unit, cohort, names, support, cohorts, before, after, measures, networks)
 
 
 def _means(values: np.ndarray, group_index: np.ndarray, count: int) -> np.ndarray:
@@ -179,10 +181,9 @@ def lines(units: Units) -> pd.DataFrame:
 def worst(units: Units) -> pd.DataFrame:
     """Return each network's 5 % of units with most loss, and their losses in other networks (`worst_groups.csv`)."""
     picked = picked_and_judged(units.names, units.before, units.after, ceil(_SHARE_PICKED * len(units.names)))
-    images = dict(zip(units.names, units.images, strict=True))
-    picked.insert(0, schema.SEED, units.seeds[picked.pop("network")])
-    picked.insert(2, "images", picked[GROUP].map(images))
-    return picked
+    picked.insert(1, "images", picked[GROUP].map(dict(zip(units.names, units.images, strict=True))))
+    networks = units.networks.iloc[picked.pop("network")].reset_index(drop=True)
+    return pd.concat([networks, picked], axis=1)
 
 
 def placebos(groups: ImageGroups, answers: Answers) -> pd.DataFrame:

@@ -13,13 +13,13 @@ from analysis.report import published
 from analysis.report.papers.prune_responsibly import writers, writers_figures
 from analysis.report.papers.prune_responsibly.writers import ALL, Units
 from analysis.report.verdict import places
-from analysis.runs import schema
+from analysis.runs import frames, schema
 from analysis.study.classes import MODERATED
 from analysis.study.decision import PLACE, mostly_sound
 from analysis.study.groups import GROUP, GROUPING
 from analysis.study.labels import level_label
 from analysis.study.once import once
-from analysis.study.settings import ITERATION, is_iterated, is_pruned, level
+from analysis.study.settings import ITERATION, is_iterated, is_pruned, level, network_columns, networks
 from analysis.study.study import StudyData
 
 _READING = (
@@ -43,14 +43,14 @@ _WORST = (
 )
 _PRINTED = (
     "The table has least-squares lines of the writers' accuracy on the mean absolute tilt of their digits, before and "
-    "after pruning. The paper uses 60,000 test images and does not give the number of networks; here accuracies are "
-    "means over networks. Intervals are over writers and networks."
+    "after pruning. The paper uses 60,000 test images and prunes six networks, but does not say whether the table has "
+    "their mean; here accuracies are means over networks. Intervals are over writers and networks."
 )
 _MOST_ROWS = 10
 _FEWEST = 3  # fewest groups for a picture
 _TILT, _ABSOLUTE_TILT = "tilt", "absolute_tilt"
 _COLOURED = {8: "distance", 9: "activation", 12: _ABSOLUTE_TILT}
-_PRINTED_ALL = "full"
+_PRINTED_UNIT, _PRINTED_ALL = "writer", "full"
 _SAME_IMAGES = ("qmnist", "mnist")  # data sets with the paper's test images
 
 
@@ -131,7 +131,7 @@ def section(study: StudyData) -> Section | None:
 
 
 def figures_in_print(study: StudyData) -> Section | None:
-    """Return the section with the paper's figures of writers and its Table 1; None if no figure can be drawn."""
+    """Return the section with the paper's figures and, for writers, its Table 1; None if no figure can be drawn."""
     blocks: list[Block] = []
     compared = []
     for number, each in enumerate(found_units(study)):
@@ -144,7 +144,7 @@ def figures_in_print(study: StudyData) -> Section | None:
     if len(table):
         blocks += [Caption("Table 1.", _PRINTED), rounded(table)]
         tables = {"writers_table_01.csv": table}
-    return Section("Writers of digits, in print", blocks, tables)
+    return Section("Groups of test images, in print", blocks, tables)
 
 
 def _joined(all_tables: list[UnitTables], parts: list[pd.DataFrame]) -> pd.DataFrame:
@@ -156,7 +156,7 @@ def _joined(all_tables: list[UnitTables], parts: list[pd.DataFrame]) -> pd.DataF
 def _blocks(tables: UnitTables, number: int) -> list[Block]:
     units = tables.units
     blocks: list[Block] = [
-        Caption(f"{', '.join(tables.place)}.", f"Networks: {tables.networks}, {len(units.after)} seeds."),
+        Caption(f"{', '.join(tables.place)}.", f"Networks: {tables.networks}, {len(units.after)} in all."),
         _groupings_table(tables),
     ]
     few = tables.groupings.loc[tables.groupings["groups"] <= _MOST_ROWS, GROUPING]
@@ -242,9 +242,14 @@ class WorstLosses(NamedTuple):
 
 def worst_losses(table: pd.DataFrame, before: np.ndarray, after: np.ndarray) -> WorstLosses:
     """Return the losses of the worst units; `table` as `writers.worst` returns it, accuracies as in `Units`."""
-    first = table.drop_duplicates(schema.SEED)
+    first = _worst_of_each(table)
     worst, several = ((100 * rows["loss"].mean(), 100 * rows["loss_elsewhere"].mean()) for rows in (first, table))
     return WorstLosses(worst, several, len(table) // len(first), 100 * float((before - after).mean()))
+
+
+def _worst_of_each(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the unit that loses most in each network."""
+    return table[~networks(table).duplicated()]
 
 
 def _describe_worst(losses: WorstLosses, unit: str) -> str:
@@ -265,7 +270,8 @@ def _describe_worst(losses: WorstLosses, unit: str) -> str:
 
 def _worst_table(tables: UnitTables) -> pd.DataFrame:
     """Format the unit that loses most in each network."""
-    first = tables.worst.drop_duplicates(schema.SEED).head(_MOST_ROWS)
+    first = _worst_of_each(tables.worst).head(_MOST_ROWS)
+    digests = [name for name in network_columns(first) if name != schema.SEED]
     percent = decimals(1)
 
     def from_to(start: str) -> list[str]:
@@ -275,6 +281,7 @@ def _worst_table(tables: UnitTables) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "picked on seed": first[schema.SEED].map(str).to_list(),
+            **{frames.param(name).replace("_", " "): first[name].fillna("").to_list() for name in digests},
             _of(tables.units.unit): first[GROUP].to_list(),
             "images": first["images"].map("{:,}".format).to_list(),
             "accuracy there, %": from_to(""),
@@ -307,11 +314,11 @@ def _numbered_figures(tables: UnitTables, number: int) -> list[Block]:
 
 
 def _beside_print(tables: UnitTables) -> pd.DataFrame:
-    """Return Table 1: the lines of accuracy on absolute tilt.
+    """Return Table 1: the lines of the writers' accuracy on absolute tilt; empty if the units are not writers.
 
     A cohort with the name of a printed series has the printed line beside its own.
     """
-    lines = writers.lines(tables.units)
+    lines = writers.lines(tables.units) if tables.units.unit == _PRINTED_UNIT else pd.DataFrame()
     if lines.empty:
         return lines
     lines = lines[lines["measure"].eq(_ABSOLUTE_TILT) & lines["side"].ne("change")]

@@ -35,6 +35,24 @@ def test_each_method_has_a_panel_with_a_line_for_each_class(made):
     assert not hidden_texts(picture)
 
 
+def test_a_method_begins_at_the_recalls_of_its_own_dense_networks():
+    """Class 2 has recall .95 before pruning for one method, and .45 for the other, the lowest of all."""
+    first, second = (
+        made_up_levels.runs(pruners=(pruner,), treatments=("finetune",), seeds=1)
+        for pruner in ("global-unstructured", "l1-structured")
+    )
+    second["dense_run_id"] += " of other images"
+    second["recall_before/2"] -= 0.5
+    picture = figures(class_section.class_curves(StudyData(made_up_runs.study(first, second))))["class_curves"]
+    of_class_2 = [axes.collections[0] for axes in picture.axes if axes.get_title()]
+    assert [lines.get_segments()[2][0].tolist() for lines in of_class_2] == [
+        pytest.approx([1, 0.95]),
+        pytest.approx([1, 0.45]),
+    ]
+    darkest = pytest.approx(to_rgba("#440154", 0.9), abs=3e-3)
+    assert [tuple(lines.get_edgecolor()[2]) == darkest for lines in of_class_2] == [False, True]
+
+
 def test_each_class_has_a_bar_of_its_training_images_in_the_colour_of_its_recall(made):
     section = class_section.training_images(made)
     picture = figures(section)["class_images"]
@@ -66,6 +84,35 @@ def test_balanced_classes_are_not_ranked(made):
     assert said.text == "All classes have the same number of training images."
 
 
+def test_classes_with_equally_many_images_are_counted_and_not_ranked(made):
+    images = made.characteristics["class"].map({"0": 250, "1": 250, "2": 250, "3": 50})
+    tied = StudyData(made.runs, characteristics=made.characteristics.assign(training_images=images))
+    (said,) = (block for block in class_section.training_images(tied).blocks if isinstance(block, Caption))
+    assert said.text.startswith("3 classes have the most training images, 250. Class 3 has the fewest training images")
+
+
+def test_classes_are_not_ranked_by_the_means_of_networks_that_differ_in_training_images():
+    """Every class is rare in one of four networks, so that all classes have the same mean, 325."""
+    runs = made_up_levels.runs(pruners=("l1-structured",), treatments=("finetune",), seeds=4, levels=1)
+    known = made_up_levels.characteristics(runs)
+    is_rare = known["class"] == known["run_id"].str[-1]
+    section = class_section.training_images(
+        StudyData(runs, characteristics=known.assign(training_images=is_rare.map({True: 100, False: 400})))
+    )
+    (said,) = (block for block in section.blocks if isinstance(block, Caption))
+    assert said.text == (
+        "The networks differ in their training images: class 0 has between 100 and 400. The classes are therefore not "
+        "ranked."
+    )
+    table = section.tables["class_images.csv"]
+    columns = ["training_images", "fewest_images", "most_images"]
+    assert table[columns].to_numpy().tolist() == [[325, 100, 400]] * 4
+    picture = figures(section)["class_images"]
+    ranges = [line.tolist() for line in picture.axes[0].collections[0].get_segments()]
+    assert ranges == [[[place, 100], [place, 400]] for place in range(4)]
+    assert not hidden_texts(picture)
+
+
 def test_networks_that_are_pruned_once_or_never_have_their_images_counted_once_each():
     """The control and `mp` share the dense network of seed 0; that of seed 1 has a control alone."""
     runs = made_up_runs.study(
@@ -94,6 +141,7 @@ def test_names_of_classes_are_written_where_bars_have_room(count, named):
     classes = pd.DataFrame(
         {"dataset": "d", "model": "m", "class": names, "training_images": range(count), "accuracy0": 0.9}
     )
+    classes = classes.assign(fewest_images=classes["training_images"], most_images=classes["training_images"])
     classes.loc[0, "accuracy0"] = 0.5
     picture = training_images(classes)
     assert not hidden_texts(picture)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.common.errors import StudyError
-from analysis.rendering.page import Picture
+from analysis.rendering.page import Caption, Picture
 from analysis.report import report
 from analysis.report.papers.prune_responsibly import writers
 from analysis.report.papers.prune_responsibly.writers_section import figures_in_print, section
@@ -16,7 +16,7 @@ from analysis.study.study import ReportOptions, StudyData
 from tests.made_up_groups import AFTER, BEFORE, LABEL, WRITER, study, table, write
 from tests.text_boxes import hidden_texts
 
-SEEDS = np.array([0, 1])
+NETWORKS = pd.DataFrame({"seed": [0, 1]})
 
 
 def analysed(folder, of_images=None, **how):
@@ -41,7 +41,7 @@ def image_groups(**groupings):
 
 def units(of_images):
     answers = Answers(LABEL, *(np.tile(right, (2, 1)) for right in (BEFORE, AFTER, BEFORE)))
-    return writers.units(of_images, answers, SEEDS, {})
+    return writers.units(of_images, answers, NETWORKS, {})
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_the_worst_writer_is_the_same_where_networks_are_the_same(made):
 
 def test_each_network_picks_a_twentieth_of_the_units():
     names, same, before = np.arange(297).astype(str), np.full(297, 30), np.ones((2, 297))
-    units = writers.Units({}, "writer", "", names, same, same, before, before - 0.5, {}, np.arange(2))
+    units = writers.Units({}, "writer", "", names, same, same, before, before - 0.5, {}, NETWORKS)
     assert writers.worst(units).groupby("seed").size().tolist() == [15, 15]
 
 
@@ -157,6 +157,34 @@ def test_printed_lines_stand_beside_ours_for_the_digits_of_print_alone(made, tmp
     assert rows["published"].notna().sum() == 4  # print has no series of these names
     other = figures_in_print(analysed(tmp_path)).tables["writers_table_01.csv"]
     assert other["published"].isna().all()
+
+
+def test_groups_other_than_writers_have_no_printed_lines(tmp_path):
+    digits = table().rename(columns={"writer": "class"})
+    found = figures_in_print(analysed(tmp_path, digits, dataset="qmnist"))
+    assert "writers_table_01.csv" not in found.tables
+    captions = [block.text for block in found.blocks if isinstance(block, Caption)]
+    assert "Distribution of the mean tilt of each class." in captions
+    assert not [text for text in (found.title, *captions) if "writer" in text.lower()]
+
+
+def test_networks_of_one_seed_are_told_apart_by_the_digest_of_their_weights(tmp_path):
+    """Network k loses all of writer k + 1 and nothing else; all networks have seed 0."""
+    runs, predictions = study(after=[BEFORE & (place + 1 != WRITER) for place in range(3)])
+    digests = runs["seed"].map(dict(enumerate(("first", "second", "third"))))
+    runs = runs.assign(**{"seed": 0, "params.weights_digest": digests})
+    found = section(StudyData(runs, predictions, options=ReportOptions(groups={"digits": write(tmp_path)})))
+    columns = ["seed", "params.weights_digest", "group"]
+    assert found.tables["worst_groups.csv"][columns].to_numpy().tolist() == [
+        [0, "first", "1"],
+        [0, "second", "2"],
+        [0, "third", "3"],
+    ]
+    shown = next(each for each in found.blocks if isinstance(each, pd.DataFrame) and "picked on seed" in each)
+    assert shown["weights digest"].tolist() == ["first", "second", "third"]
+    assert shown["group (writer)"].tolist() == ["1", "2", "3"]
+    said = next(block for block in found.blocks if "loses most in a network" in str(block))
+    assert said.startswith("The writer that loses most in a network loses 100.0 points in it, and 0.0 points in the")
 
 
 @pytest.mark.slow
