@@ -174,11 +174,12 @@ def test_networks_of_one_seed_are_told_apart_by_the_digest_of_their_weights(tmp_
     digests = runs["seed"].map(dict(enumerate(("first", "second", "third"))))
     runs = runs.assign(**{"seed": 0, "params.weights_digest": digests})
     found = section(StudyData(runs, predictions, options=ReportOptions(groups={"digits": write(tmp_path)})))
-    columns = ["seed", "params.weights_digest", "group"]
-    assert found.tables["worst_groups.csv"][columns].to_numpy().tolist() == [
-        [0, "first", "1"],
-        [0, "second", "2"],
-        [0, "third", "3"],
+    worst = found.tables["worst_groups.csv"]
+    assert worst.columns[2:6].tolist() == ["seed", "params.weights_digest", "group", "images"]
+    assert worst.iloc[:, 2:6].to_numpy().tolist() == [
+        [0, "first", "1", 20],
+        [0, "second", "2", 20],
+        [0, "third", "3", 20],
     ]
     shown = next(each for each in found.blocks if isinstance(each, pd.DataFrame) and "picked on seed" in each)
     assert shown["weights digest"].tolist() == ["first", "second", "third"]
