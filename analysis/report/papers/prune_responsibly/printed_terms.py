@@ -29,8 +29,9 @@ _DEPENDS_ON: dict[str, list[tuple[str, ...]]] = {
     "np.exp(sparsity)": [("dataset",), ("pruning_technique",)],
     "accuracy0": [("weight_treatment",), ("pruning_technique",)],
 }
-_DATASETS = {"fashion-mnist": "fashionmnist", "cifar10": "cifar-10", "cifar100": "cifar-100"}
+_DATASETS = {"MNIST": "mnist", "Fashion": "fashionmnist", "CIFAR-10": "cifar-10", "CIFAR-100": "cifar-100"}
 _MODELS = {"lenet5": "LeNet", "alexnet": "AlexNet"}
+_TECHNIQUES = {"mp": "global_unstructured"}  # two names of global magnitude pruning
 _FACTOR = re.compile(r"(\w+)\[T\.(.*)\]")
 
 
@@ -68,11 +69,11 @@ def published_terms(terms: Sequence[str], references: Mapping[str, str]) -> pd.D
 def _printed_level(factor: str, level: str) -> str:
     match factor:
         case "dataset":
-            return _DATASETS.get(level, level)
+            return _DATASETS.get(published.original(level), level)
         case "model":
             return _MODELS.get(level, level)
         case "pruning_technique":
-            return level.replace("-", "_").replace("linf_", "linfty_")
+            return _TECHNIQUES.get(level, level.replace("-", "_").replace("linf_", "linfty_"))
     return level
 
 
@@ -101,4 +102,5 @@ def _slope(number: str, levels: Mapping[str, str]) -> Iterator[str]:
 
 
 def _value(parts: Counter[str], printed: pd.Series) -> float:
-    return float(sum(times * printed.get(name, np.nan) for name, times in parts.items()))
+    """Return the weighted sum of printed coefficients; NaN without any, as for two levels with one name in print."""
+    return float(sum(times * printed.get(name, np.nan) for name, times in parts.items())) if parts else np.nan
