@@ -56,7 +56,7 @@ def published_terms(terms: Sequence[str], references: Mapping[str, str]) -> pd.D
         published_p (as printed; NaN if the value is a sum).
     """
     printed = published.figures("prune_responsibly_ols").set_index("term")
-    start = {factor: _printed_level(factor, level) for factor, level in references.items()}
+    start = {factor: printed_level(factor, level) for factor, level in references.items()}
     parts = [_parts(term, start) for term in terms]
     alone = [next(iter(own)) if list(own.values()) == [1] else None for own in parts]
     columns = {"published_low": "lower", "published_high": "upper", "published_p": "p"}
@@ -66,7 +66,21 @@ def published_terms(terms: Sequence[str], references: Mapping[str, str]) -> pd.D
     )
 
 
-def _printed_level(factor: str, level: str) -> str:
+def printed_level(factor: str, level: str) -> str:
+    """Return the printed name of a level.
+
+    Parameters
+    ----------
+    factor : str
+        As in `regression.FACTORS`.
+    level : str
+        As logged.
+
+    Returns
+    -------
+    str
+        A level that is not in print has a name in the spelling of print.
+    """
     match factor:
         case "dataset":
             return _DATASETS.get(published.original(level), level)
@@ -81,7 +95,7 @@ def _parts(term: str, start: Mapping[str, str]) -> Counter[str]:
     """Return the printed coefficients whose weighted sum is a term's coefficient, with their weights."""
     parts = [(part, _FACTOR.fullmatch(part)) for part in ([] if term == "Intercept" else term.split(":"))]
     number = ":".join(part for part, factor in parts if not factor)
-    levels = {factor[1]: _printed_level(factor[1], factor[2]) for _, factor in parts if factor}
+    levels = {factor[1]: printed_level(factor[1], factor[2]) for _, factor in parts if factor}
     added: Counter[str] = Counter()
     if levels.keys() - _REFERENCES:
         return Counter([term])
