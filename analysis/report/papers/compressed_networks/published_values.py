@@ -13,8 +13,8 @@ from analysis.study.joins import join
 # The printed model of each data set: a wide ResNet, ResNet-50 and ResNet-18.
 _MODELS = {
     "cifar10": re.compile(r"wrn\d"),
-    "imagenet": re.compile(r".*resnet-?50$"),
-    "celeba": re.compile(r".*resnet-?18$"),
+    "imagenet": re.compile(r"(.*[:/])?resnet-?50$"),
+    "celeba": re.compile(r"(.*[:/])?resnet-?18$"),
 }
 _FORMATS = {
     "float16": "float16",

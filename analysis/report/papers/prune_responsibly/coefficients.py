@@ -15,7 +15,7 @@ from analysis.report.papers.prune_responsibly.levels import (
     class_levels,
     iterated,
 )
-from analysis.report.papers.prune_responsibly.printed_terms import published_terms
+from analysis.report.papers.prune_responsibly.printed_terms import printed_level, published_terms
 from analysis.runs import frames, schema
 from analysis.statistics import regression
 from analysis.study.once import once
@@ -117,9 +117,14 @@ def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.
     The paper fits pruned networks (Sections 3 and 3.1). The dense network's accuracy is a predictor, accuracy0, so rows
     of the dense network would predict their own accuracy. The control, which is retrained without pruning, has no
     counterpart in the paper.
+
+    Techniques are categories in the order of their printed names, so that `mp` is the reference wherever
+    `global-unstructured` would be.
     """
     rows = class_levels(runs, characteristics)
-    return rows[(rows[ITERATION] > 0) & (rows[TECHNIQUE] != CONTROL)].reset_index(drop=True)
+    rows = rows[(rows[ITERATION] > 0) & (rows[TECHNIQUE] != CONTROL)].reset_index(drop=True)
+    techniques = sorted(rows[TECHNIQUE].unique(), key=lambda name: (printed_level(TECHNIQUE, name), name))
+    return rows.assign(**{TECHNIQUE: rows[TECHNIQUE].astype(pd.CategoricalDtype(techniques))})
 
 
 def published_of(fit: regression.Estimate) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.options.names import SGD
 from analysis.study import arrays
+from analysis.study.operating_points import sparsity
 
 # Columns of the tables that this module makes. The regression uses the same names.
 NETWORK, ITERATION, CLASS = "network", "iteration", "class"
@@ -35,7 +36,7 @@ def iterated(runs: pd.DataFrame) -> pd.DataFrame:
 
         - network: str, equal for all levels of one iteratively pruned network;
         - iteration: int, from 1;
-        - sparsity: float, 0 for the control;
+        - sparsity: float, as `operating_points.sparsity` returns it;
         - pruning_technique: the pruner;
         - weight_treatment;
         - optimizer (categories, sgd first), batch_size and learning_rate (NaN if unknown), with which the network and
@@ -45,17 +46,17 @@ def iterated(runs: pd.DataFrame) -> pd.DataFrame:
         frames.column(name) for name in (schema.KEEP, schema.WEIGHT_TREATMENT, schema.ITERATION, schema.SPARSITY)
     ]
     complete = runs.reindex(columns=list(dict.fromkeys([*runs.columns, *columns])))
-    keep, treatment, iteration, sparsity = (complete[name] for name in columns)
-    iteration, sparsity = (pd.to_numeric(text, errors="coerce") for text in (iteration, sparsity))
-    sparsity = sparsity.mask(complete[schema.PRUNER] == schema.CONTROL, 0.0)
-    is_level = keep.notna() & treatment.notna() & (iteration >= 1) & (iteration % 1 == 0) & sparsity.between(0, 1)
+    keep, treatment, iteration, requested = (complete[name] for name in columns)
+    iteration, requested = (pd.to_numeric(text, errors="coerce") for text in (iteration, requested))
+    requested = requested.mask(complete[schema.PRUNER] == schema.CONTROL, 0.0)
+    is_level = keep.notna() & treatment.notna() & (iteration >= 1) & (iteration % 1 == 0) & requested.between(0, 1)
     levels = complete[is_level]
     told_apart = [schema.DENSE_RUN_ID, schema.PRUNER, *_settings_of_levels(levels)]
     return levels.assign(
         **{
             NETWORK: levels[told_apart].fillna("").astype(str).agg(" ".join, axis=1) if len(levels) else "",
             ITERATION: iteration[is_level].astype(int),
-            SPARSITY: sparsity[is_level],
+            SPARSITY: sparsity(levels),
             TECHNIQUE: levels[schema.PRUNER],
             TREATMENT: treatment[is_level],
             **_training_choices(levels),

@@ -29,8 +29,9 @@ _DEPENDS_ON: dict[str, list[tuple[str, ...]]] = {
     "np.exp(sparsity)": [("dataset",), ("pruning_technique",)],
     "accuracy0": [("weight_treatment",), ("pruning_technique",)],
 }
-_DATASETS = {"fashion-mnist": "fashionmnist", "cifar10": "cifar-10", "cifar100": "cifar-100"}
+_DATASETS = {"MNIST": "mnist", "Fashion": "fashionmnist", "CIFAR-10": "cifar-10", "CIFAR-100": "cifar-100"}
 _MODELS = {"lenet5": "LeNet", "alexnet": "AlexNet"}
+_TECHNIQUES = {"mp": "global_unstructured"}  # two names of global magnitude pruning
 _FACTOR = re.compile(r"(\w+)\[T\.(.*)\]")
 
 
@@ -55,7 +56,7 @@ def published_terms(terms: Sequence[str], references: Mapping[str, str]) -> pd.D
         published_p (as printed; NaN if the value is a sum).
     """
     printed = published.figures("prune_responsibly_ols").set_index("term")
-    start = {factor: _printed_level(factor, level) for factor, level in references.items()}
+    start = {factor: printed_level(factor, level) for factor, level in references.items()}
     parts = [_parts(term, start) for term in terms]
     alone = [next(iter(own)) if list(own.values()) == [1] else None for own in parts]
     columns = {"published_low": "lower", "published_high": "upper", "published_p": "p"}
@@ -65,14 +66,28 @@ def published_terms(terms: Sequence[str], references: Mapping[str, str]) -> pd.D
     )
 
 
-def _printed_level(factor: str, level: str) -> str:
+def printed_level(factor: str, level: str) -> str:
+    """Return the printed name of a level.
+
+    Parameters
+    ----------
+    factor : str
+        As in `regression.FACTORS`.
+    level : str
+        As logged.
+
+    Returns
+    -------
+    str
+        A level that is not in print has a name in the spelling of print.
+    """
     match factor:
         case "dataset":
-            return _DATASETS.get(level, level)
+            return _DATASETS.get(published.original(level), level)
         case "model":
             return _MODELS.get(level, level)
         case "pruning_technique":
-            return level.replace("-", "_").replace("linf_", "linfty_")
+            return _TECHNIQUES.get(level, level.replace("-", "_").replace("linf_", "linfty_"))
     return level
 
 
@@ -80,7 +95,7 @@ def _parts(term: str, start: Mapping[str, str]) -> Counter[str]:
     """Return the printed coefficients whose weighted sum is a term's coefficient, with their weights."""
     parts = [(part, _FACTOR.fullmatch(part)) for part in ([] if term == "Intercept" else term.split(":"))]
     number = ":".join(part for part, factor in parts if not factor)
-    levels = {factor[1]: _printed_level(factor[1], factor[2]) for _, factor in parts if factor}
+    levels = {factor[1]: printed_level(factor[1], factor[2]) for _, factor in parts if factor}
     added: Counter[str] = Counter()
     if levels.keys() - _REFERENCES:
         return Counter([term])
@@ -101,4 +116,5 @@ def _slope(number: str, levels: Mapping[str, str]) -> Iterator[str]:
 
 
 def _value(parts: Counter[str], printed: pd.Series) -> float:
-    return float(sum(times * printed.get(name, np.nan) for name, times in parts.items()))
+    """Return the weighted sum of printed coefficients; NaN without any, as for two levels with one name in print."""
+    return float(sum(times * printed.get(name, np.nan) for name, times in parts.items())) if parts else np.nan

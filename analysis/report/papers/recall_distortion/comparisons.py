@@ -97,10 +97,11 @@ class _Test(NamedTuple):
 def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printed: bool = False) -> pd.DataFrame:
     """Run every test of Tables 1-9 for which a study has the cells (`tests.csv`).
 
-    Neighbouring ratios and neighbouring model sizes are compared. The data set, model or pruner that a table fixes is
-    the paper's (CIFAR-10, ResNet-56; MP in Tables 1, 3, 5, 7, 9) if the study has it, else the one with most runs. UP
-    in Tables 2, 6 and 9 is `up` or, if the study lacks it, `up-signed`. If runs differ in further settings, only those
-    of `main_setting` are tested. The control `none` has one ratio, and is compared with every ratio of the pruners.
+    Neighbouring ratios are compared, and neighbouring sizes of models that `differ_in_size`. The data set, model or
+    pruner that a table fixes is the paper's (CIFAR-10, ResNet-56; MP in Tables 1, 3, 5, 7, 9) if the study has it, else
+    the one with most runs. UP in Tables 2, 6 and 9 is `up` or, if the study lacks it, `up-signed`. If runs differ in
+    further settings, only those of `main_setting` are tested. The control `none` has one ratio, and is compared with
+    every ratio of the pruners.
 
     Parameters
     ----------
@@ -109,7 +110,8 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
     variance : {"welch", "pooled"}
         Variance in the independent tests, Tables 5-7.
     as_printed : bool
-        Whether to use only the paper's own fixed data set, model and pruner of each table, and the paper's ratios.
+        Whether to use only the paper's own fixed data set, model and pruner of each table, the paper's ratios, and in
+        Tables 5 and 6 its ResNets.
 
     Returns
     -------
@@ -269,7 +271,8 @@ def _every_table(alphas: pd.DataFrame, as_printed: bool) -> Iterator[_Test]:
         yield from _neighbouring_ratios(
             by_ratio, [(names[each.model], names[each.pruner], each) for each in models], pruned
         )
-        yield from _neighbouring_sizes(by_size, models, pruned, names)
+        of_sizes = [each for each in models if resnet_size(each.model)] if as_printed else models
+        yield from _neighbouring_sizes(by_size, of_sizes, pruned, names)
 
     by_dataset = _datasets(pruned[pruned[schema.PRUNER] == mp], as_printed)
     columns = [(names[each.dataset], f"{names[each.model]}, {names[each.pruner]}", each) for each in by_dataset]
@@ -350,9 +353,14 @@ def _neighbouring_sizes(
 ) -> Iterator[_Test]:
     ratios = dict(zip(models, _ratios(runs, models), strict=True))
     every = sorted({ratio for own in ratios.values() for ratio in own})
-    pairs = {pair for ratio in every for pair in pairwise(each for each in models if ratio in ratios[each])}
+    pairs = {
+        (first, second)
+        for ratio in every
+        for first, second in pairwise(each for each in models if ratio in ratios[each])
+        if differ_in_size(first.model, second.model)
+    }
     ordered = sorted(pairs, key=lambda pair: [*map(_rank, pair)])
-    sizes = {each.model: resnet_size(each.model) for each in models}
+    sizes = {each.model: resnet_size(each.model) for pair in ordered for each in pair}
     called, rows = (sizes, "") if all(sizes.values()) else (names, "Models")
     for test in _pairs(table, ordered, runs, lambda each: str(called[each.model]), lambda a, b: names[a.pruner]):
         yield test._replace(rows=rows)

@@ -51,6 +51,11 @@ def test_number_formats_on_imagenet_and_celeba():
     assert rows(*frames("celeba", "torchvision:resnet18", "dynamic-int8", 1.0, 8.0))["PIEs"] == (404, 150)
 
 
+@pytest.mark.parametrize("model", ["resnet50", "resnet-50", "timm:resnet50", "own_networks:resnet50"])
+def test_a_resnet_50_may_come_from_any_library(model):
+    assert rows(*frames("imagenet", model, "mp", 10.0, 10.0))["PIEs"][1] == 150
+
+
 @pytest.mark.parametrize(
     ("dataset", "model", "pruner", "ratio"),
     [
@@ -59,6 +64,9 @@ def test_number_formats_on_imagenet_and_celeba():
         ("cifar10", "wrn16-4", "up", 10.0),
         ("cifar10", "wrn16-4", "mp", 4.0),
         ("cifar10", "wrn16-4", "none", 1.0),
+        ("imagenet", "timm:seresnet50", "mp", 10.0),
+        ("imagenet", "torchvision:wide_resnet50_2", "mp", 10.0),
+        ("celeba", "timm:legacy_seresnet18", "mp", 10.0),
     ],
 )
 def test_what_is_not_in_print_has_no_row(dataset, model, pruner, ratio):

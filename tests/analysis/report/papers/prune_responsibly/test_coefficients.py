@@ -68,6 +68,14 @@ def test_a_term_has_its_printed_value(found):
     assert "regression: dataset has fewer than two levels (mnist), and is left out" in found.notes
 
 
+def test_magnitude_pruning_has_the_same_printed_values_under_both_of_its_names(found):
+    """The alphabet has `mp` after `l1-structured`, but `global-unstructured`, the reference in print, before it."""
+    renamed = of(RUNS.assign(pruner=RUNS["pruner"].replace("global-unstructured", "mp"))).table
+    names = ["term", "coefficient", "published", "published_p", "p_dense"]
+    pd.testing.assert_frame_equal(renamed[names], found.table[names])
+    assert renamed["published_p"].notna().sum() > 0
+
+
 @pytest.mark.parametrize(("error", "groups"), [("network", "network"), ("dense", "dense_run_id"), ("class", "class")])
 def test_errors_of_few_groups_are_those_of_fits_that_leave_out_one(found, error, groups):
     rows, coefficients = found.fitted.rows, found.table["coefficient"]

@@ -97,6 +97,17 @@ def test_a_level_without_a_usable_iteration_or_sparsity_is_left_out(param, text)
     assert len(iterated(runs)) == len(runs) - 1
 
 
+def test_weights_that_were_not_pruned_do_not_count_as_sparsity():
+    """Of the weights that `up-signed` was asked to prune, it prunes half: .1, .18 and .244 of all."""
+    runs = made_up_levels.runs(pruners=["up-signed"], treatments=["finetune"], seeds=1, loss={"up-signed": 0.1})
+    asked = 1 - 1 / runs["ratio"]
+    runs["realized_ratio"] = 1 / (1 - asked / 2)
+    one_shot = made_up_runs.runs("mnist", "lenet5", "mp", 2.0, [1.0])  # its share of the prunable weights is unknown
+    assert iterated(made_up_runs.study(runs, one_shot))["sparsity"].tolist() == pytest.approx([0.1, 0.18, 0.244])
+    rounded = runs.assign(realized_ratio=1.005 * runs["ratio"])
+    assert iterated(rounded)["sparsity"].tolist() == pytest.approx([0.2, 0.36, 0.488])
+
+
 def test_a_control_without_sparsity_has_0():
     runs = made_up_levels.runs(pruners=["none"], seeds=1).drop(columns=column("sparsity"))
     assert (iterated(runs)["sparsity"] == 0).all()

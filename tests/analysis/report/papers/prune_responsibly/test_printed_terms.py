@@ -39,7 +39,30 @@ def test_terms_relative_to_the_levels_in_print_are_as_printed(term, printed):
 def test_illegible_and_unknown_terms_have_no_value():
     assert np.isnan(value("np.exp(sparsity)"))
     assert np.isnan(value("dataset[T.qmnist]"))
-    assert np.isnan(value("pruning_technique[T.mp]"))
+    assert np.isnan(value("pruning_technique[T.gp]"))
+
+
+TERMS = [
+    "Intercept",
+    "weight_treatment[T.rewind]",
+    "weight_treatment[T.rewind]:pruning_technique[T.l1-structured]",
+    "pruning_technique[T.l1-unstructured]",
+    "accuracy0:pruning_technique[T.l1-unstructured]",
+    "dataset[T.mnist]",
+]
+
+
+@pytest.mark.parametrize("renamed", [{"pruning_technique": "mp"}, {"dataset": "cifar10-jpeg"}, {"dataset": "CIFAR-10"}])
+def test_names_of_one_pruner_or_data_set_have_the_same_coefficients(renamed):
+    printed = published_terms(TERMS, AS_PRINTED)
+    assert printed["published"].tolist() == [0.6375, 0.0670, -0.1592, 0.2405, -0.0178, -0.0531]
+    assert published_terms(TERMS, {**AS_PRINTED, **renamed}).equals(printed)
+
+
+def test_names_of_one_pruner_or_data_set_have_no_coefficient_against_each_other():
+    assert row("pruning_technique[T.mp]").isna().all()
+    assert row("dataset[T.cifar10-jpeg]").isna().all()
+    assert row("np.exp(sparsity):dataset[T.cifar10-jpeg]").isna().all()
 
 
 def test_data_sets_are_relative_to_the_studys_first():

@@ -84,13 +84,33 @@ def test_tables_3_and_4_name_the_model_they_fix():
     assert rows_of(frame, 4)["column"].tolist() == ["MP (ResNet-56)"]
 
 
-def test_models_are_compared_by_parameter_count_and_independently():
-    frame = results(*(cifar(model, "mp", 2, HIGH) for model in ("resnet110", "lenet5", "resnet20")))
-    assert rows_of(frame, 5)["row"].tolist() == ["LeNet vs ResNet-20", "ResNet-20 vs ResNet-110"]
+def test_models_are_compared_by_size_and_independently():
+    frame = results(*(cifar(model, "mp", 2, HIGH) for model in ("resnet110", "resnet20", "resnet56")))
+    assert rows_of(frame, 5)["row"].tolist() == ["20 vs 56", "56 vs 110"]
     assert rows_of(frame, 5)["n"].tolist() == [6, 6]
-    frame = results(*(cifar(model, "mp", 2, HIGH) for model in ("lenet5-double", "lenet5", "resnet20", "lenet5-half")))
-    widths = ["lenet5-half vs LeNet", "LeNet vs lenet5-double", "lenet5-double vs ResNet-20"]
-    assert rows_of(frame, 5)["row"].tolist() == widths
+    widths = ("lenet5-double", "lenet5", "lenet5-half")
+    frame = results(*(cifar(model, "mp", 2, HIGH) for model in (*widths, "resnet20", "resnet32")))
+    rows = ["lenet5-half vs LeNet", "LeNet vs lenet5-double", "ResNet-20 vs ResNet-32"]
+    assert rows_of(frame, 5)["row"].tolist() == rows
+
+
+def test_models_that_differ_in_more_than_their_size_are_not_compared():
+    """The alphabet has AlexNet, with 23.5 million parameters, before ResNet-18 with 11.2 million."""
+    models = ("alexnet", "resnet18", "vgg11", "lenet5", "resnet20")
+    assert rows_of(results(*(cifar(model, "mp", 2, HIGH) for model in models)), 5).empty
+
+
+@pytest.mark.parametrize("model", ["vgg11", "lenet5", "wrn16-4"])
+def test_another_model_does_not_rename_the_resnets(model):
+    cells = [cifar(name, "mp", 2, HIGH) for name in ("resnet20", "resnet32", model)]
+    assert rows_of(results(*cells), 5)["row"].tolist() == ["20 vs 32"]
+
+
+def test_print_has_only_resnets_in_its_tables_of_sizes():
+    cells = [cifar(name, "mp", 2, HIGH) for name in ("resnet20", "resnet32", "lenet5", "lenet5-half")]
+    found = results(*cells, as_printed=True)
+    assert rows_of(found, 5)["row"].tolist() == ["20 vs 32"]
+    assert found.attrs["row_headers"] == {}
 
 
 def test_the_smaller_model_is_expected_to_be_worse():

@@ -88,9 +88,9 @@ def test_ratios_that_look_alike_have_columns_of_their_own():
 
 
 def test_models_that_are_no_resnets_are_named_in_full():
-    table = tables(study(runs("toy", "lenet5", "mp", 2, LOW), runs("toy", "vgg16", "mp", 2, HIGH)))(5)
+    table = tables(study(runs("toy", "lenet5", "mp", 2, LOW), runs("toy", "lenet5-double", "mp", 2, HIGH)))(5)
     assert table.columns.tolist() == ["Models", "t=2"]
-    assert table["Models"].tolist() == ["LeNet vs vgg16"]
+    assert table["Models"].tolist() == ["LeNet vs lenet5-double"]
     assert "independent (welch)" in table.attrs["title"]
 
 
@@ -154,6 +154,13 @@ def test_pruners_are_compared_paired_and_unpaired():
     assert row[["published", "ours"]].tolist() == ["0.037", "0.211"]
     # Welch of means 1.1333, 1.4333 and variances .023333, .043333.
     assert row["ours_unpaired"] == f"{6 * 2 * stats.t.sf(2.012461, 3.669725):.3f}"
+
+
+@pytest.mark.parametrize("others", [("vgg11",), ("lenet5", "lenet5-double")])
+def test_a_study_with_further_models_is_compared_with_print_in_the_tables_of_sizes(others):
+    _, of = compared(*(runs("cifar10", name, "mp", 2, HIGH) for name in ("resnet20", "resnet32", *others)))
+    # Equal samples have t = 0, p = 1/2, and 4 x 1/2 is above 1.
+    assert of.loc[(5, "20 vs 32", "t=2"), ["published", "ours"]].tolist() == ["1.000", "1.000"]
 
 
 def test_what_is_printed_as_a_bound_counts_as_the_bound():
