@@ -185,8 +185,8 @@ class Native:
         name = f"{self.name}, arithmetic {self.arithmetic}"
         return f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
 
-    def with_weight_bits(self, bits: int) -> "Native":
-        """Return this engine with quantized weights, as in `Engine.with_weight_bits`."""
+    def with_weight_bits(self, bits: int | None) -> "Native":
+        """Return this engine with quantized or float32 weights, as in `Engine.with_weight_bits`."""
         return Native(self._stack, self.library, bits)
 
     def train_epoch(self, model: nn.Module, steps: Steps) -> float:
