@@ -38,12 +38,12 @@ def returned_stack(network: nn.Module) -> object:
 
 
 def with_drawn_values(network: nn.Module) -> nn.Module:
-    """Return a copy of a network with random parameters and running statistics.
+    """Return a copy of a network on the CPU, with random parameters and running statistics.
 
     They serve to compare two computations of the same network, because an initial weight of 0 would hide differences in
     the layers before it.
     """
-    drawn = copy.deepcopy(network)
+    drawn = copy.deepcopy(network).cpu()
     with torch.no_grad():
         for parameter in drawn.parameters():
             if parameter.ndim > 1:
@@ -80,7 +80,7 @@ def _computes_the_same(network: nn.Module, image_shape: Sequence[int]) -> bool:
     """Return whether a network's `stack` gives the logits of its `forward` for random images, on the CPU."""
     try:
         with seeded(0, "check of plain layers", torch.device("cpu")), torch.no_grad():
-            drawn = with_drawn_values(network).cpu().eval()
+            drawn = with_drawn_values(network).eval()
             layers, images = _own_layers(drawn), torch.randn(5, *image_shape)
             return layers is not None and are_close(layers.eval()(images), drawn(images))
     except Exception:  # raised by the user's layers
