@@ -232,8 +232,9 @@ def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -
     parts = [*PARTS, *_validation_parts(path, arrays)]
     images = {part: _npz_images(arrays[f"{part}_images"], f"{path}: {part}_images") for part in parts}
     labels = {part: _npz_labels(arrays[f"{part}_labels"], f"{path}: {part}_labels") for part in parts}
-    validation = None
+    validation, before_joining = None, dict[str, tuple[int, np.ndarray]]()
     for part in parts[len(PARTS) :]:
+        before_joining = {each: (len(images[each]), labels[each]) for each in ("train", part)}
         images["train"], labels["train"], validation = _with_validation(path, part, images, labels)
         del images[part], labels[part]
     train_entropies = None
@@ -247,6 +248,9 @@ def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -
         count = 1 + int(labels["train"].max(initial=-1))
         # If a label exceeds the number of images, some class has no image, and `_checked` raises an error.
         classes = tuple(str(label) for label in range(min(count, len(labels["train"]))))
+    check_class_names(str(path), classes)
+    for part, (number, its_labels) in before_joining.items():
+        check_labels(f"{path}: {part}", number, its_labels, classes)
     data = _checked(name, classes, images, labels, str(path))
     return replace(data, train_entropies=train_entropies, validation_indices=validation)
 
@@ -359,12 +363,11 @@ def _checked(
 ) -> Dataset:
     if len(classes) < 2:
         raise StudyError(f"{source} has {len(classes)} classes; a classifier needs at least 2")
-    check_class_names(source, classes)
     if images["train"].shape[1:] != images["test"].shape[1:]:
         shapes = " and ".join(str(images[part].shape[1:]) for part in PARTS)
         raise StudyError(f"{source}: training and test images differ in shape, {shapes}: resize them with --image-size")
     for part in PARTS:
-        check_labels(f"{source}: {part}", len(images[part]), labels[part], classes)
+        check_labels(f"{source}: {part}", len(images[part]), labels[part], classes, least=2 if part == "train" else 1)
     return Dataset(name, classes, images["train"], labels["train"], images["test"], labels["test"], source)
 
 

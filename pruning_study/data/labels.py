@@ -71,17 +71,18 @@ def check_class_names(source: str, classes: tuple[str, ...]) -> None:
         raise StudyError(f"{source}: two classes have the same name; rename one of them")
 
 
-def check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str, ...]) -> None:
+def check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str, ...], *, least: int = 1) -> None:
     """Check that there are `count` labels, that they are valid, and that every class has images.
 
     Parameters
     ----------
     where : str
-        Source and part for the error message, such as `pets.npz: train`. If it ends with `train`, each class must have
-        at least two images.
+        Source and part for the error message, such as `pets.npz: train`.
     count : int
     labels : int64 [N]
     classes : tuple of str
+    least : {1, 2}
+        Least number of images of each class: 2 if they are split into images to train on and for validation.
     """
     if len(labels) != count:
         raise StudyError(f"{where}_labels has {len(labels):,} entries for {count:,} images")
@@ -96,7 +97,7 @@ def check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str,
     if not support.all():
         missing = [classes[index] for index in np.flatnonzero(support == 0)]
         raise StudyError(f"{where} data have no image of class {some(missing)}")
-    if where.endswith("train") and support.min() < 2:
+    if support.min() < least:
         raise StudyError(
             f"{where} data have 1 image of class {classes[int(support.argmin())]}; it needs 2, one to train on and one "
             "for validation"

@@ -4,7 +4,7 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from analysis.common import extras
 from analysis.common.errors import StudyError, first_line
 from pruning_study.models.checkpoints import Classifier
+from pruning_study.models.plain_layers import with_plain_layers
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -74,7 +75,7 @@ def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = 
     try:
         with quiet():
             traced = torch.export.export(
-                with_plain_layers(_for_export(module)),
+                _with_plain_layers(_for_export(module), images.shape[1:]),
                 (images,),
                 dynamic_shapes=tuple(shapes.values()),
                 strict=False,
@@ -177,17 +178,12 @@ def _for_export(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module).cpu().eval()
 
 
-def with_plain_layers(module: nn.Module) -> nn.Module:
-    """Replace a network, or the network in a `Classifier`, by the plain layers that its method `stack` returns, if any.
-
-    LeNet5 computes its convolutions by slices and matrix products, which train fast. In ONNX Runtime, these products
-    would be slower than convolutions, and could not be quantized. Besides, channels could not be traced through them
-    from layer to layer.
-    """
+def _with_plain_layers(module: nn.Module, image_shape: Sequence[int]) -> nn.Module:
+    """Replace a network, or the network in a `Classifier`, by its plain layers if it has any."""
     if isinstance(module, Classifier):
-        module.network = with_plain_layers(module.network)
-    stack = getattr(module, "stack", lambda: None)()
-    return stack.eval() if isinstance(stack, nn.Sequential) else module
+        module.network = with_plain_layers(module.network, image_shape)
+        return module
+    return with_plain_layers(module, image_shape)
 
 
 def session(model: "ModelProto", *, threads: int | None = None, optimized: Path | None = None) -> Any:

@@ -20,6 +20,7 @@ from pruning_study.data.examples import in_layout
 from pruning_study.models import onnx_export, onnx_quantization
 from pruning_study.models.checkpoints import Classifier
 from pruning_study.models.latency import Compared, interleaved
+from pruning_study.models.plain_layers import with_plain_layers
 from pruning_study.options.config import PruneConfig
 from pruning_study.pruning.shrink import macs
 from pruning_study.steps import logged_model, quantized, runs, shrunk
@@ -203,7 +204,7 @@ def _network(name: str, context: JobContext, parent: Parent) -> Classifier:
     if parent.pruned:
         return shrunk.shrunk(context.store, name, context, context.store.get(parent.pruned.run_id)).smaller
     dense = parent.dense
-    network = onnx_export.with_plain_layers(copy.deepcopy(dense.model).cpu())
+    network = with_plain_layers(copy.deepcopy(dense.model).cpu(), context.data.image_shape)
     return Classifier(network, dense.normalization, context.data.classes)
 
 

@@ -15,7 +15,7 @@ from pruning_study import models
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, to_device
-from pruning_study.models import onnx_export
+from pruning_study.models.plain_layers import with_plain_layers
 from pruning_study.pruning import coupled_filters
 from pruning_study.pruning.filters import Filters
 from pruning_study.tracking.store import Store
@@ -136,9 +136,9 @@ class Context:
         prunable : iterable of str
             State-dict names of the prunable weights.
         """
-        model = copy.deepcopy(self.model).eval()
-        image = torch.zeros(1, *self.data.image_shape)
-        return coupled_filters.removable(model, image, list(prunable), calls=onnx_export.with_plain_layers(model))
+        model, shape = copy.deepcopy(self.model).eval(), self.data.image_shape
+        calls = with_plain_layers(model, shape)
+        return coupled_filters.removable(model, torch.zeros(1, *shape), list(prunable), calls=calls)
 
     @property
     def mlflow_dataset(self) -> MlflowDataset:

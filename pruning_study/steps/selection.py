@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples, generator, seeded
-from pruning_study.models import onnx_export
+from pruning_study.models.plain_layers import with_plain_layers
 from pruning_study.pruning import filters, sparse_training
 from pruning_study.pruning.coupled import inputs_second
 from pruning_study.pruning.filters import Filters
@@ -157,8 +157,8 @@ def _map_scores(pruner: Pruner, removable: Filters, seed: int, model: nn.Module,
     order = torch.randperm(len(train), generator=generator(seed, "feature maps"))
     batches = order[:MAP_IMAGES].to(train.labels.device).split(_BATCH)
     sums: dict[str, Tensor] = {}
+    network = with_plain_layers(model, train.batch(batches[0][:1])[0].shape[1:])
     with torch.no_grad(), filters.feature_maps(model, removable) as maps:
-        network = onnx_export.with_plain_layers(model)
         for batch in batches:
             network(train.batch(batch)[0])
             for name, of_layer in maps.items():

@@ -14,8 +14,9 @@ from analysis.common import extras
 from analysis.common.errors import StudyError
 from analysis.runs import schema
 from pruning_study.data.examples import Normalization, in_layout
-from pruning_study.models import checkpoints, onnx_export
+from pruning_study.models import checkpoints
 from pruning_study.models.latency import latency
+from pruning_study.models.plain_layers import with_plain_layers
 from pruning_study.options.config import ExportConfig, IterateConfig, PruneConfig
 from pruning_study.pruning.shrink import macs, shrink
 from pruning_study.steps.context import Context
@@ -83,7 +84,7 @@ def follow(context: Context) -> None:
     StudyError
         If the layers cannot be traced.
     """
-    network = onnx_export.with_plain_layers(copy.deepcopy(context.model))
+    network = with_plain_layers(copy.deepcopy(context.model), context.data.image_shape)
     shrink(network, _example_images(context.normalization, context, 1))
 
 
@@ -106,7 +107,7 @@ def shrunk(store: Store, name: str, context: Context, run: Run) -> Shrinking:
     """
     with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:
         classifier = checkpoints.classifier(path, run.info.run_id, name, run.data.params)
-    onnx_export.with_plain_layers(classifier)
+    classifier.network = with_plain_layers(classifier.network, context.data.image_shape)
     network, zeroed, n_left = shrink(classifier.network, _example_images(classifier.normalization, context, COMPARED))
     return Shrinking(
         classifier, checkpoints.Classifier(network, classifier.normalization, classifier.classes), zeroed, n_left

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.pruning.sparse_training import Exchange
 from pruning_study.training.distillation import Distillation
-from pruning_study.training.engines import TORCH, Outcomes, Steps
+from pruning_study.training.engines import Outcomes, Steps
 from pruning_study.training.resumption import TrainingState, zeros
 from pruning_study.training.setup import Callback, TrainingSetup
 from pruning_study.training.weighting import Weighting
@@ -63,8 +63,7 @@ class Teacher(Callback):
         """Compute the teacher's logits once, if no augmentation changes the images."""
         if not training.augments:
             # The engine may quantize weights in training, but the teacher's weights must not be quantized.
-            engine = TORCH if training.hyperparameters.quantization else training.engine
-            logits = engine.logits(self.distillation.teacher, training.train.images)
+            logits = training.engine.with_weight_bits(None).logits(self.distillation.teacher, training.train.images)
             self.distillation = replace(self.distillation, logits=logits)
 
     def before_steps(

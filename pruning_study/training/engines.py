@@ -1,5 +1,6 @@
 """Training back ends: PyTorch, or steps compiled from C++ (`pruning_study.training.native`)."""
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -111,10 +112,10 @@ class Engine(Protocol):
     def identity(self) -> str:
         """String that two engines share only if their results are bit-identical on one device and version of torch."""
 
-    def with_weight_bits(self, bits: int) -> Self:
-        """Return this engine with quantized weights.
+    def with_weight_bits(self, bits: int | None) -> Self:
+        """Return this engine with quantized weights, or with float32 weights if `bits` is None.
 
-        Training and evaluation then compute with a network's quantized weights, while the optimizer updates the
+        With bits, training and evaluation compute with a network's quantized weights, while the optimizer updates the
         underlying float32 weights by the gradient at the quantized ones. The gradient for pruning scores and a
         teacher's logits are computed with float32 weights.
         """
@@ -144,7 +145,8 @@ class Engine(Protocol):
     ) -> None:
         """Set BatchNorm's running statistics to their mean over batches of training images, without training.
 
-        The parameters are as in `Steps`.
+        Layers that stay in eval mode, or that the model does not use, keep their statistics. The parameters are as in
+        `Steps`.
         """
 
     def probabilities(self, scores: Tensor) -> Tensor:
@@ -190,8 +192,8 @@ class Torch:
         name = f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
         return f"{name} on threads: {torch.get_num_threads()}"
 
-    def with_weight_bits(self, bits: int) -> "Torch":
-        """Return this engine with quantized weights, as in `Engine.with_weight_bits`."""
+    def with_weight_bits(self, bits: int | None) -> "Torch":
+        """Return this engine with quantized or float32 weights, as in `Engine.with_weight_bits`."""
         return Torch(self._precision, bits)
 
     def train_epoch(self, model: nn.Module, steps: Steps) -> float:
@@ -270,18 +272,21 @@ class Torch:
         self, model: nn.Module, train: Examples, batches: Sequence[Tensor], augment: FlipCrop | None
     ) -> None:
         """Set BatchNorm's running statistics as in `Engine.measure_statistics`."""
-        layers = {layer: layer.momentum for layer in model.modules() if isinstance(layer, _BatchNorm)}
+        model.train()
+        layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and _updates_statistics(layer)]
+        before = [(layer.momentum, copy.deepcopy(layer.state_dict())) for layer in layers]
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # None: average over all batches
-        model.train()
         with torch.no_grad():
             for batch in batches:
                 raise_if_interrupted()
                 images, _ = train.batch(batch)
                 model(augment(images) if augment else images)
-        for layer, momentum in layers.items():
+        for layer, (momentum, state) in zip(layers, before, strict=True):
             layer.momentum = momentum
+            if not layer.num_batches_tracked:  # the model does not use the layer
+                layer.load_state_dict(state)
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return the softmax of logits as in `Engine.probabilities`."""
@@ -320,6 +325,11 @@ def _loss(
 def _note(outcomes: Outcomes, batch: Tensor, scores: Tensor, labels: Tensor) -> None:
     outcomes.loss[batch] = F.cross_entropy(scores, labels, reduction="none")
     outcomes.right[batch] = predicted_classes(scores) == labels
+
+
+def _updates_statistics(layer: _BatchNorm) -> bool:
+    """Return whether a BatchNorm layer updates its running statistics; a frozen layer stays in eval mode."""
+    return layer.training and layer.track_running_stats
 
 
 def _step(model: nn.Module, optimizer: Optimizer, learning_rate: float) -> None:

@@ -59,6 +59,28 @@ def test_images_for_validation_that_do_not_fit_are_refused(tmp_path, changes, me
         load(tmp_path, **changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"val_labels": [0, 1, 1]}, r"pets.npz: val data have no image of class 2$"),
+        ({"train_labels": np.repeat([0, 1], 6)}, r"pets.npz: train data have no image of class 2$"),
+        ({"val_labels": [0, 2, -1]}, r"pets.npz: val_labels holds -1 at index 2, outside the 3 classes"),
+        ({"train_labels": [*LABELS, 0], "val_labels": [1, 2]}, r"pets.npz: train_labels has 13 entries for 12 images"),
+    ],
+)
+def test_a_class_without_images_to_train_on_or_for_validation_is_refused(tmp_path, changes, message):
+    """Training and validation images were checked together."""
+    with pytest.raises(StudyError, match=message):
+        load(tmp_path, **{"val_images": np.zeros((3, 6, 5, 3), np.uint8), "val_labels": [0, 1, 2], **changes})
+
+
+def test_one_image_of_a_class_to_train_on_is_enough_beside_images_for_validation(tmp_path):
+    labels = np.array([0] * 6 + [1] * 5 + [2])
+    images = np.zeros((3, 6, 5, 3), np.uint8)
+    data = load(tmp_path, train_labels=labels, val_images=images, val_labels=np.array([0, 1, 2]))
+    assert np.bincount(data.train_labels).tolist() == [7, 6, 2]
+
+
 def folder_of_images(folder, parts, picture=None):
     for part in parts:
         for number, name in enumerate(("cat", "dog")):

@@ -19,6 +19,7 @@ from analysis.common.interrupts import raise_if_interrupted
 from analysis.runs import schema
 from analysis.runs.options.names import SGD
 from pruning_study.data.examples import Examples, FlipCrop, Images, PackedImages, parts, seeded
+from pruning_study.models.plain_layers import CLOSE, are_close, with_drawn_values
 from pruning_study.pruning.budget import prunable
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Outcomes, Steps
@@ -29,7 +30,6 @@ from pruning_study.training.native.stack import Stack, read
 from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.quantization import largest_integer, quantized_weights
 
-CLOSE = 1e-4
 CLOSE_GRADIENT = 0.05  # looser, because rounding ReLU inputs near 0 changes 1 in 20 gradients of ResNet-20 by 5e-4
 # Largest size in bytes of the images, as float32, that are evaluated or copied for the library at once.
 PORTION = 2**26
@@ -77,7 +77,7 @@ def _check(engine: "Native", model: nn.Module, image_shape: ImageShape, classes:
     """Raise a NativeError unless the engine computes the same as the model, in evaluation and in training.
 
     The check finds faulty compilers, and computations that neither a model's method `stack` nor the names of a block's
-    layers reveal. Weights are drawn at random, because an initial weight of 0 hides errors in the layers before it.
+    layers reveal.
     """
     with seeded(0, "check of the native engine", torch.device("cpu")):
         _check_drawn(engine, model, image_shape, classes)
@@ -85,8 +85,8 @@ def _check(engine: "Native", model: nn.Module, image_shape: ImageShape, classes:
 
 def _check_drawn(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int) -> None:
     images, labels = torch.randn(5, *image_shape), torch.arange(5) % classes
-    drawn = _with_drawn_values(model)
-    if not _are_close(engine.logits(drawn, images), TORCH.logits(drawn, images)):
+    drawn = with_drawn_values(model)
+    if not are_close(engine.logits(drawn, images), TORCH.logits(drawn, images)):
         raise NativeError(f"its logits are not those of {type(model).__name__}")
     examples, random = Examples(images, labels), torch.get_rng_state()
     losses = []
@@ -95,33 +95,11 @@ def _check_drawn(engine: "Native", model: nn.Module, image_shape: ImageShape, cl
         losses.append(torch.tensor(each.train_epoch(own, Steps(examples, [torch.arange(5)], _resting(own)))))
     if not torch.equal(torch.get_rng_state(), random):
         raise NativeError(f"{type(model).__name__} draws random numbers while it trains, as dropout does")
-    if not _are_close(losses[0], losses[1]):
+    if not are_close(losses[0], losses[1]):
         raise NativeError(f"its training loss is not that of {type(model).__name__}")
     gradients, wanted = (each.gradient(drawn, examples) for each in (engine, TORCH))
     if any((gradients[name] - of).norm() > CLOSE_GRADIENT * of.norm() + CLOSE for name, of in wanted.items()):
         raise NativeError(f"its gradient is not that of {type(model).__name__}")
-
-
-def _with_drawn_values(model: nn.Module) -> nn.Module:
-    """Return a copy of a model with random parameters and running statistics."""
-    drawn = copy.deepcopy(model)
-    with torch.no_grad():
-        for parameter in drawn.parameters():
-            if parameter.ndim > 1:
-                nn.init.kaiming_normal_(parameter)
-            else:
-                parameter.uniform_(-1, 1)
-        for name, buffer in drawn.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.uniform_(-1, 1)
-            elif name.endswith("running_var"):
-                buffer.uniform_(0.5, 1.5)
-    return drawn
-
-
-def _are_close(values: Tensor, wanted: Tensor) -> bool:
-    # The tolerance is relative to the largest value, because a deep network can have logits of any size.
-    return torch.allclose(values, wanted, rtol=CLOSE, atol=CLOSE * max(1.0, wanted.abs().max().item()))
 
 
 def _resting(model: nn.Module) -> Optimizer:
@@ -207,8 +185,8 @@ class Native:
         name = f"{self.name}, arithmetic {self.arithmetic}"
         return f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
 
-    def with_weight_bits(self, bits: int) -> "Native":
-        """Return this engine with quantized weights, as in `Engine.with_weight_bits`."""
+    def with_weight_bits(self, bits: int | None) -> "Native":
+        """Return this engine with quantized or float32 weights, as in `Engine.with_weight_bits`."""
         return Native(self._stack, self.library, bits)
 
     def train_epoch(self, model: nn.Module, steps: Steps) -> float:

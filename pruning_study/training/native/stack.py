@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from analysis.common.errors import first_line
+from pruning_study.models.plain_layers import returned_stack
 from pruning_study.training.native import layers
 from pruning_study.training.native.errors import NativeError
 from pruning_study.training.native.layers import Convolution, ImageShape, Linear, Unit
@@ -147,12 +148,8 @@ def _sequential(model: nn.Module) -> nn.Sequential:
 
 
 def _returned_stack(model: nn.Module) -> object:
-    """Call a model's method `stack`; return None if `stack` is a layer or a value, or is missing."""
-    method = getattr(model, "stack", None)
-    if isinstance(method, nn.Module) or not callable(method):
-        return None
     try:
-        return method()
+        return returned_stack(model)
     except Exception as error:
         raise NativeError(f"the method `stack` of {type(model).__name__} fails: {first_line(error)}") from error
 

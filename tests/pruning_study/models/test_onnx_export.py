@@ -20,6 +20,20 @@ class Branching(nn.Module):
         return images.flatten(1) if images.sum() > 0 else -images.flatten(1)
 
 
+class Stacking(nn.Module):
+    """A network whose method `stack` returns only a part of its layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.part, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4, 2)
+
+    def forward(self, images):
+        return self.head(self.stack()(images).mean((2, 3)))
+
+    def stack(self):
+        return nn.Sequential(self.part, nn.ReLU())
+
+
 class Looping(nn.Module):
     """A network that can only be traced for one number of images."""
 
@@ -58,6 +72,10 @@ class TestToOnnx:
     def test_of_a_built_in_network_gives_torchs_logits(self, name):
         network = models.build(name, num_classes=10, in_channels=3, image_size=(32, 32)).eval()
         images = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        onnx_export.check_same(onnx_export.to_onnx(network, images[:2]), network, images)
+
+    def test_of_a_network_whose_stack_is_a_part_of_it_gives_its_logits(self):
+        network, images = Stacking().eval(), torch.rand(5, 1, 6, 6)
         onnx_export.check_same(onnx_export.to_onnx(network, images[:2]), network, images)
 
     @pytest.mark.parametrize(("network", "reason"), [(Branching(), "data-dependent"), (Looping(), "Constraints")])

@@ -9,7 +9,7 @@ from torch import nn
 
 from analysis.common.errors import StudyError
 from pruning_study import models
-from pruning_study.models.onnx_export import with_plain_layers
+from pruning_study.models.plain_layers import with_plain_layers
 from pruning_study.pruning import budget, filters
 from pruning_study.training.loop import apply_masks
 
@@ -81,7 +81,7 @@ class Gated(nn.Module):
 
 def found(network, image=IMAGE):
     names = budget.prunable(network)
-    return filters.removable(network, image, names, calls=with_plain_layers(network))
+    return filters.removable(network, image, names, calls=with_plain_layers(network, image.shape[1:]))
 
 
 class TestRemovable:

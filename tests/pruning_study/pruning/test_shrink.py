@@ -7,7 +7,7 @@ from torch import nn
 
 from analysis.common.errors import StudyError
 from pruning_study import models
-from pruning_study.models.onnx_export import with_plain_layers
+from pruning_study.models.plain_layers import with_plain_layers
 from pruning_study.pruning.budget import prunable
 from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.pruning.shrink import macs, shrink
@@ -23,7 +23,7 @@ def built(name, channels, side):
             nn.init.normal_(module.bias)
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)
-    return with_plain_layers(network).eval()
+    return with_plain_layers(network, (channels, side, side)).eval()
 
 
 def images(channels=3, side=32):

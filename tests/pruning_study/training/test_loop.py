@@ -174,6 +174,39 @@ def test_the_mean_of_epochs_has_batchnorms_statistics_of_the_training_images():
     assert model[1].momentum == 0.1  # as it was
 
 
+class PartlyFrozen(nn.Module):
+    """A network whose first BatchNorm stays in eval mode, and whose last one is not used."""
+
+    def __init__(self):
+        super().__init__()
+        self.frozen, self.trained, self.unused = (nn.BatchNorm2d(1) for _ in range(3))
+        self.head = nn.Linear(36, 3)
+        for layer in (self.frozen, self.trained, self.unused):
+            layer.running_mean.fill_(0.5)
+            layer.running_var.fill_(4)
+            layer.num_batches_tracked.fill_(7)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.frozen.eval()
+        return self
+
+    def forward(self, images):
+        return self.head(self.trained(self.frozen(images)).flatten(1))
+
+
+def test_the_mean_of_epochs_keeps_the_statistics_of_batchnorm_that_no_batch_changes():
+    model = PartlyFrozen()
+    run(model, replace(phases((2, 0.05)), average_epochs=1))
+    for layer in (model.frozen, model.unused):
+        assert [value.item() for value in layer.buffers()] == [0.5, 4, 7]
+    assert model.trained.num_batches_tracked == 5  # batches of an epoch
+    # (x - 0.5) / 2 of pixels of mean 0 and variance 1, where weight and bias of `frozen` have hardly been trained
+    assert model.trained.running_mean.item() == pytest.approx(-0.25, abs=0.05)
+    assert model.trained.running_var.item() == pytest.approx(0.25, abs=0.05)
+    assert {layer.momentum for layer in (model.frozen, model.trained, model.unused)} == {0.1}
+
+
 def test_the_mean_of_epochs_stays_within_the_last_masks():
     """The third of four epochs of five batches is the first that ends with the last masks."""
     full = {"4.weight": torch.ones(3, 64, dtype=torch.bool)}

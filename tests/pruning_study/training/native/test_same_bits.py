@@ -7,11 +7,17 @@ import torch
 from torch import nn
 
 from pruning_study.data.examples import Examples, FlipCrop, generator, shuffled
+from pruning_study.training.callbacks import Teacher
+from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Steps
 from pruning_study.training.gradients import sampled_gradient
 from pruning_study.training.native import engine as native
 from pruning_study.training.native.errors import NativeError
 from pruning_study.training.optimizer import Optimizer
+from pruning_study.training.quantization import Quantization
+from pruning_study.training.recipes import Hyperparameters, Phase
+from pruning_study.training.resumption import TrainingState
+from pruning_study.training.setup import TrainingSetup
 from tests.pruning_study.training.native.test_residual_network import SHAPE, Small
 
 pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("own_cache")]
@@ -113,6 +119,19 @@ def test_the_gradient_of_random_batches_is_that_of_torch(name, mode):
         torch.testing.assert_close(given[key], values, rtol=1e-3, atol=1e-5)
     for key, values in before.items():
         assert torch.equal(model.state_dict()[key], values)
+
+
+@pytest.mark.parametrize("while_training", [True, False])
+def test_a_teachers_logits_are_the_engines_own_without_quantized_weights(while_training):
+    """PyTorch computed them, with rounding errors that depend on the machine."""
+    teacher, train = drawn("plain")
+    engine = native.load(teacher, PLAIN_SHAPE)
+    plan = Hyperparameters((Phase(1, 0.05),), 16, 0.9, 0.0, "none", quantization=Quantization(2, while_training))
+    own = engine.with_weight_bits(2) if while_training else engine
+    callback = Teacher(Distillation(teacher, 0.5, 1.0))
+    setup = TrainingSetup(train, train, plan, seed=0, stream="test", black=torch.zeros(2), engine=own)
+    callback.start(setup, plain(), TrainingState())
+    assert torch.equal(callback.distillation.logits, engine.logits(teacher, train.images))
 
 
 @pytest.mark.parametrize("augmented", [False, True])
