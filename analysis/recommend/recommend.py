@@ -25,7 +25,7 @@ from analysis.study import operating_points
 from analysis.study.arrays import control_rows, run_arrays
 from analysis.study.costs import promised
 from analysis.study.decay_advice import decay_advice
-from analysis.study.decision import Decision, Judged, class_rows, decision, rows_of
+from analysis.study.decision import Decision, Judged, class_rows, decision, rows_of, run_rows
 from analysis.study.groups import GivenGroups, Grouped, files_of_datasets, read_groups
 from analysis.study.groups import groups as by_group
 from analysis.study.joins import join
@@ -161,7 +161,7 @@ def _recommendation(
         sentences += map(group_text.grouping, group_results.groupings.to_dict("records"))
     preference = operating_points.wanted_of(runs, asked.preference)
     choice, pareto = _choice(runs, study.shown, preference, asked.on_validation) if preference else ("", pd.DataFrame())
-    rows = rows_of(decided.cell, study.arrays.runs, study).index.to_numpy()
+    rows = run_rows(decided.cell, study)
     return Recommendation(
         " ".join([str(decided.limits), *sentences]),
         pd.DataFrame([_row(judged, decided.limits, study) for judged in decided.tried]),

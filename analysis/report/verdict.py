@@ -29,6 +29,7 @@ from analysis.study.decision import (
     images_are_too_few,
     needed_networks,
     rows_of,
+    run_rows,
 )
 from analysis.study.settings import (
     CONTROL,
@@ -421,7 +422,7 @@ def gaps(cell: pd.Series) -> Gaps:
 
 def _describe_gaps(cell: pd.Series, study: StudyData) -> str:
     """Describe the change of the gaps, as `gaps` decides it, with its numbers."""
-    arrays, rows = study.arrays, rows_of(cell, study.arrays.runs, study).index.to_numpy()
+    arrays, rows = study.arrays, run_rows(cell, study)
     compared = len(arrays.with_sloped_control(arrays.sloped(rows)))
     kind, change, low, high, spread, spread_low, spread_high = gaps(cell)
     wider = f"grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}"

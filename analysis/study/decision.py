@@ -166,16 +166,19 @@ def rows_of(cell: pd.Series, frame: pd.DataFrame, study: StudyData) -> pd.DataFr
     return frame[np.logical_and.reduce(conditions)]
 
 
+def run_rows(cell: pd.Series, study: StudyData) -> np.ndarray:
+    """Return the rows of a cell's networks in `study.arrays`, (networks,)."""
+    return rows_of(cell, study.arrays.runs, study).index.to_numpy()
+
+
 def needed_networks(cell: pd.Series, study: StudyData, limits: Limits) -> int | None:
     """Estimate how many networks would rule out a class loss above the limit, if the estimated losses stay the same."""
-    rows = rows_of(cell, study.arrays.runs, study).index.to_numpy()
-    return networks_for_limit(study.arrays, rows, limits.class_loss, study.predicted)
+    return networks_for_limit(study.arrays, run_rows(cell, study), limits.class_loss, study.predicted)
 
 
 def images_are_too_few(cell: pd.Series, study: StudyData, limits: Limits) -> bool:
     """Return whether no number of networks would rule out a class loss above the limit."""
-    rows = rows_of(cell, study.arrays.runs, study).index.to_numpy()
-    return costs.images_are_too_few(study.arrays, rows, limits.class_loss, study.predicted)
+    return costs.images_are_too_few(study.arrays, run_rows(cell, study), limits.class_loss, study.predicted)
 
 
 def _judged(method: pd.DataFrame, study: StudyData, limits: Limits) -> Iterator[Judged]:

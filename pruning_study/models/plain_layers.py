@@ -66,7 +66,7 @@ def are_close(values: Tensor, wanted: Tensor) -> bool:
 
 
 def _own_layers(network: nn.Module) -> nn.Sequential | None:
-    """Return what a network's method `stack` returns, or None if that is not an `nn.Sequential` of its own layers."""
+    """Return the layers that a network's `stack` gives; None unless they are an `nn.Sequential` of its own layers."""
     try:
         stack = returned_stack(network)
     except Exception:  # raised by the user's method

@@ -20,7 +20,7 @@ from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.recalls import Recalls
 from analysis.study.costs import CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, DENSE, compared_rows
-from analysis.study.decision import class_rows, rows_of
+from analysis.study.decision import class_rows, run_rows
 from analysis.study.settings import in_number_format, is_random
 from analysis.study.study import StudyData
 
@@ -107,7 +107,7 @@ def _stations(study: StudyData, cell: pd.Series) -> tuple[str, dict[str, Recalls
 
 def _compared_rows(study: StudyData, cell: pd.Series) -> tuple[str, np.ndarray, np.ndarray | None]:
     """Return the kind of reference, and the rows of the compared networks and of their controls, as `compared_rows`."""
-    return compared_rows(study.arrays, rows_of(cell, study.arrays.runs, study).index.to_numpy())
+    return compared_rows(study.arrays, run_rows(cell, study))
 
 
 def _draw_recalls(

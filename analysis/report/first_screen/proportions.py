@@ -10,7 +10,7 @@ from analysis.compare.proportion_text import beyond_proportion, growth
 from analysis.rendering.page import Block, Caption
 from analysis.report.verdict import class_rows
 from analysis.runs import schema
-from analysis.study.decision import rows_of
+from analysis.study.decision import run_rows
 from analysis.study.study import StudyData
 
 EXPECTATIONS = (
@@ -53,7 +53,7 @@ class Pairs(NamedTuple):
 
 def _pairs(study: StudyData, cell: pd.Series) -> Pairs:
     arrays = study.arrays
-    rows = arrays.with_control(rows_of(cell, arrays.runs, study).index.to_numpy())
+    rows = arrays.with_control(run_rows(cell, study))
     return Pairs(len(rows), int((arrays.at_chance[rows] | arrays.at_chance[arrays.controls[rows]]).sum()))
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 import pruning_study
 from analysis.runs import pull, robustness, schema
+from pruning_study.steps import alike_networks
 from pruning_study.steps import robustness as steps_robustness
 from tests.stored_runs import artifact, runs
 
@@ -210,7 +211,7 @@ class TestRows:
     def test_a_row_has_the_newest_run_of_each_seed(self):
         other = {"name": "dense s1 lenet5 mnist", "seed": "1"}
         runs = [made("c", epochs="2"), made("a", epochs="2"), made("b", epochs="2", **other), made("d", epochs="3")]
-        assert [run.info.run_id for run in steps_robustness.newest_runs(runs)] == ["c", "b", "d"]
+        assert [run.info.run_id for run in alike_networks.newest_runs(runs)] == ["c", "b", "d"]
 
     def test_networks_made_in_one_way_share_a_row_that_has_their_name(self):
         pruned = {"kind": "pruned", "ratio": "4.0"}
@@ -221,7 +222,7 @@ class TestRows:
             made("d", "4x s0 mp lenet5 mnist", **pruned),
             made("e", "4x s1 mp lenet5 mnist", seed="1", fine_tune_decay="none", **pruned),  # what older runs had
         ]
-        assert steps_robustness.row_names(runs) == {
+        assert alike_networks.row_names(runs) == {
             **dict.fromkeys("abc", "dense lenet5 mnist"),
             **dict.fromkeys("de", "4x mp lenet5 mnist"),
         }
@@ -234,7 +235,7 @@ class TestRows:
             made("c", epochs="3", recipe="good", phases="3x0.1", decay="cosine"),
             made("d", "4x s0 mp lenet5 mnist", "pruned", epochs="1"),
         ]
-        assert steps_robustness.row_names(runs) == {
+        assert alike_networks.row_names(runs) == {
             "a": "dense lenet5 mnist (epochs 1, decay none)",
             "b": "dense lenet5 mnist (epochs 3, decay none)",
             "c": "dense lenet5 mnist (epochs 3, decay cosine)",
@@ -243,7 +244,7 @@ class TestRows:
 
     def test_runs_of_one_name_and_of_different_kinds_have_different_rows(self):
         runs = [made("a", "mine"), made("b", "mine", "pruned")]
-        assert set(steps_robustness.row_names(runs).values()) == {"mine (kind dense)", "mine (kind pruned)"}
+        assert set(alike_networks.row_names(runs).values()) == {"mine (kind dense)", "mine (kind pruned)"}
 
 
 def test_the_table_has_a_row_for_each_setting_and_does_not_count_older_runs_of_a_seed(trained, measure, tiny, tmp_path):

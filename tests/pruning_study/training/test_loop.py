@@ -201,7 +201,7 @@ def test_the_mean_of_epochs_keeps_the_statistics_of_batchnorm_that_no_batch_chan
     for layer in (model.frozen, model.unused):
         assert [value.item() for value in layer.buffers()] == [0.5, 4, 7]
     assert model.trained.num_batches_tracked == 5  # batches of an epoch
-    # (x - 0.5) / 2 of pixels of mean 0 and variance 1, where weight and bias of `frozen` have hardly been trained
+    # The layer `frozen`, hardly trained, gives (x - 0.5) / 2 for a pixel x, and pixels have mean 0 and variance 1.
     assert model.trained.running_mean.item() == pytest.approx(-0.25, abs=0.05)
     assert model.trained.running_var.item() == pytest.approx(0.25, abs=0.05)
     assert {layer.momentum for layer in (model.frozen, model.trained, model.unused)} == {0.1}

@@ -98,7 +98,7 @@ def test_a_level_without_a_usable_iteration_or_sparsity_is_left_out(param, text)
 
 
 def test_weights_that_were_not_pruned_do_not_count_as_sparsity():
-    """Of the weights that `up-signed` was asked to prune, it prunes half: .1, .18 and .244 of all."""
+    """`up-signed` prunes half of the weights that it was asked to prune, which is .1, .18 and .244 of all."""
     runs = made_up_levels.runs(pruners=["up-signed"], treatments=["finetune"], seeds=1, loss={"up-signed": 0.1})
     asked = 1 - 1 / runs["ratio"]
     runs["realized_ratio"] = 1 / (1 - asked / 2)
