@@ -20,7 +20,7 @@ from analysis.statistics.class_losses import Changes
 from analysis.statistics.class_sums import Weights
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
 
-# Fewer than ten networks have at most 512 sign flips, so p and joint bounds of ten classes would be coarse.
+# Fewer than ten networks have at most 512 sign flips, so p would be coarse.
 FEWEST_FLIPPED = 10
 # With up to 13 networks, all sign flips are used. With more networks, this many flips are used: one that changes no
 # sign, and others drawn at random.
@@ -95,38 +95,6 @@ def smallest_p(networks: int) -> float:
     return float(1 / min(1 << networks, _MOST_FLIPS))
 
 
-def joint_level(values: np.ndarray, level: float = LEVEL) -> float:
-    """Compute the level that each class's one-sided bound needs for the bounds of all classes to hold jointly.
-
-    With at least `FEWEST_FLIPPED` networks, sign flips of the centred values estimate the distribution of the largest
-    error among all classes, in standard errors. Because classes are correlated, the level is less strict than with
-    Bonferroni's correction, which is used for fewer networks.
-
-    Parameters
-    ----------
-    values : (networks, classes)
-        Losses or costs.
-    level : float
-        1 minus the joint confidence of all bounds.
-
-    Examples
-    --------
-    Three networks are too few for flips, so two classes get half the level each:
-
-    >>> joint_level(np.array([[0.1, 0.0], [0.2, 0.1], [0.1, 0.1]]))
-    0.025
-    """
-    networks, classes = values.shape
-    strictest = float(level / classes)
-    if networks < FEWEST_FLIPPED or np.ptp(values, axis=0).max() == 0:
-        return strictest
-    from scipy.special import stdtr  # training imports this package and must not wait for scipy
-
-    _, flipped = _flipped_t(values - values.mean(0))
-    quantile = np.quantile(flipped.max(1), 1 - level, method="higher")
-    return min(max(float(stdtr(networks - 1, -quantile)), strictest), level)
-
-
 # Columns of tables for the fields of `Bounds`. Losses have no column for p, because a loss of accuracy already implies
 # that some class loses.
 LOSS_COLUMNS = ("loss", "loss_low", "loss_high", "loss_upper_all")
@@ -143,7 +111,7 @@ class Bounds(NamedTuple):
     low, high : ndarray
         Ends of the interval of each single class, for new networks and images.
     upper_all : ndarray
-        One-sided upper bounds that hold for all classes jointly.
+        One-sided upper bounds that hold for all classes jointly, by Bonferroni's correction.
     p : ndarray
         One-sided p for a value above 0, corrected for all classes: by `step_down_p` with at least `FEWEST_FLIPPED`
         pairs of networks, else by Holm's correction of the t-test.
@@ -163,7 +131,7 @@ def bounds(changes: Changes, weights: Weights, *, level: float = LEVEL) -> Bound
     ----------
     changes : Changes
         Changes of recall from the reference to the compressed networks, after `class_losses.moderated` if variances
-        should be moderated. Independent (unpaired) groups get Bonferroni's bounds.
+        should be moderated.
     weights : (sums, classes)
         The identity for losses, `class_sums.excess_weights` for costs, or the classes' shares for the accuracy.
     level : float
@@ -190,21 +158,9 @@ def bounds(changes: Changes, weights: Weights, *, level: float = LEVEL) -> Bound
     variances = changes.variances(weights)
     value = -(weights @ sum(group.mean(0) for group in changes.groups))
     half = _half_widths(variances, level)
-    half_all = _half_widths(variances, 2 * level_of_one(changes, weights, level))
+    half_all = _half_widths(variances, 2 * level / len(value))
     values = of_networks(changes, weights)
     return Bounds(value, value - half, value + half, value + half_all, one_sided_p(variances, value, values))
-
-
-def level_of_one(changes: Changes, weights: Weights, level: float = LEVEL) -> float:
-    """Compute the `joint_level` of weighted sums, or Bonferroni's level for unpaired networks or one pair.
-
-    Parameters
-    ----------
-    changes, weights, level
-        As for `bounds`.
-    """
-    values = of_networks(changes, weights)
-    return level / len(weights) if values is None else joint_level(values, level)
 
 
 def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndarray | None) -> np.ndarray:
@@ -333,7 +289,7 @@ def worst_class(
         return NO_CLASS
     places, costs = read_left_out(values, weights, label, differences)
     variances = changes.variances(weights)
-    half = _half_widths(variances, 2 * joint_level(values, level / 2))
+    half = _half_widths(variances, level / len(weights))
     ends = [_largest(values.mean(0) + sign * half) for sign in (-1, 1)]
     cost = float(costs.mean())
     return WorstClass(int(np.bincount(places.ravel()).argmax()), cost, min(ends[0], cost), max(ends[1], cost))

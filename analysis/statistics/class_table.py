@@ -204,7 +204,7 @@ def costs(
     variances = changes.variances(weights)
     if control is not None:
         variances = _with_retraining(variances, weights, label, before[0], control[0], after[0])
-    levels = LEVEL, 2 * class_costs.level_of_one(changes, weights)
+    levels = LEVEL, 2 * LEVEL / len(weights)
     found = _losses_of_one(label, before, after, control, levels)
     return _costs(label, start, after, changes, variances, levels, found)
 
@@ -222,7 +222,7 @@ def costs_of_networks(label: np.ndarray, start: np.ndarray, after: np.ndarray, c
         over images increased by `class_losses.of_few_images`.
     """
     weights = excess_weights(_shares(label))
-    levels = LEVEL, 2 * class_costs.level_of_one(changes, weights)
+    levels = LEVEL, 2 * LEVEL / len(weights)
     found = _on_levels(label, changes, levels)
     return _costs(label, start, after, changes, changes.variances(weights), levels, found)
 
@@ -325,8 +325,6 @@ class Losses(NamedTuple):
         Variances of the losses; None for single networks.
     upper : (classes,)
         One-sided 95 % bounds that hold for all classes jointly.
-    level : float
-        1 minus the confidence of the one-sided bound of one class.
     of_images : ImageBounds, optional
         The bounds from the images that change, below which `upper` never is; None for single networks.
     """
@@ -335,7 +333,6 @@ class Losses(NamedTuple):
     bounds: np.ndarray
     variances: two_way.Variances | None
     upper: np.ndarray
-    level: float
     of_images: ImageBounds | None = None
 
 
@@ -383,7 +380,7 @@ def _losses_of_one(
     n_changed = np.bincount(label, (before != after)[0] | ((before if control is None else control) != after)[0])
     at_most = unchanged_bound(np.bincount(label), level)
     upper = np.where(n_changed == 0, at_most, -found[2 * level][1][0])
-    return Losses(-value, -np.array(bounds)[:, ::-1], None, upper, level)
+    return Losses(-value, -np.array(bounds)[:, ::-1], None, upper)
 
 
 def _on_levels(label: np.ndarray, changes: class_losses.Changes, levels: Sequence[float]) -> Losses:
@@ -393,14 +390,14 @@ def _on_levels(label: np.ndarray, changes: class_losses.Changes, levels: Sequenc
     these images give by themselves.
     """
     change, support = mean_change(changes), np.bincount(label)
-    level = class_costs.level_of_one(changes, each_class(len(support)))
+    level = LEVEL / len(support)
     bounds = [change.bounds(support, each) for each in levels]
     upper = -change.value + two_way.half_widths(change.variances, 2 * level)
-    of_images = changes.image_bounds(support, LEVEL / len(support))
+    of_images = changes.image_bounds(support, level)
     if of_images is not None:
         upper = np.maximum(upper, of_images.upper)
     upper = np.minimum(upper, 1)
-    return Losses(-change.value, -np.array(bounds)[:, ::-1], change.variances, upper, level, of_images)
+    return Losses(-change.value, -np.array(bounds)[:, ::-1], change.variances, upper, of_images)
 
 
 def losses_on_own_images(
@@ -469,7 +466,7 @@ def accuracy_loss(
     _, (lowest, _) = retraining.accuracy_beyond_control(alone, against, 2 * LEVEL)
     has_changed = (before != after).any() or (control != after).any()
     upper = -lowest if has_changed else float(unchanged_bound(len(label), LEVEL))
-    return Losses(np.array([-value]), np.array([[[-high], [-low]]]), None, np.array([upper]), LEVEL)
+    return Losses(np.array([-value]), np.array([[[-high], [-low]]]), None, np.array([upper]))
 
 
 def _beyond_control(

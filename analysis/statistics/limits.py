@@ -191,7 +191,7 @@ def _bounds(
             "support": [len(label), *np.bincount(label)],
             "loss": [*accuracy.value, *of_class.value],
             "upper": [*accuracy.upper, *of_class.upper],
-            "level": [accuracy.level, *[of_class.level] * len(names)],
+            "level": [LEVEL, *[LEVEL / len(names)] * len(names)],
             "low": [*accuracy.bounds[0, 0], *of_class.bounds[1, 0]],
             "high": [*accuracy.bounds[0, 1], *of_class.bounds[0, 1]],
         }

@@ -104,7 +104,7 @@ def networks_for_limit(
     values = class_costs.of_networks(changes, each_class(len(changes.images)))
     if values is None:
         return None
-    level_of_one = 2 * class_costs.joint_level(values, level)
+    level_of_one = 2 * level / values.shape[1]
     of_images = _of_each_class(changes, support, level)
     needed = [
         sample_size.networks_needed(spread, limit - loss, level_of_one, of_images=bound)
