@@ -171,7 +171,8 @@ def resnet_size(model: str) -> str | None:
 
 def differ_in_size(first: str, second: str) -> bool:
     """Return whether two models differ only in size: they are two of the paper's ResNets, or LeNet5s of two widths."""
-    return first != second and any({label(first), label(second)} <= family for family in _FAMILIES)
+    sizes = {label(first), label(second)}
+    return len(sizes) == 2 and any(sizes <= family for family in _FAMILIES)
 
 
 def labels(frame: pd.DataFrame, *, as_printed: bool = False) -> dict[str, str]:

@@ -100,6 +100,11 @@ def test_models_that_differ_in_more_than_their_size_are_not_compared():
     assert rows_of(results(*(cifar(model, "mp", 2, HIGH) for model in models)), 5).empty
 
 
+def test_two_names_of_one_model_are_not_two_sizes():
+    frame = results(*(cifar(model, "mp", 2, HIGH) for model in ("resnet20", "ResNet-20")))
+    assert rows_of(frame, 5)["row"].tolist() == []
+
+
 @pytest.mark.parametrize("model", ["vgg11", "lenet5", "wrn16-4"])
 def test_another_model_does_not_rename_the_resnets(model):
     cells = [cifar(name, "mp", 2, HIGH) for name in ("resnet20", "resnet32", model)]
