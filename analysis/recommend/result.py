@@ -217,7 +217,7 @@ def _promise_lines(recommendation: Recommendation) -> Iterator[str]:
     yield "\n" + folded(
         "Number of networks needed to promise that no class loses more than 1, 2 or 5 points, if in truth no class "
         "loses anything; if one does, more are needed. With this number, four of five studies can make the promise. "
-        "Each column is for a number of test images that each class has at least: the present one, or a larger one."
+        "Each column supposes that the smallest class has this number of test images: the present one, or a larger one."
     )
     wide = promises.assign(networks=promises["networks"].map("{:.0f}".format).replace("nan", "too many"))
     table = wide.pivot(index="limit", columns="images", values="networks")

@@ -139,15 +139,15 @@ def promises(
     -------
     DataFrame
         - limit: as in `limits`.
-        - images: the number of images that each class has at least. The first number is that of the smallest class,
-          and stands for the present images; then follow the larger ones of `IMAGES`.
+        - images: the supposed number of images of the smallest class. The first is the present number; then follow the
+          larger ones of `IMAGES`.
         - networks: number of networks needed; NaN if `sample_size.MOST_NETWORKS` are too few, if this number of
           images cannot rule out a loss above the limit even if none is lost, or if all networks lose the same.
 
     Examples
     --------
     The standard deviation over networks is .01, so the standard error of eight networks is .00354. Their bound is 1.9
-    standard errors above the estimate. In four of five studies it is at most 2.83 standard errors above 0:
+    standard errors above the estimate. In four of five studies it is at most 2.84 standard errors above 0:
 
     >>> from analysis.statistics.class_losses import Changes
     >>> changes = Changes([np.array([[0.0], [0.02], [0.01]])], np.zeros(1), np.zeros(1))

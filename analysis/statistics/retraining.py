@@ -17,7 +17,7 @@ from analysis.statistics.hypothesis_tests import LEVEL, change_interval, exact_m
 # shift. Two retrainings would give 2; the larger multiple allows for classes that shift further than others.
 # benchmarks/false_alarms.py checks this multiple.
 _VARIANCES = 6
-_HALVINGS = 60  # after so many, an interval of length 1 is shorter than the distance between neighbouring floats
+_HALVINGS = 60  # after so many, an interval that had length 1 is shorter than the distance of neighbouring floats
 
 
 class Changed(NamedTuple):
@@ -84,7 +84,7 @@ def shift(alone: Changed) -> Shift:
 
     With variance v, (lost - won)² of a class with n changed images is n + v n² on average. The estimate is the v at
     which the squares, each divided by its average, have mean 1 (Paule and Mandel 1982, "Consensus values and weighting
-    factors"). A class whose n is large then tells about one shift, as any other class does.
+    factors"). A class with a large n then counts as one observation of a shift, as any other class does.
 
     Parameters
     ----------

@@ -70,7 +70,7 @@ _OF_ITERATIONS = (_KEEP, frames.column(schema.WEIGHT_TREATMENT), ITERATION)
 # Reasons for which `main_setting` leaves out runs.
 _NEAREST = "the setting nearest to the papers' is shown"
 _MOST_RUNS = "another setting has more runs"
-_FIRST = "of settings with equally many runs, only the first is shown"
+_FIRST = "only the first of the settings with equally many runs is shown"
 _OF_KEPT = "_of_kept"
 
 

@@ -158,7 +158,7 @@ def search_space(config: TuneConfig, plan: PrunePlan, context: Context, experime
 
 
 def _longest_ramp(fine_tuning: Hyperparameters, steps: int) -> float:
-    """Return the largest multiple of `STEP` after which a step of fine-tuning, and all averaged epochs, are left.
+    """Return the largest multiple of `STEP` that ends before fine-tuning and before the first averaged epoch end.
 
     Parameters
     ----------

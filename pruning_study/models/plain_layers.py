@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from pruning_study.data.examples import seeded
 
-# Largest difference between logits that counts as rounding, relative to each logit and to the largest one above 1.
+# A difference between logits counts as rounding up to this share of the logit plus this share of 1 or, if it is
+# larger, of the largest logit.
 CLOSE = 1e-4
 
 

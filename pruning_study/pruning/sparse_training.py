@@ -2,7 +2,7 @@
 
 Both begin with random masks. At each exchange, every layer drops its smallest kept weights and grows the same number of
 weights. SET (Mocanu et al. 2018) grows random weights; RigL (Evci et al. 2020) grows those with the largest gradient of
-the loss. Weights that were pruned before the exchange start at 0. A weight that the same exchange drops may grow back,
+the loss. Weights that were already pruned get the value 0. A weight that the same exchange drops may grow back,
 and then keeps its value and its momentum.
 """
 

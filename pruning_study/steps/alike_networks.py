@@ -1,4 +1,4 @@
-"""Find the networks that are made in the same way, and name them by the settings in which others differ."""
+"""Find the networks that are made in the same way, and name each by the settings in which it differs from others."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -36,7 +36,7 @@ def row_names(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def _settings(run: Run) -> Settings:
-    """Return the kind of a run, and its settings except those with the value of all runs that lack the setting."""
+    """Return the kind of a run, and its settings except those whose value is assumed for runs that lack the setting."""
     return frozenset({(schema.KIND, run.data.tags[schema.KIND]), *_params(run, "setting")})
 
 

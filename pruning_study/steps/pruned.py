@@ -55,7 +55,7 @@ def prune(
 ) -> FinishedRun:
     """Find or make the run that prunes a parent's model and fine-tunes it.
 
-    A run that was pruned from another run is not found, even if both parents have the same settings.
+    A run that was pruned from a parent other than `parent` is not found, even if both parents have the same settings.
 
     Parameters
     ----------

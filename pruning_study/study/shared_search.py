@@ -137,7 +137,7 @@ class SharedSearch(ABC, Generic[Space]):
             raise StudyError(_other_space(name, stored_params, params), option="study_name")
 
     def check_networks(self, dense: Sequence[Predictions]) -> None:
-        """Raise a StudyError if the search has trials of other dense networks, which trials of these cannot join.
+        """Raise a StudyError if the search has trials of other dense networks, to which those of `dense` are not added.
 
         Parameters
         ----------

@@ -38,7 +38,7 @@ _FINE_TUNED_ONLY = "fine-tuned only"
 
 
 class _Reference(NamedTuple):
-    """The networks that losses are measured from: in the note on recalls, in the note on losses, and above a panel."""
+    """How three places name the networks that losses are measured from: two notes, and the title of a panel."""
 
     recalls_note: str
     relative_to: str

@@ -60,7 +60,7 @@ def _pairs(study: StudyData, cell: pd.Series) -> Pairs:
 def sentences(cell: pd.Series, rows: pd.DataFrame, pairs: Pairs) -> Sequence[str]:
     """Describe the growth of the error, and the classes shown to lose more than it explains.
 
-    Pairs with a network at chance count, except in the change of the gaps between classes.
+    Pairs with a network at chance are included, except in the change of the gaps between classes.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def sentences(cell: pd.Series, rows: pd.DataFrame, pairs: Pairs) -> Sequence[str
 
 
 def _growth(rows: pd.DataFrame) -> float:
-    """Return the factor by which the error grew: in proportion, a class loses the factor minus 1, times its error."""
+    """Return the factor by which the error grew; in proportion, a class loses (factor - 1) times its error."""
     expected_losses, errors = rows["loss"] - rows["disproportionate"], 1 - rows["recall_control"]
     return float(1 + expected_losses.sum() / errors.sum())
 
@@ -89,7 +89,7 @@ def _describe_gaps(cell: pd.Series, pairs: Pairs) -> str:
     share, low, high = (100 * cell[f"proportionality{end}"] for end in ("", "_low", "_high"))
     without = f" (without {_pairs_at_chance(pairs)})" if pairs.at_chance else ""
     if np.isnan(share):
-        return f": the two expectations cannot be told apart{without}."
+        return f": whether classes lose in proportion to their errors, or all lose the same, cannot be told{without}."
     if high < 0 and cell["error_growth"] > 1:
         return f". Gaps between classes narrowed{without}, although proportional errors would have widened them."
     return (

@@ -195,7 +195,7 @@ def _with_median_ratios(rows: pd.DataFrame, chosen_runs: pd.DataFrame) -> pd.Dat
 
 
 def _count_asked(rows: pd.DataFrame, candidates: pd.DataFrame, controls: pd.DataFrame) -> list[int]:
-    """Count, for each comparison, the dense networks with a control that fits both methods."""
+    """Count, for each comparison, the dense networks with a control that is fine-tuned like both methods."""
     control_settings = list(controls.columns.drop([schema.DENSE_RUN_ID, "target"]))
     controlled = join(candidates[[*control_settings, "method"]].drop_duplicates(), controls, control_settings)
     dense = controlled.groupby([*_PLACE, "method"])[schema.DENSE_RUN_ID].agg(set)

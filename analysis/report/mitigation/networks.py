@@ -150,7 +150,7 @@ def _is_mitigation(param: str) -> bool:
 
 @once
 def _controls(study: RunArrays) -> np.ndarray:
-    """Return the row of each run's control, which need not have the run's teacher, as it need not have a mitigation."""
+    """Return the row of each run's control, which may lack the run's teacher, just as it may lack its mitigation."""
     return control_rows(study.runs, needs_teacher=False)
 
 

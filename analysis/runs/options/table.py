@@ -89,7 +89,7 @@ WEIGHTS_FINE_TUNED = Prerequisite(
     lambda config: not config.weights or getattr(config, "fine_tune_epochs", None) != 0,
 )
 IN_SOME_TRAINING = (TRAINED_OR_FINE_TUNED, WEIGHTS_FINE_TUNED)
-# Momentum scales decoupled decay, and so the penalty in the gradient at given weights.
+# The penalty of decoupled decay depends on the momentum, which therefore changes scores even if nothing is trained.
 IN_TRAINING_OR_PENALTY = tuple(
     need.or_if(lambda config: "decoupled" in REGULARIZERS[config.regularizer]) for need in IN_SOME_TRAINING
 )

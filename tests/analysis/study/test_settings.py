@@ -306,7 +306,7 @@ def test_of_settings_with_equally_many_runs_the_first_is_the_main_one():
     kept = main_setting(made, shown_settings(made))
     assert set(kept["params.epsilon"]) == {"0.01"}
     assert kept.attrs["notes"] == [
-        "in tests and tables: 2 runs left out, because of settings with equally many runs, only the first is shown "
+        "in tests and tables: 2 runs left out, because only the first of the settings with equally many runs is shown "
         "(epsilon 0.01)"
     ]
 

@@ -116,5 +116,5 @@ def _slope(number: str, levels: Mapping[str, str]) -> Iterator[str]:
 
 
 def _value(parts: Counter[str], printed: pd.Series) -> float:
-    """Return the weighted sum of printed coefficients; NaN without any, as for two levels with one name in print."""
+    """Return the weighted sum of printed coefficients; NaN if there are none, as for two levels of one printed name."""
     return float(sum(times * printed.get(name, np.nan) for name, times in parts.items())) if parts else np.nan
