@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,9 @@ _NEEDED = {
     DENSE_RUNS: _IN_EVERY_FRAME,
 }
 LARGEST_TABLE = SizeLimit(4)
+# A sentence of `checks.tell`, such as `2 pruned runs left out, failed: 1a2b…, 3c4d…`.
+_LEFT_OUT = re.compile(r"[\d,]+ .* left out, ")
+_RUN_IDS = re.compile(r"\b[0-9a-f]{32}\b")
 
 
 def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path) -> list[Path]:
@@ -134,12 +138,18 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
 
 
 def _check(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> frames.Study:
-    left_out = list(runs.attrs["left_out"])
+    left_out = _without_supplied(runs.attrs["left_out"], {*runs[RUN_ID], *dense_runs[schema.DENSE_RUN_ID]})
     runs = checks.sound_pairs(runs, dense_runs, left_out)
     if runs.empty:
         raise StudyError(f"no pruned run can be compared with its dense run ({'; '.join(left_out)})", option="frames")
     runs.attrs = {"left_out": list(dict.fromkeys([*left_out, *checks.notes(runs, dense_runs)]))}
     return frames.Study(runs, dense_runs)
+
+
+def _without_supplied(left_out: Sequence[str], run_ids: set[str]) -> list[str]:
+    """Drop the sentences on runs that one folder leaves out if another folder has all runs that the sentence names."""
+    named = [_RUN_IDS.findall(sentence) if _LEFT_OUT.match(sentence) else [] for sentence in left_out]
+    return [sentence for sentence, ids in zip(left_out, named, strict=True) if not ids or not run_ids.issuperset(ids)]
 
 
 def below(folder: Path) -> list[Path]:

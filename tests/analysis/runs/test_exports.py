@@ -21,7 +21,7 @@ from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.rendering import page
 from analysis.report import report
-from analysis.runs import exports, pull
+from analysis.runs import exports, frames, pull
 from analysis.study.study import ReportOptions, StudyData
 from tests.blank_figures import leave_undrawn
 from tests.error_lines import refused
@@ -251,6 +251,22 @@ def test_the_data_sets_in_folders_of_their_own_are_the_whole_study_again(store, 
     joined, predictions = exports.read(parts)
     same(joined, study)
     assert len(predictions(list(joined.runs["run_id"]))) == len(study.runs)
+
+
+def test_runs_that_one_folder_left_out_and_another_has_are_not_told_as_missing(study, tmp_path):
+    runs, dense_runs = study
+    has_first_seed = runs["seed"] == runs["seed"].min()
+    first, others = frames.rows(runs, has_first_seed), frames.rows(runs, ~has_first_seed)
+    ids = sorted(others["run_id"])[:3]
+    first.attrs["left_out"] = [f"4 pruned runs left out, still running: {', '.join(ids)} and 1 more"]
+    others.attrs["left_out"] = [f"2 pruned runs left out, failed: {'0' * 32}, {first['run_id'].iloc[0]}"]
+    folders = []
+    for name, part in (("first", first), ("others", others)):
+        folders.append(tmp_path / name)
+        exports.write(frames.Study(part, dense_runs), lambda run_ids: {}, folders[-1])
+    told = exports.read(folders)[0].runs.attrs["left_out"]
+    assert others.attrs["left_out"][0] in told
+    assert not any("still running" in sentence for sentence in told)
 
 
 def test_runs_that_never_knew_of_schedules_are_one_shot_beside_others(study, tmp_path):
