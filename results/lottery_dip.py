@@ -67,7 +67,8 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
     DataFrame, one row for each outcome and level
         - outcome;
         - level: a number, or `mean` for the mean over the levels;
-        - the columns of `paired`, of magnitude pruning minus the control, with 95 % intervals;
+        - the columns of `paired`, of magnitude pruning minus the control, with 95 % intervals, and with the detectable
+          difference of the first step of Holm's correction over the two primary tests;
         - p_holm: p corrected over the two primary tests: each of the first two outcomes, in the mean over the levels.
     """
     rows = []
@@ -75,9 +76,9 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
         values = networks.pivot_table(outcome, schema.SEED, [schema.PRUNER, LEVEL])
         pruned, control = values[MP], values[CONTROL]
         for level in pruned:
-            rows.append({"outcome": outcome, LEVEL: str(level), **paired(pruned[level], control[level])})
+            rows.append({"outcome": outcome, LEVEL: str(level), **paired(pruned[level], control[level], family=2)})
         # The value of a network at chance is NaN, and so is a mean over levels that includes it.
-        overall = paired(pruned.mean(axis=1, skipna=False), control.mean(axis=1, skipna=False))
+        overall = paired(pruned.mean(axis=1, skipna=False), control.mean(axis=1, skipna=False), family=2)
         rows.append({"outcome": outcome, LEVEL: _MEAN, **overall})
     table = pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin, .05, does not fit points
     is_primary = table[LEVEL].eq(_MEAN) & table["outcome"].isin(_PRIMARY)

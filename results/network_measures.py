@@ -7,9 +7,16 @@ import pandas as pd
 
 from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import corrected
-from analysis.statistics.intensification import alpha, excess_loss, raw_slope
+from analysis.statistics.intensification import alpha, alpha_shared, excess_loss, raw_slope
+from analysis.statistics.proportion import on_these_images
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
+from analysis.study import proportions
 from analysis.study.arrays import RunArrays, run_arrays
+from analysis.study.settings import CONTROL
+
+# Alpha, the raw slope s, and s / k, in which k is the error of pruned networks divided by that of their controls.
+SLOPES = ALPHA, SLOPE, BEYOND = ("alpha", "raw_slope", "alpha_beyond")
 
 
 def measure(runs: pd.DataFrame) -> pd.DataFrame:
@@ -54,6 +61,51 @@ def measure(runs: pd.DataFrame) -> pd.DataFrame:
             )
         )
     return pd.concat(rows, ignore_index=True)
+
+
+def slopes_from_control(study: RunArrays) -> pd.DataFrame:
+    """Return the slopes from the controls to the pruned networks, on the test images used, a row for each network.
+
+    The values of a cell's networks are jackknife pseudo-values: their mean estimates the value of the cell, and they
+    can be treated as values of independent networks. Cells of fewer than three networks are left out.
+
+    Returns
+    -------
+    DataFrame
+        run_id; alpha, raw_slope (s), alpha_beyond (s / k).
+    """
+    tables = []
+    for cell in study.cells():
+        if study.runs[schema.PRUNER].iloc[cell[0]] == CONTROL:
+            continue
+        rows = study.with_sloped_control(study.sloped(cell))
+        if recalls := proportions.paired_recalls(study, rows):
+            values = pd.DataFrame(pseudo_values(*recalls), columns=SLOPES)
+            values.insert(0, frames.RUN_ID, study.runs[frames.RUN_ID].to_numpy()[rows])
+            tables.append(values)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[frames.RUN_ID, *SLOPES])
+
+
+def pseudo_values(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Compute the pseudo-values of `slopes`, leaving out one network at a time; (networks, 3).
+
+    Parameters
+    ----------
+    before, after : (networks, classes)
+        Recalls of the controls and of the pruned networks.
+    share : (classes,)
+        Each class's share of the test images.
+    """
+    n = len(before)
+    without_one = [slopes(np.delete(before, each, 0), np.delete(after, each, 0), share) for each in range(n)]
+    return n * slopes(before, after, share) - (n - 1) * np.array(without_one)
+
+
+def slopes(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Compute alpha, s and s / k from the controls to the pruned networks; parameters as for `pseudo_values`."""
+    found = on_these_images(before, after, share)
+    balances = (Recalls(recall, recall @ share).balance for recall in (before, after))
+    return np.array([alpha_shared(*balances).estimate, found.slope, found.slope / found.growth])
 
 
 def class_cost(study: RunArrays, name: str) -> np.ndarray:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import folders
 import network_measures
-import numpy as np
 import pandas as pd
 import proportion
 import proportion_planned
 from decay import DATASETS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from network_measures import ALPHA, BEYOND
 from proportion import THESE
 
 from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT
@@ -21,10 +21,6 @@ from analysis.report.papers.recall_distortion.claims import claims
 from analysis.report.papers.recall_distortion.comparisons import paper_tests
 from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import independent
-from analysis.statistics.intensification import alpha_shared
-from analysis.statistics.proportion import on_these_images
-from analysis.statistics.recalls import Recalls
-from analysis.study import proportions
 from analysis.study.arrays import RunArrays, run_arrays
 from analysis.study.cells import alphas
 from analysis.study.settings import CONTROL
@@ -34,7 +30,6 @@ STUDY = "width"
 _HALF, _DOUBLE = 0.5, 2.0
 WIDTHS = {"lenet5-half": _HALF, "lenet5": 1.0, "lenet5-double": _DOUBLE}
 WIDTH = "width"
-ALPHA, SLOPE, BEYOND = OUTCOMES = ("alpha", "raw_slope", "alpha_beyond")
 _DATASETS = ("fashion-mnist", "mnist")
 # The class of each data set that pays most in earlier studies (results/decay).
 _NAMED = {"fashion-mnist": "Shirt", "mnist": "9"}
@@ -60,11 +55,11 @@ def write(results: Path) -> None:
     cells = proportion_planned.new_cells(arrays, predictions)
     cells.insert(2, WIDTH, cells[schema.MODEL].map(WIDTHS))
     tables = {
-        "cells": cells,
-        "classes": named_classes(arrays),
+        "width_cells": cells,
+        "width_classes": named_classes(arrays),
         "comparisons": comparisons(network_values(arrays)),
-        "tests": tests_of_the_paper(chosen),
-        "claims": claims_of_the_paper(chosen),
+        "width_tests": tests_of_the_paper(chosen),
+        "width_claims": claims_of_the_paper(chosen),
     }
     folders.write(results / STUDY, tables, {"widths": picture(cells)})
 
@@ -103,48 +98,10 @@ def named_classes(arrays: RunArrays) -> pd.DataFrame:
 
 
 def network_values(arrays: RunArrays) -> pd.DataFrame:
-    """Return jackknife pseudo-values of alpha, s and s / k on the test images used, a row for each pruned network.
-
-    k is the error of pruned networks divided by that of their controls, and s is the raw slope. The mean of the
-    pseudo-values of a cell estimates the value of the cell. The pseudo-values of a cell can be treated as values of
-    independent networks.
-
-    Returns
-    -------
-    DataFrame
-        dataset, pruner, schedule, ratio, width; alpha, raw_slope (s), alpha_beyond (s / k).
-    """
-    tables = []
-    for key, rows in proportion_planned.pruned_cells(arrays):
-        if recalls := proportions.paired_recalls(arrays, arrays.with_sloped_control(arrays.sloped(rows))):
-            values = pd.DataFrame(pseudo_values(*recalls), columns=OUTCOMES)
-            tables.append(values.assign(**{name: key[name] for name in _CELL}, width=WIDTHS[key[schema.MODEL]]))
-    return pd.concat(tables, ignore_index=True)
-
-
-def pseudo_values(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Compute the pseudo-values of `measures`, leaving out one network at a time; (networks, 3).
-
-    Parameters
-    ----------
-    before, after : (networks, classes)
-        Recalls of the controls and of the pruned networks.
-    share : (classes,)
-        Each class's share of the test images.
-    """
-    n = len(before)
-    without_one = [measures(np.delete(before, each, 0), np.delete(after, each, 0), share) for each in range(n)]
-    return n * measures(before, after, share) - (n - 1) * np.array(without_one)
-
-
-def measures(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Compute alpha, the raw slope s, and s / k from the controls to the pruned networks, on the test images used.
-
-    The parameters are those of `pseudo_values`; k is the growth of the error.
-    """
-    found = on_these_images(before, after, share)
-    balances = (Recalls(recall, recall @ share).balance for recall in (before, after))
-    return np.array([alpha_shared(*balances).estimate, found.slope, found.slope / found.growth])
+    """Return `network_measures.slopes_from_control` with the settings and the width of each network."""
+    slopes = network_measures.slopes_from_control(arrays)
+    values = slopes.merge(arrays.runs[[frames.RUN_ID, *_CELL, schema.MODEL]], on=frames.RUN_ID)
+    return values.assign(**{WIDTH: values[schema.MODEL].map(WIDTHS)})
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
@@ -159,7 +116,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for key, own in networks.groupby(_CELL):
-        for outcome in OUTCOMES:
+        for outcome in network_measures.SLOPES:
             half, double = (own.loc[own[WIDTH].eq(width), outcome] for width in (_HALF, _DOUBLE))
             rows.append(
                 dict(zip(_CELL, key, strict=True)) | {"outcome": outcome, **independent(half, double, family=2)}

@@ -57,15 +57,18 @@ def test_bird_pays_the_recall_that_it_loses_beyond_the_accuracy_compared_with_th
         }
     )
     assert networks["alpha"].tolist() == pytest.approx([0.8, 0.6, 1.2, 1.0])
-    assert networks["alpha_by_odds_ratio"].tolist() == pytest.approx([0.8, 0.6, 1.2, 1.0])  # odds ratio 1
+    assert networks[["raw_slope", "alpha_beyond"]].isna().all(axis=None)  # the jackknife needs three networks
 
 
-def test_alpha_is_the_odds_ratio_if_every_error_grows_by_half():
-    made = made_up_runs.runs("c", "resnet20", "mp", 10, [1.0]).assign(
-        **{"recall_before/a": 0.96, "recall_before/b": 0.84, "accuracy_before": 0.9},
-        **{"recall_after/a": 0.94, "recall_after/b": 0.76, "accuracy_after": 0.85},
-    )
-    runs = made.rename(columns=lambda name: name.replace("/a", "/bird")).assign(schedule="one-shot")
-    network = resnet20_full.pruned_networks(runs, run_arrays(runs)).iloc[0]
-    # The odds of an error grow from 1 / 9 to 3 / 17.
-    assert network[["alpha", "raw_slope", "alpha_by_odds_ratio"]].tolist() == pytest.approx([27 / 17, 1.5, 1.0])
+def test_slopes_beyond_proportion_are_those_from_the_control():
+    def cell(pruner, ratio, alphas, schedule):
+        made = made_up_runs.runs("cifar10-jpeg", "resnet20", pruner, ratio, alphas).assign(schedule=schedule)
+        return made_up_runs.with_images(made).rename(columns=lambda name: name.replace("/a", "/bird"))
+
+    control, twice = [1.0, 1.1, 1.2], [2.0, 2.2, 2.4]
+    runs = made_up_runs.study(cell("none", 1, control, "none"), cell("mp", 20, twice, "cubic"))
+    networks = resnet20_full.pruned_networks(runs, run_arrays(runs))
+    # The accuracy, and therefore k = 1, stays, and every gap is twice that of the control.
+    assert networks["raw_slope"].tolist() == pytest.approx([2.0] * 3)
+    assert networks["alpha_beyond"].tolist() == pytest.approx([2.0] * 3)
+    assert networks["alpha"].tolist() == pytest.approx(twice)
