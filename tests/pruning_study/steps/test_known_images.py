@@ -11,6 +11,7 @@ from pruning_study import models
 from pruning_study.data import datasets
 from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.steps import known_images
+from tests.stored_runs import runs
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +80,20 @@ def test_commands_warn_of_given_weights_alone(run_command, tiny_npz, store_uri, 
     for command in (offsets, compress):
         assert run_command(*command, "--weights", weights).exit_code
     assert [line.partition(":")[0] for line in said(caplog)] == ["--class-offsets", "compress"]
+
+
+def test_a_study_and_a_run_of_given_weights_are_warned_of_too(
+    run_command, tiny_npz, store_uri, weights, tmp_path, caplog
+):
+    study = tmp_path / "given.yaml"
+    study.write_text(
+        f"{{datasets: [{tiny_npz}], pruners: [mp], data_quotas: [recall], ratios: [2, 4], seeds: [0, 1], "
+        f"overrides: {{weights: {weights}}}}}"
+    )
+    shown = run_command("study", study, "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    assert run_command("train", "--dataset", tiny_npz, "--weights", weights).exit_code == 0
+    (dense,) = runs("dense")
+    offsets = ("--dataset", tiny_npz, "--class-offsets", "dense")
+    assert run_command("prune", *offsets, "--dense-run-id", dense.info.run_id).exit_code
+    assert [line.partition(":")[0] for line in said(caplog)] == ["--data-quotas", "--class-offsets"]
