@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.common.printable import printable
 from analysis.runs import frames, schema
 from analysis.runs.frames import ACCURACY_AFTER, ACCURACY_BEFORE, BY_CLASS, RECALL_AFTER, RECALL_BEFORE, RUN_ID
 
@@ -206,7 +207,8 @@ def notes(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> list[str]:
     runs, dense_runs : DataFrame
         As in `sound_pairs`.
     """
-    return [*_spellings(runs), *_copies(runs, dense_runs), *_unchanged(runs)]
+    found = [*_spellings(runs), *_given_networks(dense_runs), *_copies(runs, dense_runs), *_unchanged(runs)]
+    return list(dict.fromkeys(found))
 
 
 def _spellings(runs: pd.DataFrame) -> Iterator[str]:
@@ -239,12 +241,35 @@ def _as_read(value: str) -> Any:
     return " ".join(visible.split())
 
 
+def _given_networks(dense_runs: pd.DataFrame) -> Iterator[str]:
+    """Yield sentences on dense runs of different seeds that are one network, whose weights were given."""
+    digest = frames.column(schema.WEIGHTS_DIGEST)
+    if digest not in dense_runs:
+        return
+    given = dense_runs[dense_runs[digest].notna()]
+    for _, same in given.groupby([digest, *_settings(given)], dropna=False):
+        seeds = sorted(same[schema.SEED].unique())
+        if len(seeds) > 1:
+            model, dataset = (printable(str(same[name].iloc[0])) for name in (schema.MODEL, schema.DATASET))
+            yield (
+                f"seeds {some(map(str, seeds))} of {model} on {dataset} prune the same given network, so intervals "
+                "hold for new fine-tunings of it, not for other networks"
+            )
+
+
 def _copies(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[str]:
-    """Yield sentences on networks of different seeds that agree too well to be independent."""
-    settings = [column for column in frames.params(runs) if schema.role(frames.param(column)).role == "setting"]
-    dense = dense_runs.rename(columns={schema.DENSE_RUN_ID: RUN_ID})
+    """Yield sentences on networks of different seeds that agree too well to be independent.
+
+    Dense runs with the same given weights are the same network, as `_given_networks` says, and count once.
+    """
+    digest = _param(dense_runs, schema.WEIGHTS_DIGEST)
+    dense = dense_runs[digest.isna() | ~digest.duplicated()].rename(columns={schema.DENSE_RUN_ID: RUN_ID})
     yield from _agreeing(dense, ACCURACY_BEFORE, RECALL_BEFORE, [])
-    yield from _agreeing(runs, ACCURACY_AFTER, RECALL_AFTER, settings)
+    yield from _agreeing(runs, ACCURACY_AFTER, RECALL_AFTER, _settings(runs))
+
+
+def _settings(runs: pd.DataFrame) -> list[str]:
+    return [column for column in frames.params(runs) if schema.role(frames.param(column)).role == "setting"]
 
 
 def _agreeing(networks: pd.DataFrame, accuracy: str, group: str, within: list[str]) -> Iterator[str]:

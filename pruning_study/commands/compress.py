@@ -29,7 +29,7 @@ from pruning_study import __version__
 from pruning_study.commands.train_and_prune import dense_run, opened
 from pruning_study.models import onnx_export
 from pruning_study.options.config import CompressConfig
-from pruning_study.steps import compressed, logged_model, shrunk
+from pruning_study.steps import compressed, known_images, logged_model, shrunk
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.runs import LoadedRun
@@ -141,7 +141,7 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
     onnx_export.check_installed()
     shrunk.check_package()
     limits = class_limits.in_points(config.max_class_loss, config.max_accuracy_loss)
-    store, plan, context, dense_run = opened(config.pruning, plan_pruning)
+    store, plan, context, dense_run = opened(config.pruning, plan_pruning, known_images.OF_COMPRESS)
     others = [of_seed(plan, context, other.seed) for other in configs[1:]]
     plans, contexts = [plan, *(own for own, _ in others)], [context, *(own for _, own in others)]
     held_out, images = _images_for_validation(contexts)

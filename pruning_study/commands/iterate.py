@@ -13,6 +13,7 @@ from analysis.common.terminal import folded
 from analysis.runs import schema
 from analysis.runs.options.record import AUTO
 from pruning_study.commands import train_and_prune
+from pruning_study.commands.pruning_table import SAME_NETWORK
 from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.steps import iterated, logged_model, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
@@ -59,6 +60,8 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
                 *train_and_prune.what_next(result.context.store, last.run_id, result.plan.options),
             ]
         )
+    if len(configs) > 1 and schema.WEIGHTS_DIGEST in result.dense.dense.params:
+        yield f"\n{folded(SAME_NETWORK)}"
     yield from engine_lines(result.context.store, result.plan.options.engine, result.context, found_ids)
 
 

@@ -1,6 +1,6 @@
 """What `prune` prints about classes: a table with intervals, and sentences on losses that exceed noise."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +18,14 @@ from pruning_study.steps.controls import LargestCost
 from pruning_study.steps.text_tables import text_table
 
 LONGEST_TABLE = 25
-ALONE = (
-    "One network does not show whether pruning or retraining is the cause: compare it with {control}, and use {seeds}."
-)
+ALONE = "One network does not show whether pruning or retraining is the cause: compare it with {control}"
 TOGETHER = "These are the effects of pruning and retraining together: {control} shows those of retraining alone."
 ONE_NETWORK = "This is one network: with another seed, other classes may lose. {seeds} prunes five networks."
+ONE_GIVEN_NETWORK = "This is one network: in another one, other classes may lose."
+SAME_NETWORK = (
+    "All seeds prune the same given network, so the result holds for this network and new fine-tunings of it, not for "
+    "newly trained networks."
+)
 UNPRUNED = "Nothing was pruned, so these changes come from retraining alone."
 READING = "Changes are in points. Each 95 % interval is for one class alone, not for all together."
 READING_BEYOND = (
@@ -135,7 +138,9 @@ def pruning_table(
     )
 
 
-def what_is_shown(ratios: Mapping[float, Comparison], *, prunes: bool, beyond: Beyond | None = None) -> str:
+def what_is_shown(
+    ratios: Mapping[float, Comparison], *, prunes: bool, beyond: Beyond | None = None, is_given: bool = False
+) -> str:
     """Say what makes dense networks weak, what changed at each ratio, and what more networks or a control would show.
 
     Parameters
@@ -145,6 +150,8 @@ def what_is_shown(ratios: Mapping[float, Comparison], *, prunes: bool, beyond: B
         Whether anything was pruned.
     beyond : Beyond, optional
         Comparisons with the control at the same ratios. If given, the lines are about losses beyond the control.
+    is_given : bool
+        Whether the weights of the dense network were given, so that every seed prunes the same network.
     """
     all_changes = list(ratios.values())
     weak = sentences.weak(all_changes[0])
@@ -156,11 +163,23 @@ def what_is_shown(ratios: Mapping[float, Comparison], *, prunes: bool, beyond: B
             else _describe(ratio, changes, "" if prunes else "retraining")
         )
         lines += [printable(first), *(f"  {printable(line)}" for line in more if line)]
-    networks = max(changes.networks for changes in all_changes)
-    alone, together = (ONE_NETWORK, "") if beyond else (ALONE, TOGETHER)
-    cause = UNPRUNED if not prunes else alone if networks == 1 else together
-    cause = cause.format(control=as_typed("pruner", "none"), seeds=as_typed("seed", "0-4"))
-    return "\n".join(line for line in (printable(weak), *lines, cause) if line)
+    is_alone = max(changes.networks for changes in all_changes) == 1
+    limits = _limits(is_alone=is_alone, prunes=prunes, has_control=beyond is not None, is_given=is_given)
+    return "\n".join(line for line in (printable(weak), *lines, *limits) if line)
+
+
+def _limits(*, is_alone: bool, prunes: bool, has_control: bool, is_given: bool) -> Iterator[str]:
+    """Say what the networks do not show: the cause of changes, and what holds for other networks."""
+    control, seeds = as_typed("pruner", "none"), as_typed("seed", "0-4")
+    if not prunes:
+        yield UNPRUNED
+    elif not has_control:
+        alone = ALONE.format(control=control) + ("." if is_given else f", and use {seeds}.")
+        yield alone if is_alone else TOGETHER.format(control=control)
+    elif is_alone:
+        yield ONE_GIVEN_NETWORK if is_given else ONE_NETWORK.format(seeds=seeds)
+    if is_given and not is_alone:
+        yield SAME_NETWORK
 
 
 def reading(ratios: Mapping[float, Comparison], *, beyond: bool, have_offsets: bool = False) -> str:

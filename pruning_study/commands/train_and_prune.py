@@ -32,7 +32,7 @@ from pruning_study.commands.pruning_table import (
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import is_built_in
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
-from pruning_study.steps import controls, logged_model, runs, shrunk
+from pruning_study.steps import controls, known_images, logged_model, runs, shrunk
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps.class_changes import class_changes
@@ -112,6 +112,11 @@ class Pruned(NamedTuple):
     picture: str
     offsets: Mapping[float, pd.DataFrame]
     control: Control | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the weights of the dense network were given, so that every seed prunes the same network."""
+        return schema.WEIGHTS_DIGEST in self.dense.dense.params
 
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
@@ -373,7 +378,8 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
         on_validation = runs.val_predictions(store, run.run_id, context)
         costs[ratio] = controls.largest_cost(changes[ratio], control_on_validation, on_validation)
         beyond = Beyond({ratio: changes[ratio]}, {ratio: costs[ratio]})
-        said = what_is_shown({ratio: result.changes[ratio]}, prunes=True, beyond=beyond).splitlines()
+        own_changes = {ratio: result.changes[ratio]}
+        said = what_is_shown(own_changes, prunes=True, beyond=beyond, is_given=result.is_given).splitlines()
         note = _list([*said, pruned_step.description(result.plan.at(ratio), result.dense.run_id)])
         logged[ratio] = controls.log_largest_cost(store, run, control, costs[ratio], note=note)
     result = result._replace(pruned=logged, control=Control(control, of_control, Beyond(changes, costs)))
@@ -439,9 +445,16 @@ def _control(result: Pruned, say: Say) -> FinishedRun:
 
 
 def opened(
-    config: Pruning, make_plan: Callable[[Pruning, Context], AnyPlan]
+    config: Pruning, make_plan: Callable[[Pruning, Context], AnyPlan], decided: Mapping[str, str] | None = None
 ) -> tuple[Store, AnyPlan, Context, Run | None]:
     """Prepare a pruning job: store, plan, context, and the dense run that `--dense-run-id` names.
+
+    Parameters
+    ----------
+    config : PruneConfig or IterateConfig
+    make_plan : callable
+    decided : mapping of str, optional
+        What validation images decide, as `known_images.warn` takes it; by default, what the options let them decide.
 
     Raises
     ------
@@ -456,6 +469,8 @@ def opened(
     named_run = store.get(config.dense_run_id) if config.dense_run_id else None
     config = following(config, named_run) if named_run else config
     context = load_context(config)
+    if config.weights or (named_run and schema.WEIGHTS_DIGEST in named_run.data.params):
+        known_images.warn(decided or known_images.decisions(config), context.data)
     plan = make_plan(config, context)
     shrunk.check_followed(config, context)
     return store, plan, context, named_run
@@ -554,8 +569,9 @@ def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:
 
 def verdict(results: Sequence[Pruned], changes: Mapping[float, Comparison]) -> str:
     """Return the sentences above the table of `prune`."""
-    prunes = results[0].plan.pruner.prunes
-    return what_is_shown(changes, prunes=prunes, beyond=beyond_control(results))
+    first = results[0]
+    prunes, is_given = first.plan.pruner.prunes, first.is_given
+    return what_is_shown(changes, prunes=prunes, beyond=beyond_control(results), is_given=is_given)
 
 
 def _at_chance(results: Sequence[Pruned]) -> str:

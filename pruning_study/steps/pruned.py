@@ -17,6 +17,7 @@ from torch import nn
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.runs import schema
+from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import number_of_batches
 from pruning_study.models import checkpoints
 from pruning_study.options.config import PruneConfig
@@ -89,7 +90,7 @@ def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun) -> PrunePlan:
         parent.config_hash,
         iteration=parent.iteration + 1,
         remaining=_count(parent_masks) if parent_masks else None,
-        images=len(fine_tuning_indices(plan, context, _dense_recall(parent, context))),
+        images=len(_fine_tuning_indices(plan, context, parent)),
     )
     # Several dense runs may have the same settings; only runs that were pruned from this one are compared with it.
     return replace(plan, lineage={schema.PARENT_RUN_ID: parent.run_id})
@@ -230,7 +231,7 @@ def prune_and_fit(
     model = copy.deepcopy(parent.model)
     setup = replace(
         training_setup(plan, context),
-        train=context.training(fine_tuning_indices(plan, context, _dense_recall(parent, context))),
+        train=context.training(_fine_tuning_indices(plan, context, parent)),
         masks=pruning_masks(plan, context, parent),
         callbacks=_callbacks(plan, context, parent),
     )
@@ -297,12 +298,12 @@ def _fold_offsets(options: PruneConfig, context: Context, parent: LoadedRun, mod
     )
 
 
-def _dense_recall(parent: LoadedRun, context: Context) -> np.ndarray:
-    dense = parent.dense.val_predictions
-    return dense.counts(len(context.data.classes)).recall
+def _fine_tuning_indices(plan: PrunePlan, context: Context, parent: LoadedRun) -> np.ndarray:
+    recall = parent.dense.val_predictions.counts(len(context.data.classes)).recall
+    return fine_tuning_indices(plan, context, recall, is_given=schema.WEIGHTS_DIGEST in parent.dense.params)
 
 
-def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray) -> np.ndarray:
+def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray, *, is_given: bool = False) -> np.ndarray:
     """Return the indices of the training images that `--data-quotas` keeps for fine-tuning.
 
     Without that option, return the indices of all training images. Pruning scores use all of them in either case.
@@ -313,6 +314,8 @@ def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray) -
     context : Context
     recall : (classes,)
         Recall of each class by the dense network on validation images.
+    is_given : bool
+        Whether the weights of the dense network were given.
 
     Raises
     ------
@@ -326,9 +329,22 @@ def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray) -
         *(data.train_labels, context.train_indices, recall, options.data_density),
         seed=options.seed,
         classes=data.classes,
+        remedy=_other_validation_images(data, is_given=is_given),
     )
     check_fine_tuning(options, plan.hyperparameters, len(indices))
     return indices
+
+
+def _other_validation_images(data: Dataset, *, is_given: bool) -> str:
+    """Say which validation images may contain errors of the dense network in every class."""
+    if data.validation_indices is not None:
+        return "give more validation images"
+    if is_given:
+        return (
+            "the given network was probably trained on them, so give val_images or a folder val of images that it was "
+            "not trained on"
+        )
+    return "hold out more images (--validation-fraction)"
 
 
 def _prune_while_training(

@@ -13,6 +13,7 @@ from analysis.runs.schema import text
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig, TrainConfig
+from pruning_study.steps import known_images
 from pruning_study.steps.context import Context
 from pruning_study.steps.identity import ARTIFACTS, config_hash, settings_hash
 from pruning_study.steps.iterated import LevelPlan, plan_chain
@@ -136,6 +137,8 @@ def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
                 Step(schema.PRUNED if iteration else schema.DENSE, config, iteration=iteration)
                 for iteration in range(levels)
             ]
+        if config.weights:
+            known_images.warn(known_images.decisions(config), data[source(config)])
         # Steps replace all params that depend on seed or ratio, so one plan serves all seeds and ratios.
         if isinstance(config, IterateConfig):
             return chain_steps(config, chain(replace(config, seed=0)))

@@ -27,6 +27,7 @@ from analysis.audit import audit
 from analysis.statistics.hypothesis_tests import change_interval
 from pruning_study import models
 from pruning_study.__main__ import cli
+from pruning_study.commands.pruning_table import SAME_NETWORK
 from pruning_study.data import labels
 from pruning_study.pruning.pruners import PRUNERS
 from tests.deadline import in_time, wait_until
@@ -842,6 +843,12 @@ class TestWeights:
         save_file(state, weights)
         prune("--weights", weights)
         assert len(runs("dense")) == 2
+
+    def test_are_one_network_whatever_the_seeds(self, prune, weights):
+        output = " ".join(prune("--weights", weights, "--seed", "0,1").split())
+        assert output.count(SAME_NETWORK) == 1
+        assert SAME_NETWORK in output.partition("mean of 2 seeds")[2]
+        assert "--seed 0-4" not in output
 
     def test_that_do_not_fit_are_one_line(self, prune, tmp_path):
         save_file({"conv1.weight": torch.zeros(2)}, tmp_path / "bad.safetensors")

@@ -58,6 +58,7 @@ def chosen(
     *,
     seed: int,
     classes: Sequence[str],
+    remedy: str,
 ) -> np.ndarray:
     """Choose training images by the quotas, at random within each class, and return their indices.
 
@@ -72,6 +73,8 @@ def chosen(
         Share of the training images to keep.
     seed : int
     classes : sequence of str
+    remedy : str
+        What the error asks the user to do, because a recall of 1 leaves no image of the class.
 
     Raises
     ------
@@ -85,8 +88,7 @@ def chosen(
         if not number:
             raise StudyError(
                 f"the quota of class {shortened(classes[label])} is 0 training images, because the dense network gets "
-                f"{recall[label]:.2%} of the class's validation images right: hold out more images "
-                "(--validation-fraction)",
+                f"{recall[label]:.2%} of the class's validation images right: {remedy}",
                 option=OPTION,
             )
     return indices_chosen

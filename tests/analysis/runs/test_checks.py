@@ -342,6 +342,24 @@ def test_a_network_that_was_copied_to_another_seed__is_noted(foreign):
     assert f"2 pruned runs {said}{', '.join(run_ids)}" in notes
 
 
+def test_seeds_that_prune_one_given_network_are_noted__and_not_called_copies(session_store):
+    made = Experiment(session_store, "given weights")
+    for seed, weights in enumerate(("one", "one", "other", "one", None), start=1):
+        params = {"dataset": "wide", "model": "net", "seed": seed, "weights_digest": weights}
+        dense = made.log("dense", params, WIDE)
+        after = WIDE | {"recall/0": 0.55, "recall/1": 0.58}
+        made.log("pruned", params | {"pruner": "mp", "ratio": "2"}, after, {"dense_run_id": dense})
+    notes = made.study().runs.attrs["left_out"]
+    assert (
+        "seeds 1, 2, 4 of net on wide prune the same given network, so intervals hold for new fine-tunings of it, not "
+        "for other networks"
+    ) in notes
+    assert len([note for note in notes if "prune the same given network" in note]) == 1
+    # The networks of seeds 1, 3 and 5 were not given as one, and still have the same recalls.
+    (copies,) = [note for note in notes if " dense runs of seeds " in note]
+    assert copies.startswith("3 dense runs of seeds 1, 3, 5 have the same recalls")
+
+
 @pytest.mark.attack
 def test_a_pruned_run_with_the_very_recalls_of_its_dense_run__is_noted(foreign):
     notes = foreign.pulled.runs.attrs["left_out"]

@@ -2,8 +2,11 @@
 
 import pandas as pd
 import pytest
+from safetensors.torch import save_file
 
+from pruning_study import models
 from pruning_study.commands.iterate import each_iterated
+from pruning_study.commands.pruning_table import SAME_NETWORK
 from pruning_study.options.config import IterateConfig
 from pruning_study.steps import pictures
 from pruning_study.steps.runs import FinishedRun
@@ -39,6 +42,14 @@ def test_a_line_for_each_iteration_and_a_job_with_their_summary(iterate, monkeyp
     assert table["run_id"].tolist() == [run.info.run_id for run in runs("pruned")]
     assert job.data.tags["pruned_run_ids"] == ",".join(table["run_id"])
     assert artifact(job, "summary.png").exists()
+
+
+def test_seeds_that_prune_one_given_network_are_said_to(iterate, tmp_path):
+    model = models.build("lenet5", num_classes=10, in_channels=1, image_size=(28, 28))
+    save_file(model.state_dict(), tmp_path / "mine.safetensors")
+    options = ("--weights", tmp_path / "mine.safetensors", "--weight-treatment", "finetune", "--iterations", 2)
+    assert SAME_NETWORK in " ".join(iterate(*options, "--seed", "0,1").split())
+    assert SAME_NETWORK not in " ".join(iterate(*options).split())
 
 
 def test_iterations_at_chance_are_named(iterate):

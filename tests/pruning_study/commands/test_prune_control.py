@@ -292,6 +292,14 @@ def test_a_class_is_named_as_harmed_only_if_its_corrected_p_is_small():
     assert lines[-1].startswith("This is one network: with another seed, other classes may lose.")
 
 
+def test_five_seeds_of_one_given_network_are_not_advised():
+    good, weak = network([38, 38], 40), network([38, 16], 40)
+    changes = {4.0: class_changes(CLASSES, [good], [weak])}
+    beyond = Beyond({4.0: class_changes(CLASSES, [good], [weak], side="control")}, {4.0: LargestCost("dog", 0.3, True)})
+    said = what_is_shown(changes, prunes=True, beyond=beyond, is_given=True)
+    assert said.endswith("\nThis is one network: in another one, other classes may lose.")
+
+
 def test_the_error_beyond_the_control_and_the_class_beyond_its_proportion_are_told():
     """The error doubles from .15 to .30. In proportion cats would lose 10 points and dogs 20: they lose 0 and 30."""
     good, weak = network([90, 80], 100), network([90, 50], 100)

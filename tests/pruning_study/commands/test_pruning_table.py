@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.statistics.hypothesis_tests import change_interval
-from pruning_study.commands.pruning_table import UNPRUNED, Beyond, pruning_table, what_is_shown
+from pruning_study.commands.pruning_table import SAME_NETWORK, UNPRUNED, Beyond, pruning_table, what_is_shown
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.training.evaluation import Predictions
 
@@ -69,6 +69,16 @@ def test_networks_of_several_seeds_show_pruning_and_retraining_together__and_the
     assert changes.table["change"].tolist() == pytest.approx([-0.1, 0])
     assert "--pruner none shows those of retraining alone" in what_is_shown({2.0: changes}, prunes=True)
     assert UNPRUNED in what_is_shown({1.0: changes}, prunes=False)
+
+
+def test_more_seeds_are_not_advised_for_a_given_network__and_all_seeds_are_said_to_prune_it():
+    one = {2.0: class_changes(CLASSES, [network([0])], [network([0, 1])])}
+    said = what_is_shown(one, prunes=True, is_given=True)
+    assert said.endswith("is the cause: compare it with --pruner none.")
+    two = {2.0: class_changes(CLASSES, [network([0])] * 2, [network([0, 1]), network([1, 2])])}
+    for prunes in (True, False):
+        assert what_is_shown(two, prunes=prunes, is_given=True).endswith(SAME_NETWORK)
+        assert SAME_NETWORK not in what_is_shown(two, prunes=prunes)
 
 
 def test_the_mean_slope_of_two_networks_has_the_t_interval_over_them():

@@ -109,6 +109,24 @@ class TestImagesOfFineTuning:
         )
         assert error.value.option == "data_quotas"
 
+    @pytest.mark.attack
+    @pytest.mark.parametrize(
+        ("has_own_images", "remedy"),
+        [
+            (False, ": the given network was probably trained on them, so give val_images or a folder val of images "),
+            (True, ": give more validation images"),
+        ],
+    )
+    def test_a_class_that_given_weights_get_all_right__has_probably_been_learned(
+        self, setting, monkeypatch, has_own_images, remedy
+    ):
+        if has_own_images:
+            own = replace(setting.context.data, validation_indices=setting.context.validation_indices)
+            monkeypatch.setattr(setting.context, "data", own)
+        with pytest.raises(StudyError) as error:
+            fine_tuning_indices(*setting, np.array([0.5, 1.0, *[0.5] * 8]), is_given=True)
+        assert f"the class's validation images right{remedy}" in str(error.value)
+
 
 def chosen(setting, density):
     return fine_tuning_indices(*setting.at(data_density=density), RECALL)

@@ -1,0 +1,57 @@
+"""Warn if validation images decide something although a network with given weights was probably trained on them."""
+
+import logging
+from collections.abc import Mapping
+from functools import cache
+
+from analysis.common.errors import option_name
+from pruning_study.data.datasets import Dataset
+from pruning_study.options.config import IterateConfig, PruneConfig
+from pruning_study.training.mitigation import constraint_names
+
+log = logging.getLogger(__name__)
+
+OF_COMPRESS = {"compress": "the choice of a chain and the bounds of its losses"}
+
+
+def decisions(options: PruneConfig | IterateConfig) -> dict[str, str]:
+    """Return what validation images decide with these options, in words, by the option that asks for it."""
+    decided = {}
+    if isinstance(options, PruneConfig):
+        has_weights = options.class_weights != "none" and options.class_weight_power
+        is_constrained = options.constraint != "none" and options.constraint_images == constraint_names.VALIDATION
+        decided = {
+            "class_offsets": "class offsets" if options.class_offsets != "none" else "",
+            "class_weights": "the weights of classes" if has_weights else "",
+            "constraint_images": "the multipliers of classes" if is_constrained else "",
+            "data_quotas": "the quotas of classes" if options.data_quotas != "none" else "",
+        }
+    is_fine_tuned = isinstance(options, IterateConfig) or options.fine_tune_epochs != 0
+    if options.kept_epoch == "best" and is_fine_tuned and not options.protocol_record.selects_on_test:
+        decided["kept_epoch"] = "the choice of the epoch"
+    return {option_name(name): what for name, what in decided.items() if what}
+
+
+def warn(decided: Mapping[str, str], data: Dataset) -> None:
+    """Warn, once, of decisions on validation images that a network with given weights probably knows.
+
+    There is no warning if nothing is decided, or if the data set has validation images of its own.
+
+    Parameters
+    ----------
+    decided : mapping of str
+        What validation images decide, by option or command, as `decisions` returns it.
+    data : Dataset
+    """
+    if decided and data.validation_indices is None:
+        _warn_once(
+            f"{', '.join(decided)}: the given network was probably trained on the validation images, because they are "
+            f"taken from the data set's training images, so {' and '.join(decided.values())} may be wrong for new "
+            "images: give val_images or a folder val of images that the network was not trained on. If pruning-study "
+            "train made the weights with the same --seed and --validation-fraction, the images are new to the network"
+        )
+
+
+@cache
+def _warn_once(line: str) -> None:
+    log.warning("%s", line)
