@@ -114,12 +114,14 @@ _KEEP_CLASS_ORDER = _true_or_false(
 
 
 def _columns(command: FC) -> FC:
-    """Add the options that name columns of tables of predictions."""
+    """Add the options that name columns, or arrays, of files of predictions."""
     for name, whose, usual in (
         ("--predicted-column", "predicted classes", "predicted, y_pred or prediction"),
         ("--label-column", "true classes", "label, y_true or target"),
     ):
-        help = f"Column of the {whose} in tables of predictions.  [default: the usual names, such as {usual}]"
+        help = (
+            f"Column, or array of .npz files, with the {whose}; runs have their own.  [default: names such as {usual}]"
+        )
         command = click.option(name, metavar="NAME", type=click.STRING, help=help)(command)
     return command
 

@@ -98,7 +98,7 @@ def collected(results: Path) -> dict[tuple[str, str], RiskStudy]:
             sides = [_networks(results, study, dataset, training) for study in (OTHERS, JUDGES)]
             (label, names, images, others), (_, _, _, judges) = sides
             own = scores[dataset] if training == decay.COSINE else risk_scores.image_scores(label, others.before, {})
-            by_class = risk_scores.class_scores(own, label, len(names), images)
+            by_class = risk_scores.class_scores(own, label, len(names), images / images.sum())
             risk_studies[dataset, training] = RiskStudy(by_class, own, label, names, judges, others)
     return risk_studies
 

@@ -66,13 +66,14 @@ def audit(
         `logits`, the movement of the classes is diagnosed.
     groups : Path, optional
         File of groups of test images, in the format of `groups.read`. The audit then tests groups instead of classes.
+        The file must name the images if the files of predictions list them in different orders.
     max_data_gib : float
         Largest memory, in GiB, for the arrays in one file.
     pair_by_order : bool
         Whether several files are paired in the order given instead of by name. Files of a glob or a folder are sorted
         by name and number.
     columns : ColumnNames
-        Names of the columns of labels and predictions in tables, if they are unusual.
+        Names of the columns of labels and predictions in tables, or of their arrays in .npz files, if they are unusual.
     keep_class_order : bool
         As for `audit_predictions`.
 
@@ -98,12 +99,15 @@ def audit(
         without_counts = {} if read.is_of_counts else paths
         of_sides, without = metrics.confidences_of_files(without_counts, read.networks, limit, read.orders)
     label, networks = read.label, read.networks
+    of_images = (
+        image_groups.read(groups, len(label), read.image_names, needs_names=bool(read.orders)) if groups else None
+    )
     result = audit_predictions(
         label,
         networks["before"],
         networks["after"],
         networks["control"] if control else None,
-        image_groups.read(groups, len(label), read.image_names).groupings if groups else None,
+        of_images.groupings if of_images else None,
         keep_class_order=keep_class_order,
         unpaired=read.unpaired,
         confidences=of_sides,

@@ -47,13 +47,16 @@ def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
 def permutation(reference: np.ndarray, predicted: np.ndarray) -> dict[str, str]:
     """Map each predicted class to the reference class that it matches, or return {} if `check` accepts the predictions.
 
-    A predicted and a reference class match if each is the most frequent partner of the other.
+    A predicted and a reference class match if each is the most frequent partner of the other. Predictions are accepted
+    unless the same classes match in another order, or each number matches one that is higher, or lower, by a constant.
 
     Examples
     --------
     >>> label = np.repeat([0, 1], 10)
     >>> permutation(label, 1 - label)
     {'0': '1', '1': '0'}
+    >>> permutation(label + 1, label)  # the predictions count from 0
+    {'0': '1', '1': '2'}
     >>> permutation(label, label)
     {}
     """
@@ -70,5 +73,12 @@ def permutation(reference: np.ndarray, predicted: np.ndarray) -> dict[str, str]:
     mutual = [pair for pair in best_new.values() if best_old[pair % len(new)] == pair]
     if counts[np.isin(pairs, mutual)].sum() < _FEWEST_AFTER * len(predicted):
         return {}
-    names = {str(old[pair // len(new)]): str(new[pair % len(new)]) for pair in mutual}
-    return names if names.keys() == set(names.values()) else {}
+    matched_old, matched_new = old[np.array(mutual) // len(new)], new[np.array(mutual) % len(new)]
+    names = dict(zip(matched_old.astype(str).tolist(), matched_new.astype(str).tolist(), strict=True))
+    is_shifted = not np.isin(old, new).all() and _differ_by_a_constant(matched_old, matched_new)
+    return names if names.keys() == set(names.values()) or is_shifted else {}
+
+
+def _differ_by_a_constant(old: np.ndarray, new: np.ndarray) -> bool:
+    are_numbers = old.dtype.kind in "iu" and new.dtype.kind in "iu"
+    return are_numbers and len(old) > 1 and len(set((new.astype(int) - old.astype(int)).tolist())) == 1

@@ -1,6 +1,7 @@
 """Uncertainty of networks about each image, from the probabilities, logits or confidences in their prediction files."""
 
 import array
+import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -8,10 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from analysis.audit import logit_files
 from analysis.audit.prediction_columns import probability_columns
 from analysis.common import archives, arrow_tables
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
+from analysis.common.printable import shortened
 from analysis.common.text_tables import number, opened_table
 from analysis.runs import schema
 from analysis.statistics.risk_scores import CONFIDENCE, UNCERTAINTY, uncertainty
@@ -35,10 +38,20 @@ class Uncertainties(NamedTuple):
         Confidence, margin and entropy, as far as the files contain what they are computed from.
     left_out : str
         The reason why some scores are missing; empty if none is.
+    notes : list of str
+        Says, for the first such file, that the confidence is the largest probability.
     """
 
     values: dict[str, np.ndarray]
     left_out: str
+    notes: list[str]
+
+
+class _Scores(NamedTuple):
+    """Uncertainty scores of one network, (images,) by name, and a note on them, which may be empty."""
+
+    values: Mapping[str, np.ndarray]
+    note: str = ""
 
 
 def read(
@@ -47,7 +60,9 @@ def read(
     """Read the uncertainty scores of networks.
 
     An .npz file may have `probabilities` or `logits`, (images, classes), or the `confidence` of the predicted class,
-    (images,); a table may have a column `confidence`, or a column of probabilities for each class.
+    (images,); a table may have a column `confidence`, or a column of probabilities for each class. The confidence is
+    the probability of the predicted class, whose column is known by its name or, in .npz files without `class_names`,
+    by its number. If predicted classes have no such column, the confidence is the largest probability.
 
     Parameters
     ----------
@@ -66,9 +81,10 @@ def read(
         If a value is missing, not a number, or not a probability, if an array has the wrong shape or does not fit the
         predicted classes, or if some files lack a score that others have.
     """
+    scores = [_read(path, own, limit) for path, own in _in_file_order(paths, predicted, orders)]
     networks = [
-        {name: values[orders.get(path, slice(None))] for name, values in _read(path, own, limit).items()}
-        for path, own in _in_file_order(paths, predicted, orders)
+        {name: values[orders.get(path, slice(None))] for name, values in own.values.items()}
+        for path, own in zip(paths, scores, strict=True)
     ]
     for path, network in zip(paths, networks, strict=True):
         if network.keys() != networks[0].keys():
@@ -78,7 +94,7 @@ def read(
                 f"{poorer} has no {' and no '.join(missing)}, but {richer} does: save all files in the same way"
             )
     values = {name: np.array([network[name] for network in networks]) for name in networks[0]}
-    return Uncertainties(values, _left_out(values, paths[0]))
+    return Uncertainties(values, _left_out(values, paths[0]), [own.note for own in scores if own.note][:1])
 
 
 def check(
@@ -106,12 +122,12 @@ def _in_file_order(
         yield path, own[np.argsort(orders[path])] if path in orders else own
 
 
-def _read(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str, np.ndarray]:
+def _read(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Scores:
     if path.suffix.lower() == ".npz":
         return _of_npz(path, predicted, limit)
     if path.suffix.lower() in arrow_tables.SUFFIXES or path.is_dir():
         return _of_arrow(path, predicted, limit)
-    return {} if path.suffix.lower() == ".npy" else _of_text(path, predicted, limit)
+    return _Scores({}) if path.suffix.lower() == ".npy" else _of_text(path, predicted, limit)
 
 
 def _left_out(names: Collection[str], path: Path) -> str:
@@ -123,23 +139,64 @@ def _left_out(names: Collection[str], path: Path) -> str:
     return f"no {' or '.join(missing)}: {path} has only the confidence, and neither probabilities nor logits"
 
 
-def _of_npz(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str, np.ndarray]:
+def _of_npz(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Scores:
     images = len(predicted)
     arrays = archives.read(path, [], [_PROBABILITIES, _LOGITS, schema.CONFIDENCE], limit=limit)
     for name in (_PROBABILITIES, _LOGITS):
         if name in arrays:
             values = _table(path, name, arrays[name], images)
-            _check_fit(path, name, values, predicted)
-            return uncertainty(_probabilities(path, values) if name == _PROBABILITIES else _softmax(path, values))
+            fitting = _check_fit(path, name, values, predicted)
+            probabilities = _probabilities(path, values) if name == _PROBABILITIES else _softmax(path, values)
+            return _scores(path, probabilities, predicted, fitting, _named_columns(path, values, predicted, limit))
     if schema.CONFIDENCE not in arrays:
-        return {}
+        return _Scores({})
     values = arrays[schema.CONFIDENCE]
     if values.dtype.kind not in "fiu" or values.shape != (images,):
         raise StudyError(
             f"{path}: confidence must be a number for each of {images:,} images; it is {values.dtype} of shape "
             f"{values.shape}"
         )
-    return {CONFIDENCE: _checked(path, values.astype(float))}
+    return _Scores({CONFIDENCE: _checked(path, values.astype(float))})
+
+
+def _named_columns(path: Path, values: np.ndarray, predicted: np.ndarray, limit: SizeLimit) -> list[str]:
+    """Return the class of each column of an .npz file; empty if unknown.
+
+    Columns without names of predicted classes are numbered from 0, unless most predictions contradict it.
+    """
+    with contextlib.suppress(StudyError):  # pickled names are not read
+        names = logit_files.class_names(path, values.shape[1], limit)
+        if names is not None and np.isin(predicted.astype(str), names).all():
+            return list(names.tolist())
+    is_numbered = np.mean(predicted.astype(str) == values.argmax(1).astype(str)) >= _FEWEST_FITTING
+    return list(map(str, range(values.shape[1]))) if is_numbered else []
+
+
+def _scores(
+    path: Path, probabilities: np.ndarray, predicted: np.ndarray, fitting: float, classes: Sequence[str]
+) -> _Scores:
+    """Compute the scores of a network.
+
+    Parameters
+    ----------
+    path : Path
+    probabilities : (images, classes)
+    predicted : (images,)
+    fitting : float
+        Share of the images whose largest probability is that of the predicted class, as `_check_fit` returns it.
+    classes : sequence of str
+        The class of each column; empty if unknown.
+    """
+    scores = uncertainty(probabilities)
+    names, name_index = np.unique(predicted.astype(str), return_inverse=True)
+    if missing := [name for name in names.tolist() if name not in classes]:
+        note = (
+            f"{path} does not say which probability is that of the predicted class {shortened(missing[0])}, so the "
+            "confidence is the largest probability, although predictions differ from it."
+        )
+        return _Scores(scores, note if fitting < 1 else "")
+    columns = np.array([classes.index(name) for name in names.tolist()])[name_index]
+    return _Scores({**scores, CONFIDENCE: probabilities[np.arange(len(columns)), columns]})
 
 
 def _table(path: Path, name: str, values: np.ndarray, images: int) -> np.ndarray:
@@ -151,11 +208,11 @@ def _table(path: Path, name: str, values: np.ndarray, images: int) -> np.ndarray
     return values.astype(float)
 
 
-def _check_fit(path: Path, name: str, values: np.ndarray, predicted: np.ndarray) -> None:
-    """Raise a StudyError unless, for most images, the largest value is in the column of the predicted class.
+def _check_fit(path: Path, name: str, values: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the share of images whose largest value is in the column of the predicted class.
 
-    The class of a column is not read from the file. A column is taken to belong to the class that is predicted most
-    often for the images in which this column has the largest value.
+    Raise a StudyError if the share is small. The class of a column is not read from the file. A column is taken to
+    belong to the class that is predicted most often for the images in which this column has the largest value.
     """
     classes, index = np.unique(predicted, return_inverse=True)
     columns = values.shape[1]
@@ -168,6 +225,7 @@ def _check_fit(path: Path, name: str, values: np.ndarray, predicted: np.ndarray)
             f"{path}: the largest of the {name} is in the column of the predicted class for at most "
             f"{100 * fitting:.0f} % of the images: give a row for each image, in the order of the predictions"
         )
+    return float(fitting)
 
 
 def _probabilities(path: Path, values: np.ndarray) -> np.ndarray:
@@ -197,7 +255,7 @@ def _checked(path: Path, values: np.ndarray) -> np.ndarray:
     return np.clip(values, 0, 1)
 
 
-def _of_arrow(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str, np.ndarray]:
+def _of_arrow(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Scores:
     _, arrays = arrow_tables.read(path, _telling, limit)
     try:
         columns = {name: values.astype(float) for name, values in arrays.items()}
@@ -206,7 +264,7 @@ def _of_arrow(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[st
     return _of_columns(path, columns, predicted)
 
 
-def _of_text(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str, np.ndarray]:
+def _of_text(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Scores:
     with opened_table(path, limit) as (header, rows):
         places = {name: header.index(name) for name in _telling(header)}
         if (count := header.count(schema.CONFIDENCE)) > 1:
@@ -224,11 +282,11 @@ def _telling(header: Sequence[str]) -> list[str]:
     return probabilities or [name for name in header if name == schema.CONFIDENCE][:1]
 
 
-def _of_columns(path: Path, columns: Mapping[str, np.ndarray], predicted: np.ndarray) -> Mapping[str, np.ndarray]:
+def _of_columns(path: Path, columns: Mapping[str, np.ndarray], predicted: np.ndarray) -> _Scores:
     if schema.CONFIDENCE in columns:
-        return {CONFIDENCE: _checked(path, columns[schema.CONFIDENCE])}
+        return _Scores({CONFIDENCE: _checked(path, columns[schema.CONFIDENCE])})
     if not columns:
-        return {}
+        return _Scores({})
     values = np.column_stack([*columns.values()])
-    _check_fit(path, _PROBABILITIES, values, predicted)
-    return uncertainty(_probabilities(path, values))
+    fitting = _check_fit(path, _PROBABILITIES, values, predicted)
+    return _scores(path, _probabilities(path, values), predicted, fitting, [*probability_columns([*columns])])

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.common import archives
+from analysis.common.class_arrays import classes
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.common.printable import shortened
@@ -78,6 +79,20 @@ def read(path: Path, limit: SizeLimit) -> Logits:
 def has_logits(path: Path, limit: SizeLimit) -> bool:
     """Return whether a file of predictions also has logits; only .npz files can."""
     return path.suffix.lower() == ".npz" and _LOGITS in archives.read(path, [], [_LOGITS], limit=limit)
+
+
+def class_names(path: Path, columns: int, limit: SizeLimit) -> np.ndarray | None:
+    """Read the names of the columns of logits or probabilities, (columns,) text; None if not every column has one.
+
+    Raises
+    ------
+    StudyError
+        If the file is damaged, too large, or has names that are no classes.
+    """
+    names = archives.read(path, [], [_CLASS_NAMES], limit=limit).get(_CLASS_NAMES)
+    if names is None or names.shape != (columns,):
+        return None
+    return classes(f"{path}: {_CLASS_NAMES}", names).astype(str)
 
 
 def read_pair(

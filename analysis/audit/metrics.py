@@ -134,4 +134,4 @@ def confidences_of_files(
     if CONFIDENCE not in found.values:
         return {}, []
     ends = np.cumsum([len(own) for own in sides.values()])
-    return dict(zip(sides, np.split(found.values[CONFIDENCE], ends[:-1]), strict=True)), []
+    return dict(zip(sides, np.split(found.values[CONFIDENCE], ends[:-1]), strict=True)), found.notes

@@ -28,7 +28,7 @@ _NO_CLASS = {"predicted", "prediction", "label", "value"}
 
 
 class ColumnNames(NamedTuple):
-    """Names that a user gives to the columns of labels and predicted classes; None for the usual ones."""
+    """Names that a user gives to the columns, or arrays, of labels and predicted classes; None for the usual ones."""
 
     label: str | None = None
     predicted: str | None = None
@@ -114,18 +114,21 @@ def _check_probabilities(path: Path, header: Sequence[str]) -> None:
             )
 
 
-def place(path: Path, header: Sequence[str], name: str, own: str | None = None) -> int | None:
-    """Return the position of the column that the user names, by default of one with a usual name; None without one."""
+def place(path: Path, header: Sequence[str], name: str, own: str | None = None, what: str = "column") -> int | None:
+    """Return the position of the column that the user names, by default of one with a usual name; None without one.
+
+    `what` is the word for a column in error messages.
+    """
     usual = [place for place, each in enumerate(header) if each.casefold().replace(" ", "_") in USUAL_NAMES[name]]
     places = [place for place, each in enumerate(header) if each == (own or name)] or ([] if own else usual)
     option = f"{name}_column"
     if len(places) > 1:
         if len({header[place] for place in places}) == 1:
-            raise StudyError(f"{path}: two columns have the name {header[places[0]]}; rename one of them")
+            raise StudyError(f"{path}: two {what}s have the name {header[places[0]]}; rename one of them")
         names = " and ".join(header[place] for place in places[:2])
-        raise StudyError(f"{path}: the columns {names} may both be the {name}: name one of them", option=option)
+        raise StudyError(f"{path}: the {what}s {names} may both be the {name}: name one of them", option=option)
     if own and not places:
         raise StudyError(
-            f"{path}: no column {shortened(own)}; the columns are {shortened(','.join(header)[:60])}", option=option
+            f"{path}: no {what} {shortened(own)}; the {what}s are {shortened(','.join(header)[:60])}", option=option
         )
     return places[0] if places else None

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.audit import prediction_columns
+from analysis.audit import logit_files, prediction_columns
 from analysis.audit.network_names import natural
 from analysis.audit.prediction_columns import USUAL, ColumnNames, Columns
 from analysis.common import archives, arrow_tables, csv_text, image_names
@@ -125,13 +125,15 @@ def read(paths: Sequence[Path], limit: SizeLimit, columns: ColumnNames = USUAL) 
     limit : SizeLimit
         Largest memory for the classes in a file.
     columns : ColumnNames
+        Names of columns in tables, and of arrays in .npz files other than those of runs.
 
     Returns
     -------
     Predictions
         Classes are strings, or integers if all of them are whole numbers: 10 then comes after 9, and 1.0 is 1. They
         stay strings if two labels, such as 1 and 01, are the same number. Integers are replaced by class names if the
-        folder of the first file also has the `per_class.csv` of a run.
+        folder of the first file also has the `per_class.csv` of a run. If some file has class names, the
+        integers of each run are replaced by its own.
 
     Raises
     ------
@@ -140,6 +142,8 @@ def read(paths: Sequence[Path], limit: SizeLimit, columns: ColumnNames = USUAL) 
         no names), or spells a class differently from the labels, such as 01 for 1.
     """
     contents = {path: _read(path, limit, columns) for path in paths}
+    if not all(_WHOLE.fullmatch(name) for content in contents.values() for name in content.names):
+        contents = {path: _with_class_names(path, content) for path, content in contents.items()}
     for path, content in contents.items():
         if content.name_index.shape != (first := contents[paths[0]].name_index).shape:
             raise StudyError(
@@ -167,6 +171,15 @@ def read(paths: Sequence[Path], limit: SizeLimit, columns: ColumnNames = USUAL) 
     return Predictions(labels[0], predicted, alignment.orders, alignment.names, [] if is_own else alignment.notes)
 
 
+def _with_class_names(path: Path, content: _Content) -> _Content:
+    """Replace class indices by class names if the file is that of a run."""
+    class_names = _class_names(path.with_name(schema.PER_CLASS)) if path.name == schema.PREDICTIONS else np.array([])
+    names = {str(index): unicodedata.normalize("NFC", name) for index, name in enumerate(class_names.tolist())}
+    if not names.keys() >= set(content.names.tolist()):
+        return content
+    return content._replace(names=np.array([names[name] for name in content.names.tolist()]))
+
+
 def _check_labels(paths: Sequence[Path], labels: np.ndarray, alignment: image_names.Alignment) -> None:
     """Raise a StudyError if a file has a label that differs from that in the first file."""
     for path, label in zip(paths, labels, strict=True):
@@ -192,7 +205,7 @@ def _class_names(path: Path) -> np.ndarray:
 
 def _read(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
     if path.suffix.lower() == ".npz":
-        content = _read_npz(path, limit)
+        content = _read_npz(path, limit, columns)
     elif path.suffix.lower() in arrow_tables.SUFFIXES or path.is_dir():
         content = _read_arrow(path, limit, columns)
     elif path.suffix.lower() == ".npy":
@@ -217,34 +230,45 @@ def _read(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
     return content._replace(names=texts)
 
 
-def _read_npz(path: Path, limit: SizeLimit) -> _Content:
-    arrays = archives.read(path, [], _NAMES, limit=limit)
-    if len(arrays) < len(_NAMES):
-        usual = [name for names in prediction_columns.USUAL_NAMES.values() for name in names]
-        arrays = archives.read(path, [], usual, limit=limit)
-    label, predicted = (prediction_columns.place(path, list(arrays), name) for name in _NAMES)
-    classes = [None if place is None else list(arrays.values())[place] for place in (label, predicted)]
-    if classes[1] is None:
-        classes[1] = _most_probable_of_npz(path, limit)
-    missing = [name for name, values in zip(_NAMES, classes, strict=True) if values is None]
-    if missing or classes[0] is None or classes[1] is None:
+def _read_npz(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
+    is_of_run = path.name == schema.PREDICTIONS and path.with_name(schema.PER_CLASS).is_file()
+    header = archives.names(path)
+    places = [
+        prediction_columns.place(path, header, name, own, "array")
+        for name, own in zip(_NAMES, USUAL if is_of_run else columns, strict=True)
+    ]
+    arrays = archives.read(path, [], [header[place] for place in places if place is not None], limit=limit)
+    label, predicted = (None if place is None else _one_dimensional(arrays[header[place]]) for place in places)
+    if label is not None and predicted is None:
+        label, predicted = _most_probable_of_npz(path, label, limit)
+    missing = [name for name, values in zip(_NAMES, (label, predicted), strict=True) if values is None]
+    if label is None or predicted is None:
         raise StudyError(f"{path}: no array {', '.join(missing)} in it; the file needs {', '.join(_NAMES)}")
     names: dict[str, np.ndarray] = {}
     with contextlib.suppress(StudyError):  # pickled image names are not read, and rows are then matched by order
         names = archives.read(path, [], _IMAGE_NAMES, limit=limit)
-    columns = {name: _one_dimensional(values) for name, values in names.items()}
-    return _of_arrays(path, _one_dimensional(classes[0]), _one_dimensional(classes[1]), columns)
+    of_images = {name: _one_dimensional(values) for name, values in names.items()}
+    return _of_arrays(path, label, predicted, of_images)
 
 
-def _most_probable_of_npz(path: Path, limit: SizeLimit) -> np.ndarray | None:
-    """Return the class with the largest probability, or the largest logit, of each image; None without such arrays."""
+def _most_probable_of_npz(path: Path, label: np.ndarray, limit: SizeLimit) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the label and the class with the largest probability, or the largest logit, of each image.
+
+    Both are named by `class_names`. Without probabilities and logits, the class is None.
+    """
     scores = archives.read(path, [], ["probabilities", "logits"], limit=limit)
     values = next((each for each in scores.values() if each.ndim == 2 and each.dtype.kind == "f"), None)
     if values is None:
-        return None
-    names = archives.read(path, [], ["class_names"], limit=limit).get("class_names")
+        return label, None
     largest = _largest(path, values)
-    return largest if names is None or names.shape != values.shape[1:] else names[largest]
+    names = logit_files.class_names(path, values.shape[1], limit)
+    if names is None:
+        return label, largest
+    own = classes(f"{path}: label", label)
+    are_columns = own.dtype.kind in "iu" and np.isin(own, range(len(names))).all()
+    if are_columns and not np.isin(own.astype(str), names).all():
+        own = names[own]
+    return own, names[largest]
 
 
 def _one_dimensional(values: np.ndarray) -> np.ndarray:

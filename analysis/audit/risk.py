@@ -98,7 +98,7 @@ def risk(
         paths = list(read.networks_by_path["before"])
         certainty = confidences.read(paths, read.networks["before"], limit, read.orders)
     names = np.unique(read.label)
-    shares = _training_images(training_images, names.astype(str).tolist()) if training_images else None
+    shares = _training_shares(training_images, names.astype(str).tolist()) if training_images else None
     result = of_predictions(
         read.label,
         {side: each for side, each in read.networks.items() if len(each)},
@@ -106,7 +106,7 @@ def risk(
         shares,
         accuracy_loss,
     )
-    result.notes.extend(read.notes)
+    result.notes.extend([*read.notes, *certainty.notes])
     left_out = [certainty.left_out] if certainty.left_out else []
     if "disagreement" not in result.classes:
         left_out.append("no disagreement, which needs two networks")
@@ -121,7 +121,7 @@ def of_predictions(
     label: np.ndarray,
     networks: Mapping[str, np.ndarray],
     uncertainties: Mapping[str, np.ndarray],
-    training_images: np.ndarray | None = None,
+    shares: np.ndarray | None = None,
     accuracy_loss: float = 1.0,
 ) -> Risk:
     """Score classes and images, and judge the scores if `networks` has `after`.
@@ -133,8 +133,8 @@ def of_predictions(
         Classes that the networks predict, by the side: before, and perhaps after and control.
     uncertainties : mapping of str to (networks, images)
         Uncertainty scores from the networks of `before`, as in `confidences.Uncertainties.values`.
-    training_images : (labels,), optional
-        Number of training images of each class that has test images, in the order of the sorted labels.
+    shares : (labels,), optional
+        Share of the training images of each class that has test images, in the order of the sorted labels.
     accuracy_loss : float
         As for `risk`.
 
@@ -160,9 +160,9 @@ def of_predictions(
     if untested := classes[support == 0].astype(str).tolist():
         notes.append(f"Predicted classes without a test image, which are not scored: {some(untested)}.")
     of_classes = None
-    if training_images is not None:
+    if shares is not None:
         of_classes = np.zeros(len(classes))
-        of_classes[support > 0] = training_images
+        of_classes[support > 0] = shares
     scores = image_scores(class_index, indices["before"], uncertainties)
     by_class = class_scores(scores, class_index, len(classes), of_classes)
     judgement = pd.DataFrame()
@@ -222,7 +222,7 @@ def _judge(
     indices: Mapping[str, np.ndarray],
     uncertainties: Mapping[str, np.ndarray],
     classes: int,
-    training_images: np.ndarray | None,
+    shares: np.ndarray | None,
 ) -> pd.DataFrame:
     """Compute scores from the first half of the networks, and judge them by the second half."""
     half = len(indices["after"]) // 2
@@ -230,7 +230,7 @@ def _judge(
         Networks(**{side: each[part] for side, each in indices.items()}) for part in (slice(half), slice(half, None))
     )
     scores = image_scores(label, first.before, {name: values[:half] for name, values in uncertainties.items()})
-    return judge(class_scores(scores, label, classes, training_images), scores, label, second, first)
+    return judge(class_scores(scores, label, classes, shares), scores, label, second, first)
 
 
 def _judging_notes(networks: int, judgement: pd.DataFrame) -> list[str]:
@@ -248,8 +248,8 @@ def _ranked(table: pd.DataFrame, risk: np.ndarray) -> pd.DataFrame:
     return ranked[["rank", *table.columns]].astype({"rank": "Int64"})
 
 
-def _training_images(path: Path, names: Sequence[str]) -> np.ndarray:
-    """Return the number of training images of each class."""
+def _training_shares(path: Path, names: Sequence[str]) -> np.ndarray:
+    """Return the share of each named class among the training images of all classes in the table."""
     with opened_table(path, _LARGEST_TABLE, option="training_images") as (header, rows):
         try:
             places = [header.index(name) for name in (_CLASS, _TRAINING_IMAGES)]
@@ -266,7 +266,7 @@ def _training_images(path: Path, names: Sequence[str]) -> np.ndarray:
         raise StudyError(
             f"{path}: {_TRAINING_IMAGES} must be one number for each class, 0 or more", option="training_images"
         )
-    return counts[names].to_numpy()
+    return (counts[names] / counts.sum()).to_numpy()
 
 
 def summary(result: Risk) -> str:

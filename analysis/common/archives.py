@@ -5,7 +5,8 @@ import math
 import sys
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,24 +70,26 @@ def read(
         If the file is truncated or not an .npz file, lacks a required array, exceeds the limit, or if an array contains
         anything but numbers, Booleans, dates and strings.
     """
-    with opened(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy warns about some headers although it can read them
-        try:
-            with zipfile.ZipFile(file) as archive:
-                entries = _entries(archive, [*required, *optional])
-                limit.check(path, sum(entry.file_size for entry in entries.values()))
-                headers = {name: _header(archive, name, entry) for name, entry in entries.items()}
-                arrays = {name: _array(archive, header) for name, header in headers.items()}
-        except StudyError:
-            raise
-        # Given arbitrary bytes, zipfile, the decompressors and NumPy raise errors of more than a dozen types.
-        except Exception as error:
-            kind = "" if zipfile.is_zipfile(path) else begins_as(path)
-            reason = kind or f"{type(error).__name__}: {first_line(error)[:200]}"
-            raise StudyError(f"{path}: not a complete .npz file ({reason})") from error
+    with _archive(path) as archive:
+        entries = _entries(archive, [*required, *optional])
+        limit.check(path, sum(entry.file_size for entry in entries.values()))
+        headers = {name: _header(archive, name, entry) for name, entry in entries.items()}
+        arrays = {name: _array(archive, header) for name, header in headers.items()}
     if missing := [name for name in required if name not in arrays]:
         raise StudyError(f"{path}: no array {', '.join(missing)} in it; the file needs {', '.join(required)}")
     return arrays
+
+
+def names(path: Path) -> list[str]:
+    """Return the names of the arrays in an .npz file, each once.
+
+    Raises
+    ------
+    StudyError
+        If the file is truncated or not an .npz file.
+    """
+    with _archive(path) as archive:
+        return list(dict.fromkeys(map(_name, archive.infolist())))
 
 
 def read_array(path: Path, limit: SizeLimit) -> np.ndarray:
@@ -106,11 +109,32 @@ def read_array(path: Path, limit: SizeLimit) -> np.ndarray:
     return array
 
 
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open an .npz file, and raise a StudyError for whatever error occurs while it is read."""
+    with opened(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy warns about some headers although it can read them
+        try:
+            with zipfile.ZipFile(file) as archive:
+                yield archive
+        except StudyError:
+            raise
+        # Given arbitrary bytes, zipfile, the decompressors and NumPy raise errors of more than a dozen types.
+        except Exception as error:
+            kind = "" if zipfile.is_zipfile(path) else begins_as(path)
+            reason = kind or f"{type(error).__name__}: {first_line(error)[:200]}"
+            raise StudyError(f"{path}: not a complete .npz file ({reason})") from error
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    return entry.filename.removesuffix(".npy")
+
+
 def _entries(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfile.ZipInfo]:
     """Return the archive's entry of each named array that it has."""
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
-        name = entry.filename.removesuffix(".npy")
+        name = _name(entry)
         if name in names and entries.setdefault(name, entry) is not entry:
             raise ValueError(f"it contains {name} twice")
     return {name: entries[name] for name in names if name in entries}

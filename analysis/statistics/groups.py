@@ -47,7 +47,7 @@ class ImageGroups(NamedTuple):
         return len(next(iter(self.groupings.values())))
 
 
-def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGroups:
+def read(path: Path, images: int, names: Sequence[str] | None = None, *, needs_names: bool = False) -> ImageGroups:
     """Read a table of groups.
 
     Parameters
@@ -61,6 +61,8 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
         Number of test images.
     names : sequence of str, optional
         Names of the images, in test order.
+    needs_names : bool
+        Whether the table must name the images, because files of predictions list them in different orders.
 
     Raises
     ------
@@ -72,6 +74,12 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
     header, rows = _rows(path)
     names = None if names is None else [normalize("NFC", name) for name in names]
     naming = _naming_column(path, header, rows, names)
+    if names and naming is None and needs_names:
+        raise StudyError(
+            f"{path}: the files of predictions list the images in different orders, so the table must name its images: "
+            f"give it a column filename with names such as {shortened(names[0])}",
+            option="groups",
+        )
     indices = (
         _image_indices(path, header, rows, images)
         if names is None or naming is None

@@ -31,7 +31,7 @@ def uncertainty(probabilities: np.ndarray) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to (...)
-        - confidence: the largest probability.
+        - confidence: the largest probability, which is that of the predicted class.
         - margin: the largest probability minus the second largest.
         - entropy: in bits.
 
@@ -81,7 +81,7 @@ def image_scores(
 
 
 def class_scores(
-    scores: Mapping[str, np.ndarray], label: np.ndarray, classes: int, training_images: np.ndarray | None = None
+    scores: Mapping[str, np.ndarray], label: np.ndarray, classes: int, shares: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """Compute the scores of each class as means over its test images.
 
@@ -91,9 +91,8 @@ def class_scores(
         As `image_scores` returns them.
     label : (images,), integers from 0
     classes : int
-    training_images : (classes,), optional
-        Number of training images of each class. If given, the result also has `share`, each class's share of the
-        training images.
+    shares : (classes,), optional
+        Each class's share of the training images. If given, the result also has `share`.
 
     Returns
     -------
@@ -104,13 +103,13 @@ def class_scores(
     --------
     Class 1 has no test image:
 
-    >>> found = class_scores({"recall": np.array([1.0, 0.5, 0.2])}, np.array([0, 0, 2]), 3, np.array([2, 1, 1]))
+    >>> found = class_scores({"recall": np.array([1.0, 0.5, 0.2])}, np.array([0, 0, 2]), 3, np.array([0.5, 0.25, 0.25]))
     >>> {name: values.tolist() for name, values in found.items()}
     {'recall': [0.75, nan, 0.2], 'share': [0.5, 0.25, 0.25]}
     """
     means = {name: class_means(values, label, classes) for name, values in scores.items()}
-    if training_images is not None:
-        means[SHARE] = training_images / training_images.sum()
+    if shares is not None:
+        means[SHARE] = shares
     return {name: means[name] for name in SCORES if name in means}
 
 

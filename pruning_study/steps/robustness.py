@@ -249,6 +249,13 @@ def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[Con
     size = _image_size(run)
     if size is None:
         raise StudyError(f"run {run.info.run_id} has images that are not square", option=folders.OPTION)
+    channels, _, _ = checkpoints.image_shape(run.data.params[schema.IMAGE_SHAPE], f"run {run.info.run_id}")
+    if channels not in (1, 3):
+        raise StudyError(
+            f"run {run.info.run_id} has images of {channels} channels, but pictures have one or three: name runs "
+            "on grey or coloured images",
+            option=folders.OPTION,
+        )
     name = datasets.dataset_name(str(config.folder))
     if name in (counts.CLEAN, counts.ALL, *CORRUPTIONS):
         raise StudyError(
@@ -261,7 +268,7 @@ def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[Con
         SizeLimit(config.max_data_gib, "max_data_gib"),
         decoded=config.data_dir / "decoded" / name,
     )
-    images = _with_channels(images, int(run.data.params[schema.IMAGE_SHAPE].split("x")[0]))
+    images = _with_channels(images, channels)
     content = hashlib.sha256(np.ascontiguousarray(labels).data)
     for image in images:
         content.update(np.ascontiguousarray(image).data)

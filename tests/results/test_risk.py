@@ -24,7 +24,7 @@ def networks(seed, lost_by_control):
 
 def judged(seed, lost_by_control=0.3):
     images = {"recall": 1 - DOUBT, "margin": 1 - DOUBT}
-    scores = class_scores(images, LABEL, CLASSES, np.ones(CLASSES))
+    scores = class_scores(images, LABEL, CLASSES, np.full(CLASSES, 1 / CLASSES))
     names = np.array([f"class {number}" for number in range(CLASSES)])
     return risk.RiskStudy(
         scores, images, LABEL, names, networks(seed, lost_by_control), networks(seed + 1, lost_by_control)

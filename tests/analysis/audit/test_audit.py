@@ -1087,6 +1087,34 @@ def test_groups_of_a_file(tmp_path):
     assert result.table["support"].tolist() == [50, 450]
 
 
+def test_files_in_different_orders_need_groups_with_image_names(tmp_path):
+    label, before = shirts(0)
+    names = np.array([f"{image}.png" for image in range(1000)])
+    order = np.arange(1000)[::-1]
+    for name, rows, predicted_ in (("before", order, before), ("after", slice(None), shirts(60)[1])):
+        table = {"filename": names[rows], "label": label[rows], "predicted": predicted_[rows]}
+        pd.DataFrame(table).to_csv(tmp_path / f"{name}.csv", index=False)
+    light = np.where(label == 9, "night", "day")
+    pd.DataFrame({"filename": names, "light": light}).to_csv(tmp_path / "named.csv", index=False)
+    pd.DataFrame({"index": range(1000), "light": light}).to_csv(tmp_path / "numbered.csv", index=False)
+    pd.DataFrame({"light": light}).to_csv(tmp_path / "ordered.csv", index=False)
+    files = [str(tmp_path / "before.csv")], [str(tmp_path / "after.csv")]
+    assert audit.audit(*files, files[0], groups=tmp_path / "named.csv").damaged == ["night"]
+    for groups in ("numbered.csv", "ordered.csv"):
+        with refused("groups", r"different orders, so the table must name its images: .*such as '999.png'"):
+            audit.audit(*files, files[0], groups=tmp_path / groups)
+    in_order = [files[0][0]], [files[0][0]]
+    assert sorted(audit.audit(*in_order, groups=tmp_path / "ordered.csv").table["support"]) == [100, 900]
+
+
+def test_classes_counted_from_0_instead_of_1_are_refused():
+    label = np.repeat([1, 2, 3], 100)
+    before = np.where(np.arange(300) % 10, label, label % 3 + 1)
+    with pytest.raises(StudyError, match=r"after: the predictions agree .*\(1 for 0, 2 for 1, 3 for 2\)"):
+        audit.audit_predictions(label, before, before - 1)
+    assert audit.audit_predictions(label, before, np.full(300, 1)).damaged  # a network that names one class
+
+
 def test_networks_that_are_all_copies_lose_nothing_and_keep_their_gaps():
     three = np.repeat(ten_classes([95, 40] * 5), 3, axis=0)
     result = audit.audit_predictions(TEN, three, three, three)

@@ -130,3 +130,38 @@ def test_rows_of_other_images_and_too_few_columns_are_refused(npz):
         confidences.read([few], label[np.newaxis], LIMIT)
     other_order = npz("order.npz", probabilities=sure[:, [2, 0, 3, 1]])
     assert confidences.read([other_order], label[np.newaxis], LIMIT).values["confidence"] == pytest.approx(0.97)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "classes"),
+    [
+        ({}, [0, 1]),
+        ({"class_names": ["no", "yes"]}, ["no", "yes"]),
+        ({"class_names": ["no", "yes"]}, [0, 1]),
+    ],
+)
+def test_own_thresholds_leave_the_confidence_that_of_the_predicted_class(npz, arrays, classes):
+    yes = np.array([0.1, 0.2, 0.4, 0.9])
+    predicted = np.array(classes)[[0, 0, 1, 1]]  # the threshold is 0.3
+    path = npz(probabilities=np.stack([1 - yes, yes], 1), **{name: np.array(each) for name, each in arrays.items()})
+    found = confidences.read([path], predicted[np.newaxis], LIMIT)
+    assert found.values["confidence"] == pytest.approx(np.array([[0.9, 0.8, 0.4, 0.9]]))
+    assert found.values["margin"] == pytest.approx(np.array([[0.8, 0.6, 0.2, 0.8]]))
+    assert found.notes == []
+
+
+def test_a_table_names_the_columns_of_probabilities(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("label,predicted,prob_yes,prob_no\nno,no,0.1,0.9\nyes,yes,0.4,0.6\nno,no,0.2,0.8\n")
+    found = confidences.read([path], np.array([["no", "yes", "no"]]), LIMIT)
+    assert found.values["confidence"] == pytest.approx(np.array([[0.9, 0.4, 0.8]]))
+
+
+def test_columns_without_names_give_the_largest_probability_and_a_note_if_predictions_differ(npz):
+    yes = np.array([0.1, 0.2, 0.4, 0.9])
+    path = npz(probabilities=np.stack([1 - yes, yes], 1))
+    found = confidences.read([path], np.array([["no", "no", "yes", "yes"]]), LIMIT)
+    assert found.values["confidence"] == pytest.approx(np.array([[0.9, 0.8, 0.6, 0.9]]))
+    assert len(found.notes) == 1
+    assert "does not say which probability is that of the predicted class 'no'" in found.notes[0]
+    assert confidences.read([path], np.array([["no", "no", "no", "yes"]]), LIMIT).notes == []

@@ -10,6 +10,7 @@ import pytest
 
 from analysis.__main__ import cli
 from analysis.audit import prediction_files
+from analysis.audit.prediction_columns import ColumnNames
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from tests.damage import LONGEST_MESSAGE, read_damaged
@@ -109,6 +110,53 @@ def test_a_file_that_is_given_twice_under_two_names__is_no_second_seed(tmp_path)
     for other in ("b.csv", "./a.csv", "../" + tmp_path.name + "/a.csv"):
         with pytest.raises(StudyError, match=r"is given twice.* each file must be of a different seed"):
             prediction_files.find([str(tmp_path / "a.csv"), f"{tmp_path}/{other}"], "before")
+
+
+def test_options_name_the_arrays_of_npz_files_and_those_of_runs_keep_their_names(tmp_path):
+    np.savez(tmp_path / "a.npz", label=[0, 1], predicted=[0, 1], predicted_int8=[0, 0], kind=[1, 0])
+    own = prediction_files.read([tmp_path / "a.npz"], LIMIT, ColumnNames("kind", "predicted_int8"))
+    assert (own.label.tolist(), own.predicted.tolist()) == ([1, 0], [[0, 0]])
+    usual = prediction_files.read([tmp_path / "a.npz"], LIMIT)
+    assert (usual.label.tolist(), usual.predicted.tolist()) == ([0, 1], [[0, 1]])
+    (tmp_path / "per_class.csv").write_text("class,index\n")
+    np.savez(tmp_path / "predictions.npz", label=[0, 1], predicted=[1, 1])
+    paths = [tmp_path / "predictions.npz", tmp_path / "a.npz"]
+    beside_a_run = prediction_files.read(paths, LIMIT, ColumnNames(predicted="predicted_int8"))
+    assert beside_a_run.predicted.tolist() == [[1, 1], [0, 0]]
+
+
+def test_an_option_that_names_no_array_of_an_npz_file_is_refused_with_its_arrays(tmp_path):
+    np.savez(tmp_path / "a.npz", label=[0, 1], predicted=[0, 1])
+    with pytest.raises(StudyError, match=r"a.npz: no array 'int8'; the arrays are 'label,predicted'") as caught:
+        prediction_files.read([tmp_path / "a.npz"], LIMIT, ColumnNames(predicted="int8"))
+    assert caught.value.option == "predicted_column"
+
+
+def test_a_run_with_numbers_has_the_class_names_of_its_table_beside_a_file_with_names(tmp_path):
+    (tmp_path / "per_class.csv").write_text("class,index\nbag,1\nAnkle boot,0\n")
+    np.savez(tmp_path / "predictions.npz", label=[0, 1, 1], predicted=[0, 1, 0])
+    (tmp_path / "own.csv").write_text("label,predicted\nAnkle boot,bag\nbag,bag\nbag,bag\n")
+    run, own = tmp_path / "predictions.npz", tmp_path / "own.csv"
+    expected = {run: ["Ankle boot", "bag", "Ankle boot"], own: ["bag", "bag", "bag"]}
+    for paths in ([run, own], [own, run]):
+        read = prediction_files.read(paths, LIMIT)
+        assert read.label.tolist() == ["Ankle boot", "bag", "bag"]
+        assert read.predicted.tolist() == [expected[path] for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("label", "names", "expected"),
+    [
+        ([2, 0, 1], ["bag", "hat", "shoe"], ["shoe", "bag", "hat"]),
+        ([7.0, 3.0, 5.0], [3, 5, 7], [7, 3, 5]),
+        (["shoe", "bag", "hat"], ["bag", "hat", "shoe"], ["shoe", "bag", "hat"]),
+    ],
+)
+def test_class_names_of_logits_name_labels_that_are_column_numbers(tmp_path, label, names, expected):
+    logits = np.eye(3)[[2, 0, 0]]
+    np.savez(tmp_path / "a.npz", label=np.array(label), logits=logits, class_names=np.array(names))
+    read = prediction_files.read([tmp_path / "a.npz"], LIMIT)
+    assert (read.label.tolist(), read.predicted.tolist()) == (expected, [[expected[0], expected[1], expected[1]]])
 
 
 @pytest.mark.attack

@@ -126,6 +126,13 @@ def test_the_share_of_training_images_is_read_and_judged(sides, tmp_path):
     assert not any("no share" in note for note in found.notes)
 
 
+def test_shares_count_the_training_images_of_classes_without_test_images(tmp_path):
+    before = write_labelled(tmp_path / "dense", LABEL, np.where(PLACE < 0.1, (LABEL + 1) % 3, LABEL))
+    table = tmp_path / "images.csv"
+    table.write_text("class,training_images\nemu,70\nfox,10\ncat,10\ndog,10\n")
+    assert risk.risk([before], training_images=table).classes["share"].tolist() == [0.1, 0.1, 0.1]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -40,7 +40,7 @@ def test_one_network_has_no_disagreement():
 
 def test_a_class_without_images_is_nan_and_has_a_share():
     scores = {"recall": np.array([1.0, 0.0, 1.0])}
-    found = risk_scores.class_scores(scores, np.array([0, 0, 2]), 4, np.array([10, 30, 40, 20]))
+    found = risk_scores.class_scores(scores, np.array([0, 0, 2]), 4, np.array([0.1, 0.3, 0.4, 0.2]))
     np.testing.assert_equal(found["recall"], [0.5, np.nan, 1, np.nan])
     assert found["share"].tolist() == [0.1, 0.3, 0.4, 0.2]
 

@@ -11,6 +11,7 @@ from mlflow.entities import Param
 from PIL import Image
 
 import pruning_study
+from analysis.common.errors import StudyError
 from analysis.runs import pull, robustness, schema
 from pruning_study.steps import alike_networks
 from pruning_study.steps import robustness as steps_robustness
@@ -262,6 +263,13 @@ def test_the_table_has_a_row_for_each_setting_and_does_not_count_older_runs_of_a
     assert "(epochs 1)" in output
     assert "8 runs measured" in output
     assert "The table does not count 4 runs with the settings and seed of a newer run" in " ".join(output.split())
+
+
+def test_images_of_four_channels_are_refused_in_one_line(tmp_path):
+    run = SimpleNamespace(info=SimpleNamespace(run_id="a"), data=SimpleNamespace(params={"image_shape": "4x8x8"}))
+    config = SimpleNamespace(folder=tmp_path)
+    with pytest.raises(StudyError, match="run a has images of 4 channels, but pictures have one or three"):
+        steps_robustness._folder_images(None, run, config)
 
 
 def test_measuring_keeps_no_memory_from_one_test_to_the_next(monkeypatch):
