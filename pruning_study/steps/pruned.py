@@ -273,8 +273,7 @@ def _weighting(plan: PrunePlan, context: Context, parent: LoadedRun) -> Weightin
     images = context.train if each_step else context.validation
     return constraints.Constrained(
         constraints.measured(options.constraint, parent.model, images, context.engine, classes),
-        classes,
-        images.labels.device,
+        torch.bincount(context.train.labels, minlength=classes),
         options.dual_step,
         epoch_steps=number_of_batches(len(context.train), plan.hyperparameters.batch_size),
         each_step=each_step,

@@ -4,6 +4,7 @@ Sums are computed exactly and rounded once, because the order in which torch add
 """
 
 import math
+from operator import mul
 from typing import NamedTuple
 
 import torch
@@ -77,15 +78,24 @@ def remember(buffers: dict[str, Tensor], labels: Tensor, values: Tensor) -> None
     seen += counts
 
 
-def over_buffers(buffers: dict[str, Tensor]) -> ClassMeans:
-    """Return the mean of each class whose buffer is full, with the mean of these means as `overall`.
+def over_buffers(buffers: dict[str, Tensor], sizes: Tensor) -> ClassMeans:
+    """Return the mean of each class whose buffer is full, with the mean of these means, weighted by size, as `overall`.
 
-    `overall` is NaN until a buffer is full.
+    Buffers have the same length, so the weights make `overall` a mean over images. It is NaN until a buffer is full.
+
+    Parameters
+    ----------
+    buffers : dict of str to Tensors
+        Buffers from `empty_buffers`.
+    sizes : int64 Tensor [classes], > 0
+        Number of training images of each class.
     """
     has_mean = buffers[SEEN] >= MEMORY
     each = buffers[VALUES].new_tensor([exact_sum(values) / MEMORY for values in buffers[VALUES]])
-    full = each[has_mean]
-    return ClassMeans(each, each.new_tensor(exact_sum(full) / len(full) if len(full) else math.nan), has_mean)
+    # Classes of equal size get weights of 1, with which the mean is the plain one to the last bit.
+    weights = (sizes // math.gcd(*sizes.tolist()))[has_mean].tolist()
+    overall = math.fsum(map(mul, weights, each[has_mean].tolist())) / sum(weights) if weights else math.nan
+    return ClassMeans(each, each.new_tensor(overall), has_mean)
 
 
 def exact_sum(values: Tensor) -> float:

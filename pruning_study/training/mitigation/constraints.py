@@ -74,8 +74,8 @@ class Constrained:
     Parameters
     ----------
     constraint : Constraint
-    classes : int
-    device : torch.device
+    sizes : int64 Tensor [classes], > 0
+        Number of training images of each class.
     step : float, >= 0
         Size of a dual step.
     epoch_steps : int
@@ -88,8 +88,7 @@ class Constrained:
     """
 
     constraint: Constraint
-    classes: int
-    device: torch.device
+    sizes: Tensor
     step: float
     epoch_steps: int
     each_step: bool = True
@@ -97,9 +96,10 @@ class Constrained:
 
     def initial_state(self) -> dict[str, Tensor]:
         """Return multipliers and gaps of 0, with empty buffers if the constraint is on training images."""
-        zeros = torch.zeros(self.classes, device=self.device)
+        classes, device = len(self.sizes), self.sizes.device
+        zeros = torch.zeros(classes, device=device)
         state = {MULTIPLIERS: zeros, GAPS: zeros.clone(), STEPS: torch.zeros((), dtype=torch.int64)}
-        return state | (empty_buffers(self.classes, self.device) if self.each_step else {})
+        return state | (empty_buffers(classes, device) if self.each_step else {})
 
     def factors(self, state: dict[str, Tensor], labels: Tensor) -> Tensor:
         """Return the images' factors at the current multipliers; see `image_factors`."""
@@ -109,7 +109,7 @@ class Constrained:
         """Make a dual step for the classes whose buffer is full, if the constraint has begun."""
         if self._begun(state, 1):
             remember(state, labels, self.constraint.values(loss, right))
-            self._ascend(state, over_buffers(state))
+            self._ascend(state, over_buffers(state, self.sizes))
 
     def after_epoch(self, state: dict[str, Tensor], model: nn.Module, engine: Engine, validation: Examples) -> None:
         """Make a dual step if the constraint is on validation images and has begun."""
@@ -117,7 +117,7 @@ class Constrained:
             scores = engine.logits(model, validation.images)
             loss = engine.cross_entropies(scores, validation.labels)
             values = self.constraint.values(loss, predicted_classes(scores) == validation.labels)
-            self._ascend(state, over_images(validation.labels, values, self.classes))
+            self._ascend(state, over_images(validation.labels, values, len(self.sizes)))
 
     def _begun(self, state: dict[str, Tensor], steps: int) -> bool:
         """Count further training steps, and return whether the constraint has begun."""

@@ -1,5 +1,7 @@
 """`prune --constraint`: what is logged, and options that contradict each other."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,6 +56,14 @@ def test_the_constraint_is_a_setting_and_changes_the_network(store, tiny_npz):
     assert pd.read_csv(artifact(store.get(run.run_id), "multipliers.csv"))["multiplier"].min() > 0
     changed = run.model.state_dict(), plain.model.state_dict()
     assert any((first != second).any() for first, second in zip(*(state.values() for state in changed), strict=True))
+
+
+def test_means_of_all_images_count_each_class_as_the_training_images_do(tiny_npz):
+    """Of 40 images of a class 4 are for validation, and a quarter of the other 36 is 9."""
+    options = {"constraint": "equalized-loss", "class_fractions": "Shirt=0.25"}
+    plan, context = planned(PruneConfig(dataset=str(tiny_npz), **OPTIONS, **options))
+    rule = pruned._weighting(plan, context, SimpleNamespace(model=context.model))
+    assert rule.sizes.tolist() == [9 if name == "Shirt" else 36 for name in context.data.classes]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import torch
 from torch import tensor
 
 from pruning_study.training.mitigation.ceag import TOLERANCE, Ceag
-from pruning_study.training.mitigation.class_means import ClassMeans
+from pruning_study.training.mitigation.class_means import ClassMeans, empty_buffers, over_buffers, over_images, remember
 
 DENSE = ClassMeans(tensor([0.875, 0.75]), tensor(0.8125), tensor([True, True]))
 PRUNED = ClassMeans(tensor([0.75, 0.375]), tensor(0.5625), tensor([True, True]))
@@ -17,6 +17,15 @@ def test_the_gap_of_a_class_is_its_loss_of_recall_beyond_the_loss_of_accuracy():
 
 def test_a_network_as_good_as_the_dense_one_breaks_no_constraint():
     assert (Ceag(DENSE).violations(Ceag(DENSE).gaps(DENSE)) < 0).all()
+
+
+def test_the_dense_networks_own_answers_leave_no_gap_between_classes_of_unequal_size():
+    """Recalls of .95 and .5, in 1,600 images and 80, and in the last 40 of each class."""
+    right = [True] * 1520 + [False] * 80 + [True] * 40 + [False] * 40
+    rule = Ceag(over_images(tensor([0] * 1600 + [1] * 80), tensor(right), 2))
+    buffers = empty_buffers(2, torch.device("cpu"))
+    remember(buffers, tensor([0] * 40 + [1] * 40), tensor([True] * 38 + [False] * 2 + [True] * 20 + [False] * 20))
+    assert rule.gaps(over_buffers(buffers, tensor([1600, 80]))).tolist() == pytest.approx([0, 0], abs=1e-7)
 
 
 def test_a_dual_step_is_that_of_the_released_code():

@@ -43,7 +43,7 @@ def network() -> nn.Module:
 
 def constrained(name: str, images: str = "train", first: int = 0) -> Constrained:
     rule = {"ceag": Ceag(DENSE), "equalized-loss": EqualizedLoss()}[name]
-    return Constrained(rule, 3, torch.device("cpu"), STEP, len(TRAIN) // BATCH, images == "train", first)
+    return Constrained(rule, TRAIN.labels.bincount(), STEP, len(TRAIN) // BATCH, images == "train", first)
 
 
 def training(weighting: Constrained, engine=TORCH, epochs: int = EPOCHS) -> TrainingSetup:

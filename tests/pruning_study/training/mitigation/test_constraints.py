@@ -9,12 +9,11 @@ from pruning_study.training.mitigation.class_means import MEMORY, ClassMeans
 from pruning_study.training.mitigation.constraints import Constrained, image_factors
 from pruning_study.training.mitigation.equalized_loss import EqualizedLoss
 
-CPU = torch.device("cpu")
 CEAG = Ceag(ClassMeans(tensor([1.0, 1.0]), tensor(1.0), tensor([True, True])))
 
 
 def constrained(constraint=CEAG, **options) -> Constrained:
-    return Constrained(constraint, classes=2, device=CPU, **({"step": 0.5, "epoch_steps": 4} | options))
+    return Constrained(constraint, **({"sizes": tensor([50, 50]), "step": 0.5, "epoch_steps": 4} | options))
 
 
 def one_class(label: int, right: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
@@ -67,6 +66,16 @@ def test_a_step_moves_the_multipliers_of_classes_with_full_buffers():
     # All right: no gap, and the multiplier falls by .5 * .01.
     assert state["multipliers"].tolist() == pytest.approx([0.11, 0.0])
     assert weighting.factors(state, tensor([0, 1])).tolist() == pytest.approx([1.11, 0.89])
+
+
+def test_a_step_compares_classes_of_unequal_size_with_the_mean_of_all_images():
+    weighting = constrained(EqualizedLoss(), sizes=tensor([30, 10]))
+    state = weighting.initial_state()
+    labels, right = tensor([0, 1] * MEMORY), torch.ones(2 * MEMORY, dtype=torch.bool)
+    weighting.after_step(state, labels, torch.where(labels == 0, 0.2, 0.6), right)
+    # A mean loss of (30 * .2 + 10 * .6) / 40 = .3: gaps of -.1 and .3, and steps of half their sizes.
+    assert state["gaps"].tolist() == pytest.approx([-0.1, 0.3])
+    assert state["multipliers"].tolist() == pytest.approx([0.05, 0.15])
 
 
 def test_multipliers_of_equalized_loss_never_fall():
