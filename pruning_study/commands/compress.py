@@ -79,9 +79,10 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
     Raises
     ------
     StudyError
-        Before any training: if a package is missing, if the validation images are too few for the limits, or if a
-        search of this name has another search space. Later: if a dense network is at chance, if the search has trials
-        of other dense networks, if the budget ends before the first chain is made, or if no chain can be made.
+        Before any training: if a package is missing, if the protocol of the named dense run chooses epochs by test
+        images, if the validation images are too few for the limits, or if a search of this name has another search
+        space. Later: if a dense network is at chance, if the search has trials of other dense networks, if the budget
+        ends before the first chain is made, or if no chain can be made.
     """
     start, config = time.monotonic(), configs[0]
     task = opened_task(configs)
@@ -142,6 +143,7 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
     shrunk.check_package()
     limits = class_limits.in_points(config.max_class_loss, config.max_accuracy_loss)
     store, plan, context, dense_run = opened(config.pruning, plan_pruning, known_images.OF_COMPRESS)
+    _check_protocol(plan)
     others = [of_seed(plan, context, other.seed) for other in configs[1:]]
     plans, contexts = [plan, *(own for own, _ in others)], [context, *(own for _, own in others)]
     held_out, images = _images_for_validation(contexts)
@@ -171,6 +173,16 @@ def dense_networks(task: Task, job: Writer) -> list[Network]:
         networks.append(network)
         context.forget_images()
     return networks
+
+
+def _check_protocol(plan: PrunePlan) -> None:
+    """Raise a StudyError if a named dense run has a protocol with which fine-tuning sees test images."""
+    if plan.options.protocol_record.selects_on_test:
+        raise StudyError(
+            f"this run's protocol, {plan.options.protocol}, keeps the epoch with the lowest test loss, which a search "
+            "must not see: name a run of --protocol paper",
+            option="dense_run_id",
+        )
 
 
 def _images_for_validation(contexts: Sequence[Context]) -> tuple[np.ndarray, np.ndarray]:

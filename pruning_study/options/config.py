@@ -502,9 +502,13 @@ class CompressConfig(
 
     @property
     def pruning(self) -> PruneConfig:
-        """The options of `prune` that make the control: the network is fine-tuned without pruning."""
+        """The options of `prune` that make the control: the network is fine-tuned without pruning.
+
+        Fine-tuning averages no epochs, even if the training of a named dense run does.
+        """
         shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
-        return PruneConfig(pruner="none", ratio=(1.0,), **{name: getattr(self, name) for name in shared})
+        own = {name: getattr(self, name) for name in shared}
+        return PruneConfig(pruner="none", ratio=(1.0,), fine_tune_average_epochs=0, **own)
 
 
 @command("exemplars")

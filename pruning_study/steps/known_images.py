@@ -7,6 +7,7 @@ from functools import cache
 from analysis.common.errors import option_name
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import IterateConfig, PruneConfig
+from pruning_study.steps import resolved
 from pruning_study.training.mitigation import constraint_names
 
 log = logging.getLogger(__name__)
@@ -16,8 +17,9 @@ OF_COMPRESS = {"compress": "the choice of a chain and the bounds of its losses"}
 
 def decisions(options: PruneConfig | IterateConfig) -> dict[str, str]:
     """Return what validation images decide with these options, in words, by the option that asks for it."""
-    decided = {}
+    decided, training = {}, resolved.dense_training(options)
     if isinstance(options, PruneConfig):
+        training = resolved.fine_tuning(options)
         has_weights = options.class_weights != "none" and options.class_weight_power
         is_constrained = options.constraint != "none" and options.constraint_images == constraint_names.VALIDATION
         decided = {
@@ -26,8 +28,8 @@ def decisions(options: PruneConfig | IterateConfig) -> dict[str, str]:
             "constraint_images": "the multipliers of classes" if is_constrained else "",
             "data_quotas": "the quotas of classes" if options.data_quotas != "none" else "",
         }
-    is_fine_tuned = isinstance(options, IterateConfig) or options.fine_tune_epochs != 0
-    if options.kept_epoch == "best" and is_fine_tuned and not options.protocol_record.selects_on_test:
+    keeps_best = training.epochs and not (training.keeps_last_epoch or training.average_epochs)
+    if keeps_best and not options.protocol_record.selects_on_test:
         decided["kept_epoch"] = "the choice of the epoch"
     return {option_name(name): what for name, what in decided.items() if what}
 

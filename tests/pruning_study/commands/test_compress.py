@@ -122,6 +122,17 @@ class TestRefused:
 
     @pytest.mark.onnx
     @pytest.mark.structured
+    def test_a_dense_run_of_the_released_protocol_is_one_line(self, refused):
+        store = connect.connect()
+        run = store.client.create_run(store.experiment_id, tags={"kind": "dense"}).info.run_id
+        store.client.log_param(run, "protocol", "released")
+        store.client.set_terminated(run)
+        line = refused(dense_run_id=run)
+        assert "--dense-run-id: this run's protocol, released, keeps the epoch with the lowest test loss" in line
+        assert line.endswith("name a run of --protocol paper")
+
+    @pytest.mark.onnx
+    @pytest.mark.structured
     def test_a_budget_that_ends_before_the_first_chain_is_one_line_and_the_next_call_goes_on(self, refused):
         line = refused(budget="0.001s", epochs=4)
         assert "--budget: the 0.001 seconds ended before the first chain was made, because" in line

@@ -3,7 +3,7 @@ import sys
 import pytest
 from mlflow.entities import Param, Run, RunData, RunInfo, RunTag
 
-from pruning_study.options.config import IterateConfig, PruneConfig
+from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig
 from pruning_study.steps.followed import following
 from pruning_study.tracking.connect import connect
 from tests.error_lines import error_line, refused
@@ -94,6 +94,14 @@ def test_the_end_of_training_is_that_of_the_dense_run(params, decay, average_epo
     assert (taken.decay, taken.average_epochs) == (decay, average_epochs)
     with refused("decay", f"linear contradicts dense run ab, which has {decay}:"):
         following(PruneConfig(decay="linear", fine_tune_average_epochs=0), dense)
+
+
+def test_compress_averages_no_epochs_of_fine_tuning_if_those_of_the_dense_run_are_averaged():
+    info = RunInfo("ab", "0", "user", "FINISHED", 0, 1, "active")
+    dense = Run(info, RunData(params=[Param("average_epochs", "7")], tags=[RunTag("kind", "dense")]))
+    taken = following(CompressConfig().pruning, dense)
+    assert taken.average_epochs == 7
+    assert (taken.fine_tuning_choices.decay, taken.fine_tuning_choices.average_epochs) == ("cosine", 0)
 
 
 def test_iterations_of_given_weights_may_end_as_the_options_say():

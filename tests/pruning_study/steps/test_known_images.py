@@ -44,16 +44,35 @@ def said(caplog):
         ({"constraint_images": "validation"}, []),
         ({"kept_epoch": "best", "class_offsets": "dense"}, ["--class-offsets", "--kept-epoch"]),
         ({"kept_epoch": "best", "fine_tune_epochs": 0}, []),
-        ({"kept_epoch": "best", "protocol": "released"}, []),  # which keeps the epoch with the lowest test loss
     ],
 )
 def test_what_validation_images_decide(options, names):
-    assert list(known_images.decisions(PruneConfig(**options))) == names
+    assert list(known_images.decisions(PruneConfig(**{"kept_epoch": "last"} | options))) == names
 
 
-def test_an_iteration_keeps_the_best_epoch_if_asked():
-    assert list(known_images.decisions(IterateConfig(kept_epoch="best"))) == ["--kept-epoch"]
-    assert not known_images.decisions(IterateConfig())
+@pytest.mark.parametrize("config", [PruneConfig, IterateConfig])
+@pytest.mark.parametrize(
+    ("options", "keeps_best"),
+    [
+        ({}, True),
+        ({"kept_epoch": "last"}, False),
+        ({"decay": "cosine"}, False),
+        ({"decay": "cosine", "kept_epoch": "best"}, True),
+        ({"average_epochs": 2}, False),
+        ({"protocol": "released"}, False),  # which keeps the epoch with the lowest test loss
+    ],
+)
+def test_an_epoch_is_chosen_by_validation_images_unless_the_last_is_kept_or_some_are_averaged(
+    config, options, keeps_best
+):
+    assert known_images.decisions(config(**options)) == (
+        {"--kept-epoch": "the choice of the epoch"} if keeps_best else {}
+    )
+
+
+def test_the_decay_of_fine_tuning_says_which_epoch_is_kept():
+    assert not known_images.decisions(PruneConfig(fine_tune_decay="cosine"))
+    assert list(known_images.decisions(PruneConfig(decay="cosine", fine_tune_decay="none"))) == ["--kept-epoch"]
 
 
 def test_one_line_says_what_may_be_wrong_unless_the_data_have_validation_images(tiny_npz, tmp_path, caplog):
@@ -79,7 +98,7 @@ def test_commands_warn_of_given_weights_alone(run_command, tiny_npz, store_uri, 
         assert not said(caplog)
     for command in (offsets, compress):
         assert run_command(*command, "--weights", weights).exit_code
-    assert [line.partition(":")[0] for line in said(caplog)] == ["--class-offsets", "compress"]
+    assert [line.partition(":")[0] for line in said(caplog)] == ["--class-offsets, --kept-epoch", "compress"]
 
 
 def test_a_study_and_a_run_of_given_weights_are_warned_of_too(
@@ -96,4 +115,7 @@ def test_a_study_and_a_run_of_given_weights_are_warned_of_too(
     (dense,) = runs("dense")
     offsets = ("--dataset", tiny_npz, "--class-offsets", "dense")
     assert run_command("prune", *offsets, "--dense-run-id", dense.info.run_id).exit_code
-    assert [line.partition(":")[0] for line in said(caplog)] == ["--data-quotas", "--class-offsets"]
+    assert [line.partition(":")[0] for line in said(caplog)] == [
+        "--data-quotas, --kept-epoch",
+        "--class-offsets, --kept-epoch",
+    ]
