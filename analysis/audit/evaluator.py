@@ -8,6 +8,7 @@ mlflow.models.evaluate(
 
 import logging
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,11 @@ class PruningAudit(ModelEvaluator):
         predicted = dataset.predictions_data if model is None else model.predict(dataset.features_data)
         if predicted is None:
             raise StudyError("pruning-audit needs the predicted classes: pass a model, or their column as predictions")
+        labels = _labels(dataset)
         result = audit.audit_predictions(
-            _labels(dataset),
+            labels,
             evaluator_config[BASELINE],
-            classes(predicted, predictions),
+            classes(predicted, predictions, labels),
             evaluator_config.get(CONTROL),
             evaluator_config.get("groups"),
             evaluator_config.get("class_names"),
@@ -109,7 +111,7 @@ def _labels(dataset: Any) -> np.ndarray | pd.Series:
     return pd.Series(labels, features.index) if is_table else labels
 
 
-def classes(predicted: Any, column: str | None = None) -> np.ndarray:
+def classes(predicted: Any, column: str | None = None, labels: np.ndarray | pd.Series | None = None) -> np.ndarray:
     """Return the predicted class of each image, (images,), from the output of a model.
 
     Parameters
@@ -118,15 +120,33 @@ def classes(predicted: Any, column: str | None = None) -> np.ndarray:
         Classes, or scores of the classes, (images, classes), of which the largest marks the predicted class.
     column : str, optional
         The column of the predicted classes, if there are several columns that are not scores.
+    labels : array or Series, optional
+        The true classes, (images,). If every column of scores is named after one of them, a column stands for the class
+        in its name, otherwise for the class whose number is its position.
     """
     if isinstance(predicted, dict):
         predicted = pd.DataFrame({name: list(values) for name, values in predicted.items()})
     if isinstance(predicted, pd.DataFrame) and column is not None:
         predicted = predicted[column]
     values = np.asarray(predicted)
-    if values.ndim == 2 and values.shape[1] == 1:
-        return values[:, 0]
-    return values.argmax(axis=1) if values.ndim == 2 else values
+    if values.ndim != 2 or values.shape[1] == 1:
+        return values[:, 0] if values.ndim == 2 else values
+    positions, named = values.argmax(axis=1), None
+    if isinstance(predicted, pd.DataFrame) and labels is not None:
+        named = _named(list(predicted.columns), pd.unique(np.asarray(labels)))
+    return positions if named is None else named[positions]
+
+
+def _named(names: Sequence[Any], known: np.ndarray) -> np.ndarray | None:
+    """Return the class that each name stands for as a number or a text, (names,); None if one stands for no class."""
+    try:
+        keys, wanted = (np.asarray(each, dtype=float) for each in (known, names))
+    except (TypeError, ValueError):
+        keys, wanted = (np.asarray(each).astype(str) for each in (known, names))
+    order = np.argsort(keys)
+    if not np.isin(wanted, keys).all():
+        return None
+    return np.asarray(known[order[np.searchsorted(keys, wanted, sorter=order)]])
 
 
 def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:

@@ -321,8 +321,9 @@ class Comparison:
         columns = [*DISPROPORTIONATE_COLUMNS]
         if not self.are_pairs:
             return pd.DataFrame(np.nan, range(len(part.names)), columns)
-        start = part.right.get("control", part.right["before"])
-        losses = disproportionate_losses(part.label, start, part.right["after"])
+        before, after, control = self._sides(part.right)
+        start, dense = (before, None) if control is None else (control, before)
+        losses = disproportionate_losses(part.label, start, after, dense)
         return pd.DataFrame(dict(zip(columns, losses, strict=True)))
 
     @cached_property

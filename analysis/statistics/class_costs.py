@@ -124,7 +124,9 @@ class Bounds(NamedTuple):
     p: np.ndarray
 
 
-def bounds(changes: Changes, weights: Weights, *, level: float = LEVEL) -> Bounds:
+def bounds(
+    changes: Changes, weights: Weights, *, variances: two_way.Variances | None = None, level: float = LEVEL
+) -> Bounds:
     """Estimate weighted sums of the classes' losses, with bounds and tests.
 
     Parameters
@@ -134,6 +136,8 @@ def bounds(changes: Changes, weights: Weights, *, level: float = LEVEL) -> Bound
         should be moderated.
     weights : (sums, classes)
         The identity for losses, `class_sums.excess_weights` for costs, or the classes' shares for the accuracy.
+    variances : Variances, optional
+        Variances of the sums, by default those of `changes`.
     level : float
         1 minus the confidence.
 
@@ -155,7 +159,7 @@ def bounds(changes: Changes, weights: Weights, *, level: float = LEVEL) -> Bound
     >>> found.value.round(4).tolist(), float(found.upper_all[0].round(3))
     ([0.0667, 0.0333], 0.21)
     """
-    variances = changes.variances(weights)
+    variances = changes.variances(weights) if variances is None else variances
     value = -(weights @ sum(group.mean(0) for group in changes.groups))
     half = _half_widths(variances, level)
     half_all = _half_widths(variances, 2 * level / len(value))
@@ -192,6 +196,31 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
         return step_down_p(_without_rounding(values))
     two_sided = two_way.p_values(variances, value)
     return np.asarray(corrected(np.where(value > 0, two_sided / 2, 1 - two_sided / 2), len(value))[1])
+
+
+def p_of_coins(value: np.ndarray, n_changed: np.ndarray) -> np.ndarray:
+    """Compute the p of classes that lose all their changed images, if a coin decides whether an image is lost or won.
+
+    No test of a cost can show more with so few changed images. If a few images are all lost, they seem not to vary.
+
+    Parameters
+    ----------
+    value : (classes,)
+        Losses or costs.
+    n_changed : (classes,), integers
+        Number of images of each class that change.
+
+    Returns
+    -------
+    (classes,)
+        One-sided p with Bonferroni's correction; 1 for a class whose value is not above 0.
+
+    Examples
+    --------
+    >>> p_of_coins(np.array([1.0, 0.5, -0.1]), np.array([2, 10, 5])).round(4).tolist()
+    [0.75, 0.0029, 1.0]
+    """
+    return np.where(_without_rounding(value) > 0, np.minimum(len(value) * 0.5**n_changed, 1), 1.0)
 
 
 def _without_rounding(shares: np.ndarray) -> np.ndarray:

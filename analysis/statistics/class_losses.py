@@ -151,6 +151,11 @@ def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
     return Changes(groups, images, np.zeros(len(support)) + in_both, moved=moved, moved_square=moved_square)
 
 
+def changed_images(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Count images of each class for which the share of right networks changed from before to after, (classes,)."""
+    return np.bincount(label, before.mean(0) != after.mean(0))
+
+
 def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
     """Compute the changes of networks that were each tested on their own images, some of which may be shared.
 
@@ -254,13 +259,20 @@ def moderated(changes: Changes, recall: np.ndarray) -> Changes:
     recall : (classes,)
         Mean recall R. Because classes with recall near 1 move less, variances are assumed proportional to R (1 - R).
 
+    Returns
+    -------
+    Changes
+        If too few classes can vary (`moderation.enough_classes`), the scale is 0, and variances are not moderated. The
+        cost of a class that cannot vary itself varies only with the accuracy, so it adds no variance to learn from.
+
     Examples
     --------
-    >>> changes = from_recalls(np.ones((2, 2)), np.array([[0.9, 1.0], [0.7, 1.0]]))
-    >>> moderated(changes, np.array([0.9, 1.0])).scale.round(2).tolist()
-    [0.09, 0.0]
+    >>> recall = np.array([0.9, 1.0] + [0.5] * 9)
+    >>> changes = from_recalls(recall[np.newaxis], recall[np.newaxis])
+    >>> moderated(changes, recall).scale[:3].round(2).tolist()
+    [0.09, 0.0, 0.25]
     """
-    return changes._replace(scale=recall * (1 - recall))
+    return changes._replace(scale=recall * (1 - recall) * moderation.enough_classes(recall))
 
 
 def estimates(changes: Changes, weights: Weights, level: float = two_way.LEVEL) -> dict[str, np.ndarray]:

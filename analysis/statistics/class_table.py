@@ -203,7 +203,7 @@ def costs(
         return costs_of_networks(label, start, after, changes)
     variances = changes.variances(weights)
     if control is not None:
-        variances = _with_retraining(variances, weights, label, before[0], control[0], after[0])
+        variances = retraining.with_shift(variances, weights, label, before[0], control[0], after[0])
     levels = LEVEL, 2 * LEVEL / len(weights)
     found = _losses_of_one(label, before, after, control, levels)
     return _costs(label, start, after, changes, variances, levels, found)
@@ -242,7 +242,10 @@ def _costs(
         for each, level in zip(found.bounds, levels, strict=True)
     ]
     value, (low, high), upper = -excess[0][0], -excess[0][1][::-1], -excess[1][1][0]
-    p = _p_of_cost(changes, weights, variances, value, _changed_images(label, start, after))
+    p = np.fmax(
+        class_costs.one_sided_p(variances, value, class_costs.of_networks(changes, weights)),
+        class_costs.p_of_coins(value, class_losses.changed_images(label, start, after)),
+    )
     columns = (found.value, *found.bounds[0], found.upper), (value, low, high, upper, p)
     names = class_costs.LOSS_COLUMNS, class_costs.COST_COLUMNS
     named = {name: each + 0.0 for pair in zip(names, columns, strict=True) for name, each in zip(*pair, strict=True)}
@@ -259,33 +262,6 @@ def worst_class(
 
 def _shares(label: np.ndarray) -> np.ndarray:
     return np.bincount(label) / len(label)
-
-
-def _with_retraining(
-    variances: two_way.Variances,
-    weights: Weights,
-    label: np.ndarray,
-    before: np.ndarray,
-    control: np.ndarray,
-    after: np.ndarray,
-) -> two_way.Variances:
-    """Add the variance due to retraining alone to the variances of a single network's costs."""
-    pairs = ((before, control), (control, after))
-    of_shift, dof = retraining.shift_variances(*(retraining.changed(label, *pair) for pair in pairs))
-    return variances._replace(networks=[(np.square(weights) @ of_shift, dof)]) if dof else variances
-
-
-def _p_of_cost(
-    changes: class_losses.Changes,
-    weights: Weights,
-    variances: two_way.Variances,
-    value: np.ndarray,
-    n_changed: np.ndarray,
-) -> np.ndarray:
-    """Compute p of each cost; if `one_sided_p` gives NaN, use a sign test on the changed images."""
-    p = class_costs.one_sided_p(variances, value, class_costs.of_networks(changes, weights))
-    of_coins = np.where(value > 0, np.minimum(len(value) * 0.5**n_changed, 1), 1)
-    return np.where(np.isnan(p), of_coins, p)
 
 
 def _worst(
@@ -496,7 +472,7 @@ def _change(
     value, bounds = change.value, change.bounds(np.bincount(label), LEVEL)
     if not with_p:
         return value, bounds, np.full(len(value), np.nan)
-    n_changed = _changed_images(label, before, after)
+    n_changed = class_losses.changed_images(label, before, after)
     # p is at least that of an exact test in which all changed images of a class change in the same direction.
     p = class_losses.p_of_either_test(changes, each_class(len(value)))
     return value, bounds, np.fmax(p, np.minimum(2.0 ** (1 - n_changed), 1))
@@ -547,11 +523,6 @@ def mean_change(changes: class_losses.Changes) -> MeanChange:
     value = np.asarray(sum(group.mean(0) for group in changes.groups))
     of_each = each_class(len(value))
     return MeanChange(value, changes.variances(of_each), changes.alike(of_each))
-
-
-def _changed_images(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Count images of each class for which the share of right networks changed from before to after, (classes,)."""
-    return np.bincount(label, before.mean(0) != after.mean(0))
 
 
 def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool) -> class_losses.Changes:

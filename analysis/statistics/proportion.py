@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.statistics import class_costs, class_losses, class_sums, two_way
+from analysis.statistics import class_costs, class_losses, class_sums, retraining, two_way
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.class_costs import COST_COLUMNS, Bounds
 from analysis.statistics.intensification import shared_means
@@ -356,7 +356,12 @@ def _error_moves(label: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def disproportionate_losses(
-    label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray, *, level: float = two_way.LEVEL
+    label: np.ndarray,
+    right_before: np.ndarray,
+    right_after: np.ndarray,
+    right_dense: np.ndarray | None = None,
+    *,
+    level: float = two_way.LEVEL,
 ) -> Bounds:
     """Estimate each class's disproportionate loss: its loss minus (k - 1) times its error in the controls.
 
@@ -372,13 +377,17 @@ def disproportionate_losses(
         Class of each test image, from 0; every class has an image.
     right_before, right_after : (networks, images), bool
         Whether each control, and each pruned network, is right about each image.
+    right_dense : (networks, images), bool, optional
+        The same for the networks from which the controls were retrained. For a single network, they show how far
+        retraining alone moves classes, which then counts as noise.
     level : float
         1 minus the confidence.
 
     Returns
     -------
     Bounds
-        The intervals (with moderated variances) and the one-sided tests allow for the variance of k.
+        The intervals (with moderated variances) and the one-sided tests allow for the variance of k. p is at least that
+        of `class_costs.p_of_coins`.
 
     Examples
     --------
@@ -400,4 +409,12 @@ def disproportionate_losses(
     # The change of every class affects k, and thereby each class's value in proportion to its error before.
     factors = quotient(1 - recalls[0], error_before)
     weights = class_sums.ClassWeights(1 - factors * share, -share, factors)
-    return class_costs.bounds(moderated, weights, level=level)
+    variances = moderated.variances(weights)
+    if right_dense is not None and len(right_after) == 1:
+        # The shift of the control counts k times, that of the pruned network once; in a loss both count once.
+        scaled = weights * np.sqrt((np.square(growth) + 1) / 2)
+        sides = right_dense[0], right_before[0], right_after[0]
+        variances = retraining.with_shift(variances, scaled, label, *sides)
+    found = class_costs.bounds(moderated, weights, variances=variances, level=level)
+    of_coins = class_costs.p_of_coins(found.value, class_losses.changed_images(label, right_before, right_after))
+    return found._replace(p=np.where(np.isnan(found.value), np.nan, np.fmax(found.p, of_coins)))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.statistics import two_way
+from analysis.statistics.class_sums import Weights
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, exact_mcnemar
 
 # Variance of the shift between the control and a compressed network, as a multiple of the variance of the control's own
@@ -262,3 +263,38 @@ def shift_variances(alone: Changed, against_control: Changed) -> tuple[np.ndarra
     retrained = np.maximum(alone.images, both_ways)
     squares = np.square(against_control.support)
     return _VARIANCES * of_retraining.variance * np.square(retrained) / squares, of_retraining.dof
+
+
+def with_shift(
+    variances: two_way.Variances,
+    weights: Weights,
+    label: np.ndarray,
+    before: np.ndarray,
+    control: np.ndarray,
+    after: np.ndarray,
+) -> two_way.Variances:
+    """Add the variance due to retraining alone to the variances of weighted sums of a single network's changes.
+
+    Parameters
+    ----------
+    variances : Variances
+        Variances over images.
+    weights : (sums, classes)
+    label : (images,), integers
+        Class of each image, from 0.
+    before, control, after : (images,), bool
+        Whether each network is right.
+
+    Examples
+    --------
+    Retraining loses all 60 changed images of the first class and wins all 60 of the second class, so that almost all
+    of their variance is that of shifts, and six times this variance is nearly 6 * .06^2 = .0216:
+
+    >>> label, place = np.repeat([0, 1], 1000), np.tile(np.arange(1000), 2)
+    >>> before, control = place >= 100, place >= np.repeat([160, 40], 1000)
+    >>> found = with_shift(two_way.Variances(), np.eye(2), label, before, control, control)
+    >>> found.networks[0][0].round(4).tolist(), found.networks[0][1]
+    ([0.0212, 0.0212], 2.0)
+    """
+    of_shift, dof = shift_variances(changed(label, before, control), changed(label, control, after))
+    return variances._replace(networks=[(np.square(weights) @ of_shift, dof)]) if dof else variances

@@ -4,6 +4,8 @@ Networks with predictions are compared as in an audit, by `Comparison`. Without 
 unknown, so `class_costs` computes bounds over networks only.
 """
 
+from collections.abc import Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -316,22 +318,51 @@ def _answers(
     run_ids = study.runs[RUN_ID].iloc
     start_ids = study.runs[schema.DENSE_RUN_ID].iloc[rows] if from_rows is None else run_ids[from_rows]
     pairs = predictions.of_pairs(start_ids, run_ids[rows]) if predictions else None
-    label = _label_by_column(pairs, _measured(study, rows, from_rows, has)) if pairs else None
-    return None if pairs is None or label is None else (label, pairs.right)
+    if pairs is None:
+        return None
+    support = common_support(study.support[np.ix_(rows, has)])
+    label = _label_by_column(pairs, _measured(study, rows, from_rows, has), support)
+    return None if label is None else (label, pairs.right)
 
 
-def _label_by_column(pairs: Pairs, sides: tuple[Recalls, Recalls]) -> np.ndarray | None:
+def _label_by_column(pairs: Pairs, sides: tuple[Recalls, Recalls], support: np.ndarray | None) -> np.ndarray | None:
     """Match each image's class to its column of recalls, (images,).
 
     Predictions have class labels and runs have class names, whose order may differ. A label is matched to the column
-    with equal recalls. Return None if labels and columns do not match.
+    with equal recalls in all networks and, if it is known (`support`), the same number of images. If several labels
+    agree in all this, they are matched in the order of the columns. Return None if labels and columns do not match.
     """
     shares, recalls = pairs.recall, [side.recall for side in sides]
     if any(share.shape != recall.shape for share, recall in zip(shares, recalls, strict=True)):
         return None
-    distance = sum(
-        np.abs(share[:, :, np.newaxis] - recall[:, np.newaxis]).max(0)
+    images = np.bincount(pairs.images.place)
+    column = None if support is None else _equal_columns(_counts(shares, images), _counts(recalls, support))
+    if column is None:
+        column = _nearest_columns(shares, recalls, 0 if support is None else np.not_equal.outer(images, support))
+    distance = sum(np.abs(share - recall[:, column]).max(0) for share, recall in zip(shares, recalls, strict=True))
+    has_same_images = support is None or np.array_equal(images, support[column])
+    return column[pairs.images.place] if has_same_images and np.all(distance < _SAME_RECALL) else None
+
+
+def _counts(recalls: Sequence[np.ndarray], images: np.ndarray) -> np.ndarray:
+    """Return the number of images of each class and, for each network, of those recognised, (1 + networks, classes)."""
+    return np.rint(np.vstack([images, np.vstack(recalls) * images]))
+
+
+def _equal_columns(of_labels: np.ndarray, of_columns: np.ndarray) -> np.ndarray | None:
+    """Find a column with the same counts for each label, (labels,); None if there is none, as with rounded recalls."""
+    label_order, column_order = np.lexsort(of_labels), np.lexsort(of_columns)
+    column = np.empty_like(column_order)
+    column[label_order] = column_order
+    return column if np.array_equal(of_labels, of_columns[:, column]) else None
+
+
+def _nearest_columns(
+    shares: Sequence[np.ndarray], recalls: Sequence[np.ndarray], has_other_images: np.ndarray | int
+) -> np.ndarray:
+    """Assign to each label a column with nearly equal recalls and as many images, (labels,)."""
+    distance = has_other_images + sum(
+        reduce(np.maximum, (np.abs(np.subtract.outer(*network)) for network in zip(share, recall, strict=True)))
         for share, recall in zip(shares, recalls, strict=True)
     )
-    of_label, column = linear_sum_assignment(distance)
-    return column[pairs.images.place] if (distance[of_label, column] < _SAME_RECALL).all() else None
+    return np.asarray(linear_sum_assignment(distance)[1])

@@ -115,3 +115,22 @@ def test_without_a_baseline_it_does_not_take_part_and_says_so(experiment_id, cap
 def test_classes_of_what_a_model_returns(returned):
     several = isinstance(returned, dict) or (isinstance(returned, pd.DataFrame) and "score" in returned)
     assert classes(returned, "class" if several else None).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "labels", "expected"),
+    [
+        ([1, 0], [0, 1], [1, 0]),
+        (["1", "0"], [0, 1], [1, 0]),
+        ([1, 0], ["1", "0"], ["1", "0"]),
+        ([1, 0], pd.Series([0.0, 1.0], index=[7, 8]), [1.0, 0.0]),
+        (["dog", "cat"], ["cat", "dog", "dog"], ["dog", "cat"]),
+        (["dog", "cat"], [0, 1], [0, 1]),  # no label has these names, so positions count
+        ([1, 2], [0, 1], [0, 1]),
+    ],
+)
+def test_columns_of_scores_that_have_the_names_of_labels_are_these_classes(columns, labels, expected):
+    scores = pd.DataFrame([[0.9, 0.1], [0.2, 0.8]], columns=columns)
+    found = classes(scores, labels=labels if isinstance(labels, pd.Series) else np.array(labels))
+    assert found.tolist() == expected
+    assert classes(dict(scores), labels=np.array(labels)).tolist() == expected

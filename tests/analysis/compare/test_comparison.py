@@ -84,6 +84,17 @@ def test_losses_beyond_proportion_are_from_the_control_to_the_network_after():
     assert found["disproportionate"].tolist() == pytest.approx([expected, -expected])
 
 
+def test_what_retraining_alone_moves_is_not_beyond_proportion():
+    """The control gains cats and loses dogs, and the network after is the one before."""
+    before, control = network(80, 80), network(95, 65)
+    sides = {"before": before, "control": control, "after": before}
+    found = Comparison(CLASSES, LABEL, sides).disproportionate
+    assert found["disproportionate"].tolist() == pytest.approx([0.15, -0.15])
+    assert found["disproportionate_p"][0] > 0.5
+    known = Comparison(CLASSES, LABEL, {"before": control, "after": before}).disproportionate
+    assert known["disproportionate_p"][0] < 0.001
+
+
 def test_the_first_class_may_be_the_worst():
     before = np.vstack([network(90, 90)] * 3)
     after = np.vstack([network(right, 90) for right in (50, 52, 54)])

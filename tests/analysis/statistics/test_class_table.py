@@ -192,3 +192,24 @@ def test_the_accuracy_that_one_network_loses_has_a_one_sided_bound():
     found = accuracy_loss(np.repeat([0, 1], 100), before, after, before)
     # (.1 + .006764 + 1.644854 (.00045 + .0000169)^.5) / 1.013528
     assert found.upper.tolist() == pytest.approx([0.140407], abs=1e-5)
+
+
+@pytest.mark.parametrize("networks", [1, 3, 10])
+def test_a_class_of_two_lost_images_is_not_shown_to_cost_anything(networks):
+    label = np.repeat([0, 1, 2], [1000, 1000, 2])
+    lost = (np.arange(len(label)) % 1000 < 10) & (label < 2) | (label == 2)
+    right = np.ones((networks, len(label)), bool)
+    found = costs(label, right, right & ~lost).columns
+    assert found["cost"][2] == pytest.approx(1 - 22 / 2002)
+    # Two coins fall alike with a probability of 1/4, and there are three classes.
+    assert found["cost_p"][2] == pytest.approx(0.75)
+    assert found["cost_p"][:2].tolist() == [1, 1]
+
+
+def test_a_class_is_shown_to_cost_as_before_if_many_images_change():
+    label = np.repeat([0, 1, 2], 1000)
+    right = np.ones((1, len(label)), bool)
+    found = costs(label, right, right & (np.arange(len(label)) >= 100)).columns
+    # 100 of 1000 images are lost, and the accuracy loses a third as much.
+    error = 2 / 3 * (0.1 * 0.9 / 999) ** 0.5
+    assert found["cost_p"][0] == pytest.approx(3 * stats.norm.sf(2 / 3 * 0.1 / error), rel=1e-6)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.statistics import intensification, new_images, proportion
 from analysis.statistics.proportion import (
@@ -185,3 +186,49 @@ def test_the_variance_of_alpha_beyond_proportion_is_that_over_draws_of_networks_
     assert np.mean(estimates) == pytest.approx(1, abs=0.02)
     # If the odds ratio were taken as known, the variance would be half as large again.
     assert 0.9 < np.mean(variances) / np.var(estimates, ddof=1) < 1.35
+
+
+def moved_by_retraining():
+    """Retraining loses 60 of 1,000 images in every other class, wins 60 in the others, and pruning undoes this."""
+    label, place = np.repeat(np.arange(10), 1000), np.tile(np.arange(1000), 10)
+    dense, control = place >= 100, place >= np.where(label % 2, 40, 160)
+    return label, dense, control
+
+
+def test_what_retraining_alone_may_move_is_no_disproportionate_loss():
+    label, dense, control = (each[np.newaxis] for each in moved_by_retraining())
+    unaware = disproportionate_losses(label[0], control, dense)
+    found = disproportionate_losses(label[0], control, dense, dense)
+    assert found.value == pytest.approx(unaware.value)
+    assert found.value[:2] == pytest.approx([-0.06, 0.06])  # k is 1
+    assert (unaware.p[1::2] < 1e-6).all()
+    assert (found.p == 1).all()
+    # The control's shift of .06 has nearly the variance of 6 such shifts, and t has ten degrees of freedom.
+    least = stats.t.isf(0.025, 10) * (6 * 0.98 * 0.06**2) ** 0.5
+    assert (found.high - found.low > 2 * 0.8 * least).all()
+
+
+def test_the_shift_of_a_control_counts_as_often_as_errors_grow():
+    """The pruned network makes twice as many errors as the control in each class."""
+    label, dense, control = moved_by_retraining()
+    after = np.tile(np.arange(1000), 10) >= np.where(label % 2, 80, 320)
+    found, unaware = (
+        disproportionate_losses(label, control[np.newaxis], after[np.newaxis], side)
+        for side in (dense[np.newaxis], None)
+    )
+    assert found.value == pytest.approx(np.zeros(10), abs=1e-12)
+    # 60 images of each class shift. The shift of each other class counts with a tenth of e_c / e, by way of k.
+    shift = 6 * (60**2 - 60) / 1000**2 * (2**2 + 1) / 2
+    factors = np.where(np.arange(10) % 2, 0.4, 1.6) / 10
+    squares = shift * ((1 - factors) ** 2 + 9 * factors**2)
+    added = (found.high - found.value) ** 2 - (unaware.high - unaware.value) ** 2
+    assert added == pytest.approx(stats.t.isf(0.025, 10) ** 2 * squares)
+
+
+@pytest.mark.parametrize("networks", [1, 3])
+def test_a_class_of_two_lost_images_is_not_shown_to_lose_disproportionately(networks):
+    label, place = np.repeat([0, 1, 2], [1000, 1000, 2]), np.concatenate([np.arange(1000), np.arange(1000), [500, 501]])
+    before = np.tile(place >= 100, (networks, 1))
+    found = disproportionate_losses(label, before, before & (label < 2))
+    assert found.value[2] > 0.9
+    assert found.p[2] == pytest.approx(0.75)

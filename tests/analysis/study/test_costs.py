@@ -174,3 +174,70 @@ def test_how_many_networks_would_rule_out_a_loss():
     enough = losses.mean() + stats.t.ppf(0.975, counts - 1) * losses.std(ddof=1) / counts**0.5 < 0.03
     assert found == counts[enough][0]
     assert networks_for_limit(run_arrays(made), np.arange(4), 0.01) is None
+
+
+def study_of(label, names, dense, after, digits=None):
+    """Runs of one cell with sorted columns, and a reader of their predictions; label i is the class names[i]."""
+    support = np.bincount(label)
+    made = runs("toy", "net", "mp", 2, [1.0] * len(after)).drop(
+        columns=[f"recall_{w}/{c}" for w in ("before", "after") for c in "ab"]
+    )
+    for when, right in (("before", dense), ("after", after)):
+        made[f"accuracy_{when}"] = right.mean(1)
+        for name in sorted(names):
+            recall = right[:, label == names.index(name)].mean(1)
+            made[f"recall_{when}/{name}"] = recall if digits is None else recall.round(digits)
+    for name in sorted(names):
+        made[f"support/{name}"] = float(support[names.index(name)])
+    ids = [*made["dense_run_id"], *made["run_id"]]
+    answers = {
+        run: np.where(right, label, (label + 1) % len(names)) for run, right in zip(ids, [*dense, *after], strict=True)
+    }
+    return run_arrays(made), lambda run_ids: {run: {"label": label, "predicted": answers[run]} for run in run_ids}
+
+
+def test_classes_with_equal_recalls_are_told_apart_by_their_images():
+    """Zebras and ants are never wrong; every other cow of each network is lost."""
+    label = np.repeat([0, 1, 2], [1000, 100, 3])
+    dense = np.ones((3, len(label)), bool)
+    lost = (label == 1) & ((np.arange(len(label)) + np.arange(3)[:, np.newaxis]) % 2 == 0)
+    upper = classes(*study_of(label, ["zebra", "cow", "ant"], dense, dense & ~lost)).set_index("class")[
+        "loss_upper_all"
+    ]
+    # The rule of three, for three classes.
+    assert upper[["zebra", "ant"]].tolist() == pytest.approx([1 - (0.05 / 3) ** (1 / 1000), 1 - (0.05 / 3) ** (1 / 3)])
+
+
+def test_rounded_recalls_that_are_equal_in_one_network_are_matched_by_the_others():
+    """With three digits, 2,401 of 3,000 are as many as 2,400, but the order of the counts is the other one."""
+    label, place = np.repeat([0, 1], 3000), np.tile(np.arange(3000), 2)
+    dense, after = (
+        np.array([place < np.repeat(each, 3000) for each in counts])
+        for counts in (([2700, 2100], [2401, 2400]), ([2600, 2100], [2301, 2400]))
+    )
+    table = classes(*study_of(label, ["zebra", "ant"], dense, after, digits=3)).set_index("class")
+    exact = classes(*study_of(label, ["zebra", "ant"], dense, after)).set_index("class")
+    assert table["loss"].tolist() == pytest.approx([0, 0.0333], abs=1e-3)
+    assert table["loss_upper_all"].tolist() == pytest.approx(exact["loss_upper_all"].tolist())
+
+
+def test_predictions_of_other_numbers_of_images_are_not_used():
+    label = np.repeat([0, 1], 100)
+    dense = np.ones((2, 200), bool)
+    arrays, read = study_of(label, ["a", "b"], dense, dense)
+    of_others = {"label": np.repeat([0, 1], 50), "predicted": np.repeat([0, 1], 50)}
+    assert classes(arrays, read)["loss_upper_all"].notna().all()
+    assert classes(arrays, lambda ids: dict.fromkeys(ids, of_others))["loss_upper_all"].isna().all()
+
+
+def test_costs_are_moderated_if_ten_classes_can_vary():
+    """One class of ten is never wrong."""
+    generator = np.random.default_rng(0)
+    label = np.repeat(np.arange(10), 100)
+    dense, after = (generator.random((4, 1000)) < share for share in (0.9, 0.8))
+    for never_wrong, is_moderated in ((True, False), (False, True)):
+        sides = (side | (never_wrong & (label == 0)) for side in (dense, after))
+        found = classes(*study_of(label, list("abcdefghij"), *sides))
+        for name in ("loss_from_dense", "excess"):
+            same = np.allclose(found[f"{name}_low"], found[f"{name}_moderated_low"], equal_nan=True)
+            assert same != is_moderated
