@@ -143,8 +143,8 @@ def costliest(comparison: Comparison) -> str:
     if comparison.groups or comparison.worst.empty:
         return ""
     row = comparison.worst.iloc[0]
-    cost = row[["cost", "cost_low", "cost_high"]]
-    return costliest_class(row["name"], *cost, comparison.networks, is_shown=row["is_shown"])
+    cost, low, high = row[["cost", "cost_low", "cost_high"]]
+    return costliest_class(row["name"], cost, low, high, comparison.networks, is_shown=row["is_shown"])
 
 
 def proportion(comparison: Comparison) -> str:

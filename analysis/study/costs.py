@@ -222,8 +222,8 @@ def _of_recalls(
     joint = class_losses.intervals(changes.loss.moderated, -changes.loss.weights, LEVEL / len(losses.value))
     of_losses = losses.value, losses.low, losses.high, joint["low"], losses.upper_all
     columns = dict(zip(LOSS_COLUMNS, of_losses, strict=True)) | dict(zip(COST_COLUMNS, costs, strict=True))
-    place, *cost = class_costs.worst_class(changes.excess.moderated, changes.excess.weights, p=costs.p)
-    worst = WorstCost(str(study.names[has][place]), *cost) if place >= 0 else WorstCost()
+    costliest = class_costs.worst_class(changes.excess.moderated, changes.excess.weights, p=costs.p)
+    worst = WorstCost(str(study.names[has][costliest.place]), *costliest[1:]) if costliest.place >= 0 else WorstCost()
     accuracy = class_costs.bounds(_accuracy_changes(study, rows, from_rows, has, changes, paired=paired), np.eye(1))
     return pd.DataFrame(columns).reindex(columns=COLUMNS), worst, float(accuracy.low[0]), float(accuracy.upper_all[0])
 
