@@ -84,7 +84,7 @@ class Audit(NamedTuple):
 
         The columns of recalls, changes and losses are followed by the ends of their intervals (`_low`, `_high`). Loss,
         cost and disproportionate loss also have a bound (`_upper_all`) that holds for all classes together, or for all
-        groups of a grouping.
+        groups of a grouping; the loss also has the lower end of an interval that does (`_low_all`).
         """
         return self.comparison.ranked
 

@@ -246,17 +246,18 @@ class Comparison:
 
     @cached_property
     def worst(self) -> pd.DataFrame:
-        """The class, or the group of each grouping, that costs most: grouping, name, cost, cost_low, cost_high.
+        """The class, or the group of each grouping, that costs most, as `class_costs.worst_class` finds it.
 
-        The class is chosen on other networks and images than those on which its cost is estimated. The frame is
-        empty for single networks and for unpaired networks.
+        The columns are grouping, name, cost, cost_low, cost_high, is_shown. The class is chosen on other networks and
+        images than those on which its cost is estimated. The frame is empty for single networks and for unpaired
+        networks.
         """
         rows = [
             (part.grouping, part.names[costs.worst.place], *costs.worst[1:])
             for part, costs in zip(self.parts, self._costs, strict=True)
             if costs.worst.place >= 0
         ]
-        return pd.DataFrame(rows, columns=["grouping", "name", "cost", "cost_low", "cost_high"])
+        return pd.DataFrame(rows, columns=["grouping", "name", "cost", "cost_low", "cost_high", "is_shown"])
 
     @cached_property
     def groupings(self) -> pd.DataFrame:

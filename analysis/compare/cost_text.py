@@ -49,41 +49,37 @@ def gain(name: str, value: float, gained: int, reference: str, kind: str = "clas
     return f"{gained} {kind} are shown to have {more}; {name} gained most, {points(value)} points"
 
 
-def largest_cost_is_shown(low: float) -> bool:
-    """Return whether the largest cost is shown to be above 0; only then is its class named.
-
-    Parameters
-    ----------
-    low : float
-        Lower end of the interval of the largest cost of all classes; NaN if no answer changed.
-    """
-    return low > 0
-
-
-def class_shown(name: str, low: float) -> str:
-    """Return the table cell for the class that costs most: its name only if its cost is shown to be above 0.
+def class_shown(name: str, low: float, is_shown: bool) -> str:
+    """Return the table cell for the class that costs most: its name only if its own cost is shown to be above 0.
 
     Parameters
     ----------
     name : str
         Empty if no class has a cost.
     low : float
-        As for `largest_cost_is_shown`.
+        Lower end of the interval of the largest cost of all classes; NaN if no answer changed.
+    is_shown : bool
+        Whether the class's own cost is shown, as in `class_costs.WorstClass`.
 
     Examples
     --------
-    >>> class_shown("Shirt", 0.037), class_shown("Shirt", -0.046), class_shown("", float("nan"))
-    ('Shirt', 'none shown', '')
+    >>> class_shown("Shirt", 0.037, True), class_shown("Shirt", -0.046, False), class_shown("Shirt", 0.037, False)
+    ('Shirt', 'none shown', 'not shown which')
     """
-    return name if largest_cost_is_shown(low) else "none shown" if name else ""
+    if is_shown or not name:
+        return name
+    return "not shown which" if low > 0 else "none shown"
 
 
 def classes_shown(frame: pd.DataFrame) -> list[str]:
-    """Return `class_shown` of each row of a frame with the columns worst_class and worst_class_cost_low."""
-    return [class_shown(*row) for row in frame[["worst_class", "worst_class_cost_low"]].itertuples(index=False)]
+    """Return `class_shown` of each row of a frame with columns of `cells.csv`."""
+    columns = ["worst_class", "worst_class_cost_low", "worst_class_shown"]
+    return [class_shown(*row) for row in frame[columns].itertuples(index=False)]
 
 
-def costliest(name: str, cost: float, low: float, high: float, networks: int, kind: str = "class") -> str:
+def costliest(
+    name: str, cost: float, low: float, high: float, networks: int, kind: str = "class", *, is_shown: bool
+) -> str:
     """Say which class costs most on average, if that is shown, or else how large the largest cost may be.
 
     Parameters
@@ -97,22 +93,29 @@ def costliest(name: str, cost: float, low: float, high: float, networks: int, ki
         Number of pairs of networks, two or more.
     kind : str
         `class` or `group`.
+    is_shown : bool
+        As for `class_shown`.
 
     Examples
     --------
-    >>> costliest("Shirt", 0.044, 0.037, 0.051, 20)
+    >>> costliest("Shirt", 0.044, 0.037, 0.051, 20, is_shown=True)
     'Shirt costs most: on average it loses 4.4 points more than the accuracy (3.7 to 5.1).'
-    >>> costliest("Shirt", -0.012, -0.046, 0.104, 3).partition(". ")[2]
+    >>> costliest("Shirt", 0.044, 0.012, 0.063, 5, is_shown=False).partition(". ")[2]
+    'They show only that on average some class loses 1.2 to 6.3 points more than the accuracy.'
+    >>> costliest("Shirt", -0.012, -0.046, 0.104, 3, is_shown=False).partition(". ")[2]
     'They show only that on average no class loses over 10.4 points more than the accuracy.'
-    >>> costliest("Shirt", -0.012, -0.9, 1.3, 3)
+    >>> costliest("Shirt", -0.012, -0.9, 1.3, 3, is_shown=False)
     '3 networks are too few to show which class costs most.'
     """
-    if largest_cost_is_shown(low):
+    if is_shown:
         value = f"{points(cost)} points more than the accuracy ({interval(low, high, points)})"
         return f"{name} costs most: on average it loses {value}."
     if not high > 0:
         return f"No {kind} is shown to lose more than the accuracy does."
     too_few = f"{networks} networks are too few to show which {kind} costs most."
+    if low > 0:
+        more = f"{interval(low, high, points)} points more than the accuracy"
+        return f"{too_few} They show only that on average some {kind} loses {more}."
     if not high < 1:
         return too_few
     limit = f"no {kind} loses over {points(high)} points more than the accuracy"

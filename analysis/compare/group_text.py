@@ -42,4 +42,6 @@ def _systematic(row: Mapping[str, Any]) -> str:
         return ""
     cost, low, high = (row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))
     beyond = " beyond the control" if np.isfinite(row["largest_excess_control"]) else ""
-    return f"Systematic cost{beyond}: {costliest(row['worst_group'], cost, low, high, row['n'], 'group')} "
+    is_shown = row["worst_group_shown"]
+    told = costliest(row["worst_group"], cost, low, high, row["n"], "group", is_shown=is_shown)
+    return f"Systematic cost{beyond}: {told} "

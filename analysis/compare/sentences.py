@@ -143,7 +143,8 @@ def costliest(comparison: Comparison) -> str:
     if comparison.groups or comparison.worst.empty:
         return ""
     row = comparison.worst.iloc[0]
-    return costliest_class(row["name"], row["cost"], row["cost_low"], row["cost_high"], comparison.networks)
+    cost, low, high = row[["cost", "cost_low", "cost_high"]]
+    return costliest_class(row["name"], cost, low, high, comparison.networks, is_shown=row["is_shown"])
 
 
 def proportion(comparison: Comparison) -> str:

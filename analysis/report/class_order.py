@@ -23,7 +23,7 @@ def class_orders(study: StudyData) -> dict[str, list[str]]:
     leading = []
     for _, rows in places(study.cells):
         pruned = rows[is_pruned(rows)]
-        leading.append(at_the_ratio(study, pruned) if len(pruned) else by_accuracy(rows, 1.0))
+        leading.append(at_the_ratio(study, pruned) if len(pruned) else by_accuracy(study, rows, 1.0))
     losses: dict[str, list[pd.Series]] = {}
     for at_ratio in leading:
         random = is_random(at_ratio)

@@ -177,7 +177,7 @@ def _sentences(workload: tuple[str, str], cells: pd.DataFrame, study: StudyData)
     if _weakness(rows).is_hopeless:
         return
     if len(formats):
-        yield from _on_number_formats(formats, study, is_named=decided is not None)
+        yield from _on_number_formats(formats, study, decided.cell if decided else None)
     yield from decay_advice(rows)
 
 
@@ -241,26 +241,34 @@ def choice(cell: pd.Series, study: StudyData) -> str:
     return f"{study.method(cell)} at ratio {short_ratio(cell[schema.RATIO])}"
 
 
-def _on_number_formats(cells: pd.DataFrame, study: StudyData, *, is_named: bool) -> Iterator[str]:
-    """Yield sentences on the number format that costs most accuracy; leave out data set and model if `is_named`.
+def _on_number_formats(cells: pd.DataFrame, study: StudyData, named: pd.Series | None) -> Iterator[str]:
+    """Yield sentences on the number format that costs most accuracy.
 
-    Only number formats of dense networks are considered or, if there are none, those of the control.
+    Only number formats of dense networks are considered or, if there are none, those of the control. If an earlier
+    sentence named the data set and the model with the networks of the cell `named`, only other networks are named.
     """
     of_dense = never_fine_tuned(cells)
     cells = cells[of_dense] if of_dense.any() else cells
     cell = cells.loc[accuracy_loss(cells).idxmax()]
     name, against = study.method(cell), "" if cell["n_none"] else ", compared with the dense networks"
     subject = f"{name} does worst of {len(cells)} number formats: it" if len(cells) > 1 else name
-    yield f"{'' if is_named else f'{_where(cell)}, '}{subject} {_cost(cell)}{against}."
+    if named is None:
+        where = f"{_where(cell)}, "
+    else:
+        where = "" if _networks(cell) == _networks(named) else f"In {_networks(cell)}, "
+    yield f"{where}{subject} {_cost(cell)}{against}."
     yield from _describe_payers(class_rows(study, cell), cell)
 
 
 def _where(cell: pd.Series) -> str:
+    return f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({_networks(cell)})"
+
+
+def _networks(cell: pd.Series) -> str:
     networks = "one network" if cell["n"] == 1 else f"{cell['n']} networks"
     if 0 < cell["n_none"] < cell["n"]:
         networks += f", {cell['n'] - cell['n_none']} of them without a control"
-    at_chance = f", {cell['n_at_chance']} at chance" if cell["n_at_chance"] else ""
-    return f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{at_chance})"
+    return networks + (f", {cell['n_at_chance']} at chance" if cell["n_at_chance"] else "")
 
 
 def _cost(cell: pd.Series) -> str:
@@ -330,20 +338,22 @@ def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
         what = "points of recall" if worst["name"] != ACCURACY else "point" if worst["limit"] == 0.01 else "points"
         subject = "the accuracy" if worst["name"] == ACCURACY else worst["name"]
         return f"It is not safe: {subject} surely loses more than {100 * worst['limit']:g} {what}."
+    if worst["name"] == ALPHA and not np.isfinite(worst["upper"]):
+        return f"{_UNKNOWN}{ALPHA} {'is undefined' if np.isnan(worst['loss']) else 'has no upper bound'}."
     if not np.isfinite(worst["upper"]):
         return _ALIKE if judged.cell["n"] > 1 else _ONE_UNKNOWN
     if worst["name"] == ALPHA:
         return f"Undecided: {ALPHA} may be {worst['upper']:.2f} (limit {limits.alpha:g})."
-    remedy = missing if without else _remedy(judged.cell, study, limits)
+    remedy = missing if without else _remedy(judged, study, limits)
     subject = "the accuracy" if worst["name"] == ACCURACY else worst["name"]
     bound = f"{subject} may lose up to {100 * worst['upper']:.1f} points (limit {100 * worst['limit']:g})"
     return f"Undecided: {bound}; {remedy}."
 
 
-def _remedy(cell: pd.Series, study: StudyData, limits: Limits) -> str:
-    if needed := needed_networks(cell, study, limits):
+def _remedy(judged: Judged, study: StudyData, limits: Limits) -> str:
+    if needed := needed_networks(judged, study, limits):
         return f"{needed:,} networks would decide"
-    return f"more {'test images' if images_are_too_few(cell, study, limits) else 'networks'} may decide"
+    return f"more {'test images' if images_are_too_few(judged.cell, study, limits) else 'networks'} may decide"
 
 
 GapKind = Literal[

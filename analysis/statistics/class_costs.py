@@ -96,8 +96,8 @@ def smallest_p(networks: int) -> float:
 
 
 # Columns of tables for the fields of `Bounds`. Losses have no column for p, because a loss of accuracy already implies
-# that some class loses.
-LOSS_COLUMNS = ("loss", "loss_low", "loss_high", "loss_upper_all")
+# that some class loses. `loss_low_all` is the lower end of the 95 % interval that holds for all classes jointly.
+LOSS_COLUMNS = ("loss", "loss_low", "loss_high", "loss_low_all", "loss_upper_all")
 COST_COLUMNS = ("cost", "cost_low", "cost_high", "cost_upper_all", "cost_p")
 
 
@@ -255,17 +255,21 @@ class WorstClass(NamedTuple):
     cost : float
         Mean cost of the chosen classes, measured in networks and on images that were not used to choose them.
     low, high : float
-        Interval of the largest cost of all classes (95 % by default), extended to contain `cost`.
+        Interval of the largest cost of all classes (95 % by default), extended to contain `cost`. If `low` is above 0,
+        some class is shown to have a cost, but perhaps not the class at `place`.
+    is_shown : bool
+        Whether the cost of the class at `place` is itself shown to be above 0.
     """
 
     place: int
     cost: float
     low: float
     high: float
+    is_shown: bool
 
 
 _TIED_DIGITS = 9
-NO_CLASS = WorstClass(-1, np.nan, np.nan, np.nan)
+NO_CLASS = WorstClass(-1, np.nan, np.nan, np.nan, False)
 
 
 def worst_class(
@@ -274,6 +278,7 @@ def worst_class(
     *,
     label: np.ndarray | None = None,
     differences: np.ndarray | None = None,
+    p: np.ndarray | None = None,
     level: float = LEVEL,
 ) -> WorstClass:
     """Find the class with the largest cost, and measure its cost on networks and images not used to choose it.
@@ -294,6 +299,9 @@ def worst_class(
     differences : (networks, images), optional
         For each image, 1 if only the reference is right, -1 if only the compressed network is right, else 0. If None,
         the images are not split, and the cost applies only to these test images.
+    p : (classes,), optional
+        One-sided p of each class's cost, corrected for all classes. If None, the class's lower bound decides whether
+        its own cost is shown.
     level : float
         1 minus the confidence.
 
@@ -310,8 +318,8 @@ def worst_class(
     >>> recall = np.array([[0.7, 0.9], [0.6, 0.8], [0.65, 0.85]])
     >>> changes = class_losses.from_recalls(np.full((3, 2), 0.9), recall)
     >>> found = worst_class(changes, class_sums.excess_weights(np.full(2, 0.5)))
-    >>> found.place, round(found.cost, 3)
-    (0, 0.1)
+    >>> found.place, round(found.cost, 3), found.is_shown
+    (0, 0.1, False)
     """
     values = of_networks(changes, weights)
     if values is None:
@@ -319,9 +327,11 @@ def worst_class(
     places, costs = read_left_out(values, weights, label, differences)
     variances = changes.variances(weights)
     half = _half_widths(variances, level / len(weights))
-    ends = [_largest(values.mean(0) + sign * half) for sign in (-1, 1)]
-    cost = float(costs.mean())
-    return WorstClass(int(np.bincount(places.ravel()).argmax()), cost, min(ends[0], cost), max(ends[1], cost))
+    lower, upper = (values.mean(0) + sign * half for sign in (-1, 1))
+    place, cost = int(np.bincount(places.ravel()).argmax()), float(costs.mean())
+    low, high = min(_largest(lower), cost), max(_largest(upper), cost)
+    is_shown = low > 0 and (lower[place] > 0 if p is None else p[place] <= LEVEL)
+    return WorstClass(place, cost, low, high, bool(is_shown))
 
 
 def _largest(values: np.ndarray) -> float:

@@ -204,9 +204,8 @@ def costs(
     variances = changes.variances(weights)
     if control is not None:
         variances = retraining.with_shift(variances, weights, label, before[0], control[0], after[0])
-    levels = LEVEL, 2 * LEVEL / len(weights)
-    found = _losses_of_one(label, before, after, control, levels)
-    return _costs(label, start, after, changes, variances, levels, found)
+    found = _losses_of_one(label, before, after, control, _levels(len(weights)))
+    return _costs(label, start, after, changes, variances, found)
 
 
 def costs_of_networks(label: np.ndarray, start: np.ndarray, after: np.ndarray, changes: class_losses.Changes) -> Costs:
@@ -222,9 +221,13 @@ def costs_of_networks(label: np.ndarray, start: np.ndarray, after: np.ndarray, c
         over images increased by `class_losses.of_few_images`.
     """
     weights = excess_weights(_shares(label))
-    levels = LEVEL, 2 * LEVEL / len(weights)
-    found = _on_levels(label, changes, levels)
-    return _costs(label, start, after, changes, changes.variances(weights), levels, found)
+    found = _on_levels(label, changes, _levels(len(weights)))
+    return _costs(label, start, after, changes, changes.variances(weights), found)
+
+
+def _levels(classes: int) -> tuple[float, float, float]:
+    """Return the levels of intervals: of each class, of joint one-sided bounds, and of joint intervals."""
+    return LEVEL, 2 * LEVEL / classes, LEVEL / classes
 
 
 def _costs(
@@ -233,23 +236,23 @@ def _costs(
     after: np.ndarray,
     changes: class_losses.Changes,
     variances: two_way.Variances,
-    levels: tuple[float, float],
     found: "Losses",
 ) -> Costs:
+    """Compute costs from losses whose bounds are at `_levels`."""
     weights = excess_weights(_shares(label))
     excess = [
         _excess(changes, weights, variances, -found.value, -each[::-1], level)
-        for each, level in zip(found.bounds, levels, strict=True)
+        for each, level in zip(found.bounds[:2], _levels(len(weights))[:2], strict=True)
     ]
     value, (low, high), upper = -excess[0][0], -excess[0][1][::-1], -excess[1][1][0]
     p = np.fmax(
         class_costs.one_sided_p(variances, value, class_costs.of_networks(changes, weights)),
         class_costs.p_of_coins(value, class_losses.changed_images(label, start, after)),
     )
-    columns = (found.value, *found.bounds[0], found.upper), (value, low, high, upper, p)
+    columns = (found.value, *found.bounds[0], found.bounds[2, 0], found.upper), (value, low, high, upper, p)
     names = class_costs.LOSS_COLUMNS, class_costs.COST_COLUMNS
     named = {name: each + 0.0 for pair in zip(names, columns, strict=True) for name, each in zip(*pair, strict=True)}
-    return Costs(named, _worst(changes, weights, label, start, after))
+    return Costs(named, _worst(changes, weights, label, start, after, p))
 
 
 def worst_class(
@@ -265,12 +268,17 @@ def _shares(label: np.ndarray) -> np.ndarray:
 
 
 def _worst(
-    changes: class_losses.Changes, weights: Weights, label: np.ndarray, start: np.ndarray, after: np.ndarray
+    changes: class_losses.Changes,
+    weights: Weights,
+    label: np.ndarray,
+    start: np.ndarray,
+    after: np.ndarray,
+    p: np.ndarray | None = None,
 ) -> class_costs.WorstClass:
     if class_costs.of_networks(changes, weights) is None:
         return class_costs.NO_CLASS
     differences = start.astype(np.int8) - after
-    return class_costs.worst_class(changes, weights, label=label, differences=differences)
+    return class_costs.worst_class(changes, weights, label=label, differences=differences, p=p)
 
 
 def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -431,9 +439,7 @@ def accuracy_loss(
     """
     start, of_all = (before if control is None else control), np.zeros_like(label)
     if len(start) > 1 or len(after) > 1:
-        changes = class_losses.from_predictions(label, start, after, paired=paired and len(start) == len(after))
-        together = class_losses.of_accuracy(changes, _shares(label))
-        return _on_levels(of_all, class_losses.of_few_images(together, np.bincount(of_all)), (LEVEL,))
+        return _on_levels(of_all, accuracy_changes(label, start, after, paired=paired), (LEVEL,))
     if control is None:
         return _losses_of_one(of_all, before, after, None, (LEVEL,))
     alone = retraining.changed(label, before[0], control[0])
@@ -443,6 +449,24 @@ def accuracy_loss(
     has_changed = (before != after).any() or (control != after).any()
     upper = -lowest if has_changed else float(unchanged_bound(len(label), LEVEL))
     return Losses(np.array([-value]), np.array([[[-high], [-low]]]), None, np.array([upper]))
+
+
+def accuracy_changes(
+    label: np.ndarray, start: np.ndarray, after: np.ndarray, *, paired: bool = True
+) -> class_losses.Changes:
+    """Compute the change of accuracy of several networks, as `Changes` of a single class.
+
+    Parameters
+    ----------
+    label : (images,), integers
+    start, after : (networks, images), bool
+        Whether each reference network, and each compressed network, is right about each image.
+    paired : bool
+        As for `costs`.
+    """
+    changes = class_losses.from_predictions(label, start, after, paired=paired and len(start) == len(after))
+    together = class_losses.of_accuracy(changes, _shares(label))
+    return class_losses.of_few_images(together, np.array([len(label)]))
 
 
 def _beyond_control(

@@ -67,6 +67,7 @@ def summary(
         - worst_group: the group with the largest cost, relative to the control if there is one. Empty for one network.
         - worst_group_cost*: its cost, as in `class_costs.worst_class`. It is a systematic cost, because the group is
           chosen in other networks than those in which its cost is measured.
+        - worst_group_shown: whether the cost of this group is itself shown to be above 0.
         - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the same for the
           change from the networks before compression to the control. These slopes include networks at chance.
         - spread_change: standard deviation of the groups' changes of accuracy, weighted by the groups' numbers of
@@ -111,8 +112,9 @@ def summary(
 
 
 def _worst_group(names: np.ndarray, worst: WorstClass) -> dict[str, Any]:
-    ends = dict(zip(("worst_group_cost", "worst_group_cost_low", "worst_group_cost_high"), worst[1:], strict=True))
-    return {"worst_group": str(names[worst.place]) if worst.place >= 0 else "", **ends}
+    columns = ("worst_group_cost", "worst_group_cost_low", "worst_group_cost_high", "worst_group_shown")
+    name = str(names[worst.place]) if worst.place >= 0 else ""
+    return {"worst_group": name, **dict(zip(columns, worst[1:], strict=True))}
 
 
 def _excess(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -219,10 +219,16 @@ def _spreads(variances: two_way.Variances, networks: int) -> pd.DataFrame:
 
 
 def _spread_of_one(table: pd.DataFrame, sides: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> Spread:
-    """Return the spread for single networks: the spread over images, or NaN if retraining adds an unknown spread."""
+    """Return the spread for single networks: the spread over images, or NaN if retraining adds an unknown spread.
+
+    No interval reaches above 1, so the spread of a loss of more than a half is taken from the lower end.
+    """
     before, _, control = sides
     retrained = control is None or not np.array_equal(before, control)
-    over_images = np.square((table["high"] - table["loss"]) / two_way.half_width(two_way.Variances(images=1.0)))
+    one = two_way.Variances(images=1.0)
+    above = (table["high"] - table["loss"]) / two_way.half_width(one)
+    below = (table["loss"] - table["low"]) / two_way.half_widths(one, table["level"].to_numpy())
+    over_images = np.square(np.where(table["loss"] > 0.5, below, above))
     return Spread(1, 0.0, np.inf, np.nan if retrained else over_images, 0.0)
 
 

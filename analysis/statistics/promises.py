@@ -88,7 +88,7 @@ def networks_for_limit(
     Returns
     -------
     int, optional
-        None if the given networks are enough, if a mean loss is at or beyond the limit, if networks are not paired or
+        The given number if it is enough. None if a mean loss is at or beyond the limit, if networks are not paired or
         all lose the same, or if `sample_size.MOST_NETWORKS` are too few.
 
     Examples
@@ -98,8 +98,8 @@ def networks_for_limit(
 
     >>> from analysis.statistics.class_losses import from_recalls
     >>> changes = from_recalls(np.ones((3, 1)), 1 - np.array([[0.01], [0.02], [0.03]]))
-    >>> networks_for_limit(changes, 0.035)
-    4
+    >>> networks_for_limit(changes, 0.037), networks_for_limit(changes, 0.035)
+    (3, 4)
     """
     values = class_costs.of_networks(changes, each_class(len(changes.images)))
     if values is None:
@@ -109,10 +109,10 @@ def networks_for_limit(
     needed = [
         sample_size.networks_needed(spread, limit - loss, level_of_one, of_images=bound)
         for spread, loss, bound in zip(spreads(changes), values.mean(0), of_images, strict=True)
-        if loss + sample_size.half_widths(spread, level_of_one) > limit or (bound is not None and bound.upper > limit)
+        if not (loss + sample_size.half_widths(spread, level_of_one) < limit and (bound is None or bound.upper < limit))
     ]
     counts = [count for count in needed if count is not None]
-    return max(counts) if counts and len(counts) == len(needed) else None
+    return max(counts, default=len(values)) if len(counts) == len(needed) else None
 
 
 def promises(

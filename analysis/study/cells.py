@@ -120,11 +120,13 @@ def cells(
         Further columns:
 
         - alpha_other_seed: mean alpha between dense networks of different seeds (`intensification.other_seed`).
-        - worst_class: class with the largest cost (loss of recall minus loss of accuracy). In this and the next three
+        - worst_class: class with the largest cost (loss of recall minus loss of accuracy). In this and the next four
           items, losses are measured from the reference in `classes.csv`, and networks at chance count.
         - worst_class_cost*: cost of this class, with a 95 % interval (`class_costs.worst_class`).
+        - worst_class_shown: whether the cost of this class is itself shown to be above 0.
         - worst_class_loss_upper: upper bound of the losses of all classes.
-        - accuracy_loss_upper: upper bound of the loss of accuracy.
+        - accuracy_loss_low, accuracy_loss_upper: lower end of the 95 % interval of the loss of accuracy, and its
+          one-sided upper bound.
         - alpha_precision*, alpha_f1*: slopes of precision and of F1.
         - realized_ratio, and each metric with `mean_in_cells` in its record in the schema: its mean over the runs.
 
@@ -245,13 +247,14 @@ def _summary(
 def _worst_class(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> dict[str, Any]:
     """Return the class with the largest cost, and bounds for the losses of all classes and of accuracy."""
     costs, _ = cell_costs(study, rows, predictions)
-    columns = ("worst_class", "worst_class_cost", "worst_class_cost_low", "worst_class_cost_high")
+    columns = ("worst_class", *(f"worst_class_{name}" for name in ("cost", "cost_low", "cost_high", "shown")))
     if costs is None:
-        bounds = ["worst_class_loss_upper", "accuracy_loss_upper"]
+        bounds = ["worst_class_loss_upper", "accuracy_loss_low", "accuracy_loss_upper"]
         return dict(zip(columns, WorstCost(), strict=True)) | dict.fromkeys(bounds, np.nan)
     return {
         **dict(zip(columns, costs.worst, strict=True)),
         "worst_class_loss_upper": costs.table["loss_upper_all"].max(skipna=False),
+        "accuracy_loss_low": costs.accuracy_loss_low,
         "accuracy_loss_upper": costs.accuracy_loss_upper,
     }
 

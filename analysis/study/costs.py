@@ -15,9 +15,11 @@ from scipy.optimize import linear_sum_assignment
 from analysis.compare.comparison import Comparison
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID
-from analysis.statistics import class_costs, class_losses, class_sums, promises
+from analysis.statistics import class_costs, class_losses, class_sums, class_table, promises
 from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS
 from analysis.statistics.class_losses import Changes
+from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.statistics.limits import Limits
 from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
 from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import RunArrays, common_support
@@ -107,6 +109,7 @@ class WorstCost(NamedTuple):
     cost: float = np.nan
     low: float = np.nan
     high: float = np.nan
+    is_shown: bool = False
 
 
 class CellCosts(NamedTuple):
@@ -124,6 +127,8 @@ class CellCosts(NamedTuple):
         part beyond the loss under proportional errors, which is NaN unless the networks have predictions and controls
         of their own.
     worst : WorstCost
+    accuracy_loss_low : float
+        Lower end of the 95 % interval of the loss of accuracy.
     accuracy_loss_upper : float
         One-sided 95 % bound of the loss of accuracy.
     """
@@ -132,6 +137,7 @@ class CellCosts(NamedTuple):
     n: int
     table: pd.DataFrame
     worst: WorstCost
+    accuracy_loss_low: float
     accuracy_loss_upper: float
 
 
@@ -202,24 +208,26 @@ def _comparison(
     return Comparison(study.names[has], label, right, frozenset({"before", "control"} if paired else {"before"}))
 
 
-def _of_comparison(compared: Comparison) -> tuple[pd.DataFrame, WorstCost, float]:
+def _of_comparison(compared: Comparison) -> tuple[pd.DataFrame, WorstCost, float, float]:
     has_own_controls = compared.reference == "control" and compared.are_pairs
     table = compared.costs.join(compared.disproportionate) if has_own_controls else compared.costs
     worst = WorstCost(*compared.worst.iloc[0, 1:]) if len(compared.worst) else WorstCost()
-    return table.reindex(columns=COLUMNS), worst, float(compared.accuracy_loss.upper[0])
+    accuracy = compared.accuracy_loss
+    return table.reindex(columns=COLUMNS), worst, float(accuracy.bounds[0, 0, 0]), float(accuracy.upper[0])
 
 
 def _of_recalls(
     study: RunArrays, rows: np.ndarray, from_rows: np.ndarray | None, has: np.ndarray, paired: bool
-) -> tuple[pd.DataFrame, WorstCost, float]:
+) -> tuple[pd.DataFrame, WorstCost, float, float]:
     changes = recall_changes(study, rows, from_rows, has, paired=paired)
     losses, costs = (class_costs.bounds(each.moderated, each.weights) for each in (changes.loss, changes.excess))
-    columns = dict(zip(LOSS_COLUMNS, losses, strict=False)) | dict(zip(COST_COLUMNS, costs, strict=True))
-    place, *cost = class_costs.worst_class(changes.excess.moderated, changes.excess.weights)
-    worst = WorstCost(str(study.names[has][place]), *cost) if place >= 0 else WorstCost()
-    accuracies = (side.accuracy[:, np.newaxis] for side in _measured(study, rows, from_rows, has))
-    accuracy = class_costs.bounds(class_losses.from_recalls(*accuracies, paired=paired), np.eye(1))
-    return pd.DataFrame(columns).reindex(columns=COLUMNS), worst, float(accuracy.upper_all[0])
+    joint = class_losses.intervals(changes.loss.moderated, -changes.loss.weights, LEVEL / len(losses.value))
+    of_losses = losses.value, losses.low, losses.high, joint["low"], losses.upper_all
+    columns = dict(zip(LOSS_COLUMNS, of_losses, strict=True)) | dict(zip(COST_COLUMNS, costs, strict=True))
+    costliest = class_costs.worst_class(changes.excess.moderated, changes.excess.weights, p=costs.p)
+    worst = WorstCost(str(study.names[has][costliest.place]), *costliest[1:]) if costliest.place >= 0 else WorstCost()
+    accuracy = class_costs.bounds(_accuracy_changes(study, rows, from_rows, has, changes, paired=paired), np.eye(1))
+    return pd.DataFrame(columns).reindex(columns=COLUMNS), worst, float(accuracy.low[0]), float(accuracy.upper_all[0])
 
 
 def compared_rows(
@@ -252,48 +260,88 @@ def compared_rows(
     return DENSE, rows, None
 
 
-def networks_for_limit(
-    study: RunArrays, rows: np.ndarray, limit: float, predictions: StudyPredictions | None = None
+def networks_for_limits(
+    study: RunArrays, rows: np.ndarray, limits: Limits, predictions: StudyPredictions | None = None
 ) -> int | None:
-    """Estimate how many networks would rule out a class loss above a limit, if the estimated losses stay the same.
+    """Estimate how many networks would rule out losses above the limits, if the estimated losses stay the same.
 
-    Return None if `promises.networks_for_limit` returns None, or if the controls are of other seeds.
+    Return None if `promises.networks_for_limit` returns None for the classes or for the accuracy, or if the controls
+    are of other seeds.
     """
-    has = study.classes_of(rows)
-    reference, rows, from_rows = compared_rows(study, rows)
-    if reference == CONTROL_OF_OTHER_SEEDS:
-        return None
-    changes = recall_changes(study, rows, from_rows, has, predictions)
-    support = None if changes.label is None else np.bincount(changes.label)
-    return promises.networks_for_limit(changes.loss.moderated, limit, support=support)
+    needed = [
+        promises.networks_for_limit(each.changes, each.limit, support=each.support)
+        for each in _limited(study, rows, limits, predictions)
+    ]
+    counts = [count for count in needed if count is not None]
+    return max(counts) if len(counts) == len(needed) else None
 
 
 def images_are_too_few(
-    study: RunArrays, rows: np.ndarray, limit: float, predictions: StudyPredictions | None = None
+    study: RunArrays, rows: np.ndarray, limits: Limits, predictions: StudyPredictions | None = None
 ) -> bool:
     """Return `promises.images_are_too_few` for the losses of a cell; False if only recalls are known."""
+    return any(
+        promises.images_are_too_few(each.changes, each.limit, each.support)
+        for each in _limited(study, rows, limits, predictions)
+        if each.support is not None
+    )
+
+
+class _Limited(NamedTuple):
+    """Changes of recall or of the accuracy, the limit of the losses, and the numbers of images, if these are known."""
+
+    changes: Changes
+    limit: float
+    support: np.ndarray | None
+
+
+def _limited(
+    study: RunArrays, rows: np.ndarray, limits: Limits, predictions: StudyPredictions | None
+) -> tuple[_Limited, _Limited]:
+    """Return the changes of the classes and of the accuracy in a cell, with their limits."""
     has = study.classes_of(rows)
     reference, rows, from_rows = compared_rows(study, rows)
     paired = reference != CONTROL_OF_OTHER_SEEDS
     changes = recall_changes(study, rows, from_rows, has, predictions, paired=paired)
-    if changes.label is None:
-        return False
-    return promises.images_are_too_few(changes.loss.changes, limit, np.bincount(changes.label))
+    of_accuracy = _accuracy_changes(study, rows, from_rows, has, changes, paired=paired)
+    support, images = (None, None) if changes.label is None else (np.bincount(changes.label), len(changes.label))
+    return (
+        _Limited(changes.loss.moderated, limits.class_loss, support),
+        _Limited(of_accuracy, limits.accuracy_loss, None if images is None else np.array([images])),
+    )
+
+
+def _accuracy_changes(
+    study: RunArrays,
+    rows: np.ndarray,
+    from_rows: np.ndarray | None,
+    has: np.ndarray,
+    changes: RecallChanges,
+    *,
+    paired: bool,
+) -> Changes:
+    """Compute the changes of accuracy of the networks whose changes of recall are given."""
+    if changes.label is not None and changes.right is not None:
+        return class_table.accuracy_changes(changes.label, *changes.right, paired=paired)
+    accuracies = (side.accuracy[:, np.newaxis] for side in _measured(study, rows, from_rows, has))
+    return class_losses.from_recalls(*accuracies, paired=paired)
 
 
 def promised(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None) -> pd.DataFrame:
     """Tabulate the networks and images needed to promise that no class loses more than a limit (`promises.promises`).
 
-    The table is empty if the variance between networks is unknown: with fewer than two networks, or if the controls are
-    of other seeds. It is also empty without the number of test images of each class.
+    The table is empty if the variance between networks is unknown: with fewer than two networks, if all networks lose
+    the same, or if the controls are of other seeds. It is also empty without the number of test images of each class.
     """
     has = study.classes_of(rows)
     reference, rows, from_rows = compared_rows(study, rows)
     support = common_support(study.support[np.ix_(rows, has)])
     if reference == CONTROL_OF_OTHER_SEEDS or len(rows) < 2 or support is None or np.isnan(support).any():
         return pd.DataFrame()
-    loss = recall_changes(study, rows, from_rows, has, predictions).loss
-    return promises.promises(loss.moderated, support)
+    changes = recall_changes(study, rows, from_rows, has, predictions).loss.moderated
+    if not any(each.over_networks > 0 for each in promises.spreads(changes)):
+        return pd.DataFrame()
+    return promises.promises(changes, support)
 
 
 def _measured(

@@ -4,6 +4,7 @@ Bounds are compared with limits by `analysis.statistics.limits.decide`, as in au
 """
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from analysis.runs import schema
 from analysis.statistics.limits import ACCURACY, ALPHA, LIMITS, Decided, Limits, decide
 from analysis.study import costs
 from analysis.study.arrays import dense_weakness
-from analysis.study.costs import CONTROL_OF_NETWORK, networks_for_limit
+from analysis.study.costs import CONTROL_OF_NETWORK, networks_for_limits
 from analysis.study.joins import is_alike
 from analysis.study.once import once
 from analysis.study.settings import ITERATION, at_level, is_pruned
@@ -88,8 +89,8 @@ def decision(study: StudyData, workload: Workload, limits: Limits = LIMITS) -> D
 
     Each method is compared with the limits in ascending order of ratio, up to the first ratio that is not shown to be
     safe, so that trying many ratios does not raise the probability that one passes by chance. Among the safe cells the
-    largest ratio is chosen, and at that ratio the most accurate method. No cell is safe if all dense networks are at
-    chance.
+    largest ratio is chosen, and at that ratio the most accurate method, by `_comparable_accuracies`. No cell is safe if
+    all dense networks are at chance.
     """
     cells = study.cells
     cells = cells[(cells[PLACE] == list(workload)).all(axis=1) & is_pruned(cells)]
@@ -101,9 +102,11 @@ def decision(study: StudyData, workload: Workload, limits: Limits = LIMITS) -> D
         tried += up_to_failure
     dense = study.runs[(study.runs[PLACE] == list(workload)).all(axis=1)].drop_duplicates(schema.DENSE_RUN_ID)
     if safe and not dense_weakness(dense).is_hopeless:
-        best = max(safe, key=lambda each: (each.cell[schema.RATIO], each.cell["accuracy_after"]))
+        largest_ratio = max(each.cell[schema.RATIO] for each in safe)
+        largest = [each for each in safe if each.cell[schema.RATIO] == largest_ratio]
+        best = largest[_comparable_accuracies(pd.DataFrame([each.cell for each in largest]), study).argmax()]
         return Decision(best, True, _next(best, tried, of_method), tried, limits)
-    leading = by_accuracy(cells, _leading_ratio(cells, limits), limits).iloc[0]
+    leading = by_accuracy(study, cells, _leading_ratio(cells, limits), limits).iloc[0]
     return Decision(_judge(leading, study, limits), False, None, tried, limits)
 
 
@@ -125,22 +128,37 @@ def at_the_ratio(study: StudyData, cells: pd.DataFrame) -> pd.DataFrame:
     """
     decided = decisions(study).get((cells[schema.DATASET].iloc[0], cells[schema.MODEL].iloc[0]))
     if decided is None:
-        return by_accuracy(cells, 1.0)
-    there = by_accuracy(cells, decided.ratio)
+        return by_accuracy(study, cells, 1.0)
+    there = by_accuracy(study, cells, decided.ratio)
     is_own = is_alike(there, decided.cell, study.cell_key)
     return pd.concat([there[is_own], there[~is_own]])
 
 
-def by_accuracy(cells: pd.DataFrame, ratio: float, limits: Limits = LIMITS) -> pd.DataFrame:
+def by_accuracy(study: StudyData, cells: pd.DataFrame, ratio: float, limits: Limits = LIMITS) -> pd.DataFrame:
     """Select the cells at a ratio: first those whose loss of accuracy is within the limit, then the others.
 
-    Both parts are sorted from the most to the least accurate cell. Cells whose networks are mostly at chance are left
-    out, unless there are no others. A level of iterative pruning is selected if any level of the same iteration has the
-    ratio.
+    Both parts are sorted from the most to the least accurate cell, by `_comparable_accuracies`. Cells whose networks
+    are mostly at chance are left out, unless there are no others. A level of iterative pruning is selected if any level
+    of the same iteration has the ratio.
     """
     there = _sound_or_all(cells[at_level(cells, ratio)])
-    order = np.lexsort([-there["accuracy_after"], accuracy_loss(there) > limits.accuracy_loss])
+    order = np.lexsort([-_comparable_accuracies(there, study), accuracy_loss(there) > limits.accuracy_loss])
     return there.iloc[order]
+
+
+def _comparable_accuracies(cells: pd.DataFrame, study: StudyData) -> np.ndarray:
+    """Compute each cell's mean accuracy over the dense networks that all cells have; if there are none, over its own.
+
+    Dense networks differ in accuracy, so the means over different dense networks would not compare the methods.
+    """
+    accuracies = [
+        rows_of(cell, study.arrays.runs, study).groupby(schema.DENSE_RUN_ID)["accuracy_after"].mean()
+        for _, cell in cells.iterrows()
+    ]
+    shared = reduce(pd.Index.intersection, (each.index for each in accuracies))
+    if shared.empty:
+        return cells["accuracy_after"].to_numpy(float)
+    return np.array([each[shared].mean() for each in accuracies])
 
 
 def mostly_sound(cells: pd.DataFrame) -> pd.Series:
@@ -171,14 +189,19 @@ def run_rows(cell: pd.Series, study: StudyData) -> np.ndarray:
     return rows_of(cell, study.arrays.runs, study).index.to_numpy()
 
 
-def needed_networks(cell: pd.Series, study: StudyData, limits: Limits) -> int | None:
-    """Estimate how many networks would rule out a class loss above the limit, if the estimated losses stay the same."""
-    return networks_for_limit(study.arrays, run_rows(cell, study), limits.class_loss, study.predicted)
+def needed_networks(judged: Judged, study: StudyData, limits: Limits) -> int | None:
+    """Estimate how many networks would show a cell to be safe, if the estimated losses stay the same.
+
+    Return None if this is unknown, for example because alpha is not shown to be within its limit either.
+    """
+    if (judged.decided.open_rows["name"] == ALPHA).any():
+        return None
+    return networks_for_limits(study.arrays, run_rows(judged.cell, study), limits, study.predicted)
 
 
 def images_are_too_few(cell: pd.Series, study: StudyData, limits: Limits) -> bool:
-    """Return whether no number of networks would rule out a class loss above the limit."""
-    return costs.images_are_too_few(study.arrays, run_rows(cell, study), limits.class_loss, study.predicted)
+    """Return whether no number of networks would rule out a loss above the limits."""
+    return costs.images_are_too_few(study.arrays, run_rows(cell, study), limits, study.predicted)
 
 
 def _judged(method: pd.DataFrame, study: StudyData, limits: Limits) -> Iterator[Judged]:
@@ -204,19 +227,15 @@ def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
 
 
 def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate the losses of accuracy and of each class, with bounds for all classes jointly, and alpha.
-
-    The lower bound of a loss is as far below the loss as the upper bound, before it is cut to 1, is above it.
-    """
+    """Tabulate alpha, and the losses of accuracy and of each class with the bounds that `limits.losses` describes."""
     # A class's loss minus its cost is the loss of accuracy of the networks that the bounds are computed from.
     loss = np.array([(rows["loss"] - rows["cost"]).mean(), *rows["loss"]])
     start = rows["recall_control"].where(rows["reference"] == CONTROL_OF_NETWORK, rows["recall_before"])
     # A class with recall 0 in the reference has nothing to lose, and perhaps no variance.
     of_classes = rows["loss_upper_all"].mask(start.eq(0) & rows["loss_upper_all"].isna(), 0.0)
     high = np.array([cell["accuracy_loss_upper"], *of_classes])
-    losses = pd.DataFrame(
-        {"name": [ACCURACY, *rows["class"]], "loss": loss, "low": 2 * loss - high, "upper": np.minimum(high, 1)}
-    )
+    low = [cell["accuracy_loss_low"], *rows["loss_low_all"]]
+    losses = pd.DataFrame({"name": [ACCURACY, *rows["class"]], "loss": loss, "low": low, "upper": np.minimum(high, 1)})
     alpha = [ALPHA, *(cell[f"alpha_new{end}"] for end in ("", "_low", "_high"))]
     return pd.concat([losses, pd.DataFrame([alpha], columns=losses.columns)], ignore_index=True)
 

@@ -12,7 +12,6 @@ from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError
 from analysis.common.points import points
 from analysis.common.terminal import folded
-from analysis.compare.cost_text import largest_cost_is_shown
 from analysis.rendering.formats import interval
 from analysis.runs import schema
 from analysis.runs.schema import text
@@ -253,10 +252,10 @@ def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) 
         [runs.test_predictions(store, run_id, data) for run_id in run_ids]
         for run_ids in zip(*((result.parent.run_id, run.run_id) for result, run in networks), strict=True)
     )
-    _, name, cost, low, high = class_changes(data.classes, before, after).worst.iloc[0]
+    _, name, cost, low, high, is_shown = class_changes(data.classes, before, after).worst.iloc[0]
     if np.isnan(low):  # no prediction changed
         return points(cost)
-    if not largest_cost_is_shown(low):
+    if not is_shown:
         return f"not shown, at most {points(high)}"
     return f"{name} {points(cost)} ({interval(low, high, points)})"
 

@@ -242,6 +242,7 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
     titles, reference = _name_references(study, [cell for cell, _ in panels])
     relative_to = "the dense networks" if in_formats else reference
     labels = [name_in_picture(str(name), _LONGEST_NAME) for name in names]
+    tests = " or a ".join(dict.fromkeys(class_test(rows) for _, rows in panels))
     return draw(
         [
             Panel(partial(_draw_losses, labels=labels), rows.loc[names], panel_title, "loss, points")
@@ -251,7 +252,7 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
         title=f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
         note=f"Loss of recall relative to {relative_to}, in points, with 95 % intervals. Dotted: the loss of accuracy. "
         f"{_PROPORTION if any(rows['disproportionate'].notna().any() for _, rows in panels) else ''}Filled orange: "
-        f"the class is shown to lose more than the accuracy, by a {class_test(panels[0][1])} with p below .05 "
+        f"the class is shown to lose more than the accuracy, by a {tests} with p below .05 "
         "corrected over the classes. Grey: this is not shown. White with an orange edge: the class that loses most, "
         f"if this is not shown for it.{left_out}{choice_note}",
         narrow=narrow,

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.compare.cost_text import largest_cost_is_shown
 from analysis.rendering.drawing import NEUTRAL
 from analysis.rendering.layout import DPI, TITLE_SIZE, Panel, draw, handle
 from analysis.rendering.picture_text import fitted_name, width_in_picture
@@ -176,8 +175,8 @@ def _slots(ratios: Sequence[float]) -> list[int]:
 def _values(cells: pd.DataFrame, outcome: CostOutcome, study: StudyData) -> pd.DataFrame:
     """Return value, low and high of an outcome in points for each cell; NaN for cells at chance.
 
-    With few networks, low and high are NaN too. The other columns are at_chance, worst_class (its name), and classes
-    (the values of all classes).
+    With few networks, low and high are NaN too. The other columns are at_chance, worst_class (its name), is_shown
+    (whether an interval is drawn, and the cost of this class is shown), and classes (the values of all classes).
     """
     has_control, sound = cells["n_none"].to_numpy() > 0, mostly_sound(cells).to_numpy()
     has_interval = sound & (np.where(has_control, cells["n_none"], cells["n"]) >= _FEWEST)
@@ -189,13 +188,14 @@ def _values(cells: pd.DataFrame, outcome: CostOutcome, study: StudyData) -> pd.D
         100 * class_rows(study, cell)[outcome.of_classes].to_numpy(float) if outcome.of_classes else np.empty(0)
         for _, cell in cells.iterrows()
     ]
-    further = {"at_chance": ~sound, "worst_class": cells["worst_class"].to_numpy(), "classes": of_classes}
-    return pd.DataFrame({**columns, **further})
+    is_shown = has_interval & cells["worst_class_shown"].to_numpy(bool)
+    further = {"at_chance": ~sound, "worst_class": cells["worst_class"].to_numpy(), "is_shown": is_shown}
+    return pd.DataFrame({**columns, **further, "classes": of_classes})
 
 
 def _name_classes(axes: Axes, across: np.ndarray, values: pd.DataFrame) -> None:
-    """Write the worst class's name vertically above each interval above 0, if there is room for all names."""
-    is_shown = np.array([largest_cost_is_shown(low) for low in values["low"]], dtype=bool)
+    """Write the worst class's name vertically above its interval if its cost is shown, if all names have room."""
+    is_shown = values["is_shown"].to_numpy(bool)
     across, values = across[is_shown], values[is_shown]
     if not len(values):
         return

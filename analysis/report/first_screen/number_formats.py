@@ -19,7 +19,7 @@ from analysis.study.study import StudyData
 _OF_CELLS = [
     *("n", "n_at_chance", "accuracy_before", "accuracy_after"),
     *("accuracy_change", "accuracy_change_low", "accuracy_change_high", "largest_excess", "largest_excess_floor"),
-    *("worst_class", "worst_class_cost", "worst_class_cost_low", "worst_class_cost_high"),
+    *("worst_class", "worst_class_cost", "worst_class_cost_low", "worst_class_cost_high", "worst_class_shown"),
 ]
 _OF_CLASSES = (
     *("significant", "significant_paired", "significant_paired_holm", "largest_shift_paired"),

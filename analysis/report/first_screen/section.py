@@ -22,10 +22,11 @@ from analysis.study.settings import in_number_format, is_pruned, never_fine_tune
 from analysis.study.study import StudyData
 
 _COSTS = (
-    "Each mark is the mean of pruned networks minus their control (pruner none). From three networks on, it has the "
-    "verdict's interval. The first panel shows the accuracy (lower is worse), and the second the losses of "
-    "classes beyond the accuracy (higher is worse). There, a grey dot is a class, and the mark is the class that costs "
-    "most, chosen on other networks and images than those that measure it. It is named if it is shown to lose more "
+    "Each mark is the mean of pruned networks minus their control (pruner none), from three networks on with an "
+    "interval. The first panel shows the accuracy (lower is worse) with the verdict's interval, and the second the "
+    "losses of classes beyond the accuracy (higher is worse). There, a grey dot is a class, and the mark is the class "
+    "that costs most, chosen on other networks (and, with predictions, other images) than those that measure it. Its "
+    "interval is the 95 % interval of the largest cost of all classes. It is named if it is itself shown to lose more "
     "than the accuracy. Crosses: mostly at chance; triangles: off the scale."
 )
 _OWN_SCALES = (
@@ -117,7 +118,7 @@ def number_formats(study: StudyData) -> Section | None:
             blocks.append(Caption(_workload_title(workload), "All quantized networks."))
         blocks.append(quantized.shown(rows, study))
     formats = study.cells[never_fine_tuned(study.cells)]
-    leading = [by_accuracy(rows, 1.0) for _, rows in places(formats)]
+    leading = [by_accuracy(study, rows, 1.0) for _, rows in places(formats)]
     blocks += _losses_pictures("format_losses", study, leading)
     return Section("Number formats", blocks, tables={"number_formats.csv": frame})
 

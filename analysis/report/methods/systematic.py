@@ -57,7 +57,7 @@ def _side(side: str, changes: Changes, weights: Weights, found: RecallChanges, n
     worst = class_costs.worst_class(changes, weights, label=found.label, differences=differences)
     mean = -(weights @ changes.groups[0].mean(0))
     p = class_costs.one_sided_p(changes.variances(weights), mean, class_costs.of_networks(changes, weights))
-    values = (str(names[worst.place]), *worst[1:], float(p[worst.place]))
+    values = (str(names[worst.place]), worst.cost, worst.low, worst.high, float(p[worst.place]))
     return {
         f"{side}{ending}": value for ending, value in zip(("_class", "", "_low", "_high", "_p"), values, strict=True)
     }

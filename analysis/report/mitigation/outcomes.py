@@ -18,11 +18,12 @@ MARGIN = 0.003  # largest acceptable loss of accuracy by a mitigation
 MITIGATION = "mitigation"
 EXCESS, VAL_EXCESS, WEAKEST = "largest_excess", "val_largest_excess", "weakest_recall"
 FLOOR, BEYOND = "largest_excess_floor", "largest_excess_minus_control"
-WORST_CLASS, WORST_COST = "worst_class", "worst_class_cost"
+WORST_CLASS, WORST_COST, WORST_SHOWN = "worst_class", "worst_class_cost", "worst_class_shown"
 GAIN, VAL_GAIN, SURVIVES = "gain_on_test", "gain_on_validation", "survives"
 CONTROL_GAIN, GAIN_BEYOND = "gain_of_control", "gain_beyond_control"
 ACCURACY_DIFFERENCE = "accuracy_difference"
 NOT_INFERIOR, HALVED = "not_inferior", "halved"
+_OF_WORST = (WORST_CLASS, WORST_COST, f"{WORST_COST}_low", f"{WORST_COST}_high", WORST_SHOWN)
 
 
 def outcomes(cells: Cells) -> pd.DataFrame:
@@ -53,6 +54,7 @@ def outcomes(cells: Cells) -> pd.DataFrame:
         - worst_class, worst_class_cost: the class that loses most beyond the accuracy on average, and its systematic
           cost, as in `cells.csv`. The cost is relative to the control with the same mitigation or, if there is none, to
           the control without a mitigation. A teacher counts as a mitigation, unlike in `cells.csv`.
+        - worst_class_shown: whether the cost of this class is itself shown to be above 0.
         - largest_mean_excess: the excess loss of each class is averaged over networks, and this is the largest mean.
         - weakest_recall: mean over networks of the lowest recall of a class.
         - weakest_recall_difference: weakest_recall minus that of the cell without the mitigation.
@@ -103,7 +105,7 @@ def _row(cell: MitigationCell, cells: Cells) -> dict[str, Any]:
         **_mean(VAL_EXCESS, cell.val_excess),
         f"{VAL_EXCESS}_of_control": _finite_mean(control.val_excess) if control else np.nan,
         **_mean(WEAKEST, cell.weakest),
-        **dict(zip((WORST_CLASS, WORST_COST, f"{WORST_COST}_low", f"{WORST_COST}_high"), cell.worst, strict=True)),
+        **dict(zip(_OF_WORST, cell.worst, strict=True)),
         "largest_mean_excess": cell.excess.mean(0).max(),
         "classes_worse": _classes_worse(cell, cells.plain_control(cell)),
         **_against(cell, plain),

@@ -46,9 +46,11 @@ def test_costs_and_bounds_are_those_of_a_study(networks):
     weights = class_sums.excess_weights(np.full(CLASSES, 0.1))
     of_losses, of_costs = (class_costs.bounds(moderated, each) for each in (np.eye(CLASSES), weights))
     of_images = moderated.image_bounds(np.full(CLASSES, IMAGES), 0.05 / CLASSES)
-    of_losses = of_losses._replace(upper_all=np.maximum(of_losses.upper_all, of_images.upper))
+    joint = class_costs.bounds(moderated, np.eye(CLASSES), level=0.05 / CLASSES)
+    upper = np.maximum(of_losses.upper_all, of_images.upper)
+    of_losses = (of_losses.value, of_losses.low, of_losses.high, joint.low, upper)
     for names, expected in ((class_costs.LOSS_COLUMNS, of_losses), (class_costs.COST_COLUMNS, of_costs)):
-        for name, values in zip(names, expected, strict=False):
+        for name, values in zip(names, expected, strict=True):
             np.testing.assert_allclose(table[name], values, atol=1e-12)
     assert table["reference"].unique().tolist() == ["control"]
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.models import MetricThreshold
+from scipy import stats
 
 from analysis import audit_predictions
 from analysis.__main__ import cli
@@ -70,6 +71,14 @@ def test_images_that_would_decide_are_worked_out():
     ]
     assert needed[0] == pytest.approx(720, rel=0.1)
     assert needed[1] == pytest.approx(2880, rel=0.1)
+
+
+def test_the_spread_of_a_class_that_loses_everything_is_that_of_its_lower_bound():
+    """The upper end of the interval is 1, the loss itself; the lower end is joint for two classes."""
+    label, after = predictions([1, 0], 1, 2)
+    row = audit_predictions(label, label, after, label).losses.set_index("name").loc["0"]
+    assert (row["loss"], row["low"] < 0.9) == (1, True)
+    assert row["over_images"] ** 0.5 * stats.norm.isf(0.025 / 2) == pytest.approx(1 - row["low"])
 
 
 def test_images_of_each_class_are_not_those_of_all_classes():

@@ -1,5 +1,6 @@
 """Recommend: a store whose best ratio is known, a report's verdict beside it, and what cannot be recommended."""
 
+import re
 from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
@@ -197,13 +198,19 @@ def test_a_choice_among_several_methods_says_that_each_may_pass_falsely(known):
 
 
 def test_the_table_of_promises_says_what_a_row_and_a_column_are(known):
-    lines = summary(known).splitlines()
+    networks = pd.DataFrame({"limit": [0.01, 0.02, 0.05], "images": 400, "networks": [np.nan, 12.0, 5.0]})
+    lines = summary(known._replace(promises=networks)).splitlines()
     header = next(place for place, line in enumerate(lines) if "400 images a class" in line)
-    assert [line.split("  ")[0] for line in lines[header + 1 : header + 4]] == [
-        "at most 1 point",
-        "at most 2 points",
-        "at most 5 points",
+    assert [re.split("  +", line) for line in lines[header + 1 : header + 4]] == [
+        ["at most 1 point", "too many"],
+        ["at most 2 points", "12"],
+        ["at most 5 points", "5"],
     ]
+
+
+def test_networks_that_all_lose_the_same_have_no_table_of_promises(known):
+    assert known.promises.empty
+    assert "images a class" not in summary(known)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from scipy import stats
 
 from analysis import audit_predictions
 from analysis.compare.comparison import Comparison
+from analysis.statistics.limits import Limits
 from analysis.study.arrays import run_arrays
 from analysis.study.cells import cells
 from analysis.study.classes import classes
-from analysis.study.costs import COLUMNS, images_are_too_few, networks_for_limit
+from analysis.study.costs import COLUMNS, images_are_too_few, networks_for_limits, promised
 from analysis.study.predictions import StudyPredictions
 from tests.made_up_runs import predicted, runs, study, with_images
 
@@ -37,6 +38,8 @@ def test_losses_are_against_the_control_of_the_same_dense_network():
     assert (row["loss_low"], row["loss_high"]) == pytest.approx((interval.low, interval.high))
     # Two classes: one-sided at .05 / 2 is two-sided at .05.
     assert row["loss_upper_all"] == pytest.approx(interval.high)
+    joint = stats.ttest_1samp([0.01, 0.02], 0).confidence_interval(0.975)
+    assert row["loss_low_all"] == pytest.approx(joint.low)
     # From the dense network on it lost .1 (alpha - 1).
     assert row["loss_from_dense"] == pytest.approx(0.1 * (ALPHAS - 1).mean())
 
@@ -81,7 +84,7 @@ def test_one_network_has_a_loss_and_no_bound():
     assert np.isnan(row[["loss_upper_all", "cost_low", "cost_p"]].astype(float)).all()
     cell = cells(run_arrays(study(pruned().head(1), none([1.0])))).set_index("pruner").loc["mp"]
     assert np.isnan(cell["worst_class_loss_upper"])
-    assert networks_for_limit(run_arrays(pruned().head(1)), np.array([0]), 0.1) is None
+    assert networks_for_limits(run_arrays(pruned().head(1)), np.array([0]), Limits(0.1)) is None
 
 
 def test_classes_that_all_lose_the_same_cost_nothing():
@@ -160,20 +163,29 @@ def test_images_are_too_few_for_a_limit_that_no_lost_image_would_rule_out():
     made = study(networks_of("mp", 2, right, right), networks_of("none", 1, right, right))
     predictions = StudyPredictions(lambda ids: {run: {"label": LABEL, "predicted": LABEL} for run in ids})
     # Networks that lose none of 100 images of each of two classes may lose 1 - .025^(1/100), which is 3.6 %.
-    found = [images_are_too_few(run_arrays(made), np.arange(3), limit, predictions) for limit in (0.03, 0.04)]
-    assert found == [True, False]
-    assert not images_are_too_few(run_arrays(made), np.arange(3), 0.03)
+    of_classes = [Limits(0.03), Limits(0.04)]
+    # And they may lose 1 - .05^(1/200) of the accuracy, which is 1.5 %.
+    of_accuracy = [Limits(accuracy_loss=0.014), Limits(accuracy_loss=0.016)]
+    for limits in (of_classes, of_accuracy):
+        found = [images_are_too_few(run_arrays(made), np.arange(3), each, predictions) for each in limits]
+        assert found == [True, False]
+    assert not images_are_too_few(run_arrays(made), np.arange(3), Limits(0.03))
 
 
 def test_how_many_networks_would_rule_out_a_loss():
     made = study(pruned([1.0, 1.1, 1.2, 1.3]), none([1.0] * 4))
-    found = networks_for_limit(run_arrays(made), np.arange(4), 0.03)
+    found = networks_for_limits(run_arrays(made), np.arange(4), Limits(0.03))
     # b loses .015, and varies by .0129. Two classes have .025 each.
     losses = 0.1 * np.array([0.0, 0.1, 0.2, 0.3])
     counts = np.arange(5, 100)
     enough = losses.mean() + stats.t.ppf(0.975, counts - 1) * losses.std(ddof=1) / counts**0.5 < 0.03
     assert found == counts[enough][0]
-    assert networks_for_limit(run_arrays(made), np.arange(4), 0.01) is None
+    assert networks_for_limits(run_arrays(made), np.arange(4), Limits(0.01)) is None
+
+
+def test_networks_that_all_lose_the_same_promise_nothing():
+    assert len(promised(run_arrays(study(pruned(), none([1.0] * 3))), np.arange(3))) > 0
+    assert promised(run_arrays(study(pruned([1.1] * 3), none([1.0] * 3))), np.arange(3)).empty
 
 
 def study_of(label, names, dense, after, digits=None):

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from analysis.report.verdict import verdict
+from analysis.compare.comparison import Comparison
+from analysis.report.verdict import verdict, why_not
 from analysis.statistics.limits import LIMITS, Limits
 from analysis.study.decision import at_the_ratio, by_accuracy, decision, decisions, ratio_of
 from analysis.study.study import StudyData
@@ -60,7 +62,7 @@ def test_a_ratio_after_a_failure_is_not_tried():
 def test_the_method_of_the_verdict_stands_before_a_more_accurate_one_that_is_not_safe():
     made = study(pruned(), pruned("gp", alpha=1.6, loss=-0.01), none())
     cells = made.cells[made.cells["pruner"] != "none"]
-    assert by_accuracy(cells, 2)["pruner"].tolist() == ["gp", "mp"]
+    assert by_accuracy(made, cells, 2)["pruner"].tolist() == ["gp", "mp"]
     assert at_the_ratio(made, cells)["pruner"].tolist() == ["mp", "gp"]
 
 
@@ -131,3 +133,72 @@ def test_one_control_of_another_seed_shows_no_bound():
     alone = study(pruned(), of_other_seeds(none().head(1)))
     assert decisions(alone)[WORKLOAD].is_safe is False
     assert "with one control nothing shows how far classes move by chance" in verdict(alone)[0]
+
+
+def losing(*lost):
+    """A study of networks that lose so many of 100 images of class b and none of class a, and the same for an audit."""
+    control = made_up_runs.runs("mnist", "lenet5", "none", 1, np.zeros(len(lost)))
+    perfect = {f"recall_{when}/{name}": 1.0 for when in ("before", "after") for name in "ab"}
+    control = made_up_runs.with_images(control.assign(accuracy_before=1.0, accuracy_after=1.0, **perfect))
+    recall = 1 - np.array(lost) / 100
+    after = control.assign(pruner="mp", ratio=2.0, run_id=[f"mp {seed}" for seed in control["seed"]])
+    after = after.assign(accuracy_after=(1 + recall) / 2, **{"recall_after/b": recall})
+    made = made_up_runs.study(after, control)
+    place = np.tile(np.arange(100), 2)
+    after_pruning = np.array([(np.arange(200) < 100) | (place < 100 - each) for each in lost])
+    right = {"control": np.ones((len(lost), 200), bool), "after": after_pruning}
+    return StudyData(made, made_up_runs.predicted(made)), Comparison("ab", np.repeat([0, 1], 100), right)
+
+
+@pytest.mark.parametrize(("lost", "state"), [((95, 85, 5), "undecided"), ((100, 100, 100), "beyond")])
+def test_a_report_and_an_audit_agree_that_a_loss_is_surely_above_its_limit(lost, state):
+    """With t of two degrees of freedom, three networks that lose 95, 85 and 5 images may lose none on average."""
+    assert stats.ttest_1samp([0.95, 0.85, 0.05], 0).confidence_interval().low < 0
+    made, audited = losing(*lost)
+    decided = decisions(made)[WORKLOAD].judged.decided
+    assert decided.state == audited.gate(LIMITS).state == state
+    assert decided.table["low"].tolist() == pytest.approx(audited.losses["low"].tolist())
+    assert ("It is not safe: b surely loses more than 5 points" in verdict(made)[0]) == (state == "beyond")
+
+
+def test_the_number_of_networks_that_would_decide_is_that_of_the_accuracy_if_it_is_open():
+    losses = np.array([-0.32, 2.08, 0.38, 1.68, 0.08]) / 100
+    made = study(pruned().head(5).assign(accuracy_after=0.8 - losses), none().head(5).assign(accuracy_after=0.8))
+    counts = np.arange(5, 100)
+    enough = losses.mean() + stats.t.isf(0.05, counts - 1) * losses.std(ddof=1) / counts**0.5 < 0.01
+    assert counts[enough][0] == 63
+    (line,) = verdict(made)
+    assert "the accuracy may lose up to 1.8 points (limit 1); 63 networks would decide" in line
+    # An open alpha leaves the number unknown.
+    limited = decision(made, WORKLOAD, Limits(0.05, 0.01, alpha=1.08))
+    assert "more networks may decide" in why_not(limited.judged, made, limited.limits)
+
+
+def with_dense(made, rows, accuracy):
+    """Some of the networks; the last four dense networks have another accuracy, and prunings keep their loss."""
+    change = np.where(np.arange(8) < 4, 0.0, accuracy - 0.8)
+    moved = made.assign(**{name: made[name] + change for name in ("accuracy_before", "accuracy_after")})
+    return moved.iloc[rows]
+
+
+def test_methods_are_compared_on_the_dense_networks_that_all_of_them_have():
+    """Undecayed pruning loses .2 points more than magnitude pruning, and was not applied to the weak dense networks."""
+    every, first, last = slice(None), slice(4), slice(4, None)
+    control = with_dense(none(), every, 0.7)
+    shared = study(with_dense(pruned(), every, 0.7), with_dense(pruned("up", loss=0.002), first, 0.7), control)
+    assert told(decisions(shared)[WORKLOAD]) == ("mp", 2, True)
+    cells = shared.cells[shared.cells["pruner"] != "none"]
+    assert by_accuracy(shared, cells, 2)["pruner"].tolist() == ["mp", "up"]
+    assert cells.set_index("pruner")["accuracy_after"]["up"] > cells.set_index("pruner")["accuracy_after"]["mp"]
+    apart = study(with_dense(pruned(), last, 0.7), with_dense(pruned("up", loss=0.002), first, 0.7), control)
+    assert told(decisions(apart)[WORKLOAD]) == ("up", 2, True)
+
+
+def test_an_undefined_alpha_is_the_cause_that_is_told():
+    """Without numbers of images there is no alpha on new images, although the losses have bounds."""
+    columns = [f"{name}/{letter}" for name in ("support", "both_right") for letter in "ab"]
+    made = study(pruned().drop(columns=columns), none().drop(columns=columns))
+    limited = decision(made, WORKLOAD, Limits(0.05, 0.01, alpha=1.5))
+    assert limited.is_safe is False
+    reason = why_not(limited.judged, made, limited.limits)
+    assert reason == "Whether it is safe is unknown: alpha on new images is undefined."

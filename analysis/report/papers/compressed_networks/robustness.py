@@ -326,4 +326,4 @@ def _systematic_cost(
     worst = class_costs.worst_class(changes, each_class)
     p = class_costs.bounds(changes, each_class).p[worst.place]
     name = condition_recalls.classes[has][worst.place]
-    return {"reference": reference, "costliest_class": name, **dict(zip(names, (*worst[1:], p), strict=True))}
+    return {"reference": reference, "costliest_class": name, **dict(zip(names, (*worst[1:4], p), strict=True))}

@@ -201,7 +201,7 @@ def _groupings_table(tables: UnitTables) -> pd.DataFrame:
 def _systematic(row: pd.Series) -> str:
     """Return the group that costs most on average (or `none shown`) and the cost in points; empty without a cost."""
     value, low, high = (100 * row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))
-    name = class_shown(row["worst_group"], low)
+    name = class_shown(row["worst_group"], low, row["worst_group_shown"])
     return f"{name}: {with_interval(value, low, high, decimals(1))}" if name else ""
 
 
