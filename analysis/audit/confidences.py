@@ -39,7 +39,7 @@ class Uncertainties(NamedTuple):
     left_out : str
         The reason why some scores are missing; empty if none is.
     notes : list of str
-        Says, for the first such file, that the confidence is the largest probability.
+        A note on the first file, if any, whose confidence is the largest probability because columns are unknown.
     """
 
     values: dict[str, np.ndarray]
@@ -61,8 +61,9 @@ def read(
 
     An .npz file may have `probabilities` or `logits`, (images, classes), or the `confidence` of the predicted class,
     (images,); a table may have a column `confidence`, or a column of probabilities for each class. The confidence is
-    the probability of the predicted class, whose column is known by its name or, in .npz files without `class_names`,
-    by its number. If predicted classes have no such column, the confidence is the largest probability.
+    the probability of the predicted class, whose column is known by its name or, in .npz files that do not name a
+    column for every predicted class, by its number, unless most predictions contradict it. If the column is unknown,
+    the confidence is the largest probability.
 
     Parameters
     ----------
@@ -162,7 +163,8 @@ def _of_npz(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Scores:
 def _named_columns(path: Path, values: np.ndarray, predicted: np.ndarray, limit: SizeLimit) -> list[str]:
     """Return the class of each column of an .npz file; empty if unknown.
 
-    Columns without names of predicted classes are numbered from 0, unless most predictions contradict it.
+    If the file does not name a column for every predicted class, columns are taken for the classes 0, 1 and so on,
+    unless most predictions contradict it.
     """
     with contextlib.suppress(StudyError):  # pickled names are not read
         names = logit_files.class_names(path, values.shape[1], limit)
@@ -192,7 +194,7 @@ def _scores(
     if missing := [name for name in names.tolist() if name not in classes]:
         note = (
             f"{path} does not say which probability is that of the predicted class {shortened(missing[0])}, so the "
-            "confidence is the largest probability, although predictions differ from it."
+            "confidence is the largest probability, although some predictions are other classes."
         )
         return _Scores(scores, note if fitting < 1 else "")
     columns = np.array([classes.index(name) for name in names.tolist()])[name_index]

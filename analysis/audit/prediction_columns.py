@@ -126,7 +126,7 @@ def place(path: Path, header: Sequence[str], name: str, own: str | None = None, 
         if len({header[place] for place in places}) == 1:
             raise StudyError(f"{path}: two {what}s have the name {header[places[0]]}; rename one of them")
         names = " and ".join(header[place] for place in places[:2])
-        raise StudyError(f"{path}: the {what}s {names} may both be the {name}: name one of them", option=option)
+        raise StudyError(f"{path}: the {what}s {names} may both hold the {name} classes: say which does", option=option)
     if own and not places:
         raise StudyError(
             f"{path}: no {what} {shortened(own)}; the {what}s are {shortened(','.join(header)[:60])}", option=option

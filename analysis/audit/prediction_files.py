@@ -132,8 +132,8 @@ def read(paths: Sequence[Path], limit: SizeLimit, columns: ColumnNames = USUAL) 
     Predictions
         Classes are strings, or integers if all of them are whole numbers: 10 then comes after 9, and 1.0 is 1. They
         stay strings if two labels, such as 1 and 01, are the same number. Integers are replaced by class names if the
-        folder of the first file also has the `per_class.csv` of a run. If some file has class names, the
-        integers of each run are replaced by its own.
+        folder of the first file also has the `per_class.csv` of a run. If the classes of some file are names, the
+        integers in each run's file are replaced by the names of that run's classes.
 
     Raises
     ------

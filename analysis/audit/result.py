@@ -84,7 +84,7 @@ class Audit(NamedTuple):
 
         The columns of recalls, changes and losses are followed by the ends of their intervals (`_low`, `_high`). Loss,
         cost and disproportionate loss also have a bound (`_upper_all`) that holds for all classes together, or for all
-        groups of a grouping; the loss also has the lower end of an interval that does (`_low_all`).
+        groups of a grouping; for the loss, `_low_all` is the lower end of an interval that also holds for all together.
         """
         return self.comparison.ranked
 

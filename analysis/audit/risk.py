@@ -134,7 +134,7 @@ def of_predictions(
     uncertainties : mapping of str to (networks, images)
         Uncertainty scores from the networks of `before`, as in `confidences.Uncertainties.values`.
     shares : (labels,), optional
-        Share of the training images of each class that has test images, in the order of the sorted labels.
+        Each class's share of all training images, for the classes with test images, in the order of the sorted labels.
     accuracy_loss : float
         As for `risk`.
 

@@ -245,7 +245,7 @@ def _on_number_formats(cells: pd.DataFrame, study: StudyData, named: pd.Series |
     """Yield sentences on the number format that costs most accuracy.
 
     Only number formats of dense networks are considered or, if there are none, those of the control. If an earlier
-    sentence named the data set and the model with the networks of the cell `named`, only other networks are named.
+    sentence gave data set, model and networks of a cell, `named`, this one gives the networks only if they are others.
     """
     of_dense = never_fine_tuned(cells)
     cells = cells[of_dense] if of_dense.any() else cells

@@ -201,7 +201,8 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
 def p_of_coins(value: np.ndarray, n_changed: np.ndarray) -> np.ndarray:
     """Compute the p of classes that lose all their changed images, if a coin decides whether an image is lost or won.
 
-    No test of a cost can show more with so few changed images. If a few images are all lost, they seem not to vary.
+    No test of a cost should give a lower p. Those that estimate variances would, because the variance of a few images
+    that are all lost is 0.
 
     Parameters
     ----------

@@ -262,8 +262,8 @@ def moderated(changes: Changes, recall: np.ndarray) -> Changes:
     Returns
     -------
     Changes
-        If too few classes can vary (`moderation.enough_classes`), the scale is 0, and variances are not moderated. The
-        cost of a class that cannot vary itself varies only with the accuracy, so it adds no variance to learn from.
+        If too few classes can vary (`moderation.enough_classes`), the scale is 0, and variances are not moderated. If a
+        class cannot vary, its cost varies only because the accuracy does, and tells nothing about variances.
 
     Examples
     --------

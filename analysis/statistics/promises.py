@@ -88,8 +88,8 @@ def networks_for_limit(
     Returns
     -------
     int, optional
-        The given number if it is enough. None if a mean loss is at or beyond the limit, if networks are not paired or
-        all lose the same, or if `sample_size.MOST_NETWORKS` are too few.
+        The number of networks in `changes` if it is enough. None if a mean loss is at or beyond the limit, if networks
+        are not paired or all lose the same, or if `sample_size.MOST_NETWORKS` are too few.
 
     Examples
     --------

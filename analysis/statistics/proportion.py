@@ -411,7 +411,7 @@ def disproportionate_losses(
     weights = class_sums.ClassWeights(1 - factors * share, -share, factors)
     variances = moderated.variances(weights)
     if right_dense is not None and len(right_after) == 1:
-        # The shift of the control counts k times, that of the pruned network once; in a loss both count once.
+        # Movement by retraining counts k times for the control and once for the pruned network; in a loss, both once.
         scaled = weights * np.sqrt((np.square(growth) + 1) / 2)
         sides = right_dense[0], right_before[0], right_after[0]
         variances = retraining.with_shift(variances, scaled, label, *sides)

@@ -287,8 +287,8 @@ def with_shift(
 
     Examples
     --------
-    Retraining loses all 60 changed images of the first class and wins all 60 of the second class, so that almost all
-    of their variance is that of shifts, and six times this variance is nearly 6 * .06^2 = .0216:
+    Retraining loses all 60 changed images of the first class and wins all 60 of the second class, so the variance of
+    its shifts is nearly .06^2. Six times this variance, nearly .0216, is added:
 
     >>> label, place = np.repeat([0, 1], 1000), np.tile(np.arange(1000), 2)
     >>> before, control = place >= 100, place >= np.repeat([160, 40], 1000)

@@ -31,7 +31,7 @@ def uncertainty(probabilities: np.ndarray) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to (...)
-        - confidence: the largest probability, which is that of the predicted class.
+        - confidence: the largest probability.
         - margin: the largest probability minus the second largest.
         - entropy: in bits.
 

@@ -46,7 +46,8 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
         - disproportionate_p: p of disproportionate, one-sided and corrected for all classes.
 
         loss, cost and disproportionate have a moderated 95 % interval (`_low`, `_high`), and an upper bound that holds
-        for all classes jointly (`_upper_all`). loss also has the lower end of an interval that does (`_low_all`).
+        for all classes jointly (`_upper_all`). For loss, `_low_all` is the lower end of an interval that also
+        holds for all classes jointly.
 
         Then the columns below. Losses and excess losses among them have a 95 % interval (`_low`, `_high`), a two-sided
         p (`_p`), and this p corrected over the classes of the cell (`_p_holm`):

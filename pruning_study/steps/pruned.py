@@ -335,7 +335,7 @@ def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray, *
 
 
 def _other_validation_images(data: Dataset, *, is_given: bool) -> str:
-    """Say which validation images may contain errors of the dense network in every class."""
+    """Say how to get validation images on which the dense network makes errors in every class."""
     if data.validation_indices is not None:
         return "give more validation images"
     if is_given:

@@ -210,7 +210,7 @@ REFUSED = {
     ),
     "two columns of labels": (
         changed(lambda table: table.rename(columns={"label": "y_true"}).assign(target="c0"), ("before", "after")),
-        "the columns y_true and target may both be the label: name one of them",
+        "the columns y_true and target may both hold the label classes: say which does",
     ),
 }
 

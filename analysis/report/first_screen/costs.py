@@ -194,7 +194,7 @@ def _values(cells: pd.DataFrame, outcome: CostOutcome, study: StudyData) -> pd.D
 
 
 def _name_classes(axes: Axes, across: np.ndarray, values: pd.DataFrame) -> None:
-    """Write the worst class's name vertically above its interval if its cost is shown, if all names have room."""
+    """Write the name of each worst class whose cost is shown vertically above its interval; none if one has no room."""
     is_shown = values["is_shown"].to_numpy(bool)
     across, values = across[is_shown], values[is_shown]
     if not len(values):
