@@ -272,7 +272,7 @@ class Comparison:
                     part.label,
                     self.label[part.images],
                     **part.right,
-                    control_paired="control" in self.pairs,
+                    control_paired=self.are_pairs,
                 ),
             }
             for part in self.parts

@@ -57,7 +57,7 @@ def class_shown(name: str, low: float, is_shown: bool) -> str:
     name : str
         Empty if no class has a cost.
     low : float
-        Lower end of the interval of the largest cost of all classes; NaN if no answer changed.
+        Lower end of the interval of the largest cost of all classes; NaN if it is unknown.
     is_shown : bool
         Whether the class's own cost is shown, as in `class_costs.WorstClass`.
 
@@ -88,7 +88,7 @@ def costliest(
     cost : float
         Cost as a share, estimated on networks and images that were not used to choose the class.
     low, high : float
-        95 % interval of the largest cost of all classes; NaN if no answer changed.
+        95 % interval of the largest cost of all classes; NaN if it is unknown.
     networks : int
         Number of pairs of networks, two or more.
     kind : str

@@ -279,6 +279,7 @@ def worst_class(
     *,
     label: np.ndarray | None = None,
     differences: np.ndarray | None = None,
+    joint: np.ndarray | None = None,
     p: np.ndarray | None = None,
     level: float = LEVEL,
 ) -> WorstClass:
@@ -300,11 +301,13 @@ def worst_class(
     differences : (networks, images), optional
         For each image, 1 if only the reference is right, -1 if only the compressed network is right, else 0. If None,
         the images are not split, and the cost applies only to these test images.
+    joint : (2, classes), optional
+        Lower and upper bounds of all costs, as described above. If None, they follow from the variances of the costs.
     p : (classes,), optional
         One-sided p of each class's cost, corrected for all classes. If None, the class's lower bound decides whether
         its own cost is shown.
     level : float
-        1 minus the confidence.
+        1 minus the confidence of bounds that are not given.
 
     Returns
     -------
@@ -326,9 +329,10 @@ def worst_class(
     if values is None:
         return NO_CLASS
     places, costs = read_left_out(values, weights, label, differences)
-    variances = changes.variances(weights)
-    half = _half_widths(variances, level / len(weights))
-    lower, upper = (values.mean(0) + sign * half for sign in (-1, 1))
+    if joint is None:
+        half = _half_widths(changes.variances(weights), level / len(weights))
+        joint = values.mean(0) + np.array([-half, half])
+    lower, upper = joint
     place, cost = int(np.bincount(places.ravel()).argmax()), float(costs.mean())
     low, high = min(_largest(lower), cost), max(_largest(upper), cost)
     is_shown = low > 0 and (lower[place] > 0 if p is None else p[place] <= LEVEL)

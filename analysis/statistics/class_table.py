@@ -242,25 +242,32 @@ def _costs(
     weights = excess_weights(_shares(label))
     excess = [
         _excess(changes, weights, variances, -found.value, -each[::-1], level)
-        for each, level in zip(found.bounds[:2], _levels(len(weights))[:2], strict=True)
+        for each, level in zip(found.bounds, _levels(len(weights)), strict=True)
     ]
-    value, (low, high), upper = -excess[0][0], -excess[0][1][::-1], -excess[1][1][0]
-    p = np.fmax(
-        class_costs.one_sided_p(variances, value, class_costs.of_networks(changes, weights)),
-        class_costs.p_of_coins(value, class_losses.changed_images(label, start, after)),
-    )
+    value, ((low, high), (_, upper), joint) = -excess[0][0], [-bounds[::-1] for _, bounds in excess]
+    of_coins = class_costs.p_of_coins(value, class_losses.changed_images(label, start, after))
+    p = np.fmax(class_costs.one_sided_p(variances, value, class_costs.of_networks(changes, weights)), of_coins)
     columns = (found.value, *found.bounds[0], found.bounds[2, 0], found.upper), (value, low, high, upper, p)
     names = class_costs.LOSS_COLUMNS, class_costs.COST_COLUMNS
     named = {name: each + 0.0 for pair in zip(names, columns, strict=True) for name, each in zip(*pair, strict=True)}
-    return Costs(named, _worst(changes, weights, label, start, after, p))
+    return Costs(named, _worst(changes, label, start, after, joint, of_coins, p))
 
 
 def worst_class(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray | None = None
 ) -> class_costs.WorstClass:
-    """Find the class with the largest cost in pairs of networks; parameters are as for `class_table`."""
+    """Find the class with the largest cost in pairs of networks; parameters are as for `class_table`.
+
+    Whether the cost of this class is shown is decided by its lower bound, which takes less memory than p of `costs` if
+    there are thousands of groups in place of classes.
+    """
     start, weights = (before if control is None else control), excess_weights(_shares(label))
-    return _worst(_changes(label, start, after, True), weights, label, start, after)
+    changes, level = _changes(label, start, after, True), LEVEL / len(weights)
+    change = mean_change(changes)
+    bounds = change.bounds(np.bincount(label), level)
+    excess, joint = _excess(changes, weights, changes.variances(weights), change.value, bounds, level)
+    of_coins = class_costs.p_of_coins(-excess, class_losses.changed_images(label, start, after))
+    return _worst(changes, label, start, after, -joint[::-1], of_coins)
 
 
 def _shares(label: np.ndarray) -> np.ndarray:
@@ -269,16 +276,20 @@ def _shares(label: np.ndarray) -> np.ndarray:
 
 def _worst(
     changes: class_losses.Changes,
-    weights: Weights,
     label: np.ndarray,
     start: np.ndarray,
     after: np.ndarray,
+    joint: np.ndarray,
+    of_coins: np.ndarray,
     p: np.ndarray | None = None,
 ) -> class_costs.WorstClass:
+    """Find the class with the largest cost; lower bounds are at most 0 for classes that `p_of_coins` does not show."""
+    weights = excess_weights(_shares(label))
     if class_costs.of_networks(changes, weights) is None:
         return class_costs.NO_CLASS
     differences = start.astype(np.int8) - after
-    return class_costs.worst_class(changes, weights, label=label, differences=differences, p=p)
+    joint = np.array([np.where(of_coins > LEVEL, np.minimum(joint[0], 0), joint[0]), joint[1]])
+    return class_costs.worst_class(changes, weights, label=label, differences=differences, joint=joint, p=p)
 
 
 def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

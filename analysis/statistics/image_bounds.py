@@ -75,11 +75,17 @@ class ImageBounds(NamedTuple):
         >>> [round(float(-change_interval(lost, 0, 40)[0]), 3) for lost in (1, 2)]
         [0.129, 0.165]
         """
-        size = np.where(self.moved > 0, quotient(self.moved_square, self.moved), 1.0)
-        lost, won = (np.maximum(self.support * (self.moved + sign * self.loss) / (2 * size), 0) for sign in (1, -1))
-        of_changed = -size * change_interval(lost, won, self.support, 1 - 2 * self.level)[0]
+        lost, won = (
+            np.maximum(self.support * (self.moved + sign * self.loss) / (2 * self._size), 0) for sign in (1, -1)
+        )
+        of_changed = -self._size * change_interval(lost, won, self.support, 1 - 2 * self.level)[0]
         at_least = unchanged_bound(self.support, self.level)
         return np.where(self.moved > 0, np.maximum(of_changed, at_least), at_least)
+
+    @property
+    def _size(self) -> np.ndarray:
+        """The size of the changes in `upper`, 1 without changed images, (classes,)."""
+        return np.where(self.moved > 0, quotient(self.moved_square, self.moved), 1.0)
 
     def projected(self, networks: ArrayLike = 1.0, images: ArrayLike = 1.0) -> "ImageBounds":
         """Return the bounds that other numbers of networks and images would give, if losses stay the same.
@@ -108,3 +114,30 @@ class ImageBounds(NamedTuple):
         support = self.support * np.asarray(images)
         # The mean of |d| is at most the root of the mean of d².
         return self._replace(moved=np.minimum(self.moved, np.sqrt(square)), moved_square=square, support=support)
+
+    def without_loss(self, chance: float) -> "ImageBounds":
+        """Return the bounds that a share `chance` of studies does not exceed, if the class truly loses nothing.
+
+        The number of changed images, which are replaced by images that change by one size as in `upper`, then varies
+        between studies as a Poisson variable. Because each of them is as likely lost as won, the number of lost images
+        minus that of won images varies as much, around 0.
+
+        Parameters
+        ----------
+        chance : float, >= .5
+
+        Examples
+        --------
+        One of 1,000 images changes in the first class, and none in the second. The probability that at most two change
+        in another study, one more than on average, is 5 / 2 e^-1 = .92. One image more is then lost than won:
+
+        >>> both = ImageBounds(np.zeros(2), np.array([0.001, 0.0]), np.array([0.001, 0.0]), np.full(2, 1000), 0.005, 0.0)
+        >>> both.without_loss(0.9).loss.tolist(), both.without_loss(0.9).moved.tolist()
+        ([0.001, 0.0], [0.001, 0.0])
+        """
+        from scipy.stats import poisson  # the command line must not wait for it
+
+        changed = self.support * self.moved / self._size
+        beyond = poisson.ppf(chance, changed) - np.floor(changed)
+        loss, moved = (self._size / self.support * each for each in (beyond, np.maximum(changed, beyond)))
+        return self._replace(loss=loss, moved=moved, moved_square=self._size * moved)

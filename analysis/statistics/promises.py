@@ -1,6 +1,8 @@
 """Compute how many networks and images are needed to promise that no class loses more than a limit."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,7 @@ from analysis.statistics import class_costs, sample_size
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.class_sums import each_class
 from analysis.statistics.hypothesis_tests import LEVEL, POWER
-from analysis.statistics.image_bounds import ImageBounds, unchanged_bound
+from analysis.statistics.image_bounds import ImageBounds
 from analysis.statistics.sample_size import Spread
 
 # Limits for losses of recall, as shares.
@@ -121,8 +123,8 @@ def promises(
     """Tabulate the networks needed to promise that no class loses more than a limit, if none truly loses anything.
 
     With this number of networks, the bounds of all classes are below the limit in a share `POWER` of studies. Further
-    networks and images are assumed to vary like the given ones. The class that varies most determines the number of
-    networks.
+    networks and images are assumed to vary like the given ones, and as many images of each class to change. The class
+    that varies most determines the number of networks.
 
     Parameters
     ----------
@@ -141,8 +143,8 @@ def promises(
         - limit: as in `limits`.
         - images: the supposed number of images of the smallest class. The first is the present number; then follow the
           larger ones of `IMAGES`.
-        - networks: number of networks needed; NaN if `sample_size.MOST_NETWORKS` are too few, if this number of
-          images cannot rule out a loss above the limit even if none is lost, or if all networks lose the same.
+        - networks: number of networks needed; NaN if `sample_size.MOST_NETWORKS` are too few, because networks vary or
+          because so few images too seldom rule out a loss above the limit, or if all networks lose the same.
 
     Examples
     --------
@@ -154,23 +156,41 @@ def promises(
     >>> promises(changes, np.array([1000]), limits=[0.0101]).to_numpy().tolist()
     [[0.0101, 1000.0, 8.0], [0.0101, 10000.0, 8.0]]
     """
-    of_classes = spreads(changes)
+    of_classes, of_images = spreads(changes), _without_loss(changes, support, level)
     classes, present = len(of_classes), int(support.min())
+    chance = POWER ** (1 / classes)
     rows = []
     for limit in limits:
         for count in sorted({present, *(each for each in IMAGES if each > present)}):
-            scaled = [
-                sample_size.with_images(each, max(count / images, 1.0))
-                for each, images in zip(of_classes, support, strict=True)
-            ]
+            times = np.maximum(count / support, 1.0)
             needed = [
                 sample_size.networks_needed(
-                    each, limit, 2 * level / classes, fewest=_FEWEST, chance=POWER ** (1 / classes)
+                    sample_size.with_images(each, factor), limit, 2 * level / classes, fewest=_FEWEST, chance=chance
                 )
-                for each in scaled
+                for each, factor in zip(of_classes, times, strict=True)
                 if each.over_networks > 0
             ]
             known = [each for each in needed if each is not None]
-            can_show = unchanged_bound(count, level / classes) < limit
-            rows.append((limit, count, max(known) if known and len(known) == len(needed) and can_show else np.nan))
+            counts = range(max(known), sample_size.MOST_NETWORKS + 1) if known and len(known) == len(needed) else []
+            # More networks lower the bounds from the images only as far as networks change different images.
+            is_enough = partial(_are_below, of_images, limit, chance, times, len(changes.groups[0]))
+            place = bisect_left(counts, True, key=is_enough)
+            rows.append((limit, count, counts[place] if place < len(counts) else np.nan))
     return pd.DataFrame(rows, columns=["limit", "images", "networks"])
+
+
+def _are_below(
+    of_images: ImageBounds, limit: float, chance: float, times: np.ndarray, given: int, networks: int
+) -> bool:
+    """Return whether, with more images and networks, the bound of each class is below a limit in a share of studies."""
+    found = of_images.projected(networks / given, times).without_loss(chance)
+    return bool((found.upper < limit).all())
+
+
+def _without_loss(changes: Changes, support: np.ndarray, level: float) -> ImageBounds:
+    """Return the bounds from the images if no class loses anything; no image changes if only recalls are known."""
+    nothing = np.zeros(len(support))
+    found = changes.image_bounds(support, level / len(support))
+    if found is None:
+        return ImageBounds(nothing, nothing, nothing, support, level / len(support), nothing)
+    return found._replace(loss=nothing)

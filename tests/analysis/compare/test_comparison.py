@@ -100,3 +100,13 @@ def test_the_first_class_may_be_the_worst():
     after = np.vstack([network(right, 90) for right in (50, 52, 54)])
     worst = Comparison(CLASSES, LABEL, {"before": before, "after": after}).worst
     assert worst["name"].tolist() == ["cat"]
+
+
+def test_pairs_without_a_control_have_a_group_that_costs_most():
+    right = {"before": np.vstack([network(90, 90)] * 3)}
+    right["after"] = np.vstack([network(kept, 90) for kept in (50, 52, 54)])
+    groups = {"animal": np.array(CLASSES)[LABEL]}
+    found = Comparison(CLASSES, LABEL, right, frozenset({"before"}), groups=groups)
+    assert found.groupings["worst_group"].tolist() == ["cat"]
+    beside = Comparison(CLASSES, LABEL, right | {"control": right["before"]}, frozenset({"before"}), groups=groups)
+    assert beside.groupings["worst_group"].tolist() == [""]

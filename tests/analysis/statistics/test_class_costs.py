@@ -178,3 +178,54 @@ def test_a_class_is_not_shown_to_cost_anything_because_another_is():
     assert (found.place, found.low > 0, found.is_shown) == (0, True, False)
     assert worst_class(changes, np.eye(3), p=np.array([0.06, 0.01, 1.0])).is_shown is False
     assert worst_class(changes, np.eye(3), p=np.array([0.05, 0.01, 1.0])).is_shown is True
+
+
+def few_lost(networks=4):
+    """All networks lose the three images of class 0, and each loses one image of its own of classes 1 and 2."""
+    label = np.repeat(np.arange(4), [3, 100, 100, 100])
+    before = np.ones((networks, len(label)), bool)
+    after = before & (label > 0)
+    for network in range(networks):
+        after[network, [10 + 7 * network, 150 + 3 * network]] = False
+    return label, before, after
+
+
+def test_a_class_of_three_images_that_are_all_lost_is_not_shown_to_cost_anything():
+    found = class_table.costs(*few_lost())
+    # By coins, three images are all lost with probability 1 / 8, times four classes.
+    assert found.columns["cost_p"][0] == 0.5
+    assert (found.worst.place, found.worst.is_shown) == (0, False)
+    assert found.worst.low <= 0
+    assert found.worst.high > found.worst.cost > 0.9
+    assert class_table.worst_class(*few_lost()) == found.worst
+
+
+def test_joint_bounds_of_a_class_that_is_lost_alike_contain_its_own_interval():
+    """Ten images of one class are all lost: coins would lose them with probability 2 / 2 ** 10."""
+    label, before = np.repeat([0, 1], [10, 90]), np.ones((4, 100), bool)
+    after = before & (label > 0) & (np.arange(100) != 50 + np.arange(4)[:, np.newaxis])
+    found = class_table.costs(label, before, after)
+    assert found.worst.is_shown
+    assert 0 < found.worst.low < found.columns["cost_low"][0]
+    # The variance between networks alone would give an interval of a few points.
+    assert found.worst.low < 0.8 < 0.88 < found.worst.cost
+
+
+def test_coins_guard_each_class_for_itself():
+    """The second class of 400 is shown to lose 20 images, and the first loses three of three in nearly all networks."""
+    label, before = np.repeat([0, 1, 2], [3, 400, 400]), np.ones((5, 803), bool)
+    after = before & (label > 0) & (np.arange(803) >= 23 + np.arange(5)[:, np.newaxis])
+    after[0, 0] = True
+    found = class_table.worst_class(label, before, after)
+    assert (found.place, found.is_shown) == (0, False)
+    assert 0 < found.low < 0.06
+
+
+def test_classes_that_change_differently_have_bounds_from_their_variances():
+    label, before, after = study([0.0, 0.1, 0.0, 0.0])
+    recall = (before.reshape(-1, 4, 200).mean((0, 2)) + after.reshape(-1, 4, 200).mean((0, 2))) / 2
+    changes = class_losses.moderated(class_losses.from_predictions(label, before, after), recall)
+    weights, differences = class_sums.excess_weights(np.full(4, 0.25)), before.astype(int) - after
+    plain = worst_class(changes, weights, label=label, differences=differences)
+    found = class_table.worst_class(label, before, after)
+    assert found == plain._replace(low=pytest.approx(plain.low), high=pytest.approx(plain.high))

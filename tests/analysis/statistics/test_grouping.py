@@ -77,3 +77,14 @@ def test_the_group_that_costs_most_on_average_is_read_beside_the_control():
     alone = summary(names, place, label, *(side[:1] for side in sides))
     assert alone["worst_group"] == ""
     assert np.isnan(alone["worst_group_cost"])
+
+
+def test_a_group_of_three_images_that_are_all_lost_is_not_shown_to_cost_anything():
+    """One coin loses three images with probability 1 / 8, and there are four groups."""
+    place = np.repeat([0, 1, 2, 3], [3, 100, 100, 100])
+    before = np.ones((4, 303), bool)
+    after = before & (place > 0)
+    after[np.arange(4), 10 + 7 * np.arange(4)] = False
+    found = summary(np.array(list("abcd")), place, np.zeros(303, int), before, after)
+    assert (found["worst_group"], found["worst_group_shown"]) == ("a", False)
+    assert found["worst_group_cost_low"] <= 0

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.statistics import class_losses, promises
 from analysis.statistics.image_bounds import ImageBounds, unchanged_bound
@@ -55,3 +56,13 @@ def test_images_are_not_too_few_where_the_loss_is_above_the_limit():
 def test_an_image_in_which_networks_cancel_is_no_changed_image():
     found = ImageBounds(np.zeros(1), np.zeros(1), np.zeros(1), np.array([50]), 0.025, np.full(1, 0.01))
     assert found.upper == pytest.approx(1 - 0.025 ** (1 / 50))
+
+
+@pytest.mark.parametrize("changed", [0.03, 1, 5, 50, 400])
+def test_without_loss_lost_images_exceed_won_ones_by_chance(changed):
+    """Lost and won images are two Poisson variables, each with half of the mean; their difference is Skellam's."""
+    share = np.array([changed / 1000])
+    found = ImageBounds(np.zeros(1), share, share, np.array([1000]), 0.005, np.zeros(1)).without_loss(0.95)
+    beyond = stats.skellam.ppf(0.95, changed / 2, changed / 2)
+    assert beyond <= 1000 * found.loss[0] <= beyond + 2
+    assert found.moved[0] == pytest.approx(max(share[0], found.loss[0]))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.statistics import class_losses, class_table
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.promises import promises
 
@@ -36,3 +37,43 @@ def test_each_class_has_the_images_that_it_has():
     large = needed(values, [0.0, 2e-5], np.array([1000, 1000]), 0.02)
     assert list(both.index) == [100, 1000, 10_000]
     assert both[1000] == large[1000] > large[10_000] == both[10_000]
+
+
+def test_too_few_images_to_lose_one_of_them_promise_nothing():
+    """Without a loss, 106 images rule out one of .05 at the level .005; with one image lost, they do not."""
+    label, before = np.repeat(np.arange(10), 106), np.ones((5, 1060), bool)
+    after = before.copy()
+    after[:4, ::106] = False  # an image of each class
+    after[0, 1::106] = False
+    changes, support = class_losses.from_predictions(label, before, after), np.full(10, 106)
+    unmoved = changes._replace(moved=np.zeros(10), moved_square=np.zeros(10))
+    present, unchanged = (promises(each, support, limits=[0.05])["networks"] for each in (changes, unmoved))
+    assert unchanged.notna().all()
+    assert np.isnan(present[0])
+    assert present[1:].tolist() == unchanged[1:].tolist()
+
+
+def moving(rng, networks, images, classes=10):
+    """Networks that lose nothing on average: .5 % of images are right or wrong at random, before and after."""
+    label = np.repeat(np.arange(classes), images)
+    hard = rng.random(len(label)) < 0.005
+    before, after = (
+        ~hard | (rng.random((networks, len(label))) < np.where(hard, rng.beta(0.5, 0.5, len(label)), 1))
+        for _ in range(2)
+    )
+    return label, before, after
+
+
+@pytest.mark.slow
+def test_four_of_five_studies_of_few_changed_images_can_make_the_promise():
+    """Of studies with twenty networks, a third rule out losses of .02, and all rule out losses of .035."""
+    rng, held = np.random.default_rng(0), []
+    for _ in range(10):
+        label, before, after = moving(rng, 5, 300)
+        changes = class_losses.from_predictions(label, before, after)
+        for limit, _, networks in promises(changes, np.bincount(label), limits=[0.02, 0.035])[::3].to_numpy():
+            if networks < 60:
+                studies = (moving(rng, int(networks), 300) for _ in range(6))
+                held += [(class_table.losses(*study).upper < limit).all() for study in studies]
+    assert len(held) >= 30
+    assert np.mean(held) > 0.8

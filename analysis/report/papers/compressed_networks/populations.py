@@ -103,7 +103,8 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
         - placebo_low, placebo_high: bounds of the number of significant classes in 90 % of these splits.
         - p_ratio, significant_ratio: from the same test of recall / accuracy (equations 1, 2).
         - relative_recall: mean over networks of the recall divided by that of the dense network (equation 3).
-        - relative_recall_expected: relative_recall if the errors of all classes grow by the same factor.
+        - relative_recall_expected: relative_recall if the errors of all classes grow by the same factor, but no class
+          loses more recall than it has.
     """
     placebos: dict[tuple[str, ...], np.ndarray] = {}
     tables = []
@@ -115,7 +116,7 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
         test = populations.class_significance(dense, compressed, paired=True)
         by_ratio = populations.class_significance(dense, compressed, measure="ratio")
         losses = expected_losses(dense.recall, dense.accuracy, dense.accuracy - compressed.accuracy)
-        recalls_after = compressed.recall, dense.recall - losses
+        recalls_after = compressed.recall, np.maximum(dense.recall - losses, 0)
         relative, expected = (quotient(each, dense.recall).mean(0) for each in recalls_after)
         columns = {
             **cell_names(study, cell.rows[0]),

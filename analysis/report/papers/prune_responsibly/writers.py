@@ -179,7 +179,10 @@ def lines(units: Units) -> pd.DataFrame:
 
 
 def worst(units: Units) -> pd.DataFrame:
-    """Return each network's 5 % of units with most loss, and their losses in other networks (`worst_groups.csv`)."""
+    """Return the 5 % of units, rounded up, that lose most in each network, and their losses in the other networks.
+
+    These are the rows of `worst_groups.csv`.
+    """
     picked = picked_and_judged(units.names, units.before, units.after, ceil(_SHARE_PICKED * len(units.names)))
     picked.insert(2, "images", picked[GROUP].map(dict(zip(units.names, units.images, strict=True))))
     networks = units.networks.iloc[picked.pop("network")].reset_index(drop=True)

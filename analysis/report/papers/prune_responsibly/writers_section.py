@@ -228,8 +228,10 @@ class WorstLosses(NamedTuple):
 
     Attributes
     ----------
-    worst, several, number : (float, float), (float, float), int
-        Losses of the worst unit of each network, of its worst 5 %, and the number of units in these 5 %.
+    worst, several : (float, float)
+        Losses of the worst unit of each network, and of its several worst units.
+    number, share : int, float
+        Number of the several worst units, and their share of all units.
     mean : float
         Mean loss of all units.
     """
@@ -237,6 +239,7 @@ class WorstLosses(NamedTuple):
     worst: tuple[float, float]
     several: tuple[float, float]
     number: int
+    share: float
     mean: float
 
 
@@ -244,7 +247,8 @@ def worst_losses(table: pd.DataFrame, before: np.ndarray, after: np.ndarray) -> 
     """Return the losses of the worst units; `table` as `writers.worst` returns it, accuracies as in `Units`."""
     first = _worst_of_each(table)
     worst, several = ((100 * rows["loss"].mean(), 100 * rows["loss_elsewhere"].mean()) for rows in (first, table))
-    return WorstLosses(worst, several, len(table) // len(first), 100 * float((before - after).mean()))
+    number = len(table) // len(first)
+    return WorstLosses(worst, several, number, number / after.shape[1], 100 * float((before - after).mean()))
 
 
 def _worst_of_each(table: pd.DataFrame) -> pd.DataFrame:
@@ -258,8 +262,8 @@ def _describe_worst(losses: WorstLosses, unit: str) -> str:
     if np.isnan(elsewhere):
         return f"The {unit} that loses most loses {own:.1f} points; there is no other network to measure it on."
     several = (
-        f"The {losses.number} worst of each network (5 % of all) lose {losses.several[0]:.1f} points in it, and "
-        f"{losses.several[1]:.1f} points in the others. "
+        f"The {losses.number} worst of each network ({100 * losses.share:.0f} % of all) lose "
+        f"{losses.several[0]:.1f} points in it, and {losses.several[1]:.1f} points in the others. "
     )
     return (
         f"The {unit} that loses most in a network loses {own:.1f} points in it, and {elsewhere:.1f} points in "

@@ -191,6 +191,14 @@ def test_relative_recall_stands_beside_what_proportional_errors_make_of_it():
     assert frame["relative_recall_expected"].tolist() == pytest.approx([0.85 / 0.9, 0.55 / 0.7])
 
 
+@pytest.mark.filterwarnings("ignore:Precision loss")  # of SciPy, for the dense networks are alike
+def test_no_class_is_expected_to_lose_more_recall_than_it_has():
+    # An error of .2 grows by the factor 4.25 to .85: the error of a from .1 to .425, and that of b from .3 beyond 1.
+    after = {"accuracy_after": 0.15, "recall_after/a": 0.2, "recall_after/b": 0.1}
+    frame = class_significance(run_arrays(with_images(runs("toy", "net", "mp", 10, [1.0] * 4).assign(**after))))
+    assert frame["relative_recall_expected"].tolist() == pytest.approx([0.575 / 0.9, 0])
+
+
 def test_significant_classes_are_counted_with_their_mean_decrease_and_increase():
     # Recalls of a rise by .1 alpha - .1 and those of b fall by as much: 2, 3 and 4 points.
     counted = significant_classes(class_significance(run_arrays(runs("toy", "net", "mp", 10, [1.2, 1.3, 1.4, 1.3]))))

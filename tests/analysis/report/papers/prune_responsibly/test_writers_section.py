@@ -20,7 +20,7 @@ def test_the_worst_units_lose_less_in_the_networks_that_did_not_pick_them():
     # The worst of each network lose .4 and .3, and .1 and .2 in the other network; all lose .1 on average.
     assert losses.worst == pytest.approx((35, 15))
     assert losses.several == pytest.approx((25, 10))
-    assert (losses.number, losses.mean) == (2, pytest.approx(10))
+    assert (losses.number, losses.share, losses.mean) == (2, 0.5, pytest.approx(10))
 
 
 def test_networks_of_one_seed_with_other_weights_are_other_networks():
