@@ -110,7 +110,7 @@ def costliest(
     if is_shown:
         value = f"{points(cost)} points more than the accuracy ({interval(low, high, points)})"
         return f"{name} costs most: on average it loses {value}."
-    if not high > 0:
+    if not high > 0 or cost == 0:  # 0 if no answer changed
         return f"No {kind} is shown to lose more than the accuracy does."
     too_few = f"{networks} networks are too few to show which {kind} costs most."
     if low > 0:

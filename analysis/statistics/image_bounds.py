@@ -131,8 +131,9 @@ class ImageBounds(NamedTuple):
         One of 1,000 images changes in the first class, and none in the second. The probability that at most two change
         in another study, one more than on average, is 5 / 2 e^-1 = .92. One image more is then lost than won:
 
-        >>> both = ImageBounds(np.zeros(2), np.array([0.001, 0.0]), np.array([0.001, 0.0]), np.full(2, 1000), 0.005, 0.0)
-        >>> both.without_loss(0.9).loss.tolist(), both.without_loss(0.9).moved.tolist()
+        >>> moved, support = np.array([0.001, 0.0]), np.full(2, 1000)
+        >>> found = ImageBounds(np.zeros(2), moved, moved, support, 0.005, 0.0).without_loss(0.9)
+        >>> found.loss.tolist(), found.moved.tolist()
         ([0.001, 0.0], [0.001, 0.0])
         """
         from scipy.stats import poisson  # the command line must not wait for it

@@ -222,7 +222,7 @@ def test_coins_guard_each_class_for_itself():
 
 
 def test_classes_that_change_differently_have_bounds_from_their_variances():
-    label, before, after = study([0.0, 0.1, 0.0, 0.0])
+    label, before, after = study([0.02, 0.1, 0.02, 0.02])
     recall = (before.reshape(-1, 4, 200).mean((0, 2)) + after.reshape(-1, 4, 200).mean((0, 2))) / 2
     changes = class_losses.moderated(class_losses.from_predictions(label, before, after), recall)
     weights, differences = class_sums.excess_weights(np.full(4, 0.25)), before.astype(int) - after
