@@ -158,14 +158,17 @@ def promises(
     """
     of_classes, of_images = spreads(changes), _without_loss(changes, support, level)
     classes, present = len(of_classes), int(support.min())
-    chance = POWER ** (1 / classes)
     rows = []
     for limit in limits:
         for count in sorted({present, *(each for each in IMAGES if each > present)}):
             times = np.maximum(count / support, 1.0)
             needed = [
                 sample_size.networks_needed(
-                    sample_size.with_images(each, factor), limit, 2 * level / classes, fewest=_FEWEST, chance=chance
+                    sample_size.with_images(each, factor),
+                    limit,
+                    2 * level / classes,
+                    fewest=_FEWEST,
+                    chance=POWER ** (1 / classes),
                 )
                 for each, factor in zip(of_classes, times, strict=True)
                 if each.over_networks > 0
@@ -173,18 +176,15 @@ def promises(
             known = [each for each in needed if each is not None]
             counts = range(max(known), sample_size.MOST_NETWORKS + 1) if known and len(known) == len(needed) else []
             # More networks lower the bounds from the images only as far as networks change different images.
-            is_enough = partial(_are_below, of_images, limit, chance, times, len(changes.groups[0]))
+            is_enough = partial(_allow, of_images, limit, times, len(changes.groups[0]))
             place = bisect_left(counts, True, key=is_enough)
             rows.append((limit, count, counts[place] if place < len(counts) else np.nan))
     return pd.DataFrame(rows, columns=["limit", "images", "networks"])
 
 
-def _are_below(
-    of_images: ImageBounds, limit: float, chance: float, times: np.ndarray, given: int, networks: int
-) -> bool:
-    """Return whether, with more images and networks, the bound of each class is below a limit in a share of studies."""
-    found = of_images.projected(networks / given, times).without_loss(chance)
-    return bool((found.upper < limit).all())
+def _allow(of_images: ImageBounds, limit: float, times: np.ndarray, given: int, networks: int) -> bool:
+    """Return whether the images of all classes allow the promise in a share `POWER` of studies with more networks."""
+    return bool(of_images.projected(networks / given, times).chance_below(limit).prod() >= POWER)
 
 
 def _without_loss(changes: Changes, support: np.ndarray, level: float) -> ImageBounds:
