@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.statistics import class_costs
+from analysis.statistics import class_costs, class_losses
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.class_sums import Weights
 from analysis.study.arrays import RunArrays
@@ -37,8 +37,8 @@ def systematic(
     Returns
     -------
     dict
-        `COLUMNS`: cost_class, and its mean cost with the interval of `class_costs.worst_class`; cost_p, one-sided and
-        corrected for all classes; and the same for spared_class, with method and baseline exchanged. `NOTHING` for
+        `COLUMNS`: cost_class, and its mean cost with the interval of `class_costs.worst_class`; cost_p, one-sided,
+        corrected for all classes and at least `class_costs.p_of_coins`; and the same for spared_class, with method and baseline exchanged. `NOTHING` for
         fewer than two networks.
     """
     if len(rows) < 2:
@@ -57,6 +57,8 @@ def _side(side: str, changes: Changes, weights: Weights, found: RecallChanges, n
     worst = class_costs.worst_class(changes, weights, label=found.label, differences=differences)
     mean = -(weights @ changes.groups[0].mean(0))
     p = class_costs.one_sided_p(changes.variances(weights), mean, class_costs.of_networks(changes, weights))
+    if found.label is not None and found.right is not None:
+        p = np.fmax(p, class_costs.p_of_coins(mean, class_losses.changed_images(found.label, *found.right)))
     values = (str(names[worst.place]), worst.cost, worst.low, worst.high, float(p[worst.place]))
     return {
         f"{side}{ending}": value for ending, value in zip(("_class", "", "_low", "_high", "_p"), values, strict=True)
