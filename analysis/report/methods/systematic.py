@@ -38,8 +38,8 @@ def systematic(
     -------
     dict
         `COLUMNS`: cost_class, and its mean cost with the interval of `class_costs.worst_class`; cost_p, one-sided,
-        corrected for all classes and at least `class_costs.p_of_coins`; and the same for spared_class, with method and baseline exchanged. `NOTHING` for
-        fewer than two networks.
+        corrected for all classes and at least `class_costs.p_of_coins`; and the same for spared_class, with method and
+        baseline exchanged. `NOTHING` for fewer than two networks.
     """
     if len(rows) < 2:
         return NOTHING
