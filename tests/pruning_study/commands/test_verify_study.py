@@ -12,8 +12,6 @@ from pruning_study.options.config import VerifyConfig
 from pruning_study.study.published import PublishedSteps
 from tests import made_up_runs
 
-pytestmark = pytest.mark.compiler
-
 GRIDS = """datasets: [{data}]
 seeds: [3, 4]
 grids:
@@ -48,6 +46,7 @@ def rewrite(folder, change=lambda study: study, predicted=None):
     exports.write(change(study), altered, folder)
 
 
+@pytest.mark.compiler
 def test_networks_of_a_study_are_trained_again_and_compared(run_command, exported, tmp_path):
     study, _ = exports.read([exported])
     runs = study.runs[study.runs["seed"] == 4]
