@@ -619,9 +619,7 @@ def export(
     data = StudyData.from_store(_experiment(experiment, study), ignore_params=ignore_params, dataset=dataset)
     written = data.export(output)
     size = sum(path.stat().st_size for path in ([output] if output.is_file() else [output / name for name in written]))
-    click.echo(
-        f"{len(data.runs):,} pruned and {len(data.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
-    )
+    click.echo(f"{data.counted()} runs in {output.absolute()}, {size:,} bytes")
 
 
 @cli.command(
@@ -703,7 +701,7 @@ def report(
     click.echo("\n\n".join(map(printable, result.verdict)))
     click.echo(f"{len(written)} files in {output.absolute()}; start with report.html")
     if not (no_log or folders):
-        click.echo(f"run {report.log(written, output, experiment, None, verdict=result.verdict)}")
+        click.echo(f"run {report.log(written, output, experiment, verdict=result.verdict, study=study)}")
 
 
 @cli.command(sections=SECTIONS, examples=("pruning-analysis compare --study lenet5",))

@@ -380,10 +380,10 @@ def move(old: Path, new: Path) -> None:
 def verify(study: Path | None, **typed: Any) -> None:
     """Train networks again, and check that they are the same as on every other machine.
 
-    STUDY is a folder or a file that `pruning-analysis export` wrote. All its networks with the given seed are trained,
-    and their predictions are compared with those in STUDY. Without STUDY, three short trainings are run, in about three
-    minutes on one core, and the digests of the networks are compared with those stored in this version. Nothing is
-    logged.
+    STUDY is a folder or a file that `pruning-analysis export` wrote. Its networks with the given seed that the native
+    engine trained are trained again, and their predictions are compared with those in STUDY; the others are counted.
+    Without STUDY, three short trainings are run, in about three minutes on one core, and the digests of the networks
+    are compared with those stored in this version. Nothing is logged.
     """
     config = VerifyConfig(**typed)
     if study is None or study == Path(AUTO):

@@ -157,6 +157,7 @@ def log(
     tracking_uri: str | None = None,
     *,
     verdict: Sequence[str] = (),
+    study: str | None = None,
 ) -> str:
     """Send a report's files to the tracking store as a run of kind `report`.
 
@@ -171,7 +172,9 @@ def log(
     experiment, tracking_uri : str, optional
         As in `pull.pull_runs`.
     verdict : sequence of str
-        The report's first sentences. They become the note of the run, and of the newest study in its experiment.
+        The report's first sentences. They become the note of the run, and of the study's run.
+    study : str, optional
+        Name of the study, or its file, of which only the name is used. By default the newest study of the experiment.
 
     Returns
     -------
@@ -196,7 +199,7 @@ def log(
             experiment_id = pull.experiment_id(experiment, tracking_uri=tracking_uri)
             run_id = client.create_run(experiment_id, run_name="report").info.run_id
         client.set_tag(run_id, schema.KIND, schema.REPORT)
-        for noted in [run_id, *_newest_study(client, run_id)] if verdict else ():
+        for noted in [run_id, *_run_of_study(client, study, experiment, tracking_uri)] if verdict else ():
             client.set_tag(noted, MLFLOW_RUN_NOTE, "\n".join(f"- {markdown_line(line)}" for line in verdict))
         for path in written:
             client.log_artifact(run_id, str(output / path), str(path.parent) if path.parent.name else None)
@@ -209,9 +212,15 @@ def log(
     return run_id
 
 
-def _newest_study(client: "MlflowClient", run_id: str) -> list[str]:
-    """Return, in a list, the id of the newest run of kind `study` in a run's experiment; empty if there is none."""
-    experiment_id = client.get_run(run_id).info.experiment_id
+def _run_of_study(
+    client: "MlflowClient", study: str | None, experiment: str | None, tracking_uri: str | None
+) -> list[str]:
+    """Return, in a list, the id of the newest run of kind `study` that made a study; empty if there is none."""
+    from analysis.runs import pull, studies
+
+    if study is not None:
+        return studies.run_ids(study, experiment, tracking_uri=tracking_uri)[-1:]
+    experiment_id = pull.experiment_id(experiment, tracking_uri=tracking_uri)
     query = f"tags.{schema.KIND} = '{schema.STUDY}'"
     runs = client.search_runs([experiment_id], query, max_results=1, order_by=["attributes.start_time DESC"])
     return [run.info.run_id for run in runs]

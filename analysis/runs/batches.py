@@ -41,7 +41,8 @@ def check_one_design(dense_runs: Mapping[Path, pd.DataFrame]) -> None:
             values = networks[["folder", schema.SEED, column]].dropna().drop_duplicates()
             of_folders = values.drop_duplicates(["folder", column])
             is_alike = of_folders[column].nunique() < 2
-            if is_alike or of_folders["folder"].duplicated().any() or values[schema.SEED].duplicated().any():
+            of_seeds = values.drop_duplicates([schema.SEED, column])
+            if is_alike or of_folders["folder"].duplicated().any() or of_seeds[schema.SEED].duplicated().any():
                 continue
             (first, value), (second, other) = of_folders.drop_duplicates(column)[["folder", column]].to_numpy()[:2]
             raise StudyError(

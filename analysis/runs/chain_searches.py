@@ -68,14 +68,14 @@ def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) ->
 
 
 def write(searches: Iterable[ChainTrials], folder: Path) -> list[Path]:
-    """Write searches to a folder.
+    """Write searches to a folder, in place of those of an earlier export.
 
     Returns
     -------
     list of Path
         The files written, relative to the folder.
     """
-    with files.aside(folder) as scratch:
+    with files.aside(folder, obsolete=[path.name for path in _paths(folder)]) as scratch:
         for place, search in enumerate(searches, start=1):
             path = scratch / f"{Path(schema.CHAINS).stem}_{place:04}.json"
             path.write_text(described(search), encoding="utf-8")
@@ -101,8 +101,7 @@ SOURCE = Source(lambda _, experiment, uri: pulled(experiment, tracking_uri=uri),
 
 
 def _exported(folder: Path) -> list[ChainTrials]:
-    paths = _in_order(folder.glob(f"{Path(schema.CHAINS).stem}_*.json"))
-    return _newest(parsed(path.read_bytes(), str(path)) for path in paths)
+    return _newest(parsed(path.read_bytes(), str(path)) for path in _paths(folder))
 
 
 def described(search: ChainTrials) -> str:
@@ -143,8 +142,9 @@ def _check_known(name: str, values: Iterable[str], choices: Sequence[str]) -> No
         raise ValueError(f"{name} is {unknown}")
 
 
-def _in_order(paths: Iterable[Path]) -> list[Path]:
-    """Sort files by number; files of an older export, without leading zeros, come first."""
+def _paths(folder: Path) -> list[Path]:
+    """Find the files of an export, sorted by number; those of an older export, without leading zeros, come first."""
+    paths = folder.glob(f"{Path(schema.CHAINS).stem}_*.json")
     return sorted(paths, key=lambda path: (len(path.name), path.name))
 
 

@@ -207,7 +207,13 @@ def notes(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> list[str]:
     runs, dense_runs : DataFrame
         As in `sound_pairs`.
     """
-    found = [*_spellings(runs), *_given_networks(dense_runs), *_copies(runs, dense_runs), *_unchanged(runs)]
+    found = [
+        *_spellings(runs),
+        *_given_networks(dense_runs),
+        *_copies(runs, dense_runs),
+        *_unchanged(runs),
+        *_arithmetics(runs, dense_runs),
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -317,6 +323,30 @@ def _unchanged(runs: pd.DataFrame) -> Iterator[str]:
             f"in {counted(frames.kinds(runs[is_unchanged]))} every class has the recall of the dense run, as if "
             f"nothing was pruned: {some(sorted(runs.loc[is_unchanged, RUN_ID]))}"
         )
+
+
+def _arithmetics(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each model and data set of which a cell has networks of different arithmetic."""
+    dense = dense_runs[dense_runs[schema.DENSE_RUN_ID].isin(runs[schema.DENSE_RUN_ID])]
+    pooled = pd.concat(map(_of_several_arithmetics, (dense, runs)))
+    for (dataset, model), networks in pooled.groupby([schema.DATASET, schema.MODEL]):
+        numbers = networks[schema.ARITHMETIC].value_counts().sort_index().items()
+        counts = [f"{printable(value)} ({number:,} network{'s' if number > 1 else ''})" for value, number in numbers]
+        yield (
+            f"seeds of {printable(model)} on {printable(dataset)} were trained with different arithmetic and are "
+            f"pooled: {some(counts, most=10)}"
+        )
+
+
+def _of_several_arithmetics(networks: pd.DataFrame) -> pd.DataFrame:
+    """Select the networks of cells that have several arithmetics: their data set, model and arithmetic."""
+    recorded = networks.reindex(columns=[schema.ARITHMETIC])[schema.ARITHMETIC].astype(object)
+    arithmetic = recorded.fillna("not recorded")
+    described = networks[[schema.DATASET, schema.MODEL]].assign(**{schema.ARITHMETIC: arithmetic})
+    if arithmetic.nunique() < 2:
+        return described[:0]
+    cell = networks.groupby(_settings(networks), dropna=False).ngroup()
+    return described[arithmetic.groupby(cell).transform("nunique") > 1]
 
 
 # Columns.

@@ -44,7 +44,8 @@ _NEEDED = {
 }
 LARGEST_TABLE = SizeLimit(4)
 # A sentence of `checks.tell`, such as `2 pruned runs left out, failed: 1a2b…, 3c4d…`.
-_LEFT_OUT = re.compile(r"[\d,]+ .* left out, ")
+LEFT_OUT = re.compile(r"[\d,]+ .* left out, ")
+_NUMBER = re.compile(r"\d[\d,]*")
 _RUN_IDS = re.compile(r"\b[0-9a-f]{32}\b")
 
 
@@ -66,7 +67,7 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path
     predictions : callable
         See `frames.ReadPredictions`.
     folder : Path
-        Created if it does not exist; other files in it stay.
+        Created if it does not exist. The predictions of an earlier export are deleted; other files stay.
 
     Returns
     -------
@@ -88,7 +89,8 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path
         "frames": {name: _description(frame) for name, frame in zip((RUNS, DENSE_RUNS), study, strict=True)},
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
-    with files.aside(folder) as scratch:
+    earlier = [path.name for path in folder.glob("predictions_*.npz")]
+    with files.aside(folder, obsolete=earlier) as scratch:
         for name, content in contents.items():
             (scratch / name).write_bytes(content)
         (scratch / CONTENTS).write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -134,11 +136,10 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
 
     studies = [study for study, _ in parts]
     runs, dense_runs = (_join(folders, part_frames) for part_frames in zip(*studies, strict=True))
-    return _check(runs, dense_runs), predictions
+    return _check(runs, dense_runs, _left_out_of_all(studies)), predictions
 
 
-def _check(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> frames.Study:
-    left_out = _without_supplied(runs.attrs["left_out"], {*runs[RUN_ID], *dense_runs[schema.DENSE_RUN_ID]})
+def _check(runs: pd.DataFrame, dense_runs: pd.DataFrame, left_out: list[str]) -> frames.Study:
     runs = checks.sound_pairs(runs, dense_runs, left_out)
     if runs.empty:
         raise StudyError(f"no pruned run can be compared with its dense run ({'; '.join(left_out)})", option="frames")
@@ -146,10 +147,27 @@ def _check(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> frames.Study:
     return frames.Study(runs, dense_runs)
 
 
-def _without_supplied(left_out: Sequence[str], run_ids: set[str]) -> list[str]:
-    """Drop the sentences on runs that one folder leaves out if another folder has all runs that the sentence names."""
-    named = [_RUN_IDS.findall(sentence) if _LEFT_OUT.match(sentence) else [] for sentence in left_out]
-    return [sentence for sentence, ids in zip(left_out, named, strict=True) if not ids or not run_ids.issuperset(ids)]
+def _left_out_of_all(studies: Sequence[frames.Study]) -> list[str]:
+    """Return the sentences of all folders, except on runs that a folder leaves out and others seem to have."""
+    own_ids = [{*study.runs[RUN_ID], *study.dense_runs[schema.DENSE_RUN_ID]} for study in studies]
+    all_ids = set().union(*own_ids)
+    sentences = [
+        sentence
+        for study, ids in zip(studies, own_ids, strict=True)
+        for sentence in study.runs.attrs["left_out"]
+        if not _is_supplied(sentence, all_ids - ids)
+    ]
+    return list(dict.fromkeys(sentences))
+
+
+def _is_supplied(sentence: str, others: set[str]) -> bool:
+    """Return whether the runs of other folders include all that a sentence names, and are as many as it counts."""
+    counted = LEFT_OUT.match(sentence)
+    named = _RUN_IDS.findall(sentence)
+    if not counted or not named:
+        return False
+    number = sum(int(digits.replace(",", "")) for digits in _NUMBER.findall(counted[0]))
+    return len(others) >= number and others.issuperset(named)
 
 
 def below(folder: Path) -> list[Path]:
@@ -165,11 +183,13 @@ def below(folder: Path) -> list[Path]:
     """
     if study_archives.is_file(folder):
         return [folder]
+    if not folder.exists():
+        raise StudyError(f"{folder} does not exist{_hint(folder)}")
     below_it = (path for path in folder.rglob(f"*{study_archives.SUFFIX}") if path.is_file())
     found = [path for path in below_it if study_archives.may_have(path, CONTENTS)]
     found = sorted([*(path.parent for path in folder.rglob(CONTENTS)), *found])
     if not found:
-        raise StudyError(f"{folder}: contains nothing that pruning-analysis export has written{_hint(folder)}")
+        raise StudyError(f"{folder}: contains nothing that pruning-analysis export has written")
     return found
 
 

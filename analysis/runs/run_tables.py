@@ -117,18 +117,19 @@ class RunTable:
         """Return an empty table."""
         return pd.DataFrame({name: np.array([], kind) for name, kind in {RUN_ID: str, **self.columns}.items()})
 
-    def export(self, table: pd.DataFrame, folder: Path) -> list[Path]:
-        """Write a table from `join` to a folder, unless it is empty; equal tables give equal bytes.
+    def export(self, table: pd.DataFrame | None, folder: Path) -> list[Path]:
+        """Write a table from `join` to a folder; equal tables give equal bytes.
+
+        If it is empty or None, the table of an earlier export is deleted.
 
         Returns
         -------
         list of Path
             The files written, relative to `folder`.
         """
-        if table.empty:
-            return []
-        with files.aside(folder) as scratch:
-            (scratch / self._export).write_bytes(gzip.compress(self.as_csv(table), mtime=0))
+        with files.aside(folder, obsolete=[self._export]) as scratch:
+            if table is not None and not table.empty:
+                (scratch / self._export).write_bytes(gzip.compress(self.as_csv(table), mtime=0))
             return files.written(scratch)
 
     def read(self, folders: Iterable[Path]) -> pd.DataFrame:

@@ -27,12 +27,12 @@ def experiment_of(study: str, *, tracking_uri: str | None = None) -> str:
         If no experiment contains the study, if several do and none has its name, if the one of its name is deleted, or
         if the store cannot be read.
     """
-    name = Path(study).stem if study.endswith(_ENDINGS) else study
+    name = _name(study)
     with open_store(tracking_uri) as store:
         experiments = store.experiments()
     active = sorted(experiment for _, experiment, stage in experiments if stage == "active")
     deleted = {experiment: experiment_id for experiment_id, experiment, stage in experiments if stage != "active"}
-    studies = {experiment: _studies(experiment, tracking_uri) for experiment in active}
+    studies = {experiment: set(_studies(experiment, tracking_uri).values()) for experiment in active}
     holding = [experiment for experiment in active if name in studies[experiment]]
     if len(holding) > 1 and name not in holding:
         raise StudyError(
@@ -48,11 +48,33 @@ def experiment_of(study: str, *, tracking_uri: str | None = None) -> str:
     return name if name in holding else holding[0]
 
 
-def _studies(experiment: str, tracking_uri: str | None) -> set[str]:
-    """Return the names of an experiment's studies."""
+def run_ids(study: str, experiment: str | None = None, *, tracking_uri: str | None = None) -> list[str]:
+    """Return the ids of the runs of kind `study` that made a study in an experiment, oldest first.
+
+    Parameters
+    ----------
+    study : str
+        As in `experiment_of`.
+    experiment, tracking_uri : str, optional
+        As in `pull.pull_runs`.
+
+    Raises
+    ------
+    StudyError
+        As in `pull.artifacts`.
+    """
+    return [run_id for run_id, name in _studies(experiment, tracking_uri).items() if name == _name(study)]
+
+
+def _name(study: str) -> str:
+    return Path(study).stem if study.endswith(_ENDINGS) else study
+
+
+def _studies(experiment: str | None, tracking_uri: str | None) -> dict[str, str]:
+    """Return the names of an experiment's studies by the ids of the runs that made them, oldest first."""
     files = pull.artifacts(schema.STUDY, [schema.PRIMARY], experiment, tracking_uri=tracking_uri, finished=False)
-    names = set()
-    for contents in files.values():
+    names = {}
+    for run_id, contents in files.items():
         with suppress(ValueError, KeyError, TypeError, RecursionError):
-            names.add(str(json.loads(contents[schema.PRIMARY])["study"]))
+            names[run_id] = str(json.loads(contents[schema.PRIMARY])["study"])
     return names

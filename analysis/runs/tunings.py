@@ -110,12 +110,15 @@ def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) ->
 def write(searches: Iterable[Tuning], folder: Path) -> list[Path]:
     """Write the files of searches to folders `tuning/1`, `tuning/2` and so on below a folder.
 
+    They replace those of an earlier export.
+
     Returns
     -------
     list of Path
         The files written, relative to `folder`.
     """
-    with files.aside(folder) as scratch:
+    earlier = [path.relative_to(folder).as_posix() for name in _FILES for path in folder.glob(f"{_FOLDER}/*/{name}")]
+    with files.aside(folder, obsolete=earlier) as scratch:
         for number, search in enumerate(searches, start=1):
             (scratch / _FOLDER / str(number)).mkdir(parents=True)
             for name, content in search.files.items():

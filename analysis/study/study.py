@@ -185,7 +185,7 @@ class StudyData:
         return cls(study.runs, predictions, dense_runs=study.dense_runs, **sides)
 
     def export(self, path: Path) -> list[Path]:
-        """Write the study to a folder of small files.
+        """Write the study to a folder of small files, in place of an earlier export.
 
         A search of epsilon is left out if none of its finalists is among the runs of the study, and a search of chains
         if it has another data set.
@@ -210,6 +210,13 @@ class StudyData:
         with study_archives.packed(path) as folder:
             return self._write(folder)
 
+    def counted(self) -> str:
+        """Count the runs of each kind in words, such as `4 pruned, 4 control and 4 dense`."""
+        kinds = frames.kinds(self.runs).mask(self.runs[schema.PRUNER] == schema.CONTROL, "control")
+        numbers = {kind: int((kinds == kind).sum()) for kind in (schema.PRUNED, "control", schema.QUANTIZED)}
+        counts = [f"{number:,} {kind}" for kind, number in numbers.items() if number]
+        return f"{', '.join(counts)} and {len(self.dense_runs):,} {schema.DENSE}"
+
     @classmethod
     def _sources(cls) -> dict[str, Source]:
         """Return the sources of the fields that have one, by the name of the field."""
@@ -223,8 +230,7 @@ class StudyData:
         chains = [search for search in self.chain_searches if search.dataset in ("", *self.datasets)]
         exported = replace(self, tunings=own, chain_searches=chains)
         for name, source in self._sources().items():
-            if (value := getattr(exported, name)) is not None:
-                written += source.write(value, folder)
+            written += source.write(getattr(exported, name), folder)
         return written
 
     @property

@@ -12,7 +12,7 @@ from pruning_study.options.config import StudyConfig, VerifyConfig
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study import run
 from pruning_study.study.plan import StudyPlan
-from pruning_study.study.published import PublishedSteps, published_runs, steps_of
+from pruning_study.study.published import PublishedSteps, left_out, published_runs, steps_of
 from pruning_study.study.queue import FAILED, NOT_MADE
 from pruning_study.tracking import connect
 from pruning_study.tracking.temporary_store import temporary_store
@@ -20,6 +20,8 @@ from pruning_study.tracking.temporary_store import temporary_store
 
 def compared_lines(study: Path, config: VerifyConfig) -> Iterator[str]:
     """Train the native engine's networks of a seed in a temporary store, and yield a table of differing predictions.
+
+    Then lines say which networks were not compared, and why.
 
     Parameters
     ----------
@@ -49,6 +51,9 @@ def compared_lines(study: Path, config: VerifyConfig) -> Iterator[str]:
         images = len(published[run_id][schema.LABEL])
         rows.append([step.name, run_id, f"{number:,} of {images:,} differ" if number else "as published"])
     yield text_table(["network", "run", "predictions"], rows, names=3)
+    if line := left_out(study_frames, config.seed):
+        yield line
+    yield from (f"not compared: {line}" for line in study_frames.runs.attrs["left_out"] if exports.LEFT_OUT.match(line))
     if different:
         raise StudyError(
             f"the predictions of {len(different):,} of {len(rows):,} networks differ from those in {study}: "

@@ -57,8 +57,10 @@ class Step:
     @property
     def name(self) -> str:
         config = self.config
-        amount = "" if isinstance(config, IterateConfig) else f" {config.amounts[0]}"
-        work = "dense" if self.kind == schema.DENSE else f"{config.method}{amount}"
+        is_dense = self.kind == schema.DENSE
+        precision = "" if config.precision == schema.FLOAT32 else f" {config.precision}"
+        amount = "" if is_dense or isinstance(config, IterateConfig) else f" {config.amounts[0]}"
+        work = f"{'dense' if is_dense else config.method}{precision}{amount}"
         is_level = self.iteration > 1 or (self.iteration and isinstance(config, IterateConfig))
         again = f" iteration {self.iteration}" if is_level else ""
         return f"{self.dataset} {config.model} {work}{again} seed {config.seed}"

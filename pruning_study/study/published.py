@@ -1,6 +1,7 @@
 """Work out, from the params of published runs (in a study's frames), the steps that train their networks again."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.common.errors import StudyError
-from analysis.common.printable import shortened
+from analysis.common.printable import printable, shortened
 from analysis.runs import frames, schema
 from analysis.runs.options.commands import of_command
 from analysis.runs.options.recipes import RECIPES, given_rates, recipe_of
@@ -95,11 +96,7 @@ def published_runs(study: frames.Study, seed: int | None, where: Path) -> list[P
     StudyError
         If no run of the study has the native engine's arithmetic, or no such run has the seed.
     """
-    dense, pruned = (
-        frame[frame.reindex(columns=[schema.ARITHMETIC])[schema.ARITHMETIC] == schema.NATIVE_ARITHMETIC]
-        for frame in (study.dense_runs, study.runs)
-    )
-    pruned = pruned[pruned[schema.DENSE_RUN_ID].isin(dense[schema.DENSE_RUN_ID])]
+    dense, pruned = (frame[faults == ""] for frame, faults in _faults(study))
     if dense.empty:
         raise StudyError(
             f"{where}: no run has the tag {schema.ARITHMETIC} = {schema.NATIVE_ARITHMETIC}; networks of earlier "
@@ -118,6 +115,39 @@ def published_runs(study: frames.Study, seed: int | None, where: Path) -> list[P
         )
         for row in frame[frame[schema.SEED] == seed].to_dict("records")
     ]
+
+
+def left_out(study: frames.Study, seed: int | None) -> str:
+    """Say how many networks of a seed `published_runs` leaves out, and why; an empty string if it has all."""
+    faults = pd.concat([faults[frame[schema.SEED] == seed] for frame, faults in _faults(study)])
+    counts = Counter(faults[faults != ""])
+    reasons = ", ".join(f"{number:,} {fault}" for fault, number in counts.most_common())
+    number = f"{counts.total():,} of {len(faults):,} networks of seed {seed}"
+    return f"{number} cannot be compared: {reasons}" if reasons else ""
+
+
+def _faults(study: frames.Study) -> Iterator[tuple[pd.DataFrame, pd.Series]]:
+    """Yield the dense and the other runs, each with the reason why a run cannot be compared, or an empty string."""
+    of_dense, of_runs = map(_faults_of_arithmetic, (study.dense_runs, study.runs))
+    yield study.dense_runs, of_dense
+    ids = study.dense_runs[schema.DENSE_RUN_ID]
+    inherited = {
+        run_id: fault and f"made from a dense network {fault}" for run_id, fault in zip(ids, of_dense, strict=True)
+    }
+    of_parents = [inherited.get(run_id, "without their dense network") for run_id in study.runs[schema.DENSE_RUN_ID]]
+    of_runs = of_runs.mask(of_runs == "", pd.Series(of_parents, of_runs.index, dtype=object))
+    yield study.runs, of_runs.mask(frames.kinds(study.runs) == schema.QUANTIZED, "quantized")
+
+
+def _faults_of_arithmetic(networks: pd.DataFrame) -> pd.Series:
+    values = networks.reindex(columns=[schema.ARITHMETIC])[schema.ARITHMETIC]
+    return pd.Series([_fault_of_arithmetic(value) for value in values], networks.index, dtype=object)
+
+
+def _fault_of_arithmetic(value: Any) -> str:
+    if not isinstance(value, str):
+        return f"without the tag {schema.ARITHMETIC}"
+    return "" if value == schema.NATIVE_ARITHMETIC else f"with {schema.ARITHMETIC} {printable(value)}"
 
 
 def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSteps:

@@ -22,6 +22,7 @@ from tests import made_up_runs, made_up_tuning
 from tests.analysis.rendering.test_markdown_text import parsed
 from tests.analysis.rendering.test_page import Elements, measured
 from tests.blank_figures import leave_undrawn
+from tests.stored_runs import empty_store
 
 SPREAD = np.linspace(-0.1, 0.1, 8)
 PUBLISHED = Path(__file__).parents[3] / "results"
@@ -317,3 +318,23 @@ def test_markup_in_every_name_of_a_study__adds_nothing_to_its_report_but_words(t
     assert any(text.get_text().startswith(" _mine:[x](javascript:y)") for text in legend)
     with (tmp_path / "cells.csv").open(newline="") as file:
         assert {row["params.<i>n|o</i>"] for row in csv.DictReader(file)} == {"'@*x*\n# y", "plain"}
+
+
+def test_the_verdict_becomes_the_note_of_the_study_that_is_reported(tmp_path, monkeypatch):
+    """The run of `mlflow run` belongs to the experiment Default, which has a study of its own."""
+    client = MlflowClient(uri := empty_store(tmp_path / "mlflow.db"))
+    experiment = client.create_experiment("mine", artifact_location=(tmp_path / "mine").as_uri())
+    ids = {}
+    for time, (place, study) in enumerate([("0", "other"), (experiment, "older"), (experiment, "newer")], start=1):
+        ids[study] = client.create_run(place, start_time=time, tags={"kind": "study"}).info.run_id
+        client.log_dict(ids[study], {"study": study, "primary": []}, "primary.json")
+    ids["job"] = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", ids["job"])
+
+    def notes():
+        return {name: client.get_run(run_id).data.tags.get("mlflow.note.content") for name, run_id in ids.items()}
+
+    assert report.log([], tmp_path, "mine", uri, verdict=["first"], study="studies/older.yaml") == ids["job"]
+    assert notes() == {"other": None, "older": "- first", "newer": None, "job": "- first"}
+    report.log([], tmp_path, "mine", uri, verdict=["second"])
+    assert notes() == {"other": None, "older": "- first", "newer": "- second", "job": "- second"}

@@ -46,6 +46,14 @@ def test_seeds_that_were_trained_with_another_arithmetic_are_no_batch_of_the_stu
         check_one_design({FIRST: dense(0, 1).assign(**one), SECOND: dense(2, 3).assign(**other)})
 
 
+@pytest.mark.parametrize("third", [dense(0, 1), dense(0, 1, 4)], ids=["a copy", "a later export"])
+def test_a_folder_that_overlaps_another_changes_nothing(third):
+    folders = {FIRST: dense(0, 1), Path("third"): third}
+    alike = {folder: networks.assign(arithmetic="2") for folder, networks in folders.items()}
+    with pytest.raises(StudyError, match=r"^first and second have .* their arithmetic is '2' and 'torch'"):
+        check_one_design({**alike, SECOND: dense(2, 3).assign(arithmetic="torch")})
+
+
 @pytest.mark.parametrize(
     "other",
     [

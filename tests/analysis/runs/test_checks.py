@@ -20,7 +20,8 @@ from pandas.testing import assert_frame_equal
 
 from analysis.__main__ import cli
 from analysis.common.errors import StudyError
-from analysis.runs import exports, pull, sqlite_files
+from analysis.runs import checks, exports, pull, sqlite_files
+from tests import made_up_runs
 
 CLASSES = ("bird", "cat", "dog")
 IMAGES = (100, 200, 300)
@@ -358,6 +359,36 @@ def test_seeds_that_prune_one_given_network_are_noted__and_not_called_copies(ses
     # The networks of seeds 1, 3 and 5 were not given as one, and still have the same recalls.
     (copies,) = [note for note in notes if " dense runs of seeds " in note]
     assert copies.startswith("3 dense runs of seeds 1, 3, 5 have the same recalls")
+
+
+def made_with(arithmetics: Sequence[str], **params: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a pruned run of each seed from 0 on, and their dense runs, made with these arithmetics."""
+    pruned = made_up_runs.runs(
+        "pics", "net", "mp", 2, [1.1 + 0.1 * seed for seed, _ in enumerate(arithmetics)], **params
+    )
+    pruned["dense_run_id"] += " ".join(params.values())
+    added = {"arithmetic": arithmetics, **{f"params.{name}": value for name, value in params.items()}}
+    return pruned.assign(**added), made_up_runs.dense(pruned).assign(**added)
+
+
+def test_networks_of_one_cell_that_were_trained_with_different_arithmetic__are_counted():
+    notes = checks.notes(*made_with(["2", "2", "torch", None]))
+    assert (
+        "seeds of net on pics were trained with different arithmetic and are pooled: 2 (4 networks), not recorded "
+        "(2 networks), torch (2 networks)"
+    ) in notes
+
+
+def test_a_dense_network_of_another_arithmetic_than_the_other_seeds__is_counted():
+    runs, dense = made_with(["2", "2"])
+    dense.loc[1, "arithmetic"] = "torch"
+    assert "pooled: 2 (1 network), torch (1 network)" in "".join(checks.notes(runs, dense))
+
+
+def test_cells_of_different_arithmetic_are_not_pooled():
+    parts = made_with(["2", "2"], precision="float32"), made_with(["torch", "torch"], precision="bf16")
+    notes = checks.notes(*(pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True)))
+    assert not any("arithmetic" in note for note in notes)
 
 
 @pytest.mark.attack

@@ -258,7 +258,10 @@ def test_runs_that_one_folder_left_out_and_another_has_are_not_told_as_missing(s
     has_first_seed = runs["seed"] == runs["seed"].min()
     first, others = frames.rows(runs, has_first_seed), frames.rows(runs, ~has_first_seed)
     ids = sorted(others["run_id"])[:3]
-    first.attrs["left_out"] = [f"4 pruned runs left out, still running: {', '.join(ids)} and 1 more"]
+    first.attrs["left_out"] = [
+        f"4 pruned runs left out, still running: {', '.join(ids)} and 1 more",
+        f"1,000 pruned runs left out, killed: {', '.join(ids)} and 997 more",  # the other folder has not so many
+    ]
     others.attrs["left_out"] = [f"2 pruned runs left out, failed: {'0' * 32}, {first['run_id'].iloc[0]}"]
     folders = []
     for name, part in (("first", first), ("others", others)):
@@ -266,6 +269,7 @@ def test_runs_that_one_folder_left_out_and_another_has_are_not_told_as_missing(s
         exports.write(frames.Study(part, dense_runs), lambda run_ids: {}, folders[-1])
     told = exports.read(folders)[0].runs.attrs["left_out"]
     assert others.attrs["left_out"][0] in told
+    assert first.attrs["left_out"][1] in told
     assert not any("still running" in sentence for sentence in told)
 
 
@@ -386,8 +390,9 @@ class TestCommands:
             assert result.exit_code == 0, result.output
             written = [tmp_path / output] if name == "pets" else [*(tmp_path / output).glob("[!.]*")]
             size = sum(path.stat().st_size for path in written)
-            assert f" pruned and 2 dense runs in {tmp_path / output}, {size:,} bytes" in result.output
-        assert "4 pruned and " in result.output
+            pruned = {"pets": 4, "digits": 2}[name]  # and a control for each of two seeds
+            counts = f"{pruned} pruned, 2 control and 2 dense runs"
+            assert f"{counts} in {tmp_path / output}, {size:,} bytes" in result.output
         of_store = report.report(StudyData.from_store(EXPERIMENT), ReportOptions(paper=True))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///gone.db")
         result = self.run("report", "--frames", "digits", "--frames", "pets.zip", "--paper", "--output", "of files")

@@ -1,11 +1,16 @@
 """`verify STUDY`: the networks of a seed are trained again, and a prediction that differs is found."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from analysis.runs import exports, schema
+from analysis.runs.frames import Study
 from analysis.study.study import StudyData
-
-pytestmark = pytest.mark.compiler
+from pruning_study.commands import verify_study
+from pruning_study.options.config import VerifyConfig
+from pruning_study.study.published import PublishedSteps
+from tests import made_up_runs
 
 GRIDS = """datasets: [{data}]
 seeds: [3, 4]
@@ -41,6 +46,7 @@ def rewrite(folder, change=lambda study: study, predicted=None):
     exports.write(change(study), altered, folder)
 
 
+@pytest.mark.compiler
 def test_networks_of_a_study_are_trained_again_and_compared(run_command, exported, tmp_path):
     study, _ = exports.read([exported])
     runs = study.runs[study.runs["seed"] == 4]
@@ -59,3 +65,23 @@ def test_networks_of_a_study_are_trained_again_and_compared(run_command, exporte
     (line,) = [line for line in refuted.output.splitlines() if line.endswith("1 of 200 differ")]
     assert run_id in line
     assert f"the predictions of 1 of 7 networks differ from those in {exported}: {run_id}" in refuted.output
+
+
+def test_networks_that_are_not_compared_are_counted(monkeypatch, tmp_path):
+    """The pruned network of seed 1 has a ratio below 1, so that reading the export leaves it out."""
+    cells = made_up_runs.runs("pics", "net", "mp", 2, [1, 1]), made_up_runs.runs("pics", "net", "up", 2, [1, 1])
+    made = made_up_runs.study(*cells).assign(ratio=[2, 0.5, 2, 2])
+    frames = Study(made, made_up_runs.dense(made))
+    for frame, arithmetics in zip(frames, (["2", "2", "torch", "torch"], ["2", "2"]), strict=True):
+        frame.insert(frame.columns.get_loc("dense_run_id"), "arithmetic", arithmetics)
+    exports.write(frames, made_up_runs.predicted(*cells), tmp_path)
+    step = SimpleNamespace(name="pics net dense seed 0", config_hash="hash")
+    monkeypatch.setattr(verify_study, "steps_of", lambda runs, config: PublishedSteps([], {}, {runs[0].run_id: step}))
+    predictions = made_up_runs.predicted(*cells)(["pics net 0"])["pics net 0"]
+    monkeypatch.setattr(verify_study, "_predictions", lambda *_: {"hash": predictions})
+    _, *lines = verify_study.compared_lines(tmp_path, VerifyConfig(seed=0))
+    assert lines == [
+        "1 of 3 networks of seed 0 cannot be compared: 1 with arithmetic torch",
+        "not compared: 1 pruned run left out, ratio is below 1, although it is parameters before / parameters after "
+        "pruning: pics net mp 2 1 ",
+    ]

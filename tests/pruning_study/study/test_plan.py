@@ -131,3 +131,10 @@ def test_a_ratio_that_leaves_a_layer_no_channel_is_named_with_its_place_in_the_f
     """LeNet5's first layer has one channel: half of the prunable weights is the most that every layer can prune."""
     with pytest.raises(StudyError, match=r"ratios\[1\]: sparsity 0\.764 leaves no input channel of conv1\.weight"):
         read(tmp_path, "{pruners: [l1-structured], ratios: [1.5, 4]}")
+
+
+def test_steps_of_two_precisions_have_different_names():
+    """Progress lines named both alike."""
+    config = PruneConfig(ratio="4", precision="bf16", engine="torch", pruner="mp")
+    names = [plan.Step(kind, config).name for kind in ("dense", "pruned")]
+    assert [name.split(" ", 1)[1] for name in names] == ["lenet5 dense bf16 seed 0", "lenet5 mp bf16 ratio 4 seed 0"]

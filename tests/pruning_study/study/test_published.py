@@ -9,7 +9,7 @@ import pytest
 from analysis.common.errors import StudyError
 from analysis.runs.frames import Study
 from pruning_study.options.config import PruneConfig, VerifyConfig
-from pruning_study.study.published import PublishedRun, published_runs, steps_of
+from pruning_study.study.published import PublishedRun, left_out, published_runs, steps_of
 from tests.error_lines import refused
 from tests.plans import planned
 
@@ -50,6 +50,23 @@ def test_a_network_that_was_pruned_from_one_of_torch_is_none_of_them():
 def test_seeds_that_a_study_has_are_named():
     with refused("seed", r"^give one: frames\.zip has seeds 5 to 6, 8$"):
         published_runs(study("2", "2", "torch", "2"), None, WHERE)
+
+
+def test_networks_that_cannot_be_compared_are_counted():
+    """Of seed 0: three of PyTorch, two of an earlier version, one that PyTorch's was pruned to, a quantized one."""
+    pruned, dense = study("2", "torch", None, "torch", "2", "2")
+    pruned.loc[3, "arithmetic"] = "2"
+    pruned.loc[4, "arithmetic"] = None
+    formats = ["none"] * 4 + ["float16", "none"]
+    made = Study(
+        pruned.assign(seed=[0] * 5 + [1], **{"params.number_format": formats}), dense.assign(seed=[0] * 5 + [1])
+    )
+    assert left_out(made, 0) == (
+        "7 of 10 networks of seed 0 cannot be compared: 3 with arithmetic torch, 2 without the tag arithmetic, 1 made "
+        "from a dense network with arithmetic torch, 1 quantized"
+    )
+    assert left_out(made, 1) == ""
+    assert len(published_runs(made, 0, WHERE)) == 3
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_populations_that_agree_on_every_image__have_no_exemplars_and_that_is_sa
         (["--frames", "frames", "--study", "quick"], "it takes the place of --study"),
         (["--setting", "schedule"], "write name=value, such as schedule=cubic"),
         (["--setting", "a=1,a=2"], "a is given twice"),
-        (["--frames", "nothing"], "nothing: contains nothing that pruning-analysis export has written"),
+        (["--frames", "nothing"], "nothing does not exist"),
     ],
 )
 def test_options_that_cannot_be_are_errors(store_uri, run_command, options, said):
