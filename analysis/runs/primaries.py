@@ -298,9 +298,11 @@ def _primary(
     baselines: Sequence[Mapping[str, Any]] = (),
     runs_before: int = 0,
 ) -> Primary:
-    given = Primary(method, baseline, float(ratio), tuple(outcomes), tuple(map(str, datasets)), direction)
-    known = {"methods": tuple(map(_settings, methods)), "baselines": tuple(map(_settings, baselines))}
-    return checked(given._replace(**known, runs_before=int(runs_before)))
+    names = tuple(map(str, datasets))
+    own, others = (tuple(map(_settings, side)) for side in (methods, baselines))
+    return checked(
+        Primary(method, baseline, float(ratio), tuple(outcomes), names, direction, own, others, int(runs_before))
+    )
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
