@@ -131,6 +131,10 @@ class TestStudy:
         listed = pd.read_csv(artifact(run, "runs.csv"))
         assert set(listed["run_id"]) == {made.info.run_id for kind in ("dense", "pruned") for made in runs(kind)}
         assert listed["run"][0] == "tiny lenet5 dense seed 0"
+        small.write_text(small.read_text().replace("outcomes: [alpha]", "outcomes: [accuracy]"))
+        assert "6 runs: 6 found" in study(small)
+        (changed,) = primaries.pulled(request.node.name)
+        assert changed == planned._replace(outcomes=("accuracy",), runs_before=4)
 
     @pytest.mark.slow
     def test_has_an_experiment_of_its_own_which_the_report_finds(self, study, small, monkeypatch, tmp_path):
