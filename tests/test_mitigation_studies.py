@@ -68,7 +68,8 @@ def test_the_chosen_methods_are_the_same_in_both_halves_and_on_resnet20():
 
 
 def test_the_confirmation_tests_one_method_for_each_goal_and_class_offsets():
-    first, second, offsets = grid.read(STUDIES / "mitigation-confirmation.yaml").primaries
+    primaries = grid.read(STUDIES / "mitigation-confirmation.yaml").primaries
+    first, second, offsets = (primary.as_given for primary in primaries)
     datasets = ("fashion-mnist", "cifar10-jpeg", "mnist")
     assert first == Primary(first.method, "mp cubic", 20.0, ("largest_excess",), datasets, "less")
     assert second == Primary(second.method, "mp cubic", 20.0, ("weakest_recall",), datasets, "greater")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from analysis.common import files
 from analysis.common.errors import StudyError, did_you_mean
@@ -21,6 +21,8 @@ OUTCOMES = (ACCURACY, WEAKEST, LOSS, EXCESS, ALPHA_NEW, ALPHA, RAW_SLOPE, ALPHA_
 Direction = Literal["two-sided", "less", "greater"]
 DIRECTIONS: tuple[Direction, ...] = ("two-sided", "less", "greater")
 _CELL = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO)
+# Names of the settings of a cell with their values, sorted by name.
+Settings: TypeAlias = tuple[tuple[str, Any], ...]
 
 
 class Primary(NamedTuple):
@@ -41,6 +43,12 @@ class Primary(NamedTuple):
         Names of the data sets; an empty tuple means every data set.
     direction : {"two-sided", "less", "greater"}
         Predicted direction of the method's difference from the baseline; two-sided if none is predicted.
+    methods, baselines : tuple of Settings
+        The settings of the cells that the labels name in the study's own grid. Only cells with these settings are
+        compared. Empty in files of earlier versions: then every cell that a label names is compared.
+    runs_before : int
+        Number of the study's pruned runs that had finished when a changed file first gave the comparison; 0 if the
+        comparison was fixed in advance.
     """
 
     method: str
@@ -49,6 +57,54 @@ class Primary(NamedTuple):
     outcomes: tuple[str, ...]
     datasets: tuple[str, ...] = ()
     direction: Direction = "two-sided"
+    methods: tuple[Settings, ...] = ()
+    baselines: tuple[Settings, ...] = ()
+    runs_before: int = 0
+
+    @property
+    def as_given(self) -> "Primary":
+        """The comparison as the study's file gives it."""
+        return self._replace(methods=(), baselines=(), runs_before=0)
+
+    def among(self, cells: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[int]]:
+        """Return the indices of the methods and of the baselines among cells of one data set and model.
+
+        Parameters
+        ----------
+        cells : sequence of mappings
+            The names of all params of each cell, with their values.
+        """
+        if self.methods:
+            methods, baselines = (
+                [index for index, params in enumerate(cells) if any(_has(params, settings) for settings in known)]
+                for known in (self.methods, self.baselines)
+            )
+            return methods, baselines
+        at_ratio = [index for index, params in enumerate(cells) if params[schema.RATIO] == self.ratio]
+        controls = [index for index, params in enumerate(cells) if params[schema.PRUNER] == schema.CONTROL]
+        with_controls = list(dict.fromkeys([*at_ratio, *controls]))
+        return _labelled(self.method, cells, at_ratio), _labelled(self.baseline, cells, with_controls)
+
+
+def settings_of(params: Mapping[str, Any]) -> Settings:
+    """Return the settings among the params of a cell."""
+    return tuple(sorted((name, value) for name, value in params.items() if schema.role(name).role == "setting"))
+
+
+# These params follow from the data and from the network, which a study's file does not know.
+_UNKNOWN = (schema.TEST_FRACTION, schema.CHANNEL_GROUPS)
+# The values of settings that a run does not have.
+_LACKED = {name: value for name, value in schema.FORMERLY.items() if name not in _UNKNOWN}
+
+
+def _has(params: Mapping[str, Any], settings: Settings) -> bool:
+    """Return whether a cell has the given settings, as far as its params are known."""
+    expected = {**_LACKED, **dict(settings)}
+    return all(params[name] == value for name, value in expected.items() if name in params)
+
+
+def _labelled(label: str, cells: Sequence[Mapping[str, Any]], indices: Sequence[int]) -> list[int]:
+    return [indices[place] for place in MethodSelector.from_label(label).among([cells[index] for index in indices])]
 
 
 class MethodSelector(NamedTuple):
@@ -129,7 +185,7 @@ def _spellings(name: str, value: str | None) -> set[str | None]:
     return spellings
 
 
-def described(primaries: Iterable[Primary], study: str | None = None) -> str:
+def described(primaries: Iterable[Primary], study: str | None = None, *, finished: int = 0) -> str:
     """Write primary comparisons as JSON, for a study's run and for an export.
 
     Parameters
@@ -137,27 +193,54 @@ def described(primaries: Iterable[Primary], study: str | None = None) -> str:
     primaries : iterable of Primary
     study : str, optional
         Name of the study.
+    finished : int
+        Number of the study's pruned runs that have finished.
     """
-    comparisons = [primary._asdict() for primary in primaries]
-    header = {} if study is None else {"study": study}
+    comparisons = [_document(primary) for primary in primaries]
+    header = {} if study is None else {"study": study, "finished": finished}
     return json.dumps({**header, "primary": comparisons}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _document(primary: Primary) -> dict[str, Any]:
+    known = {name: [dict(settings) for settings in getattr(primary, name)] for name in ("methods", "baselines")}
+    later = {"runs_before": primary.runs_before, **known}
+    given = {name: value for name, value in primary._asdict().items() if name not in later}
+    return {**given, **{name: value for name, value in later.items() if value}}
 
 
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Primary]:
     """Return the primary comparisons of an experiment's studies; if a study was repeated, those of its last run.
 
-    Parameters and errors are as for `pull.pull_runs`. Unfinished studies count too.
+    Parameters and errors are as for `pull.pull_runs`. Unfinished studies count too. A comparison that was not in the
+    first file of a study has `runs_before`.
     """
     from analysis.runs import pull  # imported here, because reading files needs no MLflow
 
     contents_by_run = pull.artifacts(
         schema.STUDY, [schema.PRIMARY], experiment, tracking_uri=tracking_uri, finished=False
     )
-    newest: dict[str, list[Primary]] = {}
+    of_study: dict[str, list[_File]] = {}
     for run_id, contents in contents_by_run.items():
-        study, primaries = _read(contents[schema.PRIMARY], f"{schema.PRIMARY} of run {run_id}")
-        newest[study] = primaries
-    return _different(newest.values())
+        file = _read(contents[schema.PRIMARY], f"{schema.PRIMARY} of run {run_id}")
+        of_study.setdefault(file.study, []).append(file)
+    return _different(map(_newest, of_study.values()))
+
+
+class _File(NamedTuple):
+    """A file of primary comparisons: name of the study (empty in an export), and number of finished runs."""
+
+    study: str
+    finished: int
+    primaries: list[Primary]
+
+
+def _newest(files: Sequence[_File]) -> list[Primary]:
+    """Return the comparisons of the last of a study's files, each with its number of earlier runs."""
+    runs_before: dict[Primary, int] = {}
+    for index, file in enumerate(files):
+        for primary in file.primaries:
+            runs_before.setdefault(primary.as_given, file.finished if index else 0)
+    return [primary._replace(runs_before=runs_before[primary.as_given]) for primary in files[-1].primaries]
 
 
 def write(primaries: Iterable[Primary], folder: Path) -> list[Path]:
@@ -183,7 +266,7 @@ def read(folders: Iterable[Path]) -> list[Primary]:
     """
     with study_archives.unpacked(folders) as unpacked:
         paths = [path for folder in unpacked if (path := folder / schema.PRIMARY).is_file()]
-        return _different(_read(path.read_bytes(), str(path))[1] for path in paths)
+        return _different(_read(path.read_bytes(), str(path)).primaries for path in paths)
 
 
 SOURCE = Source(lambda _, experiment, uri: pulled(experiment, tracking_uri=uri), read, write)
@@ -193,11 +276,11 @@ def _different(studies: Iterable[Iterable[Primary]]) -> list[Primary]:
     return list(dict.fromkeys(primary for primaries in studies for primary in primaries))
 
 
-def _read(content: bytes, where: str) -> tuple[str, list[Primary]]:
-    """Parse the name of the study (empty in an export) and its primary comparisons."""
+def _read(content: bytes, where: str) -> _File:
     try:
         document = json.loads(content)
-        return str(document.get("study", "")), [_primary(**fields) for fields in document["primary"]]
+        primaries = [_primary(**fields) for fields in document["primary"]]
+        return _File(str(document.get("study", "")), int(document.get("finished", 0)), primaries)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StudyError(
             f"{where}: no list of primary comparisons ({error!r}); run or export the study again"
@@ -211,8 +294,19 @@ def _primary(
     outcomes: Sequence[str],
     datasets: Sequence[str] = (),
     direction: Direction = "two-sided",
+    methods: Sequence[Mapping[str, Any]] = (),
+    baselines: Sequence[Mapping[str, Any]] = (),
+    runs_before: int = 0,
 ) -> Primary:
-    return checked(Primary(method, baseline, float(ratio), tuple(outcomes), tuple(map(str, datasets)), direction))
+    names = tuple(map(str, datasets))
+    own, others = (tuple(map(_settings, side)) for side in (methods, baselines))
+    return checked(
+        Primary(method, baseline, float(ratio), tuple(outcomes), names, direction, own, others, int(runs_before))
+    )
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    return settings_of({name: float(value) if name == schema.RATIO else str(value) for name, value in values.items()})
 
 
 def checked(primary: Primary) -> Primary:

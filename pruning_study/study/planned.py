@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple, TypeGuard
 
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.printable import printable, shortened
 from analysis.runs import schema
-from analysis.runs.primaries import DIRECTIONS, OUTCOMES, MethodSelector, Primary
+from analysis.runs.primaries import DIRECTIONS, OUTCOMES, MethodSelector, Primary, settings_of
 from pruning_study.data import datasets
 from pruning_study.options.config import PruneConfig, TrainConfig
 from pruning_study.steps.resolved import fine_tuning, pruning_params, training_params
@@ -28,15 +29,36 @@ class _FaultError(Exception):
         self.key = key
 
 
-def planned_primaries(comparisons: Any, configs: Iterable[TrainConfig], faults: list[str]) -> list[Primary]:
-    """Return the valid primary comparisons of a file.
+class _Cell(NamedTuple):
+    """A cell of the grid.
+
+    Attributes
+    ----------
+    params : mapping of str
+        Params of its runs, as far as they follow from the options.
+    training : tuple of (str, str)
+        Those of its dense networks.
+    seeds : set of int
+    """
+
+    params: Params
+    training: tuple[tuple[str, str], ...]
+    seeds: set[int]
+
+    def shares_network(self, other: "_Cell") -> bool:
+        """Return whether two cells have a dense network in common."""
+        return self.training == other.training and not self.seeds.isdisjoint(other.seeds)
+
+
+def planned_primaries(comparisons: Any, configs: Sequence[TrainConfig], faults: list[str]) -> list[Primary]:
+    """Return the valid primary comparisons of a file, with the settings that their labels stand for in its grid.
 
     Parameters
     ----------
     comparisons : list of mappings, as YAML gives it
         Each has the keys `method` and `baseline` (labels as `Primary` takes them), `ratio`, `outcomes`, and may have
         `datasets` (by default all data sets of the grid) and `direction` (`two-sided`, `less` or `greater`).
-    configs : iterable of PruneConfig or IterateConfig
+    configs : sequence of PruneConfig or IterateConfig
         The cells of the grid. Iterative pruning is ignored, because only runs of `prune` are compared.
     faults : list of str
         A line is added for each faulty comparison.
@@ -44,39 +66,51 @@ def planned_primaries(comparisons: Any, configs: Iterable[TrainConfig], faults: 
     if not isinstance(comparisons, list) or len(comparisons) > MOST:
         faults.append(f"primary: it must be a list of at most {MOST} comparisons, each with keys and values")
         return []
-    grid = _params(configs) if comparisons else []
+    with_ratio = [config for config in configs if _has_ratio(config)]
+    if comparisons and configs and not with_ratio:
+        faults.append(
+            "primary: it compares networks at a ratio, but the file's grids have only iterations or sparsities: add "
+            "ratios, or leave primary out"
+        )
+        return []
+    grid = _cells(with_ratio) if comparisons else []
     primaries = []
     for index, comparison in enumerate(comparisons):
         try:
-            primary = _primary(comparison, list(dict.fromkeys(params[schema.DATASET] for params in grid)))
-            for dataset in primary.datasets:
-                _check_in_grid(primary, [params for params in grid if params[schema.DATASET] == dataset], dataset)
-            primaries.append(primary)
+            primary = _primary(comparison, list(dict.fromkeys(cell.params[schema.DATASET] for cell in grid)))
+            primaries.append(_resolved(primary, grid) if grid else primary)
         except _FaultError as fault:
             faults.append(f"primary[{index}]{fault.key}: {fault}")
     return primaries
 
 
-def _params(configs: Iterable[TrainConfig]) -> list[Params]:
-    """Return the params of a grid's runs, as far as they follow from the options."""
+def _has_ratio(config: TrainConfig) -> TypeGuard[PruneConfig]:
+    """Return whether the ratio is known; that of a sparsity depends on the network, which is not known yet."""
+    return isinstance(config, PruneConfig) and not config.sparsity
 
+
+def _cells(configs: Iterable[PruneConfig]) -> list[_Cell]:
     @cache
-    def resolved(config: PruneConfig) -> Params:
+    def resolved(config: PruneConfig) -> tuple[Params, tuple[tuple[str, str], ...]]:
         described = {schema.DATASET: datasets.dataset_name(config.dataset)}
-        return training_params(config, described) | pruning_params(config, fine_tuning(config), 1.0, iteration=1)
+        if config.weights:  # they need not exist yet, so their path stands for their digest
+            described[schema.WEIGHTS_DIGEST] = str(config.weights)
+        training = training_params(config, described)
+        pruning = pruning_params(config, fine_tuning(config), 1.0, iteration=1)
+        return training | pruning, tuple(training.items())
 
-    params = {}
+    cells: dict[tuple[PruneConfig, float], _Cell] = {}
     for config in configs:
-        # The ratio that gives a sparsity depends on the network, which is not known yet.
-        if not isinstance(config, PruneConfig) or config.sparsity:
-            continue
-        # Apart from the ratio, no param that is checked depends on seed or ratio.
+        # Apart from the ratio, no param that is compared depends on seed or ratio.
         setting, (ratio,) = replace(config, seed=0, ratio=(1.0,)), config.ratio
-        try:
-            params[setting, ratio] = {**resolved(setting), schema.RATIO: ratio}
-        except StudyError:  # the plan reports the fault of such a cell
-            continue
-    return list(params.values())
+        if (setting, ratio) not in cells:
+            try:
+                params, training = resolved(setting)
+            except StudyError:  # the plan reports the fault of such a cell
+                continue
+            cells[setting, ratio] = _Cell({**params, schema.RATIO: ratio}, training, set())
+        cells[setting, ratio].seeds.add(config.seed)
+    return list(cells.values())
 
 
 def _primary(comparison: Any, dataset_names: Sequence[str]) -> Primary:
@@ -139,6 +173,39 @@ def _names(key: str, values: Any, choices: Sequence[str]) -> tuple[str, ...]:
     return tuple(values)
 
 
+def _resolved(primary: Primary, grid: Sequence[_Cell]) -> Primary:
+    """Return a comparison with the settings of the cells that it compares in the grid."""
+    pairs = []
+    for dataset in primary.datasets:
+        cells = [cell for cell in grid if cell.params[schema.DATASET] == dataset]
+        _check_in_grid(primary, [cell.params for cell in cells], dataset)
+        pairs += _pairs(primary, cells, dataset)
+    methods, baselines = (
+        tuple(dict.fromkeys(settings_of(cell.params) for cell in side)) for side in zip(*pairs, strict=True)
+    )
+    return primary._replace(methods=methods, baselines=baselines)
+
+
+def _pairs(primary: Primary, cells: Sequence[_Cell], dataset: str) -> list[tuple[_Cell, _Cell]]:
+    """Return a comparison's pairs of cells of a data set that share dense networks."""
+    pairs = []
+    for model in dict.fromkeys(cell.params[schema.MODEL] for cell in cells):
+        group = [cell for cell in cells if cell.params[schema.MODEL] == model]
+        methods, baselines = ([group[i] for i in side] for side in primary.among([cell.params for cell in group]))
+        pairs += [
+            (method, baseline)
+            for method, baseline in product(methods, baselines)
+            if method is not baseline and method.shares_network(baseline)
+        ]
+    if not pairs:
+        raise _FaultError(
+            ".baseline",
+            f"{shortened(primary.baseline)} shares no dense network with {shortened(primary.method)} at ratio "
+            f"{primary.ratio:g} on {dataset}: give both the same models, seeds and settings of training",
+        )
+    return pairs
+
+
 def _check_in_grid(primary: Primary, cells: Sequence[Params], dataset: str) -> None:
     """Check that the grid's cells of a data set include the method and the baseline of a comparison."""
     ratios = sorted({params[schema.RATIO] for params in cells})
@@ -152,11 +219,7 @@ def _check_in_grid(primary: Primary, cells: Sequence[Params], dataset: str) -> N
     baselines = _matching_cells(
         ".baseline", primary.baseline, [*at_ratio, *controls], f"at ratio {primary.ratio:g} on {dataset}"
     )
-    if not any(
-        method is not baseline and method[schema.MODEL] == baseline[schema.MODEL]
-        for method in methods
-        for baseline in baselines
-    ):
+    if not any(method is not baseline for method, baseline in product(methods, baselines)):
         raise _FaultError(".baseline", f"{shortened(primary.baseline)} is the method itself: name a different baseline")
 
 

@@ -99,7 +99,7 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
     views.write(store, views.BY_PRUNER_AND_RATIO)
     with store.job(f"study: {study_plan.name}", options, schema.STUDY) as job:
         (job.folder / file.name).write_bytes(without_secrets(file.read_bytes().decode()).encode())
-        (job.folder / schema.PRIMARY).write_text(described(study_plan.primaries, study_plan.name), encoding="utf-8")
+        (job.folder / schema.PRIMARY).write_text(_primaries(store, study_plan), encoding="utf-8")
         job.flush()
         queue = make(store, job, study_plan, config)
         run_ids = [outcome.run_id for outcome in queue.outcomes.values() if outcome.state == FOUND]
@@ -111,6 +111,13 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
             job.flush()
             raise StudyError(f"{failed:,} of {len(queue.steps):,} runs failed; run the study again to retry them")
     return _frame(queue)
+
+
+def _primaries(store: Store, study_plan: StudyPlan) -> str:
+    """Describe the study's primary comparisons, with the number of its pruned runs that finished before."""
+    pruned = [step for step in study_plan.steps if step.kind == schema.PRUNED]
+    finished = len(plan.find_runs(store, pruned)) if study_plan.primaries else 0
+    return described(study_plan.primaries, study_plan.name, finished=finished)
 
 
 def _where(store: Store, study_plan: StudyPlan) -> str:

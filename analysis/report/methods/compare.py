@@ -28,7 +28,6 @@ from analysis.runs.primaries import (
     RAW_SLOPE,
     WEAKEST,
     Direction,
-    MethodSelector,
     Primary,
 )
 from analysis.statistics import equal_accuracy, intensification, two_way
@@ -110,7 +109,7 @@ def compare(
     All other settings (data set, model, ratio and so on) and the dense networks are the same. Levels of iterative
     pruning are matched by iteration, because rounding may change the ratio a little. Each method is also compared with
     its control, which is fine-tuned alike and not pruned, and has the same mitigation if the study has such a control.
-    A primary comparison may be between any two methods.
+    A primary comparison may be between any two methods, and is of the cells that have its settings in the study's grid.
 
     Parameters
     ----------
@@ -123,13 +122,17 @@ def compare(
     baseline_ratios : mapping of float to float
         Ratio of the baseline pruner for each ratio of the other pruners; by default the same ratio.
     primaries : sequence of Primary
-        The primary comparisons. The tests of each primary comparison are corrected together, as a family. All other
-        comparisons with the control form one more family, and all remaining comparisons another.
+        The primary comparisons. The tests of each primary comparison are corrected together, as a family that has all
+        planned tests: each outcome of each method that its label names, on every data set and model of the study's
+        grid, even if its networks are missing. In files of earlier versions, which lack the settings, the plan is known
+        only to have each outcome on every data set. All other comparisons with the control form one more family, and
+        all remaining comparisons another.
 
     Returns
     -------
     DataFrame, one row per comparison and outcome
-        `METHOD_COLUMNS`, and `params.iteration` if the study has levels of iterative pruning. Among them:
+        `METHOD_COLUMNS`, and `params.iteration` if the study has levels of iterative pruning. `attrs["unpaired"]` lists
+        the primary comparisons without a pair of networks. Among the columns:
 
         - outcome: the quantity that is compared:
 
@@ -143,10 +146,10 @@ def compare(
             (`proportion.pooled_alpha_beyond`). Unlike alpha_new, it can compare methods of different accuracy.
         - of_method, of_baseline: means over the networks; pooled for alpha_new and alpha_beyond.
         - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless
-          `alternative` gives the predicted direction of a primary comparison. p_holm is corrected within its family,
-          whose size is at least the number of planned tests. Of the slopes alpha_new, alpha, raw_slope and
-          alpha_beyond, only the first that is tested belongs to the family; each other slope has its own family.
-          p_permutation is from a permutation test that flips the signs of the seeds' differences.
+          `alternative` gives the predicted direction of a primary comparison. p_holm is corrected within its family;
+          that of a primary comparison includes planned tests without networks. Of the slopes alpha_new, alpha,
+          raw_slope and alpha_beyond, only the first that is tested belongs to the family; each other slope has its own
+          family. p_permutation is from a permutation test that flips the signs of the seeds' differences.
         - effect_size: Cohen's d_z.
         - detectable_difference: the smallest difference detectable at 80 % power and level .05 / family size.
         - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline at the same accuracy, with its
@@ -189,6 +192,7 @@ def compare(
     frame = pd.DataFrame(rows, columns=[*METHOD_COLUMNS, *axis]).astype({"p_holm": float})
     for family, indices in members.items():
         frame.loc[indices, "p_holm"] = corrected(frame.loc[indices, "p"], sizes[family])[1]
+    frame.attrs["unpaired"] = [primary for primary, own in zip(primaries, primary_pairs, strict=True) if not own]
     return frame
 
 
@@ -498,19 +502,14 @@ def _primary_pairs(primary: Primary, cells: Sequence[_ComparedCell], curves: _Cu
             cells_of_workload.setdefault((cell.key.dataset, cell.key.model), []).append(cell)
     pairs = {}
     for group in cells_of_workload.values():
-        at_ratio = [cell for cell in group if cell.key.ratio == primary.ratio]
-        controls = [cell for cell in group if cell.key.pruner == settings.CONTROL and cell not in at_ratio]
-        baselines = _matching_cells(primary.baseline, [*at_ratio, *controls])
-        for method in _matching_cells(primary.method, at_ratio):
-            alike = [cell for cell in baselines if cell is not method and cell.dense & method.dense]
+        methods, baselines = primary.among([cell.key.params for cell in group])
+        for method in (group[index] for index in methods):
+            others = [group[index] for index in baselines if group[index] is not method]
+            alike = [cell for cell in others if cell.dense & method.dense]
             against = _nearest(method.key, alike)
             if against:
                 pairs[method.key, against.key] = _Comparison(OTHER, method, against, curves.of(against))
     return pairs
-
-
-def _matching_cells(label: str, cells: Sequence[_ComparedCell]) -> list[_ComparedCell]:
-    return [cells[index] for index in MethodSelector.from_label(label).among([cell.key.params for cell in cells])]
 
 
 def _family(
@@ -521,7 +520,8 @@ def _family(
         if outcome in primary.outcomes and pair.keys in own_pairs:
             slope = _further_slope(outcome, primary.outcomes)
             together = [name for name in primary.outcomes if _further_slope(name, primary.outcomes) == slope]
-            return _Family("primary", index, slope, len(together) * len(primary.datasets), primary.direction)
+            planned = len(together) * len(primary.methods or primary.datasets)
+            return _Family("primary", index, slope, planned, primary.direction)
     family_name = AGAINST_CONTROL if pair.comparison == AGAINST_CONTROL else "the rest"
     return _Family(family_name, slope=_further_slope(outcome, OUTCOMES))
 

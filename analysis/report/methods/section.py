@@ -1,20 +1,29 @@
 """The report's section on comparisons of methods, and the key of the letters that abbreviate settings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
+from analysis.rendering.formats import short_ratio
 from analysis.rendering.page import Block, Section, at_both_widths, pictures
 from analysis.report.methods import compare as methods
 from analysis.report.methods import figures, tables
 from analysis.runs import schema
+from analysis.runs.primaries import Primary
 from analysis.study.labels import letter_key
 from analysis.study.study import StudyData
 
+_TITLE = "Methods compared"
 _PRIMARY = (
     "The study's file lists these primary comparisons of a method with a baseline on the same dense networks. Each row "
-    "has the difference with its 95 % interval; p is corrected by Holm's method over the data sets and "
-    "outcomes of a comparison; further slopes are corrected separately."
+    "has the difference with its 95 % interval; p is corrected by Holm's method over all tests that were planned for a "
+    "comparison: its outcomes on each data set and model, with each setting that its names stand for; further slopes "
+    "are corrected separately."
+)
+_UNPAIRED = "These primary comparisons of the study's file have no pair of networks, so they are not tested: "
+_CHANGED = (
+    "These primary comparisons were not fixed in advance, because they were added to the study's file, or changed "
+    "there, after some of its runs had finished: "
 )
 _BY_RATIO = (
     'Method and baseline differ only in the settings that are named. "Higher" and "lower" give the ratios at '
@@ -42,18 +51,32 @@ def section(study: StudyData) -> Section | None:
     comparisons = methods.compare(
         study.arrays, study.predicted, baseline=baseline(study.runs), primaries=study.primaries
     )
+    on_primaries = list(_sentences(comparisons.attrs["unpaired"], study.primaries))
     if comparisons.empty:
-        return None
+        return Section(_TITLE, on_primaries) if on_primaries else None
     named_comparisons = comparisons.replace({"method": study.names, "baseline": study.names})
     wide, narrow = at_both_widths(figures.figures, named_comparisons)
-    blocks = [*_blocks(named_comparisons), *pictures(wide, narrow)]
-    return Section("Methods compared", blocks, tables={"methods.csv": comparisons})
+    blocks = [*on_primaries, *_blocks(named_comparisons), *pictures(wide, narrow)]
+    return Section(_TITLE, blocks, tables={"methods.csv": comparisons})
 
 
 def baseline(runs: pd.DataFrame) -> str:
     """Return the pruner with which others are compared: `mp`, or `global-unstructured` if only the latter has runs."""
     magnitude = ("mp", "global-unstructured")
     return next((name for name in magnitude if runs[schema.PRUNER].eq(name).any()), magnitude[0])
+
+
+def _sentences(unpaired: Iterable[Primary], primaries: Iterable[Primary]) -> Iterator[str]:
+    """Yield a sentence on the primary comparisons without networks, and one on those that were not fixed in advance."""
+    changed = [f"{_name(each)} (after {each.runs_before:,} runs)" for each in primaries if each.runs_before]
+    for start, names in ((_UNPAIRED, map(_name, unpaired)), (_CHANGED, changed)):
+        if different := dict.fromkeys(names):
+            yield f"{start}{'; '.join(different)}."
+
+
+def _name(primary: Primary) -> str:
+    where = f" on {', '.join(primary.datasets)}" if primary.datasets else ""
+    return f"{primary.method} against {primary.baseline} at ratio {short_ratio(primary.ratio)}{where}"
 
 
 def _blocks(comparisons: pd.DataFrame) -> Iterator[Block]:

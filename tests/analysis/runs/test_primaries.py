@@ -22,6 +22,8 @@ CELLS = [
 ]
 ONE = Primary("mp cubic", "mp", 20.0, ("alpha_new", "accuracy"), ("mnist",))
 TWO = Primary("up", "up epsilon 5e-4", 10.0, ("accuracy",), direction="greater")
+OF_MP = (("pruner", "mp"), ("ratio", 20.0), ("schedule", "cubic"))
+KNOWN = ONE._replace(methods=(OF_MP,), baselines=((*OF_MP[:2], ("schedule", "one-shot")),), runs_before=3)
 
 
 @pytest.mark.parametrize(
@@ -57,11 +59,25 @@ def test_a_label_that_says_nothing(label):
 
 
 def test_what_is_written_to_folders_is_read_once(tmp_path):
-    for name, kept in (("a", [ONE]), ("b", [ONE, TWO])):
+    for name, kept in (("a", [ONE]), ("b", [ONE, TWO, KNOWN])):
         (tmp_path / name).mkdir()
         (tmp_path / name / schema.PRIMARY).write_text(primaries.described(kept))
     (tmp_path / "old").mkdir()
-    assert primaries.read(sorted(tmp_path.iterdir())) == [ONE, TWO]
+    assert primaries.read(sorted(tmp_path.iterdir())) == [ONE, TWO, KNOWN]
+
+
+def test_known_settings_name_cells_and_labels_do_not():
+    cells = [
+        {"pruner": "mp", "ratio": 20.0, "schedule": "one-shot", "decay": "none"},
+        {"pruner": "mp", "ratio": 20.0, "schedule": "cubic", "decay": "none"},
+        {"pruner": "mp", "ratio": 20.0, "schedule": "cubic", "decay": "cosine"},  # the settings do not mention it
+        {"pruner": "mp", "ratio": 50.0, "schedule": "cubic", "decay": "none"},
+        {"pruner": "mp", "ratio": 20.0, "schedule": "cubic", "begin": "0"},  # known only when the data are read
+        {"pruner": "mp", "ratio": 20.0, "schedule": "cubic", "number_format": "float16"},
+    ]
+    assert KNOWN._replace(method="mp").among(cells) == ([1, 4], [0])
+    assert ONE._replace(method="mp").among(cells) == ([0], [0])
+    assert KNOWN.as_given == ONE
 
 
 @pytest.mark.parametrize(
@@ -76,6 +92,8 @@ def test_what_is_written_to_folders_is_read_once(tmp_path):
         lambda told: told["primary"][0].update(method=3),
         lambda told: told["primary"][0].update(ratio="many"),
         lambda told: told["primary"][0].update(more=1),
+        lambda told: told["primary"][0].update(methods=["mp"]),
+        lambda told: told["primary"][0].update(runs_before="some"),
         lambda told: told.update(primary=3),
     ],
 )
@@ -109,3 +127,15 @@ def test_the_newest_run_of_each_study_counts_whatever_became_of_it(session_store
     found = primaries.pulled("of studies")
     assert list(map(str, primaries.write(found, tmp_path / "exported"))) == [schema.PRIMARY]
     assert primaries.read([tmp_path / "exported"]) == [ONE, TWO]
+
+
+def test_a_comparison_that_a_changed_file_gives_has_the_number_of_runs_that_finished_before(session_store, tmp_path):
+    uri, client = session_store, mlflow.MlflowClient(session_store)
+    experiment = client.create_experiment("changed", artifact_location=(tmp_path / "artifacts").as_uri())
+    # The first file may find runs of other studies.
+    files = [([ONE], 2), ([TWO], 7), ([KNOWN._replace(runs_before=0), TWO], 9)]
+    for minute, (kept, finished) in enumerate(files):
+        run = client.create_run(experiment, start_time=60_000 * (1 + minute), tags={"kind": "study"}).info.run_id
+        client.log_text(run, primaries.described(kept, "one", finished=finished), schema.PRIMARY)
+    found = primaries.pulled("changed", tracking_uri=uri)
+    assert found == [KNOWN._replace(runs_before=0), TWO._replace(runs_before=7)]

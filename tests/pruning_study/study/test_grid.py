@@ -436,7 +436,7 @@ UP = "method: up, baseline: mp, ratio: 10, outcomes: [alpha]"
 def test_primary_comparisons_are_of_all_data_sets_unless_they_say_so(read):
     found = read(PLANNED.format(f"{{{UP}}}, {{{UP}, datasets: [a_b], direction: less}}"))
     assert found.faults == ()
-    assert found.primaries == (
+    assert tuple(primary.as_given for primary in found.primaries) == (
         Primary("up", "mp", 10.0, ("alpha",), ("mnist", "a-b")),
         Primary("up", "mp", 10.0, ("alpha",), ("a-b",), "less"),
     )
@@ -493,6 +493,45 @@ def test_what_is_no_list_of_primary_comparisons(read, given):
 def test_a_primary_comparison_is_no_text(read):
     (found,) = read("{pruners: [mp, up], primary: [up]}").faults
     assert found.startswith("primary[0]: 'up' is not a comparison: give the keys method, baseline, ")
+
+
+def test_a_label_stands_for_the_settings_of_the_study_s_own_grid(read):
+    text = "{models: [lenet5, lenet-300-100], grids: [{pruners: [mp], schedules: [cubic]}, {pruners: [none]}], "
+    (found,) = read(
+        text + "ratios: [10], primary: [{method: mp, baseline: none, ratio: 10, outcomes: [alpha]}]}"
+    ).primaries
+    names = ("model", "pruner", "schedule", "ratio")
+    methods, baselines = ([[dict(each)[name] for name in names] for each in side] for side in found[6:8])
+    assert methods == [["lenet5", "mp", "cubic", 10.0], ["lenet-300-100", "mp", "cubic", 10.0]]
+    assert baselines == [["lenet5", "none", "one-shot", 1.0], ["lenet-300-100", "none", "one-shot", 1.0]]
+    assert not {"seed", "phases", "sparsity"} & dict(found.methods[0]).keys()
+
+
+@pytest.mark.parametrize(
+    "grids",
+    [
+        "{pruners: [mp], decays: [cosine]}, {pruners: [none], decays: [none]}",
+        "{pruners: [mp], seeds: 0-4}, {pruners: [none], seeds: 5-9}",
+        "{pruners: [mp], models: [lenet5]}, {pruners: [none], models: [lenet-300-100]}",
+        "{pruners: [mp], overrides: {weights: a.safetensors}}, {pruners: [none], overrides: {weights: b.safetensors}}",
+    ],
+)
+def test_methods_without_a_common_dense_network_cannot_be_compared(read, grids):
+    of_mp = "primary: [{method: mp, baseline: none, ratio: 2, outcomes: [alpha]}]"
+    (found,) = read(f"{{datasets: [mnist], ratios: [2], grids: [{grids}], {of_mp}}}").faults
+    assert found == (
+        "primary[0].baseline: 'none' shares no dense network with 'mp' at ratio 2 on mnist: give both the same models, "
+        "seeds and settings of training"
+    )
+
+
+@pytest.mark.parametrize("amounts", ["iterations: 3", "sparsities: [0.5]"])
+def test_a_grid_without_ratios_has_no_primary_comparison(read, amounts):
+    (found,) = read(f"{{pruners: [mp], {amounts}, primary: [{{{UP.replace('up', 'typo')}}}]}}").faults
+    assert found == (
+        "primary: it compares networks at a ratio, but the file's grids have only iterations or sparsities: add "
+        "ratios, or leave primary out"
+    )
 
 
 def test_what_the_released_code_means_by_up_is_named_as_its_runs_are(read):

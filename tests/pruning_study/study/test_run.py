@@ -18,8 +18,10 @@ from mlflow.entities import Dataset
 
 import pruning_study
 from analysis.common.errors import StudyError
+from analysis.report.methods.compare import compare
 from analysis.runs import primaries, pull, studies
 from analysis.runs.primaries import Primary
+from analysis.study.arrays import run_arrays
 from pruning_study.study.processes import Processes
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
@@ -120,11 +122,19 @@ class TestStudy:
         assert run.info.run_name == "study: study"
         assert run.data.params["workers"] == "1"
         assert artifact(run, "study.yaml").read_text() == small.read_text()
-        assert primaries.pulled(request.node.name) == [Primary("mp", "none", 10.0, ("alpha",), ("tiny",))]
+        (planned,) = primaries.pulled(request.node.name)
+        assert planned.as_given == Primary("mp", "none", 10.0, ("alpha",), ("tiny",))
+        compared = compare(run_arrays(pull.pull_runs(request.node.name)), primaries=[planned])
+        assert compared.attrs["unpaired"] == []
+        assert compared[compared["primary"]][["method", "outcome"]].to_numpy().tolist() == [["mp", "alpha"]]
         assert run.data.metrics.items() >= {"runs_made": 6, "runs_found": 0, "runs_failed": 0, "runs_left": 0}.items()
         listed = pd.read_csv(artifact(run, "runs.csv"))
         assert set(listed["run_id"]) == {made.info.run_id for kind in ("dense", "pruned") for made in runs(kind)}
         assert listed["run"][0] == "tiny lenet5 dense seed 0"
+        small.write_text(small.read_text().replace("outcomes: [alpha]", "outcomes: [accuracy]"))
+        assert "6 runs: 6 found" in study(small)
+        (changed,) = primaries.pulled(request.node.name)
+        assert changed == planned._replace(outcomes=("accuracy",), runs_before=4)
 
     @pytest.mark.slow
     def test_has_an_experiment_of_its_own_which_the_report_finds(self, study, small, monkeypatch, tmp_path):

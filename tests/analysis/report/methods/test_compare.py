@@ -10,8 +10,8 @@ from scipy import stats
 from analysis.report.methods import compare as methods
 from analysis.report.methods import tables
 from analysis.report.methods.compare import METHOD_COLUMNS, OUTCOMES
-from analysis.runs import exports
-from analysis.runs.primaries import Primary
+from analysis.runs import exports, frames
+from analysis.runs.primaries import Primary, settings_of
 from analysis.statistics import two_way
 from analysis.statistics.new_images import pooled_slope, slope_parts
 from analysis.study.arrays import run_arrays
@@ -479,6 +479,48 @@ def test_a_family_has_as_many_tests_as_were_planned():
     planned = PRIMARY._replace(outcomes=("accuracy",), datasets=("toy", "of another folder"))
     (row,) = methods.compare(run_arrays(made), primaries=[planned]).query("primary").to_dict("records")
     assert row["p_holm"] == pytest.approx(min(2 * row["p"], 1))
+
+
+def known(*rows):
+    """The settings of the first run of each cell."""
+    return tuple(settings_of({frames.param(name): value for name, value in row.iloc[0].items()}) for row in rows)
+
+
+def test_only_cells_with_the_settings_of_the_study_s_grid_are_primary():
+    cubic, control = toy("mp", 20, [1.0, 1.2, 1.1], CUBIC), toy("none", 1, [1.1, 1.1, 1.2], ONE_SHOT)
+    planned = Primary("mp", "none", 20.0, ("accuracy",), ("toy",))
+    resolved = planned._replace(methods=known(cubic[["pruner", "ratio", "params.schedule"]]),
+                                baselines=known(control[["pruner", "ratio"]]))  # fmt: skip
+    alone = methods.compare(run_arrays(made_up_runs.study(cubic, control)), primaries=[planned])
+    assert list(alone[alone["primary"]]["method"]) == ["mp cubic"]
+    later = run_arrays(made_up_runs.study(cubic, control, toy("mp", 20, [1.3, 1.2, 1.4], ONE_SHOT)))
+    for primary, method in ((planned, "mp"), (resolved, "mp cubic")):
+        frame = methods.compare(later, primaries=[primary])
+        assert list(frame[frame["primary"]]["method"]) == [method]
+
+
+def test_a_family_has_the_planned_tests_of_a_model_whose_networks_are_missing():
+    made = noisy(grid(alphas=np.zeros(6), ratios=[20]))
+    here = ((("model", "net"), ("pruner", "mp"), ("ratio", 20.0), ("schedule", "cubic")),)
+    planned = PRIMARY._replace(
+        outcomes=("accuracy",),
+        datasets=("toy",),
+        methods=(*here, (("model", "other"), *here[0][1:])),
+        baselines=((*here[0][1:3], ("schedule", "one-shot")),),
+    )
+    small, large = (
+        methods.compare(run_arrays(made), primaries=[planned._replace(methods=cells)]).query("primary").iloc[0]
+        for cells in (here, planned.methods)
+    )
+    assert small["p_holm"] == small["p"] == large["p"]
+    assert large["p_holm"] == pytest.approx(min(2 * large["p"], 1))
+    assert large["detectable_difference"] > small["detectable_difference"]
+
+
+def test_a_primary_comparison_without_networks_is_named():
+    made = run_arrays(made_up_runs.study(*(toy("mp", 20, [1, 1.2], schedule) for schedule in (ONE_SHOT, CUBIC))))
+    missing = PRIMARY._replace(method="up")
+    assert methods.compare(made, primaries=[PRIMARY, missing]).attrs["unpaired"] == [missing]
 
 
 @pytest.mark.parametrize("outcome", ["accuracy", "alpha", "alpha_new"])
