@@ -215,7 +215,7 @@ def log(
 def _run_of_study(
     client: "MlflowClient", study: str | None, experiment: str | None, tracking_uri: str | None
 ) -> list[str]:
-    """Return, in a list, the id of the newest run of kind `study` that made a study; empty if there is none."""
+    """Return, in a list, the id of the newest run that made the named study, or any study; empty if there is none."""
     from analysis.runs import pull, studies
 
     if study is not None:

@@ -331,10 +331,10 @@ def _arithmetics(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[str]:
     pooled = pd.concat(map(_of_several_arithmetics, (dense, runs)))
     for (dataset, model), networks in pooled.groupby([schema.DATASET, schema.MODEL]):
         numbers = networks[schema.ARITHMETIC].value_counts().sort_index().items()
-        counts = [f"{printable(value)} ({number:,} network{'s' if number > 1 else ''})" for value, number in numbers]
+        counts = [f"{number:,} with {schema.ARITHMETIC} {printable(value)}" for value, number in numbers]
         yield (
-            f"seeds of {printable(model)} on {printable(dataset)} were trained with different arithmetic and are "
-            f"pooled: {some(counts, most=10)}"
+            f"means are over networks of {printable(model)} on {printable(dataset)} that were trained with different "
+            f"arithmetic: {some(counts, most=10)}"
         )
 
 

@@ -67,7 +67,7 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path
     predictions : callable
         See `frames.ReadPredictions`.
     folder : Path
-        Created if it does not exist. The predictions of an earlier export are deleted; other files stay.
+        Created if it does not exist. Unchanged predictions of an earlier export are deleted; other files stay.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def _check(runs: pd.DataFrame, dense_runs: pd.DataFrame, left_out: list[str]) ->
 
 
 def _left_out_of_all(studies: Sequence[frames.Study]) -> list[str]:
-    """Return the sentences of all folders, except on runs that a folder leaves out and others seem to have."""
+    """Return the folders' sentences on runs left out, without those on runs that other folders seem to have."""
     own_ids = [{*study.runs[RUN_ID], *study.dense_runs[schema.DENSE_RUN_ID]} for study in studies]
     all_ids = set().union(*own_ids)
     sentences = [
@@ -161,7 +161,7 @@ def _left_out_of_all(studies: Sequence[frames.Study]) -> list[str]:
 
 
 def _is_supplied(sentence: str, others: set[str]) -> bool:
-    """Return whether the runs of other folders include all that a sentence names, and are as many as it counts."""
+    """Return whether other folders have all runs that a sentence names, and at least as many runs as it counts."""
     counted = LEFT_OUT.match(sentence)
     named = _RUN_IDS.findall(sentence)
     if not counted or not named:

@@ -93,7 +93,7 @@ def settings_of(params: Mapping[str, Any]) -> Settings:
 
 # These params follow from the data and from the network, which a study's file does not know.
 _UNKNOWN = (schema.TEST_FRACTION, schema.CHANNEL_GROUPS)
-# The values of settings that a run does not have.
+# What a setting counts as if a comparison's settings lack it: the value from before the option existed.
 _LACKED = {name: value for name, value in schema.FORMERLY.items() if name not in _UNKNOWN}
 
 
@@ -211,8 +211,8 @@ def _document(primary: Primary) -> dict[str, Any]:
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Primary]:
     """Return the primary comparisons of an experiment's studies; if a study was repeated, those of its last run.
 
-    Parameters and errors are as for `pull.pull_runs`. Unfinished studies count too. A comparison that was not in the
-    first file of a study has `runs_before`.
+    Parameters and errors are as for `pull.pull_runs`. Unfinished studies count too. A comparison that the first run of
+    a study did not have gets `runs_before`.
     """
     from analysis.runs import pull  # imported here, because reading files needs no MLflow
 
@@ -235,7 +235,7 @@ class _File(NamedTuple):
 
 
 def _newest(files: Sequence[_File]) -> list[Primary]:
-    """Return the comparisons of the last of a study's files, each with its number of earlier runs."""
+    """Return the comparisons of a study's last run, with `runs_before` from its earlier runs."""
     runs_before: dict[Primary, int] = {}
     for index, file in enumerate(files):
         for primary in file.primaries:

@@ -49,7 +49,7 @@ def experiment_of(study: str, *, tracking_uri: str | None = None) -> str:
 
 
 def run_ids(study: str, experiment: str | None = None, *, tracking_uri: str | None = None) -> list[str]:
-    """Return the ids of the runs of kind `study` that made a study in an experiment, oldest first.
+    """Return the ids of the runs of kind `study` that made the named study in an experiment, oldest first.
 
     Parameters
     ----------

@@ -307,7 +307,7 @@ def worst_class(
         One-sided p of each class's cost, corrected for all classes. If None, the class's lower bound decides whether
         its own cost is shown.
     level : float
-        1 minus the confidence of bounds that are not given.
+        1 minus the confidence of the bounds that are computed if `joint` is None.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.hypothesis_tests import change_interval
 
-_QUANTILES = 40  # quantiles of the number of changed images, of which `chance_below` finds the largest below a limit
+_QUANTILES = 40  # number of quantiles of the number of changed images that `chance_below` tries
 
 
 def unchanged_bound(support: ArrayLike, level: float) -> np.ndarray:
@@ -127,8 +127,8 @@ class ImageBounds(NamedTuple):
         Examples
         --------
         One of 1,000 images changes in the first class, and none in the second. The bound is below .009 if one image is
-        lost, and above if two are. The probability that at most two change in another study, which is one more than on
-        average, is 5 / 2 e^-1:
+        lost, and above if two are. If two images change, one more than on average, one counts as lost. So the bound is
+        below .009 if at most two change, with the probability (1 + 1 + 1 / 2) e^-1:
 
         >>> [round(float(-change_interval(lost, 0, 1000, 0.99)[0]), 3) for lost in (1, 2)]
         [0.008, 0.01]

@@ -123,8 +123,8 @@ def promises(
     """Tabulate the networks needed to promise that no class loses more than a limit, if none truly loses anything.
 
     With this number of networks, the bounds of all classes are below the limit in a share `POWER` of studies. Further
-    networks and images are assumed to vary like the given ones, and as many images of each class to change. The class
-    that varies most determines the number of networks.
+    networks and images are assumed to vary like the given ones, and the same share of each class's images to change.
+    The class that varies most determines the number of networks.
 
     Parameters
     ----------
@@ -143,8 +143,8 @@ def promises(
         - limit: as in `limits`.
         - images: the supposed number of images of the smallest class. The first is the present number; then follow the
           larger ones of `IMAGES`.
-        - networks: number of networks needed; NaN if `sample_size.MOST_NETWORKS` are too few, because networks vary or
-          because so few images too seldom rule out a loss above the limit, or if all networks lose the same.
+        - networks: number of networks needed; NaN if `sample_size.MOST_NETWORKS` are too few, because networks vary too
+          much or a class has too few images, or if all networks lose the same.
 
     Examples
     --------
@@ -188,7 +188,7 @@ def _allow(of_images: ImageBounds, limit: float, times: np.ndarray, given: int, 
 
 
 def _without_loss(changes: Changes, support: np.ndarray, level: float) -> ImageBounds:
-    """Return the bounds from the images if no class loses anything; no image changes if only recalls are known."""
+    """Return the bounds from the images if no class loses anything; with recalls alone, as if no image changed."""
     nothing = np.zeros(len(support))
     found = changes.image_bounds(support, level / len(support))
     if found is None:

@@ -21,7 +21,7 @@ from pruning_study.tracking.temporary_store import temporary_store
 def compared_lines(study: Path, config: VerifyConfig) -> Iterator[str]:
     """Train the native engine's networks of a seed in a temporary store, and yield a table of differing predictions.
 
-    Then lines say which networks were not compared, and why.
+    Then lines say how many networks were not compared, and why.
 
     Parameters
     ----------

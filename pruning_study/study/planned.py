@@ -59,7 +59,7 @@ def planned_primaries(comparisons: Any, configs: Sequence[TrainConfig], faults: 
         Each has the keys `method` and `baseline` (labels as `Primary` takes them), `ratio`, `outcomes`, and may have
         `datasets` (by default all data sets of the grid) and `direction` (`two-sided`, `less` or `greater`).
     configs : sequence of PruneConfig or IterateConfig
-        The cells of the grid. Iterative pruning is ignored, because only runs of `prune` are compared.
+        The networks of the grid. Iterative pruning is ignored, because only runs of `prune` are compared.
     faults : list of str
         A line is added for each faulty comparison.
     """
@@ -201,7 +201,7 @@ def _pairs(primary: Primary, cells: Sequence[_Cell], dataset: str) -> list[tuple
         raise _FaultError(
             ".baseline",
             f"{shortened(primary.baseline)} shares no dense network with {shortened(primary.method)} at ratio "
-            f"{primary.ratio:g} on {dataset}: give both the same models, seeds and settings of training",
+            f"{primary.ratio:g} on {dataset}: give both a common model and seed, and the same settings of training",
         )
     return pairs
 

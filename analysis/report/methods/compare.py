@@ -109,7 +109,8 @@ def compare(
     All other settings (data set, model, ratio and so on) and the dense networks are the same. Levels of iterative
     pruning are matched by iteration, because rounding may change the ratio a little. Each method is also compared with
     its control, which is fine-tuned alike and not pruned, and has the same mitigation if the study has such a control.
-    A primary comparison may be between any two methods, and is of the cells that have its settings in the study's grid.
+    A primary comparison may be between any two methods. Only cells with the settings that its labels stand for in the
+    study's grid are compared.
 
     Parameters
     ----------

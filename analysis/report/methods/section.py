@@ -17,8 +17,8 @@ _TITLE = "Methods compared"
 _PRIMARY = (
     "The study's file lists these primary comparisons of a method with a baseline on the same dense networks. Each row "
     "has the difference with its 95 % interval; p is corrected by Holm's method over all tests that were planned for a "
-    "comparison: its outcomes on each data set and model, with each setting that its names stand for; further slopes "
-    "are corrected separately."
+    "comparison: each outcome on each of its data sets and models and, if the method's name fits several methods of "
+    "the study, such as `up` with several epsilons, for each of these; further slopes are corrected separately."
 )
 _UNPAIRED = "These primary comparisons of the study's file have no pair of networks, so they are not tested: "
 _CHANGED = (

@@ -374,15 +374,15 @@ def made_with(arithmetics: Sequence[str], **params: str) -> tuple[pd.DataFrame, 
 def test_networks_of_one_cell_that_were_trained_with_different_arithmetic__are_counted():
     notes = checks.notes(*made_with(["2", "2", "torch", None]))
     assert (
-        "seeds of net on pics were trained with different arithmetic and are pooled: 2 (4 networks), not recorded "
-        "(2 networks), torch (2 networks)"
+        "means are over networks of net on pics that were trained with different arithmetic: 4 with arithmetic 2, "
+        "2 with arithmetic not recorded, 2 with arithmetic torch"
     ) in notes
 
 
 def test_a_dense_network_of_another_arithmetic_than_the_other_seeds__is_counted():
     runs, dense = made_with(["2", "2"])
     dense.loc[1, "arithmetic"] = "torch"
-    assert "pooled: 2 (1 network), torch (1 network)" in "".join(checks.notes(runs, dense))
+    assert "arithmetic: 1 with arithmetic 2, 1 with arithmetic torch" in "".join(checks.notes(runs, dense))
 
 
 def test_cells_of_different_arithmetic_are_not_pooled():

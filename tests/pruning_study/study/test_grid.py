@@ -520,8 +520,8 @@ def test_methods_without_a_common_dense_network_cannot_be_compared(read, grids):
     of_mp = "primary: [{method: mp, baseline: none, ratio: 2, outcomes: [alpha]}]"
     (found,) = read(f"{{datasets: [mnist], ratios: [2], grids: [{grids}], {of_mp}}}").faults
     assert found == (
-        "primary[0].baseline: 'none' shares no dense network with 'mp' at ratio 2 on mnist: give both the same models, "
-        "seeds and settings of training"
+        "primary[0].baseline: 'none' shares no dense network with 'mp' at ratio 2 on mnist: give both a common model "
+        "and seed, and the same settings of training"
     )
 
 

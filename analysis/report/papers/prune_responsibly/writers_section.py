@@ -229,9 +229,9 @@ class WorstLosses(NamedTuple):
     Attributes
     ----------
     worst, several : (float, float)
-        Losses of the worst unit of each network, and of its several worst units.
+        Losses of each network's worst unit, and of its `number` worst units.
     number, share : int, float
-        Number of the several worst units, and their share of all units.
+        How many units `several` covers in each network, and their share of all units.
     mean : float
         Mean loss of all units.
     """
