@@ -156,7 +156,7 @@ def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
     for name, value in metrics.items():
         client.log_metric(run_id, name, value)
     client.set_tag(run_id, f"{prefix}audit_verdict", result.verdict)
-    if len(result.worst) == 1:
+    if len(result.worst) == 1 and result.worst["is_shown"].item():
         client.set_tag(run_id, f"{prefix}worst_class", result.worst["name"].item())
     folder, artifacts = f"{prefix}audit", {}
     with tempfile.TemporaryDirectory() as local_folder:

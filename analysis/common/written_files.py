@@ -42,7 +42,7 @@ def replacing(folder: Path, new_folder: Path, paths: Sequence[Path], obsolete: S
         Paths of the new files, relative to both folders.
     obsolete : sequence of str
         Names of files to delete after the block if they are listed and unchanged, and are not among the new files.
-        Folders that become empty are deleted, too.
+        Their folders below `folder` are deleted too if they become empty.
 
     Raises
     ------
@@ -70,8 +70,9 @@ def replacing(folder: Path, new_folder: Path, paths: Sequence[Path], obsolete: S
         for name in set(obsolete).difference(new):
             if _digest(folder / name) in listed.get(name, ()):
                 (folder / name).unlink()
-                with suppress(OSError):  # the folder has other files
-                    (folder / name).parent.rmdir()
+                with suppress(OSError):  # a folder has other files
+                    for parent in Path(name).parents[:-1]:
+                        (folder / parent).rmdir()
         listed |= {name: {digest} for name, digest in new.items()}
         _write(list_path, new_folder, {name: listed[name] for name in listed if os.path.lexists(folder / name)})
 

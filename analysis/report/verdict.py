@@ -245,7 +245,7 @@ def _on_number_formats(cells: pd.DataFrame, study: StudyData, named: pd.Series |
     """Yield sentences on the number format that costs most accuracy.
 
     Only number formats of dense networks are considered or, if there are none, those of the control. If an earlier
-    sentence gave data set, model and networks of a cell, `named`, this one gives the networks only if they are others.
+    sentence gave data set, model and networks of a cell, `named`, this one gives only another number of networks.
     """
     of_dense = never_fine_tuned(cells)
     cells = cells[of_dense] if of_dense.any() else cells

@@ -333,8 +333,8 @@ def _arithmetics(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[str]:
         numbers = networks[schema.ARITHMETIC].value_counts().sort_index().items()
         counts = [f"{number:,} with {schema.ARITHMETIC} {printable(value)}" for value, number in numbers]
         yield (
-            f"means are over networks of {printable(model)} on {printable(dataset)} that were trained with different "
-            f"arithmetic: {some(counts, most=10)}"
+            f"means are over networks of {printable(model)} on {printable(dataset)} whose arithmetic differs or is not "
+            f"recorded: {some(counts, most=10)}"
         )
 
 

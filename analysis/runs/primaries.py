@@ -236,11 +236,18 @@ class _File(NamedTuple):
 
 def _newest(files: Sequence[_File]) -> list[Primary]:
     """Return the comparisons of a study's last run, with `runs_before` from its earlier runs."""
-    runs_before: dict[Primary, int] = {}
-    for index, file in enumerate(files):
-        for primary in file.primaries:
-            runs_before.setdefault(primary.as_given, file.finished if index else 0)
-    return [primary._replace(runs_before=runs_before[primary.as_given]) for primary in files[-1].primaries]
+    return [primary._replace(runs_before=_runs_before(primary, files)) for primary in files[-1].primaries]
+
+
+def _runs_before(primary: Primary, files: Sequence[_File]) -> int:
+    """Return how many runs had finished at the first file with this comparison, after any with other settings of it."""
+    same = [[own for own in file.primaries if own.as_given == primary.as_given] for file in files]
+    settings = (primary.methods, primary.baselines)
+    others = [
+        n for n, own in enumerate(same) if any(it.methods and (it.methods, it.baselines) != settings for it in own)
+    ]
+    first = next(number for number in range(max(others, default=-1) + 1, len(files)) if same[number])
+    return files[first].finished if first else 0
 
 
 def write(primaries: Iterable[Primary], folder: Path) -> list[Path]:

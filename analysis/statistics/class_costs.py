@@ -198,30 +198,32 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
     return np.asarray(corrected(np.where(value > 0, two_sided / 2, 1 - two_sided / 2), len(value))[1])
 
 
-def p_of_coins(value: np.ndarray, n_changed: np.ndarray) -> np.ndarray:
-    """Compute the p of classes that lose all their changed images, if a coin decides whether an image is lost or won.
+def with_coins(p: np.ndarray, value: np.ndarray, loss: np.ndarray, n_changed: np.ndarray) -> np.ndarray:
+    """Raise the p of classes that lose recall to the p with which coins would lose all their changed images.
 
-    No test of a cost should give a lower p. Those that estimate variances would, because the variance of a few images
-    that are all lost is 0.
+    If a coin decides whether a changed image is lost or won, all n images are lost with the probability .5^n, which
+    Bonferroni's correction multiplies by the number of classes. No test of a class that loses recall should give a
+    lower p. Those that estimate variances would, because the variance of a few images that are all lost is 0.
 
     Parameters
     ----------
+    p : (classes,)
+        One-sided p of each value, corrected for all classes. It is replaced where it is NaN.
     value : (classes,)
-        Losses or costs.
+        Losses, costs or disproportionate losses.
+    loss : (classes,)
+        Loss of recall of each class. A class that loses none may have a cost because others win recall, and keeps p.
     n_changed : (classes,), integers
         Number of images of each class that change.
 
-    Returns
-    -------
-    (classes,)
-        One-sided p with Bonferroni's correction; 1 for a class whose value is not above 0.
-
     Examples
     --------
-    >>> p_of_coins(np.array([1.0, 0.5, -0.1]), np.array([2, 10, 5])).round(4).tolist()
-    [0.75, 0.0029, 1.0]
+    >>> value, loss = np.array([0.9, 0.5, -0.1, 0.1]), np.array([1.0, 0.6, 0.0, 0.0])
+    >>> with_coins(np.array([0.0, 0.0, 1.0, 0.01]), value, loss, np.array([2, 10, 5, 0])).round(4).tolist()
+    [1.0, 0.0039, 1.0, 0.01]
     """
-    return np.where(_without_rounding(value) > 0, np.minimum(len(value) * 0.5**n_changed, 1), 1.0)
+    of_coins = np.where(_without_rounding(value) > 0, np.minimum(len(value) * 0.5**n_changed, 1), 1.0)
+    return np.where(np.isnan(p) | (_without_rounding(loss) > 0), np.fmax(p, of_coins), p)
 
 
 def _without_rounding(shares: np.ndarray) -> np.ndarray:
@@ -307,7 +309,7 @@ def worst_class(
         One-sided p of each class's cost, corrected for all classes. If None, the class's lower bound decides whether
         its own cost is shown.
     level : float
-        1 minus the confidence of the bounds that are computed if `joint` is None.
+        Level of p, and 1 minus the confidence of the bounds that are computed if `joint` is None.
 
     Returns
     -------
@@ -335,7 +337,7 @@ def worst_class(
     lower, upper = joint
     place, cost = int(np.bincount(places.ravel()).argmax()), float(costs.mean())
     low, high = min(_largest(lower), cost), max(_largest(upper), cost)
-    is_shown = low > 0 and (lower[place] > 0 if p is None else p[place] <= LEVEL)
+    is_shown = low > 0 and (lower[place] > 0 if p is None else p[place] <= level)
     return WorstClass(place, cost, low, high, bool(is_shown))
 
 

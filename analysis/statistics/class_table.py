@@ -245,12 +245,12 @@ def _costs(
         for each, level in zip(found.bounds, _levels(len(weights)), strict=True)
     ]
     value, ((low, high), (_, upper), joint) = -excess[0][0], [-bounds[::-1] for _, bounds in excess]
-    of_coins = class_costs.p_of_coins(value, class_losses.changed_images(label, start, after))
-    p = np.fmax(class_costs.one_sided_p(variances, value, class_costs.of_networks(changes, weights)), of_coins)
+    with_coins = _with_coins(value, found.value, label, start, after)
+    p = with_coins(class_costs.one_sided_p(variances, value, class_costs.of_networks(changes, weights)))
     columns = (found.value, *found.bounds[0], found.bounds[2, 0], found.upper), (value, low, high, upper, p)
     names = class_costs.LOSS_COLUMNS, class_costs.COST_COLUMNS
     named = {name: each + 0.0 for pair in zip(names, columns, strict=True) for name, each in zip(*pair, strict=True)}
-    return Costs(named, _worst(changes, label, start, after, joint, of_coins, p))
+    return Costs(named, _worst(changes, label, start, after, joint, with_coins, p))
 
 
 def worst_class(
@@ -266,12 +266,20 @@ def worst_class(
     change = mean_change(changes)
     bounds = change.bounds(np.bincount(label), level)
     excess, joint = _excess(changes, weights, changes.variances(weights), change.value, bounds, level)
-    of_coins = class_costs.p_of_coins(-excess, class_losses.changed_images(label, start, after))
-    return _worst(changes, label, start, after, -joint[::-1], of_coins)
+    with_coins = _with_coins(-excess, -change.value, label, start, after)
+    return _worst(changes, label, start, after, -joint[::-1], with_coins)
 
 
 def _shares(label: np.ndarray) -> np.ndarray:
     return np.bincount(label) / len(label)
+
+
+def _with_coins(
+    value: np.ndarray, loss: np.ndarray, label: np.ndarray, start: np.ndarray, after: np.ndarray
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return `class_costs.with_coins` for the changed images of these networks, as a function of p."""
+    n_changed = class_losses.changed_images(label, start, after)
+    return partial(class_costs.with_coins, value=value, loss=loss, n_changed=n_changed)
 
 
 def _worst(
@@ -280,15 +288,16 @@ def _worst(
     start: np.ndarray,
     after: np.ndarray,
     joint: np.ndarray,
-    of_coins: np.ndarray,
+    with_coins: Callable[[np.ndarray], np.ndarray],
     p: np.ndarray | None = None,
 ) -> class_costs.WorstClass:
-    """Find the class with the largest cost; lower bounds are at most 0 for classes that `p_of_coins` does not show."""
+    """Find the class with the largest cost; lower bounds are at most 0 for classes that coins do not show."""
     weights = excess_weights(_shares(label))
     if class_costs.of_networks(changes, weights) is None:
         return class_costs.NO_CLASS
     differences = start.astype(np.int8) - after
-    joint = np.array([np.where(of_coins > LEVEL, np.minimum(joint[0], 0), joint[0]), joint[1]])
+    is_open = with_coins(np.zeros(len(weights))) > LEVEL
+    joint = np.array([np.where(is_open, np.minimum(joint[0], 0), joint[0]), joint[1]])
     return class_costs.worst_class(changes, weights, label=label, differences=differences, joint=joint, p=p)
 
 

@@ -68,7 +68,7 @@ def summary(
         - worst_group_cost*: its cost, as in `class_costs.worst_class`. It is a systematic cost, because the group is
           chosen in other networks than those in which its cost is measured.
         - worst_group_shown: whether the cost of this group is itself shown to be above 0: by its lower bound, and by
-          `class_costs.p_of_coins`.
+          `class_costs.with_coins`.
         - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the same for the
           change from the networks before compression to the control. These slopes include networks at chance.
         - spread_change: standard deviation of the groups' changes of accuracy, weighted by the groups' numbers of

@@ -387,7 +387,7 @@ def disproportionate_losses(
     -------
     Bounds
         The intervals (with moderated variances) and the one-sided tests allow for the variance of k. p is at least that
-        of `class_costs.p_of_coins`.
+        of `class_costs.with_coins`.
 
     Examples
     --------
@@ -416,5 +416,6 @@ def disproportionate_losses(
         sides = right_dense[0], right_before[0], right_after[0]
         variances = retraining.with_shift(variances, scaled, label, *sides)
     found = class_costs.bounds(moderated, weights, variances=variances, level=level)
-    of_coins = class_costs.p_of_coins(found.value, class_losses.changed_images(label, right_before, right_after))
-    return found._replace(p=np.where(np.isnan(found.value), np.nan, np.fmax(found.p, of_coins)))
+    n_changed = class_losses.changed_images(label, right_before, right_after)
+    p = class_costs.with_coins(found.p, found.value, recalls[0] - recalls[1], n_changed)
+    return found._replace(p=np.where(np.isnan(found.value), np.nan, p))

@@ -4,7 +4,6 @@ Bounds are compared with limits by `analysis.statistics.limits.decide`, as in au
 """
 
 from collections.abc import Iterator
-from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from analysis.study.study import StudyData
 
 PLACE = [schema.DATASET, schema.MODEL]
 Workload = tuple[str, str]
+_DIGITS = 12  # of fitted accuracies, so that rounding errors of the fit break no ties
 
 
 class Judged(NamedTuple):
@@ -147,18 +147,22 @@ def by_accuracy(study: StudyData, cells: pd.DataFrame, ratio: float, limits: Lim
 
 
 def _comparable_accuracies(cells: pd.DataFrame, study: StudyData) -> np.ndarray:
-    """Compute each cell's mean accuracy over the dense networks that all cells have; if there are none, over its own.
+    """Compute each cell's mean accuracy, adjusted for the dense networks that it has, (cells,).
 
-    Dense networks differ in accuracy, so the means over different dense networks would not compare the methods.
+    Dense networks differ in accuracy, so means over different dense networks would not compare the methods. The
+    adjusted means are the cells' part in the least-squares fit of the accuracies by a sum of two terms, one for the
+    cell and one for the dense network. If all cells have the same dense networks, they order the cells as plain means.
     """
-    accuracies = [
-        rows_of(cell, study.arrays.runs, study).groupby(schema.DENSE_RUN_ID)["accuracy_after"].mean()
-        for _, cell in cells.iterrows()
-    ]
-    shared = reduce(pd.Index.intersection, (each.index for each in accuracies))
-    if shared.empty:
-        return cells["accuracy_after"].to_numpy(float)
-    return np.array([each[shared].mean() for each in accuracies])
+    if cells.empty:
+        return np.empty(0)
+    runs = [rows_of(cell, study.arrays.runs, study) for _, cell in cells.iterrows()]
+    of_cell = np.repeat(np.arange(len(runs)), [len(own) for own in runs])
+    together = pd.concat(runs)
+    of_network = together[schema.DENSE_RUN_ID].factorize()[0]
+    terms = np.hstack([np.eye(len(runs))[of_cell], np.eye(of_network.max() + 1)[of_network]])
+    accuracies = together["accuracy_after"].to_numpy(float)
+    fitted = np.linalg.lstsq(terms, accuracies - accuracies.mean(), rcond=None)[0]
+    return np.asarray(fitted[: len(runs)].round(_DIGITS))
 
 
 def mostly_sound(cells: pd.DataFrame) -> pd.Series:

@@ -253,7 +253,7 @@ def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) 
         for run_ids in zip(*((result.parent.run_id, run.run_id) for result, run in networks), strict=True)
     )
     _, name, cost, low, high, is_shown = class_changes(data.classes, before, after).worst.iloc[0]
-    if np.isnan(low):  # no prediction changed
+    if cost == 0:  # no prediction changed
         return points(cost)
     if not is_shown:
         return f"not shown, at most {points(high)}"

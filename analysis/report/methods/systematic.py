@@ -5,8 +5,6 @@ from typing import Any
 import numpy as np
 
 from analysis.statistics import class_costs, class_losses
-from analysis.statistics.class_losses import Changes
-from analysis.statistics.class_sums import Weights
 from analysis.study.arrays import RunArrays
 from analysis.study.costs import RecallChanges, recall_changes
 from analysis.study.predictions import StudyPredictions
@@ -38,27 +36,29 @@ def systematic(
     -------
     dict
         `COLUMNS`: cost_class, and its mean cost with the interval of `class_costs.worst_class`; cost_p, one-sided,
-        corrected for all classes and at least `class_costs.p_of_coins`; and the same for spared_class, with method and
+        corrected for all classes, also by `class_costs.with_coins`; and the same for spared_class, with method and
         baseline exchanged. `NOTHING` for fewer than two networks.
     """
     if len(rows) < 2:
         return NOTHING
     found = recall_changes(study, rows, baseline_rows, has, predictions)
-    changes, names = found.excess.moderated, study.names[has]
     return {
         name: value
         for side, sign in zip(SIDES, (1, -1), strict=True)
-        for name, value in _side(side, changes, sign * found.excess.weights, found, names).items()
+        for name, value in _side(side, sign, found, study.names[has]).items()
     }
 
 
-def _side(side: str, changes: Changes, weights: Weights, found: RecallChanges, names: np.ndarray) -> dict[str, Any]:
+def _side(side: str, sign: int, found: RecallChanges, names: np.ndarray) -> dict[str, Any]:
+    changes, weights = found.excess.moderated, sign * found.excess.weights
     differences = found.right[0].astype(np.int8) - found.right[1] if found.right else None
     worst = class_costs.worst_class(changes, weights, label=found.label, differences=differences)
-    mean = -(weights @ changes.groups[0].mean(0))
-    p = class_costs.one_sided_p(changes.variances(weights), mean, class_costs.of_networks(changes, weights))
+    change = changes.groups[0].mean(0)
+    cost = -(weights @ change)
+    p = class_costs.one_sided_p(changes.variances(weights), cost, class_costs.of_networks(changes, weights))
     if found.label is not None and found.right is not None:
-        p = np.fmax(p, class_costs.p_of_coins(mean, class_losses.changed_images(found.label, *found.right)))
+        n_changed = class_losses.changed_images(found.label, *found.right)
+        p = class_costs.with_coins(p, cost, -sign * change, n_changed)
     values = (str(names[worst.place]), worst.cost, worst.low, worst.high, float(p[worst.place]))
     return {
         f"{side}{ending}": value for ending, value in zip(("_class", "", "_low", "_high", "_p"), values, strict=True)

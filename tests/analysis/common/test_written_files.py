@@ -23,7 +23,7 @@ REFUSED = r"was not written by this command, or was changed since: name another 
 def write(folder, text, names=("report.md", "figures/a.svg"), **how):
     with files.aside(folder, **how) as scratch:
         for name in names:
-            (scratch / name).parent.mkdir(exist_ok=True)
+            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
             (scratch / name).write_text(text)
 
 
@@ -240,6 +240,14 @@ def test_an_obsolete_file_is_deleted_if_it_is_listed_and_unchanged(tmp_path):
     write(tmp_path, "newer", ["c.csv"], obsolete=["a.csv", "b.csv", "c.csv", "d.csv", "e.csv"])
     assert sorted(contents(tmp_path)) == [LIST, "b.csv", "c.csv", "d.csv"]
     assert listed(tmp_path) == ["b.csv", "c.csv"]
+
+
+def test_folders_that_become_empty_are_deleted_too(tmp_path):
+    write(tmp_path, "older", ["tuning/1/a.csv", "tuning/2/a.csv", "b.csv"])
+    write(tmp_path, "newer", ["b.csv"], obsolete=["tuning/1/a.csv"])
+    assert sorted(path.name for path in (tmp_path / "tuning").iterdir()) == ["2"]
+    write(tmp_path, "newer", ["b.csv"], obsolete=["tuning/2/a.csv"])
+    assert not (tmp_path / "tuning").exists()
 
 
 def test_a_folder_in_git_needs_no_list(tmp_path):

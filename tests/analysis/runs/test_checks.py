@@ -374,7 +374,7 @@ def made_with(arithmetics: Sequence[str], **params: str) -> tuple[pd.DataFrame, 
 def test_networks_of_one_cell_that_were_trained_with_different_arithmetic__are_counted():
     notes = checks.notes(*made_with(["2", "2", "torch", None]))
     assert (
-        "means are over networks of net on pics that were trained with different arithmetic: 4 with arithmetic 2, "
+        "means are over networks of net on pics whose arithmetic differs or is not recorded: 4 with arithmetic 2, "
         "2 with arithmetic not recorded, 2 with arithmetic torch"
     ) in notes
 
@@ -382,7 +382,7 @@ def test_networks_of_one_cell_that_were_trained_with_different_arithmetic__are_c
 def test_a_dense_network_of_another_arithmetic_than_the_other_seeds__is_counted():
     runs, dense = made_with(["2", "2"])
     dense.loc[1, "arithmetic"] = "torch"
-    assert "arithmetic: 1 with arithmetic 2, 1 with arithmetic torch" in "".join(checks.notes(runs, dense))
+    assert "recorded: 1 with arithmetic 2, 1 with arithmetic torch" in "".join(checks.notes(runs, dense))
 
 
 def test_cells_of_different_arithmetic_are_not_pooled():

@@ -139,3 +139,8 @@ def test_a_comparison_that_a_changed_file_gives_has_the_number_of_runs_that_fini
         client.log_text(run, primaries.described(kept, "one", finished=finished), schema.PRIMARY)
     found = primaries.pulled("changed", tracking_uri=uri)
     assert found == [KNOWN._replace(runs_before=0), TWO._replace(runs_before=7)]
+    # The same names stand for other settings in a changed grid.
+    other = KNOWN._replace(methods=((("epochs", "20"), *OF_MP),), runs_before=12)
+    run = client.create_run(experiment, start_time=600_000, tags={"kind": "study"}).info.run_id
+    client.log_text(run, primaries.described([other._replace(runs_before=0)], "one", finished=12), schema.PRIMARY)
+    assert primaries.pulled("changed", tracking_uri=uri) == [other]

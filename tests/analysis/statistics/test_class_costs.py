@@ -221,6 +221,18 @@ def test_coins_guard_each_class_for_itself():
     assert 0 < found.low < 0.06
 
 
+def test_a_class_that_stays_as_it_is_while_others_win_is_shown_to_cost():
+    """Half of the 60 errors of both other classes are repaired, other ones in each network: the accuracy wins .1."""
+    label, place = np.repeat([0, 1, 2], 200), np.tile(np.arange(200), 3)
+    before = np.array([(place < 140) | (label == 0) for _ in range(5)])
+    after = np.array([before[0] | ((place - 140 + network * 12) % 60 < 30) & (place >= 140) for network in range(5)])
+    found = class_table.costs(label, before, after)
+    assert found.columns["cost"][0] == pytest.approx(0.1)
+    assert found.columns["cost_p"][0] < 0.001
+    assert found.worst.is_shown
+    assert 0 < found.worst.low < 0.1
+
+
 def test_classes_that_change_differently_have_bounds_from_their_variances():
     label, before, after = study([0.02, 0.1, 0.02, 0.02])
     recall = (before.reshape(-1, 4, 200).mean((0, 2)) + after.reshape(-1, 4, 200).mean((0, 2))) / 2

@@ -190,6 +190,11 @@ def test_methods_are_compared_on_the_dense_networks_that_all_of_them_have():
     cells = shared.cells[shared.cells["pruner"] != "none"]
     assert by_accuracy(shared, cells, 2)["pruner"].tolist() == ["mp", "up"]
     assert cells.set_index("pruner")["accuracy_after"]["up"] > cells.set_index("pruner")["accuracy_after"]["mp"]
+    # A pilot on one dense network changes nothing in the comparison of the others.
+    pilot = with_dense(pruned("gp", loss=0.01), slice(1), 0.7)
+    three = study(with_dense(pruned(), every, 0.7), with_dense(pruned("up", loss=0.002), first, 0.7), pilot, control)
+    of_three = three.cells[three.cells["pruner"] != "none"]
+    assert by_accuracy(three, of_three, 2)["pruner"].tolist() == ["mp", "up", "gp"]
     apart = study(with_dense(pruned(), last, 0.7), with_dense(pruned("up", loss=0.002), first, 0.7), control)
     assert told(decisions(apart)[WORKLOAD]) == ("up", 2, True)
 
