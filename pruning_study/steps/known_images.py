@@ -20,11 +20,10 @@ def decisions(options: PruneConfig | IterateConfig) -> dict[str, str]:
     decided, training = {}, resolved.dense_training(options)
     if isinstance(options, PruneConfig):
         training = resolved.fine_tuning(options)
-        has_weights = options.class_weights != "none" and options.class_weight_power
         is_constrained = options.constraint != "none" and options.constraint_images == constraint_names.VALIDATION
         decided = {
             "class_offsets": "class offsets" if options.class_offsets != "none" else "",
-            "class_weights": "the weights of classes" if has_weights else "",
+            "class_weights": "the weights of classes" if options.class_weights != "none" else "",
             "constraint_images": "the multipliers of classes" if is_constrained else "",
             "data_quotas": "the quotas of classes" if options.data_quotas != "none" else "",
         }

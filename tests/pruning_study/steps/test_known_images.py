@@ -37,7 +37,6 @@ def said(caplog):
         ({}, []),
         ({"class_offsets": "dense"}, ["--class-offsets"]),
         ({"class_weights": "dense"}, ["--class-weights"]),
-        ({"class_weights": "dense", "class_weight_power": 0}, []),
         ({"data_quotas": "recall"}, ["--data-quotas"]),
         ({"constraint": "ceag"}, []),
         ({"constraint": "ceag", "constraint_images": "validation"}, ["--constraint-images"]),
