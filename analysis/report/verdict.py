@@ -244,8 +244,8 @@ def choice(cell: pd.Series, study: StudyData) -> str:
 def _on_number_formats(cells: pd.DataFrame, study: StudyData, named: pd.Series | None) -> Iterator[str]:
     """Yield sentences on the number format that costs most accuracy.
 
-    Only number formats of dense networks are considered or, if there are none, those of the control. If an earlier
-    sentence gave data set, model and networks of a cell, `named`, this one gives only another number of networks.
+    Only number formats of dense networks are considered or, if there are none, those of the control. `named` is
+    the cell whose data set, model and networks an earlier sentence gave; then only a different number is given.
     """
     of_dense = never_fine_tuned(cells)
     cells = cells[of_dense] if of_dense.any() else cells

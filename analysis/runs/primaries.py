@@ -240,7 +240,7 @@ def _newest(files: Sequence[_File]) -> list[Primary]:
 
 
 def _runs_before(primary: Primary, files: Sequence[_File]) -> int:
-    """Return how many runs had finished at the first file with this comparison, after any with other settings of it."""
+    """Return how many runs had finished when the comparison, with its present settings, first stood in a file."""
     same = [[own for own in file.primaries if own.as_given == primary.as_given] for file in files]
     settings = (primary.methods, primary.baselines)
     others = [

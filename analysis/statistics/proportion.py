@@ -386,8 +386,8 @@ def disproportionate_losses(
     Returns
     -------
     Bounds
-        The intervals (with moderated variances) and the one-sided tests allow for the variance of k. p is at least that
-        of `class_costs.with_coins`.
+        The intervals (with moderated variances) and the one-sided tests allow for the variance of k. p is raised by
+        `class_costs.with_coins`.
 
     Examples
     --------
