@@ -193,8 +193,8 @@ def control_rows(runs: pd.DataFrame, *, needs_teacher: bool = True) -> np.ndarra
     ----------
     runs : DataFrame
     needs_teacher : bool
-        Whether the control of a network with a teacher must have the same teacher. If False,
-        a control with neither teacher nor mitigation is used if no network has a control with this teacher.
+        Whether the control of a network with a teacher must have the same teacher. If False, a control with neither
+        teacher nor mitigation is used if no network has a control with this teacher.
     """
     keys = control_columns(runs)
     is_control = runs[schema.PRUNER] == CONTROL

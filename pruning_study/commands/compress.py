@@ -205,7 +205,7 @@ def _on_networks(configs: Sequence[CompressConfig]) -> list[str]:
 
 
 def _check_new_networks(config: CompressConfig, dense: LoadedRun) -> None:
-    if config.confirm_seeds and schema.WEIGHTS_DIGEST in dense.dense.params:
+    if config.confirm_seeds and dense.dense.is_given:
         raise StudyError(
             f"dense run {dense.run_id} was not trained here, so new networks cannot be trained: leave this option out",
             option="confirm_seeds",

@@ -60,7 +60,7 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
                 *train_and_prune.what_next(result.context.store, last.run_id, result.plan.options),
             ]
         )
-    if len(configs) > 1 and schema.WEIGHTS_DIGEST in result.dense.dense.params:
+    if len(configs) > 1 and result.dense.dense.is_given:
         yield f"\n{folded(SAME_NETWORK)}"
     yield from engine_lines(result.context.store, result.plan.options.engine, result.context, found_ids)
 

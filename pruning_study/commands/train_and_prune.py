@@ -113,11 +113,6 @@ class Pruned(NamedTuple):
     offsets: Mapping[float, pd.DataFrame]
     control: Control | None = None
 
-    @property
-    def is_given(self) -> bool:
-        """Whether the weights of the dense network were given, so that every seed prunes the same network."""
-        return schema.WEIGHTS_DIGEST in self.dense.dense.params
-
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
     """Train a network for each seed, and yield the lines to print. `each_dense` describes the parameters."""
@@ -379,7 +374,7 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
         costs[ratio] = controls.largest_cost(changes[ratio], control_on_validation, on_validation)
         beyond = Beyond({ratio: changes[ratio]}, {ratio: costs[ratio]})
         own_changes = {ratio: result.changes[ratio]}
-        said = what_is_shown(own_changes, prunes=True, beyond=beyond, is_given=result.is_given).splitlines()
+        said = what_is_shown(own_changes, prunes=True, beyond=beyond, is_given=result.dense.dense.is_given).splitlines()
         note = _list([*said, pruned_step.description(result.plan.at(ratio), result.dense.run_id)])
         logged[ratio] = controls.log_largest_cost(store, run, control, costs[ratio], note=note)
     result = result._replace(pruned=logged, control=Control(control, of_control, Beyond(changes, costs)))
@@ -570,7 +565,7 @@ def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:
 def verdict(results: Sequence[Pruned], changes: Mapping[float, Comparison]) -> str:
     """Return the sentences above the table of `prune`."""
     first = results[0]
-    prunes, is_given = first.plan.pruner.prunes, first.is_given
+    prunes, is_given = first.plan.pruner.prunes, first.dense.dense.is_given
     return what_is_shown(changes, prunes=prunes, beyond=beyond_control(results), is_given=is_given)
 
 

@@ -299,7 +299,7 @@ def _fold_offsets(options: PruneConfig, context: Context, parent: LoadedRun, mod
 
 def _fine_tuning_indices(plan: PrunePlan, context: Context, parent: LoadedRun) -> np.ndarray:
     recall = parent.dense.val_predictions.counts(len(context.data.classes)).recall
-    return fine_tuning_indices(plan, context, recall, is_given=schema.WEIGHTS_DIGEST in parent.dense.params)
+    return fine_tuning_indices(plan, context, recall, is_given=parent.dense.is_given)
 
 
 def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray, *, is_given: bool = False) -> np.ndarray:

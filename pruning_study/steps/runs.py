@@ -74,6 +74,11 @@ class DenseRun:
     predictions: Predictions
     val_predictions: Predictions
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the network's weights were given, so that it is the same network for every seed."""
+        return schema.WEIGHTS_DIGEST in self.params
+
 
 @dataclass(frozen=True)
 class LoadedRun(FinishedRun):

@@ -74,7 +74,7 @@ def chosen(
     seed : int
     classes : sequence of str
     remedy : str
-        What the error asks the user to do, because a recall of 1 leaves no image of the class.
+        What an error asks the user to do if the dense network makes no error in a class, whose quota is then 0.
 
     Raises
     ------
