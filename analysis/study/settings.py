@@ -307,8 +307,24 @@ def at_level(frame: pd.DataFrame, ratio: float) -> pd.Series:
     iterated = is_iterated(frame) & (frame[schema.PRUNER] != CONTROL)
     if not iterated.any():
         return has_ratio
-    level = pd.MultiIndex.from_frame(frame[[_KEEP, ITERATION]])
+    level = _iterations(frame)
     return has_ratio | (iterated & level.isin(level[has_ratio & iterated]))
+
+
+def controls_at_level(frame: pd.DataFrame, ratio: float) -> pd.Series:
+    """Return whether each row is a control of the rows of `at_level`; arguments as in `at_level`.
+
+    An iterated control belongs to its own iteration, any other control to all ratios.
+    """
+    is_control, iterated = frame[schema.PRUNER] == CONTROL, is_iterated(frame)
+    if not iterated.any():
+        return is_control
+    level = _iterations(frame)
+    return is_control & (~iterated | level.isin(level[at_level(frame, ratio) & iterated]))
+
+
+def _iterations(frame: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(frame[[_KEEP, ITERATION]])
 
 
 def in_number_format(frame: pd.DataFrame) -> pd.Series:

@@ -143,7 +143,7 @@ class Workload:
         self._arms = {
             Arm(*arm): rows.set_axis(index)[~index.duplicated()] for arm, rows in by_arm for index in [networks(rows)]
         }
-        self._at_chance = {arm: rows["at_chance"].to_numpy(bool) for arm, rows in self._arms.items()}
+        self._at_chance = {arm: rows["at_chance"].astype(bool) for arm, rows in self._arms.items()}
 
     @property
     def name(self) -> str:
@@ -185,9 +185,10 @@ class Workload:
         """Return the value of a setting that all networks of an arm share."""
         return str(self._arms[arm][column].iloc[0])
 
-    def n_at_chance(self, arm: Arm) -> int:
-        """Return the number of networks at chance."""
-        return int(self._at_chance[arm].sum())
+    def n_at_chance(self, *arms: Arm) -> int:
+        """Return the number of networks that all arms have, and that are at chance in any of them."""
+        flags = pd.concat([self._at_chance[arm] for arm in arms], axis=1, join="inner")
+        return int(flags.any(axis=1).sum())
 
     def is_at_chance(self, arm: Arm) -> bool:
         """Return whether most networks are at chance."""

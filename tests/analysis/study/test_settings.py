@@ -13,6 +13,7 @@ from analysis.study.settings import (
     at_level,
     bits,
     control_columns,
+    controls_at_level,
     ignore_options,
     is_pruned,
     level,
@@ -486,6 +487,15 @@ def test_levels_of_an_iteration_stand_together_though_rounding_moves_their_ratio
     assert set(found["params.iteration"].dropna()) == {"2"}
     assert set(found["pruner"]) == {"global-unstructured", "l1-structured", "mp"}
     assert at_level(made[made["pruner"] == "mp"], 2.0).tolist() == [False]
+
+
+def test_an_iterated_control_belongs_to_its_iteration_and_any_other_to_all_ratios():
+    iterated = made_up_levels.runs(pruners=("global-unstructured", "none"), treatments=("rewind",), seeds=1)
+    made = study(iterated, runs("mnist", "lenet5", "none", 1, [1.0]))
+    ratio = made.loc[made["params.iteration"] == "2", "ratio"].max()
+    found = made[controls_at_level(made, ratio)]
+    assert found["pruner"].unique().tolist() == ["none"]
+    assert found["params.iteration"].fillna("plain").tolist() == ["2", "plain"]
 
 
 def test_a_level_has_the_control_of_its_iteration_and_weight_treatment():

@@ -18,7 +18,7 @@ from analysis.report.papers.compressed_networks.naming import LEVEL
 from analysis.runs import schema
 from analysis.runs.robustness import ALL, CLEAN
 from analysis.study.labels import level_label
-from analysis.study.settings import CONTROL
+from analysis.study.settings import CONTROL, ITERATION
 from analysis.study.study import StudyData
 
 MOST_METHODS = 6
@@ -53,11 +53,11 @@ def relative_accuracy(
     narrow : bool
         Draw the panels one below the other, for a narrow window.
     """
-    methods = _by_method(study, means)
+    methods = {name: _by_level(rows) for name, rows in _by_method(study, means).items()}
     order = means.groupby("corruption")["top1_norm"].mean().sort_values(ascending=False).index
     names = [*(name for name in _WORDS if name in order)][::-1] + [name for name in order if name not in _WORDS][::-1]
     shown = [fitted_name(_WORDS.get(name, name.replace("_", " ")), 72 * _NAMES, _LETTERS) for name in names]
-    levels = max(rows[LEVEL].nunique() for rows in methods.values())
+    levels = max(len(set(_level_labels(rows))) for rows in methods.values())
     across = min(len(methods), _ACROSS)
     lines = max(_LINE, _MARK * levels) * len(names) + _LEGEND_LINE * -(-levels // _LEVELS_ACROSS)
     drawn = pd.concat(methods.values())["top1_norm"]
@@ -85,16 +85,26 @@ def _by_method(study: StudyData, means: pd.DataFrame) -> dict[str, pd.DataFrame]
     return {name: by_method[name] for name in [*drawn, *(name for name in by_method if is_control[name])]}
 
 
+def _by_level(rows: pd.DataFrame) -> pd.DataFrame:
+    """Sort the rows by level, and those of the control of iterative pruning, which has one level, by iteration."""
+    places = rows.reindex(columns=[LEVEL, ITERATION]).astype(float).fillna(0)
+    return rows.loc[places.sort_values([LEVEL, ITERATION], kind="stable").index]
+
+
+def _level_labels(rows: pd.DataFrame) -> list[str]:
+    return [level_label(row, row[LEVEL]) for row in rows.to_dict("records")]
+
+
 def _draw(
     axes: Axes, rows: pd.DataFrame, names: Sequence[str], shown: Sequence[str], limits: tuple[float, float]
 ) -> None:
     """Draw a mark for each corruption and level, and a legend of the levels."""
-    named = {row[LEVEL]: level_label(row, row[LEVEL]) for row in rows.to_dict("records")}
-    levels = [named[level] for level in sorted(named)]
+    labels = _level_labels(rows)
+    levels = list(dict.fromkeys(labels))
     is_control = rows[schema.PRUNER].iloc[0] == CONTROL
     shades = colormaps["viridis_r"](np.linspace(0.15, 0.95, len(levels)))
     colors = {level: NEUTRAL if is_control else to_hex(shade) for level, shade in zip(levels, shades, strict=True)}
-    rows = estimates(rows, "top1_norm").assign(level=rows[LEVEL].map(named), place=rows["corruption"].map(names.index))
+    rows = estimates(rows, "top1_norm").assign(level=labels, place=rows["corruption"].map(names.index))
     intervals(axes, side_by_side(rows, "level", colors, apart=0.5 / max(len(levels) - 1, 1)))
     name_rows(axes, shown, size=_LETTERS)
     axes.axhline(sum(name in _WORDS for name in names) - 0.5, color="black", linewidth=0.5)

@@ -91,10 +91,15 @@ def _row(study: StudyData, first: pd.Series, rows: pd.DataFrame) -> dict[str, st
     return {
         "method": study.method(first),
         "level": level_label(first, first[LEVEL]),
-        "networks": f"{first['n']:,}",
+        "networks": _networks(rows["n"]),
         **cells,
         "which": str(worst).replace("_", " ") if worst else "",
     }
+
+
+def _networks(numbers: pd.Series) -> str:
+    fewest, most = numbers.min(), numbers.max()
+    return f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
 
 def _change(rows: pd.DataFrame, name: str | None) -> str:

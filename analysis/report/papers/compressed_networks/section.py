@@ -19,7 +19,7 @@ from analysis.study.groups import GROUP, GROUPING
 from analysis.study.joins import join
 from analysis.study.labels import level_label
 from analysis.study.once import once
-from analysis.study.settings import CONTROL, in_number_format, is_pruned
+from analysis.study.settings import CONTROL, at_level, controls_at_level, in_number_format, is_pruned
 from analysis.study.study import StudyData
 
 _PIES = (
@@ -169,8 +169,8 @@ def _blocks(study: StudyData, exemplars: CellExemplars) -> list[Block]:
 
 
 def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:
-    """Select a table's cells: those at a ratio, each method's nearest sparsity, number formats, and the control."""
-    is_shown = summary[schema.RATIO].eq(ratio) | summary[schema.PRUNER].eq(CONTROL) | in_number_format(summary)
+    """Select a table's cells: those at a ratio, each method's nearest sparsity, number formats, and the controls."""
+    is_shown = at_level(summary, ratio) | controls_at_level(summary, ratio) | in_number_format(summary)
     anew = summary[summary[LEVEL] < 1]  # pruned to a sparsity, not a ratio
     distance = (anew[schema.RATIO] / ratio - 1).abs()
     return is_shown | summary.index.isin(distance.groupby(anew[METHOD]).idxmin())

@@ -134,10 +134,10 @@ def distributions(units: Units, measures: list[str], place: str, *, narrow: bool
 def _draw_distribution(axes: Axes, units: Units, values: np.ndarray) -> None:
     edges = np.histogram_bin_edges(values[~np.isnan(values)], _BINS).tolist()
     for _, color, inside in _cohorts(units):
-        own = values[inside & ~np.isnan(values)]
-        axes.hist(own, edges, density=True, color=color, alpha=0.25)
-        axes.hist(own, edges, density=True, histtype="step", color=color, linewidth=1.6)
-        axes.axvline(own.mean(), color=color, linestyle="--", linewidth=1.2)
+        if (own := values[inside & ~np.isnan(values)]).size:
+            axes.hist(own, edges, density=True, color=color, alpha=0.25)
+            axes.hist(own, edges, density=True, histtype="step", color=color, linewidth=1.6)
+            axes.axvline(own.mean(), color=color, linestyle="--", linewidth=1.2)
     axes.grid(alpha=0.3)
 
 

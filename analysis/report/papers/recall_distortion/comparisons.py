@@ -132,11 +132,13 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
     """
     runs = main_setting(alphas, further_settings(alphas))
     notes = list(runs.attrs.get("notes", []))
-    if n_at_chance := int(runs["at_chance"].sum()):
-        notes.append(
-            f"{n_at_chance:,} of {len(runs):,} pruned networks have no alpha and are left out of the paper's tests, "
-            "because they or their dense networks are at chance"
-        )
+    is_control = runs[schema.PRUNER] == CONTROL
+    for kind, own in (("pruned networks", runs[~is_control]), ("controls", runs[is_control])):
+        if n_at_chance := int(own["at_chance"].sum()):
+            notes.append(
+                f"{n_at_chance:,} of {len(own):,} {kind} have no alpha and are left out of the paper's tests, "
+                "because they or their dense networks are at chance"
+            )
     frame = _tested(runs, _planned(runs, as_printed), variance, DESIGNS)
     frame.attrs |= {"notes": notes, "variance": variance}
     return frame

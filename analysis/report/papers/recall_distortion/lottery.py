@@ -207,7 +207,8 @@ def _sentence(rows: pd.DataFrame, study: StudyData) -> str:
     lowest = sound[sound[LEVEL] == dip.level].iloc[0]
     has_control = lowest["n_none"] > 0
     beyond = f"; the difference from the control is {minus_control(lowest.to_dict(), 'alpha')}" if has_control else ""
-    return f"{name}: alpha is lowest at level {dip.level}, {dip.alpha:.3f}{beyond}. Alpha's interval {dip.rise}."
+    rise = f" Alpha's interval {dip.rise}." if sound["ci_low"].notna().any() else ""
+    return f"{name}: alpha is lowest at level {dip.level}, {dip.alpha:.3f}{beyond}.{rise}"
 
 
 def _in_table_12() -> _Dip:

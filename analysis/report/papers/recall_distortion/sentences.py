@@ -54,7 +54,7 @@ def _differences(
         quantity,
         _NOTHING if at_chance else estimate(of_first - of_second),
         claimed,
-        max(workload.n_at_chance(first), workload.n_at_chance(second)),
+        workload.n_at_chance(first, second),
         at_chance,
     )
 

@@ -11,6 +11,7 @@ from analysis.report.papers.compressed_networks.robustness import corruptions
 from analysis.runs.robustness import COLUMNS
 from analysis.study.arrays import run_arrays
 from analysis.study.study import ReportOptions, StudyData
+from tests import made_up_levels
 from tests.made_up_runs import runs, study
 
 PRUNED = runs("toy", "net", "mp", 10, [1.2] * 2)
@@ -178,6 +179,14 @@ def test_the_section_shows_a_row_for_each_method_and_the_file_every_severity():
     assert robustness_section.published_values(StudyData(MADE, corrupted=COUNTS)) is None
 
 
+def test_conditions_that_fewer_networks_have_are_shown_with_both_numbers():
+    first = COUNTS["run_id"].isin([frame[name][0] for frame in (PRUNED, NONE) for name in ("dense_run_id", "run_id")])
+    folder = COUNTS[first & COUNTS["severity"].eq(0)].assign(corruption="adversarial")
+    section = robustness_section.section(StudyData(MADE, corrupted=pd.concat([folder, COUNTS], ignore_index=True)))
+    (table,) = [block for block in section.blocks if isinstance(block, pd.DataFrame)]
+    assert table["networks"].tolist() == ["1 to 2", "1 to 2"]
+
+
 @pytest.mark.slow
 def test_values_in_print_stand_beside_those_of_imagenet():
     params = {"start": "initialization", "sparsity": "0.9"}
@@ -225,6 +234,18 @@ def test_the_picture_has_every_level_and_its_legends_hide_nothing():
     assert said == [f"ratio {ratio}" for ratio in (2, 3, 4, 6, 10, 20, 50, 90)]
     for legend in (mp.get_legend(), none.get_legend()):
         assert not any(legend.get_window_extent().overlaps(axes.bbox) for axes in figure.axes)
+
+
+def test_the_picture_has_every_iteration_of_the_control():
+    made = made_up_levels.runs(pruners=("global-unstructured", "none"), treatments=("rewind",), levels=11)
+    clean = {
+        run_id: {(0, "none"): (90, 90), (1, "fog"): (80, 80)} for run_id in {*made["run_id"], *made["dense_run_id"]}
+    }
+    section = robustness_section.section(StudyData(made, corrupted=counts(clean)))
+    (picture,) = [block for block in section.blocks if isinstance(block, Picture)]
+    *_, none = picture.figure.axes
+    said = [text.get_text() for text in none.get_legend().get_texts()]
+    assert said == [f"iteration {level}" for level in range(1, 12)]
 
 
 def test_the_picture_has_a_panel_for_each_method_and_the_control_last():

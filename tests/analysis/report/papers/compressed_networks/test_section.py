@@ -8,6 +8,7 @@ import pytest
 
 from analysis.rendering.page import Caption
 from analysis.report.papers.compressed_networks.section import section
+from analysis.runs import frames
 from analysis.statistics.halves import halves
 from analysis.statistics.populations import exemplars
 from analysis.study.study import ReportOptions, StudyData
@@ -44,6 +45,24 @@ def test_the_table_has_the_methods_and_the_control_and_the_files_are_written():
     assert {"significant classes", "by Holm", "significant as in print"} <= {*table}
     assert table["networks"].tolist() == [str(NETWORKS)] * 2
     assert found.notes == []
+
+
+def test_iterations_of_almost_one_ratio_are_shown_with_the_control_of_their_iteration():
+    """The second pruner keeps a few weights more in the same iteration."""
+    made = with_recalls_of(FOUND)
+    other = made[made["pruner"] == "mp"].assign(pruner="up", ratio=9.99)
+    levels = [
+        rows.assign(ratio=rows["ratio"].where(rows["pruner"].eq("none"), rows["ratio"] - missing)).assign(
+            **{frames.column("iteration"): level, "run_id": rows["run_id"] + "/" + level}
+        )
+        for rows in (made, other)
+        for level, missing in (("9", 2), ("10", 0))
+    ]
+    of_chain = {frames.column("keep"): "0.8", frames.column("weight_treatment"): "rewind"}
+    chain = pd.concat(levels, ignore_index=True).assign(**of_chain)
+    found = section(StudyData(chain, lambda run_ids: {run: FOUND[run.split("/")[0]] for run in run_ids}))
+    (table,) = [block for block in found.blocks if isinstance(block, pd.DataFrame)]
+    assert sorted(table["method"]) == ["mp rewind", "none rewind", "up rewind"]
 
 
 def test_too_few_networks_for_halves_are_told_once():

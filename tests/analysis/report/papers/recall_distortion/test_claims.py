@@ -289,6 +289,14 @@ def test_single_networks_at_chance_are_left_out_and_counted():
     assert row["estimate"] == pytest.approx(0.5 + NOISE[1:].mean())
 
 
+def test_a_pair_of_which_either_network_is_at_chance_is_counted_once():
+    light, heavy = cell("mp", 2, 0.5), cell("mp", 10, 1.5)
+    for arm, seeds in ((light, [0, 1]), (heavy, [1, 2])):
+        arm.loc[arm["seed"].isin(seeds), ["accuracy_after", "recall_after/a"]] = [0.5, 9.0]
+    (row,) = of(held(light, heavy), HIGHER).to_dict("records")
+    assert (row["n"], row["n_at_chance"]) == (3, 3)
+
+
 def test_a_seed_that_is_there_twice_counts_once():
     twice = pd.concat([cell("mp", 10, 1.5), cell("mp", 10, 1.5).assign(run_id=list("abcdef"))])
     (row,) = of(held(twice), HIGH).to_dict("records")

@@ -232,6 +232,13 @@ def test_networks_at_chance_are_left_out_of_pairs_and_counted():
     assert "2 of 10 pruned networks have no alpha" in found.attrs["notes"][0]
 
 
+def test_controls_at_chance_are_counted_as_such():
+    made = study(cifar("resnet56", "mp", 2, LOW), cifar("resnet56", "none", 1, LOW))
+    found = paper_tests(alphas(run_arrays(made)).assign(at_chance=[*[False] * 4, True, True]))
+    (note,) = found.attrs["notes"]
+    assert note.startswith("2 of 3 controls have no alpha")
+
+
 def test_networks_at_chance_are_left_out_of_independent_samples_and_counted():
     made = study(cifar("resnet20", "mp", 4, [*LOW, 9.0]), cifar("resnet32", "mp", 4, HIGH))
     frame = alphas(run_arrays(made))

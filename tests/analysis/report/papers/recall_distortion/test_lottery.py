@@ -87,9 +87,13 @@ def test_a_sentence_says_where_alpha_dips_and_rises_beside_print(tickets):
 
 
 def test_a_sentence_without_a_control_does_not_speak_of_one():
-    """Of a single network alpha has no interval, and so none that lies above 1."""
-    (sentence, _) = lottery.section(study(chain("mp", [1.0, 0.9], seeds=1))).blocks[0].sentences
-    assert sentence.endswith("alpha is lowest at level 2, 0.900. Alpha's interval does not stay above 1.")
+    (sentence, _) = lottery.section(study(chain("mp", [1.0, 0.9]))).blocks[0].sentences
+    assert sentence.endswith("alpha is lowest at level 2, 0.910. Alpha's interval does not stay above 1.")
+
+
+def test_of_a_single_network_alpha_has_no_interval():
+    (sentence, _) = lottery.section(study(chain("mp", [1.2, 1.1], seeds=1))).blocks[0].sentences
+    assert sentence.endswith("alpha is lowest at level 2, 1.100.")
 
 
 def test_what_is_not_as_in_print_is_named(tickets):
