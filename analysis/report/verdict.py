@@ -209,7 +209,7 @@ def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:
         yield f"{_where(cell)}, nothing is shown to be safe. {subject} {_cost(cell)}."
     yield from _describe_payers(rows, cell)
     if not decided.is_safe:
-        yield why_not(decided.judged, study, decided.limits)
+        yield _why_nothing(decided, study)
     if cell["n_none"]:
         yield _describe_gaps(cell, study)
     elif (rows["reference"] == CONTROL_OF_OTHER_SEEDS).any():
@@ -229,11 +229,21 @@ def _describe_missing_control(cell: pd.Series, study: StudyData) -> str:
 
 
 def _and_no_larger(decided: Decision, study: StudyData) -> str:
-    if decided.larger is None:
+    if decided.failing is None:
         return "This is safe, and no larger ratio is shown to be."
-    larger = decided.larger.cell
-    reason = why_not(decided.larger, study, decided.limits)
-    return f"This is safe. At ratio {short_ratio(larger[schema.RATIO])}: {reason[0].lower()}{reason[1:]}"
+    return f"This is safe. {_why_not_there(decided.failing, study, decided.limits)}"
+
+
+def _why_nothing(decided: Decision, study: StudyData) -> str:
+    if decided.failing is None or not decided.judged.is_safe:
+        return why_not(decided.judged, study, decided.limits)
+    reason = _why_not_there(decided.failing, study, decided.limits)
+    return f"This ratio alone would pass, but a method is judged from its smallest ratio. {reason}"
+
+
+def _why_not_there(failing: Judged, study: StudyData, limits: Limits) -> str:
+    reason = why_not(failing, study, limits)
+    return f"At ratio {short_ratio(failing.cell[schema.RATIO])}: {reason[0].lower()}{reason[1:]}"
 
 
 def choice(cell: pd.Series, study: StudyData) -> str:

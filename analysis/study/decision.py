@@ -52,8 +52,8 @@ class Decision(NamedTuple):
         there is no such ratio, they describe a cell at the smallest ratio.
     is_safe : bool
         Whether `judged` is shown to be safe.
-    larger : Judged, optional
-        If a safe cell was chosen, the cell of the same method at the next larger ratio, which is not shown to be safe.
+    failing : Judged, optional
+        The first cell of the same method, in ascending order of ratio, that is not shown to be safe.
     tried : list of Judged
         The cells that were compared with the limits: for each method, in ascending order of ratio, up to the first that
         is not shown to be safe.
@@ -62,7 +62,7 @@ class Decision(NamedTuple):
 
     judged: Judged
     is_safe: bool
-    larger: Judged | None
+    failing: Judged | None
     tried: list[Judged]
     limits: Limits
 
@@ -105,9 +105,9 @@ def decision(study: StudyData, workload: Workload, limits: Limits = LIMITS) -> D
         largest_ratio = max(each.cell[schema.RATIO] for each in safe)
         largest = [each for each in safe if each.cell[schema.RATIO] == largest_ratio]
         best = largest[_comparable_accuracies(pd.DataFrame([each.cell for each in largest]), study).argmax()]
-        return Decision(best, True, _next(best, tried, of_method), tried, limits)
-    leading = by_accuracy(study, cells, _leading_ratio(cells, limits), limits).iloc[0]
-    return Decision(_judge(leading, study, limits), False, None, tried, limits)
+        return Decision(best, True, _failing(best, tried, of_method), tried, limits)
+    leading = _judge(by_accuracy(study, cells, _leading_ratio(cells, limits), limits).iloc[0], study, limits)
+    return Decision(leading, False, _failing(leading, tried, of_method), tried, limits)
 
 
 def ratio_of(study: StudyData, workload: Workload) -> float:
@@ -244,11 +244,10 @@ def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([losses, pd.DataFrame([alpha], columns=losses.columns)], ignore_index=True)
 
 
-def _next(best: Judged, tried: list[Judged], of_method: list[str]) -> Judged | None:
-    """Return the cell of the same method that was tried next after the chosen one."""
-    same = [each for each in tried if is_alike(each.cell.to_frame().T, best.cell, of_method)[0]]
-    place = next(index for index, each in enumerate(same) if each.cell.name == best.cell.name)
-    return same[place + 1] if place + 1 < len(same) else None
+def _failing(judged: Judged, tried: list[Judged], of_method: list[str]) -> Judged | None:
+    """Return the first cell of the same method that is not shown to be safe."""
+    failures = (each for each in tried if not each.is_safe)
+    return next((each for each in failures if is_alike(each.cell.to_frame().T, judged.cell, of_method)[0]), None)
 
 
 def _leading_ratio(cells: pd.DataFrame, limits: Limits) -> float:
