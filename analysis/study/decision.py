@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.sparse.csgraph import connected_components
 
 from analysis.runs import schema
 from analysis.statistics.limits import ACCURACY, ALPHA, LIMITS, Decided, Limits, decide
@@ -150,8 +151,10 @@ def _comparable_accuracies(cells: pd.DataFrame, study: StudyData) -> np.ndarray:
     """Compute each cell's mean accuracy, adjusted for the dense networks that it has, (cells,).
 
     Dense networks differ in accuracy, so means over different dense networks would not compare the methods. The
-    adjusted means are the cells' part in the least-squares fit of the accuracies by a sum of two terms, one for the
-    cell and one for the dense network. If all cells have the same dense networks, they order the cells as plain means.
+    accuracies are fitted by a sum of two terms, one for the cell and one for the dense network, with least squares. A
+    cell's adjusted mean is the mean of its fitted accuracies on all dense networks that it is connected with by shared
+    dense networks, also through other cells. It is the plain mean if all cells have the same dense networks, or if the
+    cell shares none.
     """
     if cells.empty:
         return np.empty(0)
@@ -161,8 +164,10 @@ def _comparable_accuracies(cells: pd.DataFrame, study: StudyData) -> np.ndarray:
     of_network = together[schema.DENSE_RUN_ID].factorize()[0]
     terms = np.hstack([np.eye(len(runs))[of_cell], np.eye(of_network.max() + 1)[of_network]])
     accuracies = together["accuracy_after"].to_numpy(float)
-    fitted = np.linalg.lstsq(terms, accuracies - accuracies.mean(), rcond=None)[0]
-    return np.asarray(fitted[: len(runs)].round(_DIGITS))
+    fitted = np.split(np.linalg.lstsq(terms, accuracies, rcond=None)[0], [len(runs)])
+    components = np.split(connected_components(terms.T @ terms)[1], [len(runs)])
+    is_connected = np.equal.outer(*components)
+    return np.asarray((fitted[0] + is_connected @ fitted[1] / is_connected.sum(1)).round(_DIGITS))
 
 
 def mostly_sound(cells: pd.DataFrame) -> pd.Series:

@@ -211,6 +211,13 @@ def test_methods_are_compared_on_the_dense_networks_that_all_of_them_have():
     assert told(decisions(apart)[WORKLOAD]) == ("up", 2, True)
 
 
+def test_methods_without_common_dense_networks_are_compared_by_their_accuracies():
+    """Two networks of mp have accuracy .8, six others of gp .79, and rp .6 from the dense networks of gp."""
+    cells = pruned().iloc[:2], pruned("gp", loss=0.01).iloc[2:], pruned("rp", loss=0.2).iloc[2:]
+    apart = study(*cells)
+    assert by_accuracy(apart, apart.cells, 2)["pruner"].tolist() == ["mp", "gp", "rp"]
+
+
 def test_an_undefined_alpha_is_the_cause_that_is_told():
     """Without numbers of images there is no alpha on new images, although the losses have bounds."""
     columns = [f"{name}/{letter}" for name in ("support", "both_right") for letter in "ab"]
