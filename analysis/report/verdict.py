@@ -373,9 +373,9 @@ GapKind = Literal[
     "wider",
     "narrower",
     "same",
-    "relative",
     "too few",
     "unknown",
+    "relative",
     "no interval",
     "undefined",
 ]
@@ -393,9 +393,9 @@ class Gaps(NamedTuple):
         - wider: gaps grow, but weak classes are not shown to fall further behind.
         - narrower: gaps shrink.
         - same: an equivalence test shows that gaps hardly change.
-        - relative: gaps grow only relative to the accuracy.
         - too few: with so few networks the interval is too wide.
         - unknown: gaps may grow or shrink.
+        - relative: gaps may grow or shrink, but grow relative to the accuracy.
         - no interval: one network is compared with its control, or all change alike.
         - undefined: no network has slopes and a control with slopes.
     change, low, high : float
@@ -431,12 +431,12 @@ def gaps(cell: pd.Series) -> Gaps:
         kind = "narrower"
     elif cell["raw_slope_equivalence_p"] < 1 - cell["confidence"]:
         kind = "same"
-    elif _ends(cell, "alpha_minus_none")[0] > 0:
-        kind = "relative"
     elif high - low > _WIDEST:
         kind = "too few"
+    elif np.isfinite(low):
+        kind = "relative" if _ends(cell, "alpha_minus_none")[0] > 0 else "unknown"
     else:
-        kind = "unknown" if np.isfinite(low) else "no interval" if np.isfinite(change) else "undefined"
+        kind = "no interval" if np.isfinite(change) else "undefined"
     return Gaps(kind, change, low, high, spread, spread_low, spread_high)
 
 
@@ -446,6 +446,7 @@ def _describe_gaps(cell: pd.Series, study: StudyData) -> str:
     compared = len(arrays.with_sloped_control(arrays.sloped(rows)))
     kind, change, low, high, spread, spread_low, spread_high = gaps(cell)
     wider = f"grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}"
+    unknown = f"Gaps between classes may shrink or grow ({low:+.0f} to {high:+.0f} %)"
     if kind == "reversed":
         return _reversed(cell)
     if kind == "unrelated":
@@ -458,9 +459,9 @@ def _describe_gaps(cell: pd.Series, study: StudyData) -> str:
         "wider": f"Gaps {wider}; that weak classes fall behind is not shown.",
         "narrower": f"Gaps shrink {-change:.0f} %{_brackets(-high, -low, 0)}.",
         "same": f"Gaps of weak classes change by less than {100 * MARGIN:g} %, by an equivalence test.",
-        "relative": "Gaps grow only relative to the lower accuracy.",
         "too few": f"{compared} networks are too few to say whether gaps grow or shrink.",
-        "unknown": f"Gaps between classes may shrink or grow ({low:+.0f} to {high:+.0f} %).",
+        "unknown": f"{unknown}.",
+        "relative": f"{unknown}; relative to the accuracy they grow.",
         "no interval": (
             f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in {_which_networks(compared, cell)}."
         ),
