@@ -37,6 +37,7 @@ from analysis.study.settings import (
     is_pruned,
     never_fine_tuned,
     starts_anew,
+    without_fine_tuning,
 )
 from analysis.study.study import StudyData
 
@@ -222,7 +223,7 @@ def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:
 
 def _describe_missing_control(cell: pd.Series, study: StudyData) -> str:
     own = rows_of(cell, study.arrays.runs, study)
-    if starts_anew(own).all():
+    if (starts_anew(own) | without_fine_tuning(own)).all():
         return _NOT_FINE_TUNED
     differing = study.arrays.differing_from_controls(own.index[0])
     return _UNLIKE_CONTROL.format(" and ".join(differing)) if differing else _NO_CONTROL
