@@ -302,23 +302,27 @@ class Payers(NamedTuple):
         Names of these classes, largest cost first.
     points : (classes, 3)
         Their costs (losses minus the loss of accuracy) in points, with the ends of the intervals.
+    losses : (classes,)
+        Their losses in points.
     """
 
     are_tested: bool
     names: list[str]
     points: np.ndarray
+    losses: np.ndarray
 
 
 def payers(rows: pd.DataFrame) -> Payers:
     """Find the classes of a cell that are shown to lose more than the accuracy; `rows` as `class_rows` returns them."""
     paying = rows[(rows["cost_p"] < LEVEL) & (rows["cost"] > 0)].sort_values("cost", ascending=False)
     points = 100 * paying[["cost", "cost_low", "cost_high"]].to_numpy()
-    return Payers(bool(rows["cost_p"].notna().any()), list(paying["class"]), points)
+    are_tested = bool(rows["cost_p"].notna().any())
+    return Payers(are_tested, list(paying["class"]), points, 100 * paying["loss"].to_numpy())
 
 
 def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
     """Yield a sentence on the classes that lose more than the accuracy or, if none does, on the bound of all losses."""
-    are_tested, names, points = payers(rows)
+    are_tested, names, points, losses = payers(rows)
     if not are_tested:
         yield "Whether a class loses more than the accuracy is unknown."
     elif not names:
@@ -330,8 +334,16 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
         rest = len(names) - 2
         rest_text = f", {rest} {'other' if rest == 1 else 'others'} less" if rest > 0 else ""
-        loss_text = f"{points[0, 0]:.1f} points{_brackets(*points[0, 1:])} more than the accuracy"
-        yield f"{names[0]} loses {loss_text}{second}{rest_text}."
+        yield f"{names[0]} {_payment(losses[0], *points[0])}{second}{rest_text}."
+
+
+def _payment(loss: float, cost: float, low: float, high: float) -> str:
+    cost_text = f"{cost:.1f} points{_brackets(low, high)}"
+    if round(loss, 9) <= 0:
+        return f"gains {cost_text} less than the accuracy"
+    if round(cost - loss, 9) > 0:
+        return f"loses {loss:.1f} points although the accuracy gains, a difference of {cost_text}"
+    return f"loses {cost_text} more than the accuracy"
 
 
 def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:

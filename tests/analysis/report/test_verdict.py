@@ -51,8 +51,8 @@ def test_what_became_of_gaps_and_which_class_pays_are_numbers():
     assert change.kind == "narrower"
     assert [change.change, change.low, change.high] == pytest.approx([-50, -61.7, -38.3], abs=0.05)
     assert (gaps(larger).kind, gaps(larger).change) == ("weak behind", pytest.approx(50))
-    are_tested, names, points = payers(class_rows(study, larger))
-    assert (are_tested, names) == (True, ["b"])
+    are_tested, names, points, losses = payers(class_rows(study, larger))
+    assert (are_tested, names, losses) == (True, ["b"], pytest.approx([5.0]))
     assert points == pytest.approx(np.array([[4.0, 2.82, 5.18]]), abs=0.01)
 
 
@@ -310,6 +310,14 @@ def test_a_weak_dense_network_is_said_before_the_verdict():
 
 def test_what_is_gained_is_no_cost():
     assert sentences(runs(after=0.81), none())[1] == "It gains 1.0 points of accuracy (1.0 to 1.0)"
+
+
+def test_a_class_that_gains_is_not_said_to_lose():
+    """The accuracy gains 6 points, and class b 4; or the accuracy gains 1 point, and class b loses 5."""
+    assert sentences(lower(runs(alpha=1.2), -0.06), none())[2] == "b gains 2.0 points (0.8 to 3.2) less than the accuracy"
+    assert sentences(runs(alpha=1.5, after=0.81), none())[2] == (
+        "b loses 5.0 points although the accuracy gains, a difference of 6.0 points (4.8 to 7.2)"
+    )
 
 
 def test_an_experiment_of_the_control_alone_says_so():
