@@ -249,7 +249,7 @@ def _why_not_there(failing: Judged, study: StudyData, limits: Limits) -> str:
 
 def choice(cell: pd.Series, study: StudyData) -> str:
     """Return the method and the ratio of a cell in words."""
-    return f"{study.method(cell)} at ratio {short_ratio(cell[schema.RATIO])}"
+    return f"{study.explained_method(cell)} at ratio {short_ratio(cell[schema.RATIO])}"
 
 
 def _on_number_formats(cells: pd.DataFrame, study: StudyData, named: pd.Series | None) -> Iterator[str]:
@@ -261,7 +261,7 @@ def _on_number_formats(cells: pd.DataFrame, study: StudyData, named: pd.Series |
     of_dense = never_fine_tuned(cells)
     cells = cells[of_dense] if of_dense.any() else cells
     cell = cells.loc[accuracy_loss(cells).idxmax()]
-    name, against = study.method(cell), "" if cell["n_none"] else ", compared with the dense networks"
+    name, against = study.explained_method(cell), "" if cell["n_none"] else ", compared with the dense networks"
     subject = f"{name} does worst of {len(cells)} number formats: it" if len(cells) > 1 else name
     if named is None:
         where = f"{_where(cell)}, "

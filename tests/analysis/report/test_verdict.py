@@ -314,7 +314,9 @@ def test_what_is_gained_is_no_cost():
 
 def test_a_class_that_gains_is_not_said_to_lose():
     """The accuracy gains 6 points, and class b 4; or the accuracy gains 1 point, and class b loses 5."""
-    assert sentences(lower(runs(alpha=1.2), -0.06), none())[2] == "b gains 2.0 points (0.8 to 3.2) less than the accuracy"
+    assert (
+        sentences(lower(runs(alpha=1.2), -0.06), none())[2] == "b gains 2.0 points (0.8 to 3.2) less than the accuracy"
+    )
     assert sentences(runs(alpha=1.5, after=0.81), none())[2] == (
         "b loses 5.0 points although the accuracy gains, a difference of 6.0 points (4.8 to 7.2)"
     )
@@ -403,6 +405,13 @@ def test_what_is_ruled_out_in_one_network_is_said_of_this_network():
     some = five, alike[1].assign(dense_run_id="another", seed=9)
     (line,) = verdict(StudyData(made_up_runs.study(*some), made_up_runs.predicted(*some)))
     assert "points is ruled out for all. " in line
+
+
+def test_a_letter_is_explained_where_it_is_used():
+    gradual = runs(schedule="cubic", ramp="0.25", ramp_steps="2")
+    other = runs("gp", schedule="cubic", ramp="0.5", ramp_steps="1", after=0.7)
+    said = sentences(gradual, other, none(schedule="one-shot"))
+    assert said[0] == ("On mnist with lenet5 (8 networks), use mp A (cubic, ramp 0.25, ramp_steps 2) at ratio 10")
 
 
 def test_every_data_set_and_model_has_a_line_of_at_most_seventy_five_words():
