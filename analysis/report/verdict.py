@@ -323,7 +323,8 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         yield "Whether a class loses more than the accuracy is unknown."
     elif not names:
         bound = cell["worst_class_loss_upper"]
-        which = " in this network" if (cell["n_none"] or cell["n"]) == 1 else ""
+        with_control = " in the one network that has a control" if cell["n_none"] == 1 else ""
+        which = " in this network" if cell["n"] == 1 else with_control
         ruled_out = f"; a loss above {100 * bound:.1f} points is ruled out for all{which}" if bound < 1 else ""
         yield f"No class is shown to lose more than the accuracy{ruled_out}."
     else:
@@ -493,7 +494,7 @@ def _why_undefined(arrays: RunArrays, rows: np.ndarray) -> str:
 def _which_networks(compared: int, cell: pd.Series) -> str:
     if compared > 1:
         return f"each of {compared} networks"
-    return "this network" if cell["n_none"] == 1 else "the only network whose gaps can be compared"
+    return "this network" if cell["n"] == 1 else "the only network whose gaps can be compared"
 
 
 def _order(cell: pd.Series) -> Literal["kept", "unrelated", "reversed"]:

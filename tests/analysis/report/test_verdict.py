@@ -401,6 +401,10 @@ def test_what_is_ruled_out_in_one_network_is_said_of_this_network():
         study = StudyData(made_up_runs.study(*some), made_up_runs.predicted(*some))
         (bound,) = (each for each in verdict(study)[0].split(". ") if "ruled out" in each)
         assert bound.endswith("points is ruled out for all in this network")
+    three = made_up_runs.runs("mnist", "lenet5", "mp", 10, [1.5] * 3)
+    (line,) = verdict(StudyData(made_up_runs.study(three, alike[1]), made_up_runs.predicted(three, alike[1])))
+    assert "points is ruled out for all in the one network that has a control. " in line
+    assert line.endswith("Gaps grow by 50 % in the only network whose gaps can be compared.")
     five = made_up_runs.runs("mnist", "lenet5", "mp", 10, [1.0] * 5)
     some = five, alike[1].assign(dense_run_id="another", seed=9)
     (line,) = verdict(StudyData(made_up_runs.study(*some), made_up_runs.predicted(*some)))
