@@ -61,8 +61,8 @@ def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking
     own_options = _differing_options(params, is_level=is_level)
     if is_level:
         own_options["iterations"] = str(iteration + 1)  # the dense network counts as the first
-    if own_options.get(schema.DATASET) != EMBEDDED and (source := _source(cell[frames.RUN_ID].iloc[0], tracking_uri)):
-        own_options[schema.DATASET] = source
+    if (dataset := own_options.get(schema.DATASET)) and dataset != EMBEDDED:
+        own_options[schema.DATASET] = _source(dataset, cell[frames.RUN_ID].iloc[0], tracking_uri)
     if schema.WEIGHTS_DIGEST in params:
         own_options["dense_run_id"] = str(params[schema.DENSE_RUN_ID])
     else:
@@ -146,13 +146,13 @@ def _seeds(seeds: list[int]) -> str:
     return ",".join(map(str, seeds))
 
 
-def _source(run_id: str, tracking_uri: str | None) -> str:
-    """Return the file or folder that a run's data set was read from; empty if the data set's name suffices."""
-    folder = Path(os.environ.get("PRUNING_STUDY_DATA") or "data")
+def _source(dataset: str, run_id: str, tracking_uri: str | None) -> str:
+    """Return the file or folder that a run's data set was read from, or the data set's name if that suffices."""
+    named = Path(os.environ.get("PRUNING_STUDY_DATA") or "data", f"{dataset.replace('-', '_')}.npz")
     with suppress(*STORE_ERRORS, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError):
         run = retries.client(tracking_uri or mlflow.get_tracking_uri()).get_run(run_id)
         inputs = run.inputs.dataset_inputs if run.inputs else []
         uri = json.loads(inputs[0].dataset.source)["uri"]
-        if Path(uri).exists() and Path(uri).resolve().parent != folder.resolve():
+        if Path(uri).exists() and Path(uri).resolve() != named.resolve():
             return str(uri)
-    return ""
+    return dataset

@@ -21,8 +21,9 @@ from analysis.runs.frames import ReadPredictions
 from analysis.statistics import limits as given_limits
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.limits import Limits
+from analysis.statistics.weak_dense import sentence
 from analysis.study import operating_points
-from analysis.study.arrays import control_rows, run_arrays
+from analysis.study.arrays import control_rows, dense_weakness, run_arrays
 from analysis.study.costs import promised
 from analysis.study.decay_advice import decay_advice
 from analysis.study.decision import Decision, Judged, class_rows, decision, rows_of, run_rows
@@ -162,13 +163,16 @@ def _recommendation(
     preference = operating_points.wanted_of(runs, asked.preference)
     choice, pareto = _choice(runs, study.shown, preference, asked.on_validation) if preference else ("", pd.DataFrame())
     rows = run_rows(decided.cell, study)
+    tried = pd.DataFrame([_row(judged, decided.limits, study) for judged in decided.tried])
+    if (weak := dense_weakness(runs)).is_hopeless:
+        tried["fails"] = sentence(weak)
     return Recommendation(
         " ".join([str(decided.limits), *sentences]),
-        pd.DataFrame([_row(judged, decided.limits, study) for judged in decided.tried]),
+        tried,
         [
             *notes,
             *_on_choice(decided, study),
-            *_implied(decided.limits, study, rows),
+            *([] if weak.is_hopeless else _implied(decided.limits, study, rows)),
             *decay_advice(runs),
             *to_know(runs),
         ],

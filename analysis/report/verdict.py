@@ -15,7 +15,7 @@ from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.limits import ACCURACY, ALPHA, LIMITS, Limits
 from analysis.statistics.moderation import FEWEST_CLASSES
 from analysis.statistics.populations import FEWEST_TESTED
-from analysis.statistics.weak_dense import WeakDense, sentence
+from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import RunArrays, dense_weakness
 from analysis.study.costs import CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS
 from analysis.study.decay_advice import decay_advice
@@ -37,6 +37,7 @@ from analysis.study.settings import (
     is_pruned,
     never_fine_tuned,
     starts_anew,
+    without_fine_tuning,
 )
 from analysis.study.study import StudyData
 
@@ -133,7 +134,7 @@ def verdict(study: StudyData) -> list[str]:
 def reading(study: StudyData) -> list[str]:
     """Return sentences on how to read the verdict; none if it has no numbers."""
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
-    if compressed.empty or _weakness(study.runs).is_hopeless:
+    if compressed.empty or dense_weakness(study.runs).is_hopeless:
         return []
     return list(_reading(compressed, study.options.confidence))
 
@@ -174,7 +175,7 @@ def _sentences(workload: tuple[str, str], cells: pd.DataFrame, study: StudyData)
     formats = cells[in_number_format(cells)]
     decided = decisions(study).get(workload)
     yield from on_workload(workload, decided, study)
-    if _weakness(rows).is_hopeless:
+    if dense_weakness(rows).is_hopeless:
         return
     if len(formats):
         yield from _on_number_formats(formats, study, decided.cell if decided else None)
@@ -183,7 +184,7 @@ def _sentences(workload: tuple[str, str], cells: pd.DataFrame, study: StudyData)
 
 def on_workload(workload: tuple[str, str], decided: Decision | None, study: StudyData) -> Iterator[str]:
     """Yield sentences on weak dense networks of a data set and model, and on the decision, if networks are pruned."""
-    weak = _weakness(_runs_of(workload, study))
+    weak = dense_weakness(_runs_of(workload, study))
     if weakness := sentence(weak):
         yield f"On {workload[0]} with {workload[1]}: {weakness}"
     if decided is not None and not weak.is_hopeless:
@@ -192,10 +193,6 @@ def on_workload(workload: tuple[str, str], decided: Decision | None, study: Stud
 
 def _runs_of(workload: tuple[str, str], study: StudyData) -> pd.DataFrame:
     return study.runs[(study.runs[PLACE] == list(workload)).all(axis=1)]
-
-
-def _weakness(runs: pd.DataFrame) -> WeakDense:
-    return dense_weakness(runs.drop_duplicates(schema.DENSE_RUN_ID))
 
 
 def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:
@@ -209,7 +206,7 @@ def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:
         yield f"{_where(cell)}, nothing is shown to be safe. {subject} {_cost(cell)}."
     yield from _describe_payers(rows, cell)
     if not decided.is_safe:
-        yield why_not(decided.judged, study, decided.limits)
+        yield _why_nothing(decided, study)
     if cell["n_none"]:
         yield _describe_gaps(cell, study)
     elif (rows["reference"] == CONTROL_OF_OTHER_SEEDS).any():
@@ -222,23 +219,33 @@ def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:
 
 def _describe_missing_control(cell: pd.Series, study: StudyData) -> str:
     own = rows_of(cell, study.arrays.runs, study)
-    if starts_anew(own).all():
+    if (starts_anew(own) | without_fine_tuning(own)).all():
         return _NOT_FINE_TUNED
     differing = study.arrays.differing_from_controls(own.index[0])
     return _UNLIKE_CONTROL.format(" and ".join(differing)) if differing else _NO_CONTROL
 
 
 def _and_no_larger(decided: Decision, study: StudyData) -> str:
-    if decided.larger is None:
+    if decided.failing is None:
         return "This is safe, and no larger ratio is shown to be."
-    larger = decided.larger.cell
-    reason = why_not(decided.larger, study, decided.limits)
-    return f"This is safe. At ratio {short_ratio(larger[schema.RATIO])}: {reason[0].lower()}{reason[1:]}"
+    return f"This is safe. {_why_not_there(decided.failing, study, decided.limits)}"
+
+
+def _why_nothing(decided: Decision, study: StudyData) -> str:
+    if decided.failing is None or not decided.judged.is_safe:
+        return why_not(decided.judged, study, decided.limits)
+    reason = _why_not_there(decided.failing, study, decided.limits)
+    return f"This ratio alone would pass, but a method is judged from its smallest ratio. {reason}"
+
+
+def _why_not_there(failing: Judged, study: StudyData, limits: Limits) -> str:
+    reason = why_not(failing, study, limits)
+    return f"At ratio {short_ratio(failing.cell[schema.RATIO])}: {reason[0].lower()}{reason[1:]}"
 
 
 def choice(cell: pd.Series, study: StudyData) -> str:
     """Return the method and the ratio of a cell in words."""
-    return f"{study.method(cell)} at ratio {short_ratio(cell[schema.RATIO])}"
+    return f"{study.explained_method(cell)} at ratio {short_ratio(cell[schema.RATIO])}"
 
 
 def _on_number_formats(cells: pd.DataFrame, study: StudyData, named: pd.Series | None) -> Iterator[str]:
@@ -250,7 +257,7 @@ def _on_number_formats(cells: pd.DataFrame, study: StudyData, named: pd.Series |
     of_dense = never_fine_tuned(cells)
     cells = cells[of_dense] if of_dense.any() else cells
     cell = cells.loc[accuracy_loss(cells).idxmax()]
-    name, against = study.method(cell), "" if cell["n_none"] else ", compared with the dense networks"
+    name, against = study.explained_method(cell), "" if cell["n_none"] else ", compared with the dense networks"
     subject = f"{name} does worst of {len(cells)} number formats: it" if len(cells) > 1 else name
     if named is None:
         where = f"{_where(cell)}, "
@@ -291,36 +298,49 @@ class Payers(NamedTuple):
         Names of these classes, largest cost first.
     points : (classes, 3)
         Their costs (losses minus the loss of accuracy) in points, with the ends of the intervals.
+    losses : (classes,)
+        Their losses in points.
     """
 
     are_tested: bool
     names: list[str]
     points: np.ndarray
+    losses: np.ndarray
 
 
 def payers(rows: pd.DataFrame) -> Payers:
     """Find the classes of a cell that are shown to lose more than the accuracy; `rows` as `class_rows` returns them."""
     paying = rows[(rows["cost_p"] < LEVEL) & (rows["cost"] > 0)].sort_values("cost", ascending=False)
     points = 100 * paying[["cost", "cost_low", "cost_high"]].to_numpy()
-    return Payers(bool(rows["cost_p"].notna().any()), list(paying["class"]), points)
+    are_tested = bool(rows["cost_p"].notna().any())
+    return Payers(are_tested, list(paying["class"]), points, 100 * paying["loss"].to_numpy())
 
 
 def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
     """Yield a sentence on the classes that lose more than the accuracy or, if none does, on the bound of all losses."""
-    are_tested, names, points = payers(rows)
+    are_tested, names, points, losses = payers(rows)
     if not are_tested:
         yield "Whether a class loses more than the accuracy is unknown."
     elif not names:
         bound = cell["worst_class_loss_upper"]
-        which = " in this network" if (cell["n_none"] or cell["n"]) == 1 else ""
+        with_control = " in the one network that has a control" if cell["n_none"] == 1 else ""
+        which = " in this network" if cell["n"] == 1 else with_control
         ruled_out = f"; a loss above {100 * bound:.1f} points is ruled out for all{which}" if bound < 1 else ""
         yield f"No class is shown to lose more than the accuracy{ruled_out}."
     else:
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
         rest = len(names) - 2
         rest_text = f", {rest} {'other' if rest == 1 else 'others'} less" if rest > 0 else ""
-        loss_text = f"{points[0, 0]:.1f} points{_brackets(*points[0, 1:])} more than the accuracy"
-        yield f"{names[0]} loses {loss_text}{second}{rest_text}."
+        yield f"{names[0]} {_payment(losses[0], *points[0])}{second}{rest_text}."
+
+
+def _payment(loss: float, cost: float, low: float, high: float) -> str:
+    cost_text = f"{cost:.1f} points{_brackets(low, high)}"
+    if round(loss, 9) <= 0:
+        return f"gains {cost_text} less than the accuracy"
+    if round(cost - loss, 9) > 0:
+        return f"loses {loss:.1f} points although the accuracy gains, a difference of {cost_text}"
+    return f"loses {cost_text} more than the accuracy"
 
 
 def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
@@ -363,9 +383,9 @@ GapKind = Literal[
     "wider",
     "narrower",
     "same",
-    "relative",
     "too few",
     "unknown",
+    "relative",
     "no interval",
     "undefined",
 ]
@@ -383,9 +403,9 @@ class Gaps(NamedTuple):
         - wider: gaps grow, but weak classes are not shown to fall further behind.
         - narrower: gaps shrink.
         - same: an equivalence test shows that gaps hardly change.
-        - relative: gaps grow only relative to the accuracy.
         - too few: with so few networks the interval is too wide.
         - unknown: gaps may grow or shrink.
+        - relative: gaps may grow or shrink, but grow relative to the accuracy.
         - no interval: one network is compared with its control, or all change alike.
         - undefined: no network has slopes and a control with slopes.
     change, low, high : float
@@ -421,12 +441,12 @@ def gaps(cell: pd.Series) -> Gaps:
         kind = "narrower"
     elif cell["raw_slope_equivalence_p"] < 1 - cell["confidence"]:
         kind = "same"
-    elif _ends(cell, "alpha_minus_none")[0] > 0:
-        kind = "relative"
     elif high - low > _WIDEST:
         kind = "too few"
+    elif np.isfinite(low):
+        kind = "relative" if _ends(cell, "alpha_minus_none")[0] > 0 else "unknown"
     else:
-        kind = "unknown" if np.isfinite(low) else "no interval" if np.isfinite(change) else "undefined"
+        kind = "no interval" if np.isfinite(change) else "undefined"
     return Gaps(kind, change, low, high, spread, spread_low, spread_high)
 
 
@@ -436,6 +456,7 @@ def _describe_gaps(cell: pd.Series, study: StudyData) -> str:
     compared = len(arrays.with_sloped_control(arrays.sloped(rows)))
     kind, change, low, high, spread, spread_low, spread_high = gaps(cell)
     wider = f"grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}"
+    unknown = f"Gaps between classes may shrink or grow ({low:+.0f} to {high:+.0f} %)"
     if kind == "reversed":
         return _reversed(cell)
     if kind == "unrelated":
@@ -448,9 +469,9 @@ def _describe_gaps(cell: pd.Series, study: StudyData) -> str:
         "wider": f"Gaps {wider}; that weak classes fall behind is not shown.",
         "narrower": f"Gaps shrink {-change:.0f} %{_brackets(-high, -low, 0)}.",
         "same": f"Gaps of weak classes change by less than {100 * MARGIN:g} %, by an equivalence test.",
-        "relative": "Gaps grow only relative to the lower accuracy.",
         "too few": f"{compared} networks are too few to say whether gaps grow or shrink.",
-        "unknown": f"Gaps between classes may shrink or grow ({low:+.0f} to {high:+.0f} %).",
+        "unknown": f"{unknown}.",
+        "relative": f"{unknown}; relative to the accuracy they grow.",
         "no interval": (
             f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in {_which_networks(compared, cell)}."
         ),
@@ -473,7 +494,7 @@ def _why_undefined(arrays: RunArrays, rows: np.ndarray) -> str:
 def _which_networks(compared: int, cell: pd.Series) -> str:
     if compared > 1:
         return f"each of {compared} networks"
-    return "this network" if cell["n_none"] == 1 else "the only network whose gaps can be compared"
+    return "this network" if cell["n"] == 1 else "the only network whose gaps can be compared"
 
 
 def _order(cell: pd.Series) -> Literal["kept", "unrelated", "reversed"]:

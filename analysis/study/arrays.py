@@ -219,7 +219,8 @@ def _rows_alike(runs: pd.DataFrame, candidates: pd.DataFrame, columns: list[str]
 
 
 def dense_weakness(runs: pd.DataFrame) -> WeakDense:
-    """Count the weak dense networks of runs, each of which must have a different dense network."""
+    """Count the weak dense networks of runs."""
+    runs = runs.drop_duplicates(schema.DENSE_RUN_ID)
     names = class_names(runs)
     before, support = (
         runs.reindex(columns=[group + name for name in names]).to_numpy(float)

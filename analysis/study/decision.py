@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.sparse.csgraph import connected_components
 
 from analysis.runs import schema
 from analysis.statistics.limits import ACCURACY, ALPHA, LIMITS, Decided, Limits, decide
@@ -52,8 +53,8 @@ class Decision(NamedTuple):
         there is no such ratio, they describe a cell at the smallest ratio.
     is_safe : bool
         Whether `judged` is shown to be safe.
-    larger : Judged, optional
-        If a safe cell was chosen, the cell of the same method at the next larger ratio, which is not shown to be safe.
+    failing : Judged, optional
+        The first cell of the same method, in ascending order of ratio, that is not shown to be safe.
     tried : list of Judged
         The cells that were compared with the limits: for each method, in ascending order of ratio, up to the first that
         is not shown to be safe.
@@ -62,7 +63,7 @@ class Decision(NamedTuple):
 
     judged: Judged
     is_safe: bool
-    larger: Judged | None
+    failing: Judged | None
     tried: list[Judged]
     limits: Limits
 
@@ -100,14 +101,14 @@ def decision(study: StudyData, workload: Workload, limits: Limits = LIMITS) -> D
         up_to_failure = list(_judged(method, study, limits))
         safe += [each for each in up_to_failure if each.is_safe]
         tried += up_to_failure
-    dense = study.runs[(study.runs[PLACE] == list(workload)).all(axis=1)].drop_duplicates(schema.DENSE_RUN_ID)
-    if safe and not dense_weakness(dense).is_hopeless:
+    runs = study.runs[(study.runs[PLACE] == list(workload)).all(axis=1)]
+    if safe and not dense_weakness(runs).is_hopeless:
         largest_ratio = max(each.cell[schema.RATIO] for each in safe)
         largest = [each for each in safe if each.cell[schema.RATIO] == largest_ratio]
         best = largest[_comparable_accuracies(pd.DataFrame([each.cell for each in largest]), study).argmax()]
-        return Decision(best, True, _next(best, tried, of_method), tried, limits)
-    leading = by_accuracy(study, cells, _leading_ratio(cells, limits), limits).iloc[0]
-    return Decision(_judge(leading, study, limits), False, None, tried, limits)
+        return Decision(best, True, _failing(best, tried, of_method), tried, limits)
+    leading = _judge(by_accuracy(study, cells, _leading_ratio(cells, limits), limits).iloc[0], study, limits)
+    return Decision(leading, False, _failing(leading, tried, of_method), tried, limits)
 
 
 def ratio_of(study: StudyData, workload: Workload) -> float:
@@ -150,8 +151,10 @@ def _comparable_accuracies(cells: pd.DataFrame, study: StudyData) -> np.ndarray:
     """Compute each cell's mean accuracy, adjusted for the dense networks that it has, (cells,).
 
     Dense networks differ in accuracy, so means over different dense networks would not compare the methods. The
-    adjusted means are the cells' part in the least-squares fit of the accuracies by a sum of two terms, one for the
-    cell and one for the dense network. If all cells have the same dense networks, they order the cells as plain means.
+    accuracies are fitted by a sum of two terms, one for the cell and one for the dense network, with least squares. A
+    cell's adjusted mean is the mean of its fitted accuracies on all dense networks that it is connected with by shared
+    dense networks, also through other cells. It is the plain mean if all cells have the same dense networks, or if the
+    cell shares none.
     """
     if cells.empty:
         return np.empty(0)
@@ -161,8 +164,10 @@ def _comparable_accuracies(cells: pd.DataFrame, study: StudyData) -> np.ndarray:
     of_network = together[schema.DENSE_RUN_ID].factorize()[0]
     terms = np.hstack([np.eye(len(runs))[of_cell], np.eye(of_network.max() + 1)[of_network]])
     accuracies = together["accuracy_after"].to_numpy(float)
-    fitted = np.linalg.lstsq(terms, accuracies - accuracies.mean(), rcond=None)[0]
-    return np.asarray(fitted[: len(runs)].round(_DIGITS))
+    fitted = np.split(np.linalg.lstsq(terms, accuracies, rcond=None)[0], [len(runs)])
+    components = np.split(connected_components(terms.T @ terms)[1], [len(runs)])
+    is_connected = np.equal.outer(*components)
+    return np.asarray((fitted[0] + is_connected @ fitted[1] / is_connected.sum(1)).round(_DIGITS))
 
 
 def mostly_sound(cells: pd.DataFrame) -> pd.Series:
@@ -244,11 +249,10 @@ def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([losses, pd.DataFrame([alpha], columns=losses.columns)], ignore_index=True)
 
 
-def _next(best: Judged, tried: list[Judged], of_method: list[str]) -> Judged | None:
-    """Return the cell of the same method that was tried next after the chosen one."""
-    same = [each for each in tried if is_alike(each.cell.to_frame().T, best.cell, of_method)[0]]
-    place = next(index for index, each in enumerate(same) if each.cell.name == best.cell.name)
-    return same[place + 1] if place + 1 < len(same) else None
+def _failing(judged: Judged, tried: list[Judged], of_method: list[str]) -> Judged | None:
+    """Return the first cell of the same method that is not shown to be safe."""
+    failures = (each for each in tried if not each.is_safe)
+    return next((each for each in failures if is_alike(each.cell.to_frame().T, judged.cell, of_method)[0]), None)
 
 
 def _leading_ratio(cells: pd.DataFrame, limits: Limits) -> float:

@@ -440,7 +440,7 @@ def _ranked(frame: pd.DataFrame, within: list[str], columns: list[str]) -> pd.Da
     as_printed = sum(
         (values[column] == legacy_defaults[column] for column in columns if column in legacy_defaults), 0 * values.index
     )
-    as_printed -= _without_fine_tuning(values)
+    as_printed -= without_fine_tuning(values)
     has_papers_epsilon = values.reindex(columns=[_EPSILON])[_EPSILON].eq(str(schema.PAPERS_EPSILON))
     ranked = values.assign(nearness=2 * as_printed + has_papers_epsilon, runs=counts.to_numpy())
     return ranked.iloc[np.lexsort([-ranked["runs"], -ranked["nearness"]])]
@@ -465,7 +465,8 @@ def _notes(frame: pd.DataFrame, within: list[str], columns: list[str]) -> list[s
     return notes
 
 
-def _without_fine_tuning(frame: pd.DataFrame) -> pd.Series:
+def without_fine_tuning(frame: pd.DataFrame) -> pd.Series:
+    """Return whether each row has pruned networks that were fine-tuned for 0 epochs."""
     return frame.reindex(columns=[_FINE_TUNE_EPOCHS])[_FINE_TUNE_EPOCHS].eq("0")
 
 

@@ -40,6 +40,7 @@ from analysis.study.labels import (
     in_words,
     method_label,
     setting_label,
+    setting_labels,
     setting_letters,
 )
 from analysis.study.once import once
@@ -281,6 +282,15 @@ class StudyData:
     def method(self, params: Mapping[str, Any]) -> str:
         """Return a method's name in tables and pictures: its pruner, with its setting or the setting's letter."""
         return in_words(method_label(params, self.shown, self.letters), with_weight=self.has_several_teachers)
+
+    def explained_method(self, params: Mapping[str, Any]) -> str:
+        """Return a method's name in sentences, in which a setting's letter is followed by what it stands for."""
+        name = self.method(params)
+        if self.setting(params) not in self.letters.values():
+            return name
+        how, others = setting_labels(params, self.shown, exact=self.arrays.exact)
+        how = [in_words(label, with_weight=self.has_several_teachers) for label in how]
+        return f"{name} ({', '.join([*how, *others])})"
 
     def setting(self, params: Mapping[str, Any]) -> str:
         """Return a setting's name in tables and pictures, or an empty string for the papers' setting."""

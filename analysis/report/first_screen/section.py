@@ -33,7 +33,8 @@ _OWN_SCALES = (
     "rows, not heights."
 )
 _COSTS_WITHOUT_CONTROL = (
-    "Methods without a control are compared with the dense networks, so their costs include the effect of fine-tuning."
+    "Methods without a control are compared with the dense networks, so their costs include the effect of any "
+    "fine-tuning."
 )
 _CLASSES = (
     "The pictures show the classes' recalls and losses at the ratio of the verdict. Loss is the recall of the "

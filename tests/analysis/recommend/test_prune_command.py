@@ -1,6 +1,8 @@
 """The command that makes a cell: its options by hand, and that it asks for the very runs of the cell."""
 
+import json
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput
 
 from analysis.recommend import prune_command as module
 from analysis.recommend import recommend, result
@@ -65,6 +68,26 @@ def test_networks_from_files_are_named_by_their_run_and_those_pruned_twice_have_
     run = {"dataset": "mnist", "model": "lenet5", "pruner": "mp", "ratio": 4.0, "weights_digest": "ab"}
     assert prune_command(cell(run)).endswith(f"--ratio 4 --dense-run-id {'d' * 32}")
     assert prune_command(cell({**run, "iteration": "2"})) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "typed"),
+    [
+        ("data/my_set.npz", "my-set"),
+        ("data/my-set.npz", "data/my-set.npz"),
+        ("data/pets", "data/pets"),
+        ("data/mnist", "data/mnist"),
+        ("mnist.npz", "mnist.npz"),
+    ],
+)
+def test_a_data_set_is_named_by_its_path_unless_the_name_means_the_same_file(path, typed):
+    Path(path).mkdir(parents=True)
+    client = MlflowClient()
+    run_id = client.create_run("0").info.run_id
+    logged = Dataset(datasets.dataset_name(path), run_id, "local", json.dumps({"uri": path}))
+    client.log_inputs(run_id, [DatasetInput(logged)])
+    run = {"dataset": logged.name, "model": "lenet5", "pruner": "mp", "ratio": 4.0}
+    assert prune_command(cell(run).assign(run_id=run_id)).startswith(f"pruning-study prune --dataset {typed} --model")
 
 
 def test_a_level_of_iterative_pruning_is_the_last_iteration_of_its_command():

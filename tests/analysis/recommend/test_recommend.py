@@ -244,6 +244,19 @@ def test_alpha_has_no_limit_unless_one_is_given(store):
     assert bound.tried["fails"].item() == "It is not safe: alpha on new images is surely above 1.05."
 
 
+def test_nothing_passes_if_the_dense_networks_are_at_chance(store):
+    """A third of the images of three classes is right before and after."""
+    experiment, wrong = store.experiment("chance"), (267, 267, 266)
+    for seed in range(2):
+        params, metrics = {"dataset": "pets", "model": "net", "seed": seed}, logged(wrong, wrong)
+        dense = store.log(experiment, params, metrics, {"predictions": wrong}, kind="dense")
+        params |= {"pruner": "mp", "ratio": 2.0}
+        store.log(experiment, params, metrics, {"predictions": wrong}, kind="pruned", dense_run_id=dense)
+    (found,) = recommend.recommend_ratio("chance", tracking_uri=store.uri)
+    assert found.tried["fails"].tolist() == ["All 2 dense networks are at chance."]
+    assert not any(note.startswith("If the error") for note in found.notes)
+
+
 def test_what_pull_left_out_is_said(known):
     assert any(note.startswith("1 pruned run left out") for note in known.notes)
 

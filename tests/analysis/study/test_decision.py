@@ -38,7 +38,7 @@ def test_the_largest_safe_ratio_is_the_one_of_text_tables_and_pictures():
     made = study(pruned(), pruned(ratio=10, alpha=1.6, loss=0.009), none())
     decided = decisions(made)[WORKLOAD]
     assert told(decided) == ("mp", 2, True)
-    assert decided.larger.cell["ratio"] == 10
+    assert decided.failing.cell["ratio"] == 10
     assert ratio_of(made, WORKLOAD) == 2
     assert at_the_ratio(made, made.cells[made.cells["pruner"] != "none"])["ratio"].tolist() == [2]
     (line,) = verdict(made)
@@ -51,6 +51,18 @@ def test_where_nothing_is_safe_the_largest_ratio_of_small_mean_loss_leads():
     cells = [pruned(ratio=ratio, alpha=1.6, loss=loss) for ratio, loss in ((2, 0.0), (4, 0.009), (8, 0.02))]
     assert told(decisions(study(*cells, none()))[WORKLOAD]) == ("mp", 4, False)
     assert told(decisions(study(cells[2], none()))[WORKLOAD]) == ("mp", 8, False)
+
+
+def test_a_ratio_that_passes_after_a_failure_is_told_with_the_failure():
+    """Class b loses 6 points at ratio 2, and nothing at ratio 4."""
+    made = study(pruned(alpha=1.6), pruned(ratio=4), none())
+    assert told(decisions(made)[WORKLOAD]) == ("mp", 4, False)
+    (line,) = verdict(made)
+    assert (
+        "This ratio alone would pass, but a method is judged from its smallest ratio. At ratio 2: it is not safe: b "
+        "surely loses more than 5 points of recall." in line
+    )
+    assert "Undecided" not in line
 
 
 def test_a_ratio_after_a_failure_is_not_tried():
@@ -197,6 +209,13 @@ def test_methods_are_compared_on_the_dense_networks_that_all_of_them_have():
     assert by_accuracy(three, of_three, 2)["pruner"].tolist() == ["mp", "up", "gp"]
     apart = study(with_dense(pruned(), last, 0.7), with_dense(pruned("up", loss=0.002), first, 0.7), control)
     assert told(decisions(apart)[WORKLOAD]) == ("up", 2, True)
+
+
+def test_methods_without_common_dense_networks_are_compared_by_their_accuracies():
+    """Two networks of mp have accuracy .8, six others of gp .79, and rp .6 from the dense networks of gp."""
+    cells = pruned().iloc[:2], pruned("gp", loss=0.01).iloc[2:], pruned("rp", loss=0.2).iloc[2:]
+    apart = study(*cells)
+    assert by_accuracy(apart, apart.cells, 2)["pruner"].tolist() == ["mp", "gp", "rp"]
 
 
 def test_an_undefined_alpha_is_the_cause_that_is_told():
