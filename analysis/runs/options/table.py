@@ -159,8 +159,8 @@ class DataOptions:
     class_names: Path | None = option(
         AUTO,
         path,
-        "Text file with one class name a line, in the order of the outputs of the network. Auto: the outputs are in "
-        "the order of the data's classes.",
+        "Text file with one class name a line, in the order of the outputs of the network. Auto: the order that the "
+        "metadata of the file of --weights name, else the order of the data's classes.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         needs=(GIVEN_WEIGHTS,),
     )
