@@ -81,7 +81,7 @@ class Classifier(nn.Module):
         Raises
         ------
         StudyError
-            If the images have another shape, type or range.
+            If the images have another number of axes or channels, another type or another range.
         """
         return self.network(in_layout(self.normalization(images), torch.contiguous_format))
 

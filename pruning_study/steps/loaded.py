@@ -77,7 +77,7 @@ def _split_indices(data: Dataset, options: TrainConfig) -> tuple[np.ndarray, np.
         return labels.split(data.train_labels, options.validation_fraction, options.seed)
     if options.validation_fraction != type(options).validation_fraction:
         raise StudyError(
-            f"{data.source} has its own validation images, in val: leave this option out", option="validation_fraction"
+            f"{data.source} has its own validation images: leave this option out", option="validation_fraction"
         )
     return np.setdiff1d(np.arange(len(data.train_labels)), data.validation_indices), data.validation_indices
 

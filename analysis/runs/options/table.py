@@ -196,7 +196,7 @@ class DataOptions:
         "0.1",
         within(0, 1),
         "Share of the training images that is held out to choose the best epoch, between 0 and 1. Not needed if the "
-        "data set is a folder with images in val.",
+        "data set has validation images of its own.",
         (*TRAINING_COMMANDS, "tune", "compress"),
         param=ParamRole(value="float"),
         in_command={"iterate": {"default": "0.2"}},
