@@ -10,7 +10,7 @@ from unicodedata import normalize
 import numpy as np
 import pandas as pd
 
-from analysis.common import image_names
+from analysis.common import csv_text, image_names
 from analysis.common.class_arrays import as_array, check_floats, check_names, decoded
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
@@ -376,7 +376,7 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read the names of the columns, and each line's number and cells."""
     with opened_table(path, _LARGEST) as table:
         header = table.header
-        rows = [(line, [normalize("NFC", cell.strip()) for cell in row]) for line, row in table.rows]
+        rows = [(line, [normalize("NFC", csv_text.unquoted(cell.strip())) for cell in row]) for line, row in table.rows]
     if header[:1] == [""] and [row[0] for _, row in rows] == [str(place) for place in range(len(rows))]:
         header, rows = header[1:], [(line, row[1:]) for line, row in rows]  # pandas' index
     header = [f"{MEASURE}{name.removeprefix(MEASURE).strip()}" if name.startswith(MEASURE) else name for name in header]

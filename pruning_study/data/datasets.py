@@ -96,7 +96,7 @@ def load(
         One of:
 
         - `fashion-mnist-mini`, the embedded sample;
-        - the name of a file `<data_dir>/<name>.npz`, with `_` in the file's name for each `-`;
+        - the name of a file `<data_dir>/<name>.npz`, where the file's name may have `_` for each `-`;
         - the name of a data set that torchvision can download into such a file;
         - the path of an .npz file with the arrays train_images, test_images (uint8, [N, H, W, C] or [N, H, W]),
           train_labels, test_labels (whole numbers, [N] or [N, 1], or one-hot, [N, classes]), and optionally class_names
@@ -198,8 +198,9 @@ def _located(dataset: str, data_dir: Path) -> Path | None:
             if not path.is_file():
                 raise StudyError(f"{path}: no such file exists", option="dataset")
             return path
-        named = _named(dataset, data_dir)
-        if os.sep not in dataset and named.is_file():
+        files = [_named(dataset, data_dir), *sorted(data_dir.glob("*.npz"))]
+        names = {dataset_name(str(file)): file for file in reversed(files) if file.is_file()}
+        if os.sep not in dataset and (named := names.get(dataset.replace("_", "-"))):
             return named
         if dataset in DOWNLOADABLE:
             return None

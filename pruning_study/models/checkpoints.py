@@ -43,6 +43,7 @@ WRAPPERS = ("module.", "_orig_mod.", "model.")
 # Keys under which training scripts store the weights, beside epoch and optimiser state.
 _STATES = (
     "state_dict",
+    "weights",
     "model_state_dict",
     "model_state",
     "model",
@@ -80,7 +81,7 @@ class Classifier(nn.Module):
         Raises
         ------
         StudyError
-            If the images have another shape, type or range.
+            If the images have another number of axes or channels, another type or another range.
         """
         return self.network(in_layout(self.normalization(images), torch.contiguous_format))
 
@@ -179,6 +180,7 @@ def load_given(path: Path) -> tuple[dict[str, Tensor], Metadata]:
             "  save_file({name: tensor.clone().contiguous() "
             "for name, tensor in state.items() if torch.is_tensor(tensor)}, "
             f"{target!r})",
+            "  # if the file holds a whole model, load it in your own code and save model.state_dict()",
             option=OPTION,
         )
     return load(path)

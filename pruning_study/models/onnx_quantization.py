@@ -18,7 +18,7 @@ from pruning_study.models.onnx_export import INPUT, quiet, session
 from pruning_study.tracking import scratch
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import GraphProto, ModelProto
 
 # Operators with weights, as exported and as fused by ONNX Runtime.
 WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class Layers(NamedTuple):
-    """Numbers of convolutions and matrix products that ONNX Runtime computes in integers, and in floats."""
+    """Numbers of convolutions and products with weights that ONNX Runtime computes in integers, and in floats."""
 
     integer: int
     floating: int
@@ -86,18 +86,28 @@ def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "
 
 
 def layers(model: "ModelProto") -> Layers:
-    """Count the convolutions and matrix products of a model after ONNX Runtime has optimised it."""
-    operators = optimized_operators(model)
+    """Count the convolutions and matrix products with weights of a model after ONNX Runtime has optimised it."""
+    graph = optimized_graph(model)
+    constants = {tensor.name for tensor in graph.initializer}
+    weights = {tensor.name for tensor in graph.initializer if len(tensor.dims) > 1}  # no scales or biases
+    operators = []
+    for node in graph.node:
+        inputs = set(node.input)
+        if weights & inputs:
+            operators.append(node.op_type)
+            if inputs <= constants:  # weights in another number format
+                constants.update(node.output)
+                weights.update(node.output)
     return Layers(sum(name in INTEGER for name in operators), sum(name in WEIGHTED | FUSED for name in operators))
 
 
-def optimized_operators(model: "ModelProto") -> list[str]:
-    """List the operator types of a model after ONNX Runtime has optimised it."""
+def optimized_graph(model: "ModelProto") -> "GraphProto":
+    """Return the graph of a model after ONNX Runtime has optimised it."""
     import onnx
 
     with scratch.folder() as folder:
         session(model, optimized=folder / "model.onnx")
-        return [node.op_type for node in onnx.load(folder / "model.onnx").graph.node]
+        return onnx.load(folder / "model.onnx").graph
 
 
 def _float16(model: "ModelProto") -> "ModelProto":

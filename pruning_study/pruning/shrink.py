@@ -69,13 +69,14 @@ def shrink(network: nn.Module, images: Tensor) -> Shrunk:
 
 
 def macs(network: nn.Module, image: Tensor) -> int:
-    """Count the multiply-accumulates of a network's convolutions and linear layers for one image.
+    """Count the multiply-accumulates of a network's convolutions, linear layers and projections of attention.
 
     Parameters
     ----------
     network : nn.Module
         Network that calls its layers as modules.
     image : Tensor (1, channels, height, width)
+        The image for which they are counted.
 
     Examples
     --------
@@ -91,7 +92,20 @@ def macs(network: nn.Module, image: Tensor) -> int:
         places = inputs[0] if is_transposed(layer) else output
         counted.append(places.numel() * layer.weight[0].numel())  # type: ignore[index]
 
+    def count_projections(
+        layer: nn.MultiheadAttention, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: object
+    ) -> None:
+        tensors = dict(zip(("query", "key", "value"), inputs, strict=False)) | named
+        query, key, value = (tensors[name].numel() for name in ("query", "key", "value"))
+        counted.append(layer.embed_dim * (query + key + value + query))  # the last is the projection of the output
+
     hooks = [layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, LAYERS)]
+    hooks += [
+        # It uses the weights of its projections without calling them as modules.
+        layer.register_forward_hook(count_projections, with_kwargs=True)
+        for layer in network.modules()
+        if isinstance(layer, nn.MultiheadAttention)
+    ]
     with torch.no_grad():
         network.eval()(image)
     for hook in hooks:

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -143,12 +143,16 @@ def compared(dense: "ModelProto", model: "ModelProto", images: np.ndarray, batch
         In the shape of the models' inputs; repeated to fill a larger batch.
     batches : sequence of int
     """
-    sessions = [onnx_export.session(each, threads=1) for each in (dense, model)]
     comparisons = []
     for size in batches:
         inputs = {onnx_export.INPUT: np.ascontiguousarray(np.resize(images, (size, *images.shape[1:])))}
-        comparisons.append(interleaved(*(partial(each.run, [onnx_export.OUTPUT], inputs) for each in sessions)))
+        comparisons.append(interleaved(*(partial(_loaded, each, inputs) for each in (dense, model))))
     return comparisons
+
+
+def _loaded(model: "ModelProto", inputs: dict[str, np.ndarray]) -> Callable[[], object]:
+    """Load an ONNX model, and return a function that runs it on these inputs."""
+    return partial(onnx_export.session(model, threads=1).run, [onnx_export.OUTPUT], inputs)
 
 
 def _read(run: Run, plan: CompressPlan, context: JobContext) -> FinishedRun:

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, cached_property
 from typing import Self
 
@@ -41,6 +41,8 @@ class Context:
         Returns the training back end. Called at first use, because the native engine may have to be compiled.
     normalization : Normalization, optional
         Normalisation of the network that is trained, pruned or evaluated; computed from the training split by default.
+    output_order : sequence of int
+        The order into which the outputs of the user's network were put, or empty if they were in the data's order.
 
     Attributes
     ----------
@@ -57,8 +59,9 @@ class Context:
         device: str,
         choose_engine: Callable[[], Engine],
         normalization: Normalization | None = None,
+        output_order: Sequence[int] = (),
     ) -> None:
-        self.data, self.device = data, device
+        self.data, self.device, self.output_order = data, device, output_order
         self.train_indices, self.validation_indices = train_indices, validation_indices
         self.memory_format = models.memory_format(model, data.image_shape)
         self.model = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]

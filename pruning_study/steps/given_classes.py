@@ -1,4 +1,7 @@
-"""The class order of a given network's outputs, from a file with one class name per line (`--class-names`)."""
+"""The class order of a given network's outputs.
+
+A file with one class name per line (`--class-names`) names it, or the metadata of the weights' file.
+"""
 
 import unicodedata
 from collections.abc import Sequence
@@ -7,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from analysis.common.errors import StudyError, first_line
+from analysis.common.errors import StudyError, first_line, option_name
 from analysis.common.printable import shortened
+from pruning_study.models import checkpoints
 from pruning_study.pruning import budget
 from pruning_study.training.engines import TORCH
 
@@ -16,37 +20,72 @@ OPTION = "class_names"
 _ROUNDING = 1e-4  # tolerance, as a share of the largest logit
 
 
-def places(path: Path, classes: Sequence[str]) -> list[int]:
+def output_order(
+    weights: Path, metadata: checkpoints.Metadata, class_names: Path | None, classes: Sequence[str]
+) -> list[int]:
     """Return, for each class of the data, the index of its output in the given network.
 
     Parameters
     ----------
-    path : Path
-        A text file with one class name per line, in the order of the network's outputs.
+    weights : Path
+        The file of the network's weights.
+    metadata : dict of str
+        Metadata of this file, which may name the classes of the outputs.
+    class_names : Path, optional
+        A text file with one class name per line, in the order of the network's outputs. It overrides the metadata.
     classes : sequence of str
         The classes of the data, in their order.
+
+    Returns
+    -------
+    list of int
+        An empty list if the outputs are in the order of the data's classes.
 
     Raises
     ------
     StudyError
-        If the file cannot be read, if it names a class twice, or if its names are not the classes of the data.
+        If a file cannot be read, if it names a class twice, or if its names are not the classes of the data.
     """
+    if class_names:
+        order = _order(_lines(class_names), classes, class_names, OPTION, "write one class of the data on each line")
+    elif "classes" in metadata:
+        remedy = f"write the data's classes, in the order of the outputs, into a file, and give {option_name(OPTION)}"
+        try:
+            names = checkpoints.class_names(metadata, str(weights))
+        except StudyError as error:
+            raise StudyError(f"{error}: {remedy}", option=checkpoints.OPTION) from error
+        order = _order(names, classes, weights, checkpoints.OPTION, remedy)
+    else:
+        return []
+    return order if order != sorted(order) else []
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a text file that are not empty."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise StudyError(f"{path}: no text file in UTF-8 ({first_line(error)})", option=OPTION) from error
-    given_name = {unicodedata.normalize("NFC", name): name for name in classes}
-    stripped = [line.strip() for line in lines if line.strip()]
-    names = [given_name.get(unicodedata.normalize("NFC", name), name) for name in stripped]
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _order(names: Sequence[str], classes: Sequence[str], path: Path, option: str, remedy: str) -> list[int]:
+    """Return, for each class, the index of its name in `names`, which `path` has."""
+    given_name = {_normalized(name): name for name in classes}
+    names = [given_name.get(_normalized(name), name) for name in names]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise StudyError(f"{path} names {shortened(twice[0])} twice: name each output once", option=OPTION)
+        raise StudyError(f"{path} names {shortened(twice[0])} twice: name each output once", option=option)
     unknown = [name for name in names if name not in classes]
     missing = [name for name in classes if name not in names]
     if unknown or missing:
         faults = [f"{path} has {_some(unknown)}, which the data lack"] * bool(unknown)
         faults += [f"the data have {_some(missing)}, which {'the file' if unknown else path} lacks"] * bool(missing)
-        raise StudyError(f"{', and '.join(faults)}: write one class of the data on each line", option=OPTION)
+        raise StudyError(f"{', and '.join(faults)}: {remedy}", option=option)
     return [names.index(name) for name in classes]
+
+
+def _normalized(name: str) -> str:
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def put_in_order(model: nn.Module, order: Sequence[int], image_shape: tuple[int, int, int]) -> None:
@@ -58,7 +97,7 @@ def put_in_order(model: nn.Module, order: Sequence[int], image_shape: tuple[int,
         Its last layer has an output for each class, which is a logit or from which a logit is computed in the same way
         for every class.
     order : sequence of int
-        As `places` returns it.
+        As `output_order` returns it.
     image_shape : (channels, height, width)
 
     Raises
@@ -84,7 +123,7 @@ def put_in_order(model: nn.Module, order: Sequence[int], image_shape: tuple[int,
         raise StudyError(
             f"the logits of {type(model).__name__} are not the outputs of {name} alone, the last layer that it "
             "defines, so their order cannot be changed: define the output layer last, or give the data's classes the "
-            "order of the logits, for example by renaming their folders, and leave this option out",
+            "order of the logits, for example by renaming their folders",
             option=OPTION,
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from analysis.runs import schema
 
 # Raise a step's version when its results change for the same settings, so that older runs are not found.
-STEP_VERSIONS = {schema.DENSE: 1, schema.PRUNED: 1, schema.QUANTIZED: 2, schema.COMPRESSED: 2}
+STEP_VERSIONS = {schema.DENSE: 1, schema.PRUNED: 1, schema.QUANTIZED: 2, schema.COMPRESSED: 3}
 
 _COMMON = (schema.PREDICTIONS, schema.VAL_PREDICTIONS, schema.PER_CLASS, schema.CONFUSION)
 ARTIFACTS = {

@@ -46,7 +46,11 @@ def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
     indices, validation_indices = _split_indices(data, options)
     train_indices = _thin(data, options, indices)
     weights, metadata = checkpoints.load_given(options.weights) if options.weights else ({}, {})
-    model = _initial_model(data, options, weights)
+    model, order = _initial_model(data, options, weights), []
+    if options.weights and (
+        order := given_classes.output_order(options.weights, metadata, options.class_names, data.classes)
+    ):
+        given_classes.put_in_order(model, order, data.image_shape)
     return Context(
         data,
         train_indices,
@@ -63,6 +67,7 @@ def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
             optimizer=options.optimizer,
         ),
         checkpoints.normalization(metadata, str(options.weights), data.image_shape[0]),
+        order,
     )
 
 
@@ -72,7 +77,7 @@ def _split_indices(data: Dataset, options: TrainConfig) -> tuple[np.ndarray, np.
         return labels.split(data.train_labels, options.validation_fraction, options.seed)
     if options.validation_fraction != type(options).validation_fraction:
         raise StudyError(
-            f"{data.source} has its own validation images, in val: leave this option out", option="validation_fraction"
+            f"{data.source} has its own validation images: leave this option out", option="validation_fraction"
         )
     return np.setdiff1d(np.arange(len(data.train_labels)), data.validation_indices), data.validation_indices
 
@@ -108,9 +113,6 @@ def _initial_model(data: Dataset, options: TrainConfig, weights: Mapping[str, Te
         checkpoints.load_weights(model, weights, str(path), len(data.classes))
         if not options.count_zeros:
             given_zeros.check(model, initial, str(path))
-        if options.class_names:
-            order = given_classes.places(options.class_names, data.classes)
-            given_classes.put_in_order(model, order, data.image_shape)
     return model
 
 

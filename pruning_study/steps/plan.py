@@ -13,7 +13,6 @@ from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.runs.schema import text
 from pruning_study import models
-from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import number_of_batches
 from pruning_study.options.config import PruneConfig, TrainConfig
 from pruning_study.pruning import budget, filters, schedules, sparse_training
@@ -21,7 +20,7 @@ from pruning_study.pruning.budget import Budget
 from pruning_study.pruning.coupled import inputs_second
 from pruning_study.pruning.filters import Filters
 from pruning_study.pruning.pruners import Pruner
-from pruning_study.steps import given_classes, resolved
+from pruning_study.steps import resolved
 from pruning_study.steps.context import Context
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.resolved import Gradient
@@ -222,7 +221,7 @@ def plan_training(options: TrainConfig, context: Context) -> TrainPlan:
     hyperparameters = resolved.dense_training(options)
     resolved.check_decay(hyperparameters, len(context.train_indices), "decay")
     resolved.check_average(hyperparameters, "average_epochs")
-    params = resolved.training_params(options, _described(options, context.data))
+    params = resolved.training_params(options, _described(options, context))
     if context.data.validation_indices is not None:
         del params[schema.VALIDATION_FRACTION]
     return TrainPlan(
@@ -318,8 +317,9 @@ def with_ratios(options: PruneConfig, own_budget: Budget) -> PruneConfig:
     return replace(options, ratio=ratios, sparsity=None)
 
 
-def _described(options: TrainConfig, data: Dataset) -> dict[str, str]:
+def _described(options: TrainConfig, context: Context) -> dict[str, str]:
     """Return the params that describe the data, the model's source code and the given weights."""
+    data = context.data
     described = {
         schema.DATASET: data.name,
         schema.DATASET_DIGEST: data.digest,
@@ -330,16 +330,15 @@ def _described(options: TrainConfig, data: Dataset) -> dict[str, str]:
     if digest := models.source_digest(options.model):
         described[schema.MODEL_DIGEST] = digest
     if options.weights:
-        described[schema.WEIGHTS_DIGEST] = _weights_digest(options.weights, options.class_names, data)
+        described[schema.WEIGHTS_DIGEST] = _weights_digest(options.weights, context.output_order)
     return described
 
 
-def _weights_digest(weights: Path, class_names: Path | None, data: Dataset) -> str:
-    """Return a digest of given weights, and of their class order if it differs from the data's."""
+def _weights_digest(weights: Path, output_order: Sequence[int]) -> str:
+    """Return a digest of given weights, and of the class order of their outputs if it differs from the data's."""
     content = hashlib.sha256(weights.read_bytes())
-    order = given_classes.places(class_names, data.classes) if class_names else []
-    if order != sorted(order):
-        content.update(json.dumps(order).encode())
+    if output_order:
+        content.update(json.dumps(output_order).encode())
     return content.hexdigest()[:32]
 
 

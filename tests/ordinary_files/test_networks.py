@@ -139,8 +139,9 @@ def lenet5():
         (".pth", lambda state: {"model": state, "optimizer": {"state": {}}, "epoch": 3}),
         (".pt", lambda state: {"ema": {"module": state, "decay": 0.9}, "epoch": 3}),
         (".tar", lambda state: {"epoch": 3, "net": {f"module.{name}": each for name, each in state.items()}}),
+        (".pt", lambda state: {"weights": state, "epoch": 3}),
     ],
-    ids=["Lightning", "model", "ema", "net"],
+    ids=["Lightning", "model", "ema", "net", "weights"],
 )
 def test_the_lines_that_convert_a_checkpoint_unwrap_it(tmp_path, monkeypatch, ending, wrap):
     """The lines themselves ended in a traceback: a dict has no clone."""

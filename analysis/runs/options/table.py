@@ -159,8 +159,8 @@ class DataOptions:
     class_names: Path | None = option(
         AUTO,
         path,
-        "Text file with one class name a line, in the order of the outputs of the network. Auto: the outputs are in "
-        "the order of the data's classes.",
+        "Text file with one class name a line, in the order of the outputs of the network. Auto: the order that the "
+        "metadata of the file of --weights name, else the order of the data's classes.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         needs=(GIVEN_WEIGHTS,),
     )
@@ -196,7 +196,7 @@ class DataOptions:
         "0.1",
         within(0, 1),
         "Share of the training images that is held out to choose the best epoch, between 0 and 1. Not needed if the "
-        "data set is a folder with images in val.",
+        "data set has validation images of its own.",
         (*TRAINING_COMMANDS, "tune", "compress"),
         param=ParamRole(value="float"),
         in_command={"iterate": {"default": "0.2"}},

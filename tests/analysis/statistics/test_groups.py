@@ -1,10 +1,12 @@
 """Files of groups: what is read, and every fault in one line."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.statistics import groups
 
@@ -29,6 +31,11 @@ def test_a_row_for_each_image_names_its_groups_and_measures(tmp_path):
     }
     assert list(found.measures) == ["tilt"]
     np.testing.assert_array_equal(found.measures["tilt"], [-0.25, np.nan, 10])
+
+
+def test_the_quote_before_what_a_spreadsheet_takes_for_a_formula_is_no_part_of_a_group(tmp_path):
+    csv_text.write(pd.DataFrame({"class": ["=x", "'=x", "o"]}), tmp_path / "groups.csv")
+    assert groups.read(tmp_path / "groups.csv", 3).groupings["class"].tolist() == ["=x", "'=x", "o"]
 
 
 def test_groups_by_the_index_of_the_image(tmp_path):

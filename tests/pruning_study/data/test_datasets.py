@@ -52,6 +52,13 @@ class TestNpz:
         assert by_name.digest == by_path.digest
         assert np.array_equal(by_name.train_images[:, 0], tiny["train_images"][..., 0])
 
+    @pytest.mark.parametrize("file", ["my-set.npz", "my_own-set.npz"])
+    def test_the_name_that_runs_log_finds_every_file_of_the_data_folder(self, tiny, tmp_path, file):
+        """The name was refused, with the same name as the hint."""
+        (tmp_path / "data").mkdir()
+        name = load(save(tmp_path / "data" / file, tiny), tmp_path).name
+        assert load(name, tmp_path).source == str(tmp_path / "data" / file)
+
     def test_grey_images_without_a_channel_axis(self, tiny, tmp_path):
         changes = {f"{part}_images": tiny[f"{part}_images"][..., 0] for part in ("train", "test")}
         path = save(tmp_path / "a.npz", tiny, **changes)

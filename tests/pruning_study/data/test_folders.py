@@ -61,7 +61,7 @@ class TestValidation:
     )
     def test_a_fraction_beside_them_is_a_usage_error(self, folder, config, own, other):
         load_context(config(dataset=str(folder), validation_fraction=own))
-        with refused("validation_fraction", "has its own validation images, in val"):
+        with refused("validation_fraction", "has its own validation images: leave"):
             load_context(config(dataset=str(folder), validation_fraction=other))
 
     def test_which_images_they_are_is_part_of_the_digest(self, folder):

@@ -108,13 +108,14 @@ class TestGiven:
             checkpoints.load_given(tmp_path / "gone.safetensors")
 
     @pytest.mark.parametrize("new", [True, False])
-    def test_of_torch_save__is_not_read_and_three_lines_convert_it(self, lenet5, tmp_path, monkeypatch, new):
+    def test_of_torch_save__is_not_read_and_three_lines_convert_a_state_dict(self, lenet5, tmp_path, monkeypatch, new):
         path = tmp_path / "it's.pth"
         torch.save(lenet5.state_dict(), path, _use_new_zipfile_serialization=new)
         with pytest.raises(StudyError, match=r"was written by torch\.save") as error:
             checkpoints.load_given(path)
-        _, *lines = str(error.value).splitlines()
+        _, *lines, last = str(error.value).splitlines()
         assert len(lines) == 3
+        assert last.endswith("if the file holds a whole model, load it in your own code and save model.state_dict()")
         monkeypatch.chdir(tmp_path)
         exec("\n".join(line.strip() for line in lines), {})
         weights, _ = checkpoints.load_given(tmp_path / "it's.safetensors")

@@ -8,7 +8,7 @@ from pruning_study import models
 from pruning_study.data.examples import Normalization
 from pruning_study.models import onnx_export
 from pruning_study.models.checkpoints import Classifier
-from pruning_study.models.onnx_quantization import Layers, layers, optimized_operators, quantized
+from pruning_study.models.onnx_quantization import Layers, layers, optimized_graph, quantized
 
 pytestmark = pytest.mark.onnx
 
@@ -86,9 +86,9 @@ def test_lenet5_has_all_five_layers_as_integers(lenet5):
     assert layers(quantized(model, "float16", images)) == Layers(0, 5)
     dynamic, fixed = (quantized(model, name, images) for name in ("dynamic-int8", "fixed-int8"))
     assert layers(dynamic) == layers(fixed) == Layers(5, 0)
-    operators = optimized_operators(dynamic)
+    operators = [node.op_type for node in optimized_graph(dynamic).node]
     assert (operators.count("ConvInteger"), operators.count("DynamicQuantizeMatMul")) == (2, 3)
-    operators = optimized_operators(fixed)
+    operators = [node.op_type for node in optimized_graph(fixed).node]
     assert (operators.count("QLinearConv"), operators.count("QGemm")) == (2, 3)
 
 
@@ -111,13 +111,14 @@ def test_two_makings_give_the_same_logits_near_those_of_float32(lenet5, number_f
     assert np.abs(first - wanted).max() < 0.05 * np.abs(wanted).max()
 
 
-def test_a_layer_that_stays_in_float32_is_a_warning(caplog):
+@pytest.mark.parametrize("number_format", ["dynamic-int8", "fixed-int8"])
+def test_a_layer_that_stays_in_float32_is_a_warning(number_format, caplog):
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ConvTranspose2d(2, 2, 3), nn.Flatten(), nn.Linear(2 * 36, 3))
     images = np.random.default_rng(0).random((4, 1, 6, 6), dtype=np.float32)
-    made = quantized(exported(network, (1, 6, 6)), "dynamic-int8", images)
+    made = quantized(exported(network, (1, 6, 6)), number_format, images)
     assert layers(made) == Layers(2, 1)
     (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert line == "dynamic-int8: 1 of 3 layers stay in float32"
+    assert line == f"{number_format}: 1 of 3 layers stay in float32"
 
 
 def test_a_weight_that_float16_does_not_have_is_one_line():
@@ -137,3 +138,25 @@ def test_a_model_that_the_quantizer_does_not_take_is_one_line():
     with pytest.raises(StudyError, match="ONNX Runtime cannot quantize the network as fixed-int8: ") as error:
         quantized(linear([[1.0, 2.0]]), "fixed-int8", np.zeros((2, 1, 1, 3), dtype=np.float32))
     assert "\n" not in str(error.value)
+
+
+class Attention(nn.Module):
+    """Attention of four tokens: two layers with weights, and two products of activations."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def forward(self, images):
+        tokens = self.first(images.flatten(1, 2))
+        return self.last((tokens @ tokens.transpose(1, 2)).softmax(2) @ tokens).mean(1)
+
+
+@pytest.mark.parametrize("number_format", ["dynamic-int8", "fixed-int8"])
+def test_products_of_two_activations_are_no_layers(number_format, caplog):
+    """Attention had two of four layers in float32, although all weights were integers."""
+    model = exported(Attention(), (1, 4, 4))
+    images = np.random.default_rng(0).random((4, 1, 4, 4), dtype=np.float32)
+    assert layers(model) == Layers(0, 2)
+    assert layers(quantized(model, number_format, images)) == Layers(2, 0)
+    assert "stay in float32" not in caplog.text

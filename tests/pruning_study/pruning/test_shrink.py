@@ -116,6 +116,23 @@ def test_lenet5_by_hand():
     assert same(network, smaller, images(1, 28))
 
 
+class ProjectedAttention(nn.Module):
+    """Three queries of four numbers each, and five keys and values of other lengths."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, kdim=6, vdim=7, batch_first=True)
+
+    def forward(self, image):
+        query, key, value = (image.new_zeros(1, *shape) for shape in ((3, 4), (5, 6), (5, 7)))
+        return self.attention(query, key, value=value)[0]
+
+
+def test_the_products_of_attention_are_those_of_its_four_projections():
+    products = 3 * 4 * 4 + 5 * 6 * 4 + 5 * 7 * 4 + 3 * 4 * 4  # of queries, keys, values and outputs
+    assert macs(ProjectedAttention(), torch.zeros(1, 1, 2, 2)) == products
+
+
 @pytest.mark.parametrize("name", ["resnet20", "resnet32"])
 def test_a_residual_network_loses_channels_inside_its_blocks(name):
     """Of the channels between the convolutions of a block 0.7 go, and none of those that shortcuts carry on."""

@@ -1,5 +1,7 @@
 """Given weights of a network that has the classes in another order."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -28,6 +30,10 @@ def written(tmp_path, names):
     return tmp_path / "names.txt"
 
 
+def order_of(tmp_path, names, classes):
+    return given_classes.output_order(tmp_path / "w.safetensors", {}, written(tmp_path, names), classes)
+
+
 def setting(tiny_npz, weights, class_names=None):
     return planned(TrainConfig(dataset=str(tiny_npz), weights=weights, class_names=class_names))
 
@@ -51,6 +57,32 @@ def test_the_order_tells_networks_apart_only_where_it_is_another_one(tmp_path, t
     assert setting(tiny_npz, weights, written(tmp_path, classes[::-1])).params != plain.params
 
 
+def test_a_weights_file_may_name_the_order_and_a_text_file_overrides_it(tmp_path, tiny_npz, weights):
+    """A checkpoint of this project names its classes; their order was ignored, so the accuracy was below chance."""
+    plain = setting(tiny_npz, weights)
+    classes, images = plain.context.data.classes, torch.rand(4, 1, 28, 28)
+    checkpoints.save(weights, plain.context.model.state_dict(), {"classes": json.dumps(classes[::-1])})
+    named, overridden = setting(tiny_npz, weights), setting(tiny_npz, weights, written(tmp_path, classes))
+    with torch.no_grad():
+        wanted, reordered, kept = (each.context.model.eval()(images) for each in (plain, named, overridden))
+    torch.testing.assert_close(reordered, wanted.flip(1))
+    torch.testing.assert_close(kept, wanted)
+    assert named.params["weights_digest"] != overridden.params["weights_digest"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (json.dumps(CLASSES), "w.safetensors has '0', .*the data have 'T-shirt/top', .*, and give --class-names"),
+        ("10", "w.safetensors names the classes 10, not a list .*, and give --class-names"),
+    ],
+)
+def test_a_weights_file_for_other_classes_is_refused(tiny_npz, weights, classes, message):
+    checkpoints.save(weights, checkpoints.load(weights)[0], {"classes": classes})
+    with refused("weights", message):
+        setting(tiny_npz, weights)
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
@@ -61,14 +93,18 @@ def test_the_order_tells_networks_apart_only_where_it_is_another_one(tmp_path, t
 )
 def test_names_that_are_not_those_of_the_data_are_refused(tmp_path, names, message):
     with refused("class_names", message):
-        given_classes.places(written(tmp_path, names), CLASSES)
+        order_of(tmp_path, names, CLASSES)
 
 
 def test_names_are_the_same_in_either_form_of_unicode(tmp_path):
     """A file system may give a folder's name decomposed, and an editor the same name composed."""
     decomposed, composed = "a\u0308rzte", "\u00e4rzte"
     for names, classes in (([composed, "b"], ["b", decomposed]), ([decomposed, "b"], ["b", composed])):
-        assert given_classes.places(written(tmp_path, names), classes) == [1, 0]
+        assert order_of(tmp_path, names, classes) == [1, 0]
+
+
+def test_spaces_around_a_name_do_not_matter(tmp_path):
+    assert order_of(tmp_path, ["b ", "a b "], ["a b ", "b"]) == [1, 0]
 
 
 def test_a_network_with_other_outputs_is_refused():
