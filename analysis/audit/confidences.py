@@ -241,7 +241,8 @@ def _check_fit(path: Path, name: str, values: np.ndarray, predicted: np.ndarray)
     columns = values.shape[1]
     if columns < len(classes):
         raise StudyError(
-            f"{path}: {name} have {columns} columns, but {len(classes)} classes are predicted: give a column for each class"
+            f"{path}: {name} have {columns} columns, but {len(classes)} classes are predicted: give a column for each "
+            "class"
         )
     counts = np.bincount(values.argmax(1) * len(classes) + index, minlength=columns * len(classes))
     fitting = counts.reshape(columns, -1).max(1).sum() / len(predicted)

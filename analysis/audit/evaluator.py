@@ -142,8 +142,8 @@ def classes(predicted: Any, column: str | None = None, labels: np.ndarray | pd.S
     except (TypeError, ValueError) as error:
         columns = getattr(predicted, "columns", range(values.shape[1]))
         raise StudyError(
-            f"the predictions have the columns {some(map(str, columns))}, which are not all scores of classes: name the "
-            "column of the predicted classes by predictions=<column>"
+            f"the predictions have the columns {some(map(str, columns))}, which are not all scores of classes: name "
+            "the column of the predicted classes by predictions=<column>"
         ) from error
     if isinstance(predicted, pd.DataFrame) and labels is not None:
         named = _named(list(predicted.columns), pd.unique(np.asarray(labels)))

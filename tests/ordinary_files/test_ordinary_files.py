@@ -118,13 +118,13 @@ def test_names_in_other_formats_are_followed(tmp_path, plain, ending):
     assert any("2 of 4 files list the images in a different order" in note for note in result.notes)
 
 
-@pytest.mark.parametrize("ending", [".csv", ".parquet"])
-def test_the_index_of_pandas_names_the_images(tmp_path, plain, ending):
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_index_of_pandas_names_the_images(tmp_path, plain, kind):
     for side, own in named("filename").items():
         (tmp_path / side).mkdir()
         for number, table in enumerate(own):
             indexed = table.set_index("filename").rename_axis(None)
-            getattr(indexed, {".csv": "to_csv", ".parquet": "to_parquet"}[ending])(tmp_path / side / f"{number}{ending}")
+            getattr(indexed, f"to_{kind}")(tmp_path / side / f"{number}.{kind}")
     result = audited(tmp_path)
     pd.testing.assert_frame_equal(result.table, plain.table)
     assert any("2 of 4 files list the images in a different order" in note for note in result.notes)

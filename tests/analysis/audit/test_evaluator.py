@@ -153,5 +153,5 @@ def test_a_column_of_scores_whose_class_has_no_image_is_the_class_in_its_name(co
 
 def test_columns_that_are_no_scores_are_refused_with_what_to_name():
     frame = pd.DataFrame({"label": ["cat", "dog"], "score": [0.9, 0.8]})
-    with pytest.raises(StudyError, match="columns label, score, which are not all scores .* by predictions=<column>"):
+    with pytest.raises(StudyError, match=r"columns label, score, which are not all scores .* by predictions=<column>"):
         classes(frame, labels=np.array(["cat", "dog"]))
