@@ -160,6 +160,7 @@ def read_sides(
         paired by order.
     """
     networks = {side: prediction_sources.find(sources, side, downloads) for side, sources in sources_by_side.items()}
+    prediction_sources.check_control(networks)
     others = prediction_sources.of_other_seeds(networks)
     unpaired = frozenset() if only_pairs or pair_by_order else frozenset(others)
     networks = prediction_sources.in_pairs(networks, by_order=pair_by_order, unpaired=unpaired)
@@ -239,9 +240,9 @@ def audit_predictions(
         networks are treated as independent, and alpha is undefined.
     control : (images,) or (networks, images), optional
         Predictions of the control: the networks of `before`, retrained in the same way without compression. Losses are
-        then relative to the control. If compression involves no retraining, as in quantization, pass `before`. If the
-        control and `after` have different numbers of networks, two or more each, their networks are treated as
-        independent, and a note says so.
+        then relative to the control. If compression involves no retraining, as in quantization, pass `before`; a single
+        network is then the control of all networks of `after`. Otherwise, if the control and `after` have different
+        numbers of networks, two or more each, their networks are treated as independent, and a note says so.
     groups : (images,) str, or mapping of str to (images,) str, optional
         The group of each image, or several groupings by name; None, NaN and an empty string mean no group. Groupings
         whose name begins with `measure:` are ignored. If groups are given, they are audited in place of classes, and
@@ -305,6 +306,9 @@ def audit_predictions(
     order_notes += copies.repeated_images(class_index, networks)
     pairs = _pairs(networks, unpaired)
     networks, places, notes = copies.without_copies(label, networks, {*networks} - pairs)
+    if "control" in pairs and len(networks["control"]) == 1:
+        places["control"] = np.zeros(len(networks["after"]), int)
+        networks["control"] = networks["control"][places["control"]]
     _check_independent(networks, pairs)
     _check_start(networks)
     groupings = {} if groups is None else image_groups.of_arrays(groups, len(label)).groupings
@@ -341,10 +345,16 @@ def _notes_on(comparison: Comparison) -> Iterator[str]:
 
 
 def _pairs(networks: Mapping[str, np.ndarray], unpaired: Collection[str]) -> set[str]:
-    """Return the sides whose networks are paired with those after; a single network before pairs with all of them."""
+    """Return the sides whose networks are paired with those after.
+
+    A single network before is paired with all of them, and so is a single control that predicts the same.
+    """
     after = len(networks["after"])
     alike = {side for side, each in networks.items() if len(each) == after} - {*unpaired}
-    return alike | ({"before"} if len(networks["before"]) == 1 else set())
+    if len(networks["before"]) > 1:
+        return alike
+    is_shared = len(networks.get("control", ())) == 1 and copies.is_unretrained(networks)
+    return alike | {"before"} | ({"control"} if is_shared else set())
 
 
 def _on_variances(comparison: Comparison) -> list[str]:
@@ -400,13 +410,20 @@ def _by_name(networks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _check(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
-    """Raise a StudyError if none of the predictions of a network, (images,), is a class of the labels."""
+    """Raise a StudyError if none of the predictions of a network, (images,), is a class of the labels.
+
+    A network may predict only classes without test images if other networks, which also predict some of the labels,
+    predict these classes too.
+    """
+    sound = [predicted for predicted in networks.values() if np.isin(predicted, names).any()]
+    known = np.unique(np.concatenate([names, *sound]))
     for where, predicted in networks.items():
-        if not np.isin(predicted, names).any():
+        if not np.isin(predicted, known).all() and not np.isin(predicted, names).any():
             raise StudyError(
                 f"{where}: no predicted class is among the labels (labels{_kind_of(names, predicted)}: "
                 f"{some(map(str, names))}; predicted{_kind_of(predicted, names)}: "
-                f"{some(map(str, np.unique(predicted)))}): write each class the same way in both"
+                f"{some(map(str, np.unique(predicted)))}): write each class the same way in both, "
+                "unless the network really predicts only classes without test images"
             )
 
 

@@ -15,7 +15,7 @@ from analysis.common import archives, arrow_tables
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.common.printable import shortened
-from analysis.common.text_tables import number, opened_table
+from analysis.common.text_tables import number, opened_table, without_empty_end
 from analysis.runs import schema
 from analysis.statistics.risk_scores import CONFIDENCE, UNCERTAINTY, uncertainty
 
@@ -103,6 +103,8 @@ def check(
 ) -> None:
     """Check that probabilities and logits in .npz files fit the predicted classes; parameters are those of `read`.
 
+    Arrays with only the largest values of each image are not checked, because their columns belong to no class.
+
     Raises
     ------
     StudyError
@@ -112,7 +114,26 @@ def check(
     for path in (path for path in own if path.suffix.lower() == ".npz"):
         for name, values in archives.read(path, [], [_PROBABILITIES, _LOGITS], limit=limit).items():
             if values.dtype.kind == "f" and values.ndim == 2 and len(values) == len(own[path]):
-                _check_fit(path, name, values, own[path])
+                is_whole = values.shape[1] >= len(np.unique(own[path])) and not _are_descending(values)
+                if is_whole:
+                    _check_fit(path, name, values, own[path])
+
+
+def are_largest(values: np.ndarray) -> bool:
+    """Return whether values, (images, columns), are only the largest probabilities of each image, in descending order.
+
+    Examples
+    --------
+    >>> are_largest(np.array([[0.6, 0.3], [0.9, 0.05]])), are_largest(np.array([[0.6, 0.4], [0.9, 0.1]]))
+    (True, False)
+    """
+    totals = values.sum(1, dtype=float)
+    is_part = values.min() >= 0 and totals.min() < 1 - _ROUNDED_SUM and totals.max() <= 1 + _ROUNDED_SUM
+    return bool(is_part and _are_descending(values))
+
+
+def _are_descending(values: np.ndarray) -> bool:
+    return bool((values[:, 1:] <= values[:, :-1]).all())
 
 
 def _in_file_order(
@@ -219,9 +240,14 @@ def _check_fit(path: Path, name: str, values: np.ndarray, predicted: np.ndarray)
     classes, index = np.unique(predicted, return_inverse=True)
     columns = values.shape[1]
     if columns < len(classes):
-        raise StudyError(f"{path}: {name} have {columns} columns, but {len(classes)} classes are predicted")
+        raise StudyError(
+            f"{path}: {name} have {columns} columns, but {len(classes)} classes are predicted: give a column for each "
+            "class"
+        )
     counts = np.bincount(values.argmax(1) * len(classes) + index, minlength=columns * len(classes))
     fitting = counts.reshape(columns, -1).max(1).sum() / len(predicted)
+    if fitting < _FEWEST_FITTING and _are_descending(values):
+        raise StudyError(f"{path}: each row of the {name} begins with its largest value: give a column for each class")
     if fitting < _FEWEST_FITTING:
         raise StudyError(
             f"{path}: the largest of the {name} is in the column of the predicted class for at most "
@@ -272,7 +298,7 @@ def _of_text(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Scores:
         if (count := header.count(schema.CONFIDENCE)) > 1:
             raise StudyError(f"{path}: {count} columns have the name {schema.CONFIDENCE}; rename all but one")
         columns: dict[str, array.array[float]] = {name: array.array("d") for name in places}
-        for image, (_, row) in enumerate(rows if places else (), 1):
+        for image, (_, row) in enumerate(without_empty_end(path, rows) if places else (), 1):
             for name, place in places.items():
                 columns[name].append(number(f"{path}: image {image:,}", row[place], name))
     return _of_columns(path, {name: np.array(values) for name, values in columns.items()}, predicted)

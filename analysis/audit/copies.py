@@ -124,9 +124,13 @@ def _shared(networks: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray])
     """Return the sides whose only network is paired with all after: before, and a control that predicts the same."""
     if "after" not in networks or first["before"].any():
         return set()
+    return {"before", "control"} if is_unretrained(networks) else {"before"}
+
+
+def is_unretrained(networks: Mapping[str, np.ndarray]) -> bool:
+    """Return whether there is a control whose networks all predict the same as the first network before."""
     control = networks.get("control")
-    is_before = control is not None and bool((control == networks["before"][0]).all())
-    return {"before", "control"} if is_before else {"before"}
+    return control is not None and bool((control == networks["before"][0]).all())
 
 
 def _blocks(networks: Mapping[str, np.ndarray], alone: set[str]) -> list[list[str]]:

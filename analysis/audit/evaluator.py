@@ -27,6 +27,7 @@ from analysis.audit import result as audit_result
 from analysis.audit.result import Audit
 from analysis.common import files
 from analysis.common.errors import StudyError
+from analysis.runs.checks import some
 from analysis.statistics.class_table import loss_column
 
 log = logging.getLogger(__name__)
@@ -121,8 +122,13 @@ def classes(predicted: Any, column: str | None = None, labels: np.ndarray | pd.S
     column : str, optional
         The column of the predicted classes, if there are several columns that are not scores.
     labels : array or Series, optional
-        The true classes, (images,). If every column of scores is named after one of them, a column stands for the class
-        in its name, otherwise for the class whose number is its position.
+        The true classes, (images,). If every class has a column of scores named after it, or every column is named
+        after a class, a column stands for the class in its name, otherwise for the class whose number is its position.
+
+    Raises
+    ------
+    StudyError
+        If there are several columns, and not all of them are numbers.
     """
     if isinstance(predicted, dict):
         predicted = pd.DataFrame({name: list(values) for name, values in predicted.items()})
@@ -131,22 +137,35 @@ def classes(predicted: Any, column: str | None = None, labels: np.ndarray | pd.S
     values = np.asarray(predicted)
     if values.ndim != 2 or values.shape[1] == 1:
         return values[:, 0] if values.ndim == 2 else values
-    positions, named = values.argmax(axis=1), None
+    try:
+        positions, named = values.astype(float).argmax(axis=1), None
+    except (TypeError, ValueError) as error:
+        columns = getattr(predicted, "columns", range(values.shape[1]))
+        raise StudyError(
+            f"the predictions have the columns {some(map(str, columns))}, which are not all scores of classes: name "
+            "the column of the predicted classes by predictions=<column>"
+        ) from error
     if isinstance(predicted, pd.DataFrame) and labels is not None:
         named = _named(list(predicted.columns), pd.unique(np.asarray(labels)))
     return positions if named is None else named[positions]
 
 
 def _named(names: Sequence[Any], known: np.ndarray) -> np.ndarray | None:
-    """Return the class that each name stands for as a number or a text, (names,); None if one stands for no class."""
+    """Return the class that each name stands for as a number or a text, (names,).
+
+    Return None if neither the names include all known classes nor the known classes all names.
+    """
     try:
         keys, wanted = (np.asarray(each, dtype=float) for each in (known, names))
     except (TypeError, ValueError):
         keys, wanted = (np.asarray(each).astype(str) for each in (known, names))
-    order = np.argsort(keys)
-    if not np.isin(wanted, keys).all():
+    are_known = np.isin(wanted, keys)
+    if not (are_known.all() or np.isin(keys, wanted).all()):
         return None
-    return np.asarray(known[order[np.searchsorted(keys, wanted, sorter=order)]])
+    own = wanted.astype(known.dtype) if known.dtype.kind in "iuf" else np.asarray(names).astype(str)
+    order = np.argsort(keys)
+    places = np.searchsorted(keys, wanted, sorter=order).clip(max=len(keys) - 1)
+    return np.where(are_known, known[order[places]], own)
 
 
 def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:

@@ -17,6 +17,8 @@ from analysis.statistics.moderation import enough_classes
 from analysis.statistics.populations import FEWEST_TESTED
 from analysis.statistics.recalls import Recalls
 
+TABLES = ("pie.csv", "pie_groups.csv", "class_significance.csv")
+
 
 class Populations(NamedTuple):
     """Comparison of two populations of networks, before and after compression.
@@ -44,12 +46,8 @@ class Populations(NamedTuple):
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables that have rows, by file name."""
-        tables_by_file = {
-            "pie.csv": self.exemplars,
-            "pie_groups.csv": self.over_represented,
-            "class_significance.csv": self.significance,
-        }
-        return {name: table for name, table in tables_by_file.items() if len(table)}
+        tables = (self.exemplars, self.over_represented, self.significance)
+        return {name: table for name, table in zip(TABLES, tables, strict=True) if len(table)}
 
 
 NOTHING = Populations(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), [])

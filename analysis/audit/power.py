@@ -160,6 +160,8 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
     """
     names, class_index = np.unique(label, return_inverse=True)
     pairs = len(networks["after"])
+    if len(networks["before"]) == 1 and copies.is_unretrained(networks):
+        networks = {side: each for side, each in networks.items() if side != "control"}
     if len(networks["before"]) not in (1, pairs) or len(networks.get("control", networks["after"])) != pairs:
         counts = ", ".join(f"{len(each)} {side}" for side, each in networks.items())
         raise StudyError(f"power needs pairs of networks, but has {counts}: give the same number of files on each side")

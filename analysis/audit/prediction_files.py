@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.audit import logit_files, prediction_columns
+from analysis.audit import confidences, logit_files, prediction_columns
 from analysis.audit.network_names import natural
 from analysis.audit.prediction_columns import USUAL, ColumnNames, Columns
 from analysis.common import archives, arrow_tables, csv_text, image_names
@@ -24,7 +24,8 @@ from analysis.common.class_arrays import check_names, classes, decoded
 from analysis.common.errors import StudyError, first_line
 from analysis.common.input_files import SizeLimit, opened
 from analysis.common.overwriting import is_there
-from analysis.common.text_tables import number, opened_table
+from analysis.common.printable import shortened
+from analysis.common.text_tables import number, opened_table, without_empty_end
 from analysis.runs import schema
 
 _NAMES = (schema.LABEL, schema.PREDICTED)
@@ -257,18 +258,19 @@ def _most_probable_of_npz(path: Path, label: np.ndarray, limit: SizeLimit) -> tu
     Both are named by `class_names`. Without probabilities and logits, the class is None.
     """
     scores = archives.read(path, [], ["probabilities", "logits"], limit=limit)
-    values = next((each for each in scores.values() if each.ndim == 2 and each.dtype.kind == "f"), None)
-    if values is None:
-        return label, None
-    largest = _largest(path, values)
-    names = logit_files.class_names(path, values.shape[1], limit)
-    if names is None:
-        return label, largest
-    own = classes(f"{path}: label", label)
-    are_columns = own.dtype.kind in "iu" and np.isin(own, range(len(names))).all()
-    if are_columns and not np.isin(own.astype(str), names).all():
-        own = names[own]
-    return own, names[largest]
+    for what, values in scores.items():
+        if values.ndim == 2 and values.dtype.kind == "f":
+            names = logit_files.class_names(path, values.shape[1], limit)
+            where = f"the {values.shape[1]:,} columns of {what}"
+            if names is None:
+                names = np.arange(values.shape[1])
+                where += ", which are numbered from 0 because class_names is missing"
+            own = classes(f"{path}: label", label)
+            are_columns = own.dtype.kind in "iu" and np.isin(own, range(len(names))).all()
+            if are_columns and not np.isin(own.astype(str), names.astype(str)).all():
+                own = names[own]
+            return own, _class_of_largest(path, own, names, values, where)
+    return label, None
 
 
 def _one_dimensional(values: np.ndarray) -> np.ndarray:
@@ -313,8 +315,9 @@ def _of_columns(
     places = prediction_columns.find(path, header, columns)
     arrays = arrays_of(_wanted(path, header, columns))
     if places.predicted is None:
-        scores = _scores(path, {header[place]: arrays[header[place]] for place in places.probabilities.values()})
-        predicted = np.array([*places.probabilities])[_largest(path, scores)]
+        of_classes = {header[place]: arrays[header[place]] for place in places.probabilities.values()}
+        label, names = arrays[header[places.label]], np.array([*places.probabilities])
+        predicted = _class_of_largest(path, label, names, _scores(path, of_classes), _listed(of_classes))
     else:
         predicted = arrays[header[places.predicted]]
     return _of_arrays(path, arrays[header[places.label]], predicted, arrays)
@@ -363,14 +366,14 @@ def _read_text(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
         places = prediction_columns.find(path, header, columns)
         keys = {key: place for place, name in enumerate(header) if (key := image_names.column_key(name)) is not None}
         if places.predicted is None:
-            return _most_probable(path, places, keys, _without_empty_end(path, rows))
+            return _most_probable(path, header, places, keys, without_empty_end(path, rows))
         label, predicted = places.label, places.predicted
         index_of_name: defaultdict[str, int] = defaultdict(itertools.count().__next__)
         name_index = array.array("q")
         of_images: dict[str, list[str]] = {key: [] for key in keys}
         cells = [(place, of_images[key].append) for key, place in keys.items()]
         add = name_index.append
-        for _, row in _without_empty_end(path, rows):
+        for _, row in without_empty_end(path, rows):
             add(index_of_name[row[label]])
             add(index_of_name[row[predicted]])
             for place, append in cells:
@@ -379,30 +382,59 @@ def _read_text(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
     return _Content(names, np.frombuffer(name_index, np.int64).reshape(-1, 2).T, of_images)
 
 
-def _largest(path: Path, scores: np.ndarray) -> np.ndarray:
-    """Return the index of the largest score of each image, (images,)."""
+def _class_of_largest(path: Path, label: np.ndarray, names: np.ndarray, scores: np.ndarray, where: str) -> np.ndarray:
+    """Return the class with the largest score of each image, (images,).
+
+    Parameters
+    ----------
+    path : Path
+    label : (images,)
+    names : (classes,)
+        The class of each column of scores.
+    scores : (images, classes)
+    where : str
+        The columns, for errors.
+
+    Raises
+    ------
+    StudyError
+        If a score is missing, or if the scores are only the largest ones of each image, in descending order.
+    """
+    columns = {_as_key(name) for name in names.astype(str).tolist()} | {"", *_MISSING}
+    labels = np.unique(classes(f"{path}: label", _texts(label))).astype(str).tolist()
+    if without := [name for name in labels if _as_key(name) not in columns]:
+        raise StudyError(
+            f"{path}: label {shortened(without[0])} has no column among {where}: give a column for each class, or name "
+            "the predicted classes with --predicted-column"
+        )
+    if confidences.are_largest(scores):
+        raise StudyError(
+            f"{path}: the rows of {where} do not sum to 1 and begin with their largest value, so a column belongs "
+            "to no class: name the predicted classes with --predicted-column"
+        )
     if (missing := np.flatnonzero(np.isnan(scores).any(1))).size:
         raise StudyError(
             f"{path}: image {missing[0] + 1:,} lacks the probability of at least one class, so the largest is unknown: "
             "fill it in, or remove the image"
         )
-    return scores.argmax(1)
+    return np.asarray(names[scores.argmax(1)])
 
 
-def _without_empty_end(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows, without empty rows at the end, which spreadsheets write."""
-    empty = 0
-    for line, row in rows:
-        if not row[0] and not any(row):
-            empty = empty or line
-            continue
-        if empty:
-            raise StudyError(f"{path}, line {empty:,}: all cells are empty: fill them in, or remove the line")
-        yield line, row
+def _listed(columns: Iterable[str]) -> str:
+    return shortened(",".join(columns)[:60])
+
+
+def _as_key(name: str) -> str:
+    """Return the name of a class, written in one way if it is a whole number or has several spellings in Unicode."""
+    return str(int(match[1])) if (match := _WHOLE.fullmatch(name)) else unicodedata.normalize("NFC", name)
 
 
 def _most_probable(
-    path: Path, places: Columns, keys: Mapping[str, int], rows: Iterator[tuple[int, list[str]]]
+    path: Path,
+    header: Sequence[str],
+    places: Columns,
+    keys: Mapping[str, int],
+    rows: Iterator[tuple[int, list[str]]],
 ) -> _Content:
     """Read a table of probabilities, and predict the class with the largest probability."""
     label, of_images, scores = [], {key: [] for key in keys}, []  # type: ignore[var-annotated]
@@ -411,8 +443,10 @@ def _most_probable(
         scores.append([number(f"{path}, line {line:,}", row[place]) for place in places.probabilities.values()])
         for key, place in keys.items():
             of_images[key].append(row[place].strip())
-    predicted = np.array([*places.probabilities])[_largest(path, np.array(scores))] if scores else np.array([], str)
-    return _of_arrays(path, np.array(label, str), predicted, {})._replace(image_names=of_images)
+    labels, names = np.array(label, str), np.array([*places.probabilities])
+    where = _listed(header[place] for place in places.probabilities.values())
+    predicted = _class_of_largest(path, labels, names, np.array(scores), where) if scores else np.array([], str)
+    return _of_arrays(path, labels, predicted, {})._replace(image_names=of_images)
 
 
 def _as_numbers(names: np.ndarray, label_names: np.ndarray, names_of: Mapping[Path, np.ndarray]) -> np.ndarray:

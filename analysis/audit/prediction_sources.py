@@ -55,6 +55,23 @@ def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str
     return names
 
 
+def check_control(networks: Mapping[str, dict[Path, str]]) -> None:
+    """Raise a StudyError if a network after compression is also given as a control, unless it is also one before.
+
+    Parameters
+    ----------
+    networks : mapping of str to dict
+        Result of `find` for each side, by the name of the side.
+    """
+    files = {side: {path.resolve(): name for path, name in own.items()} for side, own in networks.items()}
+    if twice := files["control"].keys() & files["after"].keys() - files["before"].keys():
+        raise StudyError(
+            f"{files['control'][min(twice)]} is also in --after: give the network of --before, retrained but not "
+            "pruned, because losses are relative to the control",
+            option="control",
+        )
+
+
 def of_other_seeds(networks: Mapping[str, dict[Path, str]]) -> set[str]:
     """Return the sides that share no seed with `after`, judged by file names or, for runs, by their dense runs.
 

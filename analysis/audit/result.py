@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from analysis.audit.metrics import moved_most
 from analysis.audit.movement import Movement
-from analysis.audit.populations import NOTHING, Populations
+from analysis.audit.populations import NOTHING, TABLES, Populations
 from analysis.common import csv_text, files
 from analysis.common.points import points
 from analysis.common.printable import printable
@@ -335,14 +335,15 @@ def _text(table: pd.DataFrame) -> str:
         return named.to_string(index=False)
 
 
-_METRICS = "metrics.csv"
+_METRICS, _GROUPINGS = "metrics.csv", "groupings.csv"
 FILES = ("audit.md", "audit.csv", "audit.png", _METRICS)
 
 
 def write(result: Audit, output: Path) -> list[str]:
     """Write the audit and the tables of the populations into a folder.
 
-    Files are moved to `output` one by one after all are written, so an error while writing leaves the old ones.
+    Files are moved to `output` one by one after all are written, so an error while writing leaves the old ones. Tables
+    of an earlier audit that this audit does not have are deleted.
 
     Returns
     -------
@@ -354,8 +355,8 @@ def write(result: Audit, output: Path) -> list[str]:
     StudyError
         If the folder cannot be made or written to.
     """
-    with files.aside(output) as folder:
-        groupings = {"groupings.csv": result.groupings} if len(result.groupings) else {}
+    with files.aside(output, obsolete=[_METRICS, _GROUPINGS, *TABLES]) as folder:
+        groupings = {_GROUPINGS: result.groupings} if len(result.groupings) else {}
         metrics = {_METRICS: result.metrics} if len(result.metrics) else {}
         for name, table in {"audit.csv": result.table, **metrics, **groupings, **result.populations.tables}.items():
             csv_text.write(table, folder / name)

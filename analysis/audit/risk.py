@@ -308,7 +308,7 @@ def _printable_judgement(judgement: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(result: Risk, output: Path) -> list[str]:
-    """Write the tables into a folder, and return their names.
+    """Write the tables into a folder, delete an earlier judgement if there is no new one, and return their names.
 
     Raises
     ------
@@ -317,7 +317,7 @@ def write(result: Risk, output: Path) -> list[str]:
     """
     tables = dict(zip(FILES, (result.classes, result.images), strict=True))
     tables |= {JUDGEMENT: result.judgement} if len(result.judgement) else {}
-    with files.aside(output) as folder:
+    with files.aside(output, obsolete=[JUDGEMENT]) as folder:
         for name, table in tables.items():
             csv_text.write(table, folder / name)
     return list(tables)

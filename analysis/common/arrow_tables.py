@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.common import image_names
 from analysis.common.errors import StudyError, first_line
 from analysis.common.input_files import SizeLimit, opened
 
@@ -44,14 +45,17 @@ def read(
     Raises
     ------
     StudyError
-        If the file is damaged, too large or in another format, or if a wanted column has an empty cell.
+        If the file is damaged, too large or in another format, or if a wanted column has an empty cell. In a column
+        that may name the images, an empty cell is an empty string, as in CSV.
     """
     try:
         table, header = _table(path, wanted, limit)
         limit.check(path, table.nbytes)
         columns = {name: table.column(name) for name in table.column_names}
         for name, column in columns.items():
-            if column.null_count:
+            if column.null_count and image_names.column_key(name) is not None:
+                columns[name] = _plain(column).cast("string").fill_null("")
+            elif column.null_count:
                 image = int(np.flatnonzero(column.is_null().to_numpy())[0]) + 1
                 raise StudyError(f"{path}: row {image:,} has no {name}: fill it in")
         return header, {name: _plain(column).to_numpy() for name, column in columns.items()}

@@ -62,7 +62,8 @@ def column_key(name: str) -> str | None:
     >>> column_key("File_Names"), column_key("Unnamed: 0"), column_key("light")
     ('filename', '', None)
     """
-    key = "" if name.startswith("Unnamed:") else name.casefold().replace("_", "").replace(" ", "").removesuffix("s")
+    is_index = name.startswith(("Unnamed:", "__index_level_"))  # pandas writes these names into CSV and Parquet
+    key = "" if is_index else name.casefold().replace("_", "").replace(" ", "").removesuffix("s")
     return key if key in (*_OF_FILES, *_OF_ANYTHING) else None
 
 

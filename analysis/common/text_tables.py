@@ -82,6 +82,18 @@ def opened_table(path: Path, limit: SizeLimit, *, option: str | None = None) -> 
             raise StudyError(f"{path}: cannot be read as CSV ({_reason(error)})", option=option) from error
 
 
+def without_empty_end(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    """Yield rows, without empty rows at the end, which spreadsheets write."""
+    empty = 0
+    for line, row in rows:
+        if not row[0] and not any(row):
+            empty = empty or line
+            continue
+        if empty:
+            raise StudyError(f"{path}, line {empty:,}: all cells are empty: fill them in, or remove the line")
+        yield line, row
+
+
 def number(where: str, text: str, what: str = "value") -> float:
     """Read a cell as a number, or NaN if it is empty.
 

@@ -118,6 +118,30 @@ def test_names_in_other_formats_are_followed(tmp_path, plain, ending):
     assert any("2 of 4 files list the images in a different order" in note for note in result.notes)
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_index_of_pandas_names_the_images(tmp_path, plain, kind):
+    for side, own in named("filename").items():
+        (tmp_path / side).mkdir()
+        for number, table in enumerate(own):
+            indexed = table.set_index("filename").rename_axis(None)
+            getattr(indexed, f"to_{kind}")(tmp_path / side / f"{number}.{kind}")
+    result = audited(tmp_path)
+    pd.testing.assert_frame_equal(result.table, plain.table)
+    assert any("2 of 4 files list the images in a different order" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize("column", ["name", "id"])
+def test_a_column_with_gaps_names_no_images(tmp_path, plain, ending, column):
+    values = {"name": [None, None, *NAMES[2:]], "id": pd.array([None, None, *range(2, IMAGES)], "Int64")}[column]
+    tables = changed(lambda table: table.assign(**{column: values}), ("before", "after"))
+    result = audited(write(tmp_path, tables, ending))
+    pd.testing.assert_frame_equal(result.table, plain.table)
+    if column == "name":
+        said = "The column name does not name each image once: row k of each file is taken for the same image."
+        assert said in result.notes
+
+
 def test_a_folder_of_hugging_face_is_a_network(tmp_path, plain):
     for side, own in networks().items():
         for number, table in enumerate(own):

@@ -915,6 +915,29 @@ def test_several_networks_a_side_need_no_control():
     assert audit.audit_predictions(label, before, after).basis == "pair"
 
 
+def test_one_network_before_is_the_control_of_all_after_if_nothing_was_retrained():
+    label, before = shirts(0)
+    after = [shirts(lost)[1] for lost in (38, 40, 42)]
+    sure = {"before": np.full(1000, 0.9), "after": np.full((3, 1000), 0.9), "control": np.full(1000, 0.9)}
+    once = audit.audit_predictions(label, before, after, before, confidences=sure)
+    each = audit.audit_predictions(label, before, after, [before] * 3)
+    assert once.basis == "control"
+    assert once.damaged == ["9"]
+    pd.testing.assert_frame_equal(once.table, each.table)
+    with pytest.raises(StudyError, match="1 network in the control and 3 after"):
+        audit.audit_predictions(label, before, after, shirts(1)[1])
+
+
+def test_a_network_that_predicts_only_a_class_without_images_is_at_chance_if_another_network_predicts_it_too():
+    label, before = shirts(0)
+    before[0] = 10
+    result = audit.audit_predictions(label, before, np.full_like(label, 10), before)
+    assert result.table["recall_after"].tolist() == [0] * 10
+    assert result.fails
+    with pytest.raises(StudyError, match="unless the network really predicts only classes without test images"):
+        audit.audit_predictions(label, label, np.full_like(label, 10))
+
+
 def test_classes_have_the_names_that_are_given():
     label, before = shirts(0)
     names = [f"class {number}" for number in range(10)]

@@ -107,6 +107,12 @@ def test_a_table_with_a_cell_that_is_no_confidence_is_refused(csv, value, messag
     assert message in refusal(csv(0.5, value, 1))
 
 
+def test_an_empty_last_row_of_a_spreadsheet_is_no_image(csv):
+    path = csv("0.1,0.9", "0.6,0.4", "0.8,0.2", header="label,predicted,p1,p0")
+    path.write_text(path.read_text() + ",,,\n")
+    assert read(path).values["confidence"] == pytest.approx(np.array([[0.9, 0.6, 0.8]]))
+
+
 def test_two_columns_of_confidences_are_refused(csv):
     path = csv("0.5,0.5", "0.5,0.5", "1,1", header="label,predicted,confidence,confidence")
     assert "2 columns have the name confidence" in refusal(path)
@@ -130,6 +136,16 @@ def test_rows_of_other_images_and_too_few_columns_are_refused(npz):
         confidences.read([few], label[np.newaxis], LIMIT)
     other_order = npz("order.npz", probabilities=sure[:, [2, 0, 3, 1]])
     assert confidences.read([other_order], label[np.newaxis], LIMIT).values["confidence"] == pytest.approx(0.97)
+
+
+@pytest.mark.parametrize("columns", [2, 3])
+def test_the_largest_probabilities_beside_predictions_are_not_checked_and_give_no_confidence(tmp_path, columns):
+    label = np.repeat([0, 1, 2], 10)
+    largest = np.tile([0.6, 0.3, 0.1], (30, 1))[:, :columns]
+    np.savez(tmp_path / "a.npz", label=label, predicted=label, probabilities=largest)
+    confidences.check([tmp_path / "a.npz"], label[np.newaxis], LIMIT)
+    with pytest.raises(StudyError, match="give a column for each class"):
+        confidences.read([tmp_path / "a.npz"], label[np.newaxis], LIMIT)
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,7 @@ def test_classes_of_what_a_model_returns(returned):
         (["dog", "cat"], ["cat", "dog", "dog"], ["dog", "cat"]),
         (["dog", "cat"], [0, 1], [0, 1]),  # no label has these names, so positions count
         ([1, 2], [0, 1], [0, 1]),
+        ([1, 0], [0, 1, 7], [1, 0]),
     ],
 )
 def test_columns_of_scores_that_have_the_names_of_labels_are_these_classes(columns, labels, expected):
@@ -134,3 +135,23 @@ def test_columns_of_scores_that_have_the_names_of_labels_are_these_classes(colum
     found = classes(scores, labels=labels if isinstance(labels, pd.Series) else np.array(labels))
     assert found.tolist() == expected
     assert classes(dict(scores), labels=np.array(labels)).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("columns", "labels", "expected"),
+    [
+        ([0, 9, 8, 5], [0, 8, 9], [9, 8, 5]),
+        (["0", "9", "8", "5"], [0, 8, 9], [9, 8, 5]),
+        ([0, 9, 8, 5], ["0", "8", "9"], ["9", "8", "5"]),
+        (["cat", "hen", "dog", "cow"], ["cat", "dog", "hen"], ["hen", "dog", "cow"]),
+    ],
+)
+def test_a_column_of_scores_whose_class_has_no_image_is_the_class_in_its_name(columns, labels, expected):
+    scores = pd.DataFrame(np.eye(4)[1:], columns=columns)
+    assert classes(scores, labels=np.array(labels)).tolist() == expected
+
+
+def test_columns_that_are_no_scores_are_refused_with_what_to_name():
+    frame = pd.DataFrame({"label": ["cat", "dog"], "score": [0.9, 0.8]})
+    with pytest.raises(StudyError, match=r"columns label, score, which are not all scores .* by predictions=<column>"):
+        classes(frame, labels=np.array(["cat", "dog"]))

@@ -129,9 +129,11 @@ def test_text_labels_and_names_of_the_users_own():
 
 
 @pytest.mark.usefixtures("blank_picture")
-def test_tables_are_written_beside_the_audit(tmp_path):
+def test_tables_are_written_beside_the_audit_and_deleted_by_one_without_them(tmp_path):
     from analysis.audit import result
 
     result.write(audited(networks(*[[]] * 5), networks(*[[0, 12]] * 5)), tmp_path)
     assert (tmp_path / "pie.csv").read_text().splitlines()[1] == "0,cat,cat,dog,1.0,1.0"
     assert {"audit.csv", "pie_groups.csv", "class_significance.csv"} <= {path.name for path in tmp_path.iterdir()}
+    result.write(audited(networks([]), networks([0])), tmp_path)
+    assert {path.name for path in tmp_path.glob("*.csv")} == {"audit.csv", "metrics.csv"}

@@ -50,6 +50,14 @@ def test_images_alone_bound_what_many_networks_find():
     assert found.item() == pytest.approx(0.028, rel=0.05)
 
 
+def test_the_only_network_before_as_control_is_no_control():
+    label = np.repeat([0, 1], 50)
+    before, after = label[np.newaxis], np.array([np.roll(label, 5), np.roll(label, 9)])
+    without = power.of_networks(label, {"before": before, "after": after})
+    as_control = power.of_networks(label, {"before": before, "after": after, "control": before})
+    assert as_control.over_networks.tolist() == without.over_networks.tolist()
+
+
 @pytest.mark.parametrize("movement", [30, 50])
 def test_no_loss_is_found_that_is_larger_than_the_recall_of_the_class(movement, tmp_path):
     found = power.Power(losses(power.of_points(10, 1000, movement), 2, 100), 10)

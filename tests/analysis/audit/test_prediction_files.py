@@ -159,6 +159,43 @@ def test_class_names_of_logits_name_labels_that_are_column_numbers(tmp_path, lab
     assert (read.label.tolist(), read.predicted.tolist()) == (expected, [[expected[0], expected[1], expected[1]]])
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label,top1,top2,p1,p2\n0,0,2,0.7,0.2\n2,2,1,0.6,0.1\n", "label '0' has no column among 'p1,p2': give a"),
+        ("label,prob_cat,prob_dog\ncat,0.9,0.1\nhot dog,0.2,0.8\n", "label 'hot dog' has no column among 'prob_cat,"),
+        ("label,p1,p2\n1,0.7,0.2\n2,0.6,0.1\n", "'p1,p2' do not sum to 1 and begin with their largest value"),
+    ],
+)
+def test_probabilities_that_belong_to_no_class_are_refused_with_what_to_name(csv, text, message):
+    told = refusal(csv(text))
+    assert message in told
+    assert "name the predicted classes with --predicted-column" in told
+
+
+def test_sorted_probabilities_of_an_npz_file_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", label=[0, 3], probabilities=[[0.7, 0.2], [0.6, 0.1]])
+    assert "label '3' has no column among the 2 columns of probabilities, which are numb" in refusal(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "label,p0,p1,p2\n0,0.7,0.2,0.1\n1,0.1,0.8,0.1\n",  # class 2 has no image
+        "label,p0,p1\n0.0,0.7,0.3\n1.0,0.1,0.9\n",
+        "label,p0,p1\n0,0.9,0.8\n1,0.1,0.2\n",  # one sigmoid for each class
+        "label,p0,p1\n0,2.5,-1\n1,-3,0.5\n",  # logits
+    ],
+)
+def test_probabilities_of_every_label_are_read_although_they_may_not_sum_to_1(csv, text):
+    assert prediction_files.read([csv(text)], LIMIT).predicted.tolist() == [[0, 1]]
+
+
+def test_a_collapsed_network_is_read_although_its_logits_are_in_descending_order(tmp_path):
+    np.savez(tmp_path / "a.npz", label=[0, 1], logits=[[2.0, 0.5], [2.0, 0.5]])
+    assert prediction_files.read([tmp_path / "a.npz"], LIMIT).predicted.tolist() == [[0, 0]]
+
+
 @pytest.mark.attack
 def test_a_pipe_or_a_device_beside_predictions__stops_nothing(tmp_path):
     np.savez(tmp_path / "a.npz", label=[0, 1], predicted=[0, 1])

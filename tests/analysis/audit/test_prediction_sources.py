@@ -49,6 +49,15 @@ def test_a_run_without_predictions_and_one_that_does_not_exist_are_named(store, 
         audit.audit([before, before], [before])
 
 
+def test_a_network_after_is_no_control_unless_it_is_also_the_network_before(tmp_path):
+    for name in ("before.csv", "after.csv"):
+        (tmp_path / name).write_text("label,predicted\na,a\nb,b\n")
+    before, after = (str(tmp_path / name) for name in ("before.csv", "after.csv"))
+    with pytest.raises(StudyError, match=r"after.csv is also in --after: give the network of --before, retrained"):
+        audit.audit([before], [after], [after])
+    assert audit.audit([after], [after], [after]).basis == "control"
+
+
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory):
     """A store with three dense networks, and a pruned run and a control of each; their ids by kind."""

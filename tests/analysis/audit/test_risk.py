@@ -209,6 +209,8 @@ def test_the_command_prints_and_writes_the_tables(sides, tmp_path):
     assert pd.read_csv(output / "risk_classes.csv")["class"].tolist() == ["fox", "dog", "cat"]
     assert len(pd.read_csv(output / "risk_images.csv")) == len(LABEL)
     assert set(pd.read_csv(output / "risk_judged.csv")["score"]) >= {"recall", "combined", "ceiling"}
+    assert invoke("--before", sides["before"], "--output", output).exit_code == 0
+    assert not (output / "risk_judged.csv").exists()
 
 
 def test_labels_alone_leave_out_three_scores_and_write_no_judgement(tmp_path):
