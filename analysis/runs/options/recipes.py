@@ -1,6 +1,5 @@
 """Values of recipes: how networks are trained, and fine-tuned after pruning, unless options say otherwise."""
 
-import math
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import accumulate
@@ -89,6 +88,11 @@ def trainings(recipe: RecipeValues) -> tuple[Training, Training]:
     )
 
 
+def logged_recipe(params: Mapping[str, str]) -> RecipeValues | None:
+    """Return the recipe of a run with these params, or None if it is not known."""
+    return RECIPES.get(params["recipe"] if "recipe" in params else recipe_of(params.get("model", "")))
+
+
 def given_rates(params: Mapping[str, str], recipe: RecipeValues) -> dict[str, str]:
     """Return the values that the options for learning rates must have for a run to log these params.
 
@@ -111,7 +115,7 @@ def given_rates(params: Mapping[str, str], recipe: RecipeValues) -> dict[str, st
         found[training.learning_rate] = logged
         with suppress(ValueError, StopIteration):  # a rate such as `none`, or a training without epochs
             epochs, ends = int(params.get(training.epochs, total)), accumulate(training.lengths)
-            first = next(place for place, end in enumerate(ends) if math.floor(end * epochs / total + 0.5) > 0)
+            first = next(place for place, end in enumerate(ends) if 2 * end * epochs >= total)  # rounds to an epoch
             relative = float(training.rates[0]) / float(training.rates[first])
             found[training.learning_rate] = text(float(f"{float(logged) * relative:.12g}"))
     return found
