@@ -407,10 +407,10 @@ def _named(run_ids: tuple[str, ...]) -> list[str]:
 
 def _begin(config: TrainConfig | TuneConfig | CompressConfig) -> None:
     """Warn of options without an effect, turn on the progress display, and say that imports take time."""
-    from pruning_study.options.idle_options import idle_options
+    from pruning_study.options.idle_options import idle_options, moved_rates
     from pruning_study.training import progress
 
-    for line in idle_options(config):
+    for line in idle_options(config) + moved_rates(config):
         click.echo(f"Warning: {printable(line)}", err=True)
     progress.begin("importing PyTorch takes a few seconds")
 

@@ -79,6 +79,11 @@ class Training(NamedTuple):
         """The learning rate of each phase."""
         return [phase.split("x")[1] for phase in self.phases.split()]
 
+    def first_phase(self, epochs: int) -> int:
+        """Return the index of the first phase that gets one of these epochs; raise a StopIteration if none does."""
+        ends, total = accumulate(self.lengths), sum(self.lengths)
+        return next(place for place, end in enumerate(ends) if 2 * end * epochs >= total)  # rounds to an epoch
+
 
 def trainings(recipe: RecipeValues) -> tuple[Training, Training]:
     """Return the training and the fine-tuning of a recipe."""
@@ -111,11 +116,10 @@ def given_rates(params: Mapping[str, str], recipe: RecipeValues) -> dict[str, st
     for training in trainings(recipe):
         if training.learning_rate not in params:
             continue
-        logged, total = params[training.learning_rate], sum(training.lengths)
+        logged = params[training.learning_rate]
         found[training.learning_rate] = logged
         with suppress(ValueError, StopIteration):  # a rate such as `none`, or a training without epochs
-            epochs, ends = int(params.get(training.epochs, total)), accumulate(training.lengths)
-            first = next(place for place, end in enumerate(ends) if 2 * end * epochs >= total)  # rounds to an epoch
+            first = training.first_phase(int(params.get(training.epochs, sum(training.lengths))))
             relative = float(training.rates[0]) / float(training.rates[first])
             found[training.learning_rate] = text(float(f"{float(logged) * relative:.12g}"))
     return found
