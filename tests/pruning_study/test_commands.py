@@ -958,7 +958,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
         [
-            (("--ratio", "100"), 2, "largest attainable ratio is 55.77"),
+            (("--ratio", "100"), 2, "largest attainable ratio is 55.8"),
             (("--model", "lenet"), 2, "did you mean lenet5"),
             (("--model", "no_such:thing"), 2, "cannot be imported"),
             (("--image-size", "5"), 1, "at least 10x10"),
