@@ -15,7 +15,7 @@ from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.limits import ACCURACY, ALPHA, LIMITS, Limits
 from analysis.statistics.moderation import FEWEST_CLASSES
 from analysis.statistics.populations import FEWEST_TESTED
-from analysis.statistics.weak_dense import WeakDense, sentence
+from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import RunArrays, dense_weakness
 from analysis.study.costs import CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS
 from analysis.study.decay_advice import decay_advice
@@ -133,7 +133,7 @@ def verdict(study: StudyData) -> list[str]:
 def reading(study: StudyData) -> list[str]:
     """Return sentences on how to read the verdict; none if it has no numbers."""
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
-    if compressed.empty or _weakness(study.runs).is_hopeless:
+    if compressed.empty or dense_weakness(study.runs).is_hopeless:
         return []
     return list(_reading(compressed, study.options.confidence))
 
@@ -174,7 +174,7 @@ def _sentences(workload: tuple[str, str], cells: pd.DataFrame, study: StudyData)
     formats = cells[in_number_format(cells)]
     decided = decisions(study).get(workload)
     yield from on_workload(workload, decided, study)
-    if _weakness(rows).is_hopeless:
+    if dense_weakness(rows).is_hopeless:
         return
     if len(formats):
         yield from _on_number_formats(formats, study, decided.cell if decided else None)
@@ -183,7 +183,7 @@ def _sentences(workload: tuple[str, str], cells: pd.DataFrame, study: StudyData)
 
 def on_workload(workload: tuple[str, str], decided: Decision | None, study: StudyData) -> Iterator[str]:
     """Yield sentences on weak dense networks of a data set and model, and on the decision, if networks are pruned."""
-    weak = _weakness(_runs_of(workload, study))
+    weak = dense_weakness(_runs_of(workload, study))
     if weakness := sentence(weak):
         yield f"On {workload[0]} with {workload[1]}: {weakness}"
     if decided is not None and not weak.is_hopeless:
@@ -192,10 +192,6 @@ def on_workload(workload: tuple[str, str], decided: Decision | None, study: Stud
 
 def _runs_of(workload: tuple[str, str], study: StudyData) -> pd.DataFrame:
     return study.runs[(study.runs[PLACE] == list(workload)).all(axis=1)]
-
-
-def _weakness(runs: pd.DataFrame) -> WeakDense:
-    return dense_weakness(runs.drop_duplicates(schema.DENSE_RUN_ID))
 
 
 def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:

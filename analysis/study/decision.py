@@ -100,8 +100,8 @@ def decision(study: StudyData, workload: Workload, limits: Limits = LIMITS) -> D
         up_to_failure = list(_judged(method, study, limits))
         safe += [each for each in up_to_failure if each.is_safe]
         tried += up_to_failure
-    dense = study.runs[(study.runs[PLACE] == list(workload)).all(axis=1)].drop_duplicates(schema.DENSE_RUN_ID)
-    if safe and not dense_weakness(dense).is_hopeless:
+    runs = study.runs[(study.runs[PLACE] == list(workload)).all(axis=1)]
+    if safe and not dense_weakness(runs).is_hopeless:
         largest_ratio = max(each.cell[schema.RATIO] for each in safe)
         largest = [each for each in safe if each.cell[schema.RATIO] == largest_ratio]
         best = largest[_comparable_accuracies(pd.DataFrame([each.cell for each in largest]), study).argmax()]
