@@ -18,7 +18,7 @@ from analysis.common.command_line import (
     completion,
     escape_unknown_characters,
 )
-from analysis.common.errors import option_name
+from analysis.common.errors import StudyError, option_name
 from analysis.common.interrupts import interrupt_once
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
@@ -387,6 +387,8 @@ def verify(study: Path | None, **typed: Any) -> None:
     """
     config = VerifyConfig(**typed)
     if study is None or study == Path(AUTO):
+        if config.seed is not None:
+            raise StudyError("it chooses networks of STUDY: name a study, or leave the option out", option="seed")
         from pruning_study.commands import verify as verify_command
 
         lines = verify_command.reference_lines()
@@ -407,10 +409,10 @@ def _named(run_ids: tuple[str, ...]) -> list[str]:
 
 def _begin(config: TrainConfig | TuneConfig | CompressConfig) -> None:
     """Warn of options without an effect, turn on the progress display, and say that imports take time."""
-    from pruning_study.options.idle_options import idle_options
+    from pruning_study.options.idle_options import idle_options, moved_rates
     from pruning_study.training import progress
 
-    for line in idle_options(config):
+    for line in idle_options(config) + moved_rates(config):
         click.echo(f"Warning: {printable(line)}", err=True)
     progress.begin("importing PyTorch takes a few seconds")
 

@@ -21,6 +21,7 @@ from analysis.study.settings import (
     OF_DISTILLATION,
     cell_columns,
     control_columns,
+    dense_networks,
     ignore_options,
     is_distilled,
     is_mitigated,
@@ -220,7 +221,7 @@ def _rows_alike(runs: pd.DataFrame, candidates: pd.DataFrame, columns: list[str]
 
 def dense_weakness(runs: pd.DataFrame) -> WeakDense:
     """Count the weak dense networks of runs."""
-    runs = runs.drop_duplicates(schema.DENSE_RUN_ID)
+    runs = runs[~dense_networks(runs).duplicated()]
     names = class_names(runs)
     before, support = (
         runs.reindex(columns=[group + name for name in names]).to_numpy(float)

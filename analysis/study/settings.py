@@ -222,6 +222,12 @@ def networks(frame: pd.DataFrame) -> pd.Index:
     return pd.MultiIndex.from_frame(frame[columns].fillna(""))
 
 
+def dense_networks(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return what identifies each run's dense network: a network that is trained again is the same network."""
+    own = [column for column in further_settings(runs) if is_of_dense(runs, column)]
+    return runs[[*CELL[:2], *own, *network_columns(runs)]]
+
+
 def share_dense_networks(networks: pd.DataFrame, groups: Sequence[str]) -> bool:
     """Return whether every two groups of pruned networks have a dense network in common.
 

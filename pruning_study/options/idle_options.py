@@ -1,10 +1,11 @@
-"""Find options that have no effect because of other options."""
+"""Find options that have no effect, or a different one, because of other options."""
 
 from dataclasses import fields, replace
 from typing import Any
 
 from analysis.common.errors import option_name
 from analysis.runs.options.commands import of_command
+from analysis.runs.options.recipes import RECIPES, recipe_of, trainings
 from analysis.runs.options.record import Option
 from pruning_study.options.config import CompressConfig, IterateConfig, TrainConfig, TuneConfig
 
@@ -33,6 +34,28 @@ def idle_options(config: TrainConfig | TuneConfig | CompressConfig) -> list[str]
         if name in records and name not in searched
     }
     return [f"{option_name(name)} has no effect {of_runs[0]}" for name, of_runs in reasons.items() if all(of_runs)]
+
+
+def moved_rates(config: TrainConfig | TuneConfig | CompressConfig) -> list[str]:
+    """Return a sentence for each given learning rate of a phase that gets no epoch.
+
+    Parameters
+    ----------
+    config : TrainConfig, PruneConfig, IterateConfig, TuneConfig or CompressConfig
+    """
+    run, records, sentences = _as_runs(config)[0], of_command("prune"), []
+    for training in trainings(RECIPES[run.recipe or recipe_of(run.model)]):
+        option = training.learning_rate
+        rate, epochs = (getattr(run, name, None) for name in (option, training.epochs))
+        if not (rate and epochs) or reason_without_effect(records[option], run):
+            continue
+        if first := training.first_phase(epochs):
+            start = rate * float(training.rates[first]) / float(training.rates[0])
+            sentences.append(
+                f"{option_name(option)} is the rate of the recipe's first phase, which gets no epoch: "
+                f"training begins at {start:g}"
+            )
+    return sentences
 
 
 def _as_runs(config: TrainConfig | TuneConfig | CompressConfig) -> list[TrainConfig]:

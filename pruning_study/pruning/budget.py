@@ -517,5 +517,6 @@ class Budget:
     def largest_ratio(self) -> float:
         """Return the largest ratio that keeps at least one weight, rounded down to two decimals."""
         counted = self._weights
-        smallest = (self.total - counted) * self.prunable + counted  # `prunable` times what is left with 1 weight
-        return 100 * self.total * self.prunable // smallest / 100
+        # 2 * `prunable` times the parameters left with half a weight. More than half a weight is rounded to one.
+        smallest = 2 * (self.total - counted) * self.prunable + counted
+        return (200 * self.total * self.prunable - 1) // smallest / 100

@@ -10,6 +10,7 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.runs import schema
 from analysis.runs.options.commands import of_command
+from analysis.runs.options.recipes import given_rates, logged_recipe
 from analysis.runs.schema import text
 from pruning_study import models
 from pruning_study.data import datasets
@@ -84,11 +85,13 @@ def following(options: Config, dense: Run, option: str | None = "dense_run_id") 
         If the run is not a finished dense run, if an option contradicts the run, or if the run's model or data set is
         the user's own and the options do not name it.
     """
-    where = f"dense run {dense.info.run_id}"
+    where, params = f"dense run {dense.info.run_id}", dense.data.params
+    if recipe := logged_recipe(params):
+        params = params | given_rates(params, recipe)
     check_finished(dense, [schema.DENSE], option)
     if options.weights:
         raise StudyError("the dense run already has weights: leave this option out", option="weights")
-    is_given = schema.WEIGHTS_DIGEST in dense.data.params
+    is_given = schema.WEIGHTS_DIGEST in params
     needs_initial_weights = {
         "start": isinstance(options, PruneConfig) and options.starts_anew,
         "weight_treatment": isinstance(options, IterateConfig) and options.rewinds,
@@ -100,8 +103,8 @@ def following(options: Config, dense: Run, option: str | None = "dense_run_id") 
     for item in fields(options):
         if item.name not in FOLLOWED:
             continue
-        if item.name in dense.data.params:
-            dense_value = _followed(item, dense.data.params[item.name], where, option)
+        if item.name in params:
+            dense_value = _followed(item, params[item.name], where, option)
         elif item.name in schema.FORMERLY and not (is_given and item.name in _OF_TRAINING):
             legacy_default = schema.FORMERLY[item.name]
             dense_value = (
@@ -125,8 +128,8 @@ def following(options: Config, dense: Run, option: str | None = "dense_run_id") 
                 f"{where} names the path {shortened(dense_value)} as its data set: give this data set", option="dataset"
             )
         followed[item.name] = dense_value
-    if schema.IMAGE_SHAPE in dense.data.params:
-        _, height, width = checkpoints.image_shape(dense.data.params[schema.IMAGE_SHAPE], where, option=option)
+    if schema.IMAGE_SHAPE in params:
+        _, height, width = checkpoints.image_shape(params[schema.IMAGE_SHAPE], where, option=option)
         if options.image_size is None and height == width:
             followed["image_size"] = height
     return replace(options, **followed)

@@ -19,7 +19,7 @@ from analysis.runs import schema
 from analysis.runs.options.commands import of_command
 from analysis.runs.options.record import OVERRIDES as OVERRIDES_KEY
 from analysis.runs.options.table import OPTIONS, PRUNES
-from analysis.runs.options.values import LARGEST, utf8_text
+from analysis.runs.options.values import LARGEST, finite_number, utf8_text
 from analysis.runs.primaries import Primary
 from pruning_study import models
 from pruning_study.options.config import IterateConfig, PruneConfig, checked
@@ -436,8 +436,10 @@ def _values(key: str, values: Any, location: str, command: _GridCommand, faults:
 
 
 def _check(name: str, item: Any, command: _GridCommand) -> Any:
-    if not isinstance(item, str | int | float) or (name in _NUMBERS and isinstance(item, str)):
+    if not isinstance(item, str | int | float):
         raise ValueError(f"{shortened(item)} is not a " + ("number" if name in _NUMBERS else "single value"))
+    if name in _NUMBERS and isinstance(item, str):  # YAML reads 1e1 as text
+        finite_number(item)
     value = checked(name, item, command.config)
     if isinstance(item, bool) and not isinstance(value, bool):
         raise ValueError("YAML reads no, off, yes and on as true or false: quote the name")

@@ -148,9 +148,9 @@ def _label(key: str, label: Any) -> str:
 
 def _number(key: str, value: Any) -> float:
     try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
             return float(value)
-    except OverflowError:
+    except (ValueError, OverflowError):
         pass
     raise _FaultError(key, f"{shortened(value)} is not a number")
 

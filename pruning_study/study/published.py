@@ -13,7 +13,7 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import printable, shortened
 from analysis.runs import frames, schema
 from analysis.runs.options.commands import of_command
-from analysis.runs.options.recipes import RECIPES, given_rates, recipe_of
+from analysis.runs.options.recipes import given_rates, logged_recipe
 from analysis.runs.schema import text
 from pruning_study import models
 from pruning_study.data import datasets
@@ -255,7 +255,7 @@ def _config(run: PublishedRun, machine: VerifyConfig) -> Config:
     options: dict[str, Any] = {
         name: params[name] for name in named if name in params and params[name] != _WITHOUT_VALUE.get(name)
     }
-    if recipe := RECIPES.get(params.get(schema.RECIPE, recipe_of(params[schema.MODEL]))):
+    if recipe := logged_recipe(params):
         options |= given_rates(options, recipe)
     if run.kind == schema.DENSE:
         options |= {schema.PRUNER: schema.CONTROL, schema.FINE_TUNE_EPOCHS: 0}

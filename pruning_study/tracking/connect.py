@@ -59,7 +59,8 @@ def existing(experiment: str | None = None) -> Store | None:
     Raises
     ------
     StudyError
-        If the store does not answer within 10 s or cannot be opened, or if the experiment is deleted.
+        If the store does not answer within 10 s or cannot be opened, if the experiment is deleted, or if
+        $MLFLOW_EXPERIMENT_ID names none.
     """
     uri = mlflow.get_tracking_uri()
     if reach.is_missing_file(uri):
@@ -68,7 +69,7 @@ def existing(experiment: str | None = None) -> Store | None:
         client = reach.client(uri)
         name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
         if not name:
-            return Store(client, uri, os.environ.get("MLFLOW_EXPERIMENT_ID", DEFAULT_EXPERIMENT_ID))
+            return Store(client, uri, _id_of_variable(client) or DEFAULT_EXPERIMENT_ID)
         match = client.get_experiment_by_name(name)
         return Store(client, uri, _active_id(match)) if match else None
 
@@ -177,11 +178,26 @@ def _store_of_job(client: MlflowClient, uri: str, job_run_id: str, experiment: s
 def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
     name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
     if not name:
-        return os.environ.get("MLFLOW_EXPERIMENT_ID") or _experiment_id(client, "Default")
+        return _id_of_variable(client) or _experiment_id(client, "Default")
     match = client.get_experiment_by_name(name) or _created(client, name)
     if match is None or not match.experiment_id:
         raise MlflowException("the server's answer is not from MLflow: it lists no experiment")
     return _active_id(match)
+
+
+def _id_of_variable(client: MlflowClient) -> str | None:
+    experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID")
+    if not experiment_id:
+        return None
+    try:
+        return _active_id(client.get_experiment(experiment_id))
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise StudyError(
+            f"experiment {shortened(experiment_id)} of $MLFLOW_EXPERIMENT_ID is not in "
+            f"{without_password(mlflow.get_tracking_uri())}: name one that is"
+        ) from error
 
 
 def _active_id(experiment: Experiment) -> str:

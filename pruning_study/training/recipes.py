@@ -147,7 +147,7 @@ def scaled(
         Epochs of all phases together. Phases are scaled in proportion, and the end of each is rounded to the nearest
         epoch. Phases that shrink to 0 epochs are left out.
     learning_rate : float, > 0, optional
-        Learning rate of the first phase; the rates of the other phases stay in proportion.
+        Learning rate of the first phase, even if it is left out; the rates of the other phases stay in proportion.
 
     Returns
     -------

@@ -958,7 +958,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
         [
-            (("--ratio", "100"), 2, "largest attainable ratio is 55.77"),
+            (("--ratio", "100"), 2, "largest attainable ratio is 55.8"),
             (("--model", "lenet"), 2, "did you mean lenet5"),
             (("--model", "no_such:thing"), 2, "cannot be imported"),
             (("--image-size", "5"), 1, "at least 10x10"),
@@ -985,6 +985,11 @@ class TestBadInput:
         assert message in output
         assert "Traceback" not in output
         assert runs() == runs(status="RUNNING") == runs(status="FAILED") == []
+
+    def test_a_seed_of_no_study_to_verify(self, run_command):
+        result = run_command("verify", "--seed", 3)
+        assert result.exit_code == 2
+        assert "--seed: it chooses networks of STUDY: name a study" in result.output
 
     def test_unknown_data_set(self, run_command, store_uri):
         result = run_command("train", "--dataset", "fashion-mnist-mni")

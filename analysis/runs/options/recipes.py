@@ -1,6 +1,5 @@
 """Values of recipes: how networks are trained, and fine-tuned after pruning, unless options say otherwise."""
 
-import math
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import accumulate
@@ -80,6 +79,11 @@ class Training(NamedTuple):
         """The learning rate of each phase."""
         return [phase.split("x")[1] for phase in self.phases.split()]
 
+    def first_phase(self, epochs: int) -> int:
+        """Return the index of the first phase that gets one of these epochs; raise a StopIteration if none does."""
+        ends, total = accumulate(self.lengths), sum(self.lengths)
+        return next(place for place, end in enumerate(ends) if 2 * end * epochs >= total)  # rounds to an epoch
+
 
 def trainings(recipe: RecipeValues) -> tuple[Training, Training]:
     """Return the training and the fine-tuning of a recipe."""
@@ -87,6 +91,11 @@ def trainings(recipe: RecipeValues) -> tuple[Training, Training]:
         Training("epochs", "learning_rate", recipe.training),
         Training("fine_tune_epochs", "fine_tune_learning_rate", recipe.fine_tuning),
     )
+
+
+def logged_recipe(params: Mapping[str, str]) -> RecipeValues | None:
+    """Return the recipe of a run with these params, or None if it is not known."""
+    return RECIPES.get(params["recipe"] if "recipe" in params else recipe_of(params.get("model", "")))
 
 
 def given_rates(params: Mapping[str, str], recipe: RecipeValues) -> dict[str, str]:
@@ -107,11 +116,10 @@ def given_rates(params: Mapping[str, str], recipe: RecipeValues) -> dict[str, st
     for training in trainings(recipe):
         if training.learning_rate not in params:
             continue
-        logged, total = params[training.learning_rate], sum(training.lengths)
+        logged = params[training.learning_rate]
         found[training.learning_rate] = logged
         with suppress(ValueError, StopIteration):  # a rate such as `none`, or a training without epochs
-            epochs, ends = int(params.get(training.epochs, total)), accumulate(training.lengths)
-            first = next(place for place, end in enumerate(ends) if math.floor(end * epochs / total + 0.5) > 0)
+            first = training.first_phase(int(params.get(training.epochs, sum(training.lengths))))
             relative = float(training.rates[0]) / float(training.rates[first])
             found[training.learning_rate] = text(float(f"{float(logged) * relative:.12g}"))
     return found

@@ -299,8 +299,8 @@ class TrainingOptions:
     learning_rate: float | None = option(
         AUTO,
         within(0, math.inf),
-        "Learning rate of the first phase of training; later phases change in proportion. Auto: the recipe's value, or "
-        "0.001 with the optimizer adam.",
+        "Learning rate of the recipe's first phase, which gets no epoch if there are few; later phases change in "
+        "proportion. Auto: the recipe's value, or 0.001 with the optimizer adam.",
         (*TRAINING_COMMANDS, "tune", "compress"),
         param=ParamRole(value="float"),
         needs=(TRAINED,),
@@ -561,7 +561,8 @@ class FineTuningOptions:
     fine_tune_learning_rate: float | None = option(
         AUTO,
         within(0, math.inf),
-        "Learning rate of the first phase of fine-tuning. Auto: the recipe's value, or 0.001 with the optimizer adam.",
+        "Learning rate of the recipe's first phase of fine-tuning, which gets no epoch if there are few. Auto: the "
+        "recipe's value, or 0.001 with the optimizer adam.",
         ("prune", "tune", "compress"),
         param=ParamRole(value="float"),
         needs=(STARTS_DENSE, FINE_TUNED),

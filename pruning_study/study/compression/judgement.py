@@ -222,7 +222,8 @@ def _what_would_do(needed: int, bound: float, images: int, what: str) -> str:
 
 
 def _how_to_have(needed: int, images: int, what: str) -> str:
-    how = f"--validation-fraction {math.ceil(100 * needed / images) / 100:g}" if needed < images else "more images"
+    percent = math.ceil(100 * needed / images) if needed < images else 100
+    how = f"--validation-fraction {percent / 100:g}" if percent < 100 else "more images"
     return f"Give {needed:,} {what} for validation ({how})"
 
 

@@ -308,6 +308,13 @@ def test_a_weak_dense_network_is_said_before_the_verdict():
     assert judged(*guessing) == ["On mnist with lenet5: All 8 dense networks are at chance."]
 
 
+def test_a_dense_network_that_was_trained_again_counts_once():
+    made = [each.assign(**{"recall_before/b": 0.0}) for each in (runs(), none(), runs("up"))]
+    again = made[2].assign(dense_run_id="again " + made[2]["dense_run_id"])
+    for pruned, number in ((again, 8), (again.assign(**{"params.epochs": "5"}), 16)):
+        assert f"b ({number} of {number} networks)" in sentences(*made[:2], pruned)[0]
+
+
 def test_what_is_gained_is_no_cost():
     assert sentences(runs(after=0.81), none())[1] == "It gains 1.0 points of accuracy (1.0 to 1.0)"
 

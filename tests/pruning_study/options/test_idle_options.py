@@ -7,7 +7,7 @@ import pytest
 from analysis.common.errors import option_name
 from analysis.runs.options.record import default_text
 from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig, TrainConfig, TuneConfig
-from pruning_study.options.idle_options import idle_options
+from pruning_study.options.idle_options import idle_options, moved_rates
 from pruning_study.pruning.pruners import PRUNERS
 
 
@@ -100,6 +100,17 @@ def test_what_does_nothing_is_named_with_the_reason(options, named, reason):
     found = idle_options(PruneConfig(**options))
     assert sorted(line.split()[0] for line in found) == [option_name(name) for name in named]
     assert all("has no effect" in line and reason in line for line in found)
+
+
+def test_a_learning_rate_of_a_phase_without_epochs_is_named_with_the_rate_at_which_training_begins():
+    which = "is the rate of the recipe's first phase, which gets no epoch: training begins at"
+    own = {"model": "resnet20", "epochs": 2, "learning_rate": 0.05}
+    assert moved_rates(TrainConfig(**own)) == [f"--learning-rate {which} 0.5"]
+    fine_tuned = PruneConfig(model="resnet20", fine_tune_epochs=1, fine_tune_learning_rate=0.5)
+    assert moved_rates(fine_tuned) == [f"--fine-tune-learning-rate {which} 0.05"]
+    assert moved_rates(TrainConfig(**own, weights="a.safetensors")) == []
+    for kept in ({"epochs": 3}, {"model": "lenet5"}, {"learning_rate": None}):
+        assert moved_rates(TrainConfig(**own | kept)) == []
 
 
 def test_a_search_uses_what_it_searches():

@@ -3,9 +3,11 @@ import sys
 import pytest
 from mlflow.entities import Param, Run, RunData, RunInfo, RunTag
 
-from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig
+from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig, TrainConfig
+from pruning_study.steps import resolved
 from pruning_study.steps.followed import following
 from pruning_study.tracking.connect import connect
+from pruning_study.training.recipes import RECIPES
 from tests.error_lines import error_line, refused
 from tests.stored_runs import runs
 
@@ -94,6 +96,21 @@ def test_the_end_of_training_is_that_of_the_dense_run(params, decay, average_epo
     assert (taken.decay, taken.average_epochs) == (decay, average_epochs)
     with refused("decay", f"linear contradicts dense run ab, which has {decay}:"):
         following(PruneConfig(decay="linear", fine_tune_average_epochs=0), dense)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("rate", [None, 0.05])
+def test_the_training_of_a_dense_run_is_followed_although_few_epochs_drop_the_recipes_first_phase(
+    recipe, optimizer, rate
+):
+    info = RunInfo("ab", "0", "user", "FINISHED", 0, 1, "active")
+    for epochs in range(1, 10):
+        trained = TrainConfig(recipe=recipe, optimizer=optimizer, learning_rate=rate, epochs=epochs)
+        params = resolved.training_params(trained, {})
+        dense = Run(info, RunData(params=[Param(*pair) for pair in params.items()], tags=[RunTag("kind", "dense")]))
+        for own in (PruneConfig(), PruneConfig(learning_rate=rate)):
+            assert str(resolved.dense_training(following(own, dense))) == params["phases"]
 
 
 def test_compress_averages_no_epochs_of_fine_tuning_if_those_of_the_dense_run_are_averaged():

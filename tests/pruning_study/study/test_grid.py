@@ -229,6 +229,14 @@ def test_an_error_found_later_names_the_key(read):
     assert cell.place(StudyError("so")) == "so"
 
 
+def test_a_number_in_text_is_a_number(read):
+    """YAML reads 1e1 as text, because it has no decimal point."""
+    text = "grids: [{{ratios: [{}, 4]}}, {{sparsities: [{}]}}, {{iterations: {}, keep: {}}}]"
+    found = read(text.format("1e1", "5e-1", "'3'", "5e-1"))
+    assert found.faults == ()
+    assert found.cells == read(text.format(10, 0.5, 3, 0.5)).cells
+
+
 def test_all_that_is_wrong_is_said_at_once_with_its_key(faults):
     text = """
         datsets: [mnist]
@@ -237,7 +245,7 @@ def test_all_that_is_wrong_is_said_at_once_with_its_key(faults):
         seeds: [0, 1, 0, 1.5]
         overrides: {epochs: 0, epsilonn: 3, ratio: 2, force: true, device: cpu}
         grids:
-          - ratios: [2, 0.5, "4", yes]
+          - ratios: [2, 0.5, "3,4", yes]
           - ratios: [[2, 4]]
     """
     assert faults(text).splitlines()[1:] == [
@@ -251,7 +259,7 @@ def test_all_that_is_wrong_is_said_at_once_with_its_key(faults):
         "  models[2]: lenet5 is listed twice",
         "  pruners[2]: 'upp' is not a pruner: did you mean up?",
         "  grids[0].ratios[1]: 0.5 must be at least 1",
-        "  grids[0].ratios[2]: '4' is not a number",
+        "  grids[0].ratios[2]: '3,4' is not a number",
         "  grids[0].ratios[3]: 'true' is not a number",
         "  seeds[2]: 0 is listed twice",
         "  seeds[3]: '1.5' is not a whole number",
@@ -441,6 +449,7 @@ def test_primary_comparisons_are_of_all_data_sets_unless_they_say_so(read):
         Primary("up", "mp", 10.0, ("alpha",), ("a-b",), "less"),
     )
     assert read("seeds: 0-1").primaries == ()
+    assert read(PLANNED.format(f"{{{UP.replace('10', '1e1')}}}")).primaries[0].as_given == found.primaries[0].as_given
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ class TestBadInput:
             ("pruners[1]", "did you mean up?"),
             ("grids[1].datasets[0]", "did you mean fashion-mnist?"),
             ("grids[1].datasets[1]", "train_labels, test_images, test_labels"),
-            ("ratios[1]", "55.77"),
+            ("ratios[1]", "55.8"),
             ("grids[2].models[0]", "ModuleNotFoundError"),
         ]
         for line, (place, keyword) in zip(lines, said, strict=True):

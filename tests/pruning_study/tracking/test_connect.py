@@ -71,6 +71,19 @@ class TestExperiment:
             with refused("experiment", f"'gone' is deleted: .* restore --experiment-id {store.experiment_id}"):
                 opened("gone")
 
+    def test_whose_id_is_deleted_or_unknown_is_a_usage_error(self, store_uri, monkeypatch):
+        store = connect.connect("gone too")
+        store.client.delete_experiment(store.experiment_id)
+        monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+        for opened in (connect.connect, connect.connect_to_runs, connect.existing):
+            monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", store.experiment_id)
+            with refused("experiment", f"'gone too' is deleted: .* restore --experiment-id {store.experiment_id}"):
+                opened()
+            for unknown in ("123456789", "quick"):
+                monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", unknown)
+                with pytest.raises(StudyError, match=f"experiment '{unknown}' of .MLFLOW_EXPERIMENT_ID is not in"):
+                    opened()
+
     def test_under_mlflow_run_is_that_of_its_run(self, store_uri, monkeypatch):
         store = connect.connect("of the job")
         run = store.client.create_run(store.experiment_id)

@@ -30,12 +30,16 @@ class TestImages:
         ("limits", "images", "option", "message"),
         [
             (LIMITS, 500, "max_class_loss", r"122 images of each class .*-fraction 0\.25\), .* 6 points$"),
-            (LIMITS, 60, "max_class_loss", r"122 images of each class for validation \(more images\)"),
+            *((LIMITS, n, "max_class_loss", r"122 .* for validation \(more images\)") for n in (60, 122, 123)),
+            (LIMITS, 124, "max_class_loss", r"122 .* for validation \(--validation-fraction 0\.99\)"),
             (Limits(0.1, 0.01), 500, "max_accuracy_loss", r"299 images for .* 0\.49\), or a limit of 1\.7 points$"),
         ],
     )
     def test_too_few_for_a_limit_is_one_line_that_says_what_would_do(self, limits, images, option, message):
-        """1 - .025^(1/60) is .0596 and 1 - .05^(1/180) .0165. 122 is a quarter of 500, and 299 48.2 % of 620."""
+        """1 - .025^(1/60) is .0596 and 1 - .05^(1/180) .0165. 122 is a quarter of 500, and 299 48.2 % of 620.
+
+        Of 123 images 122 are 99.2 %, and of 124 they are 98.4 %.
+        """
         with refused(option, message):
             judgement.check_images(np.array([120, 60]), np.array([120, images]), ("hat", "bag"), limits)
 
