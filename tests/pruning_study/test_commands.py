@@ -1026,7 +1026,7 @@ class TestBadInput:
 
 @pytest.mark.slow
 def test_ctrl_c_ends_the_runs_as_killed(store_uri, tmp_path):
-    process = WarmProcess(run_module, "pruning_study", "train", "--epochs", 500)
+    process = WarmProcess(run_module, "pruning_study", "train", "--epochs", 5000)
     wait_until(lambda: runs("dense", status="RUNNING"), process)
     process.send_signal(signal.SIGINT)
     said = process.wait()
