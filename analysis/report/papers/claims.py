@@ -64,13 +64,13 @@ class Check(NamedTuple):
         One arm, or two arms of which the second is subtracted from the first.
     quantity : str
     row : dict
-        As `estimate` returns it, from an empty sample if most networks are at chance.
+        As `estimate` returns it, from an empty sample if `at_chance`.
     claimed : str
         Range that the claim predicts for the estimate.
     n_at_chance : int
-        Number of networks that are left out because they are at chance.
+        Number of networks that are left out because they are at chance, so that they have no slopes.
     at_chance : bool
-        Whether most networks are at chance, so that an estimate would be meaningless.
+        Whether most networks are left out, so that an estimate would be meaningless.
     part : str
         Label of what is compared, such as `weak classes` or `level 8`; empty if `quantity` suffices.
     """
@@ -177,9 +177,8 @@ class Workload:
         return [arm for arm in arms if not self.is_at_chance(arm)][-1:]
 
     def values(self, arm: Arm, column: str) -> pd.Series:
-        """Return a column of an arm by network; NaN for networks at chance."""
-        rows = self._arms[arm]
-        return rows[column].mask(self._at_chance[arm])
+        """Return a column of an arm by network."""
+        return self._arms[arm][column]
 
     def setting(self, arm: Arm, column: str) -> str:
         """Return the value of a setting that all networks of an arm share."""

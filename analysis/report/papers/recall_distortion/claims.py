@@ -39,7 +39,7 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions |
     -------
     DataFrame, one row per comparison, by claim and place
         As `papers.claims.held` returns it. The interval of an alpha is that of `cells.cells`; differences have 95 %
-        intervals. Networks at chance are left out.
+        intervals. Networks at chance are left out of slopes, but count in accuracies and in variances of recall.
     """
     return held(CLAIMS, _places(runs, predictions))
 

@@ -240,8 +240,8 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = (), *, narrow: bool
         len(by_panels),
         size=(8.0 if len(by_panels) == 1 else 5.5, 3.5),
         title=f"Accuracy and alpha against the pruning ratio: {'; '.join(named)}{several}",
-        note="Means over n networks with their standard errors, as in print; ratio 1 is the dense network unless the "
-        "pruner was run at it. "
+        note="Means over those of n networks that are above chance, with their standard errors, as in print; ratio 1 "
+        "is the dense network unless the pruner was run at it. "
         "Above the upper dashed line, a pruned network is more accurate than the dense one; below the lower dashed "
         "line, its classes differ less, or other classes are weak. "
         f"{_NO_RANDOM if without_random else ''}{' '.join(filter(None, chance_levels))}",

@@ -41,22 +41,16 @@ _LOW = 4.0
 # Comparisons.
 
 _NOTHING = estimate(pd.Series(dtype=float))
+# Networks at chance have no slopes, but count in these quantities.
+_OF_ALL_NETWORKS = (ACCURACY, VARIANCE)
 
 
 def _differences(
     workload: Workload, first: Arm, second: Arm, claimed: str, column: str = ALPHA, quantity: str = ALPHA
 ) -> Check:
     """Return a check of the difference of two arms over the networks that both have."""
-    at_chance = workload.is_at_chance(first) or workload.is_at_chance(second)
     of_first, of_second = workload.values(first, column).align(workload.values(second, column), join="inner")
-    return Check(
-        (first, second),
-        quantity,
-        _NOTHING if at_chance else estimate(of_first - of_second),
-        claimed,
-        workload.n_at_chance(first, second),
-        at_chance,
-    )
+    return _check(workload, (first, second), estimate(of_first - of_second), claimed, quantity)
 
 
 def _accuracies(workload: Workload, first: Arm, second: Arm, claimed: str) -> Check:
@@ -66,7 +60,7 @@ def _accuracies(workload: Workload, first: Arm, second: Arm, claimed: str) -> Ch
 def _slope(workload: Workload, arm: Arm, value: float, claimed: str, column: str = ALPHA) -> Check:
     """Return a check of an arm's mean slope minus a value, with an interval corrected for the number of ratios."""
     row = estimate(workload.values(arm, column) - value, level=LEVEL / len(workload.ratios(arm.pruner)))
-    return _arm_check(workload, arm, row, claimed)
+    return _check(workload, (arm,), row, claimed)
 
 
 def _change(workload: Workload, arm: Arm, first: str, second: str) -> Row:
@@ -74,10 +68,14 @@ def _change(workload: Workload, arm: Arm, first: str, second: str) -> Row:
     return estimate(workload.values(arm, first) - workload.values(arm, second))
 
 
-def _arm_check(workload: Workload, arm: Arm, row: Row, claimed: str, quantity: str = ALPHA, part: str = "") -> Check:
-    """Return a check of an arm, without an estimate if most networks are at chance."""
-    at_chance = workload.is_at_chance(arm)
-    return Check((arm,), quantity, _NOTHING if at_chance else row, claimed, workload.n_at_chance(arm), at_chance, part)
+def _check(
+    workload: Workload, arms: tuple[Arm, ...], row: Row, claimed: str, quantity: str = ALPHA, part: str = ""
+) -> Check:
+    """Return a check of one arm or two, without an estimate if it is of slopes and most networks are at chance."""
+    if quantity in _OF_ALL_NETWORKS:
+        return Check(arms, quantity, row, claimed, part=part)
+    at_chance = any(map(workload.is_at_chance, arms))
+    return Check(arms, quantity, _NOTHING if at_chance else row, claimed, workload.n_at_chance(*arms), at_chance, part)
 
 
 def _pruned_more(workload: Workload) -> Iterator[Check]:
@@ -172,23 +170,23 @@ def _heavy_pruning(workload: Workload) -> Iterator[Check]:
 
 def _gained(workload: Workload, arm: Arm, claimed: str) -> Check:
     row = _change(workload, arm, "accuracy_after", "accuracy_before")
-    return _arm_check(workload, arm, row, claimed, ACCURACY, part="accuracy")
+    return _check(workload, (arm,), row, claimed, ACCURACY, part="accuracy")
 
 
 def _variance_grows(workload: Workload) -> Iterator[Check]:
     for arm in workload.arms(MP):
-        yield _arm_check(workload, arm, _change(workload, arm, "variance_after", "variance_before"), ABOVE, VARIANCE)
+        yield _check(workload, (arm,), _change(workload, arm, "variance_after", "variance_before"), ABOVE, VARIANCE)
 
 
 def _linear(workload: Workload) -> Iterator[Check]:
     for arm in workload.arms(MP):
-        yield _arm_check(workload, arm, _change(workload, arm, "near", "far"), ALIKE)
+        yield _check(workload, (arm,), _change(workload, arm, "near", "far"), ALIKE)
 
 
 def _mean_ratio_is_volatile(workload: Workload) -> Iterator[Check]:
     for arm in workload.arms(MP):
         ratio, slope = (_log_deviations(workload.values(arm, name)) for name in ("mean_ratio", ALPHA))
-        yield _arm_check(workload, arm, estimate(ratio - slope), ABOVE, LOG_RATIO)
+        yield _check(workload, (arm,), estimate(ratio - slope), ABOVE, LOG_RATIO)
 
 
 def _log_deviations(values: pd.Series) -> pd.Series:
@@ -202,7 +200,7 @@ def _recall_is_most_expressive(workload: Workload) -> Iterator[Check]:
         for metric in OTHER_METRICS:
             if workload.values(arm, f"alpha_{metric}").notna().any():
                 recall, other = ((workload.values(arm, name) - 1).abs() for name in (ALPHA, f"alpha_{metric}"))
-                yield _arm_check(workload, arm, estimate(recall - other), ABOVE, part=f"recall minus {metric}")
+                yield _check(workload, (arm,), estimate(recall - other), ABOVE, part=f"recall minus {metric}")
 
 
 def _harder_data(first: Workload, second: Workload) -> Iterator[Check]:

@@ -260,7 +260,7 @@ def test_random_pruning_may_be_below_1_and_yet_not_negative():
     assert verdict(held(cell("up", 2, 0.2), cell("up", 4, -0.2)), POSITIVE) == UNCLEAR
 
 
-def test_networks_at_chance_are_not_read():
+def test_networks_at_chance_are_not_read_for_slopes():
     # Two classes without supports: chance is below .75.
     guessing = cell("mp", 50, 9.0, accuracy_after=0.5 + OTHER_NOISE / 10)
     frame = held(
@@ -272,9 +272,11 @@ def test_networks_at_chance_are_not_read():
     assert np.isnan(steps["estimate"][1])
     assert (steps["n"][1], steps["n_at_chance"][1], steps["verdict"][1]) == (0, 6, HOLDS)
     assert of(frame, HIGH)["where"].tolist() == ["mp, t=10", "gp, t=50"]
+    # The mean accuracies are .5 and .8.
     accuracies = of(frame, MAGNITUDE)
-    assert (accuracies["holds"].tolist(), accuracies["n_at_chance"].tolist()) == (["at chance"], [6])
-    assert of(frame, VARIANCE)["holds"].tolist()[-1] == "at chance"
+    assert accuracies[["holds", "n", "n_at_chance"]].to_numpy().tolist() == [["no", 6, 0]]
+    assert accuracies["estimate"].tolist() == pytest.approx([-0.3])
+    assert of(frame, VARIANCE)["n"].tolist() == [6, 6, 6]
     # The half width of the interval of OTHER_NOISE - NOISE: 2.5706 x .0551 / sqrt(6) = .058.
     told = shown(frame, HIGHER)["mnist, lenet5"]
     assert told == "holds: 1 of 1, 1 at chance; alpha +1.00 (+0.94 to +1.06)"
