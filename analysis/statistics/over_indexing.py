@@ -1,8 +1,8 @@
 """Measure over-indexing of PIEs on groups: a group's share of the PIEs divided by its share of all images.
 
-Hooker et al. (2019, Section 3.2) find that PIEs over-index on attributes that are rare in training. However, two dense
-populations also disagree more on such images. The index between dense and compressed halves is therefore compared with
-the index between two dense halves, the placebo.
+Hooker et al. (2019, Section 3.2) announce a test whether PIEs of CelebA over-index on attributes that are rare in
+training, and print no result of it. Because two dense populations also disagree more on such images, the index between
+dense and compressed halves is compared with the index between two dense halves, the placebo.
 """
 
 import numpy as np

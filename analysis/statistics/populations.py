@@ -234,8 +234,8 @@ def class_significance(
     paired : bool
         Whether row i of `dense` and row i of `compressed` belong to the same dense network.
     measure : {"difference", "ratio"}
-        Compared quantity: recall minus accuracy, as in the text and the released code, or recall divided by accuracy,
-        as in equations 1 and 2.
+        Compared quantity: recall minus the accuracy of the same network, as in the text, or recall divided by it, as in
+        equations 1 and 2. The released code subtracts the mean accuracy of all networks of a population instead.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The questions of the human study of Hooker et al., verbatim (Appendix C), and its results (Section 3.2)."""
+"""The questions of the human study of Hooker et al. (Appendix C), and its results (Section 3.2)."""
 
 from typing import NamedTuple
 

@@ -56,7 +56,7 @@ def compare(accuracies: pd.DataFrame, tests: pd.DataFrame, summary: pd.DataFrame
 
 
 def _rows(cell: pd.Series) -> Iterator[dict[str, object]]:
-    level = _printed_level(cell)
+    level = printed_level(cell)
     printed_values = (
         _printed_values(published.original(cell[schema.DATASET]), cell[schema.MODEL], level) if level else {}
     )
@@ -87,15 +87,6 @@ _ON_PIES = {
 }
 
 
-def _printed_level(cell: pd.Series) -> str | float | None:
-    """Return the number format or the sparsity of a cell; a ratio is converted to 1 - 1 / ratio."""
-    if cell[schema.PRUNER] in _FORMATS:
-        return str(cell[schema.PRUNER])
-    if cell[schema.PRUNER] != "mp":
-        return None
-    return round(cell[LEVEL] if cell[LEVEL] < 1 else 1 - 1 / cell[schema.RATIO], 6)
-
-
 def _printed_values(dataset: str, model: str, level: str | float) -> dict[str, float]:
     """Return the printed values of a level, by quantity."""
     name = data_set_in_print(dataset, model)
@@ -117,3 +108,15 @@ def data_set_in_print(dataset: str, model: str) -> str | None:
     """Return the paper's name of a data set; None if the paper does not train such a model on it."""
     name = next((key for key in _MODELS if published.label(key) == dataset or key == dataset.lower()), None)
     return name if name and _MODELS[name].match(model) else None
+
+
+def printed_level(cell: pd.Series) -> str | float | None:
+    """Return the number format or the sparsity of a cell; a ratio is converted to 1 - 1 / ratio.
+
+    None for pruners other than magnitude pruning, which the paper does not have.
+    """
+    if cell[schema.PRUNER] in _FORMATS:
+        return str(cell[schema.PRUNER])
+    if cell[schema.PRUNER] != "mp":
+        return None
+    return round(cell[LEVEL] if cell[LEVEL] < 1 else 1 - 1 / cell[schema.RATIO], 6)

@@ -7,14 +7,13 @@ from analysis.rendering.page import Block, Caption, Section, numbered
 from analysis.report import published
 from analysis.report.papers.compressed_networks import robustness_figures
 from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, file_table
-from analysis.report.papers.compressed_networks.published_values import data_set_in_print
+from analysis.report.papers.compressed_networks.published_values import data_set_in_print, printed_level
 from analysis.report.papers.compressed_networks.robustness import MEAN, corruptions
 from analysis.report.verdict import PLACE, places
 from analysis.runs import schema
 from analysis.runs.robustness import ALL, CLEAN
 from analysis.study.labels import level_label
 from analysis.study.once import once
-from analysis.study.settings import CONTROL
 from analysis.study.study import StudyData, notes
 
 # If a table would have more rows, it shows only the lowest and the highest level of each method.
@@ -25,8 +24,9 @@ _READING = (
     "severity, top-5, alpha and the largest excess loss."
 )
 _PRINTED = (
-    "The table has the changes of top-1 and top-5 accuracy in % that Hooker et al. print for ResNet-50 (means of 50 "
-    "networks), beside those of this study."
+    "The table has the changes of top-1 and top-5 accuracy in % that Hooker et al. print for ResNet-50 (Table 3: 50 "
+    "networks by its caption, 5 by Appendix D), beside those of this study. They prune by magnitude, gradually during "
+    "training; other schedules are compared at the same sparsity."
 )
 _PRINTED_TABLES = {
     "top1": "compressed_networks_imagenet_c_top1_norm",
@@ -34,6 +34,7 @@ _PRINTED_TABLES = {
 }
 _PRINTED_NATURAL = "compressed_networks_imagenet_a"
 _IMAGENET, _NATURAL = "imagenet", "imagenet-a"
+_SPARSITY = "printed sparsity"
 
 
 @once
@@ -64,7 +65,7 @@ def section(study: StudyData) -> Section | None:
 def published_values(study: StudyData) -> Section | None:
     """Return the section on the printed values; None if none has a counterpart in the study."""
     table = corruption_costs(study)
-    rows = _beside_print(_means(table[table[schema.PRUNER].ne(CONTROL)])) if len(table) else table
+    rows = _beside_print(_means(table)) if len(table) else table
     return Section("Corrupted images, in print", [_PRINTED, rounded(rows)]) if len(rows) else None
 
 
@@ -113,10 +114,12 @@ def _beside_print(means: pd.DataFrame) -> pd.DataFrame:
     """Return printed values and a study's own, for the corruptions and sparsities of ImageNet that the study has."""
     as_printed = [data_set_in_print(*place) == _IMAGENET for place in means[PLACE].to_numpy()]
     ours, parts = means[as_printed], []
+    levels = pd.Series([printed_level(cell) for _, cell in ours.iterrows()], ours.index, dtype=object)
+    ours = ours.assign(**{_SPARSITY: pd.to_numeric(levels, errors="coerce")})
     ours = ours.assign(corruption=ours["corruption"].replace(r"(?i)imagenet[-_ ]?a", _NATURAL, regex=True))
     for name in _PRINTED_TABLES:
         printed = _printed(name)
-        both = ours.merge(printed[printed[LEVEL] > 0], on=["corruption", LEVEL])
+        both = ours.merge(printed[printed[_SPARSITY] > 0], on=["corruption", _SPARSITY])
         values = {"accuracy": name, "printed": both["printed"], "ours": both[f"{name}_norm"]}
         parts.append(both[[schema.MODEL, METHOD, LEVEL, "corruption"]].assign(**values))
     rows = pd.concat(parts, ignore_index=True)
@@ -124,8 +127,8 @@ def _beside_print(means: pd.DataFrame) -> pd.DataFrame:
 
 
 def _printed(name: str) -> pd.DataFrame:
-    """Return printed changes of top-1 or top-5 accuracy, by corruption (ImageNet-A is one of them) and level."""
-    corrupted = published.figures(_PRINTED_TABLES[name]).melt("corruption", var_name=LEVEL, value_name="printed")
-    corrupted[LEVEL] = corrupted[LEVEL].str.removeprefix("sparsity_").astype(float)
-    natural = published.figures(_PRINTED_NATURAL).rename(columns={"sparsity": LEVEL, f"{name}_norm": "printed"})
+    """Return printed changes of top-1 or top-5 accuracy, by corruption (ImageNet-A is one of them) and sparsity."""
+    corrupted = published.figures(_PRINTED_TABLES[name]).melt("corruption", var_name=_SPARSITY, value_name="printed")
+    corrupted[_SPARSITY] = corrupted[_SPARSITY].str.removeprefix("sparsity_").astype(float)
+    natural = published.figures(_PRINTED_NATURAL).rename(columns={"sparsity": _SPARSITY, f"{name}_norm": "printed"})
     return pd.concat([corrupted, natural.assign(corruption=_NATURAL)[[*corrupted]]])

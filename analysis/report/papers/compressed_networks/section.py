@@ -43,8 +43,9 @@ _INDEX = (
 )
 _MOST_GROUPS = 12  # maximum number of groups in a table
 _CHANGES = (
-    "The same loss in points is a larger share of a low recall. Hooker et al. therefore divide the change of the "
-    "recall by the recall before. The picture shows the method of the verdict."
+    "The same loss in points is a larger share of a low recall, so the picture divides the change of the recall by the "
+    "recall before. This normalisation is ours: it is close to equation 3 of Hooker et al. minus 1, whereas their "
+    "Figure 2 normalises by the change of the accuracy. The picture shows the method of the verdict."
 )
 _POPULATIONS = (
     "The picture shows the accuracies of the networks at each level, like Table 1 of Hooker et al.; populations.csv "

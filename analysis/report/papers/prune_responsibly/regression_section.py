@@ -215,13 +215,13 @@ def _on_survival(count: Survivors, fit: regression.Estimate) -> Iterator[str]:
         return
     if "network" in count.counts:
         yield (
-            f"{count.counts['network']} of {count.terms} coefficients that are significant in print survive here: "
-            "they have the same sign, and are significant with standard errors by network."
+            f"{count.counts['network']} of the {count.terms} coefficients that are significant in print and can be "
+            "estimated here survive: they have the same sign, and are significant with standard errors by network."
         )
     else:
         yield (
-            f"It cannot be tested by network whether the {count.terms} coefficients that are significant in print "
-            "survive here: there is one network, or a term is estimated from one."
+            f"It cannot be tested by network whether the {count.terms} coefficients that are significant in print and "
+            "can be estimated here survive: there is one network, or a term is estimated from one."
         )
     if "network" in count.counts and has_few_networks(fit):
         networks = fit.rows[regression.NETWORK].nunique()
