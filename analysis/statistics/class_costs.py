@@ -198,12 +198,16 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
     return np.asarray(corrected(np.where(value > 0, two_sided / 2, 1 - two_sided / 2), len(value))[1])
 
 
-def with_coins(p: np.ndarray, value: np.ndarray, loss: np.ndarray, n_changed: np.ndarray) -> np.ndarray:
-    """Raise the p of classes that lose recall to the p with which coins would lose all their changed images.
+def with_coins(
+    p: np.ndarray, value: np.ndarray, loss: np.ndarray, n_changed: np.ndarray, support: np.ndarray
+) -> np.ndarray:
+    """Raise the p of classes whose images are all lost, or none of whose images change, to that of counting images.
 
-    If a coin decides whether a changed image is lost or won, all n images are lost with the probability .5^n, which
-    Bonferroni's correction multiplies by the number of classes. No test of a class that loses recall should give a
-    lower p. Those that estimate variances would, because the variance of a few images that are all lost is 0.
+    If a coin decides whether a changed image is lost or won, all n images are lost with the probability .5^n. No test
+    of a class that loses recall should give a lower p. If a class should win the share v of its images, as its value
+    says, none of its n images changes with a probability of at most (1 - v)^n. No test of a class without changed
+    images should give a lower p. Bonferroni's correction multiplies both probabilities by the number of classes. Tests
+    that estimate variances would give a lower p, because the variance of images that are all lost, or unchanged, is 0.
 
     Parameters
     ----------
@@ -212,18 +216,25 @@ def with_coins(p: np.ndarray, value: np.ndarray, loss: np.ndarray, n_changed: np
     value : (classes,)
         Losses, costs or disproportionate losses.
     loss : (classes,)
-        Loss of recall of each class. A class that loses none may have a cost because others win recall, and keeps p.
-    n_changed : (classes,), integers
-        Number of images of each class that change.
+        Loss of recall of each class. A class that loses none may have a cost because others win recall.
+    n_changed, support : (classes,), integers
+        Numbers of images of each class that change, and of all its images.
 
     Examples
     --------
-    >>> value, loss = np.array([0.9, 0.5, -0.1, 0.1]), np.array([1.0, 0.6, 0.0, 0.0])
-    >>> with_coins(np.array([0.0, 0.0, 1.0, 0.01]), value, loss, np.array([2, 10, 5, 0])).round(4).tolist()
-    [1.0, 0.0039, 1.0, 0.01]
+    Of the last two classes no image changes, but the larger one has so many images that some should:
+
+    >>> value, loss = np.array([0.9, 0.5, 0.1, 0.1]), np.array([1.0, 0.6, 0.0, 0.0])
+    >>> n_changed, support = np.array([2, 10, 0, 0]), np.array([2, 20, 10, 100])
+    >>> with_coins(np.zeros(4), value, loss, n_changed, support).round(4).tolist()
+    [1.0, 0.0039, 1.0, 0.0001]
     """
-    of_coins = np.where(_without_rounding(value) > 0, np.minimum(len(value) * 0.5**n_changed, 1), 1.0)
-    return np.where(np.isnan(p) | (_without_rounding(loss) > 0), np.fmax(p, of_coins), p)
+    of_coins, of_unchanged = (
+        np.where(_without_rounding(value) > 0, np.minimum(len(value) * chance, 1), 1.0)
+        for chance in (0.5**n_changed, (1 - value).clip(0, 1) ** support)
+    )
+    p = np.where(np.isnan(p) | (_without_rounding(loss) > 0), np.fmax(p, of_coins), p)
+    return np.where(n_changed == 0, np.fmax(p, of_unchanged), p)
 
 
 def _without_rounding(shares: np.ndarray) -> np.ndarray:

@@ -277,9 +277,9 @@ def _shares(label: np.ndarray) -> np.ndarray:
 def _with_coins(
     value: np.ndarray, loss: np.ndarray, label: np.ndarray, start: np.ndarray, after: np.ndarray
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return `class_costs.with_coins` for the changed images of these networks, as a function of p."""
-    n_changed = class_losses.changed_images(label, start, after)
-    return partial(class_costs.with_coins, value=value, loss=loss, n_changed=n_changed)
+    """Return `class_costs.with_coins` for the images of these networks, as a function of p."""
+    n_changed, support = class_losses.changed_images(label, start, after), np.bincount(label)
+    return partial(class_costs.with_coins, value=value, loss=loss, n_changed=n_changed, support=support)
 
 
 def _worst(
@@ -291,7 +291,7 @@ def _worst(
     with_coins: Callable[[np.ndarray], np.ndarray],
     p: np.ndarray | None = None,
 ) -> class_costs.WorstClass:
-    """Find the class with the largest cost; lower bounds are at most 0 for classes that coins do not show."""
+    """Find the class with the largest cost; lower bounds are at most 0 for classes that `with_coins` does not show."""
     weights = excess_weights(_shares(label))
     if class_costs.of_networks(changes, weights) is None:
         return class_costs.NO_CLASS

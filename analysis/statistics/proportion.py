@@ -417,5 +417,5 @@ def disproportionate_losses(
         variances = retraining.with_shift(variances, scaled, label, *sides)
     found = class_costs.bounds(moderated, weights, variances=variances, level=level)
     n_changed = class_losses.changed_images(label, right_before, right_after)
-    p = class_costs.with_coins(found.p, found.value, recalls[0] - recalls[1], n_changed)
+    p = class_costs.with_coins(found.p, found.value, recalls[0] - recalls[1], n_changed, np.bincount(label))
     return found._replace(p=np.where(np.isnan(found.value), np.nan, p))

@@ -58,7 +58,7 @@ def _side(side: str, sign: int, found: RecallChanges, names: np.ndarray) -> dict
     p = class_costs.one_sided_p(changes.variances(weights), cost, class_costs.of_networks(changes, weights))
     if found.label is not None and found.right is not None:
         n_changed = class_losses.changed_images(found.label, *found.right)
-        p = class_costs.with_coins(p, cost, -sign * change, n_changed)
+        p = class_costs.with_coins(p, cost, -sign * change, n_changed, np.bincount(found.label))
     values = (str(names[worst.place]), worst.cost, worst.low, worst.high, float(p[worst.place]))
     return {
         f"{side}{ending}": value for ending, value in zip(("_class", "", "_low", "_high", "_p"), values, strict=True)

@@ -977,7 +977,8 @@ class SearchOptions:
         in_command={
             "compress": {
                 "default": "40",
-                "help": "Number of chains to try, including the first ones (at most four), which are always tried.",
+                "help": "Number of chains to try, including the first ones (at most four), which are tried even if this "
+                "number is smaller, unless --budget ends.",
             }
         },
     )

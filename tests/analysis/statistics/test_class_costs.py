@@ -233,6 +233,17 @@ def test_a_class_that_stays_as_it_is_while_others_win_is_shown_to_cost():
     assert 0 < found.worst.low < 0.1
 
 
+def test_few_images_that_stay_as_they_are_while_others_win_are_not_shown_to_cost():
+    """As above, but the class that stays has ten images: none changes with a probability of about .9 ** 10."""
+    label, place = np.repeat([0, 1, 2], [10, 200, 200]), np.r_[:10, :200, :200]
+    before = np.array([(place < 140) | (label == 0) for _ in range(5)])
+    after = np.array([before[0] | ((place - 140 + network * 12) % 60 < 30) & (place >= 140) for network in range(5)])
+    found = class_table.costs(label, before, after)
+    assert found.columns["cost"][0] > 0.1
+    assert found.columns["cost_p"][0] > 0.5
+    assert (found.worst.place, found.worst.is_shown) == (0, False)
+
+
 def test_classes_that_change_differently_have_bounds_from_their_variances():
     label, before, after = study([0.02, 0.1, 0.02, 0.02])
     recall = (before.reshape(-1, 4, 200).mean((0, 2)) + after.reshape(-1, 4, 200).mean((0, 2))) / 2
