@@ -977,7 +977,7 @@ class SearchOptions:
         in_command={
             "compress": {
                 "default": "40",
-                "help": "Number of chains to try, including the first ones (at most four), which are tried even if this "
+                "help": "Number of chains to try, including the first ones (at most four), which are tried even if the "
                 "number is smaller, unless --budget ends.",
             }
         },
