@@ -216,7 +216,7 @@ def audit_predictions(
     class_names: Sequence[str] | Mapping[Any, str] | None = None,
     *,
     keep_class_order: bool = False,
-    unpaired: Collection[str] = (),
+    unpaired: str | Collection[str] | None = (),
     confidences: Mapping[str, ArrayLike] | None = None,
 ) -> Audit:
     """Find the classes that lost recall when a classifier was compressed.
@@ -252,7 +252,7 @@ def audit_predictions(
     keep_class_order : bool
         Whether to accept predictions whose classes seem to be numbered differently from those of the labels or of the
         networks before. By default they are refused.
-    unpaired : collection of str
+    unpaired : str or collection of str
         `before`, `control` or both, if their networks have other seeds than those of `after`, so that rows are not
         pairs.
     confidences : mapping of str to (images,) or (networks, images), optional
@@ -285,6 +285,12 @@ def audit_predictions(
     >>> result.table["recall_after"].tolist()
     [0.6, 1.0, 1.0]
     """
+    unpaired = _unpaired(unpaired)
+    if not isinstance(confidences, Mapping | None):
+        raise StudyError(
+            f"confidences is of type {type(confidences).__name__}: give a mapping, such as "
+            'confidences={"before": ..., "after": ...}'
+        )
     ordered, order_notes = series_order.aligned(
         label,
         {
@@ -331,6 +337,14 @@ def audit_predictions(
         two_populations,
         metrics.table(comparison, names, networks, {side: each[places[side]] for side, each in sureness.items()}),
     )
+
+
+def _unpaired(sides: str | Collection[str] | None) -> set[str]:
+    """Return the sides whose networks are not paired with those after."""
+    names = {sides} if isinstance(sides, str) else {*(() if sides is None else sides)}
+    if unknown := names - {"before", "control"}:
+        raise StudyError(f"unpaired has {shortened(min(unknown, key=str))}: give before, control or both")
+    return names
 
 
 def _notes_on(comparison: Comparison) -> Iterator[str]:
@@ -387,9 +401,7 @@ def _networks(side: str, predictions: ArrayLike, label: np.ndarray) -> np.ndarra
 
 def _classes(name: str, classes: ArrayLike) -> np.ndarray:
     """Return classes as an array of strings or integers."""
-    values = class_arrays.as_array(name, classes)
-    if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat):
-        values = values.astype(str)
+    values = class_arrays.without_objects(class_arrays.as_array(name, classes))
     if not values.size:
         return values
     values = class_arrays.classes(name, values)

@@ -189,7 +189,8 @@ def fit_class_offsets(
     >>> found.offsets.round(1).tolist()
     [-0.2, 0.2]
     """
-    label, before, after = _arrays((label, before, after))
+    label, before, after = class_offsets.as_arrays((label, before, after))
+    class_names = None if class_names is None else list(class_names)
     class_offsets.check(before, after, label, class_names)
     names = [str(each) for each in (class_names if class_names is not None else range(before.shape[1]))]
     if not 0 <= shrinkage < np.inf:
@@ -221,7 +222,9 @@ def fit_class_offsets(
 
 def _test_arrays(test: Sequence[ArrayLike], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return label, before and after of the test images, and check that each class has an image."""
-    label, before, after = _arrays(test)
+    if len(test) != 3:
+        raise StudyError(f"test has {len(test)} arrays: give three, the label, before and after of the test images")
+    label, before, after = class_offsets.as_arrays(test)
     class_offsets.check_arrays(before, after, label)
     if before.shape[1] != len(names):
         raise StudyError(
@@ -232,15 +235,6 @@ def _test_arrays(test: Sequence[ArrayLike], names: Sequence[str]) -> tuple[np.nd
     if not support.all():
         missing = shortened(names[int(support.argmin())])
         raise StudyError(f"no test image is of class {missing}: give at least one of each class")
-    return label, before, after
-
-
-def _arrays(arrays: Sequence[ArrayLike]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return label, before and after as arrays."""
-    try:
-        label, before, after = map(np.asarray, arrays)
-    except ValueError as error:
-        raise StudyError("label, before and after must each have rows of equal length, also for test images") from error
     return label, before, after
 
 

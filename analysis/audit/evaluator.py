@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 BASELINE = "baseline_predictions"
 CONTROL = "control_predictions"
 _OTHERS = ("class_names", "groups", "metric_prefix")
+_NO_SCORES = frozenset({"label", "class", "prediction", "score"})
 _NEEDED = (
     f'evaluator_config={{"{BASELINE}": before}}, the classes that the model before compression predicts for the same '
     "images"
@@ -128,7 +129,7 @@ def classes(predicted: Any, column: str | None = None, labels: np.ndarray | pd.S
     Raises
     ------
     StudyError
-        If there are several columns, and not all of them are numbers.
+        If there are several columns, and they are not the scores of all classes, or if a score is NaN.
     """
     if isinstance(predicted, dict):
         predicted = pd.DataFrame({name: list(values) for name, values in predicted.items()})
@@ -137,17 +138,31 @@ def classes(predicted: Any, column: str | None = None, labels: np.ndarray | pd.S
     values = np.asarray(predicted)
     if values.ndim != 2 or values.shape[1] == 1:
         return values[:, 0] if values.ndim == 2 else values
+    columns = list(getattr(predicted, "columns", range(values.shape[1])))
+    fault = (
+        f"the predictions have the columns {some(map(str, columns))}, which are not the scores of all classes: name "
+        "each column of scores after its class, or name the column of the predicted classes by predictions=<column>"
+    )
     try:
-        positions, named = values.astype(float).argmax(axis=1), None
+        scores = values.astype(float)
     except (TypeError, ValueError) as error:
-        columns = getattr(predicted, "columns", range(values.shape[1]))
+        raise StudyError(fault) from error
+    known = pd.unique(np.asarray([] if labels is None else labels))
+    named = _named(columns, known) if isinstance(predicted, pd.DataFrame) and len(known) else None
+    if named is None and not _are_positions(columns, known):
+        raise StudyError(fault)
+    if (missing := np.flatnonzero(np.isnan(scores).any(axis=1))).size:
         raise StudyError(
-            f"the predictions have the columns {some(map(str, columns))}, which are not all scores of classes: name "
-            "the column of the predicted classes by predictions=<column>"
-        ) from error
-    if isinstance(predicted, pd.DataFrame) and labels is not None:
-        named = _named(list(predicted.columns), pd.unique(np.asarray(labels)))
+            f"the scores of image {missing[0] + 1:,} contain NaN: leave out images without scores, or repair the model"
+        )
+    positions = scores.argmax(axis=1)
     return positions if named is None else named[positions]
+
+
+def _are_positions(columns: Sequence[Any], known: np.ndarray) -> bool:
+    """Return whether columns may be scores of the classes 0, 1 and so on, judging by their names and known classes."""
+    has_others = known.dtype.kind in "iuf" and ((known < 0) | (known >= len(columns))).any()
+    return not has_others and _NO_SCORES.isdisjoint(str(column).lower() for column in columns)
 
 
 def _named(names: Sequence[Any], known: np.ndarray) -> np.ndarray | None:
@@ -162,10 +177,13 @@ def _named(names: Sequence[Any], known: np.ndarray) -> np.ndarray | None:
     are_known = np.isin(wanted, keys)
     if not (are_known.all() or np.isin(keys, wanted).all()):
         return None
-    own = wanted.astype(known.dtype) if known.dtype.kind in "iuf" else np.asarray(names).astype(str)
     order = np.argsort(keys)
     places = np.searchsorted(keys, wanted, sorter=order).clip(max=len(keys) - 1)
-    return np.where(are_known, known[order[places]], own)
+    named = known[order[places]]
+    if are_known.all():
+        return named
+    own = wanted.astype(known.dtype) if known.dtype.kind in "iuf" else np.asarray(names).astype(str)
+    return np.where(are_known, named, own)
 
 
 def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:

@@ -119,10 +119,8 @@ def diagnose_movement(
     >>> round(found.share, 2), found.table["shift"].round(2).tolist()
     (1.0, [0.25, -0.25])
     """
-    try:
-        label, before, after = map(np.asarray, (label, before, after))
-    except ValueError as error:
-        raise StudyError("label, before and after must each have rows of equal length") from error
+    label, before, after = class_offsets.as_arrays((label, before, after))
+    class_names = None if class_names is None else list(class_names)
     pairs = [logits if logits.ndim == 3 else logits[np.newaxis] for logits in (before, after)]
     return _diagnose(list(pairs[0]), list(pairs[1]), label, class_names)
 

@@ -20,7 +20,7 @@ from analysis.audit import confidences, logit_files, prediction_columns
 from analysis.audit.network_names import natural
 from analysis.audit.prediction_columns import USUAL, ColumnNames, Columns
 from analysis.common import archives, arrow_tables, csv_text, image_names
-from analysis.common.class_arrays import check_names, classes, decoded
+from analysis.common.class_arrays import check_names, classes, decoded, without_objects
 from analysis.common.errors import StudyError, first_line
 from analysis.common.input_files import SizeLimit, opened
 from analysis.common.overwriting import is_there
@@ -340,25 +340,19 @@ def _of_arrays(path: Path, label: np.ndarray, predicted: np.ndarray, others: Map
             f"{path}: label has shape {label.shape}, predicted {predicted.shape}: give a class for each image"
         )
     columns = [
-        np.unique(classes(f"{path}: {name}", _texts(values)), return_inverse=True)
+        np.unique(classes(f"{path}: {name}", without_objects(values)), return_inverse=True)
         for name, values in zip(_NAMES, (label, predicted), strict=True)
     ]
     names, name_index = np.unique(np.concatenate([texts.astype(str) for texts, _ in columns]), return_inverse=True)
     count = len(columns[0][0])
     of_images = {
-        key: decoded(f"{path}: {name}", _texts(values)).astype(str).tolist()
+        key: decoded(f"{path}: {name}", without_objects(values)).astype(str).tolist()
         for name, values in others.items()
         if (key := image_names.column_key(name)) is not None and values.shape == label.shape
     }
     return _Content(
         names.tolist(), np.stack([name_index[:count][columns[0][1]], name_index[count:][columns[1][1]]]), of_images
     )
-
-
-def _texts(values: np.ndarray) -> np.ndarray:
-    """Return an array of strings if Arrow gave the strings as objects, else the array unchanged."""
-    is_text = values.dtype.kind == "O" and all(isinstance(value, str) for value in values)
-    return values.astype(str) if is_text else values
 
 
 def _read_text(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
@@ -401,7 +395,7 @@ def _class_of_largest(path: Path, label: np.ndarray, names: np.ndarray, scores: 
         If a score is missing, or if the scores are only the largest ones of each image, in descending order.
     """
     columns = {_as_key(name) for name in names.astype(str).tolist()} | {"", *_MISSING}
-    labels = np.unique(classes(f"{path}: label", _texts(label))).astype(str).tolist()
+    labels = np.unique(classes(f"{path}: label", without_objects(label))).astype(str).tolist()
     if without := [name for name in labels if _as_key(name) not in columns]:
         raise StudyError(
             f"{path}: label {shortened(without[0])} has no column among {where}: give a column for each class, or name "

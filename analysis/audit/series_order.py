@@ -12,7 +12,8 @@ from analysis.common.printable import shortened
 def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Reorder the Series and DataFrames that are indexed by image names, so that they match the first such index.
 
-    A numeric index is not used for matching, since a Series may have been renumbered after a shuffle.
+    A DataFrame of groups has a row for each image, other DataFrames have a column. A numeric index is not used for
+    matching, since a Series may have been renumbered after a shuffle.
 
     Parameters
     ----------
@@ -31,7 +32,8 @@ def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list
     Raises
     ------
     StudyError
-        If string indices name different images, or if numeric indices have the same numbers in different orders.
+        If string indices or columns name different images, or if numeric indices have the same numbers in different
+        orders.
 
     Examples
     --------
@@ -46,18 +48,24 @@ def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list
     first, reference = indices[0]
     moved = [name for name, index in indices if _is_moved(name, index, first, reference)]
     notes = [f"Matched with {first} by the index, because the order differed: {', '.join(dict.fromkeys(moved))}."]
-    return {name: _in_order(value, reference) for name, value in others.items()}, notes if moved else []
+    return {name: _in_order(name, value, reference) for name, value in others.items()}, notes if moved else []
 
 
 def _indices(arguments: Mapping[str, Any]) -> list[tuple[str, pd.Index]]:
-    """Return the indices, if they repeat no value, of Series and DataFrames of groups, each with its argument name."""
-    parts = [(name, part) for name, value in arguments.items() for part in _parts(value)]
-    return [
-        (name, part.index)
-        for name, part in parts
-        if isinstance(part, pd.Series) or (isinstance(part, pd.DataFrame) and name == "groups")
-        if part.index.is_unique
-    ]
+    """Return the indices of images that repeat no value, each with its argument name."""
+    indices = [(name, _index(name, part)) for name, value in arguments.items() for part in _parts(value)]
+    return [(name, index) for name, index in indices if index is not None and index.is_unique]
+
+
+def _index(name: str, part: Any) -> pd.Index | None:
+    """Return the index of the images of an argument; the numbers of a DataFrame's columns are none."""
+    if _are_networks(name, part):
+        return part.columns if _is_text(part.columns) else None
+    return part.index if isinstance(part, pd.Series | pd.DataFrame) else None
+
+
+def _are_networks(name: str, part: Any) -> bool:
+    return isinstance(part, pd.DataFrame) and name != "groups"
 
 
 def _parts(value: Any) -> list[Any]:
@@ -74,8 +82,8 @@ def _is_moved(name: str, index: pd.Index, first: str, reference: pd.Index) -> bo
     if _is_text(index) and _is_text(reference):
         if len(others):
             raise StudyError(
-                f"the index of {name} has {shortened(others[0])}, but that of {first} does not: give predictions of "
-                "the same images"
+                f"{name} has the image {shortened(others[0])}, but {first} does not: give predictions of the same "
+                "images"
             )
         return True
     if not len(others):
@@ -90,10 +98,13 @@ def _is_text(index: pd.Index) -> bool:
     return index.inferred_type == "string"
 
 
-def _in_order(value: Any, reference: pd.Index) -> Any:
+def _in_order(name: str, value: Any, reference: pd.Index) -> Any:
     if isinstance(value, Mapping):
-        return {name: _in_order(part, reference) for name, part in value.items()}
+        return {key: _in_order(name, part, reference) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_in_order(part, reference) for part in value]
-    is_named = isinstance(value, pd.Series | pd.DataFrame) and value.index.is_unique and _is_text(value.index)
-    return value.reindex(reference) if is_named and len(value) == len(reference) and _is_text(reference) else value
+        return [_in_order(name, part, reference) for part in value]
+    index = _index(name, value)
+    is_named = index is not None and index.is_unique and _is_text(index) and _is_text(reference)
+    if index is None or not is_named or len(index) != len(reference):
+        return value
+    return value.reindex(columns=reference) if _are_networks(name, value) else value.reindex(reference)

@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from analysis.common.errors import StudyError
 from analysis.common.printable import LONGEST_NAME
 
+_PLAIN = ("string", "integer", "empty")
 _WHAT = "give the class of each image as text or a whole number"
 
 
@@ -32,6 +34,12 @@ def as_array(where: object, source: Any) -> np.ndarray:
     if values.dtype.kind == "O" and any(isinstance(value, str) and "\0" in value for value in values.flat):
         raise StudyError(f"{where}: a name has a NUL character in it")
     return values
+
+
+def without_objects(values: np.ndarray) -> np.ndarray:
+    """Convert an array of objects that are all strings, or all integers; leave other arrays as they are."""
+    is_plain = values.dtype.kind == "O" and pd.api.types.infer_dtype(values.ravel(), skipna=False) in _PLAIN
+    return np.array(values.tolist()) if is_plain else values
 
 
 def classes(where: object, values: np.ndarray) -> np.ndarray:

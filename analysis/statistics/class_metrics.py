@@ -50,15 +50,14 @@ def class_metrics(label: ArrayLike, predicted: ArrayLike, classes: int) -> Class
     >>> metrics.recall.round(2).tolist(), metrics.precision.tolist(), metrics.f1.round(2).tolist()
     ([0.67, 1.0], [1.0, 0.5], [0.8, 0.67])
     """
-    label, predicted = np.asarray(label, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
+    label, predicted = np.asarray(label), np.asarray(predicted)
     if label.shape != predicted.shape:
         raise StudyError(f"{label.size} labels for {predicted.size} predictions: give one prediction per label")
     for name, values in (("label", label), ("predicted", predicted)):
-        if values.size and not 0 <= values.min() <= values.max() < classes:
-            raise StudyError(
-                f"{name} has values {values.min()} to {values.max()}: give classes from 0 to {classes - 1}"
-            )
-    confusion = np.bincount(label * classes + predicted, minlength=classes**2).reshape(classes, classes)
+        if (wrong := values[~np.isin(values, range(classes))]).size:
+            raise StudyError(f"{name} contains {wrong[0]}: give whole numbers from 0 to {classes - 1}")
+    pairs = label.astype(np.int64) * classes + predicted.astype(np.int64)
+    confusion = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
     right, support, guesses = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     return ClassMetrics(
         confusion=confusion,

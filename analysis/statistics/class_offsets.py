@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
+from analysis.common.class_arrays import without_objects
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.statistics.arithmetic import exact_sum
@@ -232,6 +234,24 @@ def check(before: np.ndarray, after: np.ndarray, label: np.ndarray, class_names:
     if class_names is not None and len(class_names) != classes:
         raise StudyError(f"class_names has {len(class_names):,} names for {classes:,} classes: name every class")
     check_images(np.bincount(label, minlength=classes), class_names)
+
+
+def as_arrays(arrays: Sequence[ArrayLike]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Convert label, before and after to arrays, in which whole numbers are int64 labels and float64 logits.
+
+    Raises
+    ------
+    StudyError
+        If rows differ in length.
+    """
+    try:
+        label, before, after = map(np.asarray, arrays)
+    except ValueError as error:
+        raise StudyError("label, before and after must each have rows of equal length") from error
+    label = without_objects(label)
+    label = label.astype(np.int64) if label.dtype.kind in "iu" else label
+    before, after = (logits.astype(float) if logits.dtype.kind in "iu" else logits for logits in (before, after))
+    return label, before, after
 
 
 def check_arrays(before: np.ndarray, after: np.ndarray, label: np.ndarray) -> None:

@@ -189,6 +189,12 @@ def benjamini_hochberg(p: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     p : (tests,)
+        NaN if a test could not be run; it does not count as a test.
+
+    Returns
+    -------
+    (tests,)
+        NaN where `p` is NaN.
 
     Examples
     --------
@@ -196,9 +202,9 @@ def benjamini_hochberg(p: ArrayLike) -> np.ndarray:
     [0.04, 0.02]
     """
     p = np.asarray(p, dtype=float)
-    order = np.argsort(p)
-    largest_first = (p[order] / (np.arange(1, len(p) + 1) / len(p)))[::-1]
-    adjusted = np.empty_like(p)
+    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN is sorted to the end
+    largest_first = (p[order] / (np.arange(1, len(order) + 1) / len(order)))[::-1]
+    adjusted = np.full_like(p, np.nan)
     adjusted[order] = np.minimum(np.minimum.accumulate(largest_first)[::-1], 1)
     return adjusted
 

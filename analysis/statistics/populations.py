@@ -255,10 +255,6 @@ def class_significance(
     statistic, dof, p = welch(before, after)
     p_paired = _paired_p(before, after) if paired else np.full(len(p), np.nan)
     p_moderated = _moderated_p(before, after, (recall + recall_compressed) / 2, paired)
-    has_p = np.isfinite(p)
-    p_bh = np.full(len(p), np.nan)
-    if has_p.any():
-        p_bh[has_p] = benjamini_hochberg(p[has_p])
     return ClassSignificance(
         change,
         normalised,
@@ -267,7 +263,7 @@ def class_significance(
         dof,
         p,
         corrected(p, len(p))[1],
-        p_bh,
+        benjamini_hochberg(p),
         p_paired,
         corrected(p_paired, len(p))[1],
         p_moderated,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.statistics.arithmetic import mean
+from analysis.statistics.arithmetic import mean, quotient
 from analysis.statistics.intensification import (
     alpha,
     alpha_shared,
@@ -140,7 +140,8 @@ def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
         - ratio_mean, ratio_sd, ratio_min, ratio_max: of the mean of I over classes, over seeds.
         - worst_ratio: the value of I furthest from 0.
 
-        A class is left out if its balance before pruning is 0, because I is then undefined.
+        A class is left out if its balance before pruning is 0, because I is then undefined; without other classes,
+        values are NaN.
 
     Examples
     --------
@@ -152,11 +153,12 @@ def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     """
     ratios = intensification_ratios(before, after)
     summary = {"pooled_alpha": float(alpha(before.ravel(), after.ravel()))}
-    for name, values in (("alpha", alpha(before, after)), ("ratio", np.nanmean(ratios, axis=-1))):
+    mean_ratios = quotient(np.nansum(ratios, axis=-1), (~np.isnan(ratios)).sum(axis=-1))
+    for name, values in (("alpha", alpha(before, after)), ("ratio", mean_ratios)):
         summary |= {
             f"{name}_mean": float(values.mean()),
             f"{name}_sd": float(values.std(ddof=1)) if len(values) > 1 else np.nan,
             f"{name}_min": float(values.min()),
             f"{name}_max": float(values.max()),
         }
-    return summary | {"worst_ratio": float(ratios.flat[np.nanargmax(np.abs(ratios))])}
+    return summary | {"worst_ratio": float(max(ratios[~np.isnan(ratios)], key=abs, default=np.nan))}

@@ -408,6 +408,16 @@ def test_series_with_names_are_matched_by_them():
     assert result.notes[0] == "Matched with label by the index, because the order differed: after."
 
 
+def test_a_data_frame_of_networks_whose_columns_are_names_is_matched_by_them():
+    label, before, after = series()
+    frames = [pd.DataFrame([each, each]) for each in (before, after.sample(frac=1, random_state=0))]
+    result = audit.audit_predictions(label, *frames)
+    assert result.table.set_index("class")["change"]["c0"] == pytest.approx(-0.2)
+    assert result.notes[0] == "Matched with label by the index, because the order differed: after."
+    with pytest.raises(StudyError, match=r"after has the image 'x.*', but label does not"):
+        audit.audit_predictions(label, before, frames[1].add_prefix("x"))
+
+
 def test_series_with_numbers_in_another_order_are_refused():
     """The accuracy after was .323 in place of .937 in a study of this kind."""
     label, before, after = series(range(IMAGES))

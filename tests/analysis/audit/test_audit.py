@@ -943,7 +943,7 @@ def test_classes_have_the_names_that_are_given():
     names = [f"class {number}" for number in range(10)]
     for known in (names, dict(enumerate(names))):
         result = audit.audit_predictions(
-            list(label), pd.Series(before), shirts(40)[1].astype(float), before, None, known
+            label.astype(object), pd.Series(before), shirts(40)[1].astype(float), before, None, known
         )
         assert result.damaged == ["class 9"]
     with pytest.raises(StudyError, match="class_names has 9 names, but none for label 9"):

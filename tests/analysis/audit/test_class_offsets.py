@@ -88,6 +88,14 @@ def test_the_function_does_what_the_command_does(files):
     assert str(found) == class_offsets.summary(found)
 
 
+def test_whole_numbers_of_any_type_are_labels_and_logits():
+    before, after = (np.round(10 * each) for each in (logits(0), logits(0, 1)))
+    expected = analysis.fit_class_offsets(LABEL, before, after).offsets.tolist()
+    for label in (LABEL.astype(object), LABEL.astype(np.uint64)):
+        found = analysis.fit_class_offsets(label, before.astype(np.int8), after.astype(np.int64))
+        assert found.offsets.tolist() == expected
+
+
 def test_equal_networks_need_no_offsets(files):
     result = run("--before", "before.npz", "--after", "before.npz")
     assert "No class changed differently from the accuracy: all offsets are 0." in result.output
@@ -231,7 +239,20 @@ def test_test_images_whose_classes_have_other_names_are_one_line(files):
             {"test": (np.arange(400) % 4, *[np.eye(4)[np.arange(400) % 4]] * 2)},
             "test logits have 4 classes, but the other logits 3",
         ),
-        ({"test": (logits(0), logits(1))}, "must each have rows of equal length, also for test"),
+        ({"test": (LABEL, logits(1))}, "test has 2 arrays: give three, the label, before and after"),
+        (
+            {"test": (LABEL, logits(0), [[1.0, 2.0, 3.0], [4.0]])},
+            "label, before and after must each have rows of equal length",
+        ),
+        (
+            {
+                "label": LABEL[:239],
+                "before": logits(0)[:239],
+                "after": logits(1)[:239],
+                "class_names": pd.Series(NAMES, [5, 6, 7]),
+            },
+            "class 'shoe' has 39 images",
+        ),
         ({"after": [[1.0, 2.0, 3.0], [4.0]]}, "label, before and after must each have rows of equal length"),
     ],
 )

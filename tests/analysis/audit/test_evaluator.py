@@ -137,6 +137,12 @@ def test_columns_of_scores_that_have_the_names_of_labels_are_these_classes(colum
     assert classes(dict(scores), labels=np.array(labels)).tolist() == expected
 
 
+def test_columns_named_false_and_true_are_these_classes():
+    found = classes(pd.DataFrame({True: [0.9, 0.1], False: [0.1, 0.9]}), labels=np.array([True, False]))
+    assert found.tolist() == [True, False]
+    assert found.dtype == bool
+
+
 @pytest.mark.parametrize(
     ("columns", "labels", "expected"),
     [
@@ -153,5 +159,18 @@ def test_a_column_of_scores_whose_class_has_no_image_is_the_class_in_its_name(co
 
 def test_columns_that_are_no_scores_are_refused_with_what_to_name():
     frame = pd.DataFrame({"label": ["cat", "dog"], "score": [0.9, 0.8]})
-    with pytest.raises(StudyError, match=r"columns label, score, which are not all scores .* by predictions=<column>"):
+    with pytest.raises(StudyError, match=r"columns label, score, .* not the scores of all .* by predictions=<column>"):
         classes(frame, labels=np.array(["cat", "dog"]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "labels"), [(["Label", "score"], [0, 1]), (["p", "q"], [0, 9]), (["p", "q"], [-1, 0])]
+)
+def test_numbers_that_are_no_scores_of_the_classes_are_refused(columns, labels):
+    with pytest.raises(StudyError, match=f"columns {', '.join(columns)}, which are not the scores of all classes"):
+        classes(pd.DataFrame([[0, 0.9], [1, 0.8]], columns=columns), labels=np.array(labels))
+
+
+def test_the_first_image_without_scores_is_named():
+    with pytest.raises(StudyError, match="the scores of image 2 contain NaN"):
+        classes(np.array([[0.1, 0.9], [np.nan, 0.9], [np.nan, np.nan]]))

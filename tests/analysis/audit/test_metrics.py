@@ -70,6 +70,7 @@ def test_confidences_are_left_out_with_the_copies_of_a_network():
 @pytest.mark.parametrize(
     ("confidences", "message"),
     [
+        (np.ones((2, 400)), "confidences is of type ndarray: give a mapping"),
         ({"before": np.ones(400)}, "confidences has before: give them for before, after"),
         ({"before": np.ones(400), "after": np.ones(3)}, "confidences of after have shape"),
         ({"before": np.ones(400), "after": np.full(400, 90.0)}, "confidences of after are not from 0 to 1"),

@@ -54,6 +54,13 @@ def test_the_function_says_how_much_the_shift_explains_and_what_undoing_it_does(
     assert str(found).startswith(folded(found.verdict))
 
 
+def test_labels_may_be_unsigned_and_logits_integers():
+    whole = np.round(10 * BEFORE).astype(int)
+    found = analysis.diagnose_movement(LABEL.astype(np.uint64), whole, whole + np.array([10, 0, 0]))
+    assert found.share == 1
+    assert found.table["shift"].tolist() == pytest.approx([20 / 3, -10 / 3, -10 / 3])
+
+
 def test_several_networks_are_one_array():
     found = analysis.diagnose_movement(LABEL, [BEFORE, BEFORE], [AFTER, AFTER], class_names=NAMES)
     check_shift(found)

@@ -92,6 +92,14 @@ def test_equal_numbers_are_pairs_unless_they_are_said_to_be_of_other_seeds():
     assert rows[0]["loss_high"] < 0.05
     assert rows[1]["loss_high"] > 0.2
     assert [row["reference"] for row in rows] == ["control", "control of other seeds"]
+    of_a_name = audit.audit_predictions(*sides, unpaired="control")
+    assert of_a_name.table.equals(independent.table)
+    assert audit.audit_predictions(*sides, unpaired=None).table.equals(paired.table)
+
+
+def test_unknown_sides_are_not_taken_for_unpaired():
+    with pytest.raises(StudyError, match="unpaired has 'Before': give before, control or both"):
+        audit.audit_predictions(LABEL, BEFORE, networks(AFTER), unpaired={"control", "Before"})
 
 
 @pytest.mark.parametrize(("control", "after"), [(1, 3), (2, 1)])

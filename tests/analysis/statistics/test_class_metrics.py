@@ -29,8 +29,10 @@ def test_small_integer_labels_do_not_overflow():
     ("label", "predicted", "said"),
     [
         ([0, 1], [0], "2 labels for 1 predictions"),
-        ([0, 1], [0, 2], "predicted has values 0 to 2"),
-        ([-1], [0], "label"),
+        ([0, 1], [0, 2], "predicted contains 2: give whole numbers from 0 to 1"),
+        ([-1], [0], "label contains -1"),
+        ([0, 1], [0, 0.9], "predicted contains 0.9"),
+        ([0, np.nan], [0, 1], "label contains nan"),
     ],
 )
 def test_predictions_that_cannot_be_counted_are_refused(label, predicted, said):

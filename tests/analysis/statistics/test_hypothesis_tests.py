@@ -7,6 +7,7 @@ from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from analysis.statistics.hypothesis_tests import (
     TOO_FEW,
+    benjamini_hochberg,
     change_interval,
     corrected,
     detectable_in_errors,
@@ -178,6 +179,12 @@ def test_corrected_p_stay_within_one_and_holm_in_order():
     bonferroni, holm = corrected([0.01, 0.012, 0.5, 0.9], family=4)
     assert bonferroni == pytest.approx([0.04, 0.048, 1, 1])
     assert holm == pytest.approx([0.04, 0.04, 1, 1])
+
+
+def test_a_test_that_could_not_be_run_has_no_false_discovery_rate_and_does_not_count():
+    adjusted = benjamini_hochberg([np.nan, 0.04, 0.01])
+    assert np.isnan(adjusted[0])
+    assert adjusted[1:] == pytest.approx([0.04, 0.02])
 
 
 def test_more_rows_than_printed_are_a_larger_family():

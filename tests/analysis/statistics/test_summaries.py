@@ -50,3 +50,7 @@ def test_one_ratio_far_off_moves_the_mean_ratio_and_not_alpha():
     assert summary["ratio_max"] == pytest.approx(1.5)
     assert summary["alpha_min"] == pytest.approx(1.5, abs=1e-3)
     assert summary["pooled_alpha"] == pytest.approx(1.5, abs=1e-3)
+
+
+def test_without_differences_before_pruning_no_ratio_is_defined():
+    assert np.isnan([*ratio_summary(np.zeros((2, 2)), np.ones((2, 2))).values()]).all()
