@@ -18,6 +18,7 @@ from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.steps import iterated, logged_model, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import JobContext
+from pruning_study.steps.followed import with_followed
 from pruning_study.steps.found_engines import engine_lines
 from pruning_study.steps.iterated import LevelPlan, plan_chain
 from pruning_study.steps.runs import FinishedRun, LoadedRun
@@ -97,9 +98,9 @@ def each_iterated(
 def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterated:
     store, plan, loaded, named_run = train_and_prune.opened(config, plan_chain)
     classes = loaded.data.classes
-    with store.job(plan.job_name, options) as job:
+    with store.job(plan.job_name, with_followed(options, named_run)) as job:
         context = JobContext(loaded, store, job.run_id)
-        with progress.named(config.model, config.iterations * plan.hyperparameters.epochs):
+        with progress.named(plan.options.model, config.iterations * plan.hyperparameters.epochs):
             dense = train_and_prune.dense_run(plan, context, job, named_run)
         for line in [*_own_dense(plan.options), "", HEADER, _row(plan, classes, 0, dense)]:
             say(line)

@@ -21,7 +21,7 @@ from pruning_study.steps import dense as dense_step
 from pruning_study.steps import quantized, runs
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import JobContext
-from pruning_study.steps.followed import Follower, finished_run
+from pruning_study.steps.followed import Follower, finished_run, with_followed
 from pruning_study.steps.found_engines import engine_lines, ids_of_found
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import TrainPlan, plan_training
@@ -154,7 +154,7 @@ def _quantized(
     if isinstance(network, Run):
         plan, in_memory = follower.follow(network)
         name = network.info.run_name or network.info.run_id
-        options = {option: plan.params.get(option, typed) for option, typed in options.items()}
+        options = with_followed(options, network)
     else:
         in_memory = load_context(network.training)
         plan = plan_training(network.training, in_memory)

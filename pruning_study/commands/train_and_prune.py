@@ -37,7 +37,7 @@ from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import Context, JobContext
-from pruning_study.steps.followed import following
+from pruning_study.steps.followed import following, with_followed
 from pruning_study.steps.found_engines import engine_lines, ids_of_found
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import PrunePlan, TrainPlan, plan_pruning, plan_training
@@ -276,13 +276,13 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
     ----------
     config : PruneConfig
     options : mapping of str
-        The options as typed, for the job's params.
+        The options as typed, for the job's params; a named dense run replaces those for the dense model.
     say : callable, optional
         As for `each_pruned`.
     """
     store, plan, loaded, named_run = opened(config, plan_pruning)
     progress.Lines.advice = _advice(plan.options.model, loaded.data)
-    with store.job(plan.job_name, options) as job:
+    with store.job(plan.job_name, with_followed(options, named_run)) as job:
         context = JobContext(loaded, store, job.run_id)
         ratios, epochs = plan.options.ratio, plan.hyperparameters.epochs
         trainings = len(ratios) + bool(say and controls.has_control(plan))

@@ -723,8 +723,8 @@ class TestDenseRunId:
         )
         assert result.exit_code == 0, result.output
         assert len(runs("dense")) == 1
-        pruned = runs("pruned")[1]
-        assert pruned.data.params.items() >= {"seed": "3", "epochs": "2", "batch_size": "32", "pruner": "gp"}.items()
+        for run in (runs("pruned")[1], runs("job")[1]):
+            assert run.data.params.items() >= {"seed": "3", "epochs": "2", "batch_size": "32", "pruner": "gp"}.items()
 
     @pytest.mark.slow
     def test_takes_the_size_of_its_images_too(self, prune):
