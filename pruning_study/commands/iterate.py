@@ -19,7 +19,7 @@ from pruning_study.steps import iterated, logged_model, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import JobContext
 from pruning_study.steps.followed import with_followed
-from pruning_study.steps.found_engines import engine_lines
+from pruning_study.steps.found_engines import engine_lines, ids_of_found
 from pruning_study.steps.iterated import LevelPlan, plan_chain
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.training import progress
@@ -44,8 +44,8 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
     """Make or find the chain of each seed, and yield the lines to print; `each_iterated` describes the parameters."""
     found_ids: list[str] = []
     for result in each_iterated(configs, options, say):
-        found_ids += train_and_prune.found_by_hash(result.plan.options, result.dense, result.levels.values())
-        n_reused = sum(run.is_reused for run in (result.dense, *result.levels.values()))
+        reused_ids = ids_of_found([result.dense, *result.levels.values()])
+        found_ids += reused_ids
         last = list(result.levels.values())[-1]
         yield "\n".join(
             [
@@ -54,8 +54,8 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
                 f"dense run: {result.dense.run_id}",
                 f"last iteration: {last.run_id}",
                 *(
-                    [f"{n_reused} of {len(result.levels) + 1} runs were found; {as_typed('force')} reruns them"]
-                    if n_reused
+                    [f"{len(reused_ids)} of {len(result.levels) + 1} runs were found; {as_typed('force')} reruns them"]
+                    if reused_ids
                     else []
                 ),
                 *train_and_prune.what_next(result.context.store, last.run_id, result.plan.options),

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -144,10 +145,8 @@ def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: 
     reused_ids = [
         run_id
         for result in results
-        for run_id in found_by_hash(
-            result.plan.options,
-            result.dense,
-            [*result.pruned.values(), *([result.control.run] if result.control else [])],
+        for run_id in ids_of_found(
+            [result.dense, *result.pruned.values(), *([result.control.run] if result.control else [])]
         )
     ]
     first = results[0]
@@ -218,11 +217,6 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say:
     """
     check_one_seed(configs)
     return each_seed(configs, options, partial(make_pruned, say=say))
-
-
-def found_by_hash(options: PruneConfig | IterateConfig, dense: LoadedRun, pruned: Iterable[FinishedRun]) -> list[str]:
-    """Return the ids of the runs that were found by hash, without a dense run that the user named."""
-    return ids_of_found([*([] if options.dense_run_id else [dense]), *pruned])
 
 
 def check_one_seed(configs: Sequence[PruneConfig | IterateConfig]) -> None:
@@ -473,7 +467,10 @@ def opened(
 
 def dense_run(plan: PrunePlan, context: JobContext, job: Writer, named_run: Run | None) -> LoadedRun:
     """Load the named dense run, or else find or make the dense run of the plan; tag the job with the run's id."""
-    dense = runs.load(context.store, named_run, plan, context) if named_run else dense_step.train(plan.dense, context)
+    if named_run:
+        dense = replace(runs.load(context.store, named_run, plan, context), is_reused=False)  # --force keeps it
+    else:
+        dense = dense_step.train(plan.dense, context)
     job.tags({schema.DENSE_RUN_ID: dense.run_id})
     return dense
 

@@ -46,7 +46,7 @@ class FinishedRun:
     ----------
     run_id, config_hash : str
     is_reused : bool
-        Whether the run was found in the tracking store instead of being made.
+        Whether the run was found in the tracking store, instead of being made or being named by the user.
     metrics : dict of float
         Final metrics.
     """

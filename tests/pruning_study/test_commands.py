@@ -742,8 +742,9 @@ class TestDenseRunId:
     @pytest.mark.slow
     def test_finds_what_the_options_made(self, prune):
         prune()
-        prune("--dense-run-id", runs("dense")[0].info.run_id)
+        output = prune("--dense-run-id", runs("dense")[0].info.run_id)
         assert len(runs("pruned")) == 1
+        assert output.count("found; --force reruns") == 1
 
     @pytest.mark.slow
     def test_finds_nothing_that_was_pruned_from_another(self, prune):
