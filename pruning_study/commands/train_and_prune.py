@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -468,7 +467,7 @@ def opened(
 def dense_run(plan: PrunePlan, context: JobContext, job: Writer, named_run: Run | None) -> LoadedRun:
     """Load the named dense run, or else find or make the dense run of the plan; tag the job with the run's id."""
     if named_run:
-        dense = replace(runs.load(context.store, named_run, plan, context), is_reused=False)  # --force keeps it
+        dense = runs.load_named(context.store, named_run, plan, context)
     else:
         dense = dense_step.train(plan.dense, context)
     job.tags({schema.DENSE_RUN_ID: dense.run_id})
