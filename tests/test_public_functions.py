@@ -7,6 +7,7 @@ import sys
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -14,6 +15,8 @@ import analysis
 import pruning_study
 from analysis.audit import audit
 from analysis.common.errors import StudyError
+from pruning_study.commands import notebook_results
+from pruning_study.options.config import CompressConfig
 from tests.stored_runs import empty_store, leave_pictures_blank
 
 # In this order the later ones find the runs of the earlier ones.
@@ -82,6 +85,18 @@ def check_several_seeds(pruned, each):
     for name in ("run_ids", "dense_run_id"):
         with pytest.raises(StudyError, match="runs of 2 seeds"):
             getattr(pruned, name)
+
+
+def test_iterations_of_several_seeds_are_not_called_a_mean():
+    result = notebook_results.Iterating(pd.DataFrame({"seed": [0, 1], "accuracy_after": [0.5, 0.7]}))
+    assert str(result).startswith("2 seeds\n")
+    assert result._repr_html_().startswith("<p>2 seeds</p>")
+
+
+@pytest.mark.parametrize(("seed", "logged"), [("0-2", "0-2"), ([0, 2], "0,2"), (3, "3"), (None, "0")])
+def test_a_job_of_all_seeds_logs_them_as_typed(seed, logged):
+    _, options = notebook_results._configs(CompressConfig, {"seed": seed})
+    assert options["seed"] == logged
 
 
 def test_both_packages_import_nothing_heavy():

@@ -316,8 +316,8 @@ RUNS_MADE = "runs_made"
 RUNS_FAILED = "runs_failed"
 RUNS_LEFT = "runs_left"
 
-# Metrics of a trial of `tune` on validation images: VAL_ACCURACY and VAL_DISTORTION with the seed's index as step, then
-# the mean accuracy and the pooled distortion over all seeds
+# Metrics of a trial of `tune` on validation images: VAL_ACCURACY and VAL_DISTORTION with the seed's index as step. The
+# last step, like TRIAL_ACCURACY and TRIAL_DISTORTION, is the mean accuracy and the pooled distortion over all seeds.
 VAL_DISTORTION = "val_distortion"
 TRIAL_ACCURACY = "objective/accuracy"
 TRIAL_DISTORTION = "objective/distortion"

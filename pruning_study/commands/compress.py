@@ -31,6 +31,7 @@ from pruning_study.models import onnx_export
 from pruning_study.options.config import CompressConfig
 from pruning_study.steps import compressed, known_images, logged_model, shrunk
 from pruning_study.steps.context import Context, JobContext
+from pruning_study.steps.followed import with_followed
 from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.runs import LoadedRun
 from pruning_study.study.compression import figures, judgement, report, trying
@@ -74,7 +75,7 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
         One for each seed. Chains are judged on the networks of all seeds together; the network of the first seed is
         delivered.
     options : mapping of str
-        The options as typed, which become the params of the job.
+        The options as typed, for the job's params; a named dense run replaces those for the dense model.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
     start, config = time.monotonic(), configs[0]
     task = opened_task(configs)
     store, search = task.store, task.search
-    with store.job(f"compress {search.name}", options) as job:
+    with store.job(f"compress {search.name}", with_followed(options, task.given_run)) as job:
         networks = dense_networks(task, job)
         _check_new_networks(config, networks[0].dense)
         search.check_networks([network.dense.dense.val_predictions for network in networks])

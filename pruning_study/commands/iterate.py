@@ -18,7 +18,8 @@ from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.steps import iterated, logged_model, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import JobContext
-from pruning_study.steps.found_engines import engine_lines
+from pruning_study.steps.followed import with_followed
+from pruning_study.steps.found_engines import engine_lines, ids_of_found
 from pruning_study.steps.iterated import LevelPlan, plan_chain
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.training import progress
@@ -43,8 +44,8 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
     """Make or find the chain of each seed, and yield the lines to print; `each_iterated` describes the parameters."""
     found_ids: list[str] = []
     for result in each_iterated(configs, options, say):
-        found_ids += train_and_prune.found_by_hash(result.plan.options, result.dense, result.levels.values())
-        n_reused = sum(run.is_reused for run in (result.dense, *result.levels.values()))
+        reused_ids = ids_of_found([result.dense, *result.levels.values()])
+        found_ids += reused_ids
         last = list(result.levels.values())[-1]
         yield "\n".join(
             [
@@ -53,8 +54,8 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
                 f"dense run: {result.dense.run_id}",
                 f"last iteration: {last.run_id}",
                 *(
-                    [f"{n_reused} of {len(result.levels) + 1} runs were found; {as_typed('force')} reruns them"]
-                    if n_reused
+                    [f"{len(reused_ids)} of {len(result.levels) + 1} runs were found; {as_typed('force')} reruns them"]
+                    if reused_ids
                     else []
                 ),
                 *train_and_prune.what_next(result.context.store, last.run_id, result.plan.options),
@@ -97,9 +98,9 @@ def each_iterated(
 def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterated:
     store, plan, loaded, named_run = train_and_prune.opened(config, plan_chain)
     classes = loaded.data.classes
-    with store.job(plan.job_name, options) as job:
+    with store.job(plan.job_name, with_followed(options, named_run)) as job:
         context = JobContext(loaded, store, job.run_id)
-        with progress.named(config.model, config.iterations * plan.hyperparameters.epochs):
+        with progress.named(plan.options.model, config.iterations * plan.hyperparameters.epochs):
             dense = train_and_prune.dense_run(plan, context, job, named_run)
         for line in [*_own_dense(plan.options), "", HEADER, _row(plan, classes, 0, dense)]:
             say(line)

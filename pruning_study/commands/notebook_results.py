@@ -187,11 +187,11 @@ class Iterating:
     runs: pd.DataFrame
 
     def __str__(self) -> str:
-        return f"{_networks(self.runs)}\n\n{self.runs.to_string(index=False)}"
+        return f"{_networks(self.runs, several='')}\n\n{self.runs.to_string(index=False)}"
 
     def _repr_html_(self) -> str:
         """Return the table as HTML, for a notebook."""
-        return _paragraph(_networks(self.runs)) + _html(self.runs)
+        return _paragraph(_networks(self.runs, several="")) + _html(self.runs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -532,7 +532,7 @@ def _configs(config: type[SeededConfig], options: Mapping[str, Any]) -> tuple[li
     except ValueError as error:
         raise StudyError(str(error), option=schema.SEED) from None
     configs, typed = zip(*(_config(config, {**options, schema.SEED: number}) for number in numbers), strict=True)
-    return list(configs), typed[0]
+    return list(configs), typed[0] if seed is None else {**typed[0], schema.SEED: schema.text(seed)}
 
 
 def _config(config: type[Config], options: Mapping[str, Any]) -> tuple[Config, dict[str, str]]:
@@ -555,10 +555,10 @@ def _plain(value: Any) -> Any:
     return tuple(map(_plain, value)) if isinstance(value, list | tuple | range) else value
 
 
-def _networks(runs: pd.DataFrame) -> str:
-    """Name the networks of a result: the number of seeds, or the dense run if there is one seed."""
-    if runs[schema.SEED].nunique() > 1:
-        return f"Mean of {runs[schema.SEED].nunique()} seeds"
+def _networks(runs: pd.DataFrame, several: str = "Mean of ") -> str:
+    """Name the networks of a result: the number of seeds after a prefix, or the dense run if there is one seed."""
+    if (count := runs[schema.SEED].nunique()) > 1:
+        return f"{several}{count} seeds"
     dense = runs[schema.DENSE_RUN_ID if schema.DENSE_RUN_ID in runs else "run_id"].iloc[0]
     return f"Dense run {dense}"
 

@@ -21,7 +21,7 @@ from pruning_study.steps import dense as dense_step
 from pruning_study.steps import quantized, runs
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import JobContext
-from pruning_study.steps.followed import Follower, finished_run
+from pruning_study.steps.followed import Follower, finished_run, with_followed
 from pruning_study.steps.found_engines import engine_lines, ids_of_found
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import TrainPlan, plan_training
@@ -112,11 +112,7 @@ def quantize_each(
         finally:
             store.job_run_id = None  # only the first network's job uses the run that `mlflow run` made
         results.append(result)
-        yield (
-            _lines(store, result, is_named=bool(named_runs))
-            if count == 1
-            else folded(f"[{index}/{count}] {_line(result)}")
-        )
+        yield _lines(store, result) if count == 1 else folded(f"[{index}/{count}] {_line(result)}")
     if count > 1 and results:
         yield _means(store, results)
     if results and not named_runs:
@@ -154,7 +150,7 @@ def _quantized(
     if isinstance(network, Run):
         plan, in_memory = follower.follow(network)
         name = network.info.run_name or network.info.run_id
-        options = {option: plan.params.get(option, typed) for option, typed in options.items()}
+        options = with_followed(options, network)
     else:
         in_memory = load_context(network.training)
         plan = plan_training(network.training, in_memory)
@@ -162,7 +158,7 @@ def _quantized(
     with store.job(f"quantize: {name}", options) as job:
         context = JobContext(in_memory, store, job.run_id)
         if isinstance(network, Run):
-            loaded = runs.load(store, network, plan, context)
+            loaded = runs.load_named(store, network, plan, context)
         else:
             loaded = dense_step.train(plan, context)
         job.tags({schema.DENSE_RUN_ID: loaded.dense.run_id})
@@ -183,8 +179,8 @@ def _quantized(
     return result
 
 
-def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
-    """Return the tables of one network, and the ids of its runs; `is_named` tells whether the user named its run."""
+def _lines(store: Store, result: Quantized) -> str:
+    """Return the tables of one network, and the ids of its runs."""
     parent = result.parent
     classes = [[schema.FLOAT32, _percent(parent.metrics), "", ""]]
     savings = [[schema.FLOAT32, *_costs(result.float32)]] if result.float32 else []
@@ -193,7 +189,7 @@ def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
         classes.append([number_format, _percent(run.metrics), _signed(change), _of_class(excess, worst)])
         savings.append([number_format, *_costs(run.metrics)])
     batch = f"{min(onnx_export.BATCH_SIZE, len(result.context.data.test_images))} images, ms"
-    found = f" (found; {as_typed('force')} reruns it)" if parent.is_reused and not is_named else ""
+    found = f" (found; {as_typed('force')} reruns it)" if parent.is_reused else ""
     return "\n".join(
         [
             "",

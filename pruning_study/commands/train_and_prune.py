@@ -37,7 +37,7 @@ from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import Context, JobContext
-from pruning_study.steps.followed import following
+from pruning_study.steps.followed import following, with_followed
 from pruning_study.steps.found_engines import engine_lines, ids_of_found
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import PrunePlan, TrainPlan, plan_pruning, plan_training
@@ -144,10 +144,8 @@ def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: 
     reused_ids = [
         run_id
         for result in results
-        for run_id in found_by_hash(
-            result.plan.options,
-            result.dense,
-            [*result.pruned.values(), *([result.control.run] if result.control else [])],
+        for run_id in ids_of_found(
+            [result.dense, *result.pruned.values(), *([result.control.run] if result.control else [])]
         )
     ]
     first = results[0]
@@ -220,11 +218,6 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say:
     return each_seed(configs, options, partial(make_pruned, say=say))
 
 
-def found_by_hash(options: PruneConfig | IterateConfig, dense: LoadedRun, pruned: Iterable[FinishedRun]) -> list[str]:
-    """Return the ids of the runs that were found by hash, without a dense run that the user named."""
-    return ids_of_found([*([] if options.dense_run_id else [dense]), *pruned])
-
-
 def check_one_seed(configs: Sequence[PruneConfig | IterateConfig]) -> None:
     """Raise a StudyError if several seeds are given with one dense run."""
     if len(configs) > 1 and configs[0].dense_run_id:
@@ -276,13 +269,13 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
     ----------
     config : PruneConfig
     options : mapping of str
-        The options as typed, for the job's params.
+        The options as typed, for the job's params; a named dense run replaces those for the dense model.
     say : callable, optional
         As for `each_pruned`.
     """
     store, plan, loaded, named_run = opened(config, plan_pruning)
     progress.Lines.advice = _advice(plan.options.model, loaded.data)
-    with store.job(plan.job_name, options) as job:
+    with store.job(plan.job_name, with_followed(options, named_run)) as job:
         context = JobContext(loaded, store, job.run_id)
         ratios, epochs = plan.options.ratio, plan.hyperparameters.epochs
         trainings = len(ratios) + bool(say and controls.has_control(plan))
@@ -473,7 +466,10 @@ def opened(
 
 def dense_run(plan: PrunePlan, context: JobContext, job: Writer, named_run: Run | None) -> LoadedRun:
     """Load the named dense run, or else find or make the dense run of the plan; tag the job with the run's id."""
-    dense = runs.load(context.store, named_run, plan, context) if named_run else dense_step.train(plan.dense, context)
+    if named_run:
+        dense = runs.load_named(context.store, named_run, plan, context)
+    else:
+        dense = dense_step.train(plan.dense, context)
     job.tags({schema.DENSE_RUN_ID: dense.run_id})
     return dense
 

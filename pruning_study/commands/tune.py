@@ -199,9 +199,11 @@ def _try(search: TuningSearch, networks: Sequence[Network], trial: Trial, run: W
     values = search.record(trial, recalls, stopped=stopped)
     if stopped:
         values["accuracy"] = objectives.expected_accuracy(recalls, dense_accuracies)
+    names = {schema.VAL_ACCURACY: "accuracy", schema.VAL_DISTORTION: "distortion"}
     for index in range(len(recalls)):
-        seed_values = {schema.VAL_ACCURACY: f"accuracy/{index}", schema.VAL_DISTORTION: f"distortion/{index}"}
-        run.metrics({name: values[key] for name, key in seed_values.items()}, step=index)
+        run.metrics({name: values[f"{key}/{index}"] for name, key in names.items()}, step=index)
+    # MLflow's tables show and sort the value of the last step.
+    run.metrics({name: values[key] for name, key in names.items()}, step=len(recalls))
     run.metrics({schema.TRIAL_ACCURACY: values["accuracy"], schema.TRIAL_DISTORTION: values["distortion"]})
     accuracy = f"{search.describe(trial)}: validation accuracy {values['accuracy']:.4f}"
     return f"{accuracy} expected over all seeds; stopped as hopeless" if stopped else accuracy

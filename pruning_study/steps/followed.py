@@ -1,6 +1,6 @@
 """Take options from a run that the user names by its id."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import Field, fields, replace
 from typing import Any, TypeVar
 
@@ -85,9 +85,7 @@ def following(options: Config, dense: Run, option: str | None = "dense_run_id") 
         If the run is not a finished dense run, if an option contradicts the run, or if the run's model or data set is
         the user's own and the options do not name it.
     """
-    where, params = f"dense run {dense.info.run_id}", dense.data.params
-    if recipe := logged_recipe(params):
-        params = params | given_rates(params, recipe)
+    where, params = f"dense run {dense.info.run_id}", _given(dense)
     check_finished(dense, [schema.DENSE], option)
     if options.weights:
         raise StudyError("the dense run already has weights: leave this option out", option="weights")
@@ -133,6 +131,19 @@ def following(options: Config, dense: Run, option: str | None = "dense_run_id") 
         if options.image_size is None and height == width:
             followed["image_size"] = height
     return replace(options, **followed)
+
+
+def with_followed(options: Mapping[str, str], named_run: Run | None) -> dict[str, str]:
+    """Return the options as typed, with the values for the dense model taken from the run that they name, if any."""
+    given = _given(named_run) if named_run else {}
+    return {name: given.get(name, typed) if name in FOLLOWED else typed for name, typed in options.items()}
+
+
+def _given(run: Run) -> dict[str, str]:
+    """Return the params of a run, with learning rates as options give them."""
+    params = run.data.params
+    recipe = logged_recipe(params)
+    return {**params, **(given_rates(params, recipe) if recipe else {})}
 
 
 def check_finished(run: Run, kinds: Collection[str], option: str | None = None) -> None:

@@ -4,7 +4,7 @@ import copy
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -46,7 +46,7 @@ class FinishedRun:
     ----------
     run_id, config_hash : str
     is_reused : bool
-        Whether the run was found in the tracking store instead of being made.
+        Whether the run was found in the tracking store, instead of being made, or of being named by the user.
     metrics : dict of float
         Final metrics.
     """
@@ -249,6 +249,11 @@ def load(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun
         check_predictions(run_id, plan.options.model, loaded.model, context.normalized_as(normalization), stored)
         verified.add(run_id)
     return loaded
+
+
+def load_named(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun:
+    """Load a run that the user names, as `load` does. It is not counted as found, because `--force` keeps it."""
+    return replace(load(store, run, plan, context), is_reused=False)
 
 
 def check_fits(run: Run, plan: TrainPlan, data: Dataset) -> None:

@@ -95,8 +95,8 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
     Raises
     ------
     StudyError
-        If the run or its checkpoint does not exist, if the job has several results or none, or if the run is quantized
-        or compressed.
+        If the run or its checkpoint does not exist, if the job has several results or none, or if the run is of another
+        kind than dense and pruned.
     """
     arguments.check(run_id=run_id)
     uri = mlflow.get_tracking_uri()
@@ -123,6 +123,11 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
         raise StudyError(
             f"run {run.info.run_id} is compressed: only ONNX Runtime can run its network, not torch; use its artifact "
             f"{schema.ONNX_MODEL}"
+        )
+    kind = run.data.tags.get(schema.KIND, "unknown")
+    if kind not in (schema.DENSE, schema.PRUNED):
+        raise StudyError(
+            f"run {run.info.run_id} has no network to load (kind {shortened(kind)[1:-1]}): name a dense or pruned run"
         )
     with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:
         yield path, run.data.params

@@ -723,8 +723,8 @@ class TestDenseRunId:
         )
         assert result.exit_code == 0, result.output
         assert len(runs("dense")) == 1
-        pruned = runs("pruned")[1]
-        assert pruned.data.params.items() >= {"seed": "3", "epochs": "2", "batch_size": "32", "pruner": "gp"}.items()
+        for run in (runs("pruned")[1], runs("job")[1]):
+            assert run.data.params.items() >= {"seed": "3", "epochs": "2", "batch_size": "32", "pruner": "gp"}.items()
 
     @pytest.mark.slow
     def test_takes_the_size_of_its_images_too(self, prune):
@@ -742,8 +742,9 @@ class TestDenseRunId:
     @pytest.mark.slow
     def test_finds_what_the_options_made(self, prune):
         prune()
-        prune("--dense-run-id", runs("dense")[0].info.run_id)
+        output = prune("--dense-run-id", runs("dense")[0].info.run_id)
         assert len(runs("pruned")) == 1
+        assert output.count("found; --force reruns") == 1
 
     @pytest.mark.slow
     def test_finds_nothing_that_was_pruned_from_another(self, prune):

@@ -314,6 +314,7 @@ class TestDelivered:
         assert measurements() == made
         first, *_, last = runs("job")
         assert last.data.tags["compressed_run_id"] == first.data.tags["compressed_run_id"]
+        assert last.data.params["epochs"] == first.data.params["epochs"] == "8"
 
     def test_the_same_command_finds_all_and_tighter_limits_choose_anew(self, compressed):
         before = [run.info.run_id for run in runs() if run.data.tags["kind"] != "job"]

@@ -77,6 +77,12 @@ def test_a_study_makes_the_chains_that_iterate_finds(iterate, run_command, tiny_
     assert len(runs("pruned")) == 4
 
 
+def test_the_job_of_a_named_dense_run_has_its_seed_and_found_only_what_was_pruned(iterate):
+    iterate("--seed", 2)
+    assert "2 of 3 runs were found" in iterate("--dense-run-id", runs("dense")[0].info.run_id)
+    assert [job.data.params["seed"] for job in runs("job")] == ["2", "2"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -5,7 +5,7 @@ from mlflow.entities import Param, Run, RunData, RunInfo, RunTag
 
 from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig, TrainConfig
 from pruning_study.steps import resolved
-from pruning_study.steps.followed import following
+from pruning_study.steps.followed import following, with_followed
 from pruning_study.tracking.connect import connect
 from pruning_study.training.recipes import RECIPES
 from tests.error_lines import error_line, refused
@@ -111,6 +111,17 @@ def test_the_training_of_a_dense_run_is_followed_although_few_epochs_drop_the_re
         dense = Run(info, RunData(params=[Param(*pair) for pair in params.items()], tags=[RunTag("kind", "dense")]))
         for own in (PruneConfig(), PruneConfig(learning_rate=rate)):
             assert str(resolved.dense_training(following(own, dense))) == params["phases"]
+
+
+def test_a_job_has_the_params_of_the_dense_run_that_it_names_and_its_learning_rate_as_it_was_typed():
+    info = RunInfo("ab", "0", "user", "FINISHED", 0, 1, "active")
+    # In one epoch of this recipe, the rate of the second phase is used, ten times the first.
+    params = {"recipe": "resnet-cifar", "seed": "2", "epochs": "1", "learning_rate": "0.1", "ratio": "9"}
+    dense = Run(info, RunData(params=[Param(*pair) for pair in params.items()], tags=[RunTag("kind", "dense")]))
+    typed = {"seed": "0", "epochs": "auto", "learning_rate": "auto", "decay": "none", "ratio": "10"}
+    followed = {"seed": "2", "epochs": "1", "learning_rate": "0.01"}
+    assert with_followed(typed, dense) == typed | followed
+    assert with_followed(typed, None) == typed
 
 
 def test_compress_averages_no_epochs_of_fine_tuning_if_those_of_the_dense_run_are_averaged():

@@ -166,10 +166,17 @@ class TestCheckpoint:
             pass
 
     def test_that_a_run_does_not_have_is_an_error(self, store):
-        run_id = store.client.create_run(store.experiment_id).info.run_id
+        run_id = store.client.create_run(store.experiment_id, tags={"kind": "dense"}).info.run_id
         with pytest.raises(StudyError, match=f"{run_id}.*no artifact"), connect.checkpoint(run_id):
             pass
         with pytest.raises(StudyError, match="no run abc"), connect.checkpoint("abc"):
+            pass
+
+    @pytest.mark.parametrize("tags", [{"kind": "study"}, {"kind": "trial"}, {"kind": "report"}, {}])
+    def test_of_a_run_of_another_kind_is_an_error_that_says_what_to_name(self, store, tags):
+        run_id = store.client.create_run(store.experiment_id, tags=tags).info.run_id
+        message = rf"{run_id} has no network to load \(kind {tags.get('kind', 'unknown')}\): name a dense or pruned run"
+        with pytest.raises(StudyError, match=message), connect.checkpoint(run_id):
             pass
 
     def test_is_loaded_as_a_model_that_normalises_each_channel(self, store, tmp_path, monkeypatch):
@@ -181,7 +188,7 @@ class TestCheckpoint:
         monkeypatch.syspath_prepend(tmp_path)
         metadata = checkpoints.describe("pixels:net", ("a", "b"), (2, 1, 1), Normalization([0.25, 0.5], [0.5, 0.25]))
         checkpoints.save(tmp_path / schema.CHECKPOINT, {"1.weight": torch.eye(2)}, metadata)
-        run_id = store.client.create_run(store.experiment_id).info.run_id
+        run_id = store.client.create_run(store.experiment_id, tags={"kind": "dense"}).info.run_id
         store.client.log_artifact(run_id, str(tmp_path / schema.CHECKPOINT))
         model = pruning_study.load_model(run_id, model="pixels:net")
         # (1 - .25) / .5 and (0 - .5) / .25; then (0 - .25) / .5 and (1 - .5) / .25
