@@ -140,7 +140,7 @@ _SIDES = {
     "--after": "Predictions of the pruned model for the same images, given in the same way.",
     "--control": "Predictions of the control: the model of --before, retrained like the pruned model but not pruned. "
     "Losses are then relative to the control. Give as many networks as for --after. If nothing was retrained, repeat "
-    "the predictions of --before, of which a single network is the control of all networks after.",
+    "the predictions of --before. If that is one network, it is the control of every network in --after.",
 }
 
 

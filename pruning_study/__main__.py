@@ -388,7 +388,7 @@ def verify(study: Path | None, **typed: Any) -> None:
     config = VerifyConfig(**typed)
     if study is None or study == Path(AUTO):
         if config.seed is not None:
-            raise StudyError("it chooses networks of STUDY: name a study, or leave the option out", option="seed")
+            raise StudyError("it chooses networks of a study: name a study, or leave it out", option="seed")
         from pruning_study.commands import verify as verify_command
 
         lines = verify_command.reference_lines()

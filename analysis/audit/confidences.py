@@ -103,7 +103,7 @@ def check(
 ) -> None:
     """Check that probabilities and logits in .npz files fit the predicted classes; parameters are those of `read`.
 
-    Arrays with only the largest values of each image are not checked, because their columns belong to no class.
+    Arrays with only the largest values of each image are not checked, because their columns stand for no class.
 
     Raises
     ------
@@ -247,7 +247,10 @@ def _check_fit(path: Path, name: str, values: np.ndarray, predicted: np.ndarray)
     counts = np.bincount(values.argmax(1) * len(classes) + index, minlength=columns * len(classes))
     fitting = counts.reshape(columns, -1).max(1).sum() / len(predicted)
     if fitting < _FEWEST_FITTING and _are_descending(values):
-        raise StudyError(f"{path}: each row of the {name} begins with its largest value: give a column for each class")
+        raise StudyError(
+            f"{path}: the {name} seem to be sorted by size, because each row begins with its largest value: give a "
+            "column for each class"
+        )
     if fitting < _FEWEST_FITTING:
         raise StudyError(
             f"{path}: the largest of the {name} is in the column of the predicted class for at most "

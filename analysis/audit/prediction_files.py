@@ -403,8 +403,8 @@ def _class_of_largest(path: Path, label: np.ndarray, names: np.ndarray, scores: 
         )
     if confidences.are_largest(scores):
         raise StudyError(
-            f"{path}: the rows of {where} do not sum to 1 and begin with their largest value, so a column belongs "
-            "to no class: name the predicted classes with --predicted-column"
+            f"{path}: {where} seem to be sorted by size, not by class, because each row begins with its largest value "
+            "and does not sum to 1: name the predicted classes with --predicted-column"
         )
     if (missing := np.flatnonzero(np.isnan(scores).any(1))).size:
         raise StudyError(

@@ -66,8 +66,8 @@ def check_control(networks: Mapping[str, dict[Path, str]]) -> None:
     files = {side: {path.resolve(): name for path, name in own.items()} for side, own in networks.items()}
     if twice := files["control"].keys() & files["after"].keys() - files["before"].keys():
         raise StudyError(
-            f"{files['control'][min(twice)]} is also in --after: give the network of --before, retrained but not "
-            "pruned, because losses are relative to the control",
+            f"{files['control'][min(twice)]} is also in --after, so no class could lose anything: give the network of "
+            "--before after the same training, without pruning",
             option="control",
         )
 

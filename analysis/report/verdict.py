@@ -456,7 +456,7 @@ def _describe_gaps(cell: pd.Series, study: StudyData) -> str:
     compared = len(arrays.with_sloped_control(arrays.sloped(rows)))
     kind, change, low, high, spread, spread_low, spread_high = gaps(cell)
     wider = f"grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}"
-    unknown = f"Gaps between classes may shrink or grow ({low:+.0f} to {high:+.0f} %)"
+    open_change = f"may shrink or grow ({low:+.0f} to {high:+.0f} %)"
     if kind == "reversed":
         return _reversed(cell)
     if kind == "unrelated":
@@ -470,8 +470,8 @@ def _describe_gaps(cell: pd.Series, study: StudyData) -> str:
         "narrower": f"Gaps shrink {-change:.0f} %{_brackets(-high, -low, 0)}.",
         "same": f"Gaps of weak classes change by less than {100 * MARGIN:g} %, by an equivalence test.",
         "too few": f"{compared} networks are too few to say whether gaps grow or shrink.",
-        "unknown": f"{unknown}.",
-        "relative": f"{unknown}; relative to the accuracy they grow.",
+        "unknown": f"Gaps between classes {open_change}.",
+        "relative": f"Gaps grow relative to the accuracy; the gaps themselves {open_change}.",
         "no interval": (
             f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in {_which_networks(compared, cell)}."
         ),

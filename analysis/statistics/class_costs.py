@@ -201,9 +201,9 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
 def with_coins(
     p: np.ndarray, value: np.ndarray, loss: np.ndarray, n_changed: np.ndarray, support: np.ndarray
 ) -> np.ndarray:
-    """Raise the p of classes whose images are all lost, or none of whose images change, to that of counting images.
+    """Raise p to what counting images allows, if all changed images of a class are lost or none of its images changes.
 
-    If a coin decides whether a changed image is lost or won, all n images are lost with the probability .5^n. No test
+    If a coin decides whether a changed image is lost or won, all m of them are lost with the probability .5^m. No test
     of a class that loses recall should give a lower p. If a class should win the share v of its images, as its value
     says, none of its n images changes with a probability of at most (1 - v)^n. No test of a class without changed
     images should give a lower p. Bonferroni's correction multiplies both probabilities by the number of classes. Tests

@@ -159,8 +159,8 @@ class DataOptions:
     class_names: Path | None = option(
         AUTO,
         path,
-        "Text file with one class name a line, in the order of the outputs of the network. Auto: the order that the "
-        "metadata of the file of --weights name, else the order of the data's classes.",
+        "Text file with one class name a line, in the order of the outputs of the network. Auto: the order in the "
+        "metadata of --weights, else the order of the data's classes.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         needs=(GIVEN_WEIGHTS,),
     )
@@ -299,8 +299,8 @@ class TrainingOptions:
     learning_rate: float | None = option(
         AUTO,
         within(0, math.inf),
-        "Learning rate of the recipe's first phase, which gets no epoch if there are few; later phases change in "
-        "proportion. Auto: the recipe's value, or 0.001 with the optimizer adam.",
+        "Learning rate of the recipe's first phase; later phases change in proportion. With very few epochs, training "
+        "begins with a later phase. Auto: the recipe's value, or 0.001 with the optimizer adam.",
         (*TRAINING_COMMANDS, "tune", "compress"),
         param=ParamRole(value="float"),
         needs=(TRAINED,),
@@ -561,8 +561,8 @@ class FineTuningOptions:
     fine_tune_learning_rate: float | None = option(
         AUTO,
         within(0, math.inf),
-        "Learning rate of the recipe's first phase of fine-tuning, which gets no epoch if there are few. Auto: the "
-        "recipe's value, or 0.001 with the optimizer adam.",
+        "Learning rate of the recipe's first phase of fine-tuning. With very few epochs, fine-tuning begins with a "
+        "later phase. Auto: the recipe's value, or 0.001 with the optimizer adam.",
         ("prune", "tune", "compress"),
         param=ParamRole(value="float"),
         needs=(STARTS_DENSE, FINE_TUNED),
@@ -977,8 +977,8 @@ class SearchOptions:
         in_command={
             "compress": {
                 "default": "40",
-                "help": "Number of chains to try, including the first ones (at most four), which are tried even if the "
-                "number is smaller, unless --budget ends.",
+                "help": "Number of chains to try. The fixed first chains (at most four) count, and are tried even if "
+                "you give a smaller number. Only --budget ends the search before.",
             }
         },
     )

@@ -164,7 +164,7 @@ def test_class_names_of_logits_name_labels_that_are_column_numbers(tmp_path, lab
     [
         ("label,top1,top2,p1,p2\n0,0,2,0.7,0.2\n2,2,1,0.6,0.1\n", "label '0' has no column among 'p1,p2': give a"),
         ("label,prob_cat,prob_dog\ncat,0.9,0.1\nhot dog,0.2,0.8\n", "label 'hot dog' has no column among 'prob_cat,"),
-        ("label,p1,p2\n1,0.7,0.2\n2,0.6,0.1\n", "'p1,p2' do not sum to 1 and begin with their largest value"),
+        ("label,p1,p2\n1,0.7,0.2\n2,0.6,0.1\n", "'p1,p2' seem to be sorted by size"),
     ],
 )
 def test_probabilities_that_belong_to_no_class_are_refused_with_what_to_name(csv, text, message):

@@ -78,7 +78,7 @@ def lower(made, loss):
         # Alpha is 1.25 times the raw slope, and rises by .25.
         (
             lower(runs(), 0.16),
-            "Gaps between classes may shrink or grow (-12 to +12 %); relative to the accuracy they grow",
+            "Gaps grow relative to the accuracy; the gaps themselves may shrink or grow (-12 to +12 %)",
         ),
         # Half of the networks have the other class as the weak one. The half-width is 2.365 * .0700 / sqrt 8, of the
         # control alone.

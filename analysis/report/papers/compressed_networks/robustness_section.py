@@ -24,9 +24,10 @@ _READING = (
     "severity, top-5, alpha and the largest excess loss."
 )
 _PRINTED = (
-    "The table has the changes of top-1 and top-5 accuracy in % that Hooker et al. print for ResNet-50 (Table 3: 50 "
-    "networks by its caption, 5 by Appendix D), beside those of this study. They prune by magnitude, gradually during "
-    "training; other schedules are compared at the same sparsity."
+    "The table has the changes of top-1 and top-5 accuracy in % that Hooker et al. print for ResNet-50, beside "
+    "those of this study. It is unclear of how many networks they are means: the caption of Table 3 says 50, and "
+    "Appendix D says 5. Hooker et al. prune by magnitude, gradually during training; networks with other schedules "
+    "stand beside the same sparsity."
 )
 _PRINTED_TABLES = {
     "top1": "compressed_networks_imagenet_c_top1_norm",
