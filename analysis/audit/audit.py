@@ -434,8 +434,8 @@ def _check(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
             raise StudyError(
                 f"{where}: no predicted class is among the labels (labels{_kind_of(names, predicted)}: "
                 f"{some(map(str, names))}; predicted{_kind_of(predicted, names)}: "
-                f"{some(map(str, np.unique(predicted)))}): write each class the same way in both, "
-                "unless the network really predicts only classes without test images"
+                f"{some(map(str, np.unique(predicted)))}): write each class the same way in both; "
+                "a network that really predicts only classes without test images cannot be audited alone"
             )
 
 

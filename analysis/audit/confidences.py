@@ -113,10 +113,9 @@ def check(
     own = dict(_in_file_order(paths, predicted, orders))
     for path in (path for path in own if path.suffix.lower() == ".npz"):
         for name, values in archives.read(path, [], [_PROBABILITIES, _LOGITS], limit=limit).items():
-            if values.dtype.kind == "f" and values.ndim == 2 and len(values) == len(own[path]):
-                is_whole = values.shape[1] >= len(np.unique(own[path])) and not _are_descending(values)
-                if is_whole:
-                    _check_fit(path, name, values, own[path])
+            is_of_images = values.dtype.kind == "f" and values.ndim == 2 and len(values) == len(own[path])
+            if is_of_images and not _are_descending(values):
+                _check_fit(path, name, values, own[path])
 
 
 def are_largest(values: np.ndarray) -> bool:
@@ -127,6 +126,8 @@ def are_largest(values: np.ndarray) -> bool:
     >>> are_largest(np.array([[0.6, 0.3], [0.9, 0.05]])), are_largest(np.array([[0.6, 0.4], [0.9, 0.1]]))
     (True, False)
     """
+    if not values.size:
+        return False
     totals = values.sum(1, dtype=float)
     is_part = values.min() >= 0 and totals.min() < 1 - _ROUNDED_SUM and totals.max() <= 1 + _ROUNDED_SUM
     return bool(is_part and _are_descending(values))

@@ -148,7 +148,9 @@ def _seeds(seeds: list[int]) -> str:
 
 def _source(dataset: str, run_id: str, tracking_uri: str | None) -> str:
     """Return the file or folder that a run's data set was read from, or the data set's name if that suffices."""
-    named = Path(os.environ.get("PRUNING_STUDY_DATA") or "data", f"{dataset.replace('-', '_')}.npz")
+    folder = Path(os.environ.get("PRUNING_STUDY_DATA") or "data")
+    own, usual = (folder / f"{name}.npz" for name in (dataset, dataset.replace("-", "_")))
+    named = usual if usual.exists() else own
     with suppress(*STORE_ERRORS, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError):
         run = retries.client(tracking_uri or mlflow.get_tracking_uri()).get_run(run_id)
         inputs = run.inputs.dataset_inputs if run.inputs else []

@@ -331,16 +331,11 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
         rest = len(names) - 2
         rest_text = f", {rest} {'other' if rest == 1 else 'others'} less" if rest > 0 else ""
-        yield f"{names[0]} {_payment(losses[0], *points[0])}{second}{rest_text}."
-
-
-def _payment(loss: float, cost: float, low: float, high: float) -> str:
-    cost_text = f"{cost:.1f} points{_brackets(low, high)}"
-    if round(loss, 9) <= 0:
-        return f"gains {cost_text} less than the accuracy"
-    if round(cost - loss, 9) > 0:
-        return f"loses {loss:.1f} points although the accuracy gains, a difference of {cost_text}"
-    return f"loses {cost_text} more than the accuracy"
+        cost = f"{points[0, 0]:.1f} points{_brackets(*points[0, 1:])}"
+        if round(points[0, 0] - losses[0], 9) > 0:
+            yield f"Relative to the accuracy, which gains, {names[0]} loses {cost}{second}{rest_text}."
+        else:
+            yield f"{names[0]} loses {cost} more than the accuracy{second}{rest_text}."
 
 
 def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:

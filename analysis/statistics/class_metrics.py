@@ -55,7 +55,7 @@ def class_metrics(label: ArrayLike, predicted: ArrayLike, classes: int) -> Class
         raise StudyError(f"{label.size} labels for {predicted.size} predictions: give one prediction per label")
     for name, values in (("label", label), ("predicted", predicted)):
         if (wrong := values[~np.isin(values, range(classes))]).size:
-            raise StudyError(f"{name} contains {wrong[0]}: give whole numbers from 0 to {classes - 1}")
+            raise StudyError(f"{name} contains {wrong.tolist()[0]!r}: give whole numbers from 0 to {classes - 1}")
     pairs = label.astype(np.int64) * classes + predicted.astype(np.int64)
     confusion = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
     right, support, guesses = confusion.diagonal(), confusion.sum(1), confusion.sum(0)

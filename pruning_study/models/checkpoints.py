@@ -418,7 +418,8 @@ def check_image_shape(shape: object, where: str, *, option: str | None = None) -
 def class_names(metadata: Metadata, where: str) -> tuple[str, ...]:
     classes = _json(metadata["classes"])
     if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(name, str) for name in classes):
-        raise StudyError(f"{where} names the classes {shortened(classes)}, not a list of two or more strings")
+        given = shortened(metadata["classes"])
+        raise StudyError(f"{where} names the classes {given}, not a list of two or more strings")
     return tuple(classes)
 
 

@@ -54,6 +54,8 @@ def output_order(
             names = checkpoints.class_names(metadata, str(weights))
         except StudyError as error:
             raise StudyError(f"{error}: {remedy}", option=checkpoints.OPTION) from error
+        if {*names} != {*classes} and list(names) == [str(number) for number in range(len(names))]:
+            return []  # the data of the checkpoint did not name their classes
         order = _order(names, classes, weights, checkpoints.OPTION, remedy)
     else:
         return []

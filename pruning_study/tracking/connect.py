@@ -14,7 +14,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from analysis.common import arguments
 from analysis.common.errors import StudyError, first_line
-from analysis.common.printable import shortened
+from analysis.common.printable import printable, shortened
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.runs.address import without_password
@@ -127,7 +127,7 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
     kind = run.data.tags.get(schema.KIND, "unknown")
     if kind not in (schema.DENSE, schema.PRUNED):
         raise StudyError(
-            f"run {run.info.run_id} has no network to load (kind {shortened(kind)[1:-1]}): name a dense or pruned run"
+            f"run {run.info.run_id} has no network to load (kind {printable(kind)}): name a dense or pruned run"
         )
     with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:
         yield path, run.data.params

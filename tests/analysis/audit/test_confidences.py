@@ -181,3 +181,7 @@ def test_columns_without_names_give_the_largest_probability_and_a_note_if_predic
     assert len(found.notes) == 1
     assert "does not say which probability is that of the predicted class 'no'" in found.notes[0]
     assert confidences.read([path], np.array([["no", "no", "no", "yes"]]), LIMIT).notes == []
+
+
+def test_no_images_are_not_the_largest_probabilities():
+    assert not confidences.are_largest(np.zeros((0, 4)))

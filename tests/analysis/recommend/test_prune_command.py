@@ -74,7 +74,7 @@ def test_networks_from_files_are_named_by_their_run_and_those_pruned_twice_have_
     ("path", "typed"),
     [
         ("data/my_set.npz", "my-set"),
-        ("data/my-set.npz", "data/my-set.npz"),
+        ("data/my-set.npz", "my-set"),
         ("data/pets", "data/pets"),
         ("data/mnist", "data/mnist"),
         ("mnist.npz", "mnist.npz"),

@@ -73,14 +73,23 @@ def test_a_weights_file_may_name_the_order_and_a_text_file_overrides_it(tmp_path
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        (json.dumps(CLASSES), "w.safetensors has '0', .*the data have 'T-shirt/top', .*, and give --class-names"),
-        ("10", "w.safetensors names the classes 10, not a list .*, and give --class-names"),
+        (
+            json.dumps([*"abcdefghij"]),
+            "w.safetensors has 'a', .*the data have 'T-shirt/top', .*, and give --class-names",
+        ),
+        ("10", "w.safetensors names the classes '10', not a list .*, and give --class-names"),
     ],
 )
 def test_a_weights_file_for_other_classes_is_refused(tiny_npz, weights, classes, message):
     checkpoints.save(weights, checkpoints.load(weights)[0], {"classes": classes})
     with refused("weights", message):
         setting(tiny_npz, weights)
+
+
+def test_numbers_in_a_weights_file_are_no_names_of_classes(tiny_npz, weights):
+    plain = setting(tiny_npz, weights).context
+    checkpoints.save(weights, plain.model.state_dict(), {"classes": json.dumps(CLASSES)})
+    assert list(setting(tiny_npz, weights).context.output_order) == []
 
 
 @pytest.mark.parametrize(
