@@ -934,7 +934,7 @@ def test_a_network_that_predicts_only_a_class_without_images_is_at_chance_if_ano
     result = audit.audit_predictions(label, before, np.full_like(label, 10), before)
     assert result.table["recall_after"].tolist() == [0] * 10
     assert result.fails
-    with pytest.raises(StudyError, match="unless the network really predicts only classes without test images"):
+    with pytest.raises(StudyError, match="a network that really predicts only classes without test images cannot"):
         audit.audit_predictions(label, label, np.full_like(label, 10))
 
 
