@@ -222,7 +222,7 @@ def with_coins(
 
     Examples
     --------
-    Of the last two classes no image changes, but the larger one has so many images that some should:
+    No image of the last two classes changes. Ten images may all stay by chance, but of a hundred some should change:
 
     >>> value, loss = np.array([0.9, 0.5, 0.1, 0.1]), np.array([1.0, 0.6, 0.0, 0.0])
     >>> n_changed, support = np.array([2, 10, 0, 0]), np.array([2, 20, 10, 100])

@@ -223,7 +223,7 @@ def networks(frame: pd.DataFrame) -> pd.Index:
 
 
 def dense_networks(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return what identifies each run's dense network: a network that is trained again is the same network."""
+    """Return the columns that identify each run's dense network, so that a network trained twice counts once."""
     own = [column for column in further_settings(runs) if is_of_dense(runs, column)]
     return runs[[*CELL[:2], *own, *network_columns(runs)]]
 

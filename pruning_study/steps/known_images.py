@@ -16,7 +16,7 @@ OF_COMPRESS = {"compress": "the choice of a chain and the bounds of its losses"}
 
 
 def decisions(options: PruneConfig | IterateConfig) -> dict[str, str]:
-    """Return what is decided on validation images, in words, by the option that asks for it."""
+    """Map each option that lets validation images decide something to words for what they decide."""
     decided, training = {}, resolved.dense_training(options)
     if isinstance(options, PruneConfig):
         training = resolved.fine_tuning(options)
