@@ -77,6 +77,22 @@ class Changes(NamedTuple):
         loss = -np.asarray(sum(group.mean(0) for group in self.groups))
         return ImageBounds(loss, self.moved, self.moved_square, support, level, self.in_both)
 
+    def raised(self, upper: np.ndarray, weights: Weights, support: np.ndarray, level: float) -> np.ndarray:
+        """Raise upper bounds of weighted sums of losses to those from the images alone (`ImageBounds.of_sums`).
+
+        Parameters
+        ----------
+        upper : (sums,)
+            A bound that is NaN is replaced.
+        weights : (sums, classes)
+        support : (classes,)
+            Number of images of each class.
+        level : float
+            1 minus the confidence of each bound.
+        """
+        of_images = self.image_bounds(support, level)
+        return upper if of_images is None else np.fmax(upper, of_images.of_sums(weights))
+
 
 def from_recalls(before: np.ndarray, after: np.ndarray, *, paired: bool = True) -> Changes:
     """Compute the changes from recalls alone.
@@ -198,7 +214,8 @@ def of_accuracy(changes: Changes, share: np.ndarray) -> Changes:
     """Compute the change of accuracy from the changes of the classes, as `Changes` of a single class.
 
     The variance over images is only the one within classes, because new images are taken to have the same shares of
-    classes. `ImageBounds`, which would not leave out the variance between classes, only gets the rule of three.
+    classes. The bounds of `image_bounds` do not leave out the variance between classes, so they are a little too high
+    if classes lose very different shares.
 
     Parameters
     ----------
@@ -218,9 +235,9 @@ def of_accuracy(changes: Changes, share: np.ndarray) -> Changes:
     """
     weights = share[np.newaxis]
     images, in_both = (np.square(weights) @ each for each in (changes.images, changes.in_both))
-    unmoved = None if changes.moved is None else np.zeros(1)
+    moved, moved_square = (None if each is None else weights @ each for each in (changes.moved, changes.moved_square))
     groups = [group @ weights.T for group in changes.groups]
-    return Changes(groups, images, in_both, moved=unmoved, moved_square=unmoved)
+    return Changes(groups, images, in_both, moved=moved, moved_square=moved_square)
 
 
 def of_few_images(changes: Changes, support: np.ndarray) -> Changes:

@@ -245,6 +245,7 @@ def _costs(
         for each, level in zip(found.bounds, _levels(len(weights)), strict=True)
     ]
     value, ((low, high), (_, upper), joint) = -excess[0][0], [-bounds[::-1] for _, bounds in excess]
+    upper = changes.raised(upper, weights, np.bincount(label), LEVEL / len(weights))
     with_coins = _with_coins(value, found.value, label, start, after)
     p = with_coins(class_costs.one_sided_p(variances, value, class_costs.of_networks(changes, weights)))
     columns = (found.value, *found.bounds[0], found.bounds[2, 0], found.upper), (value, low, high, upper, p)
@@ -297,7 +298,8 @@ def _worst(
         return class_costs.NO_CLASS
     differences = start.astype(np.int8) - after
     is_open = with_coins(np.zeros(len(weights))) > LEVEL
-    joint = np.array([np.where(is_open, np.minimum(joint[0], 0), joint[0]), joint[1]])
+    upper = changes.raised(joint[1], weights, np.bincount(label), LEVEL / 2 / len(weights))
+    joint = np.array([np.where(is_open, np.minimum(joint[0], 0), joint[0]), upper])
     return class_costs.worst_class(changes, weights, label=label, differences=differences, joint=joint, p=p)
 
 
@@ -449,13 +451,15 @@ def accuracy_loss(
 
     Examples
     --------
-    Two networks lose the same 20 of 100 images of the first class, so the loss of .1 has the standard error
-    .5 (.2 * .8 / 99)^.5, and the normal quantile is 1.645:
+    Two networks lose the same 20 of 100 images of the first class, so the loss of .1 has the variance .5² (.2 * .8 / 99).
+    Its bound is that of one network that loses these 20 of 200 images:
 
     >>> label, right = np.repeat([0, 1], 100), np.ones((2, 200), bool)
     >>> found = accuracy_loss(label, right, right & (np.arange(200) >= 20))
-    >>> float(found.upper[0].round(4)), round(0.1 + 1.645 * 0.5 * (0.2 * 0.8 / 99) ** 0.5, 4)
-    (0.1331, 0.1331)
+    >>> float(found.variances.images[0].round(6)), round(0.25 * 0.2 * 0.8 / 99, 6)
+    (0.000404, 0.000404)
+    >>> float(found.upper[0].round(4)), -float(change_interval(20, 0, 200, confidence=0.9)[0].round(4))
+    (0.1404, 0.1404)
     """
     start, of_all = (before if control is None else control), np.zeros_like(label)
     if len(start) > 1 or len(after) > 1:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.statistics.arithmetic import quotient
+from analysis.statistics.class_sums import Weights
 from analysis.statistics.hypothesis_tests import change_interval
 
 _QUANTILES = 40  # number of quantiles of the number of changed images that `chance_below` tries
@@ -83,6 +84,33 @@ class ImageBounds(NamedTuple):
         of_changed = -self._size * change_interval(lost, won, self.support, 1 - 2 * self.level)[0]
         at_least = unchanged_bound(self.support, self.level)
         return np.where(self.moved > 0, np.maximum(of_changed, at_least), at_least)
+
+    def of_sums(self, weights: Weights) -> np.ndarray:
+        """Compute upper bounds of weighted sums of the losses, such as costs, (sums,).
+
+        The squared distances from the losses to their bounds are added, times the squared weights: to the upper bounds
+        of classes with a positive weight, and to the lower bounds of classes with a negative one (Zou and Donner 2008,
+        Statistics in Medicine 27, 1693-1702).
+
+        Parameters
+        ----------
+        weights : (sums, classes)
+
+        Examples
+        --------
+        One network loses one of 40 images of the first class and none of the second. The bounds of these losses are
+        .129 and .088, and the lower bound of the second one is -.088:
+
+        >>> lost = np.array([1 / 40, 0.0])
+        >>> found = ImageBounds(lost, lost, lost, 40, 0.025, 0.0)
+        >>> upper = found.of_sums(np.array([[0.5, -0.5], [0.5, 0.5]]))
+        >>> upper.round(4).tolist(), [round(1 / 80 + ((0.129 - 0.025) ** 2 + 0.088**2) ** 0.5 / 2, 4)] * 2
+        ([0.0806, 0.0806], [0.0806, 0.0806])
+        """
+        won = self._replace(loss=-self.loss)
+        above, below = (np.square(each.upper - each.loss) for each in (self, won))
+        squares = np.square(np.maximum(weights, 0)) @ above + np.square(np.minimum(weights, 0)) @ below
+        return np.minimum(weights @ self.loss + np.sqrt(squares), np.abs(weights) @ np.ones(len(squares)))
 
     @property
     def _size(self) -> np.ndarray:

@@ -416,6 +416,10 @@ def disproportionate_losses(
         sides = right_dense[0], right_before[0], right_after[0]
         variances = retraining.with_shift(variances, scaled, label, *sides)
     found = class_costs.bounds(moderated, weights, variances=variances, level=level)
+    support = np.bincount(label)
+    # With the weights, the losses sum to the disproportionate losses too.
+    losses = class_losses.from_predictions(label, right_before, right_after)
+    upper_all = losses.raised(found.upper_all, weights, support, level / len(support))
     n_changed = class_losses.changed_images(label, right_before, right_after)
-    p = class_costs.with_coins(found.p, found.value, recalls[0] - recalls[1], n_changed, np.bincount(label))
-    return found._replace(p=np.where(np.isnan(found.value), np.nan, p))
+    p = class_costs.with_coins(found.p, found.value, recalls[0] - recalls[1], n_changed, support)
+    return found._replace(upper_all=upper_all, p=np.where(np.isnan(found.value), np.nan, p))

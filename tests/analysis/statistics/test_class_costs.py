@@ -245,8 +245,8 @@ def test_few_images_that_stay_as_they_are_while_others_win_are_not_shown_to_cost
 
 
 def test_classes_that_change_differently_have_bounds_from_their_variances():
-    label, before, after = study([0.02, 0.1, 0.02, 0.02])
-    recall = (before.reshape(-1, 4, 200).mean((0, 2)) + after.reshape(-1, 4, 200).mean((0, 2))) / 2
+    label, before, after = study([0.02, 0.1, 0.02, 0.02], networks=4, images=1000)
+    recall = (before.reshape(-1, 4, 1000).mean((0, 2)) + after.reshape(-1, 4, 1000).mean((0, 2))) / 2
     changes = class_losses.moderated(class_losses.from_predictions(label, before, after), recall)
     weights, differences = class_sums.excess_weights(np.full(4, 0.25)), before.astype(int) - after
     plain = worst_class(changes, weights, label=label, differences=differences)

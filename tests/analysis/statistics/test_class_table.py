@@ -8,6 +8,7 @@ from scipy import stats
 
 from analysis.statistics.class_table import accuracy_loss, class_table, costs, losses
 from analysis.statistics.hypothesis_tests import change_interval
+from analysis.statistics.proportion import disproportionate_losses
 
 ENDS = ["change_low", "change_high", "excess_low", "excess_high"]
 
@@ -116,6 +117,41 @@ def test_the_bound_of_the_accuracy_is_at_least_that_of_no_lost_image():
     found = [accuracy_loss(label, right, right & (np.arange(1000) >= lost)).upper[0] for lost in range(4)]
     assert found[0] == pytest.approx(1 - 0.05 ** (1 / 1000))
     assert found == sorted(found)
+
+
+@pytest.mark.parametrize("networks", [2, 5])
+def test_networks_that_lose_the_same_images_bound_the_accuracy_as_one_that_loses_them(networks):
+    label, right = np.repeat(np.arange(10), 100), np.ones((networks, 1000), bool)
+    after = right & ~np.isin(np.arange(1000), [0, 1, 200])
+    assert accuracy_loss(label, right, after).upper == pytest.approx(accuracy_loss(label, right[:1], after[:1]).upper)
+
+
+@pytest.mark.parametrize("networks", [1, 2, 5])
+def test_the_bound_of_a_cost_adds_the_squared_distances_of_the_bounds_of_all_losses(networks):
+    """Zou and Donner: Tango's bound of three lost images of the first class, and the rule of three for the others."""
+    label, right = np.repeat(np.arange(4), 100), np.ones((networks, 400), bool)
+    found = costs(label, right, right & (np.arange(400) >= 3), right).columns["cost_upper_all"][0]
+    level = 0.05 / 4
+    own = -change_interval(3, 0, 100, 1 - 2 * level)[0] - 0.03
+    of_others = 1 - level ** (1 / 100)
+    assert found == pytest.approx(0.0225 + np.sqrt((0.75 * own) ** 2 + 3 * (0.25 * of_others) ** 2), rel=1e-6)
+
+
+def test_the_joint_bounds_of_costs_and_disproportionate_losses_fail_as_seldom_as_promised():
+    """Every class loses 3 % of new images, a fifth of them in single networks. The bounds used to fail in a third."""
+    generator, label = np.random.default_rng(5), np.repeat(np.arange(10), 100)
+    wrong, failures = generator.random(1000) < 0.1, np.zeros(2)
+    for _ in range(100):
+        is_lost, draws_alone = generator.random((2, 6, 1000)) < np.array([0.03, 0.2])[:, np.newaxis, np.newaxis]
+        lost = np.where(draws_alone[:5], is_lost[:5], is_lost[5])
+        start = np.tile(~wrong, (5, 1))
+        of_cost = costs(label, start, start & ~lost, start).columns["cost_upper_all"]
+        of_rest = disproportionate_losses(label, start, start & ~lost).upper_all
+        recall = np.bincount(label, ~wrong) / 100
+        cost = 0.03 * (recall - recall.mean())
+        rest = 0.03 * recall - 0.03 * recall.mean() * (1 - recall) / (1 - recall.mean())
+        failures += (of_cost < cost).any(), (of_rest < rest).any()
+    assert (failures <= stats.binom.ppf(0.999, 100, 0.05)).all()
 
 
 def test_moderated_variances_of_an_unchanged_class_count_once_in_its_excess():
