@@ -451,8 +451,8 @@ def accuracy_loss(
 
     Examples
     --------
-    Two networks lose the same 20 of 100 images of the first class, so the loss of .1 has the variance .5² (.2 * .8 / 99).
-    Its bound is that of one network that loses these 20 of 200 images:
+    Two networks lose the same 20 of 100 images of the first class, so the variance of the loss is .5² (.2 * .8 / 99). Its
+    bound is that of one network that loses these 20 of 200 images:
 
     >>> label, right = np.repeat([0, 1], 100), np.ones((2, 200), bool)
     >>> found = accuracy_loss(label, right, right & (np.arange(200) >= 20))
