@@ -179,6 +179,9 @@ def costs(
     For single networks, bounds and p account for the noise of images and, if there is a control, for the effect of
     retraining alone. Bonferroni's correction makes the bounds hold jointly.
 
+    If few images change, they show little of how much a cost varies. `cost_upper_all` is therefore at least the bound
+    that these images give by themselves.
+
     Parameters
     ----------
     label, before, after, control
@@ -447,12 +450,13 @@ def accuracy_loss(
 ) -> Losses:
     """Compute the loss of accuracy and its bounds, as `losses` does for each class.
 
-    With several networks, the variance over images is only the one within classes, as in the costs of classes.
+    With several networks, the variance over images is only the one within classes, as in the costs of classes, but the
+    bound is at least that of one network with these changes.
 
     Examples
     --------
-    Two networks lose the same 20 of 100 images of the first class, so the variance of the loss is .5² (.2 * .8 / 99). Its
-    bound is that of one network that loses these 20 of 200 images:
+    Two networks lose the same 20 of 100 images of the first class, so the variance of the loss is .5² (.2 * .8 / 99).
+    Its bound is that of one network that loses these 20 of 200 images:
 
     >>> label, right = np.repeat([0, 1], 100), np.ones((2, 200), bool)
     >>> found = accuracy_loss(label, right, right & (np.arange(200) >= 20))

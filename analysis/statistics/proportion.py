@@ -387,7 +387,7 @@ def disproportionate_losses(
     -------
     Bounds
         The intervals (with moderated variances) and the one-sided tests allow for the variance of k. p is raised by
-        `class_costs.with_coins`.
+        `class_costs.with_coins`, and `upper_all` by `Changes.raised`.
 
     Examples
     --------
