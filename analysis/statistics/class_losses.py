@@ -71,11 +71,18 @@ class Changes(NamedTuple):
         return np.asarray(self._replace(scale=None).variances(weights).total == 0)
 
     def image_bounds(self, support: np.ndarray, level: float) -> ImageBounds | None:
-        """Return the bounds of the classes' losses from their images, each at this level; None without predictions."""
+        """Return the bounds of the classes' losses from their images, each at this level; None without predictions.
+
+        If the changes of a class are smaller than those of all classes, its `moved_square` is raised to that of changes
+        of the usual size: by chance, only single networks may change the few images of a class, although all networks
+        would lose other images.
+        """
         if self.moved is None or self.moved_square is None:
             return None
         loss = -np.asarray(sum(group.mean(0) for group in self.groups))
-        return ImageBounds(loss, self.moved, self.moved_square, support, level, self.in_both)
+        usual_size = quotient(support @ self.moved_square, support @ self.moved)
+        moved_square = np.fmax(self.moved_square, usual_size * self.moved)
+        return ImageBounds(loss, self.moved, moved_square, support, level, self.in_both)
 
     def raised(self, upper: np.ndarray, weights: Weights, support: np.ndarray, level: float) -> np.ndarray:
         """Raise upper bounds of weighted sums of losses to those from the images alone (`ImageBounds.of_sums`).

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.statistics import class_losses, promises
+from analysis.statistics.hypothesis_tests import change_interval
 from analysis.statistics.image_bounds import ImageBounds, unchanged_bound
 
 
@@ -40,6 +41,18 @@ def test_the_bound_of_more_networks_is_projected():
 def test_no_bound_is_below_that_of_an_unchanged_class():
     found = flipped(30, images=100, share=0.02).image_bounds(np.full(2, 100), 0.005)
     assert (found.upper >= unchanged_bound(100, 0.005)).all()
+
+
+def test_changes_of_a_class_count_as_no_smaller_than_those_of_all_classes():
+    """All five networks lose an image of the first class, and one network loses an image of the second."""
+    label, right = np.repeat([0, 1], 100), np.ones((5, 200), bool)
+    after = right.copy()
+    after[:, 0] = after[0, 100] = False
+    found = class_losses.from_predictions(label, right, after).image_bounds(np.full(2, 100), 0.025)
+    usual_size = (1 + 0.2**2) / (1 + 0.2)
+    assert found.moved_square * 100 == pytest.approx([1, usual_size * 0.2])
+    of_one_image = -change_interval(0.2 / usual_size, 0, 100)[0]
+    assert found.upper[1] == pytest.approx(max(usual_size * of_one_image, 1 - 0.025**0.01))
 
 
 def test_images_are_not_too_few_where_the_loss_is_above_the_limit():
