@@ -388,7 +388,10 @@ def verify(study: Path | None, **typed: Any) -> None:
     config = VerifyConfig(**typed)
     if study is None or study == Path(AUTO):
         if config.seed is not None:
-            raise StudyError("it chooses networks of a study: name a study, or leave it out", option="seed")
+            raise StudyError(
+                "only the networks of a study have seeds to choose from: name a STUDY, or leave this option out",
+                option="seed",
+            )
         from pruning_study.commands import verify as verify_command
 
         lines = verify_command.reference_lines()

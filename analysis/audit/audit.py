@@ -424,8 +424,8 @@ def _by_name(networks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _check(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
     """Raise a StudyError if none of the predictions of a network, (images,), is a class of the labels.
 
-    It is no error if a network predicts nothing but classes without test images, when another network predicts these
-    classes as well as some of the labels.
+    A network that predicts only classes without test images is accepted if other networks, which also predict some of
+    the labels, predict these classes too.
     """
     sound = [predicted for predicted in networks.values() if np.isin(predicted, names).any()]
     known = np.unique(np.concatenate([names, *sound]))

@@ -66,8 +66,8 @@ def check_control(networks: Mapping[str, dict[Path, str]]) -> None:
     files = {side: {path.resolve(): name for path, name in own.items()} for side, own in networks.items()}
     if twice := files["control"].keys() & files["after"].keys() - files["before"].keys():
         raise StudyError(
-            f"{files['control'][min(twice)]} is also in --after, so no class could lose anything: give the network of "
-            "--before after the same training, without pruning",
+            f"{files['control'][min(twice)]} is also in --after, so the compressed network would be "
+            "compared with itself: give the uncompressed network, trained as long as the compressed one",
             option="control",
         )
 

@@ -235,7 +235,7 @@ def _why_nothing(decided: Decision, study: StudyData) -> str:
     if decided.failing is None or not decided.judged.is_safe:
         return why_not(decided.judged, study, decided.limits)
     reason = _why_not_there(decided.failing, study, decided.limits)
-    return f"This ratio alone would pass, but a method is judged from its smallest ratio. {reason}"
+    return f"This ratio would pass, but it is safe only if all smaller ratios of the method pass too. {reason}"
 
 
 def _why_not_there(failing: Judged, study: StudyData, limits: Limits) -> str:
@@ -333,7 +333,7 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         rest_text = f", {rest} {'other' if rest == 1 else 'others'} less" if rest > 0 else ""
         cost = f"{points[0, 0]:.1f} points{_brackets(*points[0, 1:])}"
         if round(points[0, 0] - losses[0], 9) > 0:
-            yield f"Relative to the accuracy, which gains, {names[0]} loses {cost}{second}{rest_text}."
+            yield f"The accuracy rises, but relative to it {names[0]} loses {cost}{second}{rest_text}."
         else:
             yield f"{names[0]} loses {cost} more than the accuracy{second}{rest_text}."
 

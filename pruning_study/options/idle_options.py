@@ -52,8 +52,8 @@ def moved_rates(config: TrainConfig | TuneConfig | CompressConfig) -> list[str]:
         if first := training.first_phase(epochs):
             start = rate * float(training.rates[first]) / float(training.rates[0])
             sentences.append(
-                f"training begins at a learning rate of {start:g}, because {option_name(option)} is the rate of the "
-                f"recipe's first phase, for which {option_name(training.epochs)} is too small"
+                f"{option_name(training.epochs)} is too small for the recipe's first phase, whose rate "
+                f"{option_name(option)} sets, so training begins with a later phase, at a learning rate of {start:g}"
             )
     return sentences
 

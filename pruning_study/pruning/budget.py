@@ -517,6 +517,7 @@ class Budget:
     def largest_ratio(self) -> float:
         """Return the largest ratio that keeps at least one weight, rounded down to two decimals."""
         counted = self._weights
-        # 2 * `prunable` times the parameters left with half a weight. More than half a weight is rounded to one.
+        # The parameters that are left if half a weight is kept, times 2 * `prunable`. A ratio is accepted if it leaves
+        # more, because more than half a weight is rounded to one.
         smallest = 2 * (self.total - counted) * self.prunable + counted
         return (200 * self.total * self.prunable - 1) // smallest / 100

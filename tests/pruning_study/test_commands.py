@@ -990,7 +990,7 @@ class TestBadInput:
     def test_a_seed_of_no_study_to_verify(self, run_command):
         result = run_command("verify", "--seed", 3)
         assert result.exit_code == 2
-        assert "--seed: it chooses networks of a study: name a study" in result.output
+        assert "--seed: only the networks of a study have seeds to choose from: name a STUDY" in result.output
 
     def test_unknown_data_set(self, run_command, store_uri):
         result = run_command("train", "--dataset", "fashion-mnist-mni")

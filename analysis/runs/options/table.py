@@ -195,8 +195,8 @@ class DataOptions:
     validation_fraction: float = option(
         "0.1",
         within(0, 1),
-        "Share of the training images that is held out to choose the best epoch, between 0 and 1. Not needed if the "
-        "data set has validation images of its own.",
+        "Share of the training images that is held out to choose the best epoch, between 0 and 1. Leave it out if "
+        "the data set has validation images of its own.",
         (*TRAINING_COMMANDS, "tune", "compress"),
         param=ParamRole(value="float"),
         in_command={"iterate": {"default": "0.2"}},

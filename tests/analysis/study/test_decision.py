@@ -59,8 +59,8 @@ def test_a_ratio_that_passes_after_a_failure_is_told_with_the_failure():
     assert told(decisions(made)[WORKLOAD]) == ("mp", 4, False)
     (line,) = verdict(made)
     assert (
-        "This ratio alone would pass, but a method is judged from its smallest ratio. At ratio 2: it is not safe: b "
-        "surely loses more than 5 points of recall." in line
+        "This ratio would pass, but it is safe only if all smaller ratios of the method pass too. At ratio 2: it is "
+        "not safe: b surely loses more than 5 points of recall." in line
     )
     assert "Undecided" not in line
 

@@ -103,12 +103,14 @@ def test_what_does_nothing_is_named_with_the_reason(options, named, reason):
 
 
 def test_a_learning_rate_of_a_phase_without_epochs_is_named_with_the_rate_at_which_training_begins():
-    begins, phase = "training begins at a learning rate of", "is the rate of the recipe's first phase, for which"
+    phase, begins = "is too small for the recipe's first phase, whose rate", "so training begins with a later phase, at"
     own = {"model": "resnet20", "epochs": 2, "learning_rate": 0.05}
-    assert moved_rates(TrainConfig(**own)) == [f"{begins} 0.5, because --learning-rate {phase} --epochs is too small"]
+    assert moved_rates(TrainConfig(**own)) == [
+        f"--epochs {phase} --learning-rate sets, {begins} a learning rate of 0.5"
+    ]
     fine_tuned = PruneConfig(model="resnet20", fine_tune_epochs=1, fine_tune_learning_rate=0.5)
     assert moved_rates(fine_tuned) == [
-        f"{begins} 0.05, because --fine-tune-learning-rate {phase} --fine-tune-epochs is too small"
+        f"--fine-tune-epochs {phase} --fine-tune-learning-rate sets, {begins} a learning rate of 0.05"
     ]
     assert moved_rates(TrainConfig(**own, weights="a.safetensors")) == []
     for kept in ({"epochs": 3}, {"model": "lenet5"}, {"learning_rate": None}):
