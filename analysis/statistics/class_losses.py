@@ -12,6 +12,8 @@ from analysis.statistics.image_bounds import ImageBounds
 
 # With at least this many images, quantiles of t and of the normal distribution agree within 1.3 %.
 FEW_IMAGES = 100
+# Number of images that count as changed by the usual size in `image_bounds`; benchmarks/few_images.py checks it.
+USUAL_CHANGES = 30
 # Share of the level that the moderated test gets if the plain test is also used; benchmarks/false_alarms.py checks it.
 MODERATED_SHARE = 0.8
 
@@ -73,15 +75,17 @@ class Changes(NamedTuple):
     def image_bounds(self, support: np.ndarray, level: float) -> ImageBounds | None:
         """Return the bounds of the classes' losses from their images, each at this level; None without predictions.
 
-        If the changes of a class are smaller than those of all classes, its `moved_square` is raised to that of changes
-        of the usual size: by chance, only single networks may change the few images of a class, although all networks
-        would lose other images.
+        The mean size of a class's changes is `moved_square` divided by `moved`. If all classes together have larger
+        changes, the class's `moved_square` is raised as if `USUAL_CHANGES` more images had changed by that size: by
+        chance, only single networks may change the few images of a class, although all networks would lose others.
         """
         if self.moved is None or self.moved_square is None:
             return None
         loss = -np.asarray(sum(group.mean(0) for group in self.groups))
         usual_size = quotient(support @ self.moved_square, support @ self.moved)
-        moved_square = np.fmax(self.moved_square, usual_size * self.moved)
+        own_share = support * self.moved / (support * self.moved + USUAL_CHANGES)
+        shrunk = own_share * self.moved_square + (1 - own_share) * usual_size * self.moved
+        moved_square = np.fmax(self.moved_square, shrunk)
         return ImageBounds(loss, self.moved, moved_square, support, level, self.in_both)
 
     def raised(self, upper: np.ndarray, weights: Weights, support: np.ndarray, level: float) -> np.ndarray:

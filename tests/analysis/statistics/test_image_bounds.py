@@ -43,16 +43,16 @@ def test_no_bound_is_below_that_of_an_unchanged_class():
     assert (found.upper >= unchanged_bound(100, 0.005)).all()
 
 
-def test_changes_of_a_class_count_as_no_smaller_than_those_of_all_classes():
+def test_small_changes_of_a_class_count_as_larger_if_those_of_all_classes_are():
     """All five networks lose an image of the first class, and one network loses an image of the second."""
     label, right = np.repeat([0, 1], 100), np.ones((5, 200), bool)
     after = right.copy()
     after[:, 0] = after[0, 100] = False
     found = class_losses.from_predictions(label, right, after).image_bounds(np.full(2, 100), 0.025)
     usual_size = (1 + 0.2**2) / (1 + 0.2)
-    assert found.moved_square * 100 == pytest.approx([1, usual_size * 0.2])
-    of_one_image = -change_interval(0.2 / usual_size, 0, 100)[0]
-    assert found.upper[1] == pytest.approx(max(usual_size * of_one_image, 1 - 0.025**0.01))
+    size = (0.2 * 0.2 + 30 * usual_size) / (0.2 + 30)
+    assert found.moved_square * 100 == pytest.approx([1, size * 0.2])
+    assert found.upper[1] == pytest.approx(max(-size * change_interval(0.2 / size, 0, 100)[0], 1 - 0.025**0.01))
 
 
 def test_images_are_not_too_few_where_the_loss_is_above_the_limit():
