@@ -78,12 +78,25 @@ class ImageBounds(NamedTuple):
         >>> [round(float(-change_interval(lost, 0, 40)[0]), 3) for lost in (1, 2)]
         [0.129, 0.165]
         """
+        return np.maximum(self._of_changed, unchanged_bound(self.support, self.level))
+
+    @property
+    def _of_changed(self) -> np.ndarray:
+        """The bounds from the changed images alone, 0 if none changes, (classes,)."""
         lost, won = (
             np.maximum(self.support * (self.moved + sign * self.loss) / (2 * self._size), 0) for sign in (1, -1)
         )
         of_changed = -self._size * change_interval(lost, won, self.support, 1 - 2 * self.level)[0]
-        at_least = unchanged_bound(self.support, self.level)
-        return np.where(self.moved > 0, np.maximum(of_changed, at_least), at_least)
+        return np.where(self.moved > 0, of_changed, 0.0)
+
+    @property
+    def _distances(self) -> np.ndarray:
+        """The distances from the losses to their bounds, (classes,).
+
+        For a class that wins images, the rule of three counts from 0.
+        """
+        of_unchanged = unchanged_bound(self.support, self.level) - np.maximum(self.loss, 0)
+        return np.maximum(self._of_changed - self.loss, of_unchanged)
 
     def of_sums(self, weights: Weights) -> np.ndarray:
         """Compute upper bounds of weighted sums of the losses, such as costs, (sums,).
@@ -108,7 +121,7 @@ class ImageBounds(NamedTuple):
         ([0.0806, 0.0806], [0.0806, 0.0806])
         """
         won = self._replace(loss=-self.loss)
-        above, below = (np.square(each.upper - each.loss) for each in (self, won))
+        above, below = (np.square(each._distances) for each in (self, won))
         squares = np.square(np.maximum(weights, 0)) @ above + np.square(np.minimum(weights, 0)) @ below
         return np.minimum(weights @ self.loss + np.sqrt(squares), np.abs(weights) @ np.ones(len(squares)))
 

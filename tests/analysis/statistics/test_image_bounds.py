@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.statistics import class_losses, promises
+from analysis.statistics import class_losses, class_sums, promises
 from analysis.statistics.hypothesis_tests import change_interval
 from analysis.statistics.image_bounds import ImageBounds, unchanged_bound
 
@@ -53,6 +53,15 @@ def test_small_changes_of_a_class_count_as_larger_if_those_of_all_classes_are():
     size = (0.2 * 0.2 + 30 * usual_size) / (0.2 + 30)
     assert found.moved_square * 100 == pytest.approx([1, size * 0.2])
     assert found.upper[1] == pytest.approx(max(-size * change_interval(0.2 / size, 0, 100)[0], 1 - 0.025**0.01))
+
+
+def test_the_bound_of_a_sum_is_normal_if_many_images_change():
+    """One network loses 3,000 of the 10,000 images of each of ten classes."""
+    lost = np.full(10, 0.3)
+    found = ImageBounds(lost, lost, lost, np.full(10, 10_000), 0.005, np.zeros(10))
+    # Each cost has the variance of .9 of a class's loss and a tenth of those of nine other classes.
+    error = np.sqrt(0.3 * 0.7 / 10_000 * (0.9**2 + 9 * 0.1**2))
+    assert found.of_sums(class_sums.excess_weights(np.full(10, 0.1))) == pytest.approx(2.576 * error, rel=0.01)
 
 
 def test_images_are_not_too_few_where_the_loss_is_above_the_limit():
