@@ -1,10 +1,10 @@
 """How often bounds of losses, costs and disproportionate losses are too low if few images change.
 
-    python benchmarks/few_images.py [--studies 100]
+    python benchmarks/few_images.py [--studies 100] [--processes 1]
 
-The studies are simulated. The references misclassify a tenth of the images. Pruning loses few of the other images, the
-same ones in every network; of five networks, however, each has its own changes in a fifth of the images, and of ten in
-half of them.
+The studies are simulated. The references misclassify a tenth of the images, and pruning loses few of the others. Of
+five networks, each has its own answers for a fifth of the images, and of ten for half of them. All other answers are
+the same in every network.
 """
 
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ from analysis.statistics import class_costs, class_losses, class_sums, class_tab
 from analysis.statistics.proportion import disproportionate_losses
 
 ERROR = 0.1  # share of images that the references misclassify
-OWN = {1: 0.0, 2: 0.0, 5: 0.2, 10: 0.5}  # by number of networks: share of images whose changes differ between networks
+OWN = {1: 0.0, 2: 0.0, 5: 0.2, 10: 0.5}  # by number of networks: share of the images whose answers are its own
 
 
 class Case(NamedTuple):
-    """Numbers of classes, of images of each class and of networks, which classes lose, and how many images in all."""
+    """Numbers of classes, of images of each class and of networks, which classes lose, and how many images are lost."""
 
     classes: int
     images: int

@@ -12,8 +12,6 @@ from analysis.statistics.image_bounds import ImageBounds
 
 # With at least this many images, quantiles of t and of the normal distribution agree within 1.3 %.
 FEW_IMAGES = 100
-# Number of images that count as changed by the usual size in `image_bounds`; benchmarks/few_images.py checks it.
-USUAL_CHANGES = 30
 # Share of the level that the moderated test gets if the plain test is also used; benchmarks/false_alarms.py checks it.
 MODERATED_SHARE = 0.8
 
@@ -73,20 +71,12 @@ class Changes(NamedTuple):
         return np.asarray(self._replace(scale=None).variances(weights).total == 0)
 
     def image_bounds(self, support: np.ndarray, level: float) -> ImageBounds | None:
-        """Return the bounds of the classes' losses from their images, each at this level; None without predictions.
-
-        The mean size of a class's changes is `moved_square` divided by `moved`. If all classes together have larger
-        changes, the class's `moved_square` is raised as if `USUAL_CHANGES` more images had changed by that size: by
-        chance, only single networks may change the few images of a class, although all networks would lose others.
-        """
+        """Return the bounds of the classes' losses from their images, each at this level; None without predictions."""
         if self.moved is None or self.moved_square is None:
             return None
         loss = -np.asarray(sum(group.mean(0) for group in self.groups))
-        usual_size = quotient(support @ self.moved_square, support @ self.moved)
-        own_share = support * self.moved / (support * self.moved + USUAL_CHANGES)
-        shrunk = own_share * self.moved_square + (1 - own_share) * usual_size * self.moved
-        moved_square = np.fmax(self.moved_square, shrunk)
-        return ImageBounds(loss, self.moved, moved_square, support, level, self.in_both)
+        usual_size = quotient(support @ self.moved_square, support @ self.moved) if len(support) > 1 else np.zeros(())
+        return ImageBounds(loss, self.moved, self.moved_square, support, level, self.in_both, usual_size)
 
     def raised(self, upper: np.ndarray, weights: Weights, support: np.ndarray, level: float) -> np.ndarray:
         """Raise upper bounds of weighted sums of losses to those from the images alone (`ImageBounds.of_sums`).
@@ -225,8 +215,8 @@ def of_accuracy(changes: Changes, share: np.ndarray) -> Changes:
     """Compute the change of accuracy from the changes of the classes, as `Changes` of a single class.
 
     The variance over images is only the one within classes, because new images are taken to have the same shares of
-    classes. The bounds of `image_bounds` do not leave out the variance between classes, so they are a little too high
-    if classes lose very different shares.
+    classes. The bounds of `image_bounds` do not leave out the variance between classes, so they are too high if classes
+    lose very different shares.
 
     Parameters
     ----------

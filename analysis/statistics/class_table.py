@@ -451,7 +451,7 @@ def accuracy_loss(
     """Compute the loss of accuracy and its bounds, as `losses` does for each class.
 
     With several networks, the variance over images is only the one within classes, as in the costs of classes, but the
-    bound is at least that of one network with these changes.
+    bound is at least the one in which `ImageBounds` takes all images as one class.
 
     Examples
     --------

@@ -9,6 +9,8 @@ from analysis.statistics.arithmetic import quotient
 from analysis.statistics.class_sums import Weights
 from analysis.statistics.hypothesis_tests import change_interval
 
+# In how many changed images the usual size counts for the size of a class; benchmarks/few_images.py checks it.
+_USUAL_CHANGES = 30
 _QUANTILES = 40  # number of quantiles of the number of changed images that `chance_below` tries
 
 
@@ -49,6 +51,10 @@ class ImageBounds(NamedTuple):
     in_both : (classes,)
         As in `two_way.Variances`. Times `support` - 1, it is the part of `moved_square` that comes from differences
         between networks.
+    usual_size : float
+        Mean size of the changes of all classes together, Σ d² / Σ |d| over all images. By chance, only single networks
+        may change the few images of a class, although all networks would lose others. If the usual size is larger than
+        the class's own size, the mean of both counts, with the weights 30 and Σ |d| over the class's images.
     """
 
     loss: np.ndarray
@@ -57,6 +63,7 @@ class ImageBounds(NamedTuple):
     support: np.ndarray
     level: float
     in_both: np.ndarray
+    usual_size: np.ndarray | float = 0.0
 
     @property
     def upper(self) -> np.ndarray:
@@ -78,7 +85,7 @@ class ImageBounds(NamedTuple):
         >>> [round(float(-change_interval(lost, 0, 40)[0]), 3) for lost in (1, 2)]
         [0.129, 0.165]
         """
-        return np.maximum(self._of_changed, unchanged_bound(self.support, self.level))
+        return np.asarray(np.maximum(self._of_changed, unchanged_bound(self.support, self.level)))
 
     @property
     def _of_changed(self) -> np.ndarray:
@@ -96,7 +103,7 @@ class ImageBounds(NamedTuple):
         For a class that wins images, the rule of three counts from 0.
         """
         of_unchanged = unchanged_bound(self.support, self.level) - np.maximum(self.loss, 0)
-        return np.maximum(self._of_changed - self.loss, of_unchanged)
+        return np.asarray(np.maximum(self._of_changed - self.loss, of_unchanged))
 
     def of_sums(self, weights: Weights) -> np.ndarray:
         """Compute upper bounds of weighted sums of the losses, such as costs, (sums,).
@@ -123,12 +130,14 @@ class ImageBounds(NamedTuple):
         won = self._replace(loss=-self.loss)
         above, below = (np.square(each._distances) for each in (self, won))
         squares = np.square(np.maximum(weights, 0)) @ above + np.square(np.minimum(weights, 0)) @ below
-        return np.minimum(weights @ self.loss + np.sqrt(squares), np.abs(weights) @ np.ones(len(squares)))
+        return np.asarray(np.minimum(weights @ self.loss + np.sqrt(squares), np.abs(weights) @ np.ones(len(squares))))
 
     @property
     def _size(self) -> np.ndarray:
         """The size of the changes in `upper`, 1 without changed images, (classes,)."""
-        return np.where(self.moved > 0, quotient(self.moved_square, self.moved), 1.0)
+        own, changes = quotient(self.moved_square, self.moved), self.support * self.moved
+        shrunk = (changes * own + _USUAL_CHANGES * self.usual_size) / (changes + _USUAL_CHANGES)
+        return np.where(self.moved > 0, np.maximum(own, shrunk), 1.0)
 
     def projected(self, networks: ArrayLike = 1.0, images: ArrayLike = 1.0) -> "ImageBounds":
         """Return the bounds that other numbers of networks and images would give, if losses stay the same.
@@ -184,5 +193,5 @@ class ImageBounds(NamedTuple):
         beyond = most - np.floor(changed)
         lost_or_won = np.maximum(np.minimum(changed, most), beyond)
         loss, moved = (self._size / self.support * each for each in (beyond, lost_or_won))
-        of_others = self._replace(loss=loss, moved=moved, moved_square=self._size * moved)
+        of_others = self._replace(loss=loss, moved=moved, moved_square=self._size * moved, usual_size=0.0)
         return np.asarray(np.where(of_others.upper < limit, poisson.cdf(most, changed), 0).max(0))

@@ -151,7 +151,7 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
         - level: 1 minus the confidence of upper for this row alone.
         - low: lower end of the 95 % interval; for classes, of intervals that hold jointly.
         - high: upper end of the 95 % interval of this row alone.
-        - moved, moved_square, and image_level: as in `image_bounds.ImageBounds`; NaN for single networks.
+        - moved, moved_square, image_level, usual_size: as in `image_bounds.ImageBounds`; NaN for single networks.
         - the fields of the loss's `sample_size.Spread`.
     """
     sides = right["before"], right["after"], right.get("control")
@@ -202,7 +202,10 @@ def _with_spreads(table: pd.DataFrame, losses: Sequence[class_table.Losses], net
     """Add the spread of each loss that has variances, and what its bound from the images depends on."""
     spreads = [
         _spreads(each.variances, networks).assign(
-            moved=each.of_images.moved, moved_square=each.of_images.moved_square, image_level=each.of_images.level
+            moved=each.of_images.moved,
+            moved_square=each.of_images.moved_square,
+            image_level=each.of_images.level,
+            usual_size=each.of_images.usual_size,
         )
         for each in losses
         if each.variances and each.of_images
@@ -387,7 +390,7 @@ def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
 def _of_images(row: pd.Series) -> ImageBounds | None:
     if "moved" not in row:
         return None
-    names = ("loss", "moved", "moved_square", "support", "image_level", "in_both")
+    names = ("loss", "moved", "moved_square", "support", "image_level", "in_both", "usual_size")
     return ImageBounds(*(row[name] for name in names))
 
 
