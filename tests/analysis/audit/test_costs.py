@@ -49,6 +49,7 @@ def test_costs_and_bounds_are_those_of_a_study(networks):
     joint = class_costs.bounds(moderated, np.eye(CLASSES), level=0.05 / CLASSES)
     upper = np.maximum(of_losses.upper_all, of_images.upper)
     of_losses = (of_losses.value, of_losses.low, of_losses.high, joint.low, upper)
+    of_costs = of_costs._replace(upper_all=np.maximum(of_costs.upper_all, of_images.of_sums(weights)))
     for names, expected in ((class_costs.LOSS_COLUMNS, of_losses), (class_costs.COST_COLUMNS, of_costs)):
         for name, values in zip(names, expected, strict=True):
             np.testing.assert_allclose(table[name], values, atol=1e-12)

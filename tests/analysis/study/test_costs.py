@@ -6,6 +6,7 @@ from scipy import stats
 
 from analysis import audit_predictions
 from analysis.compare.comparison import Comparison
+from analysis.statistics.hypothesis_tests import change_interval
 from analysis.statistics.limits import Limits
 from analysis.study.arrays import run_arrays
 from analysis.study.cells import cells
@@ -114,8 +115,8 @@ LABEL = np.repeat([0, 1], 100)
 def test_a_report_and_an_audit_have_one_bound_of_the_accuracy():
     """Three networks lose the same 20 of 100 images of class b, which holds half of the images."""
     made = pruned([1.0] * 3).assign(accuracy_after=0.7, **{"recall_after/a": 0.9, "recall_after/b": 0.5})
-    # Images of one class lose or keep their recall by chance; how many images a class has does not vary.
-    upper = 0.1 + stats.norm.ppf(0.95) * 0.5 * (0.2 * 0.8 / 99) ** 0.5
+    # The bound is that of one network that loses these 20 of 200 images.
+    upper = -change_interval(20, 0, 200, confidence=0.9)[0]
     (reported,) = cells(run_arrays(made), predicted(made))["accuracy_loss_upper"]
     assert reported == pytest.approx(upper)
     before, after = (np.tile(np.arange(100), 2) < np.repeat([90, right], 100) for right in (70, 50))
