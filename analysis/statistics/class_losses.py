@@ -75,7 +75,8 @@ class Changes(NamedTuple):
         if self.moved is None or self.moved_square is None:
             return None
         loss = -np.asarray(sum(group.mean(0) for group in self.groups))
-        usual_size = quotient(support @ self.moved_square, support @ self.moved) if len(support) > 1 else np.zeros(())
+        has_others = len(support) > 1
+        usual_size = quotient(support @ self.moved_square, support @ self.moved) if has_others else 0.0
         return ImageBounds(loss, self.moved, self.moved_square, support, level, self.in_both, usual_size)
 
     def raised(self, upper: np.ndarray, weights: Weights, support: np.ndarray, level: float) -> np.ndarray:
