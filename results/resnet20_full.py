@@ -119,8 +119,8 @@ def picture(means: pd.DataFrame, cells: pd.DataFrame) -> Figure:
         2,
         size=(3.7, 2.4),
         title="ResNet-20s trained to the end: the cost of bird, and the growth of gaps",
-        note="Compared with networks that are fine-tuned only. Where alpha / odds ratio is 1, all errors grow by one "
-        "factor. 95 % intervals over networks, for these test images.",
+        note="Compared with the control, with 95 % intervals over networks. If all errors grow by one factor, alpha / "
+        "odds ratio is 1.",
     )
 
 
