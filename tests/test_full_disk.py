@@ -163,7 +163,7 @@ def test_a_disk_that_is_full_when_a_run_is_sent__keeps_the_run_and_the_named_com
     assert (full.exit_code, len(full.output.splitlines())) == (1, 1)
     disk.clear()
     assert run_command(*command_named_in(output)).output.startswith("sent run ")
-    assert "found; --force reruns" in train()
+    assert "already made; --force makes" in train()
     assert_that_all_is_whole(disk, train)
     assert runs(status="RUNNING") == []
 
@@ -183,7 +183,7 @@ def test_a_full_disk_that_takes_no_new_folder__keeps_the_run_where_it_is_and_the
     assert names(kept.parent) == [kept.name]  # its lock file is gone
     connect.connect().end_dead()
     assert (kept / "run.json").is_file()
-    assert "found; --force reruns" in train()
+    assert "already made; --force makes" in train()
     assert_that_all_is_whole(disk, train)
 
 
@@ -199,7 +199,7 @@ def test_a_current_folder_on_another_disk__keeps_the_run_where_it_is_and_makes_n
     disk.clear()
     assert Path(command_named_in(output)[1]).parent == Path(tempfile.gettempdir())
     assert not Path("unsent").exists()
-    assert "found; --force reruns" in train()
+    assert "already made; --force makes" in train()
     assert scratch.list_unsent() == []
 
 

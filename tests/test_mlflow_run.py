@@ -83,7 +83,7 @@ def test_the_last_lines_name_the_next_command(first, folder):
 def test_a_second_run_trains_nothing(first, mlflow_run, folder):
     code, output = mlflow_run("-e", "main", "-P", "pruner=up", "-P", "epochs=2", "-P", "fine_tune_epochs=1")
     assert code == 0, output
-    assert output.count("(found") == 3
+    assert output.count("(already made") == 3
     assert (len(runs(folder, "dense")), len(runs(folder, "pruned"))) == (1, 2)
     assert "found_run_id" in runs(folder, "job")[-1].data.tags
 

@@ -22,7 +22,7 @@ from pruning_study.steps import quantized, runs
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import JobContext
 from pruning_study.steps.followed import Follower, finished_run, with_followed
-from pruning_study.steps.found_engines import engine_lines, ids_of_found
+from pruning_study.steps.found_runs import engine_lines, ids_of_found, with_origin
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import TrainPlan, plan_training
 from pruning_study.steps.runs import FinishedRun, LoadedRun
@@ -189,7 +189,6 @@ def _lines(store: Store, result: Quantized) -> str:
         classes.append([number_format, _percent(run.metrics), _signed(change), _of_class(excess, worst)])
         savings.append([number_format, *_costs(run.metrics)])
     batch = f"{min(onnx_export.BATCH_SIZE, len(result.context.data.test_images))} images, ms"
-    found = f" (found; {as_typed('force')} reruns it)" if parent.is_reused else ""
     return "\n".join(
         [
             "",
@@ -199,12 +198,8 @@ def _lines(store: Store, result: Quantized) -> str:
             "",
             folded(*_READING.format(seeds=as_typed("seed", "0-4")).splitlines()),
             "",
-            f"network: run {parent.run_id}{found}",
-            *(
-                f"{number_format}: run {run.run_id}"
-                + (f" (found; {as_typed('force')} reruns it)" if run.is_reused else "")
-                for number_format, run in result.runs.items()
-            ),
+            f"network: run {with_origin(parent)}",
+            *(f"{number_format}: run {with_origin(run)}" for number_format, run in result.runs.items()),
             "",
             f"as a file:      pruning-study export {next(iter(result.runs.values())).run_id} --output model.onnx",
             f"the comparison: {store.how_to_look(indent=16)}",

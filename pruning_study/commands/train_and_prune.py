@@ -38,7 +38,7 @@ from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.followed import following, with_followed
-from pruning_study.steps.found_engines import engine_lines, ids_of_found
+from pruning_study.steps.found_runs import engine_lines, ids_of_found, with_origin
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import PrunePlan, TrainPlan, plan_pruning, plan_training
 from pruning_study.steps.runs import FinishedRun, LoadedRun
@@ -120,7 +120,7 @@ def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> It
     for result in each_dense(configs, options):
         plan, context, dense = result
         reused_ids += ids_of_found([dense])
-        lines = ["", _train_table(dense, context.data), "", _how_found("dense run", dense)]
+        lines = ["", _train_table(dense, context.data), "", f"dense run: {with_origin(dense)}"]
         yield _heading(result, configs) + "\n".join([*lines, *what_next(context.store, dense.run_id, plan.options)])
     yield from engine_lines(context.store, plan.options.engine, context, reused_ids)
 
@@ -166,9 +166,9 @@ def _pruned_lines(result: Pruned) -> str:
             *([folded("", *lines)] if (lines := offset_lines(result.offsets)) else []),
             *shrunk.size_lines({f"ratio {ratio:g}": metrics for ratio, metrics in result.sizes.items()}),
             "",
-            _how_found("dense run", dense),
-            *(_how_found(f"pruned run, ratio {ratio:g}", run) for ratio, run in pruned.items()),
-            *([_how_found("control run", result.control.run)] if result.control else []),
+            f"dense run: {with_origin(dense)}",
+            *(f"pruned run, ratio {ratio:g}: {with_origin(run)}" for ratio, run in pruned.items()),
+            *([f"control run: {with_origin(result.control.run)}"] if result.control else []),
             trained_by(store, last),
             f"the picture: {result.picture}",
             *what_next(store, last, result.plan.options),
@@ -597,10 +597,6 @@ def _raw_slope(parent: LoadedRun, run: FinishedRun, classes: Sequence[str]) -> f
         return run.metrics[schema.RAW_SLOPE]
     before = parent.dense.predictions.recalls(len(classes))
     return float(raw_slope(before, runs.logged_recalls(run.metrics, classes)))
-
-
-def _how_found(what: str, run: FinishedRun) -> str:
-    return f"{what}: {run.run_id}" + (f" (found; {as_typed('force')} reruns it)" if run.is_reused else "")
 
 
 def trained_by(store: Store, run_id: str) -> str:

@@ -26,7 +26,7 @@ from analysis.statistics.winner_comparisons import comparisons
 from pruning_study.options.config import CUBIC, TuneConfig
 from pruning_study.steps import pruned, runs
 from pruning_study.steps.context import Context, JobContext
-from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found
+from pruning_study.steps.found_runs import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found
 from pruning_study.steps.identity import hashed_params
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import PrunePlan, plan_pruning

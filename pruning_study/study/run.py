@@ -20,7 +20,7 @@ from analysis.common.printable import printable
 from analysis.runs import schema
 from analysis.runs.primaries import described
 from pruning_study.options.config import StudyConfig
-from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, earlier, found_lines
+from pruning_study.steps.found_runs import IN_ANOTHER_EXPERIMENT, earlier, found_lines
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study import plan
 from pruning_study.study.pace import duration

@@ -648,7 +648,7 @@ class TestFound:
         output = prune()
         (second,) = [run for run in runs() if run.info.run_id not in before]
         assert second.data.tags["kind"] == "job"
-        assert output.count("found; --force reruns") == 2
+        assert output.count("already made; --force makes") == 2
         assert second.data.tags["found_run_id"] == pruned.info.run_id
         assert "found_run_id" not in first.data.tags
         assert second.data.metrics == first.data.metrics
@@ -744,7 +744,7 @@ class TestDenseRunId:
         prune()
         output = prune("--dense-run-id", runs("dense")[0].info.run_id)
         assert len(runs("pruned")) == 1
-        assert output.count("found; --force reruns") == 1
+        assert output.count("already made; --force makes") == 1
 
     @pytest.mark.slow
     def test_finds_nothing_that_was_pruned_from_another(self, prune):

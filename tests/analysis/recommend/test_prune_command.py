@@ -276,7 +276,7 @@ def test_the_command_that_is_recommended_finds_the_cell(run_command, tiny_npz, r
         assert option in line
     before = pull.pull_runs(request.node.name)
     output = run_command(*shlex.split(line)[1:]).output
-    assert output.count("(found") == 6, output
+    assert output.count("(already made") == 6, output
     assert list(pull.pull_runs(request.node.name)["run_id"]) == list(before["run_id"])
     assert seeds("3,5") == tuple(before["seed"][before["pruner"] == "up"])
     assert len(MlflowClient().search_runs([pull.experiment_id(request.node.name)], "tags.kind = 'pruned'")) == 4

@@ -73,13 +73,13 @@ def test_a_study_makes_the_chains_that_iterate_finds(iterate, run_command, tiny_
     assert len(runs("dense")) == 1
     assert len(runs("pruned")) == 4
     assert "5 runs: 5 found, 0 to make" in run_command(*command).output
-    assert "3 of 3 runs were found" in iterate("--pruner", "l1-structured", "--weight-treatment", "rewind")
+    assert "3 of 3 runs were already made" in iterate("--pruner", "l1-structured", "--weight-treatment", "rewind")
     assert len(runs("pruned")) == 4
 
 
 def test_the_job_of_a_named_dense_run_has_its_seed_and_found_only_what_was_pruned(iterate):
     iterate("--seed", 2)
-    assert "2 of 3 runs were found" in iterate("--dense-run-id", runs("dense")[0].info.run_id)
+    assert "2 of 3 runs were already made" in iterate("--dense-run-id", runs("dense")[0].info.run_id)
     assert [job.data.params["seed"] for job in runs("job")] == ["2", "2"]
 
 

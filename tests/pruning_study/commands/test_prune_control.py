@@ -60,10 +60,10 @@ def test_one_control_serves_every_ratio_and_pruner_and_is_what_the_pruner_none_m
         assert "control: " not in prune(*options, "--ramp", 0)
     assert pruners().count("none") == 1
     output = prune("--pruner", "none")
-    assert output.count("(found; --force reruns") == 2
+    assert output.count("(already made; --force makes") == 2
     assert pruners().count("none") == 1
     control = next(run for run in runs("pruned") if run.data.params["pruner"] == "none")
-    assert f"pruned run, ratio 1: {control.info.run_id} (found" in output
+    assert f"pruned run, ratio 1: {control.info.run_id} (already made" in output
     assert runs("dense")[0].data.tags["network"] == "dense"
     for run in runs("pruned"):
         is_pruned = run.info.run_id != control.info.run_id
@@ -127,7 +127,7 @@ def test_a_run_of_an_earlier_version_is_given_its_cost_and_is_not_made_again(pru
     prune("--control", "none")
     (run,) = runs("pruned")
     assert "largest_cost" not in run.data.metrics
-    assert prune().count("(found") == 2
+    assert prune().count("(already made") == 2
     (again, control) = runs("pruned")
     assert (again.info.run_id, control.data.params["pruner"]) == (run.info.run_id, "none")
     assert again.data.metrics.keys() - run.data.metrics.keys() == {"largest_cost"}
@@ -194,7 +194,7 @@ def test_ctrl_c_loses_the_control_alone_and_the_same_command_goes_on_with_it(run
     assert killed.data.tags["pruned_run_ids"] == runs("pruned")[0].info.run_id
     result = run_command(*typed)
     assert result.exit_code == 0, result.output
-    assert result.output.count("(found") == 2
+    assert result.output.count("(already made") == 2
     assert pruners() == ["mp", "none"]
     assert "largest_cost" in runs("pruned")[0].data.metrics
 
@@ -211,7 +211,7 @@ def test_a_server_that_refuses_the_cost_loses_no_run(prune, server_port, monkeyp
     assert asked["log-batch"] == 3
     assert "403" in output
     assert (pruners(), "largest_cost" in runs("pruned")[0].data.metrics) == (["mp", "none"], False)
-    assert prune().count("(found") == 3
+    assert prune().count("(already made") == 3
     assert "largest_cost" in runs("pruned")[0].data.metrics
 
 

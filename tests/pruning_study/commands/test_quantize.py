@@ -99,9 +99,9 @@ class TestQuantize:
         assert predicted(made[0]) == predicted(dense)
         (job,) = runs("job")
         assert job.data.tags["quantized_run_ids"].split(",") == [run.info.run_id for run in made]
-        assert "(found" not in output
+        assert "(already made" not in output
         again = command("quantize", "--epochs", 1, "--number-format", "fixed-int8,float16")
-        assert again.count("(found; --force reruns it)") == 3  # the dense network and two formats
+        assert again.count("(already made; --force makes it again)") == 3  # the dense network and two formats
         assert len(runs("quantized")) == 3
         with pytest.raises(StudyError, match=r"is quantized: .* use its artifact model.onnx, .* pruning-study export"):
             pruning_study.load_model(made[0].info.run_id)

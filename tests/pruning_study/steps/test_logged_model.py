@@ -110,7 +110,7 @@ class TestLogModel:
         run = runs("dense")[0]
         left = MlflowClient().create_logged_model(run.info.experiment_id, "model", run.info.run_id)
         for _ in range(2):
-            assert "(found; --force reruns" in command("train", "--log-model")
+            assert "(already made; --force makes" in command("train", "--log-model")
             assert [(model.model_id, model.status) for model in models_of(run)] == [(left.model_id, "READY")]
 
     def test_of_a_network_that_cannot_be_exported_leaves_a_complete_run_and_a_line(

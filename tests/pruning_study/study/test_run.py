@@ -106,7 +106,7 @@ class TestStudy:
         assert {run.data.tags["mlflow.parentRunId"] for run in runs("pruned")} == {runs("study")[0].info.run_id}
         quick = ("--epochs", 2, "--fine-tune-epochs", 1, "--batch-size", 32)
         options = ("--dataset", tiny_npz, *quick, "--seed", 1, "--ratio", 10, "--control", "none")
-        assert run_command("prune", *options).output.count("found; --force reruns") == 2
+        assert run_command("prune", *options).output.count("already made; --force makes") == 2
 
         assert "6 runs: 6 found, 0 to make" in study(small)
         assert counts() == (2, 4)

@@ -1,7 +1,8 @@
-"""Warn about found runs that were made by another engine, or with an earlier arithmetic of the native engine."""
+"""Say which runs were already made, and warn if another engine or an earlier arithmetic made them."""
 
 from collections.abc import Iterable
 
+from analysis.common.command_line import as_typed
 from analysis.runs import schema
 from pruning_study.steps.context import Context
 from pruning_study.steps.runs import FinishedRun
@@ -14,6 +15,11 @@ IN_ANOTHER_EXPERIMENT = "trains {them} anew in another --experiment"
 def ids_of_found(runs: Iterable[FinishedRun]) -> list[str]:
     """Return the ids of the runs that were found instead of made."""
     return [run.run_id for run in runs if run.is_reused]
+
+
+def with_origin(run: FinishedRun) -> str:
+    """Return the id of a run; if the run was found, add that it was already made, and which option makes it again."""
+    return run.run_id + (f" (already made; {as_typed('force')} makes it again)" if run.is_reused else "")
 
 
 def engine_lines(
