@@ -141,7 +141,7 @@ def channel_counts(shapes: Sequence[Sequence[int]], kept_weights: int) -> list[i
     [2, 15]
     """
     total = sum(map(math.prod, shapes))
-    share = 1 - Budget(total, total).sparsity_of(kept_weights)
+    share = _share_left(Budget(total, total).sparsity_of(kept_weights))
     return [round(shape[1] * share) * _channel_size(shape) for shape in shapes]
 
 
@@ -171,6 +171,35 @@ def check_channels(shapes: Mapping[str, Sequence[int]], kept_weights: int, optio
         "exempt layers with --keep-layers",
         option=option,
     )
+
+
+def check_layers(sizes: Sequence[int], kept_weights: int, option: str) -> None:
+    """Check that some layer keeps a weight if all keep the same share of their weights.
+
+    Parameters
+    ----------
+    sizes, kept_weights : as in `layer_counts`
+    option : str
+        Option that sets the amount of pruning, for the error.
+
+    Raises
+    ------
+    StudyError
+        If no layer keeps a weight. The message names the sparsity below which the largest layer keeps one.
+
+    Examples
+    --------
+    >>> check_layers([10, 10, 10], kept_weights=1, option="ratio")  # each layer keeps round(1 / 3)
+    Traceback (most recent call last):
+    analysis.common.errors.StudyError: sparsity 0.97 leaves no weight in any layer: every layer prunes ...
+    """
+    if not any(layer_counts(sizes, kept_weights)):
+        total = sum(sizes)
+        raise StudyError(
+            f"sparsity {Budget(total, total).sparsity_of(kept_weights):.9g} leaves no weight in any layer: every layer "
+            f"prunes the same share, so use a sparsity below {1 - 0.5 / max(sizes):.9g}",
+            option=option,
+        )
 
 
 def kept_after(
@@ -302,7 +331,7 @@ def _prune_repeatedly(
     numbers: Mapping[str, int], keep: float, prunings: int, what: str, least: int = 1
 ) -> tuple[int, ...]:
     """Return the numbers left after repeated pruning; raise a StudyError if one falls below `least`."""
-    share = round(1 - keep, 12)  # 1 - 0.9 is slightly below 0.1, which would round some halves the other way
+    share = _share_left(keep)
     remaining = tuple(numbers.values())
     for iteration in range(1, prunings + 1):
         remaining = tuple(number - round(share * number) for number in remaining)
@@ -316,6 +345,11 @@ def _prune_repeatedly(
                 option="keep",
             )
     return remaining
+
+
+def _share_left(share: float) -> float:
+    """Return 1 - share. With floats, 1 - 0.9 is slightly below 0.1, which would round some halves the other way."""
+    return round(1 - share, 12)
 
 
 def _channel_size(shape: Sequence[int]) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -190,6 +191,8 @@ class PrunePlan(TrainPlan):
         again = f" iteration {iteration}" if iteration > 1 else ""
         if self.pruner.unit == "channel":
             budget.check_channels(self.prunable, kept, option)
+        elif self.filters is None and self.scope == "layer":
+            budget.check_layers([math.prod(shape) for shape in self.prunable.values()], kept, option)
         return replace(
             self,
             ratio=ratio,

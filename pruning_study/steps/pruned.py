@@ -1,6 +1,7 @@
 """Find pruned runs in the tracking store, or make them from a dense or pruned run."""
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -46,6 +47,8 @@ from pruning_study.training.mitigation import (
 )
 from pruning_study.training.setup import Callback
 from pruning_study.training.weighting import Weighting
+
+log = logging.getLogger(__name__)
 
 AnyPlan = TypeVar("AnyPlan", bound=PrunePlan)
 Train: TypeAlias = Callable[[AnyPlan, Context, LoadedRun, Path | None, OnEpoch], tuple[nn.Module, Fit]]
@@ -146,6 +149,7 @@ def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: st
             csv_text.write(_fold_offsets(options, context, parent, model), run.folder / schema.OFFSETS)
         predictions, val_predictions, metrics = write_evaluation(run, plan, context, model)
         checkpoints.save(run.folder / schema.MASK, fitted.masks)
+        _warn_of_emptied_layers(plan, fitted.masks)
         metrics[schema.REALIZED_RATIO] = _realized_ratio(plan.budget.total, fitted.masks)
         metrics |= write_comparison(run, context, parent.dense, predictions, val_predictions, plan.name, note)
         is_one_shot = len(plan.kept_numbers) == 1 and not options.starts_anew
@@ -399,6 +403,14 @@ def _mp_overlap(plan: PrunePlan, parent: LoadedRun, masks: Masks) -> float:
     kept_weights: int | list[int] = numbers if plan.scope == "layer" else sum(numbers)
     theirs = PRUNERS["mp"].masks(scores, kept_weights, candidates)
     return sum(int((own & their).sum()) for own, their in zip(own_masks, theirs, strict=True)) / sum(numbers)
+
+
+def _warn_of_emptied_layers(plan: PrunePlan, masks: Masks) -> None:
+    emptied = [name.removesuffix(".weight") for name in plan.prunable if not masks[name].any()]
+    if emptied:
+        log.warning(
+            "%s: no weight of %s is left; --keep-layers exempts layers from pruning", plan.name, ", ".join(emptied)
+        )
 
 
 def _count(masks: Masks) -> int:

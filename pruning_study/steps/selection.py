@@ -65,7 +65,7 @@ def select(
         return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
     pruner, seed, training = plan.pruner, plan.options.seed, plan.dense.hyperparameters
     arranged = partial(inputs_second, model) if pruner.unit == "channel" else dict
-    theta, candidates = arranged(theta), arranged(candidates or {})
+    theta, candidates = arranged(_in_single_precision(theta)), arranged(candidates or {})
     shared: dict[str, object] = {}
     if "epsilon" in pruner.needs:
         shared["epsilon"] = plan.epsilon
@@ -185,6 +185,11 @@ def _score(pruner: Pruner, name: str, theta: Tensor, arguments: Mapping[str, obj
     return score.to(theta.device)
 
 
+def _in_single_precision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors as float32 where their numbers are narrower, because many scores would be equal, or 0."""
+    return {name: tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for name, tensor in tensors.items()}
+
+
 def _objective_gradient(
     plan: PrunePlan,
     context: Context,
@@ -205,7 +210,7 @@ def _objective_gradient(
             black=context.normalization.black,
             seed=plan.options.seed,
         )
-    gradient = gradient or context.engine.gradient(model, context.train)
+    gradient = _in_single_precision(gradient or context.engine.gradient(model, context.train))
     weight_decay = training.weight_decay if objective == "regularized" else 0.0
     return {name: gradient[name] + weight_decay * training.penalty_gradient(tensor) for name, tensor in theta.items()}
 

@@ -31,7 +31,7 @@ _READING = (
 )
 _WHY_LEFT = (
     "A zeroed channel stays if another layer reads it, for example through a shortcut; if a linear layer reads some\n"
-    "of its pixels; or if it is a channel of the images."
+    "of its pixels; if a PReLU has a slope for it; or if it is a channel of the images."
 )
 
 

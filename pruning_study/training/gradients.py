@@ -109,17 +109,23 @@ def mean_gradient(
     Returns
     -------
     dict of state-dict names to Tensors, for every parameter
+        Float32 if the parameter has a narrower format, in which a sum over many batches would lose digits.
     """
     # Working on a copy leaves the gradients and the running statistics of the model untouched. In the copy, frozen
     # parameters have a gradient too, because they are pruned by it.
     model = copy.deepcopy(model).train(training)
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.requires_grad or parameter.is_floating_point())
-    model.zero_grad()
+    parameters = dict(model.named_parameters())
+    sums = {
+        name: torch.zeros_like(parameter, dtype=torch.promote_types(parameter.dtype, torch.float32))
+        for name, parameter in parameters.items()
+    }
     for images, labels in batches:
+        model.zero_grad()
         loss = F.cross_entropy(model(images), labels, reduction="sum") / total
         loss.backward()  # type: ignore[no-untyped-call]
-    return {
-        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        for name, parameter in model.named_parameters()
-    }
+        for name, parameter in parameters.items():
+            if parameter.grad is not None:
+                sums[name] += parameter.grad
+    return sums

@@ -176,6 +176,11 @@ class TestChannelCounts:
         """Half of 21 weights are 10, of 3 channels 1.5, which is rounded to 2."""
         assert channel_counts([(7, 3)], kept_weights=10) == [14]
 
+    def test_halves_are_rounded_to_even(self):
+        """A tenth of 15 and of 35 channels are 1.5 and 3.5, although 1 - 0.9 is below a tenth."""
+        assert channel_counts([(2, 15), (1, 35)], kept_weights=6) == [4, 4]
+        assert channel_counts([(1, 15), (1, 25)], kept_weights=4) == [2, 2]
+
 
 class TestKeptAfter:
     shapes: ClassVar = {"conv": (6, 3, 3, 3), "linear": (10, 96)}

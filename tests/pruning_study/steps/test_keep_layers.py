@@ -53,3 +53,13 @@ def test_filters_and_channels_of_kept_layers_stay(tiny_npz, pruner):
     assert "conv1.weight" in budget.prunable(found.context.model)
     if pruner == "l1-filter":
         assert "conv1.weight" not in found.plan.filters.numbers
+
+
+def test_a_layer_that_loses_all_its_weights_is_named(tiny_npz, run_command, store_uri, caplog):
+    """At ratio 50, LeNet5 keeps 125 of 58,998 weights, and so round(.11) of the 54 in its first layer."""
+    options = ("--dataset", tiny_npz, "--epochs", 1, "--fine-tune-epochs", 1, "--control", "none")
+    run_command("prune", *options, "--pruner", "l1-unstructured", "--ratio", 50)
+    (said,) = [message for message in caplog.messages if "is left" in message]
+    assert said.endswith("no weight of conv1 is left; --keep-layers exempts layers from pruning")
+    run_command("prune", *options, "--pruner", "l1-unstructured", "--ratio", 50, "--keep-layers", "conv1")
+    assert sum("is left" in message for message in caplog.messages) == 1

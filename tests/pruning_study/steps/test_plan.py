@@ -65,6 +65,15 @@ def test_a_layer_that_would_keep_no_channel_is_named_with_the_largest_sparsity(t
     planned(PruneConfig(dataset=str(tiny_npz), pruner="l1-structured", sparsity="0.49"))
 
 
+def test_a_ratio_at_which_no_layer_keeps_a_weight_is_refused(tiny_npz):
+    """No layer of ResNet-20 has half of its prunable weights, so none keeps the single weight that is left."""
+    options = {"dataset": str(tiny_npz), "model": "resnet20", "pruner": "l1-unstructured"}
+    largest = planned(PruneConfig(**options)).plan.budget.largest_ratio()
+    with refused("ratio", r"sparsity .* leaves no weight in any layer: .* use a sparsity below 0\.999986437$"):
+        planned(PruneConfig(**options, ratio=str(largest)))
+    planned(PruneConfig(**options, ratio=str(largest), scope="global"))
+
+
 def test_the_control_keeps_all_that_is_left(tiny_npz):
     control = planned(PruneConfig(dataset=str(tiny_npz), pruner="none"))
     assert control.kept_numbers(1.0) == (58_998,)

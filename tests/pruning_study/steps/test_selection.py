@@ -46,6 +46,22 @@ def select(setting, kept=None, among=None):
     return selection.select(*setting, setting.context.model, theta, kept or setting.kept_numbers(10.0)[-1], among)
 
 
+def test_random_scores_of_a_network_in_bfloat16_are_those_of_float32(setting):
+    """In bfloat16 a random number has 256 values, and of equal scores those of the first layers were kept."""
+    random, single = changed(setting, pruner="rp"), setting.context.model
+    masks = [
+        selection.select(
+            *random,
+            single,
+            {name: single.get_parameter(name).detach().to(dtype) for name in random.plan.prunable},
+            4931,
+        )
+        for dtype in (torch.float32, torch.bfloat16)
+    ]
+    assert counts(masks[0]) == counts(masks[1])
+    assert all((first == masks[1][name]).all() for name, first in masks[0].items())
+
+
 def select_filters(setting, ratio):
     theta = {name: setting.context.model.get_parameter(name).detach() for name in setting.plan.prunable}
     return selection.select_filters(setting.plan.at(ratio), setting.context, setting.context.model, theta)

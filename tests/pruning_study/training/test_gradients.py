@@ -54,6 +54,27 @@ def test_single_precision_is_within_1e_5_of_double():
         assert (single[name] - gradient).norm() < 1e-5 * gradient.norm()
 
 
+def test_a_gradient_in_bfloat16_is_summed_in_single_precision():
+    """A sum over 400 batches in bfloat16 lost several per cent, because it has eight bits."""
+    random = torch.Generator().manual_seed(0)
+    batches = [(torch.randn(8, 5, generator=random), torch.zeros(8, dtype=torch.long)) for _ in range(400)]
+    torch.manual_seed(0)
+    model = Bfloat16(5, 3)
+    given = mean_gradient(model, batches, 3200, training=False)
+    for name, gradient in given.items():
+        wanted = sum(mean_gradient(model, [batch], 3200, training=False)[name].double() for batch in batches)
+        assert gradient.dtype == torch.float32
+        torch.testing.assert_close(gradient.double(), wanted, rtol=1e-4, atol=1e-7)
+
+
+class Bfloat16(nn.Linear):
+    def __init__(self, *sizes):
+        super().__init__(*sizes, dtype=torch.bfloat16)
+
+    def forward(self, images):
+        return super().forward(images.bfloat16()).float()
+
+
 def test_leaves_batchnorm_and_the_model_as_they_were(model, train):
     before = copy.deepcopy(model.state_dict())
     data_gradient(model, train)
