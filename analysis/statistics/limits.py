@@ -344,6 +344,9 @@ def _reason(decided: Decided, classes: int) -> str:
         )
     if state == "beyond":
         return f"Beyond the limit: {_loss(worst)} is surely more than {_bound(worst, 'low')}."
+    if state == "within" and worst["upper"] < 0:
+        gain, limit = points(-worst["loss"]), 100 * worst["limit"]
+        return f"Within the limits: {worst['name']} surely gains ({gain} points; limit: a loss of {limit:g})."
     if state == "within":
         return f"Within the limits: {_loss(worst)} is surely less than {_bound(worst, 'upper')}."
     remedy = _describe(_remedy(open_rows, classes))

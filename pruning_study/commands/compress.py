@@ -148,7 +148,7 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
     others = [of_seed(plan, context, other.seed) for other in configs[1:]]
     plans, contexts = [plan, *(own for own, _ in others)], [context, *(own for _, own in others)]
     held_out, images = _images_for_validation(contexts)
-    judgement.check_images(held_out, images, context.data.classes, limits)
+    judgement.check_images(held_out, images, context.data.classes, limits, is_trained=dense_run is not None)
     if others:
         held_out_of_each = np.array([each.validation_support for each in contexts])
         judgement.check_each_network(held_out_of_each, images, context.data.classes)

@@ -2,21 +2,23 @@
 
 import functools
 import logging
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from mlflow.entities import Run
 
 from analysis.common.command_line import as_typed
-from analysis.common.errors import StudyError
+from analysis.common.errors import StudyError, option_name
 from analysis.common.points import points
 from analysis.common.terminal import folded
 from analysis.rendering.formats import interval
 from analysis.runs import schema
 from analysis.runs.schema import text
-from pruning_study.models import onnx_export
-from pruning_study.options.config import QuantizeConfig
+from pruning_study.models import is_built_in, onnx_export
+from pruning_study.options.config import QuantizeConfig, default_data_dir
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import quantized, runs
 from pruning_study.steps.class_changes import class_changes
@@ -30,6 +32,7 @@ from pruning_study.steps.text_tables import text_table
 from pruning_study.tracking import sending
 from pruning_study.tracking.connect import connect, connect_to_runs
 from pruning_study.tracking.store import Store
+from pruning_study.training.evaluation import Predictions
 
 _READING = (
     "Accuracy is in %, changes and chance movement are in points.\n"
@@ -74,7 +77,7 @@ def quantize_each(
     configs : sequence of QuantizeConfig
         They differ only in the seed.
     run_ids : sequence of str
-        Dense or pruned runs. If empty, `--all` selects the newest dense run of every configuration; without `--all`,
+        Dense or pruned runs. If empty, `--all` selects the newest dense run of every network; without `--all`,
         networks are trained with the options.
     options : mapping of str
         The options as typed, for the params of the jobs. Each network has a job of its own; if a run is named, the
@@ -113,7 +116,7 @@ def quantize_each(
             store.job_run_id = None  # only the first network's job uses the run that `mlflow run` made
         results.append(result)
         yield _lines(store, result) if count == 1 else folded(f"[{index}/{count}] {_line(result)}")
-    if count > 1 and results:
+    if len(results) > 1:
         yield _means(store, results)
     if results and not named_runs:
         yield from engine_lines(
@@ -124,19 +127,27 @@ def quantize_each(
 
 
 def _named_runs(store: Store, config: QuantizeConfig, run_ids: Sequence[str]) -> list[Run]:
-    """Return the named runs, or, with `--all`, the newest dense runs of all configurations, sorted by data set."""
+    """Return the named runs, or, with `--all`, the newest dense runs of all networks, sorted by data set."""
     if config.all and run_ids:
         raise StudyError("it quantizes every dense network of the experiment, so name no run", option="all")
     if run_ids:
         return [finished_run(store, run_id, (schema.DENSE, schema.PRUNED)) for run_id in dict.fromkeys(run_ids)]
     if not config.all:
         return []
-    newest = {run.data.tags.get(schema.CONFIG_HASH, run.info.run_id): run for run in store.of_kinds([schema.DENSE])}
+    newest = {_network(run): run for run in store.of_kinds([schema.DENSE])}
     if not newest:
         raise StudyError(
             "the experiment has no finished dense run: train networks, or name another experiment", option="all"
         )
     return sorted(newest.values(), key=lambda run: (run.data.params.get(schema.DATASET, ""), run.info.start_time))
+
+
+def _network(dense: Run) -> tuple[str, ...]:
+    """Return what identifies a dense run's network, which other seeds share if its weights were given."""
+    params, tags = dense.data.params, dense.data.tags
+    if schema.WEIGHTS_DIGEST in params:
+        return params[schema.WEIGHTS_DIGEST], params.get(schema.DATASET_DIGEST, "")
+    return (tags.get(schema.CONFIG_HASH, dense.info.run_id),)
 
 
 def _quantized(
@@ -188,6 +199,7 @@ def _lines(store: Store, result: Quantized) -> str:
         change, excess, worst = _losses(result, run)
         classes.append([number_format, _percent(run.metrics), _signed(change), _of_class(excess, worst)])
         savings.append([number_format, *_costs(run.metrics)])
+    call = f"pruning-study export {next(iter(result.runs.values())).run_id} --output model.onnx"
     batch = f"{min(onnx_export.BATCH_SIZE, len(result.context.data.test_images))} images, ms"
     return "\n".join(
         [
@@ -201,10 +213,21 @@ def _lines(store: Store, result: Quantized) -> str:
             f"network: run {with_origin(parent)}",
             *(f"{number_format}: run {with_origin(run)}" for number_format, run in result.runs.items()),
             "",
-            f"as a file:      pruning-study export {next(iter(result.runs.values())).run_id} --output model.onnx",
+            f"as a file:      {call}{_own_options(result)}",
             f"the comparison: {store.how_to_look(indent=16)}",
         ]
     )
+
+
+def _own_options(result: Quantized) -> str:
+    """Return the options that `export` needs too, because they name the user's own data or model."""
+    options = result.plan.options
+    own = {
+        schema.DATASET: options.dataset != result.parent.dense.params.get(schema.DATASET),
+        schema.MODEL: not is_built_in(options.model),
+        "data_dir": options.data_dir != Path(default_data_dir()),
+    }
+    return "".join(f" {option_name(name)} {shlex.quote(str(getattr(options, name)))}" for name in own if own[name])
 
 
 def _line(result: Quantized) -> str:
@@ -215,11 +238,13 @@ def _line(result: Quantized) -> str:
 def _means(store: Store, results: Sequence[Quantized]) -> str:
     """Return tables of means over networks, and how to read them."""
     classes, savings = [], []
+    are_independent = _are_independent(store, results)
     for number_format in results[0].runs:
         each = [(result, result.runs[number_format]) for result in results]
         change, excess = np.mean([_losses(result, run)[:2] for result, run in each], axis=0)
         means = [float(np.mean([run.metrics[name] for _, run in each])) for name in quantized.METRICS]
-        classes.append([number_format, _signed(change), _costliest(store, each), points(excess)])
+        costs_most = _costliest(store, each) if are_independent else ""
+        classes.append([number_format, _signed(change), costs_most, points(excess)])
         savings.append([number_format, *_shown(*means)])
     return "\n\n".join(
         [
@@ -231,20 +256,33 @@ def _means(store: Store, results: Sequence[Quantized]) -> str:
     )
 
 
-def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) -> str:
-    """Name the class that a number format costs most, with its cost, if a test shows it; otherwise give an upper bound.
+def _are_independent(store: Store, results: Sequence[Quantized]) -> bool:
+    """Return whether all networks are of one data set, and each comes from a dense network of its own."""
+    dense = [result.parent.dense for result in results]
+    networks = {_network(store.get(run.run_id)) for run in dense}
+    return len(networks) == len(dense) and len({run.params.get(schema.DATASET_DIGEST) for run in dense}) == 1
 
-    The string is empty for networks of several data sets.
-    """
+
+def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) -> str:
     data = networks[0][0].context.data
-    if len({result.parent.dense.params.get(schema.DATASET_DIGEST) for result, _ in networks}) > 1:
-        return ""
     before, after = (
         [runs.test_predictions(store, run_id, data) for run_id in run_ids]
         for run_ids in zip(*((result.parent.run_id, run.run_id) for result, run in networks), strict=True)
     )
-    _, name, cost, low, high, is_shown = class_changes(data.classes, before, after).worst.iloc[0]
-    if cost == 0:  # no prediction changed
+    return costliest(data.classes, before, after)
+
+
+def costliest(classes: Sequence[str], before: Sequence[Predictions], after: Sequence[Predictions]) -> str:
+    """Name the class that a number format costs most, with its cost, if a test shows it; otherwise give an upper bound.
+
+    Parameters
+    ----------
+    classes : sequence of str
+    before, after : sequences of Predictions
+        Predictions of each of several independent networks for test images, before and after quantization.
+    """
+    _, name, cost, low, high, is_shown = class_changes(classes, before, after).worst.iloc[0]
+    if all(np.array_equal(start.predicted, end.predicted) for start, end in zip(before, after, strict=True)):
         return points(cost)
     if not is_shown:
         return f"not shown, at most {points(high)}"

@@ -54,6 +54,6 @@ EXAMPLES = {
     "move": ("pruning-study move /home/me/old-place .",),
     "verify": (
         "pruning-study verify",
-        "pruning-study verify results/proportion/frames.zip --seed 300",
+        "pruning-study verify results/proportion/frames --seed 300",
     ),
 }

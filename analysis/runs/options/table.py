@@ -977,8 +977,8 @@ class SearchOptions:
         in_command={
             "compress": {
                 "default": "40",
-                "help": "Number of chains to try. The fixed first chains (at most four) count, and are tried even if "
-                "you give a smaller number. Only --budget ends the search before.",
+                "help": "Number of chains to try, at least 4, because a search may begin with four fixed chains. Only "
+                "--budget ends the search before.",
             }
         },
     )

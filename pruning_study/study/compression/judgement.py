@@ -20,6 +20,7 @@ POINTS = 100
 _MOST_IMAGES = 10**6
 _LEAST_IMAGES = 2  # from a single image, the variance of a network's recall over images cannot be estimated
 _OF_EACH = "images of each class"
+_FRACTION = "--validation-fraction"
 SIDES = {"before": "dense", "control": "control", "after": "compressed"}  # fields of `Sides` -> in words
 
 
@@ -155,7 +156,9 @@ def least_bound(images: int, classes: int = 1) -> float:
     return float(unchanged_bound(images, LEVEL / classes))
 
 
-def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str], limits: Limits) -> None:
+def check_images(
+    held_out: np.ndarray, images: np.ndarray, classes: Sequence[str], limits: Limits, *, is_trained: bool = False
+) -> None:
     """Check that the validation images are enough to show that a network keeps to the limits.
 
     Parameters
@@ -165,6 +168,8 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
         option can change the split.
     classes : sequence of str
     limits : Limits
+    is_trained : bool
+        Whether the network exists already, so that another fraction of validation images takes another network.
 
     Raises
     ------
@@ -172,20 +177,23 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
         If even a network that loses no image might be beyond a limit. The error tells how many images are enough.
     """
     fewest = int(np.argmin(held_out))
+    option = f"train a network with {_FRACTION}" if is_trained else _FRACTION
     of_class, of_all = least_bound(int(held_out[fewest]), len(classes)), least_bound(int(held_out.sum()))
     if not of_class < limits.class_loss:
         raise StudyError(
             f"{POINTS * limits.class_loss:g} points cannot be checked: class {shortened(classes[fewest])} has "
             f"{held_out[fewest]:,} validation images. Even if no prediction changes, the class's loss may still be "
             f"{_up(of_class)}. "
-            + _what_would_do(images_needed(limits.class_loss, len(classes)), of_class, int(images[fewest]), _OF_EACH),
+            + _how_to_have(images_needed(limits.class_loss, len(classes)), int(images[fewest]), _OF_EACH, option)
+            + f", or a limit of {_up(of_class)}",
             option="max_class_loss",
         )
     if not of_all < limits.accuracy_loss:
         raise StudyError(
             f"{POINTS * limits.accuracy_loss:g} points cannot be checked: there are {held_out.sum():,} validation "
             f"images. Even if no prediction changes, the loss of accuracy may still be {_up(of_all)}. "
-            + _what_would_do(images_needed(limits.accuracy_loss), of_all, int(images.sum()), "images"),
+            + _how_to_have(images_needed(limits.accuracy_loss), int(images.sum()), "images", option)
+            + f", or a limit of {_up(of_all)}",
             option="max_accuracy_loss",
         )
 
@@ -216,14 +224,9 @@ def check_each_network(held_out: np.ndarray, images: np.ndarray, classes: Sequen
         )
 
 
-def _what_would_do(needed: int, bound: float, images: int, what: str) -> str:
-    """Say how many validation images a limit needs, and which limit the available images can show."""
-    return f"{_how_to_have(needed, images, what)}, or a limit of {_up(bound)}"
-
-
-def _how_to_have(needed: int, images: int, what: str) -> str:
+def _how_to_have(needed: int, images: int, what: str, option: str = _FRACTION) -> str:
     percent = math.ceil(100 * needed / images) if needed < images else 100
-    how = f"--validation-fraction {percent / 100:g}" if percent < 100 else "more images"
+    how = f"{option} {percent / 100:g}" if percent < 100 else "more images"
     return f"Give {needed:,} {what} for validation ({how})"
 
 

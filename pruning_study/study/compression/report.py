@@ -336,7 +336,7 @@ def _sizes(outcome: Outcome, best: int) -> list[str]:
             f": {POINTS * shares[0]:.1f} % of the bytes and {POINTS * shares[1]:.1f} % of the products of the dense "
             "network"
         )
-    return [f"{sizes}.", *map(_time, BATCHES, outcome.times), *_slower(outcome)]
+    return [f"{sizes}.", *map(_time, BATCHES, outcome.times), *(_slower(outcome) if best != dense else [])]
 
 
 def _slower(outcome: Outcome) -> list[str]:

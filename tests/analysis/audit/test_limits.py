@@ -160,6 +160,14 @@ def test_no_loss_is_written_with_a_sign():
     assert "the loss of 0, 0.0 points" in gate([0] * 10, (5, None)).reason
 
 
+@pytest.mark.parametrize(("limits", "name"), [((5, None), "0"), ((None, 5), "accuracy")])
+def test_a_loss_that_is_surely_below_0_is_a_gain(limits, name):
+    """A tenth of the images of two classes becomes right."""
+    label, before = predictions([100, 100], classes=2)
+    reason = audit_predictions(label, before, label, before).gate(in_points(*limits)).reason
+    assert reason == f"Within the limits: {name} surely gains (10.0 points; limit: a loss of 5)."
+
+
 def test_a_limit_that_may_be_a_share_is_refused_with_both_readings():
     with pytest.raises(StudyError, match=r"0\.03 points, or 3 points if it is meant as a share"):
         in_points(0.03, None)

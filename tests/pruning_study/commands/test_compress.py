@@ -21,6 +21,7 @@ from analysis.statistics.limits import Limits
 from analysis.study.study import ReportOptions, StudyData
 from pruning_study.__main__ import cli
 from pruning_study.models import onnx_export
+from pruning_study.models.latency import Compared, Latency
 from pruning_study.options.config import CompressConfig
 from pruning_study.study.compression import report
 from pruning_study.study.compression.chains import Chain
@@ -108,6 +109,14 @@ class TestRefused:
         assert "--max-class-loss: 3 points cannot be checked: class 'T-shirt/top' has 16 validation images" in line
         assert "28.2 points. Give 174 images of each class for validation (" in line
         assert not runs(status=None)
+
+    @pytest.mark.onnx
+    @pytest.mark.structured
+    def test_the_split_of_a_dense_run_is_not_to_be_changed(self, refused, tiny_npz):
+        """.85 ** 33 is .0047, below .005, and 33 of the 40 images of a class are 82.5 %."""
+        run = pruning_study.train(dataset=tiny_npz, epochs=1, batch_size=16, validation_fraction=0.4).run_id
+        line = refused(dense_run_id=run, epochs=1, max_class_loss=15)
+        assert "33 images of each class for validation (train a network with --validation-fraction 0.83), or" in line
 
     @pytest.mark.onnx
     @pytest.mark.structured
@@ -427,6 +436,13 @@ class TestSaid:
             "hat, loses 3.0, at most 4.3 points (limit 3).\n"
             "1 of 2 classes is shown to have lost recall through compression: hat lost 3.0 points ("
         ) in said
+
+    def test_a_choice_is_not_slower_than_itself(self):
+        slow = Compared(*[Latency(1.01, 1.003, 1.02)] * 3)
+        outcome = self.outcome(0)._replace(times=[slow, slow])
+        pruned = outcome._replace(chains=[Chain("mp", 2)])
+        assert not any("is slower" in line for line in report.sentences(outcome))
+        assert any("is slower" in line for line in report.sentences(pruned))
 
     def test_a_card_has_all_images_before_the_classes_and_says_what_the_model_takes_and_gives(self):
         """Of 60 in 2,000 images the loss is 3 points, and its one-sided bound 3.69 (Wilson, z = 1.645)."""

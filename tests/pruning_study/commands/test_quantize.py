@@ -1,6 +1,7 @@
 """`quantize` and `export` from end to end: what their runs hold, what is found again, and what is refused."""
 
 import re
+import shlex
 import sys
 
 import mlflow
@@ -11,6 +12,8 @@ from mlflow import MlflowClient
 import pruning_study
 from analysis.common.errors import StudyError
 from analysis.statistics.class_table import worst_class
+from pruning_study.commands.quantize import costliest
+from pruning_study.training.evaluation import Predictions
 from tests.pruning_study.steps.test_logged_model import models_of, scored
 from tests.stored_runs import artifact, runs
 
@@ -73,6 +76,19 @@ def test_several_seeds_of_given_weights_are_refused(refused):
 def test_a_folder_in_place_of_a_file_is_refused_before_anything_is_read(refused, tmp_path):
     assert f"--output: {tmp_path} is a folder" in refused("export", "0" * 32, "--output", tmp_path)
     assert not runs(status=None)
+
+
+def test_a_cost_of_0_after_changes_has_a_bound():
+    """One image is lost and another of its class is gained in the first of two networks."""
+    label = np.repeat(np.arange(10), 100)
+
+    def network(wrong):
+        predicted = np.where(np.arange(1000) == wrong, (label + 1) % 10, label)
+        return Predictions(label, predicted, predicted[:, np.newaxis], np.ones(1000))
+
+    start, classes = [network(7), network(7)], list("abcdefghij")
+    assert costliest(classes, start, start) == "0.0"
+    assert costliest(classes, start, [network(8), network(7)]).startswith("not shown, at most ")
 
 
 @pytest.mark.onnx
@@ -141,10 +157,28 @@ class TestQuantize:
         label = sides[0][0]["label"]
         before, after = (np.array([each["predicted"] == label for each in side]) for side in sides)
         assert float(change) == pytest.approx(100 * (after.mean() - before.mean()), abs=0.005)
-        cost = worst_class(label, before, after).cost
-        assert float(re.search(r"(-?[\d.]+)( \(|$)", costs_most)[1]) == pytest.approx(100 * cost, abs=0.051)
+        bound = float(costs_most.removeprefix("not shown, at most "))
+        assert bound == pytest.approx(100 * worst_class(label, before, after).high, abs=0.051)
         largest = [run.data.metrics["largest_excess"] for run in made]
         assert float(chance) == pytest.approx(100 * np.mean(largest), abs=0.051)
+
+    def test_with_one_network_left_has_no_means(self, run_command, command, tiny_npz):
+        command("train", "--seed", "0,1", "--epochs", 1)
+        artifact(runs("dense")[1], "checkpoint.safetensors").write_bytes(b"damaged")
+        result = run_command("quantize", "--all", "--dataset", tiny_npz, "--number-format", "float16")
+        assert "error: 1 of 2 networks were not quantized" in result.output
+        assert "mean of" not in result.output
+
+    def test_copies_of_a_network_are_one_network(self, command):
+        command("train", "--epochs", 1)
+        (trained,) = runs("dense")
+        command("train", "--seed", "1,2", "--weights", artifact(trained, "checkpoint.safetensors"))
+        MlflowClient().delete_run(trained.info.run_id)
+        copies = [run.info.run_id for run in runs("dense")]
+        means = command("quantize", *copies, "--number-format", "float16")
+        row = next(line for line in means.splitlines() if line.startswith("float16  "))
+        assert row.split() == ["float16", "+0.00", "0.0"]  # a change and a chance movement, but no class
+        assert "mean of" not in command("quantize", "--all", "--number-format", "float16")
 
     def test_a_run_of_another_kind_and_one_that_is_not_finished_are_one_line(self, refused, command):
         command("train", "--epochs", 1)
@@ -192,11 +226,14 @@ class TestExport:
         command("export", pruned.info.run_id)
         assert len(models_of(pruned)) == 1
 
-    def test_of_a_quantized_run_is_its_own_model(self, command, tiny_npz, tmp_path):
-        command("quantize", "--epochs", 1, "--number-format", "fixed-int8")
+    def test_of_a_quantized_run_is_its_own_model(self, command, run_command, tiny_npz, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        output = command("quantize", "--epochs", 1, "--number-format", "fixed-int8", "--data-dir", "my data")
         (run,) = runs("quantized")
-        command("export", run.info.run_id, "--output", tmp_path / "network.onnx")
-        assert (tmp_path / "network.onnx").read_bytes() == artifact(run, "model.onnx").read_bytes()
+        _, *typed = shlex.split(re.search("pruning-study export .*", output)[0])
+        assert typed[4:] == ["--dataset", str(tiny_npz), "--data-dir", "my data"]
+        assert run_command(*typed).exit_code == 0
+        assert (tmp_path / "model.onnx").read_bytes() == artifact(run, "model.onnx").read_bytes()
         (model,) = models_of(run)
         assert model.params["number_format"] == "fixed-int8"
         assert scored(f"models:/{model.model_id}", tiny_npz) == predicted(run)

@@ -1,6 +1,7 @@
 """The help: every option stands in one section, and every example can be typed."""
 
 import shlex
+from pathlib import Path
 
 import click.testing
 import pytest
@@ -9,6 +10,7 @@ from analysis import __main__ as analysis
 from pruning_study.__main__ import SECTIONS, cli
 from pruning_study.options.examples import EXAMPLES
 
+ROOT = Path(__file__).parents[3]
 PROGRAMS = {"pruning-study": cli, "pruning-analysis": analysis.cli}
 ALL_SECTIONS = {"pruning-study": SECTIONS, "pruning-analysis": analysis.SECTIONS}
 
@@ -60,6 +62,7 @@ def test_every_command_has_examples_that_can_be_typed(program):
             assert (first, second) == (program, name)
             command.make_context(name, arguments, parent=PROGRAMS[program].make_context(program, [name]))
             assert f"\n  {example}\n" in help_of(program, name)
+            assert all((ROOT / path).exists() for path in arguments if path.startswith("results/"))
     assert set(EXAMPLES) == set(cli.commands)
 
 

@@ -43,6 +43,10 @@ class TestImages:
         with refused(option, message):
             judgement.check_images(np.array([120, 60]), np.array([120, images]), ("hat", "bag"), limits)
 
+    def test_the_split_of_a_dense_run_takes_another_network(self):
+        with refused("max_class_loss", r"122 .* \(train a network with --validation-fraction 0\.25\), or a limit of"):
+            judgement.check_images(np.array([120, 60]), np.array([120, 500]), ("hat", "bag"), LIMITS, is_trained=True)
+
     def test_enough_is_no_error(self):
         judgement.check_images(np.array([200, 200]), np.array([200, 200]), ("hat", "bag"), LIMITS)
 
