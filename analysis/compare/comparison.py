@@ -67,6 +67,9 @@ class Comparison:
         means no group.
     places : (networks,), integers, optional
         Index of each network of `after` among the networks that the user gave, from 0, if some were left out.
+    from_control : bool
+        Whether the control replaces `before` although `before` is known. Bounds and tests of a single network allow for
+        the changes from `before` to the control, because retraining alone causes such changes.
 
     Examples
     --------
@@ -86,6 +89,7 @@ class Comparison:
     pairs: frozenset[str] = frozenset({"before", "control"})
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     places: np.ndarray | None = None
+    from_control: bool = False
 
     @property
     def reference(self) -> Literal["control", "before"]:
@@ -110,6 +114,11 @@ class Comparison:
         return self.reference in self.pairs
 
     @property
+    def starts_at_control(self) -> bool:
+        """Whether the control replaces the networks before compression in the table and the slopes."""
+        return self.from_control or "before" not in self.right
+
+    @property
     def kind(self) -> Literal["classes", "groups"]:
         """Whether classes or groups are compared."""
         return "groups" if self.groups else "classes"
@@ -127,11 +136,11 @@ class Comparison:
     def parts(self) -> list[Part]:
         """The groupings that are compared; the classes alone if there are no groups."""
         if not self.groups:
-            return [Part("", list(map(str, self.names)), np.arange(len(self.label)), self.label, self._right)]
+            return [Part("", list(map(str, self.names)), np.arange(len(self.label)), self.label, self._tested)]
         parts = []
         for name, group in self.groups.items():
             names, images, of_image = image_groups.members(group)
-            answers = {side: each[:, images] for side, each in self._right.items()}
+            answers = {side: each[:, images] for side, each in self._tested.items()}
             parts.append(Part(name, list(map(str, names)), images, of_image, answers))
         return parts
 
@@ -142,7 +151,7 @@ class Comparison:
         The columns are those of `class_table.class_table`, p_holm and damaged from `class_table.marked`, and
         `proportion.DISPROPORTIONATE_COLUMNS`. If there are several groupings, a first column names the grouping.
         """
-        tested = pd.concat(map(self._tested, self.parts), ignore_index=True)
+        tested = pd.concat(map(self._tested_table, self.parts), ignore_index=True)
         return class_table.marked(tested.join(self.disproportionate))
 
     @cached_property
@@ -183,8 +192,15 @@ class Comparison:
 
     @cached_property
     def accuracy(self) -> pd.Series:
-        """The row that `class_table.class_table` would have if all images were of one class."""
-        return self._class_table(["accuracy"], np.zeros_like(self.label), self._right).iloc[0]
+        """The row that `class_table.class_table` would have if all images were of one class.
+
+        With `from_control`, the interval of a single network's change is that of `accuracy_loss`.
+        """
+        row = self._class_table(["accuracy"], np.zeros_like(self.label), self._right).iloc[0]
+        if self.from_control and self.networks == 1:
+            low, high = self.accuracy_loss.bounds[0, :, 0]
+            row[["change_low", "change_high"]] = -high, -low
+        return row
 
     @property
     def slopes(self) -> Slopes:
@@ -219,7 +235,7 @@ class Comparison:
     @cached_property
     def losses(self) -> pd.DataFrame:
         """The loss of the accuracy and of each class or group, with its bounds, as `limits.losses` returns them."""
-        parts = [class_limits.losses(list(map(str, self.names)), self.label, self._right, self.are_pairs)]
+        parts = [class_limits.losses(list(map(str, self.names)), self.label, self._tested, self.are_pairs)]
         if self.groups:
             of_groups = (
                 class_limits.losses(self._titles(part), part.label, part.right, self.are_pairs) for part in self.parts
@@ -230,7 +246,7 @@ class Comparison:
     @cached_property
     def accuracy_loss(self) -> class_table.Losses:
         """The loss of accuracy, with its bounds."""
-        return class_table.accuracy_loss(self.label, *self._sides(self._right), paired=self.are_pairs)
+        return class_table.accuracy_loss(self.label, *self._sides(self._tested), paired=self.are_pairs)
 
     @cached_property
     def gross_losses(self) -> pd.DataFrame:
@@ -285,10 +301,15 @@ class Comparison:
 
     @cached_property
     def _right(self) -> Right:
-        """`right`, with the control as `before` if `right` has no `before`."""
-        if "before" in self.right:
+        """`right`, or the control as `before` if the control replaces it."""
+        if not self.starts_at_control:
             return self.right
         return {"before": self.right["control"], "after": self.right["after"]}
+
+    @property
+    def _tested(self) -> Right:
+        """The sides of bounds and tests."""
+        return self.right if self.from_control else self._right
 
     def _titles(self, part: Part) -> list[str]:
         return [f"{part.grouping}: {name}" for name in part.names] if len(self.groups) > 1 else part.names
@@ -297,7 +318,7 @@ class Comparison:
     def _sides(right: Right) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         return right["before"], right["after"], right.get("control")
 
-    def _tested(self, part: Part) -> pd.DataFrame:
+    def _tested_table(self, part: Part) -> pd.DataFrame:
         """Return the recalls of a grouping's groups with their changes and tests."""
         table = self._class_table(part.names, part.label, part.right).rename(columns={"class": self.one_kind})
         if len(self.groups) > 1:
@@ -305,13 +326,14 @@ class Comparison:
         return table
 
     def _class_table(self, names: Sequence[str], label: np.ndarray, right: Right) -> pd.DataFrame:
-        return class_table.class_table(
+        table = class_table.class_table(
             np.array(names, dtype=object),
             label,
             *self._sides(right),
             paired=self._start_in_pairs,
             control_paired="control" in self.pairs,
         )
+        return class_table.from_control(table) if self.from_control and "control" in right else table
 
     @property
     def _start_in_pairs(self) -> bool:

@@ -39,7 +39,8 @@ def weak(comparison: Comparison) -> str:
 def at_chance(comparison: Comparison) -> str:
     """Say how many networks are at chance after compression and in the control; empty if none is."""
     of_sides = comparison.chance_level.counts
-    counts = [(*of_sides[side], when) for side, when in _WHEN.items() if of_sides.get(side, (0,))[0]]
+    whens = _WHEN | ({"before": _WHEN["control"]} if comparison.starts_at_control else {})
+    counts = [(*of_sides[side], when) for side, when in whens.items() if of_sides.get(side, (0,))[0]]
     if not counts:
         return ""
     if max(networks for _, networks in of_sides.values()) == 1:
@@ -89,8 +90,7 @@ def losses(comparison: Comparison, cause: str = "") -> str:
     of_all = f"of {len(table)} {comparison.kind}"
     images = f"{images_of(table):,} images"
     if damaged_rows.empty:
-        upper = _upper(comparison)
-        not_excluded = f"{row_names(table)[upper.idxmax()]} may have lost up to {points(max(upper.max(), 0))} points"
+        not_excluded = _largest_possible_loss(comparison)
         if is_pair:
             lost = f"none {of_all} is shown by {images} to have lost recall"
             return f"The networks are not shown to differ: {lost} ({not_excluded})"
@@ -101,7 +101,8 @@ def losses(comparison: Comparison, cause: str = "") -> str:
         for name, (_, row) in zip(row_names(damaged_rows), damaged_rows.iterrows(), strict=True)
     )
     if is_pair:
-        return f"The networks differ: recall is lower in {len(damaged_rows)} {of_all} after than before: {examples}"
+        lower = f"recall is shown to be lower in {len(damaged_rows)} {of_all} after than before"
+        return f"The networks differ: {lower}: {examples}"
     return f"{lost_count(comparison)} through {cause}: {examples}"
 
 
@@ -156,8 +157,7 @@ def proportion(comparison: Comparison) -> str:
     table, start = comparison.table, comparison.reference
     if "grouping" in table or not has_proportions(table):
         return ""
-    of_start = "recall_control" if "recall_control" in table else "recall_before"
-    errors_after, errors_before = (table["support"] @ (1 - table[recall]) for recall in ("recall_after", of_start))
+    errors_after, errors_before = (table["support"] @ (1 - table[name]) for name in ("recall_after", _start(table)))
     if not errors_before:
         return ""
     beyond = beyond_proportion(table, row_names(table), comparison.one_kind)
@@ -205,10 +205,22 @@ def images_of(table: pd.DataFrame) -> int:
     return max(int(support.sum()) for _, support in by_grouping)
 
 
-def _upper(comparison: Comparison) -> pd.Series:
-    """Return the upper bound of each class's loss; if the basis is "pair", it holds for that class alone."""
+def _start(table: pd.DataFrame) -> str:
+    """Return the column with the recalls that losses are measured from."""
+    return "recall_control" if "recall_control" in table else "recall_before"
+
+
+def _largest_possible_loss(comparison: Comparison) -> str:
+    """Say what the class with the largest upper bound may have lost; for a pair, the bound holds for this class alone.
+
+    A bound that reaches the class's whole recall excludes nothing.
+    """
     table = comparison.ranked
-    return -table["change_low"] if comparison.basis == "pair" else table["loss_upper_all"]
+    upper = -table["change_low"] if comparison.basis == "pair" else table["loss_upper_all"]
+    place = upper.idxmax()
+    excludes_nothing = upper[place] >= table[_start(table)][place]
+    loss = "all its recall" if excludes_nothing else f"up to {points(max(upper[place], 0))} points"
+    return f"{row_names(table)[place]} may have lost {loss}"
 
 
 def _are_too_alike(comparison: Comparison) -> bool:

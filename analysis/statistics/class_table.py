@@ -71,6 +71,32 @@ def class_table(
     return table[[*table.columns.drop("p"), "p"]]
 
 
+def from_control(table: pd.DataFrame) -> pd.DataFrame:
+    """Put the control in the place of the networks before compression in a table that has both.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `class_table` returns it with a control.
+
+    Returns
+    -------
+    DataFrame
+        recall_before and change are those from the control, with their intervals; there is no excess.
+
+    Examples
+    --------
+    >>> label, right = np.repeat([0, 1], 10), np.ones((1, 20), bool)
+    >>> control = right & (np.arange(20) < 15)
+    >>> both = class_table(np.array(["a", "b"]), label, right, right & (label == 0), control)
+    >>> from_control(both)[["recall_before", "recall_after", "change"]].to_numpy().tolist()
+    [[1.0, 1.0, 0.0], [0.5, 0.0, -0.5]]
+    """
+    replaced = ("recall_before", "change", "excess")
+    table = table.drop(columns=[name for name in table if name.startswith(replaced)])
+    return table.rename(columns=lambda name: name.replace("recall_control", "recall_before").replace(LOSS, "change"))
+
+
 def marked(table: pd.DataFrame) -> pd.DataFrame:
     """Mark the classes that are shown to have lost recall.
 

@@ -21,12 +21,14 @@ LONGEST_TABLE = 25
 ALONE = "One network does not show whether pruning or retraining is the cause: compare it with {control}"
 TOGETHER = "These are the effects of pruning and retraining together: {control} shows those of retraining alone."
 ONE_NETWORK = "This is one network: with another seed, other classes may lose. {seeds} prunes five networks."
+RETRAINED = "The further retraining alone moved its classes, the wider are the intervals."
 ONE_GIVEN_NETWORK = "This is one network: in another one, other classes may lose."
 SAME_NETWORK = (
     "All seeds prune the same given network, so the result holds for this network and new fine-tunings of it, not for "
     "newly trained networks."
 )
 UNPRUNED = "Nothing was pruned, so these changes come from retraining alone."
+UNCHANGED = "Nothing was pruned or retrained."
 READING = "Changes are in points. Each 95 % interval is for one class alone, not for all together."
 READING_BEYOND = (
     "The loss of a class is its recall in the control minus its recall after pruning, in points. Each 95 % interval "
@@ -43,6 +45,19 @@ P = (
 )
 MARK = "*"
 MARKED = f"{MARK} marks a loss that is shown: p is at most 0.05, corrected for the number of classes (Holm)."
+
+
+class Cause(NamedTuple):
+    """What networks differ by: whether weights were pruned, and whether the trained network was trained further."""
+
+    prunes: bool = True
+    retrains: bool = True
+
+    @property
+    def words(self) -> str:
+        """The cause in words."""
+        causes = {"pruning": self.prunes, "retraining": self.retrains}
+        return " and ".join(name for name, is_one in causes.items() if is_one)
 
 
 class Beyond(NamedTuple):
@@ -139,15 +154,15 @@ def pruning_table(
 
 
 def what_is_shown(
-    ratios: Mapping[float, Comparison], *, prunes: bool, beyond: Beyond | None = None, is_given: bool = False
+    ratios: Mapping[float, Comparison], cause: Cause, *, beyond: Beyond | None = None, is_given: bool = False
 ) -> str:
     """Say what makes dense networks weak, what changed at each ratio, and what more networks or a control would show.
 
     Parameters
     ----------
     ratios : mapping of float to Comparison
-    prunes : bool
-        Whether anything was pruned.
+    cause : Cause
+        What the changes from the dense networks come from.
     beyond : Beyond, optional
         Comparisons with the control at the same ratios. If given, the lines are about losses beyond the control.
     is_given : bool
@@ -157,27 +172,25 @@ def what_is_shown(
     weak = sentences.weak(all_changes[0])
     lines = []
     for ratio, changes in ratios.items():
-        first, *more = (
-            _describe_beyond(ratio, changes, beyond)
-            if beyond
-            else _describe(ratio, changes, "" if prunes else "retraining")
-        )
+        first, *more = _describe_beyond(ratio, changes, beyond) if beyond else _describe(ratio, changes, cause.words)
         lines += [printable(first), *(f"  {printable(line)}" for line in more if line)]
     is_alone = max(changes.networks for changes in all_changes) == 1
-    limits = _limits(is_alone=is_alone, prunes=prunes, has_control=beyond is not None, is_given=is_given)
+    limits = _limits(cause, is_alone=is_alone, has_control=beyond is not None, is_given=is_given)
     return "\n".join(line for line in (printable(weak), *lines, *limits) if line)
 
 
-def _limits(*, is_alone: bool, prunes: bool, has_control: bool, is_given: bool) -> Iterator[str]:
+def _limits(cause: Cause, *, is_alone: bool, has_control: bool, is_given: bool) -> Iterator[str]:
     """Say what the networks do not show: the cause of changes, and what holds for other networks."""
     control, seeds = as_typed("pruner", "none"), as_typed("seed", "0-4")
-    if not prunes:
-        yield UNPRUNED
-    elif not has_control:
+    if not cause.prunes:
+        yield UNPRUNED if cause.retrains else UNCHANGED
+    elif cause.retrains and not has_control:
         alone = ALONE.format(control=control) + ("." if is_given else f", and use {seeds}.")
         yield alone if is_alone else TOGETHER.format(control=control)
     elif is_alone:
         yield ONE_GIVEN_NETWORK if is_given else ONE_NETWORK.format(seeds=seeds)
+        if has_control:
+            yield RETRAINED
     if is_given and not is_alone:
         yield SAME_NETWORK
 
@@ -204,7 +217,7 @@ def offset_lines(offsets: Mapping[float, pd.DataFrame]) -> list[str]:
 def _describe_offsets(table: pd.DataFrame) -> str:
     raised, lowered = (table.loc[place] for place in (table["offset"].idxmax(), table["offset"].idxmin()))
     if not raised["offset"] > 0:
-        return "class offsets are 0, because validation images show no class that lost more than another"
+        return "class offsets are 0, because on validation images none makes the losses of classes more equal"
     return (
         f"class offsets, fitted on validation images, raise the logit of {raised['class']} most, by "
         f"{raised['offset']:.2f}, and lower that of {lowered['class']} most, by {-lowered['offset']:.2f}"
@@ -240,6 +253,8 @@ def _differences(changes: Comparison) -> str:
 
 def _cost(cost: LargestCost) -> str:
     """Name the class that pruning costs most, and the images on which it was chosen and its cost measured."""
+    if not cost.name:
+        return "According to validation images, pruning costs no class more than another."
     value = f"{points(abs(cost.cost))} points {'less' if cost.cost < 0 else 'more'} than the accuracy"
     picked = f"According to validation images, pruning costs {cost.name} most"
     if cost.is_shown:

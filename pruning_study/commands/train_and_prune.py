@@ -23,6 +23,7 @@ from analysis.statistics.intensification import excess_loss, raw_slope
 from pruning_study.commands.pruning_table import (
     LONGEST_TABLE,
     Beyond,
+    Cause,
     offset_lines,
     pruning_table,
     reading,
@@ -357,7 +358,7 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
     of_control = runs.test_predictions(store, control.run_id, context.data)
     control_on_validation = runs.val_predictions(store, control.run_id, context)
     changes = {
-        ratio: class_changes(classes, [of_control], [after], side="control")
+        ratio: class_changes(classes, [result.dense.dense.predictions], [after], [of_control])
         for ratio, after in result.predictions.items()
     }
     _draw_beside_control(result, changes, control, job)
@@ -367,14 +368,15 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
         costs[ratio] = controls.largest_cost(changes[ratio], control_on_validation, on_validation)
         beyond = Beyond({ratio: changes[ratio]}, {ratio: costs[ratio]})
         own_changes = {ratio: result.changes[ratio]}
-        said = what_is_shown(own_changes, prunes=True, beyond=beyond, is_given=result.dense.dense.is_given).splitlines()
+        is_given = result.dense.dense.is_given
+        said = what_is_shown(own_changes, Cause(), beyond=beyond, is_given=is_given).splitlines()
         note = _list([*said, pruned_step.description(result.plan.at(ratio), result.dense.run_id)])
         logged[ratio] = controls.log_largest_cost(store, run, control, costs[ratio], note=note)
     result = result._replace(pruned=logged, control=Control(control, of_control, Beyond(changes, costs)))
     job.tags({schema.CONTROL_RUN_ID: control.run_id} | runs.found_tag([*logged.values(), control]))
     if len(costs) == 1:
         (cost,) = costs.values()
-        job.tags({schema.LARGEST_COST_CLASS: cost.name})
+        job.tags(cost.tags)
         job.metrics({schema.LARGEST_COST: cost.cost})
     _note(job, result)
     return result
@@ -546,8 +548,9 @@ def beyond_control(results: Sequence[Pruned]) -> Beyond | None:
     if len(of_networks) < 2:
         return of_networks[0].beyond if of_networks else None
     classes, control = results[0].context.data.classes, [each.predictions for each in of_networks]
+    before = [result.dense.dense.predictions for result in results]
     after = {ratio: [result.predictions[ratio] for result in results] for ratio in results[0].pruned}
-    return Beyond({ratio: class_changes(classes, control, own, side="control") for ratio, own in after.items()}, {})
+    return Beyond({ratio: class_changes(classes, before, own, control) for ratio, own in after.items()}, {})
 
 
 def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:
@@ -561,8 +564,8 @@ def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:
 def verdict(results: Sequence[Pruned], changes: Mapping[float, Comparison]) -> str:
     """Return the sentences above the table of `prune`."""
     first = results[0]
-    prunes, is_given = first.plan.pruner.prunes, first.dense.dense.is_given
-    return what_is_shown(changes, prunes=prunes, beyond=beyond_control(results), is_given=is_given)
+    cause = Cause(prunes=first.plan.pruner.prunes, retrains=controls.retrains(first.plan))
+    return what_is_shown(changes, cause, beyond=beyond_control(results), is_given=first.dense.dense.is_given)
 
 
 def _at_chance(results: Sequence[Pruned]) -> str:

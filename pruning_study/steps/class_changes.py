@@ -9,7 +9,10 @@ from pruning_study.training.evaluation import Predictions
 
 
 def class_changes(
-    classes: Sequence[str], start: Sequence[Predictions], after: Sequence[Predictions], *, side: str = "before"
+    classes: Sequence[str],
+    before: Sequence[Predictions],
+    after: Sequence[Predictions],
+    control: Sequence[Predictions] = (),
 ) -> Comparison:
     """Compare compressed networks with the same networks before compression, or with their controls, on test images.
 
@@ -17,10 +20,11 @@ def class_changes(
     ----------
     classes : sequence of str
         Names of the classes, each of which has at least one test image.
-    start, after : sequences of Predictions
-        Predictions of each network; both sequences have the networks in the same order.
-    side : {"before", "control"}
-        Whether `start` has the predictions of the networks before compression or of their controls.
+    before, after : sequences of Predictions
+        Predictions of each network before and after compression; both sequences have the networks in the same order.
+    control : sequence of Predictions, optional
+        Predictions of their controls. If given, changes start at the controls.
     """
-    right = {name: np.array([each.right for each in own]) for name, own in ((side, start), ("after", after))}
-    return Comparison(classes, after[0].label, right)
+    sides = {"before": before, "after": after} | ({"control": control} if control else {})
+    right = {side: np.array([each.right for each in own]) for side, own in sides.items()}
+    return Comparison(classes, after[0].label, right, from_control=bool(control))

@@ -23,8 +23,9 @@ class LargestCost(NamedTuple):
     Attributes
     ----------
     name : str
+        Empty if no class pays more than another on validation images.
     cost : float
-        A difference of shares: .02 is 2 points.
+        A difference of shares: .02 is 2 points. 0 without a class.
     is_shown : bool
         Whether a test over images, corrected for all classes, shows that the class's loss exceeds the loss of accuracy.
     """
@@ -33,10 +34,20 @@ class LargestCost(NamedTuple):
     cost: float
     is_shown: bool
 
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tag that names the class; none without a class."""
+        return {schema.LARGEST_COST_CLASS: self.name} if self.name else {}
+
+
+def retrains(plan: PrunePlan) -> bool:
+    """Return whether the trained network is trained further after pruning, which changes classes by itself."""
+    return plan.hyperparameters.epochs > 0 and not plan.options.starts_anew
+
 
 def has_control(plan: PrunePlan) -> bool:
     """Return whether a pruned network can have a control, which is fine-tuned equally long without pruning."""
-    return plan.pruner.prunes and plan.hyperparameters.epochs > 0 and not plan.options.starts_anew
+    return plan.pruner.prunes and retrains(plan)
 
 
 def plan_control(plan: PrunePlan, context: Context) -> PrunePlan:
@@ -65,7 +76,10 @@ def largest_cost(comparison: Comparison, control: Predictions, pruned: Predictio
         Predictions for the validation images.
     """
     classes = comparison.names
-    place = int(np.nanargmax(excess_loss(*(each.recalls(len(classes)) for each in (control, pruned)))))
+    excess = excess_loss(*(each.recalls(len(classes)) for each in (control, pruned)))
+    place = int(np.nanargmax(excess))
+    if not round(float(excess[place]), 12) > 0:
+        return LargestCost("", 0.0, is_shown=False)
     cost, p = comparison.costs[["cost", "cost_p"]].iloc[place]
     # Rounding to twelve places removes the round-off of the subtractions, which is far less than one image.
     return LargestCost(classes[place], round(float(cost), 12) + 0.0, bool(p <= LEVEL))
@@ -90,10 +104,6 @@ def log_largest_cost(
         Markdown that replaces the run's earlier description, which compares it only with its dense network.
     """
     if not is_held_against(store, run, control):
-        tags = {
-            schema.LARGEST_COST_CLASS: cost.name,
-            schema.CONTROL_RUN_ID: control.run_id,
-            MLFLOW_RUN_NOTE: note,
-        }
+        tags = cost.tags | {schema.CONTROL_RUN_ID: control.run_id, MLFLOW_RUN_NOTE: note}
         store.add_metrics(run.run_id, {schema.LARGEST_COST: cost.cost}, tags)
     return replace(run, metrics={**run.metrics, schema.LARGEST_COST: cost.cost})

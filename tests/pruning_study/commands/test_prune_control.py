@@ -11,9 +11,10 @@ from matplotlib.image import imread
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 import pruning_study
+from analysis import audit_predictions
 from analysis.common.errors import StudyError
 from analysis.compare import sentences
-from pruning_study.commands.pruning_table import Beyond, offset_lines, pruning_table, reading, what_is_shown
+from pruning_study.commands.pruning_table import Beyond, Cause, offset_lines, pruning_table, reading, what_is_shown
 from pruning_study.steps import pictures
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.controls import LargestCost, largest_cost
@@ -219,14 +220,23 @@ def test_the_class_of_the_largest_cost_is_chosen_on_validation_images_and_read_o
     """On validation images dog loses 3 of 10 and cat 1, the accuracy .2: dog costs .1. On test images dog loses 2 of
     10 and cat 6, the accuracy .4: dog costs -.2, and cat, which is not chosen, .2.
     """
-    on_test = class_changes(CLASSES, [network([9, 8])], [network([3, 6])], side="control")
+    on_test = class_changes(CLASSES, [network([9, 8])], [network([3, 6])], [network([9, 8])])
     found = largest_cost(on_test, control=network([9, 9]), pruned=network([8, 6]))
     assert (found.name, found.cost, found.is_shown) == ("dog", -0.2, False)  # plain subtraction is off by round-off
 
 
+def test_no_class_is_named_if_none_pays_more_than_another_on_validation_images():
+    """The first class was named, although no prediction had changed."""
+    on_test = class_changes(CLASSES, [network([9, 8])], [network([9, 2])], [network([9, 8])])
+    found = largest_cost(on_test, control=network([9, 9]), pruned=network([9, 9]))
+    assert (found, found.tags) == (LargestCost("", 0.0, False), {})
+    _, lines = table_and_lines(network([9, 8]), network([9, 8]), network([9, 8]), found)
+    assert "  According to validation images, pruning costs no class more than another." in lines
+
+
 def cost(control, pruned):
     """Return the largest cost of a network whose validation images are the test images."""
-    from_control = class_changes(CLASSES, [control], [pruned], side="control")
+    from_control = class_changes(CLASSES, [control], [pruned], [control])
     return largest_cost(from_control, control, pruned)
 
 
@@ -243,7 +253,7 @@ def test_the_class_that_costs_most_in_several_networks_is_chosen_by_the_others()
     """In each of three networks dog loses 4 of 10 more than cat, .2 more than the accuracy."""
     controls = [network([9, 9]), network([8, 9]), network([9, 8])]
     pruned = [network([9, 5]), network([8, 5]), network([9, 4])]
-    from_control = class_changes(CLASSES, controls, pruned, side="control")
+    from_control = class_changes(CLASSES, controls, pruned, controls)
     _, name, cost, low, high, is_shown = from_control.worst.iloc[0]
     assert (name, cost) == ("dog", pytest.approx(0.2, abs=0.03))
     assert low <= cost <= high
@@ -252,23 +262,52 @@ def test_the_class_that_costs_most_in_several_networks_is_chosen_by_the_others()
 
 def table_and_lines(before, control, after, cost):
     changes = class_changes(CLASSES, [before], [after])
-    beyond = Beyond({4.0: class_changes(CLASSES, [control], [after], side="control")}, {4.0: cost})
+    beyond = Beyond({4.0: class_changes(CLASSES, [before], [after], [control])}, {4.0: cost})
     table = str(pruning_table({4.0: changes}, {4.0: 4.0}, details=False, beyond=beyond))
-    return table.splitlines(), what_is_shown({4.0: changes}, prunes=True, beyond=beyond).splitlines()
+    return table.splitlines(), what_is_shown({4.0: changes}, Cause(), beyond=beyond).splitlines()
 
 
-def test_the_table_has_the_recall_of_the_control_the_loss_beyond_it_and_p():
-    """Of ten dogs the control has 8 right and the pruned network 1: McNemar's p is 2 / 2^7, and Holm doubles it."""
+def test_the_table_has_the_recall_of_the_control_and_the_loss_beyond_it():
     table, lines = table_and_lines(network([9, 9]), network([7, 8]), network([7, 1]), LargestCost("dog", 0.35, False))
     assert table[0].split()[:6] == ["class", "before", "control", "after", "loss", "95"]
-    assert table[0].split()[-2:] == ["p", "images"]
-    (dog,) = (line.split() for line in table if line.startswith("dog"))
+    (dog,) = (line.split() for line in table if line.startswith("dog  ") and "+" in line)
     assert dog[1:5] == ["0.900", "0.800", "0.100", "+70.0"]
     assert float(dog[5]) < 70 < float(dog[7])
+    (accuracy,) = (line.split() for line in table if line.startswith("accuracy") and "+" in line)
+    assert accuracy[1:5] == ["0.900", "0.750", "0.400", "+35.0"]
+    assert lines[0] == "ratio 4: accuracy went from 90.0 to 40.0 %, and to 75.0 % in the control"
+
+
+def test_p_is_that_of_the_images_if_retraining_changed_nothing():
+    """Of ten dogs the control has 8 right and the pruned network 1: McNemar's p is 2 / 2^7, and Holm doubles it."""
+    table, _ = table_and_lines(network([7, 8]), network([7, 8]), network([7, 1]), LargestCost("dog", 0.35, False))
+    assert table[0].split()[-2:] == ["p", "images"]
+    (dog,) = (line.split() for line in table if line.startswith("dog"))
     assert dog[-2:] == [f"{2 * 2 / 2**7:.3f}", "10"]
     (accuracy,) = (line.split() for line in table if line.startswith("accuracy"))
-    assert (accuracy[1:5], accuracy[-1]) == (["0.900", "0.750", "0.400", "+35.0"], "20")
-    assert lines[0] == "ratio 4: accuracy went from 90.0 to 40.0 %, and to 75.0 % in the control"
+    assert accuracy[-1] == "20"
+
+
+def test_one_network_is_judged_as_an_audit_judges_it():
+    """Retraining alone moves the classes by 20 images of 100, so 22 lost dogs show nothing; McNemar's p was 5e-7."""
+    before, control, after = network([70, 90], 100), network([90, 70], 100), network([90, 48], 100)
+    from_control = class_changes(CLASSES, [before], [after], [control])
+    audited = audit_predictions(
+        before.label, *(each.predicted for each in (before, after, control)), class_names=CLASSES
+    )
+    rows = audited.table.set_index("class").loc[list(CLASSES)]
+    assert from_control.damaged == audited.damaged == []
+    for name, own in {"p": "p", "beyond_control": "change", "recall_control": "recall_before"}.items():
+        np.testing.assert_allclose(from_control.table[own], rows[name])
+    for name in ("loss_upper_all", "cost_upper_all", "disproportionate_upper_all"):
+        np.testing.assert_allclose(from_control.ranked.set_index("class").loc[list(CLASSES), name], rows[name])
+    unmoved = class_changes(CLASSES, [control], [after], [control])
+    assert unmoved.damaged == ["dog"]
+
+
+def test_a_control_at_chance_is_said():
+    _, lines = table_and_lines(network([9, 9]), network([0, 10]), network([9, 9]), LargestCost("dog", 0.1, False))
+    assert lines[1] == "  The network is at chance in the control."
 
 
 def test_a_class_is_named_as_harmed_only_if_its_corrected_p_is_small():
@@ -289,15 +328,15 @@ def test_a_class_is_named_as_harmed_only_if_its_corrected_p_is_small():
     )
     _, lines = table_and_lines(good, network([38, 19], 40), weak, LargestCost("dog", -0.0375, False))
     assert lines[2].endswith(" dog loses 3.8 points less than the accuracy, so nothing is shown.")
-    assert lines[-1].startswith("This is one network: with another seed, other classes may lose.")
+    assert lines[-2].startswith("This is one network: with another seed, other classes may lose.")
 
 
 def test_five_seeds_of_one_given_network_are_not_advised():
     good, weak = network([38, 38], 40), network([38, 16], 40)
     changes = {4.0: class_changes(CLASSES, [good], [weak])}
-    beyond = Beyond({4.0: class_changes(CLASSES, [good], [weak], side="control")}, {4.0: LargestCost("dog", 0.3, True)})
-    said = what_is_shown(changes, prunes=True, beyond=beyond, is_given=True)
-    assert said.endswith("\nThis is one network: in another one, other classes may lose.")
+    beyond = Beyond({4.0: class_changes(CLASSES, [good], [weak], [good])}, {4.0: LargestCost("dog", 0.3, True)})
+    said = what_is_shown(changes, Cause(), beyond=beyond, is_given=True)
+    assert "\nThis is one network: in another one, other classes may lose.\n" in said
 
 
 def test_the_error_beyond_the_control_and_the_class_beyond_its_proportion_are_told():

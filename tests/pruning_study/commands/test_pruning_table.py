@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.statistics.hypothesis_tests import change_interval
-from pruning_study.commands.pruning_table import SAME_NETWORK, UNPRUNED, Beyond, pruning_table, what_is_shown
+from pruning_study.commands.pruning_table import SAME_NETWORK, UNPRUNED, Beyond, Cause, pruning_table, what_is_shown
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.training.evaluation import Predictions
 
@@ -44,7 +44,7 @@ def test_twenty_images_of_which_one_changed__are_said_to_show_nothing():
     assert line(table, "accuracy")[3:] == ["-5.0", f"{100 * low:+.1f}", "to", f"{100 * high:+.1f}", "20"]
     assert line(table, "alpha") == ["alpha", "2.111"]
     assert line(table, "new images: alpha") == ["new", "images:", "alpha", "not", "identified"]
-    said = what_is_shown({10.0: changes}, prunes=True)
+    said = what_is_shown({10.0: changes}, Cause())
     assert said.startswith(
         "ratio 10: accuracy went from 95.0 to 90.0 %, largest excess: cat 5.0 points\n"
         "  The networks are not shown to differ: none of 2 classes is shown by 20 images to have lost recall (cat may "
@@ -58,7 +58,7 @@ def test_a_class_that_lost_beyond_the_noise_is_named_and_the_others_are_not():
     before, after = network([100, 101], 100), network([*range(20), 102, 103, 104], 100)
     changes = class_changes(CLASSES, [before], [after])
     assert changes.damaged == ["cat"]
-    said = what_is_shown({2.0: changes}, prunes=True)
+    said = what_is_shown({2.0: changes}, Cause())
     assert "1 of 2 classes" in said
     assert "cat lost 20.0 points (" in said
     assert "dog lost" not in said
@@ -67,18 +67,30 @@ def test_a_class_that_lost_beyond_the_noise_is_named_and_the_others_are_not():
 def test_networks_of_several_seeds_show_pruning_and_retraining_together__and_the_control_retraining_alone():
     changes = class_changes(CLASSES, [network([0]), network([1])], [network([0, 1]), network([1, 2])])
     assert changes.table["change"].tolist() == pytest.approx([-0.1, 0])
-    assert "--pruner none shows those of retraining alone" in what_is_shown({2.0: changes}, prunes=True)
-    assert UNPRUNED in what_is_shown({1.0: changes}, prunes=False)
+    assert "--pruner none shows those of retraining alone" in what_is_shown({2.0: changes}, Cause())
+    assert UNPRUNED in what_is_shown({1.0: changes}, Cause(prunes=False))
+
+
+def test_without_fine_tuning_pruning_alone_is_the_cause():
+    """The text spoke of retraining, and advised a control that would be the dense network."""
+    one = {2.0: class_changes(CLASSES, [network([0])], [network([0, 1])])}
+    two = {2.0: class_changes(CLASSES, [network([0])] * 2, [network([0, 1]), network([1, 2])])}
+    for changes in (one, two):
+        said = what_is_shown(changes, Cause(retrains=False))
+        assert "retraining" not in said
+        assert "--pruner none" not in said
+    assert "through pruning (" in said
+    assert "retraining alone" not in what_is_shown(one, Cause(prunes=False, retrains=False))
 
 
 def test_more_seeds_are_not_advised_for_a_given_network__and_all_seeds_are_said_to_prune_it():
     one = {2.0: class_changes(CLASSES, [network([0])], [network([0, 1])])}
-    said = what_is_shown(one, prunes=True, is_given=True)
+    said = what_is_shown(one, Cause(), is_given=True)
     assert said.endswith("is the cause: compare it with --pruner none.")
     two = {2.0: class_changes(CLASSES, [network([0])] * 2, [network([0, 1]), network([1, 2])])}
     for prunes in (True, False):
-        assert what_is_shown(two, prunes=prunes, is_given=True).endswith(SAME_NETWORK)
-        assert SAME_NETWORK not in what_is_shown(two, prunes=prunes)
+        assert what_is_shown(two, Cause(prunes=prunes), is_given=True).endswith(SAME_NETWORK)
+        assert SAME_NETWORK not in what_is_shown(two, Cause(prunes=prunes))
 
 
 def test_the_mean_slope_of_two_networks_has_the_t_interval_over_them():
@@ -94,7 +106,7 @@ def test_classes_that_keep_their_differences_are_said_to_keep_them():
     changes = class_changes(CLASSES, [half], [half])
     table = str(pruning_table({2.0: changes}, {2.0: 2.0}))
     assert line(table, "new images: raw slope") == ["new", "images:", "raw", "slope", "1.000", "1.000", "to", "1.000"]
-    assert "The differences between classes are the same to within 5 %" in what_is_shown({2.0: changes}, prunes=True)
+    assert "The differences between classes are the same to within 5 %" in what_is_shown({2.0: changes}, Cause())
 
 
 def three_classes(*recalls, images=200):
@@ -109,7 +121,7 @@ def test_classes_that_change_places_are_said_to_have_reversed_their_order():
     before, after = three_classes(0.95, 0.7, 0.45), three_classes(0.5, 0.7, 0.9)
     changes = class_changes(["cat", "dog", "owl"], [before], [after])
     assert changes.slopes.raw_slope == pytest.approx(-0.8)
-    said = what_is_shown({2.0: changes}, prunes=True)
+    said = what_is_shown({2.0: changes}, Cause())
     assert " cat lost 45.0 points (" in said
     assert "\n  owl is shown to have 45.0 points more recall than in the network before.\n" in said
     assert "\n  The order of the classes reversed" in said
@@ -121,7 +133,7 @@ THREE = ["cat", "dog", "owl"]
 
 def test_of_a_network_that_names_one_class_losses_are_said_and_no_slopes():
     changes = class_changes(THREE, [three_classes(0.9, 0.8, 0.7)], [three_classes(1, 0, 0)])
-    said = what_is_shown({50.0: changes}, prunes=True)
+    said = what_is_shown({50.0: changes}, Cause())
     # The accuracy loses 46.7 points and the second class 80.
     accuracy, at_chance, losses, *_, slopes, _ = said.splitlines()
     assert accuracy.endswith("from 80.0 to 33.3 %, largest excess: dog 33.3 points")
@@ -138,7 +150,7 @@ def test_a_network_at_chance_is_left_out_of_the_slopes_alone():
     changes = class_changes(THREE, [good] * 3, [worse, names_one, worse])
     assert changes.slopes.raw_slope == pytest.approx(2)
     assert changes.table["change"].tolist() == pytest.approx([0.1 / 3, -1 / 3, -1.1 / 3])
-    said = what_is_shown({8.0: changes}, prunes=True)
+    said = what_is_shown({8.0: changes}, Cause())
     # They lose 10, 46.7 and 10 points of accuracy, and 20, 70 and 20 of the last class.
     accuracy, at_chance, *_ = said.splitlines()
     assert accuracy.endswith("from 80.0 to 57.8 %, largest excess: owl 14.4 points")
@@ -147,10 +159,10 @@ def test_a_network_at_chance_is_left_out_of_the_slopes_alone():
 
 def test_a_dense_network_without_a_right_image_of_a_class_is_said_first():
     changes = class_changes(THREE, [three_classes(0.9, 0.8, 0)], [three_classes(0.9, 0.8, 0)])
-    said = what_is_shown({2.0: changes}, prunes=True)
+    said = what_is_shown({2.0: changes}, Cause())
     assert said.startswith("The dense network is weak: no test image of owl is recognised.\nratio 2: accuracy")
     guessing = class_changes(THREE, [three_classes(1, 0, 0)], [three_classes(0.9, 0.8, 0.7)])
-    said = what_is_shown({2.0: guessing}, prunes=True)
+    said = what_is_shown({2.0: guessing}, Cause())
     at_chance, accuracy, losses, *_ = said.splitlines()
     assert at_chance == "The dense network is at chance."
     assert accuracy.endswith("from 33.3 to 80.0 %, largest excess: cat 56.7 points")

@@ -146,7 +146,7 @@ class TestRecallChangeBesideTheControl:
         dense, control, after = (
             predictions(each, 100) for each in ((0.9, 0.7, 0.8), (0.6, 0.7, 0.8), (0.58, 0.9, 0.8))
         )
-        from_control = class_changes(NAMES, [control], [after], side="control")
+        from_control = class_changes(NAMES, [dense], [after], [control])
         changes = class_changes(NAMES, [dense], [after])
         return pictures.recall_change(changes, alpha=np.nan, title="title", from_control=from_control)
 
