@@ -13,7 +13,7 @@ from analysis.statistics.arithmetic import is_constant
 from analysis.statistics.class_costs import FEWEST_FLIPPED, smallest_p
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.limits import ACCURACY, ALPHA, LIMITS, Limits
-from analysis.statistics.moderation import FEWEST_CLASSES
+from analysis.statistics.moderation import enough_classes
 from analysis.statistics.populations import FEWEST_TESTED
 from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import RunArrays, dense_weakness
@@ -167,7 +167,8 @@ def class_test(rows: pd.DataFrame) -> str:
         return f"test over images{' and retraining' if (rows['reference'] == CONTROL_OF_NETWORK).all() else ''}"
     if networks >= FEWEST_FLIPPED and (rows["reference"] != CONTROL_OF_OTHER_SEEDS).all():
         return f"max-t test (p no less than {smallest_p(int(networks)):.1g})"
-    return "moderated t-test" if len(rows) >= FEWEST_CLASSES else "plain t-test"
+    mean_recall = rows["recall_after"] + rows["loss"] / 2
+    return "moderated t-test" if enough_classes(mean_recall.to_numpy()) else "plain t-test"
 
 
 def _sentences(workload: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
