@@ -382,6 +382,7 @@ GapKind = Literal[
     "too few",
     "unknown",
     "relative",
+    "moved",
     "no interval",
     "undefined",
 ]
@@ -402,6 +403,7 @@ class Gaps(NamedTuple):
         - too few: with so few networks the interval is too wide.
         - unknown: gaps may grow or shrink.
         - relative: gaps may grow or shrink, but grow relative to the accuracy.
+        - moved: gaps move to other classes, so the raw slope falls, but gaps are not shown to shrink.
         - no interval: one network is compared with its control, or all change alike.
         - undefined: no network has slopes and a control with slopes.
     change, low, high : float
@@ -440,6 +442,8 @@ def gaps(cell: pd.Series) -> Gaps:
     elif high - low > _WIDEST:
         kind = "too few"
     elif np.isfinite(low):
+    elif high < 0:
+        kind = "moved"
         kind = "relative" if _ends(cell, "alpha_minus_none")[0] > 0 else "unknown"
     else:
         kind = "no interval" if np.isfinite(change) else "undefined"
@@ -468,6 +472,10 @@ def _describe_gaps(cell: pd.Series, study: StudyData) -> str:
         "too few": f"{compared} networks are too few to say whether gaps grow or shrink.",
         "unknown": f"Gaps between classes {open_change}.",
         "relative": f"Gaps grow relative to the accuracy; the gaps themselves {open_change}.",
+        "moved": (
+            f"Gaps move to other classes: the raw slope is {-change / 100:.2f}{_brackets(-high / 100, -low / 100, 2)} "
+            "below that of the control."
+        ),
         "no interval": (
             f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in {_which_networks(compared, cell)}."
         ),

@@ -93,6 +93,21 @@ def test_what_is_said_of_gaps_rests_on_the_raw_slope_and_the_raw_spread(pruned, 
     assert said in sentences(pruned, control)
 
 
+def with_gaps(made, gaps, growth):
+    """Four classes with gaps .1, .05, -.05, -.1 before, and the given gaps, times each network's growth, after."""
+    columns = {}
+    for name, before, after in zip("abcd", [0.1, 0.05, -0.05, -0.1], gaps, strict=True):
+        columns |= {f"recall_before/{name}": 0.8 + before, f"recall_after/{name}": 0.8 + growth * after}
+    return made.assign(**columns, **{f"support/{name}": 100.0 for name in "abcd"})
+
+
+def test_gaps_that_moved_to_other_classes_are_not_said_to_shrink_or_grow():
+    """The raw slope is (.1² - .05 * .1 - .05² + .1 * .05) / .025 = .3; .7 + 1.3 SPREAD below that of the control."""
+    moved = with_gaps(runs(), [0.1, -0.1, 0.05, -0.05], 1 + SPREAD)
+    said = sentences(moved, with_gaps(none(), [0.1, 0.05, -0.05, -0.1], 1 - SPREAD))
+    assert "Gaps move to other classes: the raw slope is 0.70 (0.62 to 0.78) below that of the control" in said
+
+
 def test_a_reversed_order_of_classes_is_not_called_smaller_gaps():
     """The half-widths are those of t: 2.365 times the standard error of SPREAD, .0247; of a tenth of it, .0025."""
     said = sentences(runs(alpha=-0.8, noise=SPREAD), none())
