@@ -259,7 +259,8 @@ def _on_number_formats(cells: pd.DataFrame, study: StudyData, named: pd.Series |
     cells = cells[of_dense] if of_dense.any() else cells
     cell = cells.loc[accuracy_loss(cells).idxmax()]
     name, against = study.explained_method(cell), "" if cell["n_none"] else ", compared with the dense networks"
-    subject = f"{name} does worst of {len(cells)} number formats: it" if len(cells) > 1 else name
+    formats = cells[schema.PRUNER].nunique()
+    subject = f"{name} does worst of {formats} number formats: it" if formats > 1 else name
     if named is None:
         where = f"{_where(cell)}, "
     else:

@@ -495,6 +495,15 @@ def test_of_number_formats_alone_the_worst_is_named():
 @pytest.mark.parametrize(
     "params",
     [
+def test_a_number_format_with_two_settings_is_one_format():
+    formats = [
+        runs(name, 1, number_format=name, after=after, weight_decay=decay)
+        for name, after in (("float16", 0.8), ("fixed-int8", 0.797))
+        for decay in ("0.0005", "0.0")
+    ]
+    assert "does worst of 2 number formats" in judged(*formats)[0]
+
+
         {"start": "initialization", "schedule": "cubic"},
         {"start": "dense", "schedule": "one-shot", "fine_tune_epochs": "0"},
     ],
