@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.report.verdict import gaps, payers, reading, to_know, verdict
+from analysis.report.verdict import class_test, gaps, payers, reading, to_know, verdict
 from analysis.study.decision import class_rows
 from analysis.study.study import ReportOptions, StudyData
 from tests import made_up_runs
@@ -430,8 +430,11 @@ def test_what_is_ruled_out_in_one_network_is_said_of_this_network():
     assert line.endswith("Gaps grow by 50 % in the only network whose gaps can be compared.")
     five = made_up_runs.runs("mnist", "lenet5", "mp", 10, [1.0] * 5)
     some = five, alike[1].assign(dense_run_id="another", seed=9)
-    (line,) = verdict(StudyData(made_up_runs.study(*some), made_up_runs.predicted(*some)))
-    assert "points is ruled out for all. " in line
+    of_five = StudyData(made_up_runs.study(*some), made_up_runs.predicted(*some))
+    (line,) = verdict(of_five)
+    assert "Whether a class loses more than the accuracy is unknown. Whether it is safe is unknown: with one " in line
+    assert "So losses have no bounds, and" in line
+    assert class_test(of_five.classes) == "t-test (it needs two networks on each side)"
 
 
 def test_a_letter_is_explained_where_it_is_used():
@@ -492,9 +495,6 @@ def test_of_number_formats_alone_the_worst_is_named():
     assert "fixed-int8 is weights and activations of 8 bits" in how_to_read
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
 def test_a_number_format_with_two_settings_is_one_format():
     formats = [
         runs(name, 1, number_format=name, after=after, weight_decay=decay)
@@ -504,6 +504,9 @@ def test_a_number_format_with_two_settings_is_one_format():
     assert "does worst of 2 number formats" in judged(*formats)[0]
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
         {"start": "initialization", "schedule": "cubic"},
         {"start": "dense", "schedule": "one-shot", "fine_tune_epochs": "0"},
     ],
