@@ -13,7 +13,7 @@ from analysis.statistics.arithmetic import is_constant
 from analysis.statistics.class_costs import FEWEST_FLIPPED, smallest_p
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.limits import ACCURACY, ALPHA, LIMITS, Limits
-from analysis.statistics.moderation import FEWEST_CLASSES
+from analysis.statistics.moderation import enough_classes
 from analysis.statistics.populations import FEWEST_TESTED
 from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import RunArrays, dense_weakness
@@ -66,8 +66,7 @@ _UNLIKE_CONTROL = (
 )
 _NOT_PAIRED = (
     f"The controls (pruner {CONTROL}) have other seeds than the pruned networks and cannot be paired with them. So "
-    f"bounds are wide, and the change of accuracy is relative to the dense networks. Run the pruner {CONTROL} with the "
-    "same seeds."
+    f"{{}}, and the change of accuracy is relative to the dense networks. Run the pruner {CONTROL} with the same seeds."
 )
 _NOT_FINE_TUNED = "This method involves no fine-tuning, so it is compared with the dense networks."
 _BEYOND_CONTROL = (
@@ -162,12 +161,15 @@ def class_test(rows: pd.DataFrame) -> str:
     rows : DataFrame
         As `class_rows` returns it.
     """
-    networks = rows["n_reference"].max()
+    networks, is_paired = rows["n_reference"].max(), (rows["reference"] != CONTROL_OF_OTHER_SEEDS).all()
+    if networks < FEWEST_TESTED and not is_paired:
+        return "t-test (it needs two networks on each side)"
     if networks < FEWEST_TESTED:
         return f"test over images{' and retraining' if (rows['reference'] == CONTROL_OF_NETWORK).all() else ''}"
-    if networks >= FEWEST_FLIPPED and (rows["reference"] != CONTROL_OF_OTHER_SEEDS).all():
+    if networks >= FEWEST_FLIPPED and is_paired:
         return f"max-t test (p no less than {smallest_p(int(networks)):.1g})"
-    return "moderated t-test" if len(rows) >= FEWEST_CLASSES else "plain t-test"
+    mean_recall = rows["recall_after"] + rows["loss"] / 2
+    return "moderated t-test" if enough_classes(mean_recall.to_numpy()) else "plain t-test"
 
 
 def _sentences(workload: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
@@ -210,7 +212,7 @@ def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:
     if cell["n_none"]:
         yield _describe_gaps(cell, study)
     elif (rows["reference"] == CONTROL_OF_OTHER_SEEDS).any():
-        yield _NOT_PAIRED
+        yield _NOT_PAIRED.format("bounds are wide" if (rows["n_reference"] > 1).all() else "losses have no bounds")
     else:
         yield _describe_missing_control(cell, study)
     if decided.is_safe:
@@ -258,7 +260,8 @@ def _on_number_formats(cells: pd.DataFrame, study: StudyData, named: pd.Series |
     cells = cells[of_dense] if of_dense.any() else cells
     cell = cells.loc[accuracy_loss(cells).idxmax()]
     name, against = study.explained_method(cell), "" if cell["n_none"] else ", compared with the dense networks"
-    subject = f"{name} does worst of {len(cells)} number formats: it" if len(cells) > 1 else name
+    formats = cells[schema.PRUNER].nunique()
+    subject = f"{name} does worst of {formats} number formats: it" if formats > 1 else name
     if named is None:
         where = f"{_where(cell)}, "
     else:
@@ -345,8 +348,9 @@ def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
     missing = f"{'one network has' if without == 1 else f'{without} networks have'} no control and cannot be compared"
     if worst is None and without:
         return f"{_UNKNOWN}{missing}. Run the pruner {CONTROL} with all seeds."
+    one = _ONE_CONTROL if judged.cell["n"] > 1 else _ONE_UNKNOWN
     if worst is None:
-        return _ONE_CONTROL if judged.cell["n"] > 1 else _ONE_UNKNOWN
+        return one
     if judged.decided.state == "beyond":
         if worst["name"] == ALPHA:
             return f"It is not safe: {ALPHA} is surely above {limits.alpha:g}."
@@ -356,7 +360,7 @@ def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
     if worst["name"] == ALPHA and not np.isfinite(worst["upper"]):
         return f"{_UNKNOWN}{ALPHA} {'is undefined' if np.isnan(worst['loss']) else 'has no upper bound'}."
     if not np.isfinite(worst["upper"]):
-        return _ALIKE if judged.cell["n"] > 1 else _ONE_UNKNOWN
+        return _ALIKE if (class_rows(study, judged.cell)["n_reference"] > 1).all() else one
     if worst["name"] == ALPHA:
         return f"Undecided: {ALPHA} may be {worst['upper']:.2f} (limit {limits.alpha:g})."
     remedy = missing if without else _remedy(judged, study, limits)
@@ -378,6 +382,7 @@ GapKind = Literal[
     "wider",
     "narrower",
     "same",
+    "moved",
     "too few",
     "unknown",
     "relative",
@@ -398,6 +403,7 @@ class Gaps(NamedTuple):
         - wider: gaps grow, but weak classes are not shown to fall further behind.
         - narrower: gaps shrink.
         - same: an equivalence test shows that gaps hardly change.
+        - moved: gaps move to other classes, so the raw slope falls, but gaps are not shown to shrink.
         - too few: with so few networks the interval is too wide.
         - unknown: gaps may grow or shrink.
         - relative: gaps may grow or shrink, but grow relative to the accuracy.
@@ -436,6 +442,8 @@ def gaps(cell: pd.Series) -> Gaps:
         kind = "narrower"
     elif cell["raw_slope_equivalence_p"] < 1 - cell["confidence"]:
         kind = "same"
+    elif high < 0:
+        kind = "moved"
     elif high - low > _WIDEST:
         kind = "too few"
     elif np.isfinite(low):
@@ -464,6 +472,10 @@ def _describe_gaps(cell: pd.Series, study: StudyData) -> str:
         "wider": f"Gaps {wider}; that weak classes fall behind is not shown.",
         "narrower": f"Gaps shrink {-change:.0f} %{_brackets(-high, -low, 0)}.",
         "same": f"Gaps of weak classes change by less than {100 * MARGIN:g} %, by an equivalence test.",
+        "moved": (
+            f"Gaps move to other classes: the raw slope is {-change / 100:.2f}{_brackets(-high / 100, -low / 100, 2)} "
+            "below that of the control."
+        ),
         "too few": f"{compared} networks are too few to say whether gaps grow or shrink.",
         "unknown": f"Gaps between classes {open_change}.",
         "relative": f"Gaps grow relative to the accuracy; the gaps themselves {open_change}.",

@@ -47,7 +47,7 @@ def difference(method: Curve, baseline: Curve, confidence: float = 0.95) -> tupl
     -------
     difference, low, high : float
         All NaN if the method's accuracy is outside the range of the baseline's accuracies, so that the two slopes
-        cannot be compared. low and high are NaN with fewer than two networks.
+        cannot be compared. low and high are NaN with fewer than two networks, or if networks differ only by rounding.
 
     Examples
     --------
@@ -67,7 +67,8 @@ def difference(method: Curve, baseline: Curve, confidence: float = 0.95) -> tupl
     if n < 2:
         return estimate, np.nan, np.nan
     without_one = _differences(method, baseline, np.array([np.delete(everyone, left_out) for left_out in everyone]))
-    half = two_way.half_width(two_way.variances(n * estimate - (n - 1) * without_one), 1 - confidence)
+    variances = two_way.variances(n * estimate - (n - 1) * without_one)
+    half = two_way.half_width(variances, 1 - confidence) if variances.total > 0 else np.nan
     return estimate, estimate - half, estimate + half
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.statistics.arithmetic import quotient
+from analysis.statistics.arithmetic import is_constant, quotient
 
 
 class Interval(NamedTuple):
@@ -69,14 +69,15 @@ def mark(low: float, high: float) -> str:
     Returns
     -------
     str
-        `<` if the interval is below 1, `>` if it is above 1, `?` if it contains 1; empty without an interval.
+        `<` if the interval is below 1, `>` if it is above 1, `?` if it contains 1; empty without an interval, and if
+        both ends are equal, because all values are then the same.
 
     Examples
     --------
     >>> mark(0.7, 0.9), mark(1.1, 1.2), mark(0.9, 1.1)
     ('<', '>', '?')
     """
-    if np.isnan(low) or np.isnan(high):
+    if np.isnan(low) or np.isnan(high) or is_constant(np.array([low, high])):
         return ""
     return "<" if high < 1 else ">" if low > 1 else "?"
 

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from analysis.statistics.arithmetic import is_constant
+
 LEVEL = 0.05
 # Below this level t quantiles overflow.
 _SMALLEST_LEVEL = 1e-100
@@ -67,7 +69,7 @@ def variances(
     Returns
     -------
     Variances
-        A single network has no variance over networks.
+        A single network has no variance over networks. Values that differ only by rounding have variance 0.
 
     Examples
     --------
@@ -79,7 +81,8 @@ def variances(
     (((1.0, 1),), 0.01, 0.09)
     """
     n = len(values)
-    groups = ((float(np.var(values, ddof=1) / n), n - 1),) if n > 1 else ()
+    over_networks = 0.0 if is_constant(values) else float(np.var(values, ddof=1) / n)
+    groups = ((over_networks, n - 1),) if n > 1 else ()
     if deviations is None:
         return Variances(groups)
     twice = np.zeros((n, n)) if counted_twice is None else counted_twice

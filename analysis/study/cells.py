@@ -43,9 +43,9 @@ def alphas(study: RunArrays) -> pd.DataFrame:
     -------
     DataFrame, one row per run in the order of the arrays
         `ALPHA_COLUMNS`, then `study.shown`, then the digest of the weights if the user gave weights. alpha, correlation
-        and spread_ratio are NaN if every class's recall before pruning equals the accuracy. correlation is also NaN if
-        every class's recall after pruning equals the accuracy. A run of the pruner `none` has ratio 1 and is the
-        control for every ratio.
+        and spread_ratio are NaN if every class's recall before pruning equals the accuracy, or if an accuracy is 0.
+        correlation is also NaN if every class's recall after pruning equals the accuracy. A run of the pruner `none`
+        has ratio 1 and is the control for every ratio.
     """
     measured = {name: np.full(len(study.runs), np.nan) for name in ("alpha", "correlation", "spread_ratio")}
     raw_slope = np.full(len(study.runs), np.nan)
@@ -57,15 +57,20 @@ def alphas(study: RunArrays) -> pd.DataFrame:
     digests = [column for column in network_columns(study.runs) if column != schema.SEED]
     frame = study.runs.assign(**measured, raw_slope=raw_slope, at_chance=study.at_chance)
     frame = frame[[*ALPHA_COLUMNS, *study.shown, *digests]]
-    undefined = frame.loc[frame["alpha"].isna(), "run_id"]
-    notes = [*study.notes]
-    if len(undefined):
-        notes.append(
-            f"alpha is undefined in {len(undefined):,} runs, because every class's recall before pruning equals the "
-            f"accuracy: {', '.join(undefined[:3])}"
-        )
-    frame.attrs = {"notes": notes}
+    frame.attrs = {"notes": [*study.notes, *_notes_on_undefined(frame)]}
     return frame
+
+
+def _notes_on_undefined(frame: pd.DataFrame) -> Iterator[str]:
+    """Yield a note for each cause of an undefined alpha."""
+    has_no_accuracy = frame[["accuracy_before", "accuracy_after"]].eq(0).any(axis=1)
+    for cause, is_cause in (
+        ("the accuracy before or after pruning is 0", has_no_accuracy),
+        ("every class's recall before pruning equals the accuracy", ~has_no_accuracy),
+    ):
+        undefined = frame.loc[frame["alpha"].isna() & is_cause, "run_id"]
+        if len(undefined):
+            yield f"alpha is undefined in {len(undefined):,} runs, because {cause}: {', '.join(undefined[:3])}"
 
 
 def cells(
@@ -153,8 +158,9 @@ def cells(
         )
     if without := int(frame["alpha_new"].isna().sum()):
         notes.append(
-            f"alpha_new is n/a in {without:,} of {len(frame):,} cells, whose runs have no slopes, or lack the number "
-            "of test images of each class, or the share classified correctly both before and after"
+            f"alpha_new is n/a in {without:,} of {len(frame):,} cells, whose runs have no slopes, have a class "
+            "with a single test image, differ in their numbers of test images, or lack the number of test images of "
+            "each class or the share classified correctly both before and after"
         )
     if of_study and of_study.missing:
         notes.append(_note_on_predictions(study, rows_of_cells, of_study))

@@ -121,7 +121,7 @@ class CellCosts(NamedTuple):
         Kind of reference networks: own controls, controls of other seeds, or dense networks.
     n : int
         Number of pruned networks that are compared, including those at chance; if controls are of other seeds, the
-        smaller of the numbers of pruned networks and controls.
+        smaller of the numbers of pruned networks and controls. If it is then 1, all bounds and p are NaN.
     table : DataFrame
         `COLUMNS`, with a row for each class: the loss of recall, the part of it beyond the loss of accuracy, and the
         part beyond the loss under proportional errors, which is NaN unless the networks have predictions and controls
@@ -186,6 +186,9 @@ def _cell_costs(
     networks = len(rows) if paired or from_rows is None else min(len(rows), len(from_rows))
     compared = _comparison(study, rows, from_rows, has, predictions, paired)
     costs = _of_comparison(compared) if compared else _of_recalls(study, rows, from_rows, has, paired)
+    if not paired and networks < 2:
+        # The variance between networks is unknown on one side, and would count as 0.
+        costs = costs[0][["loss", "cost"]].reindex(columns=COLUMNS), WorstCost(), np.nan, np.nan
     return CellCosts(reference, networks, *costs), has
 
 

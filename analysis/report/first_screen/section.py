@@ -194,5 +194,5 @@ def _in_points_with_intervals(cells: pd.DataFrame, name: str) -> list[str]:
 
 
 def _has_unbalanced_classes(runs: pd.DataFrame) -> bool:
-    supports = runs.filter(regex=f"^{schema.SUPPORT}").dropna().to_numpy()
-    return bool(supports.size and unbalanced(supports).any())
+    supports = runs.filter(regex=f"^{schema.SUPPORT}").dropna(how="all").drop_duplicates()
+    return any(unbalanced(row.dropna().to_numpy()) for _, row in supports.iterrows())

@@ -41,8 +41,8 @@ from analysis.study.labels import method_label
 from analysis.study.predictions import LabelledImages, StudyPredictions
 from analysis.study.settings import CELL, CellKey
 
-# Most slopes agree closely. Therefore a family of tests includes only the first of these slopes that is tested, and the
-# tests of each other slope are a family of their own.
+# Most slopes agree closely. Therefore a family of tests includes only the first of these slopes among its outcomes,
+# even if it cannot be computed, and the tests of each other slope are a family of their own.
 SLOPES = (ALPHA_NEW, ALPHA, RAW_SLOPE, ALPHA_BEYOND)
 # Outcomes that are pooled over networks.
 _POOLED = (ALPHA_NEW, ALPHA_BEYOND)
@@ -149,8 +149,9 @@ def compare(
         - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless
           `alternative` gives the predicted direction of a primary comparison. p_holm is corrected within its family;
           that of a primary comparison includes planned tests without networks. Of the slopes alpha_new, alpha,
-          raw_slope and alpha_beyond, only the first that is tested belongs to the family; each other slope has its own
-          family. p_permutation is from a permutation test that flips the signs of the seeds' differences.
+          raw_slope and alpha_beyond, only the first among the outcomes belongs to the family, even if it cannot be
+          computed; each other slope has its own family. p_permutation is from a permutation test that flips the signs
+          of the seeds' differences.
         - effect_size: Cohen's d_z.
         - detectable_difference: the smallest difference detectable at 80 % power and level .05 / family size.
         - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline at the same accuracy, with its

@@ -209,6 +209,9 @@ def test_unbalanced_classes_have_the_weighted_alpha_beside_alpha():
     assert "weighted alpha" in of_unbalanced
     assert "alpha" in of_balanced
     assert "weighted alpha" not in of_balanced
+    other = made_up_runs.runs("other", "lenet5", "mp", 2, 1.5 + SPREAD, classes="xy")
+    other = other.assign(**{"support/x": 500.0, "support/y": 500.0})
+    assert "weighted alpha" in first_screen.slopes(StudyData(made_up_runs.study(runs, other))).blocks[-1]
 
 
 def test_a_setting_that_tells_cells_apart_has_a_column():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.report.verdict import gaps, payers, reading, to_know, verdict
+from analysis.report.verdict import class_test, gaps, payers, reading, to_know, verdict
 from analysis.study.decision import class_rows
 from analysis.study.study import ReportOptions, StudyData
 from tests import made_up_runs
@@ -91,6 +91,21 @@ def lower(made, loss):
 def test_what_is_said_of_gaps_rests_on_the_raw_slope_and_the_raw_spread(pruned, said):
     control = runs("none", 1, noise=-SPREAD / 10) if "equivalence" in said else none()
     assert said in sentences(pruned, control)
+
+
+def with_gaps(made, gaps, growth):
+    """Four classes with gaps .1, .05, -.05, -.1 before, and the given gaps, times each network's growth, after."""
+    columns = {}
+    for name, before, after in zip("abcd", [0.1, 0.05, -0.05, -0.1], gaps, strict=True):
+        columns |= {f"recall_before/{name}": 0.8 + before, f"recall_after/{name}": 0.8 + growth * after}
+    return made.assign(**columns, **{f"support/{name}": 100.0 for name in "abcd"})
+
+
+def test_gaps_that_moved_to_other_classes_are_not_said_to_shrink_or_grow():
+    """The raw slope is (.1² - .05 * .1 - .05² + .1 * .05) / .025 = .3; .7 + 1.3 SPREAD below that of the control."""
+    moved = with_gaps(runs(), [0.1, -0.1, 0.05, -0.05], 1 + SPREAD)
+    said = sentences(moved, with_gaps(none(), [0.1, 0.05, -0.05, -0.1], 1 - SPREAD))
+    assert "Gaps move to other classes: the raw slope is 0.70 (0.62 to 0.78) below that of the control" in said
 
 
 def test_a_reversed_order_of_classes_is_not_called_smaller_gaps():
@@ -415,8 +430,11 @@ def test_what_is_ruled_out_in_one_network_is_said_of_this_network():
     assert line.endswith("Gaps grow by 50 % in the only network whose gaps can be compared.")
     five = made_up_runs.runs("mnist", "lenet5", "mp", 10, [1.0] * 5)
     some = five, alike[1].assign(dense_run_id="another", seed=9)
-    (line,) = verdict(StudyData(made_up_runs.study(*some), made_up_runs.predicted(*some)))
-    assert "points is ruled out for all. " in line
+    of_five = StudyData(made_up_runs.study(*some), made_up_runs.predicted(*some))
+    (line,) = verdict(of_five)
+    assert "Whether a class loses more than the accuracy is unknown. Whether it is safe is unknown: with one " in line
+    assert "So losses have no bounds, and" in line
+    assert class_test(of_five.classes) == "t-test (it needs two networks on each side)"
 
 
 def test_a_letter_is_explained_where_it_is_used():
@@ -475,6 +493,15 @@ def test_of_number_formats_alone_the_worst_is_named():
     )
     assert "control" not in line + how_to_read
     assert "fixed-int8 is weights and activations of 8 bits" in how_to_read
+
+
+def test_a_number_format_with_two_settings_is_one_format():
+    formats = [
+        runs(name, 1, number_format=name, after=after, weight_decay=decay)
+        for name, after in (("float16", 0.8), ("fixed-int8", 0.797))
+        for decay in ("0.0005", "0.0")
+    ]
+    assert "does worst of 2 number formats" in judged(*formats)[0]
 
 
 @pytest.mark.parametrize(

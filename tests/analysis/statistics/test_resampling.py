@@ -18,6 +18,7 @@ def test_the_t_interval_of_r():
 
 def test_marks():
     assert [mark(0.7, 0.9), mark(1.1, 1.2), mark(0.9, 1.1), mark(np.nan, np.nan)] == ["<", ">", "?", ""]
+    assert mark(1.3, 1.3 + 1e-15) == ""
 
 
 def test_pseudo_values_by_hand():

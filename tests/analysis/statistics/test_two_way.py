@@ -15,6 +15,12 @@ def test_without_images_the_interval_is_the_t_interval_and_p_the_t_tests():
     assert p_value(found, values.mean()) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
 
 
+@pytest.mark.parametrize("values", [np.array([0.1 + 0.2, 0.3]), np.full(7, 0.1)])
+def test_values_that_differ_by_rounding_have_no_variance_and_no_p(values):
+    assert variances(values).total == 0
+    assert np.isnan(p_value(variances(values), values.mean()))
+
+
 def test_without_networks_the_interval_is_normal():
     found = Variances(images=4.0)
     assert half_width(found) == pytest.approx(2 * stats.norm.isf(0.025))

@@ -86,6 +86,17 @@ def test_an_undefined_alpha_is_named_and_not_counted():
     assert cell["alpha_mean"] == pytest.approx(1.1)
 
 
+def test_a_network_of_accuracy_0_has_an_undefined_alpha_for_this_reason():
+    made = toy("mp", 2, [1.5, 0.5, 0.7])
+    made.loc[0, ["accuracy_after", "recall_after/a", "recall_after/b"]] = 0
+    made.loc[1, ["recall_before/a", "recall_before/b"]] = 0.8
+    of_accuracy, of_recalls = alphas(run_arrays(made)).attrs["notes"]
+    assert of_accuracy == (
+        "alpha is undefined in 1 runs, because the accuracy before or after pruning is 0: toy net mp 2 0 "
+    )
+    assert of_recalls.endswith("equals the accuracy: toy net mp 2 1 ")
+
+
 def test_a_cell_without_a_defined_alpha_has_accuracies_and_no_slopes():
     made = toy("mp", 2, [1.5, 0.5]).assign(accuracy_after=[0.77, 0.79])
     made[["recall_before/a", "recall_before/b"]] = 0.8
@@ -288,6 +299,14 @@ def test_alpha_new_needs_images():
     (note,) = frame.attrs["notes"]
     assert "alpha_new" in note
     assert "1 of 1 cells" in note
+
+
+def test_a_class_with_one_test_image_is_named_as_a_cause_of_a_missing_alpha_new():
+    made = with_images(toy("mp", 2, [1.0, 1.0])).assign(accuracy_before=161 / 201, accuracy_after=161 / 201)
+    third = dict.fromkeys([f"{name}/c" for name in ("support", "recall_before", "recall_after", "both_right")], 1.0)
+    frame = cells(run_arrays(made.assign(**third)))
+    assert (frame["n_alpha"][0], np.isnan(frame["alpha_new"][0])) == (2, True)
+    assert "have a class with a single test image" in " ".join(frame.attrs["notes"])
 
 
 def test_alpha_new_and_reliability_of_the_same_network():

@@ -70,6 +70,22 @@ def test_of_three_networks_and_two_controls_of_other_seeds_two_are_counted():
     assert class_b(pruned(), controls)["n_reference"] == 2
 
 
+@pytest.mark.parametrize(("networks", "others"), [(3, 1), (1, 3)])
+def test_one_network_beside_several_of_other_seeds_has_a_loss_and_no_bound(networks, others):
+    """Nothing shows how far the single network moved by chance."""
+    controls = none([0.9, 1.0, 1.4]).head(others).assign(dense_run_id=list("xyz")[:others], seed=range(7, 7 + others))
+    made = study(pruned().head(networks), controls)
+    for predictions in (None, predicted(made)):
+        row = classes(run_arrays(made), predictions).set_index("class").loc["b"]
+        assert (row["reference"], row["n_reference"]) == ("control of other seeds", 1)
+        assert row["loss"] == pytest.approx(row["cost"])
+        assert row["cost"] == pytest.approx(0.1 * (ALPHAS[:networks].mean() - np.mean([0.9, 1.0, 1.4][:others])))
+        assert row[[name for name in COLUMNS if name not in ("loss", "cost")]].isna().all()
+        cell = cells(run_arrays(made), predictions).set_index("pruner").loc["mp"]
+        bounds = cell[["worst_class_loss_upper", "accuracy_loss_low", "accuracy_loss_upper"]]
+        assert (bounds.isna().all(), cell["worst_class"]) == (True, "")
+
+
 def test_a_network_at_chance_counts_in_what_pruning_costs():
     """The third network has lost everything."""
     made = pruned()
