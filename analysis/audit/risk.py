@@ -209,8 +209,8 @@ def _at_chance(label: np.ndarray, indices: Mapping[str, np.ndarray]) -> list[str
     guesses = {side: networks_at_chance(label, each == label) for side, each in indices.items()}
     if guesses["before"].all():
         n = len(guesses["before"])
-        which = f"all {n} networks before are at chance, so their" if n > 1 else "the network before is at chance, so its"
-        raise StudyError(f"{which} scores predict nothing: give trained networks", option="before")
+        are = f"all {n} networks before are at chance, so their" if n > 1 else "the network before is at chance, so its"
+        raise StudyError(f"{are} scores predict nothing: give trained networks", option="before")
     counts = [f"{each.sum()} of {len(each)} {side}" for side, each in guesses.items() if each.any()]
     return [f"Networks at chance, which are included like the others: {', '.join(counts)}."] if counts else []
 
