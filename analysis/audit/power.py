@@ -313,7 +313,7 @@ def _thresholds(
     dof, classes = networks - 1, len(movement.names)
     variances, others = (each.over_networks / networks * chance for each in (moved, movement))
     in_both = moved.in_one / networks
-    few_images = 1.0 if moved.images is None else class_losses.few_images_factor(moved.images)
+    few_images = np.ones(classes) if moved.images is None else class_losses.few_images_factor(moved.images)
     moderated = moderation.moderated_alone(variances, others, dof, moved.scale, movement.scale, priors)
     share = class_losses.MODERATED_SHARE if (moderated.dof > dof).any() else 1.0
 

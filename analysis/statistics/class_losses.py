@@ -271,7 +271,7 @@ def few_images_factor(support: np.ndarray) -> np.ndarray:
 
     dof = np.maximum(support - 1, 1)
     factor = np.square(stdtrit(dof, two_way.LEVEL / 2) / stdtrit(np.inf, two_way.LEVEL / 2))
-    return np.where(support < FEW_IMAGES, factor, 1.0)
+    return np.asarray(np.where(support < FEW_IMAGES, factor, 1.0))
 
 
 def moderated(changes: Changes, recall: np.ndarray) -> Changes:
