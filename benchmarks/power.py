@@ -13,23 +13,29 @@ from scipy.special import ndtr, ndtri
 from analysis.audit import power
 from analysis.audit.audit import audit_predictions
 
-CLASSES, IMAGES, RECALL = 10, 1000, 0.9
+CLASSES, RECALL = 10, 0.9
 # Standard deviations of the offsets of classes, the difficulties of images, and a network's own noise.
 OFFSET, DIFFICULTY, NOISE = 0.1, 0.8, 0.6
-NETWORKS, AUDITS = (2, 3, 4, 6), 100
+# Images of each class, and networks on each side.
+SIZES = ((1000, 2), (1000, 3), (1000, 4), (1000, 6), (40, 10), (40, 30), (15, 10))
+AUDITS = 100
 _TOTAL = np.sqrt(DIFFICULTY**2 + NOISE**2)
-LABEL = np.repeat(np.arange(CLASSES), IMAGES)
 
 
 def main() -> None:
-    """Print, for each number of networks, the loss that `power` gives and the share of audits that find this loss."""
-    print("| networks a side | loss, points | found |")
-    print("| ---: | ---: | ---: |")
-    movement = power.of_points(CLASSES, IMAGES, 100 * movement_of_recall())
-    for networks in NETWORKS:
-        loss = power.smallest_losses(movement, networks, np.random.default_rng(0))[0]
-        found = np.mean([is_found(np.random.default_rng(audit), networks, loss) for audit in range(AUDITS)])
-        print(f"| {networks} | {100 * loss:.1f} | {found:.0%} |", flush=True)
+    """Print, for each size, the loss that `power` gives and the share of audits that find this loss."""
+    print("| images of each class | networks a side | loss, points | found |")
+    print("| ---: | ---: | ---: | ---: |")
+    for images, networks in SIZES:
+        loss = promised_loss(images, networks)
+        found = np.mean([is_found(np.random.default_rng(audit), images, networks, loss) for audit in range(AUDITS)])
+        print(f"| {images:,} | {networks} | {100 * loss:.1f} | {found:.0%} |", flush=True)
+
+
+def promised_loss(images: int, networks: int) -> float:
+    """Return the smallest loss that `power` gives."""
+    movement = power.of_points(CLASSES, images, 100 * movement_of_recall())
+    return float(power.smallest_losses(movement, networks, np.random.default_rng(0))[0])
 
 
 def movement_of_recall() -> float:
@@ -45,17 +51,18 @@ def level_of(recall: float) -> float:
     return float(_TOTAL * ndtri(recall))
 
 
-def is_found(rng: np.random.Generator, networks: int, loss: float) -> bool:
+def is_found(rng: np.random.Generator, images: int, networks: int, loss: float) -> bool:
     """Return whether an audit names class 0, which lost recall."""
-    difficulty = rng.normal(0, DIFFICULTY, len(LABEL))
+    label = np.repeat(np.arange(CLASSES), images)
+    difficulty = rng.normal(0, DIFFICULTY, len(label))
     sides = []
     for lost in (0.0, loss):
         level = np.full(CLASSES, level_of(RECALL))
         level[0] = level_of(max(RECALL - lost, 1e-6))
         offsets = rng.normal(0, OFFSET, (networks, CLASSES))
-        margin = (level + offsets)[:, LABEL] - difficulty + rng.normal(0, NOISE, (networks, len(LABEL)))
-        sides.append(np.where(margin > 0, LABEL, (LABEL + 1) % CLASSES))
-    return "0" in audit_predictions(LABEL, *sides).damaged
+        margin = (level + offsets)[:, label] - difficulty + rng.normal(0, NOISE, (networks, len(label)))
+        sides.append(np.where(margin > 0, label, (label + 1) % CLASSES))
+    return "0" in audit_predictions(label, *sides).damaged
 
 
 if __name__ == "__main__":

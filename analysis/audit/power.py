@@ -1,5 +1,6 @@
 """The smallest loss of a class that an audit detects with 80 % power, by number of networks."""
 
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,7 +72,8 @@ class ChangeVariances(NamedTuple):
 
         A recall near 1 varies little, but more after a loss. The standard deviation is assumed to be proportional to R
         (1 - R) for the recall R before and after the loss, as if one random number shifted all logits of the class. The
-        newly wrong images add a binomial variance.
+        newly wrong images add a binomial variance. The larger the loss, the more of them are the same in all networks,
+        so at least a share of this variance that is as large as the loss is over images.
         """
         if self.recall is None or self.images is None:
             return self
@@ -79,8 +81,8 @@ class ChangeVariances(NamedTuple):
         usual = self.recall * (1 - self.recall)
         growth = np.square(quotient(left * (1 - left), usual))
         own = np.maximum(self.over_networks - self.in_one, 0) * (1 + np.where(np.isnan(growth), 1, growth)) / 2
-        shared = np.nan_to_num(quotient(self.over_images, self.in_one + self.over_images))
         added = np.clip(loss, 0, self.recall)
+        shared = np.fmax(quotient(self.over_images, self.in_one + self.over_images), added)
         added = added * (1 - added) / self.images
         in_one = self.in_one + (1 - shared) * added
         middle = (self.recall + left) / 2
@@ -269,10 +271,31 @@ def smallest_losses(movement: ChangeVariances, networks: int, rng: np.random.Gen
         error = np.sqrt(moved.over_networks / networks + moved.over_images)
         with np.errstate(divide="ignore"):
             power = ndtr((loss - _thresholds(movement, moved, networks, chance, priors)) / error).mean(0)
+        power = power * _chance_of_enough_changes(movement, loss, networks)
         is_found = (power.mean() if alike else power) >= POWER
         low, high = np.where(is_found, low, loss), np.where(is_found, loss, high)
     recall = 1.0 if movement.recall is None else movement.recall
     return np.where((high < 1) & (high <= recall), high, np.inf)
+
+
+def _chance_of_enough_changes(movement: ChangeVariances, loss: np.ndarray, networks: int) -> np.ndarray | float:
+    """Return the probability, (classes,), that enough images change for a significant p.
+
+    In an audit, p is at least 2^(1 - n) if the share of right networks changes for n images of the class. The share of
+    pairs of networks in which an image changes by chance is assumed to have the distribution Beta(q, 1 - q) over
+    images, where q is its mean, because most images change rarely or never. The less networks differ by chance, the
+    more of the newly wrong images are the same in all of them.
+    """
+    from scipy.stats import binom
+
+    if movement.recall is None or movement.images is None:
+        return 1.0
+    noise = movement.images * movement.in_one
+    varying = np.nan_to_num(np.minimum(quotient(noise, movement.recall * (1 - movement.recall)), 1))
+    of_one = np.minimum(noise + movement.images * movement.over_images + varying * loss, 1)
+    unchanged = (1 - (1 - varying) * loss) * np.prod([1 - of_one / pair for pair in range(1, networks + 1)], axis=0)
+    fewest = math.ceil(1 + math.log2(len(movement.names) / LEVEL))
+    return np.asarray(binom.sf(fewest - 1, movement.images, 1 - unchanged))
 
 
 def _thresholds(
@@ -290,13 +313,14 @@ def _thresholds(
     dof, classes = networks - 1, len(movement.names)
     variances, others = (each.over_networks / networks * chance for each in (moved, movement))
     in_both = moved.in_one / networks
+    few_images = np.ones(classes) if moved.images is None else class_losses.few_images_factor(moved.images)
     moderated = moderation.moderated_alone(variances, others, dof, moved.scale, movement.scale, priors)
     share = class_losses.MODERATED_SHARE if (moderated.dof > dof).any() else 1.0
 
     def half_widths(variances: np.ndarray, dof: np.ndarray | float, level: float) -> np.ndarray:
         over_networks = np.maximum(variances, in_both if share < 1 else 0)
-        images = two_way.Variances([(over_networks, dof)], moved.over_images + in_both, in_both)
-        return two_way.half_widths(images, level / classes)
+        over_images = few_images * (moved.over_images + in_both)
+        return two_way.half_widths(two_way.Variances([(over_networks, dof)], over_images, in_both), level / classes)
 
     widths = half_widths(moderated.variances, moderated.dof, share * LEVEL)
     return np.minimum(widths, half_widths(variances, float(dof), (1 - share) * LEVEL)) if share < 1 else widths
@@ -307,9 +331,9 @@ def summary(result: Power) -> str:
     table = result.table
     columns = pd.DataFrame({"networks a side": table["networks"], "smallest loss": _points(table["smallest_loss"])})
     if table["class_most"].any():
-        for end in ("least", "most"):
+        for end, of_any in (("least", "smallest"), ("most", "largest")):
             class_column = table[f"class_{end}"].map(printable)
-            columns[f"of the {end} variable class"] = _points(table[f"smallest_loss_{end}"]) + " (" + class_column + ")"
+            columns[f"{of_any} of any class"] = _points(table[f"smallest_loss_{end}"]) + " (" + class_column + ")"
     title = (
         f"Loss of recall of a class, in percentage points, that an audit of {result.classes:,} classes detects with 80 "
         "% power:"
@@ -334,7 +358,7 @@ def _draw(axes: Axes, table: pd.DataFrame) -> None:
     axes.plot(table["networks"], 100 * table["smallest_loss"], "o-", color=BELOW, label="median over classes")
     if table["class_most"].any():
         least, most = (100 * table[f"smallest_loss_{end}"] for end in ("least", "most"))
-        label = "from the least to the most variable class"
+        label = "from the smallest to the largest of any class"
         axes.fill_between(table["networks"], least, most, color=BELOW, alpha=0.2, linewidth=0, label=label)
     axes.set(xscale="log", yscale="log")
     axes.set_xticks(table["networks"], map(str, table["networks"]))

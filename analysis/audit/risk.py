@@ -208,11 +208,9 @@ def _at_chance(label: np.ndarray, indices: Mapping[str, np.ndarray]) -> list[str
     """Return a note on the networks at chance, and raise a StudyError if all networks of `before` are at chance."""
     guesses = {side: networks_at_chance(label, each == label) for side, each in indices.items()}
     if guesses["before"].all():
-        raise StudyError(
-            f"all {len(guesses['before'])} networks before are at chance, so their scores predict nothing: give "
-            "trained networks",
-            option="before",
-        )
+        n = len(guesses["before"])
+        are = f"all {n} networks before are at chance, so their" if n > 1 else "the network before is at chance, so its"
+        raise StudyError(f"{are} scores predict nothing: give trained networks", option="before")
     counts = [f"{each.sum()} of {len(each)} {side}" for side, each in guesses.items() if each.any()]
     return [f"Networks at chance, which are included like the others: {', '.join(counts)}."] if counts else []
 

@@ -262,11 +262,16 @@ def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
     >>> of_few_images(changes, np.array([2, 100])).images.round(2).tolist(), round((12.706 / 1.96) ** 2, 1)
     ([42.03, 1.0], 42.0)
     """
+    return changes._replace(images=changes.images * few_images_factor(support))
+
+
+def few_images_factor(support: np.ndarray) -> np.ndarray:
+    """Return the factor, (classes,), by which `of_few_images` increases variances over images."""
     from scipy.special import stdtrit  # training imports this package and must not wait for scipy
 
     dof = np.maximum(support - 1, 1)
     factor = np.square(stdtrit(dof, two_way.LEVEL / 2) / stdtrit(np.inf, two_way.LEVEL / 2))
-    return changes._replace(images=changes.images * np.where(support < FEW_IMAGES, factor, 1.0))
+    return np.asarray(np.where(support < FEW_IMAGES, factor, 1.0))
 
 
 def moderated(changes: Changes, recall: np.ndarray) -> Changes:

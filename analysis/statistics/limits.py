@@ -47,18 +47,25 @@ class Limits(NamedTuple):
         --------
         >>> str(Limits(0.05, 0.01))
         'Limits to check: no class may lose more than 5 points of recall, the accuracy no more than 1.'
+        >>> str(Limits(accuracy_loss=0.01))
+        'Limits to check: the accuracy may lose no more than 1 point.'
         """
         words = []
         if np.isfinite(self.class_loss):
-            words.append(f"no class may lose more than {100 * self.class_loss:g} points of recall")
+            words.append(f"no class may lose more than {_points(self.class_loss)} of recall")
         if np.isfinite(self.accuracy_loss):
-            end = "" if words else " points"
             words.append(
-                f"the accuracy{' may lose' if not words else ''} no more than {100 * self.accuracy_loss:g}{end}"
+                f"the accuracy no more than {100 * self.accuracy_loss:g}"
+                if words
+                else f"the accuracy may lose no more than {_points(self.accuracy_loss)}"
             )
         if np.isfinite(self.alpha):
             words.append(f"{ALPHA} may be at most {self.alpha:g}")
         return f"Limits to check: {', '.join(words) or 'none'}."
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:g} {'point' if share == 0.01 else 'points'}"
 
 
 # Default limits of a study's verdict: networks are safe if all losses are shown to be within these limits.

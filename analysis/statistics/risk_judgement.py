@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.halves import group_of, groups, jackknife_estimate
@@ -20,7 +19,7 @@ from analysis.statistics.populations import disagreement, exemplars
 from analysis.statistics.proportion import expected_losses
 from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
-from analysis.statistics.risk_scores import RECALL, as_risk, class_means, combined
+from analysis.statistics.risk_scores import RECALL, as_risk, class_means, combined, ranks
 
 CLASSES, SIZES = "class losses", "sizes of class losses"
 LOST, LOST_BY_CONTROL, EXEMPLARS = "lost images", "lost by the control", "PIEs"
@@ -134,12 +133,18 @@ def _judged_images(
     ):
         if after is not None and others_after is not None:
             for name, score in (scores | {CEILING: known_of_losses(label, others_after)}).items():
-                row = mean_estimate(foresight_of_losses(score, label, judges.before, after))._asdict()
-                yield {"outcome": outcome, "score": name, **row}
+                estimate = mean_estimate(foresight_of_losses(score, label, judges.before, after))
+                yield {"outcome": outcome, "score": name, **_of_auc(estimate)}
     if min(len(judges.after), len(others.after)) >= FEWEST:
         for name, score in (scores | {CEILING: known_of_exemplars(others.before, others.after)}).items():
-            row = foresight_of_exemplars(score, judges.before, judges.after)._asdict()
-            yield {"outcome": EXEMPLARS, "score": name, **row}
+            estimate = foresight_of_exemplars(score, judges.before, judges.after)
+            yield {"outcome": EXEMPLARS, "score": name, **_of_auc(estimate)}
+
+
+def _of_auc(estimate: Estimate) -> dict[str, float]:
+    """Return the fields of an estimated AUC, with the ends of its interval between 0 and 1."""
+    low, high = (float(np.clip(end, 0, 1)) for end in (estimate.low, estimate.high))
+    return estimate._replace(low=low, high=high)._asdict()
 
 
 def auc(score: np.ndarray, positive: np.ndarray) -> float:
@@ -173,7 +178,7 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
     n_pairs = n_positive * (len(positive) - n_positive)
     if not n_pairs:
         return np.nan
-    rank_sum = stats.rankdata(score)[positive].sum()
+    rank_sum = ranks(score)[positive].sum()
     return float((rank_sum - n_positive * (n_positive + 1) / 2) / n_pairs)
 
 
@@ -431,5 +436,5 @@ def _has_values(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:
 
 
 def _centred_ranks(values: np.ndarray) -> np.ndarray:
-    ranks = stats.rankdata(values, axis=-1)
-    return np.asarray(ranks - ranks.mean(-1, keepdims=True))
+    ranked = ranks(values)
+    return np.asarray(ranked - ranked.mean(-1, keepdims=True))

@@ -18,6 +18,7 @@ SCORES = (RECALL, SHARE, CONFIDENCE, MARGIN, ENTROPY, DISAGREEMENT)
 # Scores that are computed from the probabilities of classes.
 UNCERTAINTY = (CONFIDENCE, MARGIN, ENTROPY)
 _LOW_IS_RISKY = (RECALL, SHARE, CONFIDENCE, MARGIN)
+_DIGITS = 12  # of ranked values, so that rounding errors break no ties
 
 
 def uncertainty(probabilities: np.ndarray) -> dict[str, np.ndarray]:
@@ -161,8 +162,19 @@ def combined(scores: Mapping[str, np.ndarray]) -> np.ndarray:
     >>> combined({"recall": np.array([0.9, 0.8, 0.7]), "entropy": np.array([1.0, 3.0, 2.0])}).tolist()
     [0.0, 0.75, 0.75]
     """
-    risks = [as_risk(name, values) for name, values in scores.items() if np.nanmin(values) < np.nanmax(values)]
-    if not risks:
-        return np.zeros(len(next(iter(scores.values()))))
-    ranks = stats.rankdata(risks, axis=-1, nan_policy="omit")
-    return np.asarray(((ranks - 1) / (np.nanmax(ranks) - 1)).mean(0))
+    of_scores = [ranks(as_risk(name, values)) for name, values in scores.items()]
+    varying = np.array([each for each in of_scores if np.nanmin(each) < np.nanmax(each)])
+    if not len(varying):
+        return np.zeros(len(of_scores[0]))
+    return np.asarray(((varying - 1) / (np.nanmax(varying) - 1)).mean(0).round(_DIGITS))
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Rank the last axis, with mean ranks for ties; values that differ only by rounding errors are tied.
+
+    Examples
+    --------
+    >>> ranks(np.array([0.3, 0.1 + 0.2, np.nan, 0.5])).tolist()
+    [1.5, 1.5, nan, 3.0]
+    """
+    return np.asarray(stats.rankdata(np.round(values, _DIGITS), axis=-1, nan_policy="omit"))

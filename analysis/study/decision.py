@@ -209,8 +209,9 @@ def needed_networks(judged: Judged, study: StudyData, limits: Limits) -> int | N
 
 
 def images_are_too_few(cell: pd.Series, study: StudyData, limits: Limits) -> bool:
-    """Return whether no number of networks would rule out a loss above the limits."""
-    return costs.images_are_too_few(study.arrays, run_rows(cell, study), limits, study.predicted)
+    """Return whether no number of networks would rule out a loss above the limits; False for a single pair."""
+    has_several = _has_several_pairs(class_rows(study, cell))
+    return has_several and costs.images_are_too_few(study.arrays, run_rows(cell, study), limits, study.predicted)
 
 
 def _judged(method: pd.DataFrame, study: StudyData, limits: Limits) -> Iterator[Judged]:
@@ -230,9 +231,13 @@ def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
     """
     rows = class_rows(study, cell)
     judged = Judged(cell, decide(_losses(cell, rows), limits))
-    if judged.is_safe and (judged.n_without_control or not (rows["n_reference"] > 1).all()):
+    if judged.is_safe and (judged.n_without_control or not _has_several_pairs(rows)):
         return judged._replace(decided=judged.decided._replace(state="undecided", worst=None))
     return judged
+
+
+def _has_several_pairs(rows: pd.DataFrame) -> bool:
+    return bool((rows["n_reference"] > 1).all())
 
 
 def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:

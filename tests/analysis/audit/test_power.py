@@ -50,6 +50,28 @@ def test_images_alone_bound_what_many_networks_find():
     assert found.item() == pytest.approx(0.028, rel=0.05)
 
 
+def test_few_images_are_tested_by_quantiles_of_t():
+    shared = power.ChangeVariances(
+        ["a"], np.full(1, 1e-12), np.zeros(1), np.full(1, 0.2**2), np.ones(1), images=np.array([10])
+    )
+    found = losses(shared, 30)["smallest_loss"]
+    # The quantile of t with nine degrees of freedom is 2.262, and the normal one for 80 % is .842.
+    assert found.item() == pytest.approx((2.262 + 0.842) * 0.2, rel=0.02)
+
+
+def test_a_loss_that_changes_too_few_images_is_not_promised():
+    # Ten classes need 9 changed images: 10 * 2^(1 - 8) is .078, and 10 * 2^(1 - 9) is .039.
+    few, enough = (losses(power.of_points(10, images, 2), 30)["smallest_loss"].item() for images in (8, 12))
+    assert np.isnan(few)
+    assert enough < 0.9
+    # If nothing changes by chance, all networks lose the same images.
+    nothing, of_each = np.zeros(10), np.ones(10)
+    still = power.ChangeVariances(
+        [""] * 10, 1e-12 * of_each, nothing, nothing, 0.002 * of_each, recall=0.998 * of_each, images=1000 * of_each
+    )
+    assert 1000 * losses(still, 2)["smallest_loss"].item() > 9
+
+
 def test_the_only_network_before_as_control_is_no_control():
     label = np.repeat([0, 1], 50)
     before, after = label[np.newaxis], np.array([np.roll(label, 5), np.roll(label, 9)])
@@ -75,9 +97,10 @@ def test_a_class_that_loses_moves_further():
     moved = usual.with_losses(np.full(10, 0.4))
     # Recall .9 becomes .5: R (1 - R) grows from .09 to .25, and its square 7.716-fold on one of two sides.
     own = 0.02**2 * (1 + (0.25 / 0.09) ** 2) / 2
-    # Losing 40 of 100 images adds a binomial variance.
-    noise = (0.9 * 0.1 + 0.4 * 0.6) / 1000
+    # Losing 40 of 100 images adds a binomial variance, of which all networks share .4.
+    noise = (0.9 * 0.1 + 0.6 * 0.4 * 0.6) / 1000
     np.testing.assert_allclose(moved.over_networks, own + noise)
+    np.testing.assert_allclose(moved.over_images, 0.4 * 0.4 * 0.6 / 1000)
     np.testing.assert_allclose(moved.in_one, noise)
     np.testing.assert_allclose(moved.scale, 0.7 * 0.3)
     np.testing.assert_allclose(usual.with_losses(np.zeros(10)).over_networks, usual.over_networks)
@@ -87,9 +110,8 @@ def test_a_class_that_loses_moves_further():
 def test_a_promise_is_kept_by_networks_that_share_none_of_its_assumptions():
     from benchmarks import power as promised
 
-    movement = power.of_points(promised.CLASSES, promised.IMAGES, 100 * promised.movement_of_recall())
-    loss = power.smallest_losses(movement, 3, np.random.default_rng(0))[0]
-    found = sum(promised.is_found(np.random.default_rng(audit), 3, loss) for audit in range(40))
+    loss = promised.promised_loss(1000, 3)
+    found = sum(promised.is_found(np.random.default_rng(audit), 1000, 3, loss) for audit in range(40))
     # A rate of 80 % gives 25 or fewer, or 38 or more, of 40 in 1 % of all cases.
     assert 25 < found <= 38
 

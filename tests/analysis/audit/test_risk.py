@@ -165,7 +165,7 @@ def test_networks_at_chance_count_and_are_said():
     found = risk.of_predictions(LABEL, {"before": before}, {})
     assert found.classes.set_index("class")["recall"].to_dict() == pytest.approx({"0": 1, "1": 0.8, "2": 0.8})
     assert "Networks at chance, which are included like the others: 1 of 5 before." in found.notes
-    with pytest.raises(StudyError, match="all 1 networks before are at chance, so their scores predict nothing"):
+    with pytest.raises(StudyError, match="the network before is at chance, so its scores predict nothing"):
         risk.of_predictions(LABEL, {"before": before[:1]}, {})
 
 

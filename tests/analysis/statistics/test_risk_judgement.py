@@ -45,6 +45,15 @@ def test_rank_correlation_with_ties_is_that_of_scipy():
     assert risk_judgement.rank_correlation(score, outcomes) == pytest.approx(np.array(expected))
 
 
+def test_rounding_errors_break_no_ties():
+    # Recalls fall from .9 to .8, .8 to .7, .7 to .6 and .9 to .7: ranks 2, 2, 2, 4 have a correlation of 3 / sqrt(15).
+    losses = np.array([0.9, 0.8, 0.7, 0.9]) - [0.8, 0.7, 0.6, 0.7]
+    assert len(set(losses)) == 3
+    assert float(risk_judgement.rank_correlation(np.arange(4.0), losses)) == pytest.approx(3 / 15**0.5)
+    assert risk_judgement.auc(losses, np.array([True, True, False, False])) == 0.25
+    assert np.isnan(risk_judgement.rank_correlation(losses[:3], np.arange(3.0)))
+
+
 def test_rank_correlation_leaves_out_a_class_without_images():
     score, outcome = np.array([1.0, np.nan, 2.0, 3.0]), np.array([1.0, 9.0, 2.0, 3.0])
     assert float(risk_judgement.rank_correlation(score, outcome)) == pytest.approx(1)
@@ -135,6 +144,18 @@ def test_a_score_that_knows_the_truth_reaches_the_ceiling():
     assert table["lost images", "recall"] >= table["lost images", "ceiling"] - 0.02 > 0.6
     assert table["lost images", "entropy"] == pytest.approx(0.5, abs=0.1)
     assert np.isnan(table["lost by the control", "recall"])  # controls lose nothing
+
+
+def test_no_interval_of_an_auc_is_above_1():
+    # The AUC is 2 / 3 and 1, so the t-interval of the mean is .83 with a half-width above 2.
+    label, before = np.zeros(4, int), np.zeros((2, 4), int)
+    after = np.array([[0, 0, 1, 0], [0, 0, 0, 1]])
+    scores = {"recall": -np.arange(4.0)}
+    networks = Networks(before, after)
+    table = risk_judgement.judge({"recall": np.ones(1)}, scores, label, networks, networks)
+    row = table.set_index(["outcome", "score"]).loc[("lost images", "recall")]
+    assert row["value"] == pytest.approx(5 / 6)
+    assert (row["low"], row["high"]) == (0, 1)
 
 
 def test_few_networks_have_no_exemplars():

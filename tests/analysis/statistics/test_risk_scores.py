@@ -58,6 +58,7 @@ def test_combined_is_the_mean_rank_and_a_score_without_differences_has_no_part()
     scores = {"recall": np.array([0.9, 0.5, 0.7]), "share": np.full(3, 1 / 3), "entropy": np.array([0.0, 1.0, 2.0])}
     assert risk_scores.combined(scores).tolist() == [0, 0.75, 0.75]
     assert risk_scores.combined({"share": np.full(3, 1 / 3)}).tolist() == [0, 0, 0]
+    assert risk_scores.combined({"share": np.array([0.3, 0.1 + 0.2, 0.3])}).tolist() == [0, 0, 0]
 
 
 def test_combined_leaves_a_class_without_images_out():

@@ -162,6 +162,12 @@ def losing(*lost):
     return StudyData(made, made_up_runs.predicted(made)), Comparison("ab", np.repeat([0, 1], 100), right)
 
 
+def test_a_single_network_lacks_other_networks_whatever_its_images():
+    made, _ = losing(3)
+    (line,) = verdict(made)
+    assert line.count("more networks may decide") == 1, line
+
+
 @pytest.mark.parametrize(("lost", "state"), [((95, 85, 5), "undecided"), ((100, 100, 100), "beyond")])
 def test_a_report_and_an_audit_agree_that_a_loss_is_surely_above_its_limit(lost, state):
     """With t of two degrees of freedom, three networks that lose 95, 85 and 5 images may lose none on average."""
