@@ -24,6 +24,7 @@ WITHOUT_SECRETS = [
     "--pruner my_package.my_scores:score",
     "/home/me:x@y/z.npz holds 3 classes",
     "image:tag@sha256:abc",
+    "error: --key: sheet.csv is not the key",
     "password authentication failed for user 'me'",
     "the answer has an unexpected token: '}'",
     "max_tokens=5 tokenizer=x key=3",
@@ -97,6 +98,7 @@ def test_a_secret_in_the_query_of_a_url__is_masked_and_the_rest_of_the_query_is_
         ("invalid header value: 'Bearer pw123abc\\n'", "invalid header value: 'Bearer ***'"),
         ("Authorization: Basic cHcxMjM6eA==", "Authorization: Basic ***"),
         ("X-Api-Key: pw123", "X-Api-Key: ***"),
+        ("--api-key=pw123", "--api-key=***"),
     ],
 )
 def test_a_secret_in_a_dsn_a_dictionary_or_a_header__is_masked(text, shown):
