@@ -1,5 +1,6 @@
 """The command `groups`: write a table of the groups and measures of a data set's test images."""
 
+import shlex
 from pathlib import Path
 
 from analysis.common import csv_text, files, overwriting
@@ -38,7 +39,7 @@ def write(config: GroupsConfig) -> str:
     return "\n".join(
         [
             f"{config.output}: {len(table):,} test images of {data.name} by {counts}",
-            f"in a report: pruning-analysis report --groups {config.output}",
+            f"in a report: pruning-analysis report --groups {shlex.quote(str(config.output))}",
             *picture_lines,
         ]
     )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -171,7 +172,7 @@ def _store_of_job(client: MlflowClient, uri: str, job_run_id: str, experiment: s
     if current.experiment_id != DEFAULT_EXPERIMENT_ID:
         raise StudyError(
             f"{experiment!r}: under `mlflow run` all runs go to that command's experiment, {current.name!r}; choose "
-            f"another with: mlflow run . --experiment-name {experiment}",
+            f"another with: mlflow run . --experiment-name {shlex.quote(experiment)}",
             option="experiment",
         )
     store = Store(client, uri, _experiment_id(client, experiment))

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -72,7 +73,7 @@ class Store:
         page = f"/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning{self.view}"
         if self.uri.startswith("http"):
             return f"open {shown.rstrip('/')}{page}"
-        return f"mlflow ui --backend-store-uri {shown}\n{'':{indent}}then open {_UI}{page}"
+        return f"mlflow ui --backend-store-uri {shlex.quote(shown)}\n{'':{indent}}then open {_UI}{page}"
 
     # Runs that exist
 

@@ -9,11 +9,12 @@ def test_the_table_is_one_that_the_report_reads(run_command, tiny, tmp_path):
     image = np.zeros((1, 28, 28, 1), np.uint8)
     changes = {"test_images": np.concatenate([image, tiny["test_images"][1:]]), "test_writer": np.arange(200) // 50}
     np.savez(tmp_path / "letters.npz", **{**tiny, **changes})
-    file = tmp_path / "new" / "letters.csv"
+    file = tmp_path / "new" / "my letters.csv"
     picture = tmp_path / "pictures" / "tilt.png"
     result = run_command("groups", "--dataset", tmp_path / "letters.npz", "--output", file, "--picture", picture)
     assert result.exit_code == 0, result.output
     assert f"{file}: 200 test images of letters by writer (4 groups)" in result.output
+    assert f"pruning-analysis report --groups '{file}'\n" in result.output
     assert f"{picture}: the tilt of a few test images" in result.output
     assert picture.read_bytes().startswith(b"\x89PNG")
     found = groups.read(file, 200)
@@ -21,7 +22,7 @@ def test_the_table_is_one_that_the_report_reads(run_command, tiny, tmp_path):
     assert list(found.measures) == ["tilt", "absolute_tilt", "activation", "distance"]
     assert np.flatnonzero(np.isnan(found.measures["tilt"])).tolist() == [0]  # the image without ink
     assert pd.read_csv(file).isna().sum().sum() == 2
-    assert sorted(path.name for path in file.parent.iterdir()) == [".pruning-study", "letters.csv"]
+    assert sorted(path.name for path in file.parent.iterdir()) == [".pruning-study", "my letters.csv"]
 
 
 @pytest.mark.parametrize(
