@@ -279,7 +279,7 @@ def excess_loss(before: Recalls, after: Recalls) -> np.ndarray:
     return np.asarray(before.raw_balance - after.raw_balance)
 
 
-def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
+def at_chance(recalls: Recalls, support: ArrayLike | None = None, classes: int | None = None) -> np.ndarray:
     """Test whether networks are at chance, so that their alpha is meaningless.
 
     Parameters
@@ -287,6 +287,8 @@ def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
     recalls : Recalls
     support : (classes,), optional
         Number of test images of each class.
+    classes : int, optional
+        Number of classes that the networks tell apart, if some of them have no test images.
 
     Returns
     -------
@@ -313,25 +315,26 @@ def at_chance(recalls: Recalls, support: ArrayLike | None = None) -> np.ndarray:
     [True, False]
     """
     recall, accuracy = recalls.recall, recalls.accuracy
-    classes = recall.shape[-1]
+    tested = recall.shape[-1]
+    classes = classes or tested
     if classes == 1:  # a single class cannot be guessed wrongly
         return np.zeros(accuracy.shape, dtype=bool)
     if support is None:
         return np.asarray(accuracy < 1.5 / classes)
     support = np.asarray(support)
     if not unbalanced(support):
-        return _guesses_balanced(accuracy, support)
+        return _guesses_balanced(accuracy, support, tested / classes)
     total = recall.sum(-1, keepdims=True)
-    answered = recall / np.where(total > 0, total, 1)
-    error = np.sqrt((answered * (1 - answered) / support).sum(-1)) / classes
+    answered = recall / np.where(total > 0, total, 1) * tested / classes
+    error = np.sqrt((answered * (1 - answered) / support).sum(-1)) / tested
     return np.asarray(recall.mean(-1) <= 1 / classes + NormalDist().inv_cdf(1 - CHANCE_LEVEL) * error)
 
 
-def _guesses_balanced(accuracy: np.ndarray, support: np.ndarray) -> np.ndarray:
+def _guesses_balanced(accuracy: np.ndarray, support: np.ndarray, share_tested: float) -> np.ndarray:
     from scipy.special import bdtrik  # training imports this module and must not wait for scipy
 
     images = int(support.sum())
-    most_by_chance = np.ceil(bdtrik(1 - CHANCE_LEVEL, images, support.max() / images))
+    most_by_chance = np.ceil(bdtrik(1 - CHANCE_LEVEL, images, share_tested * support.max() / images))
     return np.asarray(np.rint(accuracy * images) <= most_by_chance)
 
 

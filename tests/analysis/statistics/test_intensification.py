@@ -97,6 +97,13 @@ def test_of_balanced_classes_chance_is_a_binomial_bound_on_the_accuracy():
     assert at_chance(alike(accuracy, 10), np.full(10, 1000)).tolist() == [True, False]
 
 
+def test_guesses_are_among_all_classes_also_if_few_have_images():
+    for support, accuracy in (([100, 100], [0.1, 0.425]), ([300, 100], [0.105, 0.4875])):
+        recalls = Recalls([[0.11, 0.09], [0.55, 0.3]], accuracy)
+        assert at_chance(recalls, support, classes=10).tolist() == [True, False]
+        assert at_chance(recalls, support).tolist() == [True, True]
+
+
 def test_two_classes_are_told_from_chance_by_the_number_of_images():
     # 1,000 balanced images: 500 + 2.326 * 15.8 = 537. Without images the bound of 1.5 / 2 stays.
     accuracy = np.array([0.6, 0.53])

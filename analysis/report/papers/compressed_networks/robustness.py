@@ -4,7 +4,7 @@ Each compressed network is compared with its dense network, and for systematic c
 on the same images.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.report.papers.compressed_networks.naming import cell_names
 from analysis.runs import schema
+from analysis.runs.checks import some
 from analysis.runs.frames import RUN_ID
 from analysis.runs.robustness import ALL
 from analysis.statistics import class_costs, class_losses, class_sums
@@ -24,10 +25,11 @@ from analysis.study.arrays import RunArrays
 
 MEAN = "mean"  # over severities
 _CONDITION = ["corruption", "severity"]
+_PLACE = [schema.DATASET, schema.MODEL]
 
 
 class ConditionRecalls(NamedTuple):
-    """Recalls and accuracies of a data set's networks under each condition. A condition is a corruption at a severity.
+    """Recalls and accuracies of networks of one data set and model under each condition, a corruption at a severity.
 
     Attributes
     ----------
@@ -35,7 +37,7 @@ class ConditionRecalls(NamedTuple):
         Row of each network, by run id.
     conditions : list of (str, str)
         Corruption and severity. Severity `mean` is the mean over the severities of a corruption, and corruption `all`
-        the mean of these means.
+        the mean of these means. Both are over the conditions under which every cell was measured.
     classes : (classes,)
     recall : (networks, conditions, classes)
         NaN for a class without images, and for a network that was not measured.
@@ -93,23 +95,27 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
           with the interval of `class_costs.worst_class`.
         - cost_p: p of cost, one-sided and corrected for all classes.
 
-        `attrs["notes"]` says how many networks were left out, and why.
+        `attrs["notes"]` says how many networks were left out, and which conditions the means leave out, and why.
     """
     if counts is None or counts.empty:
         return pd.DataFrame()
-    of_data_sets, measured = {}, []
-    for name, runs in study.runs.groupby(schema.DATASET):
+    cells = list(study.cells())
+    cell_of_run = {run_id: index for index, rows in enumerate(cells) for run_id in study.runs[RUN_ID].iloc[rows]}
+    of_places, measured, notes = {}, [], []
+    for place, runs in study.runs.groupby(_PLACE):
         own_counts = counts[counts[RUN_ID].isin({*runs[RUN_ID], *runs[schema.DENSE_RUN_ID]})]
         compared_counts = _on_largest_samples(own_counts)
-        of_data_sets[name] = _condition_recalls(compared_counts) if len(compared_counts) else None
         measured.append(_measured(runs, own_counts, compared_counts))
+        shared = _shared_by_cells(measured[-1], cell_of_run)
+        notes += _notes_on_means(place, shared)
+        of_places[place] = _condition_recalls(compared_counts, shared) if len(compared_counts) else None
     rows_found = []
-    for rows in study.cells():
-        condition_recalls = of_data_sets[study.runs[schema.DATASET].iloc[rows[0]]]
+    for rows in cells:
+        condition_recalls = of_places[tuple(study.runs[_PLACE].iloc[rows[0]])]
         if condition_recalls:
             rows_found += _rows(study, rows, condition_recalls)
     frame = pd.DataFrame(rows_found)
-    frame.attrs["notes"] = list(_notes(pd.concat(measured)))
+    frame.attrs["notes"] = [*_notes(pd.concat(measured)), *notes]
     return frame
 
 
@@ -151,8 +157,45 @@ def _notes(measured: pd.DataFrame) -> Iterator[str]:
             )
 
 
-def _condition_recalls(counts: pd.DataFrame) -> ConditionRecalls:
-    """Return the recalls of the networks of one data set, which were measured on the same images."""
+class SharedConditions(NamedTuple):
+    """Whether every cell was measured under a condition, by condition, and on a corruption, by corruption.
+
+    Cells that were not measured on corrupted images do not count, nor do those without the corruption for its
+    severities.
+    """
+
+    conditions: pd.Series
+    corruptions: pd.Series
+
+
+def _shared_by_cells(measured: pd.DataFrame, cell_of_run: Mapping[str, int]) -> SharedConditions:
+    """Find what the cells have in common; `measured` is as `_measured` returns it."""
+    corrupted = measured[measured["compared"] & measured["severity"].ne(0)]
+    cells = corrupted.assign(cell=corrupted[RUN_ID].map(cell_of_run))
+    with_condition, with_corruption = (cells.groupby(key)["cell"].nunique() for key in (_CONDITION, "corruption"))
+    most = with_corruption.reindex(with_condition.index.get_level_values("corruption")).to_numpy()
+    return SharedConditions(with_condition == most, with_corruption == cells["cell"].nunique())
+
+
+def _notes_on_means(place: tuple[str, str], shared: SharedConditions) -> Iterator[str]:
+    """Yield a sentence if means leave out conditions."""
+    names = [
+        *(
+            f"{name} of severity {severity}"
+            for (name, severity), everywhere in shared.conditions.items()
+            if not everywhere
+        ),
+        *(str(name) for name, everywhere in shared.corruptions.items() if not everywhere),
+    ]
+    if names:
+        yield (
+            f"means over corrupted images of {', '.join(place)} leave out {some(names)}, because some methods or "
+            "ratios were not measured on them"
+        )
+
+
+def _condition_recalls(counts: pd.DataFrame, shared: SharedConditions) -> ConditionRecalls:
+    """Return the recalls of the networks of one data set and model, which were measured on the same images."""
     conditions = counts[_CONDITION].drop_duplicates().sort_values(_CONDITION)
     index = pd.MultiIndex.from_frame(conditions)
     classes = np.array(list(dict.fromkeys(counts["class"])), dtype=object)
@@ -174,7 +217,7 @@ def _condition_recalls(counts: pd.DataFrame) -> ConditionRecalls:
     condition_recalls = ConditionRecalls(
         rows, names, classes, recall, top1, top5, np.nan_to_num(support).max(0), np.zeros(top1.shape, bool)
     )
-    condition_recalls = _with_means(condition_recalls)
+    condition_recalls = _with_means(condition_recalls, shared)
     return condition_recalls._replace(at_chance=_at_chance(condition_recalls))
 
 
@@ -187,17 +230,20 @@ def _at_chance(condition_recalls: ConditionRecalls) -> np.ndarray:
     for recall, accuracy, support in each_condition:
         has = support > 0
         recalls = Recalls(np.nan_to_num(recall[:, has]), np.nan_to_num(accuracy))
-        columns.append(at_chance(recalls, support[has]))
+        columns.append(at_chance(recalls, support[has], len(support)))
     return np.stack(columns, axis=1)
 
 
-def _with_means(single: ConditionRecalls) -> ConditionRecalls:
+def _with_means(single: ConditionRecalls, shared: SharedConditions) -> ConditionRecalls:
     """Add the mean over the severities of each corruption, and the mean of these means."""
+    conditions = [(name, str(severity)) for name, severity in shared.conditions.index[shared.conditions]]
     means = []
-    for name in dict.fromkeys(corruption for corruption, severity in single.conditions if severity != "0"):
-        indices = [index for index, condition in enumerate(single.conditions) if condition[0] == name]
-        means.append(len(single.conditions))
-        single = _with_mean(single, (name, MEAN), indices)
+    for name in dict.fromkeys(corruption for corruption, _ in conditions):
+        if shared.corruptions[name]:
+            means.append(len(single.conditions))
+        single = _with_mean(
+            single, (name, MEAN), [single.conditions.index(each) for each in conditions if each[0] == name]
+        )
     return _with_mean(single, (ALL, MEAN), means) if len(means) > 1 else single
 
 

@@ -133,6 +133,36 @@ def test_a_folder_may_have_some_of_the_classes():
     assert np.isnan(photos["alpha"])  # one class has no balance
 
 
+def test_guesses_in_a_folder_of_two_classes_are_among_all_classes_of_the_data_set():
+    eight = [
+        (run_id, "none", 0, name, 100, 80, 90, "a1") for run_id in COUNTS["run_id"].unique() for name in "cdefghij"
+    ]
+    folder = COUNTS[COUNTS["severity"].eq(3)].assign(corruption="photos", severity=0, measured="b2")
+    measured = pd.concat([COUNTS, pd.DataFrame(eight, columns=[*COUNTS]), folder])
+    # Of 100 images each, the pruned networks have 50 and 20 right, and 52 and 22.
+    photos = row(corruptions(run_arrays(MADE), measured), "photos", "0")
+    assert (photos["top1"], photos["n_at_chance"]) == (pytest.approx(0.36), 0)
+
+
+def test_means_are_over_the_conditions_that_all_methods_have():
+    up = runs("toy", "net", "up", 10, [1.2] * 2)
+    more = counts(
+        {
+            run_id: {(5, "fog"): (40, 20), (1, "snow"): (40, 20)}
+            for name in ("run_id", "dense_run_id")
+            for run_id in up[name]
+        }
+    )
+    same = COUNTS.assign(run_id=COUNTS["run_id"].map(dict(zip(PRUNED["run_id"], up["run_id"], strict=True)))).dropna()
+    table = corruptions(run_arrays(study(PRUNED, NONE, up)), pd.concat([COUNTS, same, more]))
+    assert row(table, "fog", "mean", "mp")["top1"] == row(table, "fog", "mean", "up")["top1"] == pytest.approx(0.535)
+    assert table["corruption"].eq("snow").sum() == 2  # up alone, at severity 1 and as a mean
+    assert table.attrs["notes"] == [
+        "means over corrupted images of toy, net leave out fog of severity 5, snow, because some methods or ratios "
+        "were not measured on them"
+    ]
+
+
 def test_networks_that_were_measured_on_other_images_are_not_compared():
     other = COUNTS.assign(measured=COUNTS["measured"].mask(COUNTS["run_id"].eq(PRUNED["run_id"][0]), "zz"))
     assert row(corruptions(run_arrays(MADE), other), "fog", "1")["n"] == 1
