@@ -133,6 +133,18 @@ def disagreement_within(predicted: np.ndarray) -> np.ndarray:
     return disagreement(predicted, predicted) * n / (n - 1) if n > 1 else np.full(predicted.shape[1], np.nan)
 
 
+def are_copies(networks: np.ndarray) -> bool:
+    """Return whether all networks have the same predictions, or recalls, as copies of one network have.
+
+    Halves of such a population differ in nothing, so they give no placebo.
+
+    Parameters
+    ----------
+    networks : (networks, images) or (networks, classes)
+    """
+    return bool((networks == networks[0]).all())
+
+
 def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) -> float:
     """Compute the accuracy on images other than PIEs, weighted to match the vote shares of the PIEs.
 
@@ -360,7 +372,7 @@ def placebo_significance(recalls: Recalls, splits: int = SPLITS) -> np.ndarray:
     Returns
     -------
     (classes,)
-        Share of the splits with p at most .05; NaN with fewer than four networks.
+        Share of the splits with p at most .05; NaN with fewer than four networks, or if all are copies of one network.
     """
     return np.asarray(placebo_tests(recalls, splits).mean(axis=0))
 
@@ -371,10 +383,10 @@ def placebo_tests(recalls: Recalls, splits: int = SPLITS) -> np.ndarray:
     Returns
     -------
     (splits, classes)
-        1 if p is at most .05, else 0; NaN with fewer than four networks.
+        1 if p is at most .05, else 0; NaN where `placebo_significance` is NaN.
     """
     deviations = recalls.raw_balance
-    if len(deviations) < 4:
+    if len(deviations) < 4 or are_copies(deviations):
         return np.full((splits, deviations.shape[1]), np.nan)
     first, second = halves(len(deviations), splits)
     _, _, p = welch(deviations[first], deviations[second])

@@ -39,7 +39,7 @@ class PopulationPair(NamedTuple):
     dense, compressed : int64 [networks, images]
         Predicted classes. The network of row i of `compressed` was made from that of row i of `dense`.
     notes : list of str
-        Sentences on networks that are left out or at chance.
+        Sentences on networks that are left out or at chance, and on the runs of the study.
     """
 
     name: str
@@ -74,7 +74,7 @@ def read(config: ExemplarsConfig) -> PopulationPair:
         param: frames.column(param) for param in (schema.DATASET_DIGEST, schema.IMAGE_SHAPE, schema.TEST_FRACTION)
     }
     described = {param: first[column] for param, column in columns.items() if pd.notna(first.get(column))}
-    return PopulationPair(name, first[schema.DATASET], described, *sides, notes=[*notes, *checked.notes])
+    return PopulationPair(name, first[schema.DATASET], described, *sides, notes=[*notes, *checked.notes, *study.runs.attrs["left_out"]])
 
 
 def _study(config: ExemplarsConfig) -> tuple[frames.Study, ReadPredictions]:

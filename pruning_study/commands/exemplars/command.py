@@ -5,7 +5,7 @@ from pathlib import Path
 from analysis.common import csv_text, files, overwriting
 from analysis.common.errors import StudyError
 from analysis.common.printable import printable
-from analysis.statistics import halves, modal_labels
+from analysis.statistics import halves, modal_labels, populations
 from pruning_study.commands.exemplars import cell, gallery, labelling
 from pruning_study.commands.exemplars.cell import PopulationPair
 from pruning_study.commands.exemplars.questions import INDEX
@@ -86,6 +86,11 @@ def _placebo(read: PopulationPair) -> str:
             "Chance gives PIEs too. To count the PIEs of chance, networks are split into two halves of at least "
             f"{modal_labels.FEWEST}, which takes {halves.FEWEST} dense and {halves.FEWEST} compressed networks, but "
             f"there are only {len(read.dense)} of each kind."
+        )
+    if populations.are_copies(read.dense):
+        return (
+            "Chance gives PIEs too, but how many is unknown, because the dense networks are copies of one network. To "
+            "count the PIEs of chance, train dense networks of several seeds."
         )
     half, placebo = (halves.exemplars_of_halves(read.dense, side) for side in (read.compressed, read.dense))
     return (

@@ -97,7 +97,7 @@ def exemplars(
         - gap_halves_matched, gap_placebo_matched: the gaps if the other images are weighted as for top1_matched.
 
         The 95 % intervals (`_low`, `_high`) are by the jackknife over groups of networks. All columns on halves are NaN
-        if halves have fewer than five networks.
+        if halves have fewer than five networks, or if the dense networks are copies of one network.
     images : DataFrame, one row per cell and PIE
         The columns of `naming.cell_names`, index (position among the test images, from 0), label, dense_mode,
         compressed_mode, dense_share, compressed_share (share of the votes for the mode).
@@ -196,6 +196,7 @@ def _accuracies(name: str, right: np.ndarray, own_exemplars: Exemplars) -> dict[
 def _halves(pairs: Pairs, dense: Sequence[str]) -> Halves | None:
     """Return halves of the dense networks; None if halves have fewer than five, or could share a network."""
     enough = len(dense) >= halves.FEWEST and len(set(dense)) == len(dense)
+    enough = enough and not populations.are_copies(pairs.dense)
     return Halves(pairs.predicted[0], pairs.images.label) if enough else None
 
 

@@ -127,7 +127,7 @@ def _draw_exemplars(axes: Axes, column: Column, study: StudyData) -> None:
     if len(values):
         _set_decades(axes, float(values.min()), float(values.max()))
         return
-    note = f"Too few networks: each half needs {FEWEST} of them"
+    note = f"Too few networks: each half needs {FEWEST} different ones"
     axes.text(0.5, 0.5, note, ha="center", fontsize=_LETTERS, transform=axes.transAxes)
     axes.set_yticks([])
 

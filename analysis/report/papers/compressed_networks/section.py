@@ -240,10 +240,19 @@ def _harder_than_placebo(cell: dict[str, float]) -> str:
 
 
 def _notes(summary: pd.DataFrame) -> list[str]:
-    few = int(summary["n_pie_halves"].isna().sum()) if len(summary) else 0
-    if not few:
+    if summary.empty:
         return []
-    return [
-        f"there are too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half needs "
-        f"{modal_labels.FEWEST} different networks. PIEs of all networks in these cells are noisy, and many are tied"
-    ]
+    lack_halves, are_copies = summary["n_pie_halves"].isna(), summary["disagreement_dense"].eq(0)
+    few, of_copies = (int((lack_halves & each).sum()) for each in (~are_copies, are_copies))
+    notes = []
+    if few:
+        notes.append(
+            f"there are too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half needs "
+            f"{modal_labels.FEWEST} different networks. PIEs of all networks in these cells are noisy, and many are tied"
+        )
+    if of_copies:
+        notes.append(
+            f"there is no placebo in {of_copies:,} of {len(summary):,} cells, because the dense networks are copies of "
+            "one network. Sentences about chance are not tested there"
+        )
+    return notes

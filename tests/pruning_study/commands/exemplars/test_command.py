@@ -53,6 +53,15 @@ def test_ten_networks_a_side_tell_how_many_exemplars_chance_gives(tmp_path, data
     )
 
 
+def test_copies_of_one_dense_network_give_no_placebo(tmp_path, data, run_command):
+    sides = predictions(10)
+    sides["dense"][:] = sides["dense"][0]
+    export(tmp_path / "frames", data, sides)
+    made = run_command("exemplars", "--frames", tmp_path / "frames", "--dataset", data, "--images", 4)
+    assert made.exit_code == 0, made.output
+    assert "Chance gives PIEs too, but how many is unknown, because the dense networks are copies of one" in made.output
+
+
 @pytest.mark.slow
 def test_the_same_command_writes_the_same_files_and_another_seed_does_not_replace_them(tmp_path, data, run_command):
     export(tmp_path / "frames", data)

@@ -130,6 +130,15 @@ def test_pies_of_fewer_networks_are_held_against_a_placebo_of_as_few():
     assert row["estimate"] == pytest.approx(beyond[10] - beyond[2])
 
 
+def test_copies_of_one_dense_network_have_no_placebo(monkeypatch):
+    monkeypatch.setattr(f"{__name__}.DENSE", np.tile(DENSE[0], (NETWORKS, 1)))
+    runs, found = study(mp_10=HARMED)
+    assert found.halves == []
+    frame = claims(run_arrays(runs), found).set_index("slug")
+    slugs = ["pies-beyond-chance", "pies-harder-than-chance", "significant-classes-beyond-chance"]
+    assert frame.loc[slugs, "verdict"].tolist() == [UNTRIED] * 3
+
+
 def test_a_study_without_predictions_has_the_claims_on_classes_alone():
     runs, _ = study(mp_2=HARMED_LESS, mp_10=HARMED)
     frame = claims(run_arrays(runs), exemplars(run_arrays(runs), None))

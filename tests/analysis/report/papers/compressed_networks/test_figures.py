@@ -101,7 +101,7 @@ def test_panels_of_too_few_networks_for_halves_say_so():
     summary, tested = COUNTS
     halves = [name for name in summary if "placebo" in name or "halves" in name]
     (figure,) = figures.counts(study(), summary.assign(**dict.fromkeys(halves, np.nan)), tested)
-    assert [text.get_text() for text in figure.axes[0].texts] == ["Too few networks: each half needs 5 of them"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["Too few networks: each half needs 5 different ones"]
     assert heights(figure.axes[2])["o"] == [0.0, 2.0]
 
 

@@ -207,7 +207,8 @@ def test_significant_classes_are_counted_with_their_mean_decrease_and_increase()
     assert row["mean_decrease"] == pytest.approx(0.03)
     assert row["mean_increase"] == pytest.approx(0.03)
     assert row["significant_holm"] == row["significant_ratio"] == 2
-    assert (row["placebo"], row["placebo_low"], row["placebo_high"], row["n_dense"]) == (0, 0, 0, 4)
+    assert row["n_dense"] == 4
+    assert np.isnan([row["placebo"], row["placebo_low"], row["placebo_high"]]).all()  # the dense recalls are equal
     assert significant_classes(class_significance(run_arrays(PRUNED.iloc[:1]))).empty
 
 

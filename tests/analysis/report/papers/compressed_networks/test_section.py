@@ -74,6 +74,13 @@ def test_too_few_networks_for_halves_are_told_once():
     assert table["PIEs of halves (untied)"].tolist() == table["placebo (untied)"].tolist() == ["n/a", "n/a"]
 
 
+def test_copies_of_one_dense_network_are_told():
+    copies = FOUND | dict.fromkeys(MADE["dense_run_id"], FOUND[MADE["dense_run_id"][0]])
+    found = section(StudyData(with_recalls_of(copies), lambda run_ids: {run: copies[run] for run in run_ids}))
+    (note,) = found.notes
+    assert note.startswith("there is no placebo in 2 of 2 cells, because the dense networks are copies of one network")
+
+
 def test_without_predictions_there_are_class_tests_and_without_seeds_nothing():
     alone = section(StudyData(PRUNED))
     assert (alone.tables.keys(), alone.blocks) == (OF_RECALLS, [])
