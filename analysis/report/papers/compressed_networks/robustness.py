@@ -101,7 +101,8 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
         return pd.DataFrame()
     cells = list(study.cells())
     cell_of_run = {run_id: index for index, rows in enumerate(cells) for run_id in study.runs[RUN_ID].iloc[rows]}
-    of_places, measured, notes = {}, [], []
+    of_places, measured = {}, []
+    notes: list[str] = []
     for place, runs in study.runs.groupby(_PLACE):
         own_counts = counts[counts[RUN_ID].isin({*runs[RUN_ID], *runs[schema.DENSE_RUN_ID]})]
         compared_counts = _on_largest_samples(own_counts)
