@@ -33,7 +33,7 @@ _VALUE_IN_TEXT = re.compile(r"[^\s&]*")
 _ASSIGNMENT = re.compile(
     rf"{_NAME}(?:['\"]\s*:\s*|=|['\"]\]?\s*=\s*)"  # 'password': 'x', token=x, environ["TOKEN"] = 'x'
     r"|(?:pass(?:word|wd|phrase)|secret)\s*=\s*"  # password = x
-    r"|(?:\w[_-](?:password|secret|token|key)|\bauthorization):\s*(?:(?:basic|bearer|token)\s+)?",  # X-Api-Key: x
+    r"|(?:(?:\w-|_)(?:password|secret|token|key)|\bauthorization):\s*(?:(?:basic|bearer|token)\s+)?",  # X-Api-Key: x
     re.I,
 )
 _QUOTED = re.compile(r"(?<=')(?:[^'\\\n]|\\.)*(?=')|(?<=\")(?:[^\"\\\n]|\\.)*(?=\")|")

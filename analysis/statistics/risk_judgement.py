@@ -162,7 +162,7 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
     Returns
     -------
     float
-        NaN if all images are positive, or if none is.
+        NaN if all images are positive, or if none is, or if a score is NaN.
 
     Examples
     --------
@@ -176,7 +176,7 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
     """
     n_positive = int(positive.sum())
     n_pairs = n_positive * (len(positive) - n_positive)
-    if not n_pairs:
+    if not n_pairs or np.isnan(score).any():
         return np.nan
     rank_sum = ranks(score)[positive].sum()
     return float((rank_sum - n_positive * (n_positive + 1) / 2) / n_pairs)

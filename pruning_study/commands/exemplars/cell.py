@@ -74,7 +74,9 @@ def read(config: ExemplarsConfig) -> PopulationPair:
         param: frames.column(param) for param in (schema.DATASET_DIGEST, schema.IMAGE_SHAPE, schema.TEST_FRACTION)
     }
     described = {param: first[column] for param, column in columns.items() if pd.notna(first.get(column))}
-    return PopulationPair(name, first[schema.DATASET], described, *sides, notes=[*notes, *checked.notes, *study.runs.attrs["left_out"]])
+    return PopulationPair(
+        name, first[schema.DATASET], described, *sides, notes=[*notes, *checked.notes, *study.runs.attrs["left_out"]]
+    )
 
 
 def _study(config: ExemplarsConfig) -> tuple[frames.Study, ReadPredictions]:

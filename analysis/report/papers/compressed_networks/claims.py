@@ -59,7 +59,7 @@ def measured(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
         - pies_beyond_placebo, gap, gap_beyond_placebo, significant, significant_beyond_placebo,
           decrease_minus_increase: jackknife pseudo-values, whose mean estimates the cell's value. `gap` is the accuracy
           of dense networks on other images minus that on PIEs. pies_beyond_placebo, gap and gap_beyond_placebo are NaN
-          if a cell has no predictions, or too few networks for PIEs of halves. All that are beyond the placebo, and gap,
+          if a cell has no predictions, or too few networks for PIEs of halves. gap and all that are beyond the placebo
           are NaN if the dense networks are copies of one network.
     """
     populations: dict[tuple[str, ...], int] = {}

@@ -248,7 +248,8 @@ def _notes(summary: pd.DataFrame) -> list[str]:
     if few:
         notes.append(
             f"there are too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half needs "
-            f"{modal_labels.FEWEST} different networks. PIEs of all networks in these cells are noisy, and many are tied"
+            f"{modal_labels.FEWEST} different networks. PIEs of all networks in these cells are noisy, and many are "
+            "tied"
         )
     if of_copies:
         notes.append(
