@@ -81,8 +81,9 @@ def variances(
     (((1.0, 1),), 0.01, 0.09)
     """
     n = len(values)
-    over_networks = 0.0 if is_constant(values) else float(np.var(values, ddof=1) / n)
-    groups = ((over_networks, n - 1),) if n > 1 else ()
+    groups: tuple[tuple[float, int], ...] = ()
+    if n > 1:
+        groups = ((0.0 if is_constant(values) else float(np.var(values, ddof=1) / n), n - 1),)
     if deviations is None:
         return Variances(groups)
     twice = np.zeros((n, n)) if counted_twice is None else counted_twice
