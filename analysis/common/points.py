@@ -10,3 +10,14 @@ def points(share: float) -> str:
     ('1.2', '0.0')
     """
     return f"{round(100 * share, 1) + 0.0:.1f}"  # no -0.0
+
+
+def limit_in_points(share: float) -> str:
+    """Write out a limit as a number of percentage points, as the user gave it.
+
+    Examples
+    --------
+    >>> limit_in_points(0.01), limit_in_points(0.025)
+    ('1 point', '2.5 points')
+    """
+    return f"{100 * share:g} {'point' if share == 0.01 else 'points'}"

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.common.points import limit_in_points
 from analysis.compare.cost_text import points_with_interval
 from analysis.rendering.formats import decimals
 from analysis.statistics.hypothesis_tests import LEVEL
@@ -83,6 +84,6 @@ def implied_loss(names: Sequence[str], recall: np.ndarray, accuracy: float, accu
     losses = expected_losses(recall, accuracy, accuracy_loss if np.isfinite(accuracy_loss) else np.nan)
     if not (losses <= recall).all():
         return
-    limit = f"{100 * accuracy_loss:g} point{'' if accuracy_loss == 0.01 else 's'}"
+    limit = limit_in_points(accuracy_loss)
     loss = f"{names[int(np.argmax(losses))]} {_points(100 * float(np.max(losses)))} points"
     yield f"If the error of every class grows by the same factor, a loss of {limit} of accuracy costs {loss}."

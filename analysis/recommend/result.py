@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import opened
-from analysis.common.points import points
+from analysis.common.points import limit_in_points, points
 from analysis.common.printable import printable
 from analysis.common.terminal import COLUMNS, cut, folded
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio
@@ -221,7 +221,7 @@ def _promise_lines(recommendation: Recommendation) -> Iterator[str]:
     )
     wide = promises.assign(networks=promises["networks"].map("{:.0f}".format).replace("nan", "too many"))
     table = wide.pivot(index="limit", columns="images", values="networks")
-    table.index = [f"at most {100 * limit:g} {'point' if limit == 0.01 else 'points'}" for limit in table.index]
+    table.index = [f"at most {limit_in_points(limit)}" for limit in table.index]
     yield table.rename(columns="{:,} images a class".format).rename_axis(columns=None).to_string()
 
 

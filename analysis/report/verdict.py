@@ -26,6 +26,7 @@ from analysis.study.decision import (
     accuracy_loss,
     class_rows,
     decisions,
+    has_several_pairs,
     images_are_too_few,
     needed_networks,
     rows_of,
@@ -212,7 +213,7 @@ def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:
     if cell["n_none"]:
         yield _describe_gaps(cell, study)
     elif (rows["reference"] == CONTROL_OF_OTHER_SEEDS).any():
-        yield _NOT_PAIRED.format("bounds are wide" if (rows["n_reference"] > 1).all() else "losses have no bounds")
+        yield _NOT_PAIRED.format("bounds are wide" if has_several_pairs(rows) else "losses have no bounds")
     else:
         yield _describe_missing_control(cell, study)
     if decided.is_safe:
@@ -360,7 +361,7 @@ def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
     if worst["name"] == ALPHA and not np.isfinite(worst["upper"]):
         return f"{_UNKNOWN}{ALPHA} {'is undefined' if np.isnan(worst['loss']) else 'has no upper bound'}."
     if not np.isfinite(worst["upper"]):
-        return _ALIKE if (class_rows(study, judged.cell)["n_reference"] > 1).all() else one
+        return _ALIKE if has_several_pairs(class_rows(study, judged.cell)) else one
     if worst["name"] == ALPHA:
         return f"Undecided: {ALPHA} may be {worst['upper']:.2f} (limit {limits.alpha:g})."
     remedy = missing if without else _remedy(judged, study, limits)

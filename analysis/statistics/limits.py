@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from analysis.common.errors import StudyError
-from analysis.common.points import points
+from analysis.common.points import limit_in_points, points
 from analysis.statistics import class_table, two_way
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.image_bounds import ImageBounds
@@ -52,20 +52,16 @@ class Limits(NamedTuple):
         """
         words = []
         if np.isfinite(self.class_loss):
-            words.append(f"no class may lose more than {_points(self.class_loss)} of recall")
+            words.append(f"no class may lose more than {limit_in_points(self.class_loss)} of recall")
         if np.isfinite(self.accuracy_loss):
             words.append(
                 f"the accuracy no more than {100 * self.accuracy_loss:g}"
                 if words
-                else f"the accuracy may lose no more than {_points(self.accuracy_loss)}"
+                else f"the accuracy may lose no more than {limit_in_points(self.accuracy_loss)}"
             )
         if np.isfinite(self.alpha):
             words.append(f"{ALPHA} may be at most {self.alpha:g}")
         return f"Limits to check: {', '.join(words) or 'none'}."
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:g} {'point' if share == 0.01 else 'points'}"
 
 
 # Default limits of a study's verdict: networks are safe if all losses are shown to be within these limits.

@@ -210,7 +210,7 @@ def needed_networks(judged: Judged, study: StudyData, limits: Limits) -> int | N
 
 def images_are_too_few(cell: pd.Series, study: StudyData, limits: Limits) -> bool:
     """Return whether no number of networks would rule out a loss above the limits; False for a single pair."""
-    has_several = _has_several_pairs(class_rows(study, cell))
+    has_several = has_several_pairs(class_rows(study, cell))
     return has_several and costs.images_are_too_few(study.arrays, run_rows(cell, study), limits, study.predicted)
 
 
@@ -231,12 +231,13 @@ def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
     """
     rows = class_rows(study, cell)
     judged = Judged(cell, decide(_losses(cell, rows), limits))
-    if judged.is_safe and (judged.n_without_control or not _has_several_pairs(rows)):
+    if judged.is_safe and (judged.n_without_control or not has_several_pairs(rows)):
         return judged._replace(decided=judged.decided._replace(state="undecided", worst=None))
     return judged
 
 
-def _has_several_pairs(rows: pd.DataFrame) -> bool:
+def has_several_pairs(rows: pd.DataFrame) -> bool:
+    """Return whether a cell's classes are compared over several networks; `rows` is as `class_rows` returns it."""
     return bool((rows["n_reference"] > 1).all())
 
 

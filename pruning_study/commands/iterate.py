@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.common.command_line import as_typed
 from analysis.common.errors import option_name
 from analysis.common.printable import printable
 from analysis.common.terminal import folded
@@ -19,7 +18,7 @@ from pruning_study.steps import iterated, logged_model, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import JobContext
 from pruning_study.steps.followed import with_followed
-from pruning_study.steps.found_runs import engine_lines, ids_of_found
+from pruning_study.steps.found_runs import engine_lines, ids_of_found, lines_on_found
 from pruning_study.steps.iterated import LevelPlan, plan_chain
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.training import progress
@@ -53,7 +52,7 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
                 "",
                 f"dense run: {result.dense.run_id}",
                 f"last iteration: {last.run_id}",
-                *_already_made(reused_ids, len(result.levels) + 1),
+                *lines_on_found(reused_ids, len(result.levels) + 1),
                 *train_and_prune.what_next(result.context.store, last.run_id, result.plan.options),
             ]
         )
@@ -144,12 +143,6 @@ def _own_dense(options: PruneConfig) -> list[str]:
 def _at_chance(result: Iterated) -> list[str]:
     runs = {"the dense network": result.dense} | {f"iteration {level}": run for level, run in result.levels.items()}
     return train_and_prune.chance_lines(runs, result.context.data)
-
-
-def _already_made(reused_ids: Sequence[str], count: int) -> list[str]:
-    if not reused_ids:
-        return []
-    return [f"{len(reused_ids)} of {count} runs were already made; {as_typed('force')} makes them again"]
 
 
 def summary(result: Iterated) -> pd.DataFrame:

@@ -162,7 +162,7 @@ def what_is_shown(
     ----------
     ratios : mapping of float to Comparison
     cause : Cause
-        What the changes from the dense networks come from.
+        Why pruned networks differ from their dense networks.
     beyond : Beyond, optional
         Comparisons with the control at the same ratios. If given, the lines are about losses beyond the control.
     is_given : bool

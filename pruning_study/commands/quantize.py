@@ -143,7 +143,7 @@ def _named_runs(store: Store, config: QuantizeConfig, run_ids: Sequence[str]) ->
 
 
 def _network(dense: Run) -> tuple[str, ...]:
-    """Return what identifies a dense run's network, which other seeds share if its weights were given."""
+    """Return what identifies a dense run's network. Runs of several seeds have the same one if weights were given."""
     params, tags = dense.data.params, dense.data.tags
     if schema.WEIGHTS_DIGEST in params:
         return params[schema.WEIGHTS_DIGEST], params.get(schema.DATASET_DIGEST, "")

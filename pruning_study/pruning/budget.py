@@ -173,14 +173,12 @@ def check_channels(shapes: Mapping[str, Sequence[int]], kept_weights: int, optio
     )
 
 
-def check_layers(sizes: Sequence[int], kept_weights: int, option: str) -> None:
+def check_layers(shapes: Mapping[str, Sequence[int]], kept_weights: int, option: str) -> None:
     """Check that some layer keeps a weight if all keep the same share of their weights.
 
     Parameters
     ----------
-    sizes, kept_weights : as in `layer_counts`
-    option : str
-        Option that sets the amount of pruning, for the error.
+    shapes, kept_weights, option : as in `check_channels`
 
     Raises
     ------
@@ -189,10 +187,13 @@ def check_layers(sizes: Sequence[int], kept_weights: int, option: str) -> None:
 
     Examples
     --------
-    >>> check_layers([10, 10, 10], kept_weights=1, option="ratio")  # each layer keeps round(1 / 3)
+    Each layer would keep a third of a weight:
+
+    >>> check_layers({"a": (2, 5), "b": (5, 2), "c": (2, 5)}, kept_weights=1, option="ratio")
     Traceback (most recent call last):
     analysis.common.errors.StudyError: sparsity 0.97 leaves no weight in any layer: every layer prunes ...
     """
+    sizes = [math.prod(shape) for shape in shapes.values()]
     if not any(layer_counts(sizes, kept_weights)):
         total = sum(sizes)
         raise StudyError(

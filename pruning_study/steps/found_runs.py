@@ -1,6 +1,6 @@
 """Say which runs were already made, and warn if another engine or an earlier arithmetic made them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from analysis.common.command_line import as_typed
 from analysis.runs import schema
@@ -20,6 +20,20 @@ def ids_of_found(runs: Iterable[FinishedRun]) -> list[str]:
 def with_origin(run: FinishedRun) -> str:
     """Return the id of a run; if the run was found, add that it was already made, and which option makes it again."""
     return run.run_id + (f" (already made; {as_typed('force')} makes it again)" if run.is_reused else "")
+
+
+def lines_on_found(run_ids: Sequence[str], count: int) -> list[str]:
+    """Return a line on how many of `count` runs were already made; no line if none was.
+
+    Parameters
+    ----------
+    run_ids : sequence of str
+        The runs that were found.
+    count : int
+    """
+    if not run_ids:
+        return []
+    return [f"{len(run_ids)} of {count} runs were already made; {as_typed('force')} makes them again"]
 
 
 def engine_lines(

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -192,7 +191,7 @@ class PrunePlan(TrainPlan):
         if self.pruner.unit == "channel":
             budget.check_channels(self.prunable, kept, option)
         elif self.filters is None and self.scope == "layer":
-            budget.check_layers([math.prod(shape) for shape in self.prunable.values()], kept, option)
+            budget.check_layers(self.prunable, kept, option)
         return replace(
             self,
             ratio=ratio,
