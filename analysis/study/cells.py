@@ -159,8 +159,8 @@ def cells(
     if without := int(frame["alpha_new"].isna().sum()):
         notes.append(
             f"alpha_new is n/a in {without:,} of {len(frame):,} cells, whose runs have no slopes, have a class "
-            "with a single test image, differ in their numbers of test images, or lack the number of test images of "
-            "each class or the share classified correctly both before and after"
+            "with a single test image, differ in test images, or lack their numbers or the share right both before and "
+            "after"
         )
     if of_study and of_study.missing:
         notes.append(_note_on_predictions(study, rows_of_cells, of_study))

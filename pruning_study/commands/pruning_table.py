@@ -21,7 +21,7 @@ LONGEST_TABLE = 25
 ALONE = "One network does not show whether pruning or retraining is the cause: compare it with {control}"
 TOGETHER = "These are the effects of pruning and retraining together: {control} shows those of retraining alone."
 ONE_NETWORK = "This is one network: with another seed, other classes may lose. {seeds} prunes five networks."
-RETRAINED = "The further retraining alone moved its classes, the wider are the intervals."
+RETRAINED = "The intervals are wider if retraining alone moves the classes more."
 ONE_GIVEN_NETWORK = "This is one network: in another one, other classes may lose."
 SAME_NETWORK = (
     "All seeds prune the same given network, so the result holds for this network and new fine-tunings of it, not for "
