@@ -1,166 +1,131 @@
-"""Make the tables, figures and pages of this folder from the frames of its studies; no tracking store is needed."""
+"""Make numbers.csv and the pictures of published studies from their frames and study.yaml, or check the numbers."""
 
-import gc
 import os
-import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+import re
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
-import class_costs
 import click
-import compress
-import costs_at_equal_accuracy
-import decay
-import decay_pruners
-import decay_resnet20
-import equal_accuracy
-import folders
-import front_page
-import lottery_dip
-import lottery_tickets
-import margins
-import pies
-import proportion
-import proportion_planned
-import quantized_training
-import regularizers
-import resnet20
-import resnet20_full
-import risk
-import sparse_from_start
-import training_choices
-import width
-
-from analysis.common.errors import StudyError
-from analysis.rendering import figure_files, page
-from analysis.report import report
-from analysis.runs import exports
-from analysis.study.study import ReportOptions, StudyData
+import numpy as np
+import pandas as pd
+import pictures
+from of_analysis import StudyError
+from published import VALUES, Study, names, numbers, published
 
 RESULTS = Path(__file__).parent
-# The studies that repeat the papers' experiments. In studies of other questions, the papers' pictures would repeat the
-# figures `slopes`, `class_losses` and `accuracy`.
-WITH_PAPER_PICTURES = (folders.TEXT, folders.RESNET, "what-is-forgotten")
-_WITH_TABLES = (
-    class_costs,
-    decay,
-    decay_pruners,
-    decay_resnet20,
-    compress,
-    costs_at_equal_accuracy,
-    lottery_dip,
-    lottery_tickets,
-    margins,
-    pies,
-    proportion,
-    proportion_planned,
-    quantized_training,
-    regularizers,
-    resnet20,
-    resnet20_full,
-    risk,
-    sparse_from_start,
-    training_choices,
-    width,
-)
+NUMBERS = "numbers.csv"
+# A printed number, maybe with an interval, and after it the name of its row in numbers.csv, maybe with a column.
+_NUMBER = r"-?[\d.,]*\d"
+_MARK = re.compile(rf"(<?)({_NUMBER})(?: \(({_NUMBER}) to ({_NUMBER})\))?[^\s\d|]*\s*<!-- n: ([^>]+?)(?::(\w+))? -->")
 
 
 @click.command()
 @click.argument("studies", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
-def main(studies: tuple[Path, ...]) -> None:
-    """Rebuild the report of each folder of STUDIES from its frames. Default: all studies, and the pages about them."""
-    gc.set_threshold(100_000)  # figures and frames have very many objects, few of which are garbage
-    try:
-        if studies:
-            rebuild_all(studies)
-        else:
-            rebuild_results(RESULTS)
-        for folder in studies or (RESULTS,):
-            folders.limit_colors(folder)
-    except StudyError as error:
-        raise click.ClickException(str(error)) from error
+@click.option("--check", is_flag=True, help="Write nothing; compare the numbers with the published ones.")
+def main(studies: tuple[Path, ...], check: bool) -> None:
+    """Make the numbers and pictures of STUDIES, folders of results; by default of all.
 
-
-def rebuild_results(results: Path) -> None:
-    """Rebuild every study of a folder, then further tables and pictures of some studies, then the pages about all.
-
-    Raises
-    ------
-    StudyError
-        If the frames of a study cannot be read.
+    With --check, all numbers must be those of numbers.csv to nine digits, and a number that is marked on a page, as in
+    `4.4 <!-- n: cost/mnist/9 -->`, must be that of numbers.csv to the printed digits.
     """
-    rebuild_all(find_studies(results))
-    equal_accuracy.write_pooled(results)
-    for module in _WITH_TABLES:
-        module.write(results)
-    front_page.write(results)
+    folders = [study.resolve() for study in studies] or find_studies(RESULTS)
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        lines = [line for lines in pool.map(check_study if check else make, folders) for line in lines]
+    if check and not studies:
+        pages = [*RESULTS.glob("*.md"), RESULTS.parent / "README.md"]
+        lines += [f"{page.name}: {fault}" for page in pages for fault in wrong_marks(page)]
+    for line in lines:
+        click.echo(line)
+    sys.exit(bool(lines))
 
 
 def find_studies(results: Path) -> list[Path]:
-    """Return the studies of a folder: its subfolders that have frames."""
-    return sorted(path for path in results.iterdir() if folders.has_frames(results, path.name))
+    """Return the folders of results whose study.yaml has the key `published`."""
+    return [file.parent for file in sorted(results.glob("*/study.yaml")) if published(file.parent)]
 
 
-def rebuild_all(studies: Sequence[Path]) -> None:
-    """Rebuild studies, the largest first, as many at a time as there are processor cores.
+def make(folder: Path) -> list[str]:
+    """Write numbers.csv and the pictures of a study; return its faults, a line each."""
+    study = Study(folder)
+    try:
+        numbers(study).to_csv(folder / NUMBERS, index=False, lineterminator="\n")
+        pictures.write(study)
+    except StudyError as error:
+        return [str(error)]
+    return []
+
+
+def check_study(folder: Path) -> list[str]:
+    """Return the numbers of a study that are not the published ones, and the marks on its pages that do not fit."""
+    try:
+        faults = [*differences(read_numbers(folder), numbers(Study(folder)))]
+    except StudyError as error:
+        return [str(error)]
+    faults += [f"{page.name}: {fault}" for page in sorted(folder.glob("*.md")) for fault in wrong_marks(page)]
+    return [f"{folder.name}: {fault}" for fault in faults]
+
+
+@cache
+def read_numbers(folder: Path) -> pd.DataFrame:
+    """Read the numbers.csv of a folder.
 
     Raises
     ------
     StudyError
-        If the frames of a study cannot be read.
+        If the file is missing.
     """
-    if len(studies) == 1:
-        click.echo(_timed(studies[0]))
-        return
-    # The size of all files, including an earlier report's tables, predicts the time better than the frames' size.
-    largest_first = sorted(studies, key=lambda study: -sum(path.stat().st_size for path in study.rglob("*")))
-    start = "fork" if figure_files.can_fork() else "spawn"  # spawning takes seconds
-    with ProcessPoolExecutor(os.cpu_count(), get_context(start)) as pool:
-        started = [pool.submit(_timed, study) for study in largest_first]
-        try:
-            for done in as_completed(started):
-                click.echo(done.result())
-        except StudyError:
-            pool.shutdown(cancel_futures=True)
-            raise
+    try:
+        return pd.read_csv(
+            folder / NUMBERS, keep_default_na=False, na_values={value: [""] for value in VALUES}, dtype=str
+        )
+    except OSError as error:
+        raise StudyError(f"{folder / NUMBERS}: missing; python results/rebuild.py {folder} makes it") from error
 
 
-def _timed(study: Path) -> str:
-    start = time.perf_counter()
-    return f"{study}: {len(rebuild(study, study))} files, {time.perf_counter() - start:.0f} s"
+def differences(stored: pd.DataFrame, made: pd.DataFrame) -> Iterator[str]:
+    """Yield the numbers that only one of two tables has, and those that differ by more than rounding errors."""
+    old, new = (table.set_index(names(table))[[*VALUES]].astype(float) for table in (stored, made))
+    yield from (f"{name}: numbers.csv lacks it" for name in new.index.difference(old.index, sort=False))
+    yield from (f"{name}: is in numbers.csv, but is not made" for name in old.index.difference(new.index, sort=False))
+    old, new = (table.loc[new.index.intersection(old.index, sort=False)] for table in (old, new))
+    for row, column in np.argwhere(~np.isclose(old, new, rtol=1e-9, atol=1e-12, equal_nan=True)):
+        was, now = old.iloc[row, column], new.iloc[row, column]
+        yield f"{old.index[row]}: {old.columns[column]} is {was} in numbers.csv, but {now} is made"
 
 
-def rebuild(study: Path, output: Path) -> list[Path]:
-    """Write the report of a study from everything that `pruning-analysis export` wrote into its folder.
+def wrong_marks(page: Path) -> Iterator[str]:
+    """Yield the marked numbers of a page that are not those of numbers.csv.
 
-    The folder `groups` of a study has a table of groups of test images for each data set that has groups.
-
-    Files that can become large are left out; `pruning-analysis report --frames` writes them. SVGs and `report.html`
-    grow with the number of networks, `pie.csv` with the number of images, and `groups.csv` with the number of groups.
-    The papers' pictures are made only for the studies in `WITH_PAPER_PICTURES`.
-
-    Returns
-    -------
-    list of Path
-        The files written, relative to `output`.
+    The name in a mark may begin with the way to the folder of another study, as in a link.
     """
-    options = ReportOptions(
-        paper=True,
-        paper_pictures=study.name in WITH_PAPER_PICTURES,
-        groups={file.stem: file for file in (study / "groups").glob("*.csv")},
-    )
-    content = report.report(StudyData.from_frames(exports.below(study)), options)
-    content = replace(content, sections=[_without_large_tables(section) for section in content.sections])
-    # One process, because studies run in parallel.
-    return page.write_markdown(content, output, processes=1, in_git=True)
+    for below, *texts, name, column in _MARK.findall(page.read_text(encoding="utf-8")):
+        folder, parts = page.parent, name.split("/")
+        while parts[0] == ".." or (len(parts) > 1 and not (folder / NUMBERS).is_file()):
+            folder /= parts.pop(0)
+        if not (folder / NUMBERS).is_file() or (row := _rows(folder).get("/".join(parts))) is None:
+            yield f"{name}: no such number"
+            continue
+        values = [row[column or "estimate"], row["low"], row["high"]]
+        if values[0] < 0 and not texts[0].startswith("-"):  # "lost 2.4 points" of a difference of -2.4
+            values = [-values[0], -values[2], -values[1]]
+        for text, value in zip(texts, values, strict=True):
+            if text and not _is_printed(text, value, bool(below)):
+                yield f"{name}: {below}{text} is printed, but it is {value:.6g}"
 
 
-def _without_large_tables(section: page.Section) -> page.Section:
-    small_tables = {name: table for name, table in section.tables.items() if name not in ("pie.csv", "groups.csv")}
-    return replace(section, tables=small_tables)
+def _is_printed(text: str, value: float, below: bool) -> bool:
+    printed = float(text.replace(",", ""))
+    return value < printed if below else abs(printed - value) <= 0.5 * 10.0 ** -len(text.partition(".")[2]) + 1e-9
+
+
+@cache
+def _rows(folder: Path) -> dict[str, pd.Series]:
+    table = read_numbers(folder)
+    return dict(table[[*VALUES]].astype(float).set_axis(names(table)).iterrows())
 
 
 if __name__ == "__main__":
