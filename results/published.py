@@ -13,6 +13,7 @@ accuracies and their differences are in points.
 - where: for some axes, the arms to which every list is confined that does not name the axis itself.
 - named: for each data set, the class that an earlier study named. Its cost is the outcome `named_cost`.
 - means, compare, costs, tables: lists of what makes numbers, described by the functions of these names.
+- primary: the names of numbers whose p are corrected together by Holm's method, if the lists do not say it by `holm`.
 - figures, report_figures: pictures (see pictures.py).
 """
 
@@ -162,6 +163,8 @@ def arms_of(runs: pd.DataFrame, arms: Mapping[Any, Part] | str) -> pd.Categorica
     """Return the arm of each run on an axis; `_NO_ARM` if it fits none."""
     if isinstance(arms, str):
         values = param(runs, arms)
+        if (parsed := pd.to_numeric(values, errors="coerce")).notna().all():
+            values = parsed
         named = values.map("{:g}".format if pd.api.types.is_numeric_dtype(values) else str)
         return pd.Categorical(named, named.iloc[values.argsort(kind="stable")].unique())
     names = [*map(str, arms)]
@@ -184,6 +187,9 @@ def numbers(study: Study) -> pd.DataFrame:
     twice = names(table)[names(table).duplicated()]
     if len(twice):
         raise StudyError(f"{study.folder / 'study.yaml'}: published: several numbers are called {twice.iloc[0]}")
+    if "primary" in study.spec:
+        primary = names(table).isin(study.spec["primary"])
+        table.loc[primary, "p_holm"] = corrected(table.loc[primary, "p"], len(study.spec["primary"]))[1]
     return table
 
 
@@ -240,10 +246,11 @@ def compare(study: Study, part: Part) -> Iterator[Row]:
         grouped = networks.groupby(["seed", *by, axis], observed=True)[outcome]
         values, counts = grouped.mean().unstack([*by, axis]), grouped.count().unstack([*by, axis])
         values = values.where(counts.eq(counts.max()))  # without a network at chance, the mean would be of others
+        columns = {name if by else (name,): column for name, column in values.items()}
         for (one, other), key in product(part["pairs"], product(*(networks[name].cat.categories for name in by))):
-            columns = [_column([*values], (*key, str(arm))) for arm in (one, other)]
-            if None not in columns:
-                found = test(*(values[column] for column in columns))
+            compared = [_column([*columns], (*key, str(arm))) for arm in (one, other)]
+            if None not in compared:
+                found = test(*(columns[name] for name in compared))
                 row = {"quantity": outcome, **dict(zip(by, key, strict=True)), "of": of or f"{one} minus {other}"}
                 ends = ("difference", "difference_low", "difference_high", "p")
                 yield row | dict(zip(VALUES, (found[end] for end in ends), strict=False)) | {"n": found["n"]}
