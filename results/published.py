@@ -250,8 +250,9 @@ def compare(study: Study, part: Part) -> Iterator[Row]:
 
 
 def _column(columns: Sequence[tuple[str, ...]], key: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return the column of a key, or else that of the same key without arms on some axes, if there is one."""
-    like = [column for column in columns if all(own in (_NO_ARM, name) for own, name in zip(column, key, strict=True))]
+    """Return the column of a key, or else that of its arm, the last part, without arms on some of the other axes."""
+    of_arm = [column for column in columns if column[-1] == key[-1]]
+    like = [column for column in of_arm if all(own in (_NO_ARM, name) for own, name in zip(column, key, strict=True))]
     return max(like, key=lambda column: sum(map(bool, column)), default=None)
 
 
