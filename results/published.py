@@ -80,7 +80,7 @@ class Study:
         """The runs of this study, and of those that it pools."""
         runs = self.frames().runs
         names = {run_id: name for name in self.spec.get("pools", []) for run_id in self.frames(name).runs["run_id"]}
-        return runs.copy().assign(study=runs["run_id"].map(names).fillna(self.folder.name))
+        return runs.copy().assign(study=[names.get(run_id, self.folder.name) for run_id in runs["run_id"]])
 
     @cached_property
     def predictions(self) -> StudyPredictions:
