@@ -141,6 +141,7 @@ def test_two_numbers_of_one_name(study):
 
 
 def test_frames_that_are_cut(study):
+    study = study.rename(study.parent / "two")  # what was read from the folder `one` is kept
     archive = study / "frames.zip"
     with study_archives.packed(archive) as folder:
         shutil.copytree(study / "frames" / "mnist", folder, dirs_exist_ok=True)
