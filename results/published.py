@@ -181,6 +181,8 @@ def numbers(study: Study) -> pd.DataFrame:
     rows = [row for part, own in made for row in _with_holm(own, part)]
     keys = dict.fromkeys(name for row in rows for name in row if name not in ("quantity", *VALUES))
     table = pd.DataFrame(rows, columns=["quantity", *keys, *VALUES])
+    for key in keys:
+        table[key] = [_text(row.get(key)) for row in rows]
     twice = names(table)[names(table).duplicated()]
     if len(twice):
         raise StudyError(f"{study.folder / 'study.yaml'}: published: several numbers are called {twice.iloc[0]}")
@@ -189,8 +191,13 @@ def numbers(study: Study) -> pd.DataFrame:
 
 def names(table: pd.DataFrame) -> pd.Series:
     """Return the name of each number: its quantity and its keys, joined by slashes."""
-    keys = table.drop(columns=[name for name in VALUES if name in table]).astype(object)
-    return keys.where(keys.notna(), "").astype(str).apply(lambda row: "/".join(filter(None, row)), axis=1)
+    return pd.Series(["/".join(filter(None, row)) for row in table.drop(columns=[*VALUES]).itertuples(index=False)])
+
+
+def _text(key: Any) -> str:
+    if isinstance(key, float):
+        return "" if np.isnan(key) else f"{key:g}"
+    return "" if key is None else str(key)
 
 
 def _with_holm(rows: list[Row], part: Part) -> list[Row]:
