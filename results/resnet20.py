@@ -20,7 +20,7 @@ def at_equal_accuracy(study: Study) -> pd.DataFrame:
     """
     runs = study.frames().runs
     compared = methods.compare(run_arrays(runs[fits(runs, {"protocol": "released", "seed": [*range(4, 12)]})]))
-    return compared[compared["outcome"].eq("alpha")].astype({"ratio": int})
+    return compared[compared["outcome"].eq("alpha")]
 
 
 def cells(study: Study) -> pd.DataFrame:
