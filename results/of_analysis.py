@@ -51,7 +51,7 @@ from analysis.study import proportions
 from analysis.study.arrays import RunArrays, run_arrays
 from analysis.study.cells import alphas
 from analysis.study.costs import CONTROL_OF_NETWORK, WorstCost, cell_costs, recall_changes
-from analysis.study.groups import GROUP, GROUPING
+from analysis.study.groups import GROUP, GROUPING, read_groups
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL, is_mitigated
 from analysis.study.study import ReportOptions, StudyData
