@@ -101,4 +101,4 @@ def param(runs: pd.DataFrame, name: str) -> pd.Series:
     if column not in runs and name not in defaults:
         raise StudyError(f"{name}: neither a column of the frames nor an option; {did_you_mean(name, defaults)}")
     values = runs[column] if column in runs else pd.Series(np.nan, runs.index, dtype=object)
-    return values.fillna(defaults[name]) if name in defaults else values
+    return values.astype(object).fillna(defaults.get(name, np.nan)) if values.isna().any() else values

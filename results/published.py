@@ -82,7 +82,7 @@ class Study:
         """The runs of this study, and of those that it pools."""
         runs = self.frames().runs
         names = {run_id: name for name in self.spec.get("pools", []) for run_id in self.frames(name).runs["run_id"]}
-        return runs.copy().assign(study=runs["run_id"].map(names).fillna(self.folder.name))
+        return runs.copy().assign(study=[names.get(run_id, self.folder.name) for run_id in runs["run_id"]])
 
     @cached_property
     def predictions(self) -> StudyPredictions:
@@ -187,6 +187,8 @@ def numbers(study: Study) -> pd.DataFrame:
     rows = [row for part, own in made for row in _with_holm(own, part)]
     keys = dict.fromkeys(name for row in rows for name in row if name not in ("quantity", *VALUES))
     table = pd.DataFrame(rows, columns=["quantity", *keys, *VALUES])
+    for key in keys:
+        table[key] = [_text(row.get(key)) for row in rows]
     twice = names(table)[names(table).duplicated()]
     if len(twice):
         raise StudyError(f"{study.folder / 'study.yaml'}: published: several numbers are called {twice.iloc[0]}")
@@ -195,8 +197,13 @@ def numbers(study: Study) -> pd.DataFrame:
 
 def names(table: pd.DataFrame) -> pd.Series:
     """Return the name of each number: its quantity and its keys, joined by slashes."""
-    keys = table.drop(columns=[name for name in VALUES if name in table]).astype(object)
-    return keys.where(keys.notna(), "").astype(str).apply(lambda row: "/".join(filter(None, row)), axis=1)
+    return pd.Series(["/".join(filter(None, row)) for row in table.drop(columns=[*VALUES]).itertuples(index=False)])
+
+
+def _text(key: Any) -> str:
+    if isinstance(key, float):
+        return "" if np.isnan(key) else f"{key:g}"
+    return "" if key is None else str(key)
 
 
 def _with_holm(rows: list[Row], part: Part) -> list[Row]:
@@ -256,8 +263,9 @@ def compare(study: Study, part: Part) -> Iterator[Row]:
 
 
 def _column(columns: Sequence[tuple[str, ...]], key: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return the column of a key, or else that of the same key without arms on some axes, if there is one."""
-    like = [column for column in columns if all(own in (_NO_ARM, name) for own, name in zip(column, key, strict=True))]
+    """Return the column of a key, or else that of its arm, the last part, without arms on some of the other axes."""
+    of_arm = [column for column in columns if column[-1] == key[-1]]
+    like = [column for column in of_arm if all(own in (_NO_ARM, name) for own, name in zip(column, key, strict=True))]
     return max(like, key=lambda column: sum(map(bool, column)), default=None)
 
 
