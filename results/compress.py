@@ -51,7 +51,7 @@ class Measured(NamedTuple):
     Attributes
     ----------
     chains : DataFrame
-        A row for each chain: chain (in words) and bytes.
+        A row for each chain: chain, as in `l1-filter 1.28, 7 epochs, dynamic-int8`, and bytes.
     train_label, test_label : (images,), integers
         Class of each training image and of each test image.
     places : (networks, images), integers
@@ -84,6 +84,7 @@ def read(folder: Path) -> Measured:
     except (OSError, ValueError, KeyError) as error:
         raise StudyError(f"{folder}: its answers cannot be read: {error}") from error
     first = ~chains["chain"].duplicated()
+    chains["chain"] = chains["chain"].str.replace(r"\w+ pruned by (\S+) at ratio", r"\1", regex=True)
     validation, test = (Answers(*(side[first] for side in sides)) for sides in (validation, test))
     return Measured(chains[first].reset_index(drop=True), train_label, places, validation, test_label, test)
 
@@ -118,7 +119,7 @@ def choices(study: Study) -> pd.DataFrame:
         Losses are in points, and measured on test images: a choice by one network with the other networks, and a choice
         by all networks with all of them.
 
-        - rule, judges (who chose: `ALONE` or `TOGETHER`), and network (index of the network that chose; -1 for all);
+        - rule, judges (who chose: `ALONE` or `TOGETHER`), and network (index of the network that chose, or `TOGETHER`);
         - place (index of the chain), chain, bytes, and share (of the dense network's bytes);
         - class, the class with the largest loss against the control, and its loss, loss_low and loss_high;
         - accuracy_loss;
@@ -130,7 +131,7 @@ def choices(study: Study) -> pd.DataFrame:
     rows = []
     for members in (*([network] for network in everyone), everyone):
         judged = _judge(measured, members)
-        judges, network = (ALONE, members[0]) if len(members) == 1 else (TOGETHER, -1)
+        judges, network = (ALONE, members[0]) if len(members) == 1 else (TOGETHER, TOGETHER)
         testers = [each for each in everyone if each not in members] or members
         for rule in _MARKS:
             if len(within := judged[judged[rule]]):
@@ -193,8 +194,7 @@ def summary(study: Study) -> pd.DataFrame:
     -------
     DataFrame, two rows per rule: the choices of single networks, and the choice of all networks together
         - rule, judges (who chose), and n (number of choices);
-        - beyond: the share of choices in which a class is shown to lose more than the limit, in per cent, with Wilson's
-          interval;
+        - beyond: the share of choices in which a class is shown to lose more than the limit, with Wilson's interval;
         - within and undecided: the numbers of choices in these states;
         - share: the geometric mean of the shares of the dense network's bytes;
         - larger: the bytes of the chain that all networks together choose by `EVERY_CLASS`, divided by those of this
@@ -248,7 +248,7 @@ def networks(study: Study) -> pd.DataFrame:
     for kind, right in sides.items():
         recalls = 100 * Recalls.from_answers(measured.test_label, right).recall
         table = pd.DataFrame(recalls, columns=[f"recall of {name}" for name in class_names(study)])
-        tables.append(table.assign(seed=table.index, network=kind, accuracy=100 * right.mean(1)))
+        tables.append(table.assign(seed=table.index, kind=kind, accuracy=100 * right.mean(1)))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -253,10 +253,11 @@ def compare(study: Study, part: Part) -> Iterator[Row]:
         grouped = networks.groupby(["seed", *by, axis], observed=True)[outcome]
         values, counts = grouped.mean().unstack([*by, axis]), grouped.count().unstack([*by, axis])
         values = values.where(counts.eq(counts.max()))  # without a network at chance, the mean would be of others
+        columns = {name if by else (name,): column for name, column in values.items()}
         for (one, other), key in product(part["pairs"], product(*(networks[name].cat.categories for name in by))):
-            columns = [_column([*values], (*key, str(arm))) for arm in (one, other)]
-            if None not in columns:
-                found = test(*(values[column] for column in columns))
+            compared = [_column([*columns], (*key, str(arm))) for arm in (one, other)]
+            if None not in compared:
+                found = test(*(columns[name] for name in compared))
                 row = {"quantity": outcome, **dict(zip(by, key, strict=True)), "of": of or f"{one} minus {other}"}
                 ends = ("difference", "difference_low", "difference_high", "p")
                 yield row | dict(zip(VALUES, (found[end] for end in ends), strict=False)) | {"n": found["n"]}
