@@ -15,6 +15,7 @@ accuracies and their differences are in points.
 - where: for some axes, the arms to which every list is confined that does not name the axis itself.
 - named: for each data set, the class that an earlier study named. Its cost is the outcome `named_cost`.
 - means, compare, costs, tables: lists of what makes numbers, described by the functions of these names.
+- primary: the names of numbers whose p are corrected together by Holm's method, if the lists do not say it by `holm`.
 - figures, report_figures: pictures (see pictures.py).
 """
 
@@ -192,6 +193,9 @@ def numbers(study: Study) -> pd.DataFrame:
     twice = names(table)[names(table).duplicated()]
     if len(twice):
         raise StudyError(f"{study.folder / 'study.yaml'}: published: several numbers are called {twice.iloc[0]}")
+    if "primary" in study.spec:
+        primary = names(table).isin(study.spec["primary"])
+        table.loc[primary, "p_holm"] = corrected(table.loc[primary, "p"], len(study.spec["primary"]))[1]
     return table
 
 
