@@ -174,7 +174,7 @@ def _tested(study: Study, place: int, networks: list[int]) -> dict[str, object]:
     before, control, after = (side[place, networks] for side in measured.test)
     levels = LEVEL, LEVEL / len(names)
     found = class_table.losses(measured.test_label, before, after, control, levels=levels)
-    worst, low, high = found.value.argmax(), found.bounds[1, 0], found.bounds[0, 1]
+    worst, low, high = int(found.value.argmax()), found.bounds[1, 0], found.bounds[0, 1]
     is_beyond, is_within = (low > _OF_CLASS).any(), (high < _OF_CLASS).all()
     row = measured.chains.loc[place]
     return {

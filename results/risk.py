@@ -22,10 +22,10 @@ from of_analysis import (
     risk_scores,
     side_by_side,
 )
-from published import Study, fits
+from published import Part, Study, fits
 
 DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
-_TRAININGS = {
+_TRAININGS: dict[str, Part] = {
     "cosine": {"decay": "cosine", "fine_tune_decay": "cosine"},
     "constant": {"decay": "none", "fine_tune_average_epochs": [0, 1]},
 }
