@@ -76,7 +76,8 @@ class Study:
         pools = self.spec.get("pools", [])
         if unknown := {*names} - {self.folder.name, *self.spec.get("reads", []), *pools}:
             raise StudyError(f"{self.folder / 'study.yaml'}: published: add {', '.join(sorted(unknown))} to reads")
-        return read(*(self.folder.parent / name for name in names or (self.folder.name, *pools)))
+        own = [self.folder.name] if any(self.folder.glob("frames*")) else []
+        return read(*(self.folder.parent / name for name in names or (*own, *pools)))
 
     @cached_property
     def runs(self) -> pd.DataFrame:
