@@ -42,7 +42,7 @@ from analysis.statistics import (
 from analysis.statistics.abstention import disputes, retained_accuracy
 from analysis.statistics.chain_choice import choose
 from analysis.statistics.halves import Halves, jackknife_estimate, jackknife_values
-from analysis.statistics.hypothesis_tests import corrected, independent, paired, wilson_interval
+from analysis.statistics.hypothesis_tests import LEVEL, corrected, independent, paired, wilson_interval
 from analysis.statistics.intensification import alpha, alpha_shared, excess_loss, raw_slope
 from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.recalls import Recalls
@@ -51,7 +51,7 @@ from analysis.study import proportions
 from analysis.study.arrays import RunArrays, run_arrays
 from analysis.study.cells import alphas
 from analysis.study.costs import CONTROL_OF_NETWORK, WorstCost, cell_costs, recall_changes
-from analysis.study.groups import GROUP, GROUPING
+from analysis.study.groups import GROUP, GROUPING, read_groups
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL, is_mitigated
 from analysis.study.study import ReportOptions, StudyData

@@ -7,7 +7,9 @@ accuracies and their differences are in points.
 
 - reads: other studies that this one uses.
 - pools: other studies whose runs count as runs of this one; the column `study` tells them apart.
-- networks: a list of conditions (see `fits`). Runs that fit one of them are used; by default all are.
+- networks: a list of conditions (see `fits`). Runs that fit one of them are used; by default all are. A study without
+  frames has here, as `module.name`, an own function that returns a row for each network: its seed, columns for the
+  axes, and outcomes.
 - axes: names for the networks. An axis maps the name of each arm to a condition, and a network belongs to the first arm
   that it fits. An axis can also be the name of a param, whose values name the arms.
 - where: for some axes, the arms to which every list is confined that does not name the axis itself.
@@ -103,12 +105,16 @@ class Study:
     @cached_property
     def arms(self) -> pd.DataFrame:
         """The seed and run_id of the runs of `chosen`, and their arm on each axis."""
-        axes = {axis: arms_of(self.chosen, arms) for axis, arms in self.spec.get("axes", {}).items()}
-        return self.chosen[["seed", "run_id"]].assign(**axes)
+        return self._with_arms(self.chosen)[["seed", "run_id", *self.spec.get("axes", {})]]
+
+    def _with_arms(self, runs: pd.DataFrame) -> pd.DataFrame:
+        return runs.assign(**{axis: arms_of(runs, arms) for axis, arms in self.spec.get("axes", {}).items()})
 
     @cached_property
     def networks(self) -> pd.DataFrame:
         """The rows of `arms` whose network is not at chance, with all outcomes."""
+        if isinstance(self.spec.get("networks"), str):
+            return self._with_arms(call(self.spec["networks"], self))
         networks = self.arms.merge(outcomes.outcomes(self.chosen), on="run_id")
         asked = {name for key in ("means", "compare") for part in self.spec.get(key, []) for name in part["outcomes"]}
         if asked.intersection(outcomes.FROM_CONTROL):
