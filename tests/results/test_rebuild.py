@@ -2,9 +2,11 @@
 
 import shutil
 
+import pictures
 import pytest
 import rebuild
 from click.testing import CliRunner
+from published import Study
 
 from analysis.runs import study_archives
 from tests import made_up_runs
@@ -155,3 +157,32 @@ def test_no_numbers_yet(study):
     (study / "numbers.csv").unlink()
     (line,) = faults(study)
     assert "numbers.csv: missing; python results/rebuild.py" in line
+
+
+def test_a_stored_table_gives_numbers(study):
+    (study / "table.csv").write_text(
+        "who,gain,gain_low,gain_high,gain_p,n\nUP,0.01,-0.02,0.04,0.5,7\nMP,0.03,0.01,0.05,0.01,7\n"
+    )
+    spec = "published: {tables: [{stored: table.csv, where: gain_p < .1, keys: [who], values: {gain: gain}, times: 100}]}"
+    (study / "study.yaml").write_text(spec)
+    assert run(study).exit_code == 0
+    (row,) = rebuild.read_numbers(study).to_dict("records")
+    assert (row["quantity"], row["who"]) == ("gain", "MP")
+    assert [float(row[name]) for name in ("estimate", "low", "high", "p", "n")] == [3, 1, 5, 0.01, 7]
+
+
+FIGURE = """
+  figures:
+    alpha:
+      {where: quantity == "alpha" and pruner == "MP", rows: pruner, by: ratio, colors: {'2': blue}, size: [3, 2],
+       panels: {the title: n == 3}}
+"""
+
+
+def test_a_picture_has_the_numbers(study):
+    (study / "study.yaml").write_text(SPEC + FIGURE)
+    (panel,) = pictures.study_figure(Study(study), Study(study).spec["figures"]["alpha"]).axes
+    (span,) = [drawn.get_segments()[0][:, 0] for drawn in panel.collections if hasattr(drawn, "get_segments")]
+    assert span.tolist() == pytest.approx([1.2516, 1.7484], abs=5e-5)
+    assert panel.get_title() == "the title"
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["MP"]
