@@ -163,8 +163,8 @@ def test_a_stored_table_gives_numbers(study):
     (study / "table.csv").write_text(
         "who,gain,gain_low,gain_high,gain_p,n\nUP,0.01,-0.02,0.04,0.5,7\nMP,0.03,0.01,0.05,0.01,7\n"
     )
-    spec = "published: {tables: [{stored: table.csv, where: gain_p < .1, keys: [who], values: {gain: gain}, times: 100}]}"
-    (study / "study.yaml").write_text(spec)
+    part = "{stored: table.csv, where: gain_p < .1, keys: [who], values: {gain: gain}, times: 100}"
+    (study / "study.yaml").write_text(f"published: {{tables: [{part}]}}")
     assert run(study).exit_code == 0
     (row,) = rebuild.read_numbers(study).to_dict("records")
     assert (row["quantity"], row["who"]) == ("gain", "MP")
