@@ -19,7 +19,7 @@ from published import VALUES, Study, names, numbers, published
 RESULTS = Path(__file__).parent
 NUMBERS = "numbers.csv"
 # A printed number, maybe with an interval, and after it the name of its row in numbers.csv, maybe with a column.
-_NUMBER = r"-?[\d.,]*\d"
+_NUMBER = r"[+-]?[\d.,]*\d"
 _MARK = re.compile(rf"(<?)({_NUMBER})(?: \(({_NUMBER}) to ({_NUMBER})\))?[^\s\d|]*\s*<!-- n: ([^>]+?)(?::(\w+))? -->")
 
 
