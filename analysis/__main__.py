@@ -43,7 +43,8 @@ _EXPERIMENT = click.option(
 _STUDY = click.option(
     "--study",
     metavar="NAME",
-    help="Name of a study: read the experiment that contains its runs, in place of --experiment.  [default: none]",
+    help="Name of a study, or its file or folder: read the experiment that contains its runs, in place of "
+    "--experiment.  [default: none]",
 )
 _IGNORE_PARAM = click.option(
     "--ignore-param",

@@ -196,7 +196,8 @@ def iterate(**typed: Any) -> None:
 def study(file: Path, **typed: Any) -> None:
     """Make the missing runs of a study, on all cores.
 
-    FILE is a YAML file that lists the values of the options, or the name of an included study, such as quick.
+    FILE is a YAML file that lists the values of the options, the folder of such a file study.yaml, or the name of an
+    included study, such as quick.
     """
     config = StudyConfig(**typed)
     from pruning_study.study import grid

@@ -45,7 +45,7 @@ from analysis.statistics import (
 from analysis.statistics.abstention import disputes, retained_accuracy
 from analysis.statistics.chain_choice import choose
 from analysis.statistics.halves import Halves, jackknife_estimate, jackknife_values
-from analysis.statistics.hypothesis_tests import corrected, independent, paired, wilson_interval
+from analysis.statistics.hypothesis_tests import LEVEL, corrected, independent, paired, wilson_interval
 from analysis.statistics.intensification import alpha, alpha_shared, excess_loss, raw_slope
 from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.recalls import Recalls
@@ -54,7 +54,7 @@ from analysis.study import proportions
 from analysis.study.arrays import RunArrays, run_arrays
 from analysis.study.cells import alphas
 from analysis.study.costs import CONTROL_OF_NETWORK, WorstCost, cell_costs, recall_changes
-from analysis.study.groups import GROUP, GROUPING
+from analysis.study.groups import GROUP, GROUPING, read_groups
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL, is_mitigated
 from analysis.study.study import ReportOptions, StudyData
@@ -104,4 +104,4 @@ def param(runs: pd.DataFrame, name: str) -> pd.Series:
     if column not in runs and name not in defaults:
         raise StudyError(f"{name}: neither a column of the frames nor an option; {did_you_mean(name, defaults)}")
     values = runs[column] if column in runs else pd.Series(np.nan, runs.index, dtype=object)
-    return values.fillna(defaults[name]) if name in defaults else values
+    return values.astype(object).fillna(defaults.get(name, np.nan)) if values.isna().any() else values

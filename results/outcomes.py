@@ -1,6 +1,6 @@
 """What is measured of each network of a study, in points where it is a recall or an accuracy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ from of_analysis import (
     RunArrays,
     alpha,
     alpha_shared,
+    class_table,
     excess_loss,
     proportion,
     proportions,
@@ -112,3 +113,30 @@ def named_costs(study: RunArrays, named: Mapping[str, str]) -> pd.DataFrame:
     is_dataset = [study.runs["dataset"].eq(dataset) for dataset in named]
     costs = np.select(is_dataset, [class_cost(study, name) for name in named.values()], np.nan)
     return study.runs[["run_id"]].assign(named_cost=costs)
+
+
+def class_costs(label: np.ndarray, before: np.ndarray, after: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    """Return what compression costs each class, for studies that store only which predictions are right.
+
+    Parameters
+    ----------
+    label : (images,), integers
+        Class of each image, from 0.
+    before, after : (networks, images), bool
+        Whether each reference network, for example a control, and each compressed network is right about each image.
+    names : (classes,)
+
+    Returns
+    -------
+    DataFrame
+        class; the columns of `class_table.costs`, in points but for p; n, the number of networks; accuracy_loss and
+        no_class_more, the largest bound of all losses, which are the same in all rows; and whether a class is the
+        costliest.
+    """
+    table = 100 * pd.DataFrame(class_table.costs(label, before, after).columns)
+    return table.assign(
+        **{"class": names, "n": len(after), "cost_p": table["cost_p"] / 100},
+        accuracy_loss=100 * (before.mean(1) - after.mean(1)).mean(),
+        no_class_more=table["loss_upper_all"].max(),
+        costliest=table.index == table["cost"].idxmax(),
+    )

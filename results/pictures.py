@@ -4,6 +4,7 @@
 `module.name`, that takes the study and returns a picture, or to the settings of `numbers_figure`.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,10 @@ def study_figure(study: Study, how: Part | str) -> Figure:
 def numbers_figure(study: Study, how: Part) -> Figure:
     """Draw numbers with their intervals.
 
-    `where` is a query of pandas that chooses rows of numbers.csv, and `panels` maps titles of panels to further ones.
-    In a panel, rows are named by the column `rows`; they are side by side with `upright`, else below each other.
-    `colors` maps the values of the column `by` to colours, and `labels` to words.
+    `where` is a query of pandas that chooses rows of numbers.csv, and `panels` maps titles of panels to further ones,
+    or to settings of the panel, `where` among them. In a panel, rows are named by the column `rows`; they are side by
+    side with `upright`, else below each other. `colors` maps the values of the column `by` to colours, and `labels` to
+    words.
     """
     table = pd.read_csv(study.folder / "numbers.csv", keep_default_na=False, na_values={name: [""] for name in VALUES})
     table = table.query(how["where"]).rename(columns={"estimate": "value"})
@@ -64,8 +66,11 @@ def numbers_figure(study: Study, how: Part) -> Figure:
     colors = {labels[value]: _COLORS[color] for value, color in how["colors"].items()}
     table = table[table[how["rows"]].isin(names)]
     table = table.assign(place=table[how["rows"]].map(names.index), series=table[how["by"]].map(labels))
-    drawn = partial(_draw, names=[str(name) for name in names], colors=colors, how=how)
-    panels = [Panel(drawn, table.query(own), title, *how.get("axes", ())) for title, own in how["panels"].items()]
+    panels = []
+    for title, further in how["panels"].items():
+        own = {**how, **(further if isinstance(further, Mapping) else {"where": further})}
+        drawn = partial(_draw, names=[str(name) for name in names], colors=colors, how=own)
+        panels.append(Panel(drawn, table.query(own["where"]), title, *own.get("axes", ())))
     legend = [handle(label, color=color, marker="o") for label, color in colors.items()] if len(colors) > 1 else None
     words: Any = {name: how[name] for name in ("title", "note", "sharex", "sharey") if name in how}
     return draw(panels, how.get("columns"), size=tuple(how["size"]), legend=legend, **words)

@@ -7,12 +7,15 @@ accuracies and their differences are in points.
 
 - reads: other studies that this one uses.
 - pools: other studies whose runs count as runs of this one; the column `study` tells them apart.
-- networks: a list of conditions (see `fits`). Runs that fit one of them are used; by default all are.
+- networks: a list of conditions (see `fits`). Runs that fit one of them are used; by default all are. A study without
+  frames has here, as `module.name`, an own function that returns a row for each network: its seed, columns for the
+  axes, and outcomes.
 - axes: names for the networks. An axis maps the name of each arm to a condition, and a network belongs to the first arm
   that it fits. An axis can also be the name of a param, whose values name the arms.
 - where: for some axes, the arms to which every list is confined that does not name the axis itself.
 - named: for each data set, the class that an earlier study named. Its cost is the outcome `named_cost`.
 - means, compare, costs, tables: lists of what makes numbers, described by the functions of these names.
+- primary: the names of numbers whose p are corrected together by Holm's method, if the lists do not say it by `holm`.
 - figures, report_figures: pictures (see pictures.py).
 """
 
@@ -73,14 +76,15 @@ class Study:
         pools = self.spec.get("pools", [])
         if unknown := {*names} - {self.folder.name, *self.spec.get("reads", []), *pools}:
             raise StudyError(f"{self.folder / 'study.yaml'}: published: add {', '.join(sorted(unknown))} to reads")
-        return read(*(self.folder.parent / name for name in names or (self.folder.name, *pools)))
+        own = [self.folder.name] if any(self.folder.glob("frames*")) else []
+        return read(*(self.folder.parent / name for name in names or (*own, *pools)))
 
     @cached_property
     def runs(self) -> pd.DataFrame:
         """The runs of this study, and of those that it pools."""
         runs = self.frames().runs
         names = {run_id: name for name in self.spec.get("pools", []) for run_id in self.frames(name).runs["run_id"]}
-        return runs.copy().assign(study=runs["run_id"].map(names).fillna(self.folder.name))
+        return runs.copy().assign(study=[names.get(run_id, self.folder.name) for run_id in runs["run_id"]])
 
     @cached_property
     def predictions(self) -> StudyPredictions:
@@ -101,12 +105,16 @@ class Study:
     @cached_property
     def arms(self) -> pd.DataFrame:
         """The seed and run_id of the runs of `chosen`, and their arm on each axis."""
-        axes = {axis: arms_of(self.chosen, arms) for axis, arms in self.spec.get("axes", {}).items()}
-        return self.chosen[["seed", "run_id"]].assign(**axes)
+        return self._with_arms(self.chosen)[["seed", "run_id", *self.spec.get("axes", {})]]
+
+    def _with_arms(self, runs: pd.DataFrame) -> pd.DataFrame:
+        return runs.assign(**{axis: arms_of(runs, arms) for axis, arms in self.spec.get("axes", {}).items()})
 
     @cached_property
     def networks(self) -> pd.DataFrame:
         """The rows of `arms` whose network is not at chance, with all outcomes."""
+        if isinstance(self.spec.get("networks"), str):
+            return self._with_arms(call(self.spec["networks"], self))
         networks = self.arms.merge(outcomes.outcomes(self.chosen), on="run_id")
         asked = {name for key in ("means", "compare") for part in self.spec.get(key, []) for name in part["outcomes"]}
         if asked.intersection(outcomes.FROM_CONTROL):
@@ -162,6 +170,8 @@ def arms_of(runs: pd.DataFrame, arms: Mapping[Any, Part] | str) -> pd.Categorica
     """Return the arm of each run on an axis; `_NO_ARM` if it fits none."""
     if isinstance(arms, str):
         values = param(runs, arms)
+        if (parsed := pd.to_numeric(values, errors="coerce")).notna().all():
+            values = parsed
         named = values.map("{:g}".format if pd.api.types.is_numeric_dtype(values) else str)
         return pd.Categorical(named, named.iloc[values.argsort(kind="stable")].unique())
     names = [*map(str, arms)]
@@ -181,16 +191,26 @@ def numbers(study: Study) -> pd.DataFrame:
     rows = [row for part, own in made for row in _with_holm(own, part)]
     keys = dict.fromkeys(name for row in rows for name in row if name not in ("quantity", *VALUES))
     table = pd.DataFrame(rows, columns=["quantity", *keys, *VALUES])
+    for key in keys:
+        table[key] = [_text(row.get(key)) for row in rows]
     twice = names(table)[names(table).duplicated()]
     if len(twice):
         raise StudyError(f"{study.folder / 'study.yaml'}: published: several numbers are called {twice.iloc[0]}")
+    if "primary" in study.spec:
+        primary = names(table).isin(study.spec["primary"])
+        table.loc[primary, "p_holm"] = corrected(table.loc[primary, "p"], len(study.spec["primary"]))[1]
     return table
 
 
 def names(table: pd.DataFrame) -> pd.Series:
     """Return the name of each number: its quantity and its keys, joined by slashes."""
-    keys = table.drop(columns=[name for name in VALUES if name in table]).astype(object)
-    return keys.where(keys.notna(), "").astype(str).apply(lambda row: "/".join(filter(None, row)), axis=1)
+    return pd.Series(["/".join(filter(None, row)) for row in table.drop(columns=[*VALUES]).itertuples(index=False)])
+
+
+def _text(key: Any) -> str:
+    if isinstance(key, float):
+        return "" if np.isnan(key) else f"{key:g}"
+    return "" if key is None else str(key)
 
 
 def _with_holm(rows: list[Row], part: Part) -> list[Row]:
@@ -240,18 +260,20 @@ def compare(study: Study, part: Part) -> Iterator[Row]:
         grouped = networks.groupby(["seed", *by, axis], observed=True)[outcome]
         values, counts = grouped.mean().unstack([*by, axis]), grouped.count().unstack([*by, axis])
         values = values.where(counts.eq(counts.max()))  # without a network at chance, the mean would be of others
+        columns = {name if by else (name,): column for name, column in values.items()}
         for (one, other), key in product(part["pairs"], product(*(networks[name].cat.categories for name in by))):
-            columns = [_column([*values], (*key, str(arm))) for arm in (one, other)]
-            if None not in columns:
-                found = test(*(values[column] for column in columns))
+            compared = [_column([*columns], (*key, str(arm))) for arm in (one, other)]
+            if None not in compared:
+                found = test(*(columns[name] for name in compared))
                 row = {"quantity": outcome, **dict(zip(by, key, strict=True)), "of": of or f"{one} minus {other}"}
                 ends = ("difference", "difference_low", "difference_high", "p")
                 yield row | dict(zip(VALUES, (found[end] for end in ends), strict=False)) | {"n": found["n"]}
 
 
 def _column(columns: Sequence[tuple[str, ...]], key: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return the column of a key, or else that of the same key without arms on some axes, if there is one."""
-    like = [column for column in columns if all(own in (_NO_ARM, name) for own, name in zip(column, key, strict=True))]
+    """Return the column of a key, or else that of its arm, the last part, without arms on some of the other axes."""
+    of_arm = [column for column in columns if column[-1] == key[-1]]
+    like = [column for column in of_arm if all(own in (_NO_ARM, name) for own, name in zip(column, key, strict=True))]
     return max(like, key=lambda column: sum(map(bool, column)), default=None)
 
 

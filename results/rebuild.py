@@ -33,8 +33,13 @@ def main(studies: tuple[Path, ...], check: bool) -> None:
     `4.4 <!-- n: cost/mnist/9 -->`, must be that of numbers.csv to the printed digits.
     """
     folders = [study.resolve() for study in studies] or find_studies(RESULTS)
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        lines = [line for lines in pool.map(check_study if check else make, folders) for line in lines]
+    work = check_study if check else make
+    if len(folders) > 1:
+        with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+            found = [*pool.map(work, folders)]
+    else:
+        found = [*map(work, folders)]
+    lines = [line for lines in found for line in lines]
     if check and not studies:
         pages = [*RESULTS.glob("*.md"), RESULTS.parent / "README.md"]
         lines += [f"{page.name}: {fault}" for page in pages for fault in wrong_marks(page)]
@@ -69,7 +74,6 @@ def check_study(folder: Path) -> list[str]:
     return [f"{folder.name}: {fault}" for fault in faults]
 
 
-@cache
 def read_numbers(folder: Path) -> pd.DataFrame:
     """Read the numbers.csv of a folder.
 
@@ -102,11 +106,12 @@ def wrong_marks(page: Path) -> Iterator[str]:
 
     The name in a mark may begin with the way to the folder of another study, as in a link.
     """
+    rows = cache(_rows_by_name)
     for below, *texts, name, column in _MARK.findall(page.read_text(encoding="utf-8")):
         folder, parts = page.parent, name.split("/")
         while parts[0] == ".." or (len(parts) > 1 and not (folder / NUMBERS).is_file()):
             folder /= parts.pop(0)
-        if not (folder / NUMBERS).is_file() or (row := _rows(folder).get("/".join(parts))) is None:
+        if not (folder / NUMBERS).is_file() or (row := rows(folder).get("/".join(parts))) is None:
             yield f"{name}: no such number"
             continue
         values = [row[column or "estimate"], row["low"], row["high"]]
@@ -122,8 +127,7 @@ def _is_printed(text: str, value: float, below: bool) -> bool:
     return value < printed if below else abs(printed - value) <= 0.5 * 10.0 ** -len(text.partition(".")[2]) + 1e-9
 
 
-@cache
-def _rows(folder: Path) -> dict[str, pd.Series]:
+def _rows_by_name(folder: Path) -> dict[str, pd.Series]:
     table = read_numbers(folder)
     return dict(table[[*VALUES]].astype(float).set_axis(names(table)).iterrows())
 

@@ -1,42 +1,48 @@
-"""Tables and picture of risk/: how well dense networks predict which classes and images pruning costs most."""
+"""risk/: how well do dense networks predict which classes and images pruning costs most?"""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
-import decay
-import folders
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from of_analysis import (
+    ABOVE,
+    BELOW,
+    NEUTRAL,
+    Panel,
+    characteristics,
+    draw,
+    handle,
+    intervals,
+    name_rows,
+    risk_judgement,
+    risk_scores,
+    side_by_side,
+)
+from published import Part, Study, fits
 
-from analysis.common import archives
-from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL
-from analysis.rendering.layout import Panel, draw, handle
-from analysis.rendering.panels import intervals, name_rows, side_by_side
-from analysis.runs import frames, schema
-from analysis.runs.characteristics import TABLE
-from analysis.runs.frames import ReadPredictions
-from analysis.statistics import risk_judgement, risk_scores
-from analysis.statistics.hypothesis_tests import corrected, paired
-from analysis.statistics.risk_judgement import CEILING, Networks
-from analysis.statistics.risk_scores import MARGIN, RECALL, SHARE
-from analysis.study.settings import CONTROL
-
-STUDY, SCORES = "risk", "scores.npz"
-DATASETS = decay.DATASETS
-# The study whose pruned networks give the score `ceiling`, and that of the judges, whose costs are to be predicted.
-OTHERS, JUDGES = decay.STUDIES
-# Scores are stored in thousandths.
-_STEPS = 1000
-# Number of classes that the picture names, those that pay most.
-_NAMED = 2
+DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
+_TRAININGS: dict[str, Part] = {
+    "cosine": {"decay": "cosine", "fine_tune_decay": "cosine"},
+    "constant": {"decay": "none", "fine_tune_average_epochs": [0, 1]},
+}
+_PLAIN = {"distill": 0, "class_offsets": "none"}
+_CONTROL, _PRUNED = {"pruner": "none"}, {"pruner": "mp", "ratio": 20, "schedule": "cubic"}
+_QUANTITIES = {
+    risk_judgement.CLASSES: "rank_correlation",
+    risk_judgement.SIZES: "explained",
+    risk_judgement.LOST: "auc_of_lost",
+    risk_judgement.LOST_BY_CONTROL: "auc_of_lost_by_control",
+    risk_judgement.EXEMPLARS: "auc_of_pies",
+}
 # The share of images that someone could inspect.
 _RISKIEST = 0.1
 
 
-class RiskStudy(NamedTuple):
+class Scored(NamedTuple):
     """Scores of the classes and images of one data set, and the networks on which the scores are tested.
 
     All networks have the same kind of learning rate, cosine or constant.
@@ -47,226 +53,177 @@ class RiskStudy(NamedTuple):
     image_scores : mapping of str to (images,)
     label : (images,)
         Class of each image.
+    judges : Networks
+        The networks whose costs the scores should predict, those of decay-confirmation/.
+    others : Networks
+        Networks of other seeds, those of decay/, from which the score `ceiling` is computed.
     names : (classes,)
         Names of the classes.
-    judges : Networks
-        The networks whose costs the scores should predict.
-    others : Networks
-        Networks of other seeds, from which the score `ceiling` is computed.
     """
 
     class_scores: Mapping[str, np.ndarray]
     image_scores: Mapping[str, np.ndarray]
     label: np.ndarray
+    judges: risk_judgement.Networks
+    others: risk_judgement.Networks
     names: np.ndarray
-    judges: Networks
-    others: Networks
 
     @property
-    def losses(self) -> np.ndarray:
+    def costs(self) -> np.ndarray:
         """Cost of each class in each judge, (networks, classes)."""
         return risk_judgement.class_losses(self.label, len(self.names), self.judges)
 
-    @property
-    def ceiling(self) -> np.ndarray:
-        """Mean cost of each class in the other networks, (classes,)."""
-        return risk_judgement.class_losses(self.label, len(self.names), self.others).mean(0)
+    def class_risk(self, score: str) -> np.ndarray:
+        """Return how high a score puts the risk of each class, (classes,)."""
+        if score == risk_judgement.CEILING:
+            return risk_judgement.class_losses(self.label, len(self.names), self.others).mean(0)
+        return risk_scores.as_risk(score, self.class_scores[score])
+
+    def image_risk(self, score: str) -> np.ndarray:
+        """Return how high a score puts the risk that an image is lost, (images,)."""
+        if score == risk_judgement.CEILING:
+            return risk_judgement.known_of_losses(self.label, self.others.after)
+        return risk_scores.as_risk(score, self.image_scores[score])
 
 
-def write(results: Path) -> None:
-    """Write the tables and the picture, if there are scores.
+@cache
+def scored(study: Study, dataset: str, training: str = "cosine") -> Scored:
+    """Return the scores and networks of a data set and learning rate, cosine or constant.
 
     Raises
     ------
     StudyError
-        If the scores, or the frames of a study, cannot be read.
+        If the frames of a study cannot be read.
     """
-    folder = results / STUDY
-    if not (folder / SCORES).is_file():
-        return
-    risk_studies = collected(results)
-    cosine = {dataset: risk_studies[dataset, decay.COSINE] for dataset in DATASETS}
-    folders.write(folder, {"scores": table(risk_studies), "tests": tests(cosine)}, {STUDY: figure(cosine)})
+    label, others = _networks(study, "decay", dataset, training)
+    _, judges = _networks(study, "decay-confirmation", dataset, training)
+    if training == "cosine":  # scores of other dense networks, stored in thousandths
+        with np.load(study.folder / "scores.npz") as stored:
+            own = {name: stored[f"{dataset} {name}"] / 1000 for name in risk_scores.SCORES if name != risk_scores.SHARE}
+    else:
+        own = risk_scores.image_scores(label, others.before, {})
+    runs, _, paths = study.frames("decay")
+    classes = characteristics.TABLE.read(paths)
+    classes = classes[classes["run_id"].isin(runs.loc[fits(runs, {"dataset": dataset}), "dense_run_id"])]
+    classes = classes.groupby("index").agg({"class": "first", "training_images": "mean"})
+    shares = (classes["training_images"] / classes["training_images"].sum()).to_numpy()
+    by_class = risk_scores.class_scores(own, label, len(classes), shares)
+    return Scored(by_class, own, label, judges, others, classes["class"].to_numpy())
 
 
-def collected(results: Path) -> dict[tuple[str, str], RiskStudy]:
-    """Return the scores and networks of each data set and learning rate, cosine and constant."""
-    scores = read(results / STUDY)
-    risk_studies = {}
-    for dataset in DATASETS:
-        for training in (decay.COSINE, decay.CONSTANT):
-            sides = [_networks(results, study, dataset, training) for study in (OTHERS, JUDGES)]
-            (label, names, images, others), (_, _, _, judges) = sides
-            own = scores[dataset] if training == decay.COSINE else risk_scores.image_scores(label, others.before, {})
-            by_class = risk_scores.class_scores(own, label, len(names), images / images.sum())
-            risk_studies[dataset, training] = RiskStudy(by_class, own, label, names, judges, others)
-    return risk_studies
+def _networks(study: Study, name: str, dataset: str, training: str) -> tuple[np.ndarray, risk_judgement.Networks]:
+    """Return the labels, and the dense, pruned and control networks of another study, paired by seed."""
+    runs, predictions, _ = study.frames(name)
+    runs = runs[fits(runs, {"dataset": dataset, **_TRAININGS[training], **_PLAIN})]
+    pruned, controls = (runs[fits(runs, kind)].set_index("seed").sort_index() for kind in (_PRUNED, _CONTROL))
+    sides = [pruned["dense_run_id"], pruned["run_id"], controls["run_id"].reindex(pruned.index)]
+    answers = predictions([run_id for side in sides for run_id in side])
+    predicted = [np.array([answers[run_id]["predicted"] for run_id in side]) for side in sides]
+    return answers[sides[0].iloc[0]]["label"], risk_judgement.Networks(*predicted)
 
 
-def _networks(
-    results: Path, study: str, dataset: str, training: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, Networks]:
-    """Return the labels, each class's name and number of training images, and the networks of a study.
-
-    Dense, pruned and control networks are paired by seed.
-    """
-    runs, predictions = folders.runs(results, study)
-    runs = decay.primary_runs(runs)
-    runs = runs[runs[schema.DATASET].eq(dataset) & (decay.trainings(runs) == training)]
-    is_control = runs[schema.PRUNER].eq(CONTROL)
-    pruned, controls = (runs[kind].set_index(schema.SEED).sort_index() for kind in (~is_control, is_control))
-    ids = [pruned[schema.DENSE_RUN_ID], pruned[frames.RUN_ID], controls[frames.RUN_ID].reindex(pruned.index)]
-    label, sides = _predicted(predictions, [list(each) for each in ids])
-    characteristics = TABLE.read(folders.exported(results, study))
-    own = characteristics[characteristics[frames.RUN_ID].isin(ids[0])]
-    classes = own.groupby("index").agg({"class": "first", "training_images": "mean"})
-    return label, classes["class"].to_numpy(), classes["training_images"].to_numpy(), Networks(*sides)
-
-
-def _predicted(predictions: ReadPredictions, ids: list[list[str]]) -> tuple[np.ndarray, list[np.ndarray]]:
-    answers = predictions([run_id for side in ids for run_id in side])
-    label = answers[ids[0][0]][schema.LABEL]
-    return label, [np.array([answers[run_id][schema.PREDICTED] for run_id in side]) for side in ids]
-
-
-def table(risk_studies: Mapping[tuple[str, str], RiskStudy]) -> pd.DataFrame:
+@cache
+def scores(study: Study) -> pd.DataFrame:
     """Return how well each score predicts each outcome, for every data set and for the mean over data sets.
-
-    The columns are those of `risk_judgement.judge`, and `dataset` and `training` (cosine or constant rate).
-    """
-    tables = [
-        risk_judgement.judge(*each[:3], each.judges, each.others).assign(dataset=dataset, training=training)
-        for (dataset, training), each in risk_studies.items()
-    ]
-    for training in (decay.COSINE, decay.CONSTANT):
-        tables.append(_pooled([risk_studies[dataset, training] for dataset in DATASETS]).assign(training=training))
-    rows = pd.concat(tables, ignore_index=True)
-    return rows[["dataset", "training", *rows.columns.drop(["dataset", "training"])]]
-
-
-def _pooled(risk_studies: list[RiskStudy]) -> pd.DataFrame:
-    """Return, for each score, its rank correlation with the costs of classes, averaged over the data sets.
-
-    The share of training images is left out, because classes differ in it on only one data set.
-    """
-    rows = []
-    for name in [*(name for name in risk_studies[0].class_scores if name != SHARE), CEILING]:
-        pairs = [(_class_risk(each, name), each.losses) for each in risk_studies]
-        row = risk_judgement.foresight_of_classes(pairs)._asdict()
-        p = risk_judgement.permutation_p([(score, losses.mean(0)) for score, losses in pairs])
-        rows.append({"dataset": "mean", "outcome": risk_judgement.CLASSES, "score": name, **row, "p": p})
-    return pd.DataFrame(rows)
-
-
-def _class_risk(risk_study: RiskStudy, name: str) -> np.ndarray:
-    return risk_study.ceiling if name == CEILING else risk_scores.as_risk(name, risk_study.class_scores[name])
-
-
-def tests(cosine: Mapping[str, RiskStudy]) -> pd.DataFrame:
-    """Return the primary tests, with the means that they compare.
 
     Returns
     -------
     DataFrame
-        - test and dataset;
-        - the columns of `paired`. In the test of classes, difference is the rank correlation, with its interval and p;
-        - p_holm, for images only: p corrected over the data sets;
-        - of_first and of_second, for images only: the compared means.
+        quantity (see `_QUANTITIES`), dataset, training, score, and the columns of `risk_judgement.judge`. At the
+        constant rate, there are only mean rank correlations.
     """
-    pairs = [(_class_risk(each, RECALL), each.losses) for each in cosine.values()]
-    foresight = risk_judgement.foresight_of_classes(pairs)
-    p = risk_judgement.permutation_p([(score, losses.mean(0)) for score, losses in pairs])
-    rows = [
-        {"test": "classes by recall", "dataset": "mean", "difference": foresight.value, "p": p}
-        | {"difference_low": foresight.low, "difference_high": foresight.high, "n": foresight.n}
-    ]
-    for test, compare in _COMPARED.items():
-        of_test = []
-        for dataset, risk_study in cosine.items():
-            first, second = compare(risk_study)
-            means = {"of_first": np.nanmean(first), "of_second": np.nanmean(second)}
-            of_test.append({"test": test, "dataset": dataset, **means, **paired(first, second, family=len(cosine))})
-        holm = corrected([row["p"] for row in of_test], len(of_test))[1]
-        rows += [row | {"p_holm": each} for row, each in zip(of_test, holm, strict=True)]
+    tables = [risk_judgement.judge(*scored(study, name)[:5]).assign(dataset=name) for name in DATASETS]
+    means = [_mean_correlations(study, training).assign(training=training) for training in _TRAININGS]
+    table = pd.concat([*tables, *means], ignore_index=True).dropna(subset="value")
+    return table.assign(quantity=table["outcome"].map(_QUANTITIES), training=table["training"].fillna("cosine"))
+
+
+def _mean_correlations(study: Study, training: str) -> pd.DataFrame:
+    """Return, for each score, its rank correlation with the costs of classes, averaged over the data sets.
+
+    The share of training images is left out, because classes differ in it on only one data set.
+    """
+    each = [scored(study, name, training) for name in DATASETS]
+    rows = []
+    for score in [*(name for name in each[0].class_scores if name != risk_scores.SHARE), risk_judgement.CEILING]:
+        pairs = [(own.class_risk(score), own.costs) for own in each]
+        p = risk_judgement.permutation_p([(risk, costs.mean(0)) for risk, costs in pairs])
+        row = risk_judgement.foresight_of_classes(pairs)._asdict()
+        rows.append({"outcome": risk_judgement.CLASSES, "dataset": "mean", "score": score, **row, "p": p})
     return pd.DataFrame(rows)
 
 
-def _auc_of_losses(risk_study: RiskStudy, score: np.ndarray, after: np.ndarray | None = None) -> np.ndarray:
-    """Return the AUC of a score for the images that each judge loses by pruning.
+def networks(study: Study) -> pd.DataFrame:
+    """Return how well the margin and the ceiling predict the images that each network loses by pruning.
 
-    With the predictions of the controls as `after`, it is the AUC for the images that each control loses.
+    Returns
+    -------
+    DataFrame
+        dataset, score, seed (index of the network); auc_of_lost; and riskiest_tenth: the share, in per cent, of the
+        lost images that are in the tenth with the highest scores among those that the dense network recognises.
     """
-    after = risk_study.judges.after if after is None else after
-    return risk_judgement.foresight_of_losses(score, risk_study.label, risk_study.judges.before, after)
+    tables = []
+    for dataset in DATASETS:
+        own = scored(study, dataset)
+        for score in (risk_scores.MARGIN, risk_judgement.CEILING):
+            risk = own.image_risk(score)
+            auc = risk_judgement.foresight_of_losses(risk, own.label, own.judges.before, own.judges.after)
+            table = pd.DataFrame({"dataset": dataset, "score": score, "seed": range(len(auc)), "auc_of_lost": auc})
+            tables.append(table.assign(riskiest_tenth=100 * _captured(own, risk)))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _margin(risk_study: RiskStudy) -> np.ndarray:
-    return risk_scores.as_risk(MARGIN, risk_study.image_scores[MARGIN])
-
-
-def _foresee_by_others(risk_study: RiskStudy) -> np.ndarray:
-    return risk_judgement.known_of_losses(risk_study.label, risk_study.others.after)
-
-
-def _captured(risk_study: RiskStudy, score: np.ndarray) -> np.ndarray:
-    """Return, for each judge, the share of its lost images that are among the riskiest images.
-
-    The riskiest images are the tenth with the highest scores among those that the dense network recognises.
-    """
+def _captured(own: Scored, risk: np.ndarray) -> np.ndarray:
+    """Return, for each judge, the share of its lost images that are among the riskiest images."""
     shares = []
-    for before, after in zip(risk_study.judges.before, risk_study.judges.after, strict=True):
-        right = before == risk_study.label
-        riskiest = np.argsort(-score[right], kind="stable")[: int(_RISKIEST * right.sum())]
-        is_lost = after[right] != risk_study.label[right]
+    for before, after in zip(own.judges.before, own.judges.after, strict=True):
+        right = before == own.label
+        riskiest = np.argsort(-risk[right], kind="stable")[: int(_RISKIEST * right.sum())]
+        is_lost = after[right] != own.label[right]
         shares.append(is_lost[riskiest].sum() / max(is_lost.sum(), 1))
     return np.array(shares)
 
 
-# The pairs that are compared, network by network.
-_COMPARED = {
-    "lost images: margin minus ceiling": lambda each: (
-        _auc_of_losses(each, _margin(each)),
-        _auc_of_losses(each, _foresee_by_others(each)),
-    ),
-    "margin: lost by pruning minus lost by the control": lambda each: (
-        _auc_of_losses(each, _margin(each)),
-        _auc_of_losses(each, _margin(each), each.judges.control),
-    ),
-    "lost images in the riskiest tenth: margin minus ceiling": lambda each: (
-        _captured(each, _margin(each)),
-        _captured(each, _foresee_by_others(each)),
-    ),
-}
+def costs(study: Study) -> pd.DataFrame:
+    """Return dataset, class, its recall in dense networks, and its cost with an interval, in points."""
+    rows = []
+    for dataset in DATASETS:
+        own = scored(study, dataset)
+        for name, recall, values in zip(own.names, own.class_scores["recall"], 100 * own.costs.T, strict=True):
+            cost = risk_judgement.mean_estimate(values)._asdict()
+            rows.append({"dataset": dataset, "class": name, "recall": 100 * recall, **cost})
+    return pd.DataFrame(rows)
 
 
-def figure(cosine: Mapping[str, RiskStudy]) -> Figure:
+def figure(study: Study) -> Figure:
     """Draw each class's cost against its recall and, below, how well each score predicts lost images and PIEs."""
-    recall, loss = "recall of the dense networks, %", "cost of the class, points"
+    of_classes, of_scores = costs(study), scores(study)
+    recall, cost = "recall of the dense networks, %", "cost of the class, points"
+    by_dataset = [(title, of_classes.query("dataset == @name")) for name, title in DATASETS.items()]
+    colors = {"images lost by pruning": BELOW, "images lost by the control": NEUTRAL, "PIEs": ABOVE}
     return draw(
         [
-            *(Panel(_draw_classes, each, DATASETS[dataset], recall, loss) for dataset, each in cosine.items()),
-            *(Panel(_draw_images, each, "", "AUC") for each in cosine.values()),
+            *(Panel(_draw_classes, rows, title, recall, cost) for title, rows in by_dataset),
+            *(Panel(_draw_images, of_scores[of_scores["dataset"].eq(name)], "", "AUC") for name in DATASETS),
         ],
-        len(cosine),
+        len(DATASETS),
         size=(3.6, 3.1),
         title="How well dense networks predict which classes and images pruning costs most",
         note="Above: a dot is a class, with its cost (the loss beyond the control minus the loss of accuracy) and the "
         "95 % interval over 20 networks. Below: AUC of each score, 0.5 is chance. Blue: images lost by pruning. Grey: "
         "images lost by the control. Orange: PIEs. Ceiling: scores from pruned networks of other seeds.",
-        legend=[handle(name, color=color, marker="o") for name, color in _LEGEND.items()],
+        legend=[handle(name, color=color, marker="o") for name, color in colors.items()],
     )
 
 
-def _draw_classes(axes: Axes, risk_study: RiskStudy) -> None:
-    recall, losses = 100 * risk_study.class_scores[RECALL], 100 * risk_study.losses
-    means = [risk_judgement.mean_estimate(each) for each in losses.T]
-    rows = pd.DataFrame({"place": recall, **{end: [getattr(mean, end) for mean in means] for end in _ESTIMATE}})
-    intervals(axes, rows, upright=True)
-    for place in np.argsort(-rows["value"].to_numpy())[:_NAMED]:
-        side = -1 if recall[place] > recall.mean() else 1
+def _draw_classes(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw classes, and name the two that pay most."""
+    intervals(axes, rows.assign(place=rows["recall"]), upright=True)
+    for _, row in rows.nlargest(2, "value").iterrows():
+        side = -1 if row["recall"] > rows["recall"].mean() else 1
         axes.annotate(
-            risk_study.names[place],
-            (recall[place], rows["value"][place]),
+            row["class"],
+            (row["recall"], row["value"]),
             xytext=(4 * side, 3),
             textcoords="offset points",
             ha="right" if side < 0 else "left",
@@ -275,50 +232,10 @@ def _draw_classes(axes: Axes, risk_study: RiskStudy) -> None:
         )
 
 
-_LEGEND = {"images lost by pruning": BELOW, "images lost by the control": NEUTRAL, "PIEs": ABOVE}
-_ESTIMATE = ("value", "low", "high")
-_COLORS = {risk_judgement.LOST: BELOW, risk_judgement.LOST_BY_CONTROL: NEUTRAL, risk_judgement.EXEMPLARS: ABOVE}
-
-
-def _draw_images(axes: Axes, risk_study: RiskStudy) -> None:
-    rows = risk_judgement.judge(*risk_study[:3], risk_study.judges, risk_study.others)
-    names = [*dict.fromkeys(rows.loc[rows["outcome"].eq(risk_judgement.LOST), "score"])]
+def _draw_images(axes: Axes, rows: pd.DataFrame) -> None:
+    names = [*dict.fromkeys(rows.loc[rows["quantity"].eq("auc_of_lost"), "score"])]
+    colors = {"auc_of_lost": BELOW, "auc_of_lost_by_control": NEUTRAL, "auc_of_pies": ABOVE}
     rows = rows[rows["score"].isin(names)]
     rows = rows.assign(place=rows["score"].map(names.index))
-    intervals(axes, side_by_side(rows, "outcome", _COLORS, apart=0.2), no_effect=None)
+    intervals(axes, side_by_side(rows, "quantity", colors, apart=0.2), no_effect=None)
     name_rows(axes, names, size=8)
-
-
-# Files.
-
-
-def save(folder: Path, scores: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    """Write the scores of images of each data set, rounded to three decimals."""
-    arrays = {
-        f"{dataset} {name}": np.rint(_STEPS * values).astype(np.uint16)
-        for dataset, own in sorted(scores.items())
-        for name, values in own.items()
-    }
-    np.savez_compressed(folder / SCORES, allow_pickle=False, **arrays)
-
-
-def read(folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Read the scores of images that `save` wrote.
-
-    Raises
-    ------
-    StudyError
-        If the file is missing or damaged.
-    """
-    names = [f"{dataset} {name}" for dataset in DATASETS for name in risk_scores.SCORES]
-    arrays = archives.read(folder / SCORES, [], names)
-    scores: dict[str, dict[str, np.ndarray]] = {}
-    for dataset, name in _pairs(arrays):
-        scores.setdefault(dataset, {})[name] = arrays[f"{dataset} {name}"] / _STEPS
-    return scores
-
-
-def _pairs(arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str]]:
-    for key in arrays:
-        dataset, _, name = key.rpartition(" ")
-        yield dataset, name

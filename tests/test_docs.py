@@ -27,36 +27,6 @@ def test_what_moved_leads_to_a_section_that_is_there():
     assert [former for former in moved if (ROOT / "docs" / former).exists()] == []
 
 
-STORED = (
-    "lenet5-up/cells.csv",
-    "resnet20-short-as-pruned/alpha.csv",
-    "chip/methods.csv",
-    "equal-accuracy/equal_accuracy.csv",
-    "mitigation-confirmation/mitigation.csv",
-    "chip/claims.csv",
-    "chip/removed_channels.csv",
-    "what-is-forgotten/pie_summary.csv",
-    "what-is-forgotten/significant_classes.csv",
-    "prune-responsibly/worst_groups.csv",
-)
-
-
-@pytest.mark.parametrize("table", STORED)
-def test_the_reference_has_every_column_of_a_stored_table(table):
-    named = set(re.findall("`([^`]+)`", (ROOT / "docs" / "reference" / "files.md").read_text()))
-    assert table.split("/")[1] in named
-    columns = (ROOT / "results" / table).read_text().splitlines()[0].split(",")
-    columns = [column for column in columns if not column.startswith("params.")]
-    assert [column for column in columns if named.isdisjoint(stems(column))] == []
-
-
-def stems(column: str) -> set[str]:
-    """Return the names by which the reference may have a column, whose endings it explains for all tables."""
-    of_end = re.sub("_(low|high)$", "", column)
-    endings = "low|high|p|holm|bh|untied|minus_none|none|of_control|floor"
-    return {column, of_end, re.sub(f"(_({endings}))+$", "", column).removeprefix("compressed_")}
-
-
 def test_every_page_is_in_the_navigation():
     navigation = (ROOT / "mkdocs.yml").read_text()
     pages = [str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")]

@@ -12,8 +12,7 @@ from analysis.runs import exports, primaries, tunings
 from analysis.runs.options.recipes import RECIPES
 from pruning_study.study import grid
 
-STUDIES = Path(__file__).parent.parent / "studies"
-RESULTS = STUDIES.parent / "results"
+RESULTS = Path(__file__).parent.parent / "results"
 NAMES = ["model-complexity", "dataset-complexity", "pruning-algorithm", "tradeoff"]
 RATIOS = {2, 4, 10, 20, 50}
 CONTROL = "none"
@@ -22,7 +21,7 @@ CONTROL = "none"
 @cache
 def read(name):
     """Return a study whose options fit together."""
-    found = grid.read(STUDIES / f"{name}.yaml")
+    found = grid.read(grid.located(RESULTS / name if (RESULTS / name).is_dir() else Path(name)))
     found.check()
     return found
 

@@ -7,6 +7,7 @@ only here.
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from analysis.runs.options.record import ParamRole
@@ -358,6 +359,7 @@ SUMMARY = "summary.csv"
 SUMMARY_TABLE = "summary.json"
 SUMMARY_PICTURE = "summary.png"
 STUDY_RUNS = "runs.csv"
+STUDY_FILE = "study.yaml"
 PRIMARY = "primary.json"
 TUNING_SUMMARY = "tuning.json"
 TRIALS = "trials.csv"
@@ -372,6 +374,11 @@ TOP5 = "top5"
 CONFIDENCE = "confidence"
 
 _LONGEST_METRIC_NAME = 250 - len(BOTH_RIGHT)
+
+
+def study_name(file: Path) -> str:
+    """Return the name of a study whose file gives none: of its folder if the file is STUDY_FILE, else the stem."""
+    return file.parent.resolve().name if file.name == STUDY_FILE else file.stem
 
 
 def metric_names(classes: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ def experiment_of(study: str, *, tracking_uri: str | None = None) -> str:
     Parameters
     ----------
     study : str
-        Name of a study, or its file, of which only the name is used.
+        Name of a study, or its file or folder, of which only the name is used.
     tracking_uri : str, optional
         By default MLflow's current one.
 
@@ -67,7 +67,10 @@ def run_ids(study: str, experiment: str | None = None, *, tracking_uri: str | No
 
 
 def _name(study: str) -> str:
-    return Path(study).stem if study.endswith(_ENDINGS) else study
+    in_folder = Path(study) / schema.STUDY_FILE
+    if in_folder.is_file():
+        return schema.study_name(in_folder)
+    return schema.study_name(Path(study)) if study.endswith(_ENDINGS) else study
 
 
 def _studies(experiment: str | None, tracking_uri: str | None) -> dict[str, str]:

@@ -7,17 +7,10 @@ import pandas as pd
 
 from analysis.runs import schema
 from analysis.runs.frames import ReadPredictions
-from analysis.statistics import class_losses
-from analysis.statistics.hypothesis_tests import LEVEL, corrected
 from analysis.study.arrays import RunArrays, common_support
-from analysis.study.costs import COLUMNS, cell_costs, recall_changes
+from analysis.study.costs import COLUMNS, cell_costs
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL
-
-# Suffixes of the columns for the interval and the p of a loss.
-_ENDS = ("low", "high", "p", "p_holm")
-# Inserted before these suffixes if variances are moderated. Reports base decisions on the moderated columns.
-MODERATED = "_moderated"
 
 
 def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | None = None) -> pd.DataFrame:
@@ -49,19 +42,8 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
         for all classes jointly (`_upper_all`). For loss, `_low_all` is the lower end of an interval that also
         holds for all classes jointly.
 
-        Then the columns below. Losses and excess losses among them have a 95 % interval (`_low`, `_high`), a two-sided
-        p (`_p`), and this p corrected over the classes of the cell (`_p_holm`):
-
-        - loss_from_dense: recall before minus recall after.
-        - excess: loss_from_dense minus the loss of accuracy.
-        - n_none: number of networks that have a control `none`.
-        - recall_control: mean recall of these controls.
-        - loss_beyond_control: recall of the control minus recall after.
-        - excess_beyond_control: loss_beyond_control minus the loss of accuracy relative to the control.
-
-        `_moderated_low`, `_moderated_high`, `_moderated_p` and `_moderated_p_holm` are the same interval and p with
-        moderated variances over networks, as in an audit (`class_losses.moderated`). With fewer than ten classes that
-        can vary (`moderation.enough_classes`) they equal the plain ones.
+        Then n_none, the number of networks that have a control `none`, and recall_control, the mean recall of these
+        controls.
 
         A value that cannot be computed is NaN.
     """
@@ -83,10 +65,8 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | No
         "recall_before": before.recall.mean(0),
         "recall_after": after.recall.mean(0),
         **_costs(study, rows, predictions),
-        **_losses(("loss_from_dense", "excess"), study, rows, None, has, predictions),
         "n_none": len(paired),
         "recall_control": study.after[np.ix_(none[paired], has)].mean(0) if len(paired) else np.nan,
-        **_losses(("loss_beyond_control", "excess_beyond_control"), study, paired, none[paired], has, predictions),
     }
     return pd.DataFrame(columns)
 
@@ -97,29 +77,3 @@ def _costs(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | N
     if costs is None:
         return {"reference": "", "n_reference": 0, **dict.fromkeys(COLUMNS, np.nan)}
     return {"reference": costs.reference, "n_reference": costs.n, **costs.table}
-
-
-def _losses(
-    names: tuple[str, str],
-    study: RunArrays,
-    rows: np.ndarray,
-    from_rows: np.ndarray | None,
-    has: np.ndarray,
-    predictions: StudyPredictions | None,
-) -> dict[str, Any]:
-    """Compute loss and excess of each class, with intervals and p; NaN if there is no network."""
-    columns: dict[str, Any] = {}
-    changes = recall_changes(study, rows, from_rows, has, predictions)[:2] if len(rows) else (None, None)
-    for title, change in zip(names, changes, strict=True):
-        if change is None:
-            columns |= dict.fromkeys(
-                [title, *(f"{title}{each}_{end}" for each in ("", MODERATED) for end in _ENDS)], np.nan
-            )
-            continue
-        for each, of_each in (("", change.changes), (MODERATED, change.moderated)):
-            # A loss is a change with the opposite sign.
-            estimates = class_losses.estimates(of_each, -change.weights, LEVEL)
-            estimates["p_holm"] = corrected(estimates["p"], len(estimates["p"]))[1]
-            columns[title] = estimates["value"]
-            columns |= {f"{title}{each}_{end}": estimates[end] for end in _ENDS}
-    return columns

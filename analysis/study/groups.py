@@ -21,12 +21,13 @@ from analysis.statistics.group_excess import Excess, excess_losses
 from analysis.statistics.groups import ImageGroups, members, read
 from analysis.statistics.hypothesis_tests import corrected
 from analysis.study.arrays import RunArrays
-from analysis.study.classes import MODERATED
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL
 
 OPTION = "groups"
 GROUPING, GROUP = "grouping", "group"
+# Precedes the end of the name of a column if variances over networks are moderated.
+MODERATED = "_moderated"
 # One file, files as `DATASET=FILE.csv`, or a mapping from data set to file.
 GivenGroups: TypeAlias = str | Path | Sequence[str] | Mapping[str, Any]
 

@@ -490,7 +490,7 @@ def run_study(file: str | Path, **options: Any) -> pd.DataFrame:
     Parameters
     ----------
     file : str or Path
-        YAML file that lists the values of the options, such as `studies/quick.yaml`.
+        YAML file that lists the values of the options, such as `studies/quick.yaml`, or the folder of its `study.yaml`.
     **options
         The options of `pruning-study study`, with underscores: `workers`, `experiment`, `data_dir`, ...
 
@@ -515,13 +515,13 @@ def run_study(file: str | Path, **options: Any) -> pd.DataFrame:
     >>> runs["kind"].value_counts().to_dict()
     {'pruned': 2, 'dense': 1}
     """
-    from pruning_study.study import run
+    from pruning_study.study import grid, run
 
     arguments.check(file=file)
     config, typed = _config(StudyConfig, options)
     if config.dry_run:
         raise StudyError("true makes no runs: use the command line, pruning-study study --dry-run", option="dry_run")
-    return run.run(Path(file), config, {"file": str(file), **typed})
+    return run.run(grid.located(Path(file)), config, {"file": str(file), **typed})
 
 
 def _configs(config: type[SeededConfig], options: Mapping[str, Any]) -> tuple[list[SeededConfig], dict[str, str]]:

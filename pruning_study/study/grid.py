@@ -40,7 +40,8 @@ LISTS, LISTS_OF_ITERATE = _lists("prune"), _lists("iterate")
 # A grid with any of these keys is a grid of `iterate`.
 ITERATING = (*(key for key in LISTS_OF_ITERATE if key not in LISTS), *_SINGLE)
 GRID_KEYS = (*LISTS, *ITERATING, OVERRIDES_KEY)
-FILE_KEYS = ("name", "experiment", *GRID_KEYS, "grids", "primary")
+PUBLISHED = "published"  # what the page of a published study shows, which is no part of the grid
+FILE_KEYS = ("name", "experiment", *GRID_KEYS, "grids", "primary", PUBLISHED)
 # Options that have no meaning for a grid
 NO_OVERRIDES = {record.name for record in OPTIONS if record.grid is None}
 # Options that have lists now but are still accepted as overrides, as in earlier versions
@@ -90,7 +91,7 @@ class Grid:
     ----------
     path : Path
     name : str
-        The name that the file gives, or the file's stem.
+        The name that the file gives, or the name of the file (see `schema.study_name`).
     experiment : str
         The experiment that the file gives, or the study's name.
     cells : tuple of GridCell
@@ -121,7 +122,19 @@ STUDIES = Path(__file__).parents[1] / "studies"  # the studies included in the p
 
 
 def located(file: Path) -> Path:
-    """Return a study's file as named, or the package's study of that name if `NAME` or `studies/NAME` is missing."""
+    """Return a study's file as named, or the package's study of that name if `NAME` or `studies/NAME` is missing.
+
+    Of a folder, it is `study.yaml`.
+
+    Raises
+    ------
+    StudyError
+        If a folder has no such file.
+    """
+    if file.is_dir():
+        if not (file / schema.STUDY_FILE).is_file():
+            raise StudyError(f"{file} has no {schema.STUDY_FILE}: give a folder that has one, or a file", option="FILE")
+        return file / schema.STUDY_FILE
     own = STUDIES / f"{file.name.removesuffix('.yaml')}.yaml"
     return own if file.parent in (Path(), Path("studies")) and own.is_file() and not file.exists() else file
 
@@ -143,6 +156,7 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     - `grids`: a list of several grids; the file's other keys are their defaults. A grid's `overrides` are added to
       those of the file, and its own value of an option replaces the file's.
     - `primary`: the primary comparisons (see `planned.planned_primaries`).
+    - `published`: ignored here.
 
     Parameters
     ----------
@@ -159,7 +173,7 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     content = _content(path)
     _check_sizes(path, content)
     faults: list[str] = []
-    name = _name(content, "name", path.stem, faults)
+    name = _name(content, "name", schema.study_name(path), faults)
     experiment = _name(content, "experiment", name, faults) if "experiment" in content else name
     comparisons = content.pop("primary", [])
     cells = [
@@ -247,9 +261,10 @@ def _content(path: Path) -> dict[Any, Any]:
     except Exception as error:
         reason = re.sub(r"\s*\n\s*", " ", str(error))[:500]
         raise StudyError(f"{path} is not a YAML file ({reason or first_line(error)})", option="FILE") from error
-    if not isinstance(content, dict) or not content:
+    grid = {key: value for key, value in content.items() if key != PUBLISHED} if isinstance(content, dict) else {}
+    if not grid:
         raise StudyError(f"{path} has no grid: give at least one of {', '.join(GRID_KEYS)}", option="FILE")
-    return content
+    return grid
 
 
 def _check_sizes(path: Path, content: dict[Any, Any]) -> None:

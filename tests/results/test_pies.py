@@ -1,8 +1,9 @@
-"""The tables of pies/, on ten networks whose PIEs and disputes are known by hand."""
+"""The numbers of pies/, on ten networks whose PIEs and disputes are known by hand."""
 
 import numpy as np
 import pies
 import pytest
+from published import Study
 
 NETWORKS, IMAGES = 10, 20  # of each class
 LABEL = np.repeat(np.arange(10), IMAGES)
@@ -21,54 +22,43 @@ def population(generator, changed_class):
 
 
 @pytest.fixture(scope="module")
-def populations():
-    generator = np.random.default_rng(0)
+def study(tmp_path_factory):
+    generator, folder = np.random.default_rng(0), tmp_path_factory.mktemp("pies")
     trouser, bag = 1, 8  # rare and not
-    return {pies.RARE: population(generator, trouser), pies.BALANCED: population(generator, bag)}
+    populations = {pies.RARE: population(generator, trouser), pies.BALANCED: population(generator, bag)}
+    arrays = {f"{name}_{side}": each for name, own in populations.items() for side, each in own._asdict().items()}
+    np.savez(folder / "answers.npz", label=LABEL, **arrays)
+    return Study(folder)
 
 
-def test_pies_of_a_rare_class_give_the_rare_classes_their_index(populations):
-    table = pies.over_indices(LABEL, populations).set_index(["networks", "compared", "group"])
-    assert "others" not in table.index.get_level_values("group")
-    for networks, group, rare in ((pies.RARE, "Trouser", True), (pies.BALANCED, "Bag", False)):
-        row = table.loc[networks, "pruned", group]
+def test_pies_of_a_rare_class_give_the_rare_classes_their_index(study):
+    table = pies.indices(study).set_index(["networks", "compared", "group"])
+    for networks, group, is_rare in ((pies.RARE, "Trouser", True), (pies.BALANCED, "Bag", False)):
+        row, rare = table.loc[networks, "pruned", group], table.loc[networks, "pruned", "rare classes"]
+        n = table.loc[networks, "pruned", "all images"]["pies"]
         assert row["pies"] == 12
-        first = table.loc[networks, "pruned", "T-shirt/top"]["pies"]
-        assert row["index"] == pytest.approx(10 * 12 / (12 + first))
-        expected = 12 / (12 + first) / 0.3 if rare else 0
-        assert table.loc[networks, "pruned", "rare classes"]["index"] == pytest.approx(expected)
-        assert table.loc[networks, "pruned", "rare classes"]["index_placebo"] == 0
+        assert (row["share"], row["index"]) == pytest.approx((100 * 12 / n, 10 * 12 / n))
+        assert rare["index"] == pytest.approx(12 / n / 0.3 if is_rare else 0)
+        assert rare["index_placebo"] == 0
         assert table.loc[networks, "control", group]["pies"] == 0
 
 
-def test_abstention_by_dispute_leaves_out_the_images_that_all_pruned_networks_change(populations):
-    table = pies.abstention(LABEL, populations).set_index(["networks", "by", "coverage"]).sort_index()
-    population = populations[pies.RARE]
-    right = population.pruned == LABEL
-    for coverage in (0.5, 0.9, 1):
-        own = table.loc[pies.RARE, pies.OWN, coverage]
-        assert own["accuracy"] == pytest.approx(100 * right.mean())  # any images are as likely to be left out
-        assert own["minus_own"] == 0
+def test_abstention_by_dispute_leaves_out_the_images_that_all_pruned_networks_change(study):
+    table = pies.abstention(study).set_index(["networks", "by", "left"])
+    label, populations = pies.read(study.folder)
+    accuracy = 100 * (populations[pies.RARE].pruned == label).mean()
+    own, by_dispute = (table.loc[pies.RARE, by, 50] for by in (pies.OWN, pies.DISPUTE))
+    assert own["accuracy"] == pytest.approx(accuracy)  # any images are as likely to be left out
     # All pairs dispute the twelve images, and no pair those of the other nine classes.
-    left = table.loc[pies.RARE, pies.DISPUTE, 0.5]
-    assert left["accuracy"] == 100
-    assert left["minus_own"] == pytest.approx(100 * (1 - right.mean()))
-    assert table.loc[pies.RARE, pies.DENSE_ALONE, 0.5]["accuracy"] < 100
+    assert by_dispute["accuracy"] == 100
+    assert by_dispute["minus_own"] == pytest.approx(100 - accuracy)
+    assert table.loc[pies.RARE, pies.DENSE_ALONE, 50]["accuracy"] < 100
 
 
-def test_the_primary_tests_are_of_the_rare_networks_and_corrected_for_two(populations):
-    table = pies.primary_tests(LABEL, populations)
-    indices = pies.over_indices(LABEL, populations).set_index(["networks", "compared", "group"])
-    row = indices.loc[pies.RARE, "pruned", "rare classes"]
-    assert table["difference"][0] == pytest.approx(row["index"] - row["index_placebo"])
-    assert table["difference_low"][0] == pytest.approx(row["index_minus_placebo_low"])
-    abstention = pies.abstention(LABEL, populations).set_index(["networks", "by", "coverage"])
-    assert table["difference"][1] == pytest.approx(abstention.loc[pies.RARE, pies.DISPUTE, 0.9]["minus_own"])
-    smaller, larger = sorted(table["p"])
-    assert sorted(table["p_holm"]) == pytest.approx([2 * smaller, max(2 * smaller, larger)])
-
-
-def test_a_folder_without_answers_is_left_alone(tmp_path):
-    (tmp_path / "pies").mkdir()
-    pies.write(tmp_path)
-    assert not list((tmp_path / "pies").iterdir())
+def test_the_primary_tests_are_of_the_rare_networks_and_corrected_for_two(study):
+    table = pies.primary(study).set_index("outcome")
+    index = pies.indices(study).set_index(["networks", "compared", "group"]).loc[pies.RARE, "pruned", "rare classes"]
+    left = pies.abstention(study).set_index(["networks", "by", "left"]).loc[pies.RARE, pies.DISPUTE, 90]
+    assert table["difference"].tolist() == pytest.approx([index["index_minus_placebo"], left["minus_own"]])
+    smaller, larger = sorted(table["difference_p"])
+    assert sorted(table["difference_p_holm"]) == pytest.approx([2 * smaller, max(2 * smaller, larger)])

@@ -1,122 +1,188 @@
-"""What stands in results/ is what its frames give."""
+"""What a published study's numbers.csv and pages say is what its frames give."""
 
 import shutil
-from pathlib import Path
 
-import front_page
-import numpy as np
-import pandas as pd
+import pictures
 import pytest
 import rebuild
 from click.testing import CliRunner
-from pandas.testing import assert_frame_equal
+from published import Study
 
-from analysis.common.errors import StudyError
+from analysis.runs import study_archives
 from tests import made_up_runs
-from tests.blank_figures import leave_undrawn
 
-pytestmark = pytest.mark.slow
-
-
-def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def differences(study, made):
-    """Tables and pictures of a study's folder that are not those made of its frames."""
-    for path in sorted([*study.glob("figures/*"), *study.glob("*.csv")]):
-        again = made / path.relative_to(study)
-        if not (same_table(path, again) if path.suffix == ".csv" else again.is_file()):
-            yield str(path.relative_to(study))
-
-
-def same_table(one, other):
-    if one.is_file() and one.read_bytes() == other.read_bytes():
-        return True
-    try:
-        # The same numbers to the last digit need the same processor: each adds in an order of its own.
-        assert_frame_equal(pd.read_csv(one), pd.read_csv(other), rtol=1e-9, atol=1e-12)
-    except (OSError, ValueError, AssertionError):
-        return False
-    return True
+SPEC = """
+published:
+  axes:
+    pruner: {MP: {pruner: mp}, control: {pruner: none}}
+    ratio: {2: {ratio: 2}}
+  means: [{by: [pruner, ratio], outcomes: [alpha]}]
+  compare: [{axis: pruner, pairs: [[MP, control]], by: [ratio], outcomes: [alpha], holm: {planned: 2}}]
+"""
+# The differences are .3, .5 and .4: their mean is .4, with the standard error .1 / sqrt(3).
+NUMBERS = {
+    "alpha/MP/2": (1.5, 1.2516, 1.7484),
+    "alpha/control": (1.1, 0.8516, 1.3484),
+    "alpha/2/MP minus control": (0.4, 0.1516, 0.6484),
+}
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """A folder of results: of one study, of two data sets, and a page."""
-    folder = tmp_path_factory.mktemp("results")
-    (folder / "a study").mkdir()
-    (folder / "README.md").write_text("mine")
-    for dataset in ("mnist", "cifar10"):
-        runs = [
-            made_up_runs.runs(dataset, "lenet5", pruner, t, 1.5 + np.linspace(-0.1, 0.1, 4))
-            for pruner, t in (("mp", 2), ("mp", 10), ("none", 1))
-        ]
-        made_up_runs.export(folder / "a study", *runs)
-    rebuild.rebuild(folder / "a study", folder / "a study")
+def run(*arguments):
+    return CliRunner().invoke(rebuild.main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study whose numbers and page are right."""
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "study.yaml").write_text(SPEC)
+    made_up_runs.export(
+        folder,
+        made_up_runs.runs("mnist", "lenet5", "mp", 2, [1.4, 1.5, 1.6]),
+        made_up_runs.runs("mnist", "lenet5", "none", 1, [1.1, 1.0, 1.2]),
+    )
+    result = run(folder)
+    assert result.exit_code == 0, result.output
+    (folder / "README.md").write_text("Alpha is **1.50 (1.25 to 1.75)** <!-- n: alpha/MP/2 -->.")
     return folder
 
 
-def test_a_study_is_made_of_all_its_folders(results):
-    assert rebuild.find_studies(results) == [results / "a study"]
-    study = results / "a study"
-    assert pd.read_csv(study / "cells.csv")["dataset"].unique().tolist() == ["cifar10", "mnist"]
-    assert {"report.md", "tests.csv", "figures/slopes.png"} <= contents(study).keys()
-    assert "figures/figure_13.png" not in contents(study)  # a picture of the paper
-    endings = {Path(name).suffix for name in contents(study) if not name.endswith(".pruning-study")}  # of the exports
-    assert endings == {".md", ".csv", ".png", ".gz", ".json"}
+def faults(*arguments):
+    result = run("--check", *arguments)
+    assert result.exit_code == bool(result.output)
+    return result.output.splitlines()
 
 
-def test_made_twice_it_is_the_same_bytes(results):
-    made = []
-    for _ in range(2):
-        result = CliRunner().invoke(rebuild.main, [str(results / "a study")])
-        assert result.exit_code == 0, result.output
-        assert result.output.startswith(f"{results / 'a study'}: ")
-        made.append(contents(results))
-    assert made[0] == made[1]
+def test_numbers_are_those_of_the_frames(study):
+    found = rebuild.read_numbers(study)
+    found = found.set_index(rebuild.names(found))[["estimate", "low", "high", "p", "p_holm", "n"]].astype(float)
+    assert found.index.tolist() == list(NUMBERS)
+    for name, expected in NUMBERS.items():
+        assert found.loc[name, ["estimate", "low", "high"]].tolist() == pytest.approx(expected, abs=5e-5)
+        assert found.loc[name, "n"] == 3
+    # t is 4 sqrt(3) with two degrees of freedom. Of two planned tests one was run.
+    assert found.loc["alpha/2/MP minus control", ["p", "p_holm"]].tolist() == pytest.approx(
+        [0.020204, 0.040408], abs=1e-6
+    )
+    assert faults(study) == []
+
+
+def test_a_changed_number_is_found_with_its_row(study):
+    file = study / "numbers.csv"
+    lines = file.read_text().splitlines()
+    lines[1] = lines[1].replace(lines[1].split(",")[4], "1.50001")
+    file.write_text("\n".join(lines))
+    (line,) = faults(study)  # 1.50001 is also the printed 1.50
+    assert line.startswith("one: alpha/MP/2: estimate is 1.50001 in numbers.csv, but 1.4999999")
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1 + 1e-12, 0), (1 + 1e-8, 1)])
+def test_nine_digits_are_compared(study, factor, expected):
+    stored = rebuild.read_numbers(study)
+    made = stored.assign(estimate=stored["estimate"].astype(float) * [factor, 1, 1])
+    assert len([*rebuild.differences(stored, made)]) == expected
+
+
+def test_rows_of_one_side_only_are_found(study):
+    stored = rebuild.read_numbers(study)
+    assert [*rebuild.differences(stored, stored[1:])] == ["alpha/MP/2: is in numbers.csv, but is not made"]
+    assert [*rebuild.differences(stored[1:], stored)] == ["alpha/MP/2: numbers.csv lacks it"]
 
 
 @pytest.mark.parametrize(
-    ("name", "change"),
+    ("text", "expected"),
     [
-        ("cells.csv", lambda text: text.replace("mp,2.0,4,", "mp,2.0,5,", 1)),
-        ("alpha.csv", lambda text: "\n".join(text.splitlines()[:-1])),
-        ("tests.csv", lambda text: ""),
-        ("figures/figure_99.png", lambda text: ""),
+        ("1.6 <!-- n: alpha/MP/2 -->", "alpha/MP/2: 1.6 is printed, but it is 1.5"),
+        ("1.5 (1.2 to 1.7) <!-- n: alpha/MP/2 -->", "alpha/MP/2: 1.2 is printed, but it is 1.25159"),
+        ("2 <!-- n: alpha/UP/2 -->", "alpha/UP/2: no such number"),
+        (
+            "<.02 <!-- n: alpha/2/MP minus control:p -->",
+            "alpha/2/MP minus control: <.02 is printed, but it is 0.0202041",
+        ),
+        ("| 1.5 | .04 <!-- n: alpha/2/MP minus control:p_holm --> |", None),
+        ("[1.5 <!-- n: ../one/alpha/MP/2 --> to 1.1 <!-- n: alpha/control -->](numbers.csv)", None),
     ],
 )
-def test_what_its_frames_do_not_give_is_found(results, tmp_path, name, change):
-    made = results / "a study"
-    for path, content in contents(made).items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_bytes(content)
-    assert list(differences(tmp_path, made)) == []
-    path = tmp_path / name
-    path.write_text(change(path.read_text() if path.is_file() else ""))
-    assert list(differences(tmp_path, made)) == [name]
+def test_marked_numbers_are_those_of_numbers_csv(study, text, expected):
+    (study / "README.md").write_text(text)
+    assert faults(study) == [f"one: README.md: {fault}" for fault in [expected] if fault]
 
 
-def test_another_order_of_adding_is_no_difference(results, tmp_path):
-    made = pd.read_csv(results / "a study" / "alpha.csv")
-    made.assign(alpha=made["alpha"] * (1 + 1e-15)).to_csv(tmp_path / "alpha.csv", index=False)
-    assert same_table(tmp_path / "alpha.csv", results / "a study" / "alpha.csv")
+def test_a_page_above_names_the_study(study):
+    page = study.parent / "README.md"
+    page.write_text("1.5 <!-- n: one/alpha/MP/2 --> and 2 <!-- n: two/alpha -->")
+    assert [*rebuild.wrong_marks(page)] == ["two/alpha: no such number"]
 
 
-def test_nothing_to_make_it_of(tmp_path):
-    (tmp_path / "frames").mkdir()
-    with pytest.raises(StudyError, match="contains nothing that pruning-analysis export has written"):
-        rebuild.rebuild(tmp_path, tmp_path)
-    result = CliRunner().invoke(rebuild.main, [str(tmp_path)])
-    assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].startswith("Error: ")
+def test_a_negative_difference_may_be_printed_as_a_loss(study):
+    table = rebuild.read_numbers(study).assign(estimate="-1.5", low="-2", high="-1")
+    table.to_csv(study / "numbers.csv", index=False)
+    page = study / "README.md"
+    page.write_text("loses 1.5 (1.0 to 2.0) <!-- n: alpha/MP/2 --> and -1.5 (-2.0 to -1.0) <!-- n: alpha/control -->")
+    assert [*rebuild.wrong_marks(page)] == []
 
 
-def test_results_are_what_their_frames_give(tmp_path, monkeypatch):
-    leave_undrawn(monkeypatch)
-    again = shutil.copytree(rebuild.RESULTS, tmp_path / "results")
-    rebuild.rebuild_results(again)
-    for study in [path for path in rebuild.RESULTS.iterdir() if path.is_dir()]:
-        assert list(differences(study, again / study.name)) == [], study
-    for page in front_page.PAGES:
-        assert (again / page).read_text() == (rebuild.RESULTS / page).read_text()
+def test_a_column_that_is_not_there(study):
+    (study / "study.yaml").write_text(SPEC.replace("{pruner: mp}", "{prunner: mp}"))
+    assert faults(study) == ["prunner: neither a column of the frames nor an option; did you mean pruner?"]
+
+
+def test_an_arm_that_is_not_there(study):
+    (study / "study.yaml").write_text(
+        SPEC.replace("outcomes: [alpha]}]\n  c", "outcomes: [alpha], where: {ratio: 3}}]\n  c")
+    )
+    (line,) = faults(study)
+    assert line.endswith("one/study.yaml: published: ratio has no arm 3")
+
+
+def test_two_numbers_of_one_name(study):
+    (study / "study.yaml").write_text(SPEC.replace("means: [{", "means: [{by: [pruner], outcomes: [alpha]}, {"))
+    (line,) = faults(study)
+    assert line.endswith("published: several numbers are called alpha/control")
+
+
+def test_frames_that_are_cut(study):
+    study = study.rename(study.parent / "two")  # what was read from the folder `one` is kept
+    archive = study / "frames.zip"
+    with study_archives.packed(archive) as folder:
+        shutil.copytree(study / "frames" / "mnist", folder, dirs_exist_ok=True)
+    shutil.rmtree(study / "frames")
+    archive.write_bytes(archive.read_bytes()[:-100])
+    (line,) = faults(study)
+    assert "frames.zip: " in line
+
+
+def test_no_numbers_yet(study):
+    (study / "numbers.csv").unlink()
+    (line,) = faults(study)
+    assert "numbers.csv: missing; python results/rebuild.py" in line
+
+
+def test_a_stored_table_gives_numbers(study):
+    (study / "table.csv").write_text(
+        "who,gain,gain_low,gain_high,gain_p,n\nUP,0.01,-0.02,0.04,0.5,7\nMP,0.03,0.01,0.05,0.01,7\n"
+    )
+    part = "{stored: table.csv, where: gain_p < .1, keys: [who], values: {gain: gain}, times: 100}"
+    (study / "study.yaml").write_text(f"published: {{tables: [{part}]}}")
+    assert run(study).exit_code == 0
+    (row,) = rebuild.read_numbers(study).to_dict("records")
+    assert (row["quantity"], row["who"]) == ("gain", "MP")
+    assert [float(row[name]) for name in ("estimate", "low", "high", "p", "n")] == [3, 1, 5, 0.01, 7]
+
+
+FIGURE = """
+  figures:
+    alpha:
+      {where: quantity == "alpha" and pruner == "MP", rows: pruner, by: ratio, colors: {'2': blue}, size: [3, 2],
+       panels: {the title: n == 3}}
+"""
+
+
+def test_a_picture_has_the_numbers(study):
+    (study / "study.yaml").write_text(SPEC + FIGURE)
+    (panel,) = pictures.study_figure(Study(study), Study(study).spec["figures"]["alpha"]).axes
+    (span,) = [drawn.get_segments()[0][:, 0] for drawn in panel.collections if hasattr(drawn, "get_segments")]
+    assert span.tolist() == pytest.approx([1.2516, 1.7484], abs=5e-5)
+    assert panel.get_title() == "the title"
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["MP"]

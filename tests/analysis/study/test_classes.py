@@ -5,8 +5,6 @@ import pytest
 from scipy import stats
 
 from analysis.report.methods import compare as methods
-from analysis.statistics import moderation
-from analysis.statistics.hypothesis_tests import corrected
 from analysis.study.arrays import run_arrays
 from analysis.study.cells import alphas, cells
 from analysis.study.classes import classes
@@ -26,7 +24,7 @@ def lower(made, by):
 ALPHAS = np.array([1.1, 1.2, 1.5])
 
 
-def test_losses_and_excess_by_hand():
+def test_losses_and_costs_by_hand():
     frame = classes(run_arrays(lower(toy("mp", 2, ALPHAS), 0.02)))
     assert frame[["dataset", "model", "pruner", "ratio", "class", "support", "n"]].to_numpy().tolist() == [
         ["toy", "net", "mp", 2, name, 100, 3] for name in "ab"
@@ -35,19 +33,15 @@ def test_losses_and_excess_by_hand():
     # .7 before; .78 - .1 alpha after.
     losses = 0.7 - (0.78 - 0.1 * ALPHAS)
     assert (weak["recall_before"], weak["recall_after"]) == pytest.approx((0.7, 0.7 - losses.mean()))
-    test = stats.ttest_1samp(losses, 0)
-    interval = test.confidence_interval()
-    assert weak[
-        ["loss_from_dense", "loss_from_dense_low", "loss_from_dense_high", "loss_from_dense_p"]
-    ].tolist() == pytest.approx([losses.mean(), interval.low, interval.high, test.pvalue])
-    # The accuracy fell by .02.
-    test = stats.ttest_1samp(losses - 0.02, 0)
-    interval = test.confidence_interval()
-    assert weak[["excess", "excess_low", "excess_high", "excess_p"]].tolist() == pytest.approx(
-        [losses.mean() - 0.02, interval.low, interval.high, test.pvalue]
+    interval = stats.ttest_1samp(losses, 0).confidence_interval()
+    assert weak[["loss", "loss_low", "loss_high"]].tolist() == pytest.approx(
+        [losses.mean(), interval.low, interval.high]
     )
-    for name in ("loss_from_dense", "excess"):
-        assert frame[f"{name}_p_holm"].tolist() == pytest.approx(corrected(frame[f"{name}_p"], 2)[1].tolist())
+    # The accuracy fell by .02.
+    interval = stats.ttest_1samp(losses - 0.02, 0).confidence_interval()
+    assert weak[["cost", "cost_low", "cost_high"]].tolist() == pytest.approx(
+        [losses.mean() - 0.02, interval.low, interval.high]
+    )
 
 
 def test_losses_beyond_the_control_are_of_networks_that_have_one():
@@ -57,10 +51,8 @@ def test_losses_beyond_the_control_are_of_networks_that_have_one():
     weak = frame.set_index("class").loc["b"]
     # Of seeds 0 and 1: the pruned networks lose .1 times .1 more than the control, and .01.
     assert (weak["n"], weak["n_none"]) == (3, 2)
-    assert weak["loss_beyond_control"] == pytest.approx(0.02)
-    assert weak["excess_beyond_control"] == pytest.approx(0.01)
+    assert weak[["loss", "cost"]].tolist() == pytest.approx([0.02, 0.01])
     assert classes(run_arrays(lower(toy("mp", 2, ALPHAS), 0.02)))["n_none"].tolist() == [0, 0]
-    assert np.isnan(classes(run_arrays(toy("mp", 2, ALPHAS)))["loss_beyond_control"]).all()
 
 
 def test_without_supports_losses_follow_from_recalls_and_accuracies():
@@ -85,7 +77,7 @@ def test_labels_of_predictions_may_be_in_another_order_than_names():
 
     frame = classes(run_arrays(made), predictions).set_index("class")
     assert frame["loss"].to_dict() == pytest.approx({"a": 0, "b": 0.2})
-    assert frame["excess"].to_dict() == pytest.approx({"a": -0.1, "b": 0.1})
+    assert frame["cost"].to_dict() == pytest.approx({"a": -0.1, "b": 0.1})
     # Predictions that are not those of the recalls are not used.
     other = classes(run_arrays(made.assign(**{"recall_after/b": 0.6})), predictions).set_index("class")
     assert other["loss"].to_dict() == pytest.approx({"a": 0, "b": 0.1})
@@ -109,8 +101,8 @@ def test_the_accuracy_is_that_of_all_images_where_classes_differ_in_size():
         return {run: {"label": label, "predicted": np.where(right[run], label, 1 - label)} for run in run_ids}
 
     excess = [0.1 - 10 / 300, -0.1 - 10 / 300]
-    assert classes(run_arrays(made))["excess"].tolist() == pytest.approx(excess)
-    assert classes(run_arrays(made), predictions)["excess"].tolist() == pytest.approx(excess)
+    assert classes(run_arrays(made))["cost"].tolist() == pytest.approx(excess)
+    assert classes(run_arrays(made), predictions)["cost"].tolist() == pytest.approx(excess)
     assert cells(run_arrays(made))["largest_excess"][0] == pytest.approx(excess[0])
 
 
@@ -129,20 +121,17 @@ def test_predictions_add_the_variance_over_images():
     # The networks do not vary. The same 20 of 100 images are lost.
     half = 1.959964 * (0.2 * 0.8 / 99) ** 0.5
     assert b[["loss", "loss_low", "loss_high"]].tolist() == pytest.approx([0.2, 0.2 - half, 0.2 + half])
-    assert b["loss_from_dense_p"] == pytest.approx(2 * stats.norm.sf(0.2 / (0.2 * 0.8 / 99) ** 0.5))
-    # Half of this loss is beyond that of the accuracy.
-    assert b["excess_high"] == pytest.approx(0.1 + half / 2)
     # Recalls alone cannot tell how sure two networks that agree are.
     assert np.isnan(classes(run_arrays(made))["loss_low"]).all()
 
 
 def test_the_largest_excess_of_a_cell_is_that_of_its_classes_where_networks_agree():
     made = lower(toy("mp", 2, [1.3, 1.3]), 0.05)
-    assert cells(run_arrays(made))["largest_excess"][0] == pytest.approx(classes(run_arrays(made))["excess"].max())
+    assert cells(run_arrays(made))["largest_excess"][0] == pytest.approx(classes(run_arrays(made))["cost"].max())
     # Where they do not, the mean of the largest is at least the largest of the means.
     made = lower(toy("mp", 2, [0.7, 1.3]), 0.05)
     assert cells(run_arrays(made))["largest_excess"][0] == pytest.approx(0.03)
-    assert classes(run_arrays(made))["excess"].tolist() == pytest.approx([0, 0])
+    assert classes(run_arrays(made))["cost"].tolist() == pytest.approx([0, 0])
 
 
 def with_guessers():
@@ -176,32 +165,8 @@ def test_all_files_agree_on_which_networks_count():
 def test_a_cell_whose_networks_all_guess_has_losses():
     frame = classes(run_arrays(toy("mp", 2, [1.1, 1.2]).assign(accuracy_after=0.5)))
     assert frame["n"].tolist() == [2, 2]
-    assert frame["loss_from_dense"].tolist() == pytest.approx([-0.015, 0.015])
+    assert frame["loss"].tolist() == pytest.approx([-0.015, 0.015])
 
 
 def test_a_study_without_pruned_networks_has_no_rows():
     assert classes(run_arrays(toy("none", 1, [1.0, 1.1]))).empty
-
-
-def test_moderated_intervals_of_two_classes_are_the_plain_ones():
-    frame = classes(run_arrays(toy("mp", 2, ALPHAS)))
-    for name in ("loss_from_dense", "excess"):
-        plain, moderated = ([f"{name}{each}_{end}" for end in ("low", "high", "p")] for each in ("", "_moderated"))
-        assert frame[plain].to_numpy() == pytest.approx(frame[moderated].to_numpy())
-
-
-def test_moderated_losses_of_ten_classes_have_the_variances_of_an_audit():
-    names, changes = "abcdefghij", np.outer([-1, 0, 1], 0.01 * np.arange(1, 11))
-    # The recall of class i is .9 before, and .8 after plus or minus i points.
-    columns = {f"recall_before/{name}": 0.9 for name in names}
-    columns |= {f"recall_after/{name}": 0.8 + change for name, change in zip(names, changes.T, strict=True)}
-    made = runs("toy", "net", "mp", 2, ALPHAS).assign(**columns, **{f"support/{name}": 100.0 for name in names})
-    frame = classes(run_arrays(made))
-    variances, dof = moderation.moderated(np.var(changes, axis=0, ddof=1) / 3, 2, np.full(10, 0.85 * 0.15))
-    assert (dof > 2).all()
-    half = stats.t.ppf(0.975, dof) * np.sqrt(variances)
-    assert frame["loss_from_dense_moderated_low"].tolist() == pytest.approx((0.1 - half).tolist())
-    assert frame["loss_from_dense_moderated_high"].tolist() == pytest.approx((0.1 + half).tolist())
-    assert frame["loss_from_dense_moderated_p_holm"].tolist() == pytest.approx(
-        corrected(frame["loss_from_dense_moderated_p"], 10)[1].tolist()
-    )

@@ -4,8 +4,6 @@ import doctest
 import sys
 
 import click.testing
-import compress
-import compress_answers
 import mlflow
 import numpy as np
 import pandas as pd
@@ -22,7 +20,6 @@ from analysis.study.study import ReportOptions, StudyData
 from pruning_study.__main__ import cli
 from pruning_study.models import onnx_export
 from pruning_study.models.latency import Compared, Latency
-from pruning_study.options.config import CompressConfig
 from pruning_study.study.compression import report
 from pruning_study.study.compression.chains import Chain
 from pruning_study.study.compression.judgement import Judgement, Sides
@@ -298,19 +295,6 @@ class TestDelivered:
         table = pd.read_csv(artifact(job, "class_losses.csv"))
         own = [delivered.data.metrics[f"recall/{name}"] for name in schema.metric_names(table["class"])]
         assert table["recall_delivered"].tolist() == pytest.approx(own)
-
-    def test_the_study_collects_what_every_network_answers(self, compressed, tmp_path):
-        options = {"dataset": compressed[0], **QUICK, **LOOSE, "n_trials": 4}
-        assert called(compressed[0], seed="0,1").exit_code == 0
-        compress_answers.collect(tmp_path, [CompressConfig(seed=seed, **options) for seed in (0, 1)])
-        measured = compress.read(tmp_path)
-        assert measured.chains["chain"][:2].tolist() == ["not pruned, float32", "not pruned, fixed-int8"]
-        (dense,) = [run for run in runs("dense") if run.data.params["seed"] == "1"]
-        assert measured.validation.before[3, 1].mean() == pytest.approx(accuracy(dense))
-        assert measured.test.before[3, 1].mean() == pytest.approx(dense.data.metrics["test_accuracy"])
-        halved = by_id(runs("compressed"), pd.read_csv(artifact(runs("job")[0], "trials.csv"))["run_id"][2])
-        assert measured.validation.after[2, 0].mean() == pytest.approx(accuracy(halved))
-        assert measured.test.after[2, 0].mean() == pytest.approx(halved.data.metrics["test_accuracy"])
 
     def test_a_dense_run_is_compressed_as_its_options_would_be(self, compressed):
         made = measurements()

@@ -16,7 +16,7 @@ from tests.memory_limit import memory_limit
 @pytest.fixture
 def read(tmp_path):
     def of(text, **given):
-        path = tmp_path / "study.yaml"
+        path = tmp_path / "small.yaml"
         path.write_text(text)
         return grid.read(path, given)
 
@@ -212,12 +212,12 @@ def test_a_cell_of_two_grids_stands_once(read):
 
 
 def test_the_name_is_the_files_unless_it_says_so(read):
-    assert read("seeds: 0-1").name == "study"
+    assert read("seeds: 0-1").name == "small"
     assert read("{name: mine, seeds: 0-1}").name == "mine"
 
 
 def test_the_experiment_is_named_as_the_study_unless_the_file_says_so(read):
-    assert read("seeds: 0-1").experiment == "study"
+    assert read("seeds: 0-1").experiment == "small"
     assert read("{name: mine, seeds: 0-1}").experiment == "mine"
     assert read("{name: mine, experiment: ours, seeds: 0-1}").experiment == "ours"
 
@@ -600,3 +600,20 @@ def test_a_study_that_comes_along_is_found_by_its_name_from_anywhere(tmp_path, m
     assert grid.located(Path("mine.yaml")) == Path("mine.yaml")
     Path("quick.yaml").write_text("seeds: [1]", encoding="utf-8")
     assert grid.located(Path("quick.yaml")) == Path("quick.yaml")
+
+
+def test_a_study_of_a_folder_has_its_name__and_what_it_publishes_is_no_part_of_the_grid(tmp_path, monkeypatch):
+    folder = tmp_path / "results" / "decay"
+    folder.mkdir(parents=True)
+    with pytest.raises(StudyError, match=r"results/decay has no study\.yaml: give a folder that has one, or a file"):
+        grid.located(folder)
+    file = folder / "study.yaml"
+    file.write_text("published: {means: [{by: [dataset]}]}", encoding="utf-8")
+    with pytest.raises(StudyError, match="has no grid"):
+        grid.read(file)
+    file.write_text("seeds: 0-1\npublished: {means: [{by: [dataset]}]}", encoding="utf-8")
+    found = grid.read(grid.located(folder))
+    assert (found.path, found.name, found.experiment, found.faults) == (file, "decay", "decay", ())
+    assert [cell.config.seed for cell in found.cells] == [0, 1]
+    monkeypatch.chdir(folder)
+    assert grid.read(grid.located(Path())).name == "decay"

@@ -37,7 +37,7 @@ TIMING = {"duration_seconds", "images_per_second"}
 def write(tmp_path, tiny_npz):
     """Write a study's file: two epochs of the tiny data, unless the text says otherwise."""
 
-    def of(text, name="study.yaml"):
+    def of(text, name="small.yaml"):
         path = tmp_path / name
         path.write_text(f"datasets: [{tiny_npz}]\n{text}\n")
         return path
@@ -119,9 +119,9 @@ class TestStudy:
         output = study(small, "--workers", 1)
         assert f"pruning-analysis report --experiment {request.node.name}" in output
         (run,) = runs("study")
-        assert run.info.run_name == "study: study"
+        assert run.info.run_name == "study: small"
         assert run.data.params["workers"] == "1"
-        assert artifact(run, "study.yaml").read_text() == small.read_text()
+        assert artifact(run, "small.yaml").read_text() == small.read_text()
         (planned,) = primaries.pulled(request.node.name)
         assert planned.as_given == Primary("mp", "none", 10.0, ("alpha",), ("tiny",))
         compared = compare(run_arrays(pull.pull_runs(request.node.name)), primaries=[planned])
@@ -140,8 +140,8 @@ class TestStudy:
     def test_has_an_experiment_of_its_own_which_the_report_finds(self, study, small, monkeypatch, tmp_path):
         monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "own.db"))
-        assert "pruning-analysis report --study study" in study(small, "--workers", 1)
-        assert Counter(in_experiment("study")) == {
+        assert "pruning-analysis report --study small" in study(small, "--workers", 1)
+        assert Counter(in_experiment("small")) == {
             ("dense", "FINISHED"): 2,
             ("pruned", "FINISHED"): 4,
             ("study", "FINISHED"): 1,
@@ -149,17 +149,17 @@ class TestStudy:
         assert in_experiment("Default") == []
         mine, text = tmp_path / "mine.yaml", small.read_text()
         mine.write_text(text)
-        output = study(mine, "--experiment", "study")
+        output = study(mine, "--experiment", "small")
         assert "6 runs: 6 found" in output
-        assert "pruning-analysis report --experiment study" in output
-        assert {studies.experiment_of(name) for name in ("mine", str(small))} == {"study"}
+        assert "pruning-analysis report --experiment small" in output
+        assert {studies.experiment_of(name) for name in ("mine", str(small))} == {"small"}
         with pytest.raises(StudyError, match="there is no study main: did you mean mine"):
             studies.experiment_of("main")
 
         mine.write_text(f"experiment: other\nname: mine\n{text}")
         assert "pruning-analysis report --experiment other" in study(mine, "--workers", 1)
         with pytest.raises(
-            StudyError, match="the experiments other, study contain study mine: choose one with --experiment"
+            StudyError, match="the experiments other, small contain study mine: choose one with --experiment"
         ):
             studies.experiment_of("mine")
 

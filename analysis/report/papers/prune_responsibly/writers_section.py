@@ -14,9 +14,8 @@ from analysis.report.papers.prune_responsibly import writers, writers_figures
 from analysis.report.papers.prune_responsibly.writers import ALL, Units
 from analysis.report.verdict import places
 from analysis.runs import frames, schema
-from analysis.study.classes import MODERATED
 from analysis.study.decision import PLACE, mostly_sound
-from analysis.study.groups import GROUP, GROUPING
+from analysis.study.groups import GROUP, GROUPING, MODERATED
 from analysis.study.labels import level_label
 from analysis.study.once import once
 from analysis.study.settings import ITERATION, is_iterated, is_pruned, level, network_columns, networks
