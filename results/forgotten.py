@@ -7,7 +7,10 @@ from of_analysis import StudyData, cell_costs, compressed_networks, frames, robu
 from published import Study, fits
 
 _COMPRESSIONS = {"mp initialization scope layer": "while trained", "mp scope layer": "in one shot", "none": "control"}
-_SINCE_DENSE = {"fixed-int8": {"pruner": "fixed-int8"}, "while trained, 0.9": {"start": "initialization", "sparsity": "0.9"}}
+_SINCE_DENSE = {
+    "fixed-int8": {"pruner": "fixed-int8"},
+    "while trained, 0.9": {"start": "initialization", "sparsity": "0.9"},
+}
 
 
 @cache
@@ -56,5 +59,7 @@ def _named(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     sparsities = runs.set_index(["dataset", "ratio"])[frames.column("sparsity")].to_dict()
     compression = table["method"].replace(_COMPRESSIONS)
     levels = zip(compression, table["dataset"], table["level"], strict=True)
-    sparsity = [f"{level:g}" if how == "while trained" else sparsities.get((on, level), "") for how, on, level in levels]
+    sparsity = [
+        f"{level:g}" if how == "while trained" else sparsities.get((on, level), "") for how, on, level in levels
+    ]
     return table.assign(compression=compression, sparsity=sparsity)

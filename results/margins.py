@@ -103,7 +103,9 @@ def read(study: Study) -> dict[str, Margins]:
     names = ("label", "margin of the control", "right after pruning")
     arrays = archives.read(study.folder / "margins.npz", [f"{each} {name}" for each in DATASETS for name in names])
     found = {each: [arrays[f"{each} {name}"] for name in names] for each in DATASETS}
-    return {each: Margins(label.astype(int), margin.astype(float), right) for each, (label, margin, right) in found.items()}
+    return {
+        each: Margins(label.astype(int), margin.astype(float), right) for each, (label, margin, right) in found.items()
+    }
 
 
 def classes(study: Study) -> pd.DataFrame:
@@ -121,7 +123,9 @@ def classes(study: Study) -> pd.DataFrame:
             "from_margins": own.expected_from_margins.mean(0),
             "in_proportion": own.expected_in_proportion.mean(0),
         }
-        rows.append((100 * pd.DataFrame(means)).rename_axis("class").reset_index().assign(dataset=dataset, n=len(own.right)))
+        rows.append(
+            (100 * pd.DataFrame(means)).rename_axis("class").reset_index().assign(dataset=dataset, n=len(own.right))
+        )
     return pd.concat(rows)
 
 
@@ -153,7 +157,10 @@ def figure(study: Study) -> Figure:
     margins, across = read(study), "margin, standard deviations of the noise"
     return draw(
         [
-            *(Panel(_draw_margins, own, DATASETS[name], across, "images below, per error") for name, own in margins.items()),
+            *(
+                Panel(_draw_margins, own, DATASETS[name], across, "images below, per error")
+                for name, own in margins.items()
+            ),
             *(Panel(_draw_losses, own, "", "expected loss", "loss") for own in margins.values()),
         ],
         len(margins),

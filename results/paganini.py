@@ -128,7 +128,9 @@ def imbalance(study: Study) -> pd.DataFrame:
     }
     found = pd.concat([_fit(own, _BY_CLASS).loc[[_IMBALANCE]] for own in parts.values()]).assign(networks=[*parts])
     published = ["published", "published_low", "published_high"]
-    printed = terms(study).set_index("term").loc[[_IMBALANCE], published].set_axis(["coefficient", "low", "high"], axis=1)
+    printed = (
+        terms(study).set_index("term").loc[[_IMBALANCE], published].set_axis(["coefficient", "low", "high"], axis=1)
+    )
     return pd.concat([printed.assign(networks="in print"), found], ignore_index=True)
 
 
@@ -198,7 +200,9 @@ def rare_classes(study: Study) -> pd.DataFrame:
             before, after = (means[name][False] - means[name][True] for name in (levels.ACCURACY_0, levels.ACCURACY))
             row = {"optimizer": optimizer, "weights_left": f"{100 * _KEEP**iteration:.2g} %", "n": len(means)}
             for name, values in {"deficit_before": before, "deficit_after": after, "more_lost": after - before}.items():
-                row |= dict(zip((name, f"{name}_low", f"{name}_high"), (values.mean(), *mean_interval(values)), strict=True))
+                row |= dict(
+                    zip((name, f"{name}_low", f"{name}_high"), (values.mean(), *mean_interval(values)), strict=True)
+                )
             found.append(row)
     return pd.DataFrame(found)
 
@@ -254,5 +258,7 @@ def writers_elsewhere(study: Study) -> pd.DataFrame:
     rows = []
     for seed, own in writers(study).groupby("seed"):
         low, high = mean_interval(own["beyond"])
-        rows.append({"seed": seed, "beyond": own["beyond"].mean(), "beyond_low": low, "beyond_high": high, "n": len(own)})
+        rows.append(
+            {"seed": seed, "beyond": own["beyond"].mean(), "beyond_low": low, "beyond_high": high, "n": len(own)}
+        )
     return pd.DataFrame(rows)

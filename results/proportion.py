@@ -146,7 +146,9 @@ def explained(study: Study) -> pd.DataFrame:
     """
     arrays = _decaying(study.runs.drop(columns="study"))
     seeds, datasets = arrays.runs["seed"].to_numpy(), arrays.runs["dataset"]
-    found = [(rows, cell.on_these_images) for rows in arrays.cells() if (cell := proportions.cell_proportion(arrays, rows))]
+    found = [
+        (rows, cell.on_these_images) for rows in arrays.cells() if (cell := proportions.cell_proportion(arrays, rows))
+    ]
     rows = []
     for dataset, (cells, smallest) in product(datasets.unique(), _SMALLEST.items()):
         own = [rows for rows, cell in found if datasets[rows[0]] == dataset and cell.growth >= smallest]
@@ -206,7 +208,7 @@ def _decaying(runs: pd.DataFrame) -> RunArrays:
 def _key(arrays: RunArrays, rows: np.ndarray) -> dict[str, Any]:
     row = arrays.runs.iloc[rows[0]]
     setting = ", ".join(f"{frames.param(name)} {row[name]}" for name in arrays.shown)
-    return {**row[["dataset", "model", "pruner"]].to_dict(), "ratio": f"{row['ratio']:g}", "setting": setting}
+    return row[["dataset", "model", "pruner", "ratio"]].to_dict() | {"setting": setting}
 
 
 def _of_answers(study: Study) -> Iterator[dict[str, Any]]:
@@ -217,12 +219,12 @@ def _of_answers(study: Study) -> Iterator[dict[str, Any]]:
         if name == "pies":
             label, populations = pies.read(folder)
             rare = populations[pies.RARE]
-            key |= {"pruner": "mp", "ratio": "20", "setting": "rare classes"}
+            key |= {"pruner": "mp", "ratio": 20.0, "setting": "rare classes"}
             yield from _cell_rows(key, _cell(label, rare.control == label, rare.pruned == label))
         else:
             label, answers = quantized_training.read(folder)
             for kind in quantized_training.QUANTIZED:
-                own = key | {"pruner": CONTROL, "ratio": "1", "setting": f"bits {kind}"}
+                own = key | {"pruner": CONTROL, "ratio": 1.0, "setting": f"bits {kind}"}
                 yield from _cell_rows(own, _cell(label, answers[quantized_training.CONTROL], answers[kind]))
 
 
@@ -316,9 +318,9 @@ def _of_accuracies(number: int, networks: str) -> Iterator[dict[str, Any]]:
         after, alpha = row["Accuracy"], row["Intensification"]
         growth, slope = (1 - after) / (1 - before), alpha * after / before
         yield {
-            "table": number,
+            "table": f"Table {number}",
             "networks": networks,
-            "ratio": f"{row['Pruning ratio']:g}",
+            "ratio": row["Pruning ratio"],
             "accuracy_before": 100 * before,
             "accuracy": 100 * after,
             "alpha": alpha,
@@ -338,9 +340,9 @@ def _of_variances() -> Iterator[dict[str, Any]]:
             for name in row.index[2:]:
                 slope = (float(row[name]) / float(row["Before"])) ** 0.5
                 yield {
-                    "table": 11,
+                    "table": "Table 11",
                     "networks": row["Model"],
-                    "ratio": name.removeprefix("Ratio "),
+                    "ratio": float(name.removeprefix("Ratio ")),
                     "accuracy_before": 100 * before,
                     "accuracy": 100 * (1 - slope * (1 - before)),
                     "raw_slope": slope,
@@ -350,7 +352,7 @@ def _of_variances() -> Iterator[dict[str, Any]]:
 def figure(study: Study) -> Figure:
     """Draw alpha against the odds ratio of the error, for new networks, earlier ones, and those of the paper."""
     earlier, new = stored(study if "reads" in study.spec else Study(study.folder.parent / "proportion")), cells(study)
-    old = earlier[earlier["images"].eq(THESE) & earlier["ratio"].astype(float).le(_LARGEST_RATIO)]
+    old = earlier[earlier["images"].eq(THESE) & earlier["ratio"].le(_LARGEST_RATIO)]
     new = new[new["images"].eq(THESE) & ~new["training"].str.startswith("constant")]
     return draw(
         [Panel(_draw, (old, new, printed(study)), "", "odds ratio of the error", "alpha")],
