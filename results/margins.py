@@ -1,33 +1,23 @@
-"""Tables and picture of the margins in proportion/: does noise on the margins of controls predict class losses?
+"""The margins in proportion/: does noise on the margins of controls predict class losses?
 
 The margin of an image is the logit of its class minus the largest other logit. If pruning adds normal noise to all
 margins, the error of a class after pruning follows from the margins of its images in the control, and from the standard
 deviation of the noise. This deviation follows from the error over all images after pruning.
 """
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from functools import cache
 from typing import NamedTuple
 
-import decay
-import folders
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
+from of_analysis import ABOVE, BELOW, NEUTRAL, Panel, archives, diagonal, draw, proportion, risk_judgement
+from proportion import DATASETS
+from published import Study
 from scipy import optimize, stats
 
-from analysis.common import archives
-from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL
-from analysis.rendering.layout import Panel, draw
-from analysis.rendering.panels import diagonal
-from analysis.statistics.proportion import expected_losses
-from analysis.statistics.risk_judgement import foresight_of_sizes
-
-STUDY, MARGINS = "proportion", "margins.npz"
-DATASETS = decay.DATASETS
-LABEL, CONTROL, PRUNED = "label", "margin of the control", "right after pruning"
 # Margins at which the picture compares classes, in standard deviations of the noise.
 _STEPS = np.linspace(-1, 1, 41)
 
@@ -48,14 +38,31 @@ class Margins(NamedTuple):
     margin: np.ndarray
     right: np.ndarray
 
+    @property
+    def noise(self) -> np.ndarray:
+        """The standard deviation of the noise that leads to each pruned network's error, (networks,)."""
+        return np.array([noise(*each) for each in zip(self.margin, 1 - self.right.mean(1), strict=True)])
 
-def write(results: Path) -> None:
-    """Write the tables and the picture, if margins are stored."""
-    folder = results / STUDY
-    if (folder / MARGINS).is_file():
-        margins = read(folder)
-        tables = {"margins": table(margins), "margins_explained": explained(margins)}
-        folders.write(folder, tables, {"margins": picture(margins)})
+    def by_class(self, values: np.ndarray) -> np.ndarray:
+        """Return means over the images of each class, (networks, classes), of values (networks, images)."""
+        return np.array([np.bincount(self.label, each) for each in values]) / np.bincount(self.label)
+
+    @property
+    def losses(self) -> np.ndarray:
+        """Observed losses, (networks, classes)."""
+        return self.by_class(1.0 * (self.margin >= 0) - self.right)
+
+    @property
+    def expected_from_margins(self) -> np.ndarray:
+        """Losses under noise on the margins, (networks, classes)."""
+        after = np.array([_errors(*each) for each in zip(self.margin, self.noise, strict=True)])
+        return self.by_class(after - (self.margin < 0))
+
+    @property
+    def expected_in_proportion(self) -> np.ndarray:
+        """Losses under proportional errors, (networks, classes)."""
+        right = self.margin >= 0
+        return proportion.expected_losses(self.by_class(right), right.mean(1), right.mean(1) - self.right.mean(1))
 
 
 def noise(margin: np.ndarray, error: float) -> float:
@@ -90,56 +97,39 @@ def _errors(margin: np.ndarray, scale: float) -> np.ndarray:
     return np.asarray(stats.norm.cdf(-margin / scale) if scale else margin < 0)
 
 
-def expected_class_losses(margins: Margins) -> tuple[np.ndarray, np.ndarray]:
-    """Return two arrays (networks, classes): the class losses that the margins predict, and the observed losses."""
-    expected, losses = [], []
-    for margin, right in zip(margins.margin, margins.right, strict=True):
-        after = _errors(margin, noise(margin, 1 - right.mean()))
-        before = (margin < 0).astype(float)
-        expected.append(_by_class(margins.label, after - before))
-        losses.append(_by_class(margins.label, 1.0 - right - before))
-    return np.array(expected), np.array(losses)
+@cache
+def read(study: Study) -> dict[str, Margins]:
+    """Read the margins that the study stores of each data set."""
+    names = ("label", "margin of the control", "right after pruning")
+    arrays = archives.read(study.folder / "margins.npz", [f"{each} {name}" for each in DATASETS for name in names])
+    found = {each: [arrays[f"{each} {name}"] for name in names] for each in DATASETS}
+    return {
+        each: Margins(label.astype(int), margin.astype(float), right) for each, (label, margin, right) in found.items()
+    }
 
 
-def _by_class(label: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return np.bincount(label, values) / np.bincount(label)
-
-
-def table(margins: Mapping[str, Margins]) -> pd.DataFrame:
-    """Return a row for each data set and class.
+def classes(study: Study) -> pd.DataFrame:
+    """Return the loss of each class in points, and what margins and proportional errors predict for it.
 
     Returns
     -------
     DataFrame
-        Means over networks.
-
-        - dataset, class (its index);
-        - error_control: the class's error in the control;
-        - loss: its observed loss;
-        - expected_from_margins, expected_in_proportion: the loss that margins, or proportional errors, predict for it.
+        dataset, class (its index), n (networks), and means over networks: loss, from_margins, in_proportion.
     """
     rows = []
-    for dataset, own in margins.items():
-        expected, losses = expected_class_losses(own)
-        error = _by_class(own.label, (own.margin < 0).mean(0))
-        columns = {
-            "error_control": error,
-            "loss": losses.mean(0),
-            "expected_from_margins": expected.mean(0),
-            "expected_in_proportion": _in_proportion(own).mean(0),
+    for dataset, own in read(study).items():
+        means = {
+            "loss": own.losses.mean(0),
+            "from_margins": own.expected_from_margins.mean(0),
+            "in_proportion": own.expected_in_proportion.mean(0),
         }
-        rows.append(pd.DataFrame({"dataset": dataset, "class": np.arange(len(error)), **columns}))
-    return pd.concat(rows, ignore_index=True)
+        rows.append(
+            (100 * pd.DataFrame(means)).rename_axis("class").reset_index().assign(dataset=dataset, n=len(own.right))
+        )
+    return pd.concat(rows)
 
 
-def _in_proportion(margins: Margins) -> np.ndarray:
-    """Return the losses of classes under proportional errors, (networks, classes)."""
-    right = margins.margin >= 0
-    recall = np.array([_by_class(margins.label, each) for each in right])
-    return expected_losses(recall, right.mean(1), right.mean(1) - margins.right.mean(1))
-
-
-def explained(margins: Mapping[str, Margins]) -> pd.DataFrame:
+def explained(study: Study) -> pd.DataFrame:
     """Return how much of the differences between class losses is explained by margins, or by proportional errors.
 
     Returns
@@ -152,23 +142,25 @@ def explained(margins: Mapping[str, Margins]) -> pd.DataFrame:
         - median_margin.
     """
     rows = []
-    for dataset, own in margins.items():
-        from_margins, losses = expected_class_losses(own)
-        scale = np.mean([noise(margin, 1 - right.mean()) for margin, right in zip(own.margin, own.right, strict=True)])
-        for name, expected in (("margins", from_margins), ("proportion", _in_proportion(own))):
-            mean_loss = (own.margin >= 0).mean(1, keepdims=True) - own.right.mean(1, keepdims=True)
-            estimate = foresight_of_sizes(expected - mean_loss, losses - mean_loss)
-            of_dataset = {"noise": scale, "median_margin": np.median(own.margin)}
+    for dataset, own in read(study).items():
+        accuracy_loss = (own.margin >= 0).mean(1, keepdims=True) - own.right.mean(1, keepdims=True)
+        expectations = {"margins": own.expected_from_margins, "proportion": own.expected_in_proportion}
+        for name, expected in expectations.items():
+            estimate = risk_judgement.foresight_of_sizes(expected - accuracy_loss, own.losses - accuracy_loss)
+            of_dataset = {"noise": own.noise.mean(), "median_margin": np.median(own.margin)}
             rows.append({"dataset": dataset, "expectation": name, **estimate._asdict(), **of_dataset})
     return pd.DataFrame(rows)
 
 
-def picture(margins: Mapping[str, Margins]) -> Figure:
+def figure(study: Study) -> Figure:
     """Draw each class's share of images below each margin and, underneath, its loss against its expected loss."""
-    near, above = "margin, standard deviations of the noise", "images below, per error"
+    margins, across = read(study), "margin, standard deviations of the noise"
     return draw(
         [
-            *(Panel(_draw_margins, own, DATASETS[dataset], near, above) for dataset, own in margins.items()),
+            *(
+                Panel(_draw_margins, own, DATASETS[name], across, "images below, per error")
+                for name, own in margins.items()
+            ),
             *(Panel(_draw_losses, own, "", "expected loss", "loss") for own in margins.values()),
         ],
         len(margins),
@@ -188,47 +180,15 @@ def _draw_margins(axes: Axes, margins: Margins) -> None:
 
 def shares_below(margins: Margins) -> np.ndarray:
     """Return (classes, steps): a class's share of images with a margin below a step, divided by the class's error."""
-    pairs = zip(margins.margin, margins.right, strict=True)
-    scaled = np.array([margin / noise(margin, 1 - right.mean()) for margin, right in pairs])
-    below = np.array([_by_class(margins.label, (scaled < step).mean(0)) for step in _STEPS])
-    return np.asarray((below / _by_class(margins.label, (scaled < 0).mean(0))).T)
+    scaled = margins.margin / margins.noise[:, np.newaxis]
+    below = [margins.by_class(scaled < step).mean(0) for step in (*_STEPS, 0)]
+    return np.array(below[:-1]).T / below[-1][:, np.newaxis]
 
 
 def _draw_losses(axes: Axes, margins: Margins) -> None:
-    expected, losses = (100 * each.mean(0) for each in expected_class_losses(margins))
-    in_proportion = 100 * _in_proportion(margins).mean(0)
+    losses, expected, in_proportion = (
+        100 * each.mean(0) for each in (margins.losses, margins.expected_from_margins, margins.expected_in_proportion)
+    )
     axes.scatter(expected, losses, color=ABOVE, s=18, label="from margins")
     axes.scatter(in_proportion, losses, color=BELOW, s=18, marker="s", label="in proportion")
     diagonal(axes, [*losses, expected.min(), in_proportion.max()])
-
-
-# Files.
-
-
-def save(folder: Path, margins: Mapping[str, Margins]) -> None:
-    """Write the margins of each data set, as 16-bit numbers."""
-    arrays: dict[str, np.ndarray] = {}
-    for dataset, own in sorted(margins.items()):
-        arrays[f"{dataset} {LABEL}"] = own.label.astype(np.uint8)
-        arrays[f"{dataset} {CONTROL}"] = own.margin.astype(np.float16)
-        arrays[f"{dataset} {PRUNED}"] = own.right
-    np.savez_compressed(folder / MARGINS, allow_pickle=False, **arrays)
-
-
-def read(folder: Path) -> dict[str, Margins]:
-    """Read the margins of each data set, as `save` wrote them.
-
-    Raises
-    ------
-    StudyError
-        If the file is missing or damaged.
-    """
-    names = [f"{dataset} {name}" for dataset in DATASETS for name in (LABEL, CONTROL, PRUNED)]
-    return dict(_datasets(archives.read(folder / MARGINS, [], names)))
-
-
-def _datasets(arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Margins]]:
-    for dataset in DATASETS:
-        if f"{dataset} {LABEL}" in arrays:
-            label, margin, right = (arrays[f"{dataset} {name}"] for name in (LABEL, CONTROL, PRUNED))
-            yield dataset, Margins(label.astype(int), margin.astype(float), right.astype(bool))

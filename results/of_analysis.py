@@ -23,8 +23,11 @@ from analysis.report.methods import compare as methods
 from analysis.report.methods.same_accuracy import choose_networks, same_accuracy
 from analysis.report.mitigation.networks import Cells as MitigationCells
 from analysis.report.mitigation.outcomes import outcomes as mitigation_outcomes
+from analysis.report.papers.compressed_networks import robustness_section
+from analysis.report.papers.compressed_networks import section as compressed_networks
 from analysis.report.papers.compressed_networks.exemplars import exemplars
 from analysis.report.papers.prune_responsibly import coefficients, levels
+from analysis.report.papers.prune_responsibly.writers_section import found_units
 from analysis.report.papers.recall_distortion.claims import claims
 from analysis.report.papers.recall_distortion.comparisons import paper_tests
 from analysis.runs import characteristics, exports, frames, robustness, schema, validation_counts

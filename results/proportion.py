@@ -1,249 +1,261 @@
-"""Tables and picture of proportion/: test whether pruning multiplied the error of every class by the same factor."""
+"""Do errors grow in proportion? Tables and pictures of proportion/, proportion-mlp/ and width/.
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+In all tables, `error_growth` is k, the error of pruned networks divided by that of their controls; `raw_slope_on_none`
+is s, the slope of the classes' gaps on those of the controls; `proportionality` is (s - 1) / (k - 1); `alpha` is the
+slope of gaps that are divided by accuracies, and `alpha_beyond` is s / k, which is alpha divided by `odds_ratio`.
+"""
+
+from collections.abc import Iterator
+from functools import cache, partial
+from itertools import product
 from typing import Any
 
-import decay
-import folders
-import network_measures
 import numpy as np
 import pandas as pd
 import pies
 import quantized_training
-from decay import DATASETS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+from of_analysis import (
+    ABOVE,
+    BELOW,
+    CONTROL,
+    DIFFERENT,
+    NEUTRAL,
+    Panel,
+    RunArrays,
+    StudyPredictions,
+    alphas,
+    cell_costs,
+    claims,
+    diagonal,
+    draw,
+    frames,
+    lines,
+    mean_interval,
+    paper_tests,
+    param,
+    points,
+    proportion,
+    proportions,
+    run_arrays,
+)
+from of_analysis import published as print_
+from published import Study, fits
 
-from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL
-from analysis.rendering.layout import Panel, draw
-from analysis.rendering.panels import diagonal, points
-from analysis.report import published
-from analysis.runs import frames, schema
-from analysis.statistics import proportion
-from analysis.statistics.proportion import Proportion
-from analysis.statistics.resampling import mean_interval
-from analysis.study import proportions
-from analysis.study.arrays import RunArrays, run_arrays
-from analysis.study.predictions import StudyPredictions
-from analysis.study.proportions import CellProportion
-from analysis.study.settings import CONTROL, is_mitigated
-
-STUDY = "proportion"
-# The studies of the plan, whose networks are new.
-_PLANNED = ("proportion", "proportion-mlp", "width", "resnet20-full", "lottery-dip")
-# The recipe whose learning rate decays in steps, to a thousandth of its largest value.
-_DECAYING = "resnet-cifar"
 NEW, THESE = "new images", "these images"
-_FEWEST_SEEDS = 4
-# At larger ratios, networks collapse.
-LARGEST_RATIO = 20
+DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
+_COLORS = dict(zip(DATASETS.values(), (ABOVE, BELOW, DIFFERENT), strict=True))
 # Below this growth of the error, all predictions of the slope agree closely.
 _SMALLEST_GROWTH = 1.05
-_QUANTIZED = {
-    quantized_training.LENET5: ("fashion-mnist", "lenet5"),
-    quantized_training.RESNET20: ("cifar10-jpeg", "resnet20"),
+_SMALLEST = {"all cells": 0, "k from 1.05": _SMALLEST_GROWTH}
+_FEWEST_SEEDS = 4
+# At larger ratios, networks collapse.
+_LARGEST_RATIO = 20
+# Earlier studies that have stored answers in place of frames, with their data sets and models.
+_ANSWERS = {
+    "quantized-training": ("fashion-mnist", "lenet5"),
+    "quantized-training-resnet20": ("cifar10-jpeg", "resnet20"),
+    "pies": ("fashion-mnist", "lenet5"),
 }
-_GRADUAL = {schema.DATASET: "fashion-mnist", schema.MODEL: "lenet5", schema.PRUNER: "mp", schema.RATIO: 20.0}
-COLORS = dict(zip(DATASETS.values(), (ABOVE, BELOW, DIFFERENT), strict=True))
-IN_PRINT: dict[str, Any] = {"s": 20, "color": "black", "marker": "x", "linewidths": 0.8, "label": "in print"}
 
 
-def write(results: Path) -> None:
-    """Write the tables of stored networks and of the paper's networks, and the picture of both.
-
-    Raises
-    ------
-    StudyError
-        If the frames of a study cannot be read.
-    """
-    tables = {
-        "stored": stored(results),
-        "explained": explained(results, _stored(results)),
-        "relative_recall": relative_recall(results),
-        "printed": printed(),
-    }
-    folders.write(results / STUDY, tables, {"stored": picture(tables["stored"], tables["printed"])})
-
-
-def stored(results: Path) -> pd.DataFrame:
-    """Return two rows for each cell with stable controls in the studies that existed before the plan.
-
-    A control counts as stable if its learning rate decays, because further training then hardly changes its recalls.
+@cache
+def cells(study: Study) -> pd.DataFrame:
+    """Compare the networks of each pruned cell with their controls.
 
     Returns
     -------
     DataFrame
-        study, dataset, model, pruner, ratio, `setting` (other settings that identify the cell), n (networks), `images`
-        (`new images`, or `these images` for the test images themselves), accuracies of controls and pruned networks,
-        odds_ratio; error_growth, raw_slope_on_none, proportionality and alpha_beyond, each with a 95 % interval; p of
-        equal losses, of proportional errors, and of the equivalence test.
+        Two rows for each cell, for `images`: `these images`, or `new images`, of which the test images are a sample.
+
+        - dataset, model, pruner, schedule, ratio, training (empty, if study.yaml has no such axis), and all axes;
+        - n (networks), accuracy_control, accuracy, odds_ratio, alpha;
+        - error_growth, raw_slope_on_none, proportionality, alpha_beyond, each with a 95 % interval;
+        - p_equal_losses, p_proportional and p_equivalence, that proportionality is 0, 1, and not within .8 to 1.2.
     """
-    cells = [
+    rows = [
         row
-        for study in _stored(results)
-        for arrays, predictions in _stable_runs(results, study)
-        for rows in arrays.cells()
-        if (cell := proportions.cell_proportion(arrays, rows, predictions)) and cell.n > 1
-        for row in cell_rows({"study": study, **_key(arrays, rows)}, cell)
+        for key, places in _pruned(study)
+        if (cell := proportions.cell_proportion(study.arrays, places, study.predictions))
+        for row in _cell_rows(key, cell)
     ]
-    for study in _QUANTIZED:
-        if (results / study / quantized_training.ANSWERS).is_file():
-            cells += _quantized(results / study)
-    cells += _rare_classes(results / pies.STUDY) if (results / pies.STUDY / pies.ANSWERS).is_file() else []
-    return pd.DataFrame([*cells, *_writers(results)])
+    return pd.DataFrame(rows)
 
 
-def _stored(results: Path) -> list[str]:
-    """Return the studies that existed before the plan."""
-    studies = (path.name for path in sorted(results.iterdir()) if folders.has_frames(results, path.name))
-    return [study for study in studies if study not in _PLANNED]
+def _pruned(study: Study) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+    """Yield the key and the rows of each cell of pruned networks."""
+    runs, arms = study.arrays.runs, study.arms.set_index("run_id").drop(columns="seed").astype(str)
+    runs = runs.assign(schedule=param(runs, "schedule"))
+    for rows in study.arrays.cells():
+        run = runs.iloc[rows[0]]
+        if run["pruner"] != CONTROL:
+            key = run[["dataset", "model", "pruner", "schedule", "ratio"]].to_dict()
+            yield key | {"training": ""} | arms.loc[run["run_id"]].to_dict(), rows
 
 
-def _stable_runs(results: Path, study: str) -> Iterator[tuple[RunArrays, StudyPredictions]]:
-    """Yield a study's runs whose learning rate decays after pruning, if there are any."""
-    runs, read = folders.runs(results, study)
-    falls = network_measures.param(runs, schema.FINE_TUNE_DECAY, "none").ne("none")
-    falls |= network_measures.param(runs, schema.RECIPE, "").eq(_DECAYING)
-    if falls.any():
-        yield run_arrays(runs[falls].reset_index(drop=True)), StudyPredictions(read)
-
-
-def _key(arrays: RunArrays, rows: np.ndarray) -> dict[str, Any]:
-    row = arrays.runs.iloc[rows[0]]
-    shown = [f"{frames.param(name)} {row[name]}" for name in arrays.shown]
-    return {name: row[name] for name in arrays.cell_key[: -len(shown) or None]} | {"setting": ", ".join(shown)}
-
-
-def _quantized(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of networks with weights of few bits."""
-    label, answers = quantized_training.read(folder)
-    dataset, model = _QUANTIZED[folder.name]
-    key = {schema.DATASET: dataset, schema.MODEL: model, schema.PRUNER: CONTROL, schema.RATIO: 1.0}
-    for name in quantized_training.QUANTIZED:
-        cell = _of_answers(label, answers[quantized_training.CONTROL], answers[name])
-        yield from cell_rows({"study": folder.name, **key, "setting": f"bits {name}"}, cell)
-
-
-def _rare_classes(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of networks that were trained on few images of three classes."""
-    label, populations = pies.read(folder)
-    rare = populations[pies.RARE]
-    cell = _of_answers(label, rare.control == label, rare.pruned == label)
-    yield from cell_rows({"study": folder.name, **_GRADUAL, "setting": "rare classes"}, cell)
-
-
-def _writers(results: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows for the two series of writers of MNIST's digits, in place of classes."""
-    table = pd.read_csv(results / "prune-responsibly" / "groups" / "mnist.csv")
-    series = np.unique(table["series"], return_inverse=True)[1]
-    for study in decay.STUDIES if folders.has_frames(results, decay.STUDIES[0]) else ():
-        for arrays, predictions in _stable_runs(results, study):
-            for rows in arrays.cells():
-                row = arrays.runs.iloc[rows[0]]
-                run_ids, controls = arrays.runs[frames.RUN_ID].iloc, arrays.controls[rows]
-                if row[schema.DATASET] != "mnist" or row[schema.PRUNER] == CONTROL or (controls < 0).any():
-                    continue
-                if pairs := predictions.of_pairs(run_ids[controls], run_ids[rows]):
-                    key = {**_key(arrays, rows), "setting": "series of writers"}
-                    yield from cell_rows({"study": study, **key}, _of_answers(series, *pairs.right))
-
-
-def _of_answers(label: np.ndarray, control: np.ndarray, compressed: np.ndarray) -> CellProportion:
-    """Compare networks with their controls, given whether each is right about each image, (networks, images) bool."""
-    recalls = [
-        np.array([np.bincount(label, row) for row in each]) / np.bincount(label) for each in (control, compressed)
-    ]
-    return CellProportion(
-        len(control),
-        float(control.mean()),
-        float(compressed.mean()),
-        proportion.for_new_images(label, control, compressed),
-        proportion.on_these_images(recalls[0], recalls[1], np.bincount(label) / len(label)),
-    )
-
-
-def cell_rows(key: dict[str, Any], cell: CellProportion) -> Iterator[dict[str, Any]]:
+def _cell_rows(key: dict[str, Any], cell: proportions.CellProportion) -> Iterator[dict[str, Any]]:
+    accuracies = {"accuracy_control": 100 * cell.accuracy_control, "accuracy": 100 * cell.accuracy}
     for images, found in ((NEW, cell.for_new_images), (THESE, cell.on_these_images)):
+        columns = proportions.columns(found)
+        p = (found.p_value(0), found.p_value(1), found.equivalence_p()) if found else (np.nan,) * 3
+        names = ("p_equal_losses", "p_proportional", "p_equivalence")
         yield {
             **key,
             "n": cell.n,
             "images": images,
-            "accuracy_control": cell.accuracy_control,
-            "accuracy": cell.accuracy,
+            **accuracies,
             "odds_ratio": cell.odds_ratio,
-            **proportions.columns(found),
-            **_tests(found),
+            "alpha": columns["alpha_beyond"] * cell.odds_ratio,
+            **columns,
+            **dict(zip(names, p, strict=True)),
         }
 
 
-def _tests(found: Proportion | None) -> dict[str, float]:
-    names = ("p_equal_losses", "p_proportional", "p_equivalence")
-    values = (found.p_value(0), found.p_value(1), found.equivalence_p()) if found else (np.nan,) * 3
-    return dict(zip(names, values, strict=True))
-
-
-def explained(results: Path, studies: Iterable[str]) -> pd.DataFrame:
-    """Return, for each study, what share of the slopes' squared distances from 1 the growth of the error explains.
+def classes(study: Study) -> pd.DataFrame:
+    """Return what classes lose, in points, in the cells to which `where` of study.yaml confines lists.
 
     Returns
     -------
     DataFrame
-        study, dataset, model, smallest_growth (of the error in the included cells), cells (number of cells with
-        ratios up to 20, without mitigations), n (seeds), and the explained part with a 95 % interval by the jackknife
-        over seeds, which leaves a seed out of all cells together.
+        The key of the cell, class, n (networks), error_control, loss, and disproportionate, the loss beyond that under
+        proportional errors, with interval (for new images), bound for all classes, and p.
     """
-    return pd.DataFrame(
-        [
-            {"study": study, schema.DATASET: dataset, schema.MODEL: model, "smallest_growth": smallest, **row}
-            for study in studies
-            for arrays, _ in _stable_runs(results, study)
-            for (dataset, model), cells in _plain_cells(arrays)
-            for smallest in (0.0, _SMALLEST_GROWTH)
-            if (row := _explained(arrays, cells, smallest))
-        ]
-    )
+    wanted, tables = study.confined(study.arms, {}, [])["run_id"], []
+    for key, rows in _pruned(study):
+        if study.arrays.runs["run_id"].iloc[rows[0]] in set(wanted):
+            costs, has = cell_costs(study.arrays, rows, study.predictions)
+            names = [name for name in costs.table if name.startswith("disproportionate")]
+            table = 100 * costs.table[["loss", *names]].assign(
+                error_control=1 - study.arrays.after[np.ix_(study.arrays.controls[rows], has)].mean(0)
+            )
+            table["disproportionate_p"] /= 100
+            tables.append(table.assign(**key, **{"class": study.arrays.names[has], "n": costs.n}))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _plain_cells(arrays: RunArrays) -> Iterator[tuple[Any, list[np.ndarray]]]:
-    """Yield the rows of cells that `explained` includes, for each data set and model with several of them."""
-    spared = is_mitigated(arrays.runs).to_numpy()
-    cells: dict[Any, list[np.ndarray]] = {}
-    for rows in arrays.cells():
-        row = arrays.runs.iloc[rows[0]]
-        if (arrays.controls[rows] >= 0).all() and row[schema.RATIO] <= LARGEST_RATIO and not spared[rows].any():
-            cells.setdefault((row[schema.DATASET], row[schema.MODEL]), []).append(rows)
-    yield from ((key, several) for key, several in cells.items() if len(several) > 1)
+def explained(study: Study) -> pd.DataFrame:
+    """Return what share of the slopes' squared distances from 1 the growth of the error explains.
 
-
-def _explained(arrays: RunArrays, cells: list[np.ndarray], smallest: float) -> dict[str, Any] | None:
-    """Compute a row of `explained` from the cells whose error growth is at least `smallest`; 0 includes all cells.
-
-    Return None if too few cells remain, or if they have too few seeds.
+    Returns
+    -------
+    DataFrame
+        dataset, cells (which ones are included), n (seeds), and the explained part with a 95 % interval by the
+        jackknife over seeds, which leaves a seed out of all cells together.
     """
-    found = [proportions.cell_proportion(arrays, rows) for rows in cells]
-    cells = [
-        rows
-        for rows, cell in zip(cells, found, strict=True)
-        if cell and cell.on_these_images and cell.on_these_images.growth >= smallest
+    arrays = _decaying(study.runs.drop(columns="study"))
+    seeds, datasets = arrays.runs["seed"].to_numpy(), arrays.runs["dataset"]
+    found = [
+        (rows, cell.on_these_images) for rows in arrays.cells() if (cell := proportions.cell_proportion(arrays, rows))
     ]
-    seeds = arrays.runs[schema.SEED].to_numpy()
-    every = sorted({int(seed) for rows in cells for seed in seeds[rows]})
-    if len(cells) < 2 or len(every) < _FEWEST_SEEDS:
-        return None
-    whole = _part(arrays, cells)
-    without_one = [_part(arrays, [rows[seeds[rows] != seed] for rows in cells]) for seed in every]
-    low, high = mean_interval(len(every) * whole - (len(every) - 1) * np.array(without_one))
-    return {"cells": len(cells), "n": len(every), "explained": whole, "explained_low": low, "explained_high": high}
+    rows = []
+    for dataset, (cells, smallest) in product(datasets.unique(), _SMALLEST.items()):
+        own = [rows for rows, cell in found if datasets[rows[0]] == dataset and cell.growth >= smallest]
+        each = np.unique(seeds[np.concatenate(own)]) if len(own) > 1 else []
+        if len(each) >= _FEWEST_SEEDS:
+            whole = _explained(arrays, own)
+            parts = [_explained(arrays, [rows[seeds[rows] != seed] for rows in own]) for seed in each]
+            low, high = mean_interval(len(each) * whole - (len(each) - 1) * np.array(parts))
+            row = {"dataset": dataset, "cells": cells, "explained": whole}
+            rows.append(row | {"explained_low": low, "explained_high": high, "n": len(each)})
+    return pd.DataFrame(rows)
 
 
-def _part(arrays: RunArrays, cells: list[np.ndarray]) -> float:
+def _explained(arrays: RunArrays, cells: list[np.ndarray]) -> float:
     found = [cell.on_these_images for rows in cells if (cell := proportions.cell_proportion(arrays, rows))]
     slopes, growths = np.array([(each.slope, each.growth) for each in found if each]).T
     return float(1 - np.square(slopes - growths).sum() / np.square(slopes - 1).sum())
 
 
-def relative_recall(results: Path) -> pd.DataFrame:
+# Networks of earlier studies, and of print.
+
+
+@cache
+def stored(study: Study) -> pd.DataFrame:
+    """Compare cells of the studies under `reads` with their controls, if the learning rate of the controls decays.
+
+    Further training then hardly changes the recalls of controls.
+
+    Returns
+    -------
+    DataFrame
+        Two rows for each cell: study, dataset, model, pruner, ratio, `setting` (other settings that identify the cell),
+        and the columns of `cells` from n on.
+    """
+    rows = [
+        row
+        for name, arrays, predictions in _earlier(study)
+        for places in arrays.cells()
+        if (cell := proportions.cell_proportion(arrays, places, predictions)) and cell.n > 1
+        for row in _cell_rows({"study": name, **_key(arrays, places)}, cell)
+    ]
+    return pd.DataFrame([*rows, *_of_answers(study), *_writers(study)])
+
+
+@cache
+def _earlier(study: Study) -> list[tuple[str, RunArrays, StudyPredictions]]:
+    read = [(name, study.frames(name)) for name in study.spec["reads"] if name not in _ANSWERS]
+    return [(name, _decaying(found.runs), StudyPredictions(found.predictions)) for name, found in read]
+
+
+def _decaying(runs: pd.DataFrame) -> RunArrays:
+    """Return the runs whose learning rate decays after pruning."""
+    decays = ~fits(runs, {"fine_tune_decay": "none"}) | fits(runs, {"recipe": "resnet-cifar"})
+    return run_arrays(runs[decays].reset_index(drop=True))
+
+
+def _key(arrays: RunArrays, rows: np.ndarray) -> dict[str, Any]:
+    row = arrays.runs.iloc[rows[0]]
+    setting = ", ".join(f"{frames.param(name)} {row[name]}" for name in arrays.shown)
+    return row[["dataset", "model", "pruner", "ratio"]].to_dict() | {"setting": setting}
+
+
+def _of_answers(study: Study) -> Iterator[dict[str, Any]]:
+    """Yield the rows of networks with weights of few bits, and of networks trained on few images of three classes."""
+    for name, (dataset, model) in _ANSWERS.items():
+        folder = study.folder.parent / name
+        key = {"study": name, "dataset": dataset, "model": model}
+        if name == "pies":
+            label, populations = pies.read(folder)
+            rare = populations[pies.RARE]
+            key |= {"pruner": "mp", "ratio": 20.0, "setting": "rare classes"}
+            yield from _cell_rows(key, _cell(label, rare.control == label, rare.pruned == label))
+        else:
+            label, answers = quantized_training.read(folder)
+            for kind in quantized_training.QUANTIZED:
+                own = key | {"pruner": CONTROL, "ratio": 1.0, "setting": f"bits {kind}"}
+                yield from _cell_rows(own, _cell(label, answers[quantized_training.CONTROL], answers[kind]))
+
+
+def _writers(study: Study) -> Iterator[dict[str, Any]]:
+    """Yield the rows for the two series of writers of MNIST's digits, in place of classes."""
+    table = pd.read_csv(study.folder.parent / "prune-responsibly" / "groups" / "mnist.csv")
+    series = np.unique(table["series"], return_inverse=True)[1]
+    for name, arrays, predictions in _earlier(study):
+        if name in ("decay", "decay-confirmation"):
+            for rows in arrays.cells():
+                run_ids, controls, key = arrays.runs["run_id"].iloc, arrays.controls[rows], _key(arrays, rows)
+                if key["dataset"] == "mnist" and (controls >= 0).all():
+                    right = predictions.of_pairs(run_ids[controls], run_ids[rows]).right
+                    key = {"study": name, **key, "setting": "series of writers"}
+                    yield from _cell_rows(key, _cell(series, *right))
+
+
+def _cell(label: np.ndarray, control: np.ndarray, compressed: np.ndarray) -> proportions.CellProportion:
+    """Compare networks with their controls, given whether each is right about each image, (networks, images) bool."""
+    support = np.bincount(label)
+    before, after = (np.array([np.bincount(label, row) for row in each]) / support for each in (control, compressed))
+    return proportions.CellProportion(
+        len(control),
+        float(control.mean()),
+        float(compressed.mean()),
+        proportion.for_new_images(label, control, compressed),
+        proportion.on_these_images(before, after, support / len(label)),
+    )
+
+
+def relative_recall(study: Study) -> pd.DataFrame:
     """Return the relative recall of Hooker et al. (2019, equation 3), beside the prediction of proportional errors.
 
     Relative recall is the recall of a class after pruning divided by that of the control. If all classes lost the same
@@ -252,19 +264,17 @@ def relative_recall(results: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row for each cell of the stored studies whose error grows by at least 5 %: study, dataset, model, pruner,
-        ratio, setting, n; the lowest relative recall of a class and the value expected for this class; and the
+        A row for each cell of the studies under `reads` whose error grows by at least 5 %: study, dataset, model,
+        pruner, ratio, setting, n; the lowest relative recall of a class and the value expected for this class; and the
         explained part of the squared distances from the relative accuracy.
     """
-    return pd.DataFrame(
-        [
-            {"study": study, **_key(arrays, rows), **row}
-            for study in _stored(results)
-            for arrays, _ in _stable_runs(results, study)
-            for rows in arrays.cells()
-            if (row := _relative_recall(arrays, arrays.with_sloped_control(arrays.sloped(rows))))
-        ]
-    )
+    rows = [
+        {"study": name, **_key(arrays, places), **row}
+        for name, arrays, _ in _earlier(study)
+        for places in arrays.cells()
+        if (row := _relative_recall(arrays, arrays.with_sloped_control(arrays.sloped(places))))
+    ]
+    return pd.DataFrame(rows)
 
 
 def _relative_recall(arrays: RunArrays, rows: np.ndarray) -> dict[str, Any] | None:
@@ -288,13 +298,13 @@ def _relative_recall(arrays: RunArrays, rows: np.ndarray) -> dict[str, Any] | No
     }
 
 
-def printed() -> pd.DataFrame:
-    """Compare the paper's tables with proportional errors, relative to dense networks and without intervals.
+def printed(study: Study) -> pd.DataFrame:
+    """Compare tables of Good et al. with proportional errors, relative to dense networks and without intervals.
 
     Returns
     -------
     DataFrame
-        table, networks, ratio, accuracy_before, accuracy (as printed), alpha (as printed), odds_ratio, error_growth,
+        table, networks, pruner, ratio, accuracy_before, accuracy, alpha (as printed), odds_ratio, error_growth,
         raw_slope, proportionality. Table 11 has recall variances but no accuracies: its `raw_slope` is the quotient of
         the standard deviations after and before pruning, and its `accuracy` assumes that errors grow by this factor.
     """
@@ -302,17 +312,17 @@ def printed() -> pd.DataFrame:
 
 
 def _of_accuracies(number: int, networks: str) -> Iterator[dict[str, Any]]:
-    table = published.table(number).apply(pd.to_numeric)
+    table = print_.table(number).apply(pd.to_numeric)
     before = table["Accuracy"].iloc[0]
     for _, row in table.iloc[1:].iterrows():
         after, alpha = row["Accuracy"], row["Intensification"]
         growth, slope = (1 - after) / (1 - before), alpha * after / before
         yield {
-            "table": number,
+            "table": f"Table {number}",
             "networks": networks,
-            schema.RATIO: row["Pruning ratio"],
-            "accuracy_before": before,
-            "accuracy": after,
+            "ratio": row["Pruning ratio"],
+            "accuracy_before": 100 * before,
+            "accuracy": 100 * after,
             "alpha": alpha,
             "odds_ratio": float(proportion.odds_ratio(before, after)),
             "error_growth": growth,
@@ -322,49 +332,99 @@ def _of_accuracies(number: int, networks: str) -> Iterator[dict[str, Any]]:
 
 
 def _of_variances() -> Iterator[dict[str, Any]]:
-    accuracies = published.table(10).set_index(["Dataset", "Model", "Pruning Algorithm"])["Accuracy"].astype(float)
-    for _, row in published.table(11).iterrows():
+    accuracies = print_.table(10).set_index(["Dataset", "Model", "Pruning Algorithm"])["Accuracy"].astype(float)
+    for _, row in print_.table(11).iterrows():
         network, pruner = row["Model"].split(" -> ")
-        if (key := (*network.split(" @ "), pruner)) not in accuracies:
-            continue
-        before = accuracies[key]
-        for name in row.index[2:]:
-            slope = (float(row[name]) / float(row["Before"])) ** 0.5
-            yield {
-                "table": 11,
-                "networks": row["Model"],
-                schema.RATIO: float(name.removeprefix("Ratio ")),
-                "accuracy_before": before,
-                "accuracy": 1 - slope * (1 - before),
-                "raw_slope": slope,
-            }
+        if (key := (*network.split(" @ "), pruner)) in accuracies:
+            before = accuracies[key]
+            for name in row.index[2:]:
+                slope = (float(row[name]) / float(row["Before"])) ** 0.5
+                yield {
+                    "table": "Table 11",
+                    "networks": row["Model"],
+                    "ratio": float(name.removeprefix("Ratio ")),
+                    "accuracy_before": 100 * before,
+                    "accuracy": 100 * (1 - slope * (1 - before)),
+                    "raw_slope": slope,
+                }
 
 
-def picture(networks: pd.DataFrame, in_print: pd.DataFrame) -> Figure:
-    """Draw the slope against the growth of the error: a dot for each cell, a cross for each cell of the paper."""
-    cells = networks[networks["images"].eq(THESE) & networks[schema.RATIO].le(LARGEST_RATIO)]
-    known = in_print[in_print["error_growth"].notna()]
+def figure(study: Study) -> Figure:
+    """Draw alpha against the odds ratio of the error, for new networks, earlier ones, and those of the paper."""
+    earlier, new = stored(study if "reads" in study.spec else Study(study.folder.parent / "proportion")), cells(study)
+    old = earlier[earlier["images"].eq(THESE) & earlier["ratio"].le(_LARGEST_RATIO)]
+    new = new[new["images"].eq(THESE) & ~new["training"].str.startswith("constant")]
     return draw(
-        [
-            Panel(
-                _draw,
-                (cells, known),
-                "",
-                "k: error after pruning / error of the control",
-                "s: raw slope on the control",
-            )
-        ],
+        [Panel(_draw, (old, new, printed(study)), "", "odds ratio of the error", "alpha")],
         size=(5.0, 4.4),
-        title="Growth of the gaps between classes, and of the error",
-        note="A dot is a set of networks against their controls, at ratios up to 20. On the line errors are "
-        "proportional. Crosses: the paper's Tables 12 and 13, relative to dense networks.",
+        title="Alpha, and the odds ratio of the error",
+        note="On the line errors are proportional. A dot is a set of new networks against their controls, at decaying "
+        "learning rates. Rings are sets of earlier networks, at ratios up to 20. Crosses: the paper's Tables 12 and "
+        "13, relative to dense networks.",
     )
 
 
-def _draw(axes: Axes, cells_and_print: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    cells, known = cells_and_print
-    named = cells.assign(name=cells[schema.DATASET].map(DATASETS))
-    points(axes, named, "error_growth", "raw_slope_on_none", by="name", colors=COLORS)
-    axes.scatter(known["error_growth"], known["raw_slope"], **IN_PRINT)
-    diagonal(axes, [known["error_growth"].min(), cells["raw_slope_on_none"].max()])
-    axes.axhline(1, color=NEUTRAL, linewidth=0.8)
+def _draw(axes: Axes, tables: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]) -> None:
+    old, new, known = tables
+    for sets, look in ((old, {"facecolors": "none", "alpha": 1, "linewidths": 0.7}), (new, {"s": 26, "alpha": 1})):
+        named = sets.assign(name=sets["dataset"].map(DATASETS))
+        points(axes, named, "odds_ratio", "alpha", by="name", colors=_COLORS, **look)
+    known = known[known["odds_ratio"].notna()]
+    look = {"s": 20, "color": "black", "marker": "x", "linewidths": 0.8, "label": "in print"}
+    axes.scatter(known["odds_ratio"], known["alpha"], **look)
+    diagonal(axes, [known["odds_ratio"].min(), old["odds_ratio"].max()], color=NEUTRAL)
+    axes.set(xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(FixedLocator([0.5, 0.7, 1, 1.5, 2, 3]))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(NullLocator())
+
+
+# Networks of several widths.
+
+
+def smaller_models(study: Study) -> pd.DataFrame:
+    """Judge sentences 23 and 24 of Good et al., on smaller models, by alpha relative to the dense network.
+
+    MP is pruned in one step at ratio 10, and gradually at 20.
+    """
+    judged = pd.concat([claims(own) for own in _without_schedule(study)])
+    return judged[judged["slug"].str.startswith("smaller-models") & judged["where"].ne("")]
+
+
+def tests_of_sizes(study: Study) -> pd.DataFrame:
+    """Return the tests of Good et al. of ratios of one model (Tables 1, 2) and of model sizes (5, 6), as there."""
+    tests = pd.concat([paper_tests(alphas(run_arrays(own))) for own in _without_schedule(study)])
+    return tests[tests["table"].isin([1, 2, 5, 6])]
+
+
+def _without_schedule(study: Study) -> Iterator[pd.DataFrame]:
+    """Yield the pruned networks of each data set without their schedule, so that all are compared together."""
+    hidden = {"study", *map(frames.column, ("schedule", "ramp", "ramp_steps", "regrow"))}
+    pruned = study.chosen[study.chosen["pruner"].ne(CONTROL)].drop(columns=hidden)
+    yield from (own.reset_index(drop=True) for _, own in pruned.groupby("dataset"))
+
+
+def widths(study: Study) -> Figure:
+    """Draw alpha (solid) and the odds ratio of the error (dashed) against the width, a panel for each data set."""
+    shown = cells(study).query(f"images == '{THESE}'")
+    shown = shown.assign(times=shown["width"].map({"half": 0.5, "single": 1, "double": 2})).sort_values("times")
+    colors = dict(zip(("gradual MP 20", "MP 10", "UP 10"), (ABOVE, BELOW, DIFFERENT), strict=True))
+    drawn = partial(_draw_widths, colors=colors)
+    panels = [Panel(drawn, own, DATASETS[name], "width", "alpha") for name, own in shown.groupby("dataset")]
+    return draw(
+        panels,
+        2,
+        size=(3.9, 3.0),
+        title="Alpha by the width of LeNet5",
+        note="Solid: alpha from the controls to the pruned networks. Dashed: the odds ratio of the error, which alpha "
+        "would equal if pruning multiplied every class's error by one factor.",
+    )
+
+
+def _draw_widths(axes: Axes, rows: pd.DataFrame, colors: dict[str, str]) -> None:
+    lines(axes, rows, "times", "alpha", by="pruning", colors=colors, marker="o", markersize=4)
+    for name, own in rows.groupby("pruning"):
+        axes.plot(own["times"], own["odds_ratio"], color=colors[name], linestyle="--")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks([0.5, 1, 2], ["1/2", "1", "2"])
