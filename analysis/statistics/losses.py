@@ -19,7 +19,7 @@ FEWEST_CAPPED = 5  # with so many classes, single outliers are kept out of the c
 _OUTLIER = 0.01  # probability that the largest variance of any class is capped although no class is an outlier
 _REFITS = 4
 _HALVINGS = 50
-_SMALLEST_P = 1e-300
+_SMALLEST_P = 1e-100  # squares of quantiles of t overflow below it
 _TIED_DIGITS = 9
 
 
@@ -410,8 +410,9 @@ def worst_class(label: np.ndarray, difference: np.ndarray, expected: ArrayLike =
     >>> worst_class(np.repeat([0, 1], 4), np.array([[0, 1, 0, 0, 1, 1, 1, 0]]))[:2]
     (1, 0.5)
     """
-    names_class = _place_in_class(label) % 2 == 0
-    classes = int(label.max()) + 1
+    names_class, classes = _place_in_class(label) % 2 == 0, int(label.max()) + 1
+    if not (label[~names_class] >= 0).any():
+        return WorstClass(-1, *[np.nan] * 4)
     named, read = (
         spread(label[half], difference[:, half], expected, classes=classes) for half in (names_class, ~names_class)
     )
@@ -468,11 +469,13 @@ def _side(label: np.ndarray, rows: np.ndarray, *, paired: bool) -> _Side:
 
     images = total - sums(is_missing) if is_missing.any() else np.broadcast_to(total, (n, len(total)))
     losses, squares, degrees = sums(rows) / images, sums(np.square(rows)) / images, np.maximum(images - 1, 1)
-    scale, mean, centred = 1 / np.sqrt(images * degrees), np.zeros(len(label)), np.zeros(len(label))
-    for m, row in enumerate(rows):
-        mean += row / images[m, label]
-        centred += np.where(is_missing[m], 0, row - losses[m, label]) * scale[m, label]
-    mean, centred = mean * total[label] / n, centred / n
+    scale, mean = 1 / np.sqrt(images * degrees), rows.mean(0)
+    if is_missing.any():
+        mean = np.mean([row / own[label] for row, own in zip(rows, images, strict=True)], axis=0) * total[label]
+        deviations = np.where(is_missing, 0, rows - losses[:, label])
+        centred = np.mean([row * own[label] for row, own in zip(deviations, scale, strict=True)], axis=0)
+    else:
+        centred = (mean - losses.mean(0)[label]) * scale[0, label]
     own = ((squares - np.square(losses)) / degrees).sum(0)
     both = (own - n * np.bincount(label, np.square(centred), len(total))) / (n * (n - 1))
     share, support = squares.mean(0), images.mean(0)  # the share is that of changed images, or the recall
