@@ -239,6 +239,18 @@ def judged(draw: Draw, expected: float, label: np.ndarray) -> dict[str, np.ndarr
     return result
 
 
+def of_worst_class(draw: Draw) -> dict[str, np.ndarray]:
+    """Return whether the interval of the worst class's cost holds, and whether its cost is falsely said to be."""
+    found = losses.worst_class(draw.label, draw.difference, 1)
+    truth = draw.truth[found.place] - draw.truth @ np.bincount(draw.label) / len(draw.label)
+    return {
+        "covered": np.array([found.low <= truth + 1e-9 and truth - 1e-9 <= found.high]),
+        "false_alarm": found.p <= LEVEL and found.value > 0 and truth <= 1e-9,
+        "half_width": np.array([(found.high - found.low) / 2]),
+        "changed": np.array([0]),
+    }
+
+
 def is_found(draw: Draw, rng: np.random.Generator) -> bool:
     """Return whether a loss is found that the last class is made to have."""
     label, difference = draw.label, draw.difference.copy()
@@ -247,7 +259,7 @@ def is_found(draw: Draw, rng: np.random.Generator) -> bool:
     return bool(losses.holm(found.p())[-1] <= LEVEL and found.value[-1] > 0)
 
 
-QUANTITIES = ("loss", "cost", "accuracy")
+QUANTITIES = ("loss", "cost", "accuracy", "worst cost")
 
 
 def rows(setting: Setting, made: Population, draws: int, rng: np.random.Generator) -> Iterator[dict[str, object]]:
@@ -261,6 +273,8 @@ def rows(setting: Setting, made: Population, draws: int, rng: np.random.Generato
         results["accuracy"].append(judged(draw, 0.0, np.zeros_like(draw.label)))
         if setting.networks > 1:
             results["cost"].append(judged(draw, 1.0, draw.label))
+        if setting.networks > 1 and draw.sides is None:
+            results["worst cost"].append(of_worst_class(draw))
         if setting.structure == "control against control":
             results["loss"][-1]["power"] = is_found(draw, rng)
     for quantity, found in results.items():

@@ -381,9 +381,10 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 class WorstClass(NamedTuple):
-    """The class that seems to lose most: its index, and its loss or cost with interval and p on other images.
+    """The class that seems to lose most: its index, and its loss or cost on other images, with interval and p.
 
-    The index is -1, and the rest NaN, if no class has two images.
+    p is corrected for all classes, because the same networks name the class. The index is -1, and the rest NaN, if no
+    class has two images.
     """
 
     place: int
@@ -396,7 +397,7 @@ class WorstClass(NamedTuple):
 def worst_class(label: np.ndarray, difference: np.ndarray, expected: ArrayLike = 0.0) -> WorstClass:
     """Name the class that loses most on every other image of each class, and read its loss on the other images.
 
-    The largest of several losses is too large on the images that named it, by chance; on other images it is not.
+    By chance, the largest of several losses is too large on the images that named it, but not on others.
 
     Parameters
     ----------
@@ -421,7 +422,7 @@ def worst_class(label: np.ndarray, difference: np.ndarray, expected: ArrayLike =
         return WorstClass(-1, *[np.nan] * 4)
     place = int(np.nanargmax(values))
     low, high = read.interval()[:, place]
-    return WorstClass(place, float(read.value[place]), float(low), float(high), float(read.p()[place]))
+    return WorstClass(place, float(read.value[place]), float(low), float(high), float(holm(read.p())[place]))
 
 
 def _difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:
