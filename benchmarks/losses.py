@@ -81,7 +81,7 @@ def settings() -> Iterator[Setting]:
     yield from crossed("one class destroyed in one network", [MNIST, CIFAR], few, [(50,), (1000,)])
     yield from crossed("one class destroyed in a fifth of networks", [MNIST, CIFAR], few, [(50,), (1000,)])
     yield from crossed("one class loses the same images", [MADE_UP], (1, *few), [(15,), (50,), (200,), (1000,)])
-    yield from crossed("two classes trade images", [MNIST, CIFAR], few, [(50,), (1000,)])
+    yield from crossed("classes trade images in pairs", [MNIST, CIFAR], few, [(50,), (1000,)])
 
 
 @cache
@@ -110,7 +110,7 @@ def population(structure: str, name: str) -> Population:
         "two classes": two_classes,
         "one class thrice as variable": thrice_as_variable,
         "one class destroyed in a fifth of networks": destroyed,
-        "two classes trade images": trading,
+        "classes trade images in pairs": trading,
     }
     if structure.startswith("control against control"):
         # Each control is once on either side, so no class loses anything on average.
@@ -137,9 +137,9 @@ def two_classes(made: Population) -> Population:
 
 def thrice_as_variable(made: Population) -> Population:
     """Let class 0 deviate from its mean over networks by three times as much as it did."""
-    loss = network_losses(made.label, made.difference)[:, 0]
+    rng, loss = np.random.default_rng(0), network_losses(made.label, made.difference)[:, 0]
     for row, deviation in zip(made.difference, loss - loss.mean(), strict=True):
-        add(row, made.label == 0, 2 * deviation)
+        add(rng, row, made.label == 0, 2 * deviation)
     return made
 
 
@@ -150,18 +150,18 @@ def destroyed(made: Population) -> Population:
 
 
 def trading(made: Population) -> Population:
-    """Let class 0 of each network lose up to a tenth of its images to class 1, or win them from it."""
-    for row, share in zip(
-        made.difference, np.random.default_rng(0).uniform(-0.1, 0.1, len(made.difference)), strict=True
-    ):
-        add(row, made.label == 0, share)
-        add(row, made.label == 1, -share)
+    """Let every second class of each network lose up to a tenth of its images to the next class, or win as many."""
+    rng = np.random.default_rng(0)
+    for row in made.difference:
+        for first, share in zip(range(0, 10, 2), rng.uniform(-0.1, 0.1, 5), strict=True):
+            add(rng, row, made.label == first, share)
+            add(rng, row, made.label == first + 1, -share)
     return made
 
 
-def add(row: np.ndarray, of_class: np.ndarray, loss: float) -> None:
+def add(rng: np.random.Generator, row: np.ndarray, of_class: np.ndarray, loss: float) -> None:
     """Add a loss or gain to a class of one network, on images that did not change."""
-    rng, unchanged = np.random.default_rng(len(row)), np.flatnonzero(of_class & (row == 0))
+    unchanged = np.flatnonzero(of_class & (row == 0))
     count = round(abs(loss) * np.count_nonzero(of_class))
     row[rng.permutation(unchanged)[:count]] = np.sign(loss)
 
@@ -190,11 +190,9 @@ def drawn(
 ) -> Draw:
     """Draw networks and images; `members` are each class's images, `true` the losses, (networks, classes)."""
     sizes, n, networks = setting.sizes(), setting.networks, len(made.difference)
-    label, images = (
-        np.repeat(np.arange(len(sizes)), sizes),
-        [rng.choice(own, size) for own, size in zip(members, sizes, strict=True)],
-    )
-    images, rows = np.concatenate(images), rng.integers(networks, size=n)
+    label = np.repeat(np.arange(len(sizes)), sizes)
+    images = np.concatenate([rng.choice(own, size) for own, size in zip(members, sizes, strict=True)])
+    rows = rng.integers(networks, size=n)
     if "unpaired" in setting.structure:
         rows = [rows, rng.integers(networks, size=n)]
         sides = tuple(side[row][:, images] for side, row in zip(made.sides, rows, strict=True))
@@ -211,11 +209,10 @@ def judged(draw: Draw, expected: float, label: np.ndarray) -> dict[str, np.ndarr
     n, share = len(draw.difference), np.bincount(label) / len(label)
     truth = draw.truth if len(share) > 1 else draw.truth[np.newaxis] @ np.bincount(draw.label) / len(label)
     truth = truth - expected * (truth @ share)
-    found = (
-        losses.between(label, *draw.sides, expected, paired=False)
-        if draw.sides
-        else losses.spread(label, draw.difference, expected)
-    )
+    if draw.sides is None:
+        found = losses.spread(label, draw.difference, expected)
+    else:
+        found = losses.between(label, *draw.sides, expected, paired=False)
     low, high = found.interval()
     said = (losses.holm(found.p()) <= LEVEL) & (found.value > 0)
     result = {
@@ -259,6 +256,7 @@ def is_found(draw: Draw, rng: np.random.Generator) -> bool:
     return bool(losses.holm(found.p())[-1] <= LEVEL and found.value[-1] > 0)
 
 
+MEANS = ("missed_all", "missed_largest", "false_alarm", "power", "half_width", "tango", "two_way", "plain_t")
 QUANTITIES = ("loss", "cost", "accuracy", "worst cost")
 
 
@@ -296,9 +294,6 @@ def row(setting: Setting, quantity: str, found: dict[str, np.ndarray]) -> dict[s
         **{name: found[name].mean() if name in found else np.nan for name in MEANS},
         "of_two_way": found["half_width"][many].sum() / found["two_way"][many].sum() if compares else np.nan,
     }
-
-
-MEANS = ("missed_all", "missed_largest", "false_alarm", "power", "half_width", "tango", "two_way", "plain_t")
 
 
 @click.command()
