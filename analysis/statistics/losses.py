@@ -16,8 +16,8 @@ from analysis.statistics.hypothesis_tests import LEVEL, change_interval, correct
 
 PRIOR_DOF = 4  # degrees of freedom that all classes together lend to each class's variance over networks
 FEWEST_CAPPED = 5  # with so many classes, single outliers are kept out of the classes' usual variance
-_OUTLIER = 0.01  # probability that the largest variance of any class is capped although no class is an outlier
-_REFITS = 4
+_OUTLIER = 0.01  # probability that some class is capped although all vary alike
+_REFITS = 4  # of the usual variance, without what is above the cap
 _HALVINGS = 50
 _SMALLEST_P = 1e-100  # squares of quantiles of t overflow below it
 _TIED_DIGITS = 9
@@ -477,15 +477,15 @@ def _side(label: np.ndarray, rows: np.ndarray, *, paired: bool) -> _Side:
         centred = np.mean([row * own[label] for row, own in zip(deviations, scale, strict=True)], axis=0)
     else:
         centred = (mean - losses.mean(0)[label]) * scale[0, label]
-    own = ((squares - np.square(losses)) / degrees).sum(0)
-    both = (own - n * np.bincount(label, np.square(centred), len(total))) / (n * (n - 1))
+    alone = ((squares - np.square(losses)) / degrees).sum(0)
+    both = (alone - n * np.bincount(label, np.square(centred), len(total))) / (n * (n - 1))
     share, support = squares.mean(0), images.mean(0)  # the share is that of changed images, or the recall
     moving = (share if paired else share * (1 - share)) + 1 / support
     return _Side(losses, _usual(losses.var(0, ddof=1), n * both, moving, support, n), both, mean, centred)
 
 
 def _several(label: np.ndarray, sides: Sequence[_Side], expected: ArrayLike, is_known: np.ndarray) -> Spread:
-    """Add up the sides."""
+    """Add up the sides; labels are those of known classes, `is_known` is of all classes."""
     images = np.bincount(label)
     share, times = images / images.sum(), np.broadcast_to(np.asarray(expected, float), is_known.shape)[is_known]
 

@@ -76,6 +76,7 @@ def test_intervals_of_counts_are_newcombes(counts):
     found = losses.from_counts([before], [after], np.transpose([images]))
     expected = confint_proportions_2indep(before, images[0], after, images[1], method="newcomb", compare="diff")
     assert found.interval()[:, 0] == pytest.approx(expected, abs=1e-9)
+    assert np.abs(found.interval(found.p()[0])).min() == pytest.approx(0, abs=1e-9)
     expected = confint_proportions_2indep(
         3 * before, 3 * images[0], 3 * after, 3 * images[1], method="newcomb", compare="diff", alpha=0.1
     )
