@@ -114,9 +114,8 @@ def test_two_sides_that_are_wrong_in_place_of_right_lose_the_same(study):
 
 def test_one_network_before_is_compared_with_each_after(study):
     label, before, after = study
-    found = losses.between(label, before[:1], after, paired=False)
-    expected = losses.between(label, np.repeat(before[:1], 7, axis=0), after)
-    assert found.interval() == pytest.approx(expected.interval())
+    expected = losses.between(label, np.repeat(before[:1], 7, axis=0), after).interval()
+    assert losses.between(label, before[:1], after, paired=False).interval() == pytest.approx(expected)
 
 
 def test_recalls_alone_have_an_interval_of_t():
@@ -154,6 +153,7 @@ def test_projecting_by_1_changes_nothing(study, networks):
     # Each of two networks loses another image, so that networks vary less than images let expect.
     for each in (found, one_class(np.eye(2, 10))):
         assert each.projected().interval() == pytest.approx(each.interval())
+        assert not (each.projected(images=4).networks < 0).any()
 
 
 def test_more_networks_and_images_narrow_intervals(study):
