@@ -2,12 +2,16 @@
 
 from functools import cache
 
+import numpy as np
 import pandas as pd
 from of_analysis import StudyData, cell_costs, compressed_networks, frames, robustness_section
 from published import Study, fits
 
 _COMPRESSIONS = {"mp initialization scope layer": "while trained", "mp scope layer": "in one shot", "none": "control"}
-_SINCE_DENSE = {"fixed-int8": {"pruner": "fixed-int8"}, "while trained, 0.9": {"start": "initialization", "sparsity": "0.9"}}
+_SINCE_DENSE = {
+    "fixed-int8": {"pruner": "fixed-int8"},
+    "while trained, 0.9": {"start": "initialization", "sparsity": "0.9"},
+}
 
 
 @cache
@@ -36,7 +40,9 @@ def corruptions(study: Study) -> pd.DataFrame:
 
 def claims(study: Study) -> pd.DataFrame:
     """Return the report's `forgotten_claims.csv`."""
-    return compressed_networks.paper_claims(_data(study)).tables["forgotten_claims.csv"]
+    section = compressed_networks.paper_claims(_data(study))
+    assert section
+    return section.tables["forgotten_claims.csv"]
 
 
 def since_dense(study: Study) -> pd.DataFrame:
@@ -45,8 +51,9 @@ def since_dense(study: Study) -> pd.DataFrame:
     for compression, condition in _SINCE_DENSE.items():
         is_wanted = fits(study.arrays.runs, {"dataset": "fashion-mnist", **condition})
         costs, has = cell_costs(study.arrays, is_wanted.to_numpy().nonzero()[0], study.predictions)
-        table = costs.table.assign(**{"class": study.arrays.names[has], "compression": compression, "n": costs.n})
-        tables.append(table)
+        assert costs
+        names = {"class": study.arrays.names[has]}
+        tables.append(costs.table.assign(compression=compression, n=costs.n, **names))
     return pd.concat(tables)
 
 
@@ -55,6 +62,6 @@ def _named(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     runs = study.runs[fits(study.runs, {"pruner": "mp", "start": "dense"})]
     sparsities = runs.set_index(["dataset", "ratio"])[frames.column("sparsity")].to_dict()
     compression = table["method"].replace(_COMPRESSIONS)
-    levels = zip(compression, table["dataset"], table["level"], strict=True)
-    sparsity = [f"{level:g}" if how == "while trained" else sparsities.get((on, level), "") for how, on, level in levels]
+    of_ratio = [sparsities.get(key, "") for key in zip(table["dataset"], table["level"], strict=True)]
+    sparsity = np.where(compression.eq("while trained"), table["level"].map("{:g}".format), of_ratio)
     return table.assign(compression=compression, sparsity=sparsity)

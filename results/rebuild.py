@@ -15,12 +15,16 @@ import pandas as pd
 import pictures
 from of_analysis import StudyError
 from published import VALUES, Study, names, numbers, published
+from threadpoolctl import threadpool_limits
 
 RESULTS = Path(__file__).parent
 NUMBERS = "numbers.csv"
+# If other programs run, the threads of one matrix product wait for each other.
+_one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 # A printed number, maybe with an interval, and after it the name of its row in numbers.csv, maybe with a column.
 _NUMBER = r"-?[\d.,]*\d"
-_MARK = re.compile(rf"(<?)({_NUMBER})(?: \(({_NUMBER}) to ({_NUMBER})\))?[^\s\d|]*\s*<!-- n: ([^>]+?)(?::(\w+))? -->")
+_INTERVAL = rf"(<|below |)({_NUMBER})(?: \(({_NUMBER}) to ({_NUMBER})\))?"
+_MARK = re.compile(_INTERVAL + r"[^\s\d|]*\s*<!-- n: ([^>]+?)(?::(\w+))? -->")
 
 
 @click.command()
@@ -53,6 +57,7 @@ def find_studies(results: Path) -> list[Path]:
     return [file.parent for file in sorted(results.glob("*/study.yaml")) if published(file.parent)]
 
 
+@_one_thread
 def make(folder: Path) -> list[str]:
     """Write numbers.csv and the pictures of a study; return its faults, a line each."""
     study = Study(folder)
@@ -64,6 +69,7 @@ def make(folder: Path) -> list[str]:
     return []
 
 
+@_one_thread
 def check_study(folder: Path) -> list[str]:
     """Return the numbers of a study that are not the published ones, and the marks on its pages that do not fit."""
     try:

@@ -1,9 +1,12 @@
 """Margins of networks whose errors are known by construction."""
 
+from pathlib import Path
+
 import margins
 import numpy as np
 import pytest
 from margins import Margins
+from published import Study
 from scipy import stats
 
 # Of each class some images lie near the border, normally and with a mean of 1, and the others far from it.
@@ -26,35 +29,22 @@ def made_up(spread):
 
 def test_the_noise_and_the_losses_follow_from_the_error():
     alike = made_up(1)
-    assert margins.noise(alike.margin[0], 1 - alike.right[0].mean()) == pytest.approx(np.sqrt(3), rel=0.01)
-    expected, losses = margins.expected_class_losses(alike)
+    assert alike.noise[0] == pytest.approx(np.sqrt(3), rel=0.01)
     # .3085 of the near images are wrong after, and .1587 before.
-    assert expected[0] == pytest.approx(NEAR * (0.3085 - 0.1587), abs=2e-4)
-    assert losses[0] == pytest.approx(expected[0], abs=2e-4)
+    for losses in (alike.expected_from_margins, alike.losses, alike.expected_in_proportion):
+        assert losses[0] == pytest.approx(NEAR * (0.3085 - 0.1587), abs=2e-4)
 
 
-def test_margins_of_one_shape_make_errors_proportional():
-    own = {"mnist": made_up(1)}
-    table = margins.table(own)
-    assert table["expected_in_proportion"].to_numpy() == pytest.approx(table["expected_from_margins"], abs=2e-4)
-    assert margins.explained(own)["value"].to_numpy() == pytest.approx([1, 1], abs=1e-3)
-    below = margins.shares_below(own["mnist"])
-    assert np.ptp(below, axis=0).max() < 0.02
-
-
-def test_a_class_of_another_shape_is_expected_by_its_margins_and_not_in_proportion():
-    of_margins, in_proportion = margins.explained({"mnist": made_up(3)})["value"]
+def test_only_margins_predict_the_loss_of_a_class_of_another_shape(monkeypatch):
+    monkeypatch.setattr(margins, "read", lambda study: {"mnist": made_up(3)})
+    of_margins, in_proportion = margins.explained(Study(Path()))["value"]
     assert of_margins == pytest.approx(1, abs=1e-3)
     assert in_proportion < 0.5
 
 
+def test_margins_of_one_shape_have_lines_that_agree():
+    assert np.ptp(margins.shares_below(made_up(1)), axis=0).max() < 0.02
+
+
 def test_without_a_lost_image_there_is_no_noise():
     assert margins.noise(np.array([-1.0, 1.0]), 0.5) == 0
-
-
-def test_what_is_saved_is_read(tmp_path):
-    own = made_up(1)._replace(margin=np.array([[0.5, -1.25]]), label=np.array([0, 1]), right=np.array([[True, False]]))
-    margins.save(tmp_path, {"fashion-mnist": own})
-    (found,) = margins.read(tmp_path).values()
-    for one, other in zip(found, own, strict=True):
-        assert one.tolist() == other.tolist()
