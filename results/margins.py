@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from decay import DATASETS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from of_analysis import ABOVE, BELOW, NEUTRAL, Panel, archives, diagonal, draw, proportion, risk_judgement
-from proportion import DATASETS
 from published import Study
 from scipy import optimize, stats
 
@@ -102,10 +102,11 @@ def read(study: Study) -> dict[str, Margins]:
     """Read the margins that the study stores of each data set."""
     names = ("label", "margin of the control", "right after pruning")
     arrays = archives.read(study.folder / "margins.npz", [f"{each} {name}" for each in DATASETS for name in names])
-    found = {each: [arrays[f"{each} {name}"] for name in names] for each in DATASETS}
-    return {
-        each: Margins(label.astype(int), margin.astype(float), right) for each, (label, margin, right) in found.items()
-    }
+    found = {}
+    for dataset in DATASETS:
+        label, margin, right = (arrays[f"{dataset} {name}"] for name in names)
+        found[dataset] = Margins(label.astype(int), margin.astype(float), right)
+    return found
 
 
 def classes(study: Study) -> pd.DataFrame:
@@ -123,10 +124,8 @@ def classes(study: Study) -> pd.DataFrame:
             "from_margins": own.expected_from_margins.mean(0),
             "in_proportion": own.expected_in_proportion.mean(0),
         }
-        rows.append(
-            (100 * pd.DataFrame(means)).rename_axis("class").reset_index().assign(dataset=dataset, n=len(own.right))
-        )
-    return pd.concat(rows)
+        rows.append((100 * pd.DataFrame(means)).assign(dataset=dataset, n=len(own.right)))
+    return pd.concat(rows).rename_axis("class").reset_index()
 
 
 def explained(study: Study) -> pd.DataFrame:
@@ -154,13 +153,10 @@ def explained(study: Study) -> pd.DataFrame:
 
 def figure(study: Study) -> Figure:
     """Draw each class's share of images below each margin and, underneath, its loss against its expected loss."""
-    margins, across = read(study), "margin, standard deviations of the noise"
+    margins, axes = read(study), ("margin, standard deviations of the noise", "images below, per error")
     return draw(
         [
-            *(
-                Panel(_draw_margins, own, DATASETS[name], across, "images below, per error")
-                for name, own in margins.items()
-            ),
+            *(Panel(_draw_margins, own, DATASETS[dataset], *axes) for dataset, own in margins.items()),
             *(Panel(_draw_losses, own, "", "expected loss", "loss") for own in margins.values()),
         ],
         len(margins),

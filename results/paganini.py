@@ -127,10 +127,8 @@ def imbalance(study: Study) -> pd.DataFrame:
         **{name: rows[rows[choice] == level] for name, (choice, level) in _HALVES.items()},
     }
     found = pd.concat([_fit(own, _BY_CLASS).loc[[_IMBALANCE]] for own in parts.values()]).assign(networks=[*parts])
-    published = ["published", "published_low", "published_high"]
-    printed = (
-        terms(study).set_index("term").loc[[_IMBALANCE], published].set_axis(["coefficient", "low", "high"], axis=1)
-    )
+    names = {"published": "coefficient", "published_low": "low", "published_high": "high"}
+    printed = terms(study).set_index("term").loc[[_IMBALANCE], [*names]].rename(columns=names)
     return pd.concat([printed.assign(networks="in print"), found], ignore_index=True)
 
 
@@ -200,9 +198,8 @@ def rare_classes(study: Study) -> pd.DataFrame:
             before, after = (means[name][False] - means[name][True] for name in (levels.ACCURACY_0, levels.ACCURACY))
             row = {"optimizer": optimizer, "weights_left": f"{100 * _KEEP**iteration:.2g} %", "n": len(means)}
             for name, values in {"deficit_before": before, "deficit_after": after, "more_lost": after - before}.items():
-                row |= dict(
-                    zip((name, f"{name}_low", f"{name}_high"), (values.mean(), *mean_interval(values)), strict=True)
-                )
+                low, high = mean_interval(values)
+                row |= {name: values.mean(), f"{name}_low": low, f"{name}_high": high}
             found.append(row)
     return pd.DataFrame(found)
 
@@ -258,7 +255,6 @@ def writers_elsewhere(study: Study) -> pd.DataFrame:
     rows = []
     for seed, own in writers(study).groupby("seed"):
         low, high = mean_interval(own["beyond"])
-        rows.append(
-            {"seed": seed, "beyond": own["beyond"].mean(), "beyond_low": low, "beyond_high": high, "n": len(own)}
-        )
+        row = {"seed": seed, "beyond": own["beyond"].mean(), "beyond_low": low, "beyond_high": high}
+        rows.append(row | {"n": len(own)})
     return pd.DataFrame(rows)

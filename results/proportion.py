@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pies
 import quantized_training
+from decay import DATASETS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
@@ -45,7 +46,6 @@ from of_analysis import published as print_
 from published import Study, fits
 
 NEW, THESE = "new images", "these images"
-DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
 _COLORS = dict(zip(DATASETS.values(), (ABOVE, BELOW, DIFFERENT), strict=True))
 # Below this growth of the error, all predictions of the slope agree closely.
 _SMALLEST_GROWTH = 1.05
@@ -126,6 +126,7 @@ def classes(study: Study) -> pd.DataFrame:
     for key, rows in _pruned(study):
         if study.arrays.runs["run_id"].iloc[rows[0]] in set(wanted):
             costs, has = cell_costs(study.arrays, rows, study.predictions)
+            assert costs
             names = [name for name in costs.table if name.startswith("disproportionate")]
             table = 100 * costs.table[["loss", *names]].assign(
                 error_control=1 - study.arrays.after[np.ix_(study.arrays.controls[rows], has)].mean(0)
@@ -146,13 +147,11 @@ def explained(study: Study) -> pd.DataFrame:
     """
     arrays = _decaying(study.runs.drop(columns="study"))
     seeds, datasets = arrays.runs["seed"].to_numpy(), arrays.runs["dataset"]
-    found = [
-        (rows, cell.on_these_images) for rows in arrays.cells() if (cell := proportions.cell_proportion(arrays, rows))
-    ]
+    growths = [(rows, found[0][1]) for rows in arrays.cells() if (found := _slopes(arrays, [rows]))]
     rows = []
     for dataset, (cells, smallest) in product(datasets.unique(), _SMALLEST.items()):
-        own = [rows for rows, cell in found if datasets[rows[0]] == dataset and cell.growth >= smallest]
-        each = np.unique(seeds[np.concatenate(own)]) if len(own) > 1 else []
+        own = [rows for rows, growth in growths if datasets[rows[0]] == dataset and growth >= smallest]
+        each = np.unique(seeds[np.concatenate(own)]) if len(own) > 1 else np.array([])
         if len(each) >= _FEWEST_SEEDS:
             whole = _explained(arrays, own)
             parts = [_explained(arrays, [rows[seeds[rows] != seed] for rows in own]) for seed in each]
@@ -163,9 +162,14 @@ def explained(study: Study) -> pd.DataFrame:
 
 
 def _explained(arrays: RunArrays, cells: list[np.ndarray]) -> float:
-    found = [cell.on_these_images for rows in cells if (cell := proportions.cell_proportion(arrays, rows))]
-    slopes, growths = np.array([(each.slope, each.growth) for each in found if each]).T
+    slopes, growths = np.array(_slopes(arrays, cells)).T
     return float(1 - np.square(slopes - growths).sum() / np.square(slopes - 1).sum())
+
+
+def _slopes(arrays: RunArrays, cells: list[np.ndarray]) -> list[tuple[float, float]]:
+    """Return the slope and the growth of the error of each cell that has controls."""
+    found = [cell.on_these_images for rows in cells if (cell := proportions.cell_proportion(arrays, rows))]
+    return [(each.slope, each.growth) for each in found if each]
 
 
 # Networks of earlier studies, and of print.
@@ -215,7 +219,7 @@ def _of_answers(study: Study) -> Iterator[dict[str, Any]]:
     """Yield the rows of networks with weights of few bits, and of networks trained on few images of three classes."""
     for name, (dataset, model) in _ANSWERS.items():
         folder = study.folder.parent / name
-        key = {"study": name, "dataset": dataset, "model": model}
+        key: dict[str, Any] = {"study": name, "dataset": dataset, "model": model}
         if name == "pies":
             label, populations = pies.read(folder)
             rare = populations[pies.RARE]
@@ -237,9 +241,10 @@ def _writers(study: Study) -> Iterator[dict[str, Any]]:
             for rows in arrays.cells():
                 run_ids, controls, key = arrays.runs["run_id"].iloc, arrays.controls[rows], _key(arrays, rows)
                 if key["dataset"] == "mnist" and (controls >= 0).all():
-                    right = predictions.of_pairs(run_ids[controls], run_ids[rows]).right
+                    pairs = predictions.of_pairs(run_ids[controls], run_ids[rows])
+                    assert pairs
                     key = {"study": name, **key, "setting": "series of writers"}
-                    yield from _cell_rows(key, _cell(series, *right))
+                    yield from _cell_rows(key, _cell(series, *pairs.right))
 
 
 def _cell(label: np.ndarray, control: np.ndarray, compressed: np.ndarray) -> proportions.CellProportion:
@@ -370,8 +375,8 @@ def _draw(axes: Axes, tables: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]) -
         named = sets.assign(name=sets["dataset"].map(DATASETS))
         points(axes, named, "odds_ratio", "alpha", by="name", colors=_COLORS, **look)
     known = known[known["odds_ratio"].notna()]
-    look = {"s": 20, "color": "black", "marker": "x", "linewidths": 0.8, "label": "in print"}
-    axes.scatter(known["odds_ratio"], known["alpha"], **look)
+    where = known["odds_ratio"], known["alpha"]
+    axes.scatter(*where, s=20, color="black", marker="x", linewidths=0.8, label="in print")
     diagonal(axes, [known["odds_ratio"].min(), old["odds_ratio"].max()], color=NEUTRAL)
     axes.set(xscale="log", yscale="log")
     for axis in (axes.xaxis, axes.yaxis):
