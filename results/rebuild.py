@@ -24,7 +24,7 @@ _one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 # A printed number, maybe with an interval, and after it the name of its row in numbers.csv, maybe with a column.
 _NUMBER = r"[+-]?[\d.,]*\d"
 _MARK = re.compile(
-    rf"(<|below |)({_NUMBER})(?: \(({_NUMBER}) to ({_NUMBER})\))?[^\s\d|]*\s*<!-- n: ([^>]+?)(?::(\w+))? -->"
+    rf"(<|below |)({_NUMBER})(?: \(({_NUMBER}) to ({_NUMBER})\))?(?: %)?[^\s\d|]*\s*<!-- n: ([^>]+?)(?::(\w+))? -->"
 )
 
 
@@ -113,8 +113,11 @@ def wrong_marks(page: Path) -> Iterator[str]:
 
     The name in a mark may begin with the way to the folder of another study, as in a link.
     """
-    rows = cache(_rows_by_name)
-    for below, *texts, name, column in _MARK.findall(page.read_text(encoding="utf-8")):
+    rows, content = cache(_rows_by_name), page.read_text(encoding="utf-8")
+    yield from (
+        f"{mark}: no number is before this mark" for mark in re.findall("<!-- n: .*?-->", _MARK.sub("", content))
+    )
+    for below, *texts, name, column in _MARK.findall(content):
         folder, parts = page.parent, name.split("/")
         while parts[0] == ".." or (len(parts) > 1 and not (folder / NUMBERS).is_file()):
             folder /= parts.pop(0)

@@ -96,6 +96,8 @@ def test_rows_of_one_side_only_are_found(study):
         ("1.6 <!-- n: alpha/MP/2 -->", "alpha/MP/2: 1.6 is printed, but it is 1.5"),
         ("1.5 (1.2 to 1.7) <!-- n: alpha/MP/2 -->", "alpha/MP/2: 1.2 is printed, but it is 1.25159"),
         ("2 <!-- n: alpha/UP/2 -->", "alpha/UP/2: no such number"),
+        ("1.6 % <!-- n: alpha/MP/2 -->", "alpha/MP/2: 1.6 is printed, but it is 1.5"),
+        ("one <!-- n: alpha/MP/2 -->", "<!-- n: alpha/MP/2 -->: no number is before this mark"),
         (
             "<.02 <!-- n: alpha/2/MP minus control:p -->",
             "alpha/2/MP minus control: <.02 is printed, but it is 0.0202041",
