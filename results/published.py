@@ -131,6 +131,8 @@ class Study:
             if unknown := {*wanted} - {*table[axis].cat.categories}:
                 raise StudyError(f"{self.folder / 'study.yaml'}: published: {axis} has no arm {', '.join(unknown)}")
             table = table[table[axis].isin(wanted)]
+        if unknown := {*axes, *part.get("outcomes", [])} - {*table}:
+            raise StudyError(f"{self.folder / 'study.yaml'}: published: no axis or outcome {', '.join(unknown)}")
         return table
 
 

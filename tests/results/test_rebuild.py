@@ -138,6 +138,12 @@ def test_an_arm_that_is_not_there(study):
     assert line.endswith("one/study.yaml: published: ratio has no arm 3")
 
 
+def test_an_outcome_that_is_not_there(study):
+    (study / "study.yaml").write_text(SPEC.replace("[alpha]", "[alhpa]"))
+    (line,) = faults(study)
+    assert line.endswith("one/study.yaml: published: no axis or outcome alhpa")
+
+
 def test_two_numbers_of_one_name(study):
     (study / "study.yaml").write_text(SPEC.replace("means: [{", "means: [{by: [pruner], outcomes: [alpha]}, {"))
     (line,) = faults(study)
