@@ -1,86 +1,93 @@
-"""Answers 1 and 5 of good-et-al/details.md: methods at an accuracy one point below that of the control."""
+"""Methods at an accuracy below that of the control, on this study's networks and, with those it reads, on all."""
 
-from collections.abc import Iterator, Mapping
-from itertools import product
-from pathlib import Path
+from collections.abc import Iterator
+from functools import cache
 
-import folders
 import numpy as np
 import pandas as pd
-from answers import Answer, Estimate, estimate
+from of_analysis import (
+    RunArrays,
+    StudyPredictions,
+    ValidationRecalls,
+    cell_costs,
+    choose_networks,
+    run_arrays,
+    same_accuracy,
+    validation_counts,
+)
+from published import Study
+from report_tables import in_points
 
-from analysis.common import csv_text, files
-from analysis.rendering.formats import NOT_AVAILABLE
-from analysis.report.methods import compare as methods
-from analysis.report.methods.same_accuracy import BELOW, same_accuracy
-from analysis.runs import schema, validation_counts
-from analysis.runs.validation_counts import ValidationRecalls
-
-# The methods of each question, by their names in equal_accuracy.csv.
-_METHODS = {
-    "1": {"up": "UP"},
-    "5": {"mp cubic": "gradual MP", "mp distill 0.5": "MP with a teacher", "gp": "GP", "rp": "RP"},
-}
-_OUTCOMES = {"alpha (new)": methods.ALPHA_NEW, "chance movement, points": methods.EXCESS}
-# The tables of each half of the networks, and of both halves together.
-_TABLES = {
-    "seeds 0 to 29": Path(folders.EQUAL, "equal_accuracy.csv"),
-    "seeds 30 to 59": Path(folders.EQUAL_UNSEEN, "equal_accuracy.csv"),
-    "all": Path(folders.EQUAL, "equal_accuracy_pooled.csv"),
-}
-_FEWEST_PAIRS = 10  # as equal-accuracy/plan.md says
-NOT_EQUAL = " †"
+POINTS_BELOW = 1.0
+BASELINE, CONTROL = "mp", "control"
 
 
-def write_pooled(results: Path) -> None:
-    """Compare methods on the networks of both studies, seeds 0 to 59; write the table beside that of seeds 0 to 29.
+@cache
+def differences(study: Study) -> pd.DataFrame:
+    """Return `equal_accuracy.csv` as `in_points` has it, of this study's networks (`own`) and of all (`all`)."""
+    tables = {which: same_accuracy(*networks) for which, networks in _networks(study).items()}
+    table = in_points(pd.concat(tables, names=["networks", None]).reset_index("networks"))
+    return table.assign(below=table["points_below_control"].map("{:g}".format))
 
-    Raises
-    ------
-    StudyError
-        If a study has no frames, or they cannot be read.
+
+@cache
+def costs(study: Study) -> pd.DataFrame:
+    """Return what each method costs each class at an accuracy one point below that of the control.
+
+    Returns
+    -------
+    DataFrame
+        Losses and costs are shares of 1. Networks with a teacher are compared only with MP, because no control of the
+        study has a teacher.
+
+        - networks, as in `differences`; dataset; of: "up minus control" or "up minus mp"; n (networks);
+        - class; its loss and cost, as in `classes.csv`; whether it is the costliest;
+        - accuracy_loss, and no_class_more, the largest of the bounds of all losses.
     """
-    runs, predictions = folders.runs(results, folders.EQUAL, folders.EQUAL_UNSEEN)
-    counts = validation_counts.TABLE.read(folders.exported(results, folders.EQUAL, folders.EQUAL_UNSEEN))
-    path = results / _TABLES["all"]
-    with files.aside(path.parent, in_git=True) as folder:
-        csv_text.write(
-            same_accuracy(runs, ValidationRecalls(counts), predictions), folder / path.name, missing=NOT_AVAILABLE
-        )
+    tables = {
+        which: class_costs(run_arrays(runs), choose_networks(runs, validation, POINTS_BELOW), predictions)
+        for which, (runs, validation, predictions) in _networks(study).items()
+    }
+    return pd.concat(tables, names=["networks", None]).reset_index("networks")
 
 
-def answers(results: Path) -> dict[str, Answer]:
-    """Return the answer to each question by its number: differences from MP, in each half of the seeds and in all.
-
-    `NOT_EQUAL` is appended to the name of a row if the accuracies are not shown to be equal. Estimates from fewer than
-    ten pairs of networks are left out.
-
-    Raises
-    ------
-    StudyError
-        If a table of a study is missing.
-    """
-    compared = {name: _by_comparison(results, path) for name, path in _TABLES.items()}
-    return {question: Answer(dict(_rows(compared, names)), no_effect=0) for question, names in _METHODS.items()}
+@cache
+def _networks(study: Study) -> dict[str, tuple[pd.DataFrame, ValidationRecalls, StudyPredictions]]:
+    """Return runs, recalls on validation images, and predictions."""
+    own, others = study.folder.name, study.spec.get("reads", [])
+    names = {"own": [own]} | ({"all": [own, *others]} if others else {})
+    frames = {which: study.frames(*each) for which, each in names.items()}
+    return {
+        which: (runs, ValidationRecalls(validation_counts.TABLE.read(paths)), StudyPredictions(predictions))
+        for which, (runs, predictions, paths) in frames.items()
+    }
 
 
-def _by_comparison(results: Path, path: Path) -> pd.DataFrame:
-    """Return the comparisons with MP one point below the control's accuracy, by data set, method and outcome."""
-    rows = folders.table(results, str(path.parent), path.name)
-    nearest = rows[rows[BELOW].eq(1) & rows["baseline"].eq("mp")]
-    return nearest.set_index([schema.DATASET, "method", "outcome"]).sort_index()
+def class_costs(arrays: RunArrays, chosen: pd.DataFrame, predictions: StudyPredictions | None = None) -> pd.DataFrame:
+    """Return `costs` for chosen networks, as `choose_networks` returns them."""
+    places = pd.Series(np.arange(len(arrays.runs)), arrays.runs["run_id"])
+    chosen = chosen.assign(place=chosen["run_id"].map(places))
+    tables = []
+    for dataset, own in chosen.groupby("dataset"):
+        for of, after, before in _comparisons(own.pivot_table("place", "dense_run_id", "method"), arrays):
+            references = np.full(len(arrays.runs), -1)
+            references[after] = before
+            found, has = cell_costs(arrays, after, predictions, references)
+            assert found is not None  # these networks have recalls
+            accuracy_loss = (arrays.accuracy_after[before] - arrays.accuracy_after[after]).mean()
+            table = found.table.assign(**{"class": arrays.names[has]}, dataset=dataset, of=of, n=len(after))
+            costliest, bound = table["cost"].eq(table["cost"].max()), table["loss_upper_all"].max()
+            tables.append(table.assign(accuracy_loss=accuracy_loss, no_class_more=bound, costliest=costliest))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _rows(compared: Mapping[str, pd.DataFrame], names: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Estimate]]]:
-    """Yield each row's name (a method, data set and half) and its estimates by their titles."""
-    datasets = next(iter(compared.values())).index.unique(schema.DATASET)
-    for dataset, (method, name), (half, table) in product(datasets, names.items(), compared.items()):
-        rows = table.loc[dataset, method]
-        mark = "" if rows["is_equal"].eq(True).all() else NOT_EQUAL
-        estimates = {title: _estimate(rows, outcome) for title, outcome in _OUTCOMES.items()}
-        yield f"{name}, {dataset}, {half}{mark}", estimates
-
-
-def _estimate(rows: pd.DataFrame, outcome: str) -> Estimate:
-    row = rows.loc[outcome].to_dict() | {"outcome": outcome}
-    return estimate(row, "difference") if row["n"] >= _FEWEST_PAIRS else Estimate(np.nan, np.nan, np.nan)
+def _comparisons(by_network: pd.DataFrame, arrays: RunArrays) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield what is compared, and the paired rows of a method, and of the control or of MP, in `arrays`."""
+    for method in by_network:
+        places = by_network[method].dropna().to_numpy(int)
+        controlled = places[arrays.controls[places] >= 0]
+        if len(controlled):
+            yield f"{method} minus {CONTROL}", controlled, arrays.controls[controlled]
+        if method != BASELINE:
+            pairs = by_network[[method, BASELINE]].dropna().to_numpy(int)
+            yield f"{method} minus {BASELINE}", pairs[:, 0], pairs[:, 1]

@@ -21,6 +21,8 @@ from analysis.rendering.panels import diagonal, interval_limits, intervals, line
 from analysis.report import published, report
 from analysis.report.methods import compare as methods
 from analysis.report.methods.same_accuracy import choose_networks, same_accuracy
+from analysis.report.mitigation.networks import Cells as MitigationCells
+from analysis.report.mitigation.outcomes import outcomes as mitigation_outcomes
 from analysis.report.papers.compressed_networks import robustness_section
 from analysis.report.papers.compressed_networks import section as compressed_networks
 from analysis.report.papers.compressed_networks.exemplars import exemplars
@@ -31,6 +33,7 @@ from analysis.report.papers.recall_distortion.comparisons import paper_tests
 from analysis.runs import characteristics, exports, frames, robustness, schema, validation_counts
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.options.table import OPTIONS
+from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics import (
     class_costs,
     class_losses,

@@ -281,18 +281,21 @@ def costs(study: Study, part: Part) -> Iterator[Row]:
     """Yield what pruning costs the classes of each cell that has controls, named by the arms of the axes `by`.
 
     `no_class_more` is the largest of the bounds of all losses. The other numbers are of the class with the largest mean
-    cost and, if they are listed, of `classes`. `cost_if_named` has an interval over networks alone, for a class that an
-    earlier study named; `cost_after_choice` has one that allows for choosing the class on these networks.
+    cost and of those that are listed as `classes`, in which `shown` stands for all with p_holm below .05.
+    `cost_if_named` has an interval over networks alone, for a class that an earlier study named; `cost_after_choice`
+    has one that allows for choosing the class on these networks.
     """
     arrays, arms = study.arrays, study.arms.set_index("run_id")
     wanted = study.confined(arms, part, part["by"])
     for rows in arrays.cells():
-        rows = arrays.with_control(rows)
-        axes = wanted[wanted.index.isin(arrays.runs["run_id"].iloc[rows])][part["by"]]
-        found, has = cell_costs(arrays, rows, study.predictions) if len(axes) else (None, None)
-        if found and found.reference == CONTROL_OF_NETWORK:
-            table = found.table.assign(**{"class": arrays.names[has]})
-            yield from _cell_costs(arrays, rows, table, found.worst, axes.iloc[0].to_dict(), part.get("classes", []))
+        ids = arrays.runs["run_id"].iloc[rows := arrays.with_control(rows)]
+        for key, own in wanted[wanted.index.isin(ids)].groupby(part["by"], observed=True):
+            of_arm = rows[ids.isin(own.index)]
+            found, has = cell_costs(arrays, of_arm, study.predictions)
+            if found and found.reference == CONTROL_OF_NETWORK:
+                table = found.table.assign(**{"class": arrays.names[has]})
+                axes = dict(zip(part["by"], key, strict=True))
+                yield from _cell_costs(arrays, of_arm, table, found.worst, axes, part.get("classes", []))
 
 
 def _cell_costs(
@@ -303,7 +306,8 @@ def _cell_costs(
     yield {"quantity": "accuracy_loss", **axes, "estimate": 100 * accuracy_loss, "n": n}
     yield {"quantity": "no_class_more", **axes, "estimate": 100 * table["loss_upper_all"].max(), "n": n}
     costliest = table["class"][table["cost"].idxmax()]
-    for _, row in table[table["class"].isin([costliest, *further])].iterrows():
+    is_shown = table["cost_p"].lt(0.05) & ("shown" in further)
+    for _, row in table[table["class"].isin([costliest, *further]) | is_shown].iterrows():
         own = {**axes, "class": row["class"], "n": n}
         cost, low, high = 100 * row[["cost", "cost_low", "cost_high"]]
         yield {"quantity": "cost", **own, "estimate": cost, "low": low, "high": high, "p_holm": row["cost_p"]}

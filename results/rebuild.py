@@ -22,9 +22,10 @@ NUMBERS = "numbers.csv"
 # If other programs run, the threads of one matrix product wait for each other.
 _one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 # A printed number, maybe with an interval, and after it the name of its row in numbers.csv, maybe with a column.
-_NUMBER = r"-?[\d.,]*\d"
-_INTERVAL = rf"(<|below |)({_NUMBER})(?: \(({_NUMBER}) to ({_NUMBER})\))?"
-_MARK = re.compile(_INTERVAL + r"[^\s\d|]*\s*<!-- n: ([^>]+?)(?::(\w+))? -->")
+_NUMBER = r"[+-]?[\d.,]*\d"
+_MARK = re.compile(
+    rf"(<|below |)({_NUMBER})(?: \(({_NUMBER}) to ({_NUMBER})\))?[^\s\d|]*\s*<!-- n: ([^>]+?)(?::(\w+))? -->"
+)
 
 
 @click.command()
