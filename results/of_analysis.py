@@ -59,7 +59,7 @@ from analysis.study.cells import alphas
 from analysis.study.costs import CONTROL_OF_NETWORK, WorstCost, cell_costs, recall_changes
 from analysis.study.groups import GROUP, GROUPING, read_groups
 from analysis.study.predictions import StudyPredictions
-from analysis.study.settings import CONTROL, is_mitigated
+from analysis.study.settings import CONTROL
 from analysis.study.study import ReportOptions, StudyData
 
 

@@ -50,23 +50,24 @@ def rows(noise=0.0):
 
 
 @pytest.fixture
-def study(monkeypatch):
-    """A study, and a function that sets its rows."""
-    study = Study(Path())
-    return study, lambda made: monkeypatch.setattr(paganini, "class_rows", lambda *_, **__: paganini.at_own_rates(made))
+def of_rows(monkeypatch):
+    """A function that returns a study with these rows."""
+
+    def make(made):
+        monkeypatch.setattr(paganini, "class_rows", lambda *_, **__: paganini.at_own_rates(made))
+        return Study(Path())
+
+    return make
 
 
-def test_each_choice_and_imbalance_have_their_coefficient_with_rates_of_the_optimizers_own(study):
-    study, set_rows = study
-    set_rows(rows())
-    table = paganini.primary(study).query("networks == 'all networks'").set_index("term")
+def test_each_choice_and_imbalance_have_their_coefficient_with_rates_of_the_optimizers_own(of_rows):
+    table = paganini.primary(of_rows(rows())).query("networks == 'all networks'").set_index("term")
     assert table["coefficient"].tolist() == pytest.approx([1.5, 3, -1, 2])
     assert table["n"].tolist() == [10, 80, 80, 80]
 
 
-def test_imbalance_is_tested_one_tailed_by_class_and_the_choices_two_sided_by_dense_network(study):
-    study, set_rows = study
-    set_rows(rows(noise=0.01))
+def test_imbalance_is_tested_one_tailed_by_class_and_the_choices_two_sided_by_dense_network(of_rows):
+    study = of_rows(rows(noise=0.01))
     printed, table = paganini.terms(study).set_index("term"), paganini.primary(study).iloc[:4]
     own, of_choices = printed.loc["imbalance"], printed.loc[[*paganini._CHOICES]]
     p = 2 * stats.t.sf(abs(of_choices["coefficient"] / of_choices["se_dense"]), 79)
@@ -75,43 +76,20 @@ def test_imbalance_is_tested_one_tailed_by_class_and_the_choices_two_sided_by_de
     assert (table["high"] - table["coefficient"])[1:].tolist() == pytest.approx(half.tolist())
 
 
-def test_each_half_of_the_networks_has_its_own_coefficient(study):
-    study, set_rows = study
-    steeper = rows()
-    steeper["accuracy"] += np.where(steeper["optimizer"].eq("adam"), steeper["imbalance"], 0)
-    set_rows(steeper)
-    table = paganini.imbalance(study).set_index("networks")["coefficient"]
-    assert table[["networks trained by SGD", "networks trained by Adam"]].tolist() == pytest.approx([1.5, 2.5])
-
-
-def test_a_class_is_compared_with_itself_where_it_is_not_rare(study):
-    study, set_rows = study
+def test_a_class_is_compared_with_itself_where_it_is_not_rare(of_rows):
     made = rows().assign(accuracy0=0.9)
     made["accuracy"] = np.where(made["imbalance"] < 0, 0.5, 0.8) + made["iteration"] * 0.01
-    set_rows(made)
-    table = paganini.rare_classes(study)
+    table = paganini.rare_classes(of_rows(made))
     assert table["weights_left"].tolist() == 3 * ["30 %", "9 %"]
     for name, expected in {"deficit_before": 0, "deficit_after": 30, "more_lost": 30}.items():
         assert table[name].tolist() == pytest.approx(6 * [expected])
 
 
-def test_effects_of_classes_leave_imbalance_its_coefficient(study):
-    study, set_rows = study
+def test_effects_of_classes_leave_imbalance_its_coefficient(of_rows):
     made = rows()
     # A class has an accuracy of its own, which the entropy does not tell.
     made["accuracy"] += made["class"].map(
         dict(zip(CLASSES, 0.01 * np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3]), strict=True))
     )
-    set_rows(made)
-    table = paganini.class_effects(study)
+    table = paganini.class_effects(of_rows(made))
     assert table.loc[0, ["coefficient", "coefficient_low", "coefficient_high"]].tolist() == pytest.approx(3 * [1.5])
-
-
-def test_without_accuracy_before_pruning_imbalance_has_what_it_costs_through_it(study):
-    study, set_rows = study
-    made = rows()
-    made["accuracy"] += 0.5 * made["imbalance"]
-    made["accuracy0"] += made["imbalance"]
-    set_rows(made)
-    # Half of a point before pruning is kept. It is 1.5 either way, and .5 more through the accuracy before.
-    assert paganini.class_effects(study)["coefficient"].tolist() == pytest.approx([1.5, 2], abs=0.1)
