@@ -17,7 +17,7 @@ from analysis.common.errors import StudyError, did_you_mean
 from analysis.rendering import figure_files
 from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, share_scale
 from analysis.rendering.layout import Panel, draw, handle
-from analysis.rendering.panels import diagonal, interval_limits, intervals, lines, name_rows, points, side_by_side
+from analysis.rendering.panels import diagonal, intervals, lines, name_rows, points, side_by_side
 from analysis.report import published, report
 from analysis.report.methods import compare as methods
 from analysis.report.methods.same_accuracy import choose_networks, same_accuracy
@@ -30,7 +30,7 @@ from analysis.report.papers.prune_responsibly import coefficients, levels
 from analysis.report.papers.prune_responsibly.writers_section import found_units
 from analysis.report.papers.recall_distortion.claims import claims
 from analysis.report.papers.recall_distortion.comparisons import paper_tests
-from analysis.runs import characteristics, exports, frames, robustness, schema, validation_counts
+from analysis.runs import characteristics, exports, frames, schema, validation_counts
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.options.table import OPTIONS
 from analysis.runs.validation_counts import ValidationRecalls
@@ -56,7 +56,7 @@ from analysis.statistics.resampling import mean_interval
 from analysis.study import proportions
 from analysis.study.arrays import RunArrays, run_arrays
 from analysis.study.cells import alphas
-from analysis.study.costs import CONTROL_OF_NETWORK, WorstCost, cell_costs, recall_changes
+from analysis.study.costs import CONTROL_OF_NETWORK, WorstCost, cell_costs
 from analysis.study.groups import GROUP, GROUPING, read_groups
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL
