@@ -3,7 +3,6 @@
 from functools import cache
 
 import pandas as pd
-import proportion
 from of_analysis import (
     MitigationCells,
     StudyData,
@@ -24,7 +23,6 @@ _SINCE_DENSE = {
     "fixed-int8": {"pruner": "fixed-int8"},
     "while trained, 0.9": {"start": "initialization", "sparsity": "0.9"},
 }
-_METHODS = {("mp", "one-shot"): "MP", ("up", "one-shot"): "UP", ("mp", "cubic"): "gradual MP"}
 _IN_POINTS = ["accuracy", "weakest_recall", "largest_loss", "largest_excess"]
 
 
@@ -101,13 +99,6 @@ def at_equal_accuracy(study: Study) -> pd.DataFrame:
     runs = study.frames().runs
     compared = methods.compare(run_arrays(runs[fits(runs, {"protocol": "released", "seed": [*range(4, 12)]})]))
     return compared[compared["outcome"].eq("alpha")]
-
-
-def proportional_cells(study: Study) -> pd.DataFrame:
-    """Return `proportion.cells` with the method and ratio of each cell in one column, `method`."""
-    table = proportion.cells(study)
-    keys = zip(table["pruner"], table["schedule"], table["ratio"], strict=True)
-    return table.assign(method=[f"{_METHODS[pruner, schedule]} {ratio:g}" for pruner, schedule, ratio in keys])
 
 
 def forgotten_images(study: Study) -> pd.DataFrame:
