@@ -354,9 +354,19 @@ def tables(study: Study, part: Part) -> Iterator[Row]:
 
 
 def call(function: str, *arguments: Any) -> Any:
-    """Call a function of a module of results, given as `module.name`."""
+    """Call a function of a module of results, given as `module.name`.
+
+    Raises
+    ------
+    StudyError
+        If there is no such function.
+    """
     module, _, name = function.rpartition(".")
-    return getattr(import_module(module), name)(*arguments)
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise StudyError(f"published: {function} is no function of results: {error}") from error
+    return found(*arguments)
 
 
 _MAKERS = (means, compare, costs, tables)

@@ -144,6 +144,12 @@ def test_an_outcome_that_is_not_there(study):
     assert line.endswith("one/study.yaml: published: no axis or outcome alhpa")
 
 
+def test_a_function_that_is_not_there(study):
+    (study / "study.yaml").write_text(SPEC + "  tables: [{make: tickets.leevls, keys: [], values: {}}]")
+    (line,) = faults(study)
+    assert line.startswith("published: tickets.leevls is no function of results: ")
+
+
 def test_two_numbers_of_one_name(study):
     (study / "study.yaml").write_text(SPEC.replace("means: [{", "means: [{by: [pruner], outcomes: [alpha]}, {"))
     (line,) = faults(study)
