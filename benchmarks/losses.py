@@ -5,7 +5,7 @@
 Networks and images are drawn with replacement from published predictions in results/, so the true losses are the means
 over all of them: of the pair that was drawn if it is one pair, else of all networks. A few populations are changed
 first, to test what may break the estimates, and one is made up. Prints a CSV with a row for each setting and quantity,
-and on the error stream what was wanted and the settings that missed it. results/validation/losses.csv has the table.
+and on the error stream what was wanted and the settings that missed it.
 """
 
 from collections.abc import Iterator
