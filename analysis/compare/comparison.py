@@ -1,4 +1,4 @@
-"""Compare networks before and after compression, class by class or group by group: table, bounds, slopes and gate."""
+"""Compare networks before and after compression, class by class or group by group: losses, slopes and gates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,25 +8,21 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import class_table, grouping
+from analysis.common.errors import StudyError
+from analysis.statistics import grouping
 from analysis.statistics import groups as image_groups
 from analysis.statistics import limits as class_limits
-from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS
+from analysis.statistics.arithmetic import quotient
 from analysis.statistics.guessing import ChanceLevelCounts, SoundPairs, chance_level
-from analysis.statistics.limits import Gate, Limits
-from analysis.statistics.network_losses import GROSS_LOSS, gross_losses
+from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.statistics.limits import Gate, Limits, Losses
+from analysis.statistics.losses import Spread, WorstClass, between, from_counts, holm, joined, worst_class
 from analysis.statistics.pair_slopes import Slopes, slopes
-from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproportionate_losses
 from analysis.statistics.weak_dense import WeakDense, weak_from_answers
 
 Right = Mapping[str, np.ndarray]
-# Values of the column `reference`, by the side that losses are measured from and whether it is paired with `after`.
-_REFERENCES = {
-    ("control", True): "control",
-    ("control", False): "control of other seeds",
-    ("before", True): "dense",
-    ("before", False): "dense networks of other seeds",
-}
+Side = Literal["before", "control"]
+LOSS_FROM_CONTROL = "loss_from_control"
 
 
 class Part(NamedTuple):
@@ -47,6 +43,8 @@ class Part(NamedTuple):
 class Comparison:
     """Networks before and after compression, and perhaps their controls, class by class or group by group.
 
+    It answers two questions. What these networks, or networks like these, lost since the networks that they replace;
+    and, with a control, what compression rather than retraining cost them. One pair of networks answers only the first.
     Results are computed on first access and cached.
 
     Parameters
@@ -56,31 +54,30 @@ class Comparison:
     label : (images,), integers
         Class of each image, from 0; each class has at least one image.
     right : mapping of str to (networks, images), bool
-        Whether each network is right about each image. The keys, called sides, are `after` and at least one of `before`
-        and `control`. Losses are measured from the control if there is one. Without `before`, the control replaces it
-        everywhere.
+        Whether each network is right about each image. The keys, called sides, are `before`, `after` and perhaps
+        `control`.
     pairs : set of str
-        Sides whose networks correspond to those of `after`, row by row. A single network of `before` is paired with all
-        of them.
+        Sides whose networks correspond to those of `after`, row by row. A single network is paired with all networks of
+        `after`.
     groups : mapping of str to (images,) text
         Groups to compare instead of classes: the group of each image, by the name of the grouping. An empty string
         means no group.
     places : (networks,), integers, optional
         Index of each network of `after` among the networks that the user gave, from 0, if some were left out.
-    from_control : bool
-        Whether the control replaces `before` although `before` is known. Bounds and tests of a single network allow for
-        the changes from `before` to the control, because retraining alone causes such changes.
+    predicted : mapping of str to (networks, images), integers
+        The class that each network predicts, by side; -1 if it is none of `names`. Empty if unknown.
+    are_counts : bool
+        Whether only the numbers of right images of each class are real, as in a confusion matrix.
 
     Examples
     --------
-    After compression, nine of the ten images of dog are misclassified. Nothing was retrained, so the control is the
-    network before compression:
+    After compression, nine of the ten images of dog are misclassified:
 
     >>> label = np.repeat([0, 1], 10)
     >>> dense, after = np.ones((1, 20), bool), np.arange(20)[np.newaxis] < 11
-    >>> found = Comparison(["cat", "dog"], label, {"before": dense, "after": after, "control": dense})
-    >>> found.damaged, found.table["change"].tolist(), found.gate(Limits(class_loss=0.05)).state
-    (['dog'], [0.0, -0.9], 'beyond')
+    >>> found = Comparison(["cat", "dog"], label, {"before": dense, "after": after})
+    >>> found.damaged, found.table["loss"].tolist(), found.gate(Limits(class_loss=0.05)).state
+    (['dog'], [0.0, 0.9], 'beyond')
     """
 
     names: Sequence[str]
@@ -89,19 +86,8 @@ class Comparison:
     pairs: frozenset[str] = frozenset({"before", "control"})
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     places: np.ndarray | None = None
-    from_control: bool = False
-
-    @property
-    def reference(self) -> Literal["control", "before"]:
-        """The side that losses are measured from."""
-        return "control" if "control" in self.right else "before"
-
-    @property
-    def basis(self) -> Literal["control", "networks", "pair"]:
-        """What allows conclusions about causes: a control, several networks on each side, or nothing (`pair`)."""
-        if self.reference == "control":
-            return "control"
-        return "networks" if min(map(len, self.right.values())) > 1 else "pair"
+    predicted: Mapping[str, np.ndarray] = field(default_factory=dict)
+    are_counts: bool = False
 
     @property
     def networks(self) -> int:
@@ -109,14 +95,19 @@ class Comparison:
         return len(self.right["after"])
 
     @property
-    def are_pairs(self) -> bool:
-        """Whether the networks that losses are measured from correspond to those of `after`, row by row."""
-        return self.reference in self.pairs
+    def is_single(self) -> bool:
+        """Whether there is one network before and one after, so that losses are those of these two networks."""
+        return len(self.right["before"]) == self.networks == 1
 
     @property
-    def starts_at_control(self) -> bool:
-        """Whether the control replaces the networks before compression in the table and the slopes."""
-        return self.from_control or "before" not in self.right
+    def has_control(self) -> bool:
+        """Whether there is a control."""
+        return "control" in self.right
+
+    @property
+    def is_unretrained(self) -> bool:
+        """Whether the control is the network before compression, because nothing was retrained."""
+        return self.has_control and np.array_equal(self.right["control"], self.right["before"])
 
     @property
     def kind(self) -> Literal["classes", "groups"]:
@@ -130,55 +121,57 @@ class Comparison:
 
     def accuracy_of(self, side: str) -> float:
         """Return the mean accuracy of the networks of a side."""
-        return float(self._right[side].mean())
+        return float(self.right[side].mean())
 
     @cached_property
     def parts(self) -> list[Part]:
         """The groupings that are compared; the classes alone if there are no groups."""
         if not self.groups:
-            return [Part("", list(map(str, self.names)), np.arange(len(self.label)), self.label, self._tested)]
+            return [Part("", list(map(str, self.names)), np.arange(len(self.label)), self.label, self.right)]
         parts = []
         for name, group in self.groups.items():
             names, images, of_image = image_groups.members(group)
-            answers = {side: each[:, images] for side, each in self._tested.items()}
+            answers = {side: each[:, images] for side, each in self.right.items()}
             parts.append(Part(name, list(map(str, names)), images, of_image, answers))
         return parts
 
     @cached_property
-    def table(self) -> pd.DataFrame:
-        """A row for each class, in order, or for each group of each grouping.
-
-        The columns are those of `class_table.class_table`, p_holm and damaged from `class_table.marked`, and
-        `proportion.DISPROPORTIONATE_COLUMNS`. If there are several groupings, a first column names the grouping.
-        """
-        tested = pd.concat(map(self._tested_table, self.parts), ignore_index=True)
-        return class_table.marked(tested.join(self.disproportionate))
-
-    @cached_property
-    def ranked(self) -> pd.DataFrame:
-        """The table with the losses and costs of each class, the class that lost most first.
-
-        `reference` (what `recall_after` is compared with), `class_costs.LOSS_COLUMNS` and `class_costs.COST_COLUMNS`
-        are inserted before `proportion.DISPROPORTIONATE_COLUMNS`.
-        """
-        table = self.table.drop(columns=[*DISPROPORTIONATE_COLUMNS])
-        table = table.assign(reference=_REFERENCES[self.reference, self.are_pairs])
-        return class_table.ranked(table.join(self.costs).join(self.disproportionate))
-
-    @cached_property
-    def costs(self) -> pd.DataFrame:
-        """Loss and cost of each class, with intervals and bounds, a row for each row of `table`."""
-        return pd.concat([pd.DataFrame(each.columns) for each in self._costs], ignore_index=True)[
-            [*LOSS_COLUMNS, *COST_COLUMNS]
+    def titles(self) -> list[str]:
+        """The name of each row of `table`, preceded by the grouping if there are several."""
+        return [
+            f"{part.grouping}: {name}" if len(self.groups) > 1 else name for part in self.parts for name in part.names
         ]
 
     @cached_property
-    def disproportionate(self) -> pd.DataFrame:
-        """The disproportionate loss of each class, a row for each row of `table`; NaN if networks are not paired.
+    def table(self) -> pd.DataFrame:
+        """A row for each class, in order, or for each group of each grouping. Recalls and losses are shares.
 
-        The columns are `proportion.DISPROPORTIONATE_COLUMNS`.
+        - class, or group; if there are several groupings, the column `grouping` comes first
+        - images: number of test images
+        - recall_before, recall_after, and with a control recall_control: means over networks
+        - loss: recall before minus recall after, with its 95 % interval (`loss_low`, `loss_high`) and the upper bound
+          that holds for all rows together (`loss_upper_all`)
+        - p, p_holm: p of the loss, and p corrected for all rows
+        - damaged: whether the loss is shown, on average or in every single network
+        - precision_before, precision_after, f1_loss: of classes whose predictions are known
+        - loss_from_control, with a control: recall of the control minus recall after
+        - cost, with a control and several pairs: this loss minus that of the accuracy
+
+        With several pairs, loss_from_control and cost also have `_low`, `_high`, `_upper_all`, and `_p`, which is
+        corrected for all rows.
         """
-        return pd.concat(map(self._disproportionate, self.parts), ignore_index=True)
+        spread = self._since("before")
+        p = spread.p()
+        columns = self._names() | self._recalls() | interval_columns("loss", spread)
+        columns |= {"p": p, "p_holm": holm(p), "damaged": self._are_damaged(spread, holm(p)), **self._precision()}
+        if self.has_control:
+            columns |= self._control_columns()
+        return pd.DataFrame(columns)
+
+    @cached_property
+    def ranked(self) -> pd.DataFrame:
+        """The table, with the class that lost most first."""
+        return self.table.sort_values("loss", ascending=False, kind="stable", ignore_index=True)
 
     @property
     def damaged_rows(self) -> pd.DataFrame:
@@ -188,19 +181,129 @@ class Comparison:
     @property
     def damaged(self) -> list[str]:
         """Names of the classes in `damaged_rows`."""
-        return list(row_names(class_table.ranked(self.table[self.table["damaged"]])))
+        return list(row_names(self.damaged_rows))
 
     @cached_property
     def accuracy(self) -> pd.Series:
-        """The row that `class_table.class_table` would have if all images were of one class.
+        """The accuracy: images, before, after, perhaps control, loss, loss_low, loss_high, p.
 
-        With `from_control`, the interval of a single network's change is that of `accuracy_loss`.
+        With a control, also loss_from_control, and with several pairs its interval.
         """
-        row = self._class_table(["accuracy"], np.zeros_like(self.label), self._right).iloc[0]
-        if self.from_control and self.networks == 1:
-            low, high = self.accuracy_loss.bounds[0, :, 0]
-            row[["change_low", "change_high"]] = -high, -low
-        return row
+        spread = self._accuracy("before")
+        low, high = spread.interval()[:, 0]
+        row = {"images": len(self.label)} | {side: self.accuracy_of(side) for side in self.right}
+        row |= {"loss": spread.value[0], "loss_low": low, "loss_high": high, "p": spread.p()[0]}
+        if self.has_control:
+            own = self._accuracy("control")
+            row[LOSS_FROM_CONTROL] = own.value[0]
+            if not self.is_single:
+                ends = (f"{LOSS_FROM_CONTROL}_{end}" for end in ("low", "high"))
+                row |= dict(zip(ends, own.interval()[:, 0], strict=True))
+        return pd.Series(row, dtype=object)
+
+    def losses(self, since: Side = "before", *, min_images: int = 0) -> Losses:
+        """Return the losses of classes, or groups, for gates.
+
+        Parameters
+        ----------
+        since : {"before", "control"}
+            The side that losses are measured from.
+        min_images : int
+            Classes with fewer images are left out.
+        """
+        images = np.concatenate([np.bincount(part.label) for part in self.parts])
+        singles = self._singles if since == "before" else []
+        numbers = (np.arange(self.networks) if self.places is None else self.places) + 1
+        doubts = [*self._at_chance_doubt, *self._lost_classes(min_images)]
+        found = Losses(
+            self.titles, images, self._since(since), singles, list(map(int, numbers[: len(singles)])), doubts
+        )
+        return found.without_small(min_images)
+
+    def accuracy_losses(self, since: Side = "before") -> Losses:
+        """Return the loss of accuracy for gates."""
+        images = np.array([len(self.label)])
+        return Losses(["the accuracy"], images, self._accuracy(since), doubts=self._at_chance_doubt)
+
+    def gates(self, limits: Limits, *, limit_from: Side = "before", min_images: int = 0) -> dict[str, Gate]:
+        """Compare losses with limits: a gate for each limit, by the name of its option.
+
+        Raises
+        ------
+        StudyError
+            If losses from the control are asked for and there is none, or only one pair of networks.
+        """
+        if limit_from == "control" and (not self.has_control or self.is_single):
+            needed = "several networks a side" if self.has_control else "a control"
+            raise StudyError(f"limits of losses from the control need {needed}", option="limit_from")
+        gates = {}
+        if np.isfinite(limits.class_loss):
+            losses = self.losses(limit_from, min_images=min_images)
+            gates["--max-class-loss"] = class_limits.decide(losses, limits.class_loss)
+        if np.isfinite(limits.accuracy_loss):
+            gates["--max-accuracy-loss"] = class_limits.decide(self.accuracy_losses(limit_from), limits.accuracy_loss)
+        return gates
+
+    def gate(self, limits: Limits, *, limit_from: Side = "before", min_images: int = 0) -> Gate:
+        """Compare losses with limits; parameters and errors are as in `gates`, which are merged."""
+        return class_limits.merged(list(self.gates(limits, limit_from=limit_from, min_images=min_images).values()))
+
+    def damage_gate(self, min_images: int = 0) -> Gate:
+        """Decide whether a class, or group, is shown to be worse than before."""
+        rows = self.damaged_rows
+        return class_limits.damage(
+            self.losses(min_images=min_images), list(row_names(rows[rows["images"] >= min_images]))
+        )
+
+    @cached_property
+    def worst(self) -> pd.DataFrame:
+        """The class, or the group of each grouping, that costs most: grouping, name, cost, cost_low, cost_high, p.
+
+        It is named on one half of the images of each class and read on the other (`losses.worst_class`). Costs are
+        measured from the control or, without one, from the networks before. The frame is empty for single networks and
+        for unpaired networks.
+        """
+        start = "control" if self.has_control else "before"
+        found = []
+        if not self.is_single and start in self.pairs and self.networks > 1:
+            found = [(part, worst_class(part.label, _differences(part.right, start), 1)) for part in self.parts]
+        rows = [(part.grouping, part.names[each.place], *each[1:]) for part, each in found if each.place >= 0]
+        return pd.DataFrame(
+            rows, columns=["grouping", "name", "cost", *[f"cost_{end}" for end in WorstClass._fields[2:]]]
+        )
+
+    def called(self, place: int) -> tuple[str, int, int] | None:
+        """Return what most lost images of a class are called after compression, their number, and that of all lost.
+
+        None if predictions are unknown, if groups are compared, or if no image is lost.
+        """
+        if not self.predicted or self.groups or not self._has_own_start:
+            return None
+        lost = _start(self.right) & ~self.right["after"] & (self.label == place)
+        calls = np.bincount(self.predicted["after"][lost] + 1, minlength=len(self.names) + 1)[1:]
+        most = int(calls.argmax())
+        return (str(self.names[most]), int(calls[most]), int(lost.sum())) if calls[most] else None
+
+    @cached_property
+    def groupings(self) -> pd.DataFrame:
+        """A row for each grouping as a whole, as `grouping.summary` returns it; empty for unpaired networks."""
+        if not self.groups or "before" not in self.pairs:
+            return pd.DataFrame()
+        in_pairs = "control" in self.pairs
+        rows = [
+            {
+                "grouping": part.grouping,
+                **grouping.summary(
+                    np.array(part.names),
+                    part.label,
+                    self.label[part.images],
+                    **part.right,
+                    control_paired=in_pairs,
+                ),
+            }
+            for part in self.parts
+        ]
+        return pd.DataFrame(rows)
 
     @property
     def slopes(self) -> Slopes:
@@ -230,133 +333,138 @@ class Comparison:
     @cached_property
     def dense(self) -> WeakDense:
         """Weaknesses of the networks before compression: at chance, or with recall 0 in a class."""
-        return weak_from_answers(list(map(str, self.names)), self.label, self._right["before"])
+        return weak_from_answers(list(map(str, self.names)), self.label, self.right["before"])
+
+    def _since(self, start: Side) -> Spread:
+        """Return the losses of all rows, measured from a side."""
+        return self._spreads[start]
 
     @cached_property
-    def losses(self) -> pd.DataFrame:
-        """The loss of the accuracy and of each class or group, with its bounds, as `limits.losses` returns them."""
-        parts = [class_limits.losses(list(map(str, self.names)), self.label, self._tested, self.are_pairs)]
-        if self.groups:
-            of_groups = (
-                class_limits.losses(self._titles(part), part.label, part.right, self.are_pairs) for part in self.parts
-            )
-            parts = [parts[0][:1], *(losses[1:] for losses in of_groups)]
-        return pd.concat(parts, ignore_index=True)
+    def _spreads(self) -> dict[str, Spread]:
+        starts = ["before", *(["control"] if self.has_control else [])]
+        return {
+            start: joined([self._between(part.label, part.right, start) for part in self.parts]) for start in starts
+        }
 
     @cached_property
-    def accuracy_loss(self) -> class_table.Losses:
-        """The loss of accuracy, with its bounds."""
-        return class_table.accuracy_loss(self.label, *self._sides(self._tested), paired=self.are_pairs)
+    def costs(self) -> Spread:
+        """Losses beyond that of the accuracy, from the control or, without one, from the networks before.
 
-    @cached_property
-    def gross_losses(self) -> pd.DataFrame:
-        """The gross losses of classes or groups in single networks, as `network_losses.gross_losses` returns them."""
-        tests = self.networks * sum(len(part.names) for part in self.parts)
-        tables = [
-            gross_losses(self._titles(part), part.label, part.right, paired=self.are_pairs, tests=tests)
-            for part in self.parts
-        ]
-        table = pd.concat(tables).sort_values("loss", ascending=False, kind="stable", ignore_index=True)
-        places = np.arange(self.networks) if self.places is None else self.places
-        return table.assign(network=places[table["network"] - 1] + 1)
-
-    @cached_property
-    def worst(self) -> pd.DataFrame:
-        """The class, or the group of each grouping, that costs most, as `class_costs.worst_class` finds it.
-
-        The columns are grouping, name, cost, cost_low, cost_high, is_shown. The class is chosen on other networks and
-        images than those on which its cost is estimated. The frame is empty for single networks and for unpaired
-        networks.
+        There must be several pairs of networks.
         """
-        rows = [
-            (part.grouping, part.names[costs.worst.place], *costs.worst[1:])
-            for part, costs in zip(self.parts, self._costs, strict=True)
-            if costs.worst.place >= 0
-        ]
-        return pd.DataFrame(rows, columns=["grouping", "name", "cost", "cost_low", "cost_high", "is_shown"])
+        start = "control" if self.has_control else "before"
+        return joined([self._between(part.label, part.right, start, expected=1) for part in self.parts])
+
+    def _between(self, label: np.ndarray, right: Right, start: str, expected: float = 0) -> Spread:
+        if self.are_counts:
+            before, after = (np.bincount(label, right[side][0]) for side in (start, "after"))
+            return from_counts(before, after, np.bincount(label))
+        return between(label, right[start], right["after"], expected, paired=start in self.pairs)
+
+    def _accuracy(self, start: Side) -> Spread:
+        return self._between(np.zeros_like(self.label), self.right, start)
 
     @cached_property
-    def groupings(self) -> pd.DataFrame:
-        """A row for each grouping as a whole, as `grouping.summary` returns it; empty for unpaired networks."""
-        if not self.groups or not self._start_in_pairs:
-            return pd.DataFrame()
-        rows = [
-            {
-                "grouping": part.grouping,
-                **grouping.summary(
-                    np.array(part.names),
-                    part.label,
-                    self.label[part.images],
-                    **part.right,
-                    control_paired=self.are_pairs,
-                ),
-            }
-            for part in self.parts
+    def _singles(self) -> list[Spread]:
+        """The losses of each of several pairs alone, since the network before."""
+        if self.networks == 1 or not self._has_own_start:
+            return []
+        return [
+            joined(
+                [
+                    between(part.label, _start(part.right)[network : network + 1], part.right["after"][[network]])
+                    for part in self.parts
+                ]
+            )
+            for network in range(self.networks)
         ]
-        return pd.DataFrame(rows)
-
-    def gate(self, limits: Limits) -> Gate:
-        """Compare the losses with limits. If `basis` is "pair", only gross losses count as beyond the limits."""
-        return class_limits.gate(self.losses, limits, GROSS_LOSS if self.basis == "pair" else None)
-
-    @cached_property
-    def _right(self) -> Right:
-        """`right`, or the control as `before` if the control replaces it."""
-        if not self.starts_at_control:
-            return self.right
-        return {"before": self.right["control"], "after": self.right["after"]}
 
     @property
-    def _tested(self) -> Right:
-        """The sides of bounds and tests."""
-        return self.right if self.from_control else self._right
+    def _has_own_start(self) -> bool:
+        """Whether the network before is known for each network after."""
+        starts = len(self.right["before"])
+        return starts == 1 or ("before" in self.pairs and starts == self.networks)
 
-    def _titles(self, part: Part) -> list[str]:
-        return [f"{part.grouping}: {name}" for name in part.names] if len(self.groups) > 1 else part.names
+    def _are_damaged(self, spread: Spread, p_holm: np.ndarray) -> np.ndarray:
+        """Return whether each loss is shown, on average or in every single network."""
+        is_shown = (p_holm <= LEVEL) & (spread.value > 0)
+        if len(self._singles) > 1:
+            p = np.max([np.where(each.value > 0, each.p(), 1.0) for each in self._singles], axis=0)
+            is_shown |= holm(p) <= LEVEL
+        return np.asarray(is_shown)
 
-    @staticmethod
-    def _sides(right: Right) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        return right["before"], right["after"], right.get("control")
+    def _names(self) -> dict[str, list[str]]:
+        several = [part.grouping for part in self.parts for _ in part.names] if len(self.groups) > 1 else []
+        names = [name for part in self.parts for name in part.names]
+        return ({"grouping": several} if several else {}) | {self.one_kind: names}
 
-    def _tested_table(self, part: Part) -> pd.DataFrame:
-        """Return the recalls of a grouping's groups with their changes and tests."""
-        table = self._class_table(part.names, part.label, part.right).rename(columns={"class": self.one_kind})
-        if len(self.groups) > 1:
-            table.insert(0, "grouping", part.grouping)
-        return table
+    def _recalls(self) -> dict[str, np.ndarray]:
+        supports = [np.bincount(part.label) for part in self.parts]
+        recalls = {
+            f"recall_{side}": np.concatenate(
+                [
+                    np.bincount(part.label, part.right[side].mean(0)) / support
+                    for part, support in zip(self.parts, supports, strict=True)
+                ]
+            )
+            for side in ("before", "control", "after")
+            if side in self.right
+        }
+        return {"images": np.concatenate(supports), **recalls}
 
-    def _class_table(self, names: Sequence[str], label: np.ndarray, right: Right) -> pd.DataFrame:
-        table = class_table.class_table(
-            np.array(names, dtype=object),
-            label,
-            *self._sides(right),
-            paired=self._start_in_pairs,
-            control_paired="control" in self.pairs,
-        )
-        return class_table.from_control(table) if self.from_control and "control" in right else table
+    def _precision(self) -> dict[str, np.ndarray]:
+        """Return precisions and the loss of F1, as means over networks; empty without predictions, and for groups."""
+        if not self.predicted or self.groups or self.are_counts:
+            return {}
+        support = np.bincount(self.label)
+        found = {}
+        for side in ("before", "after"):
+            rows = zip(self.right[side], self.predicted[side], strict=True)
+            counts = [
+                (np.bincount(self.label, right, len(support)), np.bincount(guess + 1, minlength=len(support) + 1)[1:])
+                for right, guess in rows
+            ]
+            found[side] = (
+                np.mean([right / np.maximum(guesses, 1) for right, guesses in counts], axis=0),
+                np.mean([quotient(2 * right, support + guesses) for right, guesses in counts], axis=0),
+            )
+        precision = {f"precision_{side}": values[0] for side, values in found.items()}
+        return precision | {"f1_loss": found["before"][1] - found["after"][1]}
+
+    def _control_columns(self) -> dict[str, np.ndarray]:
+        spread = self._since("control")
+        if self.is_single:
+            return {LOSS_FROM_CONTROL: spread.value}
+        found = tested_columns(LOSS_FROM_CONTROL, spread)
+        return found | (tested_columns("cost", self.costs) if self._has_costs else {})
 
     @property
-    def _start_in_pairs(self) -> bool:
-        """Whether the networks before compression, or the control in their place, are paired with those of `after`."""
-        return ("before" if "before" in self.right else "control") in self.pairs
+    def _has_costs(self) -> bool:
+        return not self.is_single and not self.are_counts
 
-    def _disproportionate(self, part: Part) -> pd.DataFrame:
-        columns = [*DISPROPORTIONATE_COLUMNS]
-        if not self.are_pairs:
-            return pd.DataFrame(np.nan, range(len(part.names)), columns)
-        before, after, control = self._sides(part.right)
-        start, dense = (before, None) if control is None else (control, before)
-        losses = disproportionate_losses(part.label, start, after, dense)
-        return pd.DataFrame(dict(zip(columns, losses, strict=True)))
+    @property
+    def _at_chance_doubt(self) -> list[str]:
+        """Say that a network is at chance, so that its losses decide nothing; empty if none is."""
+        sides = [side for side, (guessing, _) in self.chance_level.counts.items() if guessing]
+        where = {"before": "before compression", "after": "after compression", "control": "in the control"}
+        return [f"A network is at chance {' and '.join(where[side] for side in sides)}."] if sides else []
 
-    @cached_property
-    def _costs(self) -> list[class_table.Costs]:
-        return [class_table.costs(part.label, *self._sides(part.right), paired=self.are_pairs) for part in self.parts]
+    def _lost_classes(self, min_images: int) -> list[str]:
+        """Name a class that a network recognises no image of, although the network before did; empty if none is."""
+        for part in self.parts if self._has_own_start else ():
+            counts = {side: _right_by_class(part.label, part.right[side]) for side in ("before", "after")}
+            is_lost = (counts["after"] == 0) & (counts["before"] > 0) & (np.bincount(part.label) >= min_images)
+            if is_lost.any():
+                network, place = np.argwhere(is_lost)[0]
+                number = int(network if self.places is None else self.places[network]) + 1
+                who = "The network" if self.networks == 1 else f"Network {number}"
+                return [f"{who} recognises no image of {part.names[place]}."]
+        return []
 
     @cached_property
     def _chance(self) -> tuple[ChanceLevelCounts, SoundPairs]:
-        in_pairs = "control" in self.pairs
-        return chance_level(self.label, self._right, paired=self._start_in_pairs, control_paired=in_pairs)
+        paired = ("before" in self.pairs, "control" in self.pairs)
+        return chance_level(self.label, self.right, paired=paired[0], control_paired=paired[1])
 
     @cached_property
     def _slopes(self) -> tuple[Slopes, list[str]]:
@@ -364,8 +472,33 @@ class Comparison:
         return slopes(self.label, *self._chance[1], notes), notes
 
 
+def interval_columns(name: str, spread: Spread) -> dict[str, np.ndarray]:
+    """Return a loss, its 95 % interval, and the upper bound that holds for all classes together, by column."""
+    low, high = spread.interval()
+    upper = spread.upper(LEVEL / max(np.isfinite(spread.value).sum(), 1))
+    return {name: spread.value, f"{name}_low": low, f"{name}_high": high, f"{name}_upper_all": upper}
+
+
+def tested_columns(name: str, spread: Spread) -> dict[str, np.ndarray]:
+    """Return `interval_columns`, and p corrected for all classes (`_p`)."""
+    return interval_columns(name, spread) | {f"{name}_p": holm(spread.p())}
+
+
 def row_names(table: pd.DataFrame) -> pd.Series:
     """Return the name of each row: its class or its group, preceded by the grouping if there are several."""
     if "grouping" in table:
         return table["grouping"] + ": " + table["group"]
     return table[table.columns[0]]
+
+
+def _start(right: Right) -> np.ndarray:
+    """Return the answers of the network before each network after; a single one is before all."""
+    return np.broadcast_to(right["before"], right["after"].shape)
+
+
+def _differences(right: Right, start: str) -> np.ndarray:
+    return np.asarray(np.subtract(right[start], right["after"], dtype=np.int8))
+
+
+def _right_by_class(label: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.array([np.bincount(label, row) for row in right])

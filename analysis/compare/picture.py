@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.compare.comparison import Comparison, row_names
-from analysis.compare.sentences import images_of
 from analysis.rendering import layout
 from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL
 from analysis.rendering.panels import estimates, intervals, name_rows
 from analysis.rendering.picture_text import name_in_picture
 
 MOST_DRAWN = 100
+_ACROSS = "loss of recall since the network before, points, with 95 % interval"
 _WIDTH, _ROW, _AROUND = 7.4, 0.17, 0.75  # inches: width; height of a row, and of everything above and below the rows
 _MOST_LARGE = 30  # with more rows, their names are written in small type
 
@@ -23,14 +23,14 @@ _MOST_LARGE = 30  # with more rows, their names are written in small type
 def figure(comparison: Comparison) -> Figure:
     """Draw the losses of up to `MOST_DRAWN` classes, each with its interval and its bound."""
     rows = _rows(comparison)
-    panel = layout.Panel(partial(_draw_losses, comparison=comparison), rows, across=_across(comparison))
+    panel = layout.Panel(partial(_draw_losses, comparison=comparison), rows, across=_ACROSS)
     return layout.draw([panel], size=(_WIDTH, _ROW * len(rows) + _AROUND), title=_title(comparison))
 
 
 def draw(axes: Axes, comparison: Comparison) -> None:
     """Draw on the given axes what `figure` draws, without a legend."""
     _draw_losses(axes, _rows(comparison), comparison)
-    axes.set(xlabel=_across(comparison), title=_title(comparison))
+    axes.set(xlabel=_ACROSS, title=_title(comparison))
 
 
 def _rows(comparison: Comparison) -> pd.DataFrame:
@@ -55,11 +55,9 @@ def _rows(comparison: Comparison) -> pd.DataFrame:
 def _draw_losses(axes: Axes, rows: pd.DataFrame, comparison: Comparison) -> None:
     intervals(axes, rows)
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))  # more ticks than in a narrow panel
-    if comparison.basis != "pair":
-        label = f"at most, all {comparison.kind} together (95 %)"
-        axes.plot(100 * rows["loss_upper_all"], rows["place"], "|", color="black", markersize=7, label=label)
-    start, after = (float(comparison.right[side].mean()) for side in (comparison.reference, "after"))
-    loss = 100 * (start - after)
+    label = f"at most, all {comparison.kind} together (95 %)"
+    axes.plot(100 * rows["loss_upper_all"], rows["place"], "|", color="black", markersize=7, label=label)
+    loss = 100 * (comparison.accuracy_of("before") - comparison.accuracy_of("after"))
     axes.axvline(loss, color=NEUTRAL, linestyle="--", linewidth=1, label=f"loss of accuracy, {loss:.1f}")
     name_rows(axes, row_names(rows).map(name_in_picture).tolist(), size=9 if len(rows) <= _MOST_LARGE else 6)
 
@@ -67,9 +65,4 @@ def _draw_losses(axes: Axes, rows: pd.DataFrame, comparison: Comparison) -> None
 def _title(comparison: Comparison) -> str:
     has_all = len(comparison.ranked) <= MOST_DRAWN
     selection = f"each {comparison.one_kind}" if has_all else f"the worst {MOST_DRAWN} {comparison.kind}"
-    return f"Loss of recall of {selection}, {images_of(comparison.ranked):,} images"
-
-
-def _across(comparison: Comparison) -> str:
-    beyond = " beyond the control" if comparison.basis == "control" else ""
-    return f"loss of recall{beyond}, points, with 95 % interval"
+    return f"Loss of recall of {selection}, {len(comparison.label):,} images"

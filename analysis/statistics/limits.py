@@ -1,23 +1,19 @@
-"""Gates: decide whether losses of classes and of accuracy are shown to be within limits.
+"""Gates: decide whether losses of classes and of accuracy are shown to be within limits, or beyond them.
 
 Upper bounds decide, so that few networks or few images never make it easier to pass.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
-from numpy.typing import ArrayLike
 
 from analysis.common.errors import StudyError
 from analysis.common.points import limit_in_points, points
-from analysis.statistics import class_table, two_way
+from analysis.runs.checks import some
 from analysis.statistics.hypothesis_tests import LEVEL
-from analysis.statistics.image_bounds import ImageBounds
-from analysis.statistics.network_losses import GROSS_LOSS
-from analysis.statistics.sample_size import Spread, images_needed, networks_needed
+from analysis.statistics.losses import Spread
 
 State = Literal["within", "beyond", "undecided"]
 ACCURACY, ALPHA = "accuracy", "alpha on new images"
@@ -29,7 +25,7 @@ _SMALLEST = 0.05
 
 
 class Limits(NamedTuple):
-    """Largest accepted losses beyond the control, as shares, and largest accepted alpha; infinity means no limit."""
+    """Largest accepted losses, as shares, and largest accepted alpha; infinity means no limit."""
 
     class_loss: float = math.inf
     accuracy_loss: float = math.inf
@@ -132,296 +128,203 @@ def in_points(class_loss: float | None, accuracy_loss: float | None, alpha: floa
     return Limits(of_class, of_accuracy, math.inf if alpha is None else alpha)
 
 
-def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> pd.DataFrame:
-    """Tabulate the losses of accuracy and of each class, relative to the control if there is one, with bounds.
-
-    Parameters
-    ----------
-    names : list of str
-        Names of the classes.
-    label : (images,), integers
-        Class of each image, from 0.
-    right : mapping of str to (networks, images), bool
-        Whether each network is right, by side: before, after and optionally control.
-    paired : bool
-        As for `class_table.costs`.
-
-    Returns
-    -------
-    DataFrame, the accuracy first
-        - name, support, loss.
-        - upper: one-sided 95 % upper bound; for classes, it holds for all classes jointly.
-        - level: 1 minus the confidence of upper for this row alone.
-        - low: lower end of the 95 % interval; for classes, of intervals that hold jointly.
-        - high: upper end of the 95 % interval of this row alone.
-        - moved, moved_square, image_level, usual_size: as in `image_bounds.ImageBounds`; NaN for single networks.
-        - the fields of the loss's `sample_size.Spread`.
-    """
-    sides = right["before"], right["after"], right.get("control")
-    accuracy = class_table.accuracy_loss(label, *sides, paired=paired)
-    of_class = class_table.losses(label, *sides, paired=paired, levels=(LEVEL, LEVEL / len(names)))
-    table = _bounds(names, label, accuracy, of_class)
-    if accuracy.variances is None or of_class.variances is None:
-        return table.assign(**_spread_of_one(table, sides)._asdict())
-    reference, after = right.get("control", right["before"]), right["after"]
-    networks = min(len(side) for side in (reference, after) if len(side) > 1)
-    return _with_spreads(table, (accuracy, of_class), networks)
-
-
-def losses_on_own_images(names: list[str], label: np.ndarray, control: np.ndarray, after: np.ndarray) -> pd.DataFrame:
-    """Tabulate the losses, as `losses` does, of networks that were each tested on their own images.
-
-    Parameters
-    ----------
-    names : list of str
-        Names of the classes.
-    label, control, after
-        As for `class_table.losses_on_own_images`.
-    """
-    accuracy = class_table.losses_on_own_images(np.zeros_like(label), control, after)
-    of_class = class_table.losses_on_own_images(label, control, after, levels=(LEVEL, LEVEL / len(names)))
-    table = _bounds(names, label, accuracy, of_class)
-    return _with_spreads(table, (accuracy, of_class), len(after))
-
-
-def _bounds(
-    names: list[str], label: np.ndarray, accuracy: class_table.Losses, of_class: class_table.Losses
-) -> pd.DataFrame:
-    """Tabulate the losses with the bounds that `losses` describes."""
-    return pd.DataFrame(
-        {
-            "name": [ACCURACY, *names],
-            "support": [len(label), *np.bincount(label)],
-            "loss": [*accuracy.value, *of_class.value],
-            "upper": [*accuracy.upper, *of_class.upper],
-            "level": [LEVEL, *[LEVEL / len(names)] * len(names)],
-            "low": [*accuracy.bounds[0, 0], *of_class.bounds[1, 0]],
-            "high": [*accuracy.bounds[0, 1], *of_class.bounds[0, 1]],
-        }
-    )
-
-
-def _with_spreads(table: pd.DataFrame, losses: Sequence[class_table.Losses], networks: int) -> pd.DataFrame:
-    """Add the spread of each loss that has variances, and what its bound from the images depends on."""
-    spreads = [
-        _spreads(each.variances, networks).assign(
-            moved=each.of_images.moved,
-            moved_square=each.of_images.moved_square,
-            image_level=each.of_images.level,
-            usual_size=each.of_images.usual_size,
-        )
-        for each in losses
-        if each.variances and each.of_images
-    ]
-    return table.assign(**pd.concat(spreads, ignore_index=True))
-
-
-def _spreads(variances: two_way.Variances, networks: int) -> pd.DataFrame:
-    """Tabulate the spread of each loss."""
-    over_networks = np.sum([np.asarray(variance) for variance, _ in variances.networks], axis=0)
-    dof = np.min([np.broadcast_to(dof, np.shape(over_networks)) for _, dof in variances.networks], axis=0)
-    images = {"over_images": variances.images, "in_both": variances.in_both}
-    return pd.DataFrame({"networks": networks, "over_networks": over_networks, "dof": dof, **images})
-
-
-def _spread_of_one(table: pd.DataFrame, sides: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> Spread:
-    """Return the spread for single networks: the spread over images, or NaN if retraining adds an unknown spread.
-
-    No interval reaches above 1, so the spread of a loss of more than a half is taken from the lower end.
-    """
-    before, _, control = sides
-    retrained = control is None or not np.array_equal(before, control)
-    one = two_way.Variances(images=1.0)
-    above = (table["high"] - table["loss"]) / two_way.half_width(one)
-    below = (table["loss"] - table["low"]) / two_way.half_widths(one, table["level"].to_numpy())
-    over_images = np.square(np.where(table["loss"] > 0.5, below, above))
-    return Spread(1, 0.0, np.inf, np.nan if retrained else over_images, 0.0)
-
-
-def damage_gate(names: Sequence[str], recall: ArrayLike, loss_upper: ArrayLike) -> Gate:
-    """Decide whether a class may have lost its whole recall although no loss is shown.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Names of the classes.
-    recall : (classes,)
-        Recall in the reference, before the loss. Classes with a recall of at most `GROSS_LOSS` are ignored.
-    loss_upper : (classes,)
-        Upper ends of the intervals of the losses.
-
-    Examples
-    --------
-    >>> damage_gate(["bag", "shirt"], [0.9, 0.7], [0.1, 0.75]).reason
-    'Undecided: shirt may have lost everything, 70.0 points. Give more networks or images.'
-    """
-    recall, loss_upper = np.asarray(recall), np.asarray(loss_upper)
-    open_places = np.flatnonzero((loss_upper >= recall) & (recall > GROSS_LOSS))
-    if not len(open_places):
-        return Gate("within", "No damage is shown, so --fail-on-damage passes.")
-    worst = open_places[recall[open_places].argmax()]
-    others = f", and so may {len(open_places) - 1:,} more classes" if len(open_places) > 1 else ""
-    loss = f"{names[worst]} may have lost everything, {points(recall[worst])} points{others}"
-    return Gate("undecided", f"Undecided: {loss}. Give more networks or images.")
-
-
-def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None) -> Gate:
-    """Compare losses with limits.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As `losses` returns it.
-    limits : Limits
-    least_certain : float, optional
-        Must be given if it is unknown how far retraining alone moves classes. Then no loss is within its limit, and a
-        loss is beyond its limit only if it is also shown to be above this number.
-
-    Returns
-    -------
-    Gate
-    """
-    decided = decide(table, limits, least_certain)
-    return Gate(decided.state, _reason(decided, sum(decided.table["name"] != ACCURACY)))
-
-
-class Decided(NamedTuple):
-    """The comparison of losses with their limits.
+class Losses(NamedTuple):
+    """Losses of classes or groups, or of the accuracy, which one limit is for.
 
     Attributes
     ----------
-    state : {"within", "beyond", "undecided"}
-    worst : Series, optional
-        The loss that decides: the one furthest beyond its limit or, if none is beyond, the one for which the upper
-        bound minus the limit is largest.
-    table : DataFrame
-        The losses that have a `limit`.
-    open_rows : DataFrame
-        The rows of `table` that are not shown to be within their limits.
+    names : (classes,)
+    images : (classes,)
+        Number of test images.
+    mean : Spread
+        Of the pair of networks, or the mean of several pairs.
+    singles : sequence of Spread
+        Of each of several pairs alone; empty if there is one pair, or if networks are not paired.
+    networks : sequence of int
+        The number that the user knows each of `singles` by.
+    doubts : sequence of str
+        Sentences on what keeps losses from being shown to be within any limit, such as a network at chance.
     """
 
-    state: State
-    worst: pd.Series | None
-    table: pd.DataFrame
-    open_rows: pd.DataFrame
+    names: Sequence[str]
+    images: np.ndarray
+    mean: Spread
+    singles: Sequence[Spread] = ()
+    networks: Sequence[int] = ()
+    doubts: Sequence[str] = ()
+
+    def without_small(self, min_images: int) -> "Losses":
+        """Return the losses of classes that have at least so many images."""
+        is_kept = self.images >= min_images
+        names = [name for name, kept in zip(self.names, is_kept, strict=True) if kept]
+        singles = [each.of(is_kept) for each in self.singles]
+        return self._replace(names=names, images=self.images[is_kept], mean=self.mean.of(is_kept), singles=singles)
+
+    @property
+    def level(self) -> float:
+        """Two-sided level of the lower bound that shows one of these losses to be beyond a limit."""
+        return LEVEL / max(len(self.names), 1)
+
+    def in_every_network(self) -> np.ndarray:
+        """Return the largest lower bound that the losses of every single network exceed; -1 without several pairs."""
+        if len(self.singles) < 2:
+            return np.full(len(self.names), -1.0)
+        return np.asarray(np.min([each.lower(self.level / 2) for each in self.singles], axis=0))
+
+    def in_single_networks(self, limit: float = 0.0) -> Iterator[tuple[int, int, float]]:
+        """Yield the number of a network, the place of a class, and its loss, if it is shown and is above the limit.
+
+        The level is corrected for classes and networks.
+        """
+        for network, each in zip(self.networks, self.singles, strict=True):
+            is_shown = (each.lower(self.level / len(self.singles)) > 0) & (each.value > limit)
+            yield from ((network, int(place), float(each.value[place])) for place in np.flatnonzero(is_shown))
 
 
-def decide(table: pd.DataFrame, limits: Limits, least_certain: float | None = None) -> Decided:
-    """Decide whether losses are shown to be within limits, for audits, `compress`, reports and `recommend`.
+def decide(losses: Losses, limit: float) -> Gate:
+    """Decide whether losses are shown to be within a limit, or beyond it.
+
+    They are beyond the limit if a lower bound of the mean, or of every single network in one class, is above the limit.
+    They are within it if the upper bound of every class is below it: each bound has 95 % confidence, because all must
+    hold (an intersection-union test). A single network that is shown to have lost, and more than the limit, keeps the
+    gate undecided.
 
     Parameters
     ----------
-    table : DataFrame
-        name, loss, low, upper: a row for the accuracy, then one for each class, and perhaps one for alpha. A loss whose
-        upper bound is NaN may have any size.
-    limits : Limits
-    least_certain : float, optional
-        As for `gate`.
+    losses : Losses
+    limit : float
+        As a share.
 
     Examples
     --------
-    >>> table = pd.DataFrame({"name": ["accuracy", "cat"], "loss": [0, 0.02], "low": [0, 0.01], "upper": [0, 0.03]})
-    >>> [decide(table, Limits(class_loss)).state for class_loss in (0.05, 0.02, 0.005)]
-    ['within', 'undecided', 'beyond']
+    Ten, three or none of a hundred images are lost:
+
+    >>> from analysis.statistics.losses import spread
+    >>> label = np.zeros(100, int)
+    >>> of = [spread(label, (np.arange(100) < lost)[np.newaxis]) for lost in (10, 3, 0)]
+    >>> [decide(Losses(["cat"], np.array([100]), each), 0.04).state for each in of]
+    ['beyond', 'undecided', 'within']
     """
-    of_rows = [limits.alpha if name == ALPHA else limits.class_loss for name in table["name"][1:]]
-    table = table.assign(limit=[limits.accuracy_loss, *of_rows])
-    table = table[np.isfinite(table["limit"])]
-    beyond = table[table["low"] > np.maximum(table["limit"], least_certain or 0)]
-    open_rows = table[~(table["upper"] < table["limit"])]
-    if len(beyond):
-        return Decided("beyond", beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()], table, open_rows)
-    if least_certain is not None or table.empty:
-        return Decided("within" if table.empty else "undecided", None, table, open_rows)
-    worst = table.loc[(table["upper"] - table["limit"]).fillna(np.inf).idxmax()]
-    return Decided("within" if open_rows.empty else "undecided", worst, table, open_rows)
-
-
-def _reason(decided: Decided, classes: int) -> str:
-    """Explain why losses are within limits, beyond them, or undecided, and what would decide."""
-    state, worst, _, open_rows = decided
-    if worst is None:
-        return (
-            "Undecided: with one network before or after, and no control, nothing shows how far retraining alone moves "
-            "classes. Give --control (the files of --before, if nothing was retrained), or several networks a side."
-        )
-    if state == "beyond":
-        return f"Beyond the limit: {_loss(worst)} is surely more than {_bound(worst, 'low')}."
-    if state == "within" and worst["upper"] < 0:
-        gain, limit = points(-worst["loss"]), 100 * worst["limit"]
-        return f"Within the limits: {worst['name']} surely gains ({gain} points; limit: a loss of {limit:g})."
-    if state == "within":
-        return f"Within the limits: {_loss(worst)} is surely less than {_bound(worst, 'upper')}."
-    remedy = _describe(_remedy(open_rows, classes))
-    most = ", the furthest above its limit" if len(open_rows) > 1 else ""
-    return f"Undecided: {_loss(worst)} may be up to {_bound(worst, 'upper', most)}. {remedy}"
-
-
-class _Remedy(NamedTuple):
-    """Networks per side, or images (per class if `of_classes`), that would decide; None if no number would."""
-
-    networks: int | None
-    images: int | None
-    of_classes: bool
-
-
-def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
-    """Estimate how many networks or images would decide, if the estimated losses stay the same.
-
-    Return None if a variance over images is unknown.
-    """
-    beyond = open_rows[open_rows["loss"] >= open_rows["limit"]]
-    if len(beyond):
-        # One loss shown to be above its limit decides. The level is corrected for all classes.
-        first = beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()]
-        margins = [(first, first["loss"] - first["limit"], LEVEL if first["name"] == ACCURACY else LEVEL / classes)]
-    else:
-        margins = [(row, row["limit"] - row["loss"], 2 * row["level"]) for _, row in open_rows.iterrows()]
-    if any(np.isnan(row["over_images"]) for row, *_ in margins):
-        return None
-    spreads = [
-        (Spread(*(row[name] for name in Spread._fields)), *margin_and_level) for row, *margin_and_level in margins
+    if fault := _beyond(losses, limit):
+        return Gate("beyond", fault)
+    upper = losses.mean.upper()
+    alone = [
+        f"network {network} lost {points(loss)} points of {losses.names[place]}"
+        for network, place, loss in losses.in_single_networks(limit)
     ]
-    bounds = [_of_images(row) if beyond.empty else None for row, *_ in margins]
-    pairs = list(zip(spreads, bounds, strict=True))
-    networks = [count for each, bound in pairs if (count := networks_needed(*each, of_images=bound)) is not None]
-    times = [share for each, bound in pairs if (share := images_needed(*each, of_images=bound)) is not None]
-    of_classes, images = any(row["name"] != ACCURACY for row, *_ in margins), None
-    if len(times) == len(margins):
-        given = [row["support"] / (classes if of_classes and row["name"] == ACCURACY else 1) for row, *_ in margins]
-        images = max(_rounded_up(each * share) for each, share in zip(given, times, strict=True))
-    return _Remedy(max(networks) if len(networks) == len(margins) else None, images, of_classes)
+    exceeding = [f"Alone, {some(alone)}: compare it with its own network before."] if alone else []
+    doubts = [*losses.doubts, *exceeding, *_too_small(losses, limit)]
+    if not len(upper):
+        return Gate("undecided", "No class has enough images.")
+    if (upper < limit).all() and not doubts:
+        return Gate("within", f"No loss is above {rounded_up(upper.max())} points.")
+    if np.isnan(upper).any():
+        unknown = losses.names[int(np.isnan(upper).argmax())]
+        return Gate("undecided", f"How much of {unknown} may be lost is unknown: give several networks a side.")
+    most = int(upper.argmax())
+    may_be = [f"The loss of {losses.names[most]} may be up to {points(upper[most])}."] if upper[most] >= limit else []
+    kept = [] if exceeding else [f"The smallest limit shown to be kept is {rounded_up(upper[most])} points."]
+    return Gate("undecided", " ".join([*doubts, *may_be, *kept, *_remedy(losses, limit)]))
 
 
-def _of_images(row: pd.Series) -> ImageBounds | None:
-    if "moved" not in row:
+def damage(losses: Losses, damaged: Sequence[str]) -> Gate:
+    """Decide `--fail-on-damage`: `beyond` if classes are damaged, `undecided` if a single network may be.
+
+    Parameters
+    ----------
+    losses : Losses
+    damaged : sequence of str
+        Classes that are shown to have lost recall.
+    """
+    if damaged:
+        return Gate("beyond", f"Damaged: {some(damaged)}.")
+    alone = [
+        f"network {network} alone lost {points(loss)} points of {losses.names[place]}"
+        for network, place, loss in losses.in_single_networks()
+    ]
+    said = [*losses.doubts, *([f"On average nothing is shown, but {some(alone)}."] if alone else [])]
+    return Gate("undecided", " ".join(said)) if said else Gate("within", "No class is shown to be worse.")
+
+
+def merged(gates: Sequence[Gate]) -> Gate:
+    """Return one gate for several: its state is the worst of theirs, and its reason all their reasons."""
+    states: Sequence[State] = "beyond", "undecided"
+    state: State = next((each for each in states if each in [gate.state for gate in gates]), "within")
+    return Gate(state, " ".join(gate.reason for gate in gates))
+
+
+def smallest_limit(images: np.ndarray) -> np.ndarray:
+    """Return the limits that even unchanged networks are not shown to keep with so many images, (classes,).
+
+    Examples
+    --------
+    >>> smallest_limit(np.array([50, 1000])).round(4).tolist()
+    [0.0513, 0.0027]
+    """
+    return np.asarray(_SQUARED_QUANTILE / (images + _SQUARED_QUANTILE))
+
+
+def rounded_up(share: float) -> str:
+    """Return a bound in points, rounded up, so that it never looks smaller than it is."""
+    return f"{math.ceil(round(1000 * share, 6)) / 10:.1f}"
+
+
+_SQUARED_QUANTILE = 1.6448536269514722**2  # of one-sided 95 % confidence
+_MOST_NAMED = 5
+_TIMES = np.geomspace(1, 1000, 140)  # numbers of networks and images that are considered, as multiples
+
+
+def _beyond(losses: Losses, limit: float) -> str:
+    """Say which loss is shown to be beyond the limit; empty if none is."""
+    for where, low in (("", losses.mean.lower(losses.level / 2)), (" in every network", losses.in_every_network())):
+        if (low > limit).any():
+            most = int(np.nanargmax(low))
+            return f"The loss of {losses.names[most]} is above {points(low[most])} points{where}."
+    return ""
+
+
+def _too_small(losses: Losses, limit: float) -> list[str]:
+    """Say which classes have too few images to show that they keep the limit, even if nothing changes."""
+    least = smallest_limit(losses.images)
+    if not (places := np.flatnonzero(least >= limit)).size:
+        return []
+    names = [losses.names[place] for place in places[np.argsort(losses.images[places], kind="stable")][:_MOST_NAMED]]
+    more = f" and {len(places) - _MOST_NAMED} more" if len(places) > _MOST_NAMED else ""
+    possible = f"Even unchanged networks could not be shown to keep a limit below {rounded_up(least.max())} points"
+    return [f"{possible}: {', '.join(names)}{more} have too few images (--min-images leaves such classes out)."]
+
+
+def _remedy(losses: Losses, limit: float) -> list[str]:
+    """Say how many networks or images would decide, if losses stay as they are."""
+    counts = []
+    if times := _needed(losses, limit, "images"):
+        total = int(losses.images.sum() * times)
+        counts.append(f"{_two_digits(total):,} images")
+    if losses.mean.counts is None and (times := _needed(losses, limit, "networks")):
+        counts.append(f"{math.ceil(times * losses.mean.n):,} networks")
+    return [f"{' or '.join(counts)} would decide, if losses stay as they are."] if counts else []
+
+
+def _needed(losses: Losses, limit: float, what: Literal["networks", "images"]) -> float | None:
+    """Return by how much networks or images must be multiplied for a decision; None if that is unknown."""
+    value = losses.mean.value
+
+    def decides(times: float) -> bool:
+        more = losses.mean.projected(images=times) if what == "images" else losses.mean.projected(networks=times)
+        if (value >= limit).any():
+            return bool(more.lower(losses.level / 2)[np.nanargmax(value)] > limit)
+        return bool((more.upper() < limit).all())
+
+    if not decides(_TIMES[-1]) or decides(1.0):
         return None
-    names = ("loss", "moved", "moved_square", "support", "image_level", "in_both", "usual_size")
-    return ImageBounds(*(row[name] for name in names))
+    low, high = 0, len(_TIMES) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decides(_TIMES[middle]) else (middle, high)
+    return float(_TIMES[high])
 
 
-def _describe(remedy: _Remedy | None) -> str:
-    if remedy is None:
-        return "Give several networks a side, each with its control, to narrow the bounds."
-    numbers = [] if remedy.networks is None else [f"{remedy.networks:,} networks a side"]
-    if remedy.images is not None:
-        numbers.append(f"{remedy.images:,} images{' of each class' if remedy.of_classes else ''}")
-    if not numbers:
-        return "The loss is too near its limit for more networks or images alone to decide."
-    return f"If the losses stay as they are, {' or '.join(numbers)} would show whether the limits are met."
-
-
-def _rounded_up(images: float) -> int:
+def _two_digits(number: int) -> int:
     """Round up to two significant digits."""
-    unit: int = 10 ** max(math.floor(math.log10(images)) - 1, 0)
-    return math.ceil(images / unit) * unit
-
-
-def _loss(row: pd.Series) -> str:
-    return f"the loss of {row['name']}, {points(row['loss'])} points (limit {100 * row['limit']:g}),"
-
-
-def _bound(row: pd.Series, end: str, more: str = "") -> str:
-    """Write a bound, and note if it holds for all classes jointly."""
-    together = "" if row["name"] == ACCURACY else " (such bounds hold for all classes at once)"
-    return f"{points(row[end])} points{more}{together}"
+    unit: int = 10 ** max(math.floor(math.log10(number)) - 1, 0)
+    return math.ceil(number / unit) * unit

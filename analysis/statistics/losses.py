@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import chdtri, ndtr, ndtri, stdtrit
 
-from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, exact_mcnemar
+from analysis.statistics.hypothesis_tests import LEVEL, POWER, change_interval, corrected, exact_mcnemar
 
 PRIOR_DOF = 4  # degrees of freedom that all classes together lend to each class's variance over networks
 FEWEST_CAPPED = 5  # with so many classes, single outliers are kept out of the classes' usual variance
@@ -34,7 +34,7 @@ class Spread(NamedTuple):
         Mean over networks.
     n : int
         Number of networks; of the side with fewer networks, if two sides do not belong together.
-    dof : float
+    dof : float or (classes,)
         Degrees of freedom of `networks`; 0 without networks that vary.
     networks : (classes,)
         Variance of the mean over networks.
@@ -49,7 +49,7 @@ class Spread(NamedTuple):
 
     value: np.ndarray
     n: int
-    dof: float
+    dof: float | np.ndarray
     networks: np.ndarray
     beyond: np.ndarray
     images: np.ndarray
@@ -147,6 +147,45 @@ class Spread(NamedTuple):
             rare=self.rare / images**2,
         )
 
+    def detectable(self, level: float = LEVEL) -> np.ndarray:
+        """Estimate which losses are shown in four of five test sets, or studies, if classes lose nothing else.
+
+        Parameters
+        ----------
+        level : float
+            Two-sided level of the test of a single class, divided by the number of classes.
+
+        Returns
+        -------
+        (classes,)
+            For one pair, at least as many images must be lost as a test needs if none is won.
+
+        Examples
+        --------
+        The quantiles of the level and of the power are 1.96 and .84, so 2.8^2 = 7.85 of a hundred images must be lost:
+
+        >>> spread(np.zeros(100, int), np.zeros((1, 100))).detectable().round(4).tolist()
+        [0.0785]
+        """
+        z, of_power = -ndtri(level / 2), ndtri(POWER)
+        if self.counts is not None:
+            images = np.square(z + of_power) / self.counts.sizes
+            return np.asarray(np.maximum(images, np.sqrt(images * self.counts.changed)))
+        error = np.sqrt(np.maximum(self.networks + self.beyond, self.images))
+        return np.asarray(np.minimum(self._distances(level)[0] + of_power * error, 1))
+
+    def of(self, is_kept: np.ndarray) -> "Spread":
+        """Return the losses of some classes; `is_kept` is a mask or indices."""
+        return self._replace(
+            value=self.value[is_kept],
+            dof=np.broadcast_to(self.dof, self.value.shape)[is_kept],
+            networks=self.networks[is_kept],
+            beyond=self.beyond[is_kept],
+            images=self.images[is_kept],
+            rare=self.rare[is_kept],
+            counts=None if self.counts is None else self.counts.of(is_kept),
+        )
+
     def _distances(self, level: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return how far intervals reach down and up from the value; a level for all classes, or one for each."""
         z = -ndtri(np.asarray(level) / 2)
@@ -177,6 +216,20 @@ class Pair(NamedTuple):
         loss = (self.lost - self.won) / self.images
         return loss + high, -low - loss
 
+    @property
+    def sizes(self) -> np.ndarray:
+        """Number of images, (classes,)."""
+        return self.images
+
+    @property
+    def changed(self) -> np.ndarray:
+        """Share of images that were lost or won, (classes,)."""
+        return np.asarray((self.lost + self.won) / self.images)
+
+    def of(self, is_kept: np.ndarray) -> "Pair":
+        """Return the numbers of some classes."""
+        return Pair(*(each[is_kept] for each in self))
+
     def times(self, images: float) -> "Pair":
         """Return what so many times the images would give."""
         return Pair(*(images * count for count in self))
@@ -196,6 +249,21 @@ class Counts(NamedTuple):
         half = z * np.sqrt(square + 4 * self.right * (1 - recall)) / (2 * (self.images + square))
         down, up = recall - (centre - half), centre + half - recall
         return np.hypot(down[0], up[1]), np.hypot(up[0], down[1])
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Number of images of the smaller side, (classes,)."""
+        return np.asarray(self.images.min(0))
+
+    @property
+    def changed(self) -> np.ndarray:
+        """Variance of a difference of two independent images, (classes,)."""
+        recall = self.right / self.images
+        return np.asarray((recall * (1 - recall)).sum(0))
+
+    def of(self, is_kept: np.ndarray) -> "Counts":
+        """Return the numbers of some classes."""
+        return Counts(*(each[:, is_kept] for each in self))
 
     def times(self, images: float) -> "Counts":
         """Return what so many times the images would give."""
@@ -362,6 +430,24 @@ def from_counts(before: ArrayLike, after: ArrayLike, images: ArrayLike) -> Sprea
     number = np.broadcast_to(images, right.shape)
     recall = right / np.where(number > 0, number, np.nan)
     return _of_counts(recall[0] - recall[1], Counts(right, np.maximum(number, 1)))
+
+
+def joined(spreads: Sequence[Spread]) -> Spread:
+    """Return the losses of several groupings one after the other.
+
+    Examples
+    --------
+    >>> each = spread(np.array([0, 0, 1]), np.array([[1, 0, 1], [0, 0, 1]]))
+    >>> joined([each, each]).value.tolist()
+    [0.25, 1.0, 0.25, 1.0]
+    """
+    first = spreads[0]
+    counts = [each.counts for each in spreads if each.counts is not None]
+    dof = [np.broadcast_to(each.dof, each.value.shape) for each in spreads]
+    arrays = zip(*((each.value, each.networks, each.beyond, each.images, each.rare) for each in spreads), strict=True)
+    value, networks, beyond, images, rare = (np.concatenate(each) for each in arrays)
+    together = type(counts[0])(*(np.concatenate(each, -1) for each in zip(*counts, strict=True))) if counts else None
+    return Spread(value, first.n, np.concatenate(dof), networks, beyond, images, rare, together)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
