@@ -218,7 +218,7 @@ class Comparison:
         found = Losses(
             self.titles, images, self._since(since), singles, list(map(int, numbers[: len(singles)])), doubts
         )
-        return found.without_small(min_images)
+        return found.of(images >= min_images)
 
     def accuracy_losses(self, since: Side = "before") -> Losses:
         """Return the loss of accuracy for gates."""

@@ -153,9 +153,8 @@ class Losses(NamedTuple):
     networks: Sequence[int] = ()
     doubts: Sequence[str] = ()
 
-    def without_small(self, min_images: int) -> "Losses":
-        """Return the losses of classes that have at least so many images."""
-        is_kept = self.images >= min_images
+    def of(self, is_kept: np.ndarray) -> "Losses":
+        """Return the losses of some classes; `is_kept` is a mask."""
         names = [name for name, kept in zip(self.names, is_kept, strict=True) if kept]
         singles = [each.of(is_kept) for each in self.singles]
         return self._replace(names=names, images=self.images[is_kept], mean=self.mean.of(is_kept), singles=singles)

@@ -127,9 +127,9 @@ def cells(
         - alpha_other_seed: mean alpha between dense networks of different seeds (`intensification.other_seed`).
         - worst_class: class with the largest cost (loss of recall minus loss of accuracy). In this and the next four
           items, losses are measured from the reference in `classes.csv`, and networks at chance count.
-        - worst_class_cost*: cost of this class, with a 95 % interval (`class_costs.worst_class`).
-        - worst_class_shown: whether the cost of this class is itself shown to be above 0.
-        - worst_class_loss_upper: upper bound of the losses of all classes.
+        - worst_class_cost*: cost of this class, with a 95 % interval (`losses.worst_class`).
+        - worst_class_shown: whether this cost is shown to be above 0.
+        - worst_class_loss_upper: largest upper bound of the loss of a class.
         - accuracy_loss_low, accuracy_loss_upper: lower end of the 95 % interval of the loss of accuracy, and its
           one-sided upper bound.
         - alpha_precision*, alpha_f1*: slopes of precision and of F1.
@@ -257,11 +257,12 @@ def _worst_class(study: RunArrays, rows: np.ndarray, predictions: StudyPredictio
     if costs is None:
         bounds = ["worst_class_loss_upper", "accuracy_loss_low", "accuracy_loss_upper"]
         return dict(zip(columns, WorstCost(), strict=True)) | dict.fromkeys(bounds, np.nan)
+    accuracy = costs.own.accuracy()
     return {
         **dict(zip(columns, costs.worst, strict=True)),
-        "worst_class_loss_upper": costs.table["loss_upper_all"].max(skipna=False),
-        "accuracy_loss_low": costs.accuracy_loss_low,
-        "accuracy_loss_upper": costs.accuracy_loss_upper,
+        "worst_class_loss_upper": np.max(costs.losses(costs.own).mean.upper(), initial=-1.0),
+        "accuracy_loss_low": float(accuracy.interval()[0, 0]),
+        "accuracy_loss_upper": float(accuracy.upper()[0]),
     }
 
 

@@ -1,4 +1,4 @@
-"""Tabulate the loss of recall of each class in each cell, also beyond the loss of accuracy and beyond the control."""
+"""Tabulate what each class lost in each cell: since the dense networks, and against the controls."""
 
 from typing import Any
 
@@ -25,22 +25,20 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
     Returns
     -------
     DataFrame, one row per cell and class
-        dataset, model, pruner, ratio, `study.shown`, class, support, n (number of networks), recall_before and
-        recall_after. Then the losses and costs on which reports base their decisions (`costs.cell_costs`). Networks at
-        chance count in all columns:
+        dataset, model, pruner, ratio, `study.shown`, class, images, n (number of networks), recall_before and
+        recall_after. Then the losses on which reports base their decisions (`costs.cell_costs`), all shares. Networks
+        at chance count in all columns:
 
-        - reference: kind of the networks that losses are measured from, controls if there are any.
+        - reference: kind of the networks that costs are measured from, controls if there are any.
         - n_reference: number of pruned networks that are compared, as `n` of `costs.CellCosts`.
-        - loss: recall of the reference minus recall after.
-        - cost: loss minus the loss of accuracy.
-        - cost_p: p of the cost, one-sided and corrected for all classes.
+        - loss: recall of the dense networks minus recall after, with p, p_holm, and damaged: whether it is shown.
+        - loss_from_control: recall of the controls minus recall after.
+        - cost: loss from the reference minus that of the accuracy.
         - disproportionate: loss minus the loss that would be expected if every class's error grew by one factor
           (`proportion.disproportionate_losses`). It requires predictions and controls of the same networks.
-        - disproportionate_p: p of disproportionate, one-sided and corrected for all classes.
 
-        loss, cost and disproportionate have a moderated 95 % interval (`_low`, `_high`), and an upper bound that holds
-        for all classes jointly (`_upper_all`). For loss, `_low_all` is the lower end of an interval that also
-        holds for all classes jointly.
+        Each of these has a 95 % interval (`_low`, `_high`), and an upper bound that holds for all classes together
+        (`_upper_all`). The last three have `_p`, two-sided and corrected for all classes.
 
         Then n_none, the number of networks that have a control `none`, and recall_control, the mean recall of these
         controls.
@@ -60,7 +58,7 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | No
     columns = {
         **study.runs.iloc[rows[0]][study.cell_key],
         "class": study.names[has],
-        "support": np.nan if support is None else support,
+        "images": np.nan if support is None else support,
         "n": len(rows),
         "recall_before": before.recall.mean(0),
         "recall_after": after.recall.mean(0),
@@ -72,7 +70,7 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | No
 
 
 def _costs(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> dict[str, Any]:
-    """Return the columns for loss and cost of each class relative to the reference of the cell."""
+    """Return the columns for the losses and the cost of each class."""
     costs, _ = cell_costs(study, rows, predictions)
     if costs is None:
         return {"reference": "", "n_reference": 0, **dict.fromkeys(COLUMNS, np.nan)}

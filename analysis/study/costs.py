@@ -1,8 +1,4 @@
-"""Compute the losses of classes in one cell, against controls if there are any, else against dense networks.
-
-Networks with predictions are compared as in an audit, by `Comparison`. Without predictions the variance over images is
-unknown, so `class_costs` computes bounds over networks only.
-"""
+"""Compute the losses of classes in one cell: since the dense networks, and against controls if there are any."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -12,58 +8,82 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from analysis.compare.comparison import Comparison
+from analysis.compare.comparison import LOSS_FROM_CONTROL, interval_columns, tested_columns
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID
-from analysis.statistics import class_costs, class_losses, class_sums, class_table, promises
-from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS
-from analysis.statistics.class_losses import Changes
 from analysis.statistics.hypothesis_tests import LEVEL
-from analysis.statistics.limits import Limits
-from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
+from analysis.statistics.limits import Losses
+from analysis.statistics.losses import Spread, between, from_recalls, holm, worst_class
+from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproportionate_losses
 from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import Pairs, StudyPredictions
 
 # Kinds of reference networks that the compressed networks may be compared with.
 CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, DENSE = "control", "control of other seeds", "dense"
-COLUMNS = [*LOSS_COLUMNS, *COST_COLUMNS, *DISPROPORTIONATE_COLUMNS]
+
+
+def _tested(name: str) -> list[str]:
+    return [name, *(f"{name}_{end}" for end in ("low", "high", "upper_all", "p"))]
+
+
+COLUMNS = [
+    *("loss", "loss_low", "loss_high", "loss_upper_all", "p", "p_holm", "damaged"),
+    *_tested(LOSS_FROM_CONTROL),
+    *_tested("cost"),
+    *DISPROPORTIONATE_COLUMNS,
+]
 # Rounding recalls to three digits changes the recalls before and after by less than this in total.
 _SAME_RECALL = 0.004
 
 
-class Weighted(NamedTuple):
-    """Changes of recall, the weights (sums, classes) with which they are summed, and the mean recall (classes,)."""
-
-    changes: Changes
-    weights: class_sums.Weights
-    recall: np.ndarray
-
-    @property
-    def moderated(self) -> Changes:
-        """The changes with moderated variances."""
-        return class_losses.moderated(self.changes, self.recall)
-
-
-class RecallChanges(NamedTuple):
-    """Changes of the same networks: of recall, and of recall beyond the change of accuracy.
+class Sides(NamedTuple):
+    """Reference networks and compressed networks of a cell.
 
     Attributes
     ----------
-    loss, excess : Weighted
+    recalls : pair of Recalls, (networks, classes)
+    paired : bool
+        Whether row i of both belongs to the same dense network.
     label : (images,), integers, optional
         For each image, the column of its class in the recalls. None if only recalls are known.
     right : pair of (networks, images), bool, optional
-        Whether each network classifies each image correctly, before and after.
+        Whether each network classifies each image correctly.
     """
 
-    loss: Weighted
-    excess: Weighted
+    recalls: tuple[Recalls, Recalls]
+    paired: bool
     label: np.ndarray | None = None
     right: tuple[np.ndarray, np.ndarray] | None = None
 
+    @property
+    def networks(self) -> int:
+        """Number of pairs; if networks are not paired, the smaller number of networks."""
+        return min(len(side.recall) for side in self.recalls)
 
-def recall_changes(
+    def losses(self) -> Spread:
+        """Return the losses of the classes."""
+        return self._spread([side.recall for side in self.recalls])
+
+    def costs(self) -> Spread:
+        """Return the losses of the classes beyond that of the accuracy; there must be several networks."""
+        return self._spread([side.raw_balance for side in self.recalls], expected=1)
+
+    def accuracy(self) -> Spread:
+        """Return the loss of accuracy."""
+        return self._spread([side.accuracy[:, np.newaxis] for side in self.recalls], of_all=True)
+
+    def _spread(self, shares: Sequence[np.ndarray], expected: float = 0, *, of_all: bool = False) -> Spread:
+        if self.label is not None and self.right is not None:
+            label = np.zeros_like(self.label) if of_all else self.label
+            return between(label, *self.right, expected, paired=self.paired)
+        start, after = shares
+        if not self.paired:  # the variance of two unpaired sides is not estimated from recalls alone
+            start, after = (side.mean(0, keepdims=True) for side in shares)
+        return from_recalls(start - after)
+
+
+def sides(
     study: RunArrays,
     rows: np.ndarray,
     from_rows: np.ndarray | None,
@@ -71,8 +91,8 @@ def recall_changes(
     predictions: StudyPredictions | None = None,
     *,
     paired: bool = True,
-) -> RecallChanges:
-    """Compute the changes of recall from the reference to the pruned networks.
+) -> Sides:
+    """Return the reference networks and the pruned networks of a cell.
 
     Parameters
     ----------
@@ -87,23 +107,12 @@ def recall_changes(
     paired : bool
         Whether each network is compared with the reference at the same position.
     """
-    sides = _measured(study, rows, from_rows, has)
-    start, after = (side.recall for side in sides)
-    each_class = class_sums.each_class(int(has.sum()))
-    mean = (start + after).mean(0) / 2 if paired else (start.mean(0) + after.mean(0)) / 2
-    if answers := _answers(study, rows, from_rows, has, predictions):
-        label, right = answers
-        support = np.bincount(label)
-        changes = class_losses.of_few_images(class_losses.from_predictions(label, *right, paired=paired), support)
-        excess_weights = class_sums.excess_weights(support / len(label))
-        return RecallChanges(Weighted(changes, each_class, mean), Weighted(changes, excess_weights, mean), label, right)
-    gaps = (side.raw_balance for side in sides)
-    loss, excess = (class_losses.from_recalls(*each, paired=paired) for each in ((start, after), gaps))
-    return RecallChanges(Weighted(loss, each_class, mean), Weighted(excess, each_class, mean))
+    recalls = measured_recalls(study, rows, from_rows, has)
+    return Sides(recalls, paired, *(_answers(study, rows, from_rows, has, predictions) or ()))
 
 
 class WorstCost(NamedTuple):
-    """The class with the largest cost, and this cost with its interval, as `class_costs.worst_class` finds them."""
+    """The class with the largest cost, as `losses.worst_class` names it, and this cost with its interval."""
 
     name: str = ""
     cost: float = np.nan
@@ -120,25 +129,46 @@ class CellCosts(NamedTuple):
     reference : str
         Kind of reference networks: own controls, controls of other seeds, or dense networks.
     n : int
-        Number of pruned networks that are compared, including those at chance; if controls are of other seeds, the
-        smaller of the numbers of pruned networks and controls. If it is then 1, all bounds and p are NaN.
+        Number of pruned networks that are compared with the reference, including those at chance; if controls are of
+        other seeds, the smaller of the numbers of pruned networks and controls.
     table : DataFrame
-        `COLUMNS`, with a row for each class: the loss of recall, the part of it beyond the loss of accuracy, and the
-        part beyond the loss under proportional errors, which is NaN unless the networks have predictions and controls
-        of their own.
+        `COLUMNS`, with a row for each class. Losses are since the dense networks, losses from the control, and costs
+        from the reference. Disproportionate losses need predictions and controls of the same networks.
     worst : WorstCost
-    accuracy_loss_low : float
-        Lower end of the 95 % interval of the loss of accuracy.
-    accuracy_loss_upper : float
-        One-sided 95 % bound of the loss of accuracy.
+    names : list of str
+    images : (classes,)
+        Number of test images; infinite if it is unknown.
+    dense, own : Sides
+        All networks with the dense networks, and those that have a reference with this reference.
     """
 
     reference: str
     n: int
     table: pd.DataFrame
     worst: WorstCost
-    accuracy_loss_low: float
-    accuracy_loss_upper: float
+    names: list[str]
+    images: np.ndarray
+    dense: Sides
+    own: Sides
+
+    def losses(self, since: Sides) -> Losses:
+        """Return the losses of classes for limits, without those that have nothing to lose.
+
+        Parameters
+        ----------
+        since : Sides
+            `dense` or `own`. Single networks are compared with their dense networks alone.
+        """
+        found = Losses(self.names, self.images, since.losses())
+        if since is self.dense and since.networks > 1 and since.label is not None and since.right is not None:
+            start, after = since.right
+            each = [between(since.label, start[[row]], after[[row]]) for row in range(len(after))]
+            found = found._replace(singles=each, networks=list(range(1, len(after) + 1)))
+        return found.of(np.any(since.recalls[0].recall > 0, axis=0))
+
+    def accuracy_losses(self, since: Sides) -> Losses:
+        """Return the loss of accuracy for limits; `since` is as for `losses`."""
+        return Losses(["the accuracy"], self.images.sum(keepdims=True), since.accuracy())
 
 
 def cell_costs(
@@ -181,56 +211,51 @@ def _cell_costs(
     known = rows[np.isfinite(study.after[np.ix_(rows, has)]).all(1)]
     if not len(known):
         return None, has
-    reference, rows, from_rows = compared_rows(study, known, controls)
+    reference, compared, from_rows = compared_rows(study, known, controls)
     paired = reference != CONTROL_OF_OTHER_SEEDS
-    networks = len(rows) if paired or from_rows is None else min(len(rows), len(from_rows))
-    compared = _comparison(study, rows, from_rows, has, predictions, paired)
-    costs = _of_comparison(compared) if compared else _of_recalls(study, rows, from_rows, has, paired)
-    if not paired and networks < 2:
-        # The variance between networks is unknown on one side, and would count as 0.
-        costs = costs[0][["loss", "cost"]].reindex(columns=COLUMNS), WorstCost(), np.nan, np.nan
-    return CellCosts(reference, networks, *costs), has
+    dense = sides(study, known, None, has, predictions)
+    own = dense if reference == DENSE else sides(study, compared, from_rows, has, predictions, paired=paired)
+    support = common_support(study.support[np.ix_(known, has)])
+    names = list(map(str, study.names[has]))
+    images = np.full(len(names), np.inf) if support is None else support
+    return CellCosts(
+        reference,
+        own.networks,
+        _table(dense, own, reference).reindex(columns=COLUMNS),
+        _worst(own, names),
+        names,
+        images,
+        dense,
+        own,
+    ), has
 
 
-def _comparison(
-    study: RunArrays,
-    rows: np.ndarray,
-    from_rows: np.ndarray | None,
-    has: np.ndarray,
-    predictions: StudyPredictions | None,
-    paired: bool,
-) -> Comparison | None:
-    """Compare networks with their references image by image; None if predictions are missing."""
-    answers = _answers(study, rows, from_rows, has, predictions)
-    if predictions is None or answers is None:
-        return None
-    label, (start, after) = answers
-    right = {"before" if from_rows is None else "control": start, "after": after}
-    if from_rows is not None and (from_dense := predictions.of_runs(study.runs.iloc[rows])):
-        right["before"] = from_dense.right[0]
-    return Comparison(study.names[has], label, right, frozenset({"before", "control"} if paired else {"before"}))
+def _table(dense: Sides, own: Sides, reference: str) -> pd.DataFrame:
+    since_dense = dense.losses()
+    p = since_dense.p()
+    is_shown = (holm(p) <= LEVEL) & (since_dense.value > 0)
+    columns = interval_columns("loss", since_dense) | {"p": p, "p_holm": holm(p), "damaged": is_shown}
+    if reference != DENSE:
+        columns |= tested_columns(LOSS_FROM_CONTROL, own.losses())
+    if own.networks > 1:
+        columns |= tested_columns("cost", own.costs())
+        if reference == CONTROL_OF_NETWORK and own.label is not None and own.right is not None:
+            columns |= disproportionate_losses(own.label, *own.right)
+    return pd.DataFrame(columns)
 
 
-def _of_comparison(compared: Comparison) -> tuple[pd.DataFrame, WorstCost, float, float]:
-    has_own_controls = compared.reference == "control" and compared.are_pairs
-    table = compared.costs.join(compared.disproportionate) if has_own_controls else compared.costs
-    worst = WorstCost(*compared.worst.iloc[0, 1:]) if len(compared.worst) else WorstCost()
-    accuracy = compared.accuracy_loss
-    return table.reindex(columns=COLUMNS), worst, float(accuracy.bounds[0, 0, 0]), float(accuracy.upper[0])
-
-
-def _of_recalls(
-    study: RunArrays, rows: np.ndarray, from_rows: np.ndarray | None, has: np.ndarray, paired: bool
-) -> tuple[pd.DataFrame, WorstCost, float, float]:
-    changes = recall_changes(study, rows, from_rows, has, paired=paired)
-    losses, costs = (class_costs.bounds(each.moderated, each.weights) for each in (changes.loss, changes.excess))
-    joint = class_losses.intervals(changes.loss.moderated, -changes.loss.weights, LEVEL / len(losses.value))
-    of_losses = losses.value, losses.low, losses.high, joint["low"], losses.upper_all
-    columns = dict(zip(LOSS_COLUMNS, of_losses, strict=True)) | dict(zip(COST_COLUMNS, costs, strict=True))
-    costliest = class_costs.worst_class(changes.excess.moderated, changes.excess.weights, p=costs.p)
-    worst = WorstCost(str(study.names[has][costliest.place]), *costliest[1:]) if costliest.place >= 0 else WorstCost()
-    accuracy = class_costs.bounds(_accuracy_changes(study, rows, from_rows, has, changes, paired=paired), np.eye(1))
-    return pd.DataFrame(columns).reindex(columns=COLUMNS), worst, float(accuracy.low[0]), float(accuracy.upper_all[0])
+def _worst(own: Sides, names: list[str]) -> WorstCost:
+    """Name the class that costs most: on half of the images or, if only recalls are known, by its mean cost."""
+    if own.networks < 2 or not own.paired:
+        return WorstCost()
+    if own.label is None or own.right is None:
+        costs = own.costs()
+        place = int(np.nanargmax(costs.value))
+        found = place, costs.value[place], *costs.interval()[:, place], holm(costs.p())[place]
+    else:
+        found = worst_class(own.label, np.subtract(*own.right, dtype=np.int8), 1)
+    place, value, low, high, p = found
+    return WorstCost(names[place], float(value), float(low), float(high), bool(p <= LEVEL and value > 0))
 
 
 def compared_rows(
@@ -263,91 +288,7 @@ def compared_rows(
     return DENSE, rows, None
 
 
-def networks_for_limits(
-    study: RunArrays, rows: np.ndarray, limits: Limits, predictions: StudyPredictions | None = None
-) -> int | None:
-    """Estimate how many networks would rule out losses above the limits, if the estimated losses stay the same.
-
-    Return None if `promises.networks_for_limit` returns None for the classes or for the accuracy, or if the controls
-    are of other seeds.
-    """
-    needed = [
-        promises.networks_for_limit(each.changes, each.limit, support=each.support)
-        for each in _limited(study, rows, limits, predictions)
-    ]
-    counts = [count for count in needed if count is not None]
-    return max(counts) if len(counts) == len(needed) else None
-
-
-def images_are_too_few(
-    study: RunArrays, rows: np.ndarray, limits: Limits, predictions: StudyPredictions | None = None
-) -> bool:
-    """Return `promises.images_are_too_few` for the losses of a cell; False if only recalls are known."""
-    return any(
-        promises.images_are_too_few(each.changes, each.limit, each.support)
-        for each in _limited(study, rows, limits, predictions)
-        if each.support is not None
-    )
-
-
-class _Limited(NamedTuple):
-    """Changes of recall or of the accuracy, the limit of the losses, and the numbers of images, if these are known."""
-
-    changes: Changes
-    limit: float
-    support: np.ndarray | None
-
-
-def _limited(
-    study: RunArrays, rows: np.ndarray, limits: Limits, predictions: StudyPredictions | None
-) -> tuple[_Limited, _Limited]:
-    """Return the changes of the classes and of the accuracy in a cell, with their limits."""
-    has = study.classes_of(rows)
-    reference, rows, from_rows = compared_rows(study, rows)
-    paired = reference != CONTROL_OF_OTHER_SEEDS
-    changes = recall_changes(study, rows, from_rows, has, predictions, paired=paired)
-    of_accuracy = _accuracy_changes(study, rows, from_rows, has, changes, paired=paired)
-    support, images = (None, None) if changes.label is None else (np.bincount(changes.label), len(changes.label))
-    return (
-        _Limited(changes.loss.moderated, limits.class_loss, support),
-        _Limited(of_accuracy, limits.accuracy_loss, None if images is None else np.array([images])),
-    )
-
-
-def _accuracy_changes(
-    study: RunArrays,
-    rows: np.ndarray,
-    from_rows: np.ndarray | None,
-    has: np.ndarray,
-    changes: RecallChanges,
-    *,
-    paired: bool,
-) -> Changes:
-    """Compute the changes of accuracy of the networks whose changes of recall are given."""
-    if changes.label is not None and changes.right is not None:
-        return class_table.accuracy_changes(changes.label, *changes.right, paired=paired)
-    accuracies = (side.accuracy[:, np.newaxis] for side in _measured(study, rows, from_rows, has))
-    return class_losses.from_recalls(*accuracies, paired=paired)
-
-
-def promised(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None) -> pd.DataFrame:
-    """Tabulate the networks and images needed to promise that no class loses more than a limit (`promises.promises`).
-
-    The table is empty if the variance between networks is unknown: with fewer than two networks, if all networks lose
-    the same, or if the controls are of other seeds. It is also empty without the number of test images of each class.
-    """
-    has = study.classes_of(rows)
-    reference, rows, from_rows = compared_rows(study, rows)
-    support = common_support(study.support[np.ix_(rows, has)])
-    if reference == CONTROL_OF_OTHER_SEEDS or len(rows) < 2 or support is None or np.isnan(support).any():
-        return pd.DataFrame()
-    changes = recall_changes(study, rows, from_rows, has, predictions).loss.moderated
-    if not any(each.over_networks > 0 for each in promises.spreads(changes)):
-        return pd.DataFrame()
-    return promises.promises(changes, support)
-
-
-def _measured(
+def measured_recalls(
     study: RunArrays, rows: np.ndarray, from_rows: np.ndarray | None, has: np.ndarray
 ) -> tuple[Recalls, Recalls]:
     """Return the recalls of the reference networks and of the pruned networks."""
@@ -372,7 +313,7 @@ def _answers(
     if pairs is None:
         return None
     support = common_support(study.support[np.ix_(rows, has)])
-    label = _label_by_column(pairs, _measured(study, rows, from_rows, has), support)
+    label = _label_by_column(pairs, measured_recalls(study, rows, from_rows, has), support)
     return None if label is None else (label, pairs.right)
 
 

@@ -1,45 +1,45 @@
 """Decide which pruned networks of a study to use; reports and recommendations share this decision.
 
-Bounds are compared with limits by `analysis.statistics.limits.decide`, as in audits and in `compress`.
+Losses are compared with limits by `analysis.statistics.limits.decide`, as in audits and in `compress`. Networks are
+safe if every loss against the control is shown to be within its limit, and no loss since the dense networks is shown to
+be beyond it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
+from analysis.common.points import limit_in_points
 from analysis.runs import schema
-from analysis.statistics.limits import ACCURACY, ALPHA, LIMITS, Decided, Limits, decide
-from analysis.study import costs
+from analysis.statistics.limits import ALPHA, LIMITS, Gate, Limits, Losses, State, decide
+from analysis.statistics.losses import from_recalls
 from analysis.study.arrays import dense_weakness
-from analysis.study.costs import CONTROL_OF_NETWORK, networks_for_limits
+from analysis.study.costs import DENSE, CellCosts, cell_costs
 from analysis.study.joins import is_alike
 from analysis.study.once import once
-from analysis.study.settings import ITERATION, at_level, is_pruned
+from analysis.study.settings import CONTROL, ITERATION, at_level, is_pruned
 from analysis.study.study import StudyData
 
 PLACE = [schema.DATASET, schema.MODEL]
 Workload = tuple[str, str]
+NOTHING = Losses([], np.empty(0), from_recalls(np.empty((1, 0))))
 _DIGITS = 12  # of fitted accuracies, so that rounding errors of the fit break no ties
 
 
 class Judged(NamedTuple):
-    """A cell, and the comparison of its losses with the limits."""
+    """A cell, the comparison of its losses with the limits, and the losses of the classes from their reference."""
 
     cell: pd.Series
-    decided: Decided
+    gate: Gate
+    losses: Losses
 
     @property
     def is_safe(self) -> bool:
         """Whether every loss, and alpha if limited, is shown to be within its limit."""
-        return self.decided.state == "within"
-
-    @property
-    def n_without_control(self) -> int:
-        """How many networks have no control, and so are not compared, although others of the cell have one."""
-        return int(self.cell["n"] - self.cell["n_none"]) if self.cell["n_none"] else 0
+        return self.gate.state == "within"
 
 
 class Decision(NamedTuple):
@@ -198,22 +198,6 @@ def run_rows(cell: pd.Series, study: StudyData) -> np.ndarray:
     return rows_of(cell, study.arrays.runs, study).index.to_numpy()
 
 
-def needed_networks(judged: Judged, study: StudyData, limits: Limits) -> int | None:
-    """Estimate how many networks would show a cell to be safe, if the estimated losses stay the same.
-
-    Return None if this is unknown, for example because alpha is not shown to be within its limit either.
-    """
-    if (judged.decided.open_rows["name"] == ALPHA).any():
-        return None
-    return networks_for_limits(study.arrays, run_rows(judged.cell, study), limits, study.predicted)
-
-
-def images_are_too_few(cell: pd.Series, study: StudyData, limits: Limits) -> bool:
-    """Return whether no number of networks would rule out a loss above the limits; False for a single pair."""
-    has_several = has_several_pairs(class_rows(study, cell))
-    return has_several and costs.images_are_too_few(study.arrays, run_rows(cell, study), limits, study.predicted)
-
-
 def _judged(method: pd.DataFrame, study: StudyData, limits: Limits) -> Iterator[Judged]:
     """Yield the cells of a method by ratio, up to the first that is not shown to be safe."""
     for _, cell in method.iterrows():
@@ -229,30 +213,52 @@ def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
     A cell is never shown to be safe if only one pair of networks is compared, or if some of its networks lack a control
     that others have, because the networks without one are not compared.
     """
-    rows = class_rows(study, cell)
-    judged = Judged(cell, decide(_losses(cell, rows), limits))
-    if judged.is_safe and (judged.n_without_control or not has_several_pairs(rows)):
-        return judged._replace(decided=judged.decided._replace(state="undecided", worst=None))
-    return judged
+    found, _ = cell_costs(study.arrays, run_rows(cell, study), study.predicted)
+    if found is None:
+        return Judged(cell, Gate("undecided", "no network has recalls of all classes."), NOTHING)
+    gates = [*_unknown(cell, found.n), *_gates(found, limits), *_alpha_gate(cell, limits)]
+    states: Sequence[State] = "beyond", "undecided"
+    failing = (gate for state in states for gate in gates if gate.state == state)
+    return Judged(cell, next(failing, Gate("within", "")), found.losses(found.own))
 
 
-def has_several_pairs(rows: pd.DataFrame) -> bool:
-    """Return whether a cell's classes are compared over several networks; `rows` is as `class_rows` returns it."""
-    return bool((rows["n_reference"] > 1).all())
+def _unknown(cell: pd.Series, compared: int) -> Iterator[Gate]:
+    """Yield why no number can show a cell to be safe."""
+    if without := int(cell["n"] - cell["n_none"]) if cell["n_none"] else 0:
+        missing = "one network has" if without == 1 else f"{without} networks have"
+        yield Gate(
+            "undecided",
+            f"{missing} no control and cannot be compared. Run the pruner {CONTROL} with all seeds.",
+        )
+    if compared < 2:
+        yield Gate("undecided", "one network says nothing about others: prune several.")
 
 
-def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate alpha, and the losses of accuracy and of each class with the bounds that `limits.losses` describes."""
-    # A class's loss minus its cost is the loss of accuracy of the networks that the bounds are computed from.
-    loss = np.array([(rows["loss"] - rows["cost"]).mean(), *rows["loss"]])
-    start = rows["recall_control"].where(rows["reference"] == CONTROL_OF_NETWORK, rows["recall_before"])
-    # A class with recall 0 in the reference has nothing to lose, and perhaps no variance.
-    of_classes = rows["loss_upper_all"].mask(start.eq(0) & rows["loss_upper_all"].isna(), 0.0)
-    high = np.array([cell["accuracy_loss_upper"], *of_classes])
-    low = [cell["accuracy_loss_low"], *rows["loss_low_all"]]
-    losses = pd.DataFrame({"name": [ACCURACY, *rows["class"]], "loss": loss, "low": low, "upper": np.minimum(high, 1)})
-    alpha = [ALPHA, *(cell[f"alpha_new{end}"] for end in ("", "_low", "_high"))]
-    return pd.concat([losses, pd.DataFrame([alpha], columns=losses.columns)], ignore_index=True)
+def _gates(found: CellCosts, limits: Limits) -> Iterator[Gate]:
+    """Yield the comparisons of losses with their limits, from the reference and since the dense networks."""
+    where = "Since the dense networks" if found.reference == DENSE else "Against the control"
+    for limit, losses, since_dense in (
+        (limits.class_loss, found.losses(found.own), found.losses(found.dense)),
+        (limits.accuracy_loss, found.accuracy_losses(found.own), found.accuracy_losses(found.dense)),
+    ):
+        if not np.isfinite(limit):
+            continue
+        gate = decide(losses, limit)
+        yield gate._replace(reason=f"{where}: {gate.reason} The limit is {limit_in_points(limit)}.")
+        before = decide(since_dense, limit)
+        if found.reference != DENSE and before.state == "beyond":
+            yield before._replace(
+                reason=f"Since the dense networks: {before.reason} The limit is {limit_in_points(limit)}."
+            )
+
+
+def _alpha_gate(cell: pd.Series, limits: Limits) -> Iterator[Gate]:
+    if not np.isfinite(limits.alpha):
+        return
+    low, high = cell["alpha_new_low"], cell["alpha_new_high"]
+    state: State = "beyond" if low > limits.alpha else "within" if high < limits.alpha else "undecided"
+    may_be = "unknown" if np.isnan(high) else f"{low:.2f} to {high:.2f}"
+    yield Gate(state, f"{ALPHA} is {may_be} (limit {limits.alpha:g}).")
 
 
 def _failing(judged: Judged, tried: list[Judged], of_method: list[str]) -> Judged | None:
