@@ -24,7 +24,6 @@ from analysis.statistics.limits import Limits
 from analysis.statistics.weak_dense import sentence
 from analysis.study import operating_points
 from analysis.study.arrays import control_rows, dense_weakness, run_arrays
-from analysis.study.costs import promised
 from analysis.study.decay_advice import decay_advice
 from analysis.study.decision import Decision, Judged, class_rows, decision, rows_of, run_rows
 from analysis.study.groups import GivenGroups, Grouped, files_of_datasets, read_groups
@@ -163,7 +162,7 @@ def _recommendation(
     preference = operating_points.wanted_of(runs, asked.preference)
     choice, pareto = _choice(runs, study.shown, preference, asked.on_validation) if preference else ("", pd.DataFrame())
     rows = run_rows(decided.cell, study)
-    tried = pd.DataFrame([_row(judged, decided.limits, study) for judged in decided.tried])
+    tried = pd.DataFrame([_row(judged, study) for judged in decided.tried])
     if (weak := dense_weakness(runs)).is_hopeless:
         tried["fails"] = sentence(weak)
     return Recommendation(
@@ -180,7 +179,6 @@ def _recommendation(
         choice,
         pareto,
         of_groups,
-        promised(study.arrays, rows, study.predicted),
     )
 
 
@@ -203,17 +201,17 @@ def _implied(limits: Limits, study: StudyData, rows: np.ndarray) -> Iterator[str
     return implied_loss(list(arrays.names[has]), recall, accuracy, limits.accuracy_loss)
 
 
-def _row(judged: Judged, limits: Limits, study: StudyData) -> dict[str, Any]:
+def _row(judged: Judged, study: StudyData) -> dict[str, Any]:
     """Make a row of `Recommendation.tried`."""
     cell, rows = judged.cell, class_rows(study, judged.cell)
     axis = [ITERATION] if is_iterated(cell.to_frame().T).any() else []
     settings = [*(name for name in study.shown if name not in axis), schema.RATIO, *axis]
-    most, costliest = (rows.loc[rows[name].fillna(np.inf).idxmax()] for name in ("loss_upper_all", "cost"))
+    costliest = rows.loc[rows["cost"].fillna(-np.inf).idxmax()]
     return {
         **cell[[schema.PRUNER, *settings]],
         "n": rows["n_reference"].iloc[0],
-        "loss": (rows["loss"] - rows["cost"]).mean(),
-        "loss_high": np.minimum(cell["accuracy_loss_upper"], 1),
+        "loss": judged.costs.own.accuracy().value[0] if judged.costs else np.nan,
+        "loss_high": cell["accuracy_loss_upper"],
         "alpha": cell["alpha_mean"],
         "raw_slope": cell["raw_slope_mean"],
         "alpha_new": cell["alpha_new"],
@@ -221,10 +219,22 @@ def _row(judged: Judged, limits: Limits, study: StudyData) -> dict[str, Any]:
         "largest_excess": costliest["cost"],
         "largest_excess_high": rows["cost_upper_all"].max(),
         "largest_excess_class": costliest["class"],
-        "worst_class_loss": most["loss"],
-        "worst_class_loss_high": np.minimum(most["loss_upper_all"], 1),
-        "worst_class": most["class"],
-        "fails": "" if judged.is_safe else why_not(judged, study, limits),
+        **_may_lose_most(judged),
+        "fails": "" if judged.is_safe else why_not(judged),
+    }
+
+
+def _may_lose_most(judged: Judged) -> dict[str, Any]:
+    """Return the class whose loss has the largest upper bound, with loss and bound."""
+    losses = judged.costs.losses(judged.costs.own) if judged.costs else None
+    if losses is None or not losses.names:
+        return {"worst_class_loss": np.nan, "worst_class_loss_high": np.nan, "worst_class": ""}
+    upper = losses.mean.upper()
+    most = int(np.where(np.isnan(upper), np.inf, upper).argmax())
+    return {
+        "worst_class_loss": losses.mean.value[most],
+        "worst_class_loss_high": upper[most],
+        "worst_class": losses.names[most],
     }
 
 

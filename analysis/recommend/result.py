@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import opened
-from analysis.common.points import limit_in_points, points
+from analysis.common.points import points
 from analysis.common.printable import printable
 from analysis.common.terminal import COLUMNS, cut, folded
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio
@@ -38,8 +38,8 @@ class Recommendation(NamedTuple):
     tried : DataFrame
         A row for each method and ratio, up to the method's first failure. A method is a pruner with its schedule, its
         distillation and its other settings. The reference is the networks' controls if there are any, else the dense
-        networks. Losses are shares of test images, relative to the reference. Columns that end in `_high` are upper
-        bounds; those of class losses hold for all classes jointly. The columns are:
+        networks. Losses are shares of test images, relative to the reference. Columns that end in `_high` are
+        one-sided 95 % bounds; `largest_excess_high` holds for all classes together. The columns are:
 
         - pruner, the settings and ratio;
         - n: the number of pruned networks compared with the reference;
@@ -60,9 +60,6 @@ class Recommendation(NamedTuple):
         The levels compared for that choice, as `operating_points.table` returns them; empty if none is chosen.
     groups : DataFrame
         Effect of the recommended pruning on groups of test images, as in `groups.Grouped.groups`; empty without groups.
-    promises : DataFrame
-        Networks and test images needed to promise a limit for all classes, as `promises.promises` returns them; empty
-        if the variance between networks, or the number of test images of each class, is unknown.
     """
 
     verdict: str
@@ -72,7 +69,6 @@ class Recommendation(NamedTuple):
     choice: str = ""
     pareto: pd.DataFrame = pd.DataFrame()
     groups: pd.DataFrame = pd.DataFrame()
-    promises: pd.DataFrame = pd.DataFrame()
 
     def _repr_html_(self) -> str:
         """Format the verdict, the tried methods and the notes as HTML for a notebook."""
@@ -179,7 +175,7 @@ def summary(recommendation: Recommendation) -> str:
     verdict, *notes = (folded(line) for line in (recommendation.verdict, *recommendation.notes))
     how = ["", printable(recommendation.command)] if recommendation.command else []
     heading = "Losses in points, on test images (in brackets: at most, with 95 % confidence):"
-    parts = [verdict, *how, "", heading, *_judgement_lines(recommendation), *_promise_lines(recommendation)]
+    parts = [verdict, *how, "", heading, *_judgement_lines(recommendation)]
     parts += _pareto_lines(recommendation)
     return "\n".join([*parts, *(["", *notes] if notes else [])])
 
@@ -207,22 +203,6 @@ def _judgement_lines(recommendation: Recommendation) -> Iterator[str]:
     for method, ratio, fails in zip(methods, table["ratio"], judgements["fails"], strict=True):
         if fails:
             yield folded(f"{method} at ratio {ratio}: {fails}")
-
-
-def _promise_lines(recommendation: Recommendation) -> Iterator[str]:
-    """Yield a table of the networks and images needed to promise that no class loses more than a limit."""
-    promises = recommendation.promises
-    if promises.empty:
-        return
-    yield "\n" + folded(
-        "Number of networks needed to promise that no class loses more than 1, 2 or 5 points, if in truth no class "
-        "loses anything; if one does, more are needed. With this number, four of five studies can make the promise. "
-        "Each column supposes that the smallest class has this number of test images: the present one, or a larger one."
-    )
-    wide = promises.assign(networks=promises["networks"].map("{:.0f}".format).replace("nan", "too many"))
-    table = wide.pivot(index="limit", columns="images", values="networks")
-    table.index = [f"at most {limit_in_points(limit)}" for limit in table.index]
-    yield table.rename(columns="{:,} images a class".format).rename_axis(columns=None).to_string()
 
 
 def _with_bounds(judgements: pd.DataFrame, name: str, write: Callable[[float], str]) -> list[str]:

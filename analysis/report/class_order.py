@@ -4,7 +4,7 @@ import pandas as pd
 
 from analysis.report.verdict import places
 from analysis.runs import schema
-from analysis.study.decision import at_the_ratio, by_accuracy, class_rows
+from analysis.study.decision import at_the_ratio, by_accuracy, reference_rows
 from analysis.study.settings import is_pruned, is_random
 from analysis.study.study import StudyData
 
@@ -28,7 +28,7 @@ def class_orders(study: StudyData) -> dict[str, list[str]]:
     for at_ratio in leading:
         random = is_random(at_ratio)
         for _, cell in (at_ratio if random.all() else at_ratio[~random]).iterrows():
-            rows = class_rows(study, cell)
+            rows = reference_rows(study, cell)
             losses.setdefault(cell[schema.DATASET], []).append(rows.set_index("class")["loss"])
     return {
         dataset: list(pd.concat(parts, axis=1).mean(axis=1).sort_values(ascending=False, kind="stable").index)

@@ -6,18 +6,16 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.compare.comparison import LOSS_FROM_CONTROL
 from analysis.rendering.formats import short_ratio
 from analysis.report.published import rank
 from analysis.runs import frames, schema
 from analysis.statistics.arithmetic import is_constant
-from analysis.statistics.class_costs import FEWEST_FLIPPED, smallest_p
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
-from analysis.statistics.limits import ACCURACY, ALPHA, LIMITS, Limits
-from analysis.statistics.moderation import enough_classes
-from analysis.statistics.populations import FEWEST_TESTED
+from analysis.statistics.limits import LIMITS
 from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import RunArrays, dense_weakness
-from analysis.study.costs import CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS
+from analysis.study.costs import CONTROL_OF_OTHER_SEEDS
 from analysis.study.decay_advice import decay_advice
 from analysis.study.decision import (
     PLACE,
@@ -26,9 +24,6 @@ from analysis.study.decision import (
     accuracy_loss,
     class_rows,
     decisions,
-    has_several_pairs,
-    images_are_too_few,
-    needed_networks,
     rows_of,
     run_rows,
 )
@@ -77,19 +72,13 @@ _BEYOND_CONTROL = (
     "of the gaps before pruning."
 )
 _SAFE = (
-    "Safe: bounds that hold with 95 % confidence, for all classes together, rule out that a class loses more than "
-    f"{100 * LIMITS.class_loss:g} points of recall or the accuracy more than {100 * LIMITS.accuracy_loss:g}. Each "
-    "method is judged from its smallest ratio up to the first that fails."
+    "Safe: 95 % bounds rule out that a class loses more than "
+    f"{100 * LIMITS.class_loss:g} points of recall against the control or the accuracy more than "
+    f"{100 * LIMITS.accuracy_loss:g}, and no such loss is shown since the dense networks. Each method is judged from "
+    "its smallest ratio up to the first that fails."
 )
 _WIDEST = 200  # % of the gaps before pruning. A wider interval of their change is not printed: it is uninformative.
-_CLASS_TEST = (
-    f"Classes are tested together: by a max-t test from {FEWEST_FLIPPED} networks on, else by an audit's "
-    "test, with Holm's correction."
-)
-_UNKNOWN = "Whether it is safe is unknown: "
-_ONE_UNKNOWN = f"{_UNKNOWN}with one network nothing shows how far classes move by chance."
-_ALIKE = f"{_UNKNOWN}networks that all lose the same do not show how far classes move by chance."
-_ONE_CONTROL = f"{_UNKNOWN}with one control nothing shows how far classes move by chance."
+_CLASS_TEST = "Classes are tested over networks and images together, with Holm's correction."
 _ONE_NETWORK = "Every cell has one network, so there are no intervals over networks."
 
 # A param, one of its values, and what a reader has to know about runs with that value.
@@ -154,25 +143,6 @@ def places(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
     return sorted(groups, key=lambda place: rank(place[0][0]))
 
 
-def class_test(rows: pd.DataFrame) -> str:
-    """Return the name of the test that decides which classes of a cell lose more than the accuracy.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        As `class_rows` returns it.
-    """
-    networks, is_paired = rows["n_reference"].max(), (rows["reference"] != CONTROL_OF_OTHER_SEEDS).all()
-    if networks < FEWEST_TESTED and not is_paired:
-        return "t-test (it needs two networks on each side)"
-    if networks < FEWEST_TESTED:
-        return f"test over images{' and retraining' if (rows['reference'] == CONTROL_OF_NETWORK).all() else ''}"
-    if networks >= FEWEST_FLIPPED and is_paired:
-        return f"max-t test (p no less than {smallest_p(int(networks)):.1g})"
-    mean_recall = rows["recall_after"] + rows["loss"] / 2
-    return "moderated t-test" if enough_classes(mean_recall.to_numpy()) else "plain t-test"
-
-
 def _sentences(workload: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
     rows = _runs_of(workload, study)
     formats = cells[in_number_format(cells)]
@@ -209,15 +179,15 @@ def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:
         yield f"{_where(cell)}, nothing is shown to be safe. {subject} {_cost(cell)}."
     yield from _describe_payers(rows, cell)
     if not decided.is_safe:
-        yield _why_nothing(decided, study)
+        yield _why_nothing(decided)
     if cell["n_none"]:
         yield _describe_gaps(cell, study)
     elif (rows["reference"] == CONTROL_OF_OTHER_SEEDS).any():
-        yield _NOT_PAIRED.format("bounds are wide" if has_several_pairs(rows) else "losses have no bounds")
+        yield _NOT_PAIRED.format("bounds are wide" if (rows["n_reference"] > 1).all() else "losses have no bounds")
     else:
         yield _describe_missing_control(cell, study)
     if decided.is_safe:
-        yield _and_no_larger(decided, study)
+        yield _and_no_larger(decided)
 
 
 def _describe_missing_control(cell: pd.Series, study: StudyData) -> str:
@@ -228,21 +198,21 @@ def _describe_missing_control(cell: pd.Series, study: StudyData) -> str:
     return _UNLIKE_CONTROL.format(" and ".join(differing)) if differing else _NO_CONTROL
 
 
-def _and_no_larger(decided: Decision, study: StudyData) -> str:
+def _and_no_larger(decided: Decision) -> str:
     if decided.failing is None:
         return "This is safe, and no larger ratio is shown to be."
-    return f"This is safe. {_why_not_there(decided.failing, study, decided.limits)}"
+    return f"This is safe. {_why_not_there(decided.failing)}"
 
 
-def _why_nothing(decided: Decision, study: StudyData) -> str:
+def _why_nothing(decided: Decision) -> str:
     if decided.failing is None or not decided.judged.is_safe:
-        return why_not(decided.judged, study, decided.limits)
-    reason = _why_not_there(decided.failing, study, decided.limits)
+        return why_not(decided.judged)
+    reason = _why_not_there(decided.failing)
     return f"This ratio would pass, but it is safe only if all smaller ratios of the method pass too. {reason}"
 
 
-def _why_not_there(failing: Judged, study: StudyData, limits: Limits) -> str:
-    reason = why_not(failing, study, limits)
+def _why_not_there(failing: Judged) -> str:
+    reason = why_not(failing)
     return f"At ratio {short_ratio(failing.cell[schema.RATIO])}: {reason[0].lower()}{reason[1:]}"
 
 
@@ -303,7 +273,7 @@ class Payers(NamedTuple):
     points : (classes, 3)
         Their costs (losses minus the loss of accuracy) in points, with the ends of the intervals.
     losses : (classes,)
-        Their losses in points.
+        Their losses in points, from the control if there is one.
     """
 
     are_tested: bool
@@ -314,10 +284,11 @@ class Payers(NamedTuple):
 
 def payers(rows: pd.DataFrame) -> Payers:
     """Find the classes of a cell that are shown to lose more than the accuracy; `rows` as `class_rows` returns them."""
-    paying = rows[(rows["cost_p"] < LEVEL) & (rows["cost"] > 0)].sort_values("cost", ascending=False)
+    paying = rows[(rows["cost_p"] <= LEVEL) & (rows["cost"] > 0)].sort_values("cost", ascending=False)
     points = 100 * paying[["cost", "cost_low", "cost_high"]].to_numpy()
     are_tested = bool(rows["cost_p"].notna().any())
-    return Payers(are_tested, list(paying["class"]), points, 100 * paying["loss"].to_numpy())
+    from_reference = paying[LOSS_FROM_CONTROL].fillna(paying["loss"])
+    return Payers(are_tested, list(paying["class"]), points, 100 * from_reference.to_numpy())
 
 
 def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
@@ -342,38 +313,9 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
             yield f"{names[0]} loses {cost} more than the accuracy{second}{rest_text}."
 
 
-def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
-    """Explain why networks are not safe, or why their safety is undecided and how many networks would decide it."""
-    worst = judged.decided.worst
-    without = judged.n_without_control
-    missing = f"{'one network has' if without == 1 else f'{without} networks have'} no control and cannot be compared"
-    if worst is None and without:
-        return f"{_UNKNOWN}{missing}. Run the pruner {CONTROL} with all seeds."
-    one = _ONE_CONTROL if judged.cell["n"] > 1 else _ONE_UNKNOWN
-    if worst is None:
-        return one
-    if judged.decided.state == "beyond":
-        if worst["name"] == ALPHA:
-            return f"It is not safe: {ALPHA} is surely above {limits.alpha:g}."
-        what = "points of recall" if worst["name"] != ACCURACY else "point" if worst["limit"] == 0.01 else "points"
-        subject = "the accuracy" if worst["name"] == ACCURACY else worst["name"]
-        return f"It is not safe: {subject} surely loses more than {100 * worst['limit']:g} {what}."
-    if worst["name"] == ALPHA and not np.isfinite(worst["upper"]):
-        return f"{_UNKNOWN}{ALPHA} {'is undefined' if np.isnan(worst['loss']) else 'has no upper bound'}."
-    if not np.isfinite(worst["upper"]):
-        return _ALIKE if has_several_pairs(class_rows(study, judged.cell)) else one
-    if worst["name"] == ALPHA:
-        return f"Undecided: {ALPHA} may be {worst['upper']:.2f} (limit {limits.alpha:g})."
-    remedy = missing if without else _remedy(judged, study, limits)
-    subject = "the accuracy" if worst["name"] == ACCURACY else worst["name"]
-    bound = f"{subject} may lose up to {100 * worst['upper']:.1f} points (limit {100 * worst['limit']:g})"
-    return f"Undecided: {bound}; {remedy}."
-
-
-def _remedy(judged: Judged, study: StudyData, limits: Limits) -> str:
-    if needed := needed_networks(judged, study, limits):
-        return f"{needed:,} networks would decide"
-    return f"more {'test images' if images_are_too_few(judged.cell, study, limits) else 'networks'} may decide"
+def why_not(judged: Judged) -> str:
+    """Explain why networks are not safe, or why their safety is undecided and what would decide it."""
+    return f"{'It is not safe' if judged.gate.state == 'beyond' else 'Undecided'}: {judged.gate.reason}"
 
 
 GapKind = Literal[

@@ -13,9 +13,9 @@ import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
 from analysis.common.points import limit_in_points
+from analysis.compare.comparison import LOSS_FROM_CONTROL
 from analysis.runs import schema
-from analysis.statistics.limits import ALPHA, LIMITS, Gate, Limits, Losses, State, decide
-from analysis.statistics.losses import from_recalls
+from analysis.statistics.limits import ALPHA, LIMITS, Gate, Limits, State, decide
 from analysis.study.arrays import dense_weakness
 from analysis.study.costs import DENSE, CellCosts, cell_costs
 from analysis.study.joins import is_alike
@@ -25,16 +25,15 @@ from analysis.study.study import StudyData
 
 PLACE = [schema.DATASET, schema.MODEL]
 Workload = tuple[str, str]
-NOTHING = Losses([], np.empty(0), from_recalls(np.empty((1, 0))))
 _DIGITS = 12  # of fitted accuracies, so that rounding errors of the fit break no ties
 
 
 class Judged(NamedTuple):
-    """A cell, the comparison of its losses with the limits, and the losses of the classes from their reference."""
+    """A cell, the comparison of its losses with the limits, and these losses; None without recalls of all classes."""
 
     cell: pd.Series
     gate: Gate
-    losses: Losses
+    costs: CellCosts | None
 
     @property
     def is_safe(self) -> bool:
@@ -186,6 +185,15 @@ def class_rows(study: StudyData, cell: pd.Series) -> pd.DataFrame:
     return rows_of(cell, study.classes, study)
 
 
+def reference_rows(study: StudyData, cell: pd.Series) -> pd.DataFrame:
+    """Select the rows of `study.classes` for a cell, with losses measured from the controls if there are any."""
+    rows = class_rows(study, cell)
+    if rows[LOSS_FROM_CONTROL].isna().all():
+        return rows
+    ends = ("", "_low", "_high", "_upper_all")
+    return rows.assign(**{f"loss{end}": rows[f"{LOSS_FROM_CONTROL}{end}"] for end in ends})
+
+
 def rows_of(cell: pd.Series, frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
     """Select the rows of a frame for a cell."""
     columns = study.cell_key
@@ -215,11 +223,11 @@ def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
     """
     found, _ = cell_costs(study.arrays, run_rows(cell, study), study.predicted)
     if found is None:
-        return Judged(cell, Gate("undecided", "no network has recalls of all classes."), NOTHING)
+        return Judged(cell, Gate("undecided", "no network has recalls of all classes."), None)
     gates = [*_unknown(cell, found.n), *_gates(found, limits), *_alpha_gate(cell, limits)]
     states: Sequence[State] = "beyond", "undecided"
     failing = (gate for state in states for gate in gates if gate.state == state)
-    return Judged(cell, next(failing, Gate("within", "")), found.losses(found.own))
+    return Judged(cell, next(failing, Gate("within", "")), found)
 
 
 def _unknown(cell: pd.Series, compared: int) -> Iterator[Gate]:

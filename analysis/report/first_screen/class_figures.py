@@ -15,12 +15,11 @@ from analysis.rendering.formats import short_ratio
 from analysis.rendering.layout import DPI, Panel, draw
 from analysis.rendering.panels import estimates, intervals, name_rows
 from analysis.rendering.picture_text import fitted_name, name_in_picture, width_in_picture
-from analysis.report.verdict import class_test
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.recalls import Recalls
 from analysis.study.costs import CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, DENSE, compared_rows
-from analysis.study.decision import class_rows, run_rows
+from analysis.study.decision import reference_rows, run_rows
 from analysis.study.settings import in_number_format, is_random
 from analysis.study.study import StudyData
 
@@ -72,7 +71,7 @@ def class_recalls(study: StudyData, cell: pd.Series, *, narrow: bool = False) ->
     narrow : bool
         Draw for a narrow window.
     """
-    rows = class_rows(study, cell)
+    rows = reference_rows(study, cell)
     reference, stations = _stations(study, cell)
     recalls = pd.DataFrame({name: each.recall.mean(0) for name, each in stations.items()}, index=rows.index)
     accuracy = [float(each.accuracy.mean()) for each in stations.values()]
@@ -82,7 +81,7 @@ def class_recalls(study: StudyData, cell: pd.Series, *, narrow: bool = False) ->
     room = _WIDEST_NARROW_NAME if narrow else _WIDEST_NAME
     named = largest_losses.assign(
         name=[fitted_name(str(name), room, _LETTERS) for name in largest_losses["class"]],
-        is_shown=largest_losses["cost_p"] < LEVEL,
+        is_shown=largest_losses["cost_p"] <= LEVEL,
     )
     labels = [name.replace(" ", "\n") if narrow else name for name in stations]
     draw_recalls = partial(_draw_recalls, named=named, accuracy=accuracy, labels=labels)
@@ -90,7 +89,7 @@ def class_recalls(study: StudyData, cell: pd.Series, *, narrow: bool = False) ->
         [Panel(draw_recalls, recalls, up="recall")],
         size=_NARROW_SIZE if narrow else _SIZE,
         title=_recalls_title(study, cell),
-        note=_recalls_note(cell, reference, largest_losses, class_test(rows)),
+        note=_recalls_note(cell, reference, largest_losses),
         narrow=narrow,
     )
 
@@ -134,7 +133,7 @@ def _recalls_title(study: StudyData, cell: pd.Series) -> str:
     return f"Recall of each class, {how}: {cell[schema.DATASET]}, {cell[schema.MODEL]}"
 
 
-def _recalls_note(cell: pd.Series, reference: str, largest_losses: pd.DataFrame, test: str) -> str:
+def _recalls_note(cell: pd.Series, reference: str, largest_losses: pd.DataFrame) -> str:
     networks = f"{_networks(cell)}. {_REFERENCES[reference].recalls_note}"
     since = '"dense"' if reference == DENSE else f'"{_FINE_TUNED_ONLY}"'
     if not len(largest_losses):
@@ -146,7 +145,7 @@ def _recalls_note(cell: pd.Series, reference: str, largest_losses: pd.DataFrame,
     )
     return (
         f'{networks} {subject} named, with the change from {since} to "pruned" in points. Filled orange: shown to '
-        f"lose more than the accuracy ({test}, p below .05 corrected over the classes); white marks: not shown, with "
+        "lose more than the accuracy (p at most .05, corrected over the classes); white marks: not shown, with "
         "an orange edge for the class that loses most. Grey: other classes."
     )
 
@@ -242,7 +241,6 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
     titles, reference = _name_references(study, [cell for cell, _ in panels])
     relative_to = "the dense networks" if in_formats else reference
     labels = [name_in_picture(str(name), _LONGEST_NAME) for name in names]
-    tests = " or a ".join(dict.fromkeys(class_test(rows) for _, rows in panels))
     return draw(
         [
             Panel(partial(_draw_losses, labels=labels), rows.loc[names], panel_title, "loss, points")
@@ -252,8 +250,7 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
         title=f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
         note=f"Loss of recall relative to {relative_to}, in points, with 95 % intervals. Dotted: the loss of accuracy. "
         f"{_PROPORTION if any(rows['disproportionate'].notna().any() for _, rows in panels) else ''}Filled orange: "
-        f"the class is shown to lose more than the accuracy, by a {tests} with p below .05 "
-        "corrected over the classes. Grey: this is not shown. White with an orange edge: the class that loses most, "
+        "the class is shown to lose more than the accuracy (p at most .05, corrected over the classes). Grey: this is not shown. White with an orange edge: the class that loses most, "
         f"if this is not shown for it.{left_out}{choice_note}",
         narrow=narrow,
         sharex=True,
@@ -282,7 +279,7 @@ def _without_random(cells: pd.DataFrame) -> pd.DataFrame:
 def _losses_of(study: StudyData, cells: pd.DataFrame) -> list[tuple[pd.Series, pd.DataFrame]]:
     """Return each cell that has a panel, with its rows of `study.classes`."""
     shown_cells = _without_random(cells).head(_MOST_METHODS)
-    return [(cell, class_rows(study, cell).set_index("class")) for _, cell in shown_cells.iterrows()]
+    return [(cell, reference_rows(study, cell).set_index("class")) for _, cell in shown_cells.iterrows()]
 
 
 def _names(rows: pd.DataFrame, order: Sequence[str]) -> list[str]:
@@ -293,7 +290,7 @@ def _names(rows: pd.DataFrame, order: Sequence[str]) -> list[str]:
 
 def _draw_losses(axes: Axes, rows: pd.DataFrame, labels: Sequence[str]) -> None:
     rows = estimates(rows, "loss", scale=100).reset_index(drop=True)
-    is_shown = rows["cost_p"] < LEVEL
+    is_shown = rows["cost_p"] <= LEVEL
     loses_most = (rows["loss"] == rows["loss"].max()) & (rows["loss"] > 0)
     color = np.where(is_shown | loses_most, ABOVE, NEUTRAL)
     intervals(axes, rows.assign(color=color, face=np.where(loses_most & ~is_shown, "white", color)))

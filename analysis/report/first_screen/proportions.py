@@ -78,7 +78,7 @@ def sentences(cell: pd.Series, rows: pd.DataFrame, pairs: Pairs) -> Sequence[str
 
 def _growth(rows: pd.DataFrame) -> float:
     """Return the factor by which the error grew; in proportion, a class loses (factor - 1) times its error."""
-    expected_losses, errors = rows["loss"] - rows["disproportionate"], 1 - rows["recall_control"]
+    expected_losses, errors = rows["loss_from_control"] - rows["disproportionate"], 1 - rows["recall_control"]
     return float(1 + expected_losses.sum() / errors.sum())
 
 
