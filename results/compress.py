@@ -19,9 +19,9 @@ from of_analysis import (
     Panel,
     Recalls,
     StudyError,
-    class_table,
     draw,
     intervals,
+    losses,
     mean_interval,
     wilson_interval,
 )
@@ -147,21 +147,15 @@ def _judge(measured: Measured, members: list[int]) -> pd.DataFrame:
     for place in measured.chains.index:
         before, control, after = (side[place, members] for side in measured.validation)
         places = measured.places[members]
-        if len(members) == 1:
-            label = measured.train_label[places[0]]
-            of_accuracy = class_table.accuracy_loss(label, before, after, control)
-            of_classes = class_table.losses(label, before, after, control)
-        else:
-            images = np.unique(places)
-            sides = np.full((2, len(members), len(images)), np.nan)
-            for each, (row, *own) in enumerate(zip(np.searchsorted(images, places), control, after, strict=True)):
-                sides[:, each, row] = own
-            label = measured.train_label[images]
-            of_accuracy = class_table.losses_on_own_images(np.zeros_like(label), *sides)
-            of_classes = class_table.losses_on_own_images(label, *sides)
+        images = np.unique(places)
+        changes = np.full((len(members), len(images)), np.nan)
+        for each, (row, *sides) in enumerate(zip(np.searchsorted(images, places), control, after, strict=True)):
+            changes[each, row] = np.subtract(*sides, dtype=np.int8)
+        label = measured.train_label[images]
+        found = losses.accuracy(label, changes), losses.spread(label, changes)
         estimate = (before.mean(1) - after.mean(1)).mean()
         # As planned, each class has a bound of its own: the upper end of its 95 % interval.
-        rows.append((estimate, *(each.bounds[0, 1].max() for each in (of_accuracy, of_classes))))
+        rows.append((estimate, *(each.interval()[1].max() for each in found)))
     table = pd.DataFrame(rows, columns=["estimate", "accuracy_loss", "class_loss"])
     is_accurate = table["accuracy_loss"] < _OF_ACCURACY
     rules = table["estimate"] <= _OF_ACCURACY, is_accurate, is_accurate & (table["class_loss"] < _OF_CLASS)
@@ -171,10 +165,9 @@ def _judge(measured: Measured, members: list[int]) -> pd.DataFrame:
 def _tested(study: Study, place: int, networks: list[int]) -> dict[str, object]:
     """Describe a chosen chain, with its losses in some of the networks on test images."""
     measured, names = read(study.folder), class_names(study)
-    before, control, after = (side[place, networks] for side in measured.test)
-    levels = LEVEL, LEVEL / len(names)
-    found = class_table.losses(measured.test_label, before, after, control, levels=levels)
-    worst, low, high = int(found.value.argmax()), found.bounds[1, 0], found.bounds[0, 1]
+    _, control, after = (side[place, networks] for side in measured.test)
+    found = losses.between(measured.test_label, control, after)
+    worst, low, high = int(found.value.argmax()), found.interval(LEVEL / len(names))[0], found.interval()[1]
     is_beyond, is_within = (low > _OF_CLASS).any(), (high < _OF_CLASS).all()
     row = measured.chains.loc[place]
     return {

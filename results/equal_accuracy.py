@@ -76,7 +76,7 @@ def class_costs(arrays: RunArrays, chosen: pd.DataFrame, predictions: StudyPredi
             assert found is not None  # these networks have recalls
             accuracy_loss = (arrays.accuracy_after[before] - arrays.accuracy_after[after]).mean()
             table = found.table.assign(**{"class": arrays.names[has]}, dataset=dataset, of=of, n=len(after))
-            costliest, bound = table["cost"].eq(table["cost"].max()), table["loss_upper_all"].max()
+            costliest, bound = table["cost"].eq(table["cost"].max()), table["loss_from_control_upper_all"].max()
             tables.append(table.assign(accuracy_loss=accuracy_loss, no_class_more=bound, costliest=costliest))
     return pd.concat(tables, ignore_index=True)
 

@@ -35,10 +35,8 @@ from analysis.runs.frames import ReadPredictions
 from analysis.runs.options.table import OPTIONS
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics import (
-    class_costs,
-    class_losses,
-    class_table,
     limits,
+    losses,
     over_indexing,
     proportion,
     regression,

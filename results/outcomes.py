@@ -10,8 +10,8 @@ from of_analysis import (
     RunArrays,
     alpha,
     alpha_shared,
-    class_table,
     excess_loss,
+    losses,
     proportion,
     proportions,
     raw_slope,
@@ -129,11 +129,12 @@ def class_costs(label: np.ndarray, before: np.ndarray, after: np.ndarray, names:
     Returns
     -------
     DataFrame
-        class; the columns of `class_table.costs`, in points but for p; n, the number of networks; accuracy_loss and
+        class; the columns of loss and cost as `losses.columns` names them, in points but for p; n, the number of networks; accuracy_loss and
         no_class_more, the largest bound of all losses, which are the same in all rows; and whether a class is the
         costliest.
     """
-    table = 100 * pd.DataFrame(class_table.costs(label, before, after).columns)
+    spreads = {"loss": losses.between(label, before, after), "cost": losses.between(label, before, after, 1)}
+    table = 100 * pd.DataFrame({n: v for name, each in spreads.items() for n, v in losses.columns(name, each).items()})
     return table.assign(
         **{"class": names, "n": len(after), "cost_p": table["cost_p"] / 100},
         accuracy_loss=100 * (before.mean(1) - after.mean(1)).mean(),

@@ -128,9 +128,9 @@ def classes(study: Study) -> pd.DataFrame:
             costs, has = cell_costs(study.arrays, rows, study.predictions)
             assert costs
             names = [name for name in costs.table if name.startswith("disproportionate")]
-            table = 100 * costs.table[["loss", *names]].assign(
-                error_control=1 - study.arrays.after[np.ix_(study.arrays.controls[rows], has)].mean(0)
-            )
+            table = 100 * costs.table[["loss_from_control", *names]].rename(
+                columns={"loss_from_control": "loss"}
+            ).assign(error_control=1 - study.arrays.after[np.ix_(study.arrays.controls[rows], has)].mean(0))
             table["disproportionate_p"] /= 100
             tables.append(table.assign(**key, **{"class": study.arrays.names[has], "n": costs.n}))
     return pd.concat(tables, ignore_index=True)

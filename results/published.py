@@ -32,6 +32,7 @@ import pandas as pd
 import yaml
 from of_analysis import (
     CONTROL_OF_NETWORK,
+    LEVEL,
     Frames,
     RunArrays,
     StudyError,
@@ -306,14 +307,15 @@ def _cell_costs(
     n = len(rows)
     accuracy_loss = (arrays.accuracy_after[arrays.controls[rows]] - arrays.accuracy_after[rows]).mean()
     yield {"quantity": "accuracy_loss", **axes, "estimate": 100 * accuracy_loss, "n": n}
-    yield {"quantity": "no_class_more", **axes, "estimate": 100 * table["loss_upper_all"].max(), "n": n}
+    yield {"quantity": "no_class_more", **axes, "estimate": 100 * table["loss_from_control_upper_all"].max(), "n": n}
     costliest = table["class"][table["cost"].idxmax()]
-    is_shown = table["cost_p"].lt(0.05) & ("shown" in further)
+    is_shown = (table["cost_p"] <= LEVEL) & (table["cost"] > 0) & ("shown" in further)
     for _, row in table[table["class"].isin([costliest, *further]) | is_shown].iterrows():
         own = {**axes, "class": row["class"], "n": n}
         cost, low, high = 100 * row[["cost", "cost_low", "cost_high"]]
         yield {"quantity": "cost", **own, "estimate": cost, "low": low, "high": high, "p_holm": row["cost_p"]}
-        yield {"quantity": "loss", **own, "estimate": 100 * row["loss"], "high": 100 * row["loss_upper_all"]}
+        loss, bound = 100 * row[["loss_from_control", "loss_from_control_upper_all"]]
+        yield {"quantity": "loss", **own, "estimate": loss, "high": bound}
         low, high = mean_interval(outcomes.class_cost(arrays, row["class"])[rows])
         yield {"quantity": "cost_if_named", **own, "estimate": cost, "low": low, "high": high}
     cost, low, high = 100 * worst.cost, 100 * worst.low, 100 * worst.high

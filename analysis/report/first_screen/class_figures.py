@@ -250,7 +250,8 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
         title=f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
         note=f"Loss of recall relative to {relative_to}, in points, with 95 % intervals. Dotted: the loss of accuracy. "
         f"{_PROPORTION if any(rows['disproportionate'].notna().any() for _, rows in panels) else ''}Filled orange: "
-        "the class is shown to lose more than the accuracy (p at most .05, corrected over the classes). Grey: this is not shown. White with an orange edge: the class that loses most, "
+        "the class is shown to lose more than the accuracy (p at most .05, corrected over the classes). Grey: this is "
+        "not shown. White with an orange edge: the class that loses most, "
         f"if this is not shown for it.{left_out}{choice_note}",
         narrow=narrow,
         sharex=True,
