@@ -129,7 +129,8 @@ def class_costs(label: np.ndarray, before: np.ndarray, after: np.ndarray, names:
     Returns
     -------
     DataFrame
-        class; the columns of loss and cost as `losses.columns` names them, in points but for p; n, the number of networks; accuracy_loss and
+        class; the columns of loss and cost as `losses.columns` names them, in points but for p; n, the number of
+        networks; accuracy_loss and
         no_class_more, the largest bound of all losses, which are the same in all rows; and whether a class is the
         costliest.
     """
