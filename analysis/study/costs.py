@@ -78,9 +78,15 @@ class Sides(NamedTuple):
             label = np.zeros_like(self.label) if of_all else self.label
             return between(label, *self.right, expected, paired=self.paired)
         start, after = shares
-        if not self.paired:  # the variance of two unpaired sides is not estimated from recalls alone
-            start, after = (side.mean(0, keepdims=True) for side in shares)
-        return from_recalls(start - after)
+        if self.paired:
+            return from_recalls(start - after)
+        first, second = from_recalls(start), from_recalls(-after)
+        return first._replace(
+            value=first.value + second.value,
+            n=self.networks,
+            dof=self.networks - 1,
+            networks=first.networks + second.networks,
+        )
 
 
 def sides(
