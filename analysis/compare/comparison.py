@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.common.errors import StudyError
-from analysis.statistics import grouping
+from analysis.statistics import grouping, losses
 from analysis.statistics import groups as image_groups
 from analysis.statistics import limits as class_limits
 from analysis.statistics.arithmetic import quotient
@@ -161,9 +161,8 @@ class Comparison:
         corrected for all rows.
         """
         spread = self._since("before")
-        p = spread.p()
-        columns = self._names() | self._recalls() | interval_columns("loss", spread)
-        columns |= {"p": p, "p_holm": holm(p), "damaged": self._are_damaged(spread, holm(p)), **self._precision()}
+        columns = self._names() | self._recalls() | loss_columns(spread)
+        columns |= {"damaged": columns["damaged"] | self._in_every_network(), **self._precision()}
         if self.has_control:
             columns |= self._control_columns()
         return pd.DataFrame(columns)
@@ -385,13 +384,13 @@ class Comparison:
         starts = len(self.right["before"])
         return starts == 1 or ("before" in self.pairs and starts == self.networks)
 
-    def _are_damaged(self, spread: Spread, p_holm: np.ndarray) -> np.ndarray:
-        """Return whether each loss is shown, on average or in every single network."""
-        is_shown = (p_holm <= LEVEL) & (spread.value > 0)
-        if len(self._singles) > 1:
-            p = np.max([np.where(each.value > 0, each.p(), 1.0) for each in self._singles], axis=0)
-            is_shown |= holm(p) <= LEVEL
-        return np.asarray(is_shown)
+    def _in_every_network(self) -> np.ndarray:
+        """Return whether each class is shown to have lost in every single one of several networks."""
+        if len(self._singles) < 2:
+            return np.zeros(len(self.titles), bool)
+        return np.asarray(
+            holm(np.max([np.where(each.value > 0, each.p(), 1.0) for each in self._singles], axis=0)) <= LEVEL
+        )
 
     def _names(self) -> dict[str, list[str]]:
         several = [part.grouping for part in self.parts for _ in part.names] if len(self.groups) > 1 else []
@@ -435,8 +434,8 @@ class Comparison:
         spread = self._since("control")
         if self.is_single:
             return {LOSS_FROM_CONTROL: spread.value}
-        found = tested_columns(LOSS_FROM_CONTROL, spread)
-        return found | (tested_columns("cost", self.costs) if self._has_costs else {})
+        found = losses.columns(LOSS_FROM_CONTROL, spread)
+        return found | (losses.columns("cost", self.costs) if self._has_costs else {})
 
     @property
     def _has_costs(self) -> bool:
@@ -472,16 +471,11 @@ class Comparison:
         return slopes(self.label, *self._chance[1], notes), notes
 
 
-def interval_columns(name: str, spread: Spread) -> dict[str, np.ndarray]:
-    """Return a loss, its 95 % interval, and the upper bound that holds for all classes together, by column."""
-    low, high = spread.interval()
-    upper = spread.upper(LEVEL / max(np.isfinite(spread.value).sum(), 1))
-    return {name: spread.value, f"{name}_low": low, f"{name}_high": high, f"{name}_upper_all": upper}
-
-
-def tested_columns(name: str, spread: Spread) -> dict[str, np.ndarray]:
-    """Return `interval_columns`, and p corrected for all classes (`_p`)."""
-    return interval_columns(name, spread) | {f"{name}_p": holm(spread.p())}
+def loss_columns(spread: Spread) -> dict[str, np.ndarray]:
+    """Return `losses.columns` of the losses, their p without correction, and whether they are shown."""
+    columns = losses.columns("loss", spread)
+    p_holm = columns.pop("loss_p")
+    return columns | {"p": spread.p(), "p_holm": p_holm, "damaged": (p_holm <= LEVEL) & (spread.value > 0)}
 
 
 def row_names(table: pd.DataFrame) -> pd.Series:

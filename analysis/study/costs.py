@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from analysis.compare.comparison import LOSS_FROM_CONTROL, interval_columns, tested_columns
+from analysis.compare.comparison import LOSS_FROM_CONTROL, loss_columns
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID
+from analysis.statistics import losses
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.limits import Losses
-from analysis.statistics.losses import Spread, between, from_recalls, holm, worst_class
+from analysis.statistics.losses import Spread, between, from_recalls
 from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproportionate_losses
 from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import RunArrays, common_support
@@ -23,14 +24,9 @@ from analysis.study.predictions import Pairs, StudyPredictions
 CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, DENSE = "control", "control of other seeds", "dense"
 
 
-def _tested(name: str) -> list[str]:
-    return [name, *(f"{name}_{end}" for end in ("low", "high", "upper_all", "p"))]
-
-
 COLUMNS = [
     *("loss", "loss_low", "loss_high", "loss_upper_all", "p", "p_holm", "damaged"),
-    *_tested(LOSS_FROM_CONTROL),
-    *_tested("cost"),
+    *(f"{name}{end}" for name in (LOSS_FROM_CONTROL, "cost") for end in ("", *losses.ENDINGS)),
     *DISPROPORTIONATE_COLUMNS,
 ]
 # Rounding recalls to three digits changes the recalls before and after by less than this in total.
@@ -72,6 +68,13 @@ class Sides(NamedTuple):
     def accuracy(self) -> Spread:
         """Return the loss of accuracy."""
         return self._spread([side.accuracy[:, np.newaxis] for side in self.recalls], of_all=True)
+
+    def costliest(self, sign: int = 1) -> losses.WorstClass:
+        """Return the class that costs most or, if `sign` is -1, gains most; sides are paired."""
+        if self.label is not None and self.right is not None:
+            return losses.worst_class(self.label, sign * np.subtract(*self.right, dtype=np.int8), 1)
+        start, after = (side.raw_balance for side in self.recalls)
+        return losses.worst_of_recalls(sign * (start - after))
 
     def _spread(self, shares: Sequence[np.ndarray], expected: float = 0, *, of_all: bool = False) -> Spread:
         if self.label is not None and self.right is not None:
@@ -238,30 +241,21 @@ def _cell_costs(
 
 def _table(dense: Sides, own: Sides, reference: str) -> pd.DataFrame:
     since_dense = dense.losses()
-    p = since_dense.p()
-    is_shown = (holm(p) <= LEVEL) & (since_dense.value > 0)
-    columns = interval_columns("loss", since_dense) | {"p": p, "p_holm": holm(p), "damaged": is_shown}
+    columns = loss_columns(since_dense)
     if reference != DENSE:
-        columns |= tested_columns(LOSS_FROM_CONTROL, own.losses())
+        columns |= losses.columns(LOSS_FROM_CONTROL, own.losses())
     if own.networks > 1:
-        columns |= tested_columns("cost", own.costs())
+        columns |= losses.columns("cost", own.costs())
         if reference == CONTROL_OF_NETWORK and own.label is not None and own.right is not None:
             columns |= disproportionate_losses(own.label, *own.right)
     return pd.DataFrame(columns)
 
 
 def _worst(own: Sides, names: list[str]) -> WorstCost:
-    """Name the class that costs most: on half of the images or, if only recalls are known, by its mean cost."""
     if own.networks < 2 or not own.paired:
         return WorstCost()
-    if own.label is None or own.right is None:
-        costs = own.costs()
-        place = int(np.nanargmax(costs.value))
-        found = place, costs.value[place], *costs.interval()[:, place], holm(costs.p())[place]
-    else:
-        found = worst_class(own.label, np.subtract(*own.right, dtype=np.int8), 1)
-    place, value, low, high, p = found
-    return WorstCost(names[place], float(value), float(low), float(high), bool(p <= LEVEL and value > 0))
+    place, value, low, high, p = own.costliest()
+    return WorstCost(names[place], value, low, high, bool(p <= LEVEL and value > 0))
 
 
 def compared_rows(

@@ -4,9 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.statistics import class_costs, class_losses
 from analysis.study.arrays import RunArrays
-from analysis.study.costs import RecallChanges, recall_changes
 from analysis.study.predictions import StudyPredictions
 
 SIDES = ("cost", "spared")
@@ -35,31 +33,14 @@ def systematic(
     Returns
     -------
     dict
-        `COLUMNS`: cost_class, and its mean cost with the interval of `class_costs.worst_class`; cost_p, one-sided,
-        corrected for all classes, also by `class_costs.with_coins`; and the same for spared_class, with method and
-        baseline exchanged. `NOTHING` for fewer than two networks.
+        `COLUMNS`: cost_class, and its mean cost with interval and p as in `losses.worst_class` or, without predictions,
+        `losses.worst_of_recalls`; and the same for spared_class, with method and baseline exchanged. `NOTHING` for
+        fewer than two networks.
     """
     if len(rows) < 2:
         return NOTHING
-    found = recall_changes(study, rows, baseline_rows, has, predictions)
-    return {
-        name: value
-        for side, sign in zip(SIDES, (1, -1), strict=True)
-        for name, value in _side(side, sign, found, study.names[has]).items()
-    }
-
-
-def _side(side: str, sign: int, found: RecallChanges, names: np.ndarray) -> dict[str, Any]:
-    changes, weights = found.excess.moderated, sign * found.excess.weights
-    differences = found.right[0].astype(np.int8) - found.right[1] if found.right else None
-    worst = class_costs.worst_class(changes, weights, label=found.label, differences=differences)
-    change = changes.groups[0].mean(0)
-    cost = -(weights @ change)
-    p = class_costs.one_sided_p(changes.variances(weights), cost, class_costs.of_networks(changes, weights))
-    if found.label is not None and found.right is not None:
-        n_changed = class_losses.changed_images(found.label, *found.right)
-        p = class_costs.with_coins(p, cost, -sign * change, n_changed, np.bincount(found.label))
-    values = (str(names[worst.place]), worst.cost, worst.low, worst.high, float(p[worst.place]))
-    return {
-        f"{side}{ending}": value for ending, value in zip(("_class", "", "_low", "_high", "_p"), values, strict=True)
-    }
+    compared = sides(study, rows, baseline_rows, has, predictions)
+    worst = [compared.costliest(sign) for sign in (1, -1)]
+    names = [*study.names[has], ""]  # the last one is at -1, the place without a class
+    values = [value for each in worst for value in (str(names[each.place]), *each[1:])]
+    return dict(zip(COLUMNS, values, strict=True))
