@@ -14,7 +14,7 @@ from analysis.runs.frames import RUN_ID
 from analysis.statistics import losses
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.limits import Losses
-from analysis.statistics.losses import Spread, between, from_recalls
+from analysis.statistics.losses import Spread, WorstClass, between, from_recalls
 from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproportionate_losses
 from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import RunArrays, common_support
@@ -69,7 +69,7 @@ class Sides(NamedTuple):
         """Return the loss of accuracy."""
         return self._spread([side.accuracy[:, np.newaxis] for side in self.recalls], of_all=True)
 
-    def costliest(self, sign: int = 1) -> losses.WorstClass:
+    def costliest(self, sign: int = 1) -> WorstClass:
         """Return the class that costs most or, if `sign` is -1, gains most; sides are paired."""
         if self.label is not None and self.right is not None:
             return losses.worst_class(self.label, sign * np.subtract(*self.right, dtype=np.int8), 1)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from analysis.study.arrays import RunArrays
+from analysis.study.costs import sides
 from analysis.study.predictions import StudyPredictions
 
 SIDES = ("cost", "spared")
