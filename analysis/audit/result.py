@@ -47,8 +47,8 @@ class Audit(NamedTuple):
     notes : list of str
         Sentences on what was compared, what was left out and what remains unknown.
     populations : Populations
-        The images whose modal prediction changed, how over-represented each group is among them, and the classes whose
-        recall changed differently from the accuracy. Empty unless there are several networks before and after.
+        The images whose modal prediction changed, and how over-represented each group is among them. Empty with fewer
+        than five networks before or after.
     metrics : DataFrame
         Precision, false positive rate and, if confidences are known, calibration error of each class, as
         `metrics.metric_table` returns them. Empty for an audit of class counts.
