@@ -13,7 +13,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.audit.metrics import moved_most
 from analysis.audit.movement import Movement
 from analysis.audit.populations import NOTHING, TABLES, Populations
 from analysis.common import csv_text, files
@@ -48,11 +47,11 @@ class Audit(NamedTuple):
     notes : list of str
         Sentences on what was compared, what was left out and what remains unknown.
     populations : Populations
-        The images whose modal prediction changed, how over-represented each group is among them, and the classes whose
-        recall changed differently from the accuracy. Empty unless there are several networks before and after.
+        The images whose modal prediction changed, and how over-represented each group is among them. Empty with fewer
+        than five networks before or after.
     metrics : DataFrame
         Precision, false positive rate and, if confidences are known, calibration error of each class, as
-        `metric_changes.metric_table` returns them. Empty for an audit of class counts.
+        `metrics.metric_table` returns them. Empty for an audit of class counts.
     movements : mapping of str to Movement
         How the recalls of classes moved from the networks before to those of each other side (`control`, `after`), and
         which share of this movement a common shift of the logits explains. Empty unless the files have logits.
@@ -243,7 +242,7 @@ class Audit(NamedTuple):
 def _beside_verdict(result: Audit) -> list[str]:
     comparison = result.comparison
     said = [sentences.gains(comparison), _costliest(result), sentences.proportion(comparison)]
-    return [*filter(None, said), *moved_most(result.metrics)]
+    return [*filter(None, said)]
 
 
 def _costliest(result: Audit) -> str:
