@@ -161,9 +161,9 @@ class Comparison:
         corrected for all rows.
         """
         spread = self._since("before")
-        p = spread.p()
+        p, is_damaged = spread.p(), _are_damaged(spread, self._singles)
         columns = self._names() | self._recalls() | interval_columns("loss", spread)
-        columns |= {"p": p, "p_holm": holm(p), "damaged": self._are_damaged(spread, holm(p)), **self._precision()}
+        columns |= {"p": p, "p_holm": holm(p), "damaged": is_damaged, **self._precision()}
         if self.has_control:
             columns |= self._control_columns()
         return pd.DataFrame(columns)
@@ -250,10 +250,10 @@ class Comparison:
 
     def damage_gate(self, min_images: int = 0) -> Gate:
         """Decide whether a class, or group, is shown to be worse than before."""
-        rows = self.damaged_rows
-        return class_limits.damage(
-            self.losses(min_images=min_images), list(row_names(rows[rows["images"] >= min_images]))
-        )
+        losses = self.losses(min_images=min_images)
+        places = np.flatnonzero(_are_damaged(losses.mean, losses.singles))
+        order = places[np.argsort(-losses.mean.value[places], kind="stable")]
+        return class_limits.damage(losses, [losses.names[place] for place in order])
 
     @cached_property
     def worst(self) -> pd.DataFrame:
@@ -385,14 +385,6 @@ class Comparison:
         starts = len(self.right["before"])
         return starts == 1 or ("before" in self.pairs and starts == self.networks)
 
-    def _are_damaged(self, spread: Spread, p_holm: np.ndarray) -> np.ndarray:
-        """Return whether each loss is shown, on average or in every single network."""
-        is_shown = (p_holm <= LEVEL) & (spread.value > 0)
-        if len(self._singles) > 1:
-            p = np.max([np.where(each.value > 0, each.p(), 1.0) for each in self._singles], axis=0)
-            is_shown |= holm(p) <= LEVEL
-        return np.asarray(is_shown)
-
     def _names(self) -> dict[str, list[str]]:
         several = [part.grouping for part in self.parts for _ in part.names] if len(self.groups) > 1 else []
         names = [name for part in self.parts for name in part.names]
@@ -489,6 +481,15 @@ def row_names(table: pd.DataFrame) -> pd.Series:
     if "grouping" in table:
         return table["grouping"] + ": " + table["group"]
     return table[table.columns[0]]
+
+
+def _are_damaged(spread: Spread, singles: Sequence[Spread]) -> np.ndarray:
+    """Return whether each loss is shown, on average or in every single one of several networks."""
+    is_shown = (holm(spread.p()) <= LEVEL) & (spread.value > 0)
+    if len(singles) > 1:
+        p = np.max([np.where(each.value > 0, each.p(), 1.0) for each in singles], axis=0)
+        is_shown |= holm(p) <= LEVEL
+    return np.asarray(is_shown)
 
 
 def _start(right: Right) -> np.ndarray:
