@@ -15,6 +15,7 @@ from scipy.special import chdtri, ndtr, ndtri, stdtrit
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, exact_mcnemar
 
 PRIOR_DOF = 4  # degrees of freedom that all classes together lend to each class's variance over networks
+ENDINGS = ("_low", "_high", "_upper_all", "_p")  # of names of columns with bounds and p
 FEWEST_CAPPED = 5  # with so many classes, single outliers are kept out of the classes' usual variance
 _OUTLIER = 0.01  # probability that some class is capped although all vary alike
 _REFITS = 4  # of the usual variance, without what is above the cap
@@ -380,6 +381,30 @@ def holm(p: np.ndarray) -> np.ndarray:
     return _placed(corrected(p[is_known], int(is_known.sum()))[1], is_known, np.nan)
 
 
+def columns(name: str, found: Spread) -> dict[str, np.ndarray]:
+    """Return columns of tables: the value, and with each of `ENDINGS` its interval, bound for all classes, and p.
+
+    Parameters
+    ----------
+    name : str
+        Name of the value, such as `cost`.
+    found : Spread
+        Values of all classes. The bounds hold for all of them together by Bonferroni, and p is corrected by Holm.
+
+    Examples
+    --------
+    All of six changed images are lost, so that the interval begins above 0:
+
+    >>> found = columns("loss", spread(np.zeros(100, int), np.repeat([1, 0], [6, 94])[np.newaxis]))
+    >>> {name: each.round(3).tolist() for name, each in found.items()}  # doctest: +NORMALIZE_WHITESPACE
+    {'loss': [0.06], 'loss_low': [0.021], 'loss_high': [0.125], 'loss_upper_all': [0.112],
+     'loss_p': [0.031]}
+    """
+    tests = max(int(np.isfinite(found.value).sum()), 1)
+    bounds = *found.interval(), found.upper(LEVEL / tests), holm(found.p())
+    return {name: found.value} | {f"{name}{end}": bound for end, bound in zip(ENDINGS, bounds, strict=True)}
+
+
 class WorstClass(NamedTuple):
     """The class that seems to lose most: its index, and its loss or cost on other images, with interval and p.
 
@@ -387,11 +412,11 @@ class WorstClass(NamedTuple):
     class has two images.
     """
 
-    place: int
-    value: float
-    low: float
-    high: float
-    p: float
+    place: int = -1
+    value: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    p: float = np.nan
 
 
 def worst_class(label: np.ndarray, difference: np.ndarray, expected: ArrayLike = 0.0) -> WorstClass:
@@ -413,13 +438,35 @@ def worst_class(label: np.ndarray, difference: np.ndarray, expected: ArrayLike =
     """
     names_class, classes = _place_in_class(label) % 2 == 0, int(label.max()) + 1
     if not (label[~names_class] >= 0).any():
-        return WorstClass(-1, *[np.nan] * 4)
+        return WorstClass()
     named, read = (
         spread(label[half], difference[:, half], expected, classes=classes) for half in (names_class, ~names_class)
     )
-    values = np.where(np.isnan(read.value), np.nan, named.value.round(_TIED_DIGITS))  # ties go to the first class
+    return _worst(named.value, read)
+
+
+def worst_of_recalls(losses: np.ndarray) -> WorstClass:
+    """Name the class that loses most in networks whose predictions are not known.
+
+    Parameters
+    ----------
+    losses : (networks, classes)
+        As for `from_recalls`.
+
+    Examples
+    --------
+    >>> worst_of_recalls(np.array([[0.01, 0.05], [0.03, 0.05]]))[:2]
+    (1, 0.05)
+    """
+    found = from_recalls(losses)
+    return _worst(found.value, found)
+
+
+def _worst(named: np.ndarray, read: Spread) -> WorstClass:
+    """Name the class with the largest value, and read its loss."""
+    values = np.where(np.isnan(read.value), np.nan, named.round(_TIED_DIGITS))  # ties go to the first class
     if np.isnan(values).all():
-        return WorstClass(-1, *[np.nan] * 4)
+        return WorstClass()
     place = int(np.nanargmax(values))
     low, high = read.interval()[:, place]
     return WorstClass(place, float(read.value[place]), float(low), float(high), float(holm(read.p())[place]))
