@@ -40,11 +40,12 @@ def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class")
     Examples
     --------
     >>> ends = {"disproportionate_low": [-0.05, 0.01], "disproportionate_high": [-0.01, 0.05]}
-    >>> rows = pd.DataFrame({"disproportionate": [-0.03, 0.03], **ends, "disproportionate_p": [1, 0.01]})
+    >>> rows = pd.DataFrame({"disproportionate": [-0.03, 0.03], **ends, "disproportionate_p": [0.01, 0.01]})
     >>> beyond_proportion(rows, pd.Series(["cat", "dog"]))
     "dog loses 3.0 points (1.0 to 5.0) more than if every class's error had been multiplied by the same factor."
     """
-    shown = rows[rows["disproportionate_p"] < LEVEL].sort_values("disproportionate", ascending=False)
+    shown = rows[(rows["disproportionate_p"] <= LEVEL) & (rows["disproportionate"] > 0)]
+    shown = shown.sort_values("disproportionate", ascending=False)
     if shown.empty:
         return f"No {kind} is shown to lose more than if every {kind}'s error had been multiplied by the same factor."
     loss = points_with_interval(*(shown.iloc[0][f"disproportionate{end}"] for end in ("", "_low", "_high")))

@@ -14,15 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.statistics import class_costs, class_losses, class_sums, retraining, two_way
+from analysis.statistics import losses, two_way
 from analysis.statistics.arithmetic import quotient
-from analysis.statistics.class_costs import COST_COLUMNS, Bounds
 from analysis.statistics.intensification import shared_means
 from analysis.statistics.new_images import PooledSlope, pooled_slope, slope_parts
 from analysis.statistics.resampling import mean_interval, pseudo_values
 
 # Columns of tables for the result of `disproportionate_losses`.
-DISPROPORTIONATE_COLUMNS = tuple(name.replace("cost", "disproportionate") for name in COST_COLUMNS)
+DISPROPORTIONATE_COLUMNS = tuple(f"disproportionate{end}" for end in ("", *losses.ENDINGS))
 # Errors count as practically proportional if the raw slope minus 1 differs from k - 1 by less than this share of k - 1.
 MARGIN = 0.2
 
@@ -356,38 +355,26 @@ def _error_moves(label: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def disproportionate_losses(
-    label: np.ndarray,
-    right_before: np.ndarray,
-    right_after: np.ndarray,
-    right_dense: np.ndarray | None = None,
-    *,
-    level: float = two_way.LEVEL,
-) -> Bounds:
+    label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray
+) -> dict[str, np.ndarray]:
     """Estimate each class's disproportionate loss: its loss minus (k - 1) times its error in the controls.
 
-    The loss of a class and its error in the control are measured on the same images. The noise of these images causes
-    no bias, because the formula has the difference of loss and error, not their product. Suppose that half of the
-    images measured the loss and the other half the error: averaged over all such splits, the result would be the same.
-    The sum of all values, weighted by support, is 0. Some class is therefore always at or above 0, and only the size
-    and the test of its value are informative.
+    This is the loss minus the loss of accuracy times the class's error in proportion to the error of all images. Loss
+    and error are measured on the same images. The noise of these images causes no bias, because the formula has the
+    difference of loss and error, not their product. The sum of all values, weighted by support, is 0. Some class is
+    therefore always at or above 0, and only the size and the test of its value are informative.
 
     Parameters
     ----------
     label : (images,), integers
         Class of each test image, from 0; every class has an image.
     right_before, right_after : (networks, images), bool
-        Whether each control, and each pruned network, is right about each image.
-    right_dense : (networks, images), bool, optional
-        The same for the networks from which the controls were retrained. For a single network, they show how far
-        retraining alone moves classes, which then counts as noise.
-    level : float
-        1 minus the confidence.
+        Whether each control, and each pruned network, is right about each image. Row i of both belongs together.
 
     Returns
     -------
-    Bounds
-        The intervals (with moderated variances) and the one-sided tests allow for the variance of k. p is raised by
-        `class_costs.with_coins`, and `upper_all` by `Changes.raised`.
+    dict of str to (classes,)
+        `DISPROPORTIONATE_COLUMNS`; NaN for a single pair of networks, and if the controls make no error.
 
     Examples
     --------
@@ -395,31 +382,12 @@ def disproportionate_losses(
     50, so k is 2. If errors were proportional, the classes would lose 10 and 20 points:
 
     >>> label, place = np.repeat([0, 1], 100), np.tile(np.arange(100), 2)
-    >>> before, after = (place >= np.array(wrong)[label] for wrong in ([10, 20], [10, 50]))
-    >>> disproportionate_losses(label, before[np.newaxis], after[np.newaxis]).value.round(3).tolist()
+    >>> before, after = (np.tile(place >= np.array(wrong)[label], (2, 1)) for wrong in ([10, 20], [10, 50]))
+    >>> disproportionate_losses(label, before, after)["disproportionate"].round(3).tolist()
     [-0.1, 0.1]
     """
-    share = np.bincount(label) / len(label)
-    error_before, error_after = (1 - right.mean() for right in (right_before, right_after))
-    growth = float(quotient(error_after, error_before))
-    # The change of a class is k times its error before, minus its error after pruning.
-    changes = class_losses.from_answers(label, [right_after - 1.0 - growth * (right_before - 1.0)])
-    recalls = [np.bincount(label, right.mean(0)) / np.bincount(label) for right in (right_before, right_after)]
-    moderated = class_losses.moderated(changes, (recalls[0] + recalls[1]) / 2)
-    # The change of every class affects k, and thereby each class's value in proportion to its error before.
-    factors = quotient(1 - recalls[0], error_before)
-    weights = class_sums.ClassWeights(1 - factors * share, -share, factors)
-    variances = moderated.variances(weights)
-    if right_dense is not None and len(right_after) == 1:
-        # Movement by retraining counts k times for the control and once for the pruned network; in a loss, both once.
-        scaled = weights * np.sqrt((np.square(growth) + 1) / 2)
-        sides = right_dense[0], right_before[0], right_after[0]
-        variances = retraining.with_shift(variances, scaled, label, *sides)
-    found = class_costs.bounds(moderated, weights, variances=variances, level=level)
-    support = np.bincount(label)
-    # With the weights, the losses sum to the disproportionate losses too.
-    losses = class_losses.from_predictions(label, right_before, right_after)
-    upper_all = losses.raised(found.upper_all, weights, support, level / len(support))
-    n_changed = class_losses.changed_images(label, right_before, right_after)
-    p = class_costs.with_coins(found.p, found.value, recalls[0] - recalls[1], n_changed, support)
-    return found._replace(upper_all=upper_all, p=np.where(np.isnan(found.value), np.nan, p))
+    support, errors = np.bincount(label), 1 - right_before.mean(0)
+    if len(right_after) == 1:
+        return dict.fromkeys(DISPROPORTIONATE_COLUMNS, np.full(len(support), np.nan))
+    error_ratio = quotient(np.bincount(label, errors) / support, errors.mean())
+    return losses.columns("disproportionate", losses.between(label, right_before, right_after, error_ratio))
