@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.compare.cost_text import costliest
+from analysis.compare.cost_text import points_with_interval
 from analysis.rendering.formats import decimals, with_interval
 
 
@@ -37,11 +37,12 @@ def grouping(row: Mapping[str, Any]) -> str:
 
 
 def _systematic(row: Mapping[str, Any]) -> str:
-    """Say which group costs most, if that is shown, or else how large a cost may be; empty if no group has a cost."""
+    """Say which group costs most, if that is shown; empty if no group has a cost."""
     if not row["worst_group"]:
         return ""
-    cost, low, high = (row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))
     beyond = " beyond the control" if np.isfinite(row["largest_excess_control"]) else ""
-    is_shown = row["worst_group_shown"]
-    told = costliest(row["worst_group"], cost, low, high, row["n"], "group", is_shown=is_shown)
-    return f"Systematic cost{beyond}: {told} "
+    said = "no group is shown to lose more than the accuracy."
+    if row["worst_group_shown"]:
+        cost = points_with_interval(*(row[f"worst_group_cost{end}"] for end in ("", "_low", "_high")))
+        said = f"{row['worst_group']} costs most: on average it loses {cost} more than the accuracy."
+    return f"Systematic cost{beyond}: {said} "

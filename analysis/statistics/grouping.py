@@ -6,13 +6,12 @@ import numpy as np
 
 from analysis.runs.checks import some
 from analysis.statistics.arithmetic import mean, quotient
-from analysis.statistics.class_costs import NO_CLASS, WorstClass
-from analysis.statistics.class_table import worst_class
 from analysis.statistics.group_spread import spread, spread_by_chance
 from analysis.statistics.guessing import chance_level
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss, raw_slope
 from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.statistics.losses import WorstClass, worst_class
 from analysis.statistics.pair_slopes import Slopes, slopes
 from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
@@ -64,11 +63,10 @@ def summary(
         - largest_excess_floor: expected largest_excess if only image noise moved groups.
         - largest_excess_group: the group with the largest mean excess loss; `none` if all groups have one image.
         - single_image_groups: names of up to three groups of one image, and the number of further ones.
-        - worst_group: the group with the largest cost, relative to the control if there is one. Empty for one network.
-        - worst_group_cost*: its cost, as in `class_costs.worst_class`. It is a systematic cost, because the group is
-          chosen in other networks than those in which its cost is measured.
-        - worst_group_shown: whether the cost of this group is itself shown to be above 0: by its lower bound, and by
-          `class_costs.with_coins`.
+        - worst_group: the group with the largest cost, relative to the control if there is one, chosen on every other
+          image of each group. Empty for one network.
+        - worst_group_cost*: its cost on the other images, as in `losses.worst_class`.
+        - worst_group_shown: whether this cost is shown to be above 0, by its p corrected for all groups.
         - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the same for the
           change from the networks before compression to the control. These slopes include networks at chance.
         - spread_change: standard deviation of the groups' changes of accuracy, weighted by the groups' numbers of
@@ -91,6 +89,7 @@ def summary(
     largest = excess.max(1)
     low, high = mean_interval(largest, 1 - LEVEL)
     change = after.mean(0) - before.mean(0)
+    reference = before if control is None else control
     columns: dict[str, Any] = {
         "n": len(after),
         "groups": len(names),
@@ -103,7 +102,7 @@ def summary(
         "largest_excess_floor": _floor(place, before, after),
         "largest_excess_group": str(names[excess.mean(0).argmax()]) if np.isfinite(largest).all() else "none",
         "single_image_groups": some(names[support == 1].astype(str).tolist()) if (support == 1).any() else "",
-        **_worst_group(names, worst_class(place, before, after, control) if control_paired else NO_CLASS),
+        **_worst_group(names, place, reference if control_paired else None, after),
     }
     return columns | {
         **_of_control(place, before, control if control_paired else None),
@@ -112,10 +111,19 @@ def summary(
     }
 
 
-def _worst_group(names: np.ndarray, worst: WorstClass) -> dict[str, Any]:
-    columns = ("worst_group_cost", "worst_group_cost_low", "worst_group_cost_high", "worst_group_shown")
-    name = str(names[worst.place]) if worst.place >= 0 else ""
-    return {"worst_group": name, **dict(zip(columns, worst[1:], strict=True))}
+def _worst_group(
+    names: np.ndarray, place: np.ndarray, reference: np.ndarray | None, after: np.ndarray
+) -> dict[str, Any]:
+    worst = WorstClass()
+    if reference is not None and len(after) > 1:
+        worst = worst_class(place, np.subtract(reference, after, dtype=np.int8), 1)
+    return {
+        "worst_group": str(names[worst.place]) if worst.place >= 0 else "",
+        "worst_group_cost": worst.value,
+        "worst_group_cost_low": worst.low,
+        "worst_group_cost_high": worst.high,
+        "worst_group_shown": worst.value > 0 and worst.p <= LEVEL,
+    }
 
 
 def _excess(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

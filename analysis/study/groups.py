@@ -15,19 +15,14 @@ from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.runs.checks import some
 from analysis.runs.frames import RUN_ID, ReadPredictions
-from analysis.statistics import grouping
-from analysis.statistics.class_table import LOSS, changes_beyond_control, recall_changes, recalls, with_ends
-from analysis.statistics.group_excess import Excess, excess_losses
+from analysis.statistics import grouping, losses
 from analysis.statistics.groups import ImageGroups, members, read
-from analysis.statistics.hypothesis_tests import corrected
 from analysis.study.arrays import RunArrays
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL
 
 OPTION = "groups"
 GROUPING, GROUP = "grouping", "group"
-# Precedes the end of the name of a column if variances over networks are moderated.
-MODERATED = "_moderated"
 # One file, files as `DATASET=FILE.csv`, or a mapping from data set to file.
 GivenGroups: TypeAlias = str | Path | Sequence[str] | Mapping[str, Any]
 
@@ -38,21 +33,17 @@ class Grouped(NamedTuple):
     Attributes
     ----------
     groups : DataFrame, one row per cell, grouping and group (`groups.csv`)
-        dataset, model, pruner, ratio, `study.shown`, grouping, group, images, n (number of networks), and the columns
-        below. All but the columns of p have a 95 % interval (`_low`, `_high`):
+        dataset, model, pruner, ratio, `study.shown`, grouping, group, images, n (number of networks), and:
 
-        - accuracy_before, accuracy_after.
-        - change: accuracy_after minus accuracy_before.
-        - excess_loss: the group's loss of accuracy minus that of all images.
-        - accuracy_control, change_beyond_control, excess_loss_beyond_control: the accuracy of the control, and change
-          and excess loss relative to the control. These columns exist only if every network has a control.
-        - p: p of excess_loss_beyond_control or, without controls, of excess_loss. A small p means that the group lost
-          more or less than all images, not that it lost anything.
-        - p_holm: p corrected for all groups of the grouping in this cell.
-        - p_moderated, p_moderated_holm: p and p_holm with variances over networks that are moderated as in an audit
-          (`class_losses.moderated`). Excess losses also have a moderated interval (`_moderated_low`,
-          `_moderated_high`). Reports base decisions on these columns. With fewer than ten groups that can vary
-          (`moderation.enough_classes`) they equal those with plain variances.
+        - accuracy_before, accuracy_after: mean over the networks.
+        - loss: accuracy_before minus accuracy_after, with a 95 % interval (loss_low, loss_high), an upper bound that
+          holds for all groups of the grouping in this cell (loss_upper_all), its p, and p_holm, corrected for these
+          groups.
+        - accuracy_control, loss_from_control: the accuracy of the control, and the loss measured from it. These columns
+          exist only if every network has a control.
+        - cost: the group's loss minus that of all images, from the control or, without controls, since the dense
+          networks. It needs several networks, as do the bounds of loss_from_control. Both have the endings
+          `losses.ENDINGS`; their p are corrected like p_holm.
     groupings : DataFrame, one row per cell and grouping (`groupings.csv`)
         dataset, model, pruner, ratio, `study.shown`, grouping, and the values of `grouping.summary`.
     notes : list of str
@@ -173,9 +164,6 @@ def groups(
 ) -> Grouped:
     """Compute the effects of pruning on groups of test images in every cell of pruned networks.
 
-    Intervals and p are over networks and images. For a single network, the intervals of changes are Tango intervals for
-    paired counts, which suit groups of few images.
-
     Parameters
     ----------
     study : RunArrays
@@ -240,35 +228,26 @@ def compare_groups(names: np.ndarray, group_index: np.ndarray, answers: Answers)
     that have a group.
     """
     label, before, after, control = answers
+    images = np.bincount(group_index)
+
+    def accuracy(right: np.ndarray) -> np.ndarray:
+        return np.asarray(np.bincount(group_index, right.mean(0)) / images)
+
+    loss = losses.between(group_index, before, after)
     columns = {
         GROUP: names,
-        "images": np.bincount(group_index),
+        "images": images,
         "n": len(after),
-        **with_ends("accuracy_before", *recalls(group_index, before)),
-        **with_ends("accuracy_after", *recalls(group_index, after)),
-        **with_ends("change", *recall_changes(group_index, before, after)),
+        "accuracy_before": accuracy(before),
+        "accuracy_after": accuracy(after),
+        **losses.columns("loss", loss),
     }
-    losses = _excess_losses("excess_loss", group_index, before, after)
+    columns |= {"p": loss.p(), "p_holm": columns.pop("loss_p")}
     if control is not None:
-        columns |= losses.columns | with_ends("accuracy_control", *recalls(group_index, control))
-        columns |= with_ends(f"change_{LOSS}", *changes_beyond_control(group_index, before, after, control))
-        losses = _excess_losses(f"excess_loss_{LOSS}", group_index, control, after, before)
-    columns |= losses.columns
-    for ending, excess in losses.excess.items():
-        columns |= {f"p{ending}": excess.p, f"p{ending}_holm": corrected(excess.p, len(names))[1]}
+        columns |= {"accuracy_control": accuracy(control), "loss_from_control": accuracy(control) - accuracy(after)}
+    if len(after) > 1:
+        if control is not None:
+            columns |= losses.columns("loss_from_control", losses.between(group_index, control, after))
+        reference = before if control is None else control
+        columns |= losses.columns("cost", losses.between(group_index, reference, after, 1))
     return pd.DataFrame(columns), grouping.summary(names, group_index, label, before, after, control)
-
-
-class _Losses(NamedTuple):
-    """Excess losses by the suffix of their columns (plain or moderated variances), and these columns by name."""
-
-    excess: dict[str, Excess]
-    columns: dict[str, np.ndarray]
-
-
-def _excess_losses(name: str, group_index: np.ndarray, *sides: np.ndarray) -> _Losses:
-    excess = {ending: excess_losses(group_index, *sides, moderated=bool(ending)) for ending in ("", MODERATED)}
-    columns = {name: excess[""].value}
-    for ending, each in excess.items():
-        columns |= {f"{name}{ending}_low": each.low, f"{name}{ending}_high": each.high}
-    return _Losses(excess, columns)
