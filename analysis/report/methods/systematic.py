@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.statistics import class_costs, class_losses
+from analysis.statistics.losses import worst_class, worst_of_recalls
 from analysis.study.arrays import RunArrays
-from analysis.study.costs import RecallChanges, recall_changes
+from analysis.study.costs import _answers
 from analysis.study.predictions import StudyPredictions
 
 SIDES = ("cost", "spared")
@@ -35,31 +35,19 @@ def systematic(
     Returns
     -------
     dict
-        `COLUMNS`: cost_class, and its mean cost with the interval of `class_costs.worst_class`; cost_p, one-sided,
-        corrected for all classes, also by `class_costs.with_coins`; and the same for spared_class, with method and
-        baseline exchanged. `NOTHING` for fewer than two networks.
+        `COLUMNS`: cost_class, and its mean cost with interval and p as in `losses.worst_class` or, without predictions,
+        `losses.worst_of_recalls`; and the same for spared_class, with method and baseline exchanged. `NOTHING` for
+        fewer than two networks.
     """
     if len(rows) < 2:
         return NOTHING
-    found = recall_changes(study, rows, baseline_rows, has, predictions)
-    return {
-        name: value
-        for side, sign in zip(SIDES, (1, -1), strict=True)
-        for name, value in _side(side, sign, found, study.names[has]).items()
-    }
-
-
-def _side(side: str, sign: int, found: RecallChanges, names: np.ndarray) -> dict[str, Any]:
-    changes, weights = found.excess.moderated, sign * found.excess.weights
-    differences = found.right[0].astype(np.int8) - found.right[1] if found.right else None
-    worst = class_costs.worst_class(changes, weights, label=found.label, differences=differences)
-    change = changes.groups[0].mean(0)
-    cost = -(weights @ change)
-    p = class_costs.one_sided_p(changes.variances(weights), cost, class_costs.of_networks(changes, weights))
-    if found.label is not None and found.right is not None:
-        n_changed = class_losses.changed_images(found.label, *found.right)
-        p = class_costs.with_coins(p, cost, -sign * change, n_changed, np.bincount(found.label))
-    values = (str(names[worst.place]), worst.cost, worst.low, worst.high, float(p[worst.place]))
-    return {
-        f"{side}{ending}": value for ending, value in zip(("_class", "", "_low", "_high", "_p"), values, strict=True)
-    }
+    if answers := _answers(study, rows, baseline_rows, has, predictions):
+        label, right = answers
+        differences = np.subtract(*right, dtype=np.int8)
+        worst = [worst_class(label, sign * differences, 1) for sign in (1, -1)]
+    else:
+        method, baseline = (study.measured(each, has)[1].raw_balance for each in (rows, baseline_rows))
+        worst = [worst_of_recalls(costs) for costs in (baseline - method, method - baseline)]
+    names = [*study.names[has], ""]  # the last one is at -1, the place without a class
+    values = [value for each in worst for value in (str(names[each.place]), *each[1:])]
+    return dict(zip(COLUMNS, values, strict=True))
