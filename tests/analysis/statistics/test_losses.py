@@ -274,3 +274,15 @@ def test_a_detectable_loss_of_several_pairs_is_a_half_width_and_the_quantile_of_
     """Recalls of 60, 61 and 62 %: the standard error is .01 / 3^.5, and t with two degrees of freedom 4.303."""
     found = losses.from_recalls(np.array([[0.4], [0.39], [0.38]]))
     assert found.detectable() == pytest.approx(0.01 / 3**0.5 * (4.30265 + 0.84162), rel=1e-4)
+
+
+def test_columns_are_bounded_and_corrected_for_the_known_classes(study):
+    found = losses.between(*study, 1)
+    columns = losses.columns("cost", found)
+    assert list(columns) == ["cost", "cost_low", "cost_high", "cost_upper_all", "cost_p"]
+    assert columns["cost_upper_all"].tolist() == found.upper(0.05 / 6).tolist()
+    assert columns["cost_p"].tolist() == losses.holm(found.p()).tolist()
+    label, before, after = study
+    more = losses.columns("cost", losses.between(label, before, after, 1, classes=7))
+    assert more["cost_upper_all"][:6].tolist() == columns["cost_upper_all"].tolist()
+    assert np.isnan([each[6] for each in more.values()]).all()
