@@ -71,37 +71,15 @@ class Gate(NamedTuple):
     reason: str
 
 
-def exit_code(gates: Mapping[str, Gate]) -> tuple[int, list[str]]:
-    """Return the exit code of several gates, and the names of those that decide it (empty for code 0).
-
-    Gates with a loss beyond its limit take precedence over undecided gates.
+def exit_code(gates: Mapping[str, Gate]) -> int:
+    """Return the exit code of several gates: that of a loss beyond its limit takes precedence over undecided ones.
 
     Examples
     --------
-    >>> exit_code({"--max-class-loss": Gate("undecided", ""), "--fail-on-damage": Gate("beyond", "")})
-    (3, ['--fail-on-damage'])
-    >>> exit_code({"--fail-on-damage": Gate("within", "")})
-    (0, [])
+    >>> exit_code({"--max-class-loss": Gate("undecided", ""), "--fail-on-damage": Gate("beyond", "")}), exit_code({})
+    (3, 0)
     """
-    states: Sequence[State] = "beyond", "undecided"
-    for state in states:
-        if deciding := [name for name, gate in gates.items() if gate.state == state]:
-            return EXIT_CODES[state], deciding
-    return 0, []
-
-
-def exit_reason(code: int, deciding: Sequence[str]) -> str:
-    """Explain an exit code, and name the options that decided it.
-
-    Examples
-    --------
-    >>> exit_reason(3, ["--max-class-loss", "--fail-on-damage"])
-    'Exit code 3: the networks fail --max-class-loss and --fail-on-damage.'
-    """
-    options = " and ".join(deciding)
-    if code == EXIT_CODES["beyond"]:
-        return f"Exit code {code}: the networks fail {options}."
-    return f"Exit code {code}: there are too few networks or images to decide {options}."
+    return EXIT_CODES[merged(list(gates.values())).state]
 
 
 def in_points(class_loss: float | None, accuracy_loss: float | None, alpha: float | None = None) -> Limits:
