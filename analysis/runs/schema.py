@@ -31,8 +31,8 @@ STUDY_NAME = "study_name"
 ANCHOR = "anchor"
 STATE = "state"
 MINIMIZE = "minimize"  # of a search of chains
-# Of pruned and quantized runs and their job: the class that lost most since the dense network; of a trial of `compress`,
-# the class whose loss has the largest bound
+# Of pruned and quantized runs and their jobs: the class that lost most since the dense network. Of a trial of
+# `compress`: the class whose loss has the largest bound
 WORST_CLASS = "worst_class"
 OUTCOME = "outcome"  # a phrase that says which classes are worse than in the dense network
 ENGINE = "engine"
@@ -234,8 +234,8 @@ RAW_SLOPE = "raw_slope"
 VAL_RAW_SLOPE = "val_raw_slope"
 LARGEST_EXCESS = "largest_excess"
 LARGEST_EXCESS_FLOOR = "largest_excess_floor"
-# For a pruned or quantized run, since the dense network: the loss of WORST_CLASS, the largest one-sided 95 % upper bound of
-# the loss of any class, and that of the accuracy
+# For a pruned or quantized run, since the dense network: the loss of WORST_CLASS, and upper bounds with 95 % confidence
+# of the losses of all classes (the largest bound) and of the accuracy
 WORST_CLASS_LOSS = "worst_class_loss"
 WORST_CLASS_LOSS_UPPER = "worst_class_loss_upper"
 ACCURACY_LOSS_UPPER = "accuracy_loss_upper"

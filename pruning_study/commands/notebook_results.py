@@ -211,9 +211,9 @@ class Compression:
         A row for each chain that could be made: its steps, its size and speed, its losses on validation images with
         upper bounds, and its run.
     table : DataFrame, optional
-        A row for each class, measured on test images: support, recall_before, recall_control, recall_after,
-        recall_delivered, loss (beyond the control), and loss_upper, the upper bound of the loss. For several networks,
-        all but recall_delivered are means or bounds of means. None if no chain is chosen.
+        A row for each class, measured on test images: images, recall_before, recall_after, recall_delivered, loss
+        (since the dense network), and loss_upper, its upper bound with 95 % confidence. For several networks, all but
+        recall_delivered are means or bounds of means. None if no chain is chosen.
     run_id : str
         The compressed run of the chosen chain, whose artifact `model.onnx` is the network; empty if no chain is chosen.
     job_run_id : str
