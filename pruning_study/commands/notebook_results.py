@@ -119,7 +119,8 @@ class Pruning:
     @property
     def verdict(self) -> str:
         """The answers to both questions at each ratio."""
-        return pruning_text.answers(self.changes, heading=len(self.changes) > 1)
+        named = pruning_text.named(self.changes)
+        return "\n".join(f"{name}\n{blocks.text(blocks.blocks(comparison))}" for name, comparison in named.items())
 
     def plot(self, ratio: float | None = None, ax: Axes | None = None) -> Figure:
         """Draw the recall of each class before and after pruning, with the interval of its loss.

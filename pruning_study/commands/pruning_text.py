@@ -9,7 +9,7 @@ from analysis.common.terminal import folded
 from analysis.compare import blocks, sentences
 from analysis.compare.comparison import Comparison
 from analysis.rendering.formats import decimals, with_interval
-from analysis.runs import schema
+from pruning_study.steps.class_changes import answers
 
 SAME_NETWORK = (
     "All seeds prune the same given network, so the result holds for this network and new fine-tunings of it, not for "
@@ -33,21 +33,14 @@ def text(
     remarks : list of str
         Sentences that follow the tables.
     """
-    parts = []
-    for ratio, comparison in changes.items():
-        parts += [answers({ratio: comparison}, heading=len(changes) > 1)]
-        parts += [blocks.table_text(comparison, schema.PER_CLASS)]
     slopes = [_slopes(ratio, realized_ratios[ratio], comparison) for ratio, comparison in changes.items()]
     new = [f"ratio {ratio:g}: {sentences.on_slopes(each)}" for ratio, each in changes.items()] if details else []
-    return "\n\n".join([*parts, "\n".join(slopes), folded(*new, blocks.READING, *remarks)])
+    return "\n\n".join([answers(named(changes)), "\n".join(slopes), folded(*new, blocks.READING, *remarks)])
 
 
-def answers(changes: Mapping[float, Comparison], *, heading: bool) -> str:
-    """Format the answers to both questions at each ratio, below a heading if there are several ratios."""
-    return "\n\n".join(
-        (f"ratio {ratio:g}\n\n" if heading else "") + blocks.text(blocks.blocks(comparison))
-        for ratio, comparison in changes.items()
-    )
+def named(changes: Mapping[float, Comparison]) -> dict[str, Comparison]:
+    """Return comparisons by the name of their ratio."""
+    return {f"ratio {ratio:g}": comparison for ratio, comparison in changes.items()}
 
 
 def _slopes(ratio: float, realized_ratio: float, comparison: Comparison) -> str:

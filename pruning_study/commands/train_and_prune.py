@@ -30,7 +30,7 @@ from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.steps import controls, known_images, logged_model, runs, shrunk
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
-from pruning_study.steps.class_changes import class_changes, description, loss_metrics, loss_tags
+from pruning_study.steps.class_changes import class_changes, description, loss_metrics, loss_tags, together
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.followed import following, with_followed
 from pruning_study.steps.found_runs import engine_lines, ids_of_found, with_origin
@@ -77,8 +77,6 @@ class Pruned(NamedTuple):
         The pruned runs, by ratio.
     predictions : mapping of float to Predictions
         Predictions of the pruned runs for the test images, by ratio.
-    of_control : sequence of Predictions
-        Predictions of the control for the test images; empty without a control.
     changes : mapping of float to Comparison
         Comparison of the dense with the pruned network, and with the control, by ratio.
     sizes : mapping of float to metrics
@@ -96,7 +94,6 @@ class Pruned(NamedTuple):
     dense: LoadedRun
     pruned: PrunedRuns
     predictions: Mapping[float, Predictions]
-    of_control: Sequence[Predictions]
     changes: Mapping[float, Comparison]
     sizes: Mapping[float, Mapping[str, float]]
     picture: str
@@ -288,7 +285,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
         }
         location = store.artifact_location(job.run_id, picture)
         offsets = _offsets(store, plan, pruned)
-        result = Pruned(plan, context, dense, pruned, predictions, of_control, changes, sizes, location, offsets)
+        result = Pruned(plan, context, dense, pruned, predictions, changes, sizes, location, offsets)
         _note(job, result)
         if len(run_ids) == 1:
             (run,), (comparison,) = pruned.values(), changes.values()
@@ -328,12 +325,8 @@ def _offsets(store: Store, plan: PrunePlan, pruned: PrunedRuns) -> dict[float, p
 
 
 def _note(job: Writer, result: Pruned) -> None:
-    """Describe a job by the answers at each ratio; if there is one ratio, with the table of the classes."""
-    parts = []
-    for ratio, comparison in result.changes.items():
-        answers = f"# Ratio {ratio:g}\n\n{blocks.markdown_text(blocks.blocks(comparison))}"
-        parts += [description(comparison) if len(result.changes) == 1 else answers]
-    job.note("\n\n".join([*parts, *map(markdown_line, [*remarks([result]), *offset_lines(result.offsets)])]))
+    more = map(markdown_line, [*remarks([result]), *offset_lines(result.offsets)])
+    job.note("\n\n".join([description(pruning_text.named(result.changes)), *more]))
 
 
 def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
@@ -345,7 +338,7 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
         ratio: class_changes(context.data.classes, [dense.dense.predictions], [after], of_control)
         for ratio, after in result.predictions.items()
     }
-    result = result._replace(control=control, of_control=of_control, changes=changes)
+    result = result._replace(control=control, changes=changes)
     for ratio, run in result.pruned.items():
         if not controls.is_described_with(context.store, run, control):
             _describe_again(result, ratio, control)
@@ -363,11 +356,12 @@ def _describe_again(result: Pruned, ratio: float, control: FinishedRun) -> None:
     from pruning_study.steps import pictures
 
     plan, comparison = result.plan.at(ratio), result.changes[ratio]
-    note = f"{description(comparison)}\n\n{pruned_step.description(plan, result.dense.run_id)}"
+    name = plan.pruned_name(ratio)
+    note = f"{description({name: comparison})}\n\n{pruned_step.description(plan, result.dense.run_id)}"
     tags = {schema.CONTROL_RUN_ID: control.run_id, MLFLOW_RUN_NOTE: note}
     with scratch.folder() as folder:
         path = folder / schema.RECALL_PICTURE
-        pictures.recall_change(comparison, plan.pruned_name(ratio)).savefig(path)
+        pictures.recall_change(comparison, name).savefig(path)
         result.context.store.add(result.pruned[ratio].run_id, path, tags)
 
 
@@ -503,12 +497,7 @@ def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, Comparison]:
     """Compare the dense networks of all seeds with the networks pruned from them and their controls, at each ratio."""
     if len(results) == 1:
         return results[0].changes
-    classes, before = results[0].context.data.classes, [result.dense.dense.predictions for result in results]
-    control = [each for result in results for each in result.of_control]
-    return {
-        ratio: class_changes(classes, before, [result.predictions[ratio] for result in results], control)
-        for ratio in results[0].pruned
-    }
+    return {ratio: together([result.changes[ratio] for result in results]) for ratio in results[0].changes}
 
 
 def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:

@@ -1,6 +1,7 @@
 """Compare networks of this project by class, from their predictions, and describe the losses in MLflow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,6 +36,14 @@ def class_changes(
     return Comparison(classes, after[0].label, right, predicted=predicted)
 
 
+def together(comparisons: Sequence[Comparison]) -> Comparison:
+    """Join the comparisons of several networks, which have the same images, classes and sides."""
+    first = comparisons[0]
+    right = {side: np.concatenate([each.right[side] for each in comparisons]) for side in first.right}
+    predicted = {side: np.concatenate([each.predicted[side] for each in comparisons]) for side in first.predicted}
+    return replace(first, right=right, predicted=predicted)
+
+
 def loss_metrics(comparison: Comparison) -> dict[str, float]:
     """Return the metrics of a run on what its network lost since the dense network."""
     return {
@@ -52,7 +61,27 @@ def loss_tags(comparison: Comparison) -> dict[str, str]:
     }
 
 
-def description(comparison: Comparison) -> str:
-    """Answer both questions in Markdown, followed by the table of the classes."""
+def answers(changes: Mapping[str, Comparison]) -> str:
+    """Answer both questions for a terminal, each time followed by the table of the classes.
+
+    Parameters
+    ----------
+    changes : mapping of str to Comparison
+        If there are several comparisons, each stands below its name.
+    """
+    parts = []
+    for name, comparison in changes.items():
+        parts += [name] if len(changes) > 1 else []
+        parts += [blocks.text(blocks.blocks(comparison)), blocks.table_text(comparison, schema.PER_CLASS)]
+    return "\n\n".join(parts)
+
+
+def description(changes: Mapping[str, Comparison]) -> str:
+    """Answer both questions in Markdown; a single comparison is followed by the table of the classes."""
+    if len(changes) > 1:
+        return "\n\n".join(
+            f"# {name}\n\n{blocks.markdown_text(blocks.blocks(comparison))}" for name, comparison in changes.items()
+        )
+    (comparison,) = changes.values()
     rows = markdown_table(blocks.table(comparison).head(blocks.MOST_SHOWN))
     return "\n\n".join([blocks.markdown_text(blocks.blocks(comparison)), rows, markdown_line(blocks.READING)])

@@ -50,7 +50,7 @@ def write_comparison(
 
     metrics = _distortion(dense, predictions, val_predictions, context.data.classes)
     changes = class_changes(context.data.classes, [dense.predictions], [predictions], control)
-    run.note(f"{description(changes)}\n\n{markdown_line(note)}")
+    run.note(f"{description({name: changes})}\n\n{markdown_line(note)}")
     run.tags(loss_tags(changes))
     pictures.recall_change(changes, name).savefig(run.folder / schema.RECALL_PICTURE)
     sheet = flipped(context.data.test_images, dense.predictions, predictions, changes, name)
