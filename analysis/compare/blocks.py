@@ -17,7 +17,7 @@ from analysis.rendering.formats import interval, p_value
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs.checks import some
 from analysis.statistics.hypothesis_tests import LEVEL
-from analysis.statistics.limits import EXIT_CODES, Gate, Limits, State, exit_code
+from analysis.statistics.limits import EXIT_CODES, Gate, Limits, State, exit_code, rounded_up
 
 NO_LIMITS = Limits()
 MOST_SHOWN = 25  # rows of a table in a terminal
@@ -32,7 +32,7 @@ _NO_CONTROL = (
 _WORDS: Mapping[State, str] = {"within": "KEPT", "beyond": "FAILS", "undecided": "NOT DECIDED"}
 READING = (
     "Recalls in %, losses in points: recall before minus recall after. Intervals have 95 % confidence, each for one "
-    "class; p is corrected for all classes (Holm). *: shown to be worse."
+    "row; p is corrected for all rows (Holm). *: shown to be worse."
 )
 
 
@@ -154,25 +154,27 @@ def _decided(name: str, gate: Gate, limits: Limits, code: int) -> str:
     of = {"--max-class-loss": limits.class_loss, "--max-accuracy-loss": limits.accuracy_loss}
     what = {"--max-class-loss": "", "--max-accuracy-loss": " of accuracy"}
     subject = f"Limit {limit_in_points(of[name])}{what[name]}" if name in of else name
-    ending = f" (exit code {code})" if code and EXIT_CODES[gate.state] == code else ""
-    return f"{subject}: {_WORDS[gate.state]}. {gate.reason}{ending}"
+    exits = f" (exit code {code})" if code and EXIT_CODES[gate.state] == code else ""
+    return f"{subject}: {_WORDS[gate.state]}{exits}. {gate.reason}"
 
 
 def _replaced(comparison: Comparison) -> Iterator[str]:
     """Say what was lost since the networks before."""
     yield from filter(None, [sentences.weak(comparison), sentences.at_chance(comparison)])
-    rows, shown = comparison.table, comparison.damaged_rows
+    if comparison.are_alike("after"):
+        yield "Before and after, the same images are recognised."
+    rows = comparison.table
     names = row_names(rows)
     worse = rows[rows["damaged"]].sort_values("loss", ascending=False, kind="stable")
     for place, row in worse.head(_MOST_TOLD).iterrows():
         yield _worse(comparison, int(place), names[place], row)
     if len(worse) > _MOST_TOLD:
-        others = names[worse.index[_MOST_TOLD:]]
-        yield f"{len(others):,} more {comparison.kind} are worse: {some(others)}."
-    yield _others(comparison, len(shown))
+        yield f"Also worse: {some(names[worse.index[_MOST_TOLD:]])}."
+    yield _others(comparison, len(worse))
     alone = [
         f"network {network} lost {points(loss)} points of {comparison.titles[place]}"
         for network, place, loss in comparison.losses().in_single_networks()
+        if not rows["damaged"][place]
     ]
     if alone:
         yield f"Shown in single networks: {some(alone, _MOST_TOLD)}."
@@ -200,10 +202,10 @@ def _others(comparison: Comparison, worse: int) -> str:
         return f"Every {one} is worse."
     upper, found = losses.mean.upper(), losses.mean.detectable(losses.level)
     fewest, most = losses.images.min(), losses.images.max()
-    images = f"{fewest:,} images" if fewest == most else f"{fewest:,} to {most:,} images"
-    which = "No other" if worse else "No"
-    may = f"Any may have lost up to {points(np.nanmax(upper[is_other]))} points"
-    missed = f"with {images} a {one}, losses below {points(np.nanmedian(found))} are mostly missed"
+    images = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+    which, of = "No other" if worse else "No", "image" if most == 1 else "images"
+    may = f"Any may have lost up to {rounded_up(max(np.nanmax(upper[is_other]), 0))} points"
+    missed = f"with {images} {of} a {one}, losses below {points(np.nanmedian(found))} are mostly missed"
     return f"{which} {one} is shown to be worse. {may}; {missed}."
 
 

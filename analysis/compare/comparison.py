@@ -107,7 +107,12 @@ class Comparison:
     @property
     def is_unretrained(self) -> bool:
         """Whether the control is the network before compression, because nothing was retrained."""
-        return self.has_control and np.array_equal(self.right["control"], self.right["before"])
+        return self.has_control and self.are_alike("control")
+
+    def are_alike(self, side: str) -> bool:
+        """Return whether the networks of a side recognise the same images as those before compression."""
+        before, other = self.right["before"], self.right[side]
+        return len(before) in (1, len(other)) and bool((before == other).all())
 
     @property
     def kind(self) -> Literal["classes", "groups"]:
@@ -161,9 +166,9 @@ class Comparison:
         corrected for all rows.
         """
         spread = self._since("before")
-        p = spread.p()
+        p, is_damaged = spread.p(), _are_damaged(spread, self._singles)
         columns = self._names() | self._recalls() | interval_columns("loss", spread)
-        columns |= {"p": p, "p_holm": holm(p), "damaged": self._are_damaged(spread, holm(p)), **self._precision()}
+        columns |= {"p": p, "p_holm": holm(p), "damaged": is_damaged, **self._precision()}
         if self.has_control:
             columns |= self._control_columns()
         return pd.DataFrame(columns)
@@ -250,10 +255,10 @@ class Comparison:
 
     def damage_gate(self, min_images: int = 0) -> Gate:
         """Decide whether a class, or group, is shown to be worse than before."""
-        rows = self.damaged_rows
-        return class_limits.damage(
-            self.losses(min_images=min_images), list(row_names(rows[rows["images"] >= min_images]))
-        )
+        losses = self.losses(min_images=min_images)
+        places = np.flatnonzero(_are_damaged(losses.mean, losses.singles))
+        order = places[np.argsort(-losses.mean.value[places], kind="stable")]
+        return class_limits.damage(losses, [losses.names[place] for place in order])
 
     @cached_property
     def worst(self) -> pd.DataFrame:
@@ -289,7 +294,7 @@ class Comparison:
         """A row for each grouping as a whole, as `grouping.summary` returns it; empty for unpaired networks."""
         if not self.groups or "before" not in self.pairs:
             return pd.DataFrame()
-        in_pairs = "control" in self.pairs
+        in_pairs = not self.has_control or "control" in self.pairs
         rows = [
             {
                 "grouping": part.grouping,
@@ -384,14 +389,6 @@ class Comparison:
         """Whether the network before is known for each network after."""
         starts = len(self.right["before"])
         return starts == 1 or ("before" in self.pairs and starts == self.networks)
-
-    def _are_damaged(self, spread: Spread, p_holm: np.ndarray) -> np.ndarray:
-        """Return whether each loss is shown, on average or in every single network."""
-        is_shown = (p_holm <= LEVEL) & (spread.value > 0)
-        if len(self._singles) > 1:
-            p = np.max([np.where(each.value > 0, each.p(), 1.0) for each in self._singles], axis=0)
-            is_shown |= holm(p) <= LEVEL
-        return np.asarray(is_shown)
 
     def _names(self) -> dict[str, list[str]]:
         several = [part.grouping for part in self.parts for _ in part.names] if len(self.groups) > 1 else []
@@ -489,6 +486,15 @@ def row_names(table: pd.DataFrame) -> pd.Series:
     if "grouping" in table:
         return table["grouping"] + ": " + table["group"]
     return table[table.columns[0]]
+
+
+def _are_damaged(spread: Spread, singles: Sequence[Spread]) -> np.ndarray:
+    """Return whether each loss is shown, on average or in every single one of several networks."""
+    is_shown = (holm(spread.p()) <= LEVEL) & (spread.value > 0)
+    if len(singles) > 1:
+        p = np.max([np.where(each.value > 0, each.p(), 1.0) for each in singles], axis=0)
+        is_shown |= holm(p) <= LEVEL
+    return np.asarray(is_shown)
 
 
 def _start(right: Right) -> np.ndarray:

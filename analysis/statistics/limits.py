@@ -31,11 +31,6 @@ class Limits(NamedTuple):
     accuracy_loss: float = math.inf
     alpha: float = math.inf
 
-    @property
-    def any_given(self) -> bool:
-        """Whether there is a limit."""
-        return self != Limits()
-
     def __str__(self) -> str:
         """Return the limits in words.
 
@@ -190,8 +185,9 @@ def decide(losses: Losses, limit: float) -> Gate:
         f"network {network} lost {points(loss)} points of {losses.names[place]}"
         for network, place, loss in losses.in_single_networks(limit)
     ]
-    exceeding = [f"Alone, {some(alone)}: compare it with its own network before."] if alone else []
-    doubts = [*losses.doubts, *exceeding, *_too_small(losses, limit)]
+    exceeding = [f"Alone, {some(alone)}: audit such a network as a pair of its own."] if alone else []
+    lasting = [*losses.doubts, *exceeding]  # more networks or images do not remove them
+    doubts = [*lasting, *_too_small(losses, limit)]
     if not len(upper):
         return Gate("undecided", "No class has enough images.")
     if (upper < limit).all() and not doubts:
@@ -200,9 +196,11 @@ def decide(losses: Losses, limit: float) -> Gate:
         unknown = losses.names[int(np.isnan(upper).argmax())]
         return Gate("undecided", f"How much of {unknown} may be lost is unknown: give several networks a side.")
     most = int(upper.argmax())
-    may_be = [f"The loss of {losses.names[most]} may be up to {points(upper[most])}."] if upper[most] >= limit else []
-    kept = [] if exceeding else [f"The smallest limit shown to be kept is {rounded_up(upper[most])} points."]
-    return Gate("undecided", " ".join([*doubts, *may_be, *kept, *_remedy(losses, limit)]))
+    bound = rounded_up(upper[most])
+    may_be = [f"The loss of {losses.names[most]} may be up to {bound} points."] if upper[most] >= limit else []
+    kept = [] if lasting or upper[most] >= 1 else [f"The smallest limit shown to be kept is {bound} points."]
+    remedy = [] if lasting and (losses.mean.value < limit).all() else _remedy(losses, limit)
+    return Gate("undecided", " ".join([*doubts, *may_be, *kept, *remedy]))
 
 
 def damage(losses: Losses, damaged: Sequence[str]) -> Gate:
