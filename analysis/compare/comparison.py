@@ -293,7 +293,7 @@ class Comparison:
         """A row for each grouping as a whole, as `grouping.summary` returns it; empty for unpaired networks."""
         if not self.groups or "before" not in self.pairs:
             return pd.DataFrame()
-        in_pairs = "control" in self.pairs
+        in_pairs = not self.has_control or "control" in self.pairs
         rows = [
             {
                 "grouping": part.grouping,

@@ -35,7 +35,7 @@ def text(
     """
     slopes = [_slopes(ratio, realized_ratios[ratio], comparison) for ratio, comparison in changes.items()]
     new = [f"ratio {ratio:g}: {sentences.on_slopes(each)}" for ratio, each in changes.items()] if details else []
-    return "\n\n".join([answers(named(changes)), "\n".join(slopes), folded(*new, blocks.READING, *remarks)])
+    return "\n\n".join([answers(named(changes)), folded(*slopes), folded(*new, blocks.READING, *remarks)])
 
 
 def named(changes: Mapping[float, Comparison]) -> dict[str, Comparison]:
