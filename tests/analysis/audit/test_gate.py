@@ -169,6 +169,5 @@ def test_compression_that_changes_no_answer_changed_no_class():
     before, _ = one_destroyed(3)
     result = audit.audit_predictions(LABEL, before, before)
     text = " ".join([result.verdict, *result.notes])
-    assert "no class changed differently from the accuracy" in text
     assert "nan" not in text
     assert result.damage_gate.state == "within"
