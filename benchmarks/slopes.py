@@ -6,7 +6,7 @@ A network predicts an image correctly if its skill in the class, plus the ease o
 (probit model). Its skill is the sum of the class's skill, which all seeds share, and of the network's accident, its own
 deviation in this class. The ease of an image is the same for all networks, before and after pruning. A pruned network
 keeps a part of its accident, reuses the residuals of some images and draws those of other images anew, and spreads the
-classes more widely. results/validation/coverage.md shows and discusses the results. Takes two minutes.
+classes more widely. results/validation/coverage.md has some of the results. Takes two minutes.
 """
 
 from dataclasses import dataclass

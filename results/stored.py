@@ -1,4 +1,4 @@
-"""The networks of studies that keep a table of them instead of frames: regularizers/ and sparse-from-start/."""
+"""The networks of studies that keep a table instead of frames: regularizers/, sparse-from-start/ and validation/."""
 
 from functools import partial
 
@@ -12,6 +12,11 @@ from scipy import stats
 
 # The share of the prunable weights that is kept at each ratio, which is the expected overlap by chance, in per cent.
 _KEPT = {4: 24, 10: 8, 20: 3}
+_HARD = ("one class thrice as variable", "one class destroyed in a fifth of networks")
+_WORST = {
+    **dict.fromkeys(("coverage", "coverage_least"), "min"),
+    **dict.fromkeys(("missed_all", "missed_largest", "false_alarm", "of_two_way"), "max"),
+}
 
 
 def regularizers(study: Study) -> pd.DataFrame:
@@ -94,3 +99,18 @@ def sparse_from_start(study: Study) -> pd.DataFrame:
     corrupted, clean = measured.drop(columns=of_networks).mean(axis=1), measured["clean"]
     slope, intercept = np.polyfit(clean, corrupted, 1)
     return table[keys].assign(**measured, corrupted=corrupted, beyond_clean=corrupted - intercept - slope * clean)
+
+
+def worst(study: Study) -> pd.DataFrame:
+    """Return the worst values of losses.csv, which benchmarks/losses.py made, over populations, classes and images.
+
+    Returns
+    -------
+    DataFrame
+        A row for each structure (`other` stands for all but `_HARD`), quantity `of` (costs count as losses) and number
+        of networks.
+    """
+    table = pd.read_csv(study.folder / "losses.csv")
+    structure = table["structure"].where(table["structure"].isin(_HARD), "other")
+    quantity = table["quantity"].replace("cost", "loss").rename("of")
+    return table.groupby([structure, quantity, "networks"]).agg(_WORST).reset_index()

@@ -9,12 +9,12 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS
 from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from analysis.__main__ import cli
 from analysis.compare import sentences
-from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS
 from analysis.statistics.limits import Limits
 from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
 from pruning_study.study.compression import report

@@ -7,11 +7,11 @@ import sys
 import mlflow
 import numpy as np
 import pytest
+from analysis.statistics.class_table import worst_class
 from mlflow import MlflowClient
 
 import pruning_study
 from analysis.common.errors import StudyError
-from analysis.statistics.class_table import worst_class
 from pruning_study.commands.quantize import costliest
 from pruning_study.training.evaluation import Predictions
 from tests.pruning_study.steps.test_logged_model import models_of, scored
