@@ -215,7 +215,7 @@ def damage(losses: Losses, damaged: Sequence[str]) -> Gate:
         return Gate("beyond", f"Damaged: {some(damaged)}.")
     alone = losses.in_single_networks()
     said = [*losses.doubts, *([f"On average nothing is shown, but alone {some(alone)}."] if alone else [])]
-    return Gate("undecided", " ".join(said)) if said else Gate("within", "No class is shown to be worse.")
+    return Gate("undecided", " ".join(said)) if said else Gate("within", "Nothing is shown to be worse.")
 
 
 def merged(gates: Sequence[Gate]) -> Gate:
