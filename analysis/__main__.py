@@ -28,7 +28,7 @@ SECTIONS = {
     "Numbers in place of predictions": ("classes", "images", "movement"),
     "Groups of images": ("groups",),
     "Runs to read": ("experiment", "study", "folders", "dataset", "ignore_params"),
-    "Limits": ("max_class_loss", "max_accuracy_loss", "max_alpha", "accuracy_loss"),
+    "Limits": ("max_class_loss", "max_accuracy_loss", "max_alpha", "accuracy_loss", "limit_from", "min_images"),
     "Choice": ("min_accuracy", "fairness_value"),
     "Statistics": ("confidence", "variance", "shrinkage"),
     "Results": ("output", "paper", "no_log", "fail_on_damage"),
@@ -140,8 +140,8 @@ _SIDES = {
     "--before": "Predictions of the model before pruning. Repeat the option for several seeds.",
     "--after": "Predictions of the pruned model for the same images, given in the same way.",
     "--control": "Predictions of the control: the model of --before, retrained like the pruned model but not pruned. "
-    "Losses are then relative to the control. Give as many networks as for --after. If nothing was retrained, repeat "
-    "the predictions of --before. If that is one network, it is the control of every network in --after.",
+    "It tells what retraining alone did. Give as many networks as for --after. If nothing was retrained, repeat the "
+    "predictions of --before. If that is one network, it is the control of every network in --after.",
 }
 
 
@@ -213,25 +213,39 @@ def cli() -> None:
 @_MAX_DATA_GIB
 @_true_or_false(
     "--fail-on-damage",
-    "Exit with code 3 if a class is shown to have lost recall, if any one network is shown to have lost more than 20 "
-    "points in a class, or if a network is at chance only after compression; exit with 4 if a class may have lost "
-    "everything. --max-class-loss is stricter. Without a control and with one network before or after, a class's loss "
-    "gives code 3 only if it is shown to exceed 20 points, because retraining alone changes recalls.",
+    "Exit with code 3 if a class is shown to be worse than before pruning, and with 4 if one of several networks is "
+    "shown to be worse in a class, if a network is at chance, or if a network no longer recognises any image of a "
+    "class. --max-class-loss is stricter.",
 )
 @click.option(
     "--max-class-loss",
     type=click.FLOAT,
     metavar="POINTS",
-    help="Largest acceptable loss of recall of any class, beyond the control if there is one, in percentage points "
-    "from 0 to 100: 5 is five points. The exit code is 0 if the upper bound of every loss is below the limit, 3 if a "
-    "loss is shown to exceed it, and 4 if neither is shown. Without a control and with one network before or after, "
-    "the exit code is never 0.  [default: no limit]",
+    help="Largest acceptable loss of recall of any class since the model before pruning, in percentage points from 0 "
+    "to 100: 5 is five points. The exit code is 0 if every class is shown to lose less, 3 if a class is shown to lose "
+    "more, and 4 if neither is shown.  [default: no limit]",
 )
 @click.option(
     "--max-accuracy-loss",
     type=click.FLOAT,
     metavar="POINTS",
     help="Largest acceptable loss of accuracy, with the same exit codes as for --max-class-loss.  [default: no limit]",
+)
+@click.option(
+    "--limit-from",
+    type=click.Choice(["before", "control"]),
+    default="before",
+    show_default=True,
+    help="Whether losses with a limit are measured from the model before pruning or from the control. The control "
+    "needs several networks in --after.",
+)
+@click.option(
+    "--min-images",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Leave out classes with fewer test images when losses are compared with limits.",
 )
 @click.pass_context
 def audit(
@@ -249,8 +263,10 @@ def audit(
     fail_on_damage: bool,
     max_class_loss: float | None,
     max_accuracy_loss: float | None,
+    limit_from: Literal["before", "control"],
+    min_images: int,
 ) -> None:
-    """Find the classes that lost recall through pruning.
+    """Find the classes that lost recall, and say whether pruning is to blame.
 
     Only predictions are needed. A SOURCE is a file, a glob in quotes, a folder of files, or the id of a run in the
     tracking store. A file is a table (CSV, TSV, Parquet, Feather, Arrow, JSON lines) with the columns label and
@@ -267,7 +283,7 @@ def audit(
     from analysis.audit import result as audit_result
     from analysis.audit.prediction_columns import ColumnNames
     from analysis.common import overwriting
-    from analysis.common.terminal import folded
+    from analysis.compare import blocks
     from analysis.statistics import limits
 
     within = limits.in_points(max_class_loss, max_accuracy_loss)
@@ -284,21 +300,14 @@ def audit(
         columns=ColumnNames(label_column, predicted_column),
         keep_class_order=keep_class_order,
     )
-    written = audit_result.write(result, output)
-    if within.any_given:
-        click.echo(within)
-    click.echo(audit_result.summary(result))
+    gates = result.comparison.gates(within, limit_from=limit_from, min_images=min_images)
+    if fail_on_damage:
+        gates["--fail-on-damage"] = result.comparison.damage_gate(min_images)
+    asked = blocks.blocks(result.comparison, within, gates, limit_from)
+    written = audit_result.write(result, output, asked)
+    click.echo(audit_result.summary(result, asked))
     click.echo(f"In {output.absolute()}: {', '.join(written)}")
-    given = {"--max-class-loss": max_class_loss, "--max-accuracy-loss": max_accuracy_loss}
-    of_limits = " and ".join(name for name, limit in given.items() if limit is not None)
-    gates = {of_limits: result.gate(within)} if of_limits else {}
-    gates |= {"--fail-on-damage": result.damage_gate} if fail_on_damage else {}
-    for gate in gates.values():
-        click.echo(folded(gate.reason))
-    code, deciding = limits.exit_code(gates)
-    if code:
-        click.echo(folded(limits.exit_reason(code, deciding)))
-    ctx.exit(code)
+    ctx.exit(limits.exit_code(gates))
 
 
 @cli.command(

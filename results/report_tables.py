@@ -112,7 +112,7 @@ def forgotten_images(study: Study) -> pd.DataFrame:
 def significant_classes(study: Study) -> pd.DataFrame:
     """Return the report's `significant_classes.csv`, with the largest shift in points."""
     table = _named(study, compressed_networks.tested(_data(study)))
-    return table.assign(largest_shift=100 * table["largest_shift_moderated"])
+    return table.assign(largest_shift=100 * table["largest_shift_paired"])
 
 
 def corruptions(study: Study) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,13 +34,6 @@ from analysis.compare import group_text
 from analysis.compare.comparison import Comparison
 from analysis.runs.checks import some
 from analysis.statistics import groups as image_groups
-from analysis.statistics.class_table import LOSS
-from analysis.statistics.moderation import FEWEST_CLASSES, enough_classes
-
-_PLAIN_TEST = (
-    f"Each class, or group, is tested with only its own variance over networks, because fewer than {FEWEST_CLASSES} "
-    "classes, or groups, have a recall strictly between 0 and 1, too few to pool their variances."
-)
 
 
 def audit(
@@ -113,10 +107,12 @@ def audit(
         confidences=of_sides,
     )
     described = prediction_sources.described(read.networks_by_path, read.unpaired)
+    if read.is_of_counts:
+        real = replace(result.comparison, predicted={}, are_counts=True)
+        result = result._replace(comparison=real, metrics=pd.DataFrame())
     return result._replace(
         notes=[*described, *read.notes, *result.notes, *diagnoses, *without],
         movements=movements,
-        metrics=pd.DataFrame() if read.is_of_counts else result.metrics,
     )
 
 
@@ -219,13 +215,11 @@ def audit_predictions(
     unpaired: str | Collection[str] | None = (),
     confidences: Mapping[str, ArrayLike] | None = None,
 ) -> Audit:
-    """Find the classes that lost recall when a classifier was compressed.
+    """Find the classes that lost recall when a classifier was compressed, and say whether compression is to blame.
 
-    With one network before and one after, recalls have Wilson intervals, changes of recall have Tango intervals, and p
-    is from McNemar's exact test; with a control, p and the intervals of changes also allow for how far retraining alone
-    shifts classes (`retraining.beyond_control`). With several networks, intervals and p account for the variance over
-    networks and over images (`two_way.half_width`). In most simulations these intervals cover the true value at
-    least as often as stated.
+    With one network before and one after, losses are those of these two networks on new images: they have Tango's
+    intervals, and p is McNemar's. With several pairs, losses are means over networks, and intervals and p account for
+    the variance over networks and over images (`statistics.losses.spread`).
 
     A pair with a network at chance has no alpha, but is included in all other numbers; `.chance_level` counts such
     networks. If a network before is at chance, or has recall 0 in a class, the verdict says so first.
@@ -239,10 +233,11 @@ def audit_predictions(
         unless `unpaired` says otherwise. A single network before is compared with all after. With any other numbers the
         networks are treated as independent, and alpha is undefined.
     control : (images,) or (networks, images), optional
-        Predictions of the control: the networks of `before`, retrained in the same way without compression. Losses are
-        then relative to the control. If compression involves no retraining, as in quantization, pass `before`; a single
-        network is then the control of all networks of `after`. Otherwise, if the control and `after` have different
-        numbers of networks, two or more each, their networks are treated as independent, and a note says so.
+        Predictions of the control: the networks of `before`, retrained in the same way without compression. It tells
+        what retraining alone did; several pairs also have losses and costs from the control. If compression involves no
+        retraining, as in quantization, pass `before`; a single network is then the control of all networks of `after`.
+        Otherwise, if the control and `after` have different numbers of networks, two or more each, their networks are
+        treated as independent, and a note says so.
     groups : (images,) str, or mapping of str to (images,) str, optional
         The group of each image, or several groupings by name; None, NaN and an empty string mean no group. Groupings
         whose name begins with `measure:` are ignored. If groups are given, they are audited in place of classes, and
@@ -261,10 +256,10 @@ def audit_predictions(
     Returns
     -------
     Audit
-        `.table` has a row for each class, `.damaged` the names of the classes shown to have lost recall, `.verdict` a
-        few sentences, and `.metrics` the precision, false positive rate and, with confidences, calibration error of
-        each class. A notebook shows the table and the picture that `.plot()` draws. With a single network before or
-        after and no control, the cause of a loss remains unknown, because retraining alone changes recalls.
+        `.table` has a row for each class, `.damaged` the names of the classes shown to have lost recall, `.verdict` the
+        answers to two questions (may the network replace the one before, and is compression to blame?), and `.metrics`
+        the precision, false positive rate and, with confidences, calibration error of each class. `.gate` compares
+        losses with limits. A notebook shows the table and the picture that `.plot()` draws.
 
     Raises
     ------
@@ -326,6 +321,7 @@ def audit_predictions(
         frozenset(pairs),
         groupings,
         places["after"],
+        {side: _class_index(names, predicted) for side, predicted in networks.items()},
     )
     two_populations = populations.compare(
         label, networks["before"], networks["after"], display_names, groupings, paired="before" in pairs
@@ -333,7 +329,7 @@ def audit_predictions(
     notes = [*order_notes, *notes, *_notes(names, networks, pairs), *_notes_on(comparison), *two_populations.notes]
     return Audit(
         comparison,
-        [*notes, *_on_variances(comparison)],
+        notes,
         two_populations,
         metrics.table(comparison, names, networks, {side: each[places[side]] for side, each in sureness.items()}),
     )
@@ -371,21 +367,10 @@ def _pairs(networks: Mapping[str, np.ndarray], unpaired: Collection[str]) -> set
     return alike | {"before"} | ({"control"} if is_shared else set())
 
 
-def _on_variances(comparison: Comparison) -> list[str]:
-    """Return a note if there are several networks but too few classes to pool their variances; else nothing."""
-    several = min(map(len, comparison.right.values())) > 1
-    tables = (
-        [comparison.table]
-        if "grouping" not in comparison.table
-        else [table for _, table in comparison.table.groupby("grouping", sort=False)]
-    )
-    return [_PLAIN_TEST] if several and not all(map(_enough, tables)) else []
-
-
-def _enough(table: pd.DataFrame) -> bool:
-    """Return whether a table has enough classes to moderate the variances of its tests."""
-    start = table["recall_control" if LOSS in table else "recall_before"]
-    return enough_classes(((start + table["recall_after"]) / 2).to_numpy())
+def _class_index(names: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return the index of each predicted class among the sorted names, or -1 if it is none of them."""
+    places = np.minimum(np.searchsorted(names, predicted), len(names) - 1)
+    return np.where(names[places] == predicted, places, -1)
 
 
 def _networks(side: str, predictions: ArrayLike, label: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Class counts in place of predictions: a confusion matrix, a classification report, or a table of recalls.
 
 Counts do not show which images two networks both classify correctly. The audit assumes that, image by image, whether
-one network is right does not depend on whether the other is right. A change then has the variance of a difference
-between two independent samples.
+one network is right does not depend on whether the other is right, so a loss has the interval of a difference between
+two independent samples.
 """
 
 import itertools

@@ -27,14 +27,18 @@ from analysis.audit import result as audit_result
 from analysis.audit.result import Audit
 from analysis.common import files
 from analysis.common.errors import StudyError
+from analysis.compare import blocks
+from analysis.compare.comparison import row_names
 from analysis.runs.checks import some
-from analysis.statistics.class_table import loss_column
+from analysis.statistics import limits
+from analysis.statistics.limits import Limits
 
 log = logging.getLogger(__name__)
 
 BASELINE = "baseline_predictions"
 CONTROL = "control_predictions"
-_OTHERS = ("class_names", "groups", "metric_prefix")
+_LIMITS = ("max_class_loss", "max_accuracy_loss")
+_OTHERS = ("class_names", "groups", "metric_prefix", *_LIMITS)
 _NO_SCORES = frozenset({"label", "class", "prediction", "score"})
 _NEEDED = (
     f'evaluator_config={{"{BASELINE}": before}}, the classes that the model before compression predicts for the same '
@@ -51,8 +55,9 @@ class PruningAudit(ModelEvaluator):
     """Compare a compressed classifier with the model before compression, class by class.
 
     The configuration has `baseline_predictions` and, optionally, `control_predictions`, `class_names` and `groups`.
-    They are passed to `analysis.audit_predictions` as `before`, `control`, `class_names` and `groups`. The optional
-    `metric_prefix` is a prefix of all logged names.
+    They are passed to `analysis.audit_predictions` as `before`, `control`, `class_names` and `groups`. The limits
+    `max_class_loss` and `max_accuracy_loss`, in points, are as in the command `audit`, whose exit code becomes a
+    metric. The optional `metric_prefix` is a prefix of all logged names.
     """
 
     @classmethod
@@ -80,8 +85,8 @@ class PruningAudit(ModelEvaluator):
         Raises
         ------
         StudyError
-            If the configuration has an unknown entry, if labels are missing, or for the reasons given in
-            `analysis.audit_predictions`.
+            If the configuration has an unknown entry or a limit that is not in points, if labels are missing, or for
+            the reasons given in `analysis.audit_predictions`.
         """
         if unknown_options := sorted(evaluator_config.keys() - {BASELINE, CONTROL, *_OTHERS}):
             options = ", ".join((BASELINE, CONTROL, *_OTHERS))
@@ -93,6 +98,7 @@ class PruningAudit(ModelEvaluator):
         predicted = dataset.predictions_data if model is None else model.predict(dataset.features_data)
         if predicted is None:
             raise StudyError("pruning-audit needs the predicted classes: pass a model, or their column as predictions")
+        within = limits.in_points(*map(evaluator_config.get, _LIMITS))
         labels = _labels(dataset)
         result = audit.audit_predictions(
             labels,
@@ -102,7 +108,7 @@ class PruningAudit(ModelEvaluator):
             evaluator_config.get("groups"),
             evaluator_config.get("class_names"),
         )
-        return _log(result, run_id, evaluator_config.get("metric_prefix", ""))
+        return _log(result, within, run_id, evaluator_config.get("metric_prefix", ""))
 
 
 def _labels(dataset: Any) -> np.ndarray | pd.Series:
@@ -186,18 +192,19 @@ def _named(names: Sequence[Any], known: np.ndarray) -> np.ndarray | None:
     return np.where(are_known, named, own)
 
 
-def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
+def _log(result: Audit, within: Limits, run_id: str, prefix: str) -> EvaluationResult:
     """Send an audit to a run."""
     client = mlflow.MlflowClient()
-    metrics = {f"{prefix}{name}": value for name, value in audit_metrics(result).items()}
+    gates = result.comparison.gates(within)
+    code = {"exit_code": float(limits.exit_code(gates))} if gates else {}
+    metrics = {f"{prefix}{name}": value for name, value in (audit_metrics(result) | code).items()}
     for name, value in metrics.items():
         client.log_metric(run_id, name, value)
-    client.set_tag(run_id, f"{prefix}audit_verdict", result.verdict)
-    if len(result.worst) == 1 and result.worst["is_shown"].item():
-        client.set_tag(run_id, f"{prefix}worst_class", result.worst["name"].item())
+    client.set_tag(run_id, f"{prefix}outcome", blocks.outcome(result.comparison))
+    client.set_tag(run_id, f"{prefix}worst_class", row_names(result.table).iloc[0])
     folder, artifacts = f"{prefix}audit", {}
     with tempfile.TemporaryDirectory() as local_folder:
-        audit_result.write(result, Path(local_folder))
+        audit_result.write(result, Path(local_folder), blocks.blocks(result.comparison, within, gates))
         for path in files.written(Path(local_folder)):
             client.log_artifact(run_id, str(Path(local_folder, path)), folder)
         uri = client.get_run(run_id).info.artifact_uri
@@ -210,33 +217,17 @@ def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
 
 def audit_metrics(result: Audit) -> dict[str, float]:
     """Return the metrics of an audit that are finite, by name."""
-    loss = -result.table[loss_column(result.table)]
+    comparison = result.comparison
     metrics = {
         "accuracy_before": result.accuracy_before,
         "accuracy_after": result.accuracy_after,
         "accuracy_control": result.accuracy_control,
         "damaged_classes": len(result.damaged),
         "fails_on_damage": float(result.fails),
-        "largest_loss": loss.max(),
-        **_upper_bounds(result),
-        **_worst_class(result),
+        "worst_class_loss": result.table["loss"].max(),
+        "worst_class_loss_upper": comparison.losses().mean.upper().max(),
+        "accuracy_loss_upper": comparison.accuracy_losses().mean.upper().max(),
         "alpha": result.slopes.alpha,
         "raw_slope": result.slopes.raw_slope,
     }
     return {name: float(value) for name, value in metrics.items() if value is not None and np.isfinite(value)}
-
-
-def _upper_bounds(result: Audit) -> dict[str, float]:
-    """Return the bound of the loss of accuracy, and the largest bound of a class's loss; empty if `basis` is "pair"."""
-    if result.basis == "pair":
-        return {}
-    accuracy, *classes = result.losses["upper"]
-    return {"accuracy_loss_upper": accuracy, "worst_class_loss_upper": max(classes)}
-
-
-def _worst_class(result: Audit) -> dict[str, float]:
-    """Return the cost of the worst class as metrics; empty without a worst class, or with several groupings."""
-    if len(result.worst) != 1:
-        return {}
-    row = result.worst.iloc[0]
-    return {f"worst_class_{name}": row[name] for name in ("cost", "cost_low", "cost_high")}

@@ -1,7 +1,6 @@
-"""Compare the networks before and after compression as two populations.
+"""Find the images whose modal prediction changed between the networks before and after compression.
 
-The results are the images whose modal prediction changed and the classes whose recall changed differently from the
-accuracy (Hooker et al., "What Do Compressed Deep Neural Networks Forget?").
+They are the exemplars of Hooker et al., "What Do Compressed Deep Neural Networks Forget?".
 """
 
 from collections.abc import Mapping
@@ -11,13 +10,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics import groups, halves, populations
-from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.modal_labels import FEWEST
-from analysis.statistics.moderation import enough_classes
-from analysis.statistics.populations import FEWEST_TESTED
-from analysis.statistics.recalls import Recalls
 
-TABLES = ("pie.csv", "pie_groups.csv", "class_significance.csv")
+TABLES = ("pie.csv", "pie_groups.csv")
 
 
 class Populations(NamedTuple):
@@ -31,26 +26,21 @@ class Populations(NamedTuple):
     over_represented : DataFrame, one row per group of images
         grouping, group, images, pies, and ratio: the group's share of the PIEs divided by its share of the images, with
         the ends of its 95 % interval (ratio_low, ratio_high). The classes are the first grouping.
-    significance : DataFrame, one row per class
-        class, recall_before, recall_after, and the results of `populations.class_significance`: difference,
-        normalised_difference, statistic, dof, p, p_holm, p_bh, p_paired, p_paired_holm, p_moderated, p_moderated_holm,
-        significant, significant_paired, significant_moderated, shift. Empty with one network before or after.
     notes : list of str
     """
 
     exemplars: pd.DataFrame
     over_represented: pd.DataFrame
-    significance: pd.DataFrame
     notes: list[str]
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables that have rows, by file name."""
-        tables = (self.exemplars, self.over_represented, self.significance)
-        return {name: table for name, table in zip(TABLES, tables, strict=True) if len(table)}
+        tables = zip(TABLES, (self.exemplars, self.over_represented), strict=True)
+        return {name: table for name, table in tables if len(table)}
 
 
-NOTHING = Populations(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), [])
+NOTHING = Populations(pd.DataFrame(), pd.DataFrame(), [])
 
 
 def compare(
@@ -76,17 +66,11 @@ def compare(
     paired : bool
         Whether row i of `after` was made from row i of `before`.
     """
+    if min(len(before), len(after)) < FEWEST:
+        return NOTHING
     classes = np.unique(np.concatenate([label, before.ravel(), after.ravel()]))
     label, before, after = (np.searchsorted(classes, each) for each in (label, before, after))
-    tested_labels = np.unique(label)
-    paired = paired and len(before) == len(after)
-    if min(len(before), len(after)) < FEWEST_TESTED:
-        return NOTHING
-    names = dict(zip(tested_labels.tolist(), class_names.tolist(), strict=True))
-    significance = _significance(label, before, after, tested_labels, names, paired)
-    notes = [_significance_note(significance, paired)]
-    if min(len(before), len(after)) < FEWEST:
-        return NOTHING._replace(significance=significance, notes=notes)
+    names = dict(zip(np.unique(label).tolist(), class_names.tolist(), strict=True))
     exemplars = populations.exemplars(before, after)
     class_labels = np.array([str(names.get(index, classes[index])) for index in range(len(classes))])
     over_represented = [
@@ -97,8 +81,7 @@ def compare(
     return Populations(
         exemplars=_exemplars(exemplars, label, class_labels),
         over_represented=table[["grouping", *table.columns.drop("grouping")]],
-        significance=significance,
-        notes=[*_exemplar_notes(exemplars, before, after, paired), *notes],
+        notes=_exemplar_notes(exemplars, before, after, paired and len(before) == len(after)),
     )
 
 
@@ -137,57 +120,3 @@ def _exemplar_notes(exemplars: populations.Exemplars, before: np.ndarray, after:
             f"{placebo.pies:,.0f} ({placebo.untied:,.0f})"
         )
     return [sentence + "."]
-
-
-def _significance(
-    label: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-    tested_labels: np.ndarray,
-    names: Mapping[int, str],
-    paired: bool,
-) -> pd.DataFrame:
-    class_index = np.searchsorted(tested_labels, label)
-    recalls = [Recalls.from_answers(class_index, side == label) for side in (before, after)]
-    test = populations.class_significance(*recalls, paired=paired)
-    columns = {"class": [names[label_index] for label_index in tested_labels.tolist()]}
-    means = {"recall_before": recalls[0].recall.mean(0), "recall_after": recalls[1].recall.mean(0)}
-    return pd.DataFrame({**columns, **means, **{name: getattr(test, name) for name in _TESTED}})
-
-
-_TESTED = (
-    *("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "p_paired", "p_paired_holm"),
-    *("p_moderated", "p_moderated_holm", "significant", "significant_paired", "significant_moderated", "shift"),
-)
-
-
-def _most(table: pd.DataFrame) -> str:
-    """Name, in brackets, the significant class whose change differs most from the change of accuracy; "" if none is."""
-    shift = table["shift"][table["p_moderated"] <= LEVEL]
-    if shift.empty:
-        return ""
-    place = shift.abs().idxmax()
-    most, side = " most" if len(shift) > 1 else "", "above" if shift[place] > 0 else "below"
-    return f" ({table['class'][place]}{most}, {100 * abs(shift[place]):.1f} points {side} the change of accuracy)"
-
-
-def _significance_note(table: pd.DataFrame, paired: bool) -> str:
-    """Say how many classes changed according to the published Welch test and the moderated test, which decides."""
-    if table["p_moderated"].isna().all():
-        alike = "all networks changed equally, so no test is possible"
-        nothing = "no class changed differently from the accuracy"
-        return f"Class significance (Hooker et al.): {alike if table['shift'].any() else nothing}."
-    welch_count, changed, changed_holm = (
-        np.count_nonzero(table[name] <= LEVEL) for name in ("p_holm", "p_moderated", "p_moderated_holm")
-    )
-    reason = (
-        "Because each pruned network was made from one of those before, trust the paired" if paired else "Trust the"
-    )
-    recall = table[["recall_before", "recall_after"]].mean(axis=1).to_numpy()
-    variances = "moderated variances" if enough_classes(recall) else "the variance of each class alone"
-    return (
-        "Hooker et al.'s class test of the networks before and after (Welch's t-test, 5 %) finds that "
-        f"{table['significant'].sum():,} of {len(table):,} classes changed differently from the accuracy, and "
-        f"{welch_count:,} after Holm's correction. {reason} t-test with {variances} instead: it finds "
-        f"{changed}{_most(table)}, and {changed_holm} after Holm's correction."
-    )

@@ -1,6 +1,7 @@
 """Say in two blocks whether networks may replace those before, and whether compression is to blame."""
 
-from collections.abc import Iterator, Mapping
+import html
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,10 @@ from analysis.common.terminal import COLUMNS, cut, folded
 from analysis.compare import sentences
 from analysis.compare.comparison import LOSS_FROM_CONTROL, Comparison, Side, row_names
 from analysis.rendering.formats import interval, p_value
+from analysis.rendering.markdown_text import markdown_line
 from analysis.runs.checks import some
 from analysis.statistics.hypothesis_tests import LEVEL
-from analysis.statistics.limits import EXIT_CODES, Gate, Limits, State
+from analysis.statistics.limits import EXIT_CODES, Gate, Limits, State, exit_code, rounded_up
 
 NO_LIMITS = Limits()
 MOST_SHOWN = 25  # rows of a table in a terminal
@@ -30,7 +32,7 @@ _NO_CONTROL = (
 _WORDS: Mapping[State, str] = {"within": "KEPT", "beyond": "FAILS", "undecided": "NOT DECIDED"}
 READING = (
     "Recalls in %, losses in points: recall before minus recall after. Intervals have 95 % confidence, each for one "
-    "class; p is corrected for all classes (Holm). *: shown to be worse."
+    "row; p is corrected for all rows (Holm). *: shown to be worse."
 )
 
 
@@ -56,21 +58,38 @@ def blocks(
     gates : mapping of str to Gate, optional
         The gates that were asked for, by option, as `Comparison.gates` returns them.
     limit_from : {"before", "control"}
-        The side that limits are compared from, which decides in which block the gates stand.
+        The side that losses with a limit are measured from, which decides in which block these gates stand.
     """
-    decided = [_decided(name, gate, limits) for name, gate in (gates or {}).items()]
-    first, second = ([], decided) if limit_from == "control" else (decided, [])
+    gates = gates or {}
+    code = exit_code(gates)
+    decided: dict[Side, list[str]] = {"before": [], "control": []}
+    for name, gate in gates.items():
+        since: Side = "before" if name == "--fail-on-damage" else limit_from
+        decided[since].append(_decided(name, gate, limits, code))
     title = _ONE if comparison.is_single else _SEVERAL
     return [
-        Block(title, [*_replaced(comparison), *first]),
-        Block(_CAUSE, [*_blamed(comparison), *second]),
+        Block(title, [*_replaced(comparison), *decided["before"]]),
+        Block(_CAUSE, [*_blamed(comparison), *decided["control"]]),
     ]
 
 
-def text(asked: list[Block]) -> str:
+def text(asked: Sequence[Block]) -> str:
     """Format blocks for a terminal."""
     lines = [folded(block.title, *(f"   {line}" for line in block.lines)) for block in asked]
     return "\n".join(lines)
+
+
+def markdown_text(asked: Sequence[Block]) -> str:
+    """Format blocks as Markdown, with a heading for each question."""
+    return "\n\n".join(line for block in asked for line in (f"## {block.title}", *map(markdown_line, block.lines)))
+
+
+def html_text(asked: Sequence[Block]) -> str:
+    """Format blocks as HTML, for a notebook."""
+    return "".join(
+        f"<h4>{block.title}</h4>" + "".join(f"<p>{html.escape(printable(line))}</p>" for line in block.lines)
+        for block in asked
+    )
 
 
 def outcome(comparison: Comparison) -> str:
@@ -122,29 +141,40 @@ def table_text(comparison: Comparison, rest: str) -> str:
     return "\n".join([*lines, *([f"and {more:,} more {comparison.kind} in {rest}"] if more > 0 else [])])
 
 
-def _decided(name: str, gate: Gate, limits: Limits) -> str:
+def html_table(comparison: Comparison) -> str:
+    """Return the table as HTML, for a notebook; a narrow cell breaks before an interval and not within it."""
+    cells = table(comparison)
+    cells[cells.columns[0]] = cells.iloc[:, 0].map(printable)
+    column = "95 % interval"
+    cells[column] = cells[column].str.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}")
+    return str(cells.to_html(index=False))
+
+
+def _decided(name: str, gate: Gate, limits: Limits, code: int) -> str:
     of = {"--max-class-loss": limits.class_loss, "--max-accuracy-loss": limits.accuracy_loss}
     what = {"--max-class-loss": "", "--max-accuracy-loss": " of accuracy"}
     subject = f"Limit {limit_in_points(of[name])}{what[name]}" if name in of else name
-    code = f" (exit code {EXIT_CODES[gate.state]})" if EXIT_CODES[gate.state] else ""
-    return f"{subject}: {_WORDS[gate.state]}. {gate.reason}{code}"
+    exits = f" (exit code {code})" if code and EXIT_CODES[gate.state] == code else ""
+    return f"{subject}: {_WORDS[gate.state]}{exits}. {gate.reason}"
 
 
 def _replaced(comparison: Comparison) -> Iterator[str]:
     """Say what was lost since the networks before."""
     yield from filter(None, [sentences.weak(comparison), sentences.at_chance(comparison)])
-    rows, shown = comparison.table, comparison.damaged_rows
+    if np.array_equal(comparison.right["before"], comparison.right["after"]):
+        yield "Before and after, the same images are recognised."
+    rows = comparison.table
     names = row_names(rows)
     worse = rows[rows["damaged"]].sort_values("loss", ascending=False, kind="stable")
     for place, row in worse.head(_MOST_TOLD).iterrows():
         yield _worse(comparison, int(place), names[place], row)
     if len(worse) > _MOST_TOLD:
-        others = names[worse.index[_MOST_TOLD:]]
-        yield f"{len(others):,} more {comparison.kind} are worse: {some(others)}."
-    yield _others(comparison, len(shown))
+        yield f"Also worse: {some(names[worse.index[_MOST_TOLD:]])}."
+    yield _others(comparison, len(worse))
     alone = [
         f"network {network} lost {points(loss)} points of {comparison.titles[place]}"
         for network, place, loss in comparison.losses().in_single_networks()
+        if not rows["damaged"][place]
     ]
     if alone:
         yield f"Shown in single networks: {some(alone, _MOST_TOLD)}."
@@ -172,10 +202,10 @@ def _others(comparison: Comparison, worse: int) -> str:
         return f"Every {one} is worse."
     upper, found = losses.mean.upper(), losses.mean.detectable(losses.level)
     fewest, most = losses.images.min(), losses.images.max()
-    images = f"{fewest:,} images" if fewest == most else f"{fewest:,} to {most:,} images"
-    which = "No other" if worse else "No"
-    may = f"Any may have lost up to {points(np.nanmax(upper[is_other]))} points"
-    missed = f"with {images} a {one}, losses below {points(np.nanmedian(found))} are mostly missed"
+    images = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+    which, of = "No other" if worse else "No", "image" if most == 1 else "images"
+    may = f"Any may have lost up to {rounded_up(max(np.nanmax(upper[is_other]), 0))} points"
+    missed = f"with {images} {of} a {one}, losses below {points(np.nanmedian(found))} are mostly missed"
     return f"{which} {one} is shown to be worse. {may}; {missed}."
 
 
@@ -240,12 +270,3 @@ def _against_control(row: pd.Series) -> str:
     if row["is_shown"]:
         return f"{row['name']} loses {tested(LOSS_FROM_CONTROL)} through pruning{cost}."
     return f"{row['name']}: {tested(LOSS_FROM_CONTROL)} against the control, so a loss through pruning is not shown."
-
-
-def html_table(comparison: Comparison) -> str:
-    """Return the table as HTML, for a notebook; a narrow cell breaks before an interval and not within it."""
-    cells = table(comparison)
-    cells[cells.columns[0]] = cells.iloc[:, 0].map(printable)
-    column = "95 % interval"
-    cells[column] = cells[column].str.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}")
-    return str(cells.to_html(index=False))

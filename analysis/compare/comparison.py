@@ -161,8 +161,7 @@ class Comparison:
         corrected for all rows.
         """
         spread = self._since("before")
-        columns = self._names() | self._recalls() | loss_columns(spread)
-        columns |= {"damaged": columns["damaged"] | self._in_every_network(), **self._precision()}
+        columns = self._names() | self._recalls() | loss_columns(spread, self._singles) | self._precision()
         if self.has_control:
             columns |= self._control_columns()
         return pd.DataFrame(columns)
@@ -249,10 +248,10 @@ class Comparison:
 
     def damage_gate(self, min_images: int = 0) -> Gate:
         """Decide whether a class, or group, is shown to be worse than before."""
-        rows = self.damaged_rows
-        return class_limits.damage(
-            self.losses(min_images=min_images), list(row_names(rows[rows["images"] >= min_images]))
-        )
+        losses = self.losses(min_images=min_images)
+        places = np.flatnonzero(_are_damaged(losses.mean, losses.singles))
+        order = places[np.argsort(-losses.mean.value[places], kind="stable")]
+        return class_limits.damage(losses, [losses.names[place] for place in order])
 
     @cached_property
     def worst(self) -> pd.DataFrame:
@@ -384,14 +383,6 @@ class Comparison:
         starts = len(self.right["before"])
         return starts == 1 or ("before" in self.pairs and starts == self.networks)
 
-    def _in_every_network(self) -> np.ndarray:
-        """Return whether each class is shown to have lost in every single one of several networks."""
-        if len(self._singles) < 2:
-            return np.zeros(len(self.titles), bool)
-        return np.asarray(
-            holm(np.max([np.where(each.value > 0, each.p(), 1.0) for each in self._singles], axis=0)) <= LEVEL
-        )
-
     def _names(self) -> dict[str, list[str]]:
         several = [part.grouping for part in self.parts for _ in part.names] if len(self.groups) > 1 else []
         names = [name for part in self.parts for name in part.names]
@@ -471,11 +462,18 @@ class Comparison:
         return slopes(self.label, *self._chance[1], notes), notes
 
 
-def loss_columns(spread: Spread) -> dict[str, np.ndarray]:
-    """Return `losses.columns` of the losses, their p without correction, and whether they are shown."""
+def loss_columns(spread: Spread, singles: Sequence[Spread] = ()) -> dict[str, np.ndarray]:
+    """Return columns of losses: `losses.columns` with p also uncorrected, and whether losses are shown (damaged).
+
+    Parameters
+    ----------
+    spread : Spread
+    singles : sequence of Spread
+        Of each of several networks alone. A loss is also shown if it is shown in every single one.
+    """
     columns = losses.columns("loss", spread)
     p_holm = columns.pop("loss_p")
-    return columns | {"p": spread.p(), "p_holm": p_holm, "damaged": (p_holm <= LEVEL) & (spread.value > 0)}
+    return columns | {"p": spread.p(), "p_holm": p_holm, "damaged": _are_damaged(spread, singles)}
 
 
 def row_names(table: pd.DataFrame) -> pd.Series:
@@ -483,6 +481,15 @@ def row_names(table: pd.DataFrame) -> pd.Series:
     if "grouping" in table:
         return table["grouping"] + ": " + table["group"]
     return table[table.columns[0]]
+
+
+def _are_damaged(spread: Spread, singles: Sequence[Spread]) -> np.ndarray:
+    """Return whether each loss is shown, on average or in every single one of several networks."""
+    is_shown = (holm(spread.p()) <= LEVEL) & (spread.value > 0)
+    if len(singles) > 1:
+        p = np.max([np.where(each.value > 0, each.p(), 1.0) for each in singles], axis=0)
+        is_shown |= holm(p) <= LEVEL
+    return np.asarray(is_shown)
 
 
 def _start(right: Right) -> np.ndarray:

@@ -44,9 +44,10 @@ def differences(comparison: Comparison) -> str:
     return gap_sentence(gap_change(raw, spread, comparison.slopes.unchanged))
 
 
-def tells_slopes(comparison: Comparison) -> bool:
-    """Return whether the verdict reports slopes, which need classes that differ enough."""
-    return comparison.kind == "classes" and not _are_too_alike(comparison)
+def on_slopes(comparison: Comparison) -> str:
+    """Say in a sentence how the differences between classes changed, or why that is left out; empty for groups."""
+    said = without_alpha(comparison) or ("" if comparison.groups else f"{slopes(comparison)}.")
+    return said[:1].upper() + said[1:]
 
 
 def without_alpha(comparison: Comparison) -> str:

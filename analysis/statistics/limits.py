@@ -31,11 +31,6 @@ class Limits(NamedTuple):
     accuracy_loss: float = math.inf
     alpha: float = math.inf
 
-    @property
-    def any_given(self) -> bool:
-        """Whether there is a limit."""
-        return self != Limits()
-
     def __str__(self) -> str:
         """Return the limits in words.
 
@@ -71,37 +66,15 @@ class Gate(NamedTuple):
     reason: str
 
 
-def exit_code(gates: Mapping[str, Gate]) -> tuple[int, list[str]]:
-    """Return the exit code of several gates, and the names of those that decide it (empty for code 0).
-
-    Gates with a loss beyond its limit take precedence over undecided gates.
+def exit_code(gates: Mapping[str, Gate]) -> int:
+    """Return the exit code of several gates: that of a loss beyond its limit takes precedence over undecided ones.
 
     Examples
     --------
-    >>> exit_code({"--max-class-loss": Gate("undecided", ""), "--fail-on-damage": Gate("beyond", "")})
-    (3, ['--fail-on-damage'])
-    >>> exit_code({"--fail-on-damage": Gate("within", "")})
-    (0, [])
+    >>> exit_code({"--max-class-loss": Gate("undecided", ""), "--fail-on-damage": Gate("beyond", "")}), exit_code({})
+    (3, 0)
     """
-    states: Sequence[State] = "beyond", "undecided"
-    for state in states:
-        if deciding := [name for name, gate in gates.items() if gate.state == state]:
-            return EXIT_CODES[state], deciding
-    return 0, []
-
-
-def exit_reason(code: int, deciding: Sequence[str]) -> str:
-    """Explain an exit code, and name the options that decided it.
-
-    Examples
-    --------
-    >>> exit_reason(3, ["--max-class-loss", "--fail-on-damage"])
-    'Exit code 3: the networks fail --max-class-loss and --fail-on-damage.'
-    """
-    options = " and ".join(deciding)
-    if code == EXIT_CODES["beyond"]:
-        return f"Exit code {code}: the networks fail {options}."
-    return f"Exit code {code}: there are too few networks or images to decide {options}."
+    return EXIT_CODES[merged(list(gates.values())).state]
 
 
 def in_points(class_loss: float | None, accuracy_loss: float | None, alpha: float | None = None) -> Limits:
@@ -211,8 +184,9 @@ def decide(losses: Losses, limit: float) -> Gate:
         f"network {network} lost {points(loss)} points of {losses.names[place]}"
         for network, place, loss in losses.in_single_networks(limit)
     ]
-    exceeding = [f"Alone, {some(alone)}: compare it with its own network before."] if alone else []
-    doubts = [*losses.doubts, *exceeding, *_too_small(losses, limit)]
+    exceeding = [f"Alone, {some(alone)}: audit such a network as a pair of its own."] if alone else []
+    lasting = [*losses.doubts, *exceeding]  # more networks or images do not remove them
+    doubts = [*lasting, *_too_small(losses, limit)]
     if not len(upper):
         return Gate("undecided", "No class has enough images.")
     if (upper < limit).all() and not doubts:
@@ -221,9 +195,11 @@ def decide(losses: Losses, limit: float) -> Gate:
         unknown = losses.names[int(np.isnan(upper).argmax())]
         return Gate("undecided", f"How much of {unknown} may be lost is unknown: give several networks a side.")
     most = int(upper.argmax())
-    may_be = [f"The loss of {losses.names[most]} may be up to {points(upper[most])}."] if upper[most] >= limit else []
-    kept = [] if exceeding else [f"The smallest limit shown to be kept is {rounded_up(upper[most])} points."]
-    return Gate("undecided", " ".join([*doubts, *may_be, *kept, *_remedy(losses, limit)]))
+    bound = rounded_up(upper[most])
+    may_be = [f"The loss of {losses.names[most]} may be up to {bound} points."] if upper[most] >= limit else []
+    kept = [] if lasting or upper[most] >= 1 else [f"The smallest limit shown to be kept is {bound} points."]
+    remedy = [] if lasting and (losses.mean.value < limit).all() else _remedy(losses, limit)
+    return Gate("undecided", " ".join([*doubts, *may_be, *kept, *remedy]))
 
 
 def damage(losses: Losses, damaged: Sequence[str]) -> Gate:

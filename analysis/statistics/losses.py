@@ -171,7 +171,7 @@ class Spread(NamedTuple):
         z, of_power = -ndtri(level / 2), ndtri(POWER)
         if self.counts is not None:
             images = np.square(z + of_power) / self.counts.sizes
-            return np.asarray(np.maximum(images, np.sqrt(images * self.counts.changed)))
+            return np.asarray(np.minimum(np.maximum(images, np.sqrt(images * self.counts.changed)), 1))
         error = np.sqrt(np.maximum(self.networks + self.beyond, self.images))
         return np.asarray(np.minimum(self._distances(level)[0] + of_power * error, 1))
 

@@ -9,9 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import special
 
-from analysis.statistics import class_losses
 from analysis.statistics.arithmetic import variance
-from analysis.statistics.class_sums import each_class
 from analysis.statistics.halves import SPLITS, halves
 from analysis.statistics.hypothesis_tests import LEVEL, benjamini_hochberg, corrected
 from analysis.statistics.modal_labels import Modes, modes
@@ -200,10 +198,6 @@ class ClassSignificance(NamedTuple):
     p_paired, p_paired_holm : (classes,)
         p of the two-sided paired t-test, and the same corrected by Holm; NaN if networks are not paired. Networks of
         the same seeds share most of their errors, which Welch's test treats as noise.
-    p_moderated, p_moderated_holm : (classes,)
-        p with moderated variances as in an audit (`class_losses.moderated`), and the same corrected by Holm. The test
-        is the paired one if networks are paired, else Welch's. Reports decide by p_moderated. With fewer than ten
-        classes that can vary (`moderation.enough_classes`) the variances are not moderated.
     """
 
     difference: np.ndarray
@@ -216,8 +210,6 @@ class ClassSignificance(NamedTuple):
     p_bh: np.ndarray
     p_paired: np.ndarray
     p_paired_holm: np.ndarray
-    p_moderated: np.ndarray
-    p_moderated_holm: np.ndarray
 
     @property
     def significant(self) -> np.ndarray:
@@ -228,11 +220,6 @@ class ClassSignificance(NamedTuple):
     def significant_paired(self) -> np.ndarray:
         """Whether a class is significant by the uncorrected paired test; (classes,), bool."""
         return self.p_paired <= LEVEL
-
-    @property
-    def significant_moderated(self) -> np.ndarray:
-        """Whether a class is significant by the uncorrected moderated test; (classes,), bool."""
-        return self.p_moderated <= LEVEL
 
 
 def class_significance(
@@ -261,12 +248,11 @@ def class_significance(
     shift: Callable[..., np.ndarray] = np.subtract if measure == "difference" else np.divide
     with np.errstate(invalid="ignore", divide="ignore"):
         before, after = (shift(side.recall, side.accuracy[:, None]) for side in (dense, compressed))
-        recall, recall_compressed = dense.recall.mean(0), compressed.recall.mean(0)
-        change = recall_compressed - recall
+        recall = dense.recall.mean(0)
+        change = compressed.recall.mean(0) - recall
         normalised = np.where(recall > 0, change / recall, np.nan)
     statistic, dof, p = welch(before, after)
     p_paired = _paired_p(before, after) if paired else np.full(len(p), np.nan)
-    p_moderated = _moderated_p(before, after, (recall + recall_compressed) / 2, paired)
     return ClassSignificance(
         change,
         normalised,
@@ -278,43 +264,7 @@ def class_significance(
         benjamini_hochberg(p),
         p_paired,
         corrected(p_paired, len(p))[1],
-        p_moderated,
-        corrected(p_moderated, len(p))[1],
     )
-
-
-def significance_counts(test: str, shift: np.ndarray, p: np.ndarray, p_holm: np.ndarray) -> dict[str, float]:
-    """Count the classes that are significant by a test, and find the largest shift among these classes.
-
-    Parameters
-    ----------
-    test : str
-        `paired` or `moderated`.
-    shift, p, p_holm : (classes,)
-        The shift, and p and the corrected p of the test, as in `ClassSignificance`.
-
-    Returns
-    -------
-    dict
-        For the test `paired`, and in the same way for `moderated`:
-
-        - significant_paired: number of classes that are significant without correction; NaN if no class has a p.
-        - significant_paired_holm: the same with correction.
-        - largest_shift_paired: largest absolute shift of a class that is significant without correction; NaN if there
-          is none.
-
-    Examples
-    --------
-    >>> shift, p, p_holm = np.array([-0.3, 0.2, 0.5]), np.array([0.01, 0.04, 0.2]), np.array([0.03, 0.08, 0.2])
-    >>> significance_counts("paired", shift, p, p_holm)
-    {'significant_paired': 2.0, 'significant_paired_holm': 1.0, 'largest_shift_paired': 0.3}
-    """
-    has_p, is_significant = not np.isnan(p).all(), p <= LEVEL
-    return {
-        f"significant_{test}": float(is_significant.sum()) if has_p else np.nan,
-        f"significant_{test}_holm": float((p_holm <= LEVEL).sum()) if has_p else np.nan,
-        f"largest_shift_{test}": float(np.abs(shift[is_significant]).max()) if is_significant.any() else np.nan,
-    }
 
 
 def welch(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -350,14 +300,6 @@ def _paired_p(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         statistic = np.where(error > 0, change.mean(0) / error, np.nan)
     return np.asarray(2 * special.stdtr(n - 1, -np.abs(statistic)))
-
-
-def _moderated_p(before: np.ndarray, after: np.ndarray, recall: np.ndarray, paired: bool) -> np.ndarray:
-    """Compute two-sided p with moderated variances, for these test images only, like the p of the other tests."""
-    if min(len(before), len(after)) < FEWEST_TESTED:
-        return np.full(len(recall), np.nan)
-    changes = class_losses.moderated(class_losses.from_recalls(before, after, paired=paired), recall)
-    return class_losses.estimates(changes, each_class(len(recall)))["p"]
 
 
 def placebo_significance(recalls: Recalls, splits: int = SPLITS) -> np.ndarray:

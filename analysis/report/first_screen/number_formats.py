@@ -10,7 +10,7 @@ from analysis.compare.cost_text import classes_shown
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio, with_interval
 from analysis.runs import schema
 from analysis.runs.frames import NUMBER_FORMATS
-from analysis.statistics.populations import FEWEST_TESTED, class_significance, significance_counts
+from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study.joins import join
 from analysis.study.labels import method_label
 from analysis.study.settings import bits, level
@@ -21,10 +21,6 @@ _OF_CELLS = [
     *("accuracy_change", "accuracy_change_low", "accuracy_change_high", "largest_excess", "largest_excess_floor"),
     *("worst_class", "worst_class_cost", "worst_class_cost_low", "worst_class_cost_high", "worst_class_shown"),
 ]
-_OF_CLASSES = (
-    *("significant", "significant_paired", "significant_paired_holm", "largest_shift_paired"),
-    *("significant_moderated", "significant_moderated_holm", "largest_shift_moderated"),
-)
 _UNITS = ("B", "kB", "MB", "GB")
 
 
@@ -38,9 +34,7 @@ def number_formats(study: StudyData) -> pd.DataFrame:
 
         - as in `cells.csv`: n_at_chance, accuracy_before (of the dense networks), accuracy_after, accuracy_change with
           its interval over networks, largest_excess with its floor, and worst_class with its cost;
-        - for cells of at least two networks, if all their dense networks differ: significant, the number of significant
-          classes by Welch's unpaired test, and the columns of `populations.significance_counts` for the paired and for
-          the moderated test;
+        - costly_classes: number of classes whose cost in `classes.csv` is shown to be above 0; NaN if none is tested;
         - if the runs have them: model_bytes, and latency_ms/one and latency_ms/batch with the ends of their intervals;
           each is a mean over networks.
     """
@@ -48,7 +42,7 @@ def number_formats(study: StudyData) -> pd.DataFrame:
     measures = [name for name in (schema.MODEL_BYTES, *schema.LATENCIES) if name in study.runs]
     means = study.runs.groupby(key, dropna=False)[measures].mean().reset_index()
     cells = study.cells[_is_quantized(study.cells)][[*key, *_OF_CELLS]]
-    frame = join(join(cells, _significant_classes(study, key), key, how="left"), means, key, how="left")
+    frame = join(join(cells, _costly_classes(study, key), key, how="left"), means, key, how="left")
     runs = join(frame[key], study.runs.drop_duplicates(key), key, how="left").to_dict("records")
     frame.insert(2, "method", [method_label(run, study.shown, exact=study.arrays.exact) for run in runs])
     frame.insert(3, "level", [level(run) for run in runs])
@@ -59,20 +53,12 @@ def _is_quantized(frame: pd.DataFrame) -> np.ndarray:
     return np.asarray(bits(frame) < max(schema.BITS.values()))
 
 
-def _significant_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
-    """Count significant classes, by each test, in quantized cells of at least two different networks."""
-    arrays = study.arrays
-    quantized = _is_quantized(arrays.runs)
-    rows_found = []
-    for rows in arrays.cells():
-        is_twice = arrays.runs[schema.DENSE_RUN_ID].iloc[rows].duplicated().any()  # the same dense network twice
-        if quantized[rows[0]] and len(rows) >= FEWEST_TESTED and not is_twice:
-            test = class_significance(*arrays.measured(rows, arrays.classes_of(rows)), paired=True)
-            paired_counts = significance_counts("paired", test.shift, test.p_paired, test.p_paired_holm)
-            moderated = significance_counts("moderated", test.shift, test.p_moderated, test.p_moderated_holm)
-            cell = arrays.runs.iloc[rows[0]][key]
-            rows_found.append({**cell, "significant": test.significant.sum(), **paired_counts, **moderated})
-    return pd.DataFrame(rows_found, columns=[*key, *_OF_CLASSES])
+def _costly_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
+    """Count the classes of each cell whose cost is shown to be above 0."""
+    classes = study.classes.reindex(columns=[*key, "cost", "cost_p"])  # none of controls alone
+    is_costly = (classes["cost"] > 0) & (classes["cost_p"] <= LEVEL)
+    counted = classes[key].assign(costly_classes=is_costly.where(classes["cost_p"].notna()).astype(float))
+    return counted.groupby(key, dropna=False)["costly_classes"].sum(min_count=1).reset_index()
 
 
 def shown(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
@@ -86,9 +72,7 @@ def shown(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
         "largest cost": _with_intervals(frame, "worst_class_cost", decimals(1), scale=100),
         "chance movement": (100 * frame["largest_excess"]).map(decimals(1)),
         "by noise alone": (100 * frame["largest_excess_floor"]).map(decimals(1)),
-        "significant classes": frame["significant_moderated"].map(decimals(0)),
-        "by Holm": frame["significant_moderated_holm"].map(decimals(0)),
-        "largest significant change, points": (100 * frame["largest_shift_moderated"]).map(decimals(1)),
+        "costly classes": frame["costly_classes"].map(decimals(0)),
     }
     if schema.MODEL_BYTES in frame:
         columns["size"] = frame[schema.MODEL_BYTES].map(format_bytes, na_action="ignore").fillna(NOT_AVAILABLE)

@@ -58,11 +58,8 @@ _NUMBER_FORMATS = (
     "compares the accuracy with that of the dense networks. The largest cost is that of the class that pays most: its "
     "loss beyond the accuracy, averaged over networks. The class is named if its cost is shown to be above 0. Chance "
     "movement is the loss of each network's hardest-hit class beyond the accuracy. Costs and chance movement are in "
-    'points. "Significant classes" counts the classes that, at p up to .05, changed differently from the accuracy. '
-    "The test is a paired t-test of networks and their own dense networks, with moderated variances from ten classes "
-    "on. The next columns give the number left after Holm's correction, and the largest significant change in points. "
-    "Size is the size of the model's file. Latency is the median time on one thread. number_formats.csv has the "
-    "numbers."
+    "points. Costly classes are those whose cost is shown to be above 0. Size is the size of the model's file. Latency "
+    "is the median time on one thread. number_formats.csv has the numbers."
 )
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "

@@ -1,4 +1,4 @@
-"""Metrics beside recall in an audit: the table, the line that names what moved most, and files."""
+"""Metrics of an audit other than recall: by hand, and from files."""
 
 import numpy as np
 import pandas as pd
@@ -7,6 +7,7 @@ import pytest
 from analysis import audit_predictions
 from analysis.audit import audit
 from analysis.audit import result as audit_result
+from analysis.audit.metrics import metric_table
 from analysis.common.errors import StudyError
 
 LABEL = np.repeat([0, 1], 200)
@@ -18,16 +19,60 @@ def write(path, predicted, **arrays):
     return [str(path)]
 
 
-def test_the_metric_that_moved_most_is_named():
-    result = audit_predictions(LABEL, LABEL, AFTER, LABEL, class_names=["cat", "dog"])
-    line = "The false positive rate of dog is 20.0 points above that of the control ("
-    assert line in audit_result.summary(result).replace("\n", " ")
-    assert line in audit_result.markdown(result)
+# Eight images of two classes
+OF_EIGHT = np.repeat([0, 1], 4)
+EIGHT = {"before": np.array([[0, 0, 0, 1, 1, 1, 1, 1]]), "after": np.array([[0, 0, 1, 1, 0, 1, 1, 1]])}
 
 
-def test_nothing_is_said_where_nothing_moved():
-    result = audit_predictions(LABEL, AFTER, AFTER, AFTER)
-    assert "metrics.csv" not in audit_result.summary(result)
+def metrics_of(predicted, confidence=None, groups=None):
+    """The metrics of the eight images, with the same confidences on all sides."""
+    sureness = {} if confidence is None else {side: np.full((1, 8), confidence) for side in predicted}
+    table = metric_table(["cat", "dog"], OF_EIGHT, predicted, sureness, groups)
+    return table.set_index(list(table.columns[: table.columns.get_loc("before")]))
+
+
+def test_metrics_of_eight_images():
+    table = metrics_of(EIGHT | {"control": EIGHT["before"]})
+    assert list(table) == ["before", "control", "after"]
+    assert table["control"].tolist() == table["before"].tolist()
+    assert table.loc["precision"][["before", "after"]].to_numpy() == pytest.approx(
+        np.array([[1, 2 / 3], [4 / 5, 3 / 5]])
+    )
+    assert table.loc["false positive rate"][["before", "after"]].to_numpy().tolist() == [[0, 1 / 4], [1 / 4, 2 / 4]]
+
+
+def test_metrics_of_several_networks_are_means():
+    two = {side: np.concatenate([EIGHT[side], EIGHT["after"]]) for side in EIGHT}
+    assert metrics_of(two).loc[("precision", "cat"), "before"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_precision_is_that_of_scikit_learns_example():
+    label, predicted = np.array([0, 1, 2, 0, 1, 2]), np.array([[0, 2, 1, 0, 0, 1]])
+    table = metric_table(["0", "1", "2"], label, {"before": predicted, "after": predicted}, {})
+    assert table["before"][:3].tolist() == pytest.approx([2 / 3, 0, 0])  # precision_score(..., average=None)
+
+
+def test_precision_of_a_class_that_is_never_predicted_is_0_and_it_has_no_calibration_error():
+    table = metrics_of(EIGHT | {"after": np.zeros((1, 8), int)}, 0.5)
+    assert table.loc[("precision", "dog"), "after"] == 0
+    assert np.isnan(table.loc[("calibration error", "dog"), "after"])
+
+
+def test_calibration_error_by_hand():
+    """The dogs before: four are right at .95, and a cat is taken for one at .55."""
+    table = metrics_of(EIGHT, [0.95, 0.95, 0.35, 0.55, 0.95, 0.95, 0.95, 0.95])
+    cat, dog = table.loc["calibration error", "before"]
+    assert cat == pytest.approx((2 * 0.05 + 0.65) / 3)
+    assert dog == pytest.approx((4 * 0.05 + 0.55) / 5)
+
+
+def test_a_group_has_only_its_own_images():
+    after = metrics_of(EIGHT, 1.0, (["light", "dark"], np.array([0, 0, 1, 1, 0, 0, 1, 1])))["after"]
+    assert after["precision", "light", "cat"] == pytest.approx(2 / 3)
+    assert after["false positive rate", "light", "cat"] == pytest.approx(1 / 2)
+    assert after["false positive rate", "dark", "dog"] == 1
+    assert after["calibration error", "light", ""] == pytest.approx(1 / 4)
+    assert after["calibration error", "dark", ""] == pytest.approx(1 / 2)
 
 
 def test_probabilities_in_files_give_calibration_errors(tmp_path):

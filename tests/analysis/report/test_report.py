@@ -75,8 +75,7 @@ def test_the_first_screen_leads_and_the_paper_comes_on_request(made, written):
     places = [text.index(f"]({name}") for name in ("figures/accuracy", "figures/class_losses", "figures/slopes")]
     assert places == sorted(places)
     assert text.index("On mnist with lenet5") < places[0]
-    forgotten = {"class_significance.csv", "populations.csv", "significant_classes.csv"}
-    assert {"alpha.csv", "cells.csv", "classes.csv", "methods.csv", *forgotten} == plain.tables.keys()
+    assert {"alpha.csv", "cells.csv", "classes.csv", "methods.csv"} == plain.tables.keys()
     assert "figures/figure_13.png" in map(str, files)
     assert "The paper's sentences, tested on this study" in [section.title for section in made.shown]
 

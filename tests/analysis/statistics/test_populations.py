@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from analysis.statistics import modal_labels, moderation, populations, two_way
+from analysis.statistics import modal_labels, populations
 from analysis.statistics.recalls import Recalls
 
 VOTES = arrays(np.uint8, st.tuples(st.integers(1, 7), st.integers(1, 5)), elements=st.integers(0, 3))
@@ -93,45 +93,14 @@ def test_class_tests_are_scipys(measure):
     assert found.significant.tolist() == (expected.pvalue <= 0.05).tolist()
 
 
-@pytest.mark.parametrize("paired", [True, False])
-def test_moderated_tests_are_t_tests_with_the_variances_of_an_audit(paired):
-    rng = np.random.default_rng(4)
-    dense, compressed = rng.uniform(0.7, 0.9, (3, 12)), rng.uniform(0.6, 0.9, (3, 12))
-    sides = (Recalls(recall, recall.mean(1)) for recall in (dense, compressed))
-    found = populations.class_significance(*sides, paired=paired)
-    before, after = dense - dense.mean(1)[:, None], compressed - compressed.mean(1)[:, None]
-    recall = (dense.mean(0) + compressed.mean(0)) / 2
-    groups = [after - before] if paired else [before, after]
-    shrunk = [moderation.moderated(group.var(0, ddof=1) / 3, 2, recall * (1 - recall)) for group in groups]
-    assert all((each.dof > 2).all() for each in shrunk)
-    if paired:
-        expected = 2 * stats.t.sf(np.abs(found.shift) / np.sqrt(shrunk[0].variances), shrunk[0].dof)
-    else:
-        expected = two_way.p_values(two_way.Variances(shrunk), found.shift)
-    assert found.p_moderated == pytest.approx(expected)
-    assert found.p_moderated_holm == pytest.approx(multipletests(expected, method="holm")[1])
-    assert found.significant_moderated.tolist() == (expected <= 0.05).tolist()
-
-
-def test_the_same_loss_in_three_networks_is_found_by_the_moderated_test_alone():
-    """Eleven classes move by a point or two, and the twelfth loses four to twelve points: t is 3.5 of 4.3 needed."""
-    moved = 0.01 * np.array([[1, -1, 0, 2, -2, 0, 1, 0, -1, 1, -1, -8], [-1, 0, 1, -2, 0, 2, 0, -1, 1, -1, 0, -4]])
-    compressed = 0.8 + np.vstack([moved, [0.01 * each for each in (0, 1, -1, 0, 2, -2, -1, 1, 0, 0, 1, -12)]])
-    sides = (Recalls(recall, np.full(3, 0.8)) for recall in (np.full((3, 12), 0.8), compressed))
-    found = populations.class_significance(*sides, paired=True)
-    assert found.p_paired[-1] == pytest.approx(2 * stats.t.sf(8 / (4 / 3**0.5), 2))
-    assert (found.p_paired[-1] > 0.05, found.p_moderated_holm[-1] < 0.05) == (True, True)
-    assert (found.p_moderated_holm[:-1] > 0.5).all()
-
-
 def test_what_cannot_be_tested_is_nan():
     single = Recalls([[0.5, 0.7]], [0.6])
     alone = populations.class_significance(single, single, paired=True)
-    assert np.isnan([alone.p, alone.p_holm, alone.p_bh, alone.p_paired, alone.p_moderated]).all()
+    assert np.isnan([alone.p, alone.p_holm, alone.p_bh, alone.p_paired]).all()
     assert not alone.significant.any()
     constant = single[np.zeros(3, int)]
     same = populations.class_significance(constant, constant)
-    assert np.isnan([same.p, same.p_moderated]).all()
+    assert np.isnan(same.p).all()
     never = populations.class_significance(Recalls(0 * constant.recall, constant.accuracy), constant)
     assert np.isnan(never.normalised_difference).all()
 

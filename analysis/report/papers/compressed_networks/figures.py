@@ -48,35 +48,41 @@ _MOST_COLUMNS = 5
 _FAR = 5  # a cell that loses this many times more accuracy than the next is given as a number
 
 
-def counts(study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame, *, narrow: bool = False) -> list[Figure]:
-    """Draw PIEs of halves and significant classes against the ratio, with at most four columns in a figure.
+def counts(
+    study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame | None = None, *, narrow: bool = False
+) -> list[Figure]:
+    """Draw PIEs of halves, and perhaps significant classes, against the ratio, with at most four columns in a figure.
 
     Parameters
     ----------
     study : StudyData
-    summary, tested : DataFrame
-        As `exemplars.exemplars` and `populations.significant_classes` return them.
+    summary : DataFrame
+        As `exemplars.exemplars` returns it.
+    tested : DataFrame, optional
+        As `populations.significant_classes` returns it. If not given, classes are not drawn.
     narrow : bool
         Draw all panels one below the other, for a narrow window.
     """
     key = study.cell_key
-    counts_of_cells = join(summary[[*key, *_OF_SUMMARY]], tested[[*key, *_OF_TESTS]], key)
+    counts_of_cells = summary[[*key, *_OF_SUMMARY]]
+    if tested is not None:
+        counts_of_cells = join(counts_of_cells, tested[[*key, *_OF_TESTS]], key)
     # Cells without PIEs are kept, because one of them may have the ratio of the verdict.
     cells = _with_ends(join(study.cells[[*key, *_OF_CELLS]], counts_of_cells, key, how="left"))
     n_with_pies = cells["n_pie"].where(mostly_sound(cells)).groupby([cells[name] for name in PLACE]).transform("count")
-    rows: dict[str, Callable[[Axes, Column], None]] = {
-        "PIEs of halves": partial(_draw_exemplars, study=study),
-        "significant classes": _draw_moderated,
-        "significant classes, as in print": partial(_draw_significant, study=study),
-    }
-    handles = [
-        handle("placebo", color="black", linestyle="--", linewidth=1),
-        handle("5 % of the classes", color="black", linestyle=":", linewidth=1),
-    ]
-    by = "pruning ratio" if is_pruned(summary).any() else "number format"
-    title = f"PIEs and significant classes, by {by}"
+    rows: dict[str, Callable[[Axes, Column], None]] = {"PIEs of halves": partial(_draw_exemplars, study=study)}
+    handles = [handle("placebo", color="black", linestyle="--", linewidth=1)]
+    by, counted, note = "pruning ratio" if is_pruned(summary).any() else "number format", "PIEs", _NOTE
+    if tested is not None:
+        rows |= {
+            "significant classes, paired": _draw_paired,
+            "significant classes, as in print": partial(_draw_significant, study=study),
+        }
+        handles.append(handle("5 % of the classes", color="black", linestyle=":", linewidth=1))
+        counted, note = "PIEs and significant classes", f"{_NOTE} {_NOTE_ON_TESTS}"
+    title = f"{counted}, by {by}"
     return [
-        against_ratio(group, rows, study, title, f"{_NOTE}{_of_same_networks(group, study)}", handles, narrow=narrow)
+        against_ratio(group, rows, study, title, f"{note}{_of_same_networks(group, study)}", handles, narrow=narrow)
         for group in groups(cells[n_with_pies > 0], study)
     ]
 
@@ -86,17 +92,19 @@ _OF_SUMMARY = (
     *("n_dense", "n_pie", "n_pie_halves", "n_pie_placebo", "n_pie_placebo_low", "n_pie_placebo_high"),
     *("n_pie_minus_placebo_low", "n_pie_minus_placebo_high"),
 )
-_OF_TESTS = ("classes", "significant", "significant_moderated", "placebo", "placebo_low", "placebo_high")
+_OF_TESTS = ("classes", "significant", "significant_paired", "placebo", "placebo_low", "placebo_high")
 _NOTE = (
     "Dashed: the placebo, which is the number that chance gives between two halves of the dense networks. Hatched: the "
     "range of 90 % of the random splits of these networks into halves. Bars, and the grey band of the control: the 95 "
     "% interval, over networks and for these test images, of the difference from the placebo. It is drawn around "
     "the number of PIEs, for comparison with the dashed line. Halves consist of different networks, so their PIEs are "
-    "mostly an effect of the seeds. Classes are tested at the 5 % level, not corrected for their number. One test is "
-    "the paired t-test of networks and their own dense networks, with moderated variances from ten classes on; by "
-    "chance alone it finds 5 % of the classes (dotted). The other is the paper's unpaired test. Counts of classes have "
-    "no interval. Grey line: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict. Cells with "
-    "most networks at chance are not drawn."
+    "mostly an effect of the seeds. Grey line: the same fine-tuning without pruning. Blue stripe: the ratio of the "
+    "verdict. Cells with most networks at chance are not drawn."
+)
+_NOTE_ON_TESTS = (
+    "Classes are tested at the 5 % level, not corrected for their number. One test is the paired t-test of networks "
+    "and their own dense networks; by chance alone it finds 5 % of the classes (dotted). The other is the paper's "
+    "unpaired test. Counts of classes have no interval."
 )
 
 
@@ -138,11 +146,11 @@ def _draw_significant(axes: Axes, column: Column, study: StudyData) -> None:
     _set_counts(axes, pd.concat(column.lines.values())[["significant", "placebo_high"]])
 
 
-def _draw_moderated(axes: Axes, column: Column) -> None:
-    draw_lines(axes, column.lines, column.styles, Drawn("significant_moderated"))
+def _draw_paired(axes: Axes, column: Column) -> None:
+    draw_lines(axes, column.lines, column.styles, Drawn("significant_paired"))
     cells = pd.concat(column.lines.values())
     axes.axhline(SIGNIFICANT * cells["classes"].max(), color="black", linestyle=":", linewidth=1)
-    _set_counts(axes, cells[["significant_moderated"]])
+    _set_counts(axes, cells[["significant_paired"]])
 
 
 def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:

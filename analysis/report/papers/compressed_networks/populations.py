@@ -15,7 +15,7 @@ from analysis.statistics import populations
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.halves import most_of
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
-from analysis.statistics.populations import FEWEST_TESTED, significance_counts
+from analysis.statistics.populations import FEWEST_TESTED
 from analysis.statistics.proportion import expected_losses
 from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import RunArrays
@@ -96,8 +96,7 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
 
         - class, recall_dense, recall_compressed.
         - from `populations.class_significance`: difference, normalised_difference, statistic, dof, p, p_holm, p_bh,
-          significant, p_paired, p_paired_holm, significant_paired, p_moderated, p_moderated_holm,
-          significant_moderated, shift.
+          significant, p_paired, p_paired_holm, significant_paired, shift.
         - n_dense, n_compressed: numbers of networks.
         - placebo: share of splits in which the class is significant between two halves of the dense networks.
         - placebo_low, placebo_high: bounds of the number of significant classes in 90 % of these splits.
@@ -129,9 +128,6 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
             "p_paired": test.p_paired,
             "p_paired_holm": test.p_paired_holm,
             "significant_paired": test.significant_paired,
-            "p_moderated": test.p_moderated,
-            "p_moderated_holm": test.p_moderated_holm,
-            "significant_moderated": test.significant_moderated,
             "placebo": placebo.mean(0),
             **dict(zip(("placebo_low", "placebo_high"), most_of(placebo.sum(1)), strict=True)),
             "shift": test.shift,
@@ -166,7 +162,9 @@ def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
         - significant_ratio: number of significant classes by the test of ratios.
         - placebo: number of significant classes that the placebo gives.
         - placebo_low, placebo_high: bounds that include 90 % of the placebo's splits.
-        - the columns of `populations.significance_counts` for the paired and for the moderated test.
+        - significant_paired, significant_paired_holm: number of significant classes by the paired test, without and
+          with correction; NaN if no class has a p.
+        - largest_shift_paired: largest absolute shift of a class that is significant by the paired test, uncorrected.
         - decreased, increased: numbers of significant classes whose recall fell, and whose recall rose.
         - mean_decrease, mean_increase: mean changes of the recalls of these classes, both as positive numbers.
     """
@@ -180,12 +178,8 @@ def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([dict(zip(key, names, strict=True)) | _counts(rows) for names, rows in cells])
 
 
-def _counts_by(test: str, rows: pd.DataFrame) -> dict[str, float]:
-    return significance_counts(test, *(rows[name].to_numpy() for name in ("shift", f"p_{test}", f"p_{test}_holm")))
-
-
 def _counts(rows: pd.DataFrame) -> dict[str, float]:
-    change = rows.loc[rows["significant"], "difference"]
+    change, has_p = rows.loc[rows["significant"], "difference"], rows["p_paired"].notna().any()
     return {
         "n_dense": int(rows["n_dense"].iloc[0]),
         "n_compressed": int(rows["n_compressed"].iloc[0]),
@@ -194,8 +188,9 @@ def _counts(rows: pd.DataFrame) -> dict[str, float]:
         "placebo": rows["placebo"].sum(min_count=len(rows)),
         "placebo_low": rows["placebo_low"].iloc[0],
         "placebo_high": rows["placebo_high"].iloc[0],
-        **_counts_by("paired", rows),
-        **_counts_by("moderated", rows),
+        "significant_paired": rows["significant_paired"].sum() if has_p else np.nan,
+        "significant_paired_holm": (rows["p_paired_holm"] <= SIGNIFICANT).sum() if has_p else np.nan,
+        "largest_shift_paired": rows.loc[rows["significant_paired"], "shift"].abs().max(),
         "significant_ratio": int(rows["significant_ratio"].sum()),
         "significant_bh": int((rows["p_bh"] <= SIGNIFICANT).sum()),
         "significant_holm": int((rows["p_holm"] <= SIGNIFICANT).sum()),

@@ -27,13 +27,15 @@ _PIES = (
     "in their most frequent prediction. A PIE is untied if neither prediction is tied. PIEs of the same networks are "
     "those between all dense networks and all networks made from them; PIEs of halves, between half of the dense "
     "networks and networks made from the other half; PIEs of the placebo, between two halves of the dense networks. "
-    "Halves consist of different networks, so their PIEs are mostly an effect of the seeds. A class is significant if "
-    "its recall changed differently from the accuracy, by the paired t-test of audits at the 5 % level; the next "
-    "column has the number left after Holm's correction. The t-test of Hooker et al. treats dense and compressed "
-    "networks as independent, so it can hardly detect a small change; its placebo compares two halves of the dense "
-    "networks. Dense networks are less accurate on PIEs than on other images. The last column is this difference minus "
-    "the same difference for the placebo's PIEs, in points. pie_summary.csv, pie.csv, class_significance.csv and "
-    "significant_classes.csv have the numbers."
+    "Halves consist of different networks, so their PIEs are mostly an effect of the seeds. Dense networks are less "
+    "accurate on PIEs than on other images. The last column is this difference minus the same difference for the "
+    "placebo's PIEs, in points. pie_summary.csv and pie.csv have the numbers."
+)
+_TESTS = (
+    "A class is significant if its recall changed differently from the accuracy, by a paired t-test at the 5 % level; "
+    "the next column has the number left after Holm's correction. The t-test of Hooker et al. treats dense and "
+    "compressed networks as independent, so it can hardly detect a small change; its placebo compares two halves of "
+    "the dense networks. class_significance.csv and significant_classes.csv have the numbers."
 )
 _INDEX = (
     "The index of a group is its share of the PIEs of halves divided by its share of all images (Hooker et al., "
@@ -86,25 +88,29 @@ def found_exemplars(study: StudyData) -> CellExemplars:
 
 
 def section(study: StudyData) -> Section | None:
-    """Return the section on images that compressed networks forget; None for a study of single networks."""
-    tests, exemplars = significance(study), found_exemplars(study)
+    """Return the section on images that compressed networks forget; None for a study of single networks.
+
+    Only reports with `--paper true` have the paper's class tests and accuracies.
+    """
+    exemplars = found_exemplars(study)
     files = {
-        "populations.csv": file_table(populations.accuracies(study.arrays), ["n"], study.shown),
-        "class_significance.csv": file_table(
-            tests, ["class", "recall_dense", "recall_compressed", *_TESTED], study.shown
-        ),
-        "significant_classes.csv": file_table(tested(study), [], study.shown),
         "pie_summary.csv": file_table(exemplars.summary, _SUMMARY, study.shown),
         "pie.csv": file_table(exemplars.images, [], study.shown),
         "pie_groups.csv": file_table(exemplars.groups, [], study.shown),
     }
+    if study.options.paper:
+        of_classes = ["class", "recall_dense", "recall_compressed", *_TESTED]
+        files |= {
+            "populations.csv": file_table(populations.accuracies(study.arrays), ["n"], study.shown),
+            "class_significance.csv": file_table(significance(study), of_classes, study.shown),
+            "significant_classes.csv": file_table(tested(study), [], study.shown),
+        }
     tables = {name: table for name, table in files.items() if len(table)}
-    if not tables:
+    notes = [*exemplars.notes, *_notes(exemplars.summary)]
+    if not tables and not notes:
         return None
     blocks = _blocks(study, exemplars) if len(exemplars.summary) else []
-    return Section(
-        "Images that are forgotten", blocks, tables=tables, notes=[*exemplars.notes, *_notes(exemplars.summary)]
-    )
+    return Section("Images that are forgotten", blocks, tables=tables, notes=notes)
 
 
 def accuracies(study: StudyData) -> Section | None:
@@ -165,8 +171,10 @@ def _blocks(study: StudyData, exemplars: CellExemplars) -> list[Block]:
         if len(beside):
             blocks += [Caption(f"{dataset}, {model}.", f"Ratio {short_ratio(ratio)}."), _table(study, beside)]
             blocks += _group_tables(study, exemplars.groups, beside)
-    drawn = at_both_widths(figures.counts, study, summary, tested(study))
-    return [_PIES, *numbered("forgotten", *drawn), *blocks] if blocks else []
+    tests = tested(study) if study.options.paper else None
+    drawn = at_both_widths(figures.counts, study, summary, tests)
+    texts = [_PIES] if tests is None else [_PIES, _TESTS]
+    return [*texts, *numbered("forgotten", *drawn), *blocks] if blocks else []
 
 
 def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:
@@ -178,9 +186,7 @@ def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:
 
 
 def _table(study: StudyData, summary: pd.DataFrame) -> pd.DataFrame:
-    key = study.cell_key
-    counts = tested(study).drop(columns=["n_dense", "n_compressed", METHOD, LEVEL])
-    rows = join(summary, counts, key, how="left").sort_values("n_pie", kind="stable")
+    rows = summary.sort_values("n_pie", kind="stable")
     cells = rows.to_dict("records")
     columns = {
         "method": [study.method(cell) for cell in cells],
@@ -189,15 +195,23 @@ def _table(study: StudyData, summary: pd.DataFrame) -> pd.DataFrame:
         "PIEs of the same networks (untied)": _with_untied(rows, "n_pie"),
         "PIEs of halves (untied)": _with_untied(rows, "n_pie_halves"),
         "placebo (untied)": _with_untied(rows, "n_pie_placebo"),
-        "significant classes": rows["significant_moderated"].map(decimals(0)),
-        "by Holm": rows["significant_moderated_holm"].map(decimals(0)),
-        "largest significant change, points": (100 * rows["largest_shift_moderated"]).map(decimals(1)),
-        "significant as in print": rows["significant"].map(decimals(0)),
-        "significant by placebo": rows["placebo"].map(decimals(1)),
+        **(_class_columns(study, rows) if study.options.paper else {}),
         "harder than the placebo's": [_harder_than_placebo(cell) for cell in cells],
     }
     plain = all(cell[LEVEL] == cell[schema.RATIO] for cell in cells)
     return pd.DataFrame({name: list(values) for name, values in columns.items() if name != "level" or not plain})
+
+
+def _class_columns(study: StudyData, cells: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the columns on significant classes of a table of the given cells."""
+    rows = join(cells[study.cell_key], tested(study), study.cell_key, how="left")
+    return {
+        "significant classes": rows["significant_paired"].map(decimals(0)),
+        "by Holm": rows["significant_paired_holm"].map(decimals(0)),
+        "largest significant change, points": (100 * rows["largest_shift_paired"]).map(decimals(1)),
+        "significant as in print": rows["significant"].map(decimals(0)),
+        "significant by placebo": rows["placebo"].map(decimals(1)),
+    }
 
 
 def _group_tables(study: StudyData, groups: pd.DataFrame, beside: pd.DataFrame) -> Iterator[Block]:

@@ -44,7 +44,7 @@ def frames(cells, pies, significant, placebo=(40.0, 0.4), bar=0):
     ]
     of_placebo = {"placebo": placebo[1], "placebo_low": 0, "placebo_high": 1}
     tested = [
-        {**key, "classes": 2, "significant": count, "significant_moderated": 2 - count, **of_placebo}
+        {**key, "classes": 2, "significant": count, "significant_paired": 2 - count, **of_placebo}
         for key, count in zip(keys, significant, strict=True)
     ]
     return pd.DataFrame(summary), pd.DataFrame(tested)
@@ -64,14 +64,14 @@ def heights(axes):
 
 def test_counts_of_each_method_by_ratio_with_the_placebo_and_the_control():
     (figure,) = figures.counts(study(), *COUNTS)
-    above, moderated, below = figure.axes
+    above, paired, below = figure.axes
     across = {"black": [40.0, 40.0], NEUTRAL: [42.0, 42.0]}
     assert heights(above) == {"o": [45.0, 300.0], "s": [50.0, 900.0], **across}
     across = {"black": [0.4, 0.4], NEUTRAL: [1.0, 1.0]}
     assert heights(below) == {"o": [0.0, 2.0], "s": [1.0, 1.0], **across}
-    # Chance makes 5 % of two classes significant by the moderated test.
+    # Chance makes 5 % of two classes significant by the paired test.
     across = {"black": [0.1, 0.1], NEUTRAL: [1.0, 1.0]}
-    assert heights(moderated) == {"o": [2.0, 0.0], "s": [1.0, 1.0], **across}
+    assert heights(paired) == {"o": [2.0, 0.0], "s": [1.0, 1.0], **across}
     (first, *_) = (line for line in above.lines if line.get_marker() == "o")
     assert first.get_xdata() == pytest.approx([2, 10], rel=0.02)
     dashed = [line for line in above.lines if line.get_linestyle() == "--"]
