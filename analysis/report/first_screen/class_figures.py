@@ -81,7 +81,7 @@ def class_recalls(study: StudyData, cell: pd.Series, *, narrow: bool = False) ->
     room = _WIDEST_NARROW_NAME if narrow else _WIDEST_NAME
     named = largest_losses.assign(
         name=[fitted_name(str(name), room, _LETTERS) for name in largest_losses["class"]],
-        is_shown=largest_losses["cost_p"] <= LEVEL,
+        is_shown=(largest_losses["cost_p"] <= LEVEL) & (largest_losses["cost"] > 0),
     )
     labels = [name.replace(" ", "\n") if narrow else name for name in stations]
     draw_recalls = partial(_draw_recalls, named=named, accuracy=accuracy, labels=labels)
@@ -291,7 +291,7 @@ def _names(rows: pd.DataFrame, order: Sequence[str]) -> list[str]:
 
 def _draw_losses(axes: Axes, rows: pd.DataFrame, labels: Sequence[str]) -> None:
     rows = estimates(rows, "loss", scale=100).reset_index(drop=True)
-    is_shown = rows["cost_p"] <= LEVEL
+    is_shown = (rows["cost_p"] <= LEVEL) & (rows["cost"] > 0)
     loses_most = (rows["loss"] == rows["loss"].max()) & (rows["loss"] > 0)
     color = np.where(is_shown | loses_most, ABOVE, NEUTRAL)
     intervals(axes, rows.assign(color=color, face=np.where(loses_most & ~is_shown, "white", color)))

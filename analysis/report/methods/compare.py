@@ -164,8 +164,8 @@ def compare(
         - resampled: the sources of variance in the interval, `seeds and images` or `seeds`.
         - cost_class, cost, cost_low, cost_high, cost_p (`systematic.systematic`), only in rows of largest_excess: a
           class's cost is its mean excess loss with the method minus that with the baseline, and cost_class is the class
-          with the largest cost. Networks at chance are included. cost_p is one-sided and corrected for the classes, not
-          for the comparisons.
+          with the largest cost. Networks at chance are included. cost_p is corrected for the classes, not for the
+          comparisons.
         - spared_class, spared, spared_low, spared_high, spared_p: the same with method and baseline exchanged.
 
         A value that cannot be computed is NaN. alpha_new cannot be computed if noise hides the differences between the

@@ -182,7 +182,7 @@ def _costs_over_ratios(results: Sequence[Mapping[str, Any]], ratios: Sequence[fl
 
 def _by_cost(row: Mapping[str, Any]) -> str:
     side = row["side"]
-    if not (row[f"{side}_low"] > 0 and row[f"{side}_p"] <= LEVEL):
+    if not (row[side] > 0 and row[f"{side}_p"] <= LEVEL):
         return _NO_DIFFERENCE
     return f"{row[f'{side}_class']} {'higher' if side == 'cost' else 'lower'}"
 

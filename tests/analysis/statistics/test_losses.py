@@ -248,3 +248,15 @@ def test_the_worst_class_is_named_and_read_on_other_images():
     assert found.p == losses.holm(losses.spread(label[others], difference[:, others]).p())[1]
     assert losses.worst_class(label, difference, 1).value == pytest.approx(0.5 - 1.5 / 3)
     assert losses.worst_class(np.array([0, 1, 2]), np.ones((2, 3))).place == -1  # one image of each class
+
+
+def test_columns_are_bounded_and_corrected_for_the_known_classes(study):
+    found = losses.between(*study, 1)
+    columns = losses.columns("cost", found)
+    assert list(columns) == ["cost", "cost_low", "cost_high", "cost_upper_all", "cost_p"]
+    assert columns["cost_upper_all"].tolist() == found.upper(0.05 / 6).tolist()
+    assert columns["cost_p"].tolist() == losses.holm(found.p()).tolist()
+    label, before, after = study
+    more = losses.columns("cost", losses.between(label, before, after, 1, classes=7))
+    assert more["cost_upper_all"][:6].tolist() == columns["cost_upper_all"].tolist()
+    assert np.isnan([each[6] for each in more.values()]).all()

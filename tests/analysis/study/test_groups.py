@@ -9,7 +9,7 @@ import pytest
 from analysis.common.errors import StudyError
 from analysis.compare import group_text
 from analysis.statistics.groups import ImageGroups
-from analysis.statistics.hypothesis_tests import change_interval, corrected
+from analysis.statistics.hypothesis_tests import change_interval
 from analysis.study import cells, groups
 from analysis.study.arrays import run_arrays
 from tests.made_up_groups import AFTER, LABEL, WRITER, study, write
@@ -23,7 +23,7 @@ def found(tmp_path_factory):
     return groups.groups(run_arrays(runs), predictions, of_images)
 
 
-def test_every_group_has_its_accuracy_before_and_after_and_its_loss_beyond_all_images(found):
+def test_every_group_has_its_accuracy_before_and_after_its_loss_and_its_cost(found):
     assert found.groups.groupby("grouping").size().to_dict() == {"series": 2, "writer": 8}
     writer = found.groups[found.groups["grouping"] == "writer"].set_index("group").loc["7"]
     assert writer[["dataset", "model", "pruner", "ratio", "images", "n"]].to_list() == [
@@ -34,43 +34,22 @@ def test_every_group_has_its_accuracy_before_and_after_and_its_loss_beyond_all_i
         20,
         2,
     ]
-    assert (writer["accuracy_before"], writer["accuracy_after"], writer["change"]) == pytest.approx((1, 0.3, -0.7))
-    assert writer["excess_loss"] == pytest.approx(0.7 - 55 / 160)
-    assert writer["excess_loss_low"] < writer["excess_loss"] < writer["excess_loss_high"]
-    assert writer["change_beyond_control"] == pytest.approx(-0.7)
+    assert (writer["accuracy_before"], writer["accuracy_after"], writer["loss"]) == pytest.approx((1, 0.3, 0.7))
+    assert (writer["accuracy_control"], writer["loss_from_control"]) == pytest.approx((1, 0.7))
+    assert writer["cost"] == pytest.approx(0.7 - 55 / 160)
+    for name in ("loss", "loss_from_control", "cost"):
+        assert writer[f"{name}_low"] < writer[name] < writer[f"{name}_high"] < writer[f"{name}_upper_all"]
     old = found.groups.set_index("group").loc["old"]
     assert (old["images"], old["accuracy_after"]) == (80, pytest.approx(1 - 0.55))
 
 
-def test_p_is_of_the_loss_beyond_that_of_all_images_and_corrected_for_the_groups_of_one_grouping(found):
-    writers = found.groups[found.groups["grouping"] == "writer"].set_index("group")
-    worst = writers.loc["7"]
-    # The control has the answers before, so what is lost beyond it is the loss.
-    assert worst["excess_loss_beyond_control"] == pytest.approx(worst["excess_loss"]) == pytest.approx(0.7 - 55 / 160)
-    assert writers["p_holm"].to_numpy() == pytest.approx(corrected(writers["p"], 8)[1])
-    # Writers lose 0, .1 and so on to .7, and all images .34.
-    assert (writers["p_holm"] <= 0.05).to_dict() == {str(writer): writer in (0, 7) for writer in range(8)}
-
-
-def test_eight_groups_have_moderated_columns_that_are_the_plain_ones(found):
-    for plain in ("excess_loss_low", "excess_loss_beyond_control_high", "p", "p_holm"):
-        name, _, end = plain.rpartition("_")
-        moderated = "p_moderated" if plain == "p" else f"{name}_moderated_{end}"
-        assert found.groups[moderated].to_numpy() == pytest.approx(found.groups[plain].to_numpy()), plain
-
-
-def test_a_writer_of_twelve_is_found_with_moderated_variances():
-    """Each of three networks loses other images: none to five of a writer's fifty, and 18 to 26 of the last's."""
-    place, lost = np.repeat(np.arange(12), 50), np.full((3, 12), 2)
-    lost[[0, 1, 2], [4, 6, 8]], lost[[0, 1, 2], [7, 3, 9]], lost[:, 11] = 5, 0, [18, 22, 26]
-    after = np.ones((3, 600), bool)
-    for network, counts in enumerate(lost):
-        for writer, count in enumerate(counts):
-            after[network, 50 * writer + (15 * network + np.arange(count)) % 50] = False
-    label, before = np.zeros(600, int), np.ones((3, 600), bool)
-    table, _ = groups.compare_groups(np.arange(12).astype(str), place, groups.Answers(label, before, after, before))
-    assert (table["p_holm"].iloc[-1] > 0.05, table["p_moderated_holm"].iloc[-1] < 0.05) == (True, True)
-    assert (table["p_moderated_holm"].iloc[:-1] > 0.05).all()
+def test_p_is_corrected_for_the_groups_of_one_grouping(found):
+    series = found.groups[found.groups["grouping"] == "series"].set_index("group")
+    # Losses are 11 and 44 of 80 images, and with two groups the smaller p counts twice.
+    assert series["p_holm"].tolist() == [series.loc["new", "p"], 2 * series.loc["old", "p"]]
+    # Costs are half the difference, up and down, with equal p.
+    assert series["cost"].tolist() == pytest.approx([-33 / 160, 33 / 160])
+    assert series["cost_p"].nunique() == 1
 
 
 def test_what_a_group_loses_beyond_the_control_is_no_loss_of_the_control():
@@ -80,20 +59,23 @@ def test_what_a_group_loses_beyond_the_control_is_no_loss_of_the_control():
     control[:, 0] = after[:, :4] = after[:, 10] = False
     answers = groups.Answers(np.zeros(20, int), before, after, control)
     table, _ = groups.compare_groups(np.array(["a", "b"]), place, answers)
-    assert table["excess_loss"].tolist() == pytest.approx([0.15, -0.15])  # of .4 and .1
-    assert table["excess_loss_beyond_control"].tolist() == pytest.approx([0.1, -0.1])  # of .3 and .1
+    assert table["loss"].tolist() == pytest.approx([0.4, 0.1])
+    assert table["loss_from_control"].tolist() == pytest.approx([0.3, 0.1])
+    assert table["cost"].tolist() == pytest.approx([0.1, -0.1])
+    without, _ = groups.compare_groups(np.array(["a", "b"]), place, answers._replace(control=None))
+    assert without["cost"].tolist() == pytest.approx([0.15, -0.15])
+    assert "loss_from_control" not in without
 
 
-@pytest.mark.parametrize("seeds", [1, 6])
-def test_groups_that_all_lose_a_fifth_lose_no_more_than_the_others(seeds):
+def test_groups_that_all_lose_a_fifth_lose_no_more_than_the_others():
     place, image = np.repeat(np.arange(40), 50), np.tile(np.arange(50), 40)
-    before, none = np.ones((seeds, 2000), bool), np.zeros(2000, int)
-    lost = np.random.default_rng(0).permuted(np.tile(image % 5 == 0, (seeds, 1)).reshape(-1, 50), axis=1)
-    after = ~lost.reshape(seeds, 2000)
+    before, none = np.ones((6, 2000), bool), np.zeros(2000, int)
+    lost = np.random.default_rng(0).permuted(np.tile(image % 5 == 0, (6, 1)).reshape(-1, 50), axis=1)
+    after = ~lost.reshape(6, 2000)
     table, _ = groups.compare_groups(np.arange(40).astype(str), place, groups.Answers(none, before, after, before))
-    assert table["change_high"].max() < 0
-    assert table[["excess_loss", "excess_loss_beyond_control"]].abs().to_numpy().max() < 1e-9
-    assert table["p_holm"].tolist() == [1] * 40
+    assert table["loss_low"].min() > 0
+    assert table["cost"].abs().max() < 1e-9
+    assert table["cost_p"].tolist() == [1] * 40
 
 
 def test_a_grouping_has_a_row_with_the_controls_values_beside_it(found):
@@ -124,9 +106,10 @@ def test_one_network_has_the_intervals_of_paired_counts():
     found = groups.groups(run_arrays(runs), predictions, {"digits": ImageGroups({"all": np.full(len(LABEL), "x")}, {})})
     row = found.groups.iloc[0]
     # Of 160 images one is won and 56 are lost.
-    ends = (row["change_beyond_control_low"], row["change_beyond_control_high"])
-    assert ends == change_interval(56, 1, 160)
-    assert np.isnan(row["p"])  # a group of all images loses as much as all images
+    assert (row["loss_low"], row["loss_high"]) == pytest.approx(change_interval(1, 56, 160))
+    assert row["loss_from_control"] == 55 / 160
+    assert "loss_from_control_low" not in row
+    assert "cost" not in row
 
 
 def test_a_cell_without_predictions_is_counted():

@@ -15,9 +15,9 @@ from analysis.runs import schema
 from analysis.runs.checks import some
 from analysis.runs.frames import RUN_ID
 from analysis.runs.robustness import ALL
-from analysis.statistics import class_costs, class_losses, class_sums
 from analysis.statistics.arithmetic import mean
 from analysis.statistics.intensification import alpha, at_chance, excess_loss
+from analysis.statistics.losses import worst_of_recalls
 from analysis.statistics.recalls import Recalls
 from analysis.statistics.relative_change import relative_change
 from analysis.statistics.resampling import mean_interval
@@ -91,9 +91,8 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
           controls, otherwise `dense`.
         - costliest_class: class that loses most on average, relative to the reference. Empty for a
           single network, which has no cost either.
-        - cost: loss of this class beyond the accuracy, measured on networks that were not used to choose the class,
-          with the interval of `class_costs.worst_class`.
-        - cost_p: p of cost, one-sided and corrected for all classes.
+        - cost: mean loss of this class beyond the accuracy, with an interval over networks.
+        - cost_p: p of cost, corrected for all classes.
 
         `attrs["notes"]` says how many networks were left out, and which conditions the means leave out, and why.
     """
@@ -368,9 +367,6 @@ def _systematic_cost(
         return {"reference": reference, "costliest_class": "", **dict.fromkeys(names, np.nan)}
     accuracies = (condition_recalls.top1[side, condition][is_measured, np.newaxis] for side in (before, after))
     balances = [recall - accuracy for recall, accuracy in zip(recalls, accuracies, strict=True)]
-    changes = class_losses.moderated(class_losses.from_recalls(*balances), np.mean(recalls, axis=(0, 1)))
-    each_class = class_sums.each_class(int(has.sum()))
-    worst = class_costs.worst_class(changes, each_class)
-    p = class_costs.bounds(changes, each_class).p[worst.place]
+    worst = worst_of_recalls(balances[0] - balances[1])
     name = condition_recalls.classes[has][worst.place]
-    return {"reference": reference, "costliest_class": name, **dict(zip(names, (*worst[1:4], p), strict=True))}
+    return {"reference": reference, "costliest_class": name, **dict(zip(names, worst[1:], strict=True))}

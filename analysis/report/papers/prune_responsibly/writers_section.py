@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.compare.cost_text import class_shown
 from analysis.rendering.formats import decimals, interval, p_value, rounded, values_with_intervals, with_interval
 from analysis.rendering.page import Block, Caption, Picture, Section, at_both_widths, picture_name
 from analysis.report import published
@@ -15,7 +14,7 @@ from analysis.report.papers.prune_responsibly.writers import ALL, Units
 from analysis.report.verdict import places
 from analysis.runs import frames, schema
 from analysis.study.decision import PLACE, mostly_sound
-from analysis.study.groups import GROUP, GROUPING, MODERATED
+from analysis.study.groups import GROUP, GROUPING
 from analysis.study.labels import level_label
 from analysis.study.once import once
 from analysis.study.settings import ITERATION, is_iterated, is_pruned, level, network_columns, networks
@@ -23,17 +22,16 @@ from analysis.study.study import StudyData
 
 _READING = (
     "A table of groups gives the group of each test image; neither training nor pruning uses the groups. The accuracy "
-    "of a group is the accuracy on its images. Excess loss is a group's loss of accuracy minus the loss of accuracy "
-    "on all images. The p of a group tests its excess loss, not whether the group lost anything. With a control, p "
-    "tests the excess loss beyond the control. If there are at least ten groups, the variances over networks are "
-    "moderated. Systematic cost is the mean excess loss of the group that pays most on average over the networks, "
-    "beyond a control if there is one. The cost is measured on networks and images that were not used to choose the "
-    "group, and the group is named if its cost is shown to be above 0. Chance movement is the largest excess loss in "
-    "one network; the group with this loss differs between networks. With many small groups, chance movement is large "
-    "even if the grouping is meaningless, so compare it with that of the control. Likewise, compare the spread of the "
-    "groups' changes with the spread in a placebo, which reassigns the images to the groups at random, within each "
-    "class. groups.csv has every group of every cell, with intervals; groupings.csv has alpha, raw slope, systematic "
-    "cost and chance movement of every cell."
+    "of a group is the accuracy on its images, and its loss is measured since the dense networks. Its cost is its loss "
+    "minus that of all images, measured from the control if there is one. Losses and costs have intervals over "
+    "networks and images, and p of Holm is corrected for all groups of the grouping. Systematic cost is the cost of "
+    "the group that pays most on average over the networks. This group is chosen on every other image of each group, "
+    "its cost is measured on the other images, and it is named if its cost is shown to be above 0. Chance movement is "
+    "the largest loss of a group beyond that of all images in one network; the group with this loss differs between "
+    "networks. With many small groups, chance movement is large even if the grouping is meaningless, so compare it "
+    "with that of the control. Likewise, compare the spread of the groups' changes with the spread in a placebo, which "
+    "reassigns the images to the groups at random, within each class. groups.csv has every group of every cell, with "
+    "intervals; groupings.csv has alpha, raw slope, systematic cost and chance movement of every cell."
 )
 _WORST = (
     "The group that loses most is chosen on each network in turn, and measured on the others. The group's loss in the "
@@ -199,20 +197,24 @@ def _groupings_table(tables: UnitTables) -> pd.DataFrame:
 
 def _systematic(row: pd.Series) -> str:
     """Return the group that costs most on average (or `none shown`) and the cost in points; empty without a cost."""
+    if not row["worst_group"]:
+        return ""
     value, low, high = (100 * row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))
-    name = class_shown(row["worst_group"], low, row["worst_group_shown"])
-    return f"{name}: {with_interval(value, low, high, decimals(1))}" if name else ""
+    name = row["worst_group"] if row["worst_group_shown"] else "none shown"
+    return f"{name}: {with_interval(value, low, high, decimals(1))}"
 
 
 def _groups_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Format the groups of one grouping as a text table."""
-    names = ("accuracy_before", "accuracy_after", "change", "excess_loss", "excess_loss_beyond_control")
-    ends = {name: f"{name}{MODERATED}" if name.startswith("excess") else name for name in names}
+    accuracies = [name for name in ("accuracy_before", "accuracy_after", "accuracy_control") if name in rows]
+    losses = [name for name in ("loss", "loss_from_control", "cost") if f"{name}_low" in rows]
     columns = {
         _of(rows[GROUPING].iloc[0]): rows[GROUP],
         "images": rows["images"].map("{:,}".format),
-        **{name.replace("_", " "): values_with_intervals(rows, name, ends[name]) for name in names if name in rows},
-        "p of excess (Holm)": rows[f"p{MODERATED}_holm"].map(p_value),
+        **{name.replace("_", " "): rows[name].map(decimals(3)) for name in accuracies},
+        **{name.replace("_", " "): values_with_intervals(rows, name, name) for name in losses},
+        "p of loss (Holm)": rows["p_holm"].map(p_value),
+        **({"p of cost (Holm)": rows["cost_p"].map(p_value)} if "cost" in losses else {}),
     }
     return pd.DataFrame({name: list(values) for name, values in columns.items()})
 

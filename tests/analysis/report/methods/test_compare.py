@@ -776,8 +776,8 @@ def test_the_class_that_pays_and_the_one_that_is_spared_are_read_beyond_the_accu
     assert (row["cost_class"], row["spared_class"]) == ("a", "c")
     assert row["cost"] == pytest.approx(0.13 - 10 / 300)
     assert row["spared"] == pytest.approx(0.03 + 10 / 300)
-    # Costs of a are 9, 29 / 3 and 31 / 3 points: t for two degrees of freedom at .025 / 3 a side is 7.649.
-    half = 7.6488 * np.std([0.09, 0.29 / 3, 0.31 / 3], ddof=1) / 3**0.5
+    # Costs of a are 9, 29 / 3 and 31 / 3 points: t for two degrees of freedom at .025 a side is 4.303.
+    half = 4.3027 * np.std([0.09, 0.29 / 3, 0.31 / 3], ddof=1) / 3**0.5
     assert [row["cost_low"], row["cost_high"]] == pytest.approx([0.29 / 3 - half, 0.29 / 3 + half], abs=1e-5)
     assert row["cost_p"] < 0.05
     assert one(frame, "accuracy", method="gp")["cost_class"] == ""

@@ -48,12 +48,12 @@ def test_ratios_stand_under_what_is_said_of_them():
 
 
 def test_the_classes_that_pay_more_and_less_are_named_with_the_ratios():
-    more = {"cost_class": "Shirt", "cost_low": 0.01, "cost_p": 0.01}
-    more |= {"spared_class": "Bag", "spared_low": -0.01, "spared_p": 0.02}
+    more = {"cost_class": "Shirt", "cost": 0.01, "cost_p": 0.01}
+    more |= {"spared_class": "Bag", "spared": -0.01, "spared_p": 0.02}
     (row,), _ = by_ratio(
         rows(ratio=2.0),
         rows(ratio=10.0, largest_excess=more),
-        rows(ratio=20.0, largest_excess=more | {"spared_low": 0.005}),
+        rows(ratio=20.0, largest_excess=more | {"spared": 0.005}),
         rows(ratio=50.0, largest_excess=more | {"cost_p": 0.06}),  # another class is shown to lose more
     )
     assert row["systematic cost"] == "Shirt higher: 10, 20; Bag lower: 20"

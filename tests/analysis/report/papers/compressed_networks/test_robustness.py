@@ -118,12 +118,12 @@ def test_the_cost_of_a_class_under_a_condition_has_an_interval_over_networks():
         made.append(({(1, "fog"): (90, 80)}, pruned["dense_run_id"][place]))
         made.append(({(1, "fog"): (88, 60 - 2 * place)}, run_id))
     fog = row(corruptions(run_arrays(study(pruned)), counts({run_id: each for each, run_id in made})), "fog", "1")
-    # b loses 20, 22 and 24, a loses 2: costs of 9, 10 and 11 points. The band is t's for two degrees of freedom at
-    # .025 / 2 a side for each of two classes, 6.205, with a standard error of 1 / sqrt(3).
+    # b loses 20, 22 and 24, a loses 2: costs of 9, 10 and 11 points, with a standard error of 1 / sqrt(3). The quantile
+    # of t with two degrees of freedom is 4.303.
     assert (fog["costliest_class"], fog["cost"]) == ("b", pytest.approx(0.10))
-    assert [fog["cost_low"], fog["cost_high"]] == pytest.approx([0.1 - 0.03583, 0.1 + 0.03583], abs=1e-4)
-    # t is 17.32, of which the one-sided p is .00166, doubled for two classes.
-    assert fog["cost_p"] == pytest.approx(0.00332, abs=1e-5)
+    assert [fog["cost_low"], fog["cost_high"]] == pytest.approx([0.1 - 0.02484, 0.1 + 0.02484], abs=1e-4)
+    # t is 17.32, of which the two-sided p is .00332, doubled for two classes.
+    assert fog["cost_p"] == pytest.approx(0.00663, abs=1e-5)
 
 
 def test_a_folder_may_have_some_of_the_classes():
