@@ -212,9 +212,14 @@ class Comparison:
         images = np.concatenate([np.bincount(part.label) for part in self.parts])
         singles = self._singles if since == "before" else []
         numbers = (np.arange(self.networks) if self.places is None else self.places) + 1
-        doubts = [*self._at_chance_doubt, *self._lost_classes(min_images)]
         found = Losses(
-            self.titles, images, self._since(since), singles, list(map(int, numbers[: len(singles)])), doubts
+            self.titles,
+            images,
+            self._since(since),
+            singles,
+            list(map(int, numbers[: len(singles)])),
+            doubts=[*self._at_chance_doubt, *self._lost_classes(min_images)],
+            advice=f" --min-images leaves such {self.kind} out.",
         )
         return found.of(images >= min_images)
 

@@ -213,7 +213,7 @@ def _why_nothing(decided: Decision) -> str:
 
 def _why_not_there(failing: Judged) -> str:
     reason = why_not(failing)
-    return f"At ratio {short_ratio(failing.cell[schema.RATIO])}: {reason[0].lower()}{reason[1:]}"
+    return f"At ratio {short_ratio(failing.cell[schema.RATIO])}, {reason[0].lower()}{reason[1:]}"
 
 
 def choice(cell: pd.Series, study: StudyData) -> str:
@@ -315,7 +315,7 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
 
 def why_not(judged: Judged) -> str:
     """Explain why networks are not safe, or why their safety is undecided and what would decide it."""
-    return f"{'It is not safe' if judged.gate.state == 'beyond' else 'Undecided'}: {judged.gate.reason}"
+    return f"It is {'not safe' if judged.gate.state == 'beyond' else 'undecided'}: {judged.gate.reason}"
 
 
 GapKind = Literal[

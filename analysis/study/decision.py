@@ -239,25 +239,25 @@ def _unknown(cell: pd.Series, compared: int) -> Iterator[Gate]:
             f"{missing} no control and cannot be compared. Run the pruner {CONTROL} with all seeds.",
         )
     if compared < 2:
-        yield Gate("undecided", "one network says nothing about others: prune several.")
+        yield Gate("undecided", "one network says nothing about others, so prune several.")
 
 
 def _gates(found: CellCosts, limits: Limits) -> Iterator[Gate]:
     """Yield the comparisons of losses with their limits, from the reference and since the dense networks."""
-    where = "Since the dense networks" if found.reference == DENSE else "Against the control"
-    for limit, losses, since_dense in (
-        (limits.class_loss, found.losses(found.own), found.losses(found.dense)),
-        (limits.accuracy_loss, found.accuracy_losses(found.own), found.accuracy_losses(found.dense)),
-    ):
-        if not np.isfinite(limit):
-            continue
-        gate = decide(losses, limit)
-        yield gate._replace(reason=f"{where}: {gate.reason} The limit is {limit_in_points(limit)}.")
-        before = decide(since_dense, limit)
-        if found.reference != DENSE and before.state == "beyond":
-            yield before._replace(
-                reason=f"Since the dense networks: {before.reason} The limit is {limit_in_points(limit)}."
-            )
+    for limit, losses in ((limits.class_loss, found.losses), (limits.accuracy_loss, found.accuracy_losses)):
+        if np.isfinite(limit):
+            since_dense = _explained(decide(losses(found.dense), limit), limit, "since the dense networks")
+            if found.reference == DENSE:
+                yield since_dense
+                continue
+            yield _explained(decide(losses(found.own), limit), limit, "against the control")
+            if since_dense.state == "beyond":
+                yield since_dense
+
+
+def _explained(gate: Gate, limit: float, where: str) -> Gate:
+    reason = f"{gate.reason[0].lower()}{gate.reason[1:]}"
+    return gate._replace(reason=f"the limit is {limit_in_points(limit)}, and {where} {reason}")
 
 
 def _alpha_gate(cell: pd.Series, limits: Limits) -> Iterator[Gate]:
@@ -265,7 +265,7 @@ def _alpha_gate(cell: pd.Series, limits: Limits) -> Iterator[Gate]:
         return
     low, high = cell["alpha_new_low"], cell["alpha_new_high"]
     state: State = "beyond" if low > limits.alpha else "within" if high < limits.alpha else "undecided"
-    may_be = "unknown" if np.isnan(high) else f"{low:.2f} to {high:.2f}"
+    may_be = "unknown" if np.isnan(high) else f"between {low:.2f} and {high:.2f}"
     yield Gate(state, f"{ALPHA} is {may_be} (limit {limits.alpha:g}).")
 
 
