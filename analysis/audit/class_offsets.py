@@ -16,15 +16,14 @@ from analysis.common.input_files import SizeLimit
 from analysis.common.points import points
 from analysis.common.printable import printable, shortened
 from analysis.rendering.formats import decimals, with_interval
-from analysis.statistics import class_offsets
-from analysis.statistics.class_table import class_table
-from analysis.statistics.hypothesis_tests import change_interval, wilson_interval
+from analysis.statistics import class_offsets, losses
+from analysis.statistics.hypothesis_tests import wilson_interval
 
 BEFORE, AFTER, WITH_OFFSETS = "before", "after", "with offsets"
-_LOSS, _RECALL, _ACCURACY = "chance movement", "weakest recall", "accuracy"
+_LOSS, _RECALL, _ACCURACY = "largest loss", "weakest recall", "accuracy"
 _READING = (
-    "Recalls and accuracies are in %; chance movement, the loss of this network's hardest-hit class beyond the\n"
-    "accuracy, is in points. One network cannot separate harm from chance: prune many seeds with --class-offsets."
+    "Recalls and accuracies are in %; losses of a class's recall since the network before are in points. With another\n"
+    "seed other classes may lose, so prune many seeds with --class-offsets."
 )
 
 
@@ -37,9 +36,9 @@ class ClassOffsets(NamedTuple):
         As `statistics.class_offsets.table` returns it: class, index, offset, excess, error, reliability, excess_fitted,
         excess_held_out, images.
     effect : DataFrame
-        Effect on images that the offsets were not fitted on. Columns: measure (chance movement, weakest recall,
-        accuracy), network (before, after, with offsets), class, value, and the ends of its 95 % interval, low and high.
-        Values are shares.
+        Effect on images that the offsets were not fitted on. Columns: measure (largest loss of a class's recall since
+        the network before, weakest recall, accuracy), network (before, after, with offsets), class, value, and the ends
+        of its 95 % interval, low and high. Values are shares.
     accuracy_change, accuracy_change_low, accuracy_change_high : float
         Change of accuracy through the offsets on the images of `effect`, with the ends of its 95 % interval.
     images : int
@@ -64,7 +63,7 @@ class ClassOffsets(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """A sentence on how the offsets change the chance movement and the accuracy."""
+        """A sentence on how the offsets change the largest loss of a class and the accuracy."""
         if not self.table["excess"].any():
             return "No class changed differently from the accuracy: all offsets are 0."
         if not self.offsets.any():
@@ -72,17 +71,16 @@ class ClassOffsets(NamedTuple):
                 "All offsets are 0: classes changed differently from the accuracy only by noise, or no offsets undo "
                 "these changes."
             )
-        losses = self.effect[self.effect["measure"] == _LOSS].set_index("network")
+        largest = self.effect[self.effect["measure"] == _LOSS].set_index("network")
         before, after = (
-            f"{points(losses['value'][name])} points ({printable(losses['class'][name])})"
+            f"{points(largest['value'][name])} points ({printable(largest['class'][name])})"
             for name in (AFTER, WITH_OFFSETS)
         )
         ends = self.accuracy_change, self.accuracy_change_low, self.accuracy_change_high
         value, low, high = (100 * each for each in ends)
         change = with_interval(value, low, high, decimals(1, sign=True))
         return (
-            f"Offsets change the chance movement, the loss of the hardest-hit class beyond the accuracy, from {before} "
-            f"to {after}, and the accuracy by {change} points."
+            f"Offsets change the largest loss of a class from {before} to {after}, and the accuracy by {change} points."
         )
 
     def __str__(self) -> str:
@@ -169,8 +167,8 @@ def fit_class_offsets(
     Returns
     -------
     ClassOffsets
-        `.offsets`; `.table`, a row for each class; `.effect`, the chance movement, the weakest recall and the accuracy
-        without and with offsets; `.verdict`, a sentence.
+        `.offsets`; `.table`, a row for each class; `.effect`, the largest loss of a class, the weakest recall and the
+        accuracy without and with offsets; `.verdict`, a sentence.
 
     Raises
     ------
@@ -206,15 +204,14 @@ def fit_class_offsets(
         name: (logits.argmax(1) == label)[np.newaxis]
         for name, logits in ((BEFORE, before), (AFTER, after), (WITH_OFFSETS, adjusted))
     }
-    n_lost = int((right[AFTER] & ~right[WITH_OFFSETS]).sum())
-    n_won = int((right[WITH_OFFSETS] & ~right[AFTER]).sum())
-    low, high = change_interval(n_lost, n_won, len(label))
+    gain = losses.between(np.zeros_like(label), right[WITH_OFFSETS], right[AFTER])
+    low, high = gain.interval()[:, 0].tolist()
     return ClassOffsets(
         table,
         _effect(names, label, right),
-        (n_won - n_lost) / len(label),
-        float(low),
-        float(high),
+        gain.value.item(),
+        low,
+        high,
         images=len(label),
         tested=test_arrays is not None,
     )
@@ -239,23 +236,25 @@ def _test_arrays(test: Sequence[ArrayLike], names: Sequence[str]) -> tuple[np.nd
 
 
 def _effect(names: Sequence[str], label: np.ndarray, right: dict[str, np.ndarray]) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
+    images = np.bincount(label)
     for network, answers in right.items():
-        classes = class_table(np.array(names), label, right[BEFORE], answers)
         if network != BEFORE:
-            worst = classes.loc[classes["excess"].idxmin()]
-            ends = {"value": 0 - worst["excess"], "low": 0 - worst["excess_high"], "high": 0 - worst["excess_low"]}
-            rows.append({"measure": _LOSS, "network": network, "class": worst["class"], **ends})
-        weakest = classes.loc[classes["recall_after"].idxmin()]
-        ends = {end: weakest[f"recall_after{column}"] for end, column in _ENDS.items()}
-        rows.append({"measure": _RECALL, "network": network, "class": weakest["class"], **ends})
-        low, high = (float(end) for end in wilson_interval(answers.sum(), answers.size))
-        ends = {"value": answers.mean(), "low": low, "high": high}
-        rows.append({"measure": _ACCURACY, "network": network, "class": "", **ends})
-    return pd.DataFrame(rows)
+            lost = losses.between(label, right[BEFORE], answers)
+            worst = int(lost.value.argmax())
+            rows.append((_LOSS, network, names[worst], lost.value[worst], *lost.interval()[:, worst]))
+        recognised = np.bincount(label, answers[0])
+        place = int((recognised / images).argmin())
+        rows += [
+            (_RECALL, network, names[place], *_share(recognised[place], images[place])),
+            (_ACCURACY, network, "", *_share(answers.sum(), answers.size)),
+        ]
+    return pd.DataFrame(rows, columns=["measure", "network", "class", "value", "low", "high"])
 
 
-_ENDS = {"value": "", "low": "_low", "high": "_high"}
+def _share(right: int, images: int) -> tuple[float, float, float]:
+    low, high = wilson_interval(right, images)
+    return right / images, float(low), float(high)
 
 
 def printed(result: ClassOffsets) -> pd.DataFrame:

@@ -64,10 +64,13 @@ def test_the_effect_is_that_on_the_test_images_where_they_are_given(files):
     accuracy = found.effect[found.effect["measure"] == "accuracy"].set_index("network")["value"]
     assert accuracy.to_dict() == pytest.approx({name: each.mean() for name, each in right.items()})
     recall = {name: each.reshape(3, 100).mean(1) for name, each in right.items()}
-    loss = found.effect[found.effect["measure"] == "chance movement"].set_index("network")["value"]
+    loss = found.effect[found.effect["measure"] == "largest loss"].set_index("network")
     for name in ("after", "with offsets"):
-        change = recall[name] - recall["before"]
-        assert loss[name] == pytest.approx(-(change - change.mean()).min())
+        lost = (recall["before"] - recall[name]).round(9)
+        assert (loss["class"][name], loss["value"][name]) == (NAMES[lost.argmax()], pytest.approx(lost.max()))
+        assert loss["low"][name] < lost.max() < loss["high"][name]
+    weakest = found.effect[found.effect["measure"] == "weakest recall"].set_index("network")["value"]
+    assert weakest.to_dict() == pytest.approx({name: each.min() for name, each in recall.items()})
     assert found.accuracy_change == pytest.approx(accuracy["with offsets"] - accuracy["after"])
     assert found.accuracy_change_low < found.accuracy_change < found.accuracy_change_high
 
@@ -83,7 +86,7 @@ def test_the_function_does_what_the_command_does(files):
     of_files = class_offsets.fit_files(Path("before.npz"), Path("after.npz"))
     assert found.offsets.tolist() == of_files.offsets.tolist()
     assert found.verdict == of_files.verdict
-    assert found.verdict.startswith("Offsets change the chance movement, the loss of the hardest-hit class beyond the")
+    assert found.verdict.startswith("Offsets change the largest loss of a class from ")
     assert "<table" in found._repr_html_()
     assert str(found) == class_offsets.summary(found)
 

@@ -250,6 +250,32 @@ def test_the_worst_class_is_named_and_read_on_other_images():
     assert losses.worst_class(np.array([0, 1, 2]), np.ones((2, 3))).place == -1  # one image of each class
 
 
+def test_several_groupings_and_some_classes_keep_their_bounds():
+    rng = np.random.default_rng(0)
+    difference = rng.integers(-1, 2, (3, 60))
+    labels = np.arange(60) % 2, np.arange(60) % 5
+    each = [losses.spread(label, difference) for label in labels]
+    together = losses.joined(each)
+    assert together.interval().tolist() == np.hstack([one.interval() for one in each]).tolist()
+    assert together.of(np.array([1, 3])).upper().tolist() == together.upper()[[1, 3]].tolist()
+    one = losses.joined([losses.spread(label, difference[:1]) for label in labels])
+    assert one.of(np.arange(7) > 1).p().tolist() == losses.spread(labels[1], difference[:1]).p().tolist()
+
+
+def test_a_detectable_loss_of_a_pair_grows_with_the_images_that_trade_places():
+    """Of 400 images 50 are lost and 50 won, so a quarter changes: (1.96 + .84)^2 * .25 / 400 is .07^2."""
+    label, difference = np.zeros(400, int), np.repeat([1, -1, 0], [50, 50, 300])[np.newaxis]
+    assert losses.spread(label, difference).detectable() == pytest.approx(
+        (1.95996 + 0.84162) * (0.25 / 400) ** 0.5, rel=1e-4
+    )
+
+
+def test_a_detectable_loss_of_several_pairs_is_a_half_width_and_the_quantile_of_the_power():
+    """Recalls of 60, 61 and 62 %: the standard error is .01 / 3^.5, and t with two degrees of freedom 4.303."""
+    found = losses.from_recalls(np.array([[0.4], [0.39], [0.38]]))
+    assert found.detectable() == pytest.approx(0.01 / 3**0.5 * (4.30265 + 0.84162), rel=1e-4)
+
+
 def test_columns_are_bounded_and_corrected_for_the_known_classes(study):
     found = losses.between(*study, 1)
     columns = losses.columns("cost", found)
