@@ -228,19 +228,25 @@ def _cell_costs(
     paired = reference != CONTROL_OF_OTHER_SEEDS
     dense = sides(study, known, None, has, predictions)
     own = dense if reference == DENSE else sides(study, compared, from_rows, has, predictions, paired=paired)
-    support = common_support(study.support[np.ix_(known, has)])
     names = list(map(str, study.names[has]))
-    images = np.full(len(names), np.inf) if support is None else support
     return CellCosts(
         reference,
         own.networks,
         _table(dense, own, reference).reindex(columns=COLUMNS),
         _worst(own, names),
         names,
-        images,
+        _images(study, known, has, dense.label),
         dense,
         own,
     ), has
+
+
+def _images(study: RunArrays, rows: np.ndarray, has: np.ndarray, label: np.ndarray | None) -> np.ndarray:
+    """Return the number of test images of each class, (classes,), infinite if it is unknown."""
+    if label is not None:
+        return np.bincount(label)
+    support = common_support(study.support[np.ix_(rows, has)])
+    return np.full(has.sum(), np.inf) if support is None else support
 
 
 def _table(dense: Sides, own: Sides, reference: str) -> pd.DataFrame:

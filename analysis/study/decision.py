@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
-from analysis.common.points import limit_in_points
 from analysis.compare.comparison import LOSS_FROM_CONTROL
 from analysis.runs import schema
 from analysis.statistics.limits import ALPHA, LIMITS, Gate, Limits, State, decide
@@ -232,13 +231,13 @@ def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
 
 def _unknown(cell: pd.Series, compared: int) -> Iterator[Gate]:
     """Yield why no number can show a cell to be safe."""
+    more_controls = f"Run the pruner {CONTROL} with all seeds."
     if without := int(cell["n"] - cell["n_none"]) if cell["n_none"] else 0:
         missing = "one network has" if without == 1 else f"{without} networks have"
-        yield Gate(
-            "undecided",
-            f"{missing} no control and cannot be compared. Run the pruner {CONTROL} with all seeds.",
-        )
-    if compared < 2:
+        yield Gate("undecided", f"{missing} no control and cannot be compared. {more_controls}")
+    elif compared < min(cell["n"], 2):
+        yield Gate("undecided", f"one control says nothing about others. {more_controls}")
+    elif compared < 2:
         yield Gate("undecided", "one network says nothing about others, so prune several.")
 
 
@@ -256,8 +255,7 @@ def _gates(found: CellCosts, limits: Limits) -> Iterator[Gate]:
 
 
 def _explained(gate: Gate, limit: float, where: str) -> Gate:
-    reason = f"{gate.reason[0].lower()}{gate.reason[1:]}"
-    return gate._replace(reason=f"the limit is {limit_in_points(limit)}, and {where} {reason}")
+    return gate._replace(reason=f"{where} (limit {100 * limit:g}), {gate.reason[0].lower()}{gate.reason[1:]}")
 
 
 def _alpha_gate(cell: pd.Series, limits: Limits) -> Iterator[Gate]:

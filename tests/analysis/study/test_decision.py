@@ -45,9 +45,7 @@ def test_the_largest_safe_ratio_is_the_one_of_text_tables_and_pictures():
     assert at_the_ratio(made, made.cells[made.cells["pruner"] != "none"])["ratio"].tolist() == [2]
     (line,) = verdict(made)
     assert "use mp at ratio 2." in line
-    assert (
-        "At ratio 10, it is not safe: the limit is 5 points, and against the control the loss of b is above 5." in line
-    )
+    assert "At ratio 10, it is not safe: against the control (limit 5), the loss of b is above 5." in line
 
 
 def test_where_nothing_is_safe_the_largest_ratio_of_small_mean_loss_leads():
@@ -143,7 +141,7 @@ def test_beside_controls_of_other_seeds_the_bound_without_pairs_decides():
 def test_one_control_of_another_seed_shows_no_bound():
     alone = study(pruned(), of_other_seeds(none().head(1)))
     assert decisions(alone)[WORKLOAD].is_safe is False
-    assert "one network says nothing about others" in verdict(alone)[0]
+    assert "one control says nothing about others" in verdict(alone)[0]
 
 
 def losing(*lost):
@@ -189,7 +187,7 @@ def test_neither_question_may_be_answered_with_a_loss_beyond_the_limit(alpha, of
     made = study(pruned(alpha=alpha), pruned("none", 1, alpha=of_control, noise=-SPREAD))
     decided = decisions(made)[WORKLOAD]
     assert (decided.is_safe, decided.judged.gate.state) == (False, "beyond")
-    assert f"{where} the loss of b is above {bound}" in decided.judged.gate.reason
+    assert f"{where} (limit 5), the loss of b is above {bound}" in decided.judged.gate.reason
 
 
 def test_the_number_of_networks_that_would_decide_is_that_of_the_accuracy_if_it_is_open():
