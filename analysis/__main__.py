@@ -314,6 +314,7 @@ def audit(
     sections=SECTIONS,
     examples=(
         'pruning-analysis power --before "dense/*.npz" --after "pruned/*.npz" --control "retrained/*.npz"',
+        "pruning-analysis power --classes 10 --images 100",
         "pruning-analysis power --classes 10 --images 1000 --movement 2",
     ),
 )
@@ -332,7 +333,8 @@ def audit(
     type=click.FLOAT,
     metavar="POINTS",
     help="Standard deviation of the change in a class's recall between two networks that are trained in the same way, "
-    "in percentage points, without the noise of the test images.  [default: estimated from the predictions]",
+    "in percentage points, without the noise of the test images. If it is not given, the table is for one network on "
+    "each side.  [default: estimated from the predictions]",
 )
 @click.option(
     "--output",
@@ -354,20 +356,20 @@ def power(
     movement: float | None,
     output: Path,
 ) -> None:
-    """Estimate the number of networks that an audit needs.
+    """Compute how many test images or networks an audit needs.
 
-    The table gives the smallest loss of a class that simulated audits detect with 80 % power, for 2 to 30 networks on
-    each side (before and after). The chance variation of recalls is estimated from predictions of at least two pairs of
-    networks, or is given with --classes, --images and --movement.
+    The table gives the loss of a class that four of five audits find, and the smallest limit that unchanged networks
+    could keep. From predictions of several pairs of networks, or with --movement, the table is by the number of
+    networks on each side (before and after). From predictions of one pair, or with --classes and --images alone, it is
+    for one network on each side, by the number of test images of a class.
     """
     from analysis.audit import power, prediction_files
     from analysis.audit.prediction_columns import ColumnNames
     from analysis.common import overwriting
 
-    numbers = {"--classes": classes, "--images": images, "--movement": movement}
-    missing = [name for name, value in numbers.items() if value is None]
-    if (before or after or control) and len(missing) < len(numbers):
-        raise click.UsageError("give either predictions, or --classes, --images and --movement")
+    given = before or after or control
+    if given and (classes, images, movement) != (None, None, None):
+        raise click.UsageError("give either predictions, or --classes and --images")
     if before and after:
         overwriting.check_inputs(
             output, prediction_files.named([*before, *after, *control]), "predictions", names=power.FILES
@@ -376,12 +378,13 @@ def power(
         estimate = power.power(
             before, after, control, max_data_gib=max_data_gib, pair_by_order=pair_by_order, columns=columns
         )
-    elif before or after or control:
+    elif given:
         raise click.UsageError(f"{'--after' if before else '--before'} is missing: give predictions before and after")
-    elif classes is None or images is None or movement is None:
-        raise click.UsageError(f"{missing[0]} is missing: give predictions, or --classes, --images and --movement")
+    elif classes is None or images is None:
+        missing = "--classes" if classes is None else "--images"
+        raise click.UsageError(f"{missing} is missing: give predictions, or --classes and --images")
     else:
-        estimate = power.simulated(power.of_points(classes, images, movement))
+        estimate = power.of_numbers(classes, images, movement)
     power.write(estimate, output)
     click.echo(power.summary(estimate))
     click.echo(f"In {output.absolute()}: {', '.join(power.FILES)}")

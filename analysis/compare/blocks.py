@@ -161,7 +161,7 @@ def _decided(name: str, gate: Gate, limits: Limits, code: int) -> str:
 def _replaced(comparison: Comparison) -> Iterator[str]:
     """Say what was lost since the networks before."""
     yield from filter(None, [sentences.weak(comparison), sentences.at_chance(comparison)])
-    if np.array_equal(comparison.right["before"], comparison.right["after"]):
+    if comparison.are_alike("after"):
         yield "Before and after, the same images are recognised."
     rows = comparison.table
     names = row_names(rows)

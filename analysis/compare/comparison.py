@@ -107,7 +107,12 @@ class Comparison:
     @property
     def is_unretrained(self) -> bool:
         """Whether the control is the network before compression, because nothing was retrained."""
-        return self.has_control and np.array_equal(self.right["control"], self.right["before"])
+        return self.has_control and self.are_alike("control")
+
+    def are_alike(self, side: str) -> bool:
+        """Return whether the networks of a side recognise the same images as those before compression."""
+        before, other = self.right["before"], self.right[side]
+        return len(before) in (1, len(other)) and bool((before == other).all())
 
     @property
     def kind(self) -> Literal["classes", "groups"]:
@@ -292,7 +297,7 @@ class Comparison:
         """A row for each grouping as a whole, as `grouping.summary` returns it; empty for unpaired networks."""
         if not self.groups or "before" not in self.pairs:
             return pd.DataFrame()
-        in_pairs = "control" in self.pairs
+        in_pairs = not self.has_control or "control" in self.pairs
         rows = [
             {
                 "grouping": part.grouping,

@@ -38,9 +38,8 @@ def front(search: ChainTrials, on_front: np.ndarray, best: int | None, by_accura
         Indices of the chosen chain and of the one that accuracy alone would choose.
     """
     note = (
-        "Each mark is a chain. Its height is the upper 95 % bound, for all classes together, of the worst class's loss "
-        "beyond the control on validation images. Line: the Pareto front. Hollow: the loss of accuracy may exceed its "
-        "limit."
+        "Each mark is a chain. Its height is the upper 95 % bound of the worst class's loss since the dense network on "
+        "validation images. Line: the Pareto front. Hollow: the loss of accuracy may exceed its limit."
     )
     trials, minimize = search.trials, search.minimize
     shown = trials.assign(

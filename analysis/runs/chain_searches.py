@@ -35,7 +35,7 @@ class ChainTrials(NamedTuple):
     max_class_loss, max_accuracy_loss : float
         The limits, as shares.
     trials : DataFrame, one row per chain
-        Losses are relative to the control, on validation images. The columns:
+        Losses are since the dense network, on validation images. The columns:
 
         - chain: the chain in words
         - pruner, number_format

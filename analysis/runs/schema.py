@@ -23,7 +23,7 @@ DENSE_RUN_ID = "dense_run_id"
 PARENT_RUN_ID = "parent_run_id"
 FOUND_RUN_ID = "found_run_id"
 PRUNED_RUN_IDS = "pruned_run_ids"
-CONTROL_RUN_ID = "control_run_id"  # of a pruned run and of its job: the control that `largest_cost` is relative to
+CONTROL_RUN_ID = "control_run_id"  # of a pruned run and of its job: the control that the run is described with
 QUANTIZED_RUN_IDS = "quantized_run_ids"
 COMPRESSED_RUN_ID = "compressed_run_id"
 TUNING_RUN_ID = "tuning_run_id"
@@ -31,7 +31,10 @@ STUDY_NAME = "study_name"
 ANCHOR = "anchor"
 STATE = "state"
 MINIMIZE = "minimize"  # of a search of chains
-WORST_CLASS = "worst_class"  # of a trial of `compress`: the class whose loss has the largest bound
+# Of pruned and quantized runs and their jobs: the class that lost most since the dense network. Of a trial of
+# `compress`: the class whose loss has the largest bound
+WORST_CLASS = "worst_class"
+OUTCOME = "outcome"  # a phrase that says which classes are worse than in the dense network
 ENGINE = "engine"
 DEVICE = "device"
 ARITHMETIC = "arithmetic"
@@ -231,11 +234,11 @@ RAW_SLOPE = "raw_slope"
 VAL_RAW_SLOPE = "val_raw_slope"
 LARGEST_EXCESS = "largest_excess"
 LARGEST_EXCESS_FLOOR = "largest_excess_floor"
-# For a pruned run with a control, which `prune` found or made: the cost of a class on test images, which is its loss of
-# recall relative to the control minus the loss of accuracy. The class is the one with the largest cost on validation
-# images, and the tag LARGEST_COST_CLASS names it.
-LARGEST_COST = "largest_cost"
-LARGEST_COST_CLASS = "largest_cost_class"
+# For a pruned or quantized run, since the dense network: the loss of WORST_CLASS, and upper bounds with 95 % confidence
+# of the losses of all classes (the largest bound) and of the accuracy
+WORST_CLASS_LOSS = "worst_class_loss"
+WORST_CLASS_LOSS_UPPER = "worst_class_loss_upper"
+ACCURACY_LOSS_UPPER = "accuracy_loss_upper"
 # For a dense run: norms of the gradient of the objective at the trained weights, and of its two parts. The objective is
 # the data loss over the training images plus the regulariser's penalty. The norms are over the weights that pruners
 # prune by default: those of convolutions and linear layers except the output layer.
@@ -323,7 +326,7 @@ VAL_DISTORTION = "val_distortion"
 TRIAL_ACCURACY = "objective/accuracy"
 TRIAL_DISTORTION = "objective/distortion"
 # Metrics of a trial of `compress`: the quantity to minimise (TRIAL_COST), MODEL_BYTES and MACS; on validation
-# images the mean VAL_ACCURACY over all seeds, and the losses of accuracy and of WORST_CLASS relative to the control,
+# images the mean VAL_ACCURACY over all seeds, and the losses of accuracy and of WORST_CLASS since the dense network,
 # with upper bounds
 TRIAL_COST = "objective/cost"
 VAL_ACCURACY_LOSS = "val_accuracy_loss"

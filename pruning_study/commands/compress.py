@@ -30,6 +30,7 @@ from pruning_study.commands.train_and_prune import dense_run, opened
 from pruning_study.models import onnx_export
 from pruning_study.options.config import CompressConfig
 from pruning_study.steps import compressed, known_images, logged_model, shrunk
+from pruning_study.steps.class_changes import loss_metrics, loss_tags
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.followed import with_followed
 from pruning_study.steps.plan import PrunePlan, plan_pruning
@@ -115,8 +116,7 @@ class Task(NamedTuple):
     ----------
     store : Store
     plans, contexts : sequences of PrunePlan and Context
-        One plan and one context per network. Each plan is that of the network's control; a chain changes the options of
-        the plan.
+        One plan and one context per network; a chain changes the options of the plan.
     given_run : Run, optional
         The dense run that the options name.
     limits : Limits
@@ -149,9 +149,6 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
     plans, contexts = [plan, *(own for own, _ in others)], [context, *(own for _, own in others)]
     held_out, images = _images_for_validation(contexts)
     judgement.check_images(held_out, images, context.data.classes, limits, is_trained=dense_run is not None)
-    if others:
-        held_out_of_each = np.array([each.validation_support for each in contexts])
-        judgement.check_each_network(held_out_of_each, images, context.data.classes)
     more = {"experiment": store.experiment_id, "dense_run": dense_run.info.run_id if dense_run else ""}
     if len(configs) > 1:
         more["seeds"] = schema.text(tuple(each.seed for each in configs))
@@ -289,8 +286,7 @@ def _implied(networks: Sequence[Network], limits: Limits) -> Iterator[str]:
 
 
 def _tested(networks: Sequence[Network], chain: Chain, limits: Limits) -> Tested:
-    data = networks[0].context.data
-    return report.tested(chain, data.classes, data.test_labels, trying.tested(networks, chain), limits)
+    return Tested(chain, trying.compared(networks, chain), limits)
 
 
 def _confirmed(networks: Sequence[Network], chain: Chain, limits: Limits, config: CompressConfig) -> Tested | None:
@@ -335,8 +331,8 @@ def _deliver(
         context.data.image_shape,
     )
     (job.folder / schema.MODEL_CARD).write_text(card, encoding="utf-8")
-    job.tags({schema.COMPRESSED_RUN_ID: run_id})
-    job.metrics(_metrics(outcome, choice.best))
+    job.tags({schema.COMPRESSED_RUN_ID: run_id} | loss_tags(outcome.tested.comparison))
+    job.metrics(_metrics(outcome, choice.best) | loss_metrics(outcome.tested.comparison))
     return run_id, logged
 
 
@@ -351,16 +347,14 @@ def _register(store: Store, job: Writer, model: LoggedModel, config: CompressCon
 
 
 def _metrics(outcome: Outcome, best: int) -> dict[str, float]:
-    """Return metrics of the chosen network: size, MACs, upper bounds of losses on test images, and latencies.
+    """Return metrics of the chosen network: size, MACs and latencies.
 
     Latencies are shares of those of the dense network.
     """
-    row, table = outcome.trials.loc[best], outcome.tested.losses if outcome.tested else pd.DataFrame()
+    row = outcome.trials.loc[best]
     return {
         schema.MODEL_BYTES: float(row["model_bytes"]),
         schema.MACS: float(row["macs"]),
-        "accuracy_loss_upper": float(table["upper"].iloc[0]),
-        "worst_class_loss_upper": float(judgement.worst(table)["upper"]),
         **{f"latency_share/{size}": times.share.median for size, times in zip(BATCHES, outcome.times, strict=True)},
     }
 

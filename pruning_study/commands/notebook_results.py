@@ -18,15 +18,16 @@ from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 from analysis.common.terminal import folded
+from analysis.compare import blocks
 from analysis.compare.comparison import Comparison
 from analysis.rendering.drawing import with_legend
 from analysis.runs import schema
 from analysis.runs.options.record import default_text
 from analysis.runs.options.values import seeds
-from analysis.statistics.class_table import recalls, with_ends
+from analysis.statistics.hypothesis_tests import wilson_interval
+from analysis.statistics.losses import from_recalls
 from pruning_study.commands import iterate as iterate_command
-from pruning_study.commands import train_and_prune
-from pruning_study.commands.pruning_table import Table, pruning_table
+from pruning_study.commands import pruning_text, train_and_prune
 from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig, StudyConfig, TrainConfig
 from pruning_study.steps import pictures
 from pruning_study.steps.measured import confusion_table
@@ -44,7 +45,7 @@ class Training:
     table : DataFrame
         A row for each class, the class with the lowest recall first: class, recall and its 95 % interval (recall_low,
         recall_high), support (test images). For one network, the interval is Wilson's; for several, recall is
-        the mean, and the interval allows for chance in networks and images.
+        the mean, and the interval is that of t over networks, NaN if all have the same recall.
     runs : DataFrame
         A row for each seed: seed, accuracy, run_id.
     picture : bytes
@@ -83,24 +84,18 @@ class Pruning:
 
     Attributes
     ----------
-    verdict : str
-        Lines on the result at each ratio, and on what the intervals show.
     table : DataFrame
-        A row for each ratio and class; at each ratio, the class that lost most is first.
-
-        - `ratio`, `class`
-        - `recall_before`, `recall_after`, `change`: for several networks, means over them.
-        - `change_low`, `change_high`: paired 95 % interval of the change. For one network, the interval allows for
-          chance in the images; for several, for chance in networks and images.
-        - `support`: number of test images.
-        - `damaged`: whether a test, corrected for the number of classes, shows a loss.
+        A row for each ratio and class; at each ratio, the class that lost most is first. The columns are `ratio` and
+        those of `Comparison.table`, such as `class`, `recall_before`, `recall_after`, `loss` since the dense network
+        with its 95 % interval, and `damaged`: whether the loss is shown. For several networks, recalls and losses are
+        means over them, and intervals allow for chance in networks and images.
     summary : DataFrame
         A row for each ratio.
 
-        - `realized_ratio`, `accuracy_before`, `accuracy_after`, `accuracy_change`
+        - `realized_ratio`, `accuracy_before`, `accuracy_after`, `accuracy_loss`
         - `alpha`, `raw_slope`: means over the seeds.
         - `alpha_new`, `raw_slope_new`: the slopes on new images.
-        - `..._low`, `..._high`: 95 % intervals of the slopes and of `accuracy_change`, NaN if there is no interval.
+        - `..._low`, `..._high`: 95 % intervals of the slopes and of `accuracy_loss`, NaN if there is no interval.
           `alpha` and `raw_slope` have an interval only for several seeds; `alpha_new` and `raw_slope_new` have one only
           if the classes differ enough to identify a slope.
     runs : DataFrame
@@ -108,22 +103,27 @@ class Pruning:
         largest_excess, largest_excess_floor, dense_run_id, run_id.
     pictures : dict of float to bytes
         Pictures of recall and recall balance before and after pruning, as PNG, by ratio.
-    shown : Table
-        The cells of the table that a notebook and `print` show.
     changes : dict of float to Comparison
-        The comparison that `plot` draws, by ratio.
+        The comparison of the networks before and after pruning, by ratio.
+    remarks : list of str
+        Sentences on what was pruned: nothing, or one given network with every seed.
     """
 
-    verdict: str
     table: pd.DataFrame
     summary: pd.DataFrame
     runs: pd.DataFrame
     pictures: dict[float, bytes]
-    shown: Table
     changes: dict[float, Comparison]
+    remarks: list[str]
+
+    @property
+    def verdict(self) -> str:
+        """The answers to both questions at each ratio."""
+        named = pruning_text.named(self.changes)
+        return "\n".join(f"{name}\n{blocks.text(blocks.blocks(comparison))}" for name, comparison in named.items())
 
     def plot(self, ratio: float | None = None, ax: Axes | None = None) -> Figure:
-        """Draw the recall of each class before and after pruning, with the interval of its change.
+        """Draw the recall of each class before and after pruning, with the interval of its loss.
 
         Parameters
         ----------
@@ -163,14 +163,17 @@ class Pruning:
         return _of_one_seed(self.runs).set_index("ratio")["run_id"].to_dict()
 
     def __str__(self) -> str:
-        return f"{folded(*self.verdict.splitlines())}\n\n{self.shown}"
+        ratios = self.summary.set_index(schema.RATIO)[schema.REALIZED_RATIO].to_dict()
+        return pruning_text.text(self.changes, ratios, details=True, remarks=self.remarks)
 
     def _repr_html_(self) -> str:
-        """Return the table, the sentences below it and the pictures as HTML, for a notebook."""
-        header, rows, totals = self.shown
-        cells = pd.DataFrame([*rows, *totals], columns=header)
-        images = _images(self.pictures.values(), "Recall of each class before and after pruning")
-        return _paragraph(_networks(self.runs)) + _html(cells) + _paragraph(*self.verdict.splitlines()) + images
+        """Return the answers, the tables and the pictures as HTML, for a notebook."""
+        parts = [_paragraph(_networks(self.runs))]
+        for ratio, comparison in self.changes.items():
+            answers = blocks.html_text(blocks.blocks(comparison))
+            parts += [f"<h3>Ratio {ratio:g}</h3>", answers, blocks.html_table(comparison)]
+        pictures = _images(self.pictures.values(), "Recall of each class before and after pruning")
+        return "".join([*parts, _html(self.summary), _paragraph(blocks.READING, *self.remarks), pictures])
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,9 +212,9 @@ class Compression:
         A row for each chain that could be made: its steps, its size and speed, its losses on validation images with
         upper bounds, and its run.
     table : DataFrame, optional
-        A row for each class, measured on test images: support, recall_before, recall_control, recall_after,
-        recall_delivered, loss (beyond the control), and loss_upper, the upper bound of the loss. For several networks,
-        all but recall_delivered are means or bounds of means. None if no chain is chosen.
+        A row for each class, measured on test images: images, recall_before, recall_after, recall_delivered, loss
+        (since the dense network), and loss_upper, its upper bound with 95 % confidence. For several networks, all but
+        recall_delivered are means or bounds of means. None if no chain is chosen.
     run_id : str
         The compressed run of the chosen chain, whose artifact `model.onnx` is the network; empty if no chain is chosen.
     job_run_id : str
@@ -315,9 +318,14 @@ def train(**options: Any) -> Training:
     configs, typed = _configs(TrainConfig, options)
     results = list(train_and_prune.each_dense(configs, typed))
     classes, predictions = results[0].context.data.classes, [result.dense.dense.predictions for result in results]
-    label = predictions[0].label
-    recall = with_ends("recall", *recalls(label, np.array([each.right for each in predictions])))
-    table = pd.DataFrame({"class": list(classes), **recall, "support": np.bincount(label)})
+    support = np.bincount(predictions[0].label)
+    recalls = np.array([each.counts(len(classes)).recall for each in predictions])
+    if len(recalls) == 1:
+        low, high = wilson_interval(recalls[0] * support, support)
+    else:
+        low, high = from_recalls(recalls).interval().clip(0)
+    recall = {"recall": recalls.mean(0), "recall_low": low, "recall_high": high}
+    table = pd.DataFrame({"class": list(classes), **recall, "support": support})
     confusion = sum(confusion_table(each, classes) for each in predictions)
     return Training(
         table.sort_values("recall", ignore_index=True),
@@ -347,9 +355,9 @@ def prune(**options: Any) -> Pruning:
     Pruning
         A notebook shows the table, the verdict and the pictures.
 
-        - `.table`: the change in recall of each class at each ratio, with intervals.
+        - `.table`: the loss of each class at each ratio, with intervals.
         - `.summary`: accuracy, alpha and raw slope at each ratio, with intervals.
-        - `.verdict`: sentences on what the intervals show.
+        - `.verdict`: whether the network is worse than the dense network, and whether pruning is to blame.
         - `.runs`: a row for each seed and ratio.
         - `.run_ids`: a run for each ratio, if there is one seed.
         - `.plot()` draws the recalls of classes as a Matplotlib figure.
@@ -363,8 +371,8 @@ def prune(**options: Any) -> Pruning:
     --------
     >>> from pruning_study import prune
     >>> pruned = prune(pruner="up", ratio=10, seed=0, epochs=1, fine_tune_epochs=1)
-    >>> list(pruned.table)  # doctest: +NORMALIZE_WHITESPACE
-    ['ratio', 'class', 'recall_before', 'recall_after', 'change', 'change_low', 'change_high', 'support', 'damaged']
+    >>> list(pruned.table)[:8]
+    ['ratio', 'class', 'images', 'recall_before', 'recall_after', 'loss', 'loss_low', 'loss_high']
 
     With several seeds, recalls are means over networks, and intervals allow for chance in networks and images:
 
@@ -382,16 +390,18 @@ def prune(**options: Any) -> Pruning:
     changes, realized_ratios = train_and_prune.changes_of_classes(results), train_and_prune.realized_ratios(results)
     name = results[0].plan.pruned_name
     return Pruning(
-        verdict=train_and_prune.verdict(results, changes),
-        table=pd.concat([_class_rows(ratio, change) for ratio, change in changes.items()], ignore_index=True),
+        table=pd.concat(
+            [pd.DataFrame({schema.RATIO: ratio, **change.ranked}) for ratio, change in changes.items()],
+            ignore_index=True,
+        ),
         summary=pd.DataFrame([_summary(ratio, realized_ratios[ratio], change) for ratio, change in changes.items()]),
         runs=pd.concat([_runs(result) for result in results], ignore_index=True),
         pictures={
-            ratio: _png(pictures.recall_change(change, alpha=change.slopes.alpha, title=_title(name(ratio), results)))
+            ratio: _png(pictures.recall_change(change, _title(name(ratio), results)))
             for ratio, change in changes.items()
         },
-        shown=pruning_table(changes, realized_ratios),
         changes=dict(changes),
+        remarks=train_and_prune.remarks(results),
     )
 
 
@@ -428,20 +438,13 @@ def iterate(**options: Any) -> Iterating:
     )
 
 
-def _class_rows(ratio: float, changes: Comparison) -> pd.DataFrame:
-    columns = ["class", "recall_before", "recall_after", "change", "change_low", "change_high", "support", "damaged"]
-    rows = changes.table[columns].sort_values("change", kind="stable")
-    rows.insert(0, schema.RATIO, ratio)
-    return rows
-
-
 def _summary(ratio: float, realized_ratio: float, changes: Comparison) -> dict[str, float]:
     accuracy, slopes = changes.accuracy, changes.slopes
     row = {
         schema.RATIO: ratio,
         schema.REALIZED_RATIO: realized_ratio,
-        "accuracy_before": accuracy["recall_before"],
-        "accuracy_after": accuracy["recall_after"],
+        "accuracy_before": accuracy["before"],
+        "accuracy_after": accuracy["after"],
     }
     nothing = (np.nan, np.nan, np.nan)
     new, raw_new = (
@@ -449,7 +452,7 @@ def _summary(ratio: float, realized_ratio: float, changes: Comparison) -> dict[s
         for interval in (slopes.new, slopes.raw_new)
     )
     for column, values in {
-        "accuracy_change": [accuracy[f"change{end}"] for end in ("", "_low", "_high")],
+        "accuracy_loss": [accuracy[f"loss{end}"] for end in ("", "_low", "_high")],
         schema.ALPHA: (slopes.alpha, slopes.low, slopes.high),
         schema.RAW_SLOPE: (slopes.raw_slope, slopes.raw_slope_low, slopes.raw_slope_high),
         "alpha_new": new,

@@ -10,18 +10,18 @@ from typing import NamedTuple
 import numpy as np
 from mlflow.entities import Run
 
-from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError, option_name
-from analysis.common.points import points
 from analysis.common.terminal import folded
-from analysis.rendering.formats import interval
+from analysis.compare import blocks
+from analysis.compare.comparison import Comparison
+from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.runs.schema import text
 from pruning_study.models import is_built_in, onnx_export
 from pruning_study.options.config import QuantizeConfig, default_data_dir
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import quantized, runs
-from pruning_study.steps.class_changes import class_changes
+from pruning_study.steps.class_changes import answers, class_changes, description, together
 from pruning_study.steps.context import JobContext
 from pruning_study.steps.followed import Follower, finished_run, with_followed
 from pruning_study.steps.found_runs import engine_lines, ids_of_found, with_origin
@@ -32,23 +32,8 @@ from pruning_study.steps.text_tables import text_table
 from pruning_study.tracking import sending
 from pruning_study.tracking.connect import connect, connect_to_runs
 from pruning_study.tracking.store import Store
-from pruning_study.training.evaluation import Predictions
 
-_READING = (
-    "Accuracy is in %, changes and chance movement are in points.\n"
-    "Chance movement is the largest loss of a class, beyond the loss of accuracy, in this network. Much of it may be "
-    "noise.\n"
-    "It takes several networks to tell noise from a real loss: {seeds} quantizes five.\n"
-    "Bytes are those of the ONNX file. Times are medians on one thread, with their 95 % intervals."
-)
-_READING_MEANS = (
-    "Changes and losses are in points. Costs most: the class that on average loses most beyond the loss of accuracy, "
-    "if a test shows its loss, with a 95 % interval. The class is picked on one part of the networks and images, and "
-    'its loss is measured on the rest. "Not shown, at most 2.0" means that the networks are too few to name a class, '
-    "but that on average no class loses over 2.0 points more than the accuracy.\n"
-    "Chance movement: how much the class that loses most in a network loses beyond the loss of accuracy, averaged over "
-    "networks. Because this class is picked after its loss is known, much of the number is noise."
-)
+_READING = "Bytes are those of the ONNX file. Times are medians on one thread, with their 95 % intervals."
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +41,8 @@ log = logging.getLogger(__name__)
 class Quantized(NamedTuple):
     """A network and its quantized runs, by number format.
 
-    `float32` holds the metrics of the network's ONNX model before quantization; it is empty if a quantized run was
-    found instead of made.
+    `changes` holds, by number format, the comparison of the network with the quantized one. `float32` holds the metrics
+    of the network's ONNX model before quantization; it is empty if a quantized run was found instead of made.
     """
 
     plan: TrainPlan
@@ -65,6 +50,7 @@ class Quantized(NamedTuple):
     parent: LoadedRun
     float32: Mapping[str, float]
     runs: Mapping[str, FinishedRun]
+    changes: Mapping[str, Comparison]
 
 
 def quantize_each(
@@ -183,34 +169,40 @@ def _quantized(
         job.tags({schema.QUANTIZED_RUN_IDS: ",".join(run.run_id for run in runs_of_dtypes.values())} | reuse_tag)
         # Latencies measured now are not comparable with those of found runs, whose machine may have been busier.
         float32 = quantized.measured(context, model()) if not reuse_tag else {}
-        result = Quantized(plan, context, loaded, float32, runs_of_dtypes)
-        job.note(f"Run {loaded.run_id}: {_line(result)}")
+        before, *after = (
+            runs.test_predictions(store, run_id, context.data)
+            for run_id in (loaded.run_id, *(run.run_id for run in runs_of_dtypes.values()))
+        )
+        changes = {
+            number_format: class_changes(context.data.classes, [before], [each], [before])
+            for number_format, each in zip(runs_of_dtypes, after, strict=True)
+        }
+        result = Quantized(plan, context, loaded, float32, runs_of_dtypes, changes)
+        job.note(f"{description(changes)}\n\n{markdown_line(f'Run {loaded.run_id}: {_line(result)}')}")
         if len(runs_of_dtypes) == 1:
-            job.metrics(next(iter(runs_of_dtypes.values())).metrics)
+            (run,) = runs_of_dtypes.values()
+            tags = store.get(run.run_id).data.tags
+            job.metrics(run.metrics)
+            job.tags({name: tags[name] for name in (schema.WORST_CLASS, schema.OUTCOME) if name in tags})
     return result
 
 
 def _lines(store: Store, result: Quantized) -> str:
-    """Return the tables of one network, and the ids of its runs."""
-    parent = result.parent
-    classes = [[schema.FLOAT32, _percent(parent.metrics), "", ""]]
+    """Return the answers, tables and run ids of one network."""
     savings = [[schema.FLOAT32, *_costs(result.float32)]] if result.float32 else []
-    for number_format, run in result.runs.items():
-        change, excess, worst = _losses(result, run)
-        classes.append([number_format, _percent(run.metrics), _signed(change), _of_class(excess, worst)])
-        savings.append([number_format, *_costs(run.metrics)])
+    savings += [[number_format, *_costs(run.metrics)] for number_format, run in result.runs.items()]
     call = f"pruning-study export {next(iter(result.runs.values())).run_id} --output model.onnx"
     batch = f"{min(onnx_export.BATCH_SIZE, len(result.context.data.test_images))} images, ms"
     return "\n".join(
         [
             "",
-            text_table(["number format", "accuracy", "change", "chance movement"], classes),
+            answers(result.changes),
             "",
             text_table(["number format", "bytes", "1 image, ms", batch], savings),
             "",
-            folded(*_READING.format(seeds=as_typed("seed", "0-4")).splitlines()),
+            folded(blocks.READING, _READING),
             "",
-            f"network: run {with_origin(parent)}",
+            f"network: run {with_origin(result.parent)}",
             *(f"{number_format}: run {with_origin(run)}" for number_format, run in result.runs.items()),
             "",
             f"as a file:      {call}{_own_options(result)}",
@@ -231,27 +223,27 @@ def _own_options(result: Quantized) -> str:
 
 
 def _line(result: Quantized) -> str:
-    changes = ", ".join(f"{name} {_signed(_losses(result, run)[0])}" for name, run in result.runs.items())
-    return f"{result.plan.name}: accuracy {_percent(result.parent.metrics)} %, and its change in points: {changes}"
+    before = result.parent.metrics[schema.TEST_ACCURACY]
+    losses = {name: before - run.metrics[schema.TEST_ACCURACY] for name, run in result.runs.items()}
+    lost = ", ".join(f"{name} {round(100 * loss, 2) + 0.0:.2f}" for name, loss in losses.items())
+    return f"{result.plan.name}: accuracy {100 * before:.2f} %, and its loss in points: {lost}"
 
 
 def _means(store: Store, results: Sequence[Quantized]) -> str:
-    """Return tables of means over networks, and how to read them."""
-    classes, savings = [], []
-    are_independent = _are_independent(store, results)
+    """Return the answers for networks quantized like these if they are independent, and mean sizes and times."""
+    savings, told = [], []
     for number_format in results[0].runs:
-        each = [(result, result.runs[number_format]) for result in results]
-        change, excess = np.mean([_losses(result, run)[:2] for result, run in each], axis=0)
-        means = [float(np.mean([run.metrics[name] for _, run in each])) for name in quantized.METRICS]
-        costs_most = _costliest(store, each) if are_independent else ""
-        classes.append([number_format, _signed(change), costs_most, points(excess)])
+        metrics = [result.runs[number_format].metrics for result in results]
+        means = [float(np.mean([each[name] for each in metrics])) for name in quantized.METRICS]
         savings.append([number_format, *_shown(*means)])
+    if _are_independent(store, results):
+        changes = {name: together([result.changes[name] for result in results]) for name in results[0].changes}
+        told = [answers(changes), folded(blocks.READING)]
     return "\n\n".join(
         [
             f"\nmean of {len(results)} networks",
-            text_table(["number format", "change", "costs most", "chance movement"], classes),
+            *told,
             text_table(["number format", "bytes", "1 image, ms", "batch, ms"], savings),
-            folded(*_READING_MEANS.splitlines()),
         ]
     )
 
@@ -261,54 +253,6 @@ def _are_independent(store: Store, results: Sequence[Quantized]) -> bool:
     dense = [result.parent.dense for result in results]
     networks = {_network(store.get(run.run_id)) for run in dense}
     return len(networks) == len(dense) and len({run.params.get(schema.DATASET_DIGEST) for run in dense}) == 1
-
-
-def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) -> str:
-    data = networks[0][0].context.data
-    before, after = (
-        [runs.test_predictions(store, run_id, data) for run_id in run_ids]
-        for run_ids in zip(*((result.parent.run_id, run.run_id) for result, run in networks), strict=True)
-    )
-    return costliest(data.classes, before, after)
-
-
-def costliest(classes: Sequence[str], before: Sequence[Predictions], after: Sequence[Predictions]) -> str:
-    """Name the class that a number format costs most, with its cost, if a test shows it; otherwise give an upper bound.
-
-    Parameters
-    ----------
-    classes : sequence of str
-    before, after : sequences of Predictions
-        Predictions of each of several independent networks for test images, before and after quantization.
-    """
-    _, name, cost, low, high, is_shown = class_changes(classes, before, after).worst.iloc[0]
-    if all(np.array_equal(start.predicted, end.predicted) for start, end in zip(before, after, strict=True)):
-        return points(cost)
-    if not is_shown:
-        return f"not shown, at most {points(high)}"
-    return f"{name} {points(cost)} ({interval(low, high, points)})"
-
-
-def _losses(result: Quantized, run: FinishedRun) -> tuple[float, float, str]:
-    """Return the change of accuracy by quantization, the largest excess loss of a class, and that class."""
-    before, after = result.parent.metrics, run.metrics
-    change = after[schema.TEST_ACCURACY] - before[schema.TEST_ACCURACY]
-    names = [schema.RECALL + name for name in schema.metric_names(result.context.data.classes)]
-    excess = np.array([before[name] - after[name] for name in names]) + change
-    worst = int(np.argmax(excess))
-    return change, float(excess[worst]), result.context.data.classes[worst]
-
-
-def _of_class(excess: float, worst: str) -> str:
-    return f"{points(excess)} ({worst})" if excess > 0 else points(excess)
-
-
-def _percent(metrics: Mapping[str, float]) -> str:
-    return f"{100 * metrics[schema.TEST_ACCURACY]:.2f}"
-
-
-def _signed(change: float) -> str:
-    return f"{round(100 * change, 2) + 0.0:+.2f}"
 
 
 def _costs(metrics: Mapping[str, float]) -> list[str]:

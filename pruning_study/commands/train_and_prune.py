@@ -9,34 +9,28 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 from mlflow.entities import Run
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from analysis.common import csv_text
 from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError
 from analysis.common.terminal import folded
+from analysis.compare import blocks
 from analysis.compare.comparison import Comparison
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.runs.address import without_password
 from analysis.runs.schema import text
 from analysis.statistics.intensification import excess_loss, raw_slope
-from pruning_study.commands.pruning_table import (
-    LONGEST_TABLE,
-    Beyond,
-    Cause,
-    offset_lines,
-    pruning_table,
-    reading,
-    shortened,
-    what_is_shown,
-)
+from pruning_study.commands import pruning_text
+from pruning_study.commands.pruning_text import SAME_NETWORK, UNPRUNED, offset_lines
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import is_built_in
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.steps import controls, known_images, logged_model, runs, shrunk
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
-from pruning_study.steps.class_changes import class_changes
+from pruning_study.steps.class_changes import class_changes, description, loss_metrics, loss_tags, together
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.followed import following, with_followed
 from pruning_study.steps.found_runs import engine_lines, ids_of_found, with_origin
@@ -59,14 +53,6 @@ Result = TypeVar("Result")
 PrunedRuns = Mapping[float, FinishedRun]  # by ratio
 Say = Callable[[str], object]
 SMALL = 64  # pixels
-
-
-class Control(NamedTuple):
-    """The control of pruned runs, its predictions for the test images, and the pruned networks' comparison with it."""
-
-    run: FinishedRun
-    predictions: Predictions
-    beyond: Beyond
 
 
 class Trained(NamedTuple):
@@ -92,15 +78,15 @@ class Pruned(NamedTuple):
     predictions : mapping of float to Predictions
         Predictions of the pruned runs for the test images, by ratio.
     changes : mapping of float to Comparison
-        Changes of the classes from the dense to the pruned network, by ratio.
+        Comparison of the dense with the pruned network, and with the control, by ratio.
     sizes : mapping of float to metrics
         Metrics of `--shrink`, by ratio; empty without the option.
     picture : str
         Location of the picture of the classes.
     offsets : mapping of float to DataFrame
         Tables of class offsets, by ratio; empty without `--class-offsets`.
-    control : Control, optional
-        None if no control was requested.
+    control : FinishedRun, optional
+        The run of the control; None if none was made or found.
     """
 
     plan: PrunePlan
@@ -112,7 +98,7 @@ class Pruned(NamedTuple):
     sizes: Mapping[float, Mapping[str, float]]
     picture: str
     offsets: Mapping[float, pd.DataFrame]
-    control: Control | None = None
+    control: FinishedRun | None = None
 
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
@@ -146,7 +132,7 @@ def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: 
         run_id
         for result in results
         for run_id in ids_of_found(
-            [result.dense, *result.pruned.values(), *([result.control.run] if result.control else [])]
+            [result.dense, *result.pruned.values(), *([result.control] if result.control else [])]
         )
     ]
     first = results[0]
@@ -169,7 +155,7 @@ def _pruned_lines(result: Pruned) -> str:
             "",
             f"dense run: {with_origin(dense)}",
             *(f"pruned run, ratio {ratio:g}: {with_origin(run)}" for ratio, run in pruned.items()),
-            *([f"control run: {with_origin(result.control.run)}"] if result.control else []),
+            *([f"control run: {with_origin(result.control)}"] if result.control else []),
             trained_by(store, last),
             f"the picture: {result.picture}",
             *what_next(store, last, result.plan.options),
@@ -178,13 +164,10 @@ def _pruned_lines(result: Pruned) -> str:
 
 
 def _comparison(results: Sequence[Pruned]) -> list[str]:
-    """Describe the changes of the classes in sentences, followed by a table of means over the seeds."""
-    changes = changes_of_classes(results)
-    beyond = beyond_control(results)
-    table = pruning_table(changes, realized_ratios(results), details=results[0].plan.options.details, beyond=beyond)
-    how_to_read = reading(changes, beyond=beyond is not None, have_offsets=bool(results[0].offsets))
-    said = folded(*verdict(results, changes).splitlines())
-    return [said, "", f"{table}{_at_chance(results)}", "", folded(how_to_read)]
+    """Answer both questions at each ratio, each time followed by a table, for one seed or for the means over seeds."""
+    changes, details = changes_of_classes(results), results[0].plan.options.details
+    told = pruning_text.text(changes, realized_ratios(results), details=details, remarks=remarks(results))
+    return [told + _at_chance(results)]
 
 
 def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[Trained]:
@@ -295,8 +278,9 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
         # There are no sizes without --shrink.
         sizes = dict(zip(pruned, shrunk.log_sizes(store, plan.options, context, run_ids), strict=False))
         picture = schema.RECALL_PICTURE if len(run_ids) == 1 else schema.SUMMARY_PICTURE
+        of_control = controls.without_training(plan, dense.dense.predictions)
         changes = {
-            ratio: class_changes(context.data.classes, [dense.dense.predictions], [after])
+            ratio: class_changes(context.data.classes, [dense.dense.predictions], [after], of_control)
             for ratio, after in predictions.items()
         }
         location = store.artifact_location(job.run_id, picture)
@@ -304,18 +288,18 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
         result = Pruned(plan, context, dense, pruned, predictions, changes, sizes, location, offsets)
         _note(job, result)
         if len(run_ids) == 1:
-            job.metrics(next(iter(pruned.values())).metrics | next(iter(sizes.values()), {}))
+            (run,), (comparison,) = pruned.values(), changes.values()
+            job.metrics(run.metrics | loss_metrics(comparison) | next(iter(sizes.values()), {}))
+            job.tags(loss_tags(comparison))
             _copy_picture(store, job, run_ids[0], picture)
             if not store.missing(run_ids[0], [schema.FLIPPED_PICTURE]):  # runs of earlier versions lack this picture
                 _copy_picture(store, job, run_ids[0], schema.FLIPPED_PICTURE)
         else:
-            from pruning_study.steps import pictures  # matplotlib takes a second to import
-
             table = summary(
                 dense, [({schema.RATIO: ratio}, run) for ratio, run in pruned.items()], context.data.classes
             )
             log_summary(job, table)
-            pictures.over_ratios(changes, plan.pruned_name(*pruned)).savefig(job.folder / picture)
+            _draw_over_ratios(result, job)
         logged_model.log_models(store, plan.options, context, run_ids)
         if say and controls.has_control(plan):
             job.flush()  # so that an interrupt from here on loses only the control
@@ -341,71 +325,51 @@ def _offsets(store: Store, plan: PrunePlan, pruned: PrunedRuns) -> dict[float, p
 
 
 def _note(job: Writer, result: Pruned) -> None:
-    beyond, have_offsets = result.control is not None, bool(result.offsets)
-    how_to_read = reading(result.changes, beyond=beyond, have_offsets=have_offsets)
-    job.note(_list([*verdict([result], result.changes).splitlines(), how_to_read, *offset_lines(result.offsets)]))
-
-
-def _list(lines: Sequence[str]) -> str:
-    """Return lines as a list in Markdown."""
-    return "\n".join(f"- {markdown_line(line.strip())}" for line in lines)
+    more = map(markdown_line, [*remarks([result]), *offset_lines(result.offsets)])
+    job.note("\n\n".join([description(pruning_text.named(result.changes)), *more]))
 
 
 def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
-    """Find or make the control of pruned runs, and add the costs beyond it to the runs and to their job."""
-    context, store, classes = result.context, result.context.store, result.context.data.classes
+    """Find or make the control of pruned runs, and describe the runs and their job again, with the control."""
+    context, dense = result.context, result.dense
     control = _control(result, say)
-    of_control = runs.test_predictions(store, control.run_id, context.data)
-    control_on_validation = runs.val_predictions(store, control.run_id, context)
+    of_control = [runs.test_predictions(context.store, control.run_id, context.data)]
     changes = {
-        ratio: class_changes(classes, [result.dense.dense.predictions], [after], [of_control])
+        ratio: class_changes(context.data.classes, [dense.dense.predictions], [after], of_control)
         for ratio, after in result.predictions.items()
     }
-    _draw_beside_control(result, changes, control, job)
-    costs, logged = {}, {}
+    result = result._replace(control=control, changes=changes)
     for ratio, run in result.pruned.items():
-        on_validation = runs.val_predictions(store, run.run_id, context)
-        costs[ratio] = controls.largest_cost(changes[ratio], control_on_validation, on_validation)
-        beyond = Beyond({ratio: changes[ratio]}, {ratio: costs[ratio]})
-        own_changes = {ratio: result.changes[ratio]}
-        is_given = result.dense.dense.is_given
-        said = what_is_shown(own_changes, Cause(), beyond=beyond, is_given=is_given).splitlines()
-        note = _list([*said, pruned_step.description(result.plan.at(ratio), result.dense.run_id)])
-        logged[ratio] = controls.log_largest_cost(store, run, control, costs[ratio], note=note)
-    result = result._replace(pruned=logged, control=Control(control, of_control, Beyond(changes, costs)))
-    job.tags({schema.CONTROL_RUN_ID: control.run_id} | runs.found_tag([*logged.values(), control]))
-    if len(costs) == 1:
-        (cost,) = costs.values()
-        job.tags(cost.tags)
-        job.metrics({schema.LARGEST_COST: cost.cost})
+        if not controls.is_described_with(context.store, run, control):
+            _describe_again(result, ratio, control)
+    if len(changes) == 1:
+        _copy_picture(context.store, job, next(iter(result.pruned.values())).run_id, schema.RECALL_PICTURE)
+    else:
+        _draw_over_ratios(result, job)
+    job.tags({schema.CONTROL_RUN_ID: control.run_id} | runs.found_tag([*result.pruned.values(), control]))
     _note(job, result)
     return result
 
 
-def _draw_beside_control(
-    result: Pruned, from_control: Mapping[float, Comparison], control: FinishedRun, job: Writer
-) -> None:
-    """Redraw the job's picture, and the pictures of the pruned runs that were not compared with this control before."""
+def _describe_again(result: Pruned, ratio: float, control: FinishedRun) -> None:
+    """Replace the description and the picture of a pruned run by those with the control."""
     from pruning_study.steps import pictures
 
-    store, plan = result.context.store, result.plan
-    for ratio, run in result.pruned.items():
-        is_known = controls.is_held_against(store, run, control)
-        if is_known and len(result.pruned) > 1:
-            continue
-        changes, name = result.changes[ratio], plan.pruned_name(ratio)
-        alpha = from_control[ratio].slopes.alpha
-        figure = pictures.recall_change(changes, alpha=alpha, title=name, from_control=from_control[ratio])
-        with scratch.folder() as folder:
-            path = folder / schema.RECALL_PICTURE
-            figure.savefig(path)
-            if not is_known:
-                store.add(run.run_id, path, {})
-            if len(result.pruned) == 1:
-                (job.folder / path.name).write_bytes(path.read_bytes())
-    if len(result.pruned) > 1:
-        figure = pictures.over_ratios(result.changes, plan.pruned_name(*result.pruned), from_control)
-        figure.savefig(job.folder / schema.SUMMARY_PICTURE)
+    plan, comparison = result.plan.at(ratio), result.changes[ratio]
+    name = plan.pruned_name(ratio)
+    note = f"{description({name: comparison})}\n\n{pruned_step.description(plan, result.dense.run_id)}"
+    tags = {schema.CONTROL_RUN_ID: control.run_id, MLFLOW_RUN_NOTE: note}
+    with scratch.folder() as folder:
+        path = folder / schema.RECALL_PICTURE
+        pictures.recall_change(comparison, name).savefig(path)
+        result.context.store.add(result.pruned[ratio].run_id, path, tags)
+
+
+def _draw_over_ratios(result: Pruned, job: Writer) -> None:
+    from pruning_study.steps import pictures  # matplotlib takes a second to import
+
+    figure = pictures.over_ratios(result.changes, result.plan.pruned_name(*result.changes))
+    figure.savefig(job.folder / schema.SUMMARY_PICTURE)
 
 
 def _control(result: Pruned, say: Say) -> FinishedRun:
@@ -523,34 +487,17 @@ def _copy_picture(store: Store, job: Writer, run_id: str, name: str) -> None:
 def _train_table(dense: FinishedRun, data: Dataset) -> str:
     recalls = [dense.metrics[schema.RECALL + name] for name in schema.metric_names(data.classes)]
     rows = [[name, f"{recall:.3f}"] for name, recall in zip(data.classes, recalls, strict=True)]
-    order = np.argsort(recalls)
-    return text_table(
-        ["class", "recall"],
-        shortened([rows[index] for index in order] if len(rows) > LONGEST_TABLE else rows),
-        [["accuracy", f"{dense.metrics[schema.TEST_ACCURACY]:.3f}"]],
-    )
+    if (more := len(rows) - blocks.MOST_SHOWN) > 0:
+        weakest = np.argsort(recalls)[: blocks.MOST_SHOWN]
+        rows = [*(rows[index] for index in weakest), [f"... and {more} more, in {schema.PER_CLASS}", ""]]
+    return text_table(["class", "recall"], rows, [["accuracy", f"{dense.metrics[schema.TEST_ACCURACY]:.3f}"]])
 
 
 def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, Comparison]:
-    """Compare the dense networks of all seeds with the networks pruned from them, at each ratio."""
+    """Compare the dense networks of all seeds with the networks pruned from them and their controls, at each ratio."""
     if len(results) == 1:
         return results[0].changes
-    classes, before = results[0].context.data.classes, [result.dense.dense.predictions for result in results]
-    return {
-        ratio: class_changes(classes, before, [result.predictions[ratio] for result in results])
-        for ratio in results[0].pruned
-    }
-
-
-def beyond_control(results: Sequence[Pruned]) -> Beyond | None:
-    """Compare the pruned networks of all seeds with their controls, at each ratio; return None without controls."""
-    of_networks = [result.control for result in results if result.control]
-    if len(of_networks) < 2:
-        return of_networks[0].beyond if of_networks else None
-    classes, control = results[0].context.data.classes, [each.predictions for each in of_networks]
-    before = [result.dense.dense.predictions for result in results]
-    after = {ratio: [result.predictions[ratio] for result in results] for ratio in results[0].pruned}
-    return Beyond({ratio: class_changes(classes, before, own, control) for ratio, own in after.items()}, {})
+    return {ratio: together([result.changes[ratio] for result in results]) for ratio in results[0].changes}
 
 
 def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:
@@ -561,11 +508,11 @@ def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:
     }
 
 
-def verdict(results: Sequence[Pruned], changes: Mapping[float, Comparison]) -> str:
-    """Return the sentences above the table of `prune`."""
+def remarks(results: Sequence[Pruned]) -> list[str]:
+    """Return sentences on what was pruned: nothing, or one given network with every seed."""
     first = results[0]
-    cause = Cause(prunes=first.plan.pruner.prunes, retrains=controls.retrains(first.plan))
-    return what_is_shown(changes, cause, beyond=beyond_control(results), is_given=first.dense.dense.is_given)
+    is_same = len(results) > 1 and first.dense.dense.is_given
+    return [*([] if first.plan.pruner.prunes else [UNPRUNED]), *([SAME_NETWORK] if is_same else [])]
 
 
 def _at_chance(results: Sequence[Pruned]) -> str:

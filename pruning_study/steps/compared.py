@@ -1,14 +1,15 @@
 """Compare a compressed network with the dense network that it comes from, and write pictures and a table."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from analysis.common import csv_text
-from analysis.compare import sentences
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.statistics import intensification
 from analysis.statistics.largest_excess import largest_excess_floor
-from pruning_study.steps.class_changes import class_changes
+from pruning_study.steps.class_changes import class_changes, description, loss_metrics, loss_tags
 from pruning_study.steps.context import Context
 from pruning_study.steps.measured import confusion_table
 from pruning_study.steps.runs import DenseRun
@@ -24,8 +25,11 @@ def write_comparison(
     val_predictions: Predictions,
     name: str,
     note: str,
+    control: Sequence[Predictions] = (),
 ) -> dict[str, float]:
-    """Write pictures and a table that compare a run with its dense run, and return the metrics of the comparison.
+    """Write what compares a run with its dense run, and return the metrics of the comparison.
+
+    Pictures, a table, the run's description and the tags on its losses are written.
 
     Parameters
     ----------
@@ -37,24 +41,24 @@ def write_comparison(
     name : str
         The run's name, used as the title of the pictures.
     note : str
-        Description of the run; the outcome is written before it.
+        Description of the run; the comparison is written before it.
+    control : sequence of Predictions, optional
+        As for `class_changes`.
     """
     from pruning_study.steps import pictures  # matplotlib takes a second to import, and found runs need no pictures
     from pruning_study.steps.flipped import flipped
 
     metrics = _distortion(dense, predictions, val_predictions, context.data.classes)
-    changes = class_changes(context.data.classes, [dense.predictions], [predictions])
-    said = [f"{sentences.outcome(changes)}.", sentences.at_chance(changes), note]
-    run.note(markdown_line(" ".join(filter(None, said))))
-    pictures.recall_change(changes, alpha=metrics.get(schema.ALPHA, np.nan), title=name).savefig(
-        run.folder / schema.RECALL_PICTURE
-    )
+    changes = class_changes(context.data.classes, [dense.predictions], [predictions], control)
+    run.note(f"{description({name: changes})}\n\n{markdown_line(note)}")
+    run.tags(loss_tags(changes))
+    pictures.recall_change(changes, name).savefig(run.folder / schema.RECALL_PICTURE)
     sheet = flipped(context.data.test_images, dense.predictions, predictions, changes, name)
     sheet.savefig(run.folder / schema.FLIPPED_PICTURE)
     before, after = (confusion_table(each, context.data.classes) for each in (dense.predictions, predictions))
     csv_text.write(after - before, run.folder / schema.CONFUSION_CHANGE, index=True)
     pictures.pruned_confusion(after, after - before, name).savefig(run.folder / schema.CONFUSION_PICTURE)
-    return metrics
+    return metrics | loss_metrics(changes)
 
 
 def _distortion(

@@ -37,7 +37,7 @@ def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes
     """
     is_lost, is_won = before.right & ~after.right, after.right & ~before.right
     table = changes.table.assign(lost=np.bincount(before.label[is_lost], minlength=len(changes.table)))
-    worst = table[table["lost"] > 0].sort_values("change", kind="stable", key=lambda change: change.round(9))
+    worst = table[table["lost"] > 0].sort_values("loss", kind="stable", key=lambda loss: -loss.round(9))
     rows = worst.head(MOST_CLASSES)
     selection = f"; {len(rows)} of {len(worst)} classes with lost images are drawn" if len(rows) < len(worst) else ""
     note = (

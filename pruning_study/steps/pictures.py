@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from analysis.compare import sentences
+from analysis.common.points import points
+from analysis.compare import blocks, sentences
 from analysis.compare.comparison import Comparison
 from analysis.rendering.layout import Panel, draw
 from analysis.rendering.panels import color_bar
@@ -100,33 +101,20 @@ def _draw_matrix(axes: Axes, table: pd.DataFrame, meaning: str, colors: str, lim
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
-def recall_change(changes: Comparison, *, alpha: float, title: str, from_control: Comparison | None = None) -> Figure:
+def recall_change(changes: Comparison, title: str) -> Figure:
     """Draw the recall of each class before and after pruning, and the recall balances whose slope is alpha.
 
     Parameters
     ----------
     changes : Comparison
         If there are several networks, recalls are means over them.
-    alpha : float
-        NaN if it is undefined.
     title : str
-    from_control : Comparison, optional
-        Changes of the same networks from their control. If given, losses, balances and slope are relative to it.
     """
-    means = "" if changes.networks == 1 else f"means of {changes.networks} networks: "
-    said = (
-        sentences.beside(changes, from_control)
-        if from_control
-        else "compared with the dense network, not with a control"
-    )
-    before, slope = ("of the control", "slope from the control") if from_control else ("before", "slope alpha")
-    balances = partial(
-        _balances, alpha=from_control.slopes.alpha if from_control else alpha, before=before, slope=slope
-    )
+    means = "" if changes.networks == 1 else f"\nMeans of {changes.networks} networks"
     return draw(
-        [Panel(partial(recalls, from_control=from_control), changes), Panel(balances, from_control or changes)],
+        [Panel(recalls, changes), Panel(_balances, changes)],
         size=(5.7, _height(changes)),
-        title=f"{name_in_picture(title, _LONGEST_TITLE)}\n{_capital(means + said)}",
+        title=f"{name_in_picture(title, _LONGEST_TITLE)}{means}",
         widths=(3, 2),
     )
 
@@ -142,70 +130,62 @@ def _height(changes: Comparison) -> float:
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
-def recalls(axes: Axes, changes: Comparison, from_control: Comparison | None = None) -> None:
-    """Draw the recall of each class before and after pruning; the class that lost most is always coloured.
+def recalls(axes: Axes, changes: Comparison) -> None:
+    """Draw each class's recall before and after pruning, and of the control; the class that lost most is coloured.
 
     Parameters
     ----------
     axes : Axes
     changes : Comparison
         If there are several networks, recalls are means over them.
-    from_control : Comparison, optional
-        As in `recall_change`. If given, the recall of the control is drawn too, and losses are relative to it.
     """
-    judged = from_control or changes
-    start, what, beyond = (
-        ("of the control", "loss", " beyond the control") if from_control else ("before", "change", "")
-    )
-    table = judged.table.assign(recall_dense=changes.table["recall_before"])
-    table = table.sort_values("change", ascending=False, kind="stable")
+    table = changes.table.sort_values("loss", kind="stable")
     selection = "each class"
     if len(table) > MOST_CLASSES:
         half = MOST_CLASSES // 2
         table = pd.concat([table.head(half), table.tail(half)])
         selection = f"the {half} best and the {half} worst classes"
     positions = np.arange(len(table))
-    if from_control:
-        label = "recall before pruning"
-        axes.scatter(table["recall_dense"], positions, s=22, color=BEFORE, marker="x", linewidths=1, label=label)
-    _draw_changes(axes, table, f"recall {start}{'' if from_control else ' pruning'}", f"95 % interval of the {what}")
-    for side, name, color in (("before", start, BEFORE), ("after", "after", AFTER)):
-        value = judged.accuracy[f"recall_{side}"]
-        axes.axvline(value, color=color, linestyle="--", linewidth=1, label=f"accuracy {name}, {value:.3f}")
-    in_points = 100 * (-table["change"] if from_control else table["change"]).round(9) + 0.0
+    _draw_losses(axes, table)
+    if _shows_control(changes):
+        label = "recall of the control"
+        axes.scatter(table["recall_control"], positions, s=22, color=BEFORE, marker="x", linewidths=1, label=label)
+    for side, color in (("before", BEFORE), ("after", AFTER)):
+        value = changes.accuracy[side]
+        axes.axvline(value, color=color, linestyle="--", linewidth=1, label=f"accuracy {side}, {value:.3f}")
     names = table["class"].map(lambda name: name_in_picture(name, _LONGEST_NAME))
-    labels = [f"{name}  {value:+.1f}" for name, value in zip(names, in_points, strict=True)]
+    labels = [f"{name}  {points(loss)}" for name, loss in zip(names, table["loss"], strict=True)]
     axes.set_yticks(positions, labels, fontsize=9 if len(table) <= 30 else 6)
-    least, most = table["support"].min(), table["support"].max()
+    least, most = table["images"].min(), table["images"].max()
     images = f"{most:,}" if least == most else f"{least:,} to {most:,}"
     axes.set_xlabel(f"recall, {images} test images a class")
-    said = ",\n".join(filter(None, [sentences.lost_count(judged), sentences.gains(judged).removesuffix(".")]))
-    axes.set_title(f"{_capital(what)} of {selection}{beyond} in points:\n{said}", fontsize=10)
+    outcome = name_in_picture(blocks.outcome(changes), _LONGEST_TITLE)
+    axes.set_title(f"Loss of {selection} in points:\n{outcome}", fontsize=10)
     axes.margins(y=0.02 if len(table) > 30 else 0.06)
     axes.grid(axis="x", alpha=0.3)
 
 
-def _draw_changes(axes: Axes, table: pd.DataFrame, start_label: str, interval_label: str) -> None:
-    """Draw the recalls before and after, and the intervals of the changes."""
-    positions, start, end = np.arange(len(table)), table["recall_before"], table["recall_after"]
-    is_significant = (table["p_holm"] <= LEVEL).to_numpy()
-    is_coloured = is_significant | ((table["change"] == table["change"].min()) & (table["change"] < 0)).to_numpy()
-    colors = np.where(is_coloured, np.where(table["change"] < 0, LOSS, GAIN), BEFORE).tolist()
-    low, high = ((start + table[f"change_{side}"]).clip(0, 1) for side in ("low", "high"))
-    axes.hlines(positions, low, high, colors=colors, linewidth=6, alpha=0.25, label=interval_label)
+def _shows_control(changes: Comparison) -> bool:
+    return changes.has_control and not changes.is_unretrained
+
+
+def _draw_losses(axes: Axes, table: pd.DataFrame) -> None:
+    """Draw the recalls before and after, and the intervals of the losses."""
+    positions, start, end, loss = np.arange(len(table)), table["recall_before"], table["recall_after"], table["loss"]
+    is_shown = ((table["p_holm"] <= LEVEL) | table["damaged"]).to_numpy()
+    is_coloured = is_shown | ((loss == loss.max()) & (loss > 0)).to_numpy()
+    colors = np.where(is_coloured, np.where(loss > 0, LOSS, GAIN), BEFORE).tolist()
+    low, high = ((start - table[f"loss_{side}"]).clip(0, 1) for side in ("high", "low"))
+    axes.hlines(positions, low, high, colors=colors, linewidth=6, alpha=0.25, label="95 % interval of the loss")
     axes.hlines(positions, start, end, colors=colors, linewidth=2)
-    axes.scatter(start, positions, color=BEFORE, s=22, zorder=3, label=start_label)
-    faces = np.where(is_significant, colors, "white").tolist()
+    axes.scatter(start, positions, color=BEFORE, s=22, zorder=3, label="recall before pruning")
+    faces = np.where(is_shown, colors, "white").tolist()
     look = {"edgecolors": colors, "marker": "D", "s": 22, "zorder": 3}
     axes.scatter(end, positions, c=faces, label="recall after, filled if shown to differ", **look)
 
 
-def _capital(sentence: str) -> str:
-    return sentence[0].upper() + sentence[1:]
-
-
-def _balances(axes: Axes, changes: Comparison, *, alpha: float, before: str, slope: str) -> None:
-    accuracies = [changes.accuracy[f"recall_{name}"] for name in ("before", "after")]
+def _balances(axes: Axes, changes: Comparison) -> None:
+    alpha, accuracies = changes.slopes.alpha, [changes.accuracy[side] for side in ("before", "after")]
     start, end = (
         (changes.table[f"recall_{name}"].to_numpy() - mean) / mean if mean else np.zeros(len(changes.table))
         for name, mean in zip(("before", "after"), accuracies, strict=True)
@@ -215,7 +195,7 @@ def _balances(axes: Axes, changes: Comparison, *, alpha: float, before: str, slo
     axes.plot(line, line, color=BEFORE, linestyle="--", linewidth=1, label="no change of balance")
     if np.isfinite(alpha) and not changes.at_chance:
         style = "-" if changes.identified else ":"
-        axes.plot(line, alpha * line, style, color=AFTER, linewidth=1.5, label=_slope_label(changes, alpha, slope))
+        axes.plot(line, alpha * line, style, color=AFTER, linewidth=1.5, label=_slope_label(changes))
     axes.scatter(start, end, color=AFTER, s=24, zorder=3)
     labelled = np.argsort(-np.abs(end - start), kind="stable")[:MOST_NAMED]
     names = [fitted_name(str(name), _NAME_ROOM, _NAME_SIZE) for name in changes.table["class"].iloc[labelled]]
@@ -223,11 +203,11 @@ def _balances(axes: Axes, changes: Comparison, *, alpha: float, before: str, slo
     axes.set(
         xlim=(-reach, reach),
         ylim=(-reach, reach),
-        xlabel=f"recall balance {before}, (R - A) / A",
+        xlabel="recall balance before, (R - A) / A",
         ylabel="recall balance after",
     )
     statement = sentences.differences(changes) if np.isfinite(alpha) or changes.at_chance else "alpha is undefined here"
-    axes.set_title(textwrap.fill(_capital(statement), 56), fontsize=10)
+    axes.set_title(textwrap.fill(statement[0].upper() + statement[1:], 56), fontsize=10)
     axes.locator_params(nbins=5)
     axes.legend(loc="best", fontsize=8)
     axes.grid(alpha=0.3)
@@ -248,20 +228,18 @@ def _name_points(axes: Axes, names: list[str], points: np.ndarray, reach: float)
     beside.spines[:].set_visible(False)
 
 
-def _slope_label(changes: Comparison, alpha: float, name: str) -> str:
-    new, raw = changes.slopes.new, changes.slopes.raw_new
+def _slope_label(changes: Comparison) -> str:
+    alpha, new, raw = changes.slopes.alpha, changes.slopes.new, changes.slopes.raw_new
     if not changes.identified or new is None or raw is None:
-        return f"{name} = {alpha:.2f}, which may be noise"
+        return f"slope alpha = {alpha:.2f}, which may be noise"
     return (
-        f"{name} = {alpha:.2f}\non new images {new.estimate:.2f} ({new.low:.2f} to {new.high:.2f})\n"
+        f"slope alpha = {alpha:.2f}\non new images {new.estimate:.2f} ({new.low:.2f} to {new.high:.2f})\n"
         f"raw slope there {raw.estimate:.2f} ({raw.low:.2f} to {raw.high:.2f})"
     )
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
-def over_ratios(
-    changes: Mapping[float, Comparison], title: str, from_control: Mapping[float, Comparison] | None = None
-) -> Figure:
+def over_ratios(changes: Mapping[float, Comparison], title: str) -> Figure:
     """Draw accuracy and the recall of each class against the ratio.
 
     The class that lost most is named, and so is each class that is the weakest at a ratio, before pruning or in the
@@ -270,48 +248,35 @@ def over_ratios(
     Parameters
     ----------
     changes : mapping of float to Comparison
-        Changes from the same dense networks, by ratio.
+        Comparisons with the same dense networks and the same controls, by ratio.
     title : str
-    from_control : mapping of float to Comparison, optional
-        Changes from one control, at the same ratios. If given, its recalls are drawn too, and losses are relative to
-        it.
     """
-    control = ["control"] if from_control else []
-    ticks = ["before", *control, *(f"{ratio:g}" for ratio in changes)]
-    return _over(changes, ticks, "pruning ratio", title, from_control)
+    return _over(changes, [f"{ratio:g}" for ratio in changes], "before", "pruning ratio", title)
 
 
 @mpl.rc_context({"text.parse_math": False})
 def over_iterations(changes: Mapping[int, Comparison], title: str) -> Figure:
     """Draw accuracy and recalls against the iterations of iterative pruning; iteration 0 is the dense network."""
-    return _over(changes, [str(iteration) for iteration in (0, *changes)], "iteration", title)
+    return _over(changes, [str(iteration) for iteration in changes], "0", "iteration", title)
 
 
-def _over(
-    changes: Mapping[Any, Comparison],
-    ticks: list[str],
-    axis: str,
-    title: str,
-    from_control: Mapping[Any, Comparison] | None = None,
-) -> Figure:
+def _over(changes: Mapping[Any, Comparison], ticks: list[str], start: str, axis: str, title: str) -> Figure:
     first, *_ = changes.values()
-    beyond = " beyond the control" if from_control else ""
-    starts = [first, *list((from_control or {}).values())[:1]]
-    sides = [(each, "recall_before") for each in starts] + [(each, "recall_after") for each in changes.values()]
-    recalls = np.array([each.table[side] for each, side in sides])
-    weakest = recalls.argmin(axis=1)
-    losses = (recalls[len(starts) - 1] - recalls[len(starts) :]).max(axis=0)
+    control = ["control"] if _shows_control(first) else []
+    sides = [(first, side) for side in ("before", *control)] + [(each, "after") for each in changes.values()]
+    recalls = np.array([each.table[f"recall_{side}"] for each, side in sides])
+    losses = np.max([each.table["loss"] for each in changes.values()], axis=0)
     lost_most = int(losses.argmax()) if losses.max() > 0 else None
     lines = pd.DataFrame(
         {
             "class": first.table["class"],
             "recalls": list(recalls.T),
-            "named": np.isin(np.arange(len(losses)), [*weakest, lost_most]),
-            "suffix": np.where(np.arange(len(losses)) == lost_most, f", which lost most{beyond}", ""),
+            "named": np.isin(np.arange(len(losses)), [*recalls.argmin(axis=1), lost_most]),
+            "suffix": np.where(np.arange(len(losses)) == lost_most, ", which lost most", ""),
         }
     )
     accuracies = [each.accuracy[side] for each, side in sides]
-    draw_panel = partial(_draw_over, accuracies=accuracies, ticks=ticks)
+    draw_panel = partial(_draw_over, accuracies=accuracies, ticks=[start, *control, *ticks])
     return draw([Panel(draw_panel, lines, "", axis, "recall, accuracy")], size=(7.4, 4.0), title=title)
 
 

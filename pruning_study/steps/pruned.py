@@ -30,6 +30,7 @@ from pruning_study.pruning.sparse_training import Exchange
 from pruning_study.steps import selection
 from pruning_study.steps.compared import write_comparison
 from pruning_study.steps.context import Context, JobContext
+from pruning_study.steps.controls import without_training
 from pruning_study.steps.measured import log_fit, run_tags, training_setup, write_evaluation
 from pruning_study.steps.plan import PrunePlan, check_fine_tuning
 from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make, finished
@@ -151,7 +152,10 @@ def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: st
         checkpoints.save(run.folder / schema.MASK, fitted.masks)
         _warn_of_emptied_layers(plan, fitted.masks)
         metrics[schema.REALIZED_RATIO] = _realized_ratio(plan.budget.total, fitted.masks)
-        metrics |= write_comparison(run, context, parent.dense, predictions, val_predictions, plan.name, note)
+        of_control = without_training(plan, parent.dense.predictions)
+        metrics |= write_comparison(
+            run, context, parent.dense, predictions, val_predictions, plan.name, note, of_control
+        )
         is_one_shot = len(plan.kept_numbers) == 1 and not options.starts_anew
         if is_one_shot and "grad" in plan.pruner.needs:
             metrics[schema.MP_OVERLAP] = _mp_overlap(plan, parent, fitted.masks)

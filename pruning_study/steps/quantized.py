@@ -179,7 +179,8 @@ def _quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> Finish
         validation = _predict(model, data.train_images[held_out], data.train_labels[held_out])
         (run.folder / schema.ONNX_MODEL).write_bytes(model.SerializeToString())
         metrics = write_predictions(run, plan.name, data.classes, test, validation)
-        metrics |= write_comparison(run, context, dense, test[0], validation[0], plan.name, note)
+        of_control = [dense.predictions] if parent_run.run_id == dense.run_id else []
+        metrics |= write_comparison(run, context, dense, test[0], validation[0], plan.name, note, of_control)
         metrics[schema.REALIZED_RATIO] = parent_run.metrics.get(schema.REALIZED_RATIO, 1.0)
         metrics |= measured(context, model)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})

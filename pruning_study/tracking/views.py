@@ -20,24 +20,25 @@ from pruning_study.tracking.store import Store
 
 TAG = "mlflow.sharedViewState."
 DESCRIPTION = (
-    "Pruned networks: their accuracy, and what each class lost. [Charts of accuracy and cost]({charts})\n\n"
+    "Pruned networks: their accuracy, and what their classes lost. [Charts of accuracy and losses]({charts})\n\n"
     "Runs of kind `dense`, `pruned`, `quantized` and `compressed` are measurements of networks. A run of kind `job` or "
     "`study` is a call of a command, and a run of kind `tuning` is a search. The runs that they made are below them, "
     "except dense runs, which several calls may use.\n\n"
-    "The menu *Views* has the results: *Networks by pruner and ratio*, *Accuracy and cost*, whose charts the link "
+    "The menu *Views* has the results: *Networks by pruner and ratio*, *Accuracy and losses*, whose charts the link "
     "above opens, and *Searches*. In the first two, each row is a group of networks, with means over seeds and over "
     "all settings that are not part of the group, such as epochs: filter by a param to separate them. The column "
-    "`network` shows whether a network is dense, pruned or a control, which is fine-tuned but not pruned. A class's "
-    "cost is its loss of recall relative to the control, minus the loss of accuracy. The column `largest_cost` is the "
-    "cost, on test images, of the class with the largest cost on validation images. The column `largest_excess` "
-    "compares with the dense network instead: it is the largest loss of recall of any class, minus the loss of "
-    "accuracy. `alpha` and `raw_slope` are above 1 if the differences between classes grew: for `alpha` relative to "
+    "`network` shows whether a network is dense, pruned or a control, which is fine-tuned but not pruned. Losses are "
+    "shares, and compare a network with the dense network that it replaces: `worst_class_loss` is the loss of recall "
+    "of `worst_class`, which lost most; `worst_class_loss_upper` is the largest upper bound of a class's loss, and "
+    "`accuracy_loss_upper` that of the accuracy, each with 95 % confidence. `outcome` says which classes are shown to "
+    "be worse. `alpha` and `raw_slope` are above 1 if the differences between classes grew: for `alpha` relative to "
     "the accuracy, for `raw_slope` in points.\n\n"
     "`pruning-analysis report` compares the methods with intervals and tests."
 )
 _TASK = (schema.DATASET, schema.MODEL)  # means over several data sets or models are meaningless
 _HOW = (schema.SCHEDULE, schema.CLASS_OFFSETS)
-_COMPARED = (schema.TEST_ACCURACY, schema.LARGEST_COST, schema.ALPHA, schema.RAW_SLOPE, schema.LARGEST_EXCESS)
+_LOSSES = (schema.WORST_CLASS_LOSS, schema.WORST_CLASS_LOSS_UPPER, schema.ACCURACY_LOSS_UPPER)
+_COMPARED = (schema.TEST_ACCURACY, *_LOSSES, schema.ALPHA, schema.RAW_SLOPE)
 
 
 class View(NamedTuple):
@@ -95,7 +96,7 @@ def write(store: Store, opening: View) -> None:
     try:
         tags = store.client.get_experiment(store.experiment_id).tags
         wanted = dict(view.tag(int(1000 * time.time())) for view in VIEWS) | {
-            MLFLOW_RUN_NOTE: DESCRIPTION.format(charts=ACCURACY_AND_COST.page(store.experiment_id))
+            MLFLOW_RUN_NOTE: DESCRIPTION.format(charts=ACCURACY_AND_LOSSES.page(store.experiment_id))
         }
         for key, value in wanted.items():
             if key not in tags:
@@ -180,13 +181,14 @@ BY_PRUNER_AND_RATIO = View(
     "Networks by pruner and ratio",
     {
         "searchFilter": _NETWORKS,
-        **_groups((schema.PRUNER, schema.RATIO, *_TASK, *_HOW), schema.NETWORK),
+        **_groups((*_TASK, schema.PRUNER, schema.RATIO, *_HOW), schema.NETWORK),
         **_table(
-            {_column("tags", schema.NETWORK): 80}
-            | {_column("params", name): 65 for name in (schema.PRUNER, schema.RATIO)}
-            | {_BY_ACCURACY: 125, _column("metrics", schema.LARGEST_COST): 115}
-            | {_column("tags", schema.LARGEST_COST_CLASS): 145}
-            | {_column("metrics", name): width for name, width in zip(_COMPARED[2:], (85, 95, 125), strict=True)}
+            {_column("tags", schema.NETWORK): 75}
+            | {_column("params", name): 60 for name in (schema.PRUNER, schema.RATIO)}
+            | {_BY_ACCURACY: 120, _column("tags", schema.WORST_CLASS): 100}
+            | {_column("metrics", name): width for name, width in zip(_LOSSES, (125, 170, 150), strict=True)}
+            | {_column("tags", schema.OUTCOME): 180}
+            | {_column("metrics", name): 85 for name in (schema.ALPHA, schema.RAW_SLOPE)}
             | {_column("params", name): 110 for name in (*_TASK, *_HOW, schema.SEED)},
             order=_BY_ACCURACY,
             ascending=False,
@@ -195,9 +197,9 @@ BY_PRUNER_AND_RATIO = View(
 )
 # The list of runs beside charts is narrow, and shows little more of a group's name than the first param.
 _IN_CHARTS = (schema.RATIO, schema.PRUNER, *_TASK, *_HOW)
-ACCURACY_AND_COST = View(
-    "accuracy-and-cost",
-    "Accuracy and cost",
+ACCURACY_AND_LOSSES = View(
+    "accuracy-and-losses",
+    "Accuracy and losses",
     {
         "searchFilter": _PRUNED,
         "orderByKey": _BY_ACCURACY,
@@ -205,12 +207,12 @@ ACCURACY_AND_COST = View(
         **_groups(_IN_CHARTS),
         "isAccordionReordered": True,
         "compareRunSections": [
-            _section("compared", "Accuracy and cost", display=True),
+            _section("compared", "Accuracy and losses", display=True),
             _section("others", "Model metrics", display=False),
             *(_section(name, name, display=False) for name in ("recall", "support", "both_right")),
         ],
         "compareRunCharts": [
-            _chart(1, "SCATTER", **_axes(schema.TEST_ACCURACY, schema.LARGEST_COST)),
+            _chart(1, "SCATTER", **_axes(schema.TEST_ACCURACY, schema.WORST_CLASS_LOSS)),
             *(_chart(2 + place, "BAR", metricKey=name) for place, name in enumerate(_COMPARED)),
             _chart(2 + len(_COMPARED), "SCATTER", **_axes(schema.TEST_ACCURACY, schema.ALPHA)),
         ],
@@ -256,6 +258,6 @@ SEARCHES = View(
         ),
     },
 )
-VIEWS = (BY_PRUNER_AND_RATIO, ACCURACY_AND_COST, SEARCHES)
+VIEWS = (BY_PRUNER_AND_RATIO, ACCURACY_AND_LOSSES, SEARCHES)
 
 log = logging.getLogger(__name__)

@@ -33,7 +33,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blank_picture: None) 
     [
         ("after.csv", [], 0),
         ("after.csv", ["--fail-on-damage"], 3),
-        ("mild.csv", ["--fail-on-damage"], 0),
+        ("mild.csv", ["--fail-on-damage"], 3),
+        ("before.csv", ["--fail-on-damage"], 0),
     ],
 )
 def test_damage_fails_only_where_asked(files, after, options, exit_code):
@@ -43,12 +44,12 @@ def test_damage_fails_only_where_asked(files, after, options, exit_code):
     assert written == {".pruning-study", "audit.csv", "audit.md", "audit.png", "metrics.csv"}
 
 
-def test_audit_prints_the_verdict_and_the_worst_class_first(files):
+def test_audit_prints_both_answers_and_the_worst_class_first(files):
     lines = run("audit", "--before", "before.csv", "--after", "after.csv", "--output", "elsewhere").output.splitlines()
-    assert re.search(r"1 of 2 classes .*: shirt lost 60\.0 points", " ".join(lines))
+    assert [line[:3] for line in lines if line[:2] in ("1.", "2.")] == ["1. ", "2. "]
+    assert re.search(r"shirt is worse: 100\.0 -> 40\.0 % recall, 60\.0 points", " ".join(lines))
     assert max(map(len, lines[:-1])) <= 80
-    (start,) = [place for place, line in enumerate(lines) if line.split()[:3] == ["class", "images", "before"]]
-    assert lines[start].split()[3:5] == ["after", "loss"]
+    (start,) = [place for place, line in enumerate(lines) if line.split()[:3] == ["class", "before", "after"]]
     assert [line.split()[0] for line in lines[start + 1 : start + 3]] == ["shirt", "coat"]
     assert Path("elsewhere/audit.md").is_file()
 

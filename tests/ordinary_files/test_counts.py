@@ -8,6 +8,7 @@ import pytest
 
 from analysis.audit import audit, power, risk
 from analysis.common.errors import StudyError
+from analysis.statistics.losses import from_counts
 
 NAMES = ["ant", "bee", "cat"]
 BEFORE = np.array([[360, 30, 10], [20, 370, 10], [5, 15, 180]])
@@ -62,24 +63,24 @@ def audited(folder, write, after=AFTER):
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_counts_are_audited_with_the_variance_of_independent_samples(tmp_path, write):
+def test_counts_are_audited_with_the_interval_of_independent_samples(tmp_path, write):
     result = audited(tmp_path, write)
     row = result.table.iloc[0]
     assert row["class"] == ("0" if write in (write_array, write_list) else "ant")
-    assert (row["recall_before"], row["recall_after"], row["support"]) == (0.9, 0.75, 400)
-    # Of two independent samples of 400: the root of (.9 * .1 + .75 * .25) / 400 is .0263.
-    half = 1.96 * np.sqrt((0.9 * 0.1 + 0.75 * 0.25) / 400)
-    assert (row["change_high"] - row["change_low"]) / 2 == pytest.approx(half, rel=0.03)
+    assert (row["recall_before"], row["recall_after"], row["images"]) == (0.9, 0.75, 400)
+    newcombe = from_counts([360], [300], [400]).interval()[:, 0]
+    assert [row["loss_low"], row["loss_high"]] == pytest.approx(newcombe)
     assert result.damaged == [row["class"]]
+    assert not {"f1_loss", "precision_after"} & {*result.table.columns}
     assert sum(note.startswith("Class counts do not show which images") for note in result.notes) == 1
     assert not any("copies" in note or "row k" in note for note in result.notes)
 
 
 def test_equal_counts_do_not_show_that_networks_are_alike(tmp_path):
-    """As predictions, they would be of one network, and intervals would have no width."""
+    """As predictions, they would be of one network, and intervals would be narrower."""
     table = audited(tmp_path, write_report, BEFORE).table
     assert not table["damaged"].any()
-    assert (table["change_high"] - table["change_low"]).min() > 0.05
+    assert (table["loss_high"] - table["loss_low"]).min() > 0.05
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ MATRIX = "label,ant,bee,cat\nant,90,5,5\nbee,10,85,5\ncat,0,20,180\n"
 )
 def test_a_class_that_is_never_predicted_has_recall_0(tmp_path, table, never):
     result = audited_tables(tmp_path, MATRIX, table).table.set_index("class")
-    assert result["support"].to_dict() == {"ant": 100, "bee": 100, "cat": 200}
+    assert result["images"].to_dict() == {"ant": 100, "bee": 100, "cat": 200}
     expected = {"ant": 0.8, "bee": 0.8, "cat": 0.95, never: 0}
     assert result["recall_after"].to_dict() == expected
 
@@ -239,16 +240,12 @@ def test_groups_are_refused_with_class_counts(tmp_path):
 
 
 def test_the_file_before_as_control_is_the_network_before(tmp_path):
-    """Nothing was retrained, so p is that of an audit without a control; equal counts may be of another network."""
     write_matrix(BEFORE, tmp_path / "before")
-    write_matrix(BEFORE, tmp_path / "copy")
     write_matrix(AFTER, tmp_path / "after")
-    before, copy, after = ([str(tmp_path / f"{name}.csv")] for name in ("before", "copy", "after"))
-    p = audit.audit(before, after).table["p"].tolist()
-    same = audit.audit(before, after, before).table
-    assert same["p"].tolist() == p
-    assert (same["recall_control"] == same["recall_before"]).all()
-    assert (audit.audit(before, after, copy).table["p"] >= p).all()
+    before, after = ([str(tmp_path / f"{name}.csv")] for name in ("before", "after"))
+    result = audit.audit(before, after, before)
+    assert "Nothing was retrained" in result.verdict
+    assert (result.table["recall_control"] == result.table["recall_before"]).all()
 
 
 def test_two_files_of_counts_in_the_control_are_refused(tmp_path):

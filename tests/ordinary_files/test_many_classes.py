@@ -16,17 +16,17 @@ def test_memory_grows_with_the_number_of_classes_and_not_with_its_square():
     result = audit.audit_predictions(label, label, after)
     assert tracemalloc.get_traced_memory()[1] < 8 * classes**2 / 4
     tracemalloc.stop()
-    assert (result.table["change"] < 0).sum() == 400
+    assert (result.table["loss"] > 0).sum() == 400
 
 
 def test_the_classes_of_several_networks_need_no_confusion_matrices():
     classes = 4000
     label = np.repeat(np.arange(classes), 2)
     before = np.stack(
-        [np.where(np.arange(len(label)) % 10 == network, (label + 1) % classes, label) for network in (1, 2)]
+        [np.where(np.arange(len(label)) % 10 == network, (label + 1) % classes, label) for network in range(5)]
     )
     tracemalloc.start()
-    comparison = audit.populations.compare(label, before, before, np.arange(classes), {}, paired=True)
+    result = audit.audit_predictions(label, before, before)
     assert tracemalloc.get_traced_memory()[1] < 8 * classes**2 / 4
     tracemalloc.stop()
-    assert len(comparison.significance) == classes
+    assert len(result.table) == classes

@@ -27,7 +27,7 @@ from analysis.audit import audit
 from analysis.statistics.hypothesis_tests import change_interval
 from pruning_study import models
 from pruning_study.__main__ import cli
-from pruning_study.commands.pruning_table import SAME_NETWORK
+from pruning_study.commands.pruning_text import SAME_NETWORK
 from pruning_study.data import labels
 from pruning_study.pruning.pruners import PRUNERS
 from tests.deadline import in_time, wait_until
@@ -177,11 +177,13 @@ class TestPrune:
         balance = [np.array(part) - np.mean(part) for part in recall]
         raw_slope = (balance[0] * balance[1]).sum() / (balance[0] ** 2).sum()
         assert pruned.data.metrics["raw_slope"] == pytest.approx(raw_slope)
-        accuracies = [run.data.metrics["test_accuracy"] for run in (dense, pruned)]
+        accuracies = [100 * run.data.metrics["test_accuracy"] for run in (dense, pruned)]
         note = pruned.data.tags["mlflow.note.content"]
-        accuracy = f"accuracy went from {100 * accuracies[0]:.1f} to {100 * accuracies[1]:.1f} %, largest excess: "
-        assert note.startswith(accuracy)
-        assert f" points. The network is at chance after compression. Run {dense.info.run_id}, " in note
+        assert f"\nAccuracy {accuracies[0]:.1f} -> {accuracies[1]:.1f} %: " in note
+        assert "\nThe network is at chance after compression." in note
+        assert note.splitlines()[-1].startswith(f"Run {dense.info.run_id}, ")
+        worst = max(recall[0][c] - recall[1][c] for c in range(10))
+        assert pruned.data.metrics["worst_class_loss"] == pytest.approx(worst)
 
     @pytest.mark.slow
     @pytest.mark.usefixtures("drawn_pictures")
@@ -218,8 +220,9 @@ class TestPrune:
         assert Path(picture) == artifact(runs("job")[0], "summary.png")
         assert f"engine {runs('pruned')[1].data.tags['engine']}, device cpu" in output
         assert [run.data.params["ratio"] for run in runs("pruned")] == ["2.0", "10.0"]
-        assert output.index("ratio 2:") < output.index("class ")  # the verdict stands above the table
-        assert "new images" not in output
+        places = [output.index(mark) for mark in ("\nratio 2\n", "\n1. ", "\n2. ", "class ", "\nratio 10\n")]
+        assert places == sorted(places)
+        assert "on new images" not in output
         detailed = prune("--ratio", "2,10", "--pruner", "gp", "--details")
         assert "alpha means nothing for networks at chance: the dense network" in detailed
         assert len(runs("pruned")) == 2
@@ -234,8 +237,8 @@ class TestPrune:
         assert mlflow.load_table("summary.json", [job.info.run_id])["run_id"].tolist() == summary["run_id"].tolist()
         assert artifact(job, "summary.png").read_bytes().startswith(b"\x89PNG")
         notes = job.data.tags["mlflow.note.content"].splitlines()
-        assert [note[:10] for note in notes if note.startswith("- ratio")] == ["- ratio 2:", "- ratio 10"]
-        assert "- One network does not show whether pruning" in job.data.tags["mlflow.note.content"]
+        assert [note for note in notes if note.startswith("# ")] == ["# ratio 2", "# ratio 10"]
+        assert len([note for note in notes if note.startswith("No control was given")]) == 2
 
     @pytest.mark.parametrize("pruner", PRUNERS)
     def test_every_pruner_prunes_the_same_dense_network(self, prune, shared, pruner):
@@ -613,19 +616,18 @@ class TestRecomputed:
     def test_printed_table(self, computed):
         output, dense, pruned = computed
         before, after = (run.data.metrics["recall/Shirt"] for run in (dense, pruned))
-        (line,) = [line for line in output.splitlines() if line.startswith("Shirt ")]
-        shown = ["Shirt", f"{before:.3f}", f"{after:.3f}", f"{100 * (after - before):+.1f}"]
+        (line,) = [line for line in output.splitlines() if line.strip().startswith("Shirt ") and " to " in line]
+        shown = ["Shirt", f"{100 * before:.1f}", f"{100 * after:.1f}", f"{100 * (before - after):.1f}"]
         answers = []
         for run in (dense, pruned):
             with np.load(artifact(run, "predictions.npz")) as arrays:
                 answers.append(arrays["predicted"][arrays["label"] == 6] == 6)
         lost, won = (answers[0] & ~answers[1]).sum(), (answers[1] & ~answers[0]).sum()
-        low, high = 100 * np.array(change_interval(lost, won, 20))
-        assert line.split() == [*shown, f"{low:+.1f}", "to", f"{high:+.1f}", "20"]
-        (line,) = [line for line in output.splitlines() if line.startswith("alpha ")]
-        assert line.split() == ["alpha", f"{pruned.data.metrics['alpha']:.3f}"]
-        (line,) = [line for line in output.splitlines() if line.startswith("raw slope ")]
-        assert line.split() == ["raw", "slope", f"{pruned.data.metrics['raw_slope']:.3f}"]
+        low, high = -100 * np.array(change_interval(lost, won, 20))[::-1]
+        assert line.split()[:4] == shown
+        assert [float(line.split()[place]) for place in (4, 6)] == pytest.approx([low, high], abs=0.051)
+        slopes = [f"{pruned.data.metrics[name]:.3f}" for name in ("alpha", "raw_slope")]
+        assert f"alpha {slopes[0]}, raw slope {slopes[1]}" in output
 
 
 class TestFound:
@@ -797,14 +799,13 @@ class TestSeeds:
             assert len(made) == count
             assert {run.data.params["seed"] for run in made} == {"1", "3", "4"}
         _, mean = output.split("mean of 3 seeds")
-        shirt = next(line.split() for line in mean.splitlines() if line.startswith("Shirt"))
+        _, shirt = (line.split() for line in mean.splitlines() if line.strip().startswith("Shirt ") and " to " in line)
         before = np.mean([run.data.metrics["recall/Shirt"] for run in runs("dense")])
         at_4 = [run for run in runs("pruned") if run.data.params["ratio"] == "4.0"]
         after = np.mean([run.data.metrics["recall/Shirt"] for run in at_4])
-        assert (shirt[1], shirt[3].rstrip("*")) == (f"{before:.3f}", f"{100 * (after - before):+.1f}")
+        assert shirt[1:4] == [f"{100 * value:.1f}" for value in (before, after, before - after)]
         accuracy = np.mean([run.data.metrics["test_accuracy"] for run in runs("dense")])
-        line, _ = (line.split() for line in mean.splitlines() if line.startswith("accuracy "))  # below are intervals
-        assert line[1] == f"{accuracy:.3f}"
+        assert f"Accuracy {100 * accuracy:.1f} -> " in mean
 
     def test_one_is_what_it_was(self, computed):
         output, *_ = computed

@@ -32,7 +32,7 @@ class Chain:
     Parameters
     ----------
     pruner : str
-        `none` prunes nothing. Such a chain does not fine-tune either, unless it is the `control` of another chain.
+        `none` prunes nothing. Such a chain does not fine-tune either.
     ratio : float
     schedule : {"one-shot", "cubic"}
     fine_tune_epochs : int
@@ -61,11 +61,6 @@ class Chain:
     def params(self) -> dict[str, str]:
         """The fields as canonical text."""
         return {name: text(value) for name, value in asdict(self).items()}
-
-    @property
-    def control(self) -> "Chain":
-        """The chain that fine-tunes for as many epochs without pruning; with 0 epochs it does nothing."""
-        return Chain(fine_tune_epochs=self.fine_tune_epochs)
 
     def __str__(self) -> str:
         """Describe the steps: `filters pruned by l1-filter at ratio 1.97, 15 epochs, class offsets, fixed-int8`."""
@@ -196,5 +191,5 @@ class ChainSpace(SearchSpace):
     def params(self) -> dict[str, str]:
         """The whole space as canonical text."""
         own = {name: value for name, value in asdict(self).items() if name != "settings"}
-        searched = {"pruners": self.pruners, "formats": FORMATS} | own
+        searched = {"pruners": self.pruners, "formats": FORMATS, "losses_since": schema.DENSE} | own
         return {**self.settings, **{name: text(value) for name, value in searched.items()}}

@@ -1,31 +1,28 @@
 """The results of a search for chains, put into words: lines to print, and the model card."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from analysis.common.points import points
 from analysis.common.terminal import folded
-from analysis.compare import sentences as told
+from analysis.compare import blocks
 from analysis.compare.comparison import Comparison
 from analysis.rendering import chain_table
 from analysis.rendering.markdown_text import markdown_cell, markdown_line
 from analysis.runs import schema
 from analysis.statistics.chain_choice import Choice, keeps, shown
-from analysis.statistics.limits import Gate, Limits
+from analysis.statistics.limits import Gate, Limits, merged
 from pruning_study.models.latency import Compared
 from pruning_study.models.onnx_export import INPUT, OUTPUT
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import Chain
-from pruning_study.study.compression.judgement import POINTS, SIDES, Judgement, Sides
+from pruning_study.study.compression.judgement import POINTS, Judgement
 
-READING = (
-    "Losses are in points and relative to the control, which is the dense network after the same fine-tuning without "
-    "pruning. At most: a bound with 95 % confidence, which holds for all classes together."
-)
+READING = "Losses are in points since the dense network. At most: an upper bound with 95 % confidence."
 _IN_BRACKETS = READING.replace("At most:", "In brackets, at most:")
 BATCHES = (1, 64)  # batch sizes for which latency is measured
 _VERDICTS = {
@@ -37,35 +34,48 @@ _COSTS = {"size": "{} bytes", "latency": "{} of the dense network's time", "macs
 
 
 class Tested(NamedTuple):
-    """A chain on test images: its comparison, whether losses are within the limits, and a table of the classes.
+    """A chain on test images.
 
-    If the chain is the choice, the first network is the delivered one.
+    Attributes
+    ----------
+    chain : Chain
+    comparison : Comparison
+        The dense with the compressed networks. If the chain is the choice, the first network is delivered.
+    limits : Limits
     """
 
     chain: Chain
     comparison: Comparison
-    gate: Gate
-    classes: pd.DataFrame
-
-    @property
-    def losses(self) -> pd.DataFrame:
-        """The losses of accuracy and of each class's recall, as `judgement.losses` returns them."""
-        return self.comparison.losses
-
-    @property
-    def accuracies(self) -> list[float]:
-        """Accuracies of the dense, control and compressed networks on the test images."""
-        return [self.comparison.accuracy_of(side) for side in SIDES]
-
-    @property
-    def delivered_accuracy(self) -> float:
-        """Accuracy of the first compressed network on the test images."""
-        return float(self.comparison.right["after"][0].mean())
+    limits: Limits
 
     @property
     def networks(self) -> int:
         """Number of networks over which recalls, accuracies and losses are means."""
         return self.comparison.networks
+
+    @property
+    def delivered(self) -> Comparison:
+        """The comparison of the first network."""
+        right, predicted = (
+            {side: rows[:1] for side, rows in sides.items()}
+            for sides in (self.comparison.right, self.comparison.predicted)
+        )
+        return replace(self.comparison, right=right, predicted=predicted)
+
+    @property
+    def gates(self) -> list[Gate]:
+        """The decisions on the losses of classes and of the accuracy."""
+        return list(self.comparison.gates(self.limits).values())
+
+    @property
+    def classes(self) -> pd.DataFrame:
+        """A row for each class: class, images, recall_before, recall_after, recall_delivered, loss, loss_upper."""
+        table = self.comparison.table
+        return table[["class", "images", "recall_before", "recall_after"]].assign(
+            recall_delivered=self.delivered.table["recall_after"],
+            loss=table["loss"],
+            loss_upper=self.comparison.losses().mean.upper(),
+        )
 
 
 class Outcome(NamedTuple):
@@ -103,31 +113,17 @@ class Outcome(NamedTuple):
     times: Sequence[Compared]
 
     @property
+    def gates(self) -> list[Gate]:
+        """The decisions on the choice on test images: for the means over networks, and for the delivered network."""
+        if not self.tested or self.tested.networks == 1:
+            return self.tested.gates if self.tested else []
+        own = self.tested.delivered.gates(self.limits).values()
+        return [*self.tested.gates, *(Gate(gate.state, f"The delivered network: {gate.reason}") for gate in own)]
+
+    @property
     def state(self) -> str:
         """`within`, `beyond` or `undecided` on test images; `none` if no chain keeps to the limits."""
-        return self.tested.gate.state if self.tested else "none"
-
-
-def tested(chain: Chain, classes: Sequence[str], label: np.ndarray, sides: Sides, limits: Limits) -> Tested:
-    """Compare the losses of a chain on test images with the limits.
-
-    Parameters
-    ----------
-    chain : Chain
-    classes : sequence of str
-    label : (images,), integers
-    sides : Sides
-        Whether each test image is predicted right, for one or several networks.
-    limits : Limits
-    """
-    comparison = Comparison(classes, label, sides._asdict())
-    support = np.bincount(label, minlength=len(classes))
-    shares = {name: right.mean(0) for name, right in sides._asdict().items()} | {"delivered": sides.after[0]}
-    recalls = {f"recall_{name}": np.bincount(label, share, len(classes)) / support for name, share in shares.items()}
-    of_classes = comparison.losses.iloc[1:].reset_index(drop=True)
-    rows = pd.DataFrame({"class": list(classes), "support": support, **recalls})
-    rows = rows.assign(loss=of_classes["loss"], loss_upper=of_classes["upper"])
-    return Tested(chain, comparison, comparison.gate(limits), rows)
+        return merged(self.gates).state if self.tested else "none"
 
 
 def progress(chain: Chain, result: Judgement, minimize: str) -> str:
@@ -160,8 +156,8 @@ def sentences(outcome: Outcome) -> list[str]:
     elif outcome.by_accuracy:
         lines += _by_accuracy(outcome, by_accuracy, outcome.by_accuracy)
     if outcome.confirmed:
-        lines.append(f"On new networks: {outcome.confirmed.gate.reason}")
-    return [*lines, *_unfinished(outcome), *outcome.notes]
+        lines.append(f"On new networks: {_reason(outcome.confirmed.gates)}")
+    return [*lines, *outcome.notes]
 
 
 def model_card(
@@ -193,8 +189,7 @@ def model_card(
             "",
             "## Each class",
             "",
-            f"Recall on test images, in percent, of the dense network, the control and the compressed network{means}. "
-            + READING,
+            f"Recall on test images, in percent, of the dense network and the compressed network{means}. " + READING,
             "",
             *_class_table(outcome.tested),
             "",
@@ -237,19 +232,20 @@ def model_card(
 
 def _class_table(tested: Tested) -> list[str]:
     """Return the lines of a table in Markdown: all images, then each class, the one with the largest bound first."""
-    whole, classes = tested.losses.iloc[0], tested.classes
-    names = SIDES | ({"delivered": "delivered"} if tested.networks > 1 else {})
-    accuracies = [*tested.accuracies, tested.delivered_accuracy][: len(names)]
-    rows = [("**all images**", classes["support"].sum(), accuracies, whole["loss"], whole["upper"])]
-    for _, row in classes.sort_values("loss_upper", ascending=False, kind="stable").iterrows():
-        recalls = [row[f"recall_{name}"] for name in names]
-        rows.append((markdown_cell(row["class"]), row["support"], recalls, row["loss"], row["loss_upper"]))
+    names = {"before": "dense", "after": "compressed"} | ({"delivered": "delivered"} if tested.networks > 1 else {})
+    accuracy, upper = tested.comparison.accuracy, tested.comparison.accuracy_losses().mean.upper()[0]
+    whole = {"class": "**all images**", "images": accuracy["images"], "loss": accuracy["loss"], "loss_upper": upper}
+    whole |= {"recall_before": accuracy["before"], "recall_after": accuracy["after"]}
+    whole |= {"recall_delivered": tested.delivered.accuracy["after"]}
+    classes = tested.classes.sort_values("loss_upper", ascending=False, kind="stable")
+    rows = [whole, *classes.assign(**{"class": classes["class"].map(markdown_cell)}).to_dict("records")]
+    columns = [*(f"recall_{name}" for name in names), "loss", "loss_upper"]
     return [
         f"| class | test images | {' | '.join(names.values())} | loss | at most |",
         f"| --- |{' ---: |' * (len(names) + 3)}",
         *(
-            f"| {name} | {support:,} | {' | '.join(map(points, recalls))} | {points(loss)} | {points(bound)} |"
-            for name, support, recalls, loss, bound in rows
+            f"| {row['class']} | {row['images']:,} | {' | '.join(points(row[column]) for column in columns)} |"
+            for row in rows
         ),
     ]
 
@@ -278,47 +274,38 @@ def _table(outcome: Outcome) -> str:
     return text_table(columns, cells.to_numpy().tolist())
 
 
-def _unfinished(outcome: Outcome) -> list[str]:
-    """Warn if fine-tuning without pruning gains more accuracy than may be lost, so that controls differ too much."""
-    control = outcome.trials["accuracy"] + outcome.trials["accuracy_loss"]
-    fine_tuned = np.array([chain.fine_tune_epochs > 0 for chain in outcome.chains])
-    gain = control[fine_tuned].max() - control[~fine_tuned].max()
-    if not gain > outcome.limits.accuracy_loss:  # NaN if chains of one kind are missing
-        return []
-    return [
-        f"The dense network is not fully trained: fine-tuning without pruning gains {points(gain)} points of accuracy "
-        "on validation images. A chain that fine-tunes is compared with the fine-tuned dense network, and any other "
-        "with the dense network as it is. So the choice may be less accurate than a chain that breaks a limit. To "
-        "avoid this, train the dense network longer, and search again."
-    ]
-
-
 def _on_validation(outcome: Outcome, place: int) -> str:
-    row, limits = outcome.trials.loc[place], outcome.limits
+    return _losses("On validation images", outcome.trials.loc[place], outcome.limits)
+
+
+def _losses(where: str, row: Mapping[str, Any], limits: Limits) -> str:
     accuracy, class_loss = (_with_bound(row, name) for name in ("accuracy_loss", "class_loss"))
     return (
-        f"On validation images the accuracy loses {accuracy} points (limit {POINTS * limits.accuracy_loss:g}), and the "
+        f"{where} the accuracy loses {accuracy} points (limit {POINTS * limits.accuracy_loss:g}), and the "
         f"worst class, {row['worst_class']}, loses {class_loss} (limit {POINTS * limits.class_loss:g})."
     )
 
 
 def _on_test(outcome: Outcome) -> list[str]:
-    """Describe whether test images confirm the choice, and its accuracy and losses on them."""
+    """Describe whether test images confirm the choice, and its losses on them."""
     tested = outcome.tested
     if not tested:
         return []
-    dense, control, accuracy = tested.accuracies
-    mean, delivered = "", ""
+    lines = [f"{_VERDICTS[outcome.state]} {_reason(outcome.gates)}"]
+    lines.append(_of_test("On test images", tested.comparison, tested.limits))
     if tested.networks > 1:
-        mean, delivered = "mean ", f", and the delivered network has {points(tested.delivered_accuracy)} %"
-    worst_class = judgement.worst(tested.losses)
-    return [
-        f"{_VERDICTS[outcome.state]} {tested.gate.reason}",
-        f"On test images the {mean}{told.accuracies(dense, accuracy, control)}{delivered}. The worst class, "
-        f"{worst_class['name']}, loses {points(worst_class['loss'])}, at most {points(worst_class['upper'])} points "
-        f"(limit {POINTS * outcome.limits.class_loss:g}).",
-        f"{told.losses(tested.comparison, 'compression')}.",
-    ]
+        lines.append(_of_test("In the delivered network", tested.delivered, tested.limits))
+    return [*lines, *blocks.blocks(tested.comparison)[0].lines]
+
+
+def _reason(gates: Sequence[Gate]) -> str:
+    """Say why losses are not all within their limits, if they are not."""
+    return " ".join(gate.reason for gate in gates if gate.state != "within") or "All losses are within the limits."
+
+
+def _of_test(where: str, comparison: Comparison, limits: Limits) -> str:
+    losses = comparison.losses().mean, comparison.accuracy_losses().mean
+    return _losses(where, judgement.worst_losses(comparison.names, *losses), limits)
 
 
 def _sizes(outcome: Outcome, best: int) -> list[str]:
@@ -364,9 +351,9 @@ def _time(images: int, times: Compared) -> str:
 def _by_accuracy(outcome: Outcome, place: int, test: Tested) -> list[str]:
     return [
         f"By accuracy alone the choice would be: {outcome.chains[place]}.",
-        f"{_on_validation(outcome, place)} On test images: {test.gate.reason}",
+        f"{_on_validation(outcome, place)} On test images: {_reason(test.gates)}",
     ]
 
 
-def _with_bound(row: pd.Series, name: str) -> str:
+def _with_bound(row: Mapping[str, Any], name: str) -> str:
     return f"{points(row[name])}, at most {points(row[f'{name}_upper'])}"

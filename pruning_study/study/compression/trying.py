@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.common.errors import StudyError
+from analysis.compare.comparison import Comparison
 from analysis.runs import schema
 from analysis.statistics.intensification import networks_at_chance
 from pruning_study.pruning import filters
 from pruning_study.steps import compressed, pruned, runs, shrunk
+from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.compressed import Parent
 from pruning_study.steps.context import Context
 from pruning_study.steps.identity import hashed_params
@@ -19,8 +21,9 @@ from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import LEAST_FILTER_RATIO, WEIGHT_RATIOS, Chain, ChainSpace
-from pruning_study.study.compression.judgement import Judgement, Sides, Validated
+from pruning_study.study.compression.judgement import Judgement, Validated
 from pruning_study.study.searched_networks import SearchedNetwork
+from pruning_study.training.evaluation import Predictions
 from pruning_study.training.mitigation import class_offsets
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ LATENCY, MACS = "latency", "macs"
 
 
 class Network(SearchedNetwork):
-    """A dense network to which chains are applied. Its `plan` is the plan of its control."""
+    """A dense network to which chains are applied; a chain changes the options of its `plan`."""
 
     def make(self, chain: Chain) -> FinishedRun:
         """Find or make the compressed run of a chain.
@@ -55,12 +58,9 @@ class Network(SearchedNetwork):
         return self.model(self.make(Chain()))
 
     def validated(self, chain: Chain) -> Validated:
-        """Apply a chain, and find the validation images that dense, control and compressed networks predict right."""
-        run, control = self.make(chain), self._control(chain)
-        after = runs.val_predictions(self.context.store, run.run_id, self.context)
-        before = self.dense.dense.val_predictions
-        retrained = runs.val_predictions(self.context.store, control.run_id, self.context) if control else before
-        return Validated(self.context.validation_indices, before.right, retrained.right, after.right)
+        """Apply a chain, and find the validation images that the dense and the compressed network predict right."""
+        after = runs.val_predictions(self.context.store, self.make(chain).run_id, self.context)
+        return Validated(self.context.validation_indices, self.dense.dense.val_predictions.right, after.right)
 
     def cost(self, chain: Chain, minimize: str) -> tuple[FinishedRun, float]:
         """Apply a chain, and return its run and its `Judgement.cost`."""
@@ -69,24 +69,14 @@ class Network(SearchedNetwork):
             return run, self._share_of_time(run) if chain != Chain() else 1.0
         return run, float(run.metrics[schema.MACS if minimize == MACS else schema.MODEL_BYTES])
 
-    def tested(self, chain: Chain) -> Sides:
-        """Apply a chain, and find the test images that dense, control and compressed networks predict right."""
-        run, control = self.make(chain), self._control(chain)
-        after = compressed.tested(self.context.store, self.context.data, run.run_id, self.model(run))
-        before = self.dense.dense.predictions
-        if control:
-            retrained = runs.test_predictions(self.context.store, control.run_id, self.context.data)
-        return _sides(before.right, (retrained if control else before).right, after.right)
+    def tested(self, chain: Chain) -> Predictions:
+        """Apply a chain, and predict the test images with the compressed network."""
+        run = self.make(chain)
+        return compressed.tested(self.context.store, self.context.data, run.run_id, self.model(run))
 
     def _share_of_time(self, run: FinishedRun) -> float:
         images = self.context.data.test_images
         return compressed.compared(self.dense_model, self.model(run), images, [1])[0].share.median
-
-    def _control(self, chain: Chain) -> FinishedRun | None:
-        """Find or make the run of a chain's control; return None if the chain does not fine-tune."""
-        if not chain.fine_tune_epochs:
-            return None
-        return self._pruned(chain.control)
 
     def _pruned(self, chain: Chain) -> FinishedRun:
         plan = plan_pruning(replace(self.plan.options, **chain.options), self.context)
@@ -114,17 +104,23 @@ def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement
     """
     data = networks[0].context.data
     validated = [network.validated(chain) for network in in_turn(networks)]
-    table = judgement.losses_on_validation(data.classes, np.asarray(data.train_labels), validated)
+    losses = judgement.losses_on_validation(np.asarray(data.train_labels), validated)
     run, cost = networks[0].cost(chain, minimize)
     size, macs = (int(run.metrics[name]) for name in compressed.METRICS)
-    accuracy = float(np.mean([each.after.mean() for each in validated]))
-    return judgement.judge(table, accuracy, cost, size, macs, run.run_id)
+    return Judgement(
+        cost=cost,
+        model_bytes=size,
+        macs=macs,
+        accuracy=float(np.mean([each.after.mean() for each in validated])),
+        **judgement.worst_losses(data.classes, *losses),
+        run_id=run.run_id,
+    )
 
 
-def tested(networks: Sequence[Network], chain: Chain) -> Sides:
-    """Apply a chain to each network, and concatenate the results of `Network.tested`."""
-    sides = [network.tested(chain) for network in in_turn(networks)]
-    return Sides(*(np.concatenate(parts) for parts in zip(*sides, strict=True)))
+def compared(networks: Sequence[Network], chain: Chain) -> Comparison:
+    """Apply a chain to each network, and compare the results with the dense networks on test images."""
+    sides = [(each.dense.dense.predictions, each.tested(chain)) for each in in_turn(networks)]
+    return class_changes(networks[0].context.data.classes, *zip(*sides, strict=True))
 
 
 def check_better_than_chance(dense: LoadedRun) -> None:
@@ -143,7 +139,6 @@ def space_of(plan: PrunePlan, context: Context, minimize: str, more: Mapping[str
     Parameters
     ----------
     plan : PrunePlan
-        Plan of the control.
     context : Context
     minimize : {"size", "latency", "macs"}
     more : mapping of str
@@ -184,8 +179,3 @@ def _filter_ratios(plan: PrunePlan, context: Context) -> tuple[float, float]:
     half, largest = (total / (total - filters.removed(all_filters, filter_numbers)) for filter_numbers in numbers)
     largest = float(np.floor(100 * largest) / 100)
     return min(max(half, LEAST_FILTER_RATIO), largest), largest
-
-
-def _sides(before: np.ndarray, control: np.ndarray, after: np.ndarray) -> Sides:
-    """Return the `Sides` of one network, from bool arrays (images,)."""
-    return Sides(before[np.newaxis], control[np.newaxis], after[np.newaxis])

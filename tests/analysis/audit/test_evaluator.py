@@ -45,9 +45,11 @@ def test_predictions_and_a_model_have_the_audit_of_plain_arrays_on_the_run(exper
     for what in ({"data": stored, "predictions": "predicted"}, {"model": model, "data": images}):
         result, run = evaluate(experiment_id, config, **what)
         assert result.metrics["damaged_classes"] == run.data.metrics["damaged_classes"] == 1
-        assert run.data.metrics["largest_loss"] == pytest.approx(0.6)
+        assert run.data.metrics["worst_class_loss"] == pytest.approx(0.6)
+        assert run.data.metrics["worst_class_loss_upper"] == expected.comparison.losses().mean.upper().max()
         assert run.data.metrics["accuracy_after"] == pytest.approx(0.94)
-        assert run.data.tags["audit_verdict"] == expected.verdict
+        assert "exit_code" not in run.data.metrics
+        assert (run.data.tags["worst_class"], run.data.tags["outcome"]) == ("9", "9 is worse (60.0 points)")
         files = {file.path for file in MlflowClient().list_artifacts(run.info.run_id, "audit")}
         assert files == {f"audit/{name}" for name in ("audit.csv", "audit.md", "audit.png", "metrics.csv")}
         assert result.artifacts["audit.csv"].content["recall_after"].tolist()[0] == pytest.approx(0.4)
@@ -59,23 +61,36 @@ def test_of_a_network_that_names_one_class_losses_are_logged_and_no_slopes(exper
     data = pd.DataFrame({"label": LABEL, "predicted": np.zeros_like(LABEL)})
     _, run = evaluate(experiment_id, {"baseline_predictions": LABEL}, data=data, predictions="predicted")
     assert {"alpha", "raw_slope"}.isdisjoint(run.data.metrics)
-    assert (run.data.metrics["fails_on_damage"], run.data.metrics["largest_loss"]) == (1, 1)
-    assert run.data.tags["audit_verdict"].startswith("The network is at chance after compression. ")
+    assert (run.data.metrics["fails_on_damage"], run.data.metrics["worst_class_loss"]) == (1, 1)
+    assert run.data.tags["outcome"] == "9 classes are worse, 1 most (100.0 points)"
 
 
 @pytest.mark.usefixtures("blank_picture")
 def test_names_groups_and_prefix(experiment_id):
     config = {
         "baseline_predictions": LABEL,
-        "control_predictions": LABEL,
         "groups": np.where(LABEL == 9, "night", "day"),
         "metric_prefix": "int8_",
     }
     _, run = evaluate(
         experiment_id, config, data=pd.DataFrame({"label": LABEL, "predicted": AFTER}), predictions="predicted"
     )
-    assert "1 of 2 groups" in run.data.tags["int8_audit_verdict"]
+    assert run.data.tags["int8_worst_class"] == "night"
     assert run.data.metrics["int8_fails_on_damage"] == 1
+
+
+@pytest.mark.usefixtures("blank_picture")
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [({"max_class_loss": 5}, 3), ({"max_class_loss": 70}, 4), ({"max_class_loss": 80, "max_accuracy_loss": 10}, 0)],
+)
+def test_limits_give_the_exit_code_of_the_command(experiment_id, limits, code):
+    """Of 50 images of class 9 thirty are lost, so it loses at least 40 and at most 71 points."""
+    data = pd.DataFrame({"label": LABEL, "predicted": AFTER})
+    config = {"baseline_predictions": LABEL, **limits}
+    result, run = evaluate(experiment_id, config, data=data, predictions="predicted")
+    assert run.data.metrics["exit_code"] == code
+    assert f"Limit {limits['max_class_loss']} points: " in result.artifacts["audit.md"].content
 
 
 @pytest.mark.parametrize(
@@ -85,6 +100,7 @@ def test_names_groups_and_prefix(experiment_id):
         ({"baseline_predictions": LABEL[:9]}, "before has shape"),
         ({"control_predictions": LABEL}, 'pruning-audit needs evaluator_config={"baseline_predictions": before}'),
         ({"baseline": LABEL}, "'baseline' is unknown; pruning-audit accepts baseline_predictions"),
+        ({"baseline_predictions": LABEL, "max_class_loss": 0.03}, "3 points if it is meant as a share"),
     ],
 )
 def test_what_is_wrong_with_the_configuration_is_said(experiment_id, config, message):

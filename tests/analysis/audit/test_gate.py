@@ -2,13 +2,11 @@
 
 import click.testing
 import numpy as np
-import pandas as pd
 import pytest
 
 from analysis.__main__ import cli
 from analysis.audit import audit
-from analysis.statistics import class_losses
-from analysis.statistics.hypothesis_tests import corrected
+from analysis.statistics.limits import Limits
 
 CLASSES, IMAGES = 10, 1000
 LABEL = np.repeat(np.arange(CLASSES), IMAGES)
@@ -30,42 +28,12 @@ def destroyed(draw):
     return answers(rng, before), answers(rng, after)
 
 
-def moderated_p(before, after):
-    """Holm's p of the moderated test alone."""
-    right = before == LABEL, after == LABEL
-    recall = np.bincount(LABEL, sum(side.mean(0) for side in right)) / (2 * IMAGES)
-    changes = class_losses.moderated(class_losses.from_predictions(LABEL, *right), recall)
-    return corrected(class_losses.estimates(changes, np.eye(CLASSES))["p"], CLASSES)[1]
-
-
 def test_a_class_that_all_networks_lost_is_damaged_however_much_the_others_move():
-    draws = [destroyed(draw) for draw in range(12)]
-    hidden = sum(moderated_p(*draw).min() > 0.05 for draw in draws)
-    results = [audit.audit_predictions(LABEL, *draw) for draw in draws]
-    assert hidden >= 6
+    results = [audit.audit_predictions(LABEL, *destroyed(draw)) for draw in range(6)]
+    # The variance of the others hides it from the test of the mean in some draws.
+    assert max(result.table.set_index("class")["p_holm"]["0"] for result in results) > 0.05
     assert all("0" in result.damaged for result in results)
     assert all(result.fails for result in results)
-    assert np.mean([result.accuracy_before for result in results]) == pytest.approx(0.83, abs=0.01)
-    assert np.mean([result.accuracy_after for result in results]) == pytest.approx(0.47, abs=0.05)
-
-
-def test_a_class_that_all_networks_lost_wholly_is_damaged_though_it_has_no_variance():
-    before, after = destroyed(0)
-    before[:, LABEL == 0], after[:, LABEL == 0] = 0, 1
-    result = audit.audit_predictions(LABEL, before, after).table.set_index("class")
-    # No p is below that of the exact test of a thousand images.
-    assert result["p_holm"]["0"] < 1e-100
-    assert result["damaged"]["0"]
-
-
-def test_with_fewer_than_ten_classes_one_test_decides_at_the_whole_level():
-    rng = np.random.default_rng(0)
-    label = LABEL[LABEL < 3]
-    before, after = (answers(rng, np.full((4, 3), recall), label) for recall in (0.9, 0.8))
-    changes = class_losses.from_predictions(label, before == label, after == label)
-    plain = class_losses.estimates(changes, np.eye(3))["p"]
-    table = audit.audit_predictions(label, before, after).table
-    np.testing.assert_allclose(table.set_index("class")["p"].loc[["0", "1", "2"]], plain)
 
 
 def one_destroyed(networks=5, recall=0.0):
@@ -78,74 +46,49 @@ def one_destroyed(networks=5, recall=0.0):
 
 
 @pytest.mark.parametrize("control", [True, False])
-def test_a_network_that_alone_lost_a_class_fails(control):
-    before, after = one_destroyed()
+@pytest.mark.parametrize(("recall", "lost"), [(0.0, "8"), (0.67, "1")])
+def test_a_network_that_alone_lost_a_class_leaves_the_gate_undecided(recall, lost, control):
+    before, after = one_destroyed(recall=recall)
     result = audit.audit_predictions(LABEL, before, after, before if control else None)
     assert result.damaged == []
-    assert result.fails
-    assert result.gross_losses[["network", "name"]].to_numpy().tolist() == [[2, "7"]]
-    assert result.gross_losses["loss"].item() == pytest.approx(0.85, abs=0.03)
-    assert "network 2 lost 8" in result.verdict
-    assert "points of recall in 7, surely more than" in result.verdict
+    assert result.damage_gate.state == "undecided"
+    assert f"network 2 alone lost {lost}" in result.damage_gate.reason
+    assert f"Shown in single networks: network 2 lost {lost}" in " ".join(result.verdict.split())
+    assert ("Network 2 recognises no image of 7" in result.damage_gate.reason) == (recall == 0)
 
 
-def test_a_network_that_alone_lost_less_than_twenty_points_passes():
-    result = audit.audit_predictions(LABEL, *one_destroyed(recall=0.67))
-    assert result.gross_losses.empty
-    assert result.damage_gate.state == "within"
+def test_networks_of_other_seeds_have_no_single_losses():
+    before, after = one_destroyed(recall=0.3)
+    assert audit.audit_predictions(LABEL, before[:4], after).damage_gate.state == "within"
 
 
-def test_a_loss_beside_gains_of_the_same_size_is_retraining():
-    rng = np.random.default_rng(2)
-    before, after = np.full((3, CLASSES), 0.6), np.full((3, CLASSES), 0.6)
-    after[0, :2] = 0.3, 0.9  # thirty points down and up
-    moved = audit.audit_predictions(LABEL, answers(rng, before), answers(rng, after))
-    assert moved.gross_losses.empty
-    after[0, :2] = 0.1, 0.9  # more than three quarters of the recall
-    lost = audit.audit_predictions(LABEL, answers(rng, before), answers(rng, after))
-    assert lost.gross_losses["name"].tolist() == ["0"]
-
-
-def test_networks_without_a_partner_are_held_against_the_weakest_of_the_other_side():
-    before, after = one_destroyed()
-    before[0, LABEL == 7] = 0
-    assert audit.audit_predictions(LABEL, before[1:], after).gross_losses["network"].tolist() == [2]
-    assert audit.audit_predictions(LABEL, before[:4], after).gross_losses.empty
-
-
-def test_groups_of_which_a_network_alone_lost_most_fail_too():
+def test_groups_of_which_a_network_alone_lost_most_are_named():
     before, after = one_destroyed()
     light = np.where(LABEL == 7, "day", "night")
-    result = audit.audit_predictions(LABEL, before, after, groups=light)
-    assert result.gross_losses["name"].tolist() == ["day"]
+    gate = audit.audit_predictions(LABEL, before, after, groups=light).damage_gate
+    assert (gate.state, "of day" in gate.reason, "of night" in gate.reason) == ("undecided", True, False)
 
 
-def test_where_a_class_may_have_lost_everything_nothing_is_decided(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    label = np.repeat(["Coat", "Pullover"], 500)
-    place = np.tile(np.arange(500), 2)
-    for side, kept in (("before", (450, 430)), ("after", (430, 340))):
-        for number, images in enumerate(kept):
-            right = place < np.where(label == "Pullover", images, 440 + number)
-            predicted = np.where(right, label, np.where(label == "Coat", "Pullover", "Coat"))
-            pd.DataFrame({"label": label, "predicted": predicted}).to_csv(f"{side}_{number}.csv", index=False)
-    sides = [f"--{side}={side}_{number}.csv" for side in ("before", "after") for number in (0, 1)]
-    result = click.testing.CliRunner().invoke(cli, ["audit", *sides, "--fail-on-damage"])
-    assert result.exit_code == 4, result.output
-    assert "Undecided: Pullover may have lost everything" in result.output
-    without = click.testing.CliRunner().invoke(cli, ["audit", *sides])
-    assert without.exit_code == 0
+def test_a_single_network_beyond_the_limit_keeps_the_mean_from_passing():
+    """Network 2 of 20 lost 55 of 85 points of class 7: the mean lost 2.8."""
+    before, after = one_destroyed(20, recall=0.3)
+    result = audit.audit_predictions(LABEL, before, after)
+    gate = result.gate(Limits(class_loss=0.15))
+    assert result.comparison.losses().mean.upper().max() < 0.15
+    assert (gate.state, "network 2 lost 5" in gate.reason) == ("undecided", True)
+    assert "smallest limit" not in gate.reason
 
 
-def test_damage_decides_though_accuracy_is_within_its_limit(tmp_path, monkeypatch):
+def test_damage_decides_though_accuracy_is_within_its_limit(tmp_path, monkeypatch, blank_picture):
     monkeypatch.chdir(tmp_path)
     for side, networks in zip(("before", "after"), one_destroyed(3), strict=True):
         for number, predicted in enumerate(networks):
             np.savez(f"{side}_{number}.npz", label=LABEL, predicted=predicted)
     sides = [f"--{side}={side}_{number}.npz" for side in ("before", "after") for number in range(3)]
     result = click.testing.CliRunner().invoke(cli, ["audit", *sides, "--fail-on-damage", "--max-accuracy-loss", "50"])
-    assert result.exit_code == 3, result.output
-    assert "Damaged in single networks: network 2 lost" in result.output
+    assert result.exit_code == 4, result.output
+    assert "Limit 50 points of accuracy: KEPT." in result.output
+    assert "--fail-on-damage: NOT DECIDED (exit code 4)." in result.output
 
 
 def test_a_class_that_no_network_recognised_before_has_nothing_to_lose():
@@ -153,9 +96,9 @@ def test_a_class_that_no_network_recognised_before_has_nothing_to_lose():
     recalls = np.full((2, CLASSES), 0.8)
     recalls[:, 4] = 0
     result = audit.audit_predictions(LABEL, answers(rng, recalls), answers(rng, recalls))
-    assert result.verdict.startswith("Dense networks are weak and recognise no test image of 4 (2 of 2 networks)")
+    assert "recognise no test image of 4 (2 of 2 networks)" in " ".join(result.verdict.split())
     assert "4" not in result.damaged
-    assert "4 may have lost" not in result.damage_gate.reason
+    assert result.damage_gate.state == "within"
 
 
 def test_a_class_that_only_one_network_predicts_is_said():
@@ -168,7 +111,14 @@ def test_a_class_that_only_one_network_predicts_is_said():
 def test_compression_that_changes_no_answer_changed_no_class():
     before, _ = one_destroyed(3)
     result = audit.audit_predictions(LABEL, before, before)
-    text = " ".join([result.verdict, *result.notes])
-    assert "no class changed differently from the accuracy" in text
-    assert "nan" not in text
+    assert "nan" not in " ".join([result.verdict, *result.notes])
     assert result.damage_gate.state == "within"
+
+
+def test_classes_with_few_images_are_left_out_of_damage():
+    """Ten images of class 9 are lost: p is 2 / 2^10, and with Holm's 10 classes .0195."""
+    label = np.concatenate([np.repeat(np.arange(9), 100), np.full(12, 9)])
+    after = np.where((label == 9) & (np.arange(len(label)) < 910), 0, label)
+    comparison = audit.audit_predictions(label, label, after).comparison
+    states = [comparison.damage_gate(images).state for images in (12, 13)]
+    assert states == ["beyond", "within"]

@@ -168,7 +168,7 @@ def test_folders_with_and_without_zeros_are_paired_by_seed(damaged, tmp_path):
     assert "And 2 more pairs." in result.output
     # Every class of every pair loses four of twenty images.
     found = audit.audit([str(damaged / "a")], [str(damaged / "b")])
-    assert found.table["change"].tolist() == pytest.approx([-0.2] * 10)
+    assert found.table["loss"].tolist() == pytest.approx([0.2] * 10)
     assert found.slopes.raw_slope == pytest.approx(1)
     reversed_ = audit.audit([str(damaged / "a")], [str(path) for path in sorted((damaged / "b").iterdir())[::-1]])
     assert reversed_.slopes.alpha == pytest.approx(found.slopes.alpha)

@@ -3,12 +3,12 @@
 import click.testing
 import numpy as np
 import pytest
-from scipy import stats
 
 from analysis.__main__ import cli
 from analysis.audit import audit
 from analysis.common.errors import StudyError
 from analysis.statistics.limits import Limits
+from analysis.statistics.losses import between
 
 IMAGES = 1000
 LABEL = np.repeat([0, 1], IMAGES)
@@ -36,49 +36,30 @@ def result():
     return audit.audit_predictions(LABEL, BEFORE, networks(AFTER), networks(CONTROL, 400))
 
 
-def half_width(control, after):
-    """By hand: the squared half-widths of both means are added (Banerjee); networks err on other images."""
-    t = stats.t.ppf(0.975, [len(control) - 1, len(after) - 1])
-    return np.sqrt(t[0] ** 2 * np.var(control, ddof=1) / len(control) + t[1] ** 2 * np.var(after, ddof=1) / len(after))
-
-
-def test_the_interval_of_a_loss_is_that_of_independent_networks(result):
+def test_losses_from_the_control_are_those_of_independent_networks(result):
     row = result.table.set_index("class").loc["0"]
-    control, after = (1 - np.array(sides)[:, 0] / IMAGES for sides in (CONTROL, AFTER))
-    assert row["loss"] == pytest.approx(0.07)  # .98 - .91
-    half = half_width(control, after)
-    assert [row["loss_low"], row["loss_high"]] == pytest.approx([0.07 - half, 0.07 + half])
-    # Two classes have half of the 5 % each, so that the one-sided bound is the end of the two-sided interval.
-    assert row["loss_upper_all"] == pytest.approx(0.07 + half)
-    welch = stats.ttest_ind(control, after, equal_var=False).confidence_interval()
-    assert half >= (welch.high - welch.low) / 2
-    assert row["reference"] == "control of other seeds"
-
-
-def test_the_cost_is_of_the_same_networks(result):
-    row = result.table.set_index("class").loc["0"]
+    control, after = (networks(side, first) == LABEL for side, first in ((CONTROL, 400), (AFTER, 0)))
+    spread, cost = (between(LABEL, control, after, expected, paired=False) for expected in (0, 1))
+    assert row["loss_from_control"] == pytest.approx(0.07)  # .98 - .91
+    assert [row["loss_from_control_low"], row["loss_from_control_high"]] == pytest.approx(spread.interval()[:, 0])
     # Of balanced classes the cost is half of the difference between the losses: (7 points - 0) / 2.
-    cost_of = [np.array([(own[1] - own[0]) / (2 * IMAGES) for own in sides]) for sides in (CONTROL, AFTER)]
     assert row["cost"] == pytest.approx(0.035)
-    half = half_width(*cost_of)
-    assert [row["cost_low"], row["cost_high"]] == pytest.approx([0.035 - half, 0.035 + half])
+    assert [row["cost_low"], row["cost_high"]] == pytest.approx(cost.interval()[:, 0])
     assert result.worst.empty
-    assert result.table["disproportionate"].isna().all()
 
 
-def test_it_is_said_once_and_alpha_stays_that_of_the_pairs(result):
+def test_it_is_said_once_and_all_since_the_networks_before_stays_that_of_the_pairs(result):
     (note,) = [note for note in result.notes if "Not paired" in note]
     assert note.startswith("Not paired: 3 networks of the control and 4 after, which are treated as independent")
     paired = audit.audit_predictions(LABEL, BEFORE, networks(AFTER))
     assert result.slopes.alpha == paired.slopes.alpha
-    columns = ["change", "change_low", "change_high"]
-    assert result.table.set_index("class")[columns].equals(paired.table.set_index("class")[columns])
+    assert result.table[paired.table.columns].equals(paired.table)
 
 
 def test_limits_are_held_against_the_bounds_of_independent_networks(result):
-    upper = result.table["loss_upper_all"].max()
-    assert result.gate(Limits(upper + 1e-6)).state == "within"
-    assert result.gate(Limits(upper - 1e-6)).state == "undecided"
+    upper = result.comparison.losses("control").mean.upper().max()
+    gates = [result.gate(Limits(upper + distance), limit_from="control") for distance in (1e-6, -1e-6)]
+    assert [gate.state for gate in gates] == ["within", "undecided"]
 
 
 def test_equal_numbers_are_pairs_unless_they_are_said_to_be_of_other_seeds():
@@ -88,10 +69,9 @@ def test_equal_numbers_are_pairs_unless_they_are_said_to_be_of_other_seeds():
     sides = LABEL, networks(shared), networks(after, 500), networks(shared)
     paired, independent = (audit.audit_predictions(*sides, unpaired=unpaired) for unpaired in ((), {"control"}))
     rows = [each.table.set_index("class").loc["0"] for each in (paired, independent)]
-    assert [row["loss"] for row in rows] == pytest.approx([0.021] * 2)
-    assert rows[0]["loss_high"] < 0.05
-    assert rows[1]["loss_high"] > 0.2
-    assert [row["reference"] for row in rows] == ["control", "control of other seeds"]
+    assert [row["loss_from_control"] for row in rows] == pytest.approx([0.021] * 2)
+    assert rows[0]["loss_from_control_high"] < 0.06
+    assert rows[1]["loss_from_control_high"] > 0.2
     of_a_name = audit.audit_predictions(*sides, unpaired="control")
     assert of_a_name.table.equals(independent.table)
     assert audit.audit_predictions(*sides, unpaired=None).table.equals(paired.table)
@@ -158,7 +138,6 @@ def test_pairs_by_order_against_the_names_are_said(sides):
     assert any(
         note.startswith("The networks of the control are paired with those after in the") for note in found.notes
     )
-    assert found.table["reference"].unique().tolist() == ["control"]
     own = audit.audit([sides["dense"]], [sides["pruned"]], [sides["control"]], pair_by_order=True)
     assert not any("in the order given, although" in note for note in own.notes)
 
@@ -166,7 +145,6 @@ def test_pairs_by_order_against_the_names_are_said(sides):
 def test_networks_before_of_other_seeds_are_not_paired(sides):
     found = audit.audit([sides["others"]], [sides["pruned"]])
     assert "Not paired: 3 networks before and 3 after, which are treated as independent." in found.notes
-    assert found.table["reference"].unique().tolist() == ["dense networks of other seeds"]
     assert np.isnan(found.slopes.alpha)
 
 

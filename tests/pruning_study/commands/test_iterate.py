@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from pruning_study import models
 from pruning_study.commands.iterate import each_iterated
-from pruning_study.commands.pruning_table import SAME_NETWORK
+from pruning_study.commands.pruning_text import SAME_NETWORK
 from pruning_study.options.config import IterateConfig
 from pruning_study.steps import pictures
 from pruning_study.steps.runs import FinishedRun
