@@ -129,15 +129,15 @@ def class_costs(label: np.ndarray, before: np.ndarray, after: np.ndarray, names:
     Returns
     -------
     DataFrame
-        class; the columns of loss and cost as `losses.columns` names them, in points but for p; n, the number of
-        networks; accuracy_loss and
-        no_class_more, the largest bound of all losses, which are the same in all rows; and whether a class is the
-        costliest.
+        class; loss and cost with the columns of `losses.columns`, in points but for p; n, the number of networks;
+        accuracy_loss and no_class_more, the largest bound of all losses, which are the same in all rows; and whether a
+        class is the costliest.
     """
     spreads = {"loss": losses.between(label, before, after), "cost": losses.between(label, before, after, 1)}
-    table = 100 * pd.DataFrame({n: v for name, each in spreads.items() for n, v in losses.columns(name, each).items()})
+    table = pd.concat([pd.DataFrame(losses.columns(name, each)) for name, each in spreads.items()], axis=1)
+    table *= np.where(table.columns.str.endswith("_p"), 1, 100)
     return table.assign(
-        **{"class": names, "n": len(after), "cost_p": table["cost_p"] / 100},
+        **{"class": names, "n": len(after)},
         accuracy_loss=100 * (before.mean(1) - after.mean(1)).mean(),
         no_class_more=table["loss_upper_all"].max(),
         costliest=table.index == table["cost"].idxmax(),

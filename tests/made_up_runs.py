@@ -42,9 +42,9 @@ def study(*cells: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(cells, ignore_index=True)
 
 
-def with_images(made: pd.DataFrame) -> pd.DataFrame:
-    """Recalls of 100 images a class, right before and after for reasons of their own."""
-    more = {f"support/{name}": 100.0 for name in "ab"}
+def with_images(made: pd.DataFrame, images: int = 100) -> pd.DataFrame:
+    """Recalls of so many images a class, right before and after for reasons of their own."""
+    more = {f"support/{name}": float(images) for name in "ab"}
     more |= {f"both_right/{name}": made[f"recall_before/{name}"] * made[f"recall_after/{name}"] for name in "ab"}
     return made.assign(**more)
 

@@ -166,8 +166,7 @@ class Comparison:
         corrected for all rows.
         """
         spread = self._since("before")
-        columns = self._names() | self._recalls() | loss_columns(spread)
-        columns |= {"damaged": _are_damaged(spread, self._singles), **self._precision()}
+        columns = self._names() | self._recalls() | loss_columns(spread, self._singles) | self._precision()
         if self.has_control:
             columns |= self._control_columns()
         return pd.DataFrame(columns)
@@ -218,9 +217,14 @@ class Comparison:
         images = np.concatenate([np.bincount(part.label) for part in self.parts])
         singles = self._singles if since == "before" else []
         numbers = (np.arange(self.networks) if self.places is None else self.places) + 1
-        doubts = [*self._at_chance_doubt, *self._lost_classes(min_images)]
         found = Losses(
-            self.titles, images, self._since(since), singles, list(map(int, numbers[: len(singles)])), doubts
+            self.titles,
+            images,
+            self._since(since),
+            singles,
+            list(map(int, numbers[: len(singles)])),
+            doubts=[*self._at_chance_doubt, *self._lost_classes(min_images)],
+            advice=f" --min-images leaves such {self.kind} out.",
         )
         return found.of(images >= min_images)
 
@@ -468,11 +472,18 @@ class Comparison:
         return slopes(self.label, *self._chance[1], notes), notes
 
 
-def loss_columns(spread: Spread) -> dict[str, np.ndarray]:
-    """Return `losses.columns` of the losses, their p without correction, and whether they are shown."""
+def loss_columns(spread: Spread, singles: Sequence[Spread] = ()) -> dict[str, np.ndarray]:
+    """Return columns of losses: `losses.columns` with p also uncorrected, and whether losses are shown (damaged).
+
+    Parameters
+    ----------
+    spread : Spread
+    singles : sequence of Spread
+        Of each of several networks alone. A loss is also shown if it is shown in every single one.
+    """
     columns = losses.columns("loss", spread)
     p_holm = columns.pop("loss_p")
-    return columns | {"p": spread.p(), "p_holm": p_holm, "damaged": (p_holm <= LEVEL) & (spread.value > 0)}
+    return columns | {"p": spread.p(), "p_holm": p_holm, "damaged": _are_damaged(spread, singles)}
 
 
 def row_names(table: pd.DataFrame) -> pd.Series:

@@ -69,16 +69,15 @@ _BEYOND_CONTROL = (
     f"Losses are relative to the control (pruner {CONTROL}), the same network trained as long and not pruned. Brackets "
     "hold 95 % intervals (accuracy and gaps: {:g} %, jointly for a method's ratios). A class's recall is the share of "
     "its test images that the network recognises. Its gap is its recall minus the accuracy; changes of gaps are in % "
-    "of the gaps before pruning."
+    "of the gaps before pruning. Tests of classes are corrected by Holm's method."
 )
 _SAFE = (
-    "Safe: 95 % bounds rule out that a class loses more than "
-    f"{100 * LIMITS.class_loss:g} points of recall against the control or the accuracy more than "
-    f"{100 * LIMITS.accuracy_loss:g}, and no such loss is shown since the dense networks. Each method is judged from "
-    "its smallest ratio up to the first that fails."
+    f"Safe: 95 % bounds rule out that a class loses more than {100 * LIMITS.class_loss:g} points of recall or the "
+    f"accuracy more than {100 * LIMITS.accuracy_loss:g}{{}}. Each method is judged from its smallest ratio up to the "
+    "first that fails."
 )
+_SAFE_FROM_CONTROL = " against the control, and such a loss since the dense networks is not shown either"
 _WIDEST = 200  # % of the gaps before pruning. A wider interval of their change is not printed: it is uninformative.
-_CLASS_TEST = "Classes are tested over networks and images together, with Holm's correction."
 _ONE_NETWORK = "Every cell has one network, so there are no intervals over networks."
 
 # A param, one of its values, and what a reader has to know about runs with that value.
@@ -213,7 +212,7 @@ def _why_nothing(decided: Decision) -> str:
 
 def _why_not_there(failing: Judged) -> str:
     reason = why_not(failing)
-    return f"At ratio {short_ratio(failing.cell[schema.RATIO])}: {reason[0].lower()}{reason[1:]}"
+    return f"At ratio {short_ratio(failing.cell[schema.RATIO])}, {reason[0].lower()}{reason[1:]}"
 
 
 def choice(cell: pd.Series, study: StudyData) -> str:
@@ -294,14 +293,13 @@ def payers(rows: pd.DataFrame) -> Payers:
 def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
     """Yield a sentence on the classes that lose more than the accuracy or, if none does, on the bound of all losses."""
     are_tested, names, points, losses = payers(rows)
-    if not are_tested:
-        yield "Whether a class loses more than the accuracy is unknown."
-    elif not names:
+    if not names:
+        none = "No class is shown to lose" if are_tested else "It is unknown whether a class loses"
         bound = cell["worst_class_loss_upper"]
         with_control = " in the one network that has a control" if cell["n_none"] == 1 else ""
         which = " in this network" if cell["n"] == 1 else with_control
         ruled_out = f"; a loss above {100 * bound:.1f} points is ruled out for all{which}" if bound < 1 else ""
-        yield f"No class is shown to lose more than the accuracy{ruled_out}."
+        yield f"{none} more than the accuracy{ruled_out}."
     else:
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
         rest = len(names) - 2
@@ -315,7 +313,7 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
 
 def why_not(judged: Judged) -> str:
     """Explain why networks are not safe, or why their safety is undecided and what would decide it."""
-    return f"{'It is not safe' if judged.gate.state == 'beyond' else 'Undecided'}: {judged.gate.reason}"
+    return f"It is {'not safe' if judged.gate.state == 'beyond' else 'undecided'}: {judged.gate.reason}"
 
 
 GapKind = Literal[
@@ -468,11 +466,10 @@ def _reversed(cell: pd.Series) -> str:
 
 
 def _reading(pruned_cells: pd.DataFrame, confidence: float) -> Iterator[str]:
-    if (pruned_cells["n_none"] > 0).any():
+    if has_control := (pruned_cells["n_none"] > 0).any():
         yield _BEYOND_CONTROL.format(100 * confidence)
-        yield _CLASS_TEST
     if is_pruned(pruned_cells).any():
-        yield _SAFE
+        yield _SAFE.format(_SAFE_FROM_CONTROL if has_control else "")
     if (pruned_cells["n"] == 1).all():
         yield _ONE_NETWORK
     if pruned_cells["n_at_chance"].any():

@@ -117,6 +117,8 @@ class Losses(NamedTuple):
         The number that the user knows each of `singles` by.
     doubts : sequence of str
         Sentences on what keeps losses from being shown to be within any limit, such as a network at chance.
+    advice : str
+        What to do if classes have too few images, after a space.
     """
 
     names: Sequence[str]
@@ -125,6 +127,7 @@ class Losses(NamedTuple):
     singles: Sequence[Spread] = ()
     networks: Sequence[int] = ()
     doubts: Sequence[str] = ()
+    advice: str = ""
 
     def of(self, is_kept: np.ndarray) -> "Losses":
         """Return the losses of some classes; `is_kept` is a mask."""
@@ -193,7 +196,7 @@ def decide(losses: Losses, limit: float) -> Gate:
         return Gate("within", f"No loss is above {rounded_up(upper.max())} points.")
     if np.isnan(upper).any():
         unknown = losses.names[int(np.isnan(upper).argmax())]
-        return Gate("undecided", f"How much of {unknown} may be lost is unknown: give several networks a side.")
+        return Gate("undecided", f"How much of {unknown} may be lost is unknown without predictions.")
     most = int(upper.argmax())
     bound = rounded_up(upper[most])
     may_be = [f"The loss of {losses.names[most]} may be up to {bound} points."] if upper[most] >= limit else []
@@ -262,8 +265,8 @@ def _too_small(losses: Losses, limit: float) -> list[str]:
         return []
     names = [losses.names[place] for place in places[np.argsort(losses.images[places], kind="stable")][:_MOST_NAMED]]
     more = f" and {len(places) - _MOST_NAMED} more" if len(places) > _MOST_NAMED else ""
-    possible = f"Even unchanged networks could not be shown to keep a limit below {rounded_up(least.max())} points"
-    return [f"{possible}: {', '.join(names)}{more} have too few images (--min-images leaves such classes out)."]
+    possible = f"even unchanged networks could not be shown to keep a limit below {rounded_up(least.max())} points"
+    return [f"With so few images, {possible} ({', '.join(names)}{more}).{losses.advice}"]
 
 
 def _remedy(losses: Losses, limit: float) -> list[str]:

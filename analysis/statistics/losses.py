@@ -22,6 +22,7 @@ _REFITS = 4  # of the usual variance, without what is above the cap
 _HALVINGS = 50
 _SMALLEST_P = 1e-100  # squares of quantiles of t overflow below it
 _TIED_DIGITS = 9
+_ROUNDING = 1e-9  # recalls that differ by less are the same
 
 
 class Spread(NamedTuple):
@@ -399,9 +400,9 @@ def from_recalls(losses: np.ndarray) -> Spread:
     >>> from_recalls(np.array([[0.04], [0.06]])).interval().round(3).tolist()
     [[-0.077], [0.177]]
     """
-    n, unknown = len(losses), np.full(losses.shape[1], np.nan)
-    variance = losses.var(0, ddof=1) / n if n > 1 else unknown
-    variance, none = np.where(variance > 0, variance, np.nan), np.zeros_like(unknown)
+    n, none = len(losses), np.zeros(losses.shape[1])
+    differ = np.ptp(losses, axis=0) > _ROUNDING
+    variance = np.where(differ, losses.var(0, ddof=min(n - 1, 1)) / n, np.nan)
     return Spread(losses.mean(0), n, n - 1, variance, none, none, none)
 
 

@@ -23,7 +23,6 @@ from analysis.study.predictions import Pairs, StudyPredictions
 # Kinds of reference networks that the compressed networks may be compared with.
 CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, DENSE = "control", "control of other seeds", "dense"
 
-
 COLUMNS = [
     *("loss", "loss_low", "loss_high", "loss_upper_all", "p", "p_holm", "damaged"),
     *(f"{name}{end}" for name in (LOSS_FROM_CONTROL, "cost") for end in ("", *losses.ENDINGS)),
@@ -76,8 +75,16 @@ class Sides(NamedTuple):
         start, after = (side.raw_balance for side in self.recalls)
         return losses.worst_of_recalls(sign * (start - after))
 
+    def singles(self) -> list[Spread]:
+        """Return the losses of each of several pairs alone; empty without predictions, and if sides are not paired."""
+        if self.networks < 2 or not self.paired or self.label is None or self.right is None:
+            return []
+        start, after = self.right
+        return [between(self.label, start[[row]], after[[row]]) for row in range(self.networks)]
+
     def _spread(self, shares: Sequence[np.ndarray], expected: float = 0, *, of_all: bool = False) -> Spread:
-        if self.label is not None and self.right is not None:
+        # A single network of another seed does not show how far networks differ, so its losses have no bounds.
+        if self.label is not None and self.right is not None and (self.paired or self.networks > 1):
             label = np.zeros_like(self.label) if of_all else self.label
             return between(label, *self.right, expected, paired=self.paired)
         start, after = shares
@@ -168,11 +175,8 @@ class CellCosts(NamedTuple):
         since : Sides
             `dense` or `own`. Single networks are compared with their dense networks alone.
         """
-        found = Losses(self.names, self.images, since.losses())
-        if since is self.dense and since.networks > 1 and since.label is not None and since.right is not None:
-            start, after = since.right
-            each = [between(since.label, start[[row]], after[[row]]) for row in range(len(after))]
-            found = found._replace(singles=each, networks=list(range(1, len(after) + 1)))
+        singles = since.singles() if since is self.dense else []
+        found = Losses(self.names, self.images, since.losses(), singles, range(1, len(singles) + 1))
         return found.of(np.any(since.recalls[0].recall > 0, axis=0))
 
     def accuracy_losses(self, since: Sides) -> Losses:
@@ -224,24 +228,29 @@ def _cell_costs(
     paired = reference != CONTROL_OF_OTHER_SEEDS
     dense = sides(study, known, None, has, predictions)
     own = dense if reference == DENSE else sides(study, compared, from_rows, has, predictions, paired=paired)
-    support = common_support(study.support[np.ix_(known, has)])
     names = list(map(str, study.names[has]))
-    images = np.full(len(names), np.inf) if support is None else support
     return CellCosts(
         reference,
         own.networks,
         _table(dense, own, reference).reindex(columns=COLUMNS),
         _worst(own, names),
         names,
-        images,
+        _images(study, known, has, dense.label),
         dense,
         own,
     ), has
 
 
+def _images(study: RunArrays, rows: np.ndarray, has: np.ndarray, label: np.ndarray | None) -> np.ndarray:
+    """Return the number of test images of each class, (classes,), infinite if it is unknown."""
+    if label is not None:
+        return np.bincount(label)
+    support = common_support(study.support[np.ix_(rows, has)])
+    return np.full(has.sum(), np.inf) if support is None else support
+
+
 def _table(dense: Sides, own: Sides, reference: str) -> pd.DataFrame:
-    since_dense = dense.losses()
-    columns = loss_columns(since_dense)
+    columns = loss_columns(dense.losses(), dense.singles())
     if reference != DENSE:
         columns |= losses.columns(LOSS_FROM_CONTROL, own.losses())
     if own.networks > 1:

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
-from analysis.common.points import limit_in_points
 from analysis.compare.comparison import LOSS_FROM_CONTROL
 from analysis.runs import schema
 from analysis.statistics.limits import ALPHA, LIMITS, Gate, Limits, State, decide
@@ -232,32 +231,31 @@ def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
 
 def _unknown(cell: pd.Series, compared: int) -> Iterator[Gate]:
     """Yield why no number can show a cell to be safe."""
+    more_controls = f"Run the pruner {CONTROL} with all seeds."
     if without := int(cell["n"] - cell["n_none"]) if cell["n_none"] else 0:
         missing = "one network has" if without == 1 else f"{without} networks have"
-        yield Gate(
-            "undecided",
-            f"{missing} no control and cannot be compared. Run the pruner {CONTROL} with all seeds.",
-        )
-    if compared < 2:
-        yield Gate("undecided", "one network says nothing about others: prune several.")
+        yield Gate("undecided", f"{missing} no control and cannot be compared. {more_controls}")
+    elif compared < min(cell["n"], 2):
+        yield Gate("undecided", f"one control says nothing about others. {more_controls}")
+    elif compared < 2:
+        yield Gate("undecided", "one network says nothing about others, so prune several.")
 
 
 def _gates(found: CellCosts, limits: Limits) -> Iterator[Gate]:
     """Yield the comparisons of losses with their limits, from the reference and since the dense networks."""
-    where = "Since the dense networks" if found.reference == DENSE else "Against the control"
-    for limit, losses, since_dense in (
-        (limits.class_loss, found.losses(found.own), found.losses(found.dense)),
-        (limits.accuracy_loss, found.accuracy_losses(found.own), found.accuracy_losses(found.dense)),
-    ):
-        if not np.isfinite(limit):
-            continue
-        gate = decide(losses, limit)
-        yield gate._replace(reason=f"{where}: {gate.reason} The limit is {limit_in_points(limit)}.")
-        before = decide(since_dense, limit)
-        if found.reference != DENSE and before.state == "beyond":
-            yield before._replace(
-                reason=f"Since the dense networks: {before.reason} The limit is {limit_in_points(limit)}."
-            )
+    for limit, losses in ((limits.class_loss, found.losses), (limits.accuracy_loss, found.accuracy_losses)):
+        if np.isfinite(limit):
+            since_dense = _explained(decide(losses(found.dense), limit), limit, "since the dense networks")
+            if found.reference == DENSE:
+                yield since_dense
+                continue
+            yield _explained(decide(losses(found.own), limit), limit, "against the control")
+            if since_dense.state == "beyond":
+                yield since_dense
+
+
+def _explained(gate: Gate, limit: float, where: str) -> Gate:
+    return gate._replace(reason=f"{where} (limit {100 * limit:g}), {gate.reason[0].lower()}{gate.reason[1:]}")
 
 
 def _alpha_gate(cell: pd.Series, limits: Limits) -> Iterator[Gate]:
@@ -265,7 +263,7 @@ def _alpha_gate(cell: pd.Series, limits: Limits) -> Iterator[Gate]:
         return
     low, high = cell["alpha_new_low"], cell["alpha_new_high"]
     state: State = "beyond" if low > limits.alpha else "within" if high < limits.alpha else "undecided"
-    may_be = "unknown" if np.isnan(high) else f"{low:.2f} to {high:.2f}"
+    may_be = "unknown" if np.isnan(high) else f"between {low:.2f} and {high:.2f}"
     yield Gate(state, f"{ALPHA} is {may_be} (limit {limits.alpha:g}).")
 
 

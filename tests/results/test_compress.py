@@ -55,8 +55,8 @@ def test_the_bounds_of_every_class_choose_the_chain_that_spares_it(study):
     chosen = compress.choices(study).query("rule == 'every class, at most'")
     assert chosen["chain"].tolist() == ["spares"] * 5
     assert set(chosen["state"]) == {"within"}
-    # None of 400 images is lost: Wilson's end for each class alone, as planned, and not the bound for ten, 1.32.
-    assert chosen["loss_high"].tolist() == pytest.approx([100 * 1.96**2 / (IMAGES + 1.96**2)] * 5, abs=1e-3)
+    # None of 400 images is lost in several networks, whose interval of each class alone, as planned, ends at z^2 / 400.
+    assert chosen["loss_high"].tolist() == pytest.approx([100 * 1.96**2 / IMAGES] * 5, abs=1e-3)
 
 
 def test_the_summary_counts_choices_and_what_it_costs_to_respect_the_limit(study):

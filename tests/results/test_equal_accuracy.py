@@ -28,9 +28,9 @@ def test_networks_that_lose_a_point_are_compared_with_their_controls_and_with_mp
     table = equal_accuracy.class_costs(run_arrays(runs), chosen).set_index(["of", "class"])
     assert (table["n"] == 2).all()
     # MP loses one image of a hundred in every class, and its cubic schedule as many, but for two of a single network.
-    assert table.loc["mp minus control", "loss"].tolist() == pytest.approx([0.01] * 3)
+    assert table.loc["mp minus control", "loss_from_control"].tolist() == pytest.approx([0.01] * 3)
     assert table.loc["mp minus control", "cost"].tolist() == pytest.approx([0] * 3)
-    assert table.loc["mp cubic minus control", "loss"].tolist() == pytest.approx([0.02, 0.01, 0])
+    assert table.loc["mp cubic minus control", "loss_from_control"].tolist() == pytest.approx([0.02, 0.01, 0])
     assert table.loc["mp cubic minus mp", "cost"].tolist() == pytest.approx([0.01, 0, -0.01])
     assert table.loc["mp cubic minus mp", "costliest"].tolist() == [True, False, False]
     assert table.loc["mp cubic minus mp", "accuracy_loss"].tolist() == pytest.approx([0] * 3)

@@ -6,13 +6,10 @@ from scipy import stats
 
 from analysis import audit_predictions
 from analysis.compare.comparison import Comparison
-from analysis.statistics.hypothesis_tests import change_interval
-from analysis.statistics.limits import Limits
 from analysis.study.arrays import run_arrays
 from analysis.study.cells import cells
 from analysis.study.classes import classes
-from analysis.study.costs import COLUMNS, images_are_too_few, networks_for_limits, promised
-from analysis.study.predictions import StudyPredictions
+from analysis.study.costs import COLUMNS
 from tests.made_up_runs import predicted, runs, study, with_images
 
 ALPHAS = np.array([1.1, 1.2, 1.5])
@@ -34,19 +31,23 @@ def test_losses_are_against_the_control_of_the_same_dense_network():
     """Class b has recall .8 - .1 alpha. Networks without a control are left out."""
     row = class_b(pruned(), none([1.0, 1.0]))
     assert (row["reference"], row["n_reference"]) == ("control", 2)
-    assert row["loss"] == pytest.approx(0.015)
-    interval = stats.ttest_1samp([0.01, 0.02], 0).confidence_interval()
-    assert (row["loss_low"], row["loss_high"]) == pytest.approx((interval.low, interval.high))
-    # Two classes: one-sided at .05 / 2 is two-sided at .05.
-    assert row["loss_upper_all"] == pytest.approx(interval.high)
-    joint = stats.ttest_1samp([0.01, 0.02], 0).confidence_interval(0.975)
-    assert row["loss_low_all"] == pytest.approx(joint.low)
+    assert row["loss_from_control"] == pytest.approx(0.015)
+    test = stats.ttest_1samp([0.01, 0.02], 0)
+    interval = test.confidence_interval()
+    bounds = row[["loss_from_control_low", "loss_from_control_high"]].tolist()
+    assert bounds == pytest.approx([interval.low, interval.high])
+    # Two classes: one-sided at .05 / 2 is two-sided at .05. Class a wins what b loses, so both have the same p.
+    assert row["loss_from_control_upper_all"] == pytest.approx(interval.high)
+    assert row["loss_from_control_p"] == pytest.approx(2 * test.pvalue)
+    # All three have dense networks.
+    assert row["loss"] == pytest.approx(0.1 * (ALPHAS - 1).mean())
 
 
 def test_without_a_control_losses_are_against_the_dense_networks():
     row = class_b(pruned())
     assert (row["reference"], row["n_reference"]) == ("dense", 3)
-    assert row["loss"] == pytest.approx(0.1 * (ALPHAS - 1).mean())
+    assert (row["loss"], row["cost"]) == pytest.approx([0.1 * (ALPHAS - 1).mean()] * 2)
+    assert np.isnan(row["loss_from_control"])
 
 
 def test_controls_of_other_seeds_are_not_paired():
@@ -54,10 +55,10 @@ def test_controls_of_other_seeds_are_not_paired():
     row = class_b(pruned(), controls)
     assert (row["reference"], row["n_reference"]) == ("control of other seeds", 3)
     losses = 0.1 * ALPHAS, 0.1 * np.array([0.9, 1.0, 1.4])
-    assert row["loss"] == pytest.approx(losses[0].mean() - losses[1].mean())
+    assert row["loss_from_control"] == pytest.approx(losses[0].mean() - losses[1].mean())
     # Far wider than the paired interval of the same numbers, and wider than either group's own.
     half = stats.t.ppf(0.975, 2) * (losses[0].var(ddof=1) / 3 + losses[1].var(ddof=1) / 3) ** 0.5
-    assert row["loss_high"] - row["loss"] == pytest.approx(half)
+    assert row["loss_from_control_high"] - row["loss_from_control"] == pytest.approx(half)
     cell = cells(run_arrays(study(pruned(), controls))).set_index("pruner").loc["mp"]
     assert (cell["worst_class"], np.isnan(cell["worst_class_cost"])) == ("", True)
     assert np.isfinite(cell["worst_class_loss_upper"])
@@ -76,9 +77,9 @@ def test_one_network_beside_several_of_other_seeds_has_a_loss_and_no_bound(netwo
     for predictions in (None, predicted(made)):
         row = classes(run_arrays(made), predictions).set_index("class").loc["b"]
         assert (row["reference"], row["n_reference"]) == ("control of other seeds", 1)
-        assert row["loss"] == pytest.approx(row["cost"])
-        assert row["cost"] == pytest.approx(0.1 * (ALPHAS[:networks].mean() - np.mean([0.9, 1.0, 1.4][:others])))
-        assert row[[name for name in COLUMNS if name not in ("loss", "cost")]].isna().all()
+        expected = 0.1 * (ALPHAS[:networks].mean() - np.mean([0.9, 1.0, 1.4][:others]))
+        assert row["loss_from_control"] == pytest.approx(expected)
+        assert row[[name for name in COLUMNS if name.startswith(("loss_from_control_", "cost"))]].isna().all()
         cell = cells(run_arrays(made), predictions).set_index("pruner").loc["mp"]
         bounds = cell[["worst_class_loss_upper", "accuracy_loss_low", "accuracy_loss_upper"]]
         assert (bounds.isna().all(), cell["worst_class"]) == (True, "")
@@ -90,16 +91,15 @@ def test_a_network_at_chance_counts_in_what_pruning_costs():
     made.loc[2, ["accuracy_after", "recall_after/a", "recall_after/b"]] = 0.5, 0.5, 0.5
     row = class_b(made, none([1.0, 1.0, 1.0]))
     assert (row["n"], row["n_reference"]) == (3, 3)
-    assert row["loss"] == pytest.approx((0.01 + 0.02 + 0.2) / 3)
+    assert row["loss_from_control"] == pytest.approx((0.01 + 0.02 + 0.2) / 3)
 
 
 def test_one_network_has_a_loss_and_no_bound():
     row = class_b(pruned().head(1), none([1.0]))
-    assert row["loss"] == pytest.approx(0.01)
-    assert np.isnan(row[["loss_upper_all", "cost_low", "cost_p"]].astype(float)).all()
+    assert row["loss_from_control"] == pytest.approx(0.01)
+    assert np.isnan(row[["loss_upper_all", "loss_from_control_upper_all", "cost"]].astype(float)).all()
     cell = cells(run_arrays(study(pruned().head(1), none([1.0])))).set_index("pruner").loc["mp"]
     assert np.isnan(cell["worst_class_loss_upper"])
-    assert networks_for_limits(run_arrays(pruned().head(1)), np.array([0]), Limits(0.1)) is None
 
 
 def test_classes_that_all_lose_the_same_cost_nothing():
@@ -108,19 +108,20 @@ def test_classes_that_all_lose_the_same_cost_nothing():
     for name in ("accuracy_after", "recall_after/a", "recall_after/b"):
         made[name] -= lower
     row = class_b(made, none([1.0, 1.0, 1.0]))
-    assert (row["loss"], row["cost"]) == (pytest.approx(0.2), pytest.approx(0, abs=1e-12))
+    assert (row["loss_from_control"], row["cost"]) == (pytest.approx(0.2), pytest.approx(0, abs=1e-12))
 
 
 def test_the_worst_class_of_a_cell_and_its_bound():
     cell = cells(run_arrays(study(pruned(), none([1.0, 1.0, 1.1])))).set_index("pruner").loc["mp"]
     assert cell["worst_class"] == "b"
     costs = 0.1 * (ALPHAS - [1.0, 1.0, 1.1])
-    # The others choose b, and the accuracy loses nothing.
-    assert cell["worst_class_cost"] == pytest.approx(costs.mean())
-    # Both ends have half of .05, and the two classes half of that.
-    half = stats.t.ppf(1 - 0.0125, 2) * costs.std(ddof=1) / 3**0.5
+    assert cell["worst_class_cost"] == pytest.approx(costs.mean())  # the accuracy loses nothing
+    interval = stats.ttest_1samp(costs, 0).confidence_interval()
     ends = cell["worst_class_cost_low"], cell["worst_class_cost_high"]
-    assert ends == pytest.approx((max(costs.mean() - half, -costs.mean() - half), costs.mean() + half))
+    assert ends == pytest.approx((interval.low, interval.high))
+    # The bound of a single class, which is the largest.
+    one_sided = stats.ttest_1samp(costs, 0).confidence_interval(0.9)
+    assert cell["worst_class_loss_upper"] == pytest.approx(one_sided.high)
 
 
 LABEL = np.repeat([0, 1], 100)
@@ -129,20 +130,21 @@ LABEL = np.repeat([0, 1], 100)
 def test_a_report_and_an_audit_have_one_bound_of_the_accuracy():
     """Three networks lose the same 20 of 100 images of class b, which holds half of the images."""
     made = pruned([1.0] * 3).assign(accuracy_after=0.7, **{"recall_after/a": 0.9, "recall_after/b": 0.5})
-    # The bound is that of one network that loses these 20 of 200 images.
-    upper = -change_interval(20, 0, 200, confidence=0.9)[0]
+    # A tenth of the images is lost, with the variance .1 * .9 / 199, and another image may be.
+    z = stats.norm.ppf(0.95)
+    upper = 0.1 + z * (0.09 / 199 + z**2 / 200**2) ** 0.5
     (reported,) = cells(run_arrays(made), predicted(made))["accuracy_loss_upper"]
     assert reported == pytest.approx(upper)
     before, after = (np.tile(np.arange(100), 2) < np.repeat([90, right], 100) for right in (70, 50))
     sides = {"before": np.array([before] * 3), "after": np.array([after] * 3)}
-    accuracy, *_ = Comparison("ab", LABEL, sides).losses["upper"]
-    assert accuracy == pytest.approx(upper)
+    assert Comparison("ab", LABEL, sides).accuracy_losses().mean.upper().tolist() == pytest.approx([upper])
 
 
 def test_a_single_network_that_changed_no_image_has_the_bound_of_no_loss_among_all():
+    """Tango's upper bound is z^2 / (n + z^2) then, where z is 1.645."""
     made = pruned([1.0])
     (upper,) = cells(run_arrays(made), predicted(made))["accuracy_loss_upper"]
-    assert upper == pytest.approx(1 - 0.05 ** (1 / 200))
+    assert upper == pytest.approx(2.7055 / 202.7055, rel=1e-4)
 
 
 def networks_of(pruner, ratio, dense, after):
@@ -168,39 +170,10 @@ def test_predictions_have_the_losses_of_an_audit(networks):
         run_arrays(study(*made)), lambda ids: {run: {"label": LABEL, "predicted": answers[run]} for run in ids}
     )
     audited = audit_predictions(LABEL, *sides, class_names=["a", "b"]).table
-    np.testing.assert_allclose(
-        reported.set_index("class")[COLUMNS], audited.set_index("class").loc[["a", "b"], COLUMNS]
-    )
-
-
-def test_images_are_too_few_for_a_limit_that_no_lost_image_would_rule_out():
-    right = np.ones((3, 200), bool)
-    made = study(networks_of("mp", 2, right, right), networks_of("none", 1, right, right))
-    predictions = StudyPredictions(lambda ids: {run: {"label": LABEL, "predicted": LABEL} for run in ids})
-    # Networks that lose none of 100 images of each of two classes may lose 1 - .025^(1/100), which is 3.6 %.
-    of_classes = [Limits(0.03), Limits(0.04)]
-    # And they may lose 1 - .05^(1/200) of the accuracy, which is 1.5 %.
-    of_accuracy = [Limits(accuracy_loss=0.014), Limits(accuracy_loss=0.016)]
-    for limits in (of_classes, of_accuracy):
-        found = [images_are_too_few(run_arrays(made), np.arange(3), each, predictions) for each in limits]
-        assert found == [True, False]
-    assert not images_are_too_few(run_arrays(made), np.arange(3), Limits(0.03))
-
-
-def test_how_many_networks_would_rule_out_a_loss():
-    made = study(pruned([1.0, 1.1, 1.2, 1.3]), none([1.0] * 4))
-    found = networks_for_limits(run_arrays(made), np.arange(4), Limits(0.03))
-    # b loses .015, and varies by .0129. Two classes have .025 each.
-    losses = 0.1 * np.array([0.0, 0.1, 0.2, 0.3])
-    counts = np.arange(5, 100)
-    enough = losses.mean() + stats.t.ppf(0.975, counts - 1) * losses.std(ddof=1) / counts**0.5 < 0.03
-    assert found == counts[enough][0]
-    assert networks_for_limits(run_arrays(made), np.arange(4), Limits(0.01)) is None
-
-
-def test_networks_that_all_lose_the_same_promise_nothing():
-    assert len(promised(run_arrays(study(pruned(), none([1.0] * 3))), np.arange(3))) > 0
-    assert promised(run_arrays(study(pruned([1.1] * 3), none([1.0] * 3))), np.arange(3)).empty
+    shared = [name for name in COLUMNS if name in audited]
+    assert "loss_from_control" in shared
+    of_report, of_audit = (table.set_index("class").loc[["a", "b"], shared] for table in (reported, audited))
+    np.testing.assert_allclose(of_report.astype(float), of_audit.astype(float))
 
 
 def study_of(label, names, dense, after, digits=None):
@@ -225,14 +198,14 @@ def study_of(label, names, dense, after, digits=None):
 
 def test_classes_with_equal_recalls_are_told_apart_by_their_images():
     """Zebras and ants are never wrong; every other cow of each network is lost."""
-    label = np.repeat([0, 1, 2], [1000, 100, 3])
+    label = np.repeat([0, 1, 2], [1000, 100, 30])
     dense = np.ones((3, len(label)), bool)
     lost = (label == 1) & ((np.arange(len(label)) + np.arange(3)[:, np.newaxis]) % 2 == 0)
     upper = classes(*study_of(label, ["zebra", "cow", "ant"], dense, dense & ~lost)).set_index("class")[
         "loss_upper_all"
     ]
-    # The rule of three, for three classes.
-    assert upper[["zebra", "ant"]].tolist() == pytest.approx([1 - (0.05 / 3) ** (1 / 1000), 1 - (0.05 / 3) ** (1 / 3)])
+    z = stats.norm.ppf(1 - 0.05 / 3)
+    assert upper[["zebra", "ant"]].tolist() == pytest.approx([z**2 / 1000, z**2 / 30])
 
 
 def test_rounded_recalls_that_are_equal_in_one_network_are_matched_by_the_others():

@@ -67,7 +67,8 @@ def test_the_growth_of_gaps_is_a_share_of_what_proportional_errors_give():
     rows = pd.DataFrame({"class": ["a", "b", "c"], "disproportionate_p": [0.2, 0.01, 0.04]})
     rows = rows.assign(disproportionate=[0.03, 0.02, 0.01], disproportionate_low=0.005, disproportionate_high=0.035)
     rows = rows.assign(
-        recall_control=[0.9, 0.8, 0.7], loss=rows["disproportionate"] + 0.183 * np.array([0.1, 0.2, 0.3])
+        recall_control=[0.9, 0.8, 0.7],
+        loss_from_control=rows["disproportionate"] + 0.183 * np.array([0.1, 0.2, 0.3]),
     )
     assert sentences(cell, rows, Pairs(8, 0)) == [
         "The error is 1.18 times that of the control. The change of the gaps between classes is 93 % (76 to 110) of "

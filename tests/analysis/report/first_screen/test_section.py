@@ -127,21 +127,6 @@ def test_losses_from_controls_of_other_seeds_are_drawn_and_called_so():
     assert words_below(drawn["class_losses"]).startswith(relative)
 
 
-def test_panels_of_different_numbers_of_networks_name_each_test():
-    ten = runs(noise=np.linspace(-0.1, 0.1, 10)), none(noise=np.linspace(0.1, -0.1, 10))
-    figure = shown(section.class_losses(study(*ten, runs("up"))))["class_losses"]
-    assert "by a max-t test (p no less than 0.001) or a plain t-test with p below .05" in words_below(figure)
-
-
-def test_ten_classes_of_which_one_cannot_vary_have_a_plain_t_test():
-    recalls = {f"{name}/{each}": 0.8 for each in "abcdefghij" for name in RECALLS}
-    ten = [made.assign(**recalls) for made in (runs(), none())]
-    one_is_perfect = [made.assign(**{f"{name}/a": 1.0 for name in RECALLS}) for made in ten]
-    for cells, test in ((ten, "moderated"), (one_is_perfect, "plain")):
-        figure = shown(section.class_losses(study(*cells)))["class_losses"]
-        assert f"by a {test} t-test with p below .05" in words_below(figure)
-
-
 def test_panels_whose_losses_have_different_references_name_them():
     pruned = [runs(alpha=1.5, distill=weight) for weight in ("0.0", "0.5")]
     figure = shown(section.class_losses(study(*pruned, none(distill="0.0"))))["class_losses"]
