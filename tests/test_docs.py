@@ -58,7 +58,7 @@ def test_the_page_on_audits_runs():
 def test_the_page_on_other_tools_prunes_and_audits():
     result = run(TOOLS, "python")["result"]
     assert len(result.table) == 10
-    assert result.basis == "control"
+    assert result.comparison.is_unretrained
 
 
 @pytest.mark.slow

@@ -41,6 +41,7 @@ VALUES = {
     "gradient_mode": "eval",
     "gradient_objective": "data",
     "kept_epoch": "last",
+    "limit_from": "control",
     "minimize": "latency",
     "number_format": "float16",
     "objective": "alpha",

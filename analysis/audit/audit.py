@@ -331,7 +331,7 @@ def audit_predictions(
         comparison,
         notes,
         two_populations,
-        metrics.table(comparison, names, networks, {side: each[places[side]] for side, each in sureness.items()}),
+        metrics.table(comparison, {side: each[places[side]] for side, each in sureness.items()}),
     )
 
 

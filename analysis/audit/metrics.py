@@ -18,26 +18,16 @@ PRECISION, FALSE_POSITIVE_RATE, CALIBRATION_ERROR = "precision", "false positive
 BINS = 15  # of confidence, as in Guo et al. (2017, Proceedings of ICML 70)
 
 
-def table(
-    comparison: Comparison,
-    classes: np.ndarray,
-    networks: Mapping[str, np.ndarray],
-    confidences: Mapping[str, np.ndarray],
-) -> pd.DataFrame:
+def table(comparison: Comparison, confidences: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Return `metric_table` of the classes, or of the classes in the groups of each grouping.
 
     Parameters
     ----------
     comparison : Comparison
-    classes : (classes,)
-        The true classes, sorted, written as in the predictions.
-    networks : mapping of str to (networks, images)
-        Predictions, by side.
     confidences : mapping of str to (networks, images)
         The probability of each predicted class, by side; empty if unknown.
     """
-    names, label = list(comparison.names), comparison.label
-    predicted = {side: _places(classes, each) for side, each in networks.items()}
+    names, label, predicted = list(comparison.names), comparison.label, comparison.predicted
     if not comparison.groups:
         return metric_table(names, label, predicted, confidences)
     tables = []
@@ -48,12 +38,6 @@ def table(
             found.insert(1, "grouping", part.grouping)
         tables.append(found)
     return pd.concat(tables, ignore_index=True)
-
-
-def _places(names: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return the index of each prediction among the sorted names, or -1 if it is not one of them."""
-    places = np.minimum(np.searchsorted(names, predicted), len(names) - 1)
-    return np.where(names[places] == predicted, places, -1)
 
 
 def metric_table(

@@ -127,12 +127,11 @@ def of_numbers(classes: int, images: int, movement: float | None = None) -> Powe
         raise StudyError(f"{classes} is too few: give two classes or more", option="classes")
     if images < 1:
         raise StudyError(f"{images} is too few: give at least one image of each class", option="images")
-    changed = _RECALL * (1 - _RECALL)
+    changed, none = _RECALL * (1 - _RECALL), np.zeros(1)
     if movement is None:
-        found = losses.spread(np.zeros(images, int), np.zeros((1, images)))
+        found = Spread(none, 1, 0, none, none, none, none, Pair(none, none, np.array([images])))
     elif 0 < movement <= 100:
-        none, noise = np.zeros(1), np.full(1, changed / images)
-        dof = min(losses.PRIOR_DOF, classes - 1)
+        noise, dof = np.full(1, changed / images), min(losses.PRIOR_DOF, classes - 1)
         found = Spread(none, 1, dof, (movement / 100) ** 2 + noise, none, noise, none)
     else:
         raise StudyError(f"{movement:g} must be above 0 and at most 100 percentage points", option="movement")

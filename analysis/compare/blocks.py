@@ -171,12 +171,7 @@ def _replaced(comparison: Comparison) -> Iterator[str]:
     if len(worse) > _MOST_TOLD:
         yield f"Also worse: {some(names[worse.index[_MOST_TOLD:]])}."
     yield _others(comparison, len(worse))
-    alone = [
-        f"network {network} lost {points(loss)} points of {comparison.titles[place]}"
-        for network, place, loss in comparison.losses().in_single_networks()
-        if not rows["damaged"][place]
-    ]
-    if alone:
+    if alone := comparison.losses().in_single_networks(among=~rows["damaged"].to_numpy()):
         yield f"Shown in single networks: {some(alone, _MOST_TOLD)}."
     accuracy = comparison.accuracy
     yield (
@@ -248,8 +243,9 @@ def _of_several(comparison: Comparison) -> Iterator[str]:
     told = told.sort_values(["damaged", LOSS_FROM_CONTROL], ascending=False, kind="stable")
     for _, row in told.head(_MOST_TOLD).iterrows():
         yield _against_control(row)
-    if more := int(told.iloc[_MOST_TOLD:]["is_shown"].sum()):
-        yield f"{more:,} more are shown to lose through pruning."
+    rest = told.iloc[_MOST_TOLD:]
+    if rest["is_shown"].any():
+        yield f"Also shown to lose through pruning: {some(rest['name'][rest['is_shown']])}."
     upper = comparison.losses("control").mean.upper()
     most = int(np.nanargmax(upper))
     if not is_shown.any():

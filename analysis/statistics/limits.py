@@ -4,7 +4,7 @@ Upper bounds decide, so that few networks or few images never make it easier to 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -146,14 +146,17 @@ class Losses(NamedTuple):
             return np.full(len(self.names), -1.0)
         return np.asarray(np.min([each.lower(self.level / 2) for each in self.singles], axis=0))
 
-    def in_single_networks(self, limit: float = 0.0) -> Iterator[tuple[int, int, float]]:
-        """Yield the number of a network, the place of a class, and its loss, if it is shown and is above the limit.
+    def in_single_networks(self, limit: float = 0.0, among: np.ndarray | bool = True) -> list[str]:
+        """Say which single networks are shown to have lost, and more than the limit, the largest loss first.
 
-        The level is corrected for classes and networks.
+        The level is corrected for classes and networks. `among` is a mask of the classes that are considered.
         """
+        found = []
         for network, each in zip(self.networks, self.singles, strict=True):
-            is_shown = (each.lower(self.level / len(self.singles)) > 0) & (each.value > limit)
-            yield from ((network, int(place), float(each.value[place])) for place in np.flatnonzero(is_shown))
+            is_shown = (each.lower(self.level / len(self.singles)) > 0) & (each.value > limit) & among
+            found += [(each.value[place], network, self.names[int(place)]) for place in np.flatnonzero(is_shown)]
+        found.sort(key=lambda loss: -loss[0])
+        return [f"network {network} lost {points(loss)} points of {name}" for loss, network, name in found]
 
 
 def decide(losses: Losses, limit: float) -> Gate:
@@ -183,10 +186,7 @@ def decide(losses: Losses, limit: float) -> Gate:
     if fault := _beyond(losses, limit):
         return Gate("beyond", fault)
     upper = losses.mean.upper()
-    alone = [
-        f"network {network} lost {points(loss)} points of {losses.names[place]}"
-        for network, place, loss in losses.in_single_networks(limit)
-    ]
+    alone = losses.in_single_networks(limit)
     exceeding = [f"Alone, {some(alone)}: audit such a network as a pair of its own."] if alone else []
     lasting = [*losses.doubts, *exceeding]  # more networks or images do not remove them
     doubts = [*lasting, *_too_small(losses, limit)]
@@ -216,12 +216,9 @@ def damage(losses: Losses, damaged: Sequence[str]) -> Gate:
     """
     if damaged:
         return Gate("beyond", f"Damaged: {some(damaged)}.")
-    alone = [
-        f"network {network} alone lost {points(loss)} points of {losses.names[place]}"
-        for network, place, loss in losses.in_single_networks()
-    ]
-    said = [*losses.doubts, *([f"On average nothing is shown, but {some(alone)}."] if alone else [])]
-    return Gate("undecided", " ".join(said)) if said else Gate("within", "No class is shown to be worse.")
+    alone = losses.in_single_networks()
+    said = [*losses.doubts, *([f"On average nothing is shown, but alone {some(alone)}."] if alone else [])]
+    return Gate("undecided", " ".join(said)) if said else Gate("within", "Nothing is shown to be worse.")
 
 
 def merged(gates: Sequence[Gate]) -> Gate:

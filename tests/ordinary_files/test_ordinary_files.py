@@ -36,8 +36,8 @@ def audited(folder, **how):
 def plain(tmp_path_factory):
     """Return the audit of the networks as they are: class c0 loses 18 to 20 points, and the others nothing."""
     result = audited(write(tmp_path_factory.mktemp("plain"), networks()))
-    assert result.table.set_index("class")["change"].to_dict() == pytest.approx(
-        {"c0": -0.2, "c1": 0, "c2": 0, "c3": 0, "c4": 0}
+    assert result.table.set_index("class")["loss"].to_dict() == pytest.approx(
+        {"c0": 0.2, "c1": 0, "c2": 0, "c3": 0, "c4": 0}
     )
     return result
 
@@ -327,7 +327,7 @@ def test_columns_by_the_options_that_name_them(tmp_path, plain):
     result = click.testing.CliRunner().invoke(cli, ["audit", *sides, *arguments])
     assert result.exit_code == 0, result.output
     table = pd.read_csv(tmp_path / "out" / "audit.csv")
-    assert table["change"].tolist() == pytest.approx(plain.table["change"].tolist())
+    assert table["loss"].tolist() == pytest.approx(plain.table["loss"].tolist())
 
 
 @pytest.mark.parametrize("command", [audit.audit, power.power, risk.risk])
@@ -380,7 +380,7 @@ def test_groups_are_matched_by_the_names_of_the_images(tmp_path):
     groups = pd.DataFrame({"filename": NAMES, "light": np.where(np.arange(IMAGES) % CLASSES, "day", "night")})
     groups.sample(frac=1, random_state=0).to_csv(tmp_path / "groups.csv", index=False)
     table = audited(folder, groups=tmp_path / "groups.csv").table.set_index("group")
-    assert table["change"].to_dict() == pytest.approx({"night": -0.2, "day": 0})
+    assert table["loss"].to_dict() == pytest.approx({"night": 0.2, "day": 0})
     groups.assign(filename=np.char.add("other/", NAMES)).to_csv(tmp_path / "groups.csv", index=False)
     said = (
         r"column 'filename' has no name of an image of the predictions: write names such as 'val/img_0000.jpg' in place"
@@ -404,7 +404,7 @@ def series(index=None):
 def test_series_with_names_are_matched_by_them():
     label, before, after = series()
     result = audit.audit_predictions(label, before, after.sample(frac=1, random_state=0))
-    assert result.table.set_index("class")["change"]["c0"] == pytest.approx(-0.2)
+    assert result.table.set_index("class")["loss"]["c0"] == pytest.approx(0.2)
     assert result.notes[0] == "Matched with label by the index, because the order differed: after."
 
 
@@ -412,7 +412,7 @@ def test_a_data_frame_of_networks_whose_columns_are_names_is_matched_by_them():
     label, before, after = series()
     frames = [pd.DataFrame([each, each]) for each in (before, after.sample(frac=1, random_state=0))]
     result = audit.audit_predictions(label, *frames)
-    assert result.table.set_index("class")["change"]["c0"] == pytest.approx(-0.2)
+    assert result.table.set_index("class")["loss"]["c0"] == pytest.approx(0.2)
     assert result.notes[0] == "Matched with label by the index, because the order differed: after."
     with pytest.raises(StudyError, match=r"after has the image 'x.*', but label does not"):
         audit.audit_predictions(label, before, frames[1].add_prefix("x"))
@@ -453,15 +453,13 @@ def test_an_empty_cell_of_parquet_is_named(tmp_path):
 
 
 def test_intervals_stay_within_what_can_be():
-    """Two networks, of which one loses the only image of a class: its excess was between -9.2 and 8.3, as a share."""
+    """Two networks, of which one loses the only image of a class."""
     label = np.repeat(["a", "b"], [1, 50])
     before = np.tile(label, (2, 1))
     after = before.copy()
     after[0, 0] = "b"
     row = audit.audit_predictions(label, before, after).table.set_index("class").loc["a"]
-    assert row["excess"] == pytest.approx(-0.5 * 50 / 51)
-    # A class that loses its image loses 50/51 more than the accuracy, and the others may win theirs.
-    assert row[["excess_low", "excess_high"]].tolist() == pytest.approx([-2 * 50 / 51, 2 * 50 / 51])
+    assert row[["loss", "loss_low", "loss_high"]].tolist() == [0.5, -1, 1]
 
 
 def test_groups_of_one_image_are_named_and_left_out_of_the_largest_loss():
@@ -589,7 +587,7 @@ def test_names_of_images_that_are_unique_in_a_class_alone_are_no_groups(tmp_path
     groups["filename"] = [f"c{place % CLASSES}/{name}" for place, name in enumerate(names)]
     groups[::-1].to_csv(tmp_path / "groups.csv", index=False)
     table = audited(folder, groups=tmp_path / "groups.csv").table.set_index("group")
-    assert table["change"].to_dict() == pytest.approx({"night": -0.2, "day": 0})
+    assert table["loss"].to_dict() == pytest.approx({"night": 0.2, "day": 0})
 
 
 def test_a_group_in_two_spellings_of_unicode_is_one_group(tmp_path):
@@ -600,7 +598,7 @@ def test_a_group_in_two_spellings_of_unicode_is_one_group(tmp_path):
     of_file = audited(folder, groups=tmp_path / "groups.csv")
     of_array = audit.audit_predictions(label, label, label, groups={"city": city})
     for result in (of_file, of_array):
-        assert dict(zip(result.table["group"], result.table["support"], strict=True)) == {
+        assert dict(zip(result.table["group"], result.table["images"], strict=True)) == {
             "Bern": 100,
             "Gen\u00e8ve": 200,
         }

@@ -52,7 +52,7 @@ def test_numbers_of_networks_are_those_given():
     before, after = networks(4, 0), networks(4, 1)
     after[1] = after[0]
     after[3, LABEL == 5] = 6
-    assert "network 4 alone lost" in audit.audit_predictions(LABEL, before, after).damage_gate.reason
+    assert "alone network 4 lost" in audit.audit_predictions(LABEL, before, after).damage_gate.reason
 
 
 @pytest.mark.parametrize("same", [LABEL, np.zeros_like(LABEL)])

@@ -52,7 +52,7 @@ def test_a_network_that_alone_lost_a_class_leaves_the_gate_undecided(recall, los
     result = audit.audit_predictions(LABEL, before, after, before if control else None)
     assert result.damaged == []
     assert result.damage_gate.state == "undecided"
-    assert f"network 2 alone lost {lost}" in result.damage_gate.reason
+    assert f"alone network 2 lost {lost}" in result.damage_gate.reason
     assert f"Shown in single networks: network 2 lost {lost}" in " ".join(result.verdict.split())
     assert ("Network 2 recognises no image of 7" in result.damage_gate.reason) == (recall == 0)
 
