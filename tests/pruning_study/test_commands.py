@@ -220,7 +220,8 @@ class TestPrune:
         assert Path(picture) == artifact(runs("job")[0], "summary.png")
         assert f"engine {runs('pruned')[1].data.tags['engine']}, device cpu" in output
         assert [run.data.params["ratio"] for run in runs("pruned")] == ["2.0", "10.0"]
-        places = [output.index(mark) for mark in ("\nratio 2\n", "\n1. ", "\n2. ", "class ", "\nratio 10\n")]
+        marks = ("\nratio 2\n", "\n1. ", "\n2. ", "95 % interval", "\nratio 10\n")
+        places = [output.index(mark) for mark in marks]
         assert places == sorted(places)
         assert "on new images" not in output
         detailed = prune("--ratio", "2,10", "--pruner", "gp", "--details")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from mlflow.entities import Dataset
 
+from analysis.common.errors import StudyError
 from pruning_study.study import shared_search
 from pruning_study.study.compression.chains import ChainSpace
 from pruning_study.study.compression.judgement import Judgement
@@ -239,9 +240,9 @@ class TestRuns:
 
 
 def test_a_store_made_before_goes_on_as_it_would_have(own_store):
-    """The journal has two searches of the version before they shared a driver, each with a trial that was cut off.
+    """The journal has a search of the version before searches shared a driver, with a trial that was cut off.
 
-    That version would have made the trials that follow: the epsilon of the cut-off trial was lost, and its chain not.
+    That version would have made the trials that follow: the epsilon of the cut-off trial was lost.
     """
     shutil.copy(FORMER, own_store.journal)
     search = TuningSearch(own_store, "epsilon", EPSILON)
@@ -251,11 +252,9 @@ def test_a_store_made_before_goes_on_as_it_would_have(own_store):
     assert trials["anchor"].tolist() == ["lambda", "MP", "GP", *4 * [""]]
     assert trials["complete"].tolist() == [*4 * [True], False, True, True]
     assert trials["accuracy"].tolist() == pytest.approx([*4 * [0.79], 0.71, 0.79, 0.79])
-    made = ChainSearch(own_store, "chains", CHAINS)
-    assert chains(own_store, made, 8) == [
-        "filters pruned by l1-filter at ratio 2.06, 7 epochs, dynamic-int8",
-        "filters pruned by chip at ratio 1.76, 15 epochs, float16",
-        "filters pruned by l1-filter at ratio 4.13, 7 epochs, float32",
-    ]
-    assert [*made.refused().values()] == ["diverged"]
-    assert made.trials()["number"].tolist() == [0, 1, 2, 3, 6, 7, 8]
+
+
+def test_a_search_whose_losses_were_measured_from_the_control_is_not_continued(own_store):
+    shutil.copy(FORMER, own_store.journal)
+    with pytest.raises(StudyError, match="losses_since none there, dense here"):
+        ChainSearch(own_store, "chains", CHAINS)

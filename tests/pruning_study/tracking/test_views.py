@@ -38,32 +38,28 @@ def test_the_tag_of_a_view_holds_its_name_and_what_the_page_shows():
     assert json.loads(value)["name"] == "Networks by pruner and ratio"
     assert json.loads(value)["createdAt"] == 1764000000000
     page = state(value)
-    assert page["selectedColumns"][:9] == [
-        "tags.`network`",
+    assert page["selectedColumns"][:11] == [
         "params.`pruner`",
         "params.`ratio`",
         "metrics.`test_accuracy`",
-        "metrics.`largest_cost`",
-        "tags.`largest_cost_class`",
+        "tags.`worst_class`",
+        "metrics.`worst_class_loss`",
+        "metrics.`worst_class_loss_upper`",
+        "metrics.`accuracy_loss_upper`",
+        "tags.`outcome`",
+        "tags.`network`",
         "metrics.`alpha`",
         "metrics.`raw_slope`",
-        "metrics.`largest_excess`",
     ]
-    assert page["groupBy"]["groupByKeys"][:2] == [
-        {"mode": "param", "groupByData": "pruner"},
-        {"mode": "param", "groupByData": "ratio"},
-    ]
-    for view in (views.BY_PRUNER_AND_RATIO, views.ACCURACY_AND_COST):
+    assert [key["groupByData"] for key in page["groupBy"]["groupByKeys"][:4]] == ["dataset", "model", "pruner", "ratio"]
+    for view in (views.BY_PRUNER_AND_RATIO, views.ACCURACY_AND_LOSSES):
         grouped = {key["groupByData"] for key in state(view.tag(0)[1])["groupBy"]["groupByKeys"]}
         assert {"dataset", "model"} < grouped
-    charts = state(views.ACCURACY_AND_COST.tag(0)[1])["compareRunCharts"]
+    charts = state(views.ACCURACY_AND_LOSSES.tag(0)[1])["compareRunCharts"]
     assert charts[0]["type"] == "SCATTER"
-    assert (charts[0]["xaxis"]["key"], charts[0]["yaxis"]["key"]) == ("test_accuracy", "largest_cost")
-    assert {chart["metricKey"] for chart in charts if chart["type"] == "BAR"} >= {
-        "test_accuracy",
-        "largest_cost",
-        "alpha",
-    }
+    assert (charts[0]["xaxis"]["key"], charts[0]["yaxis"]["key"]) == ("test_accuracy", "worst_class_loss")
+    bars = {chart["metricKey"] for chart in charts if chart["type"] == "BAR"}
+    assert bars >= {"test_accuracy", "worst_class_loss_upper", "accuracy_loss_upper", "alpha"}
     assert "params.`epsilon`" in state(views.SEARCHES.tag(0)[1])["selectedColumns"]
 
 
@@ -83,7 +79,7 @@ def test_views_and_a_description_are_written_once__and_what_a_user_changed_stays
     views.write(store, views.SEARCHES)
     first = tags(store)
     assert {f"mlflow.sharedViewState.{view.key}" for view in views.VIEWS} < first.keys()
-    charts = "workflowType=machine_learning&viewStateShareKey=accuracy-and-cost&compareRunsMode=CHART"
+    charts = "workflowType=machine_learning&viewStateShareKey=accuracy-and-losses&compareRunsMode=CHART"
     assert f"(#/experiments/{store.experiment_id}/runs?{charts})" in first["mlflow.note.content"]
     assert store.how_to_look(indent=0).endswith("&viewStateShareKey=searches")
     mine = {"mlflow.sharedViewState.networks": "my own", "mlflow.note.content": "my words"}
@@ -127,13 +123,13 @@ def test_a_server_that_does_not_take_a_tag_costs_a_line(store_uri, server_port, 
     assert store.how_to_look(indent=0).endswith("workflowType=machine_learning")
 
 
-def opened(address, folder, *, needs):
+def opened(address, folder, *, needs, width=2600):
     """The document of a page of MLflow in headless Chromium, when it shows what it needs."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     assert browser, "this test needs Debian's package chromium"
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    size = "--window-size=2600,1200"  # the table draws only those columns that the window shows
+    size = f"--window-size={width},1200"  # the table draws only those columns that the window shows
     for budget in (10_000, 30_000, 60_000):  # milliseconds of the page's own clock
         profile = f"--user-data-dir={folder / f'profile-{budget}'}"
         command = [browser, *flags, profile, size, f"--virtual-time-budget={budget}", "--dump-dom", address]
@@ -148,11 +144,12 @@ def networks(client, experiment_id):
     accuracies = {("mp", 2): 0.8, ("mp", 10): 0.6, ("up", 2): 0.75, ("up", 10): 0.5}
     for (pruner, ratio), accuracy in accuracies.items():
         for seed in (0, 1):
-            tags = {"kind": "pruned", "network": "pruned", "largest_cost_class": "owl"}
+            tags = {"kind": "pruned", "network": "pruned", "worst_class": "owl", "outcome": "owl is worse (9 points)"}
             run = client.create_run(experiment_id, run_name=f"{ratio}x s{seed} {pruner}", tags=tags)
-            params = {"pruner": pruner, "ratio": f"{ratio}.0", "schedule": "one-shot", "class_offsets": "none"}
+            params = {"dataset": "pets", "model": "lenet5", "pruner": pruner, "ratio": f"{ratio}.0"}
+            params |= {"schedule": "one-shot", "class_offsets": "none"}
             values = {"test_accuracy": accuracy + 0.1 * seed, "alpha": 1.5, "raw_slope": 1.25}
-            values |= {"largest_cost": 0.1, "largest_excess": 0.2}
+            values |= {"worst_class_loss": 0.09, "worst_class_loss_upper": 0.2, "accuracy_loss_upper": 0.1}
             client.log_batch(
                 run.info.run_id,
                 metrics=[Metric(name, value, 0, 0) for name, value in {**values, "train_loss": 0.5}.items()],
@@ -171,21 +168,20 @@ def test_the_address_opens_on_columns_groups_and_order(store_uri, server_port, m
     networks(MlflowClient(), store.experiment_id)
     views.write(store, views.BY_PRUNER_AND_RATIO)
     address = store.how_to_look(indent=0).removeprefix("open ")
-    document = opened(address, tmp_path, needs="param.pruner.up")
+    document = opened(address, tmp_path, needs="param.pruner.up", width=1600)
 
     heads = re.findall(r'role="columnheader"[^>]*aria-colindex="(\d+)"[^>]*col-id="([^"]*)"[^>]*aria-sort', document)
     shown = [name for _, name in sorted(heads, key=lambda head: int(head[0])) if "." in name]
-    assert shown[:8] == [
+    assert shown[:7] == [
         "attributes.`Run Name`",
         "params.`pruner`",
         "params.`ratio`",
         "metrics.`test_accuracy`",
-        "metrics.`largest_cost`",
-        "metrics.`alpha`",
-        "metrics.`raw_slope`",
-        "metrics.`largest_excess`",
+        "metrics.`worst_class_loss`",
+        "metrics.`worst_class_loss_upper`",
+        "metrics.`accuracy_loss_upper`",
     ]
-    for tag in ("network", "largest_cost_class"):
+    for tag in ("worst_class", "outcome"):
         assert f'col-id="tags.`{tag}`"' in document  # a tag cannot be sorted by
     assert "train_loss" not in document
     rows = dict(re.findall(r'role="row" row-index="(\d+)" row-id="([^"]*)"', document))
@@ -199,7 +195,8 @@ def test_the_address_opens_on_columns_groups_and_order(store_uri, server_port, m
         "mp,param.ratio.10.0",
         "up,param.ratio.10.0",
     ]
-    assert [group.partition(",param.dataset")[0] for group in groups] == [f"param.pruner.{mean}" for mean in means]
+    parts = [re.search(r"^param.dataset.*param.pruner.(\S+?),param.schedule", group)[1] for group in groups]
+    assert parts == means
     assert "0.85" in document  # the mean of .8 and .9
     assert "dense s0" in document
     assert "job s0" not in document
@@ -207,11 +204,11 @@ def test_the_address_opens_on_columns_groups_and_order(store_uri, server_port, m
 
 
 @pytest.mark.chromium
-def test_accuracy_and_cost_opens_as_charts(store_uri, server_port, monkeypatch, tmp_path):
+def test_accuracy_and_losses_opens_as_charts(store_uri, server_port, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server_port}")
     store = connect.connect()
     networks(MlflowClient(), store.experiment_id)
-    views.write(store, views.ACCURACY_AND_COST)
+    views.write(store, views.ACCURACY_AND_LOSSES)
     address = store.how_to_look(indent=0).removeprefix("open ")
-    document = opened(address, tmp_path, needs="test_accuracy vs. largest_cost")
-    assert "Accuracy and cost" in document
+    document = opened(address, tmp_path, needs="test_accuracy vs. worst_class_loss")
+    assert "Accuracy and losses" in document

@@ -67,10 +67,6 @@ class TestChains:
         gradual = Chain("mp", 10.0, "cubic", 7, "dense")
         assert str(gradual) == "weights pruned by mp at ratio 10, cubic, 7 epochs, class offsets, float32"
 
-    def test_the_control_is_fine_tuned_as_long(self):
-        assert BOTH.control == Chain(fine_tune_epochs=15)
-        assert INTEGERS.control == AS_IT_IS
-
     def test_a_network_without_channels_has_number_formats_alone(self):
         space = ChainSpace("size", (15,))
         assert space.pruners == ("none",)
