@@ -113,7 +113,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _of_class(row: pd.Series) -> str:
     """Return the class that costs most on average (or `none shown`) and the cost; empty if no class has a cost."""
-    name = class_shown(row[WORST_CLASS], row[f"{WORST_COST}_low"], row[WORST_SHOWN])
+    name = class_shown(row[WORST_CLASS], row[WORST_SHOWN])
     return f"{name}: {_in_points(row, WORST_COST)}" if name else ""
 
 
