@@ -359,9 +359,9 @@ def power(
     """Compute how many test images or networks an audit needs.
 
     The table gives the loss of a class that four of five audits find, and the smallest limit that unchanged networks
-    could keep. From predictions of several pairs of networks, or with --movement, the table is by the number of
-    networks on each side (before and after). From predictions of one pair, or with --classes and --images alone, it is
-    for one network on each side, by the number of test images of a class.
+    could keep. From predictions of several pairs of networks, or from a movement, the table is by the number of
+    networks on each side (before and after). From predictions of one pair, or from numbers of classes and images
+    alone, it is for one network on each side, by the number of test images of a class.
     """
     from analysis.audit import power, prediction_files
     from analysis.audit.prediction_columns import ColumnNames
@@ -582,9 +582,9 @@ def recommend(
 ) -> None:
     """Recommend the largest safe pruning ratio.
 
-    The ratio is parameters before pruning / parameters after it. A ratio is safe if a pruner is shown to stay within
-    all limits on test images, by bounds that hold for all classes jointly. Losses are relative to the control or,
-    without one, to the dense networks. A report uses the same rule with the default limits of this command.
+    The ratio is parameters before pruning / parameters after it. A ratio is safe if all losses against the control are
+    shown to be within the limits on test images, and none since the dense networks is shown to be beyond them. Without
+    a control, losses are since the dense networks. A report uses the same rule with the default limits of this command.
     """
     from analysis.common import overwriting
     from analysis.recommend import recommend

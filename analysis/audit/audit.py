@@ -320,7 +320,7 @@ def audit_predictions(
         {side: predicted == label for side, predicted in networks.items()},
         frozenset(pairs),
         groupings,
-        places["after"],
+        [f"network {place + 1}" for place in places["after"]],
         {side: _class_index(names, predicted) for side, predicted in networks.items()},
     )
     two_populations = populations.compare(

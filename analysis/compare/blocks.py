@@ -174,19 +174,28 @@ def _replaced(comparison: Comparison) -> Iterator[str]:
     if alone := comparison.losses().in_single_networks(among=~rows["damaged"].to_numpy()):
         yield f"Shown in single networks: {some(alone, _MOST_TOLD)}."
     accuracy = comparison.accuracy
-    yield (
-        f"Accuracy {points(accuracy['before'])} -> {points(accuracy['after'])} %: {points(accuracy['loss'])} points "
-        f"lost ({interval(accuracy['loss_low'], accuracy['loss_high'], points)})."
-    )
+    changed = _lost(*accuracy[["loss", "loss_low", "loss_high"]])
+    yield f"Accuracy {points(accuracy['before'])} -> {points(accuracy['after'])} %: {changed}."
 
 
 def _worse(comparison: Comparison, place: int, name: str, row: pd.Series) -> str:
     recalls = f"{points(row['recall_before'])} -> {points(row['recall_after'])} % recall"
-    f1 = f"; F1 lost {points(row['f1_loss'])}" if "f1_loss" in row else ""
-    called = comparison.called(place)
-    now = f" {called[1]:,} of {called[2]:,} lost images are called {called[0]} now." if called else ""
-    lost = f"{points(row['loss'])} points lost ({interval(row['loss_low'], row['loss_high'], points)}){f1}"
-    return f"{name} is worse: {recalls}, {lost}.{now}"
+    f1 = ""
+    if "f1_loss" in row:
+        f1 = f"; F1 {'lost' if row['f1_loss'] >= 0 else 'gained'} {points(abs(row['f1_loss']))}"
+    now = ""
+    if called := comparison.called(place):
+        name_now, number, lost = called
+        share = f"{number:,} of {lost:,}" if comparison.is_single else f"{100 * number / lost:.0f} % of the"
+        now = f" {share} lost images are called {name_now} now."
+    return f"{name} is worse: {recalls}, {_lost(*row[['loss', 'loss_low', 'loss_high']])}{f1}.{now}"
+
+
+def _lost(loss: float, low: float, high: float) -> str:
+    """Say how many points were lost, or gained, with the interval."""
+    if round(loss, 9) < 0:
+        return f"{points(-loss)} points gained ({interval(-high, -low, points)})"
+    return f"{points(loss)} points lost ({interval(low, high, points)})"
 
 
 def _others(comparison: Comparison, worse: int) -> str:
@@ -226,11 +235,9 @@ def _of_one(comparison: Comparison) -> Iterator[str]:
         if lost <= 0:
             yield f"{name}: the control, trained further without pruning, lost nothing of it."
             continue
-        alike = " In this network retraining alone lost as much." if 2 * abs(row[LOSS_FROM_CONTROL]) < lost else ""
-        yield (
-            f"{name}: the control, trained further without pruning, lost {points(lost)} of the {points(row['loss'])} "
-            f"points.{alike}"
-        )
+        of_all = f"of the {points(row['loss'])} points" if lost <= row["loss"] else "points itself"
+        alike = " In this network retraining alone lost as much." if row[LOSS_FROM_CONTROL] < lost / 2 else ""
+        yield f"{name}: the control, trained further without pruning, lost {points(lost)} {of_all}.{alike}"
     seeds = as_typed("seed", "0-4")
     yield f"One pair cannot say what this way of compressing costs: prune several networks ({seeds})."
 
@@ -250,11 +257,10 @@ def _of_several(comparison: Comparison) -> Iterator[str]:
     most = int(np.nanargmax(upper))
     if not is_shown.any():
         yield f"No {comparison.one_kind} is shown to lose through pruning."
-    yield f"Against the control, {comparison.titles[most]} may lose most: up to {points(upper[most])} points."
+    yield f"Against the control, {comparison.titles[most]} may lose most: up to {rounded_up(upper[most])} points."
     accuracy = comparison.accuracy
-    low, high = (accuracy[f"{LOSS_FROM_CONTROL}_{end}"] for end in ("low", "high"))
-    ends = interval(low, high, points)
-    yield f"Accuracy against the control: {points(accuracy[LOSS_FROM_CONTROL])} points lost ({ends})."
+    changed = _lost(*(accuracy[f"{LOSS_FROM_CONTROL}{end}"] for end in ("", "_low", "_high")))
+    yield f"Accuracy against the control: {changed}."
 
 
 def _against_control(row: pd.Series) -> str:
@@ -262,7 +268,8 @@ def _against_control(row: pd.Series) -> str:
         ends = interval(row[f"{name}_low"], row[f"{name}_high"], points)
         return f"{points(row[name])} points ({ends}; p {p_value(row[f'{name}_p'])})"
 
-    cost = f", {tested('cost')} more than the accuracy" if "cost" in row and np.isfinite(row["cost"]) else ""
+    pays = "cost" in row and row["cost_p"] <= LEVEL and row["cost"] > 0
+    cost = f", {tested('cost')} more than the accuracy" if pays else ""
     if row["is_shown"]:
         return f"{row['name']} loses {tested(LOSS_FROM_CONTROL)} through pruning{cost}."
     return f"{row['name']}: {tested(LOSS_FROM_CONTROL)} against the control, so a loss through pruning is not shown."

@@ -62,8 +62,8 @@ class Comparison:
     groups : mapping of str to (images,) text
         Groups to compare instead of classes: the group of each image, by the name of the grouping. An empty string
         means no group.
-    places : (networks,), integers, optional
-        Index of each network of `after` among the networks that the user gave, from 0, if some were left out.
+    network_names : sequence of str
+        What the user knows each network of `after` by; by default `network 1` and so on.
     predicted : mapping of str to (networks, images), integers
         The class that each network predicts, by side; -1 if it is none of `names`. Empty if unknown.
     are_counts : bool
@@ -85,7 +85,7 @@ class Comparison:
     right: Right
     pairs: frozenset[str] = frozenset({"before", "control"})
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
-    places: np.ndarray | None = None
+    network_names: Sequence[str] = ()
     predicted: Mapping[str, np.ndarray] = field(default_factory=dict)
     are_counts: bool = False
 
@@ -216,13 +216,12 @@ class Comparison:
         """
         images = np.concatenate([np.bincount(part.label) for part in self.parts])
         singles = self._singles if since == "before" else []
-        numbers = (np.arange(self.networks) if self.places is None else self.places) + 1
         found = Losses(
             self.titles,
             images,
             self._since(since),
             singles,
-            list(map(int, numbers[: len(singles)])),
+            self._called[: len(singles)],
             doubts=[*self._at_chance_doubt, *self._lost_classes(min_images)],
             advice=f" --min-images leaves such {self.kind} out.",
         )
@@ -343,6 +342,10 @@ class Comparison:
         """Weaknesses of the networks before compression: at chance, or with recall 0 in a class."""
         return weak_from_answers(list(map(str, self.names)), self.label, self.right["before"])
 
+    @property
+    def _called(self) -> Sequence[str]:
+        return self.network_names or [f"network {number}" for number in range(1, self.networks + 1)]
+
     def _since(self, start: Side) -> Spread:
         """Return the losses of all rows, measured from a side."""
         return self._spreads[start]
@@ -456,9 +459,8 @@ class Comparison:
             is_lost = (counts["after"] == 0) & (counts["before"] > 0) & (np.bincount(part.label) >= min_images)
             if is_lost.any():
                 network, place = np.argwhere(is_lost)[0]
-                number = int(network if self.places is None else self.places[network]) + 1
-                who = "The network" if self.networks == 1 else f"Network {number}"
-                return [f"{who} recognises no image of {part.names[place]}."]
+                who = "the network" if self.networks == 1 else self._called[network]
+                return [f"{who[0].upper()}{who[1:]} recognises no image of {part.names[place]}."]
         return []
 
     @cached_property

@@ -16,6 +16,7 @@ from analysis.common.printable import printable
 from analysis.common.terminal import COLUMNS, cut, folded
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio
 from analysis.runs import frames, schema
+from analysis.statistics.limits import rounded_up
 from analysis.study.labels import method_label
 from analysis.study.settings import is_iterated
 from analysis.study.study import StudyData
@@ -207,7 +208,8 @@ def _judgement_lines(recommendation: Recommendation) -> Iterator[str]:
 
 def _with_bounds(judgements: pd.DataFrame, name: str, write: Callable[[float], str]) -> list[str]:
     values = zip(judgements[name], judgements[f"{name}_high"], strict=True)
-    return [f"{write(value)} ({write(high)})" for value, high in values]
+    bound = rounded_up if write is points else write
+    return [f"{write(value)} ({bound(high)})" for value, high in values]
 
 
 def _pareto_lines(recommendation: Recommendation) -> Iterator[str]:

@@ -113,8 +113,8 @@ class Losses(NamedTuple):
         Of the pair of networks, or the mean of several pairs.
     singles : sequence of Spread
         Of each of several pairs alone; empty if there is one pair, or if networks are not paired.
-    networks : sequence of int
-        The number that the user knows each of `singles` by.
+    networks : sequence of str
+        What the user knows each of `singles` by.
     doubts : sequence of str
         Sentences on what keeps losses from being shown to be within any limit, such as a network at chance.
     advice : str
@@ -125,7 +125,7 @@ class Losses(NamedTuple):
     images: np.ndarray
     mean: Spread
     singles: Sequence[Spread] = ()
-    networks: Sequence[int] = ()
+    networks: Sequence[str] = ()
     doubts: Sequence[str] = ()
     advice: str = ""
 
@@ -156,7 +156,7 @@ class Losses(NamedTuple):
             is_shown = (each.lower(self.level / len(self.singles)) > 0) & (each.value > limit) & among
             found += [(each.value[place], network, self.names[int(place)]) for place in np.flatnonzero(is_shown)]
         found.sort(key=lambda loss: -loss[0])
-        return [f"network {network} lost {points(loss)} points of {name}" for loss, network, name in found]
+        return [f"{network} lost {points(loss)} points of {name}" for loss, network, name in found]
 
 
 def decide(losses: Losses, limit: float) -> Gate:
@@ -187,13 +187,13 @@ def decide(losses: Losses, limit: float) -> Gate:
         return Gate("beyond", fault)
     upper = losses.mean.upper()
     alone = losses.in_single_networks(limit)
-    exceeding = [f"Alone, {some(alone)}: audit such a network as a pair of its own."] if alone else []
+    exceeding = [f"Alone, {some(alone)}: audit such a network, with one file a side."] if alone else []
     lasting = [*losses.doubts, *exceeding]  # more networks or images do not remove them
     doubts = [*lasting, *_too_small(losses, limit)]
     if not len(upper):
         return Gate("undecided", "No class has enough images.")
     if (upper < limit).all() and not doubts:
-        return Gate("within", f"No loss is above {rounded_up(upper.max())} points.")
+        return Gate("within", f"No loss is above {rounded_up(upper.max())} points, with 95 % confidence.")
     if np.isnan(upper).any():
         unknown = losses.names[int(np.isnan(upper).argmax())]
         return Gate("undecided", f"How much of {unknown} may be lost is unknown without predictions.")
@@ -241,7 +241,7 @@ def smallest_limit(images: np.ndarray) -> np.ndarray:
 
 def rounded_up(share: float) -> str:
     """Return a bound in points, rounded up, so that it never looks smaller than it is."""
-    return f"{math.ceil(round(1000 * share, 6)) / 10:.1f}"
+    return "n/a" if math.isnan(share) else f"{math.ceil(round(1000 * share, 6)) / 10:.1f}"
 
 
 _SQUARED_QUANTILE = 1.6448536269514722**2  # of one-sided 95 % confidence
@@ -274,7 +274,7 @@ def _remedy(losses: Losses, limit: float) -> list[str]:
     counts = []
     if times := _needed(losses, limit, "images"):
         total = int(losses.images.sum() * times)
-        counts.append(f"{_two_digits(total):,} images")
+        counts.append(f"{_two_digits(total):,} test images in all")
     if losses.mean.counts is None and (times := _needed(losses, limit, "networks")):
         counts.append(f"{math.ceil(times * losses.mean.n):,} networks")
     return [f"{' or '.join(counts)} would decide, if losses stay as they are."] if counts else []

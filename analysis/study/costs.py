@@ -176,7 +176,8 @@ class CellCosts(NamedTuple):
             `dense` or `own`. Single networks are compared with their dense networks alone.
         """
         singles = since.singles() if since is self.dense else []
-        found = Losses(self.names, self.images, since.losses(), singles, range(1, len(singles) + 1))
+        numbers = [f"network {number}" for number in range(1, len(singles) + 1)]
+        found = Losses(self.names, self.images, since.losses(), singles, numbers)
         return found.of(np.any(since.recalls[0].recall > 0, axis=0))
 
     def accuracy_losses(self, since: Sides) -> Losses:

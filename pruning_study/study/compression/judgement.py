@@ -91,7 +91,7 @@ def losses_on_validation(label: np.ndarray, networks: Sequence[Validated]) -> tu
 def worst_losses(classes: Sequence[str], of_classes: Spread, of_accuracy: Spread) -> dict[str, Any]:
     """Return the fields of `Judgement` on losses, from those of the classes and of the accuracy."""
     upper = of_classes.upper()
-    worst = int(upper.argmax())
+    worst = int(np.argsort(-upper, kind="stable")[0])
     return {
         "accuracy_loss": float(of_accuracy.value[0]),
         "accuracy_loss_upper": float(of_accuracy.upper()[0]),

@@ -15,7 +15,13 @@ def lost_of(images: int, *lost: int) -> Losses:
     label = np.zeros(images, int)
     rows = np.array([(np.arange(images) + 37 * each) % images < number for each, number in enumerate(lost)])
     singles = [spread(label, row[np.newaxis]) for row in rows] if len(lost) > 1 else []
-    return Losses(["cat"], np.array([images]), spread(label, rows), singles, range(1, len(singles) + 1))
+    return Losses(
+        ["cat"],
+        np.array([images]),
+        spread(label, rows),
+        singles,
+        [f"network {number}" for number in range(1, len(singles) + 1)],
+    )
 
 
 def known(value: float, deviation: float) -> Losses:
@@ -82,7 +88,7 @@ def test_a_class_is_too_small_if_no_change_could_pass():
 def test_what_would_decide():
     """Three of a hundred images are lost. If this share stays lost, Wilson's bound of 330 images is .0497."""
     assert wilson_interval(9.9, 330, 0.9)[1] < 0.05 < wilson_interval(9.3, 310, 0.9)[1]
-    assert "330 images would decide" in decide(lost_of(100, 3), 0.05).reason
+    assert "330 test images in all would decide" in decide(lost_of(100, 3), 0.05).reason
 
 
 def test_classes_can_be_left_out_of_every_rule():
