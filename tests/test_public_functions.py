@@ -43,7 +43,7 @@ def test_the_examples_of_all_public_functions_run(tmp_path, monkeypatch):
     quick = {"pruner": "up", "ratio": np.float64(10), "epochs": 1, "fine_tune_epochs": 1}
     one, *_ = each = [pruning_study.prune(seed=seed, **quick) for seed in (0, 1)]
     assert one._repr_html_().count("data:image/png;base64,") == 1
-    assert str(one).endswith(str(one.shown))
+    assert one.verdict.removeprefix("ratio 10\n") in str(one)
     assert len(one.plot().axes) == 1
     axes = Figure().subplots()
     assert one.plot(10, axes) is axes.figure
@@ -57,10 +57,10 @@ def test_the_examples_of_all_public_functions_run(tmp_path, monkeypatch):
 
 def check_one_network(pruned):
     """The intervals of one network are those of the audit of its stored predictions."""
-    (change,) = pruned.table.loc[pruned.table["class"] == "Shirt", ["change_low", "change_high"]].to_numpy().tolist()
+    (ends,) = pruned.table.loc[pruned.table["class"] == "Shirt", ["loss_low", "loss_high"]].to_numpy().tolist()
     found = audit.audit([pruned.dense_run_id], [pruned.run_ids[10]])
     expected = found.table[found.table["class"] == "Shirt"].iloc[0]
-    assert change == pytest.approx([expected["change_low"], expected["change_high"]])
+    assert ends == pytest.approx([expected["loss_low"], expected["loss_high"]])
     row = pruned.summary.iloc[0]
     slopes = found.slopes
     for name in ("alpha", "raw_slope"):
@@ -73,7 +73,7 @@ def check_several_seeds(pruned, each):
     """Recalls and slopes are means over the seeds, and alpha has the t-interval of two numbers."""
     tables = [result.table.set_index("class") for result in each]
     table = pruned.table.set_index("class")
-    for column in ("recall_before", "recall_after", "change"):
+    for column in ("recall_before", "recall_after", "loss"):
         expected = sum(single[column] for single in tables) / 2
         assert table[column].to_dict() == pytest.approx(expected.to_dict())
     assert pruned.runs["run_id"].tolist() == [result.run_ids[10] for result in each]

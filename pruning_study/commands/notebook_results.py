@@ -67,7 +67,8 @@ class Training:
         return float(self.runs["accuracy"].mean())
 
     def __str__(self) -> str:
-        return f"{_networks(self.runs)}: accuracy {self.accuracy:.3f}\n\n{self.table.to_string(index=False)}"
+        cells = self.table.to_string(index=False, float_format="{:.3f}".format)
+        return f"{_networks(self.runs)}: accuracy {self.accuracy:.3f}\n\n{cells}"
 
     def _repr_html_(self) -> str:
         """Return the tables and the picture as HTML, for a notebook."""
