@@ -31,8 +31,8 @@ _NO_CONTROL = (
 )
 _WORDS: Mapping[State, str] = {"within": "KEPT", "beyond": "FAILS", "undecided": "NOT DECIDED"}
 READING = (
-    "Recalls in %, losses in points: recall before minus recall after. Intervals have 95 % confidence, each for one "
-    "row; p is corrected for all rows (Holm). *: shown to be worse."
+    "Recalls in %, losses in points: recall before minus recall after. Intervals and bounds have 95 % confidence, "
+    "each for one row; p is corrected for all rows (Holm). *: shown to be worse."
 )
 
 

@@ -193,7 +193,7 @@ def decide(losses: Losses, limit: float) -> Gate:
     if not len(upper):
         return Gate("undecided", "No class has enough images.")
     if (upper < limit).all() and not doubts:
-        return Gate("within", f"No loss is above {rounded_up(upper.max())} points, with 95 % confidence.")
+        return Gate("within", f"No loss is above {rounded_up(upper.max())} points.")
     if np.isnan(upper).any():
         unknown = losses.names[int(np.isnan(upper).argmax())]
         return Gate("undecided", f"How much of {unknown} may be lost is unknown without predictions.")
