@@ -70,7 +70,7 @@ def test_classes_with_few_images_are_left_out_if_asked():
 def test_images_that_would_decide_do_decide():
     found = gate([1] * 10, (3.2, None), images=100)
     assert found.state == "undecided"
-    needed = int(re.search(r"([\d,]+) images would decide", found.reason)[1].replace(",", ""))
+    needed = int(re.search(r"([\d,]+) test images", found.reason)[1].replace(",", ""))
     states = [gate([round(0.001 * each)] * 10, (3.2, None), each // 10).state for each in (0.7 * needed, needed)]
     assert states == ["undecided", "within"]
 
@@ -113,7 +113,7 @@ def test_no_number_of_networks_decides_where_the_images_leave_more_than_the_limi
         found = of_networks(networks, 2.5, points=0)
         assert found.state == "undecided"
         assert "networks would decide" not in found.reason
-        assert "images would decide" in found.reason
+        assert "test images in all would decide" in found.reason
 
 
 def test_losses_since_the_control_need_several_pairs():
