@@ -235,7 +235,7 @@ def _of_one(comparison: Comparison) -> Iterator[str]:
         if lost <= 0:
             yield f"{name}: the control, trained further without pruning, lost nothing of it."
             continue
-        of_all = f"of the {points(row['loss'])} points" if lost <= row["loss"] else "points itself"
+        of_all = f"of the {points(row['loss'])} points" if round(row[LOSS_FROM_CONTROL], 9) >= 0 else "points itself"
         alike = " In this network retraining alone lost as much." if row[LOSS_FROM_CONTROL] < lost / 2 else ""
         yield f"{name}: the control, trained further without pruning, lost {points(lost)} {of_all}.{alike}"
     seeds = as_typed("seed", "0-4")
