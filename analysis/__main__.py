@@ -583,8 +583,8 @@ def recommend(
     """Recommend the largest safe pruning ratio.
 
     The ratio is parameters before pruning / parameters after it. A ratio is safe if a pruner is shown to stay within
-    all limits on test images, by bounds that hold for all classes jointly. Losses are relative to the control or,
-    without one, to the dense networks. A report uses the same rule with the default limits of this command.
+    all limits on test images against the control, and not shown to exceed them since the dense networks. Without a
+    control, losses since the dense networks decide. A report uses the same rule with this command's default limits.
     """
     from analysis.common import overwriting
     from analysis.recommend import recommend
