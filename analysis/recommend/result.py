@@ -193,8 +193,8 @@ def _judgement_lines(recommendation: Recommendation) -> Iterator[str]:
             "method": [cut(name, _LONGEST_METHOD) for name in methods],
             "ratio": judgements[schema.RATIO].map(short_ratio),
             "seeds": judgements["n"].map(str),
-            "accuracy loss": _with_bounds(judgements, "loss", points),
-            "class loss": _with_bounds(judgements, "worst_class_loss", points),
+            "accuracy loss": _with_bounds(judgements, "loss"),
+            "class loss": _with_bounds(judgements, "worst_class_loss"),
             "class": [cut(str(name), _LONGEST_CLASS) for name in judgements["worst_class"]],
             "passes": np.where(judgements["fails"] == "", "yes", "no"),
         }
@@ -206,10 +206,14 @@ def _judgement_lines(recommendation: Recommendation) -> Iterator[str]:
             yield folded(f"{method} at ratio {ratio}: {fails}")
 
 
-def _with_bounds(judgements: pd.DataFrame, name: str, write: Callable[[float], str]) -> list[str]:
+def _with_bounds(
+    judgements: pd.DataFrame,
+    name: str,
+    write: Callable[[float], str] = points,
+    write_bound: Callable[[float], str] = rounded_up,
+) -> list[str]:
     values = zip(judgements[name], judgements[f"{name}_high"], strict=True)
-    bound = rounded_up if write is points else write
-    return [f"{write(value)} ({bound(high)})" for value, high in values]
+    return [f"{write(value)} ({write_bound(high)})" for value, high in values]
 
 
 def _pareto_lines(recommendation: Recommendation) -> Iterator[str]:
@@ -235,24 +239,17 @@ def _text(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
-# Titles of a notebook's table, the column for each, and the format of numbers that have an upper bound.
-_IN_A_NOTEBOOK: dict[str, tuple[str] | tuple[str, Callable[[float], str]]] = {
-    "networks": ("n",),
-    "accuracy loss, points (at most)": ("loss", points),
-    "alpha on new images (at most)": ("alpha_new", decimals(2)),
-    "class loss, points (at most)": ("worst_class_loss", points),
-    "of class": ("worst_class",),
-    "outside the limits": ("fails",),
-}
-
-
 def _notebook_table(recommendation: Recommendation) -> pd.DataFrame:
     """Select and format the columns of `tried` that fit a notebook."""
     judgements = _printable_tried(recommendation)
     settings = judgements.loc[:, : schema.RATIO].assign(ratio=judgements[schema.RATIO].map("{:g}".format))
     cells = {
-        title: judgements[shown[0]] if len(shown) == 1 else _with_bounds(judgements, *shown)
-        for title, shown in _IN_A_NOTEBOOK.items()
+        "networks": judgements["n"],
+        "accuracy loss, points (at most)": _with_bounds(judgements, "loss"),
+        "alpha on new images (at most)": _with_bounds(judgements, "alpha_new", decimals(2), decimals(2)),
+        "class loss, points (at most)": _with_bounds(judgements, "worst_class_loss"),
+        "of class": judgements["worst_class"],
+        "outside the limits": judgements["fails"],
     }
     return settings.assign(**cells)
 

@@ -12,7 +12,7 @@ from analysis.report.published import rank
 from analysis.runs import frames, schema
 from analysis.statistics.arithmetic import is_constant
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
-from analysis.statistics.limits import LIMITS
+from analysis.statistics.limits import LIMITS, rounded_up
 from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import RunArrays, dense_weakness
 from analysis.study.costs import CONTROL_OF_OTHER_SEEDS
@@ -298,7 +298,7 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         bound = cell["worst_class_loss_upper"]
         with_control = " in the one network that has a control" if cell["n_none"] == 1 else ""
         which = " in this network" if cell["n"] == 1 else with_control
-        ruled_out = f"; a loss above {100 * bound:.1f} points is ruled out for all{which}" if bound < 1 else ""
+        ruled_out = f"; a loss above {rounded_up(bound)} points is ruled out for all{which}" if bound < 1 else ""
         yield f"{none} more than the accuracy{ruled_out}."
     else:
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""

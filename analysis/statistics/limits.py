@@ -241,7 +241,7 @@ def smallest_limit(images: np.ndarray) -> np.ndarray:
 
 def rounded_up(share: float) -> str:
     """Return a bound in points, rounded up, so that it never looks smaller than it is."""
-    return "n/a" if math.isnan(share) else f"{math.ceil(round(1000 * share, 6)) / 10:.1f}"
+    return f"{np.ceil(round(1000 * share, 6)) / 10 + 0.0:.1f}"  # no -0.0
 
 
 _SQUARED_QUANTILE = 1.6448536269514722**2  # of one-sided 95 % confidence

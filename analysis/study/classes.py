@@ -31,7 +31,8 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
 
         - reference: kind of the networks that costs are measured from, controls if there are any.
         - n_reference: number of pruned networks that are compared, as `n` of `costs.CellCosts`.
-        - loss: recall of the dense networks minus recall after, with p, p_holm, and damaged: whether it is shown.
+        - loss: recall of the dense networks minus recall after, with p, p_holm, and damaged: whether it is shown, on
+          average or in every single network.
         - loss_from_control: recall of the controls minus recall after.
         - cost: loss from the reference minus that of the accuracy.
         - disproportionate: loss minus the loss that would be expected if every class's error grew by one factor

@@ -25,8 +25,8 @@ _COSTS = (
     "Each mark is the mean of pruned networks minus their control (pruner none), with an interval from three networks "
     "on. The first panel shows the accuracy (lower is worse), and the second the losses of classes beyond the accuracy "
     "(higher is worse). There, a grey dot is a class, and the mark is the class that costs most, chosen on half of the "
-    "images and measured on the other half, with its 95 % interval. It is named if its cost is shown. Crosses: mostly "
-    "at chance; triangles: off the scale."
+    "images and measured on the others, with its 95 % interval. It is named if its cost is shown. Crosses: mostly at "
+    "chance; triangles: off the scale."
 )
 _OWN_SCALES = (
     "Each data set and model has its own scale, because costs may differ tenfold between them: compare numbers across "

@@ -30,10 +30,10 @@ _BY_RATIO = (
     "which the method differs from its baseline, with p below .05 by Holm's correction; a dash means that no "
     "difference is shown. A class's excess loss is its loss minus that of accuracy; chance movement is the largest in "
     "one network. Systematic cost names a class whose mean excess loss is shown to be higher, or lower, than with the "
-    "baseline, by 95 % intervals that hold jointly for all classes. Alpha (new) is alpha estimated for new images of "
-    "the same kind. Alpha beyond proportion is alpha (new) divided by its value if the error of every class grew by "
-    "the same factor. It can compare methods of different accuracy: if it is higher, the method drives classes further "
-    "apart than the lost accuracy explains."
+    "baseline, with p corrected for all classes. Alpha (new) is alpha estimated for new images of the same kind. "
+    "Alpha beyond proportion is alpha (new) divided by its value if the error of every class grew by the same factor. "
+    "It can compare methods of different accuracy: if it is higher, the method drives classes further apart than the "
+    "lost accuracy explains."
 )
 _LETTERS = "In tables and pictures, letters abbreviate these settings."
 _AT_CHANCE = ' "At chance" gives the ratios at which most pairs have a network at chance.'

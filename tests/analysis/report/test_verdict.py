@@ -34,7 +34,7 @@ def test_cost_classes_gaps_and_the_largest_safe_ratio():
     line, how_to_read = judged(worse, same, none())
     assert line == (
         "On mnist with lenet5 (8 networks), use mp at ratio 2. It costs 0.0 points of accuracy (0.0 to 0.0). "
-        "No class is shown to lose more than the accuracy; a loss above 0.5 points is ruled out for all. "
+        "No class is shown to lose more than the accuracy; a loss above 0.6 points is ruled out for all. "
         "Gaps between classes may shrink or grow (-8 to +8 %). "
         "This is safe. At ratio 10, it is undecided: against the control (limit 5), the loss of b may be up to 6.0 "
         "points. The smallest limit shown to be kept is 6.0 points."
@@ -136,7 +136,7 @@ def test_where_no_class_is_shown_to_lose_more_the_verdict_says_how_much_one_may_
         "On mnist with lenet5 (8 networks), use mp at ratio 10",
         "It costs 0.0 points of accuracy (0.0 to 0.0)",
     ]
-    assert said[2] == "No class is shown to lose more than the accuracy; a loss above 0.9 points is ruled out for all"
+    assert said[2] == "No class is shown to lose more than the accuracy; a loss above 1.0 points is ruled out for all"
     assert said[-1] == "This is safe, and no larger ratio is shown to be"
 
 
@@ -144,7 +144,7 @@ def test_a_class_that_another_network_gains_is_no_cost_but_may_be_one():
     """Each class loses 5 points in half of the networks: 1.895 times 5.35 points over the root of 8 are 3.6."""
     said = sentences(runs(noise=np.tile([0.5, -0.5], 4)), none())
     assert said[0].endswith("use mp at ratio 10")
-    assert said[2] == "No class is shown to lose more than the accuracy; a loss above 3.5 points is ruled out for all"
+    assert said[2] == "No class is shown to lose more than the accuracy; a loss above 3.6 points is ruled out for all"
     # Three networks rule out less.
     few = sentences(runs(noise=np.array([0.5, -0.5, 0.5])), none().head(3))
     assert few[0].endswith("nothing is shown to be safe")
