@@ -127,7 +127,7 @@ def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: 
         results.append(result)
         yield _heading(result, configs) + _pruned_lines(result)
     if len(results) > 1:
-        yield f"\nmean of {len(results)} seeds\n\n" + "\n".join(_comparison(results))
+        yield f"\nmean of {len(results)} seeds\n\n{_comparison(results)}"
     reused_ids = [
         run_id
         for result in results
@@ -149,7 +149,7 @@ def _pruned_lines(result: Pruned) -> str:
     return "\n".join(
         [
             "",
-            *_comparison([result]),
+            _comparison([result]),
             *([folded("", *lines)] if (lines := offset_lines(result.offsets)) else []),
             *shrunk.size_lines({f"ratio {ratio:g}": metrics for ratio, metrics in result.sizes.items()}),
             "",
@@ -163,11 +163,11 @@ def _pruned_lines(result: Pruned) -> str:
     )
 
 
-def _comparison(results: Sequence[Pruned]) -> list[str]:
+def _comparison(results: Sequence[Pruned]) -> str:
     """Answer both questions at each ratio, each time followed by a table, for one seed or for the means over seeds."""
     changes, details = changes_of_classes(results), results[0].plan.options.details
     told = pruning_text.text(changes, realized_ratios(results), details=details, remarks=remarks(results))
-    return [told + _at_chance(results)]
+    return told + _at_chance(results)
 
 
 def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[Trained]:
@@ -357,8 +357,8 @@ def _describe_again(result: Pruned, ratio: float, control: FinishedRun) -> None:
 
     plan, comparison = result.plan.at(ratio), result.changes[ratio]
     name = plan.pruned_name(ratio)
-    note = f"{description({name: comparison})}\n\n{pruned_step.description(plan, result.dense.run_id)}"
-    tags = {schema.CONTROL_RUN_ID: control.run_id, MLFLOW_RUN_NOTE: note}
+    how = markdown_line(pruned_step.description(plan, result.dense.run_id))
+    tags = {schema.CONTROL_RUN_ID: control.run_id, MLFLOW_RUN_NOTE: f"{description({name: comparison})}\n\n{how}"}
     with scratch.folder() as folder:
         path = folder / schema.RECALL_PICTURE
         pictures.recall_change(comparison, name).savefig(path)
