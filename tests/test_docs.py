@@ -58,7 +58,7 @@ def test_the_page_on_audits_runs():
 def test_the_page_on_other_tools_prunes_and_audits():
     result = run(TOOLS, "python")["result"]
     assert len(result.table) == 10
-    assert result.comparison.is_unretrained
+    assert result.comparison.has_control
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_the_gates_end_as_the_page_says(tmp_path, monkeypatch):
     codes = []
     for command, last in re.findall("```console\npruning-analysis ([^\n]*)\n(.*?)```", section, re.DOTALL):
         result = click.testing.CliRunner().invoke(analysis, shlex.split(command))
-        assert result.output.endswith(f"\n{last}")
+        assert f"\n{last}" in result.output
         codes.append(result.exit_code)
     assert codes == [0, 4, 3]
 

@@ -76,7 +76,7 @@ def test_the_job_holds_the_options_as_text_and_the_results_as_metrics(first, fol
 def test_the_last_lines_name_the_next_command(first, folder):
     assert f"mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db" in first
     assert "alpha" in first
-    assert "-P seed=0-4 prunes five" in " ".join(first.split())
+    assert "(-P seed=0-4)" in " ".join(first.split())
     assert "--seed" not in first
 
 
