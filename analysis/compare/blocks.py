@@ -114,6 +114,8 @@ def table(comparison: Comparison) -> pd.DataFrame:
     """Return the classes as strings, the one that lost most first: recalls in %, losses in points."""
     rows = comparison.ranked
     sides = [side for side in ("before", "control", "after") if f"recall_{side}" in rows]
+    if comparison.is_unretrained:
+        sides.remove("control")
     f1 = {"F1 lost": rows["f1_loss"].map(points)} if "f1_loss" in rows else {}
     return pd.DataFrame(
         {
@@ -188,7 +190,8 @@ def _worse(comparison: Comparison, place: int, name: str, row: pd.Series) -> str
         name_now, number, lost = called
         share = f"{number:,} of {lost:,}" if comparison.is_single else f"{100 * number / lost:.0f} % of the"
         now = f" {share} lost images are called {name_now} now."
-    return f"{name} is worse: {recalls}, {_lost(*row[['loss', 'loss_low', 'loss_high']])}{f1}.{now}"
+    where = "" if row["p_holm"] <= LEVEL else " in every network"
+    return f"{name} is worse{where}: {recalls}, {_lost(*row[['loss', 'loss_low', 'loss_high']])}{f1}.{now}"
 
 
 def _lost(loss: float, low: float, high: float) -> str:
@@ -209,8 +212,9 @@ def _others(comparison: Comparison, worse: int) -> str:
     images = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
     which, of = "No other" if worse else "No", "image" if most == 1 else "images"
     may = f"Any may have lost up to {rounded_up(max(np.nanmax(upper[is_other]), 0))} points"
-    missed = f"with {images} {of} a {one}, losses below {points(np.nanmedian(found))} are mostly missed"
-    return f"{which} {one} is shown to be worse. {may}; {missed}."
+    usual = np.nanmedian(found)
+    missed = f"; with {images} {of} a {one}, losses below {points(usual)} are mostly missed" if usual < 1 else ""
+    return f"{which} {one} is shown to be worse. {may}{missed}."
 
 
 def _blamed(comparison: Comparison) -> Iterator[str]:
