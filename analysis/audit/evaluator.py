@@ -27,8 +27,7 @@ from analysis.audit import result as audit_result
 from analysis.audit.result import Audit
 from analysis.common import files
 from analysis.common.errors import StudyError
-from analysis.compare import blocks
-from analysis.compare.comparison import row_names
+from analysis.compare import blocks, logged
 from analysis.runs.checks import some
 from analysis.statistics import limits
 from analysis.statistics.limits import Limits
@@ -200,8 +199,8 @@ def _log(result: Audit, within: Limits, run_id: str, prefix: str) -> EvaluationR
     metrics = {f"{prefix}{name}": value for name, value in (audit_metrics(result) | code).items()}
     for name, value in metrics.items():
         client.log_metric(run_id, name, value)
-    client.set_tag(run_id, f"{prefix}outcome", blocks.outcome(result.comparison))
-    client.set_tag(run_id, f"{prefix}worst_class", row_names(result.table).iloc[0])
+    for name, text in logged.loss_tags(result.comparison).items():
+        client.set_tag(run_id, f"{prefix}{name}", text)
     folder, artifacts = f"{prefix}audit", {}
     with tempfile.TemporaryDirectory() as local_folder:
         audit_result.write(result, Path(local_folder), blocks.blocks(result.comparison, within, gates))
@@ -217,16 +216,13 @@ def _log(result: Audit, within: Limits, run_id: str, prefix: str) -> EvaluationR
 
 def audit_metrics(result: Audit) -> dict[str, float]:
     """Return the metrics of an audit that are finite, by name."""
-    comparison = result.comparison
     metrics = {
         "accuracy_before": result.accuracy_before,
         "accuracy_after": result.accuracy_after,
         "accuracy_control": result.accuracy_control,
         "damaged_classes": len(result.damaged),
         "fails_on_damage": float(result.fails),
-        "worst_class_loss": result.table["loss"].max(),
-        "worst_class_loss_upper": comparison.losses().mean.upper().max(),
-        "accuracy_loss_upper": comparison.accuracy_losses().mean.upper().max(),
+        **logged.loss_metrics(result.comparison),
         "alpha": result.slopes.alpha,
         "raw_slope": result.slopes.raw_slope,
     }

@@ -17,7 +17,7 @@ from analysis.rendering.formats import interval, p_value
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs.checks import some
 from analysis.statistics.hypothesis_tests import LEVEL
-from analysis.statistics.limits import EXIT_CODES, Gate, Limits, State, exit_code, rounded_up
+from analysis.statistics.limits import EXIT_CODES, Gate, Limits, Losses, State, exit_code, rounded_up
 
 NO_LIMITS = Limits()
 MOST_SHOWN = 25  # rows of a table in a terminal
@@ -172,8 +172,9 @@ def _replaced(comparison: Comparison) -> Iterator[str]:
         yield _worse(comparison, int(place), names[place], row)
     if len(worse) > _MOST_TOLD:
         yield f"Also worse: {some(names[worse.index[_MOST_TOLD:]])}."
-    yield _others(comparison, len(worse))
-    if alone := comparison.losses().in_single_networks(among=~rows["damaged"].to_numpy()):
+    losses = comparison.losses()
+    yield _others(comparison, losses, len(worse))
+    if alone := losses.in_single_networks(among=~rows["damaged"].to_numpy()):
         yield f"Shown in single networks: {some(alone, _MOST_TOLD)}."
     accuracy = comparison.accuracy
     changed = _lost(*accuracy[["loss", "loss_low", "loss_high"]])
@@ -201,9 +202,9 @@ def _lost(loss: float, low: float, high: float) -> str:
     return f"{points(loss)} points lost ({interval(low, high, points)})"
 
 
-def _others(comparison: Comparison, worse: int) -> str:
+def _others(comparison: Comparison, losses: Losses, worse: int) -> str:
     """Bound the losses of the classes that are not shown to be worse, and say which losses would be missed."""
-    losses, one = comparison.losses(), comparison.one_kind
+    one = comparison.one_kind
     is_other = ~comparison.table["damaged"].to_numpy()
     if not is_other.any():
         return f"Every {one} is worse."
@@ -257,11 +258,12 @@ def _of_several(comparison: Comparison) -> Iterator[str]:
     rest = told.iloc[_MOST_TOLD:]
     if rest["is_shown"].any():
         yield f"Also shown to lose through pruning: {some(rest['name'][rest['is_shown']])}."
-    upper = comparison.losses("control").mean.upper()
-    most = int(np.nanargmax(upper))
+    since_control = comparison.losses("control").mean
+    most = since_control.may_lose_most()
+    bound = rounded_up(since_control.upper()[most])
     if not is_shown.any():
         yield f"No {comparison.one_kind} is shown to lose through pruning."
-    yield f"Against the control, {comparison.titles[most]} may lose most: up to {rounded_up(upper[most])} points."
+    yield f"Against the control, {comparison.titles[most]} may lose most: up to {bound} points."
     accuracy = comparison.accuracy
     changed = _lost(*(accuracy[f"{LOSS_FROM_CONTROL}{end}"] for end in ("", "_low", "_high")))
     yield f"Accuracy against the control: {changed}."

@@ -165,7 +165,7 @@ class Comparison:
         With several pairs, loss_from_control and cost also have `_low`, `_high`, `_upper_all`, and `_p`, which is
         corrected for all rows.
         """
-        spread = self._since("before")
+        spread = self._spreads["before"]
         columns = self._names() | self._recalls() | loss_columns(spread, self._singles) | self._precision()
         if self.has_control:
             columns |= self._control_columns()
@@ -219,7 +219,7 @@ class Comparison:
         found = Losses(
             self.titles,
             images,
-            self._since(since),
+            self._spreads[since],
             singles,
             self._called[: len(singles)],
             doubts=[*self._at_chance_doubt, *self._lost_classes(min_images)],
@@ -346,12 +346,9 @@ class Comparison:
     def _called(self) -> Sequence[str]:
         return self.network_names or [f"network {number}" for number in range(1, self.networks + 1)]
 
-    def _since(self, start: Side) -> Spread:
-        """Return the losses of all rows, measured from a side."""
-        return self._spreads[start]
-
     @cached_property
     def _spreads(self) -> dict[str, Spread]:
+        """The losses of all rows, by the side that they are measured from."""
         starts = ["before", *(["control"] if self.has_control else [])]
         return {
             start: joined([self._between(part.label, part.right, start) for part in self.parts]) for start in starts
@@ -435,7 +432,7 @@ class Comparison:
         return precision | {"f1_loss": found["before"][1] - found["after"][1]}
 
     def _control_columns(self) -> dict[str, np.ndarray]:
-        spread = self._since("control")
+        spread = self._spreads["control"]
         if self.is_single:
             return {LOSS_FROM_CONTROL: spread.value}
         found = losses.columns(LOSS_FROM_CONTROL, spread)

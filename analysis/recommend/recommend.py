@@ -229,11 +229,10 @@ def _may_lose_most(judged: Judged) -> dict[str, Any]:
     losses = judged.costs.losses(judged.costs.own) if judged.costs else None
     if losses is None or not losses.names:
         return {"worst_class_loss": np.nan, "worst_class_loss_high": np.nan, "worst_class": ""}
-    upper = losses.mean.upper()
-    most = int(np.where(np.isnan(upper), np.inf, upper).argmax())
+    most = losses.mean.may_lose_most()
     return {
         "worst_class_loss": losses.mean.value[most],
-        "worst_class_loss_high": upper[most],
+        "worst_class_loss_high": losses.mean.upper()[most],
         "worst_class": losses.names[most],
     }
 

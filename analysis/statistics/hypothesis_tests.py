@@ -303,26 +303,6 @@ def change_interval(
     return np.where(lost < images, low, -1.0)[()], np.where(won < images, high, 1.0)[()]
 
 
-def unchanged_interval(images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Compute `change_interval` for classes without changed images.
-
-    The interval is from -w to w, where w is the upper end of Wilson's interval for a recall of 0.
-
-    Parameters
-    ----------
-    images : (...), integers
-        Number of images of each class.
-
-    Examples
-    --------
-    >>> low, high = unchanged_interval([20, 100])
-    >>> low.round(6).tolist() == [round(change_interval(0, 0, images)[0], 6) for images in (20, 100)]
-    True
-    """
-    _, high = wilson_interval(np.zeros_like(images), images)
-    return -high, high
-
-
 def _bisected(falling: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Find the zeros of decreasing functions between `low` and `high`."""
     for _ in range(_HALVINGS):

@@ -194,10 +194,9 @@ def decide(losses: Losses, limit: float) -> Gate:
         return Gate("undecided", "No class has enough images.")
     if (upper < limit).all() and not doubts:
         return Gate("within", f"No loss is above {rounded_up(upper.max())} points.")
-    if np.isnan(upper).any():
-        unknown = losses.names[int(np.isnan(upper).argmax())]
-        return Gate("undecided", f"How much of {unknown} may be lost is unknown without predictions.")
-    most = int(upper.argmax())
+    most = losses.mean.may_lose_most()
+    if np.isnan(upper[most]):
+        return Gate("undecided", f"How much of {losses.names[most]} may be lost is unknown without predictions.")
     bound = rounded_up(upper[most])
     may_be = [f"The loss of {losses.names[most]} may be up to {bound} points."] if upper[most] >= limit else []
     kept = [] if lasting or upper[most] >= 1 else [f"The smallest limit shown to be kept is {bound} points."]

@@ -97,6 +97,11 @@ class Spread(NamedTuple):
         """Compute one-sided lower bounds, (classes,)."""
         return np.asarray(self.interval(2 * level)[0])
 
+    def may_lose_most(self) -> int:
+        """Return the index of the class with the largest upper bound; an unknown bound counts as the largest."""
+        upper = self.upper()
+        return int(np.where(np.isnan(upper), np.inf, upper).argmax())
+
     def p(self) -> np.ndarray:
         """Compute two-sided p, (classes,), uncorrected: the level at which the interval touches 0.
 

@@ -33,9 +33,6 @@ class WeakDense(NamedTuple):
         return 0 < self.at_chance == self.networks
 
 
-SOUND = WeakDense(0, 0, {})
-
-
 def weak_dense(names: Sequence[str], recall: np.ndarray, guesses: np.ndarray) -> WeakDense:
     """Count weak dense networks.
 

@@ -17,6 +17,7 @@ from optuna import Trial
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError, first_line, option_name
+from analysis.compare.logged import loss_metrics, loss_tags
 from analysis.compare.proportion_text import implied_loss
 from analysis.rendering import chain_front
 from analysis.rendering.markdown_text import markdown_line
@@ -30,7 +31,6 @@ from pruning_study.commands.train_and_prune import dense_run, opened
 from pruning_study.models import onnx_export
 from pruning_study.options.config import CompressConfig
 from pruning_study.steps import compressed, known_images, logged_model, shrunk
-from pruning_study.steps.class_changes import loss_metrics, loss_tags
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.followed import with_followed
 from pruning_study.steps.plan import PrunePlan, plan_pruning

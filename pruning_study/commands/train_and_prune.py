@@ -17,6 +17,7 @@ from analysis.common.errors import StudyError
 from analysis.common.terminal import folded
 from analysis.compare import blocks
 from analysis.compare.comparison import Comparison
+from analysis.compare.logged import loss_metrics, loss_tags
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.runs.address import without_password
@@ -30,7 +31,7 @@ from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.steps import controls, known_images, logged_model, runs, shrunk
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
-from pruning_study.steps.class_changes import class_changes, description, loss_metrics, loss_tags, together
+from pruning_study.steps.class_changes import class_changes, description, together
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.followed import following, with_followed
 from pruning_study.steps.found_runs import engine_lines, ids_of_found, with_origin

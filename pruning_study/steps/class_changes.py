@@ -44,23 +44,6 @@ def together(comparisons: Sequence[Comparison], network_names: Sequence[str] = (
     return replace(first, right=right, predicted=predicted, network_names=network_names)
 
 
-def loss_metrics(comparison: Comparison) -> dict[str, float]:
-    """Return the metrics of a run on what its network lost since the dense network."""
-    return {
-        schema.WORST_CLASS_LOSS: float(comparison.ranked["loss"].iloc[0]),
-        schema.WORST_CLASS_LOSS_UPPER: float(comparison.losses().mean.upper().max()),
-        schema.ACCURACY_LOSS_UPPER: float(comparison.accuracy_losses().mean.upper()[0]),
-    }
-
-
-def loss_tags(comparison: Comparison) -> dict[str, str]:
-    """Return the tags of a run that name the class that lost most, and say in a phrase which classes are worse."""
-    return {
-        schema.WORST_CLASS: str(comparison.ranked["class"].iloc[0]),
-        schema.OUTCOME: blocks.outcome(comparison),
-    }
-
-
 def answers(changes: Mapping[str, Comparison]) -> str:
     """Answer both questions for a terminal, each time followed by the table of the classes.
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.common import csv_text
+from analysis.compare.logged import loss_metrics, loss_tags
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.statistics import intensification
 from analysis.statistics.largest_excess import largest_excess_floor
-from pruning_study.steps.class_changes import class_changes, description, loss_metrics, loss_tags
+from pruning_study.steps.class_changes import class_changes, description
 from pruning_study.steps.context import Context
 from pruning_study.steps.measured import confusion_table
 from pruning_study.steps.runs import DenseRun

@@ -90,14 +90,13 @@ def losses_on_validation(label: np.ndarray, networks: Sequence[Validated]) -> tu
 
 def worst_losses(classes: Sequence[str], of_classes: Spread, of_accuracy: Spread) -> dict[str, Any]:
     """Return the fields of `Judgement` on losses, from those of the classes and of the accuracy."""
-    upper = of_classes.upper()
-    worst = int(np.argsort(-upper, kind="stable")[0])
+    worst = of_classes.may_lose_most()
     return {
         "accuracy_loss": float(of_accuracy.value[0]),
         "accuracy_loss_upper": float(of_accuracy.upper()[0]),
         "worst_class": str(classes[worst]),
         "class_loss": float(of_classes.value[worst]),
-        "class_loss_upper": float(upper[worst]),
+        "class_loss_upper": float(of_classes.upper()[worst]),
     }
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pruning_study.steps.class_changes import class_changes, description, loss_metrics, loss_tags, together
+from analysis.compare.logged import loss_metrics, loss_tags
+from pruning_study.steps.class_changes import class_changes, description, together
 from pruning_study.training.evaluation import Predictions
 
 CLASSES = ("cat", "dog")
