@@ -168,7 +168,7 @@ def summary(result: Audit, asked: Sequence[Block] | None = None, rest: str = "au
     asked : sequence of Block, optional
         Both questions and their answers, with gates if there are any.
     rest : str
-        Where the classes are that do not fit.
+        Name of what holds the classes that do not fit.
     """
     answers = blocks.text(asked or blocks.blocks(result.comparison))
     below = [blocks.READING, sentences.on_slopes(result.comparison), *result.notes]

@@ -63,7 +63,7 @@ class Comparison:
         Groups to compare instead of classes: the group of each image, by the name of the grouping. An empty string
         means no group.
     network_names : sequence of str
-        What the user knows each network of `after` by; by default `network 1` and so on.
+        Names that the user knows the networks of `after` by; by default `network 1` and so on.
     predicted : mapping of str to (networks, images), integers
         The class that each network predicts, by side; -1 if it is none of `names`. Empty if unknown.
     are_counts : bool
@@ -478,7 +478,7 @@ def loss_columns(spread: Spread, singles: Sequence[Spread] = ()) -> dict[str, np
     ----------
     spread : Spread
     singles : sequence of Spread
-        Of each of several networks alone. A loss is also shown if it is shown in every single one.
+        Losses of each of several networks alone. A loss is also shown if it is shown in every single one.
     """
     columns = losses.columns("loss", spread)
     p_holm = columns.pop("loss_p")

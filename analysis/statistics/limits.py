@@ -110,11 +110,11 @@ class Losses(NamedTuple):
     images : (classes,)
         Number of test images.
     mean : Spread
-        Of the pair of networks, or the mean of several pairs.
+        Losses of the pair of networks, or their means over several pairs.
     singles : sequence of Spread
-        Of each of several pairs alone; empty if there is one pair, or if networks are not paired.
+        Losses of each of several pairs alone; empty if there is one pair, or if networks are not paired.
     networks : sequence of str
-        What the user knows each of `singles` by.
+        Names that the user knows the networks of `singles` by.
     doubts : sequence of str
         Sentences on what keeps losses from being shown to be within any limit, such as a network at chance.
     advice : str
