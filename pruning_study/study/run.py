@@ -29,7 +29,7 @@ from pruning_study.study.processes import Died, Processes, SharedMemory, worker_
 from pruning_study.study.progress import Progress
 from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Queue, StepOutcome
 from pruning_study.study.worker import KEPT_MODELS, SharedArray, SharedDataset, Worker
-from pruning_study.tracking import connect, sending, views
+from pruning_study.tracking import connect, reach, sending, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 
@@ -147,7 +147,13 @@ def make(store: Store, job: Writer, study_plan: StudyPlan, config: StudyConfig) 
     start = time.monotonic()
     if not queue.is_done:
         _check_one_arithmetic(store, queue, config)
-        _deal_out(store, job, queue, study_plan, config)
+        try:
+            _deal_out(store, job, queue, study_plan, config)
+        except KeyboardInterrupt:
+            with suppress(StudyError):  # a store that does not answer keeps them until the next command
+                reach.ensure(store.uri)
+                store.end_dead()
+            raise
     store.end_dead()
     if config.executor == "ray":
         store.end_lost({key: outcome.run_id for key, outcome in queue.outcomes.items()})
