@@ -4,9 +4,10 @@ A param that is an option has the option's name, and its role is in the option's
 only here.
 """
 
+import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,11 +24,17 @@ DENSE_RUN_ID = "dense_run_id"
 PARENT_RUN_ID = "parent_run_id"
 FOUND_RUN_ID = "found_run_id"
 PRUNED_RUN_IDS = "pruned_run_ids"
-CONTROL_RUN_ID = "control_run_id"  # of a pruned run and of its job: the control that the run is described with
+CONTROL_RUN_ID = "control_run_id"  # of a pruned or quantized run and of its job: the run of its control
 QUANTIZED_RUN_IDS = "quantized_run_ids"
 COMPRESSED_RUN_ID = "compressed_run_id"
 TUNING_RUN_ID = "tuning_run_id"
-STUDY_NAME = "study_name"
+# Of dense, pruned and quantized runs, for the analysis: the settings as JSON, sorted by name, which runs of one cell
+# share; the names of the classes as a JSON list, in the order of their labels, unless it is longer than a tag may be;
+# and the call that makes the run
+CELL = "cell"
+CLASS_NAMES = "class_names"
+COMMAND = "command"
+STUDY_NAME = "study"  # name of the study or search that made a run, and of its own run
 ANCHOR = "anchor"
 STATE = "state"
 MINIMIZE = "minimize"  # of a search of chains
@@ -173,6 +180,17 @@ PAPERS_EPSILON = 5e-4
 def role(param: str) -> ParamRole:
     """Return a param's role in a study; an undeclared param is a setting."""
     return PARAM_ROLES.get(param, ParamRole())
+
+
+def cell(params: Mapping[str, str]) -> str:
+    """Return the tag `cell` of a run with these params: its settings, without seeds and consequences.
+
+    Examples
+    --------
+    >>> cell({"seed": "3", "pruner": "mp", "epochs": "5", "sparsity": "0.9"})
+    '{"epochs": "5", "pruner": "mp"}'
+    """
+    return json.dumps({name: value for name, value in params.items() if role(name).role == "setting"}, sort_keys=True)
 
 
 def words(param: str, value: str) -> str:

@@ -19,7 +19,7 @@ SEARCHED_PARAMS = ("ramp", "distill", "strength")
 _FOLDER = "tuning"
 _FILES = (schema.TUNING_SUMMARY, schema.TRIALS, schema.FINALISTS, schema.COMPARISONS)
 # Fields of `Tuning` with their keys in the summary; then each table's columns of Booleans and of numbers.
-_TEXTS = {"name": schema.STUDY_NAME, "objective": schema.OBJECTIVE, "reason": "reason"}
+_TEXTS = {"name": "study_name", "objective": schema.OBJECTIVE, "reason": "reason"}
 _TRUTHS = (("complete", "eligible", "front", "winner"), ("new", "at_chance"), ("primary", "new"))
 _NUMBERS = (
     ("number", "epsilon", "ratio", *SEARCHED_PARAMS, "accuracy", "distortion"),

@@ -19,8 +19,8 @@ from analysis.runs import schema
 from analysis.runs.schema import text
 from pruning_study.models import is_built_in, onnx_export
 from pruning_study.options.config import QuantizeConfig, default_data_dir
+from pruning_study.steps import controls, quantized, runs
 from pruning_study.steps import dense as dense_step
-from pruning_study.steps import quantized, runs
 from pruning_study.steps.class_changes import answers, class_changes, description, together
 from pruning_study.steps.context import JobContext
 from pruning_study.steps.followed import Follower, finished_run, with_followed
@@ -165,6 +165,7 @@ def _quantized(
         for number_format in config.number_format:
             own = quantized.plan_quantization(parent, number_format, force=plan.options.force)
             runs_of_dtypes[number_format] = quantized.quantize(own, context, parent)
+        controls.tag(store)
         reuse_tag = runs.found_tag(runs_of_dtypes.values())
         job.tags({schema.QUANTIZED_RUN_IDS: ",".join(run.run_id for run in runs_of_dtypes.values())} | reuse_tag)
         # Latencies measured now are not comparable with those of found runs, whose machine may have been busier.

@@ -305,6 +305,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
         if say and controls.has_control(plan):
             job.flush()  # so that an interrupt from here on loses only the control
             result = _with_control(result, job, say)
+        controls.tag(store)
     return result
 
 
@@ -341,8 +342,7 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
     }
     result = result._replace(control=control, changes=changes)
     for ratio, run in result.pruned.items():
-        if not controls.is_described_with(context.store, run, control):
-            _describe_again(result, ratio, control)
+        _describe_again(result, ratio, run, control)
     if len(changes) == 1:
         _copy_picture(context.store, job, next(iter(result.pruned.values())).run_id, schema.RECALL_PICTURE)
     else:
@@ -352,18 +352,20 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
     return result
 
 
-def _describe_again(result: Pruned, ratio: float, control: FinishedRun) -> None:
-    """Replace the description and the picture of a pruned run by those with the control."""
+def _describe_again(result: Pruned, ratio: float, run: FinishedRun, control: FinishedRun) -> None:
+    """Replace the description and the picture of a pruned run by those with the control, unless it has them."""
     from pruning_study.steps import pictures
 
     plan, comparison = result.plan.at(ratio), result.changes[ratio]
     name = plan.pruned_name(ratio)
     how = markdown_line(pruned_step.description(plan, result.dense.run_id))
     tags = {schema.CONTROL_RUN_ID: control.run_id, MLFLOW_RUN_NOTE: f"{description({name: comparison})}\n\n{how}"}
+    if tags.items() <= result.context.store.get(run.run_id).data.tags.items():
+        return
     with scratch.folder() as folder:
         path = folder / schema.RECALL_PICTURE
         pictures.recall_change(comparison, name).savefig(path)
-        result.context.store.add(result.pruned[ratio].run_id, path, tags)
+        result.context.store.add(run.run_id, path, tags)
 
 
 def _draw_over_ratios(result: Pruned, job: Writer) -> None:

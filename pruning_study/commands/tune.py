@@ -280,7 +280,7 @@ def _log(parent: Writer, search: TuningSearch, result: Tuning) -> None:
     csv_text.write(result.finalists, parent.folder / schema.FINALISTS)
     csv_text.write(result.comparisons, parent.folder / schema.COMPARISONS)
     summary = {
-        schema.STUDY_NAME: result.name,
+        "study_name": result.name,
         schema.OBJECTIVE: result.objective,
         "reason": result.reason,
         "refused": result.refused,

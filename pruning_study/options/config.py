@@ -5,13 +5,14 @@ options and the data.
 """
 
 import os
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.common.errors import StudyError, option_name
 from analysis.runs import schema
-from analysis.runs.options.commands import STRENGTHS, command
+from analysis.runs.options.commands import STRENGTHS, command, of_command, sections
 from analysis.runs.options.names import SGD, SPARSE_SCHEDULES, WHILE_TRAINING
 from analysis.runs.options.record import checked_value
 from analysis.runs.options.table import (
@@ -72,6 +73,35 @@ class TrainingChoices(NamedTuple):
 
 def default_data_dir() -> str:
     return os.environ.get("PRUNING_STUDY_DATA") or "data"
+
+
+# Options of a call that change no run, or say only where and how to make it
+_OF_CALL = {"max_data_gib", "shrink", "control", "details"} | set(sections()["Machine and runs"])
+_ALWAYS_TYPED = {schema.DATASET, schema.MODEL, schema.SEED}
+
+
+def typed(name: str, config: Any, **own: Any) -> str:
+    """Return the call of a command that makes a run.
+
+    Parameters
+    ----------
+    name : str
+    config : TrainConfig
+    own : values
+        Options in which the run differs from the config; they are always typed.
+
+    Examples
+    --------
+    >>> typed("train", TrainConfig(epochs=5, seed=3))
+    'pruning-study train --dataset fashion-mnist-mini --model lenet5 --epochs 5 --seed 3'
+    """
+    words = ["pruning-study", name]
+    for option, record in of_command(name).items():
+        value = own.get(option, getattr(config, option))
+        is_default = value == (Path(default_data_dir()) if option == "data_dir" else record.value)
+        if option not in _OF_CALL and value is not None and (not is_default or option in {*own, *_ALWAYS_TYPED}):
+            words += [option_name(option), shlex.quote(schema.text(value))]
+    return " ".join(words)
 
 
 def check_fields(config: Any) -> None:

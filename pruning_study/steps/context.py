@@ -160,11 +160,13 @@ class JobContext(Context):
         Store that the runs are written to.
     job_run_id : str
         The job to which the runs belong.
+    study : str
+        Name of the study to which the runs belong, if any.
     """
 
-    def __init__(self, context: Context, store: Store, job_run_id: str) -> None:
+    def __init__(self, context: Context, store: Store, job_run_id: str, study: str = "") -> None:
         vars(self).update(vars(context))
-        self.store, self.job_run_id = store, job_run_id
+        self.store, self.job_run_id, self.study = store, job_run_id, study
 
 
 class DeviceImages:

@@ -5,8 +5,7 @@ from dataclasses import replace
 from analysis.runs import schema
 from pruning_study.steps.context import Context
 from pruning_study.steps.plan import PrunePlan, plan_pruning
-from pruning_study.steps.runs import FinishedRun
-from pruning_study.tracking.store import Store
+from pruning_study.tracking.store import ComparedRun, Store
 from pruning_study.training.evaluation import Predictions
 
 
@@ -37,6 +36,28 @@ def plan_control(plan: PrunePlan, context: Context) -> PrunePlan:
     return plan_pruning(replace(plan.options, pruner=schema.CONTROL, ratio=(1.0,)), context)
 
 
-def is_described_with(store: Store, run: FinishedRun, control: FinishedRun) -> bool:
-    """Return whether the description of a pruned run compares it with this control."""
-    return store.get(run.run_id).data.tags.get(schema.CONTROL_RUN_ID) == control.run_id
+def tag(store: Store) -> None:
+    """Tag the experiment's pruned and quantized runs with their controls, unless they are tagged already.
+
+    The control is the newest run of the pruner `none` with the same dense run and the same params, except those that
+    concern pruning. If there is none with the mitigation of a run, its control has no mitigation.
+    """
+    runs, tagged = store.compared_runs(), store.tag_values(schema.CONTROL_RUN_ID)
+    controls = {}
+    for run in runs:
+        if run.kind == schema.PRUNED and run.params.get(schema.PRUNER) == schema.CONTROL:
+            controls[_shared(run, "network", "mitigation")] = run.run_id
+            if not any(run.params.get(name, "none") != "none" for name in schema.mitigations()):
+                controls[_shared(run, "network")] = run.run_id
+    untagged = [run for run in runs if run.run_id not in {*tagged, *controls.values()} and schema.PRUNER in run.params]
+    for run in untagged:
+        keys = _shared(run, "network", "mitigation"), _shared(run, "network")
+        if control := next((controls[key] for key in keys if key in controls), None):
+            store.add_metrics(run.run_id, {}, {schema.CONTROL_RUN_ID: control})
+
+
+def _shared(run: ComparedRun, *concerns: str) -> frozenset[tuple[str, str]]:
+    """Return the dense run of a run, and its params that concern the given parts."""
+    roles = {name: schema.role(name) for name in run.params}
+    shared = [name for name, role in roles.items() if role.role != "consequence" and role.concerns in concerns]
+    return frozenset([(schema.DENSE_RUN_ID, run.dense_run_id), *((name, run.params[name]) for name in shared)])

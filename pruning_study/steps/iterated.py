@@ -13,7 +13,7 @@ from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.runs.schema import text
 from pruning_study.data.examples import number_of_batches
-from pruning_study.options.config import IterateConfig
+from pruning_study.options.config import IterateConfig, typed
 from pruning_study.pruning import budget
 from pruning_study.pruning.masks import Masks
 from pruning_study.steps import pruned, resolved, selection
@@ -68,6 +68,11 @@ class LevelPlan(PrunePlan):
             hash=config_hash(schema.PRUNED, params, parent_hash),
             stream=f"iteration {iteration}",
         )
+
+    @property
+    def command(self) -> str:
+        iterations = int(self.params[schema.ITERATION]) + 1  # the dense network counts as the first
+        return typed("iterate", self.chain, pruner=self.options.pruner, iterations=iterations)
 
     def kept_after(self, prunings: int) -> int | tuple[int, ...]:
         """Return the number of prunable weights left after a number of prunings, in total or for each layer."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 from torch import nn
 
 from analysis.common import csv_text
@@ -12,8 +13,8 @@ from analysis.common.errors import StudyError
 from analysis.runs import schema
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
-from pruning_study.steps.context import Context
-from pruning_study.steps.plan import TrainPlan
+from pruning_study.steps.context import Context, JobContext
+from pruning_study.steps.plan import Plan, TrainPlan
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions, predict
 from pruning_study.training.loop import Fit
@@ -119,13 +120,21 @@ def confusion_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.Da
     return pd.DataFrame(counts.confusion, pd.Index(classes, name="class"), classes)
 
 
-def run_tags(plan: TrainPlan, context: Context) -> dict[str, str]:
+def run_tags(plan: TrainPlan, context: JobContext) -> dict[str, str]:
     """Return the tags that every trained run has."""
     engine = context.engine_of(plan.hyperparameters)
     how = {schema.ENGINE: engine.name, schema.DEVICE: context.device, schema.ARITHMETIC: engine.arithmetic}
     is_control = plan.params.get(schema.PRUNER) == schema.CONTROL
     what = {schema.KIND: plan.kind, schema.NETWORK: "control" if is_control else plan.kind}
-    return what | {schema.CONFIG_HASH: plan.hash} | how | normalization_tags(context.normalization)
+    return what | how | known_tags(plan, context) | normalization_tags(context.normalization)
+
+
+def known_tags(plan: Plan, context: JobContext) -> dict[str, str]:
+    """Return the tags that tell an analysis what a run is: cell, classes, command and study; and its hash."""
+    classes = json.dumps(context.data.classes)
+    tags = {schema.CONFIG_HASH: plan.hash, schema.CELL: schema.cell(plan.params), schema.COMMAND: plan.command}
+    tags |= {schema.CLASS_NAMES: classes} if len(classes) <= MAX_TAG_VAL_LENGTH else {}
+    return tags | ({schema.STUDY_NAME: context.study} if context.study else {})
 
 
 def normalization_tags(normalization: Normalization) -> dict[str, str]:

@@ -14,7 +14,7 @@ from analysis.runs import schema
 from analysis.runs.schema import text
 from pruning_study import models
 from pruning_study.data.examples import number_of_batches
-from pruning_study.options.config import PruneConfig, TrainConfig
+from pruning_study.options.config import PruneConfig, TrainConfig, typed
 from pruning_study.pruning import budget, filters, schedules, sparse_training
 from pruning_study.pruning.budget import Budget
 from pruning_study.pruning.coupled import inputs_second
@@ -55,6 +55,11 @@ class Plan:
     force: bool = False
     lineage: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def command(self) -> str:
+        """The call that makes the run."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan(Plan):
@@ -75,6 +80,10 @@ class TrainPlan(Plan):
     dataset: str
     hyperparameters: Hyperparameters
     stream: str = "dense"
+
+    @property
+    def command(self) -> str:
+        return typed("train", self.options)
 
     def named(self, start: str, end: str = "", seed: str = "") -> str:
         """Return the name of a run or a job with these options."""
@@ -201,6 +210,10 @@ class PrunePlan(TrainPlan):
             name=self.named(_times([ratio]), f"{self.method}{again}", dense.get(schema.SEED, "")),
             hash=config_hash(schema.PRUNED, params, self.dense.hash if parent_hash is None else parent_hash),
         )
+
+    @property
+    def command(self) -> str:
+        return typed("prune", self.options, pruner=self.options.pruner, ratio=self.ratio)
 
     def pruned_name(self, *ratios: float) -> str:
         """Return a name for one pruned run, or for the runs of several ratios."""

@@ -19,7 +19,7 @@ from pruning_study.steps import logged_model
 from pruning_study.steps.compared import write_comparison
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.identity import config_hash
-from pruning_study.steps.measured import normalization_tags, write_predictions
+from pruning_study.steps.measured import known_tags, normalization_tags, write_predictions
 from pruning_study.steps.plan import Plan
 from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make, finished
 from pruning_study.training.evaluation import Predictions, from_logits
@@ -57,6 +57,10 @@ class QuantizePlan(Plan):
     """
 
     weight_dtype: str
+
+    @property
+    def command(self) -> str:
+        return f"pruning-study quantize {self.lineage[schema.PARENT_RUN_ID]} --number-format {self.weight_dtype}"
 
 
 def plan_quantization(parent: Parent, weight_dtype: str, *, force: bool) -> QuantizePlan:
@@ -159,7 +163,6 @@ def _quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> Finish
     note = f"The network of run {parent_run.run_id} with weights of {weight_dtype}"
     tags = {
         schema.KIND: schema.QUANTIZED,
-        schema.CONFIG_HASH: plan.hash,
         schema.ENGINE: ENGINE,
         schema.DEVICE: "cpu",
         schema.DENSE_RUN_ID: dense.run_id,
@@ -168,7 +171,7 @@ def _quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> Finish
     with context.store.run(
         plan.name,
         note=note,
-        tags=tags | normalization_tags(parent_run.normalization),
+        tags=tags | known_tags(plan, context) | normalization_tags(parent_run.normalization),
         params=dict(plan.params),
         dataset=context.mlflow_dataset,
         job_run_id=context.job_run_id,

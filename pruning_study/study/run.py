@@ -20,6 +20,7 @@ from analysis.common.printable import printable
 from analysis.runs import schema
 from analysis.runs.primaries import described
 from pruning_study.options.config import StudyConfig
+from pruning_study.steps import controls
 from pruning_study.steps.found_runs import IN_ANOTHER_EXPERIMENT, earlier, found_lines
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study import plan
@@ -100,8 +101,10 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
     with store.job(f"study: {study_plan.name}", options, schema.STUDY) as job:
         (job.folder / file.name).write_bytes(without_secrets(file.read_bytes().decode()).encode())
         (job.folder / schema.PRIMARY).write_text(_primaries(store, study_plan), encoding="utf-8")
+        job.tags({schema.STUDY_NAME: study_plan.name})
         job.flush()
         queue = make(store, job, study_plan, config)
+        controls.tag(store)
         run_ids = [outcome.run_id for outcome in queue.outcomes.values() if outcome.state == FOUND]
         for line in found_lines(store, config.engine, run_ids, IN_ANOTHER_EXPERIMENT):
             click.echo(line)
@@ -177,7 +180,7 @@ def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: StudyPlan, co
     """Give steps to workers until all steps have ended."""
     executor = _executor(store, config, len(queue.steps_left()))
     data = {key: SharedDataset(dataset, executor.share) for key, dataset in study_plan.data.items()}
-    worker = Worker(store.uri, store.experiment_id, job.run_id, data)
+    worker = Worker(store.uri, store.experiment_id, study_plan.name, job.run_id, data)
     model_hashes: dict[int, list[str]] = {}  # worker -> hashes of the models that it has in memory
     with Progress(queue) as progress, executor.pool(worker, progress.say) as pool:
         flushed = time.monotonic()

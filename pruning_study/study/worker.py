@@ -69,16 +69,21 @@ class Worker:
     ----------
     tracking_uri, experiment_id : str
         Store and experiment that runs are written to.
-    study_run_id : str
-        Run of the study to which the steps belong.
+    study, study_run_id : str
+        Name and run of the study to which the steps belong.
     data : mapping of SharedDataset
     """
 
     def __init__(
-        self, tracking_uri: str, experiment_id: str, study_run_id: str, data: Mapping[Source, SharedDataset]
+        self,
+        tracking_uri: str,
+        experiment_id: str,
+        study: str,
+        study_run_id: str,
+        data: Mapping[Source, SharedDataset],
     ) -> None:
         self._where = (tracking_uri, experiment_id)
-        self._study_run_id = study_run_id
+        self._study, self._study_run_id = study, study_run_id
         self._shared = data
         self._data: dict[Source, Dataset] = {}
         self._store: Store | None = None
@@ -143,7 +148,7 @@ class Worker:
             if self._store is None:
                 self._store = Store(retries.client(self._where[0]), *self._where)
             in_memory = load_context(but_ratio, self._dataset(source(config)))
-            context = JobContext(in_memory, self._store, self._study_run_id)
+            context = JobContext(in_memory, self._store, self._study_run_id, self._study)
             self._planned = (but_ratio, plan_of(but_ratio, context), context)
         return self._planned[1:]
 

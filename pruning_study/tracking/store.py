@@ -7,12 +7,15 @@ import shutil
 import sys
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as MlflowDataset
@@ -38,6 +41,15 @@ log = logging.getLogger(__name__)
 
 LISTINGS_AT_ONCE = 16
 _UI = "http://127.0.0.1:5000"  # where `mlflow ui` listens if no port is given
+
+
+class ComparedRun(NamedTuple):
+    """A pruned or quantized run, which is compared with its dense run and with its control."""
+
+    run_id: str
+    kind: str
+    dense_run_id: str
+    params: dict[str, str]
 
 
 class Store:
@@ -141,6 +153,21 @@ class Store:
         runs = [run for run in wanted if dense.get(run["run_id"]) not in gone]
         names = self._artifact_names([run["folder"] for run in runs])
         return {run["value"]: run["run_id"] for run in runs if names[run["folder"]].issuperset(artifacts[run["value"]])}
+
+    def compared_runs(self) -> list[ComparedRun]:
+        """Return the FINISHED pruned and quantized runs, the oldest first."""
+        runs: list[tuple[int, ComparedRun]] = []
+        with stores.open_store(self.uri) as reader:
+            for page in reader.pages(self.experiment_id):
+                params: dict[str, dict[str, str]] = defaultdict(dict)
+                for param in page.params.to_pylist():
+                    params[param["run_id"]][param["name"]] = param["value"]
+                runs += [
+                    (run["ended"], ComparedRun(run["run_id"], run["kind"], run["dense_run_id"], params[run["run_id"]]))
+                    for run in page.runs.to_pylist()
+                    if run["state"] == stores.FINISHED and run["kind"] != schema.DENSE
+                ]
+        return [run for _, run in sorted(runs, key=itemgetter(0))]
 
     def tag_values(self, tag: str) -> dict[str, str]:
         """Return the value of a tag by run id, for the FINISHED runs that have it."""

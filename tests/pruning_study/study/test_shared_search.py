@@ -167,7 +167,7 @@ class TestRuns:
         assert [run.data.tags["config_hash"] for run in trials] == [
             f"{search.data.tags['config_hash'][:32]}-{number}" for number in range(5)
         ]
-        assert {(run.data.tags["study_name"], run.data.tags["state"]) for run in trials} == {("mine", "complete")}
+        assert {(run.data.tags["study"], run.data.tags["state"]) for run in trials} == {("mine", "complete")}
 
     def test_optuna_names_the_run_of_a_trial(self, own_store):
         search = ChainSearch(own_store, "mine", CHAINS)

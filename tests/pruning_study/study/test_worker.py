@@ -38,7 +38,7 @@ def new_worker(config, setting, store_uri):
     """Return a function that makes a worker, which has no model in memory."""
     store = connect()
     data = {plan.source(config): SharedDataset(setting.context.data, Array)}
-    return lambda: Worker(store.uri, store.experiment_id, "0", data)
+    return lambda: Worker(store.uri, store.experiment_id, "small", "0", data)
 
 
 @pytest.fixture
