@@ -58,8 +58,8 @@ def _networks(study: Study) -> dict[str, tuple[pd.DataFrame, ValidationRecalls, 
     names = {"own": [own]} | ({"all": [own, *others]} if others else {})
     frames = {which: study.frames(*each) for which, each in names.items()}
     return {
-        which: (runs, ValidationRecalls(validation_counts.TABLE.read(paths)), StudyPredictions(predictions))
-        for which, (runs, predictions, paths) in frames.items()
+        which: (own.runs, ValidationRecalls(own.table(validation_counts.TABLE)), StudyPredictions(own.predictions))
+        for which, own in frames.items()
     }
 
 

@@ -33,6 +33,7 @@ from analysis.report.papers.recall_distortion.comparisons import paper_tests
 from analysis.runs import characteristics, exports, frames, schema, validation_counts
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.options.table import OPTIONS
+from analysis.runs.run_tables import RunTable
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics import (
     limits,
@@ -67,6 +68,10 @@ class Frames(NamedTuple):
     runs: pd.DataFrame
     predictions: ReadPredictions
     paths: list[Path]
+
+    def table(self, table: RunTable) -> pd.DataFrame:
+        """Return a table that runs have logged, with the column run_id."""
+        return table.join(exports.read_artifacts(self.paths).get(table.artifact, {}))
 
 
 @cache

@@ -102,8 +102,8 @@ def scored(study: Study, dataset: str, training: str = "cosine") -> Scored:
             own = {name: stored[f"{dataset} {name}"] / 1000 for name in risk_scores.SCORES if name != risk_scores.SHARE}
     else:
         own = risk_scores.image_scores(label, others.before, {})
-    runs, _, paths = study.frames("decay")
-    classes = characteristics.TABLE.read(paths)
+    frames = study.frames("decay")
+    runs, classes = frames.runs, frames.table(characteristics.TABLE)
     classes = classes[classes["run_id"].isin(runs.loc[fits(runs, {"dataset": dataset}), "dense_run_id"])]
     classes = classes.groupby("index").agg({"class": "first", "training_images": "mean"})
     shares = (classes["training_images"] / classes["training_images"].sum()).to_numpy()

@@ -2,18 +2,15 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from itertools import count
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from analysis.common import files
 from analysis.common.errors import StudyError, first_line
-from analysis.runs import schema, study_archives
+from analysis.runs import schema
+from analysis.runs.frames import Artifacts
 from analysis.runs.options.names import NUMBER_FORMATS
-from analysis.runs.sources import Source
 
 GOALS = ("size", "latency", "macs")
 NOTHING = "none"  # the pruner of a chain that prunes nothing
@@ -56,52 +53,17 @@ class ChainTrials(NamedTuple):
     dataset: str = ""
 
 
-def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[ChainTrials]:
+def of_artifacts(artifacts: Artifacts) -> list[ChainTrials]:
     """Return the searches of an experiment; if several have the same name, return only the last of them.
-
-    Parameters and errors are as for `pull.pull_runs`.
-    """
-    from analysis.runs import pull  # imported here, because reading files needs no MLflow
-
-    contents = pull.tagged_artifacts(schema.MINIMIZE, schema.CHAINS, experiment, tracking_uri=tracking_uri)
-    return _newest(parsed(content, f"{schema.CHAINS} of run {run_id}") for run_id, content in contents.items())
-
-
-def write(searches: Iterable[ChainTrials], folder: Path) -> list[Path]:
-    """Write searches to a folder, in place of those of an earlier export.
-
-    Returns
-    -------
-    list of Path
-        The files written, relative to the folder.
-    """
-    with files.aside(folder, obsolete=[path.name for path in _paths(folder)]) as scratch:
-        for place, search in enumerate(searches, start=1):
-            path = scratch / f"{Path(schema.CHAINS).stem}_{place:04}.json"
-            path.write_text(described(search), encoding="utf-8")
-        return files.written(scratch)
-
-
-def read(folders: Sequence[Path]) -> list[ChainTrials]:
-    """Read the searches of exports, which are folders or archives.
-
-    If an export has several searches of one name, only the last is read. Searches of different exports stay separate
-    even if they have the same name: the second is then called `NAME (2)`. Identical searches count once.
 
     Raises
     ------
     StudyError
-        If a file was not written by `write`.
+        If a file was not written by a search.
     """
-    with study_archives.unpacked(folders) as unpacked:
-        return _together(map(_exported, unpacked))
-
-
-SOURCE = Source(lambda _, experiment, uri: pulled(experiment, tracking_uri=uri), read, write)
-
-
-def _exported(folder: Path) -> list[ChainTrials]:
-    return _newest(parsed(path.read_bytes(), str(path)) for path in _paths(folder))
+    contents = artifacts.get(schema.CHAINS, {}).items()
+    searches = (parsed(content, f"{schema.CHAINS} of run {run_id}") for run_id, content in contents)
+    return list({search.name: search for search in searches}.values())
 
 
 def described(search: ChainTrials) -> str:
@@ -140,27 +102,3 @@ def _check_known(name: str, values: Iterable[str], choices: Sequence[str]) -> No
     """Raise a ValueError if there is no value, or an unknown one."""
     if unknown := set(values) - set(choices) or not list(values):
         raise ValueError(f"{name} is {unknown}")
-
-
-def _paths(folder: Path) -> list[Path]:
-    """Find the files of an export, sorted by number; those of an older export, without leading zeros, come first."""
-    paths = folder.glob(f"{Path(schema.CHAINS).stem}_*.json")
-    return sorted(paths, key=lambda path: (len(path.name), path.name))
-
-
-def _newest(searches: Iterable[ChainTrials]) -> list[ChainTrials]:
-    """Keep the last search of each name, because a continued search is stored again under its name."""
-    return list({search.name: search for search in searches}.values())
-
-
-def _together(exports: Iterable[Iterable[ChainTrials]]) -> list[ChainTrials]:
-    """Combine the searches of several exports under distinct names, and keep one of identical searches."""
-    searches: dict[str, ChainTrials] = {}
-    texts: set[str] = set()
-    for search in (search for export in exports for search in export):
-        if (text := described(search)) not in texts:
-            texts.add(text)
-            names = (f"{search.name} ({number})" for number in count(2))
-            name = search.name if search.name not in searches else next(name for name in names if name not in searches)
-            searches[name] = search._replace(name=name)
-    return list(searches.values())

@@ -4,7 +4,6 @@ import pandas as pd
 
 from analysis.runs import schema
 from analysis.runs.run_tables import RunTable
-from analysis.runs.sources import Source
 
 MOST_BITS = 8  # largest entropy of a pixel, which has 256 values
 
@@ -28,28 +27,3 @@ TABLE = RunTable(
     contents="characteristics of classes",
     check=_check,
 )
-
-
-def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFrame:
-    """Return the class characteristics that the dense runs of the given runs have logged.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        As `pull.pull_runs` returns it.
-    tracking_uri : str, optional
-        By default MLflow's current one.
-
-    Returns
-    -------
-    DataFrame
-        run_id (of the dense run), and the columns of `TABLE`. Runs without the artifact are left out; so are runs with
-        a damaged artifact, with a warning for each.
-    """
-    from analysis.runs import pull  # imported here, because reading files needs no MLflow
-
-    dense_run_ids = list(dict.fromkeys(runs[schema.DENSE_RUN_ID]))
-    return TABLE.join(pull.artifacts_of(dense_run_ids, schema.CLASS_CHARACTERISTICS, tracking_uri=tracking_uri))
-
-
-SOURCE = Source(lambda runs, _, uri: pulled(runs, tracking_uri=uri), TABLE.read, TABLE.export)

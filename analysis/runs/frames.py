@@ -11,7 +11,8 @@ from analysis.runs import schema
 # Params whose column has the param's name. Any other param `x` has the column `params.x`, as in MLflow's own
 # `search_runs`, so that it cannot clash with a column that the analysis adds.
 BARE = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SEED)
-PARAM = "params."
+# Prefixes of the columns of runs, as in MLflow's own `search_runs`
+TAG, PARAM, METRIC = "tags.", "params.", "metrics."
 ACCURACY_BEFORE, ACCURACY_AFTER = "accuracy_before", "accuracy_after"
 RECALL_BEFORE, RECALL_AFTER = "recall_before/", "recall_after/"
 BY_CLASS = (RECALL_BEFORE, RECALL_AFTER, schema.SUPPORT, schema.BOTH_RIGHT)
@@ -33,6 +34,8 @@ NUMBER_FORMATS = schema.BITS | {f"{schema.CONTROL} {name}": bits for name, bits 
 # Function from run ids to the arrays of each run: `label`, `predicted` and, if known, `in_top5`. The mapping lacks runs
 # without predictions.
 ReadPredictions = Callable[[Sequence[str]], Mapping[str, Mapping[str, np.ndarray]]]
+# Artifacts of a study beside its runs: name -> run id -> content, the oldest run first.
+Artifacts = Mapping[str, Mapping[str, bytes]]
 
 
 def class_names(columns: Iterable[str], start: str = RECALL_BEFORE) -> list[str]:
@@ -52,10 +55,13 @@ class Study(NamedTuple):
         model, seed, every other param as `params.<name>`, accuracy_before, the metrics in `OPTIONAL_OF_DENSE`,
         recall_before/<class>, support/<class>, arithmetic, dense_run_id. If runs agree in every setting and seed, only
         the newest is included.
+    rows : DataFrame
+        The runs from which `pairs.paired` made both, one row per run.
     """
 
     runs: pd.DataFrame
     dense_runs: pd.DataFrame
+    rows: pd.DataFrame
 
 
 def column(param: str) -> str:

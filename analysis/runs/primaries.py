@@ -4,14 +4,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from analysis.common import files
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.printable import shortened
-from analysis.runs import schema, study_archives
-from analysis.runs.sources import Source
+from analysis.runs import schema
+from analysis.runs.frames import Artifacts
 
 # Outcomes of a comparison.
 ACCURACY, WEAKEST, LOSS, EXCESS = "accuracy", "weakest_recall", "largest_loss", "largest_excess"
@@ -208,26 +206,25 @@ def _document(primary: Primary) -> dict[str, Any]:
     return {**given, **{name: value for name, value in later.items() if value}}
 
 
-def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Primary]:
+def of_artifacts(artifacts: Artifacts) -> list[Primary]:
     """Return the primary comparisons of an experiment's studies; if a study was repeated, those of its last run.
 
-    Parameters and errors are as for `pull.pull_runs`. Unfinished studies count too. A comparison that the first run of
-    a study did not have gets `runs_before`.
-    """
-    from analysis.runs import pull  # imported here, because reading files needs no MLflow
+    A comparison that the first run of a study did not have gets `runs_before`.
 
-    contents_by_run = pull.artifacts(
-        schema.STUDY, [schema.PRIMARY], experiment, tracking_uri=tracking_uri, finished=False
-    )
+    Raises
+    ------
+    StudyError
+        If a file of primary comparisons was not written by `described`.
+    """
     of_study: dict[str, list[_File]] = {}
-    for run_id, contents in contents_by_run.items():
-        file = _read(contents[schema.PRIMARY], f"{schema.PRIMARY} of run {run_id}")
+    for run_id, content in artifacts.get(schema.PRIMARY, {}).items():
+        file = _read(content, f"{schema.PRIMARY} of run {run_id}")
         of_study.setdefault(file.study, []).append(file)
-    return _different(map(_newest, of_study.values()))
+    return list(dict.fromkeys(primary for own in of_study.values() for primary in _newest(own)))
 
 
 class _File(NamedTuple):
-    """A file of primary comparisons: name of the study (empty in an export), and number of finished runs."""
+    """A file of primary comparisons: name of the study, and number of finished runs."""
 
     study: str
     finished: int
@@ -248,39 +245,6 @@ def _runs_before(primary: Primary, files: Sequence[_File]) -> int:
     ]
     first = next(number for number in range(max(others, default=-1) + 1, len(files)) if same[number])
     return files[first].finished if first else 0
-
-
-def write(primaries: Iterable[Primary], folder: Path) -> list[Path]:
-    """Write primary comparisons to a folder.
-
-    Returns
-    -------
-    list of Path
-        The files written, relative to `folder`.
-    """
-    with files.aside(folder) as scratch:
-        (scratch / schema.PRIMARY).write_text(described(primaries), encoding="utf-8")
-        return files.written(scratch)
-
-
-def read(folders: Iterable[Path]) -> list[Primary]:
-    """Read the primary comparisons of exports (folders or archives); old exports may have none.
-
-    Raises
-    ------
-    StudyError
-        If an export's file of primary comparisons was not written by `write`.
-    """
-    with study_archives.unpacked(folders) as unpacked:
-        paths = [path for folder in unpacked if (path := folder / schema.PRIMARY).is_file()]
-        return _different(_read(path.read_bytes(), str(path)).primaries for path in paths)
-
-
-SOURCE = Source(lambda _, experiment, uri: pulled(experiment, tracking_uri=uri), read, write)
-
-
-def _different(studies: Iterable[Iterable[Primary]]) -> list[Primary]:
-    return list(dict.fromkeys(primary for primaries in studies for primary in primaries))
 
 
 def _read(content: bytes, where: str) -> _File:

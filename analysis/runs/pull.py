@@ -1,12 +1,10 @@
 """Pull frames from a tracking store, with one row for each pair of a pruned run and its dense run."""
 
 import logging
-import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,29 +14,14 @@ from mlflow.utils.uri import is_local_uri
 from tqdm import tqdm
 
 from analysis.common import archives, arguments
-from analysis.common.errors import StudyError, did_you_mean
+from analysis.common.errors import StudyError
 from analysis.common.masking import without_secrets
-from analysis.runs import checks, frames, moved_folders, schema
-from analysis.runs.clocks import dated_ahead
-from analysis.runs.frames import (
-    ACCURACY_AFTER,
-    ACCURACY_BEFORE,
-    IN_TOP5,
-    MOST_CLASSES,
-    PARAM,
-    RECALL_AFTER,
-    RECALL_BEFORE,
-    RUN_ID,
-    Study,
-)
+from analysis.runs import checks, moved_folders, pairs, schema
+from analysis.runs.frames import IN_TOP5, METRIC, MOST_CLASSES, PARAM, RUN_ID, TAG, Study
 from analysis.runs.retries import download_artifacts, list_artifacts
-from analysis.runs.schema import Metric
-from analysis.runs.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
+from analysis.runs.stores import NOTHING, Page, open_store
 
-_METRIC = "metrics."
-_ACCURACY = _METRIC + schema.TEST_ACCURACY
-_DENSE_PARAMS = [schema.DATASET, schema.MODEL, schema.SEED]
-_PAIR_PARAMS = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SEED]
+_KIND, _DENSE_RUN_ID = TAG + schema.KIND, TAG + schema.DENSE_RUN_ID
 _DEFAULT_ID = "0"  # of the experiment that MLflow makes in each store
 
 logger = logging.getLogger(__name__)
@@ -104,36 +87,16 @@ def study(
     with open_store(tracking_uri) as store:
         selected_id, name, other_experiments = _find(store.experiments(), experiment)
         run_rows = _read(store.pages(selected_id))
-        is_dense = run_rows["kind"] == schema.DENSE
-        pruned, dense = run_rows[~is_dense], run_rows[is_dense]
-        elsewhere = set(pruned[schema.DENSE_RUN_ID].dropna()) - set(dense[RUN_ID])
-        run_rows = _read(store.runs(sorted(elsewhere)))
-        dense = pd.concat([dense, run_rows[run_rows["kind"] == schema.DENSE]])
-    dense, pruned = map(frames.with_canonical_values, _drop_params(ignore_params, dense, pruned))
-
-    left_out = dated_ahead(
-        date for frame in (dense, pruned) for date in zip(frame[RUN_ID], frame["ended"], strict=True)
-    )
-    dense = frames.with_former_values(_drop_unfinished(dense, left_out))
-    sound_dense = _drop_pruned(_drop_unsound(dense, _DENSE_PARAMS, left_out), left_out)
-    dense_left_out = left_out.copy()
-    pruned = _name_by_format(_drop_unfinished(pruned, left_out), left_out)
-    pruned = frames.with_former_values(_drop_unsound(pruned, _PAIR_PARAMS, left_out))
-    pruned = _drop_unpaired(pruned, sound_dense, set(dense[RUN_ID]), left_out)
-    pairs = _pairs_frame(pruned, sound_dense)
-    pairs = checks.sound_pairs(pairs, _dense_frame(sound_dense), left_out) if len(pairs) else pairs
-    newest = _drop_older(_select_runs(pruned, pairs), left_out)
-    if newest.empty:
-        reasons = "; ".join(left_out) or "no run is tagged as pruned or quantized"
-        raise StudyError(
-            f"experiment {name!r} has no pruned run to compare with its dense run ({reasons}); "
-            f"experiments in this store: {other_experiments}"
-        )
-    pairs = _select_runs(pairs, newest)
-    dense_runs = _dense_frame(_drop_older(sound_dense, dense_left_out))
-    pairs.attrs["left_out"] = [*left_out, *checks.notes(pairs, dense_runs)]
-    dense_runs.attrs["left_out"] = dense_left_out
-    return Study(pairs, dense_runs)
+        is_dense = run_rows[_KIND] == schema.DENSE
+        elsewhere = set(run_rows.loc[~is_dense, _DENSE_RUN_ID].dropna()) - set(run_rows.loc[is_dense, RUN_ID])
+        of_others = _read(store.runs(sorted(elsewhere)))
+    run_rows = pd.concat([run_rows, of_others[of_others[_KIND] == schema.DENSE]], ignore_index=True)
+    try:
+        return pairs.paired(run_rows, ignore_params=ignore_params, where=f"experiment {name!r}")
+    except StudyError as error:
+        if error.option:
+            raise
+        raise StudyError(f"{error}; experiments in this store: {other_experiments}") from error
 
 
 def experiment_id(experiment: str | None = None, *, tracking_uri: str | None = None) -> str:
@@ -227,8 +190,8 @@ def dense_runs(run_ids: Sequence[str], *, tracking_uri: str | None = None) -> di
         If the store cannot be read.
     """
     with open_store(tracking_uri) as store:
-        rows = [row for page in store.runs(run_ids) for row in page.runs.to_pylist()]
-    return {row["run_id"]: row["dense_run_id"] or row["run_id"] for row in rows}
+        run_rows = _read(store.runs(run_ids))
+    return dict(zip(run_rows[RUN_ID], run_rows[_DENSE_RUN_ID].fillna(run_rows[RUN_ID]), strict=True))
 
 
 def artifacts(
@@ -344,289 +307,25 @@ def _contents(folders: Mapping[str, str], name: str, tracking_uri: str | None) -
     return contents
 
 
-# Selection of runs: frames with a row for each run, and columns as in mlflow.search_runs.
-
-
-def _drop_params(names: Sequence[str], dense: pd.DataFrame, pruned: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    logged_params = {frames.param(column) for frame in (dense, pruned) for column in _columns(frame, "", PARAM)}
-    for name in names:
-        if name in frames.BARE:
-            raise StudyError(f"{name} is needed for every run, so it cannot be ignored", option="ignore_param")
-        if name not in logged_params:
-            hint = did_you_mean(name, sorted(logged_params), "leave the option out")
-            raise StudyError(f"no run has a param {name!r}, {hint}", option="ignore_param")
-    ignored = [PARAM + name for name in names]
-    yield from (frame.drop(columns=ignored, errors="ignore") for frame in (dense, pruned))
-
-
-def _drop_unfinished(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    for state in sorted(set(run_rows["state"]) - {FINISHED}):
-        run_rows = _drop(run_rows, run_rows["state"] == state, state.lower(), left_out)
-    return run_rows
-
-
-def _name_by_format(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Fill in the pruner and the ratio of networks that were quantized but not pruned.
-
-    Quantized dense networks have neither. Their pruner becomes the number format, and their ratio becomes 1. Quantized
-    controls have the pruner `none`, which becomes `none` followed by the number format. `frames.NUMBER_FORMATS` lists
-    these names.
-    """
-    is_quantized = run_rows["kind"] == schema.QUANTIZED
-    if not is_quantized.any():
-        return run_rows
-    params = [PARAM + name for name in (schema.NUMBER_FORMAT, schema.PRUNER, schema.RATIO)]
-    run_rows = run_rows.reindex(columns=list(dict.fromkeys([*run_rows.columns, *params])))
-    formats = schema.BITS.keys() - {schema.FORMERLY[schema.NUMBER_FORMAT]}
-    has_unknown_format = is_quantized & ~run_rows[params[0]].isin(formats)
-    run_rows = _drop(
-        run_rows, has_unknown_format, f"{schema.NUMBER_FORMAT} is none of {', '.join(sorted(formats))}", left_out
-    )
-    number_format, pruner, ratio = (run_rows[name] for name in params)
-    is_quantized = run_rows["kind"] == schema.QUANTIZED
-    of_dense = is_quantized & pruner.isna() & ratio.isna()
-    of_control = is_quantized & (pruner == schema.CONTROL)
-    pruner = pruner.mask(of_dense, number_format).mask(of_control, f"{schema.CONTROL} " + number_format)
-    return run_rows.assign(**{params[1]: pruner, params[2]: ratio.mask(of_dense, "1.0")})
-
-
-def _drop_unsound(run_rows: pd.DataFrame, required: list[str], left_out: list[str]) -> pd.DataFrame:
-    """Keep the runs with usable params and recalls, and convert seed and ratio to numbers."""
-    needed = [metric for metric in schema.METRICS if metric.needed]
-    required_columns = [PARAM + name for name in required]
-    required_columns += [_METRIC + metric.name for metric in needed if not metric.by_class]
-    sound = run_rows.reindex(columns=list(dict.fromkeys([*run_rows.columns, *required_columns])))
-    for column in required_columns:
-        sound = _drop(sound, sound[column].isna(), f"no {column.replace('s.', ' ', 1)}", left_out)
-    for name, is_one, meaning in _NUMBERS:
-        if name in required:
-            numbers = pd.to_numeric(sound[PARAM + name], errors="coerce").astype(float)
-            sound = sound.assign(**{PARAM + name: numbers})
-            sound = _drop(sound, ~is_one(numbers), f"{name} is no {meaning}", left_out)
-    sound = _without_optional(_without_untested_classes(sound, left_out), left_out)
-
-    recalls = _columns(sound, schema.RECALL)
-    sound = _drop(sound, sound[recalls].isna().all(axis=1), f"no metric {schema.RECALL}<class>", left_out)
-    shares = [column for metric in needed for column in _columns_of_metric(sound, metric)]
-    for is_wrong, meaning in _FAULTS:
-        wrong = is_wrong(sound[shares])
-        metrics = checks.some(wrong.columns[wrong.any()].str.removeprefix(_METRIC))
-        sound = _drop(sound, wrong.any(axis=1), f"{meaning} in {metrics}", left_out)
-    return _drop(sound, sound[_ACCURACY] == 0, f"{schema.TEST_ACCURACY} is 0", left_out)
-
-
-_NUMBERS: list[tuple[str, Callable[[pd.Series], pd.Series], str]] = [
-    (schema.SEED, lambda seed: (seed % 1 == 0) & (seed.abs() < 2**53), "whole number below 2^53"),
-    (schema.RATIO, lambda ratio: ratio.abs() < math.inf, "number"),
-]
-
-_FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = [
-    (lambda shares: shares.abs() >= NO_NUMBER, "no number"),
-    (lambda shares: (shares < 0) | (shares > 1), "a value outside [0, 1]"),
-]
-
-
-def _drop_pruned(dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Keep the dense runs whose params, metrics and tags do not show that they were pruned."""
-    pruner, ratio, realized = (
-        dense.reindex(columns=[column])[column]
-        for column in (PARAM + schema.PRUNER, PARAM + schema.RATIO, _METRIC + schema.REALIZED_RATIO)
-    )
-    ratio = pd.to_numeric(ratio, errors="coerce")
-    dense_ids = dense[schema.DENSE_RUN_ID]
-    wrong = pruner.notna() & (pruner != schema.CONTROL)
-    wrong |= (ratio > 1) | (realized > 1) | (dense_ids.notna() & (dense_ids != dense[RUN_ID]))
-    reason = f"pruned according to {schema.PRUNER}, {schema.RATIO}, {schema.REALIZED_RATIO} or {schema.DENSE_RUN_ID}"
-    return _drop(dense, wrong, reason, left_out)
-
-
-def _without_untested_classes(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Remove the metrics of classes without test images, whose logged recall (0 or NaN) is meaningless."""
-    supports = _columns(run_rows, schema.SUPPORT)
-    untested = run_rows[supports] == 0
-    columns = {}
-    for column in untested.columns[untested.any()]:
-        name = column.removeprefix(_METRIC + schema.SUPPORT)
-        runs_without = untested[column]
-        left_out.append(f"class {name} left out of {checks.counted(run_rows.loc[runs_without, 'kind'])}, no test image")
-        for prefix in (schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT):
-            if (metric := _METRIC + prefix + name) in run_rows:
-                columns[metric] = run_rows[metric].mask(runs_without)
-    return run_rows.assign(**columns)
-
-
-def _without_optional(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Remove impossible values of optional metrics, but keep their runs."""
-    columns = {}
-    for metric in schema.METRICS:
-        for column in [] if metric.needed else _columns_of_metric(run_rows, metric):
-            values = run_rows[column]
-            wrong = (values < 0) | (values > metric.largest) | (values >= NO_NUMBER)
-            if wrong.any():
-                name = column.removeprefix(_METRIC)
-                left_out.append(
-                    f"{name} left out of {checks.counted(run_rows.loc[wrong, 'kind'])}, no number in its range"
-                )
-                columns[column] = values.mask(wrong)
-    return run_rows.assign(**columns)
-
-
-def _drop_unpaired(
-    pruned: pd.DataFrame, dense: pd.DataFrame, finished_dense: set[str], left_out: list[str]
-) -> pd.DataFrame:
-    """Keep the pruned runs whose dense run was kept, has the same classes and images, and has not been replaced."""
-    dense_ids = pruned[schema.DENSE_RUN_ID]
-    pruned = _drop(pruned, dense_ids.isna(), f"no tag {schema.DENSE_RUN_ID}", left_out)
-    is_orphan = ~pruned[schema.DENSE_RUN_ID].isin(finished_dense)
-    pruned = _drop(pruned, is_orphan, "the dense run is gone or not finished", left_out)
-    pruned = _drop(pruned, ~pruned[schema.DENSE_RUN_ID].isin(dense[RUN_ID]), "the dense run is left out", left_out)
-
-    classes = _classes(pruned, dense)
-    before, after = _metrics(dense, schema.RECALL, classes), _metrics(pruned, schema.RECALL, classes)
-    differ = (np.isnan(before)[_dense_rows(pruned, dense)] != np.isnan(after)).any(axis=1)
-    pruned = _drop(pruned, differ, "the classes are not those of the dense run", left_out)
-
-    before, after = _metrics(dense, schema.SUPPORT, classes), _metrics(pruned, schema.SUPPORT, classes)
-    with np.errstate(invalid="ignore"):
-        differ = (np.abs(before[_dense_rows(pruned, dense)] - after) > 0).any(axis=1)
-    pruned = _drop(pruned, differ, "the supports are not those of the dense run", left_out)
-    before = dense["normalization"].to_numpy(str)[_dense_rows(pruned, dense)]
-    after = pruned["normalization"].to_numpy(str)
-    differ = (before != "") & (after != "") & (before != after)
-    pruned = _drop(pruned, differ, "the normalization is not that of the dense run", left_out)
-    paired_dense = dense[dense[RUN_ID].isin(pruned[schema.DENSE_RUN_ID].unique())]
-    is_outdated = pruned[schema.DENSE_RUN_ID].isin(_replaced_ids(paired_dense))
-    reason = "a newer dense run has the same settings and seed as their dense run, but other recalls"
-    return _drop(pruned, is_outdated, reason, left_out)
-
-
-def _replaced_ids(dense: pd.DataFrame) -> list[str]:
-    """Return ids of dense runs whose recalls differ from those of the newest run with the same settings and seed."""
-    dense = dense.sort_values(["ended", RUN_ID])
-    network = dense.groupby(frames.identity(dense), dropna=False).ngroup().to_numpy()
-    if len(np.unique(network)) == len(dense):
-        return []
-    newest = pd.Series(range(len(dense)), network).groupby(level=0).last()[network]
-    values = dense[[_ACCURACY, *_columns(dense, schema.RECALL)]].fillna(-1).to_numpy(float)
-    return dense.loc[(values != values[newest]).any(axis=1), RUN_ID].tolist()
-
-
-def _drop_older(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    run_rows = run_rows.sort_values(["ended", RUN_ID])
-    older = run_rows.duplicated(frames.identity(run_rows), keep="last")
-    return _drop(run_rows, older, "a newer run has the same settings and seed", left_out)
-
-
-def _select_runs(run_rows: pd.DataFrame, kept_rows: pd.DataFrame) -> pd.DataFrame:
-    """Select the runs of a frame that are in a second frame, which is a subset of it."""
-    if len(run_rows) == len(kept_rows):
-        return run_rows
-    return frames.rows(run_rows, run_rows[RUN_ID].isin(kept_rows[RUN_ID].tolist()))
-
-
-def _drop(run_rows: pd.DataFrame, wrong: Any, reason: str, left_out: list[str]) -> pd.DataFrame:
-    wrong = np.asarray(wrong, dtype=bool)
-    if not wrong.any():
-        return run_rows
-    checks.tell(run_rows[wrong], reason, left_out, run_rows.loc[wrong, "kind"])
-    return run_rows[~wrong]
-
-
-# Frames to return.
-
-
-def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
-    classes = _classes(pruned, dense)
-    before = _dense_rows(pruned, dense)
-    support = _metrics(pruned, schema.SUPPORT, classes)
-    support = np.where(np.isnan(support), _metrics(dense, schema.SUPPORT, classes)[before], support)
-    metrics = {
-        ACCURACY_BEFORE: dense[_ACCURACY].to_numpy()[before],
-        ACCURACY_AFTER: pruned[_ACCURACY].to_numpy(),
-        **_by_name("", frames.OPTIONAL_OF_PRUNED, _metrics(pruned, "", frames.OPTIONAL_OF_PRUNED)),
-        **_by_name(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)[before]),
-        **_by_name(RECALL_AFTER, classes, _metrics(pruned, schema.RECALL, classes)),
-        **_by_name(schema.SUPPORT, classes, support),
-        **_by_name(schema.BOTH_RIGHT, classes, _metrics(pruned, schema.BOTH_RIGHT, classes)),
-        schema.ARITHMETIC: pruned[schema.ARITHMETIC].array,
-        schema.DENSE_RUN_ID: pruned[schema.DENSE_RUN_ID].array,
-        RUN_ID: pruned[RUN_ID].array,
-    }
-    return _frame(pruned, _PAIR_PARAMS, metrics)
-
-
-def _dense_frame(dense: pd.DataFrame) -> pd.DataFrame:
-    classes = _classes(dense)
-    metrics = {
-        ACCURACY_BEFORE: dense[_ACCURACY].to_numpy(),
-        **_by_name("", frames.OPTIONAL_OF_DENSE, _metrics(dense, "", frames.OPTIONAL_OF_DENSE)),
-        **_by_name(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)),
-        **_by_name(schema.SUPPORT, classes, _metrics(dense, schema.SUPPORT, classes)),
-        schema.ARITHMETIC: dense[schema.ARITHMETIC].array,
-        schema.DENSE_RUN_ID: dense[RUN_ID].array,
-    }
-    return _frame(dense, _DENSE_PARAMS, metrics)
-
-
-def _frame(run_rows: pd.DataFrame, leading: list[str], metrics: dict[str, Any]) -> pd.DataFrame:
-    other_params = sorted(column for column in _columns(run_rows, "", PARAM) if frames.param(column) not in leading)
-    params = {name: run_rows[PARAM + name].array for name in leading} | {
-        column: run_rows[column].array for column in other_params
-    }
-    frame = pd.DataFrame(params | metrics)
-    frame = frame.astype({schema.SEED: np.int64})
-    frame = frame.dropna(axis=1, how="all") if len(frame) else frame
-    return frame.sort_values([*leading, list(metrics)[-1]], ignore_index=True)
-
-
-def _dense_rows(pruned: pd.DataFrame, dense: pd.DataFrame) -> np.ndarray:
-    """Return the row of each pruned run's dense run, (pruned runs,)."""
-    return pd.Index(dense[RUN_ID]).get_indexer(pruned[schema.DENSE_RUN_ID])
-
-
-def _classes(*frames: pd.DataFrame) -> list[str]:
-    start = len(_METRIC + schema.RECALL)
-    names = {column[start:] for frame in frames for column in _columns(frame, schema.RECALL)}
-    return sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
-
-
-def _columns(run_rows: pd.DataFrame, prefix: str, group: str = _METRIC) -> list[str]:
-    return [column for column in run_rows.columns if column.startswith(group + prefix)]
-
-
-def _columns_of_metric(run_rows: pd.DataFrame, metric: Metric) -> list[str]:
-    if metric.by_class:
-        return _columns(run_rows, metric.name)
-    return [_METRIC + metric.name] if _METRIC + metric.name in run_rows else []
-
-
-def _metrics(run_rows: pd.DataFrame, prefix: str, names: Sequence[str]) -> np.ndarray:
-    return run_rows.reindex(columns=[_METRIC + prefix + name for name in names]).to_numpy(float)
-
-
-def _by_name(prefix: str, names: Sequence[str], values: np.ndarray) -> dict[str, np.ndarray]:
-    return {prefix + name: values[:, index] for index, name in enumerate(names)}
-
-
 # Reading from the store.
 
 
 def _read(pages: Iterable[Page]) -> pd.DataFrame:
-    tables = [NOTHING.runs]
+    tables = [_wide(NOTHING)]
     with tqdm(desc="pull", unit=" runs", leave=False, disable=None) as progress:
         for page in pages:
             tables.append(_wide(page))
             progress.update(len(page.runs))
     run_rows = pa.concat_tables(tables, promote_options="default").to_pandas()
-    return run_rows.assign(
-        **{name: run_rows[name].replace("", None) for name in (schema.DENSE_RUN_ID, schema.ARITHMETIC)}
-    )
+    missing = [name for name in (_KIND, _DENSE_RUN_ID) if name not in run_rows]
+    return run_rows.assign(**dict.fromkeys(missing))
 
 
 def _wide(page: Page) -> pa.Table:
-    """Make a table with a row for each run, and a column for each param and metric."""
+    """Make a table with a row for each run, and a column for each tag, param and metric."""
     columns = {name: page.runs[name] for name in page.runs.column_names}
-    for prefix, values in ((PARAM, _mask_secrets(page.params)), (_METRIC, page.metrics)):
+    for prefix, values in ((TAG, page.tags), (PARAM, page.params), (METRIC, page.metrics)):
+        values = values if prefix == METRIC else _mask_secrets(values)
         columns |= {prefix + name: column for name, column in _columns_of(values, page.runs[RUN_ID]).items()}
     return pa.table(columns)
 

@@ -3,9 +3,7 @@
 import pandas as pd
 
 from analysis.runs import schema
-from analysis.runs.frames import RUN_ID
 from analysis.runs.run_tables import RunTable
-from analysis.runs.sources import Source
 
 # Name of the corruption for unchanged images. A folder of images has its own name instead. Both have severity 0.
 CLEAN = "none"
@@ -35,32 +33,3 @@ TABLE = RunTable(
     check=_check,
 )
 COLUMNS = list(TABLE.columns)
-
-
-def pulled(runs: pd.DataFrame, experiment: str | None = None, *, tracking_uri: str | None = None) -> pd.DataFrame:
-    """Return the counts of an experiment's runs and of their dense runs.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        As `pull.pull_runs` returns it.
-    experiment, tracking_uri : str, optional
-        As in `pull.pull_runs`.
-
-    Returns
-    -------
-    DataFrame
-        run_id, and the columns of `TABLE`. Runs without the artifact are left out; so are runs with a damaged artifact,
-        with a warning for each.
-    """
-    from analysis.runs import pull  # imported here, because reading files needs no MLflow
-
-    dense_run_ids = list(dict.fromkeys(runs[schema.DENSE_RUN_ID]))
-    contents = pull.tagged_artifacts(
-        schema.CORRUPTED, schema.CORRUPTIONS, experiment, elsewhere=dense_run_ids, tracking_uri=tracking_uri
-    )
-    run_ids = {*dense_run_ids, *runs[RUN_ID]}
-    return TABLE.join({run_id: content for run_id, content in contents.items() if run_id in run_ids})
-
-
-SOURCE = Source(lambda runs, experiment, uri: pulled(runs, experiment, tracking_uri=uri), TABLE.read, TABLE.export)

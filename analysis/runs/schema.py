@@ -53,6 +53,12 @@ CORRUPTED = "corruptions"  # digest of the corrupted test images that the run wa
 NORMALIZATION_MEAN = "normalization_mean"
 NORMALIZATION_STD = "normalization_std"
 
+# The tags that the analysis reads
+TAGS = (
+    *(KIND, DENSE_RUN_ID, CONTROL_RUN_ID, CELL, CLASS_NAMES, COMMAND, STUDY_NAME),
+    *(ARITHMETIC, NORMALIZATION_MEAN, NORMALIZATION_STD),
+)
+
 # The value of the param `pruner` of a control, which is fine-tuned without pruning.
 CONTROL = "none"
 # Pruners whose default of the param `scope` is `layer`; the default of the others is `global`

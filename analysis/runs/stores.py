@@ -7,7 +7,6 @@ Both readers yield pages of the same form. Reading the tables is 30 times as fas
 import logging
 import math
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -30,10 +29,9 @@ from sqlalchemy.exc import ProgrammingError
 from analysis.common.errors import StudyError
 from analysis.runs import retries, schema, sqlite_files
 from analysis.runs.address import probe, without_password
+from analysis.runs.pairs import FINISHED, NO_NUMBER
 from analysis.runs.store_errors import STORE_ERRORS, explained
 
-FINISHED = "FINISHED"
-NO_NUMBER = sys.float_info.max  # MLflow stores infinity as this number; a `Page` has the same number for NaN
 _WHOLE_METRICS = tuple(metric.name for metric in schema.METRICS if not metric.by_class)
 _METRICS_BY_CLASS = tuple(metric.name for metric in schema.METRICS if metric.by_class)
 KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
@@ -49,33 +47,27 @@ class Page(NamedTuple):
     Attributes
     ----------
     runs : Table
-        Columns run_id, kind, state, ended, dense_run_id, arithmetic and normalization (mean and deviation by which
-        images are normalised). The state is the run's status, or `deleted`. A missing dense_run_id, arithmetic or
-        normalization is "".
-    params, metrics : Table
-        Columns run_id, name and value; the value of a param is text. Only the metrics in `schema.METRICS` are read.
+        Columns run_id, status (or `deleted`) and end_time.
+    tags, params, metrics : Table
+        Columns run_id, name and value; the value of a tag or param is text. Only the tags in `schema.TAGS` and the
+        metrics in `schema.METRICS` are read.
     """
 
     runs: pa.Table
+    tags: pa.Table
     params: pa.Table
     metrics: pa.Table
 
 
-_NORMALIZATION = (schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD)
 _TEXT, _LONG, _DOUBLE = pa.string(), pa.int64(), pa.float64()
-_RUNS = pa.schema(
-    {
-        **{"run_id": _TEXT, "kind": _TEXT, "state": _TEXT, "ended": _LONG},
-        **{"dense_run_id": _TEXT, "arithmetic": _TEXT, "normalization": _TEXT},
-    }
-)
-_PARAMS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _TEXT})
+_RUNS = pa.schema({"run_id": _TEXT, "status": _TEXT, "end_time": _LONG})
+_TEXTS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _TEXT})
 _METRICS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _DOUBLE})
 _EXPERIMENTS = pa.schema({"experiment_id": _LONG, "name": _TEXT, "lifecycle_stage": _TEXT})
 _RUN_IDS = pa.schema({"run_id": _TEXT})
 _FOLDERS = pa.schema({"run_id": _TEXT, "folder": _TEXT})
 _TAGGED = pa.schema({"run_id": _TEXT, "value": _TEXT, "folder": _TEXT})
-NOTHING = Page(_RUNS.empty_table(), _PARAMS.empty_table(), _METRICS.empty_table())
+NOTHING = Page(_RUNS.empty_table(), _TEXTS.empty_table(), _TEXTS.empty_table(), _METRICS.empty_table())
 
 
 class Reader(Protocol):
@@ -173,17 +165,9 @@ def read_rows(uri: str, shown: str) -> Iterator[sqlite_files.Rows]:
 # Each page starts after the last run id of the previous one. The primary key of `tags`, (key, run_uuid), gives this
 # order without sorting.
 _LISTING = f"""
-    SELECT kind.run_uuid, kind.value,
-        COALESCE(CASE lifecycle_stage WHEN 'active' THEN status ELSE lifecycle_stage END, 'UNKNOWN'),
-        COALESCE(end_time, start_time, 0), COALESCE(dense.value, ''), COALESCE(arithmetic.value, ''),
-        COALESCE(mean.value, '') || COALESCE(std.value, '')
-    FROM tags kind
-    JOIN runs ON runs.run_uuid = kind.run_uuid
-    LEFT JOIN tags dense ON dense.run_uuid = kind.run_uuid AND dense.key = '{schema.DENSE_RUN_ID}'
-    LEFT JOIN tags arithmetic
-        ON arithmetic.run_uuid = kind.run_uuid AND arithmetic.key = '{schema.ARITHMETIC}'
-    LEFT JOIN tags mean ON mean.run_uuid = kind.run_uuid AND mean.key = '{schema.NORMALIZATION_MEAN}'
-    LEFT JOIN tags std ON std.run_uuid = kind.run_uuid AND std.key = '{schema.NORMALIZATION_STD}'
+    SELECT kind.run_uuid, COALESCE(CASE lifecycle_stage WHEN 'active' THEN status ELSE lifecycle_stage END, 'UNKNOWN'),
+        COALESCE(end_time, start_time, 0)
+    FROM tags kind JOIN runs ON runs.run_uuid = kind.run_uuid
     WHERE kind.key = '{schema.KIND}' AND kind.value IN {KINDS} AND
 """
 _WANTED = " OR ".join([f"key IN {_WHOLE_METRICS}", *(f"key LIKE '{name}%'" for name in _METRICS_BY_CLASS)])
@@ -262,16 +246,20 @@ class TableReader:
         )
 
     def _page(self, listed: pa.Table) -> Page:
-        finished = listed["run_id"].filter(pc.equal(listed["state"], FINISHED)).to_pylist()
-        if not finished:
-            return Page(listed, NOTHING.params, NOTHING.metrics)
-        these = f"run_uuid IN {_list(finished)}"
+        finished = listed["run_id"].filter(pc.equal(listed["status"], FINISHED)).to_pylist()
         value = f"CASE WHEN is_nan THEN {NO_NUMBER!r} ELSE value END"
         return Page(
             listed,
-            self._read(f"SELECT run_uuid, key, value FROM params WHERE {these}", _PARAMS),
-            self._read(f"SELECT run_uuid, key, {value} FROM latest_metrics WHERE {these} AND ({_WANTED})", _METRICS),
+            self._of_runs("tags", "value", f"key IN {schema.TAGS}", listed["run_id"].to_pylist(), _TEXTS),
+            self._of_runs("params", "value", "TRUE", finished, _TEXTS),
+            self._of_runs("latest_metrics", value, f"({_WANTED})", finished, _METRICS),
         )
+
+    def _of_runs(self, table: str, value: str, condition: str, run_ids: Sequence[str], columns: pa.Schema) -> pa.Table:
+        if not run_ids:
+            return columns.empty_table()
+        query = f"SELECT run_uuid, key, {value} FROM {table} WHERE run_uuid IN {_list(run_ids)} AND {condition}"
+        return self._read(query, columns)
 
     def _read(self, statement: str, columns: pa.Schema) -> pa.Table:
         table = _table(self._rows(statement), columns)
@@ -379,22 +367,11 @@ def _api_page(candidates: Sequence[Run]) -> Page:
     runs = [run for run in candidates if schema.KIND in run.data.tags]
     finished = [run for run in runs if _state(run) == FINISHED]
     return Page(
+        _table([(run.info.run_id, _state(run), run.info.end_time or run.info.start_time or 0) for run in runs], _RUNS),
         _table(
-            [
-                (
-                    run.info.run_id,
-                    run.data.tags[schema.KIND],
-                    _state(run),
-                    run.info.end_time or run.info.start_time or 0,
-                    run.data.tags.get(schema.DENSE_RUN_ID, ""),
-                    run.data.tags.get(schema.ARITHMETIC, ""),
-                    "".join(run.data.tags.get(name, "") for name in _NORMALIZATION),
-                )
-                for run in runs
-            ],
-            _RUNS,
+            [(run.info.run_id, *tag) for run in runs for tag in run.data.tags.items() if tag[0] in schema.TAGS], _TEXTS
         ),
-        _table([(run.info.run_id, *param) for run in finished for param in run.data.params.items()], _PARAMS),
+        _table([(run.info.run_id, *param) for run in finished for param in run.data.params.items()], _TEXTS),
         _table(
             [
                 (run.info.run_id, name, value if math.isfinite(value) else NO_NUMBER)

@@ -28,8 +28,8 @@ _UNIX = 3
 def packed(output: Path) -> Iterator[Path]:
     """Provide a scratch folder, and pack its files into one archive when the block ends.
 
-    The same files give the same bytes, because they are sorted by name and all get the same date. The archive does not
-    compress its files. It is moved to `output` when it is complete.
+    The same files give the same bytes, because they are sorted by name and all get the same date. It is moved to
+    `output` when it is complete.
 
     Parameters
     ----------
@@ -51,7 +51,9 @@ def packed(output: Path) -> Iterator[Path]:
 def _pack(folder: Path, path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in files.written(folder):
-            entry = zipfile.ZipInfo(name.as_posix())  # not compressed, dated 1 January 1980
+            entry = zipfile.ZipInfo(name.as_posix())  # dated 1 January 1980
+            if name.suffix == ".parquet":  # small parts of it are not compressed
+                entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system, entry.external_attr = _UNIX, _MODE << 16
             archive.writestr(entry, (folder / name).read_bytes())
 

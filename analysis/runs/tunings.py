@@ -1,23 +1,21 @@
-"""Searches by `tune`: the trials, the winner and its tests, read from the runs of searches or from exports."""
+"""Searches by `tune`: the trials, the winner and its tests."""
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from analysis.common import csv_text, files
+from analysis.common import csv_text
 from analysis.common.errors import StudyError, first_line
-from analysis.runs import schema, study_archives
-from analysis.runs.sources import Source
+from analysis.runs import schema
+from analysis.runs.frames import Artifacts
 
 WINNER, LAMBDA = "winner", "lambda"
 SEARCHED_PARAMS = ("ramp", "distill", "strength")
-_FOLDER = "tuning"
-_FILES = (schema.TUNING_SUMMARY, schema.TRIALS, schema.FINALISTS, schema.COMPARISONS)
+FILES = (schema.TUNING_SUMMARY, schema.TRIALS, schema.FINALISTS, schema.COMPARISONS)
 # Fields of `Tuning` with their keys in the summary; then each table's columns of Booleans and of numbers.
 _TEXTS = {"name": "study_name", "objective": schema.OBJECTIVE, "reason": "reason"}
 _TRUTHS = (("complete", "eligible", "front", "winner"), ("new", "at_chance"), ("primary", "new"))
@@ -63,8 +61,6 @@ class Tuning:
         As `winner_comparisons.comparisons` of `analysis.statistics` returns it.
     refused : tuple of str
         Descriptions of the trials that have no result, because their training or their scores became NaN or infinite.
-    files : mapping of str to bytes
-        Content of the files that the search was read from, if any.
     """
 
     name: str
@@ -74,7 +70,6 @@ class Tuning:
     finalists: pd.DataFrame
     comparisons: pd.DataFrame
     refused: tuple[str, ...] = ()
-    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def winner(self) -> pd.Series:
@@ -99,72 +94,27 @@ def searched(frame: pd.DataFrame) -> list[str]:
     return [*SEARCHED_PARAMS, *frame.columns.intersection([schema.FINE_TUNE_DECAY])]
 
 
-def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Tuning]:
-    """Return the finished searches of an experiment, oldest first; parameters and errors as for `pull.pull_runs`."""
-    from analysis.runs import pull  # imported here, because reading files needs no MLflow
-
-    by_run = pull.artifacts(schema.TUNING, _FILES, experiment, tracking_uri=tracking_uri)
-    return [_tuning(contents, f"run {run_id}", "delete the run") for run_id, contents in by_run.items()]
-
-
-def write(searches: Iterable[Tuning], folder: Path) -> list[Path]:
-    """Write the files of searches to folders `tuning/1`, `tuning/2` and so on below a folder.
-
-    They replace those of an earlier export.
-
-    Returns
-    -------
-    list of Path
-        The files written, relative to `folder`.
-    """
-    earlier = [path.relative_to(folder).as_posix() for name in _FILES for path in folder.glob(f"{_FOLDER}/*/{name}")]
-    with files.aside(folder, obsolete=earlier) as scratch:
-        for number, search in enumerate(searches, start=1):
-            (scratch / _FOLDER / str(number)).mkdir(parents=True)
-            for name, content in search.files.items():
-                (scratch / _FOLDER / str(number) / name).write_bytes(content)
-        return files.written(scratch)
-
-
-def read(folders: Iterable[Path]) -> list[Tuning]:
-    """Read the searches that `write` wrote, from folders or from archives of these folders.
-
-    Identical searches count once.
+def of_artifacts(artifacts: Artifacts) -> list[Tuning]:
+    """Return the searches of an experiment, oldest first.
 
     Raises
     ------
     StudyError
-        If a file is missing, or was not written by `write`.
+        If a file was not written by a search.
     """
-    with study_archives.unpacked(folders) as unpacked:
-        searches = [
-            _exported(search)
-            for folder in unpacked
-            for search in sorted((folder / _FOLDER).glob("*"), key=lambda path: path.name.zfill(9))
-        ]
-    return list({tuple(search.files[name] for name in _FILES): search for search in searches}.values())
+    run_ids = artifacts.get(schema.TUNING_SUMMARY, {})
+    return [_tuning({name: artifacts[name][run_id] for name in FILES}, f"run {run_id}") for run_id in run_ids]
 
 
-SOURCE = Source(lambda _, experiment, uri: pulled(experiment, tracking_uri=uri), read, write)
-
-
-def _exported(folder: Path) -> Tuning:
-    try:
-        contents = {name: (folder / name).read_bytes() for name in _FILES}
-    except OSError as error:
-        raise StudyError(f"{folder}: not what pruning-analysis export writes ({error}); export again") from error
-    return _tuning(contents, str(folder), "export again")
-
-
-def _tuning(contents: Mapping[str, bytes], where: str, remedy: str) -> Tuning:
-    """Parse the files of a search, or raise a StudyError that gives `where` and the remedy."""
+def _tuning(contents: Mapping[str, bytes], where: str) -> Tuning:
+    """Parse the files of a search, or raise a StudyError that gives `where`."""
     try:
         tuning = _parsed(contents)
         list(tuning.finals())  # fails if a finalist has no trial, or if no trial won
     # Given arbitrary bytes, pandas and the JSON decoder raise errors of more than a dozen types.
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)[:200]}"
-        raise StudyError(f"{where}: not what a search writes ({reason}); {remedy}") from error
+        raise StudyError(f"{where}: not what a search writes ({reason}); delete the run") from error
     return tuning
 
 
@@ -174,7 +124,7 @@ def _parsed(contents: Mapping[str, bytes]) -> Tuning:
     refused = tuple(summary.get("refused", ()))
     if not all(isinstance(text, str) for text in (*texts.values(), *refused)):
         raise TypeError(f"{', '.join(_TEXTS.values())} and refused must be strings")
-    frames = {name: csv_text.read(io.BytesIO(contents[name])) for name in _FILES[1:]}
+    frames = {name: csv_text.read(io.BytesIO(contents[name])) for name in FILES[1:]}
     for frame in (frames[schema.TRIALS], frames[schema.FINALISTS]):
         # Before these params existed, every trial was one-shot, without distillation or mitigation.
         for name in set(SEARCHED_PARAMS) - set(frame):
@@ -189,7 +139,6 @@ def _parsed(contents: Mapping[str, bytes]) -> Tuning:
     return Tuning(
         **texts,
         refused=refused,
-        files=contents,
         trials=trials.assign(anchor=trials["anchor"].fillna("").astype(str)),
         finalists=frames[schema.FINALISTS],
         comparisons=frames[schema.COMPARISONS],

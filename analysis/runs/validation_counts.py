@@ -6,7 +6,6 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.frames import RUN_ID
 from analysis.runs.run_tables import RunTable
-from analysis.runs.sources import Source
 
 # To compare methods at a given accuracy, each method gets the ratio whose accuracy is nearest to it. A method needs at
 # least this many ratios, because with fewer ratios an accuracy is near only by chance.
@@ -54,52 +53,22 @@ def is_mitigated(runs: pd.DataFrame) -> pd.Series:
     return mitigated
 
 
-def counted(run_id: str, label: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
+def counted(label: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
     """Count the validation images that a network classifies correctly, per class.
 
     Parameters
     ----------
-    run_id : str
     label, predicted : (images,), integers from 0
 
     Examples
     --------
-    >>> counted("a", np.array([0, 2, 2]), np.array([0, 2, 1])).to_dict("list")
-    {'run_id': ['a', 'a'], 'label': [0, 2], 'images': [1, 2], 'right': [1, 1]}
+    >>> counted(np.array([0, 2, 2]), np.array([0, 2, 1])).to_dict("list")
+    {'label': [0, 2], 'images': [1, 2], 'right': [1, 1]}
     """
     images = np.bincount(label)
     right = np.bincount(label, predicted == label).astype(int)
     labels = np.flatnonzero(images)
-    return pd.DataFrame({RUN_ID: run_id, LABEL: labels, IMAGES: images[labels], RIGHT: right[labels]})
-
-
-def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFrame:
-    """Return the counts of runs and of their dense runs; an empty table if a report uses no counts.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        As `pull.pull_runs` returns it.
-    tracking_uri : str, optional
-        By default MLflow's current one.
-
-    Returns
-    -------
-    DataFrame
-        run_id, and the columns of `TABLE`. Runs without validation predictions are left out. So are runs whose
-        predictions are damaged, with a warning for each.
-    """
-    from analysis.runs import pull  # imported here, because reading files needs no MLflow
-
-    if not wanted(runs):
-        return TABLE.nothing()
-    run_ids = list(dict.fromkeys([*runs[schema.DENSE_RUN_ID], *runs[RUN_ID]]))
-    predictions = pull.predictions(run_ids, artifact=schema.VAL_PREDICTIONS, tracking_uri=tracking_uri)
-    counts = [counted(run_id, run[schema.LABEL], run[schema.PREDICTED]) for run_id, run in predictions.items()]
-    return pd.concat(counts, ignore_index=True) if counts else TABLE.nothing()
-
-
-SOURCE = Source(lambda runs, _, uri: pulled(runs, tracking_uri=uri), TABLE.read, TABLE.export)
+    return pd.DataFrame({LABEL: labels, IMAGES: images[labels], RIGHT: right[labels]})
 
 
 class ValidationRecalls:
@@ -108,7 +77,7 @@ class ValidationRecalls:
     Parameters
     ----------
     counts : DataFrame, optional
-        As `pulled` returns it. If None, no network has counts.
+        `TABLE` of the runs, with run_id. If None, no network has counts.
     """
 
     def __init__(self, counts: pd.DataFrame | None) -> None:

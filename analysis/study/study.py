@@ -1,7 +1,7 @@
 """One study: its runs, data on them, and frames computed from them, each computed once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.common.errors import StudyError
 from analysis.runs import (
+    artifacts,
     chain_searches,
     characteristics,
     exports,
@@ -23,9 +24,8 @@ from analysis.runs import (
 )
 from analysis.runs.chain_searches import ChainTrials
 from analysis.runs.checked_predictions import CheckedPredictions
-from analysis.runs.frames import ReadPredictions
+from analysis.runs.frames import Artifacts, ReadPredictions
 from analysis.runs.primaries import Primary
-from analysis.runs.sources import Source
 from analysis.runs.tunings import Tuning
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics.groups import ImageGroups
@@ -93,11 +93,6 @@ class ReportOptions:
         return operating_points.preference(self.min_accuracy, self.fairness_value)
 
 
-def _from(source: Source, default: Any = None) -> Any:
-    """Return a field of a study that is pulled, read and exported by its source."""
-    return field(default=default, metadata={"source": source})
-
-
 @dataclass(frozen=True, eq=False)
 class StudyData:
     """The runs of a study, data on them, and frames computed from them.
@@ -117,26 +112,30 @@ class StudyData:
     primaries : sequence of Primary
         The comparisons declared as the purpose of the study.
     corrupted : DataFrame, optional
-        Results of the networks on corrupted images, as `robustness.pulled` returns them.
+        Results of the networks on corrupted images: `robustness.TABLE` with run_id.
     characteristics : DataFrame, optional
-        Characteristics of each class before training, as `characteristics.pulled` returns them.
+        Characteristics of each class before training: `characteristics.TABLE` with run_id.
     validation : DataFrame, optional
-        Counts of correctly classified validation images per class, as `validation_counts.pulled` returns them.
-    dense_runs : DataFrame
-        Dense runs as `pull.study` returns them, needed only for exports.
+        Counts of correctly classified validation images per class: `validation_counts.TABLE` with run_id.
+    dense_runs, rows : DataFrame
+        As in `frames.Study`, needed only for exports.
+    artifacts : mapping
+        See `frames.Artifacts`; needed only for exports.
     options : ReportOptions
     """
 
     runs: pd.DataFrame
     predictions: ReadPredictions | None = None
     _: KW_ONLY
-    tunings: Sequence[Tuning] = _from(tunings.SOURCE, ())
-    chain_searches: Sequence[ChainTrials] = _from(chain_searches.SOURCE, ())
-    primaries: Sequence[Primary] = _from(primaries.SOURCE, ())
-    corrupted: pd.DataFrame | None = _from(robustness.SOURCE)
-    characteristics: pd.DataFrame | None = _from(characteristics.SOURCE)
-    validation: pd.DataFrame | None = _from(validation_counts.SOURCE)
+    tunings: Sequence[Tuning] = ()
+    chain_searches: Sequence[ChainTrials] = ()
+    primaries: Sequence[Primary] = ()
+    corrupted: pd.DataFrame | None = None
+    characteristics: pd.DataFrame | None = None
+    validation: pd.DataFrame | None = None
     dense_runs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+    artifacts: Artifacts = field(default_factory=dict)
     options: ReportOptions = field(default_factory=ReportOptions)
 
     @classmethod
@@ -168,8 +167,8 @@ class StudyData:
         if dataset is not None:
             study = exports.select_dataset(study, dataset)
         predictions = partial(pull.predictions, names=frames.PREDICTED_ARRAYS, tracking_uri=tracking_uri)
-        sides = {name: source.pull(study.runs, experiment, tracking_uri) for name, source in cls._sources().items()}
-        return cls(study.runs, predictions, dense_runs=study.dense_runs, **sides)
+        found = artifacts.pulled(study.runs, experiment, tracking_uri=tracking_uri)
+        return cls._with_artifacts(study, predictions, found)
 
     @classmethod
     def from_frames(cls, folders: Sequence[Path]) -> "StudyData":
@@ -182,8 +181,26 @@ class StudyData:
         """
         with study_archives.unpacked(folders) as unpacked:
             study, predictions = exports.read(unpacked)
-            sides = {name: source.read(unpacked) for name, source in cls._sources().items()}
-        return cls(study.runs, predictions, dense_runs=study.dense_runs, **sides)
+            found = exports.read_artifacts(unpacked)
+        return cls._with_artifacts(study, predictions, found)
+
+    @classmethod
+    def _with_artifacts(cls, study: frames.Study, predictions: ReadPredictions, found: Artifacts) -> "StudyData":
+        tables = (robustness.TABLE, characteristics.TABLE, validation_counts.TABLE)
+        corrupted, of_classes, validation = (table.join(found.get(table.artifact, {})) for table in tables)
+        return cls(
+            study.runs,
+            predictions,
+            tunings=tunings.of_artifacts(found),
+            chain_searches=chain_searches.of_artifacts(found),
+            primaries=primaries.of_artifacts(found),
+            corrupted=corrupted,
+            characteristics=of_classes,
+            validation=validation,
+            dense_runs=study.dense_runs,
+            rows=study.rows,
+            artifacts=found,
+        )
 
     def export(self, path: Path) -> list[Path]:
         """Write the study to a folder of small files, in place of an earlier export.
@@ -218,21 +235,24 @@ class StudyData:
         counts = [f"{number:,} {kind}" for kind, number in numbers.items() if number]
         return f"{', '.join(counts)} and {len(self.dense_runs):,} {schema.DENSE}"
 
-    @classmethod
-    def _sources(cls) -> dict[str, Source]:
-        """Return the sources of the fields that have one, by the name of the field."""
-        return {item.name: item.metadata["source"] for item in fields(cls) if item.metadata}
-
     def _write(self, folder: Path) -> list[Path]:
         predictions = self.predictions or (lambda _: {})
-        written = exports.write(frames.Study(self.runs, self.dense_runs), predictions, folder)
-        run_ids = self.runs[frames.RUN_ID]
-        own = [search for search in self.tunings if search.finalists[frames.RUN_ID].isin(run_ids).any()]
-        chains = [search for search in self.chain_searches if search.dataset in ("", *self.datasets)]
-        exported = replace(self, tunings=own, chain_searches=chains)
-        for name, source in self._sources().items():
-            written += source.write(getattr(exported, name), folder)
-        return written
+        return exports.write(frames.Study(self.runs, self.dense_runs, self.rows), predictions, self._own, folder)
+
+    @property
+    def _own(self) -> Artifacts:
+        """The artifacts without those of searches on other data sets."""
+        others = set()
+        for run_id, content in self.artifacts.get(schema.CHAINS, {}).items():
+            if chain_searches.parsed(content, run_id).dataset not in ("", *self.datasets):
+                others.add(run_id)
+        for run_id, search in zip(self.artifacts.get(schema.TUNING_SUMMARY, {}), self.tunings, strict=False):
+            if not search.finalists[frames.RUN_ID].isin(self.runs[frames.RUN_ID]).any():
+                others.add(run_id)
+        return {
+            name: {run_id: content for run_id, content in contents.items() if run_id not in others}
+            for name, contents in self.artifacts.items()
+        }
 
     @property
     @once

@@ -159,14 +159,13 @@ class Store:
         runs: list[tuple[int, ComparedRun]] = []
         with stores.open_store(self.uri) as reader:
             for page in reader.pages(self.experiment_id):
-                params: dict[str, dict[str, str]] = defaultdict(dict)
-                for param in page.params.to_pylist():
-                    params[param["run_id"]][param["name"]] = param["value"]
-                runs += [
-                    (run["ended"], ComparedRun(run["run_id"], run["kind"], run["dense_run_id"], params[run["run_id"]]))
-                    for run in page.runs.to_pylist()
-                    if run["state"] == stores.FINISHED and run["kind"] != schema.DENSE
-                ]
+                tags, params = (_by_run(table.to_pylist()) for table in (page.tags, page.params))
+                for run in page.runs.to_pylist():
+                    run_id, own = run["run_id"], tags[run["run_id"]]
+                    if run["status"] == "FINISHED" and own[schema.KIND] != schema.DENSE:
+                        dense_run_id = own.get(schema.DENSE_RUN_ID, "")
+                        compared = ComparedRun(run_id, own[schema.KIND], dense_run_id, params[run_id])
+                        runs.append((run["end_time"], compared))
         return [run for _, run in sorted(runs, key=itemgetter(0))]
 
     def tag_values(self, tag: str) -> dict[str, str]:
@@ -471,6 +470,14 @@ def context_tags() -> dict[str, str]:
     of_notebooks = [value for name, value in vars(context).items() if name.startswith(("Jupyter", "Databricks"))]
     ignored = [] if "IPython" in sys.modules else of_notebooks
     return {name: without_secrets(value) for name, value in context.resolve_tags(ignore=ignored).items()}
+
+
+def _by_run(values: Iterable[Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Return the values of runs by run id and name, given records of run_id, name and value."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for value in values:
+        found[value["run_id"]][value["name"]] = value["value"]
+    return found
 
 
 def _names_in_folder(folder: Path) -> set[str]:
