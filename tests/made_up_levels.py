@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import exports
-from analysis.runs.frames import Study, column
+from analysis.runs.frames import column
+from tests import made_up_runs
 
 CLASSES = ("0", "1", "2", "3")
 RECALL = (0.99, 0.97, 0.95, 0.93)  # before pruning, of seed 0; each further seed has .005 less
@@ -91,6 +92,4 @@ def characteristics(*made: pd.DataFrame) -> pd.DataFrame:
 
 def export(folder: Path, *made: pd.DataFrame) -> None:
     """Write the frames of runs to a folder that `report --frames` reads, without predictions."""
-    frame = pd.concat(made, ignore_index=True)
-    dense = frame.drop_duplicates("dense_run_id")[["dataset", "model", "seed", "accuracy_before", "dense_run_id"]]
-    exports.write(Study(frame, dense), lambda run_ids: {}, folder)
+    exports.write(made_up_runs.whole(pd.concat(made, ignore_index=True)), lambda run_ids: {}, {}, folder)

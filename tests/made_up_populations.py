@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import exports
-from analysis.runs.frames import Study
 from pruning_study.data import datasets
+from tests import made_up_runs
 
 CLASSES = ("bag", "shirt", "coat")
 LABEL = np.arange(60) % 3
@@ -89,22 +89,8 @@ def export(
         predicted |= {new: predicted[old] for new, old in zip(ids, runs["run_id"], strict=True)}
         made.append(runs.assign(**cell, run_id=ids))
     whole = pd.concat(made, ignore_index=True)
-    before = [name for name in runs if name.startswith(("recall_before/", "support/"))]
-    dense = runs[
-        [
-            "dataset",
-            "model",
-            "seed",
-            "params.dataset_digest",
-            "params.image_shape",
-            "accuracy_before",
-            *before,
-            "dense_run_id",
-        ]
-    ]
-    whole.attrs["left_out"] = []
-    dense.attrs["left_out"] = []
-    known = set(whole["run_id"]) | set(dense["dense_run_id"]) if with_predictions else set()
+    whole = made_up_runs.whole(whole)
+    known = set(whole.rows["run_id"]) if with_predictions else set()
     written = {run_id: arrays for run_id, arrays in predicted.items() if run_id in known}
-    exports.write(Study(whole, dense), lambda ids: {i: written[i] for i in ids if i in written}, folder)
+    exports.write(whole, lambda ids: {i: written[i] for i in ids if i in written}, {}, folder)
     return folder

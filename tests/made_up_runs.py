@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.runs import exports, frames, schema
-from analysis.runs.pull import Study
+from analysis.runs import exports, frames, pairs, schema
 
 
 def runs(
@@ -61,6 +60,35 @@ def predicted(*cells: pd.DataFrame) -> frames.ReadPredictions:
     return lambda run_ids: {each: answers[each] for each in run_ids}
 
 
+def rows(made: pd.DataFrame) -> pd.DataFrame:
+    """The runs of some pairs, the dense ones first, with the columns of `mlflow.search_runs`."""
+    own = ("dataset", "model", "seed", "params.dataset_digest", "params.image_shape")
+    dense = made.drop_duplicates("dense_run_id")
+    sides = [
+        (dense, "dense_run_id", "accuracy_before", "recall_before/", [name for name in own if name in made]),
+        (made, "run_id", "accuracy_after", "recall_after/", frames.params(made)),
+    ]
+    tables = []
+    for runs, run_id, accuracy, recall, params in sides:
+        tables.append(pd.DataFrame({"run_id": runs[run_id], "status": "FINISHED", "end_time": 0.0}))
+        table = tables[-1].assign(**{"tags.kind": "dense" if run_id == "dense_run_id" else frames.kinds(runs)})
+        if run_id == "run_id":
+            table["tags.dense_run_id"] = runs["dense_run_id"]
+        if "arithmetic" in runs:
+            table["tags.arithmetic"] = runs["arithmetic"]
+        texts = {f"params.{frames.param(name)}": runs[name].astype(str).where(runs[name].notna()) for name in params}
+        measured = [name for name in runs if name.startswith(("support/", "both_right/")) or name == "realized_ratio"]
+        metrics = {"test_accuracy": runs[accuracy], **{name: runs[name] for name in measured}}
+        metrics |= {f"recall/{name}": runs[recall + name] for name in frames.class_names(runs, recall)}
+        tables[-1] = table.assign(**texts, **{f"metrics.{name}": values for name, values in metrics.items()})
+    return pd.concat(tables, ignore_index=True)
+
+
+def whole(made: pd.DataFrame) -> frames.Study:
+    """The study of some pairs."""
+    return pairs.paired(rows(made), where="made up")
+
+
 def dense(made: pd.DataFrame) -> pd.DataFrame:
     """The frame of the dense runs of some runs."""
     columns = ["dataset", "model", "seed", "accuracy_before", "dense_run_id"]
@@ -70,4 +98,4 @@ def dense(made: pd.DataFrame) -> pd.DataFrame:
 def export(folder: Path, *cells: pd.DataFrame) -> None:
     """Write the frames of cells of one data set below a study's folder, without predictions."""
     made = study(*cells)
-    exports.write(Study(made, dense(made)), lambda run_ids: {}, folder / "frames" / made["dataset"].iloc[0])
+    exports.write(whole(made), lambda run_ids: {}, {}, folder / "frames" / made["dataset"].iloc[0])

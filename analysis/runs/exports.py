@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from analysis.common import archives, files
 from analysis.common.errors import StudyError, did_you_mean, first_line
 from analysis.common.input_files import SizeLimit
 from analysis.runs import batches, checks, frames, pairs, schema, study_archives
-from analysis.runs.frames import IN_TOP5, METRIC, PARAM, RUN_ID, Artifacts
+from analysis.runs.frames import IN_TOP5, METRIC, PARAM, RUN_ID, TAG, Artifacts
 
 RUNS, ARTIFACTS = "runs.parquet", "artifacts.parquet"
 _BEFORE_0_3 = "study.json"  # the list of files in exports of earlier versions
@@ -136,7 +136,7 @@ def read_artifacts(folders: Sequence[Path]) -> Artifacts:
     artifacts: dict[str, dict[str, bytes]] = {}
     with study_archives.unpacked(folders) as unpacked:
         for folder in unpacked:
-            for row in _table(folder / ARTIFACTS).cast(_STORED).to_pylist():
+            for row in _table(folder / ARTIFACTS, lambda _: _STORED).to_pylist():
                 own = artifacts.setdefault(row["name"], {})
                 if own.setdefault(row[RUN_ID], row["content"]) != row["content"]:
                     raise _disagreement(row[RUN_ID], row["name"])
@@ -191,7 +191,8 @@ def select_dataset(study: frames.Study, dataset: str) -> frames.Study:
     if dataset not in names:
         raise StudyError(f"no pruned run of {dataset!r}, {did_you_mean(dataset, names)}", option="dataset")
     runs, dense_runs = (frames.rows(frame, frame[schema.DATASET] == dataset) for frame in study[:2])
-    return frames.Study(runs, dense_runs, study.rows[study.rows[PARAM + schema.DATASET] == dataset])
+    own = study.rows[PARAM + schema.DATASET]
+    return frames.Study(runs, dense_runs, study.rows[own.isna() | (own == dataset)])  # unfinished runs have none
 
 
 def _by_data_set(study: frames.Study, predictions: frames.ReadPredictions) -> Iterator[dict[str, np.ndarray]]:
@@ -307,17 +308,18 @@ def _in_top5(path: Path, bits: np.ndarray, order: np.ndarray, runs: int) -> np.n
 
 def _run_rows(folder: Path) -> pd.DataFrame:
     """Read the table of runs, a column of which is text, or a number if it is a metric or the end of the run."""
-    table = _table(folder / RUNS)
-    is_number = {name: name == pairs.END_TIME or name.startswith(METRIC) for name in table.column_names}
-    try:
-        return table.cast(
-            pa.schema({name: pa.float64() if number else pa.string() for name, number in is_number.items()})
-        ).to_pandas()
-    except (pa.ArrowException, ValueError) as error:
-        raise _damaged(folder / RUNS, error) from error
+    return _table(folder / RUNS, _types_of_runs).to_pandas()
 
 
-def _table(path: Path) -> pa.Table:
+def _types_of_runs(names: Sequence[str]) -> pa.Schema:
+    numbers = [name for name in names if name == pairs.END_TIME or name.startswith(METRIC)]
+    if missing := {RUN_ID, pairs.STATUS, pairs.END_TIME, TAG + schema.KIND, TAG + schema.DENSE_RUN_ID} - {*names}:
+        raise ValueError(f"no column {min(missing)}")
+    return pa.schema({name: pa.float64() if name in numbers else pa.string() for name in names})
+
+
+def _table(path: Path, types: Callable[[Sequence[str]], pa.Schema]) -> pa.Table:
+    """Read a table; `types` takes the names of its columns."""
     if (path.parent / _BEFORE_0_3).is_file() and not path.is_file():
         raise StudyError(
             f"{path.parent}: exported before 0.3.0; export the study again, or read it with the commit that the "
@@ -334,7 +336,10 @@ def _table(path: Path) -> pa.Table:
         file = pq.ParquetFile(path)
         groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
         _LARGEST_TABLE.check(path, sum(group.total_byte_size for group in groups))
-        return file.read()
+        table = file.read()
+        table = table.cast(types(table.column_names))
+        table.validate(full=True)  # of texts that are no UTF-8
+        return table
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(path, error) from error
 

@@ -181,7 +181,7 @@ def _without_untested_classes(run_rows: pd.DataFrame, left_out: list[str]) -> pd
     for column in untested.columns[untested.any()]:
         name = column.removeprefix(METRIC + schema.SUPPORT)
         runs_without = untested[column]
-        left_out.append(f"class {name} left out of {checks.counted(run_rows.loc[runs_without, 'kind'])}, no test image")
+        left_out.append(f"class {name} left out of {checks.counted(run_rows.loc[runs_without, _KIND])}, no test image")
         for prefix in (schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT):
             if (metric := METRIC + prefix + name) in run_rows:
                 columns[metric] = run_rows[metric].mask(runs_without)
@@ -198,7 +198,7 @@ def _without_optional(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFra
             if wrong.any():
                 name = column.removeprefix(METRIC)
                 left_out.append(
-                    f"{name} left out of {checks.counted(run_rows.loc[wrong, 'kind'])}, no number in its range"
+                    f"{name} left out of {checks.counted(run_rows.loc[wrong, _KIND])}, no number in its range"
                 )
                 columns[column] = values.mask(wrong)
     return run_rows.assign(**columns)
@@ -342,8 +342,8 @@ def _by_name(prefix: str, names: Sequence[str], values: np.ndarray) -> dict[str,
 
 def _normalization(run_rows: pd.DataFrame) -> np.ndarray:
     """Return by which mean and deviation the images of each run are normalised, (runs,), empty if it is unknown."""
-    mean, std = (_tag(run_rows, name) for name in (schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD))
-    return (pd.Series(mean).fillna("") + pd.Series(std).fillna("")).to_numpy(str)
+    names = [TAG + name for name in (schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD)]
+    return run_rows.reindex(columns=names).astype(object).fillna("").sum(axis=1).to_numpy(str)
 
 
 def _tag(run_rows: pd.DataFrame, name: str) -> Any:

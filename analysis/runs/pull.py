@@ -90,7 +90,8 @@ def study(
         is_dense = run_rows[_KIND] == schema.DENSE
         elsewhere = set(run_rows.loc[~is_dense, _DENSE_RUN_ID].dropna()) - set(run_rows.loc[is_dense, RUN_ID])
         of_others = _read(store.runs(sorted(elsewhere)))
-    run_rows = pd.concat([run_rows, of_others[of_others[_KIND] == schema.DENSE]], ignore_index=True)
+    run_rows = pd.concat([run_rows, of_others[of_others[_KIND] == schema.DENSE]])
+    run_rows = run_rows.sort_values(RUN_ID, ignore_index=True)
     try:
         return pairs.paired(run_rows, ignore_params=ignore_params, where=f"experiment {name!r}")
     except StudyError as error:
@@ -317,8 +318,8 @@ def _read(pages: Iterable[Page]) -> pd.DataFrame:
             tables.append(_wide(page))
             progress.update(len(page.runs))
     run_rows = pa.concat_tables(tables, promote_options="default").to_pandas()
-    missing = [name for name in (_KIND, _DENSE_RUN_ID) if name not in run_rows]
-    return run_rows.assign(**dict.fromkeys(missing))
+    first, others = [*NOTHING.runs.column_names], {*run_rows.columns, _KIND, _DENSE_RUN_ID}
+    return run_rows.reindex(columns=[*first, *sorted(others - {*first})])
 
 
 def _wide(page: Page) -> pa.Table:

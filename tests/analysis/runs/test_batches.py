@@ -12,8 +12,9 @@ FIRST, SECOND = Path("first"), Path("second")
 
 
 def dense(*seeds, dataset="mnist", **params):
-    rows = [{"dataset": dataset, "model": "lenet5", "seed": seed} for seed in seeds]
-    return pd.DataFrame(rows).assign(**{f"params.{name}": value for name, value in params.items()})
+    rows = [{"params.dataset": dataset, "params.model": "lenet5", "params.seed": str(seed)} for seed in seeds]
+    known = {f"params.{name}": value for name, value in params.items()}
+    return pd.DataFrame(rows).assign(**known, **{"tags.kind": "dense"})
 
 
 @pytest.mark.parametrize(
@@ -37,8 +38,8 @@ def test_seeds_that_were_trained_otherwise_are_no_batch_of_the_study(one, other,
 @pytest.mark.parametrize(
     ("one", "other", "difference"),
     [
-        ({"arithmetic": "2"}, {"arithmetic": "torch"}, "'2' and 'torch'"),
-        ({"arithmetic": "2"}, {}, "'2' and 'not recorded'"),
+        ({"tags.arithmetic": "2"}, {"tags.arithmetic": "torch"}, "'2' and 'torch'"),
+        ({"tags.arithmetic": "2"}, {}, "'2' and 'not recorded'"),
     ],
 )
 def test_seeds_that_were_trained_with_another_arithmetic_are_no_batch_of_the_study(one, other, difference):
@@ -49,9 +50,9 @@ def test_seeds_that_were_trained_with_another_arithmetic_are_no_batch_of_the_stu
 @pytest.mark.parametrize("third", [dense(0, 1), dense(0, 1, 4)], ids=["a copy", "a later export"])
 def test_a_folder_that_overlaps_another_changes_nothing(third):
     folders = {FIRST: dense(0, 1), Path("third"): third}
-    alike = {folder: networks.assign(arithmetic="2") for folder, networks in folders.items()}
+    alike = {folder: networks.assign(**{"tags.arithmetic": "2"}) for folder, networks in folders.items()}
     with pytest.raises(StudyError, match=r"^first and second have .* their arithmetic is '2' and 'torch'"):
-        check_one_design({**alike, SECOND: dense(2, 3).assign(arithmetic="torch")})
+        check_one_design({**alike, SECOND: dense(2, 3).assign(**{"tags.arithmetic": "torch"})})
 
 
 @pytest.mark.parametrize(

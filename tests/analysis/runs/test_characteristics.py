@@ -1,12 +1,11 @@
-"""The artifact `class_characteristics.csv` and its export: read as written, or refused in one line."""
+"""The artifact `class_characteristics.csv`: read as written, or refused in one line."""
 
 import pandas as pd
 import pytest
 
 from analysis.common.errors import StudyError
-from analysis.runs import pull
-from analysis.runs.characteristics import TABLE, pulled
-from tests import made_up_levels, made_up_runs
+from analysis.runs.characteristics import TABLE
+from tests import made_up_levels
 from tests.damage import read_damaged
 
 RUNS = made_up_levels.runs(seeds=2)
@@ -47,27 +46,7 @@ def test_damaged_class_characteristics_csv__is_read_or_refused_in_one_line(tmp_p
     assert 0 < taken < 300
 
 
-def test_an_export_is_read_as_it_was_written(tmp_path):
-    assert [str(path) for path in TABLE.export(KNOWN, tmp_path)] == ["class_characteristics.csv.gz"]
-    pd.testing.assert_frame_equal(TABLE.read([tmp_path, tmp_path / "without"]), KNOWN, check_dtype=False)
-
-
-@pytest.mark.attack
-def test_damaged_export_of_class_characteristics__is_refused_in_one_line(tmp_path):
-    TABLE.export(KNOWN, tmp_path)
-    path = tmp_path / "class_characteristics.csv.gz"
-    sound = path.read_bytes()
-    for damaged in (sound[:-9], b"", b"no gzip", sound[:20] + b"\x00" + sound[21:]):
-        path.write_bytes(damaged)
-        with pytest.raises(StudyError, match=r"class_characteristics\.csv\.gz: "):
-            TABLE.read([tmp_path])
-
-
-def test_dense_runs_are_asked_for_their_artifact(monkeypatch):
-    found = {"mnist lenet5 0": TABLE.as_csv(OF_ONE), "mnist lenet5 1": b"damaged"}
-    asked = {}
-    monkeypatch.setattr(pull, "artifacts_of", lambda run_ids, name, **_: asked.update({name: run_ids}) or found)
-    pd.testing.assert_frame_equal(pulled(RUNS), KNOWN.iloc[:4], check_dtype=False)
-    assert asked == {"class_characteristics.csv": ["mnist lenet5 0", "mnist lenet5 1"]}
-    pulled(made_up_runs.runs("toy", "net", "mp", 10, [1.0]))
-    assert asked == {"class_characteristics.csv": ["toy net 0"]}
+def test_tables_of_runs_are_joined_without_damaged_ones():
+    joined = TABLE.join({"mnist lenet5 0": TABLE.as_csv(OF_ONE), "mnist lenet5 1": b"damaged"})
+    pd.testing.assert_frame_equal(joined, KNOWN.iloc[:4], check_dtype=False)
+    assert list(TABLE.join({})) == list(KNOWN)

@@ -1,6 +1,5 @@
 """Files of searches, of studies and of unsent runs that are damaged or made to deceive."""
 
-import hashlib
 import json
 import shutil
 import warnings
@@ -11,6 +10,7 @@ import pytest
 from analysis.common.errors import StudyError
 from analysis.rendering import tuning_text
 from analysis.runs import exports, tunings
+from analysis.study.study import StudyData
 from pruning_study.tracking import unsent
 from tests import made_up_tuning
 from tests.damage import LONGEST_MESSAGE, read_damaged
@@ -23,18 +23,18 @@ PARTS += [b"null", b"true", b"NaN", b"1e999", b"9" * 5000, b"[" * 3000, b"\\ud80
 
 @pytest.fixture
 def search(tmp_path):
-    """Return the folder of an exported search."""
-    (folder := tmp_path / "tuning" / "1").mkdir(parents=True)
+    """Return a folder with the artifacts of a search."""
     for name, content in made_up_tuning.files(made_up_tuning.tuning()).items():
-        (folder / name).write_bytes(content)
-    return folder
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
 
 
 def described(folder):
     """Read a search, and write about it what a report does."""
+    found = {name: {"1": (folder / name).read_bytes()} for name in tunings.FILES}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for tuning in tunings.read([folder.parents[1]]):
+        for tuning in tunings.of_artifacts(found):
             assert tuning_text.summary(tuning)
             assert len(tuning_text.table(tuning))
 
@@ -56,7 +56,7 @@ def described(folder):
 def test_a_search_with_a_file_of_another_content__is_named_in_one_line(search, name, content):
     described(search)
     (search / name).write_bytes(content)
-    with pytest.raises(StudyError, match="tuning/1: not what a search writes") as caught:
+    with pytest.raises(StudyError, match="run 1: not what a search writes") as caught:
         described(search)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < LONGEST_MESSAGE
@@ -71,7 +71,7 @@ def test_a_search_without_a_winner_or_with_a_finalist_without_a_trial__is_named(
         sound = (search / name).read_bytes()
         assert old in sound
         (search / name).write_bytes(sound.replace(old, new))
-        with pytest.raises(StudyError, match="tuning/1: not what a search writes"):
+        with pytest.raises(StudyError, match="run 1: not what a search writes"):
             described(search)
         (search / name).write_bytes(sound)
 
@@ -92,20 +92,10 @@ def test_500_contents_of_exported_studies_with_seeded_random_damage__are_read_or
     folder = tmp_path / "study"
     shutil.unpack_archive(RESULTS / "resnet20-short-gradual" / "frames.zip", folder)
     exports.read([folder])
-    contents = (folder / "study.json").read_bytes()
     with memory_limit(500):
-        assert read_damaged(lambda _: exports.read([folder]), folder / "study.json", [contents], PARTS, 400) < 200
-        for name in ("runs.csv.gz", "dense_runs.csv.gz"):
+        for name in ("runs.parquet", "artifacts.parquet"):
             sound = (folder / name).read_bytes()
-
-            def read(path):
-                """Read the folder as if its contents named the damaged file, as an attacker would have it."""
-                record = json.loads(contents)
-                record["sha256"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-                (folder / "study.json").write_text(json.dumps(record))
-                exports.read([folder])
-
-            assert read_damaged(read, folder / name, [sound], PARTS, 50) < 25
+            assert read_damaged(lambda _: StudyData.from_frames([folder]), folder / name, [sound], PARTS, 250) < 200
             (folder / name).write_bytes(sound)
 
 

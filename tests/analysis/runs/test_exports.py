@@ -1,10 +1,8 @@
 """A study in files: reading gives back what was written, and its report is that of the store."""
 
-import gzip
-import hashlib
 import itertools
-import json
 import os
+import re
 from functools import partial
 
 import numpy as np
@@ -21,12 +19,12 @@ from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.rendering import page
 from analysis.report import report
-from analysis.runs import exports, frames, pull
+from analysis.runs import exports, pull
 from analysis.study.study import ReportOptions, StudyData
 from tests.blank_figures import leave_undrawn
-from tests.error_lines import refused
 
 EXPERIMENT = "two data sets"
+ARTIFACTS = {"primary.json": {"b": b"{}", "a": b"\0"}, "trials.csv": {"c": b""}}
 # Of ten images, five of each class; which of them the seed's dense network has wrong, and its pruned ones too.
 LABEL = np.array([0, 1] * 5)
 WRONG_BEFORE, WRONG_AFTER = {0: [0, 1, 2], 1: [0, 1, 4]}, {"mp": [6, 8], "none": [3]}
@@ -84,7 +82,7 @@ def study(store):
 @pytest.fixture(scope="module")
 def written(store, study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("frames")
-    exports.write(study, partial(pull.predictions, tracking_uri=store), folder)
+    exports.write(study, partial(pull.predictions, tracking_uri=store), ARTIFACTS, folder)
     return folder
 
 
@@ -97,7 +95,7 @@ def own(written, tmp_path):
 
 
 def same(study, other):
-    for frame, expected in zip(study, other, strict=True):
+    for frame, expected in zip(study[:2], other[:2], strict=True):
         assert_frame_equal(frame, expected, check_exact=True, check_column_type=True)
         assert frame.attrs == expected.attrs
 
@@ -107,21 +105,6 @@ def test_the_frames_come_back_as_they_were(study, written):
     assert "1 pruned run" not in study.runs.attrs["left_out"][0]
     assert study.runs.attrs["left_out"][0].startswith("2 pruned runs left out, failed: ")
     same(exports.read([written])[0], study)
-
-
-def test_the_first_format_is_read_with_the_columns_of_today(study, own):
-    """In it params stood under their own names."""
-    described = json.loads((own / "study.json").read_text())
-    described["format"] = 1
-    for name, frame in described["frames"].items():
-        frame["dtypes"] = {column.removeprefix("params."): dtype for column, dtype in frame["dtypes"].items()}
-        header, rest = gzip.decompress((own / name).read_bytes()).split(b"\n", 1)
-        assert b",params.recipe," in header
-        content = gzip.compress(header.replace(b"params.", b"") + b"\n" + rest)
-        (own / name).write_bytes(content)
-        described["sha256"][name] = hashlib.sha256(content).hexdigest()
-    (own / "study.json").write_text(json.dumps(described))
-    same(exports.read([own])[0], study)
 
 
 def test_the_predictions_come_back_as_they_were(store, study, written):
@@ -136,29 +119,16 @@ def test_the_predictions_come_back_as_they_were(store, study, written):
             assert found[run_id][name].tolist() == array.tolist()
 
 
-def test_values_that_a_csv_does_not_tell_apart(study, tmp_path):
-    """Text that reads as missing, as a number or as an escape; floats of 17 digits; names with separators."""
-    texts = ["", "nan", "NA", "none", "null", '"', "\\", "\\a", " x ", "a,b", "1.0", "007", "true", "é", "a\nb", "a\rb"]
-    numbers = [0.1 + 0.2, 1e-320, -0.0, np.inf, 1 / 3 * 1e-17, np.nan]
-    settings = {"dataset": "d", "model": "net", "pruner": "mp", "ratio": 2.0}
-    shares = dict.fromkeys(["accuracy_before", "accuracy_after", "recall_before/a", "recall_after/a"], 0.5)
-    strange = pd.DataFrame(
-        {**settings, "text": [*texts, None], "a, b/\n": 1.0, "seed": range(17), **shares, "number": (numbers * 3)[:17]}
-    )
-    strange["dense_run_id"] = strange["run_id"] = [str(place) for place in range(17)]
-    strange.attrs = {"left_out": ["a “b”"]}
-    exports.write(pull.Study(strange, study.dense_runs), lambda run_ids: {}, tmp_path)
-    found = exports.read([tmp_path])[0].runs
-    same([found], [strange])
-    assert found["text"].isna().tolist() == [False] * 16 + [True]
-    assert np.signbit(found["number"][2])
-
-
 def test_what_was_written_is_the_same_bytes_again_and_needs_no_pickle(store, study, written, tmp_path):
-    names = {str(path) for path in exports.write(study, partial(pull.predictions, tracking_uri=store), tmp_path)}
-    assert names == {"runs.csv.gz", "dense_runs.csv.gz", "predictions_1.npz", "predictions_2.npz", "study.json"}
+    names = {
+        str(path) for path in exports.write(study, partial(pull.predictions, tracking_uri=store), ARTIFACTS, tmp_path)
+    }
+    assert names == {"runs.parquet", "artifacts.parquet", "predictions_1.npz", "predictions_2.npz"}
     assert all((tmp_path / name).read_bytes() == (written / name).read_bytes() for name in names)
-    assert gzip.decompress((written / "runs.csv.gz").read_bytes()).decode().startswith("dataset,model,pruner,ratio,")
+    table = pd.read_parquet(written / "runs.parquet")
+    assert {"run_id", "status", "end_time", "tags.kind", "params.ramp", "metrics.recall/cat"} <= {*table}
+    assert table["status"].value_counts().to_dict() == {"FINISHED": 14, "FAILED": 2}
+    assert exports.read_artifacts([written, tmp_path]) == ARTIFACTS
     with np.load(written / "predictions_1.npz", allow_pickle=False) as arrays:
         assert arrays["label"].tolist() == LABEL.tolist()
         assert arrays["predicted"].dtype == np.uint8
@@ -174,7 +144,7 @@ def test_many_classes(study, highest, dtype, tmp_path):
     def predictions(run_ids):
         return {run_id: {"label": label, "predicted": label[::-1]} for run_id in run_ids}
 
-    exports.write(exports.select_dataset(study, "pets"), predictions, tmp_path)
+    exports.write(exports.select_dataset(study, "pets"), predictions, {}, tmp_path)
     with np.load(tmp_path / "predictions_1.npz") as arrays:
         assert arrays["predicted"].dtype == dtype
     found = exports.read([tmp_path])[1](study.runs["run_id"])
@@ -190,7 +160,7 @@ def test_labels_among_the_top_five_are_kept_in_bits_where_every_run_has_them(stu
         arrays = {"label": label, "predicted": label}
         return {run_id: arrays | {"in_top5": known[run_id]} for run_id in run_ids if run_id in known}
 
-    exports.write(whole, predictions, tmp_path / "whole")
+    exports.write(whole, predictions, {}, tmp_path / "whole")
     found = exports.read([tmp_path / "whole"])[1](list(known))
     assert {run_id: arrays["in_top5"].tolist() for run_id, arrays in found.items()} == {
         run_id: in_top5.tolist() for run_id, in_top5 in known.items()
@@ -203,7 +173,7 @@ def test_labels_among_the_top_five_are_kept_in_bits_where_every_run_has_them(stu
         found = predictions(run_ids)
         return found | {odd: {"label": label, "predicted": label}}
 
-    exports.write(whole, incomplete, tmp_path / "part")
+    exports.write(whole, incomplete, {}, tmp_path / "part")
     assert {*exports.read([tmp_path / "part"])[1]([odd])[odd]} == {"label", "predicted"}
     # Of two folders with the same run, the one that knows is believed.
     for folders in (("whole", "part"), ("part", "whole")):
@@ -217,9 +187,9 @@ def test_runs_without_predictions_stay_without(store, study, tmp_path):
     def predictions(run_ids):
         return pull.predictions([run_id for run_id in run_ids if run_id != missing], tracking_uri=store)
 
-    exports.write(study, predictions, tmp_path)
+    exports.write(study, predictions, {}, tmp_path)
     assert missing not in exports.read([tmp_path])[1](list(study.runs["run_id"]))
-    exports.write(study, lambda run_ids: {}, tmp_path / "none")
+    exports.write(study, lambda run_ids: {}, {}, tmp_path / "none")
     assert exports.read([tmp_path / "none"])[1](list(study.runs["run_id"])) == {}
 
 
@@ -232,7 +202,7 @@ def test_other_test_labels_in_one_run_of_a_data_set__stop_its_export(store, stud
         return found | {odd: {"label": 1 - LABEL, "predicted": LABEL}}
 
     with pytest.raises(StudyError, match=rf"{odd} .* labels .* d1"):
-        exports.write(exports.select_dataset(study, "pets"), predictions, tmp_path)
+        exports.write(exports.select_dataset(study, "pets"), predictions, {}, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -242,6 +212,7 @@ def test_the_data_sets_in_folders_of_their_own_are_the_whole_study_again(store, 
         exports.write(
             exports.select_dataset(study, part.name),
             partial(pull.predictions, tracking_uri=store),
+            {},
             tmp_path / part.name,
         )
     alone = exports.read(parts[:1])[0].runs
@@ -253,77 +224,33 @@ def test_the_data_sets_in_folders_of_their_own_are_the_whole_study_again(store, 
     assert len(predictions(list(joined.runs["run_id"]))) == len(study.runs)
 
 
-def test_runs_that_one_folder_left_out_and_another_has_are_not_told_as_missing(study, tmp_path):
-    runs, dense_runs = study
-    has_first_seed = runs["seed"] == runs["seed"].min()
-    first, others = frames.rows(runs, has_first_seed), frames.rows(runs, ~has_first_seed)
-    ids = sorted(others["run_id"])[:3]
-    first.attrs["left_out"] = [
-        f"4 pruned runs left out, still running: {', '.join(ids)} and 1 more",
-        f"1,000 pruned runs left out, killed: {', '.join(ids)} and 997 more",  # the other folder has not so many
-    ]
-    others.attrs["left_out"] = [f"2 pruned runs left out, failed: {'0' * 32}, {first['run_id'].iloc[0]}"]
-    folders = []
-    for name, part in (("first", first), ("others", others)):
-        folders.append(tmp_path / name)
-        exports.write(frames.Study(part, dense_runs), lambda run_ids: {}, folders[-1])
-    told = exports.read(folders)[0].runs.attrs["left_out"]
-    assert others.attrs["left_out"][0] in told
-    assert first.attrs["left_out"][1] in told
-    assert not any("still running" in sentence for sentence in told)
-
-
-def test_runs_that_never_knew_of_schedules_are_one_shot_beside_others(study, tmp_path):
-    without = pull.Study(*(frame.drop(columns="params.schedule", errors="ignore") for frame in study))
-    for name, part in (("pets", study), ("digits", without)):
-        exports.write(exports.select_dataset(part, name), lambda run_ids: {}, tmp_path / name)
-    joined = exports.read([tmp_path / "digits", tmp_path / "pets"])[0].runs
-    assert joined.loc[joined["dataset"] == "digits", "params.schedule"].tolist() == ["one-shot"] * 4
-
-
-def test_a_folder_twice_counts_once_and_other_runs_of_the_same_params_do_not_count(study, written, tmp_path):
+def test_a_folder_twice_counts_once_and_of_runs_with_the_same_params_the_newest(study, written, tmp_path):
     again = exports.read([written, written])[0]
     same(again, study)
-    renamed = pull.Study(study.runs.assign(run_id="other " + study.runs["run_id"]), study.dense_runs)
-    exports.write(renamed, lambda run_ids: {}, tmp_path)
-    with refused("frames", "only one can be used"):
-        exports.read([written, tmp_path])
+    is_dense = study.rows["tags.kind"] == "dense"
+    later = study.rows["end_time"] + 1
+    other = study.rows.assign(run_id="other " + study.rows["run_id"], end_time=later)
+    exports.write(study._replace(rows=other[~is_dense]), lambda run_ids: {}, {}, tmp_path)
+    joined = exports.read([written, tmp_path])[0].runs
+    assert joined["run_id"].tolist() == ("other " + study.runs["run_id"]).tolist()
+    assert joined.attrs["left_out"][-1].startswith("10 pruned runs left out, a newer run has the same settings")
 
 
 @pytest.mark.attack
-@pytest.mark.parametrize("name", ["runs.csv.gz", "dense_runs.csv.gz", "predictions_2.npz"])
-@pytest.mark.parametrize("fault", ["gone", "truncated", "of another export"])
-def test_a_file_of_an_export_that_is_missing_or_truncated_or_of_another_export__is_named(own, name, fault):
+@pytest.mark.parametrize("name", ["runs.parquet", "artifacts.parquet", "predictions_2.npz"])
+@pytest.mark.parametrize("fault", ["gone", "truncated", "empty"])
+def test_a_file_of_an_export_that_is_missing_or_damaged__is_named(own, name, fault):
     path = own / name
     content = path.read_bytes()
     path.unlink()
     if fault != "gone":
-        other = gzip.compress(gzip.decompress(content), 1, mtime=1) if name.endswith("gz") else content + b"x"
-        path.write_bytes(content[:-9] if fault == "truncated" else other)
-    expected = "missing" if fault == "gone" else "damaged"
-    with pytest.raises(StudyError) as error:
-        exports.read([own])
-    assert str(error.value).startswith(f"{path}: {expected}")
-
-
-@pytest.mark.attack
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda described: described.pop("sha256"),
-        lambda described: described["frames"].pop("runs.csv.gz"),
-        lambda described: described["frames"]["runs.csv.gz"]["dtypes"].update(dataset="int64"),
-        lambda described: described["frames"]["runs.csv.gz"]["dtypes"].update(no="int64"),
-        lambda described: described["frames"].update({"runs.csv.gz": []}),
-        lambda described: described["sha256"].pop("dense_runs.csv.gz"),
-    ],
-)
-def test_a_description_of_an_export_that_lacks_a_part__ends_in_one_line(own, change):
-    described = json.loads((own / "study.json").read_text())
-    change(described)
-    (own / "study.json").write_text(json.dumps(described))
-    with pytest.raises(StudyError, match=r"study.json: not what pruning-analysis export writes"):
-        exports.read([own])
+        path.write_bytes(content[:-9] if fault == "truncated" else b"")
+    if fault == "gone" and name == "predictions_2.npz":
+        assert len(exports.read([own])[1](exports.read([own])[0].runs["run_id"])) == 4
+        return
+    expected = f"{own}: no {name} in it" if fault == "gone" else f"{path}: not what pruning-analysis export writes"
+    with pytest.raises(StudyError, match=f"^{re.escape(expected)}"):
+        StudyData.from_frames([own])
 
 
 @pytest.mark.attack
@@ -344,31 +271,55 @@ def test_a_description_of_an_export_that_lacks_a_part__ends_in_one_line(own, cha
 def test_predictions_of_an_export_that_are_no_classes_of_its_images__end_in_one_line(own, change):
     with np.load(own / "predictions_1.npz") as arrays:
         np.savez(own / "predictions_1.npz", **(dict(arrays) | change))
-    described = json.loads((own / "study.json").read_text())
-    described["sha256"]["predictions_1.npz"] = hashlib.sha256((own / "predictions_1.npz").read_bytes()).hexdigest()
-    (own / "study.json").write_text(json.dumps(described))
     with pytest.raises(StudyError, match="not what pruning-analysis export writes"):
         exports.read([own])
 
 
 @pytest.mark.attack
 def test_a_table_of_an_export_that_unpacks_to_more_than_the_limit__is_refused(own, monkeypatch):
-    monkeypatch.setattr(exports, "LARGEST_TABLE", SizeLimit(1e-6))
-    with pytest.raises(StudyError, match=r"a table of runs: .* GiB of memory are needed, but the limit is 1e-06 GiB"):
+    monkeypatch.setattr(exports, "_LARGEST_TABLE", SizeLimit(1e-6))
+    with pytest.raises(StudyError, match=r"runs\.parquet: .* GiB of memory are needed, but the limit is 1e-06 GiB"):
         exports.read([own])
 
 
 @pytest.mark.attack
-def test_a_folder_of_something_else_in_place_of_an_export__is_refused(own, tmp_path):
-    (own / "study.json").write_text('{"format": 3}')
-    with pytest.raises(StudyError, match="format 3"):
+def test_an_export_of_an_earlier_version__is_refused_in_one_line(own):
+    (own / "runs.parquet").rename(own / "study.json")
+    with pytest.raises(StudyError, match=r"exported before 0\.3\.0; export the study again, or read it with"):
         exports.read([own])
-    (own / "study.json").write_text("[")
-    with pytest.raises(StudyError, match="not what pruning-analysis export writes"):
-        exports.read([own])
-    (own / "study.json").unlink()
-    with pytest.raises(StudyError, match=r"no study\.json"):
-        exports.read([own])
+
+
+@pytest.mark.attack
+def test_two_folders_with_different_values_of_a_run_or_an_artifact__are_refused(study, written, tmp_path):
+    rows = study.rows.assign(**{"metrics.test_accuracy": 0.5})
+    exports.write(study._replace(rows=rows), lambda run_ids: {}, {"trials.csv": {"c": b"x"}}, tmp_path)
+    with pytest.raises(
+        StudyError, match=r"two folders have run .*, and differ in metrics\.test_accuracy: leave one out"
+    ):
+        exports.read([written, tmp_path])
+    with pytest.raises(StudyError, match=r"two folders have run c, and differ in trials\.csv: leave one out"):
+        exports.read_artifacts([written, tmp_path])
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows.drop(columns="params.ratio"),
+        lambda rows: rows.drop(columns="tags.kind"),
+        lambda rows: rows.drop(columns=["status", "run_id"]),
+        lambda rows: rows.assign(**{"params.seed": "1.5"}),
+        lambda rows: rows.assign(run_id=None),
+        lambda rows: rows.assign(**{"metrics.test_accuracy": "high"}),
+        lambda rows: rows.iloc[:0],
+    ],
+)
+def test_an_export_without_what_every_run_has__ends_in_one_line(own, change):
+    change(pd.read_parquet(own / "runs.parquet")).to_parquet(own / "runs.parquet")
+    result = CliRunner().invoke(cli, ["report", "--frames", str(own), "--output", str(own / "report")])
+    assert result.exit_code in (1, 2)
+    assert len(re.findall("^error: ", result.output, re.MULTILINE)) == 1
+    assert "Traceback" not in result.output
 
 
 class TestCommands:
@@ -413,7 +364,7 @@ class TestCommands:
     def test_what_a_user_can_mend_is_one_line(self, store, monkeypatch):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
         for arguments, exit_code, said in (
-            (["report", "--frames", "gone"], 2, "error: --frames: gone: no study.json in it"),
+            (["report", "--frames", "gone"], 2, "error: --frames: gone: no runs.parquet in it"),
             (["report", "--frames", "gone", "--experiment", "x"], 2, "--frames takes the place of --experiment"),
             (["export", "--experiment", EXPERIMENT, "--dataset", "pet"], 2, "'pet'\ntip: did you mean pets?"),
             (["export", "--experiment", "none"], 1, "no experiment named 'none'"),

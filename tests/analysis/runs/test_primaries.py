@@ -6,9 +6,11 @@ import mlflow
 import pytest
 
 from analysis.common.errors import StudyError
-from analysis.runs import primaries, schema
+from analysis.runs import artifacts, primaries, schema
 from analysis.runs.primaries import MethodSelector, Primary
+from tests import made_up_runs
 
+RUNS = made_up_runs.runs("mnist", "lenet5", "mp", 2, [1.2, 1.3])
 CELLS = [
     {"pruner": "mp", "schedule": "one-shot", "distill": "0.0"},
     {"pruner": "mp", "schedule": "cubic", "distill": "0.0"},
@@ -24,6 +26,11 @@ ONE = Primary("mp cubic", "mp", 20.0, ("alpha_new", "accuracy"), ("mnist",))
 TWO = Primary("up", "up epsilon 5e-4", 10.0, ("accuracy",), direction="greater")
 OF_MP = (("pruner", "mp"), ("ratio", 20.0), ("schedule", "cubic"))
 KNOWN = ONE._replace(methods=(OF_MP,), baselines=((*OF_MP[:2], ("schedule", "one-shot")),), runs_before=3)
+
+
+def of(experiment, uri):
+    """The comparisons of an experiment."""
+    return primaries.of_artifacts(artifacts.pulled(RUNS, experiment, tracking_uri=uri))
 
 
 @pytest.mark.parametrize(
@@ -58,14 +65,6 @@ def test_a_label_that_says_nothing(label):
         MethodSelector.from_label(label)
 
 
-def test_what_is_written_to_folders_is_read_once(tmp_path):
-    for name, kept in (("a", [ONE]), ("b", [ONE, TWO, KNOWN])):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / schema.PRIMARY).write_text(primaries.described(kept))
-    (tmp_path / "old").mkdir()
-    assert primaries.read(sorted(tmp_path.iterdir())) == [ONE, TWO, KNOWN]
-
-
 def test_known_settings_name_cells_and_labels_do_not():
     cells = [
         {"pruner": "mp", "ratio": 20.0, "schedule": "one-shot", "decay": "none"},
@@ -97,36 +96,30 @@ def test_known_settings_name_cells_and_labels_do_not():
         lambda told: told.update(primary=3),
     ],
 )
-def test_a_file_that_nobody_wrote(tmp_path, change):
+def test_a_file_that_nobody_wrote(change):
     told = json.loads(primaries.described([ONE]))
     change(told)
-    (tmp_path / schema.PRIMARY).write_text(json.dumps(told))
-    with pytest.raises(StudyError, match="no list of primary comparisons"):
-        primaries.read([tmp_path])
+    with pytest.raises(StudyError, match="run a: no list of primary comparisons"):
+        primaries.of_artifacts({schema.PRIMARY: {"a": json.dumps(told).encode()}})
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\x00", b"[]", b"[" * 100_000])
-def test_a_file_of_something_else(tmp_path, content):
-    (tmp_path / schema.PRIMARY).write_bytes(content)
+def test_a_file_of_something_else(content):
     with pytest.raises(StudyError, match="no list of primary comparisons"):
-        primaries.read([tmp_path])
+        primaries.of_artifacts({schema.PRIMARY: {"a": content}})
 
 
-def test_the_newest_run_of_each_study_counts_whatever_became_of_it(session_store, tmp_path, monkeypatch):
+def test_the_newest_run_of_each_study_counts_whatever_became_of_it(session_store, tmp_path):
     uri, client = session_store, mlflow.MlflowClient(session_store)
     experiment = client.create_experiment("of studies", artifact_location=(tmp_path / "artifacts").as_uri())
-    assert primaries.pulled("of studies", tracking_uri=uri) == []
+    assert of("of studies", uri) == []
     for minute, (name, kept, state) in enumerate(
         [("one", [TWO], "FINISHED"), ("other", [TWO], "FINISHED"), ("one", [ONE], "FAILED"), ("empty", [], "FINISHED")]
     ):
         run = client.create_run(experiment, start_time=60_000 * (1 + minute), tags={"kind": "study"}).info.run_id
         client.log_text(run, primaries.described(kept, name), schema.PRIMARY)
         client.set_terminated(run, state)
-    assert primaries.pulled("of studies", tracking_uri=uri) == [ONE, TWO]
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    found = primaries.pulled("of studies")
-    assert list(map(str, primaries.write(found, tmp_path / "exported"))) == [schema.PRIMARY]
-    assert primaries.read([tmp_path / "exported"]) == [ONE, TWO]
+    assert of("of studies", uri) == [ONE, TWO]
 
 
 def test_a_comparison_that_a_changed_file_gives_has_the_number_of_runs_that_finished_before(session_store, tmp_path):
@@ -137,10 +130,10 @@ def test_a_comparison_that_a_changed_file_gives_has_the_number_of_runs_that_fini
     for minute, (kept, finished) in enumerate(files):
         run = client.create_run(experiment, start_time=60_000 * (1 + minute), tags={"kind": "study"}).info.run_id
         client.log_text(run, primaries.described(kept, "one", finished=finished), schema.PRIMARY)
-    found = primaries.pulled("changed", tracking_uri=uri)
+    found = of("changed", uri)
     assert found == [KNOWN._replace(runs_before=0), TWO._replace(runs_before=7)]
     # The same names stand for other settings in a changed grid.
     other = KNOWN._replace(methods=((("epochs", "20"), *OF_MP),), runs_before=12)
     run = client.create_run(experiment, start_time=600_000, tags={"kind": "study"}).info.run_id
     client.log_text(run, primaries.described([other._replace(runs_before=0)], "one", finished=12), schema.PRIMARY)
-    assert primaries.pulled("changed", tracking_uri=uri) == [other]
+    assert of("changed", uri) == [other]

@@ -254,7 +254,7 @@ def test_a_metric_is_read_checked_exported_and_averaged_in_cells_by_its_record_a
 @pytest.mark.attack
 def test_a_class_without_a_test_image__is_left_out_of_its_runs(store):
     study = pull.study("birds", tracking_uri=store.uri)
-    assert not [column for frame in study for column in frame.columns if "bird" in column]
+    assert not [column for frame in study[:2] for column in frame.columns if "bird" in column]
     assert "realized_ratio" not in study.runs
     assert study.runs.attrs["left_out"] == [
         "class bird left out of 1 dense run, no test image",
@@ -278,7 +278,7 @@ def test_a_param_with_the_name_of_a_column_of_the_analysis__is_not_taken_for_it(
     experiment = writer.client.create_experiment("taken")
     names = ["alpha", "n", "cell", "run_id", "recall_before/cat", "support/cat", "params.alpha"]
     pair(writer, experiment, 0, **{name: f"my {name}" for name in names})
-    for frame in pull.study("taken", tracking_uri=writer.uri):
+    for frame in pull.study("taken", tracking_uri=writer.uri)[:2]:
         assert frame[[f"params.{name}" for name in names]].iloc[0].tolist() == [f"my {name}" for name in names]
         assert frame["recall_before/cat"].tolist() == [0.5]
 
@@ -287,7 +287,7 @@ def test_a_param_with_the_name_of_a_column_of_the_analysis__is_not_taken_for_it(
 def test_a_url_with_a_password_in_a_param_of_a_run__is_masked_in_the_frames_that_reports_are_made_of(writer):
     experiment = writer.client.create_experiment("secret param")
     pair(writer, experiment, 0, data="https://me:s3c@ret@host/a?sig=s3c&x=1", optimizer="sgd(lr=0.1)", note="a@b=c")
-    for frame in pull.study("secret param", tracking_uri=writer.uri):
+    for frame in pull.study("secret param", tracking_uri=writer.uri)[:2]:
         shown = frame[["params.data", "params.optimizer", "params.note"]].iloc[0].tolist()
         assert shown == ["https://me:***@host/a?sig=***&x=1", "sgd(lr=0.1)", "a@b=c"]
 
@@ -311,7 +311,7 @@ def test_a_param_to_ignore_leaves_repetitions_of_which_the_newest_counts(writer)
     study = pull.study("paths", tracking_uri=writer.uri, ignore_params=["output"])
     assert study.runs["run_id"].tolist() == [runs["b"]]
     assert len(study.dense_runs) == 1
-    for frame in study:
+    for frame in study[:2]:
         assert "params.output" not in frame
         assert frame["params.warmup"].tolist() == ["1"]
     assert any(runs["a"] in line for line in study.runs.attrs["left_out"])
@@ -601,7 +601,7 @@ def test_a_dense_run_from_before_a_param_existed_and_one_made_again__are_one_net
     logged = {"precision": "float32"}
     new = writer.dense(study, 0, params=logged, metrics=measured(0.8125, 0.625, 1.0))
     of_new = writer.pruned(study, new, 0, params={**logged, "ratio": "5"})
-    runs, dense_runs = pull.study("study", tracking_uri=writer.uri)
+    runs, dense_runs, _ = pull.study("study", tracking_uri=writer.uri)
     assert runs["run_id"].tolist() == [of_new]
     assert runs.attrs["left_out"] == [
         "1 pruned run left out, a newer dense run has the same settings and seed as their dense run, but other "

@@ -1,6 +1,4 @@
-"""The artifact `corruptions.csv` and its export: read as written, or refused in one line."""
-
-import gzip
+"""The artifact `corruptions.csv` : read as written, or refused in one line."""
 
 import pandas as pd
 import pytest
@@ -15,12 +13,8 @@ ROWS = [
     ("fog", 3, "cat", 50, 10, 30, "a1"),
     ("night photos", 0, "cat", 7, 7, 7, "b2"),
 ]
-as_csv, export, read, read_table = (getattr(robustness.TABLE, name) for name in ("as_csv", "export", "read", "parse"))
+as_csv, read_table = robustness.TABLE.as_csv, robustness.TABLE.parse
 TABLE = pd.DataFrame(ROWS, columns=robustness.COLUMNS)
-
-
-def of_run(run_id, table=TABLE):
-    return table.assign(run_id=run_id)[["run_id", *robustness.COLUMNS]]
 
 
 def test_a_table_is_read_as_it_was_written():
@@ -61,37 +55,3 @@ def test_damaged_corruptions_csv__is_read_or_refused_in_one_line(tmp_path):
         lambda path: read_table(path.read_bytes(), str(path)), tmp_path / "it", [as_csv(TABLE)], parts, 300
     )
     assert 0 < taken < 300
-
-
-class TestExport:
-    def test_is_read_as_it_was_written(self, tmp_path):
-        table = pd.concat([of_run("r1"), of_run("r2")], ignore_index=True)
-        assert [str(path) for path in export(table, tmp_path)] == ["corruptions.csv.gz"]
-        first = (tmp_path / "corruptions.csv.gz").read_bytes()
-        pd.testing.assert_frame_equal(read([tmp_path, tmp_path / "without"]), table, check_dtype=False)
-        export(table, tmp_path)
-        assert (tmp_path / "corruptions.csv.gz").read_bytes() == first
-
-    def test_nothing_measured_gives_no_file_and_an_empty_table(self, tmp_path):
-        assert export(robustness.TABLE.nothing(), tmp_path) == []
-        assert read([tmp_path]).empty
-
-    def test_folders_that_disagree_about_a_run_are_refused(self, tmp_path):
-        export(of_run("r1"), tmp_path / "one")
-        export(pd.concat([of_run("r1"), of_run("r2")]), tmp_path / "same")
-        assert read([tmp_path / "one", tmp_path / "same"])["run_id"].value_counts().to_dict() == {"r1": 4, "r2": 4}
-        export(of_run("r1", TABLE.assign(right=0)), tmp_path / "other")
-        with pytest.raises(
-            StudyError, match="two folders have different counts of correctly classified images for run r1"
-        ):
-            read([tmp_path / "one", tmp_path / "other"])
-
-    @pytest.mark.attack
-    def test_damaged_export_of_corruptions__is_refused_in_one_line(self, tmp_path):
-        export(of_run("r1"), tmp_path)
-        path = tmp_path / "corruptions.csv.gz"
-        sound = path.read_bytes()
-        for damaged in (sound[:-9], b"", b"no gzip", sound[:20] + b"\x00" + sound[21:], gzip.compress(b"a,b\n1,2\n")):
-            path.write_bytes(damaged)
-            with pytest.raises(StudyError, match=r"corruptions\.csv\.gz: "):
-                read([tmp_path])

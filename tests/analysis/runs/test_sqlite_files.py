@@ -204,7 +204,7 @@ def test_a_run_without_a_status_and_a_param_of_megabytes__the_other_runs_are_rea
     execute(path, "UPDATE params SET value = hex(zeroblob(3000000)) WHERE key = 'model'")
     with stores.open_store(f"sqlite:///{path}") as store:
         (page,) = store.pages("1")
-    assert sorted(page.runs["state"].to_pylist()) == ["FINISHED", "UNKNOWN"]
+    assert sorted(page.runs["status"].to_pylist()) == ["FINISHED", "UNKNOWN"]
     assert sorted(map(len, page.params["value"].to_pylist())) == [1, 6_000_000]
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from analysis.common.errors import StudyError
 from analysis.runs import sqlite_files, stores
+from analysis.runs.pairs import NO_NUMBER
 from tests.mlflow_server import free_port, server
 from tests.postgres_server import postgres
 from tests.stored_runs import empty_store
@@ -93,13 +94,17 @@ def test_pages_hold_each_dense_and_pruned_run_of_the_experiment_once(opened):
     assert max(len(page.runs) for page in pages) == 2
     assert rows(pages, "runs") == sorted(
         [
-            (made.first, "dense", "FINISHED", 1001, "", "", ""),
-            (made.pruned, "pruned", "FINISHED", 2001, made.first, "", ""),
-            (made.failed, "pruned", "FAILED", 3001, made.first, "", ""),
-            (made.deleted, "pruned", "deleted", 4001, "", "", ""),
-            (made.second, "dense", "FINISHED", 8001, "", "2", ""),
+            (made.first, "FINISHED", 1001),
+            (made.pruned, "FINISHED", 2001),
+            (made.failed, "FAILED", 3001),
+            (made.deleted, "deleted", 4001),
+            (made.second, "FINISHED", 8001),
         ]
     )
+    dense = [(run_id, "dense_run_id", made.first) for run_id in (made.pruned, made.failed)]
+    kinds = {"dense": (made.first, made.second), "pruned": (made.pruned, made.failed, made.deleted)}
+    of_kind = [(run_id, "kind", kind) for kind, run_ids in kinds.items() for run_id in run_ids]
+    assert rows(pages, "tags") == sorted([*dense, *of_kind, (made.second, "arithmetic", "2")])
 
 
 def test_pages_hold_params_and_final_metrics_of_finished_runs_alone(opened):
@@ -109,8 +114,8 @@ def test_pages_hold_params_and_final_metrics_of_finished_runs_alone(opened):
     assert rows(pages, "metrics") == sorted(
         [
             (made.first, "test_accuracy", 0.75),
-            (made.first, "recall/cat", stores.NO_NUMBER),
-            (made.pruned, "realized_ratio", stores.NO_NUMBER),
+            (made.first, "recall/cat", NO_NUMBER),
+            (made.pruned, "realized_ratio", NO_NUMBER),
         ]
     )
 

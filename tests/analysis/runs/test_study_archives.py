@@ -22,39 +22,28 @@ from analysis.__main__ import cli
 from analysis.common import files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
-from analysis.runs import chain_searches, exports, primaries, study_archives, tunings, validation_counts
+from analysis.runs import chain_searches, exports, study_archives
 from analysis.runs.chain_searches import ChainTrials
-from analysis.runs.primaries import Primary
 from analysis.study.study import StudyData
-from tests import deadline, made_up_levels, made_up_runs, made_up_tuning
+from tests import deadline, made_up_levels, made_up_runs
 from tests.damage import LONGEST_MESSAGE, read_damaged
 from tests.memory_limit import memory_limit
 
 LABEL = np.array([0, 0, 1, 1])
-NAMES = [
-    *("chains_0001.json", "class_characteristics.csv.gz", "dense_runs.csv.gz", "predictions_1.npz", "primary.json"),
-    *("runs.csv.gz", "study.json", "tuning/1/comparisons.csv", "tuning/1/finalists.csv", "tuning/1/trials.csv"),
-    *("tuning/1/tuning.json", "validation_counts.csv.gz"),
-]
+NAMES = ["artifacts.parquet", "predictions_1.npz", "runs.parquet"]
 CHAIN = {"chain": "not pruned", "pruner": "none", "number_format": "float32", "worst_class": "0", "number": 0.0}
 CHAIN |= {"cost": 1.0} | dict.fromkeys(("accuracy_loss", "accuracy_loss_upper", "class_loss", "class_loss_upper"), 0.0)
+SEARCH = ChainTrials("a search", "size", 0.03, 0.01, pd.DataFrame([CHAIN]))
 
 
 @pytest.fixture(scope="module")
 def study():
-    """Return a study whose networks all predict the last label, and that has searches."""
-    runs = made_up_levels.runs()
-    search = made_up_tuning.tuning()
-    search = replace(search, finalists=search.finalists.assign(run_id=runs["run_id"].iloc[0]))
-    return StudyData(
-        runs,
+    """Return a study whose networks all predict the last label, and that has searches of chains."""
+    searches = {"a": SEARCH, "b": SEARCH._replace(name="of birds", dataset="birds")}
+    return StudyData._with_artifacts(
+        made_up_runs.whole(made_up_levels.runs()),
         lambda run_ids: {run_id: {"label": LABEL, "predicted": np.ones(4, int)} for run_id in run_ids},
-        tunings=[replace(search, files=made_up_tuning.files(search))],
-        chain_searches=[ChainTrials("a search", "size", 0.03, 0.01, pd.DataFrame([CHAIN]))],
-        primaries=[Primary("mp", "none", 10.0, ("accuracy",))],
-        characteristics=made_up_levels.characteristics(runs),
-        validation=pd.DataFrame({"run_id": runs["run_id"].iloc[:1], "label": 3, "images": 10, "right": 7}),
-        dense_runs=made_up_runs.dense(runs),
+        {"chains.json": {name: chain_searches.described(search).encode() for name, search in searches.items()}},
     )
 
 
@@ -77,7 +66,7 @@ def scratch(tmp_path, monkeypatch):
     assert not list(folder.iterdir())
 
 
-def test_an_archive_holds_the_files_of_the_folder_in_order_without_dates_or_further_compression(study, sound, tmp_path):
+def test_an_archive_holds_the_files_of_the_folder_in_order_without_dates(study, sound, tmp_path):
     path = tmp_path / "new" / "study.zip"
     assert sorted(map(str, study.export(path))) == NAMES
     assert sorted(entry.name for entry in path.parent.iterdir()) == [".pruning-study", "study.zip"]
@@ -86,7 +75,8 @@ def test_an_archive_holds_the_files_of_the_folder_in_order_without_dates_or_furt
         for entry in archive.infolist():
             assert archive.read(entry) == (sound / entry.filename).read_bytes()
             assert entry.date_time == (1980, 1, 1, 0, 0, 0)
-            assert entry.compress_type == zipfile.ZIP_STORED
+            is_table = entry.filename.endswith(".parquet")
+            assert entry.compress_type == (zipfile.ZIP_DEFLATED if is_table else zipfile.ZIP_STORED)
             assert (entry.create_system, entry.external_attr >> 16) == (3, stat.S_IFREG | 0o644)
     assert path.read_bytes() == sound.with_suffix(".zip").read_bytes()
 
@@ -95,29 +85,17 @@ def test_an_archive_is_read_as_its_folder_is(sound):
     of_folder, of_archive = (StudyData.from_frames([path]) for path in (sound, sound.with_suffix(".zip")))
     for name in ("runs", "dense_runs", "corrupted", "characteristics", "validation"):
         pd.testing.assert_frame_equal(getattr(of_archive, name), getattr(of_folder, name), check_exact=True)
-    assert of_archive.primaries == of_folder.primaries != []
-    assert [search.files for search in of_archive.tunings] == [search.files for search in of_folder.tunings] != []
-    # Each part alone is read from the archive too.
-    path = sound.with_suffix(".zip")
-    assert primaries.read([path]) == of_folder.primaries
-    assert [search.files for search in tunings.read([path])] == [search.files for search in of_folder.tunings]
-    pd.testing.assert_frame_equal(validation_counts.TABLE.read([path]), of_folder.validation)
-    assert [search.name for search in chain_searches.read([path])] == ["a search"]
+    # A search on another data set is not exported.
+    for found in (of_archive, of_folder):
+        assert [search.name for search in found.chain_searches] == ["a search"]
     run_id = of_folder.runs["run_id"].iloc[0]
     # The temporary folder is gone by now.
     assert of_archive.predictions([run_id])[run_id]["predicted"].tolist() == [1, 1, 1, 1]
 
 
-def test_searches_of_another_data_set_are_not_exported(study, tmp_path):
-    (search,) = study.chain_searches
-    own, other = (search._replace(name=f"of {name}", dataset=name) for name in (study.datasets[0], "birds"))
-    replace(study, chain_searches=[search, own, other]).export(tmp_path / "frames")
-    assert [found.name for found in chain_searches.read([tmp_path / "frames"])] == ["a search", own.name]
-
-
 def test_an_export_replaces_what_an_earlier_one_left_in_the_folder(study, tmp_path):
     runs = study.runs.query("seed == 0").reset_index(drop=True)
-    bare = StudyData(runs, study.predictions, dense_runs=made_up_runs.dense(runs))
+    bare = StudyData._with_artifacts(made_up_runs.whole(runs), lambda run_ids: {}, {})
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "mine.txt").touch()
     for exported in (study, bare):
@@ -125,15 +103,7 @@ def test_an_export_replaces_what_an_earlier_one_left_in_the_folder(study, tmp_pa
     bare.export(tmp_path / "new")
     left = {path.relative_to(tmp_path / "frames") for path in (tmp_path / "frames").rglob("[!.]*") if path.is_file()}
     assert left == {*files.written(tmp_path / "new"), Path("mine.txt")}
-    assert StudyData.from_frames([tmp_path / "frames"]).tunings == []
-
-
-def test_a_search_that_somebody_changed_in_the_folder_stays(study, tmp_path):
-    study.export(tmp_path / "frames")
-    path = tmp_path / "frames" / "chains_0001.json"
-    path.write_text(path.read_text().replace("a search", "my search"))
-    replace(study, chain_searches=[]).export(tmp_path / "frames")
-    assert [search.name for search in chain_searches.read([tmp_path / "frames"])] == ["my search"]
+    assert StudyData.from_frames([tmp_path / "frames"]).chain_searches == []
 
 
 def test_archives_stand_beside_folders_and_below_a_folder(sound, tmp_path):
@@ -159,7 +129,7 @@ def test_an_archive_of_something_else_below_a_folder_is_left_out_and_a_damaged_o
 
 def test_an_exported_archive_is_replaced_and_one_that_another_program_made_is_not(study, sound, tmp_path):
     path = tmp_path / "study.zip"
-    replace(study, primaries=[]).export(path)
+    replace(study, artifacts={}).export(path)
     study.export(path)
     assert path.read_bytes() == sound.with_suffix(".zip").read_bytes()
     write(path, sorted(sound.iterdir()))
@@ -175,8 +145,7 @@ def test_an_exported_archive_is_replaced_and_one_that_another_program_made_is_no
 def test_an_archive_that_ordinary_programs_made_of_the_folder_is_read(sound, tmp_path):
     shutil.make_archive(str(tmp_path / "deflated"), "zip", sound)
     with zipfile.ZipFile(tmp_path / "deflated.zip") as archive:
-        assert archive.infolist()[0].is_dir()
-        assert archive.getinfo("study.json").compress_type == zipfile.ZIP_DEFLATED
+        assert archive.getinfo("runs.parquet").compress_type == zipfile.ZIP_DEFLATED
     runs = exports.read([tmp_path / "deflated.zip"])[0].runs
     pd.testing.assert_frame_equal(runs, exports.read([sound])[0].runs)
 
@@ -235,22 +204,15 @@ def test_a_member_with_an_absolute_name__writes_nothing_there(sound, tmp_path):
 @pytest.mark.attack
 @pytest.mark.parametrize("mode", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
 def test_a_member_that_is_a_link_or_a_device__is_refused(sound, tmp_path, mode):
-    others = [path for path in sound.iterdir() if path.name != "study.json"]
-    path = write(tmp_path / "study.zip", others, [(entry("study.json", mode=mode | 0o777), b"../outside")])
-    assert "study.json is not an ordinary file" in refusal(path)
+    others = [path for path in sound.iterdir() if path.name != "runs.parquet"]
+    path = write(tmp_path / "study.zip", others, [(entry("runs.parquet", mode=mode | 0o777), b"../outside")])
+    assert "runs.parquet is not an ordinary file" in refusal(path)
 
 
 @pytest.mark.attack
 def test_two_members_of_one_name__are_refused(sound, tmp_path):
-    path = write(tmp_path / "study.zip", sorted(sound.iterdir()), [("study.json", b"{}")])
-    assert "it has two files named study.json" in refusal(path)
-
-
-@pytest.mark.attack
-def test_a_member_in_place_of_another_ones_folder__is_refused(sound, tmp_path):
-    members = [("tuning", b""), ("tuning/1/trials.csv", b"")]
-    path = write(tmp_path / "study.zip", [sound / "study.json"], members)
-    assert refusal(path) == "/tuning/1: Not a directory"
+    path = write(tmp_path / "study.zip", sorted(sound.iterdir()), [("runs.parquet", b"{}")])
+    assert "it has two files named runs.parquet" in refusal(path)
 
 
 @pytest.mark.attack
@@ -258,7 +220,7 @@ def test_an_archive_that_unpacks_to_more_than_the_limit__is_refused_before_anyth
     sound, tmp_path, monkeypatch
 ):
     content = bytes(2**20)
-    path = write(tmp_path / "study.zip", (), [(entry("study.json", method=zipfile.ZIP_DEFLATED), content)])
+    path = write(tmp_path / "study.zip", (), [(entry("runs.parquet", method=zipfile.ZIP_DEFLATED), content)])
     assert path.stat().st_size < 2000
     monkeypatch.setattr(study_archives, "LARGEST", SizeLimit(2**-11))
     monkeypatch.setattr(shutil, "copyfileobj", None)
@@ -267,7 +229,7 @@ def test_an_archive_that_unpacks_to_more_than_the_limit__is_refused_before_anyth
 
 @pytest.mark.attack
 def test_a_member_that_unpacks_to_more_than_it_says__is_cut_off_and_refused(tmp_path, monkeypatch):
-    path = write(tmp_path / "study.zip", (), [(entry("study.json", method=zipfile.ZIP_DEFLATED), bytes(2**20))])
+    path = write(tmp_path / "study.zip", (), [(entry("runs.parquet", method=zipfile.ZIP_DEFLATED), bytes(2**20))])
     content = bytearray(path.read_bytes())
     content[(start := content.rindex(b"PK\1\2")) + 24 : start + 28] = (1000).to_bytes(4, "little")
     path.write_bytes(content)
@@ -294,13 +256,13 @@ def test_more_members_than_any_study_has__are_refused(tmp_path, monkeypatch):
 @pytest.mark.attack
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_method_that_unpacks_all_at_once__is_refused(tmp_path, method):
-    path = write(tmp_path / "study.zip", (), [(entry("study.json", method=method), b"{}")])
-    assert "study.json is compressed by a method that is not read" in refusal(path)
+    path = write(tmp_path / "study.zip", (), [(entry("runs.parquet", method=method), b"{}")])
+    assert "runs.parquet is compressed by a method that is not read" in refusal(path)
 
 
 @pytest.mark.attack
 def test_an_encrypted_member__is_refused(tmp_path, sound):
-    path = write(tmp_path / "study.zip", [sound / "study.json"])
+    path = write(tmp_path / "study.zip", [sound / "runs.parquet"])
     content = bytearray(path.read_bytes())
     content[content.index(b"PK\3\4") + 6] |= 1
     content[content.index(b"PK\1\2") + 8] |= 1
@@ -321,8 +283,8 @@ def test_something_else_in_place_of_an_archive__is_refused(tmp_path, sound):
     path = tmp_path / "study.zip"
     path.write_text("no archive")
     assert "not what pruning-analysis export writes (BadZipFile: File is not a zip file); export again" in refusal(path)
-    write(path, [sound / "runs.csv.gz"])
-    assert refusal(path).startswith(": no study.json in it; pruning-analysis export makes")
+    write(path, [sound / "predictions_1.npz"])
+    assert refusal(path).startswith(": no runs.parquet in it; pruning-analysis export makes")
     path.unlink()
     os.mkfifo(path)
     assert refusal(path) == ": a pipe or a device; give an ordinary file"
@@ -330,10 +292,10 @@ def test_something_else_in_place_of_an_archive__is_refused(tmp_path, sound):
 
 @pytest.mark.attack
 def test_an_error_in_the_files_of_an_archive__names_the_archive(tmp_path, sound):
-    path = write(tmp_path / "study.zip", [sound / "study.json", sound / "dense_runs.csv.gz"])
-    assert refusal(path).startswith("/runs.csv.gz: missing, although study.json lists it")
-    damaged = write(tmp_path / "b.zip", set(sound.iterdir()) - {sound / "runs.csv.gz"}, [("runs.csv.gz", b"other")])
-    assert refusal(damaged).startswith("/runs.csv.gz: damaged, or from another export")
+    path = write(tmp_path / "study.zip", [sound / "runs.parquet"])
+    assert refusal(path).startswith(": no artifacts.parquet in it")
+    damaged = write(tmp_path / "b.zip", [sound / "artifacts.parquet"], [("runs.parquet", b"other")])
+    assert refusal(damaged).startswith("/runs.parquet: not what pruning-analysis export writes")
 
 
 @pytest.mark.attack
@@ -382,7 +344,7 @@ def test_a_command_that_is_stopped_while_it_unpacks_leaves_no_folder(sound, scra
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(scratch)}, cwd=scratch, **pipes) as process:
         assert process.stdout.readline() == "unpacking\n"
-        assert [path.name for path in next(scratch.iterdir()).iterdir()] == ["chains_0001.json"]
+        assert [path.name for path in next(scratch.iterdir()).iterdir()] == ["artifacts.parquet"]
         process.send_signal(number)
         assert process.communicate(timeout=deadline.SECONDS)[0].split() == ["Aborted!"]
     assert process.returncode == 1

@@ -1,12 +1,10 @@
 """Counts of validation images and their export: read as written, or refused in one line."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from analysis.common.errors import StudyError
-from analysis.runs import pull
-from analysis.runs.validation_counts import TABLE, ValidationRecalls, pulled, wanted
+from analysis.runs.validation_counts import TABLE, ValidationRecalls, wanted
 from tests import made_up_mitigations as made_up
 from tests import made_up_runs
 from tests.damage import read_damaged
@@ -33,50 +31,12 @@ def test_impossible_values_are_refused(column, value, reason):
 
 
 @pytest.mark.attack
-def test_damaged_export_of_validation_counts__is_read_or_refused_in_one_line(tmp_path):
+def test_damaged_validation_counts__is_read_or_refused_in_one_line(tmp_path):
     parts = [b"\x00", b'"', b",", b"\n", b"9" * 30, b"NaN", b"\xff", b"1e400"]
     taken = read_damaged(
         lambda path: TABLE.parse(path.read_bytes(), str(path)), tmp_path / "it", [TABLE.as_csv(OF_ONE)], parts, 300
     )
     assert 0 < taken < 300
-    TABLE.export(COUNTS, tmp_path)
-    path = tmp_path / "validation_counts.csv.gz"
-    path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(StudyError, match=r"validation_counts\.csv\.gz: "):
-        TABLE.read([tmp_path])
-
-
-def test_an_export_is_read_as_it_was_written(tmp_path):
-    assert [str(path) for path in TABLE.export(COUNTS, tmp_path)] == ["validation_counts.csv.gz"]
-    pd.testing.assert_frame_equal(TABLE.read([tmp_path, tmp_path / "without"]), COUNTS, check_dtype=False)
-
-
-def test_predictions_are_counted_of_the_runs_that_have_some(monkeypatch):
-    label = np.array([0, 0, 2])
-    found = {"toy 0": {"label": label, "predicted": label}, "toy 1": {"label": label, "predicted": np.zeros(3, int)}}
-    asked = []
-    monkeypatch.setattr(
-        pull, "predictions", lambda run_ids, **given: asked.append((run_ids, given["artifact"])) or found
-    )
-    counts = pulled(RUNS)
-    ((run_ids, artifact),) = asked
-    assert (run_ids[:2], artifact) == (["toy 0", "toy 1"], "val_predictions.npz")
-    assert set(RUNS["run_id"]) < set(run_ids)
-    assert counts.to_numpy().tolist() == [
-        ["toy 0", 0, 2, 2],
-        ["toy 0", 2, 1, 1],
-        ["toy 1", 0, 2, 2],
-        ["toy 1", 2, 1, 0],
-    ]
-
-
-def test_nothing_is_read_where_no_report_looks_at_validation_images(monkeypatch):
-    monkeypatch.setattr(pull, "predictions", lambda *_, **__: pytest.fail("read"))
-    plain = made_up_runs.runs("toy", "net", "mp", 10, [1.0, 1.1])
-    assert not wanted(plain)
-    assert pulled(plain).empty
-    several = made_up_runs.study(*(made_up_runs.runs("toy", "net", "mp", ratio, [1.0]) for ratio in (2, 4, 8, 16)))
-    assert wanted(several)
 
 
 def test_recalls_of_two_networks_need_the_same_number_of_images():
@@ -88,3 +48,9 @@ def test_recalls_of_two_networks_need_the_same_number_of_images():
     assert np.isnan(recalls.accuracy("nothing"))
     other = COUNTS.assign(images=COUNTS["images"].mask(COUNTS["run_id"] == "toy 0", 200))
     assert ValidationRecalls(other).recalls("toy 0", "toy mp 20 0") is None
+
+
+def test_counts_are_wanted_where_a_report_looks_at_validation_images():
+    assert wanted(RUNS)
+    assert not wanted(made_up_runs.runs("toy", "net", "mp", 10, [1.0, 1.1]))
+    assert wanted(made_up_runs.study(*(made_up_runs.runs("toy", "net", "mp", ratio, [1.0]) for ratio in (2, 4, 8, 16))))

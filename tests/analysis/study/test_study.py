@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from analysis.runs import primaries, robustness, validation_counts
 from analysis.runs.primaries import Primary
 from analysis.study.study import ReportOptions, StudyData, notes
 from tests import made_up_levels, made_up_runs
@@ -38,24 +39,32 @@ def test_a_study_is_not_changed():
 
 def test_what_a_study_has_comes_back_from_the_folder_it_was_exported_to(tmp_path):
     runs = made_up_levels.runs()
-    images = pd.DataFrame({"run_id": runs["run_id"].iloc[:1], "label": 3, "images": 10, "right": 7})
-    measured = images[["run_id"]].assign(
-        corruption="fog", severity=2, **{"class": "cat"}, support=10, right=4, right_top5=9, measured="x"
+    run_id = runs["run_id"].iloc[0]
+    images = pd.DataFrame({"label": [3], "images": 10, "right": 7})
+    measured = pd.DataFrame(
+        {
+            "corruption": ["fog"],
+            "severity": 2,
+            "class": "cat",
+            "support": 10,
+            "right": 4,
+            "right_top5": 9,
+            "measured": "x",
+        }
     )
-    made = StudyData(
-        runs,
-        lambda run_ids: {},
-        primaries=[Primary("mp", "none", 10.0, ("accuracy",))],
-        corrupted=measured,
-        characteristics=made_up_levels.characteristics(runs),
-        validation=images,
-        dense_runs=made_up_runs.dense(runs),
-    )
-    assert len(made.export(tmp_path)) == 7
+    artifacts = {
+        "primary.json": {"a": primaries.described([Primary("mp", "none", 10.0, ("accuracy",))], "a study").encode()},
+        "corruptions.csv": {run_id: robustness.TABLE.as_csv(measured)},
+        "validation_counts.csv": {run_id: validation_counts.TABLE.as_csv(images)},
+    }
+    made = StudyData._with_artifacts(made_up_runs.whole(runs), lambda run_ids: {}, artifacts)
+    assert made.primaries == [Primary("mp", "none", 10.0, ("accuracy",))]
+    assert (len(made.corrupted), len(made.characteristics), len(made.validation)) == (1, 0, 1)
+    assert sorted(map(str, made.export(tmp_path))) == ["artifacts.parquet", "runs.parquet"]
     read = StudyData.from_frames([tmp_path])
     assert read.primaries == made.primaries
     for name in ("runs", "dense_runs", "corrupted", "characteristics", "validation"):
-        pd.testing.assert_frame_equal(getattr(read, name), getattr(made, name), check_dtype=False, check_like=True)
+        pd.testing.assert_frame_equal(getattr(read, name), getattr(made, name))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import pytest
 
 from analysis.runs import exports, schema
-from analysis.runs.frames import Study
 from analysis.study.study import StudyData
 from pruning_study.commands import verify_study
 from pruning_study.options.config import VerifyConfig
@@ -43,7 +42,7 @@ def rewrite(folder, change=lambda study: study, predicted=None):
             found[run_id][schema.PREDICTED][7] = (found[run_id][schema.PREDICTED][7] + 1) % 10
         return found
 
-    exports.write(change(study), altered, folder)
+    exports.write(change(study), altered, {}, folder)
 
 
 @pytest.mark.compiler
@@ -71,10 +70,9 @@ def test_networks_that_are_not_compared_are_counted(monkeypatch, tmp_path):
     """The pruned network of seed 1 has a ratio below 1, so that reading the export leaves it out."""
     cells = made_up_runs.runs("pics", "net", "mp", 2, [1, 1]), made_up_runs.runs("pics", "net", "up", 2, [1, 1])
     made = made_up_runs.study(*cells).assign(ratio=[2, 0.5, 2, 2])
-    frames = Study(made, made_up_runs.dense(made))
-    for frame, arithmetics in zip(frames, (["2", "2", "torch", "torch"], ["2", "2"]), strict=True):
-        frame.insert(frame.columns.get_loc("dense_run_id"), "arithmetic", arithmetics)
-    exports.write(frames, made_up_runs.predicted(*cells), tmp_path)
+    study = made_up_runs.whole(made)
+    study.rows["tags.arithmetic"] = ["2", "2", "2", "2", "torch", "torch"]
+    exports.write(study, made_up_runs.predicted(*cells), {}, tmp_path)
     step = SimpleNamespace(name="pics net dense seed 0", config_hash="hash")
     monkeypatch.setattr(verify_study, "steps_of", lambda runs, config: PublishedSteps([], {}, {runs[0].run_id: step}))
     predictions = made_up_runs.predicted(*cells)(["pics net 0"])["pics net 0"]
