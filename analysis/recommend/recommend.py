@@ -108,11 +108,9 @@ def recommend_ratio(
     on_test = partial(pull.predictions, tracking_uri=tracking_uri)
     files = files_of_datasets(groups or (), list(dict.fromkeys(runs[schema.DATASET])))
     image_groups = read_groups(files, runs, on_test)
-    study = StudyData(
-        runs,
-        on_test,
-        characteristics=characteristics.pulled(runs, tracking_uri=tracking_uri) if is_iterated(runs).any() else None,
-    )
+    dense = list(dict.fromkeys(runs[schema.DENSE_RUN_ID])) if is_iterated(runs).any() else []
+    of_classes = pull.artifacts_of(dense, schema.CLASS_CHARACTERISTICS, tracking_uri=tracking_uri)
+    study = StudyData(runs, on_test, characteristics=characteristics.TABLE.join(of_classes))
     # `mlflow run` names the experiment only in the environment of its own process, so the command has to name it.
     named = experiment or pull.experiment_name(tracking_uri=tracking_uri)
     asked = _Asked(

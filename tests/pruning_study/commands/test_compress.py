@@ -227,7 +227,7 @@ class TestDelivered:
         pairs = pull.study("compressed")
         assert set(pairs.runs["run_id"]) == {run.info.run_id for run in runs("pruned")}
         assert set(pairs.dense_runs["dense_run_id"]) == {run.info.run_id for run in runs("dense")}
-        assert tunings.pulled("compressed") == []
+        assert pull.artifacts("tuning", tunings.FILES, "compressed") == {}
 
     def test_a_report_draws_the_search(self, compressed):
         study = StudyData.from_store("compressed")

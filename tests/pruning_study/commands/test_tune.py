@@ -16,7 +16,8 @@ from mlflow import MlflowClient
 import pruning_study
 from analysis.common.errors import StudyError
 from analysis.rendering import tuning_text
-from analysis.runs import stores, tunings
+from analysis.runs import stores
+from analysis.study.study import StudyData
 from pruning_study.__main__ import cli
 from pruning_study.commands import tune as tune_command
 from pruning_study.options.config import TuneConfig
@@ -165,7 +166,7 @@ class TestASearch:
         assert all(trial.info.run_id in listed for trial in runs("trial"))
 
     def test_the_analysis_reads_what_was_printed(self, output):
-        (found,) = tunings.pulled()
+        (found,) = StudyData.from_store().tunings
         assert " ".join(tuning_text.summary(found).split()) in " ".join(output.split())
 
     def test_the_store_and_its_api_name_the_same_runs(self, output):
@@ -456,7 +457,7 @@ def test_a_trial_whose_numbers_are_not_finite_is_refused_and_the_search_goes_on(
     assert "5 of 5 trials" in said
     (parent,) = runs("tuning")
     assert pd.read_csv(artifact(parent, "trials.csv"))["anchor"].tolist() == ["lambda", "MP", "GP"]
-    (found,) = tunings.pulled()
+    (found,) = StudyData.from_store().tunings
     assert "; ".join(found.refused) == names
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 import pruning_study
 from analysis.common.errors import StudyError
 from analysis.runs import pull, robustness, schema
+from analysis.study.study import StudyData
 from pruning_study.steps import alike_networks
 from pruning_study.steps import robustness as steps_robustness
 from tests.stored_runs import artifact, runs
@@ -119,7 +120,7 @@ class TestFolder:
         Image.open(path).convert("RGB").save(path)
         measure("--folder", tmp_path / "hard_photos")
         pulled = pull.pull_runs()
-        found = robustness.pulled(pulled)
+        found = StudyData.from_store().corrupted
         assert set(found["run_id"]) == {pulled["run_id"][0], pulled["dense_run_id"][0]}
         assert found["support"].sum() == 80
 
@@ -174,7 +175,7 @@ class TestFolder:
         path = artifact(runs("pruned")[0], "corruptions.csv")
         sound = path.read_bytes()
         path.write_bytes(sound[: len(sound) // 2])
-        assert set(robustness.pulled(pull.pull_runs())["run_id"]) == {runs("dense")[0].info.run_id}
+        assert set(StudyData.from_store().corrupted["run_id"]) == {runs("dense")[0].info.run_id}
         assert "1 of them by an earlier command" in measure("--folder", tmp_path / "hard_photos")
         assert "the run is measured again" in caplog.text
         assert path.read_bytes() == sound

@@ -19,9 +19,10 @@ from mlflow.entities import Dataset
 import pruning_study
 from analysis.common.errors import StudyError
 from analysis.report.methods.compare import compare
-from analysis.runs import primaries, pull, studies
+from analysis.runs import pull, studies
 from analysis.runs.primaries import Primary
 from analysis.study.arrays import run_arrays
+from analysis.study.study import StudyData
 from pruning_study.study.processes import Processes
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
@@ -122,7 +123,7 @@ class TestStudy:
         assert run.info.run_name == "study: small"
         assert run.data.params["workers"] == "1"
         assert artifact(run, "small.yaml").read_text() == small.read_text()
-        (planned,) = primaries.pulled(request.node.name)
+        (planned,) = StudyData.from_store(request.node.name).primaries
         assert planned.as_given == Primary("mp", "none", 10.0, ("alpha",), ("tiny",))
         compared = compare(run_arrays(pull.pull_runs(request.node.name)), primaries=[planned])
         assert compared.attrs["unpaired"] == []
@@ -133,7 +134,7 @@ class TestStudy:
         assert listed["run"][0] == "tiny lenet5 dense seed 0"
         small.write_text(small.read_text().replace("outcomes: [alpha]", "outcomes: [accuracy]"))
         assert "6 runs: 6 found" in study(small)
-        (changed,) = primaries.pulled(request.node.name)
+        (changed,) = StudyData.from_store(request.node.name).primaries
         assert changed == planned._replace(outcomes=("accuracy",), runs_before=4)
 
     @pytest.mark.slow
