@@ -30,7 +30,7 @@ def study(*arithmetics):
         {"seed": seeds, "arithmetic": arithmetics, "dense_run_id": [f"dense {seed}" for seed in seeds]}
     )
     pruned = dense.assign(ratio=4.0, run_id=[f"pruned {seed}" for seed in seeds])
-    return Study(pruned, dense)
+    return Study(pruned, dense, pd.DataFrame())
 
 
 def test_the_runs_of_a_seed_are_its_dense_and_its_pruned_ones():
@@ -54,12 +54,12 @@ def test_seeds_that_a_study_has_are_named():
 
 def test_networks_that_cannot_be_compared_are_counted():
     """Of seed 0: three of PyTorch, two of an earlier version, one that PyTorch's was pruned to, a quantized one."""
-    pruned, dense = study("2", "torch", None, "torch", "2", "2")
+    pruned, dense, rows = study("2", "torch", None, "torch", "2", "2")
     pruned.loc[3, "arithmetic"] = "2"
     pruned.loc[4, "arithmetic"] = None
     formats = ["none"] * 4 + ["float16", "none"]
     made = Study(
-        pruned.assign(seed=[0] * 5 + [1], **{"params.number_format": formats}), dense.assign(seed=[0] * 5 + [1])
+        pruned.assign(seed=[0] * 5 + [1], **{"params.number_format": formats}), dense.assign(seed=[0] * 5 + [1]), rows
     )
     assert left_out(made, 0) == (
         "7 of 10 networks of seed 0 cannot be compared: 3 with arithmetic torch, 2 without the tag arithmetic, 1 made "
@@ -70,7 +70,8 @@ def test_networks_that_cannot_be_compared_are_counted():
 
 
 @pytest.mark.parametrize(
-    "made", [study("torch"), study(None), Study(*(frame.drop(columns="arithmetic") for frame in study("2")))]
+    "made",
+    [study("torch"), study(None), Study(*(frame.drop(columns="arithmetic", errors="ignore") for frame in study("2")))],
 )
 def test_a_study_of_an_earlier_arithmetic_cannot_be_verified(made):
     with refused("STUDY", r"^frames\.zip: no run has the tag arithmetic = 2; "):
