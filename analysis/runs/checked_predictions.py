@@ -15,24 +15,20 @@ _ROUNDING = 0.002
 _OTHER_LABELS = "the labels of their test images are not those of other runs of the data set"
 _OTHER_RECALLS = "they contradict the recalls that the runs have logged"
 _OTHER_ORDER = f"they contradict {schema.BOTH_RIGHT}<class>, as predictions in another order of the images would"
-_OTHER_NAMES = "the names of their classes belong to other labels than in most runs"
 
 
 class _DataSet(NamedTuple):
-    """Facts about a data set, inferred from the predictions read so far.
+    """The test images of a data set.
 
     Attributes
     ----------
     label : (images,)
     images : (labels,)
         Number of images of each label.
-    unlike : (labels that have images, classes)
-        Number of networks whose share of correct predictions for a label differs from their logged recall of a class.
     """
 
     label: np.ndarray
     images: np.ndarray
-    unlike: np.ndarray
 
     def right(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return whether a network classifies each image correctly, (images,)."""
@@ -62,6 +58,12 @@ class CheckedPredictions:
         names = class_names(runs)
         before, after, _, both_right = (
             runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS
+        )
+        logged = runs.reindex(columns=[schema.CLASS_NAMES]).astype(object).iloc[:, 0]
+        classes = [(None if pd.isna(order) else order, np.array(names)) for order in logged]
+        before, after, both_right = (
+            [_by_label(*own, values) for own, values in zip(classes, side, strict=True)]
+            for side in (before, after, both_right)
         )
         dense, run_ids = runs[schema.DENSE_RUN_ID], runs[RUN_ID]
         self._data_set = dict(zip([*dense, *run_ids], [*number, *number], strict=True))
@@ -97,20 +99,18 @@ class CheckedPredictions:
             self._data_sets[data_set] = _data_set(predictions)
         reference = self._data_sets[data_set]
         new = [run_id for run_id in predictions if run_id not in self._accepted]
-        recall = {run_id: _without_nan(self._recall[run_id]) for run_id in new}
         with_same_labels = [
             run_id for run_id in new if np.array_equal(predictions[run_id][schema.LABEL], reference.label)
         ]
-        share = {run_id: reference.shares(reference.right(predictions[run_id])) for run_id in with_same_labels}
-        sound = [run_id for run_id in with_same_labels if not _differ(share[run_id], recall[run_id])]
-        for run_id in sound:
-            reference.unlike[...] += np.abs(share[run_id][:, np.newaxis] - recall[run_id]) > _ROUNDING
-        stands_for = reference.unlike.argmin(axis=1)
-        with_same_names = [run_id for run_id in sound if _near(share[run_id], recall[run_id][stands_for])]
-        known_dense = self._accepted.union(with_same_names)
+        sound = [
+            run_id
+            for run_id in with_same_labels
+            if _near(reference.shares(reference.right(predictions[run_id])), self._recall[run_id])
+        ]
+        known_dense = self._accepted.union(sound)
         fits = [
             run_id
-            for run_id in with_same_names
+            for run_id in sound
             if self._dense_run(run_id) not in known_dense.intersection(predictions)
             or self._fits(run_id, predictions, reference)
         ]
@@ -118,8 +118,7 @@ class CheckedPredictions:
         for reason, before, after in (
             (_OTHER_LABELS, new, with_same_labels),
             (_OTHER_RECALLS, with_same_labels, sound),
-            (_OTHER_NAMES, sound, with_same_names),
-            (_OTHER_ORDER, with_same_names, fits),
+            (_OTHER_ORDER, sound, fits),
         ):
             if refused_ids := set(before) - set(after):
                 self._refused[reason] |= refused_ids
@@ -131,9 +130,8 @@ class CheckedPredictions:
     def _fits(self, run_id: str, predictions: Mapping[str, Mapping[str, np.ndarray]], reference: _DataSet) -> bool:
         """Return whether predictions match the logged share of images that the run and its dense run both get right."""
         dense, both_right = self._pairs[run_id]
-        both_right = _without_nan(both_right)
         right = reference.right(predictions[run_id]) & reference.right(predictions[dense])
-        return not len(both_right) or not _differ(reference.shares(right), both_right)
+        return not len(both_right) or _near(reference.shares(right), both_right)
 
 
 def _data_set(predictions: Mapping[str, Mapping[str, np.ndarray]]) -> _DataSet:
@@ -142,19 +140,14 @@ def _data_set(predictions: Mapping[str, Mapping[str, np.ndarray]]) -> _DataSet:
     (most, _), *_ = Counter(labels.values()).most_common(1)
     first = next(run_id for run_id, label in labels.items() if label == most)
     label = predictions[first][schema.LABEL]
-    images = np.bincount(label)
-    n_classes = np.count_nonzero(images)
-    return _DataSet(label, images, np.zeros((n_classes, n_classes), dtype=int))
+    return _DataSet(label, np.bincount(label))
 
 
-def _without_nan(values: np.ndarray) -> np.ndarray:
-    return values[~np.isnan(values)]
+def _by_label(logged: str | None, names: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the values of a run's classes in the order of their labels."""
+    has = ~np.isnan(values)
+    return values[has][frames.order_of_labels(logged, tuple(map(str, names[has])))]
 
 
 def _near(values: np.ndarray, references: np.ndarray) -> bool:
-    return bool((np.abs(values - references) <= _ROUNDING).all())
-
-
-def _differ(shares: np.ndarray, recall: np.ndarray) -> bool:
-    """Return whether shares differ from recalls for every assignment of labels to classes."""
-    return len(shares) != len(recall) or not _near(np.sort(shares), np.sort(recall))
+    return values.shape == references.shape and bool((np.abs(values - references) <= _ROUNDING).all())

@@ -1,6 +1,8 @@
 """Columns of the frames of runs that `pull` and `exports` return."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +43,26 @@ Artifacts = Mapping[str, Mapping[str, bytes]]
 def class_names(columns: Iterable[str], start: str = RECALL_BEFORE) -> list[str]:
     """Return the class names in columns such as `recall_before/<class>`, in the columns' order."""
     return [name.removeprefix(start) for name in columns if name.startswith(start)]
+
+
+@cache
+def order_of_labels(logged: str | None, names: tuple[str, ...]) -> np.ndarray:
+    """Return the place of each label's class among the classes of a run, (labels that have images,).
+
+    Parameters
+    ----------
+    logged : str, optional
+        The run's tag `class_names`; without it, the classes have the order of their labels.
+    names : tuple of str
+        The classes, as in the columns of recalls.
+
+    Examples
+    --------
+    >>> order_of_labels('["T-shirt", "bag", "cap"]', ("bag", "T-shirt"))
+    array([1, 0])
+    """
+    by_label = schema.metric_names(json.loads(logged)) if logged else names
+    return np.array([names.index(name) for name in by_label if name in names], dtype=int)
 
 
 class Study(NamedTuple):

@@ -4,9 +4,11 @@ The runs come as a table like that of `mlflow.search_runs`, with the columns run
 `params.<name>` and `metrics.<name>`; from a tracking store by `pull`, or from an export by `exports`.
 """
 
+import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -66,6 +68,7 @@ def paired(run_rows: pd.DataFrame, *, ignore_params: Sequence[str] = (), where: 
     sound_dense = _drop_pruned(_drop_unsound(dense, _DENSE_PARAMS, left_out), left_out)
     dense_left_out = left_out.copy()
     pruned = _name_by_format(_drop_unfinished(pruned, left_out), left_out)
+    pruned = _drop(pruned, ~_are_lists(_tag(pruned, schema.CLASS_NAMES)), "class_names is no JSON list", left_out)
     pruned = frames.with_former_values(_drop_unsound(pruned, _PAIR_PARAMS, left_out))
     pruned = _drop_unpaired(pruned, sound_dense, set(dense[RUN_ID]), left_out)
     pairs = _pairs_frame(pruned, sound_dense)
@@ -280,6 +283,7 @@ def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
         **_by_name(RECALL_AFTER, classes, _metrics(pruned, schema.RECALL, classes)),
         **_by_name(schema.SUPPORT, classes, support),
         **_by_name(schema.BOTH_RIGHT, classes, _metrics(pruned, schema.BOTH_RIGHT, classes)),
+        schema.CLASS_NAMES: _tag(pruned, schema.CLASS_NAMES),
         schema.ARITHMETIC: _tag(pruned, schema.ARITHMETIC),
         schema.DENSE_RUN_ID: pruned[_DENSE_RUN_ID].array,
         RUN_ID: pruned[RUN_ID].array,
@@ -344,6 +348,20 @@ def _normalization(run_rows: pd.DataFrame) -> np.ndarray:
     """Return by which mean and deviation the images of each run are normalised, (runs,), empty if it is unknown."""
     names = [TAG + name for name in (schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD)]
     return run_rows.reindex(columns=names).astype(object).fillna("").sum(axis=1).to_numpy(str)
+
+
+def _are_lists(values: Iterable[Any]) -> np.ndarray:
+    """Return whether each value is missing or is a list of strings in JSON."""
+
+    @cache
+    def is_list(value: str) -> bool:
+        try:
+            names = json.loads(value)
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(names, list) and all(isinstance(name, str) for name in names)
+
+    return np.array([pd.isna(value) or is_list(value) for value in values], dtype=bool)
 
 
 def _tag(run_rows: pd.DataFrame, name: str) -> Any:

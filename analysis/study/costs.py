@@ -1,12 +1,10 @@
 """Compute the losses of classes in one cell: since the dense networks, and against controls if there are any."""
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import linear_sum_assignment
 
 from analysis.compare.comparison import LOSS_FROM_CONTROL, loss_columns
 from analysis.runs import schema
@@ -28,8 +26,8 @@ COLUMNS = [
     *(f"{name}{end}" for name in (LOSS_FROM_CONTROL, "cost") for end in ("", *losses.ENDINGS)),
     *DISPROPORTIONATE_COLUMNS,
 ]
-# Rounding recalls to three digits changes the recalls before and after by less than this in total.
-_SAME_RECALL = 0.004
+# Rounding a recall to three digits changes it by less than this.
+_SAME_RECALL = 0.002
 
 
 class Sides(NamedTuple):
@@ -322,49 +320,19 @@ def _answers(
     pairs = predictions.of_pairs(start_ids, run_ids[rows]) if predictions else None
     if pairs is None:
         return None
-    support = common_support(study.support[np.ix_(rows, has)])
-    label = _label_by_column(pairs, measured_recalls(study, rows, from_rows, has), support)
+    label = _label_by_column(study, rows, has, pairs, measured_recalls(study, rows, from_rows, has))
     return None if label is None else (label, pairs.right)
 
 
-def _label_by_column(pairs: Pairs, sides: tuple[Recalls, Recalls], support: np.ndarray | None) -> np.ndarray | None:
-    """Match each image's class to its column of recalls, (images,).
-
-    Predictions have class labels and runs have class names, whose order may differ. A label is matched to the column
-    with equal recalls in all networks and, if it is known (`support`), the same number of images. If several labels
-    agree in all this, they are matched in the order of the columns. Return None if labels and columns do not match.
-    """
-    shares, recalls = pairs.recall, [side.recall for side in sides]
-    if any(share.shape != recall.shape for share, recall in zip(shares, recalls, strict=True)):
-        return None
+def _label_by_column(
+    study: RunArrays, rows: np.ndarray, has: np.ndarray, pairs: Pairs, sides: tuple[Recalls, Recalls]
+) -> np.ndarray | None:
+    """Return each image's column of recalls, (images,), or None if the predictions do not have the logged recalls."""
+    column = study.order_of_labels(rows[0], has)
+    for share, side in zip(pairs.recall, sides, strict=True):
+        of_labels = side.recall[:, column]
+        if share.shape != of_labels.shape or not np.all(np.abs(share - of_labels) < _SAME_RECALL):
+            return None
+    support = common_support(study.support[np.ix_(rows, has)])
     images = np.bincount(pairs.images.place)
-    column = None if support is None else _equal_columns(_counts(shares, images), _counts(recalls, support))
-    if column is None:
-        column = _nearest_columns(shares, recalls, 0 if support is None else np.not_equal.outer(images, support))
-    distance = sum(np.abs(share - recall[:, column]).max(0) for share, recall in zip(shares, recalls, strict=True))
-    has_same_images = support is None or np.array_equal(images, support[column])
-    return column[pairs.images.place] if has_same_images and np.all(distance < _SAME_RECALL) else None
-
-
-def _counts(recalls: Sequence[np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Return the number of images of each class and, for each network, of those recognised, (1 + networks, classes)."""
-    return np.rint(np.vstack([images, np.vstack(recalls) * images]))
-
-
-def _equal_columns(of_labels: np.ndarray, of_columns: np.ndarray) -> np.ndarray | None:
-    """Find a column with the same counts for each label, (labels,); None if there is none, as with rounded recalls."""
-    label_order, column_order = np.lexsort(of_labels), np.lexsort(of_columns)
-    column = np.empty_like(column_order)
-    column[label_order] = column_order
-    return column if np.array_equal(of_labels, of_columns[:, column]) else None
-
-
-def _nearest_columns(
-    shares: Sequence[np.ndarray], recalls: Sequence[np.ndarray], has_other_images: np.ndarray | int
-) -> np.ndarray:
-    """Assign to each label a column with nearly equal recalls and as many images, (labels,)."""
-    distance = has_other_images + sum(
-        reduce(np.maximum, (np.abs(np.subtract.outer(*network)) for network in zip(share, recall, strict=True)))
-        for share, recall in zip(shares, recalls, strict=True)
-    )
-    return np.asarray(linear_sum_assignment(distance)[1])
+    return column[pairs.images.place] if support is None or np.array_equal(images, support[column]) else None
