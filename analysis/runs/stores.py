@@ -88,8 +88,8 @@ class Reader(Protocol):
     def of_kind(self, experiment_id: str, kind: str, *, finished: bool = True) -> list[str]:
         """Return the ids of the runs of a kind, oldest first, either finished ones or all."""
 
-    def tagged(self, experiment_id: str, tag: str) -> pa.Table:
-        """Return run_id, value and folder (artifact URI) of the finished runs with a tag, oldest first."""
+    def tagged(self, experiment_id: str, tag: str, *, finished: bool = True) -> pa.Table:
+        """Return run_id, value and folder (artifact URI) of runs with a tag, finished ones or all, oldest first."""
 
 
 @contextmanager
@@ -236,12 +236,13 @@ class TableReader:
         )
         return table["run_id"].to_pylist()
 
-    def tagged(self, experiment_id: str, tag: str) -> pa.Table:
+    def tagged(self, experiment_id: str, tag: str, *, finished: bool = True) -> pa.Table:
+        state = f" AND status = '{FINISHED}'" if finished else ""
         return self._read(
             "SELECT run_uuid, value, artifact_uri FROM tags JOIN runs USING (run_uuid)"
             f" WHERE key = {_quoted(tag)} AND experiment_id = {int(experiment_id)}"
             " AND value <> '' AND artifact_uri <> ''"
-            f" AND lifecycle_stage = 'active' AND status = '{FINISHED}' ORDER BY start_time",
+            f" AND lifecycle_stage = 'active'{state} ORDER BY start_time",
             _TAGGED,
         )
 
@@ -329,11 +330,12 @@ class ApiReader:
         )
         return [run.info.run_id for page in pages for run in page]
 
-    def tagged(self, experiment_id: str, tag: str) -> pa.Table:
+    def tagged(self, experiment_id: str, tag: str, *, finished: bool = True) -> pa.Table:
+        state = f" AND attributes.status = '{FINISHED}'" if finished else ""
         pages = _pages(
             self._client.search_runs,
             experiment_ids=[experiment_id],
-            filter_string=f"tags.{tag} != '' AND attributes.status = '{FINISHED}'",
+            filter_string=f"tags.{tag} != ''{state}",
             order_by=["attributes.start_time ASC"],
         )
         return _table(

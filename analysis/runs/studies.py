@@ -1,12 +1,11 @@
 """Find the experiment that contains the runs of a study."""
 
-import json
-from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.runs import pull, schema
-from analysis.runs.stores import open_store
+from analysis.runs.stores import Reader, open_store
 
 _ENDINGS = (".yaml", ".yml")
 
@@ -29,11 +28,11 @@ def experiment_of(study: str, *, tracking_uri: str | None = None) -> str:
     """
     name = _name(study)
     with open_store(tracking_uri) as store:
-        experiments = store.experiments()
-    active = sorted(experiment for _, experiment, stage in experiments if stage == "active")
+        experiments = sorted(store.experiments(), key=itemgetter(1))
+        active = [(experiment_id, experiment) for experiment_id, experiment, stage in experiments if stage == "active"]
+        studies = {experiment: {*_studies(store, experiment_id).values()} for experiment_id, experiment in active}
     deleted = {experiment: experiment_id for experiment_id, experiment, stage in experiments if stage != "active"}
-    studies = {experiment: set(_studies(experiment, tracking_uri).values()) for experiment in active}
-    holding = [experiment for experiment in active if name in studies[experiment]]
+    holding = [experiment for experiment, names in studies.items() if name in names]
     if len(holding) > 1 and name not in holding:
         raise StudyError(
             f"the experiments {', '.join(holding)} contain study {name}: choose one with --experiment", option="study"
@@ -42,8 +41,8 @@ def experiment_of(study: str, *, tracking_uri: str | None = None) -> str:
         command = f"mlflow experiments restore --experiment-id {deleted[name]}"
         raise StudyError(f"experiment {name!r} is deleted: restore it ({command})", option="study")
     if not holding:
-        run_ids = sorted(set().union(*studies.values()))
-        hint = did_you_mean(name, run_ids) if run_ids else "this store has none"
+        names = sorted(set().union(*studies.values()))
+        hint = did_you_mean(name, names) if names else "this store has none"
         raise StudyError(f"there is no study {name}: {hint}", option="study")
     return name if name in holding else holding[0]
 
@@ -61,9 +60,11 @@ def run_ids(study: str, experiment: str | None = None, *, tracking_uri: str | No
     Raises
     ------
     StudyError
-        As in `pull.artifacts`.
+        As in `pull.experiment_id`.
     """
-    return [run_id for run_id, name in _studies(experiment, tracking_uri).items() if name == _name(study)]
+    experiment_id = pull.experiment_id(experiment, tracking_uri=tracking_uri)
+    with open_store(tracking_uri) as store:
+        return [run_id for run_id, name in _studies(store, experiment_id).items() if name == _name(study)]
 
 
 def _name(study: str) -> str:
@@ -73,11 +74,8 @@ def _name(study: str) -> str:
     return schema.study_name(Path(study)) if study.endswith(_ENDINGS) else study
 
 
-def _studies(experiment: str | None, tracking_uri: str | None) -> dict[str, str]:
+def _studies(store: Reader, experiment_id: str) -> dict[str, str]:
     """Return the names of an experiment's studies by the ids of the runs that made them, oldest first."""
-    files = pull.artifacts(schema.STUDY, [schema.PRIMARY], experiment, tracking_uri=tracking_uri, finished=False)
-    names = {}
-    for run_id, contents in files.items():
-        with suppress(ValueError, KeyError, TypeError, RecursionError):
-            names[run_id] = str(json.loads(contents[schema.PRIMARY])["study"])
-    return names
+    tagged = store.tagged(experiment_id, schema.STUDY_NAME, finished=False).to_pylist()
+    names = {run["run_id"]: run["value"] for run in tagged}
+    return {run: names[run] for run in store.of_kind(experiment_id, schema.STUDY, finished=False) if run in names}

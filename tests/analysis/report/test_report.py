@@ -328,8 +328,7 @@ def test_the_verdict_becomes_the_note_of_the_study_that_is_reported(tmp_path, mo
     experiment = client.create_experiment("mine", artifact_location=(tmp_path / "mine").as_uri())
     ids = {}
     for time, (place, study) in enumerate([("0", "other"), (experiment, "older"), (experiment, "newer")], start=1):
-        ids[study] = client.create_run(place, start_time=time, tags={"kind": "study"}).info.run_id
-        client.log_dict(ids[study], {"study": study, "primary": []}, "primary.json")
+        ids[study] = client.create_run(place, start_time=time, tags={"kind": "study", "study": study}).info.run_id
     ids["job"] = client.create_run("0").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", ids["job"])
 
