@@ -284,6 +284,7 @@ def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
         **_by_name(schema.SUPPORT, classes, support),
         **_by_name(schema.BOTH_RIGHT, classes, _metrics(pruned, schema.BOTH_RIGHT, classes)),
         schema.CLASS_NAMES: _tag(pruned, schema.CLASS_NAMES),
+        schema.COMMAND: _tag(pruned, schema.COMMAND),
         schema.ARITHMETIC: _tag(pruned, schema.ARITHMETIC),
         schema.DENSE_RUN_ID: pruned[_DENSE_RUN_ID].array,
         RUN_ID: pruned[RUN_ID].array,

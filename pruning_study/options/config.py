@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.common.errors import StudyError, option_name
+from analysis.rendering.formats import exact
 from analysis.runs import schema
 from analysis.runs.options.commands import STRENGTHS, command, of_command, sections
 from analysis.runs.options.names import SGD, SPARSE_SCHEDULES, WHILE_TRAINING
@@ -96,11 +97,12 @@ def typed(name: str, config: Any, **own: Any) -> str:
     'pruning-study train --dataset fashion-mnist-mini --model lenet5 --epochs 5 --seed 3'
     """
     words = ["pruning-study", name]
-    for option, record in of_command(name).items():
+    for option, record in sorted(of_command(name).items(), key=lambda item: item[0] == schema.SEED):
         value = own.get(option, getattr(config, option))
         is_default = value == (Path(default_data_dir()) if option == "data_dir" else record.value)
         if option not in _OF_CALL and value is not None and (not is_default or option in {*own, *_ALWAYS_TYPED}):
-            words += [option_name(option), shlex.quote(schema.text(value))]
+            text = exact(value) if isinstance(value, float) else schema.text(value)
+            words += [option_name(option), shlex.quote(text)]
     return " ".join(words)
 
 

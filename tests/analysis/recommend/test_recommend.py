@@ -106,7 +106,12 @@ class Writer:
         artifacts = {"val_predictions": on_val} if artifact else {}
         if test_artifact:
             artifacts["predictions"] = of_test
-        self.log(experiment, params, logged(of_test, before), artifacts, kind="pruned", dense_run_id=dense)
+        how = "iterate" if "keep" in params else "prune"
+        options = {name: f"{value:g}" if name == "ratio" else value for name, value in params.items() if name != "seed"}
+        words = [f"--{name.replace('_', '-')} {value}" for name, value in [*options.items(), ("seed", seed)]]
+        command = " ".join([f"pruning-study {how}", *words])
+        tags = {"kind": "pruned", "dense_run_id": dense, "command": command}
+        self.log(experiment, params, logged(of_test, before), artifacts, **tags)
 
     def quantized(self, experiment, dense, seed, **params) -> None:
         wrong = dense_wrong(seed)
@@ -291,9 +296,8 @@ def test_schedules_and_distillations_are_methods_of_their_own(store):
         store.pruned(gradual, dense, seed, "mp", 10.0, (0, 0, 80), **CUBIC)
         store.pruned(gradual, dense, seed, "mp", 10.0, (4, 0, 0), **CUBIC | DISTILLED)
     (found,) = recommend.recommend_ratio("gradual", tracking_uri=store.uri)
-    assert found.command.endswith(
-        "--pruner mp --ratio 10 --schedule cubic --distill 0.5 --seed 0-3 --experiment gradual"
-    )
+    assert "--pruner mp --ratio 10 --schedule cubic --distill 0.5 " in found.command
+    assert found.command.endswith(" --seed 0-3 --experiment gradual")
     tried = found.tried[["params.schedule", "params.distill", "ratio"]].itertuples(index=False, name=None)
     assert sorted(tried) == [
         ("cubic", "0.0", 10),
@@ -378,7 +382,9 @@ def test_the_summary_holds_verdict_and_table(known):
     assert (
         command
         == known.command
-        == ("pruning-study prune --dataset pets --model net --pruner up --ratio 10 --seed 0-3 --experiment known")
+        == (
+            "pruning-study prune --dataset pets --model net --pruner up --ratio 10 --epsilon 0.0005 --seed 0-3 --experiment known"
+        )
     )
     heading, columns, first, *others = table.splitlines()
     assert heading == "Losses in points, on test images (in brackets: at most, with 95 % confidence):"
@@ -505,7 +511,7 @@ def test_a_method_of_iterative_pruning_is_tried_level_by_level(levels):
     assert "use l1-structured rewind at ratio 1.5. " in levels.verdict
     assert levels.command.startswith("pruning-study iterate ")
     assert "--weight-treatment rewind" in levels.command
-    assert "--iterations 3" in levels.command
+    assert "--iteration 2" in levels.command
 
 
 def test_the_trade_off_is_chosen_on_validation_images_and_reported_on_test_images(levels):

@@ -59,7 +59,7 @@ def test_the_command_of_a_run_finds_it(run_command, store_uri, tiny_npz):
 def test_a_command_has_what_differs_from_the_defaults_and_nothing_of_the_machine():
     config = PruneConfig(dataset="a b.npz", seed=2, engine="torch", force=True, control="none", sparsity=".5")
     assert typed("prune", config, ratio=2.0, sparsity=None) == (
-        "pruning-study prune --dataset 'a b.npz' --model lenet5 --seed 2 --ratio 2.0"
+        "pruning-study prune --dataset 'a b.npz' --model lenet5 --ratio 2 --seed 2"
     )
     chain = shlex.split(typed("iterate", IterateConfig(weight_treatment="rewind"), iterations=3))
-    assert chain[-4:] == ["--iterations", "3", "--weight-treatment", "rewind"]
+    assert chain[-6:] == ["--iterations", "3", "--weight-treatment", "rewind", "--seed", "0"]
