@@ -140,12 +140,20 @@ class _Asked(NamedTuple):
 def _command(cell: pd.DataFrame, experiment: str | None) -> str:
     """Return the call that makes the networks of a cell, as one of them has logged it, with the seeds of all."""
     logged = cell.reindex(columns=[schema.COMMAND])[schema.COMMAND].dropna()
-    if logged.empty:
+    if logged.empty or not _is_call(str(logged.iloc[0])):
         return ""
     command = str(logged.iloc[0])
     if " --dense-run-id " not in command:  # such a run has one seed
         command = re.sub(r"(?<= --seed )\S+", _seeds(sorted({*cell[schema.SEED]})), command)
     return command + (f" --experiment {shlex.quote(experiment)}" if experiment else "")
+
+
+def _is_call(command: str) -> bool:
+    """Return whether a logged command is a call of `pruning-study` in which a shell finds nothing but words."""
+    try:
+        return command.startswith("pruning-study ") and shlex.join(shlex.split(command)) == command
+    except ValueError:
+        return False
 
 
 def _seeds(seeds: list[int]) -> str:

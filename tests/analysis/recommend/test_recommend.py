@@ -567,3 +567,15 @@ def test_without_validation_predictions_of_every_run_test_images_choose_and_the_
 
 def test_one_shot_pruning_has_no_trade_off_unless_asked(known):
     assert (known.choice, len(known.pareto)) == ("", 0)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "command",
+    ["pruning-study prune --dataset $(reboot) --seed 0", "pruning-study prune; reboot", "reboot", "pruning-study '"],
+)
+def test_a_logged_command_that_does_more_than_to_prune__is_not_printed(command):
+    cell = pd.DataFrame({"seed": [0, 1], "command": command})
+    assert recommend._command(cell, None) == ""
+    cell["command"] = "pruning-study prune --dataset 'my pets' --seed 1"
+    assert recommend._command(cell, "a b") == "pruning-study prune --dataset 'my pets' --seed 0,1 --experiment 'a b'"
