@@ -379,13 +379,8 @@ def test_the_command_names_an_experiment_that_only_this_process_knows(store, mon
 def test_the_summary_holds_verdict_and_table(known):
     verdict, command, table, *_ = summary(known).split("\n\n")
     assert verdict.replace("\n", " ") == known.verdict
-    assert (
-        command
-        == known.command
-        == (
-            "pruning-study prune --dataset pets --model net --pruner up --ratio 10 --epsilon 0.0005 --seed 0-3 --experiment known"
-        )
-    )
+    call = "pruning-study prune --dataset pets --model net --pruner up --ratio 10 --epsilon 0.0005 --seed 0-3"
+    assert command == known.command == f"{call} --experiment known"
     heading, columns, first, *others = table.splitlines()
     assert heading == "Losses in points, on test images (in brackets: at most, with 95 % confidence):"
     assert columns.split() == [
