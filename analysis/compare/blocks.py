@@ -168,7 +168,7 @@ def _replaced(comparison: Comparison) -> Iterator[str]:
     heads = sentences.not_working(comparison), sentences.weak(comparison), sentences.at_chance(comparison)
     yield from filter(None, heads)
     if comparison.are_alike("after"):
-        yield "Before and after, the same images are recognised: check that these are not the same networks."
+        yield "Before and after, the same images are recognised, as if they were one network."
     accuracy = _accuracy(comparison)
     if comparison.only_accuracy_is_worse:
         yield accuracy

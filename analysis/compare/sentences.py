@@ -37,11 +37,8 @@ def not_working(comparison: Comparison) -> str:
     if comparison.chance_level.any_at_chance or not comparison.neither_works:
         return ""
     before, after = (points(comparison.mean_recall_of(side)) for side in ("before", "after"))
-    which = "Neither" if comparison.is_single else "No"
-    guess = points(1 / len(comparison.names))
-    return (
-        f"{which} network works: the mean recall is {before} % before and {after} % after, and guessing has {guess} %."
-    )
+    which, guess = "Neither" if comparison.is_single else "No", points(1 / len(comparison.names))
+    return f"{which} network works: mean recall is {before} % before and {after} % after, and {guess} % by guessing."
 
 
 def differences(comparison: Comparison) -> str:
