@@ -101,3 +101,17 @@ def test_commands_say_that_files_are_copies(tmp_path, monkeypatch):
         result = click.testing.CliRunner().invoke(cli, command)
         assert result.exit_code == 0, result.output
         assert "Copies of one network count as one (before 2, 3" in result.output
+
+
+def test_a_control_that_is_a_copy_of_a_network_after_is_refused():
+    before, after = networks(3, 0), networks(3, 1)
+    control = np.array([*networks(2, 2), after[2]])
+    for sides in ((before, after, control), (before[0], after[2], control[2])):
+        with pytest.raises(StudyError, match="of the control predicts the same as one after for every image, and none"):
+            audit.audit_predictions(LABEL, *sides)
+
+
+@pytest.mark.parametrize("same", [LABEL, np.zeros_like(LABEL), networks(1, 0)[0], networks(1, 0, 0.995)[0]])
+def test_a_control_may_agree_with_after_if_that_says_nothing(same):
+    """They are both right, constant, as before, or almost always right."""
+    assert audit.audit_predictions(LABEL, networks(1, 0)[0], same, same).comparison.has_control
