@@ -51,7 +51,7 @@ def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
         order := given_classes.output_order(options.weights, metadata, options.class_names, data.classes)
     ):
         given_classes.put_in_order(model, order, data.image_shape)
-    return Context(
+    context = Context(
         data,
         train_indices,
         validation_indices,
@@ -69,6 +69,14 @@ def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
         checkpoints.normalization(metadata, str(options.weights), data.image_shape[0]),
         order,
     )
+    if context.unused:
+        layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in context.unused))
+        number = sum(model.get_parameter(name).numel() for name in context.unused)
+        engine_choice.say_once(
+            f"the forward pass never uses {labels.some(layers)}, with {number:,} parameters: these are not pruned, and "
+            "the ratio does not count them"
+        )
+    return context
 
 
 def _split_indices(data: Dataset, options: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
