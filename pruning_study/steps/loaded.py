@@ -45,8 +45,9 @@ def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
     )
     if count := data.known_test_images:
         engine_choice.say_once(
-            f"{data.source}: {count:,} of {len(data.test_labels):,} test images are also training or validation images, "
-            "so accuracies and losses on new images may be worse than those measured here: keep one copy of each image"
+            f"{data.source}: {count:,} of {len(data.test_labels):,} test images are also training or validation "
+            "images, so accuracies and losses on new images may be worse than those measured here: keep one copy of "
+            "each image"
         )
     indices, validation_indices = _split_indices(data, options)
     train_indices = _thin(data, options, indices)
