@@ -404,7 +404,7 @@ def _present(journal: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise StudyError(
-            f"{journal}: Optuna's journal was deleted while the search ran: repeat the command, and the search begins anew"
+            f"{journal}: Optuna's journal was deleted during the search: repeat the command, and the search begins anew"
         ) from error
 
 

@@ -242,7 +242,7 @@ class TestRuns:
 def test_a_journal_that_is_deleted_while_the_search_runs_is_said_to_be(own_store):
     """The error was `No such file or directory`."""
     search = TuningSearch(own_store, "epsilon", EPSILON)
-    with pytest.raises(StudyError, match=r"journal was deleted while the search ran: repeat the command, "):
+    with pytest.raises(StudyError, match=r"journal was deleted during the search: repeat the command, "):
 
         def delete(trial, run):
             own_store.journal.unlink()
