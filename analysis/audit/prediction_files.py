@@ -241,7 +241,7 @@ def _check_numbers(path: Path, names: np.ndarray) -> None:
         return
     if (wrong := names[~np.isfinite(numbers) | (numbers != np.rint(numbers))]).size:
         raise StudyError(
-            f"{path}: a label or a predicted class is {shortened(wrong[0])}: give whole numbers, or if these are names "
+            f"{path}: a label or a predicted class is {shortened(str(wrong[0]))}: give whole numbers, or if these are names "
             "of classes, names that are no numbers"
         )
 
@@ -444,7 +444,7 @@ def _class_of_largest(
         image, column = np.argwhere(is_wrong)[0]
         raise StudyError(
             f"{path}: image {image + 1:,} has the probability {scores[image, column]:g} of class "
-            f"{shortened(names[column])}: give probabilities from 0 to 1, or remove the image"
+            f"{shortened(str(names[column]))}: give probabilities from 0 to 1, or remove the image"
         )
     return np.asarray(names[scores.argmax(1)])
 
