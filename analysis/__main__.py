@@ -23,7 +23,7 @@ FC = TypeVar("FC", bound=Callable[..., Any])
 SECTIONS = {
     "Predictions": (
         *("before", "after", "test_before", "test_after", "control", "training_images"),
-        *("label_column", "predicted_column", "pair_by_order", "keep_class_order", "max_data_gib"),
+        *("label_column", "predicted_column", "pair_by_order", "keep_class_order", "ignore_label", "max_data_gib"),
     ),
     "Numbers in place of predictions": ("classes", "images", "movement"),
     "Groups of images": ("groups",),
@@ -197,6 +197,11 @@ def cli() -> None:
 @_PAIR_BY_ORDER
 @_KEEP_CLASS_ORDER
 @click.option(
+    "--ignore-label",
+    metavar="LABEL",
+    help="Leave out images with this label, such as -1 or -100 for images without a class.  [default: none]",
+)
+@click.option(
     "--groups",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
@@ -257,6 +262,7 @@ def audit(
     predicted_column: str | None,
     pair_by_order: bool,
     keep_class_order: bool,
+    ignore_label: str | None,
     groups: Path | None,
     output: Path,
     max_data_gib: float,
@@ -299,6 +305,7 @@ def audit(
         pair_by_order=pair_by_order,
         columns=ColumnNames(label_column, predicted_column),
         keep_class_order=keep_class_order,
+        ignore_label=ignore_label,
     )
     gates = result.comparison.gates(within, limit_from=limit_from, min_images=min_images)
     if fail_on_damage:

@@ -296,10 +296,10 @@ def ten_classes(*recalls):
 
     The wrong answers of the networks differ, so that none is a copy of another.
     """
-    label = np.repeat(np.arange(10), 100)
+    label, image = np.repeat(np.arange(10), 100), np.arange(1000)
     return np.array(
         [
-            np.where(np.arange(1000) % 100 < np.repeat(right, 100), label, (label + 1 + number) % 10)
+            np.where(image % 100 < np.repeat(right, 100), label, (label + 1 + (image + number) % 9) % 10)
             for number, right in enumerate(recalls)
         ]
     )
@@ -447,8 +447,6 @@ def test_csv_and_npz_of_the_same_numbers_are_the_same(tmp_path):
     [
         (["9007199254740992", "9007199254740993", "-1"], ["-1", "9007199254740992", "9007199254740993"]),
         (["1e5", "100000", "7"], ["100000", "1e5", "7"]),
-        (["1.5", "10", "9"], ["1.5", "10", "9"]),
-        (["inf", "10", "9"], ["10", "9", "inf"]),
         (["10.", "9.00", "-1"], ["-1", "9", "10"]),
         (
             ["100000000000000000000", "100000000000000000001", "9"],
