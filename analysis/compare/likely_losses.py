@@ -8,33 +8,33 @@ from analysis.common.points import limit_in_points, points
 from analysis.statistics.implied_losses import implied_losses
 
 ACCURACY_LOSS = 0.01
-# Measured in results/risk (correlation) and results/what-is-forgotten
 HOW_GOOD = (
-    "Classes with more errors are likely to lose more, but this is a guess: in results/risk the rank correlation with "
-    "the cost of classes is .7, and the first two classes contain the one that pays most in 93 % of the networks "
-    "trained with a decaying learning rate, and in half of those with a constant one."
+    "Likely loss: the points of recall that a class loses if every recall is raised to the power that costs 1 point of "
+    "accuracy. This is a guess. In the networks of results/risk, its rank correlation with what classes pay is .7, and "
+    "the first two classes contain the one that pays most in 93 % of the networks with a decaying learning rate, and "
+    "in half of those with a constant one."
 )
 
 
-def sentence(names: Sequence[str], recall: np.ndarray, share: np.ndarray, accuracy_loss: float) -> Iterator[str]:
-    """Yield a sentence on the likely loss of the class with most errors; nothing if the loss of accuracy implies none.
+def sentence(names: Sequence[str], recall: np.ndarray, images: np.ndarray, accuracy_loss: float) -> Iterator[str]:
+    """Yield a sentence on the likely loss of the class with most errors; nothing if no such loss can be computed.
 
     Parameters
     ----------
     names : sequence of str
         Names of the classes.
-    recall, share : (classes,)
-        Recalls of dense networks, and shares of the images.
+    recall, images : (classes,)
+        Recalls of dense networks, and numbers of images.
     accuracy_loss : float
         A limit, as a share; it may be infinite.
 
     Examples
     --------
-    >>> list(sentence(["cat", "dog"], np.array([0.9, 0.7]), np.array([0.5, 0.5]), 0.01))
-    ['Among classes, dog has most errors: a loss of 1 point of accuracy is likely to cost it about 1.4 points.']
+    >>> list(sentence(["cat", "dog"], np.array([0.9, 0.7]), np.array([100, 100]), 0.01))
+    ['A loss of 1 point of accuracy is likely to cost dog, the class with most errors, about 1.4 points.']
     """
-    loss = implied_losses(recall, share, accuracy_loss)[recall.argmin()]
+    most = int(recall.argmin())
+    loss = float(implied_losses(recall, images, accuracy_loss)[most])
     if np.isfinite(loss):
-        limit = limit_in_points(accuracy_loss)
-        cost = f"a loss of {limit} of accuracy is likely to cost it about {points(float(loss))} points"
-        yield f"Among classes, {names[int(recall.argmin())]} has most errors: {cost}."
+        limit, cost = limit_in_points(accuracy_loss), f"about {points(loss)} points"
+        yield f"A loss of {limit} of accuracy is likely to cost {names[most]}, the class with most errors, {cost}."

@@ -1,6 +1,6 @@
 """Sentences on how the errors of classes grow, and on disproportionate losses, for reports and comparisons."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.compare.comparison import Comparison, right_by_class
 from analysis.compare.cost_text import points_with_interval
-from analysis.rendering.formats import decimals, interval, p_value
+from analysis.rendering.formats import decimals, p_value
 from analysis.runs.checks import some
 from analysis.statistics import error_factors
 from analysis.statistics.error_factors import FACTOR_COLUMNS, WITHOUT_COLUMNS
@@ -17,7 +17,6 @@ from analysis.statistics.intensification import networks_at_chance
 from analysis.statistics.proportion import UNDEFINED, Ratio, on_these_images
 
 _FEWEST = 3  # networks, so that the jackknife has two when one is left out
-_percent, _factor = decimals(0), decimals(2)
 
 
 class ErrorGrowth(NamedTuple):
@@ -86,7 +85,7 @@ def sentences(errors: ErrorGrowth) -> Iterator[str]:
 def _factors(errors: ErrorGrowth) -> str:
     """Name the classes with the smallest and the largest factor, and say whether the factors differ."""
     rows = errors.classes.dropna(subset="error_factor").sort_values("error_factor")
-    least, most = (_value(row, FACTOR_COLUMNS, _factor, str(row["class"])) for _, row in rows.iloc[[0, -1]].iterrows())
+    least, most = (_value(row, FACTOR_COLUMNS, of=f"; {row['class']}") for _, row in rows.iloc[[0, -1]].iterrows())
     if errors.pairs <= len(rows):
         tested = f"too few networks to test whether these factors differ, which takes {len(rows) + 1}"
     elif np.isnan(errors.equal_p):
@@ -106,7 +105,8 @@ def _gaps(errors: ErrorGrowth) -> Iterator[str]:
     share, low, high = (100 * each for each in errors.proportionality)
     if np.isnan(share):
         yield f"Whether classes lose in proportion to their errors, or all lose the same, cannot be told{without}."
-    elif high < 0 and errors.growth > 1:
+        return
+    if high < 0 and errors.growth > 1:
         yield f"Gaps between classes narrowed{without}, although proportional errors would have widened them."
     else:
         yield (
@@ -118,22 +118,23 @@ def _gaps(errors: ErrorGrowth) -> Iterator[str]:
 
 def _without_each(classes: pd.DataFrame) -> Iterator[str]:
     """Name the classes without which proportionality is smallest and largest, or unknown."""
-    rows = classes.sort_values("proportionality_without").dropna(subset="proportionality_without")
+    rows = classes.dropna(subset="proportionality_without").sort_values("proportionality_without")
     if rows.empty:
         return
-    shares = rows[[*WITHOUT_COLUMNS]] * 100
+    in_percent = rows.assign(**100 * rows[[*WITHOUT_COLUMNS]])
     least, most = (
-        _value(row, WITHOUT_COLUMNS, _percent, f"without {row['class']}")
-        for _, row in rows.assign(**shares).iloc[[0, -1]].iterrows()
+        f"without {row['class']} it is {_value(row, WITHOUT_COLUMNS, ' %')}"
+        for _, row in in_percent.iloc[[0, -1]].iterrows()
     )
     unknown = classes.loc[classes["proportionality_without"].isna(), "class"]
-    told = f"; it cannot be told without {some(unknown)}" if len(unknown) else ""
-    yield f"If one class is left out, these test images give {least} to {most} %{told}."
+    rest = f"without {some(unknown)} it cannot be told" if len(unknown) else "without any other class it is in between"
+    yield f"On these test images, {least}, {most}, and {rest}."
 
 
-def _value(row: pd.Series, names: tuple[str, ...], write: Callable[[float], str], of: str) -> str:
-    value, low, high = row[list(names)]
-    return f"{write(value)} ({interval(low, high, write)}; {of})"
+def _value(row: pd.Series, names: Sequence[str], unit: str = "", of: str = "") -> str:
+    """Write a value and its interval, in per cent without decimals or as a factor with two."""
+    value, low, high = map(decimals(0 if unit else 2), row[[*names]])
+    return f"{value}{unit} ({low} to {high}{of})"
 
 
 def _pairs_at_chance(pairs: int) -> str:

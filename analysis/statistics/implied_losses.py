@@ -8,15 +8,15 @@ import numpy as np
 _LARGEST_POWER = 1e6
 
 
-def implied_losses(recall: np.ndarray, share: np.ndarray, accuracy_loss: float) -> np.ndarray:
+def implied_losses(recall: np.ndarray, images: np.ndarray, accuracy_loss: float) -> np.ndarray:
     """Compute the recall that each class loses if all recalls are raised to the power that gives a loss of accuracy.
 
     Parameters
     ----------
     recall : (classes,)
         Recalls before compression.
-    share : (classes,)
-        Each class's share of the test images.
+    images : (classes,)
+        Number of images of each class.
     accuracy_loss : float
         Loss of accuracy, as a share.
 
@@ -29,11 +29,12 @@ def implied_losses(recall: np.ndarray, share: np.ndarray, accuracy_loss: float) 
     --------
     The accuracy falls from .85 to .725, because .9^2 = .81 and .8^2 = .64:
 
-    >>> implied_losses(np.array([0.9, 0.8]), np.array([0.5, 0.5]), 0.125).round(6).tolist()
+    >>> implied_losses(np.array([0.9, 0.8]), np.array([10, 10]), 0.125).round(6).tolist()
     [0.09, 0.16]
     """
     from scipy.optimize import brentq  # training imports this package and must not wait for scipy
 
+    share = images / images.sum()
     target = recall @ share - accuracy_loss
     if not recall**_LARGEST_POWER @ share < target <= recall @ share:
         return np.full(len(recall), np.nan)
