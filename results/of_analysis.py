@@ -45,7 +45,8 @@ from analysis.statistics import (
 from analysis.statistics.abstention import disputes, retained_accuracy
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.chain_choice import choose
-from analysis.statistics.halves import Halves, group_of, groups, jackknife_estimate, jackknife_values
+from analysis.statistics.halves import Halves, group_of, jackknife_estimate, jackknife_values
+from analysis.statistics.halves import groups as jackknife_groups
 from analysis.statistics.hypothesis_tests import LEVEL, corrected, independent, paired, wilson_interval
 from analysis.statistics.intensification import alpha, alpha_shared, excess_loss, raw_slope
 from analysis.statistics.largest_excess import largest_excess_floor

@@ -15,8 +15,8 @@ from of_analysis import (
     Recalls,
     excess_loss,
     group_of,
-    groups,
     jackknife_estimate,
+    jackknife_groups,
     mean_interval,
     populations,
     proportion,
@@ -403,8 +403,8 @@ def foresight_of_exemplars(score: np.ndarray, before: np.ndarray, after: np.ndar
     >>> foresight_of_exemplars(np.array([0.1, 0.2, 0.3]), before, after)
     Estimate(value=1.0, low=1.0, high=1.0, n=1)
     """
-    group = group_of(len(before)) if groups(len(before)) else np.zeros(len(before))
-    samples = [np.ones(len(before), bool), *(group != left_out for left_out in range(groups(len(before))))]
+    group = group_of(len(before)) if jackknife_groups(len(before)) else np.zeros(len(before))
+    samples = [np.ones(len(before), bool), *(group != left_out for left_out in range(jackknife_groups(len(before))))]
     identified = [populations.exemplars(before[members], after[members]).identified for members in samples]
     values = np.array([auc(score, each) for each in identified])
     return Estimate(*jackknife_estimate(values), int(identified[0].sum()))

@@ -31,7 +31,7 @@ _AS_THEY_ARE: Mapping[Path, np.ndarray] = MappingProxyType({})
 class Confidences(NamedTuple):
     """Confidences of several networks, (networks, images), or None if the files do not have them, and notes.
 
-    There is at most one note: on the first file whose confidence is the largest probability because columns are unknown.
+    There is at most one note, on the first file whose confidence is the largest probability, for want of a column.
     """
 
     values: np.ndarray | None

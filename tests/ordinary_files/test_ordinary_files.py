@@ -11,7 +11,7 @@ from pyarrow import feather
 
 import analysis
 from analysis.__main__ import cli
-from analysis.audit import audit, power, prediction_files, risk
+from analysis.audit import audit, power, prediction_files
 from analysis.common.errors import StudyError
 from analysis.statistics.largest_excess import largest_excess_floor
 from tests.ordinary_files.builders import (
@@ -330,7 +330,7 @@ def test_columns_by_the_options_that_name_them(tmp_path, plain):
     assert table["loss"].tolist() == pytest.approx(plain.table["loss"].tolist())
 
 
-@pytest.mark.parametrize("command", [audit.audit, power.power, risk.risk])
+@pytest.mark.parametrize("command", [audit.audit, power.power])
 def test_logits_that_contradict_the_predictions_are_refused_by_each_command(tmp_path, command):
     """The audit said that class 0 lost 20 points, although the logits are those of other images."""
     for side, own in networks().items():

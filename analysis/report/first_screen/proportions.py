@@ -17,8 +17,8 @@ from analysis.study.study import StudyData
 EXPECTATIONS = (
     "Losses are compared with two expectations. Equal losses: every class loses as much recall as the accuracy. "
     "Proportional errors: the error of every class (1 minus its recall) grows as much as that of all images, so twice "
-    "the error means twice the loss. Which expectation is fair is your choice. The loss beyond proportion averages 0 over all "
-    "images, so some class always loses more than its proportion: only the size of this loss and its test are "
+    "the error means twice the loss. Which expectation is fair is your choice. The loss beyond proportion averages 0 "
+    "over all images, so some class always loses more than its proportion: only the size of this loss and its test are "
     "informative. Black ticks show the second expectation."
 )
 

@@ -46,8 +46,8 @@ _SLOPES = (
     'further behind. Fine-tuning alone changes the raw slope, so read the column "minus none", the difference from '
     "the control. The raw slope is raw spread (how much gaps grew) times correlation (whether the same classes are "
     'weak). Alpha divides each gap by the accuracy, so it also rises whenever accuracy falls. "Beyond proportion" is '
-    "alpha relative to the control, divided by the value that alpha would have if the error of every class grew by "
-    "the same factor. It is 1 if the lost accuracy explains alpha. The largest cost is that of the class that pays "
+    "alpha relative to the control, divided by the value that alpha would have if all classes lost in proportion to "
+    "their errors. It is 1 if the lost accuracy explains alpha. The largest cost is that of the class that pays "
     "most: its loss beyond the accuracy, averaged over networks, in points. Chance movement is the loss of each "
     "network's hardest-hit class beyond the accuracy. That class differs between networks, and its loss is above 0 "
     'even without harm. "By noise alone" is the chance movement expected from noise of the test images. Tables are at '
