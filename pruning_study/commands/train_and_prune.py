@@ -18,7 +18,7 @@ from analysis.common.terminal import folded
 from analysis.compare import blocks, likely_losses
 from analysis.compare.comparison import Comparison
 from analysis.compare.logged import loss_metrics, loss_tags
-from analysis.rendering.formats import decimals
+from analysis.rendering.formats import three_decimals
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.runs.address import without_password
@@ -56,7 +56,6 @@ Result = TypeVar("Result")
 PrunedRuns = Mapping[float, FinishedRun]  # by ratio
 Say = Callable[[str], object]
 SMALL = 64  # pixels
-_points = decimals(1)
 
 
 class Trained(NamedTuple):
@@ -493,11 +492,11 @@ def _train_table(dense: LoadedRun, data: Dataset) -> str:
     counts = dense.dense.predictions.counts(len(data.classes))
     likely = implied_losses(counts.recall, counts.support, likely_losses.ACCURACY_LOSS)
     by_errors = np.argsort(counts.recall, kind="stable")
-    rows = [[data.classes[place], f"{counts.recall[place]:.3f}", _points(100 * likely[place])] for place in by_errors]
+    rows = [[data.classes[place], *map(three_decimals, (counts.recall[place], likely[place]))] for place in by_errors]
     if (more := len(rows) - blocks.MOST_SHOWN) > 0:
         rows = [*rows[: blocks.MOST_SHOWN], [f"... and {more} more, in {schema.PER_CLASS}", "", ""]]
-    last = ["accuracy", f"{dense.metrics[schema.TEST_ACCURACY]:.3f}", _points(100 * likely_losses.ACCURACY_LOSS)]
-    table = text_table(["class", "recall", "likely loss"], rows, [last])
+    accuracy = dense.metrics[schema.TEST_ACCURACY], likely_losses.ACCURACY_LOSS
+    table = text_table(["class", "recall", "likely loss"], rows, [["accuracy", *map(three_decimals, accuracy)]])
     return f"{table}\n\n{folded(likely_losses.HOW_GOOD)}"
 
 

@@ -12,6 +12,7 @@ from analysis.report.class_order import class_orders
 from analysis.report.first_screen import class_figures, figures
 from analysis.report.first_screen import costs as cost_figures
 from analysis.report.first_screen import number_formats as quantized
+from analysis.report.first_screen.class_table import class_table
 from analysis.report.first_screen.proportions import EXPECTATIONS, in_proportion
 from analysis.report.first_screen.weakest import with_weakest
 from analysis.report.verdict import places
@@ -101,6 +102,7 @@ def class_losses(study: StudyData) -> Section | None:
     for index, (cells, of_proportion) in enumerate(zip(leading, proportions, strict=True)):
         recalls = at_both_widths(class_figures.class_recalls, study, cells.iloc[0])
         blocks += [Picture(picture_name("class_recalls", index), *recalls), losses[index], *of_proportion]
+        blocks += class_table(study, cells.iloc[0])
     return Section("What each class loses", blocks, tables=tables)
 
 
