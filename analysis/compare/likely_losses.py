@@ -10,9 +10,9 @@ from analysis.statistics.implied_losses import implied_losses
 ACCURACY_LOSS = 0.01
 HOW_GOOD = (
     "Likely loss: what a class loses if every recall is raised to the power that costs 1 point of accuracy. It is a "
-    "guess: in the networks of results/risk its rank correlation with what classes pay is .7, and the first two classes "
-    "contain the one that pays most in 93 % of the networks with a decaying learning rate, and in half of those with a "
-    "constant one."
+    "guess: in the networks of results/risk its rank correlation with what classes pay is .7, and the first two "
+    "classes contain the one that pays most in 93 % of the networks with a decaying learning rate, and in half of "
+    "those with a constant one."
 )
 
 

@@ -78,7 +78,7 @@ def sentences(errors: ErrorGrowth) -> Iterator[str]:
     yield f"The error is {errors.growth:.2f} times that of the control{by_class}."
     if has_factor.any() and not has_factor.all():
         left_out = some(errors.classes.loc[~has_factor, "class"])
-        yield f"Left out, because no control misclassifies an image of it: {left_out}."
+        yield f"Without a factor, because no control misclassifies an image of it: {left_out}."
     yield from _gaps(errors)
 
 

@@ -45,8 +45,9 @@ class Training:
     ----------
     table : DataFrame
         A row for each class, the class with the lowest recall first: class, recall and its 95 % interval (recall_low,
-        recall_high), support (test images), and likely_loss, which `likely_losses.HOW_GOOD` describes. For one network, the interval is Wilson's; for several, recall is
-        the mean, and the interval is that of t over networks, NaN if all have the same recall.
+        recall_high), support (test images), and likely_loss, as `likely_losses.HOW_GOOD` describes it. For one network,
+        the interval is Wilson's; for several, recall is the mean, and the interval is that of t over networks, NaN if
+        all have the same recall.
     runs : DataFrame
         A row for each seed: seed, accuracy, run_id.
     picture : bytes

@@ -34,8 +34,8 @@ def class_table(study: StudyData, cell: pd.Series) -> list[Block]:
         "class": rows["class"],
         "recall": _change(rows, "recall"),
         "precision": _change(rows, "precision"),
-        "loss": _intervals(rows, "loss", points),
-        "F1 lost": rows["f1_loss"].map(_points),
+        "lost since dense": _intervals(rows, "loss", points),
+        "F1 lost since dense": rows["f1_loss"].map(_points),
         "cost": _intervals(rows, "cost", points),
         "F1 cost": rows["f1_cost"].map(_points),
         "factor": _intervals(rows, "error_factor", decimals(2)),
@@ -57,4 +57,6 @@ def _change(rows: pd.DataFrame, name: str) -> list[str]:
 
 def _intervals(rows: pd.DataFrame, name: str, write: Callable[[float], str]) -> list[str]:
     values = rows[[name, f"{name}_low", f"{name}_high"]].to_numpy(float)
-    return [with_interval(*each, write) if np.isfinite(each[0]) else NOT_AVAILABLE for each in values]
+    return [
+        with_interval(value, low, high, write) if np.isfinite(value) else NOT_AVAILABLE for value, low, high in values
+    ]

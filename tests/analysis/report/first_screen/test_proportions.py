@@ -46,7 +46,7 @@ def test_in_proportion_a_class_with_three_times_the_error_loses_three_times_as_m
     assert [block for block in blocks if isinstance(block, str)].count(EXPECTATIONS) == 1
     (caption,) = captions
     assert caption.startswith("The error is 2.00 times that of the control")
-    assert "by class 2.00 (1.84 to 2.16; a) to 2.00 (2.00 to 2.00; b) times; these factors are not shown" in caption
+    assert "by class 2.00 (1.87 to 2.13; a) to 2.00 (2.00 to 2.00; b) times; these factors are not shown" in caption
     assert caption.endswith(" No class is shown to lose more than in proportion to its error.")
     (axes,) = figures["class_losses"].axes
     ticks = axes.collections[-1].get_offsets()[:, 0]
@@ -74,7 +74,7 @@ def test_the_growth_of_gaps_is_a_share_of_what_proportional_errors_give():
     assert sentences(cell, rows, Pairs(8, 0)) == [
         "The error is 1.18 times that of the control, and by class 1.10 (1.00 to 1.20; c) to 1.60 (1.50 to 1.70; a) "
         "times; these factors differ (p <0.001).",
-        "Left out, because no control misclassifies an image of it: d.",
+        "Without a factor, because no control misclassifies an image of it: d.",
         "The change of the gaps between classes is 93 % (76 to 110) of the change that proportional errors would give; "
         "equal losses would give 0 %.",
         "On these test images, without c it is 50 % (40 to 60), without a it is 100 % (90 to 110), and without any "
@@ -132,5 +132,5 @@ def test_the_class_table_has_precision_and_f1_beside_recall():
     b = table.iloc[0]
     # 70 of 80 images called b are b after training on (before), 40 of 60 after pruning: F1 140 / 180 and 80 / 160.
     assert (b["recall"], b["precision"]) == ("70.0 to 40.0", "87.5 to 66.7")
-    assert b["F1 lost"] == "27.8"
+    assert b["F1 lost since dense"] == "27.8"
     assert b["factor"] == "2.00 (2.00 to 2.00)"
