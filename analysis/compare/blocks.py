@@ -11,7 +11,7 @@ from analysis.common.command_line import as_typed
 from analysis.common.points import limit_in_points, points
 from analysis.common.printable import printable
 from analysis.common.terminal import COLUMNS, cut, folded
-from analysis.compare import sentences
+from analysis.compare import proportion_text, sentences
 from analysis.compare.comparison import LOSS_FROM_CONTROL, Comparison, Side, row_names
 from analysis.rendering.formats import interval, p_value
 from analysis.rendering.markdown_text import markdown_line
@@ -281,6 +281,8 @@ def _of_several(comparison: Comparison) -> Iterator[str]:
     accuracy = comparison.accuracy
     changed = _lost(*(accuracy[f"{LOSS_FROM_CONTROL}{end}"] for end in ("", "_low", "_high")))
     yield f"Accuracy against the control: {changed}."
+    if errors := proportion_text.of_comparison(comparison):
+        yield from proportion_text.sentences(errors)
 
 
 def _against_control(row: pd.Series) -> str:

@@ -471,7 +471,7 @@ class Comparison:
     def _lost_classes(self, min_images: int) -> list[str]:
         """Name a class that a network recognises no image of, although the network before did; empty if none is."""
         for part in self.parts if self._has_own_start else ():
-            counts = {side: _right_by_class(part.label, part.right[side]) for side in ("before", "after")}
+            counts = {side: right_by_class(part.label, part.right[side]) for side in ("before", "after")}
             is_lost = (counts["after"] == 0) & (counts["before"] > 0) & (np.bincount(part.label) >= min_images)
             if is_lost.any():
                 network, place = np.argwhere(is_lost)[0]
@@ -529,5 +529,6 @@ def _differences(right: Right, start: str) -> np.ndarray:
     return np.asarray(np.subtract(right[start], right["after"], dtype=np.int8))
 
 
-def _right_by_class(label: np.ndarray, right: np.ndarray) -> np.ndarray:
+def right_by_class(label: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Count the right images of each class, (networks, classes)."""
     return np.array([np.bincount(label, row) for row in right])
