@@ -225,7 +225,7 @@ class Comparison:
             Classes with fewer images are left out.
         """
         images = np.concatenate([np.bincount(part.label) for part in self.parts])
-        right = np.concatenate([_right_by_class(part.label, part.right[since]).max(0) for part in self.parts])
+        right = np.concatenate([right_by_class(part.label, part.right[since]).max(0) for part in self.parts])
         singles = self._singles if since == "before" else []
         found = Losses(
             self.titles,

@@ -6,6 +6,7 @@ import pytest
 
 from analysis.__main__ import cli
 from analysis.audit import audit, power
+from analysis.common.errors import StudyError
 from analysis.statistics.limits import in_points
 
 LABEL = np.repeat(np.arange(10), 100)
