@@ -241,8 +241,8 @@ def _check_numbers(path: Path, names: np.ndarray) -> None:
         return
     if (wrong := names[~np.isfinite(numbers) | (numbers != np.rint(numbers))]).size:
         raise StudyError(
-            f"{path}: a label or a predicted class is {shortened(str(wrong[0]))}: give whole numbers, or if these are names "
-            "of classes, names that are no numbers"
+            f"{path}: a label or a predicted class is {shortened(str(wrong[0]))}: give whole numbers, or if "
+            "these are names of classes, names that are no numbers"
         )
 
 
