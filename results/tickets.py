@@ -8,7 +8,8 @@ import pandas as pd
 from decay import DATASETS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from of_analysis import ABOVE, BELOW, DIFFERENT, NEUTRAL, Panel, draw, intervals, lines, published
+from of_analysis import ABOVE, BELOW, DIFFERENT, NEUTRAL, Panel, cell_costs, draw, intervals, lines, published
+from outcomes import class_costs
 from published import Study, compare
 from scipy import stats
 
@@ -24,7 +25,7 @@ def simultaneous(study: Study) -> pd.DataFrame:
     DataFrame
         quantity, dataset, level, of, estimate, low, high, p (Bonferroni-corrected for the levels) and n.
     """
-    of_pairs = {("MP", "control"): ["alpha", "raw_slope"], ("UP", "MP"): ["alpha", "accuracy"]}
+    of_pairs = {("MP", "control"): ["alpha", "raw_slope", "alpha_without", "raw_slope_without"], ("UP", "MP"): ["alpha", "accuracy"]}
     rows = pd.DataFrame(
         row
         for pair, outcomes in of_pairs.items()
@@ -34,6 +35,24 @@ def simultaneous(study: Study) -> pd.DataFrame:
     half = (rows["high"] - rows["estimate"]) * together / alone
     ends = {"low": rows["estimate"] - half, "high": rows["estimate"] + half}
     return rows.assign(p=(_LEVELS * rows["p"]).clip(upper=1), **ends)
+
+
+def classes(study: Study) -> pd.DataFrame:
+    """Return what lottery tickets lose of each class compared with the control, as the mean over levels.
+
+    Returns
+    -------
+    DataFrame
+        As `outcomes.class_costs` returns it.
+    """
+    arrays, names, right = study.arrays, None, []
+    for rows in map(study.arrays.with_control, study.arrays.cells()):
+        if len(rows):
+            costs, has = cell_costs(arrays, rows, study.predictions)
+            assert costs and costs.own.right and costs.own.label is not None
+            names, label = arrays.names[has], costs.own.label
+            right.append(costs.own.right)
+    return class_costs(label, *np.mean(right, axis=0), names)
 
 
 def draw_levels(study: Study) -> Figure:
