@@ -119,7 +119,7 @@ class _Cell(NamedTuple):
 def _of_cell(arrays: RunArrays, rows: np.ndarray, predictions: StudyPredictions) -> _Cell:
     found, has = cell_costs(arrays, rows, predictions)
     assert found and found.own.label is not None and found.own.right
-    f1 = f1_costs(arrays, rows, found.own.label, predictions)
+    f1 = f1_costs(arrays, rows, arrays.controls[rows], found.own.label, predictions)
     return _Cell(found.own.label, *found.own.right, all_costs(arrays, rows, arrays.names[has]), f1)
 
 

@@ -87,21 +87,26 @@ def all_costs(study: RunArrays, rows: np.ndarray, names: Iterable[str]) -> pd.Da
 
 
 def f1_costs(
-    study: RunArrays, rows: np.ndarray, label: np.ndarray | None, predictions: StudyPredictions
+    study: RunArrays,
+    rows: np.ndarray,
+    controls: np.ndarray,
+    label: np.ndarray | None,
+    predictions: StudyPredictions | None,
 ) -> np.ndarray | float:
     """Compute what classes lose of F1 beyond the mean over classes, compared with controls, in points; (classes,).
 
     Parameters
     ----------
     study : RunArrays
-    rows : (networks,), integers
-        Networks that have a control.
+    rows, controls : (networks,), integers
+        Rows of pruned networks, and of their controls.
     label : (images,), integers, optional
         For each image, the place of its class among the result. The result is NaN without it.
-    predictions : StudyPredictions
+    predictions : StudyPredictions, optional
     """
     ids = study.runs["run_id"].iloc
-    if label is None or (pairs := predictions.of_pairs(ids[study.controls[rows]], ids[rows])) is None:
+    pairs = predictions.of_pairs(ids[controls], ids[rows]) if predictions else None
+    if label is None or pairs is None:
         return np.nan
     before, after = (np.mean([network.f1 for network in side], axis=0) for side in (pairs.before, pairs.after))
     lost, place = np.empty(len(before)), np.unique(pairs.images.place, return_index=True)[1]

@@ -299,7 +299,7 @@ def costs(study: Study, part: Part) -> Iterator[Row]:
             if found and found.reference == CONTROL_OF_NETWORK:
                 table = found.table.assign(**{"class": arrays.names[has]})
                 axes = dict(zip(part["by"], key, strict=True))
-                f1 = outcomes.f1_costs(arrays, of_arm, found.own.label, study.predictions)
+                f1 = outcomes.f1_costs(arrays, of_arm, arrays.controls[of_arm], found.own.label, study.predictions)
                 yield from _cell_costs(arrays, of_arm, table.assign(f1=f1), found.worst, axes, part.get("classes", []))
 
 
