@@ -118,16 +118,18 @@ class _Cell(NamedTuple):
 
 def _of_cell(arrays: RunArrays, rows: np.ndarray, predictions: StudyPredictions) -> _Cell:
     found, has = cell_costs(arrays, rows, predictions)
-    assert found and found.own.label is not None and found.own.right
+    assert found
+    assert found.own.right
+    assert found.own.label is not None
     f1 = f1_costs(arrays, rows, arrays.controls[rows], found.own.label, predictions)
     return _Cell(found.own.label, *found.own.right, all_costs(arrays, rows, arrays.names[has]), f1)
 
 
 def _together(cells: list[_Cell]) -> pd.DataFrame:
     """Pool the networks of cells with the same test images."""
-    label, *answers, costs, f1 = zip(*cells, strict=True)
+    label, controls, pruned, costs, f1 = zip(*cells, strict=True)
     of_networks = pd.concat(costs)
-    table = class_costs(label[0], *map(np.vstack, answers), of_networks.columns)
+    table = class_costs(label[0], np.vstack(controls), np.vstack(pruned), [*of_networks])
     worst_in = table["class"].map(of_networks.idxmax(axis=1).value_counts()).fillna(0)
     return table.assign(f1_cost=np.average(f1, axis=0, weights=[*map(len, costs)]), worst_in=worst_in)
 

@@ -124,7 +124,8 @@ def factors(study: Study) -> pd.DataFrame:
     -------
     DataFrame
         The key of the cell, class, n (networks); error_factor and proportionality_without, that of the other classes,
-        with 95 % intervals over networks; first, whether it is the cell's first class; leverage, the class's share of the controls' squared gaps;
+        with 95 % intervals over networks; first, whether it is the cell's first class; leverage, the class's share of
+        the controls' squared gaps;
         p_equal_factors, of the test that all classes have the same factor; alpha_of_networks, the mean alpha of single
         networks since their own controls.
     """
@@ -434,8 +435,8 @@ def _draw_factors(axes: Axes, rows: pd.DataFrame) -> None:
     factor, at = rows["error_factor"], rows["error_control"]
     ends = [factor - rows["error_factor_low"], rows["error_factor_high"] - factor]
     axes.errorbar(at, factor, ends, fmt="o", color=BELOW, markersize=3, linewidth=0.9)
-    for name, *place in zip(rows["class"], at, factor, strict=True):
-        axes.annotate(name, place, (3, 3), textcoords="offset points", fontsize=6)
+    for name, x, y in zip(rows["class"], at, factor, strict=True):
+        axes.annotate(name, (x, y), (3, 3), textcoords="offset points", fontsize=6)
     axes.axhline(rows["error_growth"].iloc[0], color="black", linestyle="--", linewidth=0.8)
     axes.set_xscale("log")
     axes.margins(x=0.14)

@@ -25,7 +25,8 @@ def simultaneous(study: Study) -> pd.DataFrame:
     DataFrame
         quantity, dataset, level, of, estimate, low, high, p (Bonferroni-corrected for the levels) and n.
     """
-    of_pairs = {("MP", "control"): ["alpha", "raw_slope", "alpha_without", "raw_slope_without"], ("UP", "MP"): ["alpha", "accuracy"]}
+    slopes = ["alpha", "raw_slope", "alpha_without", "raw_slope_without"]
+    of_pairs = {("MP", "control"): slopes, ("UP", "MP"): ["alpha", "accuracy"]}
     rows = pd.DataFrame(
         row
         for pair, outcomes in of_pairs.items()
@@ -45,14 +46,17 @@ def classes(study: Study) -> pd.DataFrame:
     DataFrame
         As `outcomes.class_costs` returns it.
     """
-    arrays, names, right = study.arrays, None, []
-    for rows in map(study.arrays.with_control, study.arrays.cells()):
+    arrays, right = study.arrays, []
+    for rows in map(arrays.with_control, arrays.cells()):
         if len(rows):
             costs, has = cell_costs(arrays, rows, study.predictions)
-            assert costs and costs.own.right and costs.own.label is not None
-            names, label = arrays.names[has], costs.own.label
+            assert costs
+            assert costs.own.label is not None
+            assert costs.own.right
+            label, names = costs.own.label, arrays.names[has]
             right.append(costs.own.right)
-    return class_costs(label, *np.mean(right, axis=0), names)
+    controls, tickets = np.mean(right, axis=0)
+    return class_costs(label, controls, tickets, names)
 
 
 def draw_levels(study: Study) -> Figure:
