@@ -35,6 +35,7 @@ from analysis.runs.frames import ReadPredictions
 from analysis.runs.options.table import OPTIONS
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics import (
+    error_factors,
     limits,
     losses,
     over_indexing,
