@@ -317,7 +317,7 @@ def train(**options: Any) -> Training:
     >>> from pruning_study import train
     >>> trained = train(seed=0, epochs=1)
     >>> list(trained.table), len(trained.runs)
-    (['class', 'recall', 'recall_low', 'recall_high', 'support'], 1)
+    (['class', 'recall', 'recall_low', 'recall_high', 'support', 'likely_loss'], 1)
     """
     configs, typed = _configs(TrainConfig, options)
     results = list(train_and_prune.each_dense(configs, typed))
