@@ -87,7 +87,7 @@ def draw_dip(study: Study) -> Figure:
         [Panel(_draw_means, numbers, "alpha and odds ratio of the error", "level"), *differences],
         3,
         size=(3.7, 2.7),
-        title="Light pruning of lottery tickets lowers alpha below that of the control, because Shirt improves",
+        title="Light pruning of lottery tickets lowers alpha below that of the control, chiefly because Shirt improves",
         note="Left: means; dashed: what the accuracy alone predicts. Middle and right: 95 % intervals.",
     )
 
