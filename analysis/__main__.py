@@ -22,13 +22,13 @@ FC = TypeVar("FC", bound=Callable[..., Any])
 # Sections of `--help` and their options; a command shows only its own options.
 SECTIONS = {
     "Predictions": (
-        *("before", "after", "test_before", "test_after", "control", "training_images"),
+        *("before", "after", "test_before", "test_after", "control"),
         *("label_column", "predicted_column", "pair_by_order", "keep_class_order", "ignore_label", "max_data_gib"),
     ),
     "Numbers in place of predictions": ("classes", "images", "movement"),
     "Groups of images": ("groups",),
     "Runs to read": ("experiment", "study", "folders", "dataset", "ignore_params"),
-    "Limits": ("max_class_loss", "max_accuracy_loss", "max_alpha", "accuracy_loss", "limit_from", "min_images"),
+    "Limits": ("max_class_loss", "max_accuracy_loss", "max_alpha", "limit_from", "min_images"),
     "Choice": ("min_accuracy", "fairness_value"),
     "Statistics": ("confidence", "variance", "shrinkage"),
     "Results": ("output", "paper", "no_log", "fail_on_damage"),
