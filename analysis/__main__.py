@@ -22,13 +22,13 @@ FC = TypeVar("FC", bound=Callable[..., Any])
 # Sections of `--help` and their options; a command shows only its own options.
 SECTIONS = {
     "Predictions": (
-        *("before", "after", "test_before", "test_after", "control", "training_images"),
-        *("label_column", "predicted_column", "pair_by_order", "keep_class_order", "max_data_gib"),
+        *("before", "after", "test_before", "test_after", "control"),
+        *("label_column", "predicted_column", "pair_by_order", "keep_class_order", "ignore_label", "max_data_gib"),
     ),
     "Numbers in place of predictions": ("classes", "images", "movement"),
     "Groups of images": ("groups",),
     "Runs to read": ("experiment", "study", "folders", "dataset", "ignore_params"),
-    "Limits": ("max_class_loss", "max_accuracy_loss", "max_alpha", "accuracy_loss", "limit_from", "min_images"),
+    "Limits": ("max_class_loss", "max_accuracy_loss", "max_alpha", "limit_from", "min_images"),
     "Choice": ("min_accuracy", "fairness_value"),
     "Statistics": ("confidence", "variance", "shrinkage"),
     "Results": ("output", "paper", "no_log", "fail_on_damage"),
@@ -197,6 +197,11 @@ def cli() -> None:
 @_PAIR_BY_ORDER
 @_KEEP_CLASS_ORDER
 @click.option(
+    "--ignore-label",
+    metavar="LABEL",
+    help="Leave out images with this label, such as -1 or -100 for images without a class.  [default: none]",
+)
+@click.option(
     "--groups",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
@@ -257,6 +262,7 @@ def audit(
     predicted_column: str | None,
     pair_by_order: bool,
     keep_class_order: bool,
+    ignore_label: str | None,
     groups: Path | None,
     output: Path,
     max_data_gib: float,
@@ -299,6 +305,7 @@ def audit(
         pair_by_order=pair_by_order,
         columns=ColumnNames(label_column, predicted_column),
         keep_class_order=keep_class_order,
+        ignore_label=ignore_label,
     )
     gates = result.comparison.gates(within, limit_from=limit_from, min_images=min_images)
     if fail_on_damage:
@@ -388,88 +395,6 @@ def power(
     power.write(estimate, output)
     click.echo(power.summary(estimate))
     click.echo(f"In {output.absolute()}: {', '.join(power.FILES)}")
-
-
-@cli.command(
-    sections=SECTIONS,
-    examples=(
-        'pruning-analysis risk --before "dense/*.npz"',
-        'pruning-analysis risk --before "dense/*.npz" --after "pruned/*.npz" --control "retrained/*.npz"',
-    ),
-)
-@_sides("--before")
-@click.option(
-    "--training-images",
-    type=click.Path(path_type=Path),
-    metavar="FILE.csv",
-    help="Table with the number of training images (column training_images) of each class (column class), such as a "
-    "run's class_characteristics.csv.  [default: none]",
-)
-@click.option(
-    "--accuracy-loss",
-    type=click.FloatRange(0, 100, min_open=True),
-    default=1.0,
-    show_default=True,
-    metavar="POINTS",
-    help="Expected loss of accuracy through pruning, in points, from which the loss of each class is predicted. This "
-    "assumes that pruning multiplies the error of every class by the same factor.",
-)
-@_columns
-@_PAIR_BY_ORDER
-@_MAX_DATA_GIB
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("risk"),
-    show_default=True,
-    help="Folder that risk_classes.csv, risk_images.csv and, with --after, risk_judged.csv are written to.",
-)
-def risk(
-    before: tuple[str, ...],
-    after: tuple[str, ...],
-    control: tuple[str, ...],
-    training_images: Path | None,
-    accuracy_loss: float,
-    label_column: str | None,
-    predicted_column: str | None,
-    pair_by_order: bool,
-    max_data_gib: float,
-    output: Path,
-) -> None:
-    """Rank classes and images by their risk, before anything is pruned.
-
-    Only networks before pruning are needed. The scores are recall, share of the training images, confidence, margin,
-    entropy, and disagreement between seeds. Confidence, margin and entropy need an array named probabilities or logits,
-    (images, classes), in .npz files, or a column of probabilities for each class in tables. For confidence alone, an
-    array or a column named confidence suffices.
-
-    The expected loss of a class follows from its recall and from the expected loss of accuracy (--accuracy-loss).
-
-    With predictions of pruned networks, the scores from half of the networks are tested on the losses in the other
-    half. Scores of classes are tested by their rank correlation with the losses, scores of images by how well they
-    separate images that become wrong from images that stay right. The expected losses are tested by the share of the
-    differences between the losses of classes that they explain.
-    """
-    from analysis.audit import prediction_files, risk
-    from analysis.audit.prediction_columns import ColumnNames
-    from analysis.common import overwriting
-
-    names = (*risk.FILES, risk.JUDGEMENT)
-    overwriting.check_inputs(output, prediction_files.named([*before, *after, *control]), "predictions", names=names)
-    overwriting.check_inputs(output, [training_images], "training images", names=names)
-    result = risk.risk(
-        before,
-        after,
-        control,
-        training_images=training_images,
-        accuracy_loss=accuracy_loss,
-        max_data_gib=max_data_gib,
-        pair_by_order=pair_by_order,
-        columns=ColumnNames(label_column, predicted_column),
-    )
-    written = risk.write(result, output)
-    click.echo(risk.summary(result))
-    click.echo(f"In {output.absolute()}: {', '.join(written)}")
 
 
 @cli.command(

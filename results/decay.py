@@ -1,17 +1,33 @@
-"""How much networks differ by chance under each training: decay/, decay-confirmation/ and decay-resnet20/."""
+"""How much networks differ by chance under each training, and what pruning costs if it is little: decay/ and others."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from of_analysis import BELOW, NEUTRAL, Panel, draw, points, side_by_side
-from published import Study, compare, means
+from of_analysis import (
+    BELOW,
+    NEUTRAL,
+    Panel,
+    RunArrays,
+    StudyPredictions,
+    cell_costs,
+    draw,
+    points,
+    run_arrays,
+    side_by_side,
+)
+from outcomes import all_costs, class_costs, f1_costs
+from published import Study, compare, fits, means
 
 DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
 _BY = ["dataset", "training"]
 _RESAMPLES = 4000
+# Networks whose rate decays and which keep the last epoch's weights.
+_STABLE = {"decay": "cosine", "fine_tune_decay": "cosine", "kept_epoch": "none", "class_offsets": "none", "distill": 0}
+_CONTROL, _GRADUAL = {"pruner": "none"}, {"pruner": "mp", "schedule": "cubic", "ratio": 20}
 
 
 def deviations(study: Study) -> pd.DataFrame:
@@ -70,6 +86,75 @@ def _by_training(study: Study) -> Iterator[tuple[dict[str, str], np.ndarray, np.
 def _variance(values: np.ndarray) -> np.ndarray:
     """Compute the variance over seeds, averaged over classes, of (..., seeds, classes)."""
     return values.var(-2, ddof=1).mean(-1)
+
+
+def pooled(study: Study) -> pd.DataFrame:
+    """Return what pruning to ratio 20 costs in all networks with a stable control, of a study and those that it reads.
+
+    Returns
+    -------
+    DataFrame
+        dataset; the columns of `outcomes.class_costs`; f1_cost, and worst_in, as in `published.costs`.
+    """
+    parts = [
+        (arrays.runs["dataset"].iloc[rows[0]], _of_cell(arrays, rows, StudyPredictions(predictions)))
+        for runs, predictions, _ in map(study.frames, (study.folder.name, *study.spec["reads"]))
+        for wanted in [fits(runs, _STABLE) & (fits(runs, _CONTROL) | fits(runs, _GRADUAL))]
+        for arrays in [run_arrays(runs[wanted].reset_index(drop=True))]
+        for rows in map(arrays.with_control, arrays.cells())
+        if len(rows)
+    ]
+    datasets = {dataset: [part for name, part in parts if name == dataset] for dataset, _ in parts}
+    return pd.concat(_together(own).assign(dataset=dataset) for dataset, own in datasets.items())
+
+
+class _Cell(NamedTuple):
+    label: np.ndarray  # (images,), the same in all studies of a data set
+    control: np.ndarray  # (networks, images), whether each network is right
+    pruned: np.ndarray
+    costs: pd.DataFrame  # (networks, classes)
+    f1: np.ndarray | float  # (classes,)
+
+
+def _of_cell(arrays: RunArrays, rows: np.ndarray, predictions: StudyPredictions) -> _Cell:
+    found, has = cell_costs(arrays, rows, predictions)
+    assert found
+    assert found.own.right
+    assert found.own.label is not None
+    f1 = f1_costs(arrays, rows, arrays.controls[rows], found.own.label, predictions)
+    return _Cell(found.own.label, *found.own.right, all_costs(arrays, rows, arrays.names[has]), f1)
+
+
+def _together(cells: list[_Cell]) -> pd.DataFrame:
+    """Pool the networks of cells with the same test images."""
+    label, controls, pruned, costs, f1 = zip(*cells, strict=True)
+    of_networks = pd.concat(costs)
+    table = class_costs(label[0], np.vstack(controls), np.vstack(pruned), [*of_networks])
+    worst_in = table["class"].map(of_networks.idxmax(axis=1).value_counts()).fillna(0)
+    return table.assign(f1_cost=np.average(f1, axis=0, weights=[*map(len, costs)]), worst_in=worst_in)
+
+
+def offsets_from_plain(study: Study) -> pd.DataFrame:
+    """Return what gradual pruning with class offsets costs, compared with controls that have no offsets.
+
+    Returns
+    -------
+    DataFrame
+        dataset, class, and cost with the columns of `losses.columns`, as shares.
+    """
+    arrays = study.arrays
+    arms = study.arms.set_index("run_id").loc[arrays.runs["run_id"]].reset_index()
+    is_control = arms["method"].eq("control") & arms["mitigation"].eq("plain")
+    by_network = pd.Series(arms.index[is_control], arrays.runs.loc[is_control, "dense_run_id"])
+    with_offsets = arms[arms["method"].eq("gradual MP") & arms["ratio"].eq("20") & arms["mitigation"].eq("offsets")]
+    tables = []
+    for dataset, own in with_offsets.groupby("dataset", observed=True):
+        rows, controls = own.index.to_numpy(), np.full(len(arms), -1)
+        controls[rows] = by_network[arrays.runs.loc[rows, "dense_run_id"]]
+        found, has = cell_costs(arrays, rows, study.predictions, controls)
+        assert found
+        tables.append(found.table.assign(**{"class": arrays.names[has], "dataset": dataset, "n": found.n}))
+    return pd.concat(tables)
 
 
 def draw_gaps(study: Study) -> Figure:

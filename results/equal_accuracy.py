@@ -15,6 +15,7 @@ from of_analysis import (
     same_accuracy,
     validation_counts,
 )
+from outcomes import f1_costs
 from published import Study
 from report_tables import in_points
 
@@ -41,7 +42,7 @@ def costs(study: Study) -> pd.DataFrame:
         study has a teacher.
 
         - networks, as in `differences`; dataset; of: "up minus control" or "up minus mp"; n (networks);
-        - class; its loss and cost, as in `classes.csv`; whether it is the costliest;
+        - class; its loss and cost, as in `classes.csv`; f1_cost; whether it is the costliest;
         - accuracy_loss, and no_class_more, the largest of the bounds of all losses.
     """
     tables = {
@@ -75,7 +76,9 @@ def class_costs(arrays: RunArrays, chosen: pd.DataFrame, predictions: StudyPredi
             found, has = cell_costs(arrays, after, predictions, references)
             assert found is not None  # these networks have recalls
             accuracy_loss = (arrays.accuracy_after[before] - arrays.accuracy_after[after]).mean()
-            table = found.table.assign(**{"class": arrays.names[has]}, dataset=dataset, of=of, n=len(after))
+            f1 = f1_costs(arrays, after, before, found.own.label, predictions)
+            table = found.table.assign(**{"class": arrays.names[has]}, f1_cost=f1 / 100, dataset=dataset, of=of)
+            table["n"] = len(after)
             costliest, bound = table["cost"].eq(table["cost"].max()), table["loss_from_control_upper_all"].max()
             tables.append(table.assign(accuracy_loss=accuracy_loss, no_class_more=bound, costliest=costliest))
     return pd.concat(tables, ignore_index=True)

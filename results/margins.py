@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import risk_judgement
 from decay import DATASETS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
-from of_analysis import ABOVE, BELOW, NEUTRAL, Panel, archives, diagonal, draw, proportion, risk_judgement
+from of_analysis import ABOVE, BELOW, NEUTRAL, Panel, archives, diagonal, draw, proportion
 from published import Study
 from scipy import optimize, stats
 

@@ -36,20 +36,23 @@ from analysis.runs.options.table import OPTIONS
 from analysis.runs.run_tables import RunTable
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics import (
+    error_factors,
     limits,
     losses,
     over_indexing,
+    populations,
     proportion,
     regression,
-    risk_judgement,
-    risk_scores,
 )
 from analysis.statistics.abstention import disputes, retained_accuracy
+from analysis.statistics.arithmetic import quotient
 from analysis.statistics.chain_choice import choose
-from analysis.statistics.halves import Halves, jackknife_estimate, jackknife_values
+from analysis.statistics.halves import Halves, group_of, jackknife_estimate, jackknife_values
+from analysis.statistics.halves import groups as jackknife_groups
 from analysis.statistics.hypothesis_tests import LEVEL, corrected, independent, paired, wilson_interval
 from analysis.statistics.intensification import alpha, alpha_shared, excess_loss, raw_slope
 from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
 from analysis.study import proportions

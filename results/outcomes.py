@@ -1,6 +1,6 @@
 """What is measured of each network of a study, in points where it is a recall or an accuracy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,6 +8,7 @@ from of_analysis import (
     CONTROL,
     Recalls,
     RunArrays,
+    StudyPredictions,
     alpha,
     alpha_shared,
     excess_loss,
@@ -33,6 +34,8 @@ def outcomes(runs: pd.DataFrame) -> pd.DataFrame:
         - accuracy_before, accuracy: of the dense network, and of the network of the run;
         - largest_excess; its floor, which noise of the test images alone would give; beyond_floor, the difference;
         - alpha, raw_slope: since the dense network; odds_ratio of the error, and alpha_minus_odds_ratio;
+        - alpha_without, raw_slope_without: without the class that has the largest squared gaps in the dense networks of
+          the data set, and so most leverage;
         - gaps: the dense network's recall of each class minus its accuracy; classes: their names.
     """
     study = run_arrays(runs)
@@ -41,6 +44,7 @@ def outcomes(runs: pd.DataFrame) -> pd.DataFrame:
         places = with_guesses[~study.at_chance[with_guesses]]
         before, after = study.measured(places, has)
         excess, floor = 100 * excess_loss(before, after).max(-1), 100 * study.floors(places, has)
+        fewer = [_without(each, study.support[np.ix_(places, has)], before) for each in (before, after)]
         columns = {
             "run_id": study.runs["run_id"].to_numpy()[places],
             "accuracy_before": 100 * before.accuracy,
@@ -50,6 +54,8 @@ def outcomes(runs: pd.DataFrame) -> pd.DataFrame:
             "beyond_floor": excess - floor,
             "alpha": alpha(before.balance, after.balance),
             "raw_slope": raw_slope(before, after),
+            "alpha_without": alpha(*(each.balance for each in fewer)),
+            "raw_slope_without": raw_slope(*fewer),
             "odds_ratio": proportion.odds_ratio(before.accuracy, after.accuracy),
             "gaps": list(100 * before.raw_balance),
             "classes": [study.names[has]] * len(places),
@@ -59,6 +65,13 @@ def outcomes(runs: pd.DataFrame) -> pd.DataFrame:
     return measured.assign(alpha_minus_odds_ratio=measured["alpha"] - measured["odds_ratio"])
 
 
+def _without(recalls: Recalls, support: np.ndarray, dense: Recalls) -> Recalls:
+    """Leave out the class with the largest squared gaps in dense networks."""
+    others = np.delete(np.arange(support.shape[1]), np.square(dense.raw_balance).mean(0).argmax())
+    recall, support = recalls.recall[:, others], support[:, others]
+    return Recalls(recall, (recall * support).sum(1) / support.sum(1))
+
+
 def class_cost(study: RunArrays, name: str) -> np.ndarray:
     """Compute the recall that a class loses beyond the accuracy, compared with the control, in points; (runs,).
 
@@ -66,6 +79,39 @@ def class_cost(study: RunArrays, name: str) -> np.ndarray:
     """
     gap = 100 * (study.after[:, list(study.names).index(name)] - study.accuracy_after)
     return np.where(study.controls >= 0, gap[study.controls] - gap, np.nan)
+
+
+def all_costs(study: RunArrays, rows: np.ndarray, names: Iterable[str]) -> pd.DataFrame:
+    """Return the costs of classes in networks that have a control, in points, a row for each network."""
+    return pd.DataFrame({name: class_cost(study, name)[rows] for name in names})
+
+
+def f1_costs(
+    study: RunArrays,
+    rows: np.ndarray,
+    controls: np.ndarray,
+    label: np.ndarray | None,
+    predictions: StudyPredictions | None,
+) -> np.ndarray | float:
+    """Compute what classes lose of F1 beyond the mean over classes, compared with controls, in points; (classes,).
+
+    Parameters
+    ----------
+    study : RunArrays
+    rows, controls : (networks,), integers
+        Rows of pruned networks, and of their controls.
+    label : (images,), integers, optional
+        For each image, the place of its class among the result. The result is NaN without it.
+    predictions : StudyPredictions, optional
+    """
+    ids = study.runs["run_id"].iloc
+    pairs = predictions.of_pairs(ids[controls], ids[rows]) if predictions else None
+    if label is None or pairs is None:
+        return np.nan
+    before, after = (np.mean([network.f1 for network in side], axis=0) for side in (pairs.before, pairs.after))
+    lost, place = np.empty(len(before)), np.unique(pairs.images.place, return_index=True)[1]
+    lost[label[place]] = 100 * (before - after)
+    return lost - lost.mean()
 
 
 def from_control(study: RunArrays) -> pd.DataFrame:
@@ -109,10 +155,18 @@ def slopes(before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarr
 
 
 def named_costs(study: RunArrays, named: Mapping[str, str]) -> pd.DataFrame:
-    """Return run_id, and as named_cost the cost of the class that `named` has for the data set of each run."""
+    """Return what classes lose compared with the control, in points.
+
+    Returns
+    -------
+    DataFrame
+        run_id; named_cost, the cost of the class that `named` has for the data set of each run; and largest_loss, the
+        loss of the network's hardest-hit class, which differs between networks.
+    """
     is_dataset = [study.runs["dataset"].eq(dataset) for dataset in named]
     costs = np.select(is_dataset, [class_cost(study, name) for name in named.values()], np.nan)
-    return study.runs[["run_id"]].assign(named_cost=costs)
+    losses = pd.DataFrame(study.after[study.controls] - study.after).max(axis=1).where(study.controls >= 0)
+    return study.runs[["run_id"]].assign(named_cost=costs, largest_loss=100 * losses)
 
 
 def class_costs(label: np.ndarray, before: np.ndarray, after: np.ndarray, names: Sequence[str]) -> pd.DataFrame:

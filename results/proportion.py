@@ -25,13 +25,16 @@ from of_analysis import (
     DIFFERENT,
     NEUTRAL,
     Panel,
+    Recalls,
     RunArrays,
     StudyPredictions,
+    alpha,
     alphas,
     cell_costs,
     claims,
     diagonal,
     draw,
+    error_factors,
     frames,
     lines,
     mean_interval,
@@ -113,6 +116,39 @@ def _cell_rows(key: dict[str, Any], cell: proportions.CellProportion) -> Iterato
         }
 
 
+@cache
+def factors(study: Study) -> pd.DataFrame:
+    """Return by which factor pruning multiplies the error of each class, and each class's part in the slope.
+
+    Returns
+    -------
+    DataFrame
+        The key of the cell, class, n (networks); error_factor and proportionality_without, that of the other classes,
+        with 95 % intervals over networks; first, whether it is the cell's first class; leverage, the class's share of
+        the controls' squared gaps;
+        p_equal_factors, of the test that all classes have the same factor; alpha_of_networks, the mean alpha of single
+        networks since their own controls.
+    """
+    arrays, tables = study.arrays, []
+    for key, rows in _pruned(study):
+        rows = arrays.with_sloped_control(arrays.sloped(rows))
+        if recalls := proportions.paired_recalls(arrays, rows):
+            before, after, share = recalls
+            errors, gaps = (1 - before, 1 - after), before.mean(0) - before.mean(0) @ share
+            balances = (Recalls(recall, recall @ share).balance for recall in (before, after))
+            values = error_factors.error_factors(*errors), error_factors.proportionality_without_each(*recalls)
+            columns = [*error_factors.FACTOR_COLUMNS, *error_factors.WITHOUT_COLUMNS]
+            table = pd.DataFrame(np.vstack(values).T, columns=columns).assign(
+                leverage=np.square(gaps) / np.square(gaps).sum(),
+                p_equal_factors=error_factors.equal_factors_p(*errors, share),
+                alpha_of_networks=alpha(*balances).mean(),
+                first=np.arange(len(share)) == 0,
+            )
+            names = arrays.names[arrays.classes_of(rows)]
+            tables.append(table.assign(**key, **{"class": names, "n": len(rows)}))
+    return pd.concat(tables, ignore_index=True)
+
+
 def classes(study: Study) -> pd.DataFrame:
     """Return what classes lose, in points, in the cells to which `where` of study.yaml confines lists.
 
@@ -142,34 +178,43 @@ def explained(study: Study) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        dataset, cells (which ones are included), n (seeds), and the explained part with a 95 % interval by the
-        jackknife over seeds, which leaves a seed out of all cells together.
+        dataset, cells (which ones are included), without (the class with most leverage, if it is left out), n (seeds),
+        and the explained part with a 95 % interval by the jackknife over seeds, which leaves a seed out of all cells
+        together.
     """
     arrays = _decaying(study.runs.drop(columns="study"))
     seeds, datasets = arrays.runs["seed"].to_numpy(), arrays.runs["dataset"]
     growths = [(rows, found[0][1]) for rows in arrays.cells() if (found := _slopes(arrays, [rows]))]
+    leverages = factors(study).groupby(["dataset", "class"])["leverage"].mean()
     rows = []
     for dataset, (cells, smallest) in product(datasets.unique(), _SMALLEST.items()):
         own = [rows for rows, growth in growths if datasets[rows[0]] == dataset and growth >= smallest]
         each = np.unique(seeds[np.concatenate(own)]) if len(own) > 1 else np.array([])
         if len(each) >= _FEWEST_SEEDS:
-            whole = _explained(arrays, own)
-            parts = [_explained(arrays, [rows[seeds[rows] != seed] for rows in own]) for seed in each]
-            low, high = mean_interval(len(each) * whole - (len(each) - 1) * np.array(parts))
-            row = {"dataset": dataset, "cells": cells, "explained": whole}
-            rows.append(row | {"explained_low": low, "explained_high": high, "n": len(each)})
+            for without in ("", leverages[dataset].idxmax()):
+                whole = _explained(arrays, own, without)
+                parts = [_explained(arrays, [rows[seeds[rows] != seed] for rows in own], without) for seed in each]
+                low, high = mean_interval(len(each) * whole - (len(each) - 1) * np.array(parts))
+                row = {"dataset": dataset, "cells": cells, "without": without, "explained": whole}
+                rows.append(row | {"explained_low": low, "explained_high": high, "n": len(each)})
     return pd.DataFrame(rows)
 
 
-def _explained(arrays: RunArrays, cells: list[np.ndarray]) -> float:
-    slopes, growths = np.array(_slopes(arrays, cells)).T
+def _explained(arrays: RunArrays, cells: list[np.ndarray], without: str) -> float:
+    slopes, growths = np.array(_slopes(arrays, cells, without)).T
     return float(1 - np.square(slopes - growths).sum() / np.square(slopes - 1).sum())
 
 
-def _slopes(arrays: RunArrays, cells: list[np.ndarray]) -> list[tuple[float, float]]:
+def _slopes(arrays: RunArrays, cells: list[np.ndarray], without: str = "") -> list[tuple[float, float]]:
     """Return the slope and the growth of the error of each cell that has controls."""
-    found = [cell.on_these_images for rows in cells if (cell := proportions.cell_proportion(arrays, rows))]
-    return [(each.slope, each.growth) for each in found if each]
+    found = []
+    for rows in cells:
+        rows = arrays.with_sloped_control(arrays.sloped(rows))
+        if recalls := proportions.paired_recalls(arrays, rows):
+            kept = arrays.names[arrays.classes_of(rows)] != without
+            before, after, share = (each[..., kept] for each in recalls)
+            found.append(proportion.on_these_images(before, after, share / share.sum()))
+    return [(each.slope, each.growth) for each in found]
 
 
 # Networks of earlier studies, and of print.
@@ -367,6 +412,37 @@ def figure(study: Study) -> Figure:
         "learning rates. Rings are sets of earlier networks, at ratios up to 20. Crosses: the paper's Tables 12 and "
         "13, relative to dense networks.",
     )
+
+
+def figure_of_factors(study: Study) -> Figure:
+    """Draw the factor of each class's error against this error in the controls, a panel for each data set."""
+    keys = ["dataset", "pruning", "training"]
+    of_all = cells(study).query(f"images == '{THESE}'")[[*keys, "error_growth"]]
+    shown = factors(study).merge(classes(study)[[*keys, "class", "error_control"]]).merge(of_all, on=keys)
+    return draw(
+        [
+            Panel(_draw_factors, own, DATASETS[name], "error of the control, %", "factor")
+            for name, own in shown.groupby("dataset", sort=False)
+        ],
+        size=(3.6, 2.9),
+        title="Pruning multiplies the errors of classes by different factors",
+        note="A class's error after pruning divided by that in the control, with 95 % intervals over networks. Dashed: "
+        "the error of all images.",
+    )
+
+
+def _draw_factors(axes: Axes, rows: pd.DataFrame) -> None:
+    factor, at = rows["error_factor"], rows["error_control"]
+    ends = [factor - rows["error_factor_low"], rows["error_factor_high"] - factor]
+    axes.errorbar(at, factor, ends, fmt="o", color=BELOW, markersize=3, linewidth=0.9)
+    for name, x, y in zip(rows["class"], at, factor, strict=True):
+        axes.annotate(name, (x, y), (3, 3), textcoords="offset points", fontsize=6)
+    axes.axhline(rows["error_growth"].iloc[0], color="black", linestyle="--", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.margins(x=0.14)
+    axes.xaxis.set_major_locator(FixedLocator([0.4, 0.6, 1, 2, 5, 10, 20, 30, 50]))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _draw(axes: Axes, tables: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]) -> None:

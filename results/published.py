@@ -286,7 +286,8 @@ def costs(study: Study, part: Part) -> Iterator[Row]:
     `no_class_more` is the largest of the bounds of all losses. The other numbers are of the class with the largest mean
     cost and of those that are listed as `classes`, in which `shown` stands for all with p_holm below .05.
     `cost_if_named` has an interval over networks alone, for a class that an earlier study named; `cost_after_choice`
-    has one that allows for choosing the class on these networks.
+    has one that allows for choosing the class on these networks. `f1_cost` is the loss of F1 beyond the mean loss of
+    F1 over classes, and `worst_in` the number of networks in which the class has the largest cost.
     """
     arrays, arms = study.arrays, study.arms.set_index("run_id")
     wanted = study.confined(arms, part, part["by"])
@@ -298,7 +299,8 @@ def costs(study: Study, part: Part) -> Iterator[Row]:
             if found and found.reference == CONTROL_OF_NETWORK:
                 table = found.table.assign(**{"class": arrays.names[has]})
                 axes = dict(zip(part["by"], key, strict=True))
-                yield from _cell_costs(arrays, of_arm, table, found.worst, axes, part.get("classes", []))
+                f1 = outcomes.f1_costs(arrays, of_arm, arrays.controls[of_arm], found.own.label, study.predictions)
+                yield from _cell_costs(arrays, of_arm, table.assign(f1=f1), found.worst, axes, part.get("classes", []))
 
 
 def _cell_costs(
@@ -309,6 +311,7 @@ def _cell_costs(
     yield {"quantity": "accuracy_loss", **axes, "estimate": 100 * accuracy_loss, "n": n}
     yield {"quantity": "no_class_more", **axes, "estimate": 100 * table["loss_from_control_upper_all"].max(), "n": n}
     costliest = table["class"][table["cost"].idxmax()]
+    each = outcomes.all_costs(arrays, rows, table["class"])
     is_shown = (table["cost_p"] <= LEVEL) & (table["cost"] > 0) & ("shown" in further)
     for _, row in table[table["class"].isin([costliest, *further]) | is_shown].iterrows():
         own = {**axes, "class": row["class"], "n": n}
@@ -316,8 +319,10 @@ def _cell_costs(
         yield {"quantity": "cost", **own, "estimate": cost, "low": low, "high": high, "p_holm": row["cost_p"]}
         loss, bound = 100 * row[["loss_from_control", "loss_from_control_upper_all"]]
         yield {"quantity": "loss", **own, "estimate": loss, "high": bound}
-        low, high = mean_interval(outcomes.class_cost(arrays, row["class"])[rows])
+        low, high = mean_interval(each[row["class"]])
         yield {"quantity": "cost_if_named", **own, "estimate": cost, "low": low, "high": high}
+        yield {"quantity": "f1_cost", **own, "estimate": row["f1"]}
+        yield {"quantity": "worst_in", **own, "estimate": each.idxmax(axis=1).eq(row["class"]).sum()}
     cost, low, high = 100 * worst.cost, 100 * worst.low, 100 * worst.high
     own = {**axes, "class": worst.name, "n": n}
     yield {"quantity": "cost_after_choice", **own, "estimate": cost, "low": low, "high": high}

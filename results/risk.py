@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import risk_judgement
+import risk_scores
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from of_analysis import (
@@ -18,8 +20,6 @@ from of_analysis import (
     handle,
     intervals,
     name_rows,
-    risk_judgement,
-    risk_scores,
     side_by_side,
 )
 from published import Part, Study, fits

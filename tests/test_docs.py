@@ -139,7 +139,7 @@ def test_the_commands_of_a_page_can_be_typed(page, count):
 
 @pytest.mark.parametrize(
     ("page", "count"),
-    [("fairness.md", 2), ("groups.md", 3), ("spare-classes.md", 1), ("../research/regression.md", 1), ("risk.md", 3)],
+    [("fairness.md", 2), ("groups.md", 3), ("spare-classes.md", 1), ("../research/regression.md", 1)],
 )
 def test_the_analyses_of_a_page_can_be_typed(page, count):
     lines = re.findall(r"^pruning-analysis (.*)$", (PAGE.parent / page).read_text(), re.MULTILINE)

@@ -46,6 +46,7 @@ def audit(
     pair_by_order: bool = False,
     columns: ColumnNames = USUAL,
     keep_class_order: bool = False,
+    ignore_label: str | None = None,
 ) -> Audit:
     """Compare stored predictions before and after compression.
 
@@ -68,7 +69,7 @@ def audit(
         by name and number.
     columns : ColumnNames
         Names of the columns of labels and predictions in tables, or of their arrays in .npz files, if they are unusual.
-    keep_class_order : bool
+    keep_class_order, ignore_label
         As for `audit_predictions`.
 
     Raises
@@ -102,7 +103,8 @@ def audit(
         networks["after"],
         networks["control"] if control else None,
         of_images.groupings if of_images else None,
-        keep_class_order=keep_class_order,
+        keep_class_order=keep_class_order or read.is_of_counts,
+        ignore_label=ignore_label,
         unpaired=read.unpaired,
         confidences=of_sides,
     )
@@ -167,7 +169,10 @@ def read_sides(
         return _of_counts(networks, own, is_audit=not only_pairs)
     read = prediction_files.read(paths, limit, columns)
     names = [name for side in networks.values() for name in side.values()]
-    _check(np.unique(read.label), dict(zip(names, read.predicted, strict=True)))
+    by_name = dict(zip(names, read.predicted, strict=True))
+    _check(np.unique(read.label), by_name)
+    if only_pairs:
+        _check_labels(np.unique(read.label), by_name)
     confidences.check(paths, read.predicted, limit, read.orders)
     ends = np.cumsum([len(side) for side in networks.values()])
     predicted = dict(zip(sources_by_side, np.split(read.predicted, ends[:-1]), strict=True))
@@ -212,6 +217,7 @@ def audit_predictions(
     class_names: Sequence[str] | Mapping[Any, str] | None = None,
     *,
     keep_class_order: bool = False,
+    ignore_label: int | str | None = None,
     unpaired: str | Collection[str] | None = (),
     confidences: Mapping[str, ArrayLike] | None = None,
 ) -> Audit:
@@ -247,6 +253,8 @@ def audit_predictions(
     keep_class_order : bool
         Whether to accept predictions whose classes seem to be numbered differently from those of the labels or of the
         networks before. By default they are refused.
+    ignore_label : int or str, optional
+        Label of images that are left out, such as -1 or -100 for images without a class.
     unpaired : str or collection of str
         `before`, `control` or both, if their networks have other seeds than those of `after`, so that rows are not
         pairs.
@@ -264,8 +272,9 @@ def audit_predictions(
     Raises
     ------
     StudyError
-        If the arrays do not fit each other, if no prediction of a network is a class of the labels, or if the
-        predicted classes seem to be numbered differently from those of the labels or of the networks before.
+        If the arrays do not fit each other, if no prediction of a network is a class of the labels, if no network
+        predicts a label that is a negative number, or if the predicted classes seem to be numbered differently from
+        those of the labels or of the networks before.
 
     Examples
     --------
@@ -299,11 +308,18 @@ def audit_predictions(
         raise StudyError(f"label has shape {label.shape}: give a class for each image, (images,)")
     sides = {"before": before, "after": after} | ({} if control is None else {"control": control})
     networks = {side: _networks(side, predictions, label) for side, predictions in sides.items()}
+    sureness = metrics.checked_confidences(dict(zip(confidences or {}, confidence_values, strict=True)), networks)
+    groupings = {} if groups is None else image_groups.of_arrays(groups, len(label)).groupings
+    if ignore_label is not None:
+        kept = label.astype(str) != str(ignore_label)
+        label = label.compress(kept)
+        networks, sureness = ({side: each[:, kept] for side, each in sides.items()} for sides in (networks, sureness))
+        groupings = {name: group[kept] for name, group in groupings.items()}
     names, class_index = np.unique(label, return_inverse=True)
     _check(names, _by_name(networks))
+    _check_labels(names, networks)
     if not keep_class_order:
         class_order.check(label, networks)
-    sureness = metrics.checked_confidences(dict(zip(confidences or {}, confidence_values, strict=True)), networks)
     order_notes += copies.repeated_images(class_index, networks)
     pairs = _pairs(networks, unpaired)
     networks, places, notes = copies.without_copies(label, networks, {*networks} - pairs)
@@ -312,7 +328,6 @@ def audit_predictions(
         networks["control"] = networks["control"][places["control"]]
     _check_independent(networks, pairs)
     _check_start(networks)
-    groupings = {} if groups is None else image_groups.of_arrays(groups, len(label)).groupings
     display_names = _display_names(names, class_names)
     comparison = Comparison(
         list(map(str, display_names)),
@@ -421,6 +436,16 @@ def _check(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
                 f"{some(map(str, names))}; predicted{_kind_of(predicted, names)}: "
                 f"{some(map(str, np.unique(predicted)))}): write each class the same way in both; "
                 "a network that really predicts only classes without test images cannot be audited alone"
+            )
+
+
+def _check_labels(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
+    """Raise a StudyError if no network predicts a label that is a negative number."""
+    for name in names[np.char.startswith(names.astype(str), "-")]:
+        if str(name)[1:].isdigit() and not any((predicted == name).any() for predicted in networks.values()):
+            raise StudyError(
+                f"no network predicts the label {name}, which usually marks images without a class: leave them out "
+                f"(audit --ignore-label {name}; in Python, ignore_label={name})"
             )
 
 

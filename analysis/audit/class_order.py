@@ -1,21 +1,22 @@
-"""Predictions whose classes are numbered in another order than those of the labels or of the networks before."""
+"""Predictions whose classes are numbered differently from those of the labels or of the networks before."""
 
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 
 from analysis.common.errors import StudyError
 from analysis.runs.checks import some
 
-# Predictions are refused if they agree with the labels, or with the network before, on less than `_MOST_BEFORE` of the
-# images, but on at least `_FEWEST_AFTER` after their classes are permuted. For a network destroyed by pruning, no
-# permutation reaches `_FEWEST_AFTER`.
-_MOST_BEFORE, _FEWEST_AFTER = 0.5, 0.8
-_FEWEST_IMAGES = 20
+# Classes are taken for others if at least so many of their images agree with the others, and more than half of them,
+# and if at most a quarter as many agree with the classes themselves.
+_FEWEST_IMAGES = 8
+_FEWEST_AFTER = 0.5
+_MOST_BEFORE = 0.25
 
 
 def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
-    """Refuse networks that agree with the labels, or with the network before, only after their classes are renumbered.
+    """Refuse networks that agree with the labels, or with the network before, only after classes are renumbered.
 
     Parameters
     ----------
@@ -26,59 +27,123 @@ def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
     Raises
     ------
     StudyError
-        If a network agrees with the labels, or with the network before, on fewer than half of the images, but on at
-        least four fifths after its classes are permuted.
+        If the labels seem to be numbered without the classes that the test images lack (`closed_up`), or if a network
+        predicts the classes of the labels, or of the network before, in another order (`permuted`).
     """
     before = networks["before"]
     for side, predictions in networks.items():
         for place, predicted in enumerate(predictions):
+            where = side if len(predictions) == 1 else f"{side}, network {place + 1}"
+            if side == "before" and (names := closed_up(label, predicted)):
+                raise StudyError(
+                    f"{where}: the labels agree with the predictions only if they are renumbered ({_listed(names)}), "
+                    "as if a loader numbered the classes of test images that lack some: number labels as in training "
+                    "(class_to_idx of the training images), or add --keep-class-order (keep_class_order=True) if the "
+                    "labels are right"
+                )
             partner = label if side == "before" else before[place if len(before) == len(predictions) else 0]
             for name, reference in (("the labels", label), ("those before", partner)):
-                if names := permutation(reference, predicted):
-                    pairs = some([f"{new} for {old}" for old, new in names.items() if old != new])
-                    number = f", network {place + 1}" if len(predictions) > 1 else ""
+                if names := permuted(reference, predicted):
                     raise StudyError(
-                        f"{side}{number}: the predictions agree with {name} only if their classes are in another order "
-                        f"({pairs}): write each class the same way in all files, or add --keep-class-order "
+                        f"{where}: the predictions agree with {name} only if their classes are in another order "
+                        f"({_listed(names)}): write each class the same way in all files, or add --keep-class-order "
                         "(keep_class_order=True) if the order is right"
                     )
 
 
-def permutation(reference: np.ndarray, predicted: np.ndarray) -> dict[str, str]:
-    """Map each predicted class to the reference class that it matches, or return {} if `check` accepts the predictions.
+def _listed(names: Mapping[str, str]) -> str:
+    return some([f"{new} for {old}" for old, new in names.items()])
 
-    A predicted and a reference class match if each is the most frequent partner of the other. Predictions are accepted
-    unless the same classes match in another order, or each number matches one that is higher, or lower, by a constant.
+
+def closed_up(label: np.ndarray, predicted: np.ndarray) -> dict[str, str]:
+    """Map labels that seem to be numbered without gaps to the classes that they stand for, in the same order.
+
+    The map is empty if the labels seem to be right, if there are classes without images between them, or if no
+    predicted class lacks images.
+
+    Examples
+    --------
+    >>> label = np.repeat([0, 1, 2], 10)
+    >>> closed_up(label, np.array([0, 2, 3])[label])
+    {'1': '2', '2': '3'}
+    >>> closed_up(label, label)
+    {}
+    """
+    classes, matches = _matches(label, predicted)
+    own = matches["own"].to_numpy()
+    if len(classes) == len(own) or own[-1] - own[0] >= len(own):
+        return {}
+    chain = matches.iloc[_heaviest_increasing(matches["other"].to_numpy(), matches["agreeing"].to_numpy())]
+    moved = chain[chain["own"] != chain["other"]]
+    return _named(classes, moved["own"], moved["other"]) if _are_clear(moved.sum()) else {}
+
+
+def permuted(reference: np.ndarray, predicted: np.ndarray) -> dict[str, str]:
+    """Map predicted classes to the reference classes that they stand for; empty if the order seems to be right.
+
+    Classes are in another order if each is predicted as the next one in a circle, or in a row whose last one is never a
+    reference class. A single class that is predicted as another one may have been lost instead.
 
     Examples
     --------
     >>> label = np.repeat([0, 1], 10)
-    >>> permutation(label, 1 - label)
+    >>> permuted(label, 1 - label)
     {'0': '1', '1': '0'}
-    >>> permutation(label + 1, label)  # the predictions count from 0
+    >>> permuted(label + 1, label)  # the predictions count from 0
     {'0': '1', '1': '2'}
-    >>> permutation(label, label)
+    >>> permuted(label, np.zeros(20, int))
     {}
     """
-    if len(predicted) < _FEWEST_IMAGES or np.mean(predicted == reference) >= _MOST_BEFORE:
-        return {}
-    (old, old_index), (new, new_index) = (np.unique(each, return_inverse=True) for each in (predicted, reference))
-    pairs, counts = np.unique(old_index * len(new) + new_index, return_counts=True)
-    ranked = pairs[np.argsort(-counts, kind="stable")]
-    best_new, best_old = (
-        dict(zip(own[first].tolist(), ranked[first].tolist(), strict=True))
-        for own in (ranked // len(new), ranked % len(new))
-        for first in [np.unique(own, return_index=True)[1]]
+    classes, matches = _matches(reference, predicted)
+    is_clear = _are_clear(matches) | (matches["own"] == matches["other"])
+    known = matches[is_clear].sort_values("agreeing", kind="stable").drop_duplicates("other", keep="last")
+    moved = known[known["own"] != known["other"]].sort_values("other")
+    while not (is_closed := moved["other"].isin(moved["own"]) | ~moved["other"].isin(matches["own"])).all():
+        moved = moved[is_closed]
+    linked = moved[moved["other"].isin(moved["own"]) | moved["own"].isin(moved["other"])]
+    return _named(classes, linked["other"], linked["own"])
+
+
+def _matches(reference: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return the sorted classes, and the class that is predicted most often for each reference class.
+
+    The columns are indices of the reference class (`own`) and of the predicted class (`other`), the images of the
+    reference class (`images`), and how many of them are predicted as the other class (`agreeing`) and as their own
+    (`right`).
+    """
+    classes, index = np.unique(np.concatenate([reference, predicted]), return_inverse=True)
+    own, other = np.split(index, 2)
+    pairs, counts = np.unique(own * len(classes) + other, return_counts=True)
+    cells = pd.DataFrame({"own": pairs // len(classes), "other": pairs % len(classes), "agreeing": counts})
+    matches = cells.sort_values("agreeing", ascending=False, kind="stable").drop_duplicates("own").sort_values("own")
+    images, right = (np.bincount(each, minlength=len(classes)) for each in (own, own[own == other]))
+    return classes, matches.assign(images=images[matches["own"]], right=right[matches["own"]])
+
+
+def _are_clear(matches: pd.Series | pd.DataFrame) -> bool | pd.Series:
+    """Return whether classes, each or all together, clearly agree with the others instead of themselves."""
+    agreeing = matches["agreeing"]
+    return (
+        (agreeing >= _FEWEST_IMAGES)
+        & (agreeing > _FEWEST_AFTER * matches["images"])
+        & (matches["right"] <= _MOST_BEFORE * agreeing)
     )
-    mutual = [pair for pair in best_new.values() if best_old[pair % len(new)] == pair]
-    if counts[np.isin(pairs, mutual)].sum() < _FEWEST_AFTER * len(predicted):
-        return {}
-    matched_old, matched_new = old[np.array(mutual) // len(new)], new[np.array(mutual) % len(new)]
-    names = dict(zip(matched_old.astype(str).tolist(), matched_new.astype(str).tolist(), strict=True))
-    is_shifted = not np.isin(old, new).all() and _differ_by_a_constant(matched_old, matched_new)
-    return names if names.keys() == set(names.values()) or is_shifted else {}
 
 
-def _differ_by_a_constant(old: np.ndarray, new: np.ndarray) -> bool:
-    are_numbers = old.dtype.kind in "iu" and new.dtype.kind in "iu"
-    return are_numbers and len(old) > 1 and len(set((new.astype(int) - old.astype(int)).tolist())) == 1
+def _heaviest_increasing(values: np.ndarray, weights: np.ndarray) -> list[int]:
+    """Return the places of the strictly increasing subsequence of values with the largest sum of weights."""
+    totals, previous = weights.copy(), np.full(len(values), -1)
+    for place in range(1, len(values)):
+        before = np.where(values[:place] < values[place], totals[:place], 0)
+        if before.any():
+            previous[place] = before.argmax()
+            totals[place] += before.max()
+    chain = [int(totals.argmax())]
+    while previous[chain[-1]] >= 0:
+        chain.append(int(previous[chain[-1]]))
+    return chain[::-1]
+
+
+def _named(classes: np.ndarray, old: pd.Series, new: pd.Series) -> dict[str, str]:
+    names = (classes[each].astype(str).tolist() for each in (old, new))
+    return dict(zip(*names, strict=True))

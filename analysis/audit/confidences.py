@@ -1,8 +1,8 @@
-"""Uncertainty of networks about each image, from the probabilities, logits or confidences in their prediction files."""
+"""Confidence of networks in their predictions, from the probabilities, logits or confidences in prediction files."""
 
 import array
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -17,7 +17,6 @@ from analysis.common.input_files import SizeLimit
 from analysis.common.printable import shortened
 from analysis.common.text_tables import number, opened_table, without_empty_end
 from analysis.runs import schema
-from analysis.statistics.risk_scores import CONFIDENCE, UNCERTAINTY, uncertainty
 
 _PROBABILITIES, _LOGITS = "probabilities", "logits"
 # Tolerances for a probability in float32, and for the sum of probabilities that were rounded to three digits.
@@ -29,35 +28,27 @@ _WHAT = "give probabilities from 0 to 1"
 _AS_THEY_ARE: Mapping[Path, np.ndarray] = MappingProxyType({})
 
 
-class Uncertainties(NamedTuple):
-    """Uncertainty scores of several networks for each image.
+class Confidences(NamedTuple):
+    """Confidences of several networks, (networks, images), or None if the files do not have them, and notes.
 
-    Attributes
-    ----------
-    values : dict of str to (networks, images)
-        Confidence, margin and entropy, as far as the files contain what they are computed from.
-    left_out : str
-        The reason why some scores are missing; empty if none is.
-    notes : list of str
-        A note on the first file, if any, whose confidence is the largest probability because columns are unknown.
+    There is at most one note, on the first file whose confidence is the largest probability, for want of a column.
     """
 
-    values: dict[str, np.ndarray]
-    left_out: str
+    values: np.ndarray | None
     notes: list[str]
 
 
-class _Scores(NamedTuple):
-    """Uncertainty scores of one network, (images,) by name, and a note on them, which may be empty."""
+class _Confidence(NamedTuple):
+    """Confidences of one network, (images,), or None, and a note on them, which may be empty."""
 
-    values: Mapping[str, np.ndarray]
+    values: np.ndarray | None
     note: str = ""
 
 
 def read(
     paths: Sequence[Path], predicted: np.ndarray, limit: SizeLimit, orders: Mapping[Path, np.ndarray] = _AS_THEY_ARE
-) -> Uncertainties:
-    """Read the uncertainty scores of networks.
+) -> Confidences:
+    """Read the confidence of networks in their predictions.
 
     An .npz file may have `probabilities` or `logits`, (images, classes), or the `confidence` of the predicted class,
     (images,); a table may have a column `confidence`, or a column of probabilities for each class. The confidence is
@@ -80,22 +71,19 @@ def read(
     ------
     StudyError
         If a value is missing, not a number, or not a probability, if an array has the wrong shape or does not fit the
-        predicted classes, or if some files lack a score that others have.
+        predicted classes, or if some files lack confidences that others have.
     """
-    scores = [_read(path, own, limit) for path, own in _in_file_order(paths, predicted, orders)]
-    networks = [
-        {name: values[orders.get(path, slice(None))] for name, values in own.values.items()}
-        for path, own in zip(paths, scores, strict=True)
+    found = [_read(path, own, limit) for path, own in _in_file_order(paths, predicted, orders)]
+    without = [path for path, own in zip(paths, found, strict=True) if own.values is None]
+    if without and len(without) < len(paths):
+        richer = next(path for path in paths if path not in without)
+        raise StudyError(f"{without[0]} has no confidence, but {richer} does: save all files in the same way")
+    values = [
+        own.values[orders.get(path, slice(None))]
+        for path, own in zip(paths, found, strict=True)
+        if own.values is not None
     ]
-    for path, network in zip(paths, networks, strict=True):
-        if network.keys() != networks[0].keys():
-            richer, poorer = (path, paths[0]) if len(network) > len(networks[0]) else (paths[0], path)
-            missing = [name for name in UNCERTAINTY if (name in network) != (name in networks[0])]
-            raise StudyError(
-                f"{poorer} has no {' and no '.join(missing)}, but {richer} does: save all files in the same way"
-            )
-    values = {name: np.array([network[name] for network in networks]) for name in networks[0]}
-    return Uncertainties(values, _left_out(values, paths[0]), [own.note for own in scores if own.note][:1])
+    return Confidences(np.array(values) if values else None, [own.note for own in found if own.note][:1])
 
 
 def check(
@@ -145,24 +133,15 @@ def _in_file_order(
         yield path, own[np.argsort(orders[path])] if path in orders else own
 
 
-def _read(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Scores:
+def _read(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Confidence:
     if path.suffix.lower() == ".npz":
         return _of_npz(path, predicted, limit)
     if path.suffix.lower() in arrow_tables.SUFFIXES or path.is_dir():
         return _of_arrow(path, predicted, limit)
-    return _Scores({}) if path.suffix.lower() == ".npy" else _of_text(path, predicted, limit)
+    return _Confidence(None) if path.suffix.lower() == ".npy" else _of_text(path, predicted, limit)
 
 
-def _left_out(names: Collection[str], path: Path) -> str:
-    missing = [name for name in UNCERTAINTY if name not in names]
-    if not missing:
-        return ""
-    if missing == [*UNCERTAINTY]:
-        return f"no confidence, margin or entropy: {path} has neither probabilities nor logits nor confidence"
-    return f"no {' or '.join(missing)}: {path} has only the confidence, and neither probabilities nor logits"
-
-
-def _of_npz(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Scores:
+def _of_npz(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Confidence:
     images = len(predicted)
     arrays = archives.read(path, [], [_PROBABILITIES, _LOGITS, schema.CONFIDENCE], limit=limit)
     for name in (_PROBABILITIES, _LOGITS):
@@ -170,16 +149,18 @@ def _of_npz(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Scores:
             values = _table(path, name, arrays[name], images)
             fitting = _check_fit(path, name, values, predicted)
             probabilities = _probabilities(path, values) if name == _PROBABILITIES else _softmax(path, values)
-            return _scores(path, probabilities, predicted, fitting, _named_columns(path, values, predicted, limit))
+            return _of_probabilities(
+                path, probabilities, predicted, fitting, _named_columns(path, values, predicted, limit)
+            )
     if schema.CONFIDENCE not in arrays:
-        return _Scores({})
+        return _Confidence(None)
     values = arrays[schema.CONFIDENCE]
     if values.dtype.kind not in "fiu" or values.shape != (images,):
         raise StudyError(
             f"{path}: confidence must be a number for each of {images:,} images; it is {values.dtype} of shape "
             f"{values.shape}"
         )
-    return _Scores({CONFIDENCE: _checked(path, values.astype(float))})
+    return _Confidence(_checked(path, values.astype(float)))
 
 
 def _named_columns(path: Path, values: np.ndarray, predicted: np.ndarray, limit: SizeLimit) -> list[str]:
@@ -196,10 +177,10 @@ def _named_columns(path: Path, values: np.ndarray, predicted: np.ndarray, limit:
     return list(map(str, range(values.shape[1]))) if is_numbered else []
 
 
-def _scores(
+def _of_probabilities(
     path: Path, probabilities: np.ndarray, predicted: np.ndarray, fitting: float, classes: Sequence[str]
-) -> _Scores:
-    """Compute the scores of a network.
+) -> _Confidence:
+    """Return the confidences of a network.
 
     Parameters
     ----------
@@ -211,16 +192,15 @@ def _scores(
     classes : sequence of str
         The class of each column; empty if unknown.
     """
-    scores = uncertainty(probabilities)
     names, name_index = np.unique(predicted.astype(str), return_inverse=True)
     if missing := [name for name in names.tolist() if name not in classes]:
         note = (
             f"{path} does not say which probability is that of the predicted class {shortened(missing[0])}, so the "
             "confidence is the largest probability, although some predictions are other classes."
         )
-        return _Scores(scores, note if fitting < 1 else "")
+        return _Confidence(probabilities.max(1), note if fitting < 1 else "")
     columns = np.array([classes.index(name) for name in names.tolist()])[name_index]
-    return _Scores({**scores, CONFIDENCE: probabilities[np.arange(len(columns)), columns]})
+    return _Confidence(probabilities[np.arange(len(columns)), columns])
 
 
 def _table(path: Path, name: str, values: np.ndarray, images: int) -> np.ndarray:
@@ -287,7 +267,7 @@ def _checked(path: Path, values: np.ndarray) -> np.ndarray:
     return np.clip(values, 0, 1)
 
 
-def _of_arrow(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Scores:
+def _of_arrow(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Confidence:
     _, arrays = arrow_tables.read(path, _telling, limit)
     try:
         columns = {name: values.astype(float) for name, values in arrays.items()}
@@ -296,7 +276,7 @@ def _of_arrow(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Scores:
     return _of_columns(path, columns, predicted)
 
 
-def _of_text(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Scores:
+def _of_text(path: Path, predicted: np.ndarray, limit: SizeLimit) -> _Confidence:
     with opened_table(path, limit) as (header, rows):
         places = {name: header.index(name) for name in _telling(header)}
         if (count := header.count(schema.CONFIDENCE)) > 1:
@@ -314,11 +294,11 @@ def _telling(header: Sequence[str]) -> list[str]:
     return probabilities or [name for name in header if name == schema.CONFIDENCE][:1]
 
 
-def _of_columns(path: Path, columns: Mapping[str, np.ndarray], predicted: np.ndarray) -> _Scores:
+def _of_columns(path: Path, columns: Mapping[str, np.ndarray], predicted: np.ndarray) -> _Confidence:
     if schema.CONFIDENCE in columns:
-        return _Scores({CONFIDENCE: _checked(path, columns[schema.CONFIDENCE])})
+        return _Confidence(_checked(path, columns[schema.CONFIDENCE]))
     if not columns:
-        return _Scores({})
+        return _Confidence(None)
     values = np.column_stack([*columns.values()])
     fitting = _check_fit(path, _PROBABILITIES, values, predicted)
-    return _scores(path, _probabilities(path, values), predicted, fitting, [*probability_columns([*columns])])
+    return _of_probabilities(path, _probabilities(path, values), predicted, fitting, [*probability_columns([*columns])])

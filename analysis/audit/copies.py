@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.common.errors import StudyError
+
 # Networks that were trained separately hardly ever agree on every image if they are wrong on this many images.
 _FEWEST_WRONG = 20
 _MOST_COPIES = 10
@@ -45,6 +47,11 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray], unpair
     unpaired : collection of str
         Sides whose networks are not paired with those after.
 
+    Raises
+    ------
+    StudyError
+        If a network of the control is a copy of one after, and of none before.
+
     Examples
     --------
     The second network after is a copy of the first:
@@ -58,6 +65,7 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray], unpair
     >>> distinct.notes
     ['Copies of one network count as one (after 1, 2). Remaining networks: 2 of 3 before, 2 of 3 after.']
     """
+    _check_control(label, networks)
     first = {side: _first_alike(label, each) for side, each in networks.items()}
     places = {side: np.arange(len(each)) for side, each in networks.items()}
     copies = {side: _groups(each) for side, each in first.items()}
@@ -118,6 +126,18 @@ def _is_tiled(rows: Sequence[np.ndarray], copies: int) -> bool:
     table = pd.DataFrame({place: row[:length] for place, row in enumerate(rows)})
     sizes = table.value_counts().groupby(level=0)
     return int((sizes.sum() - sizes.max()).sum()) >= _FEWEST_WRONG
+
+
+def _check_control(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
+    for number, predicted in enumerate(networks.get("control", ()), 1):
+        sides = [side for side in ("before", "after") if any((predicted == each).all() for each in networks[side])]
+        if sides == ["after"] and _is_telling(label, predicted):
+            raise StudyError(
+                f"network {number} of the control predicts the same as one after for every image, and none before "
+                "does, so the compressed network would be compared with itself: give the uncompressed network, trained "
+                "as long as the compressed one",
+                option="control",
+            )
 
 
 def _shared(networks: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray]) -> set[str]:

@@ -134,7 +134,7 @@ def classes(predicted: Any, column: str | None = None, labels: np.ndarray | pd.S
     Raises
     ------
     StudyError
-        If there are several columns, and they are not the scores of all classes, or if a score is NaN.
+        If there are several columns, and they are not the scores of all classes, or if a score is NaN or infinite.
     """
     if isinstance(predicted, dict):
         predicted = pd.DataFrame({name: list(values) for name, values in predicted.items()})
@@ -156,9 +156,10 @@ def classes(predicted: Any, column: str | None = None, labels: np.ndarray | pd.S
     named = _named(columns, known) if isinstance(predicted, pd.DataFrame) and len(known) else None
     if named is None and not _are_positions(columns, known):
         raise StudyError(fault)
-    if (missing := np.flatnonzero(np.isnan(scores).any(axis=1))).size:
+    if (missing := np.flatnonzero(~(scores < np.inf).all(axis=1))).size:  # logits of excluded classes may be -inf
         raise StudyError(
-            f"the scores of image {missing[0] + 1:,} contain NaN: leave out images without scores, or repair the model"
+            f"the scores of image {missing[0] + 1:,} contain NaN or infinity: leave out images without scores, or "
+            "repair the model"
         )
     positions = scores.argmax(axis=1)
     return positions if named is None else named[positions]

@@ -82,16 +82,18 @@ def has_logits(path: Path, limit: SizeLimit) -> bool:
 
 
 def class_names(path: Path, columns: int, limit: SizeLimit) -> np.ndarray | None:
-    """Read the names of the columns of logits or probabilities, (columns,) text; None if not every column has one.
+    """Read the names of the columns of logits or probabilities, (columns,) text; None if there are none.
 
     Raises
     ------
     StudyError
-        If the file is damaged, too large, or has names that are no classes.
+        If the file is damaged, too large, or has names that are no classes or not as many as columns.
     """
     names = archives.read(path, [], [_CLASS_NAMES], limit=limit).get(_CLASS_NAMES)
-    if names is None or names.shape != (columns,):
+    if names is None:
         return None
+    if names.shape != (columns,):
+        raise StudyError(f"{path}: {names.size:,} class_names for {columns:,} columns: name every column")
     return classes(f"{path}: {_CLASS_NAMES}", names).astype(str)
 
 

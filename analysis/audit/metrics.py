@@ -12,7 +12,6 @@ from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.compare.comparison import Comparison
 from analysis.statistics.arithmetic import quotient
-from analysis.statistics.risk_scores import CONFIDENCE
 
 PRECISION, FALSE_POSITIVE_RATE, CALIBRATION_ERROR = "precision", "false positive rate", "calibration error"
 BINS = 15  # of confidence, as in Guo et al. (2017, Proceedings of ICML 70)
@@ -188,7 +187,7 @@ def confidences_of_files(
         found = confidences.read(all_paths, np.concatenate([networks[side] for side in sides]), limit, orders)
     except StudyError as error:
         return {}, [f"The calibration error is left out: {error}."]
-    if CONFIDENCE not in found.values:
+    if found.values is None:
         return {}, []
     ends = np.cumsum([len(own) for own in sides.values()])
-    return dict(zip(sides, np.split(found.values[CONFIDENCE], ends[:-1]), strict=True)), found.notes
+    return dict(zip(sides, np.split(found.values, ends[:-1]), strict=True)), found.notes

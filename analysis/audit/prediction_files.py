@@ -34,6 +34,7 @@ _MISSING = ("nan", "NaN", "<NA>")
 # Arrays of an .npz file that may name its images.
 _IMAGE_NAMES = ("ids", "id", "filenames", "filename", "file_names", "paths", "names", "image_ids", "image_names")
 _LARGEST_TABLE = 2**26
+_ROUNDING = 1e-3  # of a probability of 0, and of a sum of 1
 # Longer numbers stay strings, because int64 holds 18 digits.
 _WHOLE = re.compile(r"([+-]?[0-9]{1,18})(\.0*)?")
 
@@ -227,8 +228,22 @@ def _read(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
             "which tools write for a missing value: fill it in or remove the image, or if a class really has this "
             "name, rename the class"
         )
+    _check_numbers(path, texts)
     limit.check(path, name_index.size * texts.dtype.itemsize)
     return content._replace(names=texts)
+
+
+def _check_numbers(path: Path, names: np.ndarray) -> None:
+    """Raise a StudyError if all names are numbers, and one of them is infinite or has a fraction."""
+    try:
+        numbers = names.astype(float)
+    except ValueError:
+        return
+    if (wrong := names[~np.isfinite(numbers) | (numbers != np.rint(numbers))]).size:
+        raise StudyError(
+            f"{path}: a label or a predicted class is {shortened(str(wrong[0]))}: give whole numbers, or if "
+            "these are names of classes, names that are no numbers"
+        )
 
 
 def _read_npz(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
@@ -260,16 +275,22 @@ def _most_probable_of_npz(path: Path, label: np.ndarray, limit: SizeLimit) -> tu
     scores = archives.read(path, [], ["probabilities", "logits"], limit=limit)
     for what, values in scores.items():
         if values.ndim == 2 and values.dtype.kind == "f":
-            names = logit_files.class_names(path, values.shape[1], limit)
-            where = f"the {values.shape[1]:,} columns of {what}"
-            if names is None:
-                names = np.arange(values.shape[1])
-                where += ", which are numbered from 0 because class_names is missing"
+            columns = values.shape[1]
+            names = logit_files.class_names(path, columns, limit)
+            where = f"the {columns:,} columns of {what}"
             own = classes(f"{path}: label", label)
-            are_columns = own.dtype.kind in "iu" and np.isin(own, range(len(names))).all()
-            if are_columns and not np.isin(own.astype(str), names.astype(str)).all():
-                own = names[own]
-            return own, _class_of_largest(path, own, names, values, where)
+            if names is None:
+                names = np.arange(columns)
+                where += ", which are numbered from 0 because class_names is missing"
+                if own.dtype.kind in "iu" and own.size and 0 <= own.max() < columns - 1:
+                    raise StudyError(
+                        f"{path}: {columns:,} columns of {what}, but labels up to {own.max()}: name the columns in an "
+                        "array class_names"
+                    )
+            are_columns = own.dtype.kind in "iu" and (own < columns).all()
+            if are_columns and not (np.isin(own.astype(str), names.astype(str)) | (own < 0)).all():
+                own = np.where(own < 0, own.astype(str), names[np.maximum(own, 0)])
+            return own, _class_of_largest(path, own, names, values, where, are_logits=what == "logits")
     return label, None
 
 
@@ -376,7 +397,9 @@ def _read_text(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
     return _Content(names, np.frombuffer(name_index, np.int64).reshape(-1, 2).T, of_images)
 
 
-def _class_of_largest(path: Path, label: np.ndarray, names: np.ndarray, scores: np.ndarray, where: str) -> np.ndarray:
+def _class_of_largest(
+    path: Path, label: np.ndarray, names: np.ndarray, scores: np.ndarray, where: str, *, are_logits: bool | None = None
+) -> np.ndarray:
     """Return the class with the largest score of each image, (images,).
 
     Parameters
@@ -388,15 +411,18 @@ def _class_of_largest(path: Path, label: np.ndarray, names: np.ndarray, scores: 
     scores : (images, classes)
     where : str
         The columns, for errors.
+    are_logits : bool, optional
+        Whether scores may be negative; by default if they seem to be no probabilities.
 
     Raises
     ------
     StudyError
-        If a score is missing, or if the scores are only the largest ones of each image, in descending order.
+        If a label, unless it is negative, has no column, if a score is missing, infinite or an impossible probability,
+        or if the scores are only the largest ones of each image, in descending order.
     """
     columns = {_as_key(name) for name in names.astype(str).tolist()} | {"", *_MISSING}
     labels = np.unique(classes(f"{path}: label", without_objects(label))).astype(str).tolist()
-    if without := [name for name in labels if _as_key(name) not in columns]:
+    if without := [name for name in labels if _as_key(name) not in columns and not name.startswith("-")]:
         raise StudyError(
             f"{path}: label {shortened(without[0])} has no column among {where}: give a column for each class, or name "
             "the predicted classes with --predicted-column"
@@ -411,7 +437,23 @@ def _class_of_largest(path: Path, label: np.ndarray, names: np.ndarray, scores: 
             f"{path}: image {missing[0] + 1:,} lacks the probability of at least one class, so the largest is unknown: "
             "fill it in, or remove the image"
         )
+    is_wrong = np.isposinf(scores)
+    if not (_are_logits(scores) if are_logits is None else are_logits):
+        is_wrong |= scores < -_ROUNDING
+    if is_wrong.any():
+        image, column = np.argwhere(is_wrong)[0]
+        raise StudyError(
+            f"{path}: image {image + 1:,} has the probability {scores[image, column]:g} of class "
+            f"{shortened(str(names[column]))}: give probabilities from 0 to 1, or remove the image"
+        )
     return np.asarray(names[scores.argmax(1)])
+
+
+def _are_logits(scores: np.ndarray) -> bool:
+    """Return whether scores are logits or logarithms: above 1 or all below 0, and rows do not sum to 1."""
+    return bool(
+        scores.size and (scores.max() > 1 or scores.max() <= 0) and abs(np.median(scores.sum(1)) - 1) > _ROUNDING
+    )
 
 
 def _listed(columns: Iterable[str]) -> str:

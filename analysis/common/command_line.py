@@ -28,7 +28,7 @@ COMMANDS = {
         *("train", "prune", "iterate", "study", "tune", "compress", "exemplars", "tally", "groups", "robustness"),
         *("quantize", "export", "send", "move", "verify"),
     ),
-    "pruning-analysis": ("audit", "power", "risk", "offsets", "recommend", "export", "report", "compare"),
+    "pruning-analysis": ("audit", "power", "offsets", "recommend", "export", "report", "compare"),
 }
 _PROJECT = "is called by `mlflow run`"
 _DID_YOU_MEAN = re.compile(r"[:,.]? *(did you mean .+\?)$", re.IGNORECASE)

@@ -58,9 +58,11 @@ class SizeLimit(NamedTuple):
     def check(self, where: object, size: int) -> None:
         """Raise a StudyError if the content of a file would take more bytes than the limit."""
         if not size <= self.gib * GIB:  # a limit of NaN allows nothing
-            needed, hint = f"{size / GIB:,.3g}", "make sure that the content is what you expect"
+            hint = "make sure that the content is what you expect"
+            # Three digits, or as many as show that the size is above the limit
+            digits = next((n for n in range(3, 17) if not float(f"{size / GIB:.{n}g}") <= self.gib), 17)
             raise StudyError(
-                f"{where}: {needed} GiB of memory are needed, but the limit is {self.gib:g} GiB: {hint}"
+                f"{where}: {size / GIB:,.{digits}g} GiB of memory are needed, but the limit is {self.gib:g} GiB: {hint}"
                 + (f", then raise {option_name(self.option)}" if self.option else ""),
                 option=self.option,
             )

@@ -11,7 +11,7 @@ from analysis.common.command_line import as_typed
 from analysis.common.points import limit_in_points, points
 from analysis.common.printable import printable
 from analysis.common.terminal import COLUMNS, cut, folded
-from analysis.compare import sentences
+from analysis.compare import proportion_text, sentences
 from analysis.compare.comparison import LOSS_FROM_CONTROL, Comparison, Side, row_names
 from analysis.rendering.formats import interval, p_value
 from analysis.rendering.markdown_text import markdown_line
@@ -102,6 +102,9 @@ def outcome(comparison: Comparison) -> str:
     'dog is worse (40.0 points)'
     """
     rows = comparison.damaged_rows
+    if comparison.only_accuracy_is_worse:
+        lost = points(comparison.accuracy["loss"])
+        return f"the accuracy is worse ({lost} points), no single {comparison.one_kind} shown to be"
     if rows.empty:
         return f"no {comparison.one_kind} shown to be worse"
     worst = f"{row_names(rows).iloc[0]} {{}}({points(rows['loss'].iloc[0])} points)"
@@ -162,9 +165,13 @@ def _decided(name: str, gate: Gate, limits: Limits, code: int) -> str:
 
 def _replaced(comparison: Comparison) -> Iterator[str]:
     """Say what was lost since the networks before."""
-    yield from filter(None, [sentences.weak(comparison), sentences.at_chance(comparison)])
+    heads = sentences.not_working(comparison), sentences.weak(comparison), sentences.at_chance(comparison)
+    yield from filter(None, heads)
     if comparison.are_alike("after"):
-        yield "Before and after, the same images are recognised."
+        yield "Before and after, the same images are recognised, as if they were one network."
+    accuracy = _accuracy(comparison)
+    if comparison.only_accuracy_is_worse:
+        yield accuracy
     rows = comparison.table
     names = row_names(rows)
     worse = rows[rows["damaged"]].sort_values("loss", ascending=False, kind="stable")
@@ -176,9 +183,14 @@ def _replaced(comparison: Comparison) -> Iterator[str]:
     yield _others(comparison, losses, len(worse))
     if alone := losses.in_single_networks(among=~rows["damaged"].to_numpy()):
         yield f"Shown in single networks: {some(alone, _MOST_TOLD)}."
+    if not comparison.only_accuracy_is_worse:
+        yield accuracy
+
+
+def _accuracy(comparison: Comparison) -> str:
     accuracy = comparison.accuracy
     changed = _lost(*accuracy[["loss", "loss_low", "loss_high"]])
-    yield f"Accuracy {points(accuracy['before'])} -> {points(accuracy['after'])} %: {changed}."
+    return f"Accuracy {points(accuracy['before'])} -> {points(accuracy['after'])} %: {changed}."
 
 
 def _worse(comparison: Comparison, place: int, name: str, row: pd.Series) -> str:
@@ -224,7 +236,9 @@ def _blamed(comparison: Comparison) -> Iterator[str]:
         yield _NO_CONTROL
         return
     if comparison.is_unretrained:
-        yield "Nothing was retrained: the control is the network before. So compression alone changed these networks."
+        is_cause = not comparison.are_alike("after")
+        changed = "So compression alone changed these networks." if is_cause else "Compression changed nothing either."
+        yield f"Nothing was retrained: the control is the network before. {changed}"
         return
     if comparison.is_single:
         yield from _of_one(comparison)
@@ -267,6 +281,8 @@ def _of_several(comparison: Comparison) -> Iterator[str]:
     accuracy = comparison.accuracy
     changed = _lost(*(accuracy[f"{LOSS_FROM_CONTROL}{end}"] for end in ("", "_low", "_high")))
     yield f"Accuracy against the control: {changed}."
+    if errors := proportion_text.of_comparison(comparison):
+        yield from proportion_text.sentences(errors)
 
 
 def _against_control(row: pd.Series) -> str:

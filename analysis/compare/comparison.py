@@ -13,11 +13,12 @@ from analysis.statistics import grouping, losses
 from analysis.statistics import groups as image_groups
 from analysis.statistics import limits as class_limits
 from analysis.statistics.arithmetic import quotient
-from analysis.statistics.guessing import ChanceLevelCounts, SoundPairs, chance_level
+from analysis.statistics.guessing import ChanceLevelCounts, SoundPairs, barely_works, chance_level
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.limits import Gate, Limits, Losses
 from analysis.statistics.losses import Spread, WorstClass, between, from_counts, holm, joined, worst_class
 from analysis.statistics.pair_slopes import Slopes, slopes
+from analysis.statistics.recalls import Recalls
 from analysis.statistics.weak_dense import WeakDense, weak_from_answers
 
 Right = Mapping[str, np.ndarray]
@@ -128,6 +129,10 @@ class Comparison:
         """Return the mean accuracy of the networks of a side."""
         return float(self.right[side].mean())
 
+    def mean_recall_of(self, side: str) -> float:
+        """Return the mean recall of the networks of a side over classes."""
+        return float(Recalls.from_answers(self.label, self.right[side]).recall.mean())
+
     @cached_property
     def parts(self) -> list[Part]:
         """The groupings that are compared; the classes alone if there are no groups."""
@@ -204,6 +209,11 @@ class Comparison:
                 row |= dict(zip(ends, own.interval()[:, 0], strict=True))
         return pd.Series(row, dtype=object)
 
+    @property
+    def only_accuracy_is_worse(self) -> bool:
+        """Whether the accuracy is shown to have fallen although no class, or group, is shown to be worse."""
+        return not self.damaged and self.accuracy["loss"] > 0 and self.accuracy["p"] <= LEVEL
+
     def losses(self, since: Side = "before", *, min_images: int = 0) -> Losses:
         """Return the losses of classes, or groups, for gates.
 
@@ -215,6 +225,7 @@ class Comparison:
             Classes with fewer images are left out.
         """
         images = np.concatenate([np.bincount(part.label) for part in self.parts])
+        right = np.concatenate([right_by_class(part.label, part.right[since]).max(0) for part in self.parts])
         singles = self._singles if since == "before" else []
         found = Losses(
             self.titles,
@@ -222,15 +233,16 @@ class Comparison:
             self._spreads[since],
             singles,
             self._called[: len(singles)],
-            doubts=[*self._at_chance_doubt, *self._lost_classes(min_images)],
+            doubts=[*self.information_doubts, *self._lost_classes(min_images)],
             advice=f" --min-images leaves such {self.kind} out.",
+            recalls=right / images,
         )
         return found.of(images >= min_images)
 
     def accuracy_losses(self, since: Side = "before") -> Losses:
         """Return the loss of accuracy for gates."""
         images = np.array([len(self.label)])
-        return Losses(["the accuracy"], images, self._accuracy(since), doubts=self._at_chance_doubt)
+        return Losses(["the accuracy"], images, self._accuracy(since), doubts=self.information_doubts)
 
     def gates(self, limits: Limits, *, limit_from: Side = "before", min_images: int = 0) -> dict[str, Gate]:
         """Compare losses with limits: a gate for each limit, by the name of its option.
@@ -338,6 +350,20 @@ class Comparison:
         return self.chance_level.are_all_at_chance
 
     @cached_property
+    def neither_works(self) -> bool:
+        """Whether networks before and after are, on average, at most barely better than guessing."""
+        return all(barely_works(self.mean_recall_of(side), len(self.names)) for side in ("before", "after"))
+
+    @property
+    def information_doubts(self) -> list[str]:
+        """Say that networks are at chance or do not work, so that their losses decide nothing; empty if all work."""
+        sides = [side for side, (guessing, _) in self.chance_level.counts.items() if guessing]
+        where = {"before": "before compression", "after": "after compression", "control": "in the control"}
+        if sides:
+            return [f"A network is at chance {' and '.join(where[side] for side in sides)}."]
+        return ["Neither network works."] if self.neither_works else []
+
+    @cached_property
     def dense(self) -> WeakDense:
         """Weaknesses of the networks before compression: at chance, or with recall 0 in a class."""
         return weak_from_answers(list(map(str, self.names)), self.label, self.right["before"])
@@ -442,17 +468,10 @@ class Comparison:
     def _has_costs(self) -> bool:
         return not self.is_single and not self.are_counts
 
-    @property
-    def _at_chance_doubt(self) -> list[str]:
-        """Say that a network is at chance, so that its losses decide nothing; empty if none is."""
-        sides = [side for side, (guessing, _) in self.chance_level.counts.items() if guessing]
-        where = {"before": "before compression", "after": "after compression", "control": "in the control"}
-        return [f"A network is at chance {' and '.join(where[side] for side in sides)}."] if sides else []
-
     def _lost_classes(self, min_images: int) -> list[str]:
         """Name a class that a network recognises no image of, although the network before did; empty if none is."""
         for part in self.parts if self._has_own_start else ():
-            counts = {side: _right_by_class(part.label, part.right[side]) for side in ("before", "after")}
+            counts = {side: right_by_class(part.label, part.right[side]) for side in ("before", "after")}
             is_lost = (counts["after"] == 0) & (counts["before"] > 0) & (np.bincount(part.label) >= min_images)
             if is_lost.any():
                 network, place = np.argwhere(is_lost)[0]
@@ -510,5 +529,6 @@ def _differences(right: Right, start: str) -> np.ndarray:
     return np.asarray(np.subtract(right[start], right["after"], dtype=np.int8))
 
 
-def _right_by_class(label: np.ndarray, right: np.ndarray) -> np.ndarray:
+def right_by_class(label: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Count the right images of each class, (networks, classes)."""
     return np.array([np.bincount(label, row) for row in right])

@@ -28,21 +28,20 @@ def grouping(row: Mapping[str, Any]) -> str:
     )
     single = row.get("single_image_groups")
     left_out = f" Groups of one image are left out of chance movement: {single}." if single else ""
-    who = row["largest_excess_group"] if row["n"] == 1 else "the hardest-hit group, which differs between networks,"
+    hit = "the hardest-hit group" if row["n"] == 1 else "the hardest-hit group, which differs between networks,"
     return (
         f"By {row['grouping']}, {row['groups']:,} groups of {row['fewest_images']:,} to {row['most_images']:,} images: "
-        f"alpha is {alpha}, the raw slope {raw}. {_systematic(row)}Chance movement: {who} loses {largest} points more "
-        f"than the accuracy{beside}; noise of the test images alone would give {floor}.{left_out}"
+        f"alpha is {alpha}, the raw slope {raw}. {_systematic(row)}Chance movement: {hit} loses {largest} "
+        f"points more than the accuracy{beside}; noise of the test images alone would give {floor}.{left_out}"
     )
 
 
 def _systematic(row: Mapping[str, Any]) -> str:
-    """Say which group costs most, if that is shown; empty if no group has a cost."""
-    if not row["worst_group"]:
+    """Say which group costs most, if that is shown."""
+    if not row["worst_group_shown"]:
         return ""
     beyond = " beyond the control" if np.isfinite(row["largest_excess_control"]) else ""
-    said = "no group is shown to lose more than the accuracy."
-    if row["worst_group_shown"]:
-        cost = points_with_interval(*(row[f"worst_group_cost{end}"] for end in ("", "_low", "_high")))
-        said = f"{row['worst_group']} costs most: on average it loses {cost} more than the accuracy."
-    return f"Systematic cost{beyond}: {said} "
+    cost = points_with_interval(*(row[f"worst_group_cost{end}"] for end in ("", "_low", "_high")))
+    return (
+        f"Systematic cost{beyond}: {row['worst_group']} costs most: on average it loses {cost} more than the accuracy. "
+    )

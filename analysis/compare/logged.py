@@ -6,11 +6,17 @@ from analysis.runs import schema
 
 
 def loss_metrics(comparison: Comparison) -> dict[str, float]:
-    """Return the largest loss, the largest bound of a loss, and the bound of the loss of accuracy, by metric."""
+    """Return the largest loss, the largest bound of a loss, and the bound of the loss of accuracy, by metric.
+
+    Bounds are 1 if a network is at chance, or if no network works.
+    """
+    upper = [float(each.mean.upper().max()) for each in (comparison.losses(), comparison.accuracy_losses())]
+    if comparison.information_doubts:
+        upper = [1.0, 1.0]
     return {
         schema.WORST_CLASS_LOSS: float(comparison.ranked["loss"].iloc[0]),
-        schema.WORST_CLASS_LOSS_UPPER: float(comparison.losses().mean.upper().max()),
-        schema.ACCURACY_LOSS_UPPER: float(comparison.accuracy_losses().mean.upper()[0]),
+        schema.WORST_CLASS_LOSS_UPPER: upper[0],
+        schema.ACCURACY_LOSS_UPPER: upper[1],
     }
 
 

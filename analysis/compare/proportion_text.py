@@ -1,32 +1,149 @@
-"""Sentences on disproportionate losses of classes, which reports and audits share."""
+"""Sentences on how the errors of classes grow, and on disproportionate losses, for reports and comparisons."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from analysis.common.points import limit_in_points
+from analysis.compare.comparison import Comparison, right_by_class
 from analysis.compare.cost_text import points_with_interval
-from analysis.rendering.formats import decimals
+from analysis.rendering.formats import decimals, p_value
+from analysis.runs.checks import some
+from analysis.statistics import error_factors
+from analysis.statistics.error_factors import FACTOR_COLUMNS, WITHOUT_COLUMNS
 from analysis.statistics.hypothesis_tests import LEVEL
-from analysis.statistics.proportion import expected_losses
+from analysis.statistics.intensification import networks_at_chance
+from analysis.statistics.proportion import UNDEFINED, Ratio, on_these_images
 
-_points = decimals(1)
+_FEWEST = 3  # networks, so that the jackknife has two when one is left out
 
 
-def growth(factor: float, reference: str) -> str:
-    """Say by which factor the error grew, without a full stop.
+class ErrorGrowth(NamedTuple):
+    """How the errors of pruned networks grew, against their controls.
 
-    Examples
-    --------
-    >>> growth(1.183, "control")
-    'The error is 1.18 times that of the control'
+    Attributes
+    ----------
+    growth : float
+        Error over all images, divided by that of the controls.
+    classes : DataFrame
+        A row for each class: `class`, `FACTOR_COLUMNS` and `WITHOUT_COLUMNS`.
+    equal_p : float
+        p of the test that the factors of all classes are equal.
+    proportionality : Ratio
+        Of the pairs of which no network is at chance.
+    pairs, at_chance : int
+        Number of pairs of networks, and how many of them have a network at chance.
     """
-    return f"The error is {factor:.2f} times that of the {reference}"
+
+    growth: float
+    classes: pd.DataFrame
+    equal_p: float
+    proportionality: Ratio
+    pairs: int
+    at_chance: int
 
 
-def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class") -> str:
-    """Return a sentence on classes that are shown to lose more than they would if all errors grew by the same factor.
+def of_comparison(comparison: Comparison) -> ErrorGrowth | None:
+    """Measure the growth of errors, if classes are compared in three pairs of networks or more with their controls."""
+    right = comparison.right
+    is_paired = "control" in comparison.pairs and len(right.get("control", ())) == comparison.networks
+    if comparison.groups or not is_paired or comparison.networks < _FEWEST or right["control"].all():
+        return None
+    label, sides = comparison.label, (right["control"], right["after"])
+    support = np.bincount(label)
+    share = support / support.sum()
+    before, after = (right_by_class(label, side) / support for side in sides)
+    sound = ~np.logical_or(*(networks_at_chance(label, side) for side in sides))
+    factors = error_factors.error_factors(1 - before, 1 - after)
+    without, proportionality = np.full((3, len(support)), np.nan), UNDEFINED
+    if sound.sum() >= _FEWEST:
+        without = error_factors.proportionality_without_each(before[sound], after[sound], share)
+        proportionality = on_these_images(before[sound], after[sound], share).proportionality()
+    columns = dict(zip((*FACTOR_COLUMNS, *WITHOUT_COLUMNS), (*factors, *without), strict=True))
+    return ErrorGrowth(
+        float((~sides[1]).sum() / (~sides[0]).sum()),
+        pd.DataFrame({"class": list(map(str, comparison.names)), **columns}),
+        error_factors.equal_factors_p(1 - before, 1 - after, share),
+        proportionality,
+        comparison.networks,
+        int((~sound).sum()),
+    )
+
+
+def sentences(errors: ErrorGrowth) -> Iterator[str]:
+    """Yield sentences on the growth of the error, overall and by class, and on the change of the gaps."""
+    has_factor = errors.classes["error_factor"].notna()
+    by_class = f", and {_factors(errors)}" if has_factor.any() else ""
+    yield f"The error is {errors.growth:.2f} times that of the control{by_class}."
+    if has_factor.any() and not has_factor.all():
+        left_out = some(errors.classes.loc[~has_factor, "class"])
+        yield f"Without a factor, because no control misclassifies an image of it: {left_out}."
+    yield from _gaps(errors)
+
+
+def _factors(errors: ErrorGrowth) -> str:
+    """Name the classes with the smallest and the largest factor, and say whether the factors differ."""
+    rows = errors.classes.dropna(subset="error_factor").sort_values("error_factor")
+    least, most = (_value(row, FACTOR_COLUMNS, of=f"; {row['class']}") for _, row in rows.iloc[[0, -1]].iterrows())
+    if errors.pairs <= len(rows):
+        tested = f"too few networks to test whether these factors differ, which takes {len(rows) + 1}"
+    elif np.isnan(errors.equal_p):
+        tested = "the networks are too alike to test whether these factors differ"
+    else:
+        tested = f"these factors {'' if errors.equal_p <= LEVEL else 'are not shown to '}differ"
+        tested += f" (p {p_value(errors.equal_p)})"
+    return f"by class {least} to {most} times; {tested}"
+
+
+def _gaps(errors: ErrorGrowth) -> Iterator[str]:
+    """Say how the gaps changed, and how without single classes, as a share of what proportional errors would give."""
+    if errors.at_chance == errors.pairs:
+        yield "The change of the gaps between classes is undefined, because every pair has a network at chance."
+        return
+    without = f" (without {_pairs_at_chance(errors.at_chance)})" if errors.at_chance else ""
+    share, low, high = (100 * each for each in errors.proportionality)
+    if np.isnan(share):
+        yield f"Whether classes lose in proportion to their errors, or all lose the same, cannot be told{without}."
+        return
+    if high < 0 and errors.growth > 1:
+        yield f"Gaps between classes narrowed{without}, although proportional errors would have widened them."
+    else:
+        yield (
+            f"The change of the gaps between classes{without} is {share:.0f} % ({low:.0f} to {high:.0f}) of the change "
+            "that proportional errors would give; equal losses would give 0 %."
+        )
+    yield from _without_each(errors.classes)
+
+
+def _without_each(classes: pd.DataFrame) -> Iterator[str]:
+    """Name the classes without which proportionality is smallest and largest, or unknown."""
+    rows = classes.dropna(subset="proportionality_without").sort_values("proportionality_without")
+    if rows.empty:
+        return
+    in_percent = rows.assign(**100 * rows[[*WITHOUT_COLUMNS]])
+    least, most = (
+        f"without {row['class']} it is {_value(row, WITHOUT_COLUMNS, ' %')}"
+        for _, row in in_percent.iloc[[0, -1]].iterrows()
+    )
+    unknown = classes.loc[classes["proportionality_without"].isna(), "class"]
+    rest = f"without {some(unknown)} it cannot be told" if len(unknown) else "without any other class it is in between"
+    yield f"On these test images, {least}, {most}, and {rest}."
+
+
+def _value(row: pd.Series, names: Sequence[str], unit: str = "", of: str = "") -> str:
+    """Write a value and its interval, in per cent without decimals or as a factor with two."""
+    value, low, high = map(decimals(0 if unit else 2), row[[*names]])
+    return f"{value}{unit} ({low} to {high}{of})"
+
+
+def _pairs_at_chance(pairs: int) -> str:
+    number = "one pair that has" if pairs == 1 else f"{pairs} pairs that have"
+    return f"{number} a network at chance"
+
+
+def beyond_proportion(rows: pd.DataFrame, names: pd.Series) -> str:
+    """Return a sentence on classes that are shown to lose more than in proportion to their errors.
 
     Parameters
     ----------
@@ -34,57 +151,19 @@ def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class")
         A row for each class, with the columns `disproportionate`, its interval and its p, as in `classes.csv`.
     names : Series
         Names of the rows.
-    kind : str
-        `class` or `group`.
 
     Examples
     --------
     >>> ends = {"disproportionate_low": [-0.05, 0.01], "disproportionate_high": [-0.01, 0.05]}
     >>> rows = pd.DataFrame({"disproportionate": [-0.03, 0.03], **ends, "disproportionate_p": [0.01, 0.01]})
     >>> beyond_proportion(rows, pd.Series(["cat", "dog"]))
-    "dog loses 3.0 points (1.0 to 5.0) more than if every class's error had been multiplied by the same factor."
+    'dog loses 3.0 points (1.0 to 5.0) more than in proportion to its error.'
     """
     shown = rows[(rows["disproportionate_p"] <= LEVEL) & (rows["disproportionate"] > 0)]
     shown = shown.sort_values("disproportionate", ascending=False)
     if shown.empty:
-        return f"No {kind} is shown to lose more than if every {kind}'s error had been multiplied by the same factor."
+        return "No class is shown to lose more than in proportion to its error."
     loss = points_with_interval(*(shown.iloc[0][f"disproportionate{end}"] for end in ("", "_low", "_high")))
     others = len(shown) - 1
-    more = f", and so do {others} others" if others > 1 else f", and so does another {kind}" if others else ""
-    alike = f"if every {kind}'s error had been multiplied by the same factor"
-    return f"{names[shown.index[0]]} loses {loss} more than {alike}{more}."
-
-
-def in_proportion(rows: pd.DataFrame) -> np.ndarray:
-    """Return the loss of each class if all errors grew by the same factor, in points as text; n/a if unknown."""
-    return np.array([_points(100 * loss) for loss in rows["loss"] - rows["disproportionate"]])
-
-
-def implied_loss(names: Sequence[str], recall: np.ndarray, accuracy: float, accuracy_loss: float) -> Iterator[str]:
-    """Yield a sentence on what a loss of accuracy costs the class that loses most, if errors grow in proportion.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Names of the classes.
-    recall : (classes,)
-        Recalls before pruning.
-    accuracy, accuracy_loss : float
-        Accuracy before pruning, and its loss, as shares.
-
-    Yields
-    ------
-    str
-        Nothing if the loss is infinite, if there is no error before, or if a class would lose more than its recall.
-
-    Examples
-    --------
-    >>> list(implied_loss(["cat", "dog"], np.array([0.9, 0.7]), 0.8, 0.01))
-    ['If the error of every class grows by the same factor, a loss of 1 point of accuracy costs dog 1.5 points.']
-    """
-    losses = expected_losses(recall, accuracy, accuracy_loss if np.isfinite(accuracy_loss) else np.nan)
-    if not (losses <= recall).all():
-        return
-    limit = limit_in_points(accuracy_loss)
-    loss = f"{names[int(np.argmax(losses))]} {_points(100 * float(np.max(losses)))} points"
-    yield f"If the error of every class grows by the same factor, a loss of {limit} of accuracy costs {loss}."
+    more = f", and so do {others} others" if others > 1 else ", and so does another class" if others else ""
+    return f"{names[shown.index[0]]} loses {loss} more than in proportion to its error{more}."

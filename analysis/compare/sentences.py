@@ -32,6 +32,15 @@ def at_chance(comparison: Comparison) -> str:
     return f"{guess} of {networks} networks {'is' if guess == 1 else 'are'} at chance {when}{more}."
 
 
+def not_working(comparison: Comparison) -> str:
+    """Say that no network is much better than guessing; empty if that is not so, or if one is at chance."""
+    if comparison.chance_level.any_at_chance or not comparison.neither_works:
+        return ""
+    before, after = (points(comparison.mean_recall_of(side)) for side in ("before", "after"))
+    which, guess = "Neither" if comparison.is_single else "No", points(1 / len(comparison.names))
+    return f"{which} network works: mean recall is {before} % before and {after} % after, and {guess} % by guessing."
+
+
 def differences(comparison: Comparison) -> str:
     """Say how the differences between the classes changed, by slope and spread on new images, in a clause."""
     raw, spread = comparison.slopes.raw_new, comparison.slopes.spread_new

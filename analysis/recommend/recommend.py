@@ -12,8 +12,7 @@ import pandas as pd
 
 from analysis.common import arguments
 from analysis.common.errors import StudyError
-from analysis.compare import group_text
-from analysis.compare.proportion_text import implied_loss
+from analysis.compare import group_text, likely_losses
 from analysis.recommend.result import PLACE, Recommendation, Recommendations
 from analysis.rendering.formats import short_ratio
 from analysis.report.verdict import on_workload, to_know, why_not
@@ -24,7 +23,7 @@ from analysis.statistics.groups import ImageGroups
 from analysis.statistics.limits import Limits
 from analysis.statistics.weak_dense import sentence
 from analysis.study import operating_points
-from analysis.study.arrays import control_rows, dense_weakness, run_arrays
+from analysis.study.arrays import common_support, control_rows, dense_weakness, run_arrays
 from analysis.study.decay_advice import decay_advice
 from analysis.study.decision import Decision, Judged, class_rows, decision, rows_of, run_rows
 from analysis.study.groups import GivenGroups, Grouped, files_of_datasets, read_groups
@@ -195,7 +194,7 @@ def _recommendation(
         [
             *notes,
             *_on_choice(decided, study),
-            *([] if weak.is_hopeless else _implied(decided.limits, study, rows)),
+            *([] if weak.is_hopeless else _likely(decided.limits, study, rows)),
             *decay_advice(runs),
             *to_know(runs),
         ],
@@ -217,12 +216,15 @@ def _on_choice(decided: Decision, study: StudyData) -> Iterator[str]:
         )
 
 
-def _implied(limits: Limits, study: StudyData, rows: np.ndarray) -> Iterator[str]:
-    """Return a sentence on what the limit of accuracy implies for the weakest class if errors are proportional."""
+def _likely(limits: Limits, study: StudyData, rows: np.ndarray) -> Iterator[str]:
+    """Return a sentence on what the limit of accuracy is likely to cost the weakest class."""
     arrays = study.arrays
     has = ~np.isnan(arrays.before[rows[0]])
-    recall, accuracy = arrays.before[np.ix_(rows, has)].mean(0), float(arrays.accuracy_before[rows].mean())
-    return implied_loss(list(arrays.names[has]), recall, accuracy, limits.accuracy_loss)
+    images = common_support(arrays.support[np.ix_(rows, has)])
+    if images is None:
+        return iter(())
+    recall = arrays.before[np.ix_(rows, has)].mean(0)
+    return likely_losses.sentence(list(arrays.names[has]), recall, images, limits.accuracy_loss)
 
 
 def _row(judged: Judged, study: StudyData) -> dict[str, Any]:

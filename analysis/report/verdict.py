@@ -407,7 +407,7 @@ def _describe_gaps(cell: pd.Series, study: StudyData) -> str:
         slope = f"the raw slope may be 0{_brackets(*_ends(cell, 'raw_slope'), 2)}"
         growth = f"{wider} and " if spread_low > 0 else ""
         return f"Gaps {growth}are not shown to be related to the gaps before pruning: {slope}."
-    addition = ", more than if all errors grew by one factor" if cell["alpha_beyond_low"] > 1 else ""
+    addition = ", more than in proportion to the errors" if cell["alpha_beyond_low"] > 1 else ""
     sentences = {
         "weak behind": f"Weak classes fall behind: gaps grow {change:.0f} %{_brackets(low, high, 0)}{addition}.",
         "wider": f"Gaps {wider}; that weak classes fall behind is not shown.",

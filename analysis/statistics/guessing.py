@@ -9,6 +9,7 @@ from analysis.statistics.hypothesis_tests import exact_mcnemar
 from analysis.statistics.intensification import CHANCE_LEVEL, networks_at_chance
 
 Sides = Mapping[str, np.ndarray]
+_BARELY = 0.1  # of the way from guessing to perfect recall
 
 
 class ChanceLevelCounts(NamedTuple):
@@ -95,6 +96,21 @@ def chance_level(
     sound = ~(before | after)
     start = np.broadcast_to(right["before"], right["after"].shape)
     return ChanceLevelCounts(counts, collapsed, not sound.any()), SoundPairs(start[sound], right["after"][sound])
+
+
+def barely_works(mean_recall: float, classes: int) -> bool:
+    """Return whether a mean recall is less than a tenth of the way from 1 / classes, that of a guess, to 1.
+
+    Many test images may show that such a network is above chance, but its losses are as uninformative.
+
+    Examples
+    --------
+    Guessing one of 20 classes has a mean recall of 5 %, and a tenth of the way to 100 % is 14.5 %:
+
+    >>> barely_works(0.14, 20), barely_works(0.15, 20)
+    (True, False)
+    """
+    return classes > 1 and classes * mean_recall - 1 < _BARELY * (classes - 1)
 
 
 def _collapsed(before: np.ndarray, after: np.ndarray) -> bool:

@@ -119,6 +119,8 @@ class Losses(NamedTuple):
         Sentences on what keeps losses from being shown to be within any limit, such as a network at chance.
     advice : str
         What to do if classes have too few images, after a space.
+    recalls : (classes,), optional
+        Recall of each class that losses are measured from, in the network in which it is largest.
     """
 
     names: Sequence[str]
@@ -128,17 +130,27 @@ class Losses(NamedTuple):
     networks: Sequence[str] = ()
     doubts: Sequence[str] = ()
     advice: str = ""
+    recalls: np.ndarray | None = None
 
     def of(self, is_kept: np.ndarray) -> "Losses":
         """Return the losses of some classes; `is_kept` is a mask."""
         names = [name for name, kept in zip(self.names, is_kept, strict=True) if kept]
         singles = [each.of(is_kept) for each in self.singles]
-        return self._replace(names=names, images=self.images[is_kept], mean=self.mean.of(is_kept), singles=singles)
+        recalls = None if self.recalls is None else self.recalls[is_kept]
+        mean, images = self.mean.of(is_kept), self.images[is_kept]
+        return self._replace(names=names, images=images, mean=mean, singles=singles, recalls=recalls)
 
     @property
     def level(self) -> float:
         """Two-sided level of the lower bound that shows one of these losses to be beyond a limit."""
         return LEVEL / max(len(self.names), 1)
+
+    def without_recall(self, limit: float = 0.0) -> str:
+        """Name the classes with too little recall to lose more than the limit, if a guess recognises as much; or ""."""
+        least = min(limit, 1 / len(self.names)) if self.names else 0.0
+        recalls = () if self.recalls is None else self.recalls
+        names = [name for name, recall in zip(self.names, recalls, strict=False) if recall <= least]
+        return f" Not counted as kept, for want of recall to lose: {some(names)}." if names else ""
 
     def in_every_network(self) -> np.ndarray:
         """Return the largest lower bound that the losses of every single network exceed; -1 without several pairs."""
@@ -193,7 +205,7 @@ def decide(losses: Losses, limit: float) -> Gate:
     if not len(upper):
         return Gate("undecided", "No class has enough images.")
     if (upper < limit).all() and not doubts:
-        return Gate("within", f"No loss is above {rounded_up(upper.max())} points.")
+        return Gate("within", f"No loss is above {rounded_up(upper.max())} points.{losses.without_recall(limit)}")
     most = losses.mean.may_lose_most()
     if np.isnan(upper[most]):
         return Gate("undecided", f"How much of {losses.names[most]} may be lost is unknown without predictions.")
@@ -217,7 +229,9 @@ def damage(losses: Losses, damaged: Sequence[str]) -> Gate:
         return Gate("beyond", f"Damaged: {some(damaged)}.")
     alone = losses.in_single_networks()
     said = [*losses.doubts, *([f"On average nothing is shown, but alone {some(alone)}."] if alone else [])]
-    return Gate("undecided", " ".join(said)) if said else Gate("within", "Nothing is shown to be worse.")
+    if said:
+        return Gate("undecided", " ".join(said))
+    return Gate("within", f"Nothing is shown to be worse.{losses.without_recall()}")
 
 
 def merged(gates: Sequence[Gate]) -> Gate:

@@ -1,9 +1,10 @@
-"""Proportional errors: test whether pruning multiplies all classes' errors by one factor, and measure how nearly.
+"""Proportional errors: measure how nearly the errors of classes grow in proportion.
 
-If the error of every class, 1 minus its recall, grows by the same factor k as the error of all images, then each
-class's recall minus the accuracy is also multiplied by k, so the raw slope is k and alpha is the odds ratio of the
-error. The loss of accuracy alone then determines how far pruning drives classes apart. At the other extreme, all
-classes lose equally much recall, and the raw slope is 1.
+If the error of every class, 1 minus its recall, grew k times, like the error of all images, then each class's recall
+minus the accuracy would also be multiplied by k, so the raw slope would be k and alpha the odds ratio of the error. The
+loss of accuracy alone would then determine how far pruning drives classes apart. At the other extreme, all classes lose
+equally much recall, and the raw slope is 1. One class may have most of the leverage of this slope, so the slope alone
+does not show that the factors of all classes are equal: see `error_factors`.
 
 In this module "before pruning" means in the controls, which were trained equally long without pruning, so that only the
 effect of pruning is measured.
@@ -50,7 +51,7 @@ def odds_ratio(accuracy_before: ArrayLike, accuracy_after: ArrayLike) -> np.ndar
 
 
 def expected_losses(recall: ArrayLike, accuracy: ArrayLike, accuracy_loss: ArrayLike) -> np.ndarray:
-    """Compute the recall that each class loses if the errors of all classes grow by the same factor.
+    """Compute the recall that each class loses in proportion to its error.
 
     Parameters
     ----------

@@ -113,11 +113,13 @@ def cells(
         - largest_excess_none: largest excess loss of `none`.
         - largest_excess_floor_none: the floor of largest_excess_none.
         - odds_ratio: odds of an error after pruning divided by the odds in `none`, from mean accuracies of the networks
-          that have slopes. Alpha would equal the odds ratio if the errors of all classes grew by one factor.
+          that have slopes. Alpha would equal the odds ratio if errors were proportional.
+        - equal_factors_p: p of the test that the errors of all classes grew by equal factors, for these images
+          (`error_factors.equal_factors_p`).
 
         Comparisons with `none` that need predictions (`statistics.proportion`):
 
-        - error_growth*: factor by which the error grew from `none` to the pruned networks.
+        - error_growth*: the error of the pruned networks divided by that of `none`.
         - raw_slope_on_none*: slope of the gaps after pruning on the gaps of `none`, for new images.
         - proportionality*: 1 if errors are proportional, 0 if losses are equal.
         - alpha_beyond*: alpha divided by the odds ratio.
@@ -313,10 +315,11 @@ def _slopes_against_none(study: RunArrays, rows: np.ndarray, confidence: float) 
 def _in_proportion(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None, confidence: float
 ) -> dict[str, Any]:
-    """Estimate by which factor errors grew from the controls to the networks, and how proportionally."""
+    """Estimate how much errors grew from the controls to the networks, and how proportionally."""
     found = proportions.cell_proportion(study, rows, predictions)
     return {
         "odds_ratio": found.odds_ratio if found else np.nan,
+        "equal_factors_p": proportions.equal_factors_p(study, rows),
         **proportions.columns(found.for_new_images if found else None, confidence),
     }
 

@@ -10,6 +10,7 @@ from analysis.runs.frames import ReadPredictions
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.costs import COLUMNS, cell_costs
 from analysis.study.predictions import StudyPredictions
+from analysis.study.proportions import class_columns
 from analysis.study.settings import CONTROL
 
 
@@ -35,11 +36,17 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
           average or in every single network.
         - loss_from_control: recall of the controls minus recall after.
         - cost: loss from the reference minus that of the accuracy.
-        - disproportionate: loss minus the loss that would be expected if every class's error grew by one factor
+        - disproportionate: loss minus the loss that is expected in proportion to the class's error
           (`proportion.disproportionate_losses`). It requires predictions and controls of the same networks.
 
         Each of these has a 95 % interval (`_low`, `_high`), and an upper bound that holds for all classes together
         (`_upper_all`). The last three have `_p`, two-sided and corrected for all classes.
+
+        Then precision_before, precision_after, f1_loss since the dense networks, and f1_cost, the loss of F1 from the
+        reference minus its mean over classes. They are means over networks without intervals, and need predictions.
+
+        Then error_factor, the error divided by that of the controls, and proportionality_without, the proportionality
+        of the other classes, both with intervals for new networks (`proportions.class_columns`).
 
         Then n_none, the number of networks that have a control `none`, and recall_control, the mean recall of these
         controls.
@@ -64,6 +71,7 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | No
         "recall_before": before.recall.mean(0),
         "recall_after": after.recall.mean(0),
         **_costs(study, rows, predictions),
+        **class_columns(study, rows),
         "n_none": len(paired),
         "recall_control": study.after[np.ix_(none[paired], has)].mean(0) if len(paired) else np.nan,
     }

@@ -16,7 +16,7 @@ from analysis.statistics.losses import Spread, WorstClass, between, from_recalls
 from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproportionate_losses
 from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import RunArrays, common_support
-from analysis.study.predictions import Pairs, StudyPredictions
+from analysis.study.predictions import OTHER_METRICS, Pairs, StudyPredictions
 
 # Kinds of reference networks that the compressed networks may be compared with.
 CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, DENSE = "control", "control of other seeds", "dense"
@@ -25,6 +25,7 @@ COLUMNS = [
     *("loss", "loss_low", "loss_high", "loss_upper_all", "p", "p_holm", "damaged"),
     *(f"{name}{end}" for name in (LOSS_FROM_CONTROL, "cost") for end in ("", *losses.ENDINGS)),
     *DISPROPORTIONATE_COLUMNS,
+    *("precision_before", "precision_after", "f1_loss", "f1_cost"),
 ]
 # Rounding a recall to three digits changes it by less than this.
 _SAME_RECALL = 0.002
@@ -42,12 +43,15 @@ class Sides(NamedTuple):
         For each image, the column of its class in the recalls. None if only recalls are known.
     right : pair of (networks, images), bool, optional
         Whether each network classifies each image correctly.
+    precision, f1 : pair of (networks, classes), optional
     """
 
     recalls: tuple[Recalls, Recalls]
     paired: bool
     label: np.ndarray | None = None
     right: tuple[np.ndarray, np.ndarray] | None = None
+    precision: tuple[np.ndarray, np.ndarray] | None = None
+    f1: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def networks(self) -> int:
@@ -147,7 +151,8 @@ class CellCosts(NamedTuple):
         other seeds, the smaller of the numbers of pruned networks and controls.
     table : DataFrame
         `COLUMNS`, with a row for each class. Losses are since the dense networks, losses from the control, and costs
-        from the reference. Disproportionate losses need predictions and controls of the same networks.
+        from the reference. Disproportionate losses need predictions and controls of the same networks. Precisions and
+        F1 need predictions; f1_cost is the loss of F1 from the reference minus its mean over classes.
     worst : WorstCost
     names : list of str
     images : (classes,)
@@ -256,7 +261,19 @@ def _table(dense: Sides, own: Sides, reference: str) -> pd.DataFrame:
         columns |= losses.columns("cost", own.costs())
         if reference == CONTROL_OF_NETWORK and own.label is not None and own.right is not None:
             columns |= disproportionate_losses(own.label, *own.right)
+        if own.f1 is not None:
+            lost = np.subtract(*_means(own.f1))
+            columns["f1_cost"] = lost - lost.mean()
+    if dense.precision is not None and dense.f1 is not None:
+        columns["precision_before"], columns["precision_after"] = _means(dense.precision)
+        columns["f1_loss"] = np.subtract(*_means(dense.f1))
     return pd.DataFrame(columns)
+
+
+def _means(metric: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return means over networks before and after, each (classes,)."""
+    before, after = metric
+    return before.mean(0), after.mean(0)
 
 
 def _worst(own: Sides, names: list[str]) -> WorstCost:
@@ -310,8 +327,8 @@ def _answers(
     from_rows: np.ndarray | None,
     has: np.ndarray,
     predictions: StudyPredictions | None,
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]] | None:
-    """Return the column of each image's class in the recalls, and whether references and pruned networks are right.
+) -> tuple[Any, ...] | None:
+    """Return the fields of `Sides` from `label` on.
 
     None if predictions are missing or do not match the recalls.
     """
@@ -321,7 +338,12 @@ def _answers(
     if pairs is None:
         return None
     label = _label_by_column(study, rows, has, pairs, measured_recalls(study, rows, from_rows, has))
-    return None if label is None else (label, pairs.right)
+    if label is None:
+        return None
+    place = np.empty(label.max() + 1, dtype=int)  # of each column among the labels
+    place[label] = pairs.images.place
+    precision, f1 = (tuple(side[:, place] for side in pairs.metric(name)) for name in OTHER_METRICS)
+    return label, pairs.right, precision, f1
 
 
 def _label_by_column(

@@ -188,12 +188,12 @@ class Pairs:
     @property
     def recall(self) -> tuple[np.ndarray, np.ndarray]:
         """Recalls before and after, each (networks, labels)."""
-        return self._metric("recall")
+        return self.metric("recall")
 
     @property
     def other_slopes(self) -> dict[str, np.ndarray]:
         """Slopes of precision and F1, each (networks,), to compare with slopes of recall (Good et al., Section 4)."""
-        balances = {name: map(intensification.mean_balance, self._metric(name)) for name in OTHER_METRICS}
+        balances = {name: map(intensification.mean_balance, self.metric(name)) for name in OTHER_METRICS}
         return {name: intensification.alpha(*both) for name, both in balances.items()}
 
     @cached_property
@@ -206,7 +206,8 @@ class Pairs:
         """alpha_new pooled over all pairs."""
         return pooled_slope(self.slope_parts)
 
-    def _metric(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def metric(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return recall, precision or f1 of each label that has images, before and after, each (networks, labels)."""
         sides = ([getattr(network, name) for network in side] for side in (self.before, self.after))
         # This order in memory makes sums over labels round as in the stored results.
         before, after = (np.column_stack(values).T for values in sides)

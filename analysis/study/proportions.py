@@ -1,11 +1,11 @@
-"""Test whether the errors of all classes grew by one factor, from a cell's controls to its networks."""
+"""Measure how the errors of classes grew, from a cell's controls to its networks."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from analysis.runs.frames import RUN_ID
-from analysis.statistics import proportion
+from analysis.statistics import error_factors, proportion
 from analysis.statistics.proportion import Proportion
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import StudyPredictions
@@ -79,6 +79,26 @@ def paired_recalls(study: RunArrays, rows: np.ndarray) -> tuple[np.ndarray, np.n
         return None
     before, after = (study.after[np.ix_(each, has)] for each in (study.controls[rows], rows))
     return before, after, support / support.sum()
+
+
+def class_columns(study: RunArrays, rows: np.ndarray) -> dict[str, Any]:
+    """Return columns of the classes of a cell: the factor of the error, and the proportionality without the class.
+
+    The second leaves out pairs with a network at chance, which have no slopes. All columns are NaN for fewer than three
+    pairs.
+    """
+    pairs = paired_recalls(study, study.with_control(rows))
+    sloped = paired_recalls(study, study.with_sloped_control(study.sloped(rows)))
+    factors = error_factors.error_factors(1 - pairs[0], 1 - pairs[1]) if pairs else np.full(3, np.nan)
+    without = error_factors.proportionality_without_each(*sloped) if sloped else np.full(3, np.nan)
+    names = (*error_factors.FACTOR_COLUMNS, *error_factors.WITHOUT_COLUMNS)
+    return dict(zip(names, (*factors, *without), strict=True))
+
+
+def equal_factors_p(study: RunArrays, rows: np.ndarray) -> float:
+    """Test whether the errors of all classes of a cell grew by equal factors; NaN if there are too few networks."""
+    pairs = paired_recalls(study, study.with_control(rows))
+    return error_factors.equal_factors_p(1 - pairs[0], 1 - pairs[1], pairs[2]) if pairs else np.nan
 
 
 def columns(found: Proportion | None, confidence: float = 0.95) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from optuna import Trial
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError, first_line, option_name
+from analysis.compare import likely_losses
 from analysis.compare.logged import loss_metrics, loss_tags
-from analysis.compare.proportion_text import implied_loss
 from analysis.rendering import chain_front
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import chain_searches, schema
@@ -99,7 +99,7 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
             attempt, deadline = partial(_try, store, search, networks), start + (config.budget or math.inf)
             search.make_trials(config.n_trials, attempt, dataset, parent.run_id, deadline=deadline)
             trials = _trials(search, config, time.monotonic() - start)
-        notes = [*task.notes, *_implied(networks, task.limits)]
+        notes = [*task.notes, *_likely(networks, task.limits)]
         outcome = _outcome(search, networks, config, task.limits, trials, notes)
         delivered = _deliver(store, job, networks, search, outcome)
         run_id, model = delivered or ("", None)
@@ -276,13 +276,12 @@ def _outcome(
     )
 
 
-def _implied(networks: Sequence[Network], limits: Limits) -> Iterator[str]:
-    """Return a sentence on what the limit of accuracy implies for the weakest class if errors are proportional."""
+def _likely(networks: Sequence[Network], limits: Limits) -> Iterator[str]:
+    """Return a sentence on what the limit of accuracy is likely to cost the weakest class."""
     classes = networks[0].context.data.classes
-    dense = [network.dense.dense.val_predictions for network in networks]
-    recall = np.mean([each.counts(len(classes)).recall for each in dense], axis=0)
-    accuracy = float(np.mean([each.accuracy for each in dense]))
-    return implied_loss(classes, recall, accuracy, limits.accuracy_loss)
+    counts = [network.dense.dense.val_predictions.counts(len(classes)) for network in networks]
+    recall = np.mean([each.recall for each in counts], axis=0)
+    return likely_losses.sentence(classes, recall, counts[0].support, limits.accuracy_loss)
 
 
 def _tested(networks: Sequence[Network], chain: Chain, limits: Limits) -> Tested:

@@ -18,13 +18,14 @@ from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 from analysis.common.terminal import folded
-from analysis.compare import blocks
+from analysis.compare import blocks, likely_losses
 from analysis.compare.comparison import Comparison
 from analysis.rendering.drawing import with_legend
 from analysis.runs import schema
 from analysis.runs.options.record import default_text
 from analysis.runs.options.values import seeds
 from analysis.statistics.hypothesis_tests import wilson_interval
+from analysis.statistics.implied_losses import implied_losses
 from analysis.statistics.losses import from_recalls
 from pruning_study.commands import iterate as iterate_command
 from pruning_study.commands import pruning_text, train_and_prune
@@ -44,8 +45,9 @@ class Training:
     ----------
     table : DataFrame
         A row for each class, the class with the lowest recall first: class, recall and its 95 % interval (recall_low,
-        recall_high), support (test images). For one network, the interval is Wilson's; for several, recall is
-        the mean, and the interval is that of t over networks, NaN if all have the same recall.
+        recall_high), support (test images), and likely_loss, as `likely_losses.HOW_GOOD` describes it. For one network,
+        the interval is Wilson's; for several, recall is the mean, and the interval is that of t over networks, NaN if
+        all have the same recall.
     runs : DataFrame
         A row for each seed: seed, accuracy, run_id.
     picture : bytes
@@ -68,7 +70,7 @@ class Training:
 
     def __str__(self) -> str:
         cells = self.table.to_string(index=False, float_format="{:.3f}".format)
-        return f"{_networks(self.runs)}: accuracy {self.accuracy:.3f}\n\n{cells}"
+        return f"{_networks(self.runs)}: accuracy {self.accuracy:.3f}\n\n{cells}\n\n{folded(likely_losses.HOW_GOOD)}"
 
     def _repr_html_(self) -> str:
         """Return the tables and the picture as HTML, for a notebook."""
@@ -76,7 +78,8 @@ class Training:
         cells = self.table.assign(recall=_with_interval(self.table, "recall")).drop(
             columns=["recall_low", "recall_high"]
         )
-        return _paragraph(title) + _html(cells) + _html(self.runs) + _images([self.picture], "Confusion matrix")
+        tables = _html(cells) + _paragraph(likely_losses.HOW_GOOD) + _html(self.runs)
+        return _paragraph(title) + tables + _images([self.picture], "Confusion matrix")
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,7 +317,7 @@ def train(**options: Any) -> Training:
     >>> from pruning_study import train
     >>> trained = train(seed=0, epochs=1)
     >>> list(trained.table), len(trained.runs)
-    (['class', 'recall', 'recall_low', 'recall_high', 'support'], 1)
+    (['class', 'recall', 'recall_low', 'recall_high', 'support', 'likely_loss'], 1)
     """
     configs, typed = _configs(TrainConfig, options)
     results = list(train_and_prune.each_dense(configs, typed))
@@ -326,7 +329,8 @@ def train(**options: Any) -> Training:
     else:
         low, high = from_recalls(recalls).interval().clip(0)
     recall = {"recall": recalls.mean(0), "recall_low": low, "recall_high": high}
-    table = pd.DataFrame({"class": list(classes), **recall, "support": support})
+    likely = implied_losses(recalls.mean(0), support, likely_losses.ACCURACY_LOSS)
+    table = pd.DataFrame({"class": list(classes), **recall, "support": support, "likely_loss": likely})
     confusion = sum(confusion_table(each, classes) for each in predictions)
     return Training(
         table.sort_values("recall", ignore_index=True),

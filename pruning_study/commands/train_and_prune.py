@@ -15,13 +15,15 @@ from analysis.common import csv_text
 from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError
 from analysis.common.terminal import folded
-from analysis.compare import blocks
+from analysis.compare import blocks, likely_losses
 from analysis.compare.comparison import Comparison
 from analysis.compare.logged import loss_metrics, loss_tags
+from analysis.rendering.formats import three_decimals
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.runs.address import without_password
 from analysis.runs.schema import text
+from analysis.statistics.implied_losses import implied_losses
 from analysis.statistics.intensification import excess_loss, raw_slope
 from pruning_study.commands import pruning_text
 from pruning_study.commands.pruning_text import SAME_NETWORK, UNPRUNED, offset_lines
@@ -487,13 +489,17 @@ def _copy_picture(store: Store, job: Writer, run_id: str, name: str) -> None:
         (job.folder / name).write_bytes(Path(path).read_bytes())
 
 
-def _train_table(dense: FinishedRun, data: Dataset) -> str:
-    recalls = [dense.metrics[schema.RECALL + name] for name in schema.metric_names(data.classes)]
-    rows = [[name, f"{recall:.3f}"] for name, recall in zip(data.classes, recalls, strict=True)]
+def _train_table(dense: LoadedRun, data: Dataset) -> str:
+    """List the classes by their errors, with the losses that are likely, and say how good this guess is."""
+    counts = dense.dense.predictions.counts(len(data.classes))
+    likely = implied_losses(counts.recall, counts.support, likely_losses.ACCURACY_LOSS)
+    by_errors = np.argsort(counts.recall, kind="stable")
+    rows = [[data.classes[place], *map(three_decimals, (counts.recall[place], likely[place]))] for place in by_errors]
     if (more := len(rows) - blocks.MOST_SHOWN) > 0:
-        weakest = np.argsort(recalls)[: blocks.MOST_SHOWN]
-        rows = [*(rows[index] for index in weakest), [f"... and {more} more, in {schema.PER_CLASS}", ""]]
-    return text_table(["class", "recall"], rows, [["accuracy", f"{dense.metrics[schema.TEST_ACCURACY]:.3f}"]])
+        rows = [*rows[: blocks.MOST_SHOWN], [f"... and {more} more, in {schema.PER_CLASS}", "", ""]]
+    accuracy = dense.metrics[schema.TEST_ACCURACY], likely_losses.ACCURACY_LOSS
+    table = text_table(["class", "recall", "likely loss"], rows, [["accuracy", *map(three_decimals, accuracy)]])
+    return f"{table}\n\n{folded(likely_losses.HOW_GOOD)}"
 
 
 def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, Comparison]:

@@ -4,7 +4,8 @@ import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +79,16 @@ class Dataset:
         if self.validation_indices is not None:
             content.update(np.ascontiguousarray(self.validation_indices).data)
         return content.hexdigest()[:32]
+
+    @cached_property
+    def known_test_images(self) -> int:
+        """Number of test images that are also among the training images, of which validation images are a part."""
+        numbers = Counter(_image_digests(self.test_images))
+        return sum(numbers.pop(digest, 0) for digest in _image_digests(self.train_images))
+
+
+def _image_digests(images: np.ndarray) -> Iterator[bytes]:
+    return (hashlib.sha256(image.tobytes()).digest() for part in portions(images) for image in part)
 
 
 def load(

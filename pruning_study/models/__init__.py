@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from analysis.common import imports, lazy_imports
 from analysis.common.errors import StudyError, did_you_mean
@@ -257,8 +257,17 @@ def _check_plain(name: str, model: nn.Module) -> None:
             )
 
 
-def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.memory_format:
-    """Return the memory layout for training: channels last, which is faster, unless the model does not support it.
+class Trace(NamedTuple):
+    """Memory layout for training, and the names of the parameters that the forward pass never uses."""
+
+    memory_format: torch.memory_format
+    unused: tuple[str, ...]
+
+
+def trace(model: nn.Module, image_shape: tuple[int, int, int]) -> Trace:
+    """Find a model's memory layout for training, and the parameters on which no logit depends.
+
+    The layout is channels last, which is faster, unless the model does not support it.
 
     Parameters
     ----------
@@ -268,15 +277,34 @@ def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.
     """
     import torch
 
-    # Try channels last on a copy, because the call may change running statistics. Models fail most often at
-    # `x.view(len(x), -1)`.
-    probe = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.empty(2, *image_shape, memory_format=torch.channels_last).zero_()
-    try:
-        probe(images).sum().backward()
-    except RuntimeError:
-        return torch.contiguous_format
-    return torch.channels_last
+    for layout in (torch.channels_last, torch.contiguous_format):
+        # The model is called as a copy, because the call may change running statistics.
+        probe = copy.deepcopy(model).to(memory_format=layout)  # type: ignore[call-overload]
+        for parameter in probe.parameters():
+            parameter.requires_grad_(parameter.is_floating_point())
+        images = torch.empty(2, *image_shape, memory_format=layout).zero_()
+        try:
+            probe(images).sum().backward()
+        except RuntimeError:  # models fail most often at `x.view(len(x), -1)`
+            continue
+        without_gradient = {name: value for name, value in probe.named_parameters() if value.grad is None}
+        unused = [name for name, value in without_gradient.items() if not _has_effect(value, probe, images)]
+        return Trace(layout, tuple(unused))
+    return Trace(torch.contiguous_format, ())
+
+
+def _has_effect(parameter: Tensor, model: nn.Module, images: Tensor) -> bool:
+    """Return whether logits depend on a parameter, which may have no gradient because it is used under `no_grad`."""
+    import torch
+
+    if not parameter.is_floating_point():
+        return True
+    with torch.no_grad():
+        own = parameter.clone()
+        parameter.fill_(torch.nan)
+        has_effect = bool(model(images).isnan().any())
+        parameter.copy_(own)
+    return has_effect
 
 
 def set_threads(name: str) -> None:

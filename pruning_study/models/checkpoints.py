@@ -1,4 +1,4 @@
-"""Read and write checkpoints, which are safetensors files."""
+"""Read and write checkpoints, which are safetensors files, and read state dicts of `torch.save`."""
 
 import json
 import logging
@@ -38,8 +38,6 @@ OPTION = "weights"
 INITIAL_WEIGHTS = "initial weights"  # the random stream from which a model is built
 # First bytes of a file of `torch.save`: an archive, or a pickle from older versions.
 PICKLES = (b"PK\x03\x04", b"\x80\x02")
-# Prefixes that DataParallel, torch.compile and Lightning put before the names of a model's weights.
-WRAPPERS = ("module.", "_orig_mod.", "model.")
 # Keys under which training scripts store the weights, beside epoch and optimiser state.
 _STATES = (
     "state_dict",
@@ -162,28 +160,51 @@ def load_given(path: Path) -> tuple[dict[str, Tensor], Metadata]:
     Parameters
     ----------
     path : Path
+        A safetensors file, or a file of `torch.save`, which is read without running code.
 
     Raises
     ------
     StudyError
-        As for `load`. If the file is from `torch.save`, the message explains how to convert it.
+        As for `load`. If a file of `torch.save` cannot be read without running code, the message explains how to
+        convert it.
     """
     if not path.exists():
         raise StudyError(f"{path}: no such file exists", option=OPTION)
     if path.is_file() and _is_pickle(path):
+        return _load_pickle(path), {}
+    return load(path)
+
+
+def _load_pickle(path: Path) -> dict[str, Tensor]:
+    """Return the state dict in a file of `torch.save`, which a training script may have stored beside other things."""
+    reason = "it holds no tensor with a name"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError) as error:
+        state, reason = {}, first_line(error)
+    except Exception as error:
         target = path.with_suffix(".safetensors").name
         raise StudyError(
-            f"{path} was written by torch.save and may run code when read; convert its state dict once, in Python:",
+            f"{path} holds more than weights, and may run code when read; if you trust it, convert its state dict "
+            "once, in Python:",
             "  import torch; from safetensors.torch import save_file; "
-            f"state = torch.load({str(path)!r}, map_location='cpu', weights_only=True)",
+            f"state = torch.load({str(path)!r}, map_location='cpu', weights_only=False)",
             f"  for key in {_STATES}: state = state[key] if isinstance(state.get(key), dict) else state",
             "  save_file({name: tensor.clone().contiguous() "
             "for name, tensor in state.items() if torch.is_tensor(tensor)}, "
             f"{target!r})",
             "  # if the file holds a whole model, load it in your own code and save model.state_dict()",
             option=OPTION,
+        ) from error
+    for key in _STATES:
+        state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state
+    named = state.items() if isinstance(state, dict) else ()
+    weights = {name: value for name, value in named if isinstance(name, str) and torch.is_tensor(value)}
+    if not weights:
+        raise StudyError(
+            f"{path}: no state dict can be read from it ({reason}): save model.state_dict()", option=OPTION
         )
-    return load(path)
+    return weights
 
 
 def _is_pickle(path: Path) -> bool:
@@ -194,25 +215,27 @@ def _is_pickle(path: Path) -> bool:
 
 
 def without_wrapper(weights: Mapping[str, Tensor], model: nn.Module, where: str) -> Mapping[str, Tensor]:
-    """Remove the prefix that wrappers such as DataParallel put before the names of all weights, and log a warning.
+    """Return the weights of a model that DataParallel, torch.compile or Lightning wrapped, under their own names.
+
+    If the file has each of the model's names behind the same prefix, the prefix is removed, tensors without it are left
+    out, and a warning is logged.
 
     Parameters
     ----------
     weights : mapping of names to Tensors
     model : nn.Module
-        Model for the weights. A prefix that is also the name of one of its modules is not removed.
+        Model for the weights.
     where : str
         Name of the file in the warning.
     """
-    wrappers = [wrapper for wrapper in WRAPPERS if not hasattr(model, wrapper[:-1])]
-    start = ""
-    while weights and (
-        wrapper := next((each for each in wrappers if all(name.startswith(start + each) for name in weights)), "")
-    ):
-        start += wrapper
-    if start:
-        log.warning("%s: all names start with %s, the prefix of a wrapped model; it is removed", where, start)
-    return {name.removeprefix(start): tensor for name, tensor in weights.items()}
+    names = list(model.state_dict())
+    starts = [name.removesuffix(names[0]) for name in weights if name.endswith(names[0])]
+    start = next((each for each in starts if all(each + name in weights for name in names)), "")
+    if not start:
+        return weights
+    others = ", and the other tensors are left out" if len(weights) > len(names) else ""
+    log.warning("%s: names start with %s, the prefix of a wrapped model; it is removed%s", where, start, others)
+    return {name: weights[start + name] for name in names}
 
 
 def _check_header(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ class Protocol:
         Weight of the undecay term; None for the weight decay or, if the weight decay is 0, for
         `schema.PAPERS_EPSILON`.
     budget : callable
-        Returns the `Budget` of a model, given the names of its prunable weights.
+        Returns the `Budget` of a model, given the names of its prunable weights and of its unused parameters.
     selects_on_test : bool
         Whether to keep the epoch with the lowest test loss in the last learning-rate phase, instead of the epoch with
         the lowest validation loss.
@@ -50,7 +50,7 @@ class Protocol:
     gradient_mode: str
     weight_decay: float | None
     epsilon: float | None
-    budget: Callable[[nn.Module, Sequence[str]], Budget]
+    budget: Callable[[nn.Module, Sequence[str], Collection[str]], Budget]
     selects_on_test: bool
     replaces: Mapping[str, str] = field(default_factory=dict)
 

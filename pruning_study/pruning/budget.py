@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase as _fits
 from typing import TYPE_CHECKING
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 _BISECTIONS = 40
 
 
-def prunable(model: nn.Module, *, output_layer: bool = False, keep: Sequence[str] = ()) -> list[str]:
+def prunable(
+    model: nn.Module, *, output_layer: bool = False, keep: Sequence[str] = (), unused: Collection[str] = ()
+) -> list[str]:
     """Return the state-dict names of the weights that may be pruned.
 
     These are the weights of convolutions and linear layers, in the model's order; never biases, BatchNorm, or weights
-    computed by a parametrisation. The output layer is the last of these layers that the model defines.
+    computed by a parametrisation. The output layer is the last of these layers that the model defines and uses.
 
     Parameters
     ----------
@@ -32,6 +34,8 @@ def prunable(model: nn.Module, *, output_layer: bool = False, keep: Sequence[str
         Whether the output layer's weights may be pruned too.
     keep : sequence of str
         Layers not to prune: names of layers or of their weights, or patterns in which `*` matches any string.
+    unused : collection of str
+        State-dict names of parameters that the forward pass never uses.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def prunable(model: nn.Module, *, output_layer: bool = False, keep: Sequence[str
     >>> prunable(model, output_layer=True, keep=["2"])
     ['0.weight']
     """
-    layers = [(f"{name}.weight", module) for name, module in _layers(model)]
+    layers = [(f"{name}.weight", module) for name, module in _layers(model) if f"{name}.weight" not in unused]
     parameters = dict(model.named_parameters())  # a weight that layers share is listed once
     output = layers[-1][1].weight if layers else None
     names = [name for name, module in layers if name in parameters and (output_layer or module.weight is not output)]
@@ -385,7 +389,7 @@ class Budget:
     counted: int | None = None
 
     @classmethod
-    def exact(cls, model: nn.Module, names: Sequence[str]) -> Budget:
+    def exact(cls, model: nn.Module, names: Sequence[str], unused: Collection[str] = ()) -> Budget:
         """Make the budget of a model, with a ratio defined as parameters before / parameters after.
 
         Parameters
@@ -393,28 +397,30 @@ class Budget:
         model : nn.Module
         names : sequence of str
             State-dict names of the prunable weights.
+        unused : collection of str
+            State-dict names of parameters that the forward pass never uses, which are not counted.
 
         Returns
         -------
         Budget
         """
-        sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+        sizes = {name: parameter.numel() for name, parameter in model.named_parameters() if name not in unused}
         return cls(sum(sizes.values()), sum(sizes[name] for name in names))
 
     @classmethod
-    def counting_biases(cls, model: nn.Module, names: Sequence[str]) -> Budget:
+    def counting_biases(cls, model: nn.Module, names: Sequence[str], unused: Collection[str] = ()) -> Budget:
         """Make the budget of a model with biases counted as prunable, as in the released code of Good et al. (2022).
 
         Parameters
         ----------
-        model, names : as in `exact`
+        model, names, unused : as in `exact`
 
         Returns
         -------
         Budget
         """
         parameters = dict(model.named_parameters())
-        exact = cls.exact(model, names)
+        exact = cls.exact(model, names, unused)
         biases = (name.removesuffix("weight") + "bias" for name in names)
         counted = exact.prunable + sum(parameters[name].numel() for name in biases if name in parameters)
         return cls(exact.total, exact.prunable, counted)

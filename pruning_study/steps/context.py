@@ -46,6 +46,8 @@ class Context:
 
     Attributes
     ----------
+    unused : tuple of str
+        State-dict names of the network's parameters that its forward pass never uses, as those of auxiliary heads.
     early_networks : dict
         Networks after some steps of their training. Each key has the hash of the dense run and the number of steps.
     """
@@ -63,7 +65,7 @@ class Context:
     ) -> None:
         self.data, self.device, self.output_order = data, device, output_order
         self.train_indices, self.validation_indices = train_indices, validation_indices
-        self.memory_format = models.memory_format(model, data.image_shape)
+        self.memory_format, self.unused = models.trace(model, data.image_shape)
         self.model = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self._choose_engine = cache(choose_engine)
         self._images: list[DeviceImages] = []

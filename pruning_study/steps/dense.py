@@ -82,7 +82,7 @@ def _train(plan: TrainPlan, context: JobContext, parent: None) -> LoadedRun:
         csv_text.write(characteristics, run.folder / schema.CLASS_CHARACTERISTICS)
         title = f"{plan.name}: accuracy {predictions.accuracy:.3f}"
         pictures.confusion(confusion_table(predictions, classes), title).savefig(run.folder / schema.CONFUSION_PICTURE)
-        metrics |= _gradient_norms(plan.hyperparameters, model, gradient)
+        metrics |= _gradient_norms(plan.hyperparameters, model, gradient, context.unused)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved.unlink(missing_ok=True)
     return LoadedRun(
@@ -99,7 +99,9 @@ def _train(plan: TrainPlan, context: JobContext, parent: None) -> LoadedRun:
     )
 
 
-def _gradient_norms(training: Hyperparameters, model: nn.Module, gradient: Mapping[str, Tensor]) -> dict[str, float]:
+def _gradient_norms(
+    training: Hyperparameters, model: nn.Module, gradient: Mapping[str, Tensor], unused: Sequence[str]
+) -> dict[str, float]:
     """Return the norms of the objective's gradient and of its two parts, or {} if no weight is prunable.
 
     Parameters
@@ -109,13 +111,15 @@ def _gradient_norms(training: Hyperparameters, model: nn.Module, gradient: Mappi
         The trained network.
     gradient : mapping of state-dict names to Tensors
         The gradient of the data loss.
+    unused : sequence of str
+        Parameters that the forward pass never uses.
 
     Returns
     -------
     dict of metric names to norms over all prunable weights
     """
     try:
-        names = budget.prunable(model)
+        names = budget.prunable(model, unused=unused)
     except StudyError:
         return {}
     data = torch.cat([gradient[name].double().flatten() for name in names])

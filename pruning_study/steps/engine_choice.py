@@ -9,7 +9,7 @@ from analysis.runs import schema
 from analysis.runs.options.names import SGD
 from pruning_study.training.engines import TORCH, TORCH_BF16, Engine
 from pruning_study.training.native import engine as native
-from pruning_study.training.native.errors import NativeError
+from pruning_study.training.native.errors import NativeError, UnsupportedModelError
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +25,9 @@ def choose(
 ) -> Engine:
     """Return the training back end.
 
-    If native is wanted but cannot be used, the reason is logged as a warning, and torch is returned. On a GPU the
-    warning appears only if `name` is native. With bf16, which only torch supports, it never appears.
+    If native is wanted but cannot be used, the reason is logged as a warning, and torch is returned. On a GPU, and for
+    a model that native does not support, the warning appears only if `name` is native. With bf16 and with Adam, which
+    only torch supports, it never appears.
 
     Parameters
     ----------
@@ -40,16 +41,15 @@ def choose(
     """
     if precision == schema.BF16:
         return TORCH_BF16
-    if name == "torch" or (name is None and device != "cpu"):
+    if name == "torch" or (name is None and device != "cpu") or optimizer != SGD:
         return TORCH
     try:
         if device != "cpu":
             raise NativeError(f"native runs on the cpu, not on {device}")
-        if optimizer != SGD:
-            raise NativeError(f"native trains with {SGD}, not with {optimizer}")
         return native.load(model, image_shape)
     except NativeError as reason:
-        say_once(f"engine torch, not native: {reason}")
+        if name or not isinstance(reason, UnsupportedModelError):
+            say_once(f"engine torch, not native: {reason}")
         return TORCH
 
 

@@ -43,6 +43,12 @@ def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
         max_data_gib=options.max_data_gib,
         test_fraction=options.test_fraction,
     )
+    if count := data.known_test_images:
+        engine_choice.say_once(
+            f"{data.source}: {count:,} of {len(data.test_labels):,} test images are also training or validation "
+            "images, so accuracies and losses on new images may be worse than those measured here: keep one copy of "
+            "each image"
+        )
     indices, validation_indices = _split_indices(data, options)
     train_indices = _thin(data, options, indices)
     weights, metadata = checkpoints.load_given(options.weights) if options.weights else ({}, {})
@@ -51,7 +57,7 @@ def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
         order := given_classes.output_order(options.weights, metadata, options.class_names, data.classes)
     ):
         given_classes.put_in_order(model, order, data.image_shape)
-    return Context(
+    context = Context(
         data,
         train_indices,
         validation_indices,
@@ -69,6 +75,14 @@ def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
         checkpoints.normalization(metadata, str(options.weights), data.image_shape[0]),
         order,
     )
+    if context.unused:
+        layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in context.unused))
+        number = sum(model.get_parameter(name).numel() for name in context.unused)
+        engine_choice.say_once(
+            f"the forward pass never uses {labels.some(layers)}, with {number:,} parameters: these are not pruned, and "
+            "the ratio does not count them"
+        )
+    return context
 
 
 def _split_indices(data: Dataset, options: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +123,7 @@ def _initial_model(data: Dataset, options: TrainConfig, weights: Mapping[str, Te
         )
     if path := options.weights:
         initial = copy.deepcopy(model.state_dict())
-        weights = given_zeros.with_masks(checkpoints.without_wrapper(weights, model, str(path)))
+        weights = checkpoints.without_wrapper(given_zeros.with_masks(weights), model, str(path))
         checkpoints.load_weights(model, weights, str(path), len(data.classes))
         if not options.count_zeros:
             given_zeros.check(model, initial, str(path))

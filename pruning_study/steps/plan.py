@@ -268,9 +268,14 @@ def plan_pruning(options: PruneConfig, context: Context, hyperparameters: Hyperp
         options require.
     """
     dense = plan_training(options, context)
-    names = budget.prunable(context.model, output_layer=options.prune_output_layer, keep=options.keep_layers or ())
+    names = budget.prunable(
+        context.model,
+        output_layer=options.prune_output_layer,
+        keep=options.keep_layers or (),
+        unused=context.unused,
+    )
     weights = {name: context.model.get_parameter(name) for name in names}
-    own_budget = options.protocol_record.budget(context.model, names)
+    own_budget = options.protocol_record.budget(context.model, names, context.unused)
     option = "sparsity" if options.sparsity else "ratio"
     options, pruner, images = with_ratios(options, own_budget), options.pruner_record, len(context.train_indices)
     hyperparameters = hyperparameters or resolved.fine_tuning(options)

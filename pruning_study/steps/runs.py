@@ -239,7 +239,7 @@ def load(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun
         metrics=_metrics(run, context.data),
         model=model.to(context.device),
         normalization=normalization,
-        masks={} if is_dense else _masks(store, run, model),
+        masks={} if is_dense else _masks(store, run, model, context.unused),
         gradient=_gradient(store, run_id, model) if is_dense else None,
         iteration=0 if is_dense else _iteration(run),
         dense=_dense_run(store, root, context),
@@ -363,7 +363,7 @@ def _gradient(store: Store, run_id: str, model: nn.Module) -> dict[str, Tensor] 
     return gradient
 
 
-def _masks(store: Store, run: Run, model: nn.Module) -> Masks:
+def _masks(store: Store, run: Run, model: nn.Module, unused: Sequence[str]) -> Masks:
     """Read the masks of a pruned run for all prunable weights, including the output layer if it was pruned.
 
     If filters were pruned, masks of biases and BatchNorm parameters are included too.
@@ -371,11 +371,12 @@ def _masks(store: Store, run: Run, model: nn.Module) -> Masks:
     run_id, has_filters = run.info.run_id, own_unit(run.data.params.get(schema.PRUNER, "")) == "filter"
     where = f"run {run_id}: {schema.MASK}"
     keep = [name for name in run.data.params.get(schema.KEEP_LAYERS, "").split(",") if name]
-    prunable = budget.prunable(model, output_layer=True, keep=keep)
     with store.artifact(run_id, schema.MASK) as path:
         masks, _ = checkpoints.load(path, where)
+    unused = [name for name in unused if name not in masks]  # earlier versions pruned them
+    prunable = budget.prunable(model, output_layer=True, keep=keep, unused=unused)
     parameters = dict(model.named_parameters())
-    wanted = prunable if masks.keys() >= set(prunable) else budget.prunable(model, keep=keep)
+    wanted = prunable if masks.keys() >= set(prunable) else budget.prunable(model, keep=keep, unused=unused)
     others = [name for name in masks if name in parameters and name not in prunable] if has_filters else []
     weights = {name: parameters[name].detach() for name in (*wanted, *others)}
     checkpoints.check_fit(masks, {name: weight.bool() for name, weight in weights.items()}, where)

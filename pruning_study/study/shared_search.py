@@ -13,7 +13,7 @@ import os
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -382,15 +382,30 @@ class _Journal(JournalFileBackend):
         self._path, self._alone = path, JournalFileSymlinkLock(str(path))
         super().__init__(str(path), lock_obj=self._alone)
 
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        with _present(self._path):
+            yield from super().read_logs(log_number_from)
+
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        self._alone.acquire()
-        try:
-            with self._path.open("rb+") as file:
-                if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b"\n":
-                    file.truncate(self._path.read_bytes().rfind(b"\n") + 1)
-        finally:
-            self._alone.release()
-        super().append_logs(logs)
+        with _present(self._path):
+            self._alone.acquire()
+            try:
+                with self._path.open("rb+") as file:
+                    if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b"\n":
+                        file.truncate(self._path.read_bytes().rfind(b"\n") + 1)
+            finally:
+                self._alone.release()
+            super().append_logs(logs)
+
+
+@contextmanager
+def _present(journal: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StudyError(
+            f"{journal}: Optuna's journal was deleted during the search: repeat the command, and the search begins anew"
+        ) from error
 
 
 def _name_objectives(study: optuna.Study, names: list[str]) -> None:

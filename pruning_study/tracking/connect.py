@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import mlflow
 from mlflow import MlflowClient
@@ -41,9 +42,13 @@ def connect(experiment: str | None = None) -> Store:
     Raises
     ------
     StudyError
-        If the store does not answer within 10 s or cannot be opened, or if the experiment cannot be used.
+        If the store does not answer within 10 s or cannot be opened, if the experiment cannot be used, or if MLflow
+        would put artifacts beside the current folder.
     """
     uri = mlflow.get_tracking_uri()
+    here = str(Path.cwd())
+    if uri.startswith("sqlite") and unquote(here) != here:  # MLflow takes the path of its artifacts for a part of a URL
+        raise StudyError(f"{here}: MLflow would write artifacts into {unquote(here)}: rename the folder, without %")
     try:
         client = reach.client(uri)
         job_run_id = os.environ.get("MLFLOW_RUN_ID")

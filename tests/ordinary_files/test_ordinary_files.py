@@ -11,8 +11,9 @@ from pyarrow import feather
 
 import analysis
 from analysis.__main__ import cli
-from analysis.audit import audit, power, prediction_files, risk
+from analysis.audit import audit, confidences, power, prediction_files
 from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit
 from analysis.statistics.largest_excess import largest_excess_floor
 from tests.ordinary_files.builders import (
     CLASSES,
@@ -330,7 +331,7 @@ def test_columns_by_the_options_that_name_them(tmp_path, plain):
     assert table["loss"].tolist() == pytest.approx(plain.table["loss"].tolist())
 
 
-@pytest.mark.parametrize("command", [audit.audit, power.power, risk.risk])
+@pytest.mark.parametrize("command", [audit.audit, power.power])
 def test_logits_that_contradict_the_predictions_are_refused_by_each_command(tmp_path, command):
     """The audit said that class 0 lost 20 points, although the logits are those of other images."""
     for side, own in networks().items():
@@ -343,25 +344,30 @@ def test_logits_that_contradict_the_predictions_are_refused_by_each_command(tmp_
         command([str(tmp_path / "before")], [str(tmp_path / "after")])
 
 
-@pytest.mark.parametrize(
-    ("how", "message"),
-    [
-        ({"encoding": "latin-1"}, "save it in UTF-8; spreadsheets on Windows often write Latin-1"),
-        ({"sep": ";", "decimal": ","}, r"has the confidence '0,9', which is not a number \(write 0.9, with a point\)"),
-    ],
-)
-def test_what_a_table_cannot_tell_is_refused_by_name(tmp_path, how, message):
-    tables = changed(lambda table: table.assign(confidence=0.9).replace("c0", "thé"), ("before", "after"))
-    folder = write(tmp_path, tables, **how)
-    with pytest.raises(StudyError, match=message):
-        risk.risk([str(folder / "before")])
+def test_a_table_in_latin_1_is_refused_by_name(tmp_path):
+    tables = changed(lambda table: table.replace("c0", "thé"), ("before", "after"))
+    folder = write(tmp_path, tables, encoding="latin-1")
+    with pytest.raises(StudyError, match="save it in UTF-8; spreadsheets on Windows often write Latin-1"):
+        audit.audit([str(folder / "before")], [str(folder / "after")])
+
+
+def confidence(table, path, **how):
+    write_table(table, path, **how)
+    return confidences.read([path], table["predicted"].to_numpy(str)[np.newaxis], SizeLimit(0.1)).values
+
+
+def test_a_decimal_comma_is_no_confidence(tmp_path):
+    table = networks()["before"][0].assign(confidence=0.9)
+    with pytest.raises(
+        StudyError, match=r"has the confidence '0,9', which is not a number \(write 0.9, with a point\)"
+    ):
+        confidence(table, tmp_path / "a.csv", sep=";", decimal=",")
 
 
 def test_confidences_follow_from_columns_of_probabilities(tmp_path):
     table = networks()["before"][0]
     scores = pd.get_dummies(table["predicted"], prefix="prob", dtype=float) * 0.5 + 0.1
-    write_table(scores.assign(label=table["label"]), tmp_path / "a.csv")
-    assert risk.risk([str(tmp_path / "a.csv")]).images["confidence"].tolist() == pytest.approx([0.6] * IMAGES)
+    assert confidence(table.join(scores), tmp_path / "a.csv") == pytest.approx(np.full((1, IMAGES), 0.6))
 
 
 @pytest.mark.parametrize(

@@ -444,7 +444,10 @@ class TestPrune:
     ):
         weights = artifact(shared[0], "checkpoint.safetensors")
         monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
-        assert run_command("train", "--dataset", tiny_npz, "--weights", weights).exit_code == 0
+        trained = run_command("train", "--dataset", tiny_npz, "--weights", weights)
+        assert trained.exit_code == 0
+        assert re.search(r"recall +loss\n", trained.output)  # likely
+        assert "It is a guess: in the networks of" in " ".join(trained.output.split())
         (given,) = runs("dense")
         output = prune("--dense-run-id", given.info.run_id, "--start", "initialization", code=2)
         assert "its initial weights are not known" in output

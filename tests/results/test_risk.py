@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import risk
-
-from analysis.statistics.risk_judgement import Networks
-from analysis.statistics.risk_scores import class_scores
+from risk_judgement import Networks
+from risk_scores import class_scores
 
 CLASSES, IMAGES, NETWORKS = 4, 20, 2
 LABEL = np.repeat(np.arange(CLASSES), IMAGES)

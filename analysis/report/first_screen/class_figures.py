@@ -32,7 +32,7 @@ _WIDEST_NAME, _WIDEST_NARROW_NAME = 150, 80  # points
 _LETTERS = 9  # points
 _STRONG = "#333333"
 _RATIO = " The ratio is that of the verdict."
-_PROPORTION = "Black ticks: the loss if the error of every class grew by the same factor. "
+_PROPORTION = "Black ticks: the loss in proportion to the class's error. "
 _FINE_TUNED_ONLY = "fine-tuned only"
 
 

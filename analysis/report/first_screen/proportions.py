@@ -1,23 +1,24 @@
-"""Compare each class's loss with its loss if the error of every class grew by the same factor."""
+"""Say how the errors of classes grew, and which classes lose more than in proportion to their errors."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from analysis.compare.proportion_text import beyond_proportion, growth
+from analysis.compare import proportion_text
+from analysis.compare.proportion_text import ErrorGrowth
 from analysis.rendering.page import Block, Caption
 from analysis.report.verdict import class_rows
 from analysis.runs import schema
+from analysis.statistics.proportion import Ratio
 from analysis.study.decision import run_rows
 from analysis.study.study import StudyData
 
 EXPECTATIONS = (
     "Losses are compared with two expectations. Equal losses: every class loses as much recall as the accuracy. "
-    "Proportional errors: the error of every class (1 minus its recall) grows by the same factor, so twice the error "
-    "means twice the loss. Which expectation is fair is your choice. The loss beyond proportion averages 0 over all "
-    "images, so some class always loses more than its proportion: only the size of this loss and its test are "
+    "Proportional errors: the error of every class (1 minus its recall) grows as much as that of all images, so twice "
+    "the error means twice the loss. Which expectation is fair is your choice. The loss beyond proportion averages 0 "
+    "over all images, so some class always loses more than its proportion: only the size of this loss and its test are "
     "informative. Black ticks show the second expectation."
 )
 
@@ -70,34 +71,12 @@ def sentences(cell: pd.Series, rows: pd.DataFrame, pairs: Pairs) -> Sequence[str
         The cell's rows of `study.classes`.
     pairs : Pairs
     """
-    return [
-        f"{growth(_growth(rows), 'control')}{_describe_gaps(cell, pairs)}",
-        beyond_proportion(rows, rows["class"]),
-    ]
+    proportionality = Ratio(*(cell[f"proportionality{end}"] for end in ("", "_low", "_high")))
+    errors = ErrorGrowth(_growth(rows), rows, cell["equal_factors_p"], proportionality, *pairs)
+    return [*proportion_text.sentences(errors), proportion_text.beyond_proportion(rows, rows["class"])]
 
 
 def _growth(rows: pd.DataFrame) -> float:
-    """Return the factor by which the error grew; in proportion, a class loses (factor - 1) times its error."""
+    """Return the growth of the error over all images; in proportion, a class loses (growth - 1) times its error."""
     expected_losses, errors = rows["loss_from_control"] - rows["disproportionate"], 1 - rows["recall_control"]
     return float(1 + expected_losses.sum() / errors.sum())
-
-
-def _describe_gaps(cell: pd.Series, pairs: Pairs) -> str:
-    """Continue the sentence on the growth of the error with the change of the gaps, if it can be told."""
-    if pairs.at_chance == pairs.number:
-        return ". The change of the gaps between classes is undefined, because every pair has a network at chance."
-    share, low, high = (100 * cell[f"proportionality{end}"] for end in ("", "_low", "_high"))
-    without = f" (without {_pairs_at_chance(pairs)})" if pairs.at_chance else ""
-    if np.isnan(share):
-        return f": whether classes lose in proportion to their errors, or all lose the same, cannot be told{without}."
-    if high < 0 and cell["error_growth"] > 1:
-        return f". Gaps between classes narrowed{without}, although proportional errors would have widened them."
-    return (
-        f". The change of the gaps between classes{without} is {share:.0f} % ({low:.0f} to {high:.0f}) of the change "
-        "that proportional errors would give; equal losses would give 0 %."
-    )
-
-
-def _pairs_at_chance(pairs: Pairs) -> str:
-    number = "one pair that has" if pairs.at_chance == 1 else f"{pairs.at_chance} pairs that have"
-    return f"{number} a network at chance"

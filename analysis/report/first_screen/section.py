@@ -12,6 +12,7 @@ from analysis.report.class_order import class_orders
 from analysis.report.first_screen import class_figures, figures
 from analysis.report.first_screen import costs as cost_figures
 from analysis.report.first_screen import number_formats as quantized
+from analysis.report.first_screen.class_table import class_table
 from analysis.report.first_screen.proportions import EXPECTATIONS, in_proportion
 from analysis.report.first_screen.weakest import with_weakest
 from analysis.report.verdict import places
@@ -46,8 +47,8 @@ _SLOPES = (
     'further behind. Fine-tuning alone changes the raw slope, so read the column "minus none", the difference from '
     "the control. The raw slope is raw spread (how much gaps grew) times correlation (whether the same classes are "
     'weak). Alpha divides each gap by the accuracy, so it also rises whenever accuracy falls. "Beyond proportion" is '
-    "alpha relative to the control, divided by the value that alpha would have if the error of every class grew by "
-    "the same factor. It is 1 if the lost accuracy explains alpha. The largest cost is that of the class that pays "
+    "alpha relative to the control, divided by the value that alpha would have if all classes lost in proportion to "
+    "their errors. It is 1 if the lost accuracy explains alpha. The largest cost is that of the class that pays "
     "most: its loss beyond the accuracy, averaged over networks, in points. Chance movement is the loss of each "
     "network's hardest-hit class beyond the accuracy. That class differs between networks, and its loss is above 0 "
     'even without harm. "By noise alone" is the chance movement expected from noise of the test images. Tables are at '
@@ -101,6 +102,7 @@ def class_losses(study: StudyData) -> Section | None:
     for index, (cells, of_proportion) in enumerate(zip(leading, proportions, strict=True)):
         recalls = at_both_widths(class_figures.class_recalls, study, cells.iloc[0])
         blocks += [Picture(picture_name("class_recalls", index), *recalls), losses[index], *of_proportion]
+        blocks += class_table(study, cells.iloc[0])
     return Section("What each class loses", blocks, tables=tables)
 
 

@@ -31,7 +31,7 @@ _BY_RATIO = (
     "difference is shown. A class's excess loss is its loss minus that of accuracy; chance movement is the largest in "
     "one network. Systematic cost names a class whose mean excess loss is shown to be higher, or lower, than with the "
     "baseline, with p corrected for all classes. Alpha (new) is alpha estimated for new images of the same kind. "
-    "Alpha beyond proportion is alpha (new) divided by its value if the error of every class grew by the same factor. "
+    "Alpha beyond proportion is alpha (new) divided by its value if all classes lost in proportion to their errors. "
     "It can compare methods of different accuracy: if it is higher, the method drives classes further apart than the "
     "lost accuracy explains."
 )

@@ -144,8 +144,8 @@ class DataOptions:
     weights: Path | None = option(
         AUTO,
         path,
-        "File of trained weights (.safetensors) for this network and these classes, to use in place of training. Auto: "
-        "train the network.",
+        "File of trained weights for this network and these classes, to use in place of training: .safetensors, or "
+        "a state dict in .pt, .pth or .ckpt. Auto: train the network.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
     )
     count_zeros: bool = option(

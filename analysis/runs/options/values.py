@@ -140,13 +140,13 @@ def boolean(value: str) -> bool:
 
 
 def several(check: Check) -> Check:
-    """Make a check of values separated by commas, no two of them equal."""
+    """Make a check of values separated by commas, no two of them equal or, if they are floats, printed alike."""
 
     def checked(value: str) -> tuple[Any, ...]:
         values = tuple(check(item.strip()) for item in value.split(","))
-        if twice := [item for item, count in Counter(values).items() if count > 1]:
-            item_text = twice[0] if isinstance(twice[0], str) else f"{twice[0]:.12g}"
-            raise ValueError(f"{_start(value)}: {item_text} is given twice")
+        printed = Counter(f"{item:g}" if isinstance(item, float) else str(item) for item in values)
+        if twice := [item for item, count in printed.items() if count > 1]:
+            raise ValueError(f"{_start(value)}: {twice[0]} is given twice")
         return values
 
     return checked

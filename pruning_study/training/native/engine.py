@@ -24,7 +24,7 @@ from pruning_study.pruning.budget import prunable
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Outcomes, Steps
 from pruning_study.training.native import compiler
-from pruning_study.training.native.errors import NativeError
+from pruning_study.training.native.errors import NativeError, UnsupportedModelError
 from pruning_study.training.native.layers import ImageShape
 from pruning_study.training.native.stack import Stack, read
 from pruning_study.training.optimizer import Optimizer
@@ -61,7 +61,10 @@ def load(model: nn.Module, image_shape: ImageShape) -> "Native":
     NativeError
         If the engine cannot run this model, or cannot run on this machine.
     """
-    stack = read(model, image_shape)
+    try:
+        stack = read(model, image_shape)
+    except NativeError as reason:
+        raise UnsupportedModelError(str(reason)) from reason
     library = _library(stack.network)
     if library.digest() != DIGEST:
         raise NativeError(

@@ -6,3 +6,7 @@ class NativeError(Exception):
 
     The message is the reason, worded to follow a colon.
     """
+
+
+class UnsupportedModelError(NativeError):
+    """The native engine cannot run this model."""

@@ -296,10 +296,10 @@ def ten_classes(*recalls):
 
     The wrong answers of the networks differ, so that none is a copy of another.
     """
-    label = np.repeat(np.arange(10), 100)
+    label, image = np.repeat(np.arange(10), 100), np.arange(1000)
     return np.array(
         [
-            np.where(np.arange(1000) % 100 < np.repeat(right, 100), label, (label + 1 + number) % 10)
+            np.where(image % 100 < np.repeat(right, 100), label, (label + 1 + (image + number) % 9) % 10)
             for number, right in enumerate(recalls)
         ]
     )
@@ -323,10 +323,10 @@ def test_a_network_that_guesses_has_no_slopes_and_counts_in_all_else():
 
 def test_a_network_at_chance_leaves_the_gate_undecided_unless_a_loss_is_shown():
     good, guesses = ten_classes(GOOD), ten_classes(NAMES_ONE)
-    three = ten_classes(GOOD, GOOD, GOOD)
+    three, other_guesses = ten_classes(GOOD, GOOD, GOOD), ten_classes(GOOD, NAMES_ONE)[1:]
     for before, after, control, state in (
         (good, guesses, None, "beyond"),
-        (good, guesses, guesses, "beyond"),
+        (good, guesses, other_guesses, "beyond"),
         (good, good, guesses, "undecided"),
         (guesses, good, None, "beyond"),  # class 0 loses ten images
         (guesses, guesses, None, "undecided"),
@@ -447,8 +447,6 @@ def test_csv_and_npz_of_the_same_numbers_are_the_same(tmp_path):
     [
         (["9007199254740992", "9007199254740993", "-1"], ["-1", "9007199254740992", "9007199254740993"]),
         (["1e5", "100000", "7"], ["100000", "1e5", "7"]),
-        (["1.5", "10", "9"], ["1.5", "10", "9"]),
-        (["inf", "10", "9"], ["10", "9", "inf"]),
         (["10.", "9.00", "-1"], ["-1", "9", "10"]),
         (
             ["100000000000000000000", "100000000000000000001", "9"],
@@ -735,7 +733,8 @@ def shirts(lost, won=0):
 def test_a_control_that_lost_as_much_is_said_and_excuses_nothing():
     label, before = shirts(0)
     _, retrained = shirts(20)
-    result = audit.audit_predictions(label, before, retrained, control=retrained)
+    control = np.where(retrained == label, label, (label + 2) % 10)
+    result = audit.audit_predictions(label, before, retrained, control=control)
     assert (result.damaged, result.fails) == (["9"], True)
     assert result.table["loss_from_control"].tolist() == [0] * 10
     assert "lost 20.0 of the 20.0 points" in " ".join(result.verdict.split())
@@ -755,7 +754,7 @@ def test_a_loss_that_the_control_does_not_have_is_said():
 
 
 def test_networks_of_a_control_are_compared_one_by_one_with_those_after():
-    networks = [[shirts(lost)[1] for lost in side] for side in ((0, 0, 0), (15, 25, 20), (5, 15, 10))]
+    networks = [[shirts(lost)[1] for lost in side] for side in ((0, 0, 0), (16, 25, 20), (6, 15, 10))]
     label = shirts(0)[0]
     worst = audit.audit_predictions(label, *networks).table.iloc[0]
     # Each network loses ten images more than its control.

@@ -46,29 +46,21 @@ def refusal(*paths):
     return str(caught.value)
 
 
-def test_probabilities_tell_all_and_logits_the_same(npz):
-    found = read(npz(probabilities=PROBABILITIES))
-    assert found.left_out == ""
-    assert found.values["confidence"] == pytest.approx(np.array([[0.7, 0.5, 1]]))
-    assert found.values["margin"] == pytest.approx(np.array([[0.5, 0.25, 1]]))
-    assert found.values["entropy"][0, 1:] == pytest.approx([1.5, 0])  # bits
-    logits = read(npz("b.npz", logits=np.log(np.maximum(PROBABILITIES, 1e-30)) + 5))
-    assert logits.values["entropy"] == pytest.approx(found.values["entropy"])
+def test_probabilities_and_logits_tell_the_same(npz):
+    logits = np.log(np.maximum(PROBABILITIES, 1e-30)) + 5
+    for path in (npz(probabilities=PROBABILITIES), npz("b.npz", logits=logits)):
+        assert read(path).values == pytest.approx(np.array([[0.7, 0.5, 1]]))
 
 
-def test_a_confidence_alone_leaves_margin_and_entropy_out(npz, csv):
+def test_a_confidence_alone_is_enough(npz, csv):
     for path in (npz(confidence=np.array([0.5, 0.7, 1 + 1e-7], np.float32)), csv(0.5, " 0.7 ", 1)):
         found = read(path)
-        assert found.values["confidence"] == pytest.approx(np.array([[0.5, 0.7, 1]]))
-        assert found.values["confidence"].max() == 1
-        assert "no margin or entropy" in found.left_out
-        assert str(path) in found.left_out
+        assert found.values == pytest.approx(np.array([[0.5, 0.7, 1]]))
+        assert found.values.max() == 1
 
 
-def test_files_of_labels_alone_tell_nothing_and_say_so(npz):
-    found = read(npz(), npz("b.npz"))
-    assert not found.values
-    assert "no confidence, margin or entropy" in found.left_out
+def test_files_of_labels_alone_have_no_confidence(npz):
+    assert read(npz(), npz("b.npz")).values is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +102,7 @@ def test_a_table_with_a_cell_that_is_no_confidence_is_refused(csv, value, messag
 def test_an_empty_last_row_of_a_spreadsheet_is_no_image(csv):
     path = csv("0.1,0.9", "0.6,0.4", "0.8,0.2", header="label,predicted,p1,p0")
     path.write_text(path.read_text() + ",,,\n")
-    assert read(path).values["confidence"] == pytest.approx(np.array([[0.9, 0.6, 0.8]]))
+    assert read(path).values == pytest.approx(np.array([[0.9, 0.6, 0.8]]))
 
 
 def test_two_columns_of_confidences_are_refused(csv):
@@ -119,10 +111,9 @@ def test_two_columns_of_confidences_are_refused(csv):
 
 
 def test_confidences_that_only_some_files_have_are_missing_in_the_others(npz):
-    with_all, with_one = npz(probabilities=PROBABILITIES), npz("b.npz", confidence=np.ones(3))
-    for paths in ((with_all, with_one), (with_one, with_all)):
-        expected = f"{with_one} has no margin and no entropy, but {with_all} does: save all files in the same way"
-        assert refusal(*paths) == expected
+    with_all, without = npz(probabilities=PROBABILITIES), npz("b.npz")
+    for paths in ((with_all, without), (without, with_all)):
+        assert refusal(*paths) == f"{without} has no confidence, but {with_all} does: save all files in the same way"
 
 
 def test_rows_of_other_images_and_too_few_columns_are_refused(npz):
@@ -135,7 +126,7 @@ def test_rows_of_other_images_and_too_few_columns_are_refused(npz):
     with pytest.raises(StudyError, match="probabilities have 3 columns, but 4 classes are predicted"):
         confidences.read([few], label[np.newaxis], LIMIT)
     other_order = npz("order.npz", probabilities=sure[:, [2, 0, 3, 1]])
-    assert confidences.read([other_order], label[np.newaxis], LIMIT).values["confidence"] == pytest.approx(0.97)
+    assert confidences.read([other_order], label[np.newaxis], LIMIT).values == pytest.approx(0.97)
 
 
 @pytest.mark.parametrize("columns", [2, 3])
@@ -161,8 +152,7 @@ def test_own_thresholds_leave_the_confidence_that_of_the_predicted_class(npz, ar
     predicted = np.array(classes)[[0, 0, 1, 1]]  # the threshold is 0.3
     path = npz(probabilities=np.stack([1 - yes, yes], 1), **{name: np.array(each) for name, each in arrays.items()})
     found = confidences.read([path], predicted[np.newaxis], LIMIT)
-    assert found.values["confidence"] == pytest.approx(np.array([[0.9, 0.8, 0.4, 0.9]]))
-    assert found.values["margin"] == pytest.approx(np.array([[0.8, 0.6, 0.2, 0.8]]))
+    assert found.values == pytest.approx(np.array([[0.9, 0.8, 0.4, 0.9]]))
     assert found.notes == []
 
 
@@ -170,14 +160,14 @@ def test_a_table_names_the_columns_of_probabilities(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("label,predicted,prob_yes,prob_no\nno,no,0.1,0.9\nyes,yes,0.4,0.6\nno,no,0.2,0.8\n")
     found = confidences.read([path], np.array([["no", "yes", "no"]]), LIMIT)
-    assert found.values["confidence"] == pytest.approx(np.array([[0.9, 0.4, 0.8]]))
+    assert found.values == pytest.approx(np.array([[0.9, 0.4, 0.8]]))
 
 
 def test_columns_without_names_give_the_largest_probability_and_a_note_if_predictions_differ(npz):
     yes = np.array([0.1, 0.2, 0.4, 0.9])
     path = npz(probabilities=np.stack([1 - yes, yes], 1))
     found = confidences.read([path], np.array([["no", "no", "yes", "yes"]]), LIMIT)
-    assert found.values["confidence"] == pytest.approx(np.array([[0.9, 0.8, 0.6, 0.9]]))
+    assert found.values == pytest.approx(np.array([[0.9, 0.8, 0.6, 0.9]]))
     assert len(found.notes) == 1
     assert "does not say which probability is that of the predicted class 'no'" in found.notes[0]
     assert confidences.read([path], np.array([["no", "no", "no", "yes"]]), LIMIT).notes == []

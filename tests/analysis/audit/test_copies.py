@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from analysis.__main__ import cli
-from analysis.audit import audit, power, risk
+from analysis.audit import audit, power
 from analysis.common.errors import StudyError
 from analysis.statistics.limits import in_points
 
@@ -69,26 +69,18 @@ def test_independent_networks_are_counted_side_by_side():
     assert result.slopes.n == 0
 
 
-def test_power_and_risk_count_copies_once():
+def test_power_counts_copies_once():
     before, after = networks(5, 0), networks(5, 1)
     copied = {"before": before[[0, 1, 2, 3, 3]], "after": after[[0, 1, 2, 3, 3]]}
     four = {"before": before[:4], "after": after[:4]}
     with_copies, without = (power.of_networks(LABEL, each) for each in (copied, four))
     assert with_copies.table.equals(without.table)
     assert with_copies.notes[0].startswith("Copies of one network count as one (before 4, 5; after 4, 5)")
-    risks = [risk.of_predictions(LABEL, each, {}) for each in (copied, four)]
-    assert risks[0].classes.equals(risks[1].classes)
-    assert risks[0].judgement.equals(risks[1].judgement)
-    assert risks[0].notes[0].startswith("Copies of one network count as one")
 
 
-def test_power_and_risk_of_copies_alone_name_them():
+def test_power_of_copies_alone_names_them():
     one = {"before": np.repeat(networks(1, 0), 4, 0), "after": np.repeat(networks(1, 1), 4, 0)}
     assert power.of_networks(LABEL, one).notes[0].startswith("Copies of one network count as one")
-    with pytest.raises(StudyError, match=r"only 1 on each side: .*Copies of one network"):
-        risk.of_predictions(LABEL, one, {})
-    alone = risk.of_predictions(LABEL, {"before": one["before"]}, {})
-    assert "disagreement" not in alone.classes
 
 
 def test_commands_say_that_files_are_copies(tmp_path, monkeypatch):
@@ -97,7 +89,21 @@ def test_commands_say_that_files_are_copies(tmp_path, monkeypatch):
         for number, predicted in enumerate(networks(3, seed)[[0, 1, 1]]):
             np.savez(f"{side}_{number}.npz", label=LABEL, predicted=predicted)
     sides = [f"--{side}={side}_{number}.npz" for side in ("before", "after") for number in range(3)]
-    for command in (["audit", *sides], ["power", *sides], ["risk", *sides[:3]]):
+    for command in (["audit", *sides], ["power", *sides]):
         result = click.testing.CliRunner().invoke(cli, command)
         assert result.exit_code == 0, result.output
         assert "Copies of one network count as one (before 2, 3" in result.output
+
+
+def test_a_control_that_is_a_copy_of_a_network_after_is_refused():
+    before, after = networks(3, 0), networks(3, 1)
+    control = np.array([*networks(2, 2), after[2]])
+    for sides in ((before, after, control), (before[0], after[2], control[2])):
+        with pytest.raises(StudyError, match="of the control predicts the same as one after for every image, and none"):
+            audit.audit_predictions(LABEL, *sides)
+
+
+@pytest.mark.parametrize("same", [LABEL, np.zeros_like(LABEL), networks(1, 0)[0], networks(1, 0, 0.995)[0]])
+def test_a_control_may_agree_with_after_if_that_says_nothing(same):
+    """They are both right, constant, as before, or almost always right."""
+    assert audit.audit_predictions(LABEL, networks(1, 0)[0], same, same).comparison.has_control

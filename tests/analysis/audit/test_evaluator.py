@@ -190,3 +190,6 @@ def test_numbers_that_are_no_scores_of_the_classes_are_refused(columns, labels):
 def test_the_first_image_without_scores_is_named():
     with pytest.raises(StudyError, match="the scores of image 2 contain NaN"):
         classes(np.array([[0.1, 0.9], [np.nan, 0.9], [np.nan, np.nan]]))
+    with pytest.raises(StudyError, match="the scores of image 1 contain NaN or infinity"):
+        classes(np.array([[np.inf, 0.9], [0.1, 0.9]]))
+    assert classes(np.array([[-np.inf, 0.9]])).tolist() == [1]  # the logit of an excluded class

@@ -191,6 +191,39 @@ def test_probabilities_of_every_label_are_read_although_they_may_not_sum_to_1(cs
     assert prediction_files.read([csv(text)], LIMIT).predicted.tolist() == [[0, 1]]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label,predicted\n39.65,39\n12,12\n", "a label or a predicted class is '39.65': give whole numbers"),
+        ("label,predicted\n0,0\n1,inf\n", "a label or a predicted class is 'inf'"),
+        ("label,p0,p1\n0,inf,0\n1,0.1,0.9\n", "image 1 has the probability inf of class '0'"),
+        ("label,p0,p1\n0,0.9,0.1\n1,-0.2,0.8\n", "image 2 has the probability -0.2 of class '0'"),
+        ("label,p0,p1\n0,0.9,0.1\n1,-0.2,1.2\n", "image 2 has the probability -0.2 of class '0'"),
+    ],
+)
+def test_numbers_that_are_no_classes_or_no_probabilities_are_refused(csv, text, message):
+    assert message in refusal(csv(text))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"probabilities": np.eye(10) - 0.1}, "image 1 has the probability -0.1 of class '1'"),
+        ({"logits": np.where(np.eye(10), np.inf, 0)}, "image 1 has the probability inf of class '0'"),
+        ({"probabilities": np.eye(10, 11)}, "11 columns of probabilities, but labels up to 9: name the columns"),
+        ({"logits": np.eye(10, 11), "class_names": list("abcdefghij")}, "10 class_names for 11 columns: name every"),
+    ],
+)
+def test_scores_of_an_npz_file_that_fit_no_classes_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", label=np.arange(10), **arrays)
+    assert message in refusal(tmp_path / "a.npz")
+
+
+def test_columns_without_images_are_read_if_they_are_named(tmp_path):
+    np.savez(tmp_path / "a.npz", label=np.arange(10), probabilities=np.eye(10, 11), class_names=np.arange(11))
+    assert prediction_files.read([tmp_path / "a.npz"], LIMIT).predicted.tolist() == [list(range(10))]
+
+
 def test_a_collapsed_network_is_read_although_its_logits_are_in_descending_order(tmp_path):
     np.savez(tmp_path / "a.npz", label=[0, 1], logits=[[2.0, 0.5], [2.0, 0.5]])
     assert prediction_files.read([tmp_path / "a.npz"], LIMIT).predicted.tolist() == [[0, 0]]

@@ -90,6 +90,19 @@ def refusal(path, **how):
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("size", "limit", "said"),
+    [
+        (2**30 + 1, 1, "1.000000001 GiB of memory are needed, but the limit is 1 GiB"),
+        (1.2345 * 2**30, 1.234, "1.2345 GiB of memory are needed, but the limit is 1.234 GiB"),
+        (2 * 2**30, 1, "2 GiB of memory are needed, but the limit is 1 GiB"),
+    ],
+)
+def test_a_size_above_the_limit_is_printed_as_larger_than_it(size, limit, said):
+    with pytest.raises(StudyError, match=re.escape(said)):
+        SizeLimit(limit).check("a.npz", size)
+
+
 @pytest.mark.attack
 def test_an_archive_that_promises_64_tebibytes__is_refused_before_memory_is_taken(tmp_path):
     content = npy(header("'|u1'", f"({2**46},)"))

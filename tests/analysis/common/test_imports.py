@@ -64,6 +64,8 @@ def test_text_or_pickles_that_a_file_holds__are_run_nowhere_in_the_source():
                 found.add((path.name, node.module))
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
+                if called == "torch.load" and "weights_only=True" in map(ast.unparse, node.keywords):
+                    continue
                 if called in RUNNING | {"importlib.import_module", "import_module", "yaml.load"}:
                     found.add((path.parent.name + "/" + path.name, called))
                 found |= {(path.name, "pickle") for word in node.keywords if ast.unparse(word) == "allow_pickle=True"}

@@ -74,3 +74,32 @@ def test_tables_of_cells_and_classes_have_them():
     without = classes(arrays)
     assert without["disproportionate"].isna().all()
     assert np.isnan(cells(arrays).set_index("pruner").loc["mp", "proportionality"])
+
+
+def test_tables_have_the_factors_of_classes_and_their_test():
+    """The errors of a grow from 40 to 60 of 400 images, and those of b do not grow."""
+    pruned = with_images(runs("toy", "net", "mp", 2, [1.0, 1.1, 0.9, 1.0]))
+    pruned["recall_after/a"] -= np.array([0.05, 0.06, 0.05, 0.04])
+    pruned["accuracy_after"] = (pruned["recall_after/a"] + pruned["recall_after/b"]) / 2
+    arrays = run_arrays(study(pruned, CONTROLS))
+    of_class = classes(arrays).set_index("class")
+    assert of_class["error_factor"].to_dict() == pytest.approx({"a": 1.5, "b": 1.0})
+    assert (of_class["error_factor_low"] <= of_class["error_factor"]).all()
+    assert of_class["proportionality_without"].isna().all()  # one class has no slope
+    assert cells(arrays).set_index("pruner").loc["mp", "equal_factors_p"] < 0.05
+    of_two = cells(run_arrays(study(pruned[:2], CONTROLS))).set_index("pruner")
+    assert np.isnan(of_two.loc["mp", "equal_factors_p"])
+
+
+def test_classes_have_precision_and_f1():
+    """Of 100 images of a, the controls have 90 right and of b 70, the pruned ones 80 and 40; dense are as controls."""
+    both = [with_images(runs("toy", "net", name, ratio, [1.0, 1.0])) for name, ratio in (("mp", 2), ("none", 1))]
+    both[0][["recall_after/a", "recall_after/b", "accuracy_after"]] = [0.8, 0.4, 0.6]
+    of_class = classes(run_arrays(study(*both)), predicted(*both)).set_index("class")
+    # Called a: 90 + 30 of 200 before, 80 + 60 after. F1 is twice the right images over images plus calls.
+    assert of_class["precision_before"].to_dict() == pytest.approx({"a": 90 / 120, "b": 70 / 80})
+    assert of_class["precision_after"].to_dict() == pytest.approx({"a": 80 / 140, "b": 40 / 60})
+    lost = {"a": 180 / 220 - 160 / 240, "b": 140 / 180 - 80 / 160}
+    assert of_class["f1_loss"].to_dict() == pytest.approx(lost)
+    half = (lost["b"] - lost["a"]) / 2
+    assert of_class["f1_cost"].to_dict() == pytest.approx({"a": -half, "b": half})

@@ -64,6 +64,17 @@ class TestValidation:
         with refused("validation_fraction", "has its own validation images: leave"):
             load_context(config(dataset=str(folder), validation_fraction=other))
 
+    def test_test_images_that_are_also_training_or_validation_images_are_counted(self, folder, caplog):
+        """The copies have other names, and one is another kind of file."""
+        assert load(folder).known_test_images == 0
+        for part, name in (("train", "copy.png"), ("val", "copy.bmp")):
+            Image.open(folder / part / "cat" / "000.png").save(folder / "test" / "cat" / f"{part} {name}")
+        self.setting(folder)
+        assert [line for line in caplog.messages if "test images" in line] == [
+            f"{folder}: 2 of 6 test images are also training or validation images, so accuracies and losses on new "
+            "images may be worse than those measured here: keep one copy of each image"
+        ]
+
     def test_which_images_they_are_is_part_of_the_digest(self, folder):
         before = load(folder).digest
         for path in (folder / "val").iterdir():

@@ -1,3 +1,4 @@
+import argparse
 import json
 import os
 import random
@@ -108,10 +109,13 @@ class TestGiven:
             checkpoints.load_given(tmp_path / "gone.safetensors")
 
     @pytest.mark.parametrize("new", [True, False])
-    def test_of_torch_save__is_not_read_and_three_lines_convert_a_state_dict(self, lenet5, tmp_path, monkeypatch, new):
+    def test_of_torch_save__that_may_run_code_is_not_read_and_three_lines_convert_it(
+        self, lenet5, tmp_path, monkeypatch, new
+    ):
         path = tmp_path / "it's.pth"
-        torch.save(lenet5.state_dict(), path, _use_new_zipfile_serialization=new)
-        with pytest.raises(StudyError, match=r"was written by torch\.save") as error:
+        content = {"state_dict": lenet5.state_dict(), "options": argparse.Namespace(epochs=3)}
+        torch.save(content, path, _use_new_zipfile_serialization=new)
+        with pytest.raises(StudyError, match=r"it's\.pth holds more than weights, and may run code when read") as error:
             checkpoints.load_given(path)
         _, *lines, last = str(error.value).splitlines()
         assert len(lines) == 3
@@ -122,11 +126,30 @@ class TestGiven:
         checkpoints.load_weights(lenet5, weights, "converted")
         assert all(torch.equal(weights[name], tensor) for name, tensor in lenet5.state_dict().items())
 
-    @pytest.mark.parametrize("wrapper", ["module.", "_orig_mod."])
+    @pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {1: torch.zeros(1)}])
+    def test_of_torch_save__without_named_tensors_is_refused(self, tmp_path, content):
+        torch.save(content, tmp_path / "w.pt")
+        with refused("weights", r"w\.pt: no state dict can be read from it \(it holds no tensor with a name\)"):
+            checkpoints.load_given(tmp_path / "w.pt")
+
+    def test_of_torch_save__that_is_cut_off_is_refused(self, lenet5, tmp_path):
+        torch.save(lenet5.state_dict(), tmp_path / "w.pt")
+        (tmp_path / "w.pt").write_bytes((tmp_path / "w.pt").read_bytes()[:1000])
+        with refused("weights", r"w\.pt: no state dict can be read from it \(.*central directory"):
+            checkpoints.load_given(tmp_path / "w.pt")
+
+    @pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "net."])
     def test_of_a_wrapped_model_fits_the_model(self, lenet5, wrapper, caplog):
         wrapped = {wrapper + name: tensor for name, tensor in lenet5.state_dict().items()}
         assert checkpoints.without_wrapper(wrapped, lenet5, "mine").keys() == lenet5.state_dict().keys()
-        assert f"mine: all names start with {wrapper}" in caplog.text
+        assert f"mine: names start with {wrapper}" in caplog.text
+
+    def test_of_a_wrapped_model_beside_another_tensor_fits_the_model(self, lenet5, caplog):
+        """Lightning also saves a loss with weights of the classes, so that not all names began alike."""
+        wrapped = {f"model.{name}": tensor for name, tensor in lenet5.state_dict().items()}
+        weights = {"loss.weight": torch.ones(10), **wrapped}
+        assert checkpoints.without_wrapper(weights, lenet5, "mine").keys() == lenet5.state_dict().keys()
+        assert caplog.messages[0].endswith("it is removed, and the other tensors are left out")
 
     def test_of_a_model_that_has_such_a_module_itself_is_left_as_it_is(self, caplog):
         model = nn.Module()

@@ -132,8 +132,30 @@ class FlattensByView(nn.Module):
 
 def test_channels_last_unless_the_model_cannot_take_it():
     resnet = models.build("resnet20", num_classes=2, in_channels=3, image_size=(6, 6))
-    assert models.memory_format(resnet, (3, 6, 6)) == torch.channels_last
-    assert models.memory_format(FlattensByView(), (3, 6, 6)) == torch.contiguous_format
+    assert models.trace(resnet, (3, 6, 6)) == (torch.channels_last, ())
+    assert models.trace(FlattensByView(), (3, 6, 6)) == (torch.contiguous_format, ())
+
+
+class WithDroppedHeads(nn.Module):
+    """Of its five layers, `head` gives the logits; `body` is used without a gradient, and `frozen` is not trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.frozen, self.head = nn.Linear(3, 3), nn.Linear(3, 3).requires_grad_(False), nn.Linear(3, 2)
+        self.never_called, self.dropped = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def forward(self, images):
+        with torch.no_grad():
+            features = self.body(images.flatten(1))
+        self.dropped(features)
+        return self.head(self.frozen(features))
+
+
+def test_the_parameters_on_which_no_logit_depends_are_unused():
+    layers = ("never_called", "dropped")
+    assert models.trace(WithDroppedHeads(), (3, 1, 1)).unused == tuple(
+        f"{layer}.{name}" for layer in layers for name in ("weight", "bias")
+    )
 
 
 def test_recipe_of_a_model():

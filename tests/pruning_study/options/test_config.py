@@ -179,6 +179,7 @@ BAD = [
     ("ratio", "nan", "not a finite number"),
     ("ratio", "inf", "not a finite number"),
     ("ratio", "2,2", "is given twice"),
+    ("ratio", "2,2.0000001", "2,2.0000001: 2 is given twice"),
     ("seed", "1.5", "not a whole number"),
     ("seed", "-1", "below 0"),
     ("epochs", "0", "below 1"),

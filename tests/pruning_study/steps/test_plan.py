@@ -1,8 +1,10 @@
 from dataclasses import FrozenInstanceError
 
 import pytest
+from torch import nn
 
 from analysis.common.errors import StudyError
+from pruning_study.models.lenet import lenet5
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps.identity import config_hash
 from tests.error_lines import refused
@@ -18,6 +20,23 @@ def test_lenet5_has_the_parameters_of_the_paper(setting):
     """60,074 in all; those of the output layer, 84 x 10 weights and 10 biases, and of 4 other layers' biases stay."""
     assert setting.plan.budget.total == 60_074
     assert setting.plan.budget.prunable == 60_074 - (84 * 10 + 10) - (6 + 16 + 120 + 84)
+
+
+def with_auxiliary_head(num_classes, in_channels, image_size):
+    model = lenet5(num_classes, in_channels, image_size)
+    model.auxiliary = nn.Linear(84, num_classes)
+    return model
+
+
+def test_weights_that_the_forward_pass_never_uses_are_neither_pruned_nor_counted(tiny_npz, caplog):
+    """They were pruned first, and the layers that are used had a lower ratio than was said."""
+    used = planned(PruneConfig(dataset=str(tiny_npz), ratio="2"))
+    setting = planned(PruneConfig(dataset=str(tiny_npz), ratio="2", model=f"{__name__}:with_auxiliary_head"))
+    assert (setting.plan.budget, setting.plan.prunable) == (used.plan.budget, used.plan.prunable)
+    assert [line for line in caplog.messages if "uses" in line] == [
+        "the forward pass never uses auxiliary, with 850 parameters: these are not pruned, and the ratio does not "
+        "count them"
+    ]
 
 
 @pytest.mark.parametrize(("ratio", "kept"), [(2.0, 28_961), (10.0, 4_931), (50.0, 125)])

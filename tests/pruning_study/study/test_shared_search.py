@@ -239,6 +239,19 @@ class TestRuns:
         assert [run.info.status for run in runs("tuning", status=None)] == ["FINISHED"]
 
 
+def test_a_journal_that_is_deleted_while_the_search_runs_is_said_to_be(own_store):
+    """The error was `No such file or directory`."""
+    search = TuningSearch(own_store, "epsilon", EPSILON)
+    with pytest.raises(StudyError, match=r"journal was deleted during the search: repeat the command, "):
+
+        def delete(trial, run):
+            own_store.journal.unlink()
+            search.record(trial, RECALLS, stopped=False)
+
+        make_trials(own_store, search, 1, delete)
+    assert len(epsilons(own_store, TuningSearch(own_store, "epsilon", EPSILON), 4)) == 4
+
+
 def test_a_store_made_before_goes_on_as_it_would_have(own_store):
     """The journal has a search of the version before searches shared a driver, with a trial that was cut off.
 

@@ -3,6 +3,7 @@ import os
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 import pruning_study
 from analysis.common.errors import StudyError
@@ -12,7 +13,7 @@ from pruning_study.models import checkpoints
 from pruning_study.tracking import connect
 from tests.error_lines import refused
 from tests.mlflow_server import losing
-from tests.stored_runs import dense_run
+from tests.stored_runs import dense_run, empty_store
 from tests.warm_processes import WarmProcess, run_code
 
 
@@ -21,6 +22,21 @@ def test_a_store_that_cannot_be_made_is_an_error_that_names_it(tmp_path, monkeyp
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/a.db")
     with pytest.raises(StudyError, match=r"file/a\.db: .*cannot be used"):
         connect.connect()
+
+
+@pytest.mark.parametrize("name", ["a %20 b", "100 %"])
+def test_artifacts_are_written_into_the_current_folder_or_nowhere(tmp_path, monkeypatch, name):
+    """MLflow took %20 for a space, and made another folder beside the current one."""
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "mlflow.db"))
+    if "%20" in name:
+        with pytest.raises(StudyError, match=r"a %20 b: MLflow would write artifacts into .*a   b: rename the folder"):
+            connect.connect()
+    else:
+        store = connect.connect("new")
+        location = store.client.get_experiment(store.experiment_id).artifact_location
+        assert local_file_uri_to_path(location).startswith(f"{tmp_path / name}/")
 
 
 class TestExperiment:

@@ -102,8 +102,8 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
         - placebo_low, placebo_high: bounds of the number of significant classes in 90 % of these splits.
         - p_ratio, significant_ratio: from the same test of recall / accuracy (equations 1, 2).
         - relative_recall: mean over networks of the recall divided by that of the dense network (equation 3).
-        - relative_recall_expected: relative_recall if the errors of all classes grow by the same factor, but no class
-          loses more recall than it has.
+        - relative_recall_expected: relative_recall if classes lose in proportion to their errors, but no class loses
+          more recall than it has.
     """
     placebos: dict[tuple[str, ...], np.ndarray] = {}
     tables = []

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
+import risk_judgement
+from risk_judgement import Networks
 from scipy import stats
-
-from analysis.statistics import risk_judgement
-from analysis.statistics.risk_judgement import Networks
 
 
 def auc(scores, positive):

@@ -10,22 +10,25 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-
-from analysis.statistics.arithmetic import quotient
-from analysis.statistics.halves import group_of, groups, jackknife_estimate
-from analysis.statistics.intensification import excess_loss
-from analysis.statistics.modal_labels import FEWEST
-from analysis.statistics.populations import disagreement, exemplars
-from analysis.statistics.proportion import expected_losses
-from analysis.statistics.recalls import Recalls
-from analysis.statistics.resampling import mean_interval
-from analysis.statistics.risk_scores import RECALL, as_risk, class_means, combined, ranks
+from of_analysis import (
+    FEWEST,
+    Recalls,
+    excess_loss,
+    group_of,
+    jackknife_estimate,
+    jackknife_groups,
+    mean_interval,
+    populations,
+    proportion,
+    quotient,
+)
+from risk_scores import RECALL, as_risk, class_means, combined, ranks
 
 CLASSES, SIZES = "class losses", "sizes of class losses"
 LOST, LOST_BY_CONTROL, EXEMPLARS = "lost images", "lost by the control", "PIEs"
 # Further scores: all scores combined and, as a ceiling, the costs in compressed networks of other seeds.
 COMBINED, CEILING = "combined", "ceiling"
-# The expected cost of each class, given the loss of accuracy, if all errors grow by the same factor.
+# The expected cost of each class, given the loss of accuracy, if errors are proportional.
 PROPORTION = "in proportion"
 _RESAMPLES, _PERMUTATIONS = 2000, 9999
 
@@ -118,7 +121,7 @@ def _judged_sizes(
     support = np.bincount(label, minlength=len(recall))
     accuracy = float(np.nansum(support * recall) / support.sum())
     accuracy_losses = (judges.start == label).mean(1) - (judges.after == label).mean(1)
-    in_proportion = np.outer(accuracy_losses, expected_losses(recall, accuracy, 1.0) - 1)
+    in_proportion = np.outer(accuracy_losses, proportion.expected_losses(recall, accuracy, 1.0) - 1)
     ceiling = np.tile(class_losses(label, len(recall), others).mean(0), (len(losses), 1))
     for name, expected in ((PROPORTION, in_proportion), (CEILING, ceiling)):
         yield {"outcome": SIZES, "score": name, **foresight_of_sizes(expected, losses)._asdict()}
@@ -400,9 +403,9 @@ def foresight_of_exemplars(score: np.ndarray, before: np.ndarray, after: np.ndar
     >>> foresight_of_exemplars(np.array([0.1, 0.2, 0.3]), before, after)
     Estimate(value=1.0, low=1.0, high=1.0, n=1)
     """
-    group = group_of(len(before)) if groups(len(before)) else np.zeros(len(before))
-    samples = [np.ones(len(before), bool), *(group != left_out for left_out in range(groups(len(before))))]
-    identified = [exemplars(before[members], after[members]).identified for members in samples]
+    group = group_of(len(before)) if jackknife_groups(len(before)) else np.zeros(len(before))
+    samples = [np.ones(len(before), bool), *(group != left_out for left_out in range(jackknife_groups(len(before))))]
+    identified = [populations.exemplars(before[members], after[members]).identified for members in samples]
     values = np.array([auc(score, each) for each in identified])
     return Estimate(*jackknife_estimate(values), int(identified[0].sum()))
 
@@ -426,7 +429,7 @@ def known_of_exemplars(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     >>> known_of_exemplars(np.array([[0, 1]]), np.array([[0, 0]])).tolist()
     [0.0, 1.0]
     """
-    return disagreement(before, after)
+    return populations.disagreement(before, after)
 
 
 def _has_values(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:

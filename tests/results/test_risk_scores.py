@@ -2,26 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import stats
-
-from analysis.statistics import risk_scores
-
-
-def test_the_entropy_of_equal_probabilities_is_the_logarithm_of_their_number():
-    found = risk_scores.uncertainty(np.full((1, 8), 1 / 8))
-    assert found["entropy"].tolist() == [3]  # bits
-    assert found["confidence"].tolist() == [1 / 8]
-    assert found["margin"].tolist() == [0]
-
-
-def test_uncertainty_is_that_of_scipy_whatever_the_order_of_the_classes():
-    probabilities = np.random.default_rng(0).dirichlet(np.ones(5), size=(2, 7))
-    found = risk_scores.uncertainty(probabilities)
-    assert found["entropy"] == pytest.approx(stats.entropy(probabilities, base=2, axis=-1))
-    ordered = np.sort(probabilities, axis=-1)
-    assert found["margin"] == pytest.approx(ordered[..., -1] - ordered[..., -2])
-    shuffled = risk_scores.uncertainty(probabilities[..., ::-1])
-    assert all(shuffled[name] == pytest.approx(found[name]) for name in found)
+import risk_scores
 
 
 def test_scores_of_an_image_are_means_over_networks():

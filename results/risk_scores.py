@@ -8,44 +8,14 @@ more often changes the predictions for harder images.
 from collections.abc import Mapping
 
 import numpy as np
+from of_analysis import populations
 from scipy import stats
-
-from analysis.statistics.populations import disagreement_within
 
 RECALL, SHARE, CONFIDENCE, MARGIN = "recall", "share", "confidence", "margin"
 ENTROPY, DISAGREEMENT = "entropy", "disagreement"
 SCORES = (RECALL, SHARE, CONFIDENCE, MARGIN, ENTROPY, DISAGREEMENT)
-# Scores that are computed from the probabilities of classes.
-UNCERTAINTY = (CONFIDENCE, MARGIN, ENTROPY)
 _LOW_IS_RISKY = (RECALL, SHARE, CONFIDENCE, MARGIN)
 _DIGITS = 12  # of ranked values, so that rounding errors break no ties
-
-
-def uncertainty(probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """Compute scores of a network's certainty from the probabilities of all classes.
-
-    Parameters
-    ----------
-    probabilities : (..., classes)
-        Probabilities, which sum to 1 over at least two classes.
-
-    Returns
-    -------
-    dict of str to (...)
-        - confidence: the largest probability.
-        - margin: the largest probability minus the second largest.
-        - entropy: in bits.
-
-    Examples
-    --------
-    >>> found = uncertainty(np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]))
-    >>> {name: values.tolist() for name, values in found.items()}
-    {'confidence': [0.5, 1.0], 'margin': [0.0, 1.0], 'entropy': [1.0, 0.0]}
-    """
-    second, first = np.moveaxis(np.partition(probabilities, -2, axis=-1)[..., -2:], -1, 0)
-    logarithms = np.log2(np.where(probabilities > 0, probabilities, 1))
-    entropy = np.abs((probabilities * logarithms).sum(-1))  # without a negative 0
-    return {CONFIDENCE: first, MARGIN: first - second, ENTROPY: entropy}
 
 
 def image_scores(
@@ -59,7 +29,7 @@ def image_scores(
     predicted : (networks, images), integers
         Predictions of the dense networks.
     uncertainties : mapping of str to (networks, images)
-        The known scores among `UNCERTAINTY`.
+        The known scores among confidence, margin and entropy.
 
     Returns
     -------
@@ -77,7 +47,7 @@ def image_scores(
     means = {name: values.mean(0) for name, values in uncertainties.items()}
     scores = {RECALL: (predicted == label).mean(0), **means}
     if len(predicted) > 1:
-        scores[DISAGREEMENT] = disagreement_within(predicted)
+        scores[DISAGREEMENT] = populations.disagreement_within(predicted)
     return {name: scores[name] for name in SCORES if name in scores}
 
 
