@@ -91,7 +91,7 @@ def test_tables_have_the_factors_of_classes_and_their_test():
 
 
 def test_classes_have_precision_and_f1():
-    """Of 100 images of a, the controls have 90 right and of b 70; the pruned ones 80 and 40. Dense are like controls."""
+    """Of 100 images of a, controls and dense networks have 90 right, and of b 70; the pruned networks 80 and 40."""
     both = [with_images(runs("toy", "net", name, ratio, [1.0, 1.0])) for name, ratio in (("mp", 2), ("none", 1))]
     both[0][["recall_after/a", "recall_after/b", "accuracy_after"]] = [0.8, 0.4, 0.6]
     of_class = classes(run_arrays(study(*both)), predicted(*both)).set_index("class")
