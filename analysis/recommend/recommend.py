@@ -1,7 +1,5 @@
 """Decide how far a model can be pruned within the user's limits, and give the command for that choice."""
 
-import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,6 +11,7 @@ import pandas as pd
 from analysis.common import arguments
 from analysis.common.errors import StudyError
 from analysis.compare import group_text, likely_losses
+from analysis.recommend.prune_command import prune_command
 from analysis.recommend.result import PLACE, Recommendation, Recommendations
 from analysis.rendering.formats import short_ratio
 from analysis.report.verdict import on_workload, to_know, why_not
@@ -116,7 +115,7 @@ def recommend_ratio(
     # `mlflow run` names the experiment only in the environment of its own process, so the command has to name it.
     named = experiment or pull.experiment_name(tracking_uri=tracking_uri)
     asked = _Asked(
-        partial(_command, experiment=named),
+        partial(prune_command, experiment=named, tracking_uri=tracking_uri),
         partial(_on_groups, predictions=on_test, image_groups=image_groups),
         partial(on_test, artifact=schema.VAL_PREDICTIONS),
         preference,
@@ -138,23 +137,6 @@ class _Asked(NamedTuple):
     preference: Preference | None
 
 
-def _command(cell: pd.DataFrame, experiment: str | None) -> str:
-    """Return the call that makes the networks of a cell, as one of them has logged it, with the seeds of all."""
-    logged = cell.reindex(columns=[schema.COMMAND])[schema.COMMAND].dropna()
-    if logged.empty:
-        return ""
-    command = str(logged.iloc[0])
-    if " --dense-run-id " not in command:  # such a run has one seed
-        command = re.sub(r"(?<= --seed )\S+", _seeds(sorted({*cell[schema.SEED]})), command)
-    return command + (f" --experiment {shlex.quote(experiment)}" if experiment else "")
-
-
-def _seeds(seeds: list[int]) -> str:
-    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
-        return f"{seeds[0]}-{seeds[-1]}"
-    return ",".join(map(str, seeds))
-
-
 def _on_quantized(number: int) -> Iterator[str]:
     if number:
         runs = checks.counted(pd.Series([schema.QUANTIZED]).repeat(number))
@@ -172,7 +154,7 @@ def _recommendation(
         best_runs = rows_of(decided.cell, runs, study)
         command = asked.command_of(best_runs)
         if not command:
-            notes.append("The recommended networks do not say which command makes them.")
+            notes.append("No single command makes the recommended networks: they were pruned several times.")
         group_results = asked.on_groups(best_runs, runs)
         of_groups = group_results.groups
         sentences += map(group_text.grouping, group_results.groupings.to_dict("records"))
