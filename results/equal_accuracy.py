@@ -11,11 +11,12 @@ from of_analysis import (
     ValidationRecalls,
     cell_costs,
     choose_networks,
+    paired,
     run_arrays,
     same_accuracy,
     validation_counts,
 )
-from outcomes import f1_costs
+from outcomes import f1_costs, outcomes
 from published import Study
 from report_tables import in_points
 
@@ -29,6 +30,26 @@ def differences(study: Study) -> pd.DataFrame:
     tables = {which: same_accuracy(*networks) for which, networks in _networks(study).items()}
     table = in_points(pd.concat(tables, names=["networks", None]).reset_index("networks"))
     return table.assign(below=table["points_below_control"].map("{:g}".format))
+
+
+def without_class(study: Study) -> pd.DataFrame:
+    """Compare methods with MP as `differences` does, one point below the control, by `alpha_without` of `outcomes`.
+
+    Returns
+    -------
+    DataFrame
+        networks, as in `differences`; dataset; of; difference, difference_low, difference_high, difference_p, n.
+    """
+    rows = []
+    for which, (runs, validation, _) in _networks(study).items():
+        chosen = choose_networks(runs, validation, POINTS_BELOW).merge(outcomes(runs), on="run_id")
+        for dataset, own in chosen.groupby("dataset"):
+            slopes = own.pivot_table("alpha_without", "dense_run_id", "method")
+            for method in slopes.columns.drop(BASELINE):
+                found = paired(slopes[method], slopes[BASELINE])
+                of = f"{method} minus {BASELINE}"
+                rows.append({"networks": which, "dataset": dataset, "of": of, "difference_p": found["p"], **found})
+    return pd.DataFrame(rows)
 
 
 @cache

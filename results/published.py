@@ -200,8 +200,10 @@ def numbers(study: Study) -> pd.DataFrame:
     if len(twice):
         raise StudyError(f"{study.folder / 'study.yaml'}: published: several numbers are called {twice.iloc[0]}")
     if "primary" in study.spec:
+        if missing := [name for name in study.spec["primary"] if name not in set(names(table))]:
+            raise StudyError(f"{study.folder / 'study.yaml'}: published: primary: no number is called {missing[0]}")
         primary = names(table).isin(study.spec["primary"])
-        table.loc[primary, "p_holm"] = corrected(table.loc[primary, "p"], len(study.spec["primary"]))[1]
+        table.loc[primary, "p_holm"] = corrected(table.loc[primary, "p"], int(primary.sum()))[1]
     return table
 
 

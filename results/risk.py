@@ -195,6 +195,26 @@ def costs(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def first_two(study: Study) -> pd.DataFrame:
+    """Return the share of networks whose costliest class is one of the two with most errors in their dense network.
+
+    Returns
+    -------
+    DataFrame
+        training, value (in per cent, over all data sets), n (networks).
+    """
+    rows = []
+    for training in _TRAININGS:
+        is_found: list[bool] = []
+        for dataset in DATASETS:
+            own = scored(study, dataset, training)
+            for answers, cost in zip(own.judges.before == own.label, own.costs, strict=True):
+                recall = risk_scores.class_means(answers, own.label, len(cost))
+                is_found.append(cost.argmax() in np.argsort(recall)[:2])
+        rows.append({"training": training, "value": 100 * np.mean(is_found), "n": len(is_found)})
+    return pd.DataFrame(rows)
+
+
 def figure(study: Study) -> Figure:
     """Draw each class's cost against its recall and, below, how well each score predicts lost images and PIEs."""
     of_classes, of_scores = costs(study), scores(study)

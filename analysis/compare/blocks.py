@@ -283,6 +283,7 @@ def _of_several(comparison: Comparison) -> Iterator[str]:
     yield f"Accuracy against the control: {changed}."
     if errors := proportion_text.of_comparison(comparison):
         yield from proportion_text.sentences(errors)
+        yield from proportion_text.without_each(errors.classes)
 
 
 def _against_control(row: pd.Series) -> str:

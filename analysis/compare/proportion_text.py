@@ -113,10 +113,9 @@ def _gaps(errors: ErrorGrowth) -> Iterator[str]:
             f"The change of the gaps between classes{without} is {share:.0f} % ({low:.0f} to {high:.0f}) of the change "
             "that proportional errors would give; equal losses would give 0 %."
         )
-    yield from _without_each(errors.classes)
 
 
-def _without_each(classes: pd.DataFrame) -> Iterator[str]:
+def without_each(classes: pd.DataFrame) -> Iterator[str]:
     """Name the classes without which proportionality is smallest and largest, or unknown."""
     rows = classes.dropna(subset="proportionality_without").sort_values("proportionality_without")
     if rows.empty:

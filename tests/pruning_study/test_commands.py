@@ -447,7 +447,7 @@ class TestPrune:
         trained = run_command("train", "--dataset", tiny_npz, "--weights", weights)
         assert trained.exit_code == 0
         assert re.search(r"recall +loss\n", trained.output)  # likely
-        assert "It is a guess: in the networks of" in " ".join(trained.output.split())
+        assert "It is a guess: in results/risk" in " ".join(trained.output.split())
         (given,) = runs("dense")
         output = prune("--dense-run-id", given.info.run_id, "--start", "initialization", code=2)
         assert "its initial weights are not known" in output

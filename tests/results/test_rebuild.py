@@ -156,6 +156,12 @@ def test_two_numbers_of_one_name(study):
     assert line.endswith("published: several numbers are called alpha/control")
 
 
+def test_a_primary_number_that_is_not_there(study):
+    (study / "study.yaml").write_text(SPEC + "  primary: [alpha/contorl]")
+    (line,) = faults(study)
+    assert line.endswith("published: primary: no number is called alpha/contorl")
+
+
 def test_frames_that_are_cut(study):
     study = study.rename(study.parent / "two")  # what was read from the folder `one` is kept
     archive = study / "frames.zip"

@@ -46,3 +46,15 @@ def test_the_ceiling_knows_all_lost_images_and_the_margin_half_of_them():
     assert means.loc["mnist", "ceiling"].tolist() == [1, 100]
     # The eight smallest margins are those of four images of class 3, three of them lost, and four others of class 3.
     assert means.loc["mnist", "margin"]["riskiest_tenth"] == pytest.approx(50)
+
+
+def test_the_costliest_class_is_among_the_two_with_most_errors(monkeypatch):
+    """Dense networks are right about all images but ten of class 1 and eleven of class 2, and class 3 pays most."""
+    own = risk.scored(object(), "mnist")
+    wrong = [(label == LABEL) & (np.arange(len(LABEL)) % IMAGES >= IMAGES - 9 - label) for label in (1, 2)]
+    before = np.where(np.any(wrong, axis=0), (LABEL + 1) % CLASSES, LABEL)[np.newaxis]
+    most_of_3 = np.where(LABEL == 3, 0, before)
+    networks = [Networks(before, after, before) for after in (most_of_3, np.where(LABEL == 2, 0, before))]
+    both = iter([own._replace(judges=each) for each in networks for _ in risk.DATASETS])
+    monkeypatch.setattr(risk, "scored", lambda *_: next(both))
+    assert risk.first_two(object())["value"].tolist() == [0, 100]

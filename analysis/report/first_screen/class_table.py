@@ -14,9 +14,9 @@ from analysis.runs import schema
 from analysis.study.study import StudyData
 
 _READING = (
-    "Recall and precision in %, losses and costs in points. F1 cost is the loss of F1 from the control (without one, "
-    "from the dense networks) minus its mean over classes: if it is below the cost, the class is also predicted less "
-    "often. Factor: the class's error divided by that of the control."
+    "Recall and precision in %, losses and costs in points. F1 cost: the loss of F1 minus its mean over classes; if it "
+    "is below the cost, the class is also predicted less often. Factor: the class's error divided by that of the "
+    "control."
 )
 
 
@@ -34,7 +34,6 @@ def class_table(study: StudyData, cell: pd.Series) -> list[Block]:
         "class": rows["class"],
         "recall": _change(rows, "recall"),
         "precision": _change(rows, "precision"),
-        "lost since dense": _intervals(rows, "loss", points),
         "F1 lost since dense": rows["f1_loss"].map(_points),
         "cost": _intervals(rows, "cost", points),
         "F1 cost": rows["f1_cost"].map(_points),

@@ -247,7 +247,7 @@ def test_what_pull_left_out_is_said(known):
 
 
 def test_the_limit_of_the_accuracy_says_what_the_weakest_class_may_lose(known, store):
-    """Owls have 135 of 400 images wrong, the others 40: -r log r is .273, and .095, so owls lose 1.77 times as much."""
+    """Owls have 135 of 400 images wrong, the others 40: -r log r is .273 and .095, so owls lose 1.77 times the mean."""
     said = "A loss of 1 point of accuracy is likely to cost owl, the class with most errors, about 1.8 points."
     assert said in known.notes
     (free,) = recommend.recommend_ratio("known", max_accuracy_loss=None, tracking_uri=store.uri)

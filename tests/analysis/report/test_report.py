@@ -87,7 +87,8 @@ def words(*args):
 @pytest.mark.slow
 def test_one_data_set_and_model_take_few_words():
     read, predictions = exports.read([PUBLISHED / "lenet5" / "frames.zip"])
-    assert words(exports.select_dataset(read, "fashion-mnist").runs, predictions) <= 1_950
+    # 250 of them are in the table of the ten classes.
+    assert words(exports.select_dataset(read, "fashion-mnist").runs, predictions) <= 2_200
 
 
 @pytest.mark.slow
