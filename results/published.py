@@ -196,13 +196,14 @@ def numbers(study: Study) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["quantity", *keys, *VALUES])
     for key in keys:
         table[key] = [_text(row.get(key)) for row in rows]
-    twice = names(table)[names(table).duplicated()]
+    named, primaries = names(table), study.spec.get("primary", [])
+    twice = named[named.duplicated()]
     if len(twice):
         raise StudyError(f"{study.folder / 'study.yaml'}: published: several numbers are called {twice.iloc[0]}")
-    if "primary" in study.spec:
-        if missing := [name for name in study.spec["primary"] if name not in set(names(table))]:
-            raise StudyError(f"{study.folder / 'study.yaml'}: published: primary: no number is called {missing[0]}")
-        primary = names(table).isin(study.spec["primary"])
+    if missing := sorted({*primaries} - {*named}):
+        raise StudyError(f"{study.folder / 'study.yaml'}: published: primary: no number is called {missing[0]}")
+    if primaries:
+        primary = named.isin(primaries)
         table.loc[primary, "p_holm"] = corrected(table.loc[primary, "p"], int(primary.sum()))[1]
     return table
 

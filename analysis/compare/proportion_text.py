@@ -31,7 +31,7 @@ class ErrorGrowth(NamedTuple):
     equal_p : float
         p of the test that the factors of all classes are equal.
     proportionality : Ratio
-        Of the pairs of which no network is at chance.
+        It leaves out pairs with a network at chance.
     pairs, at_chance : int
         Number of pairs of networks, and how many of them have a network at chance.
     """
@@ -97,7 +97,7 @@ def _factors(errors: ErrorGrowth) -> str:
 
 
 def _gaps(errors: ErrorGrowth) -> Iterator[str]:
-    """Say how the gaps changed, and how without single classes, as a share of what proportional errors would give."""
+    """Say how the gaps changed, as a share of what proportional errors would give."""
     if errors.at_chance == errors.pairs:
         yield "The change of the gaps between classes is undefined, because every pair has a network at chance."
         return
