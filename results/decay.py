@@ -26,7 +26,7 @@ DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": 
 _BY = ["dataset", "training"]
 _RESAMPLES = 4000
 # Networks whose rate decays and which keep the last epoch's weights.
-_STABLE = {"decay": "cosine", "fine_tune_decay": "cosine", "kept_epoch": "none", "class_offsets": "none", "distill": 0}
+_STABLE = {"decay": "cosine", "fine_tune_decay": "cosine", "kept_epoch": "last", "class_offsets": "none", "distill": 0}
 _CONTROL, _GRADUAL = {"pruner": "none"}, {"pruner": "mp", "schedule": "cubic", "ratio": 20}
 
 

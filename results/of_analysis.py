@@ -108,7 +108,7 @@ def param(runs: pd.DataFrame, name: str) -> pd.Series:
     StudyError
         If there is neither a column nor an option of this name.
     """
-    defaults: dict[str, Any] = {option.name: option.default for option in reversed(OPTIONS)} | schema.FORMERLY
+    defaults: dict[str, Any] = {option.name: option.default for option in reversed(OPTIONS)} | schema.ABSENT
     column = name if name in runs else frames.column(name)
     if column not in runs and name not in defaults:
         raise StudyError(f"{name}: neither a column of the frames nor an option; {did_you_mean(name, defaults)}")

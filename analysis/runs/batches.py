@@ -35,7 +35,7 @@ def check_one_design(run_rows: Mapping[Path, pd.DataFrame]) -> None:
         return
     everything = pd.concat(run_rows, names=["folder"])
     dense_runs = everything[everything[frames.TAG + schema.KIND] == schema.DENSE]
-    completed = frames.with_canonical_values(frames.with_former_values(dense_runs)).reset_index("folder")
+    completed = frames.with_canonical_values(frames.with_absent_values(dense_runs)).reset_index("folder")
     arithmetic = completed.reindex(columns=[_ARITHMETIC])[_ARITHMETIC]
     completed[_ARITHMETIC] = arithmetic.astype(object).fillna(_NOT_RECORDED)
     for _, networks in completed.groupby(_NETWORK):

@@ -2,9 +2,9 @@
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,16 +13,15 @@ import pyarrow.parquet as pq
 
 from analysis.common import archives, files
 from analysis.common.errors import StudyError, did_you_mean, first_line
-from analysis.common.input_files import SizeLimit
+from analysis.common.input_files import SizeLimit, opened
 from analysis.runs import batches, checks, frames, pairs, schema, study_archives
 from analysis.runs.frames import IN_TOP5, METRIC, PARAM, RUN_ID, TAG, Artifacts
 
-RUNS, ARTIFACTS = "runs.parquet", "artifacts.parquet"
+RUNS, ARTIFACTS = "runs.parquet", "artifacts"
 _BEFORE_0_3 = "study.json"  # the list of files in exports of earlier versions
 _ARRAYS = (RUN_ID, schema.LABEL, schema.PREDICTED)
 # Number of runs whose predictions are held in memory as int64 at a time, before they are compacted.
 _AT_ONCE = 256
-_STORED = pa.schema({RUN_ID: pa.string(), "name": pa.string(), "content": pa.binary()})
 _LARGEST_TABLE = SizeLimit(4)
 
 
@@ -35,7 +34,7 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, artifacts: A
     - `predictions_<n>.npz`: the predictions for one data set, in the arrays run_id (runs,), label (images,) and
       predicted (images, runs). Images are sorted by label, because equal neighbours take less space. The array in_top5,
       (images, runs) in bits, eight images per byte, is added if it is known for every run.
-    - `artifacts.parquet`: run_id, name and content of artifacts, because thousands of files would take more space.
+    - `artifacts/<run_id>/<name>`: artifacts of runs.
 
     Parameters
     ----------
@@ -59,22 +58,33 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, artifacts: A
         If runs of one data set have different test labels, or if the folder cannot be written to.
     """
     earlier = [path.name for path in folder.glob("predictions_*.npz")]
-    stored = [(run_id, name, content) for name, contents in artifacts.items() for run_id, content in contents.items()]
     with files.aside(folder, obsolete=earlier) as scratch:
         # Archives compress this table as a whole, which takes less space.
-        _write_table(pa.Table.from_pandas(study.rows, preserve_index=False), scratch / RUNS, compression="none")
-        columns = zip(*stored, strict=True) if stored else ((), (), ())
-        contents = pa.table(list(map(list, columns)), schema=_STORED)
-        _write_table(contents, scratch / ARTIFACTS, compression="zstd", compression_level=19)
+        _write_table(pa.Table.from_pandas(_with_artifacts_runs(study.rows, artifacts)), scratch / RUNS)
+        for name, contents in artifacts.items():
+            for run_id, content in contents.items():
+                (scratch / ARTIFACTS / run_id).mkdir(parents=True, exist_ok=True)
+                (scratch / ARTIFACTS / run_id / name).write_bytes(content)
         for number, arrays in enumerate(_by_data_set(study, predictions), start=1):
             (scratch / f"predictions_{number}.npz").write_bytes(_npz(arrays))
         return files.written(scratch)
 
 
-def _write_table(table: pa.Table, path: Path, **compression: Any) -> None:
+def _with_artifacts_runs(rows: pd.DataFrame, artifacts: Artifacts) -> pd.DataFrame:
+    """Append a row for each further run with artifacts, a study or a search, the oldest first."""
+    kinds = {
+        run_id: schema.STUDY if name == schema.PRIMARY else schema.TUNING
+        for name, contents in artifacts.items()
+        for run_id in contents
+    }
+    further = pd.DataFrame(kinds.items(), columns=[RUN_ID, TAG + schema.KIND])
+    return pd.concat([rows, further[~further[RUN_ID].isin(rows[RUN_ID])]], ignore_index=True)
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
     """Write a table without statistics and other metadata, which would take more space than the values."""
     table = table.replace_schema_metadata(None)
-    pq.write_table(table, path, write_statistics=False, store_schema=False, **compression)
+    pq.write_table(table, path, write_statistics=False, store_schema=False, compression="none")
 
 
 def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]:
@@ -99,6 +109,7 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
     """
     with study_archives.unpacked(folders) as unpacked:
         parts = [_run_rows(folder) for folder in unpacked]
+        parts = [part[part[TAG + schema.KIND].isin(schema.KINDS)] for part in parts]
         stored = [_stored_runs(folder) for folder in unpacked]
     batches.check_one_design(dict(zip(folders, parts, strict=True)))
     runs: dict[str, _StoredRun] = {}
@@ -135,11 +146,12 @@ def read_artifacts(folders: Sequence[Path]) -> Artifacts:
     """
     artifacts: dict[str, dict[str, bytes]] = {}
     with study_archives.unpacked(folders) as unpacked:
-        for folder in unpacked:
-            for row in _table(folder / ARTIFACTS, lambda _: _STORED).to_pylist():
-                own = artifacts.setdefault(row["name"], {})
-                if own.setdefault(row[RUN_ID], row["content"]) != row["content"]:
-                    raise _disagreement(row[RUN_ID], row["name"])
+        for run_folder in (folder / ARTIFACTS / run_id for folder in unpacked for run_id in _run_rows(folder)[RUN_ID]):
+            for path in sorted(run_folder.glob("*")):
+                with opened(path) as file:
+                    content = file.read()
+                if artifacts.setdefault(path.name, {}).setdefault(run_folder.name, content) != content:
+                    raise _disagreement(run_folder.name, path.name)
     return artifacts
 
 
@@ -308,28 +320,16 @@ def _in_top5(path: Path, bits: np.ndarray, order: np.ndarray, runs: int) -> np.n
 
 def _run_rows(folder: Path) -> pd.DataFrame:
     """Read the table of runs, a column of which is text, or a number if it is a metric or the end of the run."""
-    return _table(folder / RUNS, _types_of_runs).to_pandas()
-
-
-def _types_of_runs(names: Sequence[str]) -> pa.Schema:
-    numbers = [name for name in names if name == pairs.END_TIME or name.startswith(METRIC)]
-    if missing := {RUN_ID, pairs.STATUS, pairs.END_TIME, TAG + schema.KIND, TAG + schema.DENSE_RUN_ID} - {*names}:
-        raise ValueError(f"no column {min(missing)}")
-    return pa.schema({name: pa.float64() if name in numbers else pa.string() for name in names})
-
-
-def _table(path: Path, types: Callable[[Sequence[str]], pa.Schema]) -> pa.Table:
-    """Read a table; `types` takes the names of its columns."""
-    if (path.parent / _BEFORE_0_3).is_file() and not path.is_file():
+    path = folder / RUNS
+    if (folder / _BEFORE_0_3).is_file() and not path.is_file():
         raise StudyError(
-            f"{path.parent}: exported before 0.3.0; export the study again, or read it with the commit that the "
+            f"{folder}: exported before 0.3.0; export the study again, or read it with the commit that the "
             "changelog names",
             option="frames",
         )
     if not path.is_file():
         raise StudyError(
-            f"{path.parent}: no {path.name} in it; pruning-analysis export makes such folders and archives"
-            f"{_hint(path.parent)}",
+            f"{folder}: no {RUNS} in it; pruning-analysis export makes such folders and archives{_hint(folder)}",
             option="frames",
         )
     try:
@@ -337,11 +337,18 @@ def _table(path: Path, types: Callable[[Sequence[str]], pa.Schema]) -> pa.Table:
         groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
         _LARGEST_TABLE.check(path, sum(group.total_byte_size for group in groups))
         table = file.read()
-        table = table.cast(types(table.column_names))
+        table = table.cast(_types_of_runs(table.column_names))
         table.validate(full=True)  # of texts that are no UTF-8
-        return table
+        return table.to_pandas()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(path, error) from error
+
+
+def _types_of_runs(names: Sequence[str]) -> pa.Schema:
+    numbers = [name for name in names if name == pairs.END_TIME or name.startswith(METRIC)]
+    if missing := {RUN_ID, pairs.STATUS, pairs.END_TIME, TAG + schema.KIND, TAG + schema.DENSE_RUN_ID} - {*names}:
+        raise ValueError(f"no column {min(missing)}")
+    return pa.schema({name: pa.float64() if name in numbers else pa.string() for name in names})
 
 
 def _stored_runs(folder: Path) -> dict[str, _StoredRun]:

@@ -123,13 +123,13 @@ def kinds(runs: pd.DataFrame) -> pd.Series:
     """Return the kind of each run of a frame: dense, pruned or quantized."""
     kind = schema.PRUNED if schema.PRUNER in runs else schema.DENSE
     formats = runs.reindex(columns=[column(schema.NUMBER_FORMAT)]).iloc[:, 0]
-    is_quantized = formats.isin(schema.BITS.keys() - {schema.FORMERLY[schema.NUMBER_FORMAT]})
+    is_quantized = formats.isin(schema.BITS.keys() - {schema.ABSENT[schema.NUMBER_FORMAT]})
     return is_quantized.map({True: schema.QUANTIZED, False: kind})
 
 
-def with_former_values(runs: pd.DataFrame) -> pd.DataFrame:
+def with_absent_values(runs: pd.DataFrame) -> pd.DataFrame:
     """Fill missing params with their legacy defaults, for runs made before these params existed."""
-    return runs.fillna({column(name): value for name, value in schema.FORMERLY.items() if column(name) in runs})
+    return runs.fillna({column(name): value for name, value in schema.ABSENT.items() if column(name) in runs})
 
 
 def with_canonical_values(runs: pd.DataFrame) -> pd.DataFrame:

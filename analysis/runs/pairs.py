@@ -7,7 +7,7 @@ The runs come as a table like that of `mlflow.search_runs`, with the columns run
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any
 
@@ -57,19 +57,21 @@ def paired(run_rows: pd.DataFrame, *, ignore_params: Sequence[str] = (), where: 
         If no pruned run can be compared with its dense run; or if a param to ignore is required, or missing from all
         runs.
     """
-    run_rows = _without_params(run_rows, ignore_params)
-    rows = frames.with_canonical_values(run_rows)
+    rows = frames.with_canonical_values(_without_params(run_rows, ignore_params))
     is_dense = rows[_KIND] == schema.DENSE
     dense, pruned = rows[is_dense], rows[~is_dense]
     left_out = dated_ahead(zip(rows[RUN_ID], rows[END_TIME], strict=True))
     dense = _drop_unfinished(dense, left_out)
     of_pruning = [column for column in _columns(dense, "", PARAM) if dense[column].isna().all()]
-    dense = frames.with_former_values(dense.drop(columns=of_pruning))
+    dense = frames.with_absent_values(dense.drop(columns=of_pruning))
     sound_dense = _drop_pruned(_drop_unsound(dense, _DENSE_PARAMS, left_out), left_out)
     dense_left_out = left_out.copy()
     pruned = _name_by_format(_drop_unfinished(pruned, left_out), left_out)
-    pruned = _drop(pruned, ~_are_lists(_tag(pruned, schema.CLASS_NAMES)), "class_names is no JSON list", left_out)
-    pruned = frames.with_former_values(_drop_unsound(pruned, _PAIR_PARAMS, left_out))
+    for tag, kind in ((schema.CLASS_NAMES, list), (schema.CELL, dict)):
+        is_wrong = [pd.notna(text) and _parsed(text, kind) is None for text in _tag(pruned, tag)]
+        pruned = _drop(pruned, is_wrong, f"{tag} is no JSON {kind.__name__} of texts", left_out)
+    pruned = _with_settings_of_cells(pruned, ignore_params)
+    pruned = frames.with_absent_values(_drop_unsound(pruned, _PAIR_PARAMS, left_out))
     pruned = _drop_unpaired(pruned, sound_dense, set(dense[RUN_ID]), left_out)
     pairs = _pairs_frame(pruned, sound_dense)
     pairs = checks.sound_pairs(pairs, _dense_frame(sound_dense), left_out) if len(pairs) else pairs
@@ -113,7 +115,7 @@ def _name_by_format(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame
         return run_rows
     params = [PARAM + name for name in (schema.NUMBER_FORMAT, schema.PRUNER, schema.RATIO)]
     run_rows = run_rows.reindex(columns=list(dict.fromkeys([*run_rows.columns, *params])))
-    formats = schema.BITS.keys() - {schema.FORMERLY[schema.NUMBER_FORMAT]}
+    formats = schema.BITS.keys() - {schema.ABSENT[schema.NUMBER_FORMAT]}
     has_unknown_format = is_quantized & ~run_rows[params[0]].isin(formats)
     run_rows = _drop(
         run_rows, has_unknown_format, f"{schema.NUMBER_FORMAT} is none of {', '.join(sorted(formats))}", left_out
@@ -124,6 +126,32 @@ def _name_by_format(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame
     of_control = is_quantized & (pruner == schema.CONTROL)
     pruner = pruner.mask(of_dense, number_format).mask(of_control, f"{schema.CONTROL} " + number_format)
     return run_rows.assign(**{params[1]: pruner, params[2]: ratio.mask(of_dense, "1.0")})
+
+
+def _with_settings_of_cells(run_rows: pd.DataFrame, ignored: Collection[str]) -> pd.DataFrame:
+    """Take the settings of runs from their tag `cell`; runs without it have only data set, model, pruner and ratio."""
+    known = {*frames.BARE, schema.NUMBER_FORMAT}
+    cells, number = _tag(run_rows, schema.CELL).factorize()[::-1]
+    left_out = {*known, *ignored}
+    settings = [
+        {
+            PARAM + name: value
+            for name, value in _parsed(cell, dict).items()
+            if name not in left_out and _is_setting(name)
+        }
+        for cell in cells
+    ]
+    of_runs = pd.DataFrame(settings, range(len(cells))).drop(
+        columns=[PARAM + name for name in ignored], errors="ignore"
+    )
+    of_runs = of_runs.reindex(number).set_axis(run_rows.index)
+    params = [column.removeprefix(PARAM) for column in _columns(run_rows, "", PARAM)]
+    logged = [PARAM + name for name in params if name not in known and _is_setting(name)]
+    return frames.with_canonical_values(pd.concat([run_rows.drop(columns=logged), of_runs], axis=1))
+
+
+def _is_setting(param: str) -> bool:
+    return schema.role(param).role == "setting"
 
 
 def _drop_unsound(run_rows: pd.DataFrame, required: list[str], left_out: list[str]) -> pd.DataFrame:
@@ -267,6 +295,20 @@ def _drop(run_rows: pd.DataFrame, wrong: Any, reason: str, left_out: list[str]) 
     return run_rows[~wrong]
 
 
+def _controls(pruned: pd.DataFrame) -> pd.Series:
+    """Return the id of each run's control, (runs,): the run that it names, or a newer one with the same settings.
+
+    A pruned run without the tag `cell` has the newest run of the pruner `none` with the same dense run.
+    """
+    is_control, is_foreign = pruned[PARAM + schema.PRUNER] == schema.CONTROL, _tag(pruned, schema.CELL).isna()
+    controls = pruned[is_control].sort_values([END_TIME, RUN_ID])
+    alike = controls.groupby(frames.identity(controls), dropna=False)[RUN_ID].transform("last")
+    named = _tag(pruned, schema.CONTROL_RUN_ID).map(alike.set_axis(controls[RUN_ID]))
+    of_dense = controls.drop_duplicates(_DENSE_RUN_ID, keep="last").set_index(_DENSE_RUN_ID)[RUN_ID]
+    is_open = is_foreign & named.isna() & ~is_control & (pruned[_KIND] == schema.PRUNED)
+    return named.mask(is_open, pruned[_DENSE_RUN_ID].map(of_dense))
+
+
 # Frames to return.
 
 
@@ -283,9 +325,10 @@ def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
         **_by_name(RECALL_AFTER, classes, _metrics(pruned, schema.RECALL, classes)),
         **_by_name(schema.SUPPORT, classes, support),
         **_by_name(schema.BOTH_RIGHT, classes, _metrics(pruned, schema.BOTH_RIGHT, classes)),
-        schema.CLASS_NAMES: _tag(pruned, schema.CLASS_NAMES),
-        schema.COMMAND: _tag(pruned, schema.COMMAND),
-        schema.ARITHMETIC: _tag(pruned, schema.ARITHMETIC),
+        schema.CLASS_NAMES: _tag(pruned, schema.CLASS_NAMES).array,
+        schema.COMMAND: _tag(pruned, schema.COMMAND).array,
+        schema.ARITHMETIC: _tag(pruned, schema.ARITHMETIC).array,
+        schema.CONTROL_RUN_ID: _controls(pruned).array,
         schema.DENSE_RUN_ID: pruned[_DENSE_RUN_ID].array,
         RUN_ID: pruned[RUN_ID].array,
     }
@@ -299,7 +342,7 @@ def _dense_frame(dense: pd.DataFrame) -> pd.DataFrame:
         **_by_name("", frames.OPTIONAL_OF_DENSE, _metrics(dense, "", frames.OPTIONAL_OF_DENSE)),
         **_by_name(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)),
         **_by_name(schema.SUPPORT, classes, _metrics(dense, schema.SUPPORT, classes)),
-        schema.ARITHMETIC: _tag(dense, schema.ARITHMETIC),
+        schema.ARITHMETIC: _tag(dense, schema.ARITHMETIC).array,
         schema.DENSE_RUN_ID: dense[RUN_ID].array,
     }
     return _frame(dense, _DENSE_PARAMS, metrics)
@@ -351,19 +394,16 @@ def _normalization(run_rows: pd.DataFrame) -> np.ndarray:
     return run_rows.reindex(columns=names).astype(object).fillna("").sum(axis=1).to_numpy(str)
 
 
-def _are_lists(values: Iterable[Any]) -> np.ndarray:
-    """Return whether each value is missing or is a list of strings in JSON."""
-
-    @cache
-    def is_list(value: str) -> bool:
-        try:
-            names = json.loads(value)
-        except (ValueError, RecursionError):
-            return False
-        return isinstance(names, list) and all(isinstance(name, str) for name in names)
-
-    return np.array([pd.isna(value) or is_list(value) for value in values], dtype=bool)
+@cache
+def _parsed(text: str, kind: type) -> Any:
+    """Parse a JSON list or object whose values are strings; return None for anything else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    values = value.values() if isinstance(value, dict) else value
+    return value if isinstance(value, kind) and all(isinstance(each, str) for each in values) else None
 
 
-def _tag(run_rows: pd.DataFrame, name: str) -> Any:
-    return run_rows.reindex(columns=[TAG + name])[TAG + name].array
+def _tag(run_rows: pd.DataFrame, name: str) -> pd.Series:
+    return run_rows.reindex(columns=[TAG + name])[TAG + name].astype(object)

@@ -92,7 +92,7 @@ def settings_of(params: Mapping[str, Any]) -> Settings:
 # These params follow from the data and from the network, which a study's file does not know.
 _UNKNOWN = (schema.TEST_FRACTION, schema.CHANNEL_GROUPS)
 # What a setting counts as if a comparison's settings lack it: the value from before the option existed.
-_LACKED = {name: value for name, value in schema.FORMERLY.items() if name not in _UNKNOWN}
+_LACKED = {name: value for name, value in schema.ABSENT.items() if name not in _UNKNOWN}
 
 
 def _has(params: Mapping[str, Any], settings: Settings) -> bool:
@@ -153,15 +153,15 @@ class MethodSelector(NamedTuple):
     def among(self, cells: Sequence[Mapping[str, Any]]) -> list[int]:
         """Return the indices of the matching cells; each cell maps the names of params to values."""
         indices = [index for index, params in enumerate(cells) if self._names(params)]
-        for name, legacy_default in schema.FORMERLY.items():
-            as_printed = [index for index in indices if cells[index].get(name, legacy_default) == legacy_default]
+        for name, absent in schema.ABSENT.items():
+            as_printed = [index for index in indices if cells[index].get(name, absent) == absent]
             if name not in self.settings and as_printed:
                 indices = as_printed
         return indices
 
     def _names(self, params: Mapping[str, Any]) -> bool:
         return params[schema.PRUNER] == self.pruner and all(
-            value in _spellings(name, params.get(name, schema.FORMERLY.get(name)))
+            value in _spellings(name, params.get(name, schema.ABSENT.get(name)))
             for name, value in self.settings.items()
         )
 

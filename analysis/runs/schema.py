@@ -77,6 +77,7 @@ REWIND = "rewind"
 DENSE = "dense"
 PRUNED = "pruned"
 QUANTIZED = "quantized"
+KINDS = (DENSE, PRUNED, QUANTIZED)
 COMPRESSED = "compressed"
 JOB = "job"
 STUDY = "study"
@@ -107,6 +108,7 @@ MOMENTUM = "momentum"
 OPTIMIZER = "optimizer"
 WEIGHT_DECAY = "weight_decay"
 DECAY = "decay"
+KEPT_EPOCH = "kept_epoch"
 AVERAGE_EPOCHS = "average_epochs"
 AUGMENTATION = "augmentation"
 VALIDATION_FRACTION = "validation_fraction"
@@ -152,8 +154,8 @@ BF16 = "bf16"
 _OTHER_PARAMS = {
     **dict.fromkeys((DATASET_DIGEST, IMAGE_SHAPE, MODEL_DIGEST, AUGMENTATION), ParamRole()),
     PRUNER_DIGEST: ParamRole(concerns="pruner"),
-    CHANNEL_GROUPS: ParamRole(concerns="pruner", legacy_default="own"),
-    ITERATION: ParamRole(legacy_default="1", value="integer"),
+    CHANNEL_GROUPS: ParamRole(concerns="pruner", absent="own"),
+    ITERATION: ParamRole(absent="1", value="integer"),
     WEIGHTS_DIGEST: ParamRole("seed"),
     **dict.fromkeys((PHASES, FINE_TUNE_PHASES), ParamRole("consequence")),
     RATIO_PRUNABLE: ParamRole("consequence", value="float"),
@@ -166,17 +168,19 @@ PARAM_ROLES = {
     **_OTHER_PARAMS,
     **{record.name: record.param for record in _OPTIONS if record.param and record.name in _LAST},
 }
-# Legacy default of each param: its value in pruned runs made before the param existed.
-FORMERLY = {name: param.legacy_default for name, param in PARAM_ROLES.items() if param.legacy_default is not None}
+# Value of each param in a run that lacks it
+ABSENT = {name: param.absent for name, param in PARAM_ROLES.items() if param.absent is not None}
+# Defaults of the params that are not derived from other options or the data. A run's hash covers the params that differ
+# from them, so a new option changes no hash; a changed default needs a new version of the step (`steps.identity`).
+DEFAULTS = {name: param.absent for name, param in _OTHER_PARAMS.items() if param.absent is not None} | {
+    record.name: record.param.absent or text(record.value) for record in OPTIONS if record.param and not record.is_auto
+}
 # Clearer words for some params with their values.
 WORDS = {
     ("class_offsets", "dense"): "class offsets",
     ("class_weights", "dense"): "class weights",
     ("data_quotas", "recall"): "data quotas",
 }
-# These two have always been in the hash of a run's params. Any other param with a legacy default is in the hash only if
-# its value differs from the default.
-ALWAYS_HASHED = frozenset({SCHEDULE, DISTILL})
 # These follow from the ratio, which is already in the hash.
 NEVER_HASHED = frozenset({SPARSITY, RATIO_PRUNABLE})
 # UP's epsilon in the papers, which does not depend on a recipe's weight decay.
@@ -214,9 +218,7 @@ def short_name(param: str) -> str:
 def mitigations() -> list[str]:
     """Return the params of mitigations, without their details, in the order of the schema."""
     return [
-        name
-        for name, param_role in PARAM_ROLES.items()
-        if param_role.concerns == "mitigation" and param_role.legacy_default
+        name for name, param_role in PARAM_ROLES.items() if param_role.concerns == "mitigation" and param_role.absent
     ]
 
 
@@ -324,13 +326,12 @@ class Metric(NamedTuple):
         return self.name.endswith("/")
 
 
-_KINDS = (DENSE, PRUNED, QUANTIZED)
 # In the order of the frames' columns. These records say which metrics are read, checked, put into frames, exported and
 # averaged in cells.
 METRICS = (
-    Metric(TEST_ACCURACY, _KINDS, largest=1, needed=True),
-    Metric(RECALL, _KINDS, largest=1, needed=True),
-    Metric(SUPPORT, _KINDS),
+    Metric(TEST_ACCURACY, KINDS, largest=1, needed=True),
+    Metric(RECALL, KINDS, largest=1, needed=True),
+    Metric(SUPPORT, KINDS),
     Metric(BOTH_RIGHT, (PRUNED, QUANTIZED), largest=1),
     Metric(REALIZED_RATIO, (PRUNED, QUANTIZED), mean_in_cells=True),
     *(Metric(name, (QUANTIZED,)) for name in (MODEL_BYTES, *LATENCIES)),

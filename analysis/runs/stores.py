@@ -34,7 +34,6 @@ from analysis.runs.store_errors import STORE_ERRORS, explained
 
 _WHOLE_METRICS = tuple(metric.name for metric in schema.METRICS if not metric.by_class)
 _METRICS_BY_CLASS = tuple(metric.name for metric in schema.METRICS if metric.by_class)
-KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
 BUSY_SECONDS = 30
 RUNS_PER_PAGE = 1000  # so that each read is short and does not block writers
 
@@ -168,7 +167,7 @@ _LISTING = f"""
     SELECT kind.run_uuid, COALESCE(CASE lifecycle_stage WHEN 'active' THEN status ELSE lifecycle_stage END, 'UNKNOWN'),
         COALESCE(end_time, start_time, 0)
     FROM tags kind JOIN runs ON runs.run_uuid = kind.run_uuid
-    WHERE kind.key = '{schema.KIND}' AND kind.value IN {KINDS} AND
+    WHERE kind.key = '{schema.KIND}' AND kind.value IN {schema.KINDS} AND
 """
 _WANTED = " OR ".join([f"key IN {_WHOLE_METRICS}", *(f"key LIKE '{name}%'" for name in _METRICS_BY_CLASS)])
 
@@ -300,7 +299,7 @@ class ApiReader:
         return experiments
 
     def pages(self, experiment_id: str) -> Iterator[Page]:
-        for kind in KINDS:
+        for kind in schema.KINDS:
             pages = _pages(
                 self._client.search_runs,
                 experiment_ids=[experiment_id],

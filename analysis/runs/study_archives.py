@@ -15,7 +15,7 @@ from analysis.common.input_files import SizeLimit, opened
 
 SUFFIX = ".zip"
 LARGEST = SizeLimit(4)
-MOST_FILES = 10_000
+MOST_FILES = 100_000
 # At most three folders and a file name, without `..`, leading slashes, backslashes or overlong parts.
 _NAME = re.compile(r"(\w[\w.-]{0,99}/){0,3}\w[\w.-]{0,99}", re.ASCII)
 # With other compression methods, zipfile unpacks each chunk in full, so a small part of a file could fill the memory.
@@ -52,7 +52,7 @@ def _pack(folder: Path, path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in files.written(folder):
             entry = zipfile.ZipInfo(name.as_posix())  # dated 1 January 1980
-            if name.suffix == ".parquet":  # small parts of it are not compressed
+            if name.suffix != ".npz":
                 entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system, entry.external_attr = _UNIX, _MODE << 16
             archive.writestr(entry, (folder / name).read_bytes())

@@ -49,7 +49,7 @@ def is_mitigated(runs: pd.DataFrame) -> pd.Series:
     for param in schema.mitigations():
         column = frames.column(param)
         if column in runs:
-            mitigated |= runs[column].fillna(schema.FORMERLY[param]) != schema.FORMERLY[param]
+            mitigated |= runs[column].fillna(schema.ABSENT[param]) != schema.ABSENT[param]
     return mitigated
 
 

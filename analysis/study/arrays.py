@@ -18,16 +18,12 @@ from analysis.study.settings import (
     CELL,
     CONTROL,
     ITERATION,
-    OF_DISTILLATION,
     cell_columns,
     control_columns,
     dense_networks,
     ignore_options,
-    is_distilled,
-    is_mitigated,
     mitigation_columns,
     most_frequent,
-    networks,
     never_fine_tuned,
     shown_settings,
     splitting_params,
@@ -185,43 +181,9 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
     )
 
 
-def control_rows(runs: pd.DataFrame, *, needs_teacher: bool = True) -> np.ndarray:
-    """Return the row of each run's control: (runs,).
-
-    The control is the run of the pruner `none` that has the same dense network and the same values in
-    `control_columns`. The control of a run with a mitigation has the same mitigation; if no control of any network has
-    this mitigation, the control has no mitigation.
-
-    The row is -1 for a run without such a control and for controls themselves. It is also -1 for a dense network in
-    another number format, which is never fine-tuned.
-
-    Parameters
-    ----------
-    runs : DataFrame
-    needs_teacher : bool
-        Whether the control of a network with a teacher must have the same teacher. If False, a control with neither
-        teacher nor mitigation is used if no network has a control with this teacher.
-    """
-    keys = control_columns(runs)
-    is_control = runs[schema.PRUNER] == CONTROL
-    is_plain = is_control & ~is_mitigated(runs)
-    candidates = [(is_control, [*keys, *mitigation_columns(runs)]), (is_plain, keys)]
-    if not needs_teacher:
-        candidates.append((is_plain & ~is_distilled(runs), [name for name in keys if name not in OF_DISTILLATION]))
-    numbered = runs[candidates[0][1]].assign(network=networks(runs).factorize()[0])
-    control_row = pd.Series(np.nan, runs.index)
-    is_open = ~(is_control | never_fine_tuned(runs))
-    for is_candidate, columns in candidates:
-        control_row = control_row.mask(is_open, _rows_alike(numbered, numbered[is_candidate], [*columns, "network"]))
-        is_open &= _rows_alike(numbered, numbered[is_candidate], columns).isna()
-    return control_row.fillna(-1).to_numpy(int)
-
-
-def _rows_alike(runs: pd.DataFrame, candidates: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """Return, for each run, the index of the first candidate with equal values in `columns`, or NaN, (runs,)."""
-    first = candidates[columns].drop_duplicates()
-    row_alike = runs[columns].merge(first.assign(row=first.index), on=columns, how="left")["row"]
-    return row_alike.set_axis(runs.index)
+def control_rows(runs: pd.DataFrame) -> np.ndarray:
+    """Return the row of each run's control, (runs,); -1 for a run that names none."""
+    return pd.Index(runs[frames.RUN_ID]).get_indexer(runs.reindex(columns=[schema.CONTROL_RUN_ID]).iloc[:, 0])
 
 
 def dense_weakness(runs: pd.DataFrame) -> WeakDense:

@@ -23,7 +23,7 @@ def join(
     how: Literal["inner", "left"] = "inner",
     suffixes: tuple[str, str] = ("_x", "_y"),
 ) -> pd.DataFrame:
-    """Merge two frames by keys as text, with the legacy default (`schema.FORMERLY`) for a missing param.
+    """Merge two frames by keys as text, with the legacy default (`schema.ABSENT`) for a missing param.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def is_alike(frame: pd.DataFrame, row: Mapping[str, Any] | pd.Series, on: Sequen
 def with_params(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Select columns of a frame; fill a missing column with the param's legacy default, or with NaN if it has none."""
     lacking = [name for name in columns if name not in frame]
-    defaults = {name: schema.FORMERLY.get(frames.param(name), np.nan) for name in lacking}
+    defaults = {name: schema.ABSENT.get(frames.param(name), np.nan) for name in lacking}
     return frame.assign(**defaults)[list(columns)]
 
 
@@ -73,7 +73,7 @@ def key_text(column: str, value: Any) -> str:
     """
     param = frames.param(column)
     if pd.isna(value):
-        return schema.FORMERLY.get(param, "")
+        return schema.ABSENT.get(param, "")
     is_number = isinstance(value, int | float | np.number)
     return schema.canonical(param, repr(float(value)) if is_number else str(value))
 

@@ -73,7 +73,7 @@ def method_label(
 def has_several_teachers(runs: pd.DataFrame) -> bool:
     """Return whether a study has more than one nonzero weight of distillation."""
     weights = set(runs.get(frames.column(schema.DISTILL), pd.Series(dtype=str)).dropna())
-    return len(weights - {schema.FORMERLY[schema.DISTILL]}) > 1
+    return len(weights - {schema.ABSENT[schema.DISTILL]}) > 1
 
 
 def in_words(label: str, *, with_weight: bool) -> str:
@@ -161,14 +161,14 @@ def _values(params: Mapping[str, Any], shown: Sequence[str]) -> dict[str, str]:
         del values[schema.SCOPE]
     if params.get(schema.PRUNER) in frames.NUMBER_FORMATS:
         values.pop(schema.NUMBER_FORMAT, None)
-    if values.get(schema.KEEP, "") not in ("", schema.FORMERLY[schema.KEEP]):
+    if values.get(schema.KEEP, "") not in ("", schema.ABSENT[schema.KEEP]):
         values.pop(schema.ITERATION, None)
     return values
 
 
 def _former(param: str, params: Mapping[str, Any]) -> str | None:
     """Return the default value of a param, which labels omit."""
-    return own_scope(params) if param == schema.SCOPE else schema.FORMERLY.get(param)
+    return own_scope(params) if param == schema.SCOPE else schema.ABSENT.get(param)
 
 
 def _order(setting: Setting) -> list[tuple[str, float, str]]:
@@ -196,13 +196,13 @@ def setting_labels(
         values.pop(schema.SCHEDULE, None)  # the start implies it
     how = [
         values[name] if name in _NAMED_BY_VALUE else schema.words(name, values[name])
-        for name in schema.FORMERLY
+        for name in schema.ABSENT
         if name in values and values[name] != _former(name, params)
     ]
     write = str if exact else _short
     how += [treatment] if treatment else []
     return how, [
-        f"{schema.short_name(name)} {write(value)}" for name, value in values.items() if name not in schema.FORMERLY
+        f"{schema.short_name(name)} {write(value)}" for name, value in values.items() if name not in schema.ABSENT
     ]
 
 

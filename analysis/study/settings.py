@@ -60,8 +60,10 @@ _NUMBER_FORMAT = frames.column(schema.NUMBER_FORMAT)
 _WEIGHT_BITS = frames.column(schema.WEIGHT_BITS)
 # Each of these params is shown if some network has another value than 32 bits.
 _OF_BITS = (_NUMBER_FORMAT, frames.column(schema.PRECISION), _WEIGHT_BITS)
-_OF_32_BITS = (schema.FLOAT32, schema.FORMERLY[schema.WEIGHT_BITS])
+_OF_32_BITS = (schema.FLOAT32, schema.ABSENT[schema.WEIGHT_BITS])
 _EPSILON = frames.column(schema.EPSILON)
+# By default, the kept epoch follows from these.
+_DECAYS = (frames.column(schema.DECAY), frames.column(schema.FINE_TUNE_DECAY))
 ITERATION = frames.column(schema.ITERATION)
 _KEEP = frames.column(schema.KEEP)
 OF_DISTILLATION = tuple(map(frames.column, (schema.DISTILL, *schema.details(schema.DISTILL))))
@@ -105,8 +107,8 @@ class CellKey(NamedTuple):
     @property
     def is_iterated(self) -> bool:
         """Whether the cell is a level of iterative pruning or of its control; see the function `is_iterated`."""
-        legacy_default = schema.FORMERLY[schema.KEEP]
-        return bool(self.params.get(schema.KEEP, legacy_default) != legacy_default)
+        absent = schema.ABSENT[schema.KEEP]
+        return bool(self.params.get(schema.KEEP, absent) != absent)
 
     @property
     def mitigation(self) -> dict[str, str]:
@@ -133,7 +135,8 @@ def shown_settings(runs: pd.DataFrame) -> list[str]:
     - number format, precision and bits per weight, each if its value is not 32 bits in some network;
     - a mitigation, if any network has it;
     - the settings of levels of iterative pruning, if there are such levels;
-    - a param that the papers do not vary, such as the schedule, if it differs between runs;
+    - a param that the papers do not vary, such as the schedule, if it differs between runs; the kept epoch, if it
+      differs between runs with the same decay of the learning rate;
     - a detail of such a param, if it differs between runs of one data set, model and value of that param;
     - a setting of the dense networks, such as the epochs, if it differs between runs of one data set and model;
     - any other setting, if it differs between runs of one data set, model, pruner and ratio.
@@ -152,8 +155,10 @@ def shown_settings(runs: pd.DataFrame) -> list[str]:
 
 def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
     param = frames.param(column)
+    if param == schema.KEPT_EPOCH:
+        return _differs(runs, column, [name for name in (*CELL[:2], *_DECAYS) if name in runs])
     main = schema.role(param).detail_of or param
-    if main in schema.FORMERLY:
+    if main in schema.ABSENT:
         within = [name for name in dict.fromkeys([*CELL[:2], frames.column(main), _START]) if name in runs]
         if main == param or frames.column(main) not in runs:
             return True
@@ -297,7 +302,7 @@ def is_iterated(frame: pd.DataFrame) -> pd.Series:
     the same iteration belong together, although rounding may make their ratios differ slightly.
     """
     keep = frame.reindex(columns=[_KEEP])[_KEEP]
-    return keep.notna() & (keep != schema.FORMERLY[schema.KEEP])
+    return keep.notna() & (keep != schema.ABSENT[schema.KEEP])
 
 
 def at_level(frame: pd.DataFrame, ratio: float) -> pd.Series:
@@ -341,11 +346,11 @@ def in_number_format(frame: pd.DataFrame) -> pd.Series:
 def bits(frame: pd.DataFrame) -> np.ndarray:
     """Return the number of bits per weight in each row's networks, (rows,)."""
     formats = frame.get(_NUMBER_FORMAT, frame[schema.PRUNER])
-    of_format = formats.map(schema.BITS).fillna(schema.BITS[schema.FORMERLY[schema.NUMBER_FORMAT]])
+    of_format = formats.map(schema.BITS).fillna(schema.BITS[schema.ABSENT[schema.NUMBER_FORMAT]])
     of_network = frame[schema.PRUNER].map(frames.NUMBER_FORMATS).fillna(of_format).to_numpy(float)
     if _WEIGHT_BITS not in frame:
         return of_network
-    return np.minimum(of_network, frame[_WEIGHT_BITS].fillna(schema.FORMERLY[schema.WEIGHT_BITS]).to_numpy(float))
+    return np.minimum(of_network, frame[_WEIGHT_BITS].fillna(schema.ABSENT[schema.WEIGHT_BITS]).to_numpy(float))
 
 
 def is_random(frame: pd.DataFrame) -> pd.Series:
@@ -394,7 +399,7 @@ def is_mitigated(frame: pd.DataFrame) -> pd.Series:
 def is_distilled(frame: pd.DataFrame) -> pd.Series:
     """Return whether each row has networks that are fine-tuned with a teacher."""
     weight = frame.reindex(columns=OF_DISTILLATION)[frames.column(schema.DISTILL)]
-    return weight.notna() & (weight != schema.FORMERLY[schema.DISTILL])
+    return weight.notna() & (weight != schema.ABSENT[schema.DISTILL])
 
 
 def _concerns(column: str) -> str:
@@ -442,9 +447,9 @@ def _ranked(frame: pd.DataFrame, within: list[str], columns: list[str]) -> pd.Da
     """Return each setting of each group with its nearness to the papers' values and its number of runs, best first."""
     counts = frame.groupby([*within, *columns], dropna=False).size()
     values = counts.index.to_frame(index=False)
-    legacy_defaults = {frames.column(name): value for name, value in schema.FORMERLY.items()}
+    absent_values = {frames.column(name): value for name, value in schema.ABSENT.items()}
     as_printed = sum(
-        (values[column] == legacy_defaults[column] for column in columns if column in legacy_defaults), 0 * values.index
+        (values[column] == absent_values[column] for column in columns if column in absent_values), 0 * values.index
     )
     as_printed -= without_fine_tuning(values)
     has_papers_epsilon = values.reindex(columns=[_EPSILON])[_EPSILON].eq(str(schema.PAPERS_EPSILON))
@@ -504,4 +509,4 @@ def is_by_layer(frame: pd.DataFrame) -> pd.Series:
 
 def own_scope(params: Mapping[str, Any]) -> str:
     """Return a pruner's own value of the param `scope`, which `--scope` may override."""
-    return "layer" if params.get(schema.PRUNER) in schema.BY_LAYER else schema.FORMERLY[schema.SCOPE]
+    return "layer" if params.get(schema.PRUNER) in schema.BY_LAYER else schema.ABSENT[schema.SCOPE]

@@ -12,8 +12,6 @@ from pruning_study.steps.followed import Follower, finished_run
 from pruning_study.tracking import sending
 from pruning_study.tracking.connect import connect
 
-KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
-
 
 def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str:
     """Export the network of a run in a job of its own, and return the lines to print.
@@ -36,7 +34,7 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
     shrunk.check_installed(config)
     store = connect(config.experiment)
     sending.send_kept(store.uri)
-    run = finished_run(store, run_id, KINDS[:2] if config.shrink else KINDS)
+    run = finished_run(store, run_id, schema.KINDS[:2] if config.shrink else schema.KINDS)
     plan, context = Follower(store, config.training).follow(run)
     runs.check_fits(run, plan, context.data)
     model_name = plan.options.model

@@ -44,7 +44,7 @@ def _params(run: Run, role: str) -> Settings:
     return frozenset(
         (name, value)
         for name, value in run.data.params.items()
-        if schema.role(name).role == role and value != schema.FORMERLY.get(name)
+        if schema.role(name).role == role and value != schema.ABSENT.get(name)
     )
 
 
@@ -55,7 +55,7 @@ def _name_without_seed(run: Run) -> str:
 
 def _told_apart(alike: Sequence[Settings]) -> list[str]:
     """Return, in parentheses, the values of those settings that tell all of `alike` apart; empty if it is only one."""
-    values = [{**schema.FORMERLY, **dict(each)} for each in alike]
+    values = [{**schema.ABSENT, **dict(each)} for each in alike]
     telling: list[str] = []
     for name in dict.fromkeys([*schema.PARAM_ROLES, *(name for each in values for name in sorted(each))]):
         if _number_of_rows(values, [*telling, name]) > _number_of_rows(values, telling):

@@ -10,7 +10,7 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.runs import schema
 from analysis.runs.options.commands import of_command
-from analysis.runs.options.recipes import given_rates, logged_recipe
+from analysis.runs.options.recipes import given_kept_epoch, given_rates, logged_recipe
 from analysis.runs.schema import text
 from pruning_study import models
 from pruning_study.data import datasets
@@ -25,7 +25,7 @@ from pruning_study.tracking.store import Store
 # Options that `--dense-run-id` takes from the params of the dense run.
 FOLLOWED = {name for name, record in of_command("train").items() if record.param}
 # Followed options that do not apply to a network whose weights were given.
-_OF_TRAINING = {"decay", "average_epochs", schema.OPTIMIZER}
+_OF_TRAINING = {"decay", "average_epochs", schema.KEPT_EPOCH, schema.OPTIMIZER}
 Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig)
 
 
@@ -101,19 +101,14 @@ def following(options: Config, dense: Run, option: str | None = "dense_run_id") 
     for item in fields(options):
         if item.name not in FOLLOWED:
             continue
-        if item.name in params:
-            dense_value = _followed(item, params[item.name], where, option)
-        elif item.name in schema.FORMERLY and not (is_given and item.name in _OF_TRAINING):
-            legacy_default = schema.FORMERLY[item.name]
-            dense_value = (
-                None if legacy_default == "none" and item.default is None else item.metadata["check"](legacy_default)
-            )
-        else:
+        has_default = item.name in schema.ABSENT and not (is_given and item.name in _OF_TRAINING)
+        if item.name not in params and not has_default:
             continue
+        dense_value = _followed(item, params[item.name], where, option) if item.name in params else item.default
         value = getattr(options, item.name)
         logged_value = datasets.dataset_name(value) if item.name == schema.DATASET else value
         if value != item.default:
-            if logged_value != dense_value:
+            if logged_value not in (dense_value, dense.data.params.get(item.name)):
                 has = "none" if dense_value is None else text(dense_value)
                 raise StudyError(
                     f"{text(value)} contradicts {where}, which has {has}: leave this option out", option=item.name
@@ -140,10 +135,11 @@ def with_followed(options: Mapping[str, str], named_run: Run | None) -> dict[str
 
 
 def _given(run: Run) -> dict[str, str]:
-    """Return the params of a run, with learning rates as options give them."""
+    """Return the params of a run, with learning rates and the kept epoch as options give them."""
     params = run.data.params
     recipe = logged_recipe(params)
-    return {**params, **(given_rates(params, recipe) if recipe else {})}
+    others = {name: value for name, value in params.items() if name != schema.KEPT_EPOCH}
+    return {**others, **given_kept_epoch(params), **(given_rates(params, recipe) if recipe else {})}
 
 
 def check_finished(run: Run, kinds: Collection[str], option: str | None = None) -> None:

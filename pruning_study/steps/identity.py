@@ -21,8 +21,7 @@ ARTIFACTS = {
 def config_hash(kind: str, params: Mapping[str, str], parent_hash: str = "") -> str:
     """Return the hash by which a finished run with the same settings is found.
 
-    A param that a later version added is left out if it has the value that all earlier runs had implicitly, so that
-    those runs are still found. `schema.ALWAYS_HASHED` names the two exceptions.
+    It covers the params that differ from their defaults, as `hashed_params` returns them.
 
     Parameters
     ----------
@@ -59,14 +58,12 @@ def settings_hash(kind: str, params: Mapping[str, str]) -> str:
 
 
 def hashed_params(params: Mapping[str, str]) -> dict[str, str]:
-    """Return the params that enter a hash.
+    """Return the params that enter a hash: those that differ from `schema.DEFAULTS`.
 
-    A param that a later version added is left out if it has the value that all earlier runs had implicitly. Params in
-    `schema.ALWAYS_HASHED` are always returned, and those in `schema.NEVER_HASHED` never.
+    A new option therefore leaves the hashes of earlier runs alone. Params in `schema.NEVER_HASHED` are left out.
     """
-
-    def is_hashed(name: str, value: str) -> bool:
-        role = schema.PARAM_ROLES.get(name)
-        return role is None or name in schema.ALWAYS_HASHED or value != role.legacy_default
-
-    return {name: value for name, value in params.items() if name not in schema.NEVER_HASHED and is_hashed(name, value)}
+    return {
+        name: value
+        for name, value in params.items()
+        if name not in schema.NEVER_HASHED and value != schema.DEFAULTS.get(name)
+    }

@@ -37,7 +37,6 @@ from pruning_study.tracking.connect import connect, connect_to_runs
 from pruning_study.tracking.store import Store
 from pruning_study.training.predicted import most_probable
 
-KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
 # Number of networks in memory at once. Their counts are stored before the next networks are loaded.
 AT_ONCE = 16
 # Number of images for which a network computes logits at once.
@@ -158,9 +157,9 @@ def _how_found(count: int, number_reused: int) -> str:
 
 def _runs(store: Store, config: RobustnessConfig, run_ids: Sequence[str]) -> list[Run]:
     """Return the runs to measure, sorted by data set."""
-    runs = [store.get(run_id) for run_id in dict.fromkeys(run_ids)] if run_ids else store.of_kinds(KINDS)
+    runs = [store.get(run_id) for run_id in dict.fromkeys(run_ids)] if run_ids else store.of_kinds(schema.KINDS)
     for run in runs:
-        check_finished(run, KINDS)
+        check_finished(run, schema.KINDS)
         for param in (schema.DATASET, schema.DATASET_DIGEST, schema.MODEL):
             if param not in run.data.params:
                 raise StudyError(f"run {run.info.run_id} has no param {param}: it was not made by this project")

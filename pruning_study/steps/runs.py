@@ -326,7 +326,7 @@ def _root(store: Store, run: Run, plan: TrainPlan, data: Dataset) -> Run:
 
 
 def _iteration(run: Run) -> int:
-    iteration = run.data.params.get(schema.ITERATION, schema.FORMERLY[schema.ITERATION])
+    iteration = run.data.params.get(schema.ITERATION, schema.ABSENT[schema.ITERATION])
     if not re.fullmatch("[1-9][0-9]{0,5}", iteration):
         raise StudyError(f"run {run.info.run_id}: its param {schema.ITERATION} is {shortened(iteration)}")
     return int(iteration)

@@ -13,7 +13,7 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import printable, shortened
 from analysis.runs import frames, schema
 from analysis.runs.options.commands import of_command
-from analysis.runs.options.recipes import given_rates, logged_recipe
+from analysis.runs.options.recipes import given_kept_epoch, given_rates, logged_recipe
 from analysis.runs.schema import text
 from pruning_study import models
 from pruning_study.data import datasets
@@ -37,11 +37,11 @@ from pruning_study.study.plan import (
     training_params,
 )
 
-# Params that have the name of an option, but whose value follows from the network
-_FROM_NETWORK = (schema.SPARSITY,)
+# Params that have the name of an option, but whose value follows from the network or from other options
+_DERIVED = (schema.SPARSITY, schema.KEPT_EPOCH)
 # By option: the value that a run logs if the option is not given, or that frames fill in if the run lacks the param
 _WITHOUT_VALUE = {
-    **dict.fromkeys((schema.TEST_FRACTION, "class_fractions", "kept_epoch", "gradient_objective"), "none"),
+    **dict.fromkeys((schema.TEST_FRACTION, "class_fractions", "gradient_objective"), "none"),
     "gradient_batches": "all",
 }
 
@@ -233,7 +233,7 @@ def _params_of(run: PublishedRun, options: Config, plan: PrunePlan) -> Mapping[s
 def _check_params(run: PublishedRun, made: Mapping[str, str]) -> None:
     """Raise a StudyError if the options read from a run's params would make a run with other params."""
     for name in sorted(run.params.keys() | made.keys()):
-        published, own = (params.get(name, schema.FORMERLY.get(name, "none")) for params in (run.params, made))
+        published, own = (params.get(name, schema.ABSENT.get(name, "none")) for params in (run.params, made))
         if published != own:
             raise StudyError(
                 f"run {run.run_id} cannot be made again from its params: its {name} is {shortened(published)}, but "
@@ -249,12 +249,13 @@ def _config(run: PublishedRun, machine: VerifyConfig) -> Config:
         raise StudyError(f"{where} names a path, {shortened(params[schema.DATASET])}, in place of a data set")
     if params.get(schema.PRUNER, schema.CONTROL) not in PRUNERS:
         raise StudyError(f"{where} has a pruner that this project lacks, {shortened(params[schema.PRUNER])}")
-    is_level = params.get(schema.KEEP, schema.FORMERLY[schema.KEEP]) != schema.FORMERLY[schema.KEEP]
+    is_level = params.get(schema.KEEP, schema.ABSENT[schema.KEEP]) != schema.ABSENT[schema.KEEP]
     command = "iterate" if is_level else "prune"
-    named = [name for name, record in of_command(command).items() if record.param and name not in _FROM_NETWORK]
+    named = [name for name, record in of_command(command).items() if record.param and name not in _DERIVED]
     options: dict[str, Any] = {
         name: params[name] for name in named if name in params and params[name] != _WITHOUT_VALUE.get(name)
     }
+    options |= given_kept_epoch(params)
     if recipe := logged_recipe(params):
         options |= given_rates(options, recipe)
     if run.kind == schema.DENSE:

@@ -418,7 +418,7 @@ def _pairs(
     baseline_ratios: Mapping[float, float],
 ) -> Iterator[_Comparison]:
     pruners = {schema.PRUNER, *map(frames.param, settings.pruner_settings(runs, lacked_by=baseline))}
-    legacy_defaults = schema.FORMERLY
+    absent_values = schema.ABSENT
     schedule = {schema.SCHEDULE, *schema.details(schema.SCHEDULE)}
     fine_tuning = {schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE}
     start = {schema.START, *schema.details(schema.START), schema.SCOPE, *schedule, *fine_tuning}
@@ -439,8 +439,7 @@ def _pairs(
         baselines: dict[frozenset[tuple[str, Any]], list[_ComparedCell]] = {}
         for cell in cells:
             is_gradual = (
-                cell.key.params.get(schema.SCHEDULE, legacy_defaults[schema.SCHEDULE])
-                != legacy_defaults[schema.SCHEDULE]
+                cell.key.params.get(schema.SCHEDULE, absent_values[schema.SCHEDULE]) != absent_values[schema.SCHEDULE]
             )
             if is_baseline(cell.key) and not (comparison == START and is_gradual):
                 baselines.setdefault(_fixed(cell.key, varying), []).append(cell)
@@ -456,7 +455,7 @@ def _pairs(
 
 def _with(param: str, value: str | None = None) -> Callable[[CellKey], bool]:
     """Return a test whether a cell has the given value of a param, by default the param's legacy default."""
-    own_value = schema.FORMERLY[param] if value is None else value
+    own_value = schema.ABSENT[param] if value is None else value
     return lambda key: key.params.get(param) == own_value
 
 

@@ -128,9 +128,9 @@ def _controls(runs: pd.DataFrame, validation: ValidationRecalls) -> pd.DataFrame
     """
     control_settings = [name for name in settings.control_columns(runs) if name not in settings.OF_DISTILLATION]
     is_plain = runs[schema.PRUNER] == settings.CONTROL
-    for name, legacy_default in schema.FORMERLY.items():
+    for name, absent in schema.ABSENT.items():
         if (column := frames.column(name)) in runs and column not in control_settings:
-            is_plain &= runs[column].fillna(legacy_default) == legacy_default
+            is_plain &= runs[column].fillna(absent) == absent
     keys = [*control_settings, schema.DENSE_RUN_ID]
     plain = runs[is_plain].drop_duplicates(keys)
     return plain[keys].assign(target=plain[frames.RUN_ID].map(validation.accuracy))

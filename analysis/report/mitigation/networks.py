@@ -10,12 +10,21 @@ from analysis.runs import frames, schema
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics import intensification
 from analysis.statistics.recalls import Recalls
-from analysis.study.arrays import RunArrays, control_rows
+from analysis.study.arrays import RunArrays
 from analysis.study.costs import WorstCost, cell_costs
 from analysis.study.labels import has_several_teachers, in_words
 from analysis.study.once import once
 from analysis.study.predictions import StudyPredictions
-from analysis.study.settings import CONTROL, OF_DISTILLATION, networks, own_scope, telling_details
+from analysis.study.settings import (
+    CONTROL,
+    OF_DISTILLATION,
+    control_columns,
+    is_distilled,
+    is_mitigated,
+    networks,
+    own_scope,
+    telling_details,
+)
 
 # The name that means no mitigation.
 NOTHING = ""
@@ -151,7 +160,14 @@ def _is_mitigation(param: str) -> bool:
 @once
 def _controls(study: RunArrays) -> np.ndarray:
     """Return the row of each run's control, which may lack the run's teacher, just as it may lack its mitigation."""
-    return control_rows(study.runs, needs_teacher=False)
+    runs = study.runs
+    columns = [name for name in control_columns(runs) if name not in OF_DISTILLATION]
+    alike = runs.groupby([*columns, schema.DENSE_RUN_ID], dropna=False).ngroup()
+    is_control, has_teacher = runs[schema.PRUNER] == CONTROL, is_distilled(runs)
+    is_plain = is_control & ~is_mitigated(runs) & ~has_teacher
+    plain = pd.Series(np.flatnonzero(is_plain), alike[is_plain]).groupby(level=0).first()
+    lacks_control = (study.controls < 0) & has_teacher & ~is_control
+    return np.where(lacks_control, alike.map(plain).fillna(-1).to_numpy(int), study.controls)
 
 
 def _cell(
@@ -194,7 +210,7 @@ def _place(run: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...]:
         of_pruner = [column for column in columns if schema.role(frames.param(column)).concerns == "pruner"]
         values |= dict.fromkeys(of_pruner, "") | {schema.PRUNER: family(run[schema.PRUNER])}
         if values.get(_SCOPE) == own_scope(run):
-            values[_SCOPE] = schema.FORMERLY[schema.SCOPE]
+            values[_SCOPE] = schema.ABSENT[schema.SCOPE]
     return tuple(values.values())
 
 
@@ -212,7 +228,7 @@ def _options(run: Mapping[str, Any], details: Mapping[str, list[str]]) -> list[s
     words = []
     for param in _mitigations():
         value = run.get(frames.column(param))
-        if pd.notna(value) and value != schema.FORMERLY[param]:
+        if pd.notna(value) and value != schema.ABSENT[param]:
             detail_texts = [
                 f"{schema.short_name(frames.param(name))} {run[name]}" for name in details[param] if pd.notna(run[name])
             ]

@@ -123,3 +123,10 @@ def given_rates(params: Mapping[str, str], recipe: RecipeValues) -> dict[str, st
             relative = float(training.rates[0]) / float(training.rates[first])
             found[training.learning_rate] = text(float(f"{float(logged) * relative:.12g}"))
     return found
+
+
+def given_kept_epoch(params: Mapping[str, str]) -> dict[str, str]:
+    """Return the option `kept_epoch` of a run that logs these params; empty if it is what the learning rate implies."""
+    decay = params.get("fine_tune_decay", params.get("decay"))
+    kept = params.get("kept_epoch")
+    return {} if kept in (None, "best" if decay == "none" else "last") else {"kept_epoch": kept}

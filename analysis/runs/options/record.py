@@ -24,9 +24,9 @@ class ParamRole:
     ----------
     role : {"setting", "seed", "consequence"}
         Settings distinguish cells. Seeds distinguish the networks of one cell. Consequences follow from other params.
-    legacy_default : str, optional
-        Value in the papers and in all pruned runs made before the param existed. It is assumed for pruned runs that
-        lack the param.
+    absent : str, optional
+        Value that a run without the param has: the option's default, or `none` where the option has no effect. It is
+        the papers' value, so labels leave it out.
     detail_of : str, optional
         The param that this one is a detail of, as `ramp` is of `schedule`.
     value : {"text", "integer", "float", "floats", "boolean"}
@@ -41,7 +41,7 @@ class ParamRole:
     """
 
     role: Literal["setting", "seed", "consequence"] = "setting"
-    legacy_default: str | None = None
+    absent: str | None = None
     detail_of: str | None = None
     concerns: Literal["network", "mitigation", "pruner", "pruning"] = "network"
     value: Literal["text", "integer", "float", "floats", "boolean"] = "text"

@@ -208,7 +208,7 @@ class DataOptions:
         "written 5=0.2,8=0.5, so a class name must have no comma. Each seed leaves out different images. Validation "
         "and test images are all kept. Auto: all images are kept.",
         TRAINING_COMMANDS,
-        param=ParamRole(legacy_default="none"),
+        param=ParamRole(absent="none"),
     )
 
 
@@ -222,7 +222,7 @@ class ReadingOptions:
         "Share of each class's images that is held out for testing, if the data set is a folder of classes without "
         "subfolders train and test. All seeds test on the same images. Auto: 0.2.",
         (*TRAINING_COMMANDS, "tune", "compress", "exemplars", "groups"),
-        param=ParamRole(legacy_default="none", value="float"),
+        param=ParamRole(absent="none", value="float"),
     )
     data_dir: Path = option(
         AUTO,
@@ -311,7 +311,7 @@ class TrainingOptions:
         "Optimizer of training and fine-tuning: SGD with Nesterov momentum (sgd), or Adam (adam, only with the engine "
         "torch).",
         (*TRAINING_COMMANDS, "tune"),
-        param=ParamRole(legacy_default="sgd"),
+        param=ParamRole(absent="sgd"),
         needs=IN_TRAINING_OR_PENALTY,
     )
     momentum: float | None = option(
@@ -338,7 +338,7 @@ class TrainingOptions:
         "weights (l2), w times the sum of absolute weights (l1), or half of each (elastic). Or each step multiplies "
         "the weights by 1 - learning rate * w (decoupled).",
         (*TRAINING_COMMANDS, "tune"),
-        param=ParamRole(legacy_default="l2"),
+        param=ParamRole(absent="l2"),
     )
     decay: str = option(
         "none",
@@ -347,7 +347,7 @@ class TrainingOptions:
         "line (linear), or not at all (none).",
         (*TRAINING_COMMANDS, "tune", "compress"),
         grid="decays",
-        param=ParamRole(legacy_default="none"),
+        param=ParamRole(absent="none"),
         needs=(*IN_SOME_TRAINING, FOLLOWS_DECAY),
     )
     kept_epoch: str | None = option(
@@ -356,7 +356,7 @@ class TrainingOptions:
         "Keep the network of the epoch with the lowest validation loss (best; test loss with --protocol released), or "
         "of the last epoch (last). Auto: last if the learning rate decays to 0, else best.",
         (*TRAINING_COMMANDS, "tune"),
-        param=ParamRole(legacy_default="none"),
+        param=ParamRole(absent="best"),
         needs=IN_SOME_TRAINING,
     )
     average_epochs: int = option(
@@ -366,7 +366,7 @@ class TrainingOptions:
         "are then measured again. 0: no average.",
         (*TRAINING_COMMANDS, "tune"),
         grid="average_epochs",
-        param=ParamRole(legacy_default="0", value="integer"),
+        param=ParamRole(absent="0", value="integer"),
         needs=(*IN_SOME_TRAINING, FOLLOWS_AVERAGE),
     )
 
@@ -417,7 +417,7 @@ class PruningOptions:
         "l1-unstructured, random-unstructured, fairgrape and the pruners of whole channels (-structured, chip, "
         "l1-filter), else global.",
         ("prune", "iterate", "tune"),
-        param=ParamRole(legacy_default="global", concerns="pruning"),
+        param=ParamRole(absent="global", concerns="pruning"),
         needs=(PRUNES,),
     )
     epsilon: float | None = option(
@@ -444,7 +444,7 @@ class PruningOptions:
         "Layers that are not pruned, by the names of their weights in the state dict or by patterns, written "
         "'head.*,conv1.weight'. Auto: only the last one, unless --prune-output-layer is given.",
         ("prune", "iterate", "tune"),
-        param=ParamRole(legacy_default="none", concerns="pruning"),
+        param=ParamRole(absent="none", concerns="pruning"),
         needs=(PRUNES,),
     )
     shrink: bool = option(
@@ -519,7 +519,7 @@ class IterationOptions:
         "share of each layer's channels.",
         ("iterate",),
         grid="keep",
-        param=ParamRole(legacy_default="none", value="float"),
+        param=ParamRole(absent="none", value="float"),
     )
     weight_treatment: str = option(
         "finetune",
@@ -536,7 +536,7 @@ class IterationOptions:
         "Step of the dense network's training that --weight-treatment rewind goes back to; a step is a batch. 0: the "
         "initial values.",
         ("iterate",),
-        param=ParamRole(legacy_default="0", value="integer"),
+        param=ParamRole(absent="0", value="integer"),
     )
 
 
@@ -573,7 +573,7 @@ class FineTuningOptions:
         "How the learning rate of fine-tuning decays (see --decay). Auto: the value of --decay.",
         ("prune", "tune", "compress"),
         grid="fine_tune_decays",
-        param=ParamRole(legacy_default="none"),
+        param=ParamRole(absent="none"),
         needs=(STARTS_DENSE, FINE_TUNED),
         auto_follows="decay",
         in_command={
@@ -590,7 +590,7 @@ class FineTuningOptions:
         "Number of last epochs of fine-tuning whose weights are averaged. Auto: the value of --average-epochs.",
         ("prune", "tune"),
         grid="fine_tune_average_epochs",
-        param=ParamRole(legacy_default="0", value="integer"),
+        param=ParamRole(absent="0", value="integer"),
         needs=(STARTS_DENSE, FINE_TUNED),
         auto_follows="average_epochs",
     )
@@ -601,7 +601,7 @@ class FineTuningOptions:
         "network that is sparse from initialization, and exchange kept weights for others (set, rigl).",
         ("prune", "tune"),
         grid="schedules",
-        param=ParamRole(legacy_default="one-shot", concerns="pruning"),
+        param=ParamRole(absent="one-shot", concerns="pruning"),
         needs=(PRUNES,),
     )
     ramp: float = option(
@@ -635,7 +635,7 @@ class FineTuningOptions:
         "Prune the trained network and fine-tune it (dense), or train a new network from the same initial weights and "
         "prune it step by step meanwhile (initialization).",
         ("prune",),
-        param=ParamRole(legacy_default="dense", concerns="pruning"),
+        param=ParamRole(absent="dense", concerns="pruning"),
     )
     begin: int | float | None = option(
         AUTO,
@@ -669,7 +669,7 @@ class FineTuningOptions:
         "labels, from 0 to 1.",
         ("prune", "tune"),
         grid="distill",
-        param=ParamRole(legacy_default="0.0", value="float"),
+        param=ParamRole(absent="0.0", value="float"),
     )
     temperature: float = option(
         "2",
@@ -685,7 +685,7 @@ class FineTuningOptions:
         "output channel has its own scale. The activations stay float32.",
         ("prune",),
         grid="weight_bits",
-        param=ParamRole(legacy_default="32", value="integer"),
+        param=ParamRole(absent="32", value="integer"),
     )
     quantization: str = option(
         "while-training",
@@ -705,7 +705,7 @@ class FineTuningOptions:
         "of the network.",
         ("prune", "tune"),
         grid="class_offsets",
-        param=ParamRole(legacy_default="none", concerns="mitigation"),
+        param=ParamRole(absent="none", concerns="mitigation"),
     )
     offset_shrinkage: float = option(
         "1",
@@ -724,7 +724,7 @@ class FineTuningOptions:
         "images (dense).",
         ("prune", "tune"),
         grid="class_weights",
-        param=ParamRole(legacy_default="none", concerns="mitigation"),
+        param=ParamRole(absent="none", concerns="mitigation"),
     )
     class_weight_power: float = option(
         "1",
@@ -743,7 +743,7 @@ class FineTuningOptions:
         "accuracy by at most 0.01 (ceag), or its cross-entropy equals the mean over all images (equalized-loss).",
         ("prune", "tune"),
         grid="constraints",
-        param=ParamRole(legacy_default="none", concerns="mitigation"),
+        param=ParamRole(absent="none", concerns="mitigation"),
     )
     constraint_images: str = option(
         "train",
@@ -773,7 +773,7 @@ class FineTuningOptions:
         "image's label. Written THETA,GAMMA, such as 0.5,1.",
         ("prune",),
         grid="performance_weighted",
-        param=ParamRole(legacy_default="none", concerns="mitigation", value="floats"),
+        param=ParamRole(absent="none", concerns="mitigation", value="floats"),
     )
     data_quotas: str = option(
         "none",
@@ -782,7 +782,7 @@ class FineTuningOptions:
         "images, the larger the part of the class's training images (recall).",
         ("prune",),
         grid="data_quotas",
-        param=ParamRole(legacy_default="none", concerns="mitigation"),
+        param=ParamRole(absent="none", concerns="mitigation"),
     )
     data_density: float = option(
         "0.5",
@@ -806,7 +806,7 @@ class NumberFormatOptions:
         (*TRAINING_COMMANDS, "tune"),
         grid="precisions",
         heading="Training",
-        param=ParamRole(legacy_default="float32"),
+        param=ParamRole(absent="float32"),
         needs=IN_SOME_TRAINING,
     )
     number_format: tuple[str, ...] = option(
@@ -816,7 +816,7 @@ class NumberFormatOptions:
         "weights, and finds the range of the activations for each batch of images. fixed-int8 has integer weights, and "
         "fixed ranges that are measured on 100 training images.",
         ("quantize",),
-        param=ParamRole(legacy_default="float32", concerns="pruning"),
+        param=ParamRole(absent="float32", concerns="pruning"),
     )
     all: bool = option(
         "false",

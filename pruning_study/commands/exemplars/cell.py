@@ -30,7 +30,7 @@ class PopulationPair(NamedTuple):
     ----------
     name : str
         Data set, model, pruner, ratio or sparsity, and the settings whose values differ from those in
-        `schema.FORMERLY`.
+        `schema.ABSENT`.
     dataset : str
         Name of the data set.
     described : dict of str
@@ -147,12 +147,12 @@ def _option(param: str) -> str:
 
 def cell_name(run: pd.Series) -> str:
     """Name the cell of a run for pictures and messages."""
-    params = {name: run.get(frames.column(name)) for name in (*schema.FORMERLY, schema.SPARSITY)}
+    params = {name: run.get(frames.column(name)) for name in (*schema.ABSENT, schema.SPARSITY)}
     is_anew = params[schema.START] == schema.INITIALIZATION
     level = f"sparsity {params[schema.SPARSITY]}" if is_anew else f"ratio {run[schema.RATIO]:g}"
     others = [
         f"{name.replace('_', ' ')} {params[name]}"
-        for name, usual in schema.FORMERLY.items()
+        for name, usual in schema.ABSENT.items()
         if not (is_anew and name == schema.SCHEDULE)  # `start initialization` leaves no choice of schedule
         and pd.notna(params[name])
         and params[name] not in (usual, run[schema.PRUNER])

@@ -65,7 +65,7 @@ def test_rows_that_agree_with_one():
     assert is_alike(CELLS, CELLS.iloc[0], KEY).tolist() == [True, False, False]
 
 
-def test_columns_that_a_frame_lacks_have_the_legacy_default_or_nothing():
+def test_columns_that_a_frame_lacks_have_the_absent_or_nothing():
     frame = with_params(CELLS[["n"]], ["n", "params.schedule", "params.color"])
     assert frame["params.schedule"].tolist() == ["one-shot"] * 3
     assert frame["params.color"].isna().all()

@@ -147,9 +147,9 @@ def test_details_are_shown_where_one_value_has_several():
     ]
 
 
-@pytest.mark.parametrize("name", schema.FORMERLY)
+@pytest.mark.parametrize("name", schema.ABSENT)
 def test_what_the_papers_leave_at_one_value_is_shown_even_where_it_goes_with_the_pruner(name):
-    former = schema.FORMERLY[name]
+    former = schema.ABSENT[name]
     assert shown(toy("mp", 2, [1, 1.1], **{name: former}), toy("up", 2, [1, 1.1], **{name: "other"})) == [name]
 
 

@@ -67,7 +67,7 @@ def iterated(runs: pd.DataFrame) -> pd.DataFrame:
 def _training_choices(levels: pd.DataFrame) -> dict[str, pd.Series]:
     choices = levels.reindex(columns=list(map(frames.column, _CHOICES)))
     optimizer, batch_size, learning_rate = (choices[column] for column in choices)
-    optimizer = optimizer.astype(object).fillna(schema.FORMERLY[OPTIMIZER])
+    optimizer = optimizer.astype(object).fillna(schema.ABSENT[OPTIMIZER])
     names = sorted(optimizer.unique(), key=lambda name: (name != SGD, name))
     return {
         OPTIMIZER: optimizer.astype(pd.CategoricalDtype(names)),

@@ -141,5 +141,5 @@ def _value(runs: pd.DataFrame, param: str) -> str:
     """Return the value of a param, or its values joined by `or`; empty if unknown."""
     column = frames.column(param)
     if column not in runs:
-        return schema.FORMERLY.get(param, "")
+        return schema.ABSENT.get(param, "")
     return " or ".join(runs[column].dropna().astype(str).unique())

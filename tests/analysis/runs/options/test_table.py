@@ -87,5 +87,5 @@ def test_seeds_change_the_soonest_in_a_grid():
 
 
 def test_labels_name_settings_of_fine_tuning_before_the_scope_and_number_formats_last():
-    order = [name for name in schema.FORMERLY if name in ("number_format", "scope", "class_offsets", "schedule")]
+    order = [name for name in schema.ABSENT if name in ("number_format", "scope", "class_offsets", "schedule")]
     assert order == ["schedule", "class_offsets", "scope", "number_format"]

@@ -4,7 +4,7 @@ import pytest
 
 from analysis.report.papers.recall_distortion import channel_pruning
 from analysis.report.report import report
-from analysis.runs.frames import with_former_values
+from analysis.runs.frames import with_absent_values
 from analysis.study.study import ReportOptions, StudyData
 from tests import made_up_runs
 
@@ -17,7 +17,7 @@ def study(model="resnet56", dataset="cifar10"):
     for ratio, alpha in RATIOS.items():
         cell = made_up_runs.runs(dataset, model, "chip", ratio, [alpha, alpha + 0.01, alpha + 0.02])
         made.append(cell.assign(realized_ratio=ratio + 0.01, accuracy_after=0.8))
-    return StudyData(with_former_values(made_up_runs.study(*made)))
+    return StudyData(with_absent_values(made_up_runs.study(*made)))
 
 
 def test_cells_stand_beside_those_of_print_and_minus_the_control():
@@ -68,4 +68,4 @@ def test_the_table_is_in_a_report_once():
 
 def test_a_study_without_chip_has_no_section():
     runs = made_up_runs.runs("cifar10", "resnet56", "mp", 2, [1.0, 1.1, 1.2])
-    assert channel_pruning.section(StudyData(with_former_values(runs))) is None
+    assert channel_pruning.section(StudyData(with_absent_values(runs))) is None

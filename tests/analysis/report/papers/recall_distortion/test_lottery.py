@@ -6,7 +6,7 @@ import pytest
 
 from analysis.report import published
 from analysis.report.papers.recall_distortion import lottery
-from analysis.runs.frames import with_former_values
+from analysis.runs.frames import with_absent_values
 from analysis.study.study import StudyData
 from tests import made_up_runs
 
@@ -37,7 +37,7 @@ def chain(pruner, alphas, *, dataset="cifar10", model="resnet56", seeds=3, treat
 
 
 def study(*chains):
-    return StudyData(with_former_values(made_up_runs.study(*chains)))
+    return StudyData(with_absent_values(made_up_runs.study(*chains)))
 
 
 @pytest.fixture(scope="module")
