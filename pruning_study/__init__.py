@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pruning_study.commands.notebook_results import run_study as run_study
     from pruning_study.commands.notebook_results import train as train
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 
 # The module of each public function, imported when the function is first used.
 _MODULES = {
