@@ -24,6 +24,11 @@ from analysis.runs.stores import NOTHING, Page, open_store
 _KIND, _DENSE_RUN_ID = TAG + schema.KIND, TAG + schema.DENSE_RUN_ID
 _DEFAULT_ID = "0"  # of the experiment that MLflow makes in each store
 
+MADE_BEFORE = (
+    "experiment {experiment!r} has runs made before 0.3.0 ({runs}): train anew in another experiment, or use the "
+    "commit that the changelog names"
+)
+
 logger = logging.getLogger(__name__)
 
 
@@ -63,8 +68,8 @@ def pull_runs(
     Raises
     ------
     StudyError
-        If the store cannot be reached or read; if the experiment is unknown, deleted or has no pair; or if a param to
-        ignore is required, or missing from all runs.
+        If the store cannot be reached or read; if the experiment is unknown, deleted, has no pair or has runs made
+        before 0.3.0; or if a param to ignore is required, or missing from all runs.
 
     Examples
     --------
@@ -77,15 +82,17 @@ def pull_runs(
     return study(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params).runs
 
 
-runs = pull_runs  # the name of `pull_runs` before 0.2.0
-
-
 def study(
     experiment: str | None = None, *, tracking_uri: str | None = None, ignore_params: Sequence[str] = ()
 ) -> Study:
     """Pull an experiment's pairs and dense runs together; parameters and errors are as for `pull_runs`."""
     with open_store(tracking_uri) as store:
         selected_id, name, other_experiments = _find(store.experiments(), experiment)
+        hashed, of_schema = (
+            {*store.tagged(selected_id, tag)[RUN_ID].to_pylist()} for tag in (schema.CONFIG_HASH, schema.SCHEMA)
+        )
+        if old := sorted(hashed - of_schema):
+            raise StudyError(MADE_BEFORE.format(experiment=name, runs=checks.some(old)))
         run_rows = _read(store.pages(selected_id))
         is_dense = run_rows[_KIND] == schema.DENSE
         elsewhere = set(run_rows.loc[~is_dense, _DENSE_RUN_ID].dropna()) - set(run_rows.loc[is_dense, RUN_ID])

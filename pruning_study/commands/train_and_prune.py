@@ -295,8 +295,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
             job.metrics(run.metrics | loss_metrics(comparison) | next(iter(sizes.values()), {}))
             job.tags(loss_tags(comparison))
             _copy_picture(store, job, run_ids[0], picture)
-            if not store.missing(run_ids[0], [schema.FLIPPED_PICTURE]):  # runs of earlier versions lack this picture
-                _copy_picture(store, job, run_ids[0], schema.FLIPPED_PICTURE)
+            _copy_picture(store, job, run_ids[0], schema.FLIPPED_PICTURE)
         else:
             table = summary(
                 dense, [({schema.RATIO: ratio}, run) for ratio, run in pruned.items()], context.data.classes

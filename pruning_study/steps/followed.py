@@ -97,14 +97,16 @@ def following(options: Config, dense: Run, option: str | None = "dense_run_id") 
     for name, needs in needs_initial_weights.items():
         if needs and is_given:
             raise StudyError(f"{where} was not trained here, so its initial weights are not known", option=name)
-    followed = {}
+    followed: dict[str, Any] = {}
     for item in fields(options):
         if item.name not in FOLLOWED:
             continue
         has_default = item.name in schema.ABSENT and not (is_given and item.name in _OF_TRAINING)
         if item.name not in params and not has_default:
             continue
-        dense_value = _followed(item, params[item.name], where, option) if item.name in params else item.default
+        dense_value: Any = item.default
+        if item.name in params:
+            dense_value = _followed(item, params[item.name], where, option)
         value = getattr(options, item.name)
         logged_value = datasets.dataset_name(value) if item.name == schema.DATASET else value
         if value != item.default:

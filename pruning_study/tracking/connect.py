@@ -18,7 +18,7 @@ from analysis.common import arguments
 from analysis.common.errors import StudyError, first_line
 from analysis.common.printable import printable, shortened
 from analysis.rendering.markdown_text import markdown_line
-from analysis.runs import schema
+from analysis.runs import pull, schema
 from analysis.runs.address import without_password
 from analysis.runs.store_errors import explained
 from pruning_study.tracking import reach, scratch
@@ -42,8 +42,8 @@ def connect(experiment: str | None = None) -> Store:
     Raises
     ------
     StudyError
-        If the store does not answer within 10 s or cannot be opened, if the experiment cannot be used, or if MLflow
-        would put artifacts beside the current folder.
+        If the store does not answer within 10 s or cannot be opened, if the experiment cannot be used or has runs made
+        before 0.3.0, or if MLflow would put artifacts beside the current folder.
     """
     uri = mlflow.get_tracking_uri()
     here = str(Path.cwd())
@@ -54,7 +54,9 @@ def connect(experiment: str | None = None) -> Store:
         job_run_id = os.environ.get("MLFLOW_RUN_ID")
         if job_run_id:
             return _store_of_job(client, uri, job_run_id, experiment)
-        return Store(client, uri, _experiment_id(client, experiment))
+        experiment_id = _experiment_id(client, experiment)
+        _check_schema(client, experiment_id)
+        return Store(client, uri, experiment_id)
     except reach.STORE_ERRORS as error:
         raise StudyError(explained(uri, error, saying="the tracking store cannot be used")) from error
 
@@ -173,6 +175,7 @@ def _store_of_job(client: MlflowClient, uri: str, job_run_id: str, experiment: s
         ) from error
     current = client.get_experiment(job.info.experiment_id)
     if experiment in (None, current.name):
+        _check_schema(client, current.experiment_id)
         return Store(client, uri, current.experiment_id, job_run_id)
     if current.experiment_id != DEFAULT_EXPERIMENT_ID:
         raise StudyError(
@@ -181,9 +184,21 @@ def _store_of_job(client: MlflowClient, uri: str, job_run_id: str, experiment: s
             option="experiment",
         )
     store = Store(client, uri, _experiment_id(client, experiment))
+    _check_schema(client, store.experiment_id)
     client.set_tag(job_run_id, schema.KIND, schema.JOB)
     client.set_tag(job_run_id, MLFLOW_RUN_NOTE, f"The runs are in experiment {markdown_line(experiment)}.")
     return store
+
+
+def _check_schema(client: MlflowClient, experiment_id: str) -> None:
+    """Tag an experiment as one of this schema; raise a StudyError if it has runs made before 0.3.0."""
+    experiment = client.get_experiment(experiment_id)
+    if schema.SCHEMA in experiment.tags:
+        return
+    old = client.search_runs([experiment_id], f"tags.{schema.CONFIG_HASH} LIKE '%'", max_results=1)
+    if old and schema.SCHEMA not in old[0].data.tags:
+        raise StudyError(pull.MADE_BEFORE.format(experiment=experiment.name, runs=old[0].info.run_id))
+    client.set_experiment_tag(experiment_id, schema.SCHEMA, schema.SCHEMA_VERSION)
 
 
 def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
