@@ -40,7 +40,7 @@ def runs(
         for seed in range(seeds)
         for level in range(1, levels + 1)
     ]
-    return pd.DataFrame(rows)
+    return made_up_runs.with_controls(pd.DataFrame(rows))
 
 
 def _row(

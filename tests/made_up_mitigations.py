@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.runs import frames, schema
+from tests.made_up_runs import with_controls
 
 OFFSETS = {schema.CLASS_OFFSETS: "dense"}
 DENSE = (90, 90, 90)
@@ -54,7 +55,7 @@ def study(*cells: tuple[pd.DataFrame, pd.DataFrame]) -> tuple[pd.DataFrame, pd.D
     """Return the runs of cells as one frame, and the counts on validation images."""
     runs, counts = zip(*cells, strict=True)
     joined = pd.concat(counts, ignore_index=True).drop_duplicates(["run_id", "label"], ignore_index=True)
-    return pd.concat(runs, ignore_index=True), joined
+    return with_controls(pd.concat(runs, ignore_index=True)), joined
 
 
 def mitigated(dataset: str = "toy") -> tuple[pd.DataFrame, pd.DataFrame]:

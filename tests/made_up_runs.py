@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import exports, frames, pairs, schema
+from analysis.study import settings
 
 
 def runs(
@@ -38,7 +39,23 @@ def runs(
 
 
 def study(*cells: pd.DataFrame) -> pd.DataFrame:
-    return pd.concat(cells, ignore_index=True)
+    return with_controls(pd.concat(cells, ignore_index=True))
+
+
+def with_controls(made: pd.DataFrame) -> pd.DataFrame:
+    """Name each run's control, as `pruning_study` does: of the same dense network, trained alike and equally mitigated.
+
+    Without a control of this mitigation it is the one without any.
+    """
+    is_control = made["pruner"] == "none"
+    alike = [*settings.control_columns(made), *settings.network_columns(made)]
+    names = pd.Series(index=made.index, dtype=object)
+    mitigations = [*alike, *settings.mitigation_columns(made)]
+    for of, columns in ((is_control, mitigations), (is_control & ~settings.is_mitigated(made), alike)):
+        key = made[columns].astype(str).agg("|".join, axis=1)
+        names = names.fillna(key.map(dict(zip(key[of], made.loc[of, "run_id"], strict=True))))
+    is_open = ~is_control & ~settings.never_fine_tuned(made)
+    return made.assign(control_run_id=names.where(is_open)) if (names.notna() & is_open).any() else made
 
 
 def with_images(made: pd.DataFrame, images: int = 100) -> pd.DataFrame:
@@ -74,6 +91,12 @@ def rows(made: pd.DataFrame) -> pd.DataFrame:
         table = tables[-1].assign(**{"tags.kind": "dense" if run_id == "dense_run_id" else frames.kinds(runs)})
         if run_id == "run_id":
             table["tags.dense_run_id"] = runs["dense_run_id"]
+            table["tags.cell"] = [
+                schema.cell({frames.param(name): str(value) for name, value in row.items() if pd.notna(value)})
+                for row in runs[frames.params(runs)].to_dict("records")
+            ]
+            if "control_run_id" in runs:
+                table["tags.control_run_id"] = runs["control_run_id"]
         if "arithmetic" in runs:
             table["tags.arithmetic"] = runs["arithmetic"]
         texts = {f"params.{frames.param(name)}": runs[name].astype(str).where(runs[name].notna()) for name in params}

@@ -15,7 +15,6 @@ from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.limits import LIMITS, rounded_up
 from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import RunArrays, dense_weakness
-from analysis.study.costs import CONTROL_OF_OTHER_SEEDS
 from analysis.study.decay_advice import decay_advice
 from analysis.study.decision import (
     PLACE,
@@ -56,14 +55,6 @@ MEANINGS = {
     "fixed-int8": "weights and activations of 8 bits, calibrated on training images",
 }
 _NO_CONTROL = f"Without runs of the pruner {CONTROL}, the effects of pruning and fine-tuning cannot be separated."
-_UNLIKE_CONTROL = (
-    f"The effects of pruning and fine-tuning cannot be separated, because the runs of the pruner {CONTROL} differ from "
-    "the pruned networks in {}."
-)
-_NOT_PAIRED = (
-    f"The controls (pruner {CONTROL}) have other seeds than the pruned networks and cannot be paired with them. So "
-    f"{{}}, and the change of accuracy is relative to the dense networks. Run the pruner {CONTROL} with the same seeds."
-)
 _NOT_FINE_TUNED = "This method involves no fine-tuning, so it is compared with the dense networks."
 _BEYOND_CONTROL = (
     f"Losses are relative to the control (pruner {CONTROL}), the same network trained as long and not pruned. Brackets "
@@ -181,8 +172,6 @@ def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:
         yield _why_nothing(decided)
     if cell["n_none"]:
         yield _describe_gaps(cell, study)
-    elif (rows["reference"] == CONTROL_OF_OTHER_SEEDS).any():
-        yield _NOT_PAIRED.format("bounds are wide" if (rows["n_reference"] > 1).all() else "losses have no bounds")
     else:
         yield _describe_missing_control(cell, study)
     if decided.is_safe:
@@ -193,8 +182,7 @@ def _describe_missing_control(cell: pd.Series, study: StudyData) -> str:
     own = rows_of(cell, study.arrays.runs, study)
     if (starts_anew(own) | without_fine_tuning(own)).all():
         return _NOT_FINE_TUNED
-    differing = study.arrays.differing_from_controls(own.index[0])
-    return _UNLIKE_CONTROL.format(" and ".join(differing)) if differing else _NO_CONTROL
+    return _NO_CONTROL
 
 
 def _and_no_larger(decided: Decision) -> str:

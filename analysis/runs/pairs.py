@@ -69,17 +69,16 @@ def paired(run_rows: pd.DataFrame, *, ignore_params: Sequence[str] = (), where: 
     pruned = _name_by_format(_drop_unfinished(pruned, left_out), left_out)
     for tag, kind in ((schema.CLASS_NAMES, list), (schema.CELL, dict)):
         is_wrong = [pd.notna(text) and _parsed(text, kind) is None for text in _tag(pruned, tag)]
-        pruned = _drop(pruned, is_wrong, f"{tag} is no JSON {kind.__name__} of texts", left_out)
-    pruned = _with_settings_of_cells(pruned, ignore_params)
+        pruned = _drop(pruned, is_wrong, f"{tag} is no JSON {'list' if kind is list else 'object'} of texts", left_out)
     pruned = frames.with_absent_values(_drop_unsound(pruned, _PAIR_PARAMS, left_out))
     pruned = _drop_unpaired(pruned, sound_dense, set(dense[RUN_ID]), left_out)
     pairs = _pairs_frame(pruned, sound_dense)
     pairs = checks.sound_pairs(pairs, _dense_frame(sound_dense), left_out) if len(pairs) else pairs
-    newest = _drop_older(_select_runs(pruned, pairs), left_out)
+    newest = _drop_older(_with_settings_of_cells(_select_runs(pruned, pairs), ignore_params), left_out)
     if newest.empty:
         reasons = "; ".join(left_out) or "no run is tagged as pruned or quantized"
         raise StudyError(f"{where} has no pruned run to compare with its dense run ({reasons})")
-    pairs = _select_runs(pairs, newest)
+    pairs = _pairs_frame(newest, sound_dense)
     dense_runs = _dense_frame(_drop_older(sound_dense, dense_left_out))
     pairs.attrs["left_out"] = [*left_out, *checks.notes(pairs, dense_runs)]
     dense_runs.attrs["left_out"] = dense_left_out

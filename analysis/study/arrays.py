@@ -16,17 +16,11 @@ from analysis.study.labels import need_all_digits
 from analysis.study.once import once
 from analysis.study.settings import (
     CELL,
-    CONTROL,
     ITERATION,
     cell_columns,
-    control_columns,
     dense_networks,
-    ignore_options,
-    mitigation_columns,
     most_frequent,
-    never_fine_tuned,
     shown_settings,
-    splitting_params,
 )
 
 
@@ -50,7 +44,7 @@ class RunArrays:
         Whether a network of the run is at chance, before or after pruning. Such runs count in all statistics but slopes
         and growths of the error.
     notes : list of str
-        Sentences on runs that were left out, and on params because of which every cell has one network only.
+        Sentences on runs that were left out.
     """
 
     runs: pd.DataFrame
@@ -107,31 +101,6 @@ class RunArrays:
         rows = self.with_control(rows)
         return rows[~self.at_chance[self.controls[rows]]]
 
-    def controls_of_other_seeds(self, row: int) -> np.ndarray:
-        """Return the rows of controls, (controls,), that fit a run in settings and mitigation, whatever their seeds."""
-        if never_fine_tuned(self.runs).iloc[row]:
-            return np.empty(0, dtype=int)
-        alike = self._agreement_with_controls(row).all(axis=1)
-        return alike.index[alike].to_numpy(int)
-
-    def differing_from_controls(self, row: int) -> list[str]:
-        """Return the params in which a run differs from the control of its data set and model that is most like it.
-
-        The list is empty if there is no such control, or if one differs in nothing but the seed.
-        """
-        agreement = self._agreement_with_controls(row)
-        of_place = agreement[agreement[[schema.DATASET, schema.MODEL]].all(axis=1)]
-        if of_place.empty:
-            return []
-        most_alike = of_place.loc[of_place.sum(axis=1).idxmax()]
-        return [frames.param(column) for column in most_alike.index[~most_alike]]
-
-    def _agreement_with_controls(self, row: int) -> pd.DataFrame:
-        """Return whether each control agrees with a run in each setting and mitigation, (controls, settings)."""
-        columns = [*control_columns(self.runs), *mitigation_columns(self.runs)]
-        controls = self.runs.loc[self.runs[schema.PRUNER] == CONTROL, columns]
-        return controls.fillna("").eq(self.runs.iloc[row][columns].fillna(""))
-
     def class_sets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield, for each set of classes, the rows of the runs that have it, and the set as a mask."""
         yield from _class_sets(self.before)
@@ -154,12 +123,7 @@ class RunArrays:
 def run_arrays(runs: pd.DataFrame) -> RunArrays:
     """Convert runs to arrays, leaving out runs whose classes differ from those of most runs of their cell."""
     names, shown = class_names(runs), shown_settings(runs)
-    notes = []
-    if splitting := splitting_params(runs):
-        notes.append(
-            "every cell has one network only, because networks of different seeds also differ in "
-            f"{', '.join(splitting)}: if this is no setting of the experiment, add {ignore_options(splitting)}"
-        )
+    notes: list[str] = []
     runs = _with_cells_classes(runs, names, shown, notes)
     before, after, support, both_right = (
         runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS

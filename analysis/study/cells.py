@@ -22,11 +22,8 @@ from analysis.study.predictions import OTHER_METRICS, Pairs, StudyPredictions
 from analysis.study.settings import (
     ALPHA_COLUMNS,
     CELL_COLUMNS,
-    CONTROL,
     cell_columns,
     control_columns,
-    ignore_options,
-    is_pruned,
     network_columns,
     pruner_settings,
 )
@@ -166,7 +163,6 @@ def cells(
         )
     if of_study and of_study.missing:
         notes.append(_note_on_predictions(study, rows_of_cells, of_study))
-    notes.extend(_notes_on_controls(study, shared))
     frame.attrs = {"notes": notes}
     return frame
 
@@ -185,19 +181,6 @@ def _note_on_predictions(study: RunArrays, rows_of_cells: Sequence[np.ndarray], 
         f"{without:,} of {len(rows_of_cells):,} cells have no PIEs, and no intervals over images, because "
         f"{schema.PREDICTIONS} is missing or not used for: {some(sorted(predictions.missing))}"
     )
-
-
-def _notes_on_controls(study: RunArrays, shared: list[str]) -> Iterator[str]:
-    """Yield a note if pruned networks have no control because an undeclared param differs."""
-    runs, pruned = study.runs, is_pruned(study.runs)
-    unknown = [column for column in shared if frames.param(column) not in schema.PARAM_ROLES]
-    differing = [frames.param(column) for column in unknown if runs[column].nunique(dropna=False) > 1]
-    without = int((pruned & (study.controls < 0)).sum())
-    if differing and without and (runs[schema.PRUNER] == CONTROL).any():
-        yield (
-            f"{without:,} pruned networks have no control, because no run of {CONTROL} shares their "
-            f"{', '.join(differing)}: if the difference comes from the pruning, add {ignore_options(differing)}"
-        )
 
 
 def ratio_summaries(study: RunArrays) -> pd.DataFrame:

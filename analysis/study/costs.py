@@ -19,7 +19,7 @@ from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import OTHER_METRICS, Pairs, StudyPredictions
 
 # Kinds of reference networks that the compressed networks may be compared with.
-CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, DENSE = "control", "control of other seeds", "dense"
+CONTROL_OF_NETWORK, DENSE = "control", "dense"
 
 COLUMNS = [
     *("loss", "loss_low", "loss_high", "loss_upper_all", "p", "p_holm", "damaged"),
@@ -37,8 +37,7 @@ class Sides(NamedTuple):
     Attributes
     ----------
     recalls : pair of Recalls, (networks, classes)
-    paired : bool
-        Whether row i of both belongs to the same dense network.
+        Row i of both belongs to the same dense network.
     label : (images,), integers, optional
         For each image, the column of its class in the recalls. None if only recalls are known.
     right : pair of (networks, images), bool, optional
@@ -47,7 +46,6 @@ class Sides(NamedTuple):
     """
 
     recalls: tuple[Recalls, Recalls]
-    paired: bool
     label: np.ndarray | None = None
     right: tuple[np.ndarray, np.ndarray] | None = None
     precision: tuple[np.ndarray, np.ndarray] | None = None
@@ -55,8 +53,8 @@ class Sides(NamedTuple):
 
     @property
     def networks(self) -> int:
-        """Number of pairs; if networks are not paired, the smaller number of networks."""
-        return min(len(side.recall) for side in self.recalls)
+        """Number of pairs."""
+        return len(self.recalls[0].recall)
 
     def losses(self) -> Spread:
         """Return the losses of the classes."""
@@ -71,34 +69,23 @@ class Sides(NamedTuple):
         return self._spread([side.accuracy[:, np.newaxis] for side in self.recalls], of_all=True)
 
     def costliest(self, sign: int = 1) -> WorstClass:
-        """Return the class that costs most or, if `sign` is -1, gains most; sides are paired."""
+        """Return the class that costs most or, if `sign` is -1, gains most."""
         if self.label is not None and self.right is not None:
             return losses.worst_class(self.label, sign * np.subtract(*self.right, dtype=np.int8), 1)
         start, after = (side.raw_balance for side in self.recalls)
         return losses.worst_of_recalls(sign * (start - after))
 
     def singles(self) -> list[Spread]:
-        """Return the losses of each of several pairs alone; empty without predictions, and if sides are not paired."""
-        if self.networks < 2 or not self.paired or self.label is None or self.right is None:
+        """Return the losses of each of several pairs alone; empty without predictions."""
+        if self.networks < 2 or self.label is None or self.right is None:
             return []
         start, after = self.right
         return [between(self.label, start[[row]], after[[row]]) for row in range(self.networks)]
 
     def _spread(self, shares: Sequence[np.ndarray], expected: float = 0, *, of_all: bool = False) -> Spread:
-        # A single network of another seed does not show how far networks differ, so its losses have no bounds.
-        if self.label is not None and self.right is not None and (self.paired or self.networks > 1):
-            label = np.zeros_like(self.label) if of_all else self.label
-            return between(label, *self.right, expected, paired=self.paired)
-        start, after = shares
-        if self.paired:
-            return from_recalls(start - after)
-        first, second = from_recalls(start), from_recalls(-after)
-        return first._replace(
-            value=first.value + second.value,
-            n=self.networks,
-            dof=self.networks - 1,
-            networks=first.networks + second.networks,
-        )
+        if self.label is None or self.right is None:
+            return from_recalls(np.subtract(*shares))
+        return between(np.zeros_like(self.label) if of_all else self.label, *self.right, expected)
 
 
 def sides(
@@ -107,8 +94,6 @@ def sides(
     from_rows: np.ndarray | None,
     has: np.ndarray,
     predictions: StudyPredictions | None = None,
-    *,
-    paired: bool = True,
 ) -> Sides:
     """Return the reference networks and the pruned networks of a cell.
 
@@ -122,11 +107,9 @@ def sides(
     has : (classes of all data sets,), bool
         The classes of the cell.
     predictions : StudyPredictions, optional
-    paired : bool
-        Whether each network is compared with the reference at the same position.
     """
     recalls = measured_recalls(study, rows, from_rows, has)
-    return Sides(recalls, paired, *(_answers(study, rows, from_rows, has, predictions) or ()))
+    return Sides(recalls, *(_answers(study, rows, from_rows, has, predictions) or ()))
 
 
 class WorstCost(NamedTuple):
@@ -145,10 +128,9 @@ class CellCosts(NamedTuple):
     Attributes
     ----------
     reference : str
-        Kind of reference networks: own controls, controls of other seeds, or dense networks.
+        Kind of reference networks: own controls, or dense networks.
     n : int
-        Number of pruned networks that are compared with the reference, including those at chance; if controls are of
-        other seeds, the smaller of the numbers of pruned networks and controls.
+        Number of pruned networks that are compared with the reference, including those at chance.
     table : DataFrame
         `COLUMNS`, with a row for each class. Losses are since the dense networks, losses from the control, and costs
         from the reference. Disproportionate losses need predictions and controls of the same networks. Precisions and
@@ -229,9 +211,8 @@ def _cell_costs(
     if not len(known):
         return None, has
     reference, compared, from_rows = compared_rows(study, known, controls)
-    paired = reference != CONTROL_OF_OTHER_SEEDS
     dense = sides(study, known, None, has, predictions)
-    own = dense if reference == DENSE else sides(study, compared, from_rows, has, predictions, paired=paired)
+    own = dense if reference == DENSE else sides(study, compared, from_rows, has, predictions)
     names = list(map(str, study.names[has]))
     return CellCosts(
         reference,
@@ -277,7 +258,7 @@ def _means(metric: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarra
 
 
 def _worst(own: Sides, names: list[str]) -> WorstCost:
-    if own.networks < 2 or not own.paired:
+    if own.networks < 2:
         return WorstCost()
     place, value, low, high, p = own.costliest()
     return WorstCost(names[place], value, low, high, bool(p <= LEVEL and value > 0))
@@ -308,8 +289,6 @@ def compared_rows(
     own = (study.controls if controls is None else controls)[rows]
     if (own >= 0).any():
         return CONTROL_OF_NETWORK, rows[own >= 0], own[own >= 0]
-    if len(others := study.controls_of_other_seeds(rows[0])):
-        return CONTROL_OF_OTHER_SEEDS, rows, others
     return DENSE, rows, None
 
 

@@ -1,6 +1,5 @@
 """Find the params that distinguish cells, and select those to show."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -247,26 +246,6 @@ def share_dense_networks(networks: pd.DataFrame, groups: Sequence[str]) -> bool:
     """
     dense = [set(ids) for _, ids in networks.groupby(list(groups), dropna=False)[schema.DENSE_RUN_ID]]
     return not any(first.isdisjoint(second) for first, second in combinations(dense, 2))
-
-
-def splitting_params(frame: pd.DataFrame) -> list[str]:
-    """Return undeclared params that split cells into single networks, such as an output path."""
-    columns = further_settings(frame)
-    undeclared = [column for column in columns if frames.param(column) not in schema.PARAM_ROLES]
-    known_columns = [*CELL, *(column for column in columns if column not in undeclared)]
-    numbered = frame.assign(**{schema.SEED: networks(frame).factorize()[0]})
-    return [
-        frames.param(column)
-        for column in undeclared
-        if _differs(numbered, column, known_columns)
-        and _differs(numbered, schema.SEED, known_columns)
-        and not _differs(numbered[frame[column].notna()], schema.SEED, [*known_columns, column])
-    ]
-
-
-def ignore_options(params: Sequence[str]) -> str:
-    """Return the options that ignore params: `--ignore-param output --ignore-param folder`."""
-    return " ".join(f"--ignore-param {shlex.quote(param)}" for param in params)
 
 
 def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[str]:

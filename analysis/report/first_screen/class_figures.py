@@ -18,7 +18,7 @@ from analysis.rendering.picture_text import fitted_name, name_in_picture, width_
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.recalls import Recalls
-from analysis.study.costs import CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, DENSE, compared_rows
+from analysis.study.costs import CONTROL_OF_NETWORK, DENSE, compared_rows
 from analysis.study.decision import reference_rows, run_rows
 from analysis.study.settings import in_number_format, is_random
 from analysis.study.study import StudyData
@@ -47,11 +47,6 @@ class _Reference(NamedTuple):
 _REFERENCES = {
     CONTROL_OF_NETWORK: _Reference(
         '"Fine-tuned only" is the control.', "the same fine-tuning without pruning", "from the control"
-    ),
-    CONTROL_OF_OTHER_SEEDS: _Reference(
-        '"Fine-tuned only" are controls of other seeds.',
-        "the same fine-tuning of other seeds without pruning",
-        "from controls of other seeds",
     ),
     DENSE: _Reference("There is no control.", "the dense networks (there is no control)", "from the dense networks"),
 }
