@@ -23,7 +23,6 @@ from analysis.study.settings import (
     ALPHA_COLUMNS,
     CELL_COLUMNS,
     cell_columns,
-    control_columns,
     network_columns,
     pruner_settings,
 )
@@ -138,7 +137,6 @@ def cells(
     """
     of_study = StudyPredictions.shared(predictions)
     ratios = study.runs.groupby(_family_columns(study), dropna=False)[schema.RATIO].transform("nunique").to_numpy()
-    shared = control_columns(study.runs)
     rows_of_cells, notes = study.cells(), [*study.notes]
     summarized = [_summary(study, rows, 1 - (1 - confidence) / ratios[rows[0]], of_study) for rows in rows_of_cells]
     frame = _named(study, rows_of_cells, summarized)
