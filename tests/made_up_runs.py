@@ -52,8 +52,8 @@ def with_controls(made: pd.DataFrame) -> pd.DataFrame:
     names = pd.Series(index=made.index, dtype=object)
     mitigations = [*alike, *settings.mitigation_columns(made)]
     for of, columns in ((is_control, mitigations), (is_control & ~settings.is_mitigated(made), alike)):
-        key = made[columns].astype(str).agg("|".join, axis=1)
-        names = names.fillna(key.map(dict(zip(key[of], made.loc[of, "run_id"], strict=True))))
+        alike_runs = made.groupby(columns, dropna=False).ngroup()
+        names = names.fillna(alike_runs.map(dict(zip(alike_runs[of], made.loc[of, "run_id"], strict=True))))
     is_open = ~is_control & ~settings.never_fine_tuned(made)
     return made.assign(control_run_id=names.where(is_open)) if (names.notna() & is_open).any() else made
 

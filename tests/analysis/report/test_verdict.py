@@ -186,23 +186,6 @@ def test_without_a_control_it_cannot_tell_pruning_from_fine_tuning():
     assert "control" not in how_to_read
 
 
-@pytest.mark.parametrize(
-    ("own", "others", "named"),
-    [
-        ({"fine_tune_epochs": "30"}, {"fine_tune_epochs": "5"}, "fine_tune_epochs"),
-        ({"tag": "x", "epochs": "5"}, {"tag": "y", "epochs": "9"}, "tag and epochs"),
-        ({"fine_tune_epochs": "30", "distill": "0.5"}, {"fine_tune_epochs": "30", "distill": "0.0"}, "distill"),
-    ],
-)
-def test_controls_that_do_not_fit_are_told_with_what_differs(own, others, named):
-    far = runs("none", 1, dataset="mnist", **dict.fromkeys(own, "another"))
-    line, *_ = judged(runs(**own), none(**others), far)
-    assert (
-        "The effects of pruning and fine-tuning cannot be separated, because the runs of the pruner none differ from "
-        f"the pruned networks in {named}. "
-    ) in line
-
-
 def test_controls_of_another_data_set_are_none():
     line, *_ = judged(runs(), none(dataset="cifar10"))
     assert "Without runs of the pruner none, the effects of pruning and fine-tuning cannot be separated. " in line
@@ -219,12 +202,6 @@ def test_of_an_own_pruner_without_a_control_only_safe_is_to_be_known():
     _, how_to_read = judged(runs("own"))
     assert how_to_read.startswith("Safe: ")
     assert "own is" not in how_to_read
-
-
-def test_controls_of_other_seeds_are_compared_without_pairs_and_that_is_said():
-    controls = none().assign(dense_run_id=[f"other {seed}" for seed in range(8)], seed=range(20, 28))
-    (line, *_) = judged(runs(alpha=1.5), controls)
-    assert "have other seeds than the pruned networks" in line
 
 
 def test_networks_without_a_control_are_counted_and_named():

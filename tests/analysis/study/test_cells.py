@@ -486,15 +486,3 @@ def test_a_pruners_own_unknown_param_does_not_hide_its_control():
     frame = cells(run_arrays(made)).set_index(["pruner", "params.maps"])
     assert frame.loc[("chip", "8"), "alpha_minus_none"] == pytest.approx(0.5)
     assert frame.loc[("chip", "16"), "alpha_minus_none"] == pytest.approx(0.7)
-
-
-def test_a_param_that_makes_every_network_a_cell_is_named_with_the_option_that_ignores_it():
-    made = study(toy("mp", 2, [1, 1.2]), toy("up", 2, [1.5, 1.7]))
-    made["params.output"] = [f"runs/{run}" for run in made["run_id"]]
-    frame = cells(run_arrays(made))
-    assert frame["n"].tolist() == [1] * 4
-    assert "--ignore-param output" in frame.attrs["notes"][0]
-    assert frame.attrs["notes"][0] in alphas(run_arrays(made)).attrs["notes"]
-    without = cells(run_arrays(made.drop(columns="params.output")))
-    assert without["n"].tolist() == [2, 2]
-    assert not any("--ignore-param" in note for note in without.attrs["notes"])

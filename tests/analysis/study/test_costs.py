@@ -1,4 +1,4 @@
-"""What classes lost against the control, controls of other seeds or the dense networks, by hand."""
+"""What classes lost against the control or the dense networks, by hand."""
 
 import json
 from dataclasses import replace
@@ -51,41 +51,6 @@ def test_without_a_control_losses_are_against_the_dense_networks():
     assert (row["reference"], row["n_reference"]) == ("dense", 3)
     assert (row["loss"], row["cost"]) == pytest.approx([0.1 * (ALPHAS - 1).mean()] * 2)
     assert np.isnan(row["loss_from_control"])
-
-
-def test_controls_of_other_seeds_are_not_paired():
-    controls = none([0.9, 1.0, 1.4]).assign(dense_run_id=["x", "y", "z"], seed=[7, 8, 9])
-    row = class_b(pruned(), controls)
-    assert (row["reference"], row["n_reference"]) == ("control of other seeds", 3)
-    losses = 0.1 * ALPHAS, 0.1 * np.array([0.9, 1.0, 1.4])
-    assert row["loss_from_control"] == pytest.approx(losses[0].mean() - losses[1].mean())
-    # Far wider than the paired interval of the same numbers, and wider than either group's own.
-    half = stats.t.ppf(0.975, 2) * (losses[0].var(ddof=1) / 3 + losses[1].var(ddof=1) / 3) ** 0.5
-    assert row["loss_from_control_high"] - row["loss_from_control"] == pytest.approx(half)
-    cell = cells(run_arrays(study(pruned(), controls))).set_index("pruner").loc["mp"]
-    assert (cell["worst_class"], np.isnan(cell["worst_class_cost"])) == ("", True)
-    assert np.isfinite(cell["worst_class_loss_upper"])
-
-
-def test_of_three_networks_and_two_controls_of_other_seeds_two_are_counted():
-    controls = none([0.9, 1.0]).assign(dense_run_id=["x", "y"], seed=[7, 8])
-    assert class_b(pruned(), controls)["n_reference"] == 2
-
-
-@pytest.mark.parametrize(("networks", "others"), [(3, 1), (1, 3)])
-def test_one_network_beside_several_of_other_seeds_has_a_loss_and_no_bound(networks, others):
-    """Nothing shows how far the single network moved by chance."""
-    controls = none([0.9, 1.0, 1.4]).head(others).assign(dense_run_id=list("xyz")[:others], seed=range(7, 7 + others))
-    made = study(pruned().head(networks), controls)
-    for predictions in (None, predicted(made)):
-        row = classes(run_arrays(made), predictions).set_index("class").loc["b"]
-        assert (row["reference"], row["n_reference"]) == ("control of other seeds", 1)
-        expected = 0.1 * (ALPHAS[:networks].mean() - np.mean([0.9, 1.0, 1.4][:others]))
-        assert row["loss_from_control"] == pytest.approx(expected)
-        assert row[[name for name in COLUMNS if name.startswith(("loss_from_control_", "cost"))]].isna().all()
-        cell = cells(run_arrays(made), predictions).set_index("pruner").loc["mp"]
-        bounds = cell[["worst_class_loss_upper", "accuracy_loss_low", "accuracy_loss_upper"]]
-        assert (bounds.isna().all(), cell["worst_class"]) == (True, "")
 
 
 def test_a_network_at_chance_counts_in_what_pruning_costs():

@@ -125,25 +125,6 @@ def test_networks_at_chance_whose_controls_are_missing_do_not_leave_a_safe_rest(
     assert "3 networks have no control" in decided.judged.gate.reason
 
 
-def of_other_seeds(controls):
-    return controls.assign(dense_run_id=[f"other {seed}" for seed in controls["seed"]], seed=controls["seed"] + 20)
-
-
-def test_beside_controls_of_other_seeds_the_bound_without_pairs_decides():
-    """Class b has recall .7 and differs between networks with an sd of .0007 or .14."""
-    assert decisions(study(pruned(loss=0.003), of_other_seeds(none())))[WORKLOAD].is_safe is True
-    wide = pruned(loss=0.003, noise=200 * SPREAD), of_other_seeds(none())
-    decided = decisions(study(*wide))[WORKLOAD]
-    assert (decided.is_safe, decided.judged.gate.state) == (False, "undecided")
-    assert "may be up to" in verdict(study(*wide))[0]
-
-
-def test_one_control_of_another_seed_shows_no_bound():
-    alone = study(pruned(), of_other_seeds(none().head(1)))
-    assert decisions(alone)[WORKLOAD].is_safe is False
-    assert "one control says nothing about others" in verdict(alone)[0]
-
-
 def losing(*lost):
     """Networks of which so many of 100 images of class b are lost, and none of class a; also for an audit."""
     control = made_up_runs.runs("mnist", "lenet5", "none", 1, np.zeros(len(lost)))

@@ -1,12 +1,11 @@
 """Which params tell cells apart, and which of them are shown."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.runs import frames, schema
 from analysis.study import cells
-from analysis.study.arrays import control_rows, run_arrays
+from analysis.study.arrays import run_arrays
 from analysis.study.labels import method_label, need_all_digits, setting_letters
 from analysis.study.settings import (
     CellKey,
@@ -14,7 +13,6 @@ from analysis.study.settings import (
     bits,
     control_columns,
     controls_at_level,
-    ignore_options,
     is_pruned,
     level,
     main_setting,
@@ -22,11 +20,10 @@ from analysis.study.settings import (
     pruner_settings,
     share_dense_networks,
     shown_settings,
-    splitting_params,
 )
 from tests import made_up_levels
 from tests.made_up_runs import runs, study
-from tests.made_up_settings import AS_PRUNED, CUBIC, DISTILLED, OFFSETS, ONE_SHOT, PLAIN, TUNED, UNSPARED, WEIGHTED, toy
+from tests.made_up_settings import AS_PRUNED, CUBIC, DISTILLED, OFFSETS, ONE_SHOT, PLAIN, TUNED, UNSPARED, toy
 
 
 def shown(*made):
@@ -177,77 +174,11 @@ def test_networks_are_told_apart_by_seed_and_given_weights():
     assert networks(without).factorize()[0].tolist() == [0, 0, 1, 2]
 
 
-def test_params_that_split_every_cell_are_found_among_those_that_do_not():
-    made = study(
-        toy("mp", 2, [1, 1.2], weight_decay="0.1", warmup="1"),
-        toy("mp", 2, [1, 1.2], weight_decay="0.2", warmup="1"),
-        toy("mp", 2, [1, 1.2], weight_decay="0.2", warmup="2"),
-        toy("none", 1, [1, 1.2], weight_decay="0.2", warmup="2"),
-    )
-    assert splitting_params(made) == []
-    made["params.output"] = made["run_id"].mask(made["pruner"] == "none")
-    made["params.log"] = made["seed"].astype(str)
-    assert splitting_params(made) == ["output", "log"]
-    assert splitting_params(made[made["seed"] == 0]) == []
-
-
 def test_a_control_shares_all_settings_but_those_of_pruning():
     names = {"epochs", "schedule", "ramp", "distill", "fine_tune_epochs", "fine_tune_learning_rate", "temperature"}
     assert names <= set(map(frames.param, MADE))
     shared = {"dataset", "model", "epochs", "distill", "temperature", "fine_tune_epochs", "fine_tune_learning_rate"}
     assert set(map(frames.param, control_columns(MADE))) == shared
-
-
-def controls_of(made, **options):
-    """The run id of each pruned network's control, by its run id."""
-    rows = control_rows(made, **options)
-    return {made["run_id"][place]: made["run_id"].get(row, "") for place, row in enumerate(rows) if row >= 0}
-
-
-def named(made):
-    """The runs with ids that say the pruner, what spares classes, and the seed."""
-    how = np.where(made["params.class_offsets"] == "dense", " offsets", "")
-    how = np.where(made["params.class_weights"] == "dense", " weights", how)
-    how = np.where(made.get("params.distill") == "0.5", how + " teacher", how)
-    return made.assign(run_id=made["pruner"] + how + made["seed"].map(" {}".format))
-
-
-def test_a_control_has_the_mitigation_of_the_pruned_network_or_none_where_no_such_control_is():
-    made = study(
-        *(toy("mp", 2, [1, 1.2], **spared) for spared in (UNSPARED, OFFSETS, WEIGHTED)),
-        *(toy("none", 1, [1, 1], **spared) for spared in (UNSPARED, OFFSETS)),
-    )
-    assert controls_of(named(made)) == {
-        **{f"mp {seed}": f"none {seed}" for seed in (0, 1)},
-        **{f"mp offsets {seed}": f"none offsets {seed}" for seed in (0, 1)},
-        **{f"mp weights {seed}": f"none {seed}" for seed in (0, 1)},
-    }
-
-
-def test_another_strength_of_a_mitigation_is_no_control():
-    other = toy("none", 1, [1, 1], **WEIGHTED | {"class_weight_power": "2.0"})
-    assert controls_of(named(study(toy("mp", 2, [1, 1.2], **WEIGHTED), other))) == {}
-
-
-def test_networks_of_one_cell_never_have_controls_of_two_kinds():
-    """Of two pruned networks with offsets one has a control with offsets: the other has none, and not the plain one."""
-    made = study(toy("mp", 2, [1, 1.2], **OFFSETS), toy("none", 1, [1, 1], **UNSPARED), toy("none", 1, [1], **OFFSETS))
-    assert controls_of(named(made)) == {"mp offsets 0": "none offsets 0"}
-
-
-def test_if_no_control_has_the_teacher_one_without_may_be_the_control():
-    """The control without a mitigation is also without the teacher, unless some control has the teacher."""
-    taught = [toy("mp", 2, [1, 1.2], **DISTILLED, **spared) for spared in (UNSPARED, OFFSETS)]
-    plain = [toy("none", 1, [1, 1], **PLAIN, **spared) for spared in (UNSPARED, OFFSETS)]
-    made = named(study(*taught, *plain))
-    assert controls_of(made) == {}
-    assert controls_of(made, needs_teacher=False) == {
-        **{f"mp teacher {seed}": f"none {seed}" for seed in (0, 1)},
-        **{f"mp offsets teacher {seed}": f"none {seed}" for seed in (0, 1)},
-    }
-    made = named(study(*taught, *plain, toy("none", 1, [1], **DISTILLED, **UNSPARED)))
-    assert controls_of(made) == {"mp teacher 0": "none teacher 0", "mp offsets teacher 0": "none teacher 0"}
-    assert controls_of(made, needs_teacher=False) == controls_of(made)
 
 
 def test_a_mitigation_is_shown_even_if_every_run_has_it():
@@ -371,11 +302,6 @@ def test_a_second_pruning_has_a_control_of_its_own():
         assert summaries.loc["mp", "alpha_minus_none"] == pytest.approx(0.3)
 
 
-@pytest.mark.attack
-def test_a_shell_command_as_the_name_of_a_param__is_quoted_in_the_option_that_ignores_it():
-    assert ignore_options(["out", "x; rm -rf ~"]) == "--ignore-param out --ignore-param 'x; rm -rf ~'"
-
-
 FLOAT32 = {"number_format": "float32"}
 ANEW = {"start": "initialization", "schedule": "cubic", "begin": "0", "end": "9", "frequency": "1", "regrow": "true"}
 
@@ -454,18 +380,6 @@ def test_weights_of_few_bits_are_shown_even_if_every_run_has_them():
     assert bits(made).tolist() == [4, 4, 32, 32]
 
 
-@pytest.mark.parametrize("tuned", [TUNED, {}])
-def test_dense_networks_in_another_number_format_have_no_control(tuned):
-    """Fine-tuning plays no part in them, even where no run says how it was fine-tuned; in those of `none` it does."""
-    made = study(
-        toy("none", 1, [1], **FLOAT32, **tuned),
-        toy("mp", 2, [1], number_format="fixed-int8", **tuned),
-        toy("fixed-int8", 1, [1], number_format="fixed-int8"),
-        toy("none fixed-int8", 1, [1], number_format="fixed-int8", **tuned),
-    )
-    assert control_rows(made).tolist() == [-1, 0, -1, 0]
-
-
 def test_levels_of_iterative_pruning_are_one_method_and_cells_of_their_own():
     made = made_up_levels.runs(pruners=("l1-structured", "none"), levels=3)
     columns = shown_settings(made)
@@ -496,14 +410,6 @@ def test_an_iterated_control_belongs_to_its_iteration_and_any_other_to_all_ratio
     found = made[controls_at_level(made, ratio)]
     assert found["pruner"].unique().tolist() == ["none"]
     assert found["params.iteration"].fillna("plain").tolist() == ["2", "plain"]
-
-
-def test_a_level_has_the_control_of_its_iteration_and_weight_treatment():
-    made = made_up_levels.runs(pruners=("l1-structured", "none"), treatments=("finetune", "rewind"), levels=2, seeds=1)
-    made = made[~(made["pruner"].eq("none") & made["params.weight_treatment"].eq("rewind"))].reset_index(drop=True)
-    none = control_rows(made)
-    found = [made["run_id"][row] if row >= 0 else "" for row in none]
-    assert found == [*(f"mnist lenet5 none finetune 0 {level}" for level in (1, 2)), "", "", "", ""]
 
 
 def test_cells_of_a_chain_are_in_the_order_of_its_iterations():

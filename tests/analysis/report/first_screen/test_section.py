@@ -90,11 +90,6 @@ def test_a_loss_that_is_not_shown_has_white_marks_and_without_a_control_there_ar
     assert "There is no control." in figure.get_supxlabel()
 
 
-def of_other_seeds(made):
-    """The runs with dense networks of their own."""
-    return made.assign(seed=made["seed"] + 100, dense_run_id="other " + made["dense_run_id"])
-
-
 def words_below(figure):
     return " ".join(figure.get_supxlabel().split())
 
@@ -110,21 +105,6 @@ def test_recalls_are_those_of_the_networks_that_have_a_control():
     assert line(axes, like={"linestyle": "--"}) == [[0, 1, 2], pytest.approx([0.8, 0.79, 0.8])]
     assert [text.get_text() for text in axes.texts] == ["accuracy", "b  -7.0"]
     assert words_below(figure).startswith("Means of the 4 of 8 networks that have a control.")
-
-
-def test_losses_from_controls_of_other_seeds_are_drawn_and_called_so():
-    """Class b: .7 in dense networks, .78 in the controls and .65 in pruned networks."""
-    control = of_other_seeds(none(alpha=0.2, noise=0 * SPREAD))
-    drawn = shown(section.class_losses(study(runs(alpha=1.5, noise=0 * SPREAD), control)))
-    (axes,) = drawn["class_recalls"].axes
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["dense", "fine-tuned only", "pruned"]
-    assert line(axes, like={"marker": "o"}) == [[0, 1, 2], pytest.approx([0.7, 0.78, 0.65])]
-    assert [text.get_text() for text in axes.texts] == ["accuracy", "b  -13.0"]
-    note = words_below(drawn["class_recalls"])
-    assert note.startswith('Means of 8 networks. "Fine-tuned only" are controls of other seeds. The class')
-    assert 'with the change from "fine-tuned only" to "pruned" in points' in note
-    relative = "Loss of recall relative to the same fine-tuning of other seeds without pruning, in points"
-    assert words_below(drawn["class_losses"]).startswith(relative)
 
 
 def test_panels_whose_losses_have_different_references_name_them():
