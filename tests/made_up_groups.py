@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tests.made_up_runs import with_controls
+
 WRITERS, IMAGES = 8, 20
 WRITER = np.repeat(np.arange(WRITERS), IMAGES)
 LABEL = np.arange(len(WRITER)) % 2
@@ -64,7 +66,7 @@ def study(
             )
             predicted[run_id] = _arrays(answers)
         predicted[dense] = _arrays(BEFORE)
-    runs = pd.DataFrame(rows)
+    runs = with_controls(pd.DataFrame(rows))
     runs.attrs["left_out"] = []
     return runs, lambda run_ids: {run_id: predicted[run_id] for run_id in run_ids if run_id in predicted}
 

@@ -36,7 +36,8 @@ def cell(
     rows, counts = [], []
     for seed, (test, validation) in enumerate(zip(right, on_validation or right, strict=True)):
         dense = f"{dataset} {seed}"
-        run_id = " ".join([dataset, pruner, f"{ratio:g}", *params.values(), str(seed)])
+        settings = [f"{name} {value}" for name, value in params.items()]
+        run_id = " ".join([dataset, pruner, f"{ratio:g}", *settings, str(seed)])
         for own, found in ((dense, DENSE), (run_id, validation)):
             counts += [(own, label, 100, number) for label, number in enumerate(found)]
         rows.append(

@@ -231,12 +231,10 @@ def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
 
 def _unknown(cell: pd.Series, compared: int) -> Iterator[Gate]:
     """Yield why no number can show a cell to be safe."""
-    more_controls = f"Run the pruner {CONTROL} with all seeds."
     if without := int(cell["n"] - cell["n_none"]) if cell["n_none"] else 0:
         missing = "one network has" if without == 1 else f"{without} networks have"
-        yield Gate("undecided", f"{missing} no control and cannot be compared. {more_controls}")
-    elif compared < min(cell["n"], 2):
-        yield Gate("undecided", f"one control says nothing about others. {more_controls}")
+        reason = f"{missing} no control and cannot be compared. Run the pruner {CONTROL} with all seeds."
+        yield Gate("undecided", reason)
     elif compared < 2:
         yield Gate("undecided", "one network says nothing about others, so prune several.")
 

@@ -16,6 +16,7 @@ from analysis.common.errors import StudyError
 from analysis.recommend import recommend
 from analysis.recommend.result import Recommendation, summary
 from analysis.report.verdict import verdict
+from analysis.runs import schema
 from analysis.statistics.limits import LIMITS
 from analysis.study.decision import decisions
 from analysis.study.study import StudyData
@@ -110,7 +111,8 @@ class Writer:
         options = {name: f"{value:g}" if name == "ratio" else value for name, value in params.items() if name != "seed"}
         words = [f"--{name.replace('_', '-')} {value}" for name, value in [*options.items(), ("seed", seed)]]
         command = " ".join([f"pruning-study {how}", *words])
-        tags = {"kind": "pruned", "dense_run_id": dense, "command": command}
+        cell = schema.cell({name: str(value) for name, value in params.items()})
+        tags = {"kind": "pruned", "dense_run_id": dense, "command": command, "cell": cell}
         self.log(experiment, params, logged(of_test, before), artifacts, **tags)
 
     def quantized(self, experiment, dense, seed, **params) -> None:

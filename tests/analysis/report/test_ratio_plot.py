@@ -84,6 +84,8 @@ def test_more_than_eight_methods_have_a_panel_for_each_treatment_with_one_axis()
     """Five pruners and two treatments: the fewest panels of eight methods or fewer are two."""
     runs = made_up_levels.runs(pruners=("global-unstructured", "l1-structured", "none"))
     further = [runs[runs["pruner"] == "l1-structured"].assign(pruner=pruner) for pruner in ("mine", "ours", "yours")]
+    for each in further:
+        each["run_id"] = each["pruner"] + " " + each["run_id"]
     made = StudyData(pd.concat([runs, *further], ignore_index=True))
     pruners = ["global-unstructured", "l1-structured", "mine", "ours", "yours"]
     (group,) = ratio_plot.groups(made.cells, made)

@@ -385,12 +385,6 @@ def test_what_is_ruled_out_in_one_network_is_said_of_this_network():
     (line,) = verdict(StudyData(made_up_runs.study(three, alike[1]), made_up_runs.predicted(three, alike[1])))
     assert "points is ruled out for all in the one network that has a control. " in line
     assert line.endswith("Gaps grow by 50 % in the only network whose gaps can be compared.")
-    five = made_up_runs.runs("mnist", "lenet5", "mp", 10, [1.0] * 5)
-    some = five, alike[1].assign(dense_run_id="another", seed=9)
-    of_five = StudyData(made_up_runs.study(*some), made_up_runs.predicted(*some))
-    (line,) = verdict(of_five)
-    assert "It is unknown whether a class loses more than the accuracy. It is undecided: one control" in line
-    assert "So losses have no bounds, and" in line
 
 
 def test_a_letter_is_explained_where_it_is_used():

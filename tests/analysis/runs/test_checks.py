@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from pandas.testing import assert_frame_equal
 
 from analysis.__main__ import cli
-from analysis.runs import checks, exports, pull, sqlite_files
+from analysis.runs import checks, exports, pull, schema, sqlite_files
 from tests import made_up_runs
 
 CLASSES = ("bird", "cat", "dog")
@@ -80,7 +80,8 @@ class Experiment:
         """Log a pruned run of the same seed as the last dense run."""
         settings = COMMON | {"seed": self.seed, "pruner": "mp", "ratio": "2.0"} | dict(params)
         metrics = measured(AFTER) | {"both_right/bird": 0.7} | dict(metrics)
-        return self.log("pruned", settings, metrics, {"dense_run_id": dense, **tags})
+        cell = schema.cell({name: str(value) for name, value in settings.items() if value is not None})
+        return self.log("pruned", settings, metrics, {"dense_run_id": dense, "cell": cell, **tags})
 
     def pair(self, params: Mapping = NOTHING, metrics: Mapping = NOTHING) -> str:
         """Log a pruned run of a dense run that has none of these params and metrics."""

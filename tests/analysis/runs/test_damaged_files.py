@@ -93,10 +93,8 @@ def test_500_contents_of_exported_studies_with_seeded_random_damage__are_read_or
     shutil.unpack_archive(RESULTS / "resnet20-short-gradual" / "frames.zip", folder)
     exports.read([folder])
     with memory_limit(500):
-        for name in ("runs.parquet", "artifacts.parquet"):
-            sound = (folder / name).read_bytes()
-            assert read_damaged(lambda _: StudyData.from_frames([folder]), folder / name, [sound], PARTS, 250) < 200
-            (folder / name).write_bytes(sound)
+        path = folder / "runs.parquet"
+        assert read_damaged(lambda _: StudyData.from_frames([folder]), path, [path.read_bytes()], PARTS, 500) < 400
 
 
 @pytest.mark.attack

@@ -15,4 +15,6 @@ def test_a_run_whose_class_names_are_no_list_is_left_out(tag):
     runs = pairs.paired(rows, where="here").runs
     assert runs["seed"].tolist() == [0]
     assert runs["class_names"].tolist() == ['["a", "b"]']
-    assert runs.attrs["left_out"] == [f"1 pruned run left out, class_names is no JSON list: {RUNS['run_id'][1]}"]
+    assert runs.attrs["left_out"] == [
+        f"1 pruned run left out, class_names is no JSON list of texts: {RUNS['run_id'][1]}"
+    ]

@@ -21,7 +21,7 @@ from mlflow.entities import Metric, Param
 from pandas.testing import assert_frame_equal
 
 from analysis.common.errors import StudyError
-from analysis.runs import address, pull, sqlite_files, stores
+from analysis.runs import address, pull, schema, sqlite_files, stores
 from tests.deadline import in_time
 from tests.mlflow_server import free_port, server
 from tests.postgres_server import postgres
@@ -61,7 +61,8 @@ class Writer:
             **dict(params),
         }
         metrics = {**measured(0.5, 0.25, 0.75), f"both_right/{CAT}": 0.125, **dict(metrics)}
-        return self.log(experiment, "pruned", params, metrics, **({"dense_run_id": dense} | more))
+        cell = schema.cell({name: str(value) for name, value in params.items()})
+        return self.log(experiment, "pruned", params, metrics, **({"dense_run_id": dense, "cell": cell} | more))
 
 
 def measured(accuracy: float, cat: float, shirt: float) -> dict[str, float]:

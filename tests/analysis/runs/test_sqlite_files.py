@@ -165,7 +165,7 @@ def test_a_store_with_a_column_that_is_worked_out_when_it_is_read__it_is_refused
 def test_a_store_that_lacks_a_column__the_databases_reason_is_said_without_mlflows_traceback(path, said):
     execute(path, "ALTER TABLE runs RENAME COLUMN deleted_time TO gone")
     (line,) = said("write")
-    assert line.startswith(": no such column: runs.deleted_time; ")
+    assert line.startswith(": the tracking store cannot be used (no such column: runs.deleted_time); ")
 
 
 @pytest.mark.attack

@@ -60,7 +60,12 @@ def test_what_a_study_has_comes_back_from_the_folder_it_was_exported_to(tmp_path
     made = StudyData._with_artifacts(made_up_runs.whole(runs), lambda run_ids: {}, artifacts)
     assert made.primaries == [Primary("mp", "none", 10.0, ("accuracy",))]
     assert (len(made.corrupted), len(made.characteristics), len(made.validation)) == (1, 0, 1)
-    assert sorted(map(str, made.export(tmp_path))) == ["artifacts.parquet", "runs.parquet"]
+    assert sorted(map(str, made.export(tmp_path))) == [
+        "artifacts/a/primary.json",
+        f"artifacts/{run_id}/corruptions.csv",
+        f"artifacts/{run_id}/validation_counts.csv",
+        "runs.parquet",
+    ]
     read = StudyData.from_frames([tmp_path])
     assert read.primaries == made.primaries
     for name in ("runs", "dense_runs", "corrupted", "characteristics", "validation"):

@@ -17,8 +17,8 @@ SPREAD = np.linspace(-0.1, 0.1, 8)
 RECALLS = ("recall_before", "recall_after", "support", "both_right")
 
 
-def runs(pruner="mp", ratio=10, alpha=1.0, *, noise=SPREAD, after=0.8, dataset="mnist", **params):
-    made = made_up_runs.runs(dataset, "lenet5", pruner, ratio, alpha + noise, **params)
+def runs(pruner="mp", ratio=10, alpha=1.0, *, noise=SPREAD, after=0.8, dataset="mnist", model="lenet5", **params):
+    made = made_up_runs.runs(dataset, model, pruner, ratio, alpha + noise, **params)
     return made_up_runs.with_images(made.assign(accuracy_after=after))
 
 
@@ -127,9 +127,9 @@ def test_panels_of_losses_stand_below_each_other_in_a_narrow_window():
 
 def test_pictures_of_one_data_set_have_one_order_of_classes_and_all_have_one_scale():
     # With both models together class b loses more than a; with the second alone, a loses more.
-    much, less = (runs(alpha=alpha).assign(model=model) for alpha, model in ((1.5, "lenet5"), (0.9, "resnet20")))
+    much, less = (runs(alpha=alpha, model=model) for alpha, model in ((1.5, "lenet5"), (0.9, "resnet20")))
     other = runs(alpha=1.2, dataset="cifar10")
-    controls = [none(), none().assign(model="resnet20"), none(dataset="cifar10")]
+    controls = [none(), none(model="resnet20"), none(dataset="cifar10")]
     drawn = shown(section.class_losses(study(much, less, other, *controls)))
     panels = [drawn[name].axes[0] for name in ("class_losses", "class_losses_2", "class_losses_3")]
     assert [[label.get_text() for label in axes.get_yticklabels()] for axes in panels] == [["b", "a"]] * 3

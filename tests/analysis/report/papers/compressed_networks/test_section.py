@@ -56,6 +56,7 @@ def test_iterations_of_almost_one_ratio_are_shown_with_the_control_of_their_iter
     """The second pruner keeps a few weights more in the same iteration."""
     made = with_recalls_of(FOUND)
     other = made[made["pruner"] == "mp"].assign(pruner="up", ratio=9.99)
+    other["run_id"] = [f"{run_id}/up" for run_id in other["run_id"]]
     levels = [
         rows.assign(ratio=rows["ratio"].where(rows["pruner"].eq("none"), rows["ratio"] - missing)).assign(
             **{frames.column("iteration"): level, "run_id": rows["run_id"] + "/" + level}
