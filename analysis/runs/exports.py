@@ -57,7 +57,11 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, artifacts: A
     StudyError
         If runs of one data set have different test labels, or if the folder cannot be written to.
     """
-    earlier = [path.name for path in folder.glob("predictions_*.npz")]
+    earlier = [
+        path.relative_to(folder).as_posix()
+        for pattern in ("predictions_*.npz", f"{ARTIFACTS}/*/*")
+        for path in folder.glob(pattern)
+    ]
     with files.aside(folder, obsolete=earlier) as scratch:
         # Archives compress this table as a whole, which takes less space.
         _write_table(pa.Table.from_pandas(_with_artifacts_runs(study.rows, artifacts)), scratch / RUNS)
@@ -339,7 +343,7 @@ def _run_rows(folder: Path) -> pd.DataFrame:
         table = file.read()
         table = table.cast(_types_of_runs(table.column_names))
         table.validate(full=True)  # of texts that are no UTF-8
-        return table.to_pandas()
+        return table.to_pandas().fillna({pairs.END_TIME: 0})
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(path, error) from error
 

@@ -146,7 +146,8 @@ def _with_settings_of_cells(run_rows: pd.DataFrame, ignored: Collection[str]) ->
     of_runs = of_runs.reindex(number).set_axis(run_rows.index)
     params = [column.removeprefix(PARAM) for column in _columns(run_rows, "", PARAM)]
     logged = [PARAM + name for name in params if name not in known and _is_setting(name)]
-    return frames.with_canonical_values(pd.concat([run_rows.drop(columns=logged), of_runs], axis=1))
+    settled = pd.concat([run_rows.drop(columns=logged), of_runs], axis=1)
+    return frames.with_absent_values(frames.with_canonical_values(settled))
 
 
 def _is_setting(param: str) -> bool:

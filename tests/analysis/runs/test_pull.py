@@ -564,7 +564,7 @@ def test_reading_imports_no_torch(store):
     assert result.stdout == "False\n"
 
 
-def test_runs_made_before_a_param_existed_have_its_former_value_beside_newer_ones(writer):
+def test_runs_that_lack_a_param_have_its_default_beside_runs_that_have_it(writer):
     mixed, old = (writer.client.create_experiment(name) for name in ("mixed", "old"))
     dense = writer.dense(mixed, 0)
     older = writer.pruned(mixed, dense, 0)

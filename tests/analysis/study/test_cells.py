@@ -116,7 +116,7 @@ def test_a_run_with_other_classes_than_its_cell_is_left_out():
 
 
 def test_relabelling_the_classes_changes_nothing():
-    made = study(toy("mp", 2, [1.5, 0.7, 0.9]), toy("none", 1, [1.1, 1, 0.9]))
+    made = study(toy("mp", 2, [1.5, 0.7, 0.9]), toy("none", 1, [1.1, 1, 0.95]))
     swapped = made.rename(columns=lambda name: name.replace("/a", "/z"))[reversed(made.columns.str.replace("/a", "/z"))]
     pd.testing.assert_frame_equal(cells(run_arrays(made)), cells(run_arrays(swapped)))
 

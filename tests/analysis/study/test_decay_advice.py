@@ -85,5 +85,6 @@ def test_recommend_notes_the_advice(monkeypatch):
     monkeypatch.setattr(recommend.pull, "pull_runs", lambda *_, **__: runs)
     images = {"label": np.repeat([0, 1], 50), "predicted": np.repeat([0, 1, 0], [45, 45, 10])}
     monkeypatch.setattr(recommend.pull, "predictions", lambda run_ids, **_: dict.fromkeys(run_ids, images))
+    monkeypatch.setattr(recommend.pull, "artifacts_of", lambda *_, **__: {})
     (found,) = recommend.recommend_ratio("made up")
     assert decay_advice(runs)[0] in found.notes
