@@ -74,7 +74,8 @@ def paired(run_rows: pd.DataFrame, *, ignore_params: Sequence[str] = (), where: 
     pruned = _drop_unpaired(pruned, sound_dense, set(dense[RUN_ID]), left_out)
     pairs = _pairs_frame(pruned, sound_dense)
     pairs = checks.sound_pairs(pairs, _dense_frame(sound_dense), left_out) if len(pairs) else pairs
-    newest = _drop_older(_with_settings_of_cells(_select_runs(pruned, pairs), ignore_params), left_out)
+    settled = _with_settings_of_cells(_select_runs(pruned, pairs), ignore_params)
+    newest = _drop_older(settled.assign(**{TAG + schema.CONTROL_RUN_ID: _controls(settled)}), left_out)
     if newest.empty:
         reasons = "; ".join(left_out) or "no run is tagged as pruned or quantized"
         raise StudyError(f"{where} has no pruned run to compare with its dense run ({reasons})")
@@ -328,7 +329,7 @@ def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
         schema.CLASS_NAMES: _tag(pruned, schema.CLASS_NAMES).array,
         schema.COMMAND: _tag(pruned, schema.COMMAND).array,
         schema.ARITHMETIC: _tag(pruned, schema.ARITHMETIC).array,
-        schema.CONTROL_RUN_ID: _controls(pruned).array,
+        schema.CONTROL_RUN_ID: _tag(pruned, schema.CONTROL_RUN_ID).array,
         schema.DENSE_RUN_ID: pruned[_DENSE_RUN_ID].array,
         RUN_ID: pruned[RUN_ID].array,
     }

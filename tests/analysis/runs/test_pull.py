@@ -585,6 +585,18 @@ def test_runs_that_lack_a_param_have_its_default_beside_runs_that_have_it(writer
     assert not {*names} & {*pull.pull_runs("old", tracking_uri=writer.uri).columns}
 
 
+@pytest.mark.attack
+@pytest.mark.parametrize("newer", [{}, {"schema": "0.3"}], ids=["alone", "beside newer ones"])
+def test_runs_made_before_0_3_0__are_refused_in_one_line(writer, newer):
+    experiment = writer.client.create_experiment("old")
+    run_id = writer.pruned(experiment, writer.dense(experiment, 0), 0, config_hash="one")
+    if newer:
+        writer.pruned(experiment, writer.dense(experiment, 1), 1, config_hash="other", **newer)
+    said = rf"^experiment 'old' has runs made before 0\.3\.0 \({run_id}\): train anew in another experiment, or use"
+    with pytest.raises(StudyError, match=said):
+        pull.study("old", tracking_uri=writer.uri)
+
+
 def quantized(writer: Writer, experiment: str, dense: str, number_format: str, *, params=(), metrics=(), **more) -> str:
     """Log a quantized run of a dense run, or of a pruned one if the params say so; returns its id."""
     params = {"dataset": "pets", "model": "net", "seed": 0, "recipe": "plain", **dict(params)}
