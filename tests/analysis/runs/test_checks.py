@@ -462,15 +462,15 @@ def test_a_foreign_run__is_named_by_every_command_and_in_every_export(three_seed
     assert exports.read([exported])[0].runs.attrs["left_out"] == [said]
 
 
-def change_first(folder: Path, **values: object) -> str:
-    """Change the first pruned run of an export, and return its id."""
+def change_newest(folder: Path, **values: object) -> str:
+    """Change the newest pruned run of an export, and return its id."""
     path = folder / "runs.parquet"
     rows = pd.read_parquet(path)
-    first = rows.index[rows["tags.kind"] == "pruned"][0]
+    newest = rows.loc[rows["tags.kind"] == "pruned", "end_time"].idxmax()
     for name, value in values.items():
-        rows.loc[first, name] = value
+        rows.loc[newest, name] = value
     rows.to_parquet(path)
-    return str(rows["run_id"][first])
+    return str(rows["run_id"][newest])
 
 
 @pytest.mark.attack
@@ -486,7 +486,7 @@ def change_first(folder: Path, **values: object) -> str:
     ],
 )
 def test_an_export_that_was_edited__is_checked_like_a_store(exported, change, reason):
-    run_id = change_first(exported, **change)
+    run_id = change_newest(exported, **change)
     runs = exports.read([exported])[0].runs
     assert run_id not in runs["run_id"].tolist()
     (line,) = [line for line in runs.attrs["left_out"] if run_id in line]
