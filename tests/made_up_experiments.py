@@ -1,5 +1,6 @@
 """Runs as the documented commands log them, with made-up predictions: an experiment of them takes a second."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
+from analysis.runs import schema
 from pruning_study.options.config import IterateConfig, PruneConfig
 from tests.plans import planned
 
@@ -86,6 +88,10 @@ def _setting(command: type, **options: Any) -> Any:
     return planned(command(**options))
 
 
+def _log(experiment: Experiment, kind: str, params: Mapping[str, str], loss: float, **tags: str) -> str:
+    return experiment.log(kind, params, loss, cell=schema.cell(params), class_names=json.dumps([*CLASSES]), **tags)
+
+
 def _prune(
     experiment: Experiment,
     ratios: Sequence[float] = (2.0, 10.0),
@@ -96,31 +102,31 @@ def _prune(
     setting = _setting(PruneConfig, ratio=",".join(map(str, ratios)), **options)
     for seed in _SEEDS:
         dense_params = {**setting.params, **data, "seed": str(seed)}
-        dense = experiment.log("dense", dense_params, 0)
+        dense = _log(experiment, "dense", dense_params, 0)
         for ratio in ratios:
             params = dict(setting.plan.at(ratio, dense_params).params)
-            pruned = experiment.log("pruned", params, 0.02 * ratio, dense_run_id=dense, parent_run_id=dense)
+            pruned = _log(experiment, "pruned", params, 0.02 * ratio, dense_run_id=dense, parent_run_id=dense)
             for name in formats:
                 quantized = {**params, "number_format": name}
-                experiment.log("quantized", quantized, 0.03 * ratio, dense_run_id=dense, parent_run_id=pruned)
+                _log(experiment, "quantized", quantized, 0.03 * ratio, dense_run_id=dense, parent_run_id=pruned)
 
 
 def _iterate(experiment: Experiment, **options: Any) -> None:
     setting = _setting(IterateConfig, iterations=3, **options)
     for seed in _SEEDS:
-        parent = dense = experiment.log("dense", dense_params := {**setting.params, "seed": str(seed)}, 0)
+        parent = dense = _log(experiment, "dense", dense_params := {**setting.params, "seed": str(seed)}, 0)
         for iteration in (1, 2):
             params = dict(setting.plan.level(iteration, dense_params).params)
-            parent = experiment.log("pruned", params, 0.05 * iteration, dense_run_id=dense, parent_run_id=parent)
+            parent = _log(experiment, "pruned", params, 0.05 * iteration, dense_run_id=dense, parent_run_id=parent)
 
 
 def _quantize(experiment: Experiment) -> None:
     setting = _setting(PruneConfig)
     for seed in _SEEDS:
-        dense = experiment.log("dense", dense_params := {**setting.params, "seed": str(seed)}, 0)
+        dense = _log(experiment, "dense", dense_params := {**setting.params, "seed": str(seed)}, 0)
         for name in ("float16", "dynamic-int8", "fixed-int8"):
             params = {**dense_params, "number_format": name}
-            experiment.log("quantized", params, 0.01, dense_run_id=dense, parent_run_id=dense)
+            _log(experiment, "quantized", params, 0.01, dense_run_id=dense, parent_run_id=dense)
 
 
 def _own(experiment: Experiment, seeds: Sequence[int] = _SEEDS, **more: str) -> None:

@@ -1,12 +1,13 @@
 """Six dense and six compressed networks of a data set of 60 test images, whose PIEs are known: images 0, 5 and 1."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from analysis.runs import exports
+from analysis.runs import exports, pairs
 from pruning_study.data import datasets
 from tests import made_up_runs
 
@@ -88,8 +89,8 @@ def export(
         ids = runs["run_id"] + f" {place}"
         predicted |= {new: predicted[old] for new, old in zip(ids, runs["run_id"], strict=True)}
         made.append(runs.assign(**cell, run_id=ids))
-    whole = pd.concat(made, ignore_index=True)
-    whole = made_up_runs.whole(whole)
+    rows = made_up_runs.rows(pd.concat(made, ignore_index=True))
+    whole = pairs.paired(rows.assign(**{"tags.class_names": json.dumps(CLASSES)}), where="made up")
     known = set(whole.rows["run_id"]) if with_predictions else set()
     written = {run_id: arrays for run_id, arrays in predicted.items() if run_id in known}
     exports.write(whole, lambda ids: {i: written[i] for i in ids if i in written}, {}, folder)

@@ -125,7 +125,7 @@ def test_the_confirmation_of_epsilon_has_the_winners_and_the_papers_on_new_netwo
         asked.setdefault((config.dataset, config.epsilon), []).append(config.seed)
     assert {(cell.config.pruner, *cell.config.ratio) for cell in found.cells} == {("up", 10.0)}
     assert all(sorted(seeds) == list(range(30, 60)) for seeds in asked.values())
-    searches = tunings.read([RESULTS / "lenet5-up" / "frames.zip"])
+    searches = tunings.of_artifacts(exports.read_artifacts([RESULTS / "lenet5-up" / "frames.zip"]))
     for dataset in ("fashion-mnist", "mnist"):
         (search,) = (each for each in searches if each.name.startswith(f"{dataset}-"))
         assert {epsilon for name, epsilon in asked if name == dataset} == {None, search.winner["epsilon"]}
@@ -152,7 +152,8 @@ def test_the_frames_of_the_results_have_the_primary_comparisons_of_their_study(s
     planned = [primary.as_given for primary in read(study).primaries]
     exported = exports.below(RESULTS / name)
     assert planned
-    assert [primaries.read([each]) for each in exported] == [planned] * len(exported)
+    found = [primaries.of_artifacts(exports.read_artifacts([each])) for each in exported]
+    assert found == [planned] * len(exported)
 
 
 def test_lottery_tickets_have_the_levels_of_table_12_and_a_control_at_a_falling_rate():

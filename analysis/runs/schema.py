@@ -20,7 +20,7 @@ from analysis.runs.options.values import text
 KIND = "kind"
 NETWORK = "network"  # tag of dense and pruned runs; its value is dense, control or pruned
 CONFIG_HASH = "config_hash"
-SCHEMA = "schema"  # of each run with a config hash, and of experiments that have no older runs
+SCHEMA = "schema"  # of each run with a config hash
 SCHEMA_VERSION = "0.3"
 DENSE_RUN_ID = "dense_run_id"
 PARENT_RUN_ID = "parent_run_id"

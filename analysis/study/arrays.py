@@ -112,7 +112,7 @@ class RunArrays:
     def order_of_labels(self, row: int, classes: np.ndarray) -> np.ndarray:
         """Return the place among the given classes of each label's class in a run, as `frames.order_of_labels`."""
         logged = self.runs[schema.CLASS_NAMES].iloc[row] if schema.CLASS_NAMES in self.runs else None
-        return frames.order_of_labels(logged, tuple(map(str, self.names[classes])))
+        return frames.order_of_labels(None if pd.isna(logged) else logged, tuple(map(str, self.names[classes])))
 
     def sloped(self, rows: np.ndarray) -> np.ndarray:
         """Select the rows of a cell that have slopes: alpha is defined, and neither network of the run is at chance."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.common.errors import StudyError, option_name
-from analysis.rendering.formats import exact
 from analysis.runs import schema
 from analysis.runs.options.commands import STRENGTHS, command, of_command, sections
 from analysis.runs.options.names import SGD, SPARSE_SCHEDULES, WHILE_TRAINING
@@ -101,7 +100,8 @@ def typed(name: str, config: Any, **own: Any) -> str:
         value = own.get(option, getattr(config, option))
         is_default = value == (Path(default_data_dir()) if option == "data_dir" else record.value)
         if option not in _OF_CALL and value is not None and (not is_default or option in {*own, *_ALWAYS_TYPED}):
-            text = exact(value) if isinstance(value, float) else schema.text(value)
+            text = schema.text(value)
+            text = text.removesuffix(".0") if isinstance(value, float) else text
             words += [option_name(option), shlex.quote(text)]
     return " ".join(words)
 

@@ -132,8 +132,7 @@ def run_tags(plan: TrainPlan, context: JobContext) -> dict[str, str]:
 def known_tags(plan: Plan, context: JobContext) -> dict[str, str]:
     """Return the tags that tell an analysis what a run is: cell, classes, command and study; and its hash."""
     classes = json.dumps(context.data.classes)
-    tags = {schema.SCHEMA: schema.SCHEMA_VERSION, schema.CONFIG_HASH: plan.hash, schema.COMMAND: plan.command}
-    tags |= {schema.CELL: schema.cell(plan.params)}
+    tags = {schema.CONFIG_HASH: plan.hash, schema.CELL: schema.cell(plan.params), schema.COMMAND: plan.command}
     tags |= {schema.CLASS_NAMES: classes} if len(classes) <= MAX_TAG_VAL_LENGTH else {}
     return tags | ({schema.STUDY_NAME: context.study} if context.study else {})
 

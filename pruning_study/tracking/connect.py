@@ -191,14 +191,12 @@ def _store_of_job(client: MlflowClient, uri: str, job_run_id: str, experiment: s
 
 
 def _check_schema(client: MlflowClient, experiment_id: str) -> None:
-    """Tag an experiment as one of this schema; raise a StudyError if it has runs made before 0.3.0."""
-    experiment = client.get_experiment(experiment_id)
-    if schema.SCHEMA in experiment.tags:
-        return
-    old = client.search_runs([experiment_id], f"tags.{schema.CONFIG_HASH} LIKE '%'", max_results=1)
-    if old and schema.SCHEMA not in old[0].data.tags:
-        raise StudyError(pull.MADE_BEFORE.format(experiment=experiment.name, runs=old[0].info.run_id))
-    client.set_experiment_tag(experiment_id, schema.SCHEMA, schema.SCHEMA_VERSION)
+    """Raise a StudyError if the oldest run with a config hash was made before 0.3.0."""
+    hashed, oldest_first = f"tags.{schema.CONFIG_HASH} LIKE '%'", ["attributes.start_time ASC"]
+    for oldest in client.search_runs([experiment_id], hashed, max_results=1, order_by=oldest_first):
+        if schema.SCHEMA not in oldest.data.tags:
+            experiment = client.get_experiment(experiment_id).name
+            raise StudyError(pull.MADE_BEFORE.format(experiment=experiment, runs=oldest.info.run_id))
 
 
 def _experiment_id(client: MlflowClient, experiment: str | None) -> str:

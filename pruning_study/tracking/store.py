@@ -305,7 +305,8 @@ class Store:
             Whether MLflow's UI shows the run below the job.
         """
         parent = {MLFLOW_PARENT_RUN_ID: job_run_id} if child else {}
-        tags = {**tags, **parent, schema.HOST: locks.owner(self.uri), MLFLOW_RUN_NOTE: markdown_line(note)}
+        tags = {**tags, **parent, schema.SCHEMA: schema.SCHEMA_VERSION}
+        tags |= {schema.HOST: locks.owner(self.uri), MLFLOW_RUN_NOTE: markdown_line(note)}
         with self._started(name, tags, job_run_id) as writer:
             self._log_params(writer.run_id, params)
             self._log_dataset(writer.run_id, dataset)

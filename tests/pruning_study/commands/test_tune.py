@@ -223,7 +223,14 @@ def test_trials_of_a_network_that_was_trained_again_are_not_continued(tune, tiny
     assert {lineage[run_id] for run_id in finalists["run_id"]} == {dense.run_id}
 
 
-SCHEDULES = {"tune_schedule": "true", "n_trials": 8, "seeds": 1, "fine_tune_epochs": 4, "distill": 0.3}
+SCHEDULES = {
+    "tune_schedule": "true",
+    "n_trials": 8,
+    "seeds": 1,
+    "fine_tune_epochs": 4,
+    "distill": 0.3,
+    "temperature": 3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +265,7 @@ class TestASearchOfSchedules:
         won = told[files[0]["winner"].idxmax()]
         assert [parent.data.tags.get(name) for name in names] == won
         assert parent.data.params["ramp_range"] == "0.0,0.75"
-        assert parent.data.params["temperature"] == "2.0"
+        assert parent.data.params["temperature"] == "3.0"
         assert not {"schedule", "ramp", "distill"} & set(parent.data.params)
 
     def test_the_runs_of_winner_and_anchors_have_the_settings_of_their_trials(self, files):
@@ -350,29 +357,29 @@ OWN_GRADIENT = {"gradient_batches": 4, "gradient_mode": "train", "gradient_objec
 @pytest.mark.parametrize(
     ("options", "digest"),
     [
-        ({}, "76a1d6eeae387d93fcb9b42b71aeee6285cc26ed0f14d2a226bb97d9ebea6742"),
-        ({"scope": "global"}, "76a1d6eeae387d93fcb9b42b71aeee6285cc26ed0f14d2a226bb97d9ebea6742"),
+        ({}, "69dfe9d7f81e1117a4353a9d9ad9d848eb393b7045799eba47b62dbd343286c7"),
+        ({"scope": "global"}, "69dfe9d7f81e1117a4353a9d9ad9d848eb393b7045799eba47b62dbd343286c7"),
         (
             {"ratio": "5,10", "n_trials": 6, "objective": "both", "seeds": "5,6"},
-            "14869283a943bd270c8e4348f65f70ab727ad8ec5d65b795c67c387de2e95e2f",
+            "ad1e8948978857a56e207a02fd5363ac3df254493189ebb18b39114d0770eaf7",
         ),
         (
             {"tune_schedule": "true", "distill": "0.3"},
-            "a4f8f2cb8676e2f4939d0b6eeb388a79b5f93f876d9b09621f9ba4869cee5cb5",
+            "224a0e1864cd97a98713a2e7f04a3efb62ef0634859359f57396c433ae42ad43",
         ),
-        (GRADUAL, "03b5f91c6cfa4c2a3c4cf8e13251a98be7d632a721a8b5e3378f24c241ecb222"),
+        (GRADUAL, "7bf129d897e9683d8f389a3b316081a15029e8795b27bc7f5fbc48dc6bea0cff"),
         (
             OWN_GRADIENT | {"prune_output_layer": "true", "epsilon_range": "1e-6,1"},
-            "45ec854698d773cad7e6fdbc68bf96a36ca054f092d64844fbc7be61e1206d0a",
+            "47cd71996c8c3390b13091c9a2ad57f9892172d2b6d08ef8f71f23f3d812c7a9",
         ),
         (
             {"schedule": "cubic", "ramp": "0", "fine_tune_epochs": 0},
-            "3bb1239a0afc3e429edd9c1a22c1e7c8b12d7e83cdbad286b2fe3d0cadcf3a2e",
+            "a7cf35f5bed61283bddd4ed05045474bb78e017aa5914eb3fca79a9c981f39d0",
         ),
     ],
 )
 def test_a_search_of_an_earlier_version_is_continued(options, digest):
-    """These digests were recorded before pruning had a scope and runs had levels."""
+    """These digests were recorded by 0.3.0."""
     assert space(**options).digest == digest
 
 

@@ -6,12 +6,13 @@ from mlflow import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 import pruning_study
+from analysis import pull_runs
 from analysis.common.errors import StudyError
 from analysis.runs import address, schema
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
 from pruning_study.tracking import connect
-from tests.error_lines import refused
+from tests.error_lines import error_line, refused
 from tests.mlflow_server import losing
 from tests.stored_runs import dense_run, empty_store
 from tests.warm_processes import WarmProcess, run_code
@@ -218,6 +219,23 @@ class TestCheckpoint:
         with pytest.raises(StudyError, match=r"none\.db: no such file"):
             pruning_study.load_model("abc")
         assert not list(tmp_path.glob("none.db*"))
+
+
+def test_runs_made_before_0_3_are_refused_by_commands_and_analyses__beside_newer_ones_too(store_uri, run_command):
+    experiment_id, client = connect.connect("older").experiment_id, MlflowClient()
+    old = client.create_run(experiment_id, start_time=1, tags={"config_hash": "ab", "kind": "dense"}).info.run_id
+    client.set_terminated(old)
+    line = f"experiment 'older' has runs made before 0.3.0 ({old}): train anew in another experiment, or use the commit"
+    for newer in (False, True):
+        if newer:
+            now = {"config_hash": "cd", "kind": "dense", "schema": "0.3"}
+            client.create_run(experiment_id, start_time=2, tags=now)
+        for command in ("prune", "tune"):
+            result = run_command(command, "--experiment", "older")
+            assert (result.exit_code, error_line(result.output)[7:].startswith(line)) == (1, True)
+        with pytest.raises(StudyError) as error:
+            pull_runs("older")
+        assert str(error.value).startswith(line)
 
 
 class TestEndJob:

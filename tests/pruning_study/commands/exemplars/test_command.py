@@ -1,6 +1,7 @@
 """The commands `exemplars` and `tally`, from runs in a store or exported files to what an annotator is given."""
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from PIL import Image
 
-from tests.made_up_populations import NETWORKS, export, predictions, study, write_data
+from tests.made_up_populations import CLASSES, NETWORKS, export, predictions, study, write_data
 
 FILES = ["gallery.png", "labelling_key.csv", "labelling_sheet.csv", "labelling_sheet.png"]
 
@@ -136,7 +137,7 @@ def log(client, experiment, row, side, arrays, **tags):
     metrics |= {name: value for name, value in row.items() if name.startswith("support/")}
     start = f"recall_{side}/"
     metrics |= {f"recall/{name.removeprefix(start)}": value for name, value in row.items() if name.startswith(start)}
-    run = client.create_run(experiment, tags={"kind": kind, **tags}).info
+    run = client.create_run(experiment, tags={"kind": kind, "class_names": json.dumps(CLASSES), **tags}).info
     client.log_batch(
         run.run_id,
         [Metric(name, value, 1, 0) for name, value in metrics.items()],
