@@ -47,6 +47,8 @@ from analysis.statistics import (
 from analysis.statistics.abstention import disputes, retained_accuracy
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.chain_choice import choose
+from analysis.statistics.equal_accuracy import Curve
+from analysis.statistics.equal_accuracy import difference as at_same_accuracy
 from analysis.statistics.halves import Halves, group_of, jackknife_estimate, jackknife_values
 from analysis.statistics.halves import groups as jackknife_groups
 from analysis.statistics.hypothesis_tests import LEVEL, corrected, independent, paired, wilson_interval

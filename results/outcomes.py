@@ -44,7 +44,7 @@ def outcomes(runs: pd.DataFrame) -> pd.DataFrame:
         places = with_guesses[~study.at_chance[with_guesses]]
         before, after = study.measured(places, has)
         excess, floor = 100 * excess_loss(before, after).max(-1), 100 * study.floors(places, has)
-        fewer = [_without(each, study.support[np.ix_(places, has)], before) for each in (before, after)]
+        fewer = without_class(study, places, has)
         columns = {
             "run_id": study.runs["run_id"].to_numpy()[places],
             "accuracy_before": 100 * before.accuracy,
@@ -63,6 +63,12 @@ def outcomes(runs: pd.DataFrame) -> pd.DataFrame:
         tables.append(pd.DataFrame(columns))
     measured = pd.concat(tables, ignore_index=True)
     return measured.assign(alpha_minus_odds_ratio=measured["alpha"] - measured["odds_ratio"])
+
+
+def without_class(study: RunArrays, rows: np.ndarray, classes: np.ndarray) -> list[Recalls]:
+    """Return recalls before and after, as `measured` does, without the class that has most leverage."""
+    before, after = study.measured(rows, classes)
+    return [_without(each, study.support[np.ix_(rows, classes)], before) for each in (before, after)]
 
 
 def _without(recalls: Recalls, support: np.ndarray, dense: Recalls) -> Recalls:

@@ -14,7 +14,8 @@ accuracies and their differences are in points.
   that it fits. An axis can also be the name of a param, whose values name the arms.
 - where: for some axes, the arms to which every list is confined that does not name the axis itself.
 - named: for each data set, the class that an earlier study named. Its cost is the outcome `named_cost`.
-- means, compare, costs, tables: lists of what makes numbers, described by the functions of these names.
+- means, compare, at_equal_accuracy, costs, tables: lists of what makes numbers, described by the functions of these
+  names.
 - primary: the names of numbers whose p are corrected together by Holm's method, if the lists do not say it by `holm`.
 - figures, report_figures: pictures (see pictures.py).
 """
@@ -33,11 +34,13 @@ import yaml
 from of_analysis import (
     CONTROL_OF_NETWORK,
     LEVEL,
+    Curve,
     Frames,
     RunArrays,
     StudyError,
     StudyPredictions,
     WorstCost,
+    at_same_accuracy,
     cell_costs,
     corrected,
     independent,
@@ -283,6 +286,40 @@ def _column(columns: Sequence[tuple[str, ...]], key: tuple[str, ...]) -> tuple[s
     return max(like, key=lambda column: sum(map(bool, column)), default=None)
 
 
+def at_equal_accuracy(study: Study, part: Part) -> Iterator[Row]:
+    """Yield the difference of each of `outcomes` between arms of an `axis`, as `compare` does, at the same accuracy.
+
+    The second of two arms is interpolated between its arms of the axis `between`, as ratios, and its control. There is
+    a row for each arm of `between` that the first has.
+    """
+    axis, by, between = part["axis"], part["by"], part["between"]
+    networks, arrays = study.confined(study.networks, part, [axis, *by, between]), study.arrays
+    ids = arrays.runs["run_id"].to_numpy()
+    with_control, whole_arms = arrays.with_control(np.arange(len(ids))), networks.groupby([*by, axis], observed=True)
+    control_of = pd.Series(ids[arrays.controls[with_control]], ids[with_control])
+    for (*key, arm, level), method in networks.groupby([*by, axis, between], observed=True):
+        for one, other in (pair for pair in part["pairs"] if pair[0] == arm):
+            baseline = whole_arms.get_group((*key, other))
+            is_control = study.networks["run_id"].isin(control_of[control_of.index.isin(baseline["run_id"])])
+            curve = pd.concat([baseline, study.networks[is_control].assign(**{between: _NO_ARM})])
+            for outcome in part["outcomes"]:
+                own, whole = (_curve(table, between, outcome, method["seed"]) for table in (method, curve))
+                row = {"quantity": f"{outcome}_at_equal_accuracy", **dict(zip(by, key, strict=True)), between: level}
+                row |= {"of": f"{one} minus {other}", "n": len(method)}
+                row |= dict(zip(VALUES, at_same_accuracy(own, whole), strict=False))
+                if not np.isnan(row["estimate"]):
+                    yield row
+
+
+def _curve(networks: pd.DataFrame, between: str, outcome: str, seeds: pd.Series) -> Curve:
+    """Return an outcome over the accuracy, at the arms of `between` that all seeds have."""
+    accuracy, values = (
+        networks.pivot(index=between, columns="seed", values=name).reindex(columns=seeds).dropna().to_numpy()
+        for name in ("accuracy", outcome)
+    )
+    return Curve(accuracy, values, np.ones_like(values))
+
+
 def costs(study: Study, part: Part) -> Iterator[Row]:
     """Yield what pruning costs the classes of each cell that has controls, named by the arms of the axes `by`.
 
@@ -379,4 +416,4 @@ def call(function: str, *arguments: Any) -> Any:
     return found(*arguments)
 
 
-_MAKERS = (means, compare, costs, tables)
+_MAKERS = (means, compare, at_equal_accuracy, costs, tables)

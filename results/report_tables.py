@@ -6,6 +6,7 @@ import pandas as pd
 from of_analysis import (
     MitigationCells,
     StudyData,
+    alpha,
     alphas,
     cell_costs,
     compressed_networks,
@@ -16,6 +17,7 @@ from of_analysis import (
     robustness_section,
     run_arrays,
 )
+from outcomes import without_class
 from published import Study, fits
 
 _COMPRESSIONS = {"mp initialization scope layer": "while trained", "mp scope layer": "in one shot", "none": "control"}
@@ -78,11 +80,16 @@ def slopes(study: Study) -> pd.DataFrame:
 
 
 def negative_slopes(study: Study) -> pd.DataFrame:
-    """Count the networks of each pruner that are at chance, those with alpha below 0, and those with both."""
-    table = slopes(study)
+    """Count the networks of each pruner that are at chance, those with alpha below 0, and those with both.
+
+    `is_negative_without` counts those with alpha below 0 without the class that has most leverage.
+    """
+    table, ((rows, classes),) = slopes(study), study.arrays.class_sets()
+    without = alpha(*(each.balance for each in without_class(study.arrays, rows, classes)))
     is_negative = table["alpha"] < 0
     table = table.assign(is_negative=is_negative, is_both=is_negative & table["at_chance"])
-    by_pruner = table.groupby("pruner")[["at_chance", "is_negative", "is_both"]]
+    table["is_negative_without"] = table["run_id"].map(pd.Series(without < 0, study.runs["run_id"].iloc[rows]))
+    by_pruner = table.groupby("pruner")[["at_chance", "is_negative", "is_negative_without", "is_both"]]
     return by_pruner.sum().assign(n=by_pruner.size()).reset_index()
 
 

@@ -9,10 +9,10 @@ from analysis.statistics.implied_losses import implied_losses
 
 ACCURACY_LOSS = 0.01
 HOW_GOOD = (
-    "Likely loss: what a class loses if every recall is raised to the power that costs 1 point of accuracy. It is a "
-    "guess: in results/risk its rank correlation with what classes pay on average is .7 if the learning rate decays, "
-    "and .2 if it is constant. The first two classes contain the one that pays most in two thirds of the networks with "
-    "a decaying rate, and in half of those with a constant one."
+    "Likely recall: every recall is raised to the power that costs 1 point of accuracy. It is a guess: in results/risk "
+    "the rank correlation of the likely loss with what classes pay on average is .7 if the learning rate decays, and "
+    ".2 if it is constant. The first two classes contain the one that pays most in two thirds of the networks with a "
+    "decaying rate, and in half of those with a constant one."
 )
 
 

@@ -45,9 +45,9 @@ class Training:
     ----------
     table : DataFrame
         A row for each class, the class with the lowest recall first: class, recall and its 95 % interval (recall_low,
-        recall_high), support (test images), and likely_loss, as `likely_losses.HOW_GOOD` describes it. For one network,
-        the interval is Wilson's; for several, recall is the mean, and the interval is that of t over networks, NaN if
-        all have the same recall.
+        recall_high), support (test images), and likely_recall, as `likely_losses.HOW_GOOD` describes it. For one
+        network, the interval is Wilson's; for several, recall is the mean, and the interval is that of t over
+        networks, NaN if all have the same recall.
     runs : DataFrame
         A row for each seed: seed, accuracy, run_id.
     picture : bytes
@@ -317,7 +317,7 @@ def train(**options: Any) -> Training:
     >>> from pruning_study import train
     >>> trained = train(seed=0, epochs=1)
     >>> list(trained.table), len(trained.runs)
-    (['class', 'recall', 'recall_low', 'recall_high', 'support', 'likely_loss'], 1)
+    (['class', 'recall', 'recall_low', 'recall_high', 'support', 'likely_recall'], 1)
     """
     configs, typed = _configs(TrainConfig, options)
     results = list(train_and_prune.each_dense(configs, typed))
@@ -329,8 +329,8 @@ def train(**options: Any) -> Training:
     else:
         low, high = from_recalls(recalls).interval().clip(0)
     recall = {"recall": recalls.mean(0), "recall_low": low, "recall_high": high}
-    likely = implied_losses(recalls.mean(0), support, likely_losses.ACCURACY_LOSS)
-    table = pd.DataFrame({"class": list(classes), **recall, "support": support, "likely_loss": likely})
+    likely = recalls.mean(0) - implied_losses(recalls.mean(0), support, likely_losses.ACCURACY_LOSS)
+    table = pd.DataFrame({"class": list(classes), **recall, "support": support, "likely_recall": likely})
     confusion = sum(confusion_table(each, classes) for each in predictions)
     return Training(
         table.sort_values("recall", ignore_index=True),

@@ -489,15 +489,16 @@ def _copy_picture(store: Store, job: Writer, run_id: str, name: str) -> None:
 
 
 def _train_table(dense: LoadedRun, data: Dataset) -> str:
-    """List the classes by their errors, with the losses that are likely, and say how good this guess is."""
+    """List the classes by their errors, with the recalls that are likely, and say how good this guess is."""
     counts = dense.dense.predictions.counts(len(data.classes))
-    likely = implied_losses(counts.recall, counts.support, likely_losses.ACCURACY_LOSS)
+    likely = counts.recall - implied_losses(counts.recall, counts.support, likely_losses.ACCURACY_LOSS)
     by_errors = np.argsort(counts.recall, kind="stable")
     rows = [[data.classes[place], *map(three_decimals, (counts.recall[place], likely[place]))] for place in by_errors]
     if (more := len(rows) - blocks.MOST_SHOWN) > 0:
         rows = [*rows[: blocks.MOST_SHOWN], [f"... and {more} more, in {schema.PER_CLASS}", "", ""]]
-    accuracy = dense.metrics[schema.TEST_ACCURACY], likely_losses.ACCURACY_LOSS
-    table = text_table(["class", "recall", "likely loss"], rows, [["accuracy", *map(three_decimals, accuracy)]])
+    accuracy = dense.metrics[schema.TEST_ACCURACY]
+    accuracies = map(three_decimals, (accuracy, accuracy - likely_losses.ACCURACY_LOSS))
+    table = text_table(["class", "recall", "likely recall"], rows, [["accuracy", *accuracies]])
     return f"{table}\n\n{folded(likely_losses.HOW_GOOD)}"
 
 

@@ -446,7 +446,7 @@ class TestPrune:
         monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
         trained = run_command("train", "--dataset", tiny_npz, "--weights", weights)
         assert trained.exit_code == 0
-        assert re.search(r"recall +loss\n", trained.output)  # likely
+        assert re.search(r"recall +recall\n", trained.output)  # likely
         assert "It is a guess: in results/risk" in " ".join(trained.output.split())
         (given,) = runs("dense")
         output = prune("--dense-run-id", given.info.run_id, "--start", "initialization", code=2)

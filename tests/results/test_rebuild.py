@@ -6,7 +6,7 @@ import pictures
 import pytest
 import rebuild
 from click.testing import CliRunner
-from published import Study
+from published import Study, numbers
 
 from analysis.runs import study_archives
 from tests import made_up_runs
@@ -66,6 +66,22 @@ def test_numbers_are_those_of_the_frames(study):
         [0.020204, 0.040408], abs=1e-6
     )
     assert faults(study) == []
+
+
+def test_at_equal_accuracy_the_second_arm_is_interpolated_between_its_ratios_and_its_control(tmp_path):
+    """MP has alpha 2 at accuracy .76, and its control 1 at .8: at .78, where UP has 1.6, they give 1.5."""
+    part = "{axis: pruner, pairs: [[UP, MP]], by: [], between: ratio, outcomes: [alpha]}"
+    axes = "{pruner: {MP: {pruner: mp}, UP: {pruner: up}}, ratio: {4: {ratio: 4}}}"
+    (tmp_path / "study.yaml").write_text(f"published: {{axes: {axes}, at_equal_accuracy: [{part}]}}")
+    cells = []
+    for pruner, ratio, alpha, accuracy in (("up", 4, 1.6, 0.78), ("mp", 4, 2.0, 0.76), ("none", 1, 1.0, 0.8)):
+        cell = made_up_runs.runs("mnist", "lenet5", pruner, ratio, [alpha * accuracy / 0.8] * 3)
+        cell[["recall_after/a", "recall_after/b", "accuracy_after"]] += accuracy - 0.8
+        cells.append(cell)
+    made_up_runs.export(tmp_path, *cells)
+    made = numbers(Study(tmp_path))
+    assert rebuild.names(made).tolist() == ["alpha_at_equal_accuracy/4/UP minus MP"]
+    assert made["estimate"].tolist() == pytest.approx([0.1])
 
 
 def test_a_changed_number_is_found_with_its_row(study):
