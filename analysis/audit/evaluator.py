@@ -129,7 +129,8 @@ def classes(predicted: Any, column: str | None = None, labels: np.ndarray | pd.S
         The column of the predicted classes, if there are several columns that are not scores.
     labels : array or Series, optional
         The true classes, (images,). If every class has a column of scores named after it, or every column is named
-        after a class, a column stands for the class in its name, otherwise for the class whose number is its position.
+        after a class, a column stands for the class in its name, otherwise for the class whose number is its position;
+        the largest number must then be that of the last column.
 
     Raises
     ------
@@ -167,8 +168,8 @@ def classes(predicted: Any, column: str | None = None, labels: np.ndarray | pd.S
 
 def _are_positions(columns: Sequence[Any], known: np.ndarray) -> bool:
     """Return whether columns may be scores of the classes 0, 1 and so on, judging by their names and known classes."""
-    has_others = known.dtype.kind in "iuf" and ((known < 0) | (known >= len(columns))).any()
-    return not has_others and _NO_SCORES.isdisjoint(str(column).lower() for column in columns)
+    are_others = known.dtype.kind in "iuf" and known.size and (known.min() < 0 or known.max() != len(columns) - 1)
+    return not are_others and _NO_SCORES.isdisjoint(str(column).lower() for column in columns)
 
 
 def _named(names: Sequence[Any], known: np.ndarray) -> np.ndarray | None:

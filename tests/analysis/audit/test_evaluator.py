@@ -187,6 +187,12 @@ def test_numbers_that_are_no_scores_of_the_classes_are_refused(columns, labels):
         classes(pd.DataFrame([[0, 0.9], [1, 0.8]], columns=columns), labels=np.array(labels))
 
 
+def test_eleven_columns_without_names_for_ten_classes_are_refused():
+    with pytest.raises(StudyError, match=r"columns 0, 1, .* which are not the scores of all classes"):
+        classes(np.eye(11)[:10], labels=np.arange(10))
+    assert classes(np.eye(10)[[0, 9]], labels=np.array([0, 9])).tolist() == [0, 9]
+
+
 def test_the_first_image_without_scores_is_named():
     with pytest.raises(StudyError, match="the scores of image 2 contain NaN"):
         classes(np.array([[0.1, 0.9], [np.nan, 0.9], [np.nan, np.nan]]))
