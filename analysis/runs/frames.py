@@ -128,7 +128,7 @@ def kinds(runs: pd.DataFrame) -> pd.Series:
 
 
 def with_absent_values(runs: pd.DataFrame) -> pd.DataFrame:
-    """Fill missing params with their legacy defaults, for runs made before these params existed."""
+    """Fill missing params with `schema.ABSENT`, the values that runs without them have."""
     return runs.fillna({column(name): value for name, value in schema.ABSENT.items() if column(name) in runs})
 
 

@@ -43,7 +43,7 @@ class Primary(NamedTuple):
         Predicted direction of the method's difference from the baseline; two-sided if none is predicted.
     methods, baselines : tuple of Settings
         The settings of the cells that the labels name in the study's own grid. Only cells with these settings are
-        compared. Empty in files of earlier versions: then every cell that a label names is compared.
+        compared. If they are empty, every cell that a label names is compared.
     runs_before : int
         Number of the study's pruned runs that had finished when a changed file first gave the comparison; 0 if the
         comparison was fixed in advance.

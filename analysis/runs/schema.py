@@ -88,8 +88,7 @@ TRIAL = "trial"
 REPORT = "report"
 
 # Values of the tag `arithmetic` of a trained run, which identifies the order of additions and the rounding. With the
-# native engine, a training gives the same bits on every machine; torch gives no such guarantee. Runs of the native
-# engine without the tag used an earlier arithmetic that depended on the machine.
+# native engine, a training gives the same bits on every machine; torch gives no such guarantee.
 NATIVE_ARITHMETIC, TORCH_ARITHMETIC = "2", "torch"
 
 # Params: all that are not options, and the options whose names are used outside the table of options

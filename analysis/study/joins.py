@@ -23,7 +23,7 @@ def join(
     how: Literal["inner", "left"] = "inner",
     suffixes: tuple[str, str] = ("_x", "_y"),
 ) -> pd.DataFrame:
-    """Merge two frames by keys as text, with the legacy default (`schema.ABSENT`) for a missing param.
+    """Merge two frames by keys as text, with the value in `schema.ABSENT` for a missing param.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def is_alike(frame: pd.DataFrame, row: Mapping[str, Any] | pd.Series, on: Sequen
 
 
 def with_params(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Select columns of a frame; fill a missing column with the param's legacy default, or with NaN if it has none."""
+    """Select columns of a frame; fill a missing column with the param's value in `schema.ABSENT`, or with NaN."""
     lacking = [name for name in columns if name not in frame]
     defaults = {name: schema.ABSENT.get(frames.param(name), np.nan) for name in lacking}
     return frame.assign(**defaults)[list(columns)]
@@ -62,7 +62,7 @@ def with_params(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 def key_text(column: str, value: Any) -> str:
     """Return the text by which a key is compared: numbers in canonical form, other text unchanged.
 
-    A missing param has the text of its legacy default, or an empty text if it has none.
+    A missing param has its text in `schema.ABSENT`, or an empty text.
 
     Examples
     --------

@@ -24,7 +24,7 @@ from analysis.runs import schema
 from analysis.runs.address import without_password
 from analysis.runs.schema import text
 from analysis.statistics.implied_losses import implied_losses
-from analysis.statistics.intensification import excess_loss, raw_slope
+from analysis.statistics.intensification import excess_loss
 from pruning_study.commands import pruning_text
 from pruning_study.commands.pruning_text import SAME_NETWORK, UNPRUNED, offset_lines
 from pruning_study.data.datasets import Dataset
@@ -472,7 +472,7 @@ def summary(
             "accuracy_before": float(before.accuracy),
             "accuracy_after": float(after.accuracy),
             schema.ALPHA: run.metrics.get(schema.ALPHA, np.nan),
-            schema.RAW_SLOPE: _raw_slope(dense, run, classes),
+            schema.RAW_SLOPE: run.metrics.get(schema.RAW_SLOPE, np.nan),
             schema.LARGEST_EXCESS: float(np.nanmax(excess_loss(before, after))),
             schema.LARGEST_EXCESS_FLOOR: run.metrics.get(schema.LARGEST_EXCESS_FLOOR, np.nan),
             "run_id": run.run_id,
@@ -549,14 +549,6 @@ def chance_lines(networks: Mapping[str, FinishedRun], data: Dataset) -> list[str
     """
     names_at_chance = [name for name, run in networks.items() if runs.is_at_chance(run.metrics, data)]
     return [f"alpha means nothing for networks at chance: {', '.join(names_at_chance)}"] if names_at_chance else []
-
-
-def _raw_slope(parent: LoadedRun, run: FinishedRun, classes: Sequence[str]) -> float:
-    """Return the raw slope of a pruned run; compute it if an earlier version made the run without it."""
-    if schema.RAW_SLOPE in run.metrics:
-        return run.metrics[schema.RAW_SLOPE]
-    before = parent.dense.predictions.recalls(len(classes))
-    return float(raw_slope(before, runs.logged_recalls(run.metrics, classes)))
 
 
 def trained_by(store: Store, run_id: str) -> str:

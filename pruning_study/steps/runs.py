@@ -373,7 +373,6 @@ def _masks(store: Store, run: Run, model: nn.Module, unused: Sequence[str]) -> M
     keep = [name for name in run.data.params.get(schema.KEEP_LAYERS, "").split(",") if name]
     with store.artifact(run_id, schema.MASK) as path:
         masks, _ = checkpoints.load(path, where)
-    unused = [name for name in unused if name not in masks]  # earlier versions pruned them
     prunable = budget.prunable(model, output_layer=True, keep=keep, unused=unused)
     parameters = dict(model.named_parameters())
     wanted = prunable if masks.keys() >= set(prunable) else budget.prunable(model, keep=keep, unused=unused)

@@ -44,8 +44,6 @@ PUBLISHED = "published"  # what the page of a published study shows, which is no
 FILE_KEYS = ("name", "experiment", *GRID_KEYS, "grids", "primary", PUBLISHED)
 # Options that have no meaning for a grid
 NO_OVERRIDES = {record.name for record in OPTIONS if record.grid is None}
-# Options that have lists now but are still accepted as overrides, as in earlier versions
-_FORMER_OVERRIDES = {schema.PRECISION}
 MOST_BYTES = 2**18
 MOST_KEYS = 10_000
 DEEPEST = 100
@@ -343,8 +341,8 @@ class _GridCommand(NamedTuple):
 
     @property
     def overrides(self) -> list[str]:
-        """Options that have no key of their own, or had none in earlier versions."""
-        own_keys = {*LISTS.values(), *self.lists.values(), *ITERATING, *NO_OVERRIDES} - _FORMER_OVERRIDES
+        """Options that have no key of their own."""
+        own_keys = {*LISTS.values(), *self.lists.values(), *ITERATING, *NO_OVERRIDES}
         return [item.name for item in fields(self.config) if item.name not in own_keys]
 
 

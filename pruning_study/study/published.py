@@ -99,8 +99,8 @@ def published_runs(study: frames.Study, seed: int | None, where: Path) -> list[P
     dense, pruned = (frame[faults == ""] for frame, faults in _faults(study))
     if dense.empty:
         raise StudyError(
-            f"{where}: no run has the tag {schema.ARITHMETIC} = {schema.NATIVE_ARITHMETIC}; networks of earlier "
-            "versions and of PyTorch differ between machines, so they cannot be verified",
+            f"{where}: no run has the tag {schema.ARITHMETIC} = {schema.NATIVE_ARITHMETIC}; other networks "
+            "differ between machines, so they cannot be verified",
             option="STUDY",
         )
     seeds = sorted(dense[schema.SEED].unique())

@@ -125,7 +125,7 @@ def compare(
     primaries : sequence of Primary
         The primary comparisons. The tests of each primary comparison are corrected together, as a family that has all
         planned tests: each outcome of each method that its label names, on every data set and model of the study's
-        grid, even if its networks are missing. In files of earlier versions, which lack the settings, the plan is known
+        grid, even if its networks are missing. Of comparisons without settings, the plan is known
         only to have each outcome on every data set. All other comparisons with the control form one more family, and
         all remaining comparisons another.
 
@@ -454,7 +454,7 @@ def _pairs(
 
 
 def _with(param: str, value: str | None = None) -> Callable[[CellKey], bool]:
-    """Return a test whether a cell has the given value of a param, by default the param's legacy default."""
+    """Return a test whether a cell has the given value of a param, by default that of a run without the param."""
     own_value = schema.ABSENT[param] if value is None else value
     return lambda key: key.params.get(param) == own_value
 

@@ -155,12 +155,8 @@ def test_seeds_as_a_range(read):
     assert [cell.config.seed for cell in read("seeds: 4 - 4").cells] == [4]
 
 
-def test_precisions_are_a_list_or_an_override(read):
+def test_precisions_are_a_list(read):
     assert [cell.config.precision for cell in read("precisions: [float32, bf16]").cells] == ["float32", "bf16"]
-    assert [cell.config.precision for cell in read("overrides: {precision: bf16}").cells] == ["bf16"]
-    assert read("{precisions: [bf16], overrides: {precision: bf16}}").faults == (
-        "overrides.precision: precisions lists its values too: leave one out",
-    )
 
 
 def test_lists_say_how_trainings_end(read):

@@ -1,9 +1,7 @@
 """The driver of `tune` and `compress`: the trials that are missing, their runs, and searches made before."""
 
 import re
-import shutil
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +21,6 @@ from tests.error_lines import refused
 from tests.stored_runs import empty_store, runs
 from tests.warm_processes import WarmProcess, run_code
 
-FORMER = Path(__file__).parent / "former_searches.optuna"
 EPSILON = Space("accuracy", (10.0,), (1e-8, 1e2), 5e-4)
 CHAINS = ChainSpace("size", (7, 15), half_ratio=1.97, most_filters=4.24)
 BEFORE = np.array([[0.95, 0.85], [0.85, 0.75], [0.75, 0.65]])
@@ -250,24 +247,3 @@ def test_a_journal_that_is_deleted_while_the_search_runs_is_said_to_be(own_store
 
         make_trials(own_store, search, 1, delete)
     assert len(epsilons(own_store, TuningSearch(own_store, "epsilon", EPSILON), 4)) == 4
-
-
-def test_a_store_made_before_goes_on_as_it_would_have(own_store):
-    """The journal has a search of the version before searches shared a driver, with a trial that was cut off.
-
-    That version would have made the trials that follow: the epsilon of the cut-off trial was lost.
-    """
-    shutil.copy(FORMER, own_store.journal)
-    search = TuningSearch(own_store, "epsilon", EPSILON)
-    assert epsilons(own_store, search, 7) == [0.026201057251461917, 0.0007485744203738418]
-    trials = search.trials()
-    assert trials["number"].tolist() == [0, 1, 2, 3, 4, 6, 7]
-    assert trials["anchor"].tolist() == ["lambda", "MP", "GP", *4 * [""]]
-    assert trials["complete"].tolist() == [*4 * [True], False, True, True]
-    assert trials["accuracy"].tolist() == pytest.approx([*4 * [0.79], 0.71, 0.79, 0.79])
-
-
-def test_a_search_whose_losses_were_measured_from_the_control_is_not_continued(own_store):
-    shutil.copy(FORMER, own_store.journal)
-    with pytest.raises(StudyError, match="losses_since none there, dense here"):
-        ChainSearch(own_store, "chains", CHAINS)
