@@ -1,20 +1,17 @@
 """Define the names of tags, params, metrics and artifacts of a run, and each param's role in a study.
 
-A param that is an option has the option's name, and its role is in the option's record. All other names are defined
-only here.
+A param that is an option has the option's name.
 """
 
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from analysis.runs.options.record import ParamRole
-from analysis.runs.options.registry import PRUNERS
-from analysis.runs.options.table import OPTIONS
-from analysis.runs.options.values import text
+from analysis.runs.registry import PRUNERS
 
 # Tags
 KIND = "kind"
@@ -151,30 +148,125 @@ TORCH_PRUNING = "torch-pruning"
 BF16 = "bf16"
 
 
-# A param that is neither here nor an option counts as a setting that concerns every network.
-_OTHER_PARAMS = {
-    **dict.fromkeys((DATASET_DIGEST, IMAGE_SHAPE, MODEL_DIGEST, AUGMENTATION), ParamRole()),
-    PRUNER_DIGEST: ParamRole(concerns="pruner"),
-    CHANNEL_GROUPS: ParamRole(concerns="pruner", absent="own"),
-    ITERATION: ParamRole(absent="1", value="integer"),
-    WEIGHTS_DIGEST: ParamRole("seed"),
-    **dict.fromkeys((PHASES, FINE_TUNE_PHASES), ParamRole("consequence")),
-    RATIO_PRUNABLE: ParamRole("consequence", value="float"),
-}
-# The order of settings in labels: first those of training and fine-tuning, then those of pruning.
-_OPTIONS = sorted(OPTIONS, key=lambda record: record.heading == "Pruning")
-_LAST = (PRECISION, NUMBER_FORMAT)
+@dataclass(frozen=True)
+class ParamRole:
+    """The role of a param in a study.
+
+    Parameters
+    ----------
+    role : {"setting", "seed", "consequence"}
+        Settings distinguish cells. Seeds distinguish the networks of one cell. Consequences follow from other params.
+    absent : str, optional
+        Value that a run without the param has: the option's default, or `none` where the option has no effect. It is
+        the papers' value, so labels leave it out.
+    default : str, optional
+        The option's default, if `absent` is not given.
+    auto : bool
+        Whether the option's default is derived from other options or the data, so that `absent` is not the default.
+    detail_of : str, optional
+        The param that this one is a detail of, as `ramp` is of `schedule`.
+    value : {"text", "integer", "float", "floats", "boolean"}
+        Type of the param's value; `floats` are joined by commas. Two spellings of one value, such as `.1` and `0.1`,
+        are the same setting.
+    concerns : {"network", "mitigation", "pruner", "pruning"}
+        `network`: the param matters whether or not a network is pruned, as the epochs do. `mitigation`: it spares
+        classes, whether or not a network is pruned, as class offsets do. `pruner`: it belongs to some pruners only, as
+        epsilon does. `pruning`: it belongs to pruning by any pruner, as the schedule does. A pruned network and its
+        control must agree in the params of `network`. A control with the same mitigation is used if there is one;
+        otherwise the control has no mitigation.
+    """
+
+    role: Literal["setting", "seed", "consequence"] = "setting"
+    absent: str | None = None
+    default: str | None = None
+    auto: bool = False
+    detail_of: str | None = None
+    concerns: Literal["network", "mitigation", "pruner", "pruning"] = "network"
+    value: Literal["text", "integer", "float", "floats", "boolean"] = "text"
+
+
+# Every param of dense, pruned and quantized runs, in the order of labels: first those of training and fine-tuning, then
+# those of pruning. Any other param counts as a setting that concerns every network.
 PARAM_ROLES = {
-    **{record.name: record.param for record in _OPTIONS if record.param and record.name not in _LAST},
-    **_OTHER_PARAMS,
-    **{record.name: record.param for record in _OPTIONS if record.param and record.name in _LAST},
+    "dataset": ParamRole(default="fashion-mnist-mini"),
+    "model": ParamRole(default="lenet5"),
+    "recipe": ParamRole(),
+    "protocol": ParamRole(default="paper"),
+    "validation_fraction": ParamRole(default="0.1", value="float"),
+    "class_fractions": ParamRole(absent="none", auto=True),
+    "test_fraction": ParamRole(absent="none", value="float", auto=True),
+    "seed": ParamRole("seed", default="0", value="integer"),
+    "epochs": ParamRole(value="integer"),
+    "batch_size": ParamRole(value="integer"),
+    "learning_rate": ParamRole(value="float"),
+    "optimizer": ParamRole(absent="sgd"),
+    "momentum": ParamRole(value="float"),
+    "weight_decay": ParamRole(value="float"),
+    "regularizer": ParamRole(absent="l2"),
+    "decay": ParamRole(absent="none"),
+    "kept_epoch": ParamRole(absent="best", auto=True),
+    "average_epochs": ParamRole(absent="0", value="integer"),
+    "fine_tune_epochs": ParamRole(value="integer"),
+    "fine_tune_learning_rate": ParamRole(value="float"),
+    "fine_tune_decay": ParamRole(absent="none", auto=True),
+    "fine_tune_average_epochs": ParamRole(absent="0", value="integer", auto=True),
+    "schedule": ParamRole(absent="one-shot", concerns="pruning"),
+    "ramp": ParamRole(default="0.5", detail_of="schedule", concerns="pruning", value="float"),
+    "ramp_steps": ParamRole(default="1", detail_of="schedule", concerns="pruning", value="integer"),
+    "regrow": ParamRole(detail_of="schedule", concerns="pruning", value="boolean"),
+    "start": ParamRole(absent="dense", concerns="pruning"),
+    "begin": ParamRole(detail_of="start", concerns="pruning", value="integer"),
+    "end": ParamRole(detail_of="start", concerns="pruning", value="integer"),
+    "frequency": ParamRole(detail_of="start", concerns="pruning", value="integer"),
+    "distill": ParamRole(absent="0.0", value="float"),
+    "temperature": ParamRole(default="2.0", detail_of="distill", value="float"),
+    "weight_bits": ParamRole(absent="32", value="integer"),
+    "quantization": ParamRole(default="while-training", detail_of="weight_bits"),
+    "class_offsets": ParamRole(absent="none", concerns="mitigation"),
+    "offset_shrinkage": ParamRole(default="1.0", detail_of="class_offsets", concerns="mitigation", value="float"),
+    "class_weights": ParamRole(absent="none", concerns="mitigation"),
+    "class_weight_power": ParamRole(default="1.0", detail_of="class_weights", concerns="mitigation", value="float"),
+    "constraint": ParamRole(absent="none", concerns="mitigation"),
+    "constraint_images": ParamRole(default="train", detail_of="constraint", concerns="mitigation"),
+    "constraint_step": ParamRole(detail_of="constraint", concerns="mitigation", value="float"),
+    "performance_weighted": ParamRole(absent="none", concerns="mitigation", value="floats"),
+    "data_quotas": ParamRole(absent="none", concerns="mitigation"),
+    "data_density": ParamRole(default="0.5", detail_of="data_quotas", concerns="mitigation", value="float"),
+    "pruner": ParamRole(default="mp", concerns="pruner"),
+    "ratio": ParamRole(concerns="pruning", value="float"),
+    "sparsity": ParamRole("consequence", value="float"),
+    "scope": ParamRole(absent="global", concerns="pruning", auto=True),
+    "epsilon": ParamRole(concerns="pruner", value="float"),
+    "prune_output_layer": ParamRole(default="false", concerns="pruning", value="boolean"),
+    "keep_layers": ParamRole(absent="none", concerns="pruning", auto=True),
+    "gradient_objective": ParamRole(concerns="pruner"),
+    "gradient_batches": ParamRole(concerns="pruner", value="integer"),
+    "gradient_mode": ParamRole(concerns="pruner"),
+    "keep": ParamRole(absent="none", value="float"),
+    "weight_treatment": ParamRole(default="finetune", detail_of="keep"),
+    "rewind_step": ParamRole(absent="0", value="integer"),
+    "dataset_digest": ParamRole(),
+    "image_shape": ParamRole(),
+    "model_digest": ParamRole(),
+    "augmentation": ParamRole(),
+    "pruner_digest": ParamRole(concerns="pruner"),
+    "channel_groups": ParamRole(absent="own", concerns="pruner"),
+    "iteration": ParamRole(absent="1", value="integer"),
+    "weights_digest": ParamRole("seed"),
+    "phases": ParamRole("consequence"),
+    "fine_tune_phases": ParamRole("consequence"),
+    "ratio_prunable": ParamRole("consequence", value="float"),
+    "precision": ParamRole(absent="float32"),
+    "number_format": ParamRole(absent="float32", concerns="pruning"),
 }
 # Value of each param in a run that lacks it
 ABSENT = {name: param.absent for name, param in PARAM_ROLES.items() if param.absent is not None}
 # Defaults of the params that are not derived from other options or the data. A run's hash covers the params that differ
 # from them, so a new option changes no hash; a changed default needs a new version of the step (`steps.identity`).
-DEFAULTS = {name: param.absent for name, param in _OTHER_PARAMS.items() if param.absent is not None} | {
-    record.name: record.param.absent or text(record.value) for record in OPTIONS if record.param and not record.is_auto
+DEFAULTS = {
+    name: param.default or param.absent
+    for name, param in PARAM_ROLES.items()
+    if param.default or (param.absent and not param.auto)
 }
 # Clearer words for some params with their values.
 WORDS = {
@@ -186,6 +278,17 @@ WORDS = {
 NEVER_HASHED = frozenset({SPARSITY, RATIO_PRUNABLE})
 # UP's epsilon in the papers, which does not depend on a recipe's weight decay.
 PAPERS_EPSILON = 5e-4
+
+
+def text(value: Any) -> str:
+    """Return the canonical text of a value: floats by `repr`, booleans `true` and `false`, tuples joined by commas."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, tuple):
+        return ",".join(text(part) for part in value)
+    return str(value)
 
 
 def role(param: str) -> ParamRole:

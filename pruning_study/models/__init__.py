@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from analysis.common import imports, lazy_imports
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.printable import shortened
-from analysis.runs.options import registry
+from analysis.runs import registry
 
 if TYPE_CHECKING:
     import torch

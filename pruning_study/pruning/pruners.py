@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from analysis.common import imports
 from analysis.common.errors import StudyError
 from analysis.common.lazy_imports import imported
-from analysis.runs.options import registry
+from analysis.runs import registry
 from analysis.runs.options.values import choice_or_import_path
 from pruning_study.pruning import budget, masks
 

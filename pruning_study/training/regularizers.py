@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from analysis.runs.options import registry
+from analysis.runs import registry
 
 
 class Regularizer(NamedTuple):

@@ -5,8 +5,8 @@ from contextlib import suppress
 from itertools import accumulate
 from typing import NamedTuple
 
-from analysis.runs.options.registry import MODELS
-from analysis.runs.options.values import text
+from analysis.runs.registry import MODELS
+from analysis.runs.schema import text
 
 
 class RecipeValues(NamedTuple):

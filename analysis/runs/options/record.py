@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, dataclass_transform, get_args, get_origin
+from typing import Any, Self, TypeVar, dataclass_transform, get_args, get_origin
 
 from analysis.common.errors import StudyError
-from analysis.runs.options.values import Check, Choice, text
+from analysis.runs import schema
+from analysis.runs.options.values import Check, Choice
+from analysis.runs.schema import text
 
 AUTO = "auto"
 # The key of a study's file under which all options without a key of their own are listed
@@ -14,37 +16,6 @@ OVERRIDES = "overrides"
 _TYPES = {bool: "TRUE|FALSE", int: "INT", float: "FLOAT", Path: "PATH"}
 _LONGEST_CHOICE = 40  # maximum number of characters of names that fit into the help
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ParamRole:
-    """The role of a param in a study.
-
-    Parameters
-    ----------
-    role : {"setting", "seed", "consequence"}
-        Settings distinguish cells. Seeds distinguish the networks of one cell. Consequences follow from other params.
-    absent : str, optional
-        Value that a run without the param has: the option's default, or `none` where the option has no effect. It is
-        the papers' value, so labels leave it out.
-    detail_of : str, optional
-        The param that this one is a detail of, as `ramp` is of `schedule`.
-    value : {"text", "integer", "float", "floats", "boolean"}
-        Type of the param's value; `floats` are joined by commas. Two spellings of one value, such as `.1` and `0.1`,
-        are the same setting.
-    concerns : {"network", "mitigation", "pruner", "pruning"}
-        `network`: the param matters whether or not a network is pruned, as the epochs do. `mitigation`: it spares
-        classes, whether or not a network is pruned, as class offsets do. `pruner`: it belongs to some pruners only, as
-        epsilon does. `pruning`: it belongs to pruning by any pruner, as the schedule does. A pruned network and its
-        control must agree in the params of `network`. A control with the same mitigation is used if there is one;
-        otherwise the control has no mitigation.
-    """
-
-    role: Literal["setting", "seed", "consequence"] = "setting"
-    absent: str | None = None
-    detail_of: str | None = None
-    concerns: Literal["network", "mitigation", "pruner", "pruning"] = "network"
-    value: Literal["text", "integer", "float", "floats", "boolean"] = "text"
 
 
 @dataclass(frozen=True)
@@ -86,8 +57,6 @@ class Option:
         Check of the typed text if a command accepts several values, each of which must pass `check`.
     grid : str, optional
         The key of a study's file that lists values of the option; None if the file has no place for the option.
-    param : ParamRole, optional
-        Role of the logged param of the same name; None if the option changes no result.
     needs : tuple of Prerequisite
         Conditions under which the option has an effect. A warning names the first that is not met.
     auto_follows : str
@@ -108,7 +77,6 @@ class Option:
     commands: tuple[str, ...]
     typed: Check | None = None
     grid: str | None = OVERRIDES
-    param: ParamRole | None = None
     needs: tuple[Prerequisite, ...] = ()
     auto_follows: str = ""
     search_range: tuple[float, float] | None = None
@@ -129,6 +97,11 @@ class Option:
         """Return the option of which this one is a detail, if that is off (none or 0), else an empty string."""
         main = self.param.detail_of if self.param else None
         return main if main and getattr(config, main, None) in ("none", 0) else ""
+
+    @property
+    def param(self) -> schema.ParamRole | None:
+        """Role of the logged param of the same name; None if the option changes no result."""
+        return schema.PARAM_ROLES.get(self.name)
 
     @property
     def is_auto(self) -> bool:

@@ -20,8 +20,7 @@ from analysis.runs.options.names import (
     SPARSE_SCHEDULES,
 )
 from analysis.runs.options.recipes import RECIPES
-from analysis.runs.options.record import AUTO, Option, ParamRole, Prerequisite, option, section
-from analysis.runs.options.registry import PRUNERS, REGULARIZERS
+from analysis.runs.options.record import AUTO, Option, Prerequisite, option, section
 from analysis.runs.options.values import (
     assignments,
     boolean,
@@ -38,11 +37,12 @@ from analysis.runs.options.values import (
     seeds,
     several,
     steps_or_share,
-    text,
     theta_and_gamma,
     weight_bits,
     within,
 )
+from analysis.runs.registry import PRUNERS, REGULARIZERS
+from analysis.runs.schema import text
 
 # The headings of `--help`, in order
 HEADINGS = (
@@ -126,7 +126,6 @@ class DataOptions:
         "Data set: a name such as mnist or cifar10, an .npz file, or a folder of images.",
         (*TRAINING_COMMANDS, "tune", "compress", "groups", "quantize", "export"),
         grid="datasets",
-        param=ParamRole(),
     )
     model: str = option(
         "lenet5",
@@ -139,7 +138,6 @@ class DataOptions:
         "parameter of that name.",
         (*TRAINING_COMMANDS, "tune", "compress", "quantize", "export"),
         grid="models",
-        param=ParamRole(),
     )
     weights: Path | None = option(
         AUTO,
@@ -171,7 +169,6 @@ class DataOptions:
         "wide-resnet for wide ResNets, else lenet5.",
         (*TRAINING_COMMANDS, "tune", "compress", "quantize"),
         grid="recipes",
-        param=ParamRole(),
         in_command={
             "iterate": {
                 "default": "prune-responsibly",
@@ -185,7 +182,6 @@ class DataOptions:
         choice(PROTOCOLS),
         "Follow the text of Good et al., 2022 (paper), or their released code (released).",
         (*TRAINING_COMMANDS, "tune"),
-        param=ParamRole(),
         in_command={
             "tune": {
                 "help": "Follow the text of Good et al., 2022 (paper); a search cannot follow their released code."
@@ -198,7 +194,6 @@ class DataOptions:
         "Share of the training images that is held out to choose the best epoch, between 0 and 1. Leave it out if "
         "the data set has validation images of its own.",
         (*TRAINING_COMMANDS, "tune", "compress"),
-        param=ParamRole(value="float"),
         in_command={"iterate": {"default": "0.2"}},
     )
     class_fractions: tuple[str, ...] | None = option(
@@ -208,7 +203,6 @@ class DataOptions:
         "written 5=0.2,8=0.5, so a class name must have no comma. Each seed leaves out different images. Validation "
         "and test images are all kept. Auto: all images are kept.",
         TRAINING_COMMANDS,
-        param=ParamRole(absent="none"),
     )
 
 
@@ -222,7 +216,6 @@ class ReadingOptions:
         "Share of each class's images that is held out for testing, if the data set is a folder of classes without "
         "subfolders train and test. All seeds test on the same images. Auto: 0.2.",
         (*TRAINING_COMMANDS, "tune", "compress", "exemplars", "groups"),
-        param=ParamRole(absent="none", value="float"),
     )
     data_dir: Path = option(
         AUTO,
@@ -259,7 +252,6 @@ class TrainingOptions:
         (*TRAINING_COMMANDS, "compress", "quantize"),
         typed=seeds,
         grid="seeds",
-        param=ParamRole(role="seed", value="integer"),
         in_command={
             "compress": {
                 "help": "Seed of the initial weights, the order of batches and the validation split. Several seeds, "
@@ -278,7 +270,6 @@ class TrainingOptions:
         integer(1),
         "Epochs of training before pruning. Auto: the recipe's number.",
         (*TRAINING_COMMANDS, "tune", "compress", "quantize"),
-        param=ParamRole(value="integer"),
         needs=(TRAINED,),
         in_command={
             "iterate": {
@@ -293,7 +284,6 @@ class TrainingOptions:
         integer(1),
         "Images in a batch. Auto: the recipe's number.",
         (*TRAINING_COMMANDS, "tune", "compress"),
-        param=ParamRole(value="integer"),
         needs=IN_TRAINING_OR_SCORES,
     )
     learning_rate: float | None = option(
@@ -302,7 +292,6 @@ class TrainingOptions:
         "Learning rate of the recipe's first phase; later phases change in proportion. With very few epochs, training "
         "begins with a later phase. Auto: the recipe's value, or 0.001 with the optimizer adam.",
         (*TRAINING_COMMANDS, "tune", "compress"),
-        param=ParamRole(value="float"),
         needs=(TRAINED,),
     )
     optimizer: str = option(
@@ -311,7 +300,6 @@ class TrainingOptions:
         "Optimizer of training and fine-tuning: SGD with Nesterov momentum (sgd), or Adam (adam, only with the engine "
         "torch).",
         (*TRAINING_COMMANDS, "tune"),
-        param=ParamRole(absent="sgd"),
         needs=IN_TRAINING_OR_PENALTY,
     )
     momentum: float | None = option(
@@ -320,7 +308,6 @@ class TrainingOptions:
         "Momentum, from 0 to below 1: Nesterov momentum of sgd, or beta1 of adam, the share of the mean gradient kept "
         "at each step. Auto: the recipe's value, or 0.9 with adam.",
         (*TRAINING_COMMANDS, "tune"),
-        param=ParamRole(value="float"),
         needs=IN_TRAINING_OR_PENALTY,
     )
     weight_decay: float | None = option(
@@ -329,7 +316,6 @@ class TrainingOptions:
         "Weight decay: how strongly --regularizer pulls weights towards 0. Auto: the recipe's value, or 0 with "
         "--protocol released.",
         (*TRAINING_COMMANDS, "tune"),
-        param=ParamRole(value="float"),
     )
     regularizer: str = option(
         "l2",
@@ -338,7 +324,6 @@ class TrainingOptions:
         "weights (l2), w times the sum of absolute weights (l1), or half of each (elastic). Or each step multiplies "
         "the weights by 1 - learning rate * w (decoupled).",
         (*TRAINING_COMMANDS, "tune"),
-        param=ParamRole(absent="l2"),
     )
     decay: str = option(
         "none",
@@ -347,7 +332,6 @@ class TrainingOptions:
         "line (linear), or not at all (none).",
         (*TRAINING_COMMANDS, "tune", "compress"),
         grid="decays",
-        param=ParamRole(absent="none"),
         needs=(*IN_SOME_TRAINING, FOLLOWS_DECAY),
     )
     kept_epoch: str | None = option(
@@ -356,7 +340,6 @@ class TrainingOptions:
         "Keep the network of the epoch with the lowest validation loss (best; test loss with --protocol released), or "
         "of the last epoch (last). Auto: last if the learning rate decays to 0, else best.",
         (*TRAINING_COMMANDS, "tune"),
-        param=ParamRole(absent="best"),
         needs=IN_SOME_TRAINING,
     )
     average_epochs: int = option(
@@ -366,7 +349,6 @@ class TrainingOptions:
         "are then measured again. 0: no average.",
         (*TRAINING_COMMANDS, "tune"),
         grid="average_epochs",
-        param=ParamRole(absent="0", value="integer"),
         needs=(*IN_SOME_TRAINING, FOLLOWS_AVERAGE),
     )
 
@@ -383,7 +365,6 @@ class PruningOptions:
         "pruners whose names end in -structured prune whole input channels.",
         ("prune", "iterate"),
         grid="pruners",
-        param=ParamRole(concerns="pruner"),
     )
     ratio: tuple[float, ...] = option(
         AUTO,
@@ -392,7 +373,6 @@ class PruningOptions:
         "--pruner none.",
         ("prune", "tune"),
         grid="ratios",
-        param=ParamRole(concerns="pruning", value="float"),
         in_command={
             "tune": {
                 "default": "10",
@@ -408,7 +388,6 @@ class PruningOptions:
         "0.5,0.9. Auto: the share that --ratio prunes.",
         ("prune",),
         grid="sparsities",
-        param=ParamRole(role="consequence", value="float"),
     )
     scope: str | None = option(
         AUTO,
@@ -417,7 +396,6 @@ class PruningOptions:
         "l1-unstructured, random-unstructured, fairgrape and the pruners of whole channels (-structured, chip, "
         "l1-filter), else global.",
         ("prune", "iterate", "tune"),
-        param=ParamRole(absent="global", concerns="pruning"),
         needs=(PRUNES,),
     )
     epsilon: float | None = option(
@@ -427,7 +405,6 @@ class PruningOptions:
         "the penalty is the squared weights. Auto: the weight decay, or 5e-4 if that is 0 or with "
         "--protocol released.",
         ("prune", "iterate"),
-        param=ParamRole(concerns="pruner", value="float"),
         needs=(TAKES_EPSILON,),
     )
     prune_output_layer: bool = option(
@@ -435,7 +412,6 @@ class PruningOptions:
         boolean,
         "Prune weights of the last layer too.",
         ("prune", "iterate", "tune"),
-        param=ParamRole(concerns="pruning", value="boolean"),
         needs=(PRUNES,),
     )
     keep_layers: tuple[str, ...] | None = option(
@@ -444,7 +420,6 @@ class PruningOptions:
         "Layers that are not pruned, by the names of their weights in the state dict or by patterns, written "
         "'head.*,conv1.weight'. Auto: only the last one, unless --prune-output-layer is given.",
         ("prune", "iterate", "tune"),
-        param=ParamRole(absent="none", concerns="pruning"),
         needs=(PRUNES,),
     )
     shrink: bool = option(
@@ -478,7 +453,6 @@ class PruningOptions:
         "Loss whose gradient the scores use: with weight decay (regularized) or without (data). Auto: regularized, or "
         "data with --protocol released.",
         ("prune", "iterate", "tune"),
-        param=ParamRole(concerns="pruner"),
         needs=(TAKES_GRADIENT,),
     )
     gradient_batches: int | None = option(
@@ -487,7 +461,6 @@ class PruningOptions:
         "Number of batches that the scores' gradient is averaged over. Auto: the whole training set, or 1 batch with "
         "--protocol released.",
         ("prune", "iterate", "tune"),
-        param=ParamRole(concerns="pruner", value="integer"),
         needs=(TAKES_GRADIENT,),
     )
     gradient_mode: str | None = option(
@@ -496,7 +469,6 @@ class PruningOptions:
         "Compute the scores' gradient as in evaluation (eval), or with BatchNorm and image augmentation as in training "
         "(train). Auto: eval, or train with --protocol released.",
         ("prune", "iterate", "tune"),
-        param=ParamRole(concerns="pruner"),
         needs=(TAKES_GRADIENT,),
     )
 
@@ -519,7 +491,6 @@ class IterationOptions:
         "share of each layer's channels.",
         ("iterate",),
         grid="keep",
-        param=ParamRole(absent="none", value="float"),
     )
     weight_treatment: str = option(
         "finetune",
@@ -528,7 +499,6 @@ class IterationOptions:
         "values or to their values at --rewind-step (rewind).",
         ("iterate",),
         grid="weight_treatments",
-        param=ParamRole(detail_of="keep"),
     )
     rewind_step: int = option(
         "0",
@@ -536,7 +506,6 @@ class IterationOptions:
         "Step of the dense network's training that --weight-treatment rewind goes back to; a step is a batch. 0: the "
         "initial values.",
         ("iterate",),
-        param=ParamRole(absent="0", value="integer"),
     )
 
 
@@ -549,7 +518,6 @@ class FineTuningOptions:
         integer(0),
         "Epochs of training after pruning; 0 leaves the network as pruned. Auto: the recipe's number.",
         ("prune", "tune", "compress"),
-        param=ParamRole(value="integer"),
         needs=(STARTS_DENSE,),
         in_command={
             "compress": {
@@ -564,7 +532,6 @@ class FineTuningOptions:
         "Learning rate of the recipe's first phase of fine-tuning. With very few epochs, fine-tuning begins with a "
         "later phase. Auto: the recipe's value, or 0.001 with the optimizer adam.",
         ("prune", "tune", "compress"),
-        param=ParamRole(value="float"),
         needs=(STARTS_DENSE, FINE_TUNED),
     )
     fine_tune_decay: str | None = option(
@@ -573,7 +540,6 @@ class FineTuningOptions:
         "How the learning rate of fine-tuning decays (see --decay). Auto: the value of --decay.",
         ("prune", "tune", "compress"),
         grid="fine_tune_decays",
-        param=ParamRole(absent="none"),
         needs=(STARTS_DENSE, FINE_TUNED),
         auto_follows="decay",
         in_command={
@@ -590,7 +556,6 @@ class FineTuningOptions:
         "Number of last epochs of fine-tuning whose weights are averaged. Auto: the value of --average-epochs.",
         ("prune", "tune"),
         grid="fine_tune_average_epochs",
-        param=ParamRole(absent="0", value="integer"),
         needs=(STARTS_DENSE, FINE_TUNED),
         auto_follows="average_epochs",
     )
@@ -601,7 +566,6 @@ class FineTuningOptions:
         "network that is sparse from initialization, and exchange kept weights for others (set, rigl).",
         ("prune", "tune"),
         grid="schedules",
-        param=ParamRole(absent="one-shot", concerns="pruning"),
         needs=(PRUNES,),
     )
     ramp: float = option(
@@ -609,7 +573,6 @@ class FineTuningOptions:
         within(0, 1, low_too=True),
         "Share of the fine-tuning epochs over which the schedule cubic prunes, from 0 to below 1; 0 prunes at once.",
         ("prune", "tune"),
-        param=ParamRole(detail_of="schedule", concerns="pruning", value="float"),
         needs=(PRUNES, GRADUAL),
     )
     ramp_steps: int = option(
@@ -617,7 +580,6 @@ class FineTuningOptions:
         integer(1),
         "Number of times in an epoch that the schedule cubic prunes.",
         ("prune", "tune"),
-        param=ParamRole(detail_of="schedule", concerns="pruning", value="integer"),
         needs=(PRUNES, GRADUAL, HAS_RAMP),
     )
     regrow: bool | None = option(
@@ -626,7 +588,6 @@ class FineTuningOptions:
         "Let weights that were pruned step by step come back as long as pruning goes on. Auto: true if a network "
         "is pruned while it is trained from its initial weights, else false.",
         ("prune", "tune"),
-        param=ParamRole(detail_of="schedule", concerns="pruning", value="boolean"),
         needs=(PRUNES, GRADUAL, CUBIC_LAW, HAS_RAMP),
     )
     start: str = option(
@@ -635,7 +596,6 @@ class FineTuningOptions:
         "Prune the trained network and fine-tune it (dense), or train a new network from the same initial weights and "
         "prune it step by step meanwhile (initialization).",
         ("prune",),
-        param=ParamRole(absent="dense", concerns="pruning"),
     )
     begin: int | float | None = option(
         AUTO,
@@ -643,7 +603,6 @@ class FineTuningOptions:
         "Training step at which --start initialization begins to prune, or share of the training if written with a "
         "decimal point. Auto: 0.2, or 0 with --schedule rigl or set.",
         ("prune",),
-        param=ParamRole(detail_of="start", concerns="pruning", value="integer"),
         needs=(PRUNES,),
     )
     end: int | float | None = option(
@@ -651,7 +610,6 @@ class FineTuningOptions:
         steps_or_share,
         "Training step, or share of the training, after which nothing more is pruned. Auto: 0.75.",
         ("prune",),
-        param=ParamRole(detail_of="start", concerns="pruning", value="integer"),
         needs=(PRUNES,),
     )
     frequency: int | None = option(
@@ -659,7 +617,6 @@ class FineTuningOptions:
         integer(1),
         "Training steps from one pruning to the next. Auto: 100.",
         ("prune",),
-        param=ParamRole(detail_of="start", concerns="pruning", value="integer"),
         needs=(PRUNES,),
     )
     distill: float = option(
@@ -669,14 +626,12 @@ class FineTuningOptions:
         "labels, from 0 to 1.",
         ("prune", "tune"),
         grid="distill",
-        param=ParamRole(absent="0.0", value="float"),
     )
     temperature: float = option(
         "2",
         within(0, math.inf),
         "Softmax temperature for distillation (--distill).",
         ("prune", "tune"),
-        param=ParamRole(detail_of="distill", value="float"),
     )
     weight_bits: int = option(
         "32",
@@ -685,7 +640,6 @@ class FineTuningOptions:
         "output channel has its own scale. The activations stay float32.",
         ("prune",),
         grid="weight_bits",
-        param=ParamRole(absent="32", value="integer"),
     )
     quantization: str = option(
         "while-training",
@@ -694,7 +648,6 @@ class FineTuningOptions:
         "the final network (after-training).",
         ("prune",),
         grid="quantizations",
-        param=ParamRole(detail_of="weight_bits"),
         needs=(QUANTIZES,),
     )
     class_offsets: str = option(
@@ -705,7 +658,6 @@ class FineTuningOptions:
         "of the network.",
         ("prune", "tune"),
         grid="class_offsets",
-        param=ParamRole(absent="none", concerns="mitigation"),
     )
     offset_shrinkage: float = option(
         "1",
@@ -714,7 +666,6 @@ class FineTuningOptions:
         "offset, with 0 every change is corrected in full.",
         ("prune", "tune"),
         grid="offset_shrinkages",
-        param=ParamRole(detail_of="class_offsets", concerns="mitigation", value="float"),
         search_range=(0.0, 4.0),
     )
     class_weights: str = option(
@@ -724,7 +675,6 @@ class FineTuningOptions:
         "images (dense).",
         ("prune", "tune"),
         grid="class_weights",
-        param=ParamRole(absent="none", concerns="mitigation"),
     )
     class_weight_power: float = option(
         "1",
@@ -733,7 +683,6 @@ class FineTuningOptions:
         "0 all classes have equal weight.",
         ("prune", "tune"),
         grid="class_weight_powers",
-        param=ParamRole(detail_of="class_weights", concerns="mitigation", value="float"),
         search_range=(0.0, 4.0),
     )
     constraint: str = option(
@@ -743,7 +692,6 @@ class FineTuningOptions:
         "accuracy by at most 0.01 (ceag), or its cross-entropy equals the mean over all images (equalized-loss).",
         ("prune", "tune"),
         grid="constraints",
-        param=ParamRole(absent="none", concerns="mitigation"),
     )
     constraint_images: str = option(
         "train",
@@ -752,7 +700,6 @@ class FineTuningOptions:
         "the validation images, after each epoch (validation).",
         ("prune", "tune"),
         grid="constraint_images",
-        param=ParamRole(detail_of="constraint", concerns="mitigation"),
     )
     constraint_step: float | None = option(
         AUTO,
@@ -762,7 +709,6 @@ class FineTuningOptions:
         "images, 0.5 for ceag and 0.01 for equalized-loss.",
         ("prune", "tune"),
         grid="constraint_steps",
-        param=ParamRole(detail_of="constraint", concerns="mitigation", value="float"),
         search_range=(1e-5, 1.0),
     )
     performance_weighted: str = option(
@@ -773,7 +719,6 @@ class FineTuningOptions:
         "image's label. Written THETA,GAMMA, such as 0.5,1.",
         ("prune",),
         grid="performance_weighted",
-        param=ParamRole(absent="none", concerns="mitigation", value="floats"),
     )
     data_quotas: str = option(
         "none",
@@ -782,7 +727,6 @@ class FineTuningOptions:
         "images, the larger the part of the class's training images (recall).",
         ("prune",),
         grid="data_quotas",
-        param=ParamRole(absent="none", concerns="mitigation"),
     )
     data_density: float = option(
         "0.5",
@@ -790,7 +734,6 @@ class FineTuningOptions:
         "Share of the training images that --data-quotas keeps.",
         ("prune",),
         grid="data_densities",
-        param=ParamRole(detail_of="data_quotas", concerns="mitigation", value="float"),
     )
 
 
@@ -806,7 +749,6 @@ class NumberFormatOptions:
         (*TRAINING_COMMANDS, "tune"),
         grid="precisions",
         heading="Training",
-        param=ParamRole(absent="float32"),
         needs=IN_SOME_TRAINING,
     )
     number_format: tuple[str, ...] = option(
@@ -816,7 +758,6 @@ class NumberFormatOptions:
         "weights, and finds the range of the activations for each batch of images. fixed-int8 has integer weights, and "
         "fixed ranges that are measured on 100 training images.",
         ("quantize",),
-        param=ParamRole(absent="float32", concerns="pruning"),
     )
     all: bool = option(
         "false",

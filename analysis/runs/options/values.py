@@ -10,7 +10,8 @@ from typing import Any
 
 from analysis.common.errors import did_you_mean
 from analysis.common.printable import shortened
-from analysis.runs.options.registry import PRUNERS
+from analysis.runs.registry import PRUNERS
+from analysis.runs.schema import text
 
 LARGEST = 2**31 - 1
 MOST_SEEDS = 1000
@@ -18,17 +19,6 @@ LONGEST_PARAM = 6000  # characters; MLflow cuts off the rest, and the run would 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 # Converts typed text to a value, or raises a ValueError that names the accepted values.
 Check = Callable[[str], Any]
-
-
-def text(value: Any) -> str:
-    """Return the canonical text of a value: floats by `repr`, booleans `true` and `false`, tuples joined by commas."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, tuple):
-        return ",".join(text(part) for part in value)
-    return str(value)
 
 
 def nonempty_text(value: str) -> str:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 NEW_RECORDS = """
-from analysis.runs.options import registry
+from analysis.runs import registry
 registry.PRUNERS |= {
     "largest": registry.PrunerRecord("scores:magnitude", scope="layer", stands_for="a test", other_names=("big",))
 }
