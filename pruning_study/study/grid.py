@@ -248,7 +248,7 @@ def _content(path: Path) -> dict[Any, Any]:
         raise StudyError(f"{path} is not a YAML file ({reason or first_line(error)})", option="FILE") from error
     grid = {key: value for key, value in content.items() if key != PUBLISHED} if isinstance(content, dict) else {}
     if not grid:
-        raise StudyError(f"{path} has no grid: give options of prune or iterate", option="FILE")
+        raise StudyError(f"{path} has no grid: give options of prune or iterate, such as ratio: [2, 10]", option="FILE")
     return grid
 
 
@@ -270,7 +270,8 @@ def _check_sizes(path: Path, content: dict[Any, Any]) -> None:
 
 def _runs(grid: dict[Any, Any]) -> int:
     levels = grid.get("iterations")
-    return math.prod(_size(grid.get(name)) for name in GRID_OPTIONS) * (levels if isinstance(levels, int) else 1)
+    chained = sum(max(1, n) if isinstance(n, int) else 1 for n in (levels if isinstance(levels, list) else [levels]))
+    return math.prod(_size(grid.get(name)) for name in GRID_OPTIONS if name != "iterations") * chained
 
 
 def _size(values: Any) -> int:
@@ -305,7 +306,7 @@ def _fault_of_key(key: Any, known: Sequence[str]) -> str:
         return "there is no such key: write its options beside the others"
     if key in PRUNE | ITERATE:
         return "it does not belong in the file: leave it out"
-    return f"there is no such key: {did_you_mean(_text(key), known)}"
+    return f"there is no such key: {did_you_mean(_text(key), known, 'give options of prune or iterate')}"
 
 
 def _text(value: Any) -> str:

@@ -34,8 +34,7 @@ def faults(read):
     return of
 
 
-def test_the_overrides_of_a_grid_are_added_to_those_of_the_file(read):
-    """They used to replace them, so that `up` started from dense networks of its own."""
+def test_the_options_of_a_grid_are_added_to_those_of_the_file__and_replace_their_values(read):
     text = "{epochs: 1, fine_tune_epochs: 2, ratio: [10], grids: [{pruner: [mp]}, "
     found = read(text + "{pruner: [up], fine_tune_epochs: 3, epsilon: 0.001}]}")
     assert [(c.config.epochs, c.config.fine_tune_epochs, c.config.epsilon) for c in found.cells] == [
@@ -44,7 +43,7 @@ def test_the_overrides_of_a_grid_are_added_to_those_of_the_file(read):
     ]
 
 
-def test_a_fault_in_overrides_names_the_file_s_or_the_grid_s(faults):
+def test_a_fault_names_the_file_s_option_or_the_grid_s(faults):
     found = faults("{epochs: x, grids: [{fine_tune_epochs: y}]}")
     assert "epochs: " in found
     assert "grids[0].fine_tune_epochs: " in found
@@ -125,13 +124,13 @@ def test_options_that_do_not_go_together_are_faults_with_their_place(read, text,
 
 
 def test_none_is_the_same_run_whatever_the_ramp(read):
-    grids = [f"{{pruner: [mp, none], schedule: [cubic], {ramp: {ramp}}}}" for ramp in (0.25, 0.5)]
+    grids = [f"{{pruner: [mp, none], schedule: [cubic], ramp: {ramp}}}" for ramp in (0.25, 0.5)]
     configs = [cell.config for cell in read(f"grids: [{', '.join(grids)}]").cells]
     assert configs.count(PruneConfig(pruner="none")) == len(configs) - 2
     assert {config.ramp for config in configs if config.pruner == "mp"} == {0.25, 0.5}
 
 
-def test_scope_is_an_override_that_none_ignores(read):
+def test_none_ignores_the_scope(read):
     found = read("{pruner: [mp, none, a.b:c], scope: layer}")
     assert [cell.config.scope for cell in found.cells] == ["layer", None, "layer"]
 
@@ -145,7 +144,10 @@ def test_what_is_left_out_is_the_default_of_prune(read):
     ]
 
 
-def test_a_single_seed_is_a_list_of_one(read):
+def test_a_single_value_is_a_list_of_one(read):
+    assert read("{pruner: gp, epochs: 3, learning_rate: 1e-2, prune_output_layer: true}").cells[
+        0
+    ].config == PruneConfig(pruner="gp", epochs=3, learning_rate=0.01, prune_output_layer=True)
     assert [cell.config.seed for cell in read("seed: 0").cells] == [0]
     assert [cell.config.seed for cell in read("seed: '300'").cells] == [300]
 
@@ -155,8 +157,14 @@ def test_seeds_as_a_range(read):
     assert [cell.config.seed for cell in read("seed: 4 - 4").cells] == [4]
 
 
-def test_precisions_are_a_list(read):
-    assert [cell.config.precision for cell in read("precision: [float32, bf16]").cells] == ["float32", "bf16"]
+def test_a_list_of_any_option_is_an_axis(read):
+    text = "{epochs: [1, 2], prune_output_layer: [false, true], precision: [float32, bf16], weight_decay: [0, 1e-4]}"
+    cells = [
+        (c.config.epochs, c.config.prune_output_layer, c.config.precision, c.config.weight_decay)
+        for c in read(text).cells
+    ]
+    assert sorted(cells) == sorted(product([1, 2], [False, True], ["float32", "bf16"], [0.0, 1e-4]))
+    assert [cell.config.iterations for cell in read("iterations: [3, 4]").cells] == [3, 4]
 
 
 def test_lists_say_how_trainings_end(read):
@@ -172,18 +180,13 @@ def test_lists_say_how_trainings_end(read):
         *((0, 0), (0, 3), (7, 0), (7, 3))
     ]
     found = read("{decay: [cosine], fine_tune_decay: [none, linear], iterations: 3}")
-    assert "fine_tune_decay: a grid of iterate does not accept this key" in found.faults[0]
+    assert "fine_tune_decay: a grid of iterate does not accept this option" in found.faults[0]
     found = read("{decay: [none, cosine], average_epochs: [0, 7]}")
     assert len(found.cells) == 3
     assert found.faults == (
         "average_epochs[1]: 7 epochs are averaged at a constant learning rate, but cosine decays the rate to 0: "
         "give 0, or --decay none",
     )
-
-
-def test_overrides_are_further_options(read):
-    (cell,) = read("epochs: 3, learning_rate: 1e-2, prune_output_layer: true").cells
-    assert cell.config == PruneConfig(epochs=3, learning_rate=0.01, prune_output_layer=True)
 
 
 def test_what_the_command_gives_counts_for_all_cells(read):
@@ -239,28 +242,39 @@ def test_all_that_is_wrong_is_said_at_once_with_its_key(faults):
         model: [lenet5, lenet, lenet5]
         pruner: [mp, gp, upp]
         seed: [0, 1, 0, 1.5]
-        epochs: 0, epsilonn: 3, ratio: 2, force: true, device: cpu
+        epochs: 0
+        epsilonn: 3
+        force: true
+        device: cpu
         grids:
           - ratio: [2, 0.5, "3,4", yes]
           - ratio: [[2, 4]]
     """
     assert faults(text).splitlines()[1:] == [
-        "  datsets: there is no such key: did you mean datasets?",
-        "  epochs: 0 is below 1",
-        "  epsilonn: prune has no such option: did you mean epsilon?",
-        "  ratio: list its values under the key ratios",
+        "  datsets: there is no such key: did you mean dataset?",
+        "  epsilonn: there is no such key: did you mean epsilon?",
         "  force: it does not belong in the file: leave it out",
         "  device: it does not belong in the file: leave it out",
-        "  models[1]: 'lenet' is not a model: did you mean lenet5?",
-        "  models[2]: lenet5 is listed twice",
-        "  pruners[2]: 'upp' is not a pruner: did you mean up?",
+        "  model[1]: 'lenet' is not a model: did you mean lenet5?",
+        "  model[2]: lenet5 is listed twice",
+        "  epochs: 0 is below 1",
+        "  pruner[2]: 'upp' is not a pruner: did you mean up?",
         "  grids[0].ratio[1]: 0.5 must be at least 1",
         "  grids[0].ratio[2]: '3,4' is not a number",
         "  grids[0].ratio[3]: 'true' is not a number",
-        "  seeds[2]: 0 is listed twice",
-        "  seeds[3]: '1.5' is not a whole number",
+        "  seed[2]: 0 is listed twice",
+        "  seed[3]: '1.5' is not a whole number",
         "  grids[1].ratio[0]: [2, 4] is not a number",
     ]
+
+
+@pytest.mark.parametrize("prefix", ["", "grids[0]."])
+def test_a_key_of_an_earlier_version_is_refused_with_the_option_s_name(read, prefix):
+    names = ("dataset", "model", "pruner", "ratio", "schedule", "recipe", "seed", "decay", "fine_tune_decay")
+    old = {f"{name}s": name for name in names} | {"sparsities": "sparsity", "data_densities": "data_density"}
+    keys = "{" + ", ".join(f"{key}: [1]" for key in old) + "}"
+    found = read(f"grids: [{keys}]" if prefix else keys)
+    assert found.faults == tuple(f"{prefix}{key}: there is no such key: did you mean {old[key]}?" for key in old)
 
 
 @pytest.mark.parametrize(
@@ -274,22 +288,23 @@ def test_all_that_is_wrong_is_said_at_once_with_its_key(faults):
         ("seed: [0", "is not a YAML file"),
         ("seed: &a [*a]", "is not a YAML file"),
         ("x: !!python/object/apply:os.system [ls]", "is not a YAML file"),
-        ("{pruner: [mp], pruner: [up]}", "pruners is given twice"),
+        ("{pruner: [mp], pruner: [up]}", "pruner is given twice"),
         ("? [a, b]\n: 1", "is not a YAML file"),
         ("{" * 3000, "more than 100 nested brackets"),
         ("seed: 0-1-2", "seed: '0-1-2' is neither a range"),
         ("seed: 5-3", "the smaller seed first"),
         ("seed: 0-9999999999", "none above 2147483647"),
         ("seed: 0-1000000", "1,000,001 seeds, but the limit is 100,000"),
-        ("seed: true", "seed: True is not a list of values or a range"),
-        ("seed: []", "is not a list"),
-        ("seed: [-1]", r"seeds\[0\]: -1 is below 0"),
-        ("pruner: mp", "pruner: 'mp' is not a list"),
-        ("pruner: {mp: 1}", "is not a list"),
-        ("model: [null]", r"models\[0\]: None is not a single value"),
+        ("seed: true", "seed: 'true' is not a whole number"),
+        ("epochs: []", "epochs: the list has no values: leave the option out"),
+        ("seed: [-1]", r"seed\[0\]: -1 is below 0"),
+        ("pruner: {mp: 1}", "pruner: {'mp': 1} is not a single value"),
+        ("model: [null]", r"model\[0\]: None is not a single value"),
         ("dataset: [2020-01-01]", "is not a single value"),
-        ("overrides: [epochs]", "overrides: .* options of prune"),
-        ("epochs: [1, 2]", "epochs: .* is not a single value"),
+        ("epochs: [[1, 2]]", r"epochs\[0\]: \[1, 2\] is not a single value"),
+        ("epochs: [1, x]", r"epochs\[1\]: 'x' is not a whole number"),
+        ("epochs: [1, 2, 1]", r"epochs\[2\]: 1 is listed twice"),
+        ("overrides: {epochs: 1}", "overrides: there is no such key: write its options beside the others"),
         ("grids: {}", "grids: it must be a list of grids"),
         ("grids: []", "grids: it must be a list of grids"),
         ("grids: [1]", "grids: it must be a list of grids"),
@@ -319,14 +334,14 @@ MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (LAUGHS + "seed: *a11", r"seeds\[0\]: \[\[\[\.\.\.\], "),
+        (LAUGHS + "seed: *a11", r"seed\[0\]: \[\[\[\.\.\.\], "),
         (LAUGHS + "name: *a11", "is not a string"),
         (LAUGHS + "epochs: *a11", "is not a single value"),
-        (LAUGHS + "overrides: *a11", "options of prune"),
         (MERGES, "more than 10,000 keys|a0: there is no such key"),  # PyYAML merges equal keys once from 6.0.4 on
         ("a: &g {seed: 0-99999}\ngrids: [" + "*g, " * 1000 + "]", "100,000,000 runs, but the limit is 1,000,000"),
         ("a: &r [" + "2, " * 9000 + "]\ngrids: [" + "{ratio: *r}, " * 99 + "]", "values, but the limit is 200,000"),
         ("{seed: 0-99999, ratio: [" + ", ".join(map(str, range(2, 99))) + "]}", "9,700,000 runs"),
+        ("{iterations: [19999, 20001], seed: 0-49}", "2,000,000 runs"),
         ("seed: 0-99999999999", "neither a range"),
         ("seed: [" + "[" * 100_000, "more than 100 nested brackets"),
         ("#" * 2**20, "larger than 262,144 bytes"),
@@ -346,8 +361,8 @@ def test_a_study_file_of_a_few_lines_that_stands_for_billions_of_values__is_refu
         ("seed: [010]", "YAML reads 010 as another number"),
         ("seed: [1:30]", "YAML reads 1:30 as another number"),
         ("learning_rate: 1:30.5", "YAML reads 1:30.5 as another number"),
-        ("dataset: [no]", r"datasets\[0\]: YAML reads no, off, yes and on as true or false: quote the name"),
-        ("model: [on]", r"models\[0\]: YAML reads no"),
+        ("dataset: [no]", r"dataset\[0\]: YAML reads no, off, yes and on as true or false: quote the name"),
+        ("model: [on]", r"model\[0\]: YAML reads no"),
         ("weights: off", "weights: YAML reads no"),
         ("dataset: [2020-01-01]", "is not a single value"),
         ("dataset: [!!binary aGk=]", "is not a single value"),
@@ -355,9 +370,9 @@ def test_a_study_file_of_a_few_lines_that_stands_for_billions_of_values__is_refu
         ("ratio: [.nan, .inf]", "nan is not a finite number"),
         ("seed: [" + "9" * 5000 + "]", "4300 digits"),
         ("seed: [0x" + "f" * 9000 + "]", "4300 digits"),
-        ("epochs: 1, epochs: 2", "epochs is given twice"),
-        ("grids: [{seed: [1], seed: [2]}]", "seeds is given twice"),
-        ("seed: 0-1\n---\nseeds: 0-2", "is not a YAML file"),
+        ("{epochs: 1, epochs: 2}", "epochs is given twice"),
+        ("grids: [{seed: [1], seed: [2]}]", "seed is given twice"),
+        ("seed: 0-1\n---\nseed: 0-2", "is not a YAML file"),
     ],
 )
 def test_a_value_that_yaml_reads_as_another_or_that_stands_twice__is_refused(faults, text, message):
@@ -370,10 +385,10 @@ def test_a_value_that_yaml_reads_as_another_or_that_stands_twice__is_refused(fau
     [
         (r'name: "a\e[2J"', r"name: 'a\x1b[2J' has a control character"),
         (r'"a\e[2J\n": 1', r"a\x1b[2J\n: there is no such key"),
-        (r'model: ["\e[2J"]', r"models[0]: '\x1b[2J' is not a model"),
-        (r'dataset: ["\uD800"]', r"datasets[0]: '\ud800' is not text in UTF-8"),
-        (r'dataset: ["a\0.npz"]', r"datasets[0]: 'a\x00.npz' is not text in UTF-8"),
-        (r'"\u202e": 1', r"\u202e: prune has no such option"),
+        (r'model: ["\e[2J"]', r"model[0]: '\x1b[2J' is not a model"),
+        (r'dataset: ["\uD800"]', r"dataset[0]: '\ud800' is not text in UTF-8"),
+        (r'dataset: ["a\0.npz"]', r"dataset[0]: 'a\x00.npz' is not text in UTF-8"),
+        (r'"\u202e": 1', r"\u202e: there is no such key"),
         ("name: " + "x" * 300, "has 300 characters"),
     ],
 )
@@ -394,8 +409,7 @@ def test_a_pipe_or_a_device_as_a_study_file__is_refused_at_once(tmp_path):
 
 def test_a_mapping_that_merges_another_may_be_merged_itself(read):
     found = read(
-        "grids: [&a {seed: 0-1, ratio: [2]}, &b {<<: *a, ratio: [4]}, {<<: *b, ratio: [8]}, "
-        "{<<: [*b, *a], seed: [9]}]"
+        "grids: [&a {seed: 0-1, ratio: [2]}, &b {<<: *a, ratio: [4]}, {<<: *b, ratio: [8]}, {<<: [*b, *a], seed: [9]}]"
     )
     assert [(c.config.ratio[0], c.config.seed) for c in found.cells] == [
         (2, 0), (2, 1), (4, 0), (4, 1), (8, 0), (8, 1), (4, 9)
@@ -406,9 +420,9 @@ def test_a_mapping_that_merges_another_may_be_merged_itself(read):
 @pytest.mark.attack
 def test_2000_study_files_with_seeded_random_damage__are_read_or_refused_line_by_line(tmp_path):
     sound = [
-        b"name: mine\ndatasets: [mnist]\nmodels: [lenet5]\nratios: [2, 4]\nseeds: 0-3\nepochs: 2\n",
+        b"name: mine\ndataset: [mnist]\nmodel: lenet5\nratio: [2, 4]\nseed: 0-3\nepochs: 2\n",
         b"grids:\n  - &one\n    pruner: [mp, up]\n    seed: [1]\n  - <<: *one\n    distill: [0.5]\n",
-        f"pruner: [mp, up]\nratios: [10]\nprimary:\n  - {{{UP}}}\n".encode(),
+        f"pruner: [mp, up]\nratio: [10]\nprimary:\n  - {{{UP}}}\n".encode(),
     ]
     parts = [bytes([byte]) for byte in b"&*!%@`|>?:-#{}[]'\"\t\n\0\x1b\xff,"]
     parts += [
@@ -438,7 +452,7 @@ UP = "method: up, baseline: mp, ratio: 10, outcomes: [alpha]"
 
 
 def test_primary_comparisons_are_of_all_data_sets_unless_they_say_so(read):
-    found = read(PLANNED.format(f"{{{UP}}}, {{{UP}, dataset: [a_b], direction: less}}"))
+    found = read(PLANNED.format(f"{{{UP}}}, {{{UP}, datasets: [a_b], direction: less}}"))
     assert found.faults == ()
     assert tuple(primary.as_given for primary in found.primaries) == (
         Primary("up", "mp", 10.0, ("alpha",), ("mnist", "a-b")),
@@ -477,7 +491,7 @@ def test_settings_of_a_primary_comparison_are_those_that_the_runs_will_have(read
         (UP.replace("[alpha]", "[[alpha]]"), ".outcomes[0]: ['alpha']: did you mean alpha?"),
         (UP.replace("up", "up epsilon"), ".method: 'up epsilon': epsilon has no value; "),
         (UP.replace("up", "3"), ".method: 3 is not a string"),
-        (f"{UP}, dataset: [cifar10]", ".datasets[0]: 'cifar10': it takes mnist, a-b"),
+        (f"{UP}, datasets: [cifar10]", ".datasets[0]: 'cifar10': it takes mnist, a-b"),
         (f"{UP}, direction: down", ".direction: 'down': it takes two-sided, less, greater"),
         (f"{UP}, model: lenet5", ".model: there is no such key: it takes method, baseline, "),
         ("method: up", ".baseline: is missing, and every primary comparison needs it"),
@@ -535,12 +549,12 @@ def test_a_grid_without_ratios_has_no_primary_comparison(read, amounts):
     (found,) = read(f"{{pruner: [mp], {amounts}, primary: [{{{UP.replace('up', 'typo')}}}]}}").faults
     assert found == (
         "primary: it compares networks at a ratio, but the file's grids have only iterations or sparsity: add "
-        "ratios, or leave primary out"
+        "ratio, or leave primary out"
     )
 
 
 def test_what_the_released_code_means_by_up_is_named_as_its_runs_are(read):
-    text = "{{pruner: [mp, up], {protocol: released}, primary: [{}]}}"
+    text = "{{pruner: [mp, up], protocol: released, primary: [{}]}}"
     (found,) = read(text.format(f"{{{UP}}}")).faults
     assert found.endswith("its pruners there are mp, up-signed")
     assert len(read(text.format("{" + UP.replace("up", "up-signed") + "}")).primaries) == 1
@@ -567,20 +581,22 @@ def test_grids_of_iterations_and_of_ratios_stand_in_one_file(read):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("{iterations: 3, ratio: [2]}", "ratio: a grid of iterate does not accept this key"),
+        ("{iterations: 3, ratio: [2]}", "ratio: a grid of iterate does not accept this option"),
         (
             "{grids: [{iterations: 3, schedule: [cubic]}]}",
-            "grids[0].schedule: a grid of iterate does not accept this key",
+            "grids[0].schedule: a grid of iterate does not accept this option",
         ),
-        ("{iterations: 3, grids: [{ratio: [2, 4]}]}", "grids[0].ratio: a grid of iterate does not accept this key"),
-        ("{keep: 0.5, grids: [{}, {distill: [0.5]}]}", "grids[1].distill: a grid of iterate does not accept this key"),
+        ("{iterations: 3, grids: [{ratio: [2, 4]}]}", "grids[0].ratio: a grid of iterate does not accept this option"),
+        (
+            "{keep: 0.5, grids: [{}, {distill: [0.5]}]}",
+            "grids[1].distill: a grid of iterate does not accept this option",
+        ),
         ("{weight_treatment: [rewind], grids: [{sparsity: [0.5]}]}", "grids[0].sparsity: a grid of iterate"),
         ("{iterations: 1}", "iterations: 1 is below 2"),
-        ("{iterations: [3, 4]}", "iterations: [3, 4] is not a number"),
+        ("{iterations: [3, [4]]}", "iterations[1]: [4] is not a number"),
         ("{keep: 1.5}", "keep: 1.5 must be above 0 and below 1"),
-        ("{weight_treatment: [rewound]}", "weight_treatments[0]: 'rewound'"),
-        ("{keep: 0.8, fine_tune_epochs: 3}", "fine_tune_epochs: iterate has no such option"),
-        ("{keep: 0.8, iterations: 3}", "iterations: it is a key of the grid itself"),
+        ("{weight_treatment: [rewound]}", "weight_treatment[0]: 'rewound'"),
+        ("{keep: 0.8, fine_tune_epochs: 3}", "fine_tune_epochs: a grid of iterate does not accept this option"),
         ("{iterations: 20000, seed: 0-99}", "2,000,000 runs"),
     ],
 )
