@@ -1,7 +1,7 @@
 """The table of options: one record for each option of `pruning-study`.
 
-A record has everything about an option: its type, default, check and help, the commands that have it, its key in a
-study's file, the conditions under which it has an effect, and the meaning of its param. The records define the
+A record has everything about an option: its type, default, check and help, the commands that have it, whether a study's
+file may give it, the conditions under which it has an effect, and the meaning of its param. The records define the
 dataclasses of the commands, click's options, the sections of the help, the warnings about options without effect, the
 keys of studies, the params that runs log, and the command that `pruning-analysis recommend` prints.
 """
