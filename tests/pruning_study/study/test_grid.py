@@ -45,7 +45,7 @@ def test_the_options_of_a_grid_are_added_to_those_of_the_file__and_replace_their
 
 def test_a_fault_names_the_file_s_option_or_the_grid_s(faults):
     found = faults("{epochs: x, grids: [{fine_tune_epochs: y}]}")
-    assert "epochs: " in found
+    assert "  epochs: " in found
     assert "grids[0].fine_tune_epochs: " in found
     assert "grids[0].epochs" not in found
 
@@ -145,9 +145,8 @@ def test_what_is_left_out_is_the_default_of_prune(read):
 
 
 def test_a_single_value_is_a_list_of_one(read):
-    assert read("{pruner: gp, epochs: 3, learning_rate: 1e-2, prune_output_layer: true}").cells[
-        0
-    ].config == PruneConfig(pruner="gp", epochs=3, learning_rate=0.01, prune_output_layer=True)
+    (cell,) = read("{pruner: gp, epochs: 3, learning_rate: 1e-2, prune_output_layer: true}").cells
+    assert cell.config == PruneConfig(pruner="gp", epochs=3, learning_rate=0.01, prune_output_layer=True)
     assert [cell.config.seed for cell in read("seed: 0").cells] == [0]
     assert [cell.config.seed for cell in read("seed: '300'").cells] == [300]
 
