@@ -33,7 +33,7 @@ def test_a_dense_run_is_planned_once_for_all_that_is_pruned_from_it(tmp_path):
 
 
 def test_a_study_of_both_precisions_has_dense_runs_of_both(tmp_path):
-    steps = read(tmp_path, "{ratios: [2], grids: [{}, {overrides: {precision: bf16}}]}").steps
+    steps = read(tmp_path, "{ratios: [2], precisions: [float32, bf16]}").steps
     assert [(step.kind, step.config.precision) for step in steps] == [
         *(("dense", "float32"), ("pruned", "float32")),
         *(("dense", "bf16"), ("pruned", "bf16")),
