@@ -89,7 +89,7 @@ def _variance(values: np.ndarray) -> np.ndarray:
 
 
 def pooled(study: Study) -> pd.DataFrame:
-    """Return what pruning to ratio 20 costs in all networks with a stable control, also of the studies that it reads.
+    """Return what pruning to ratio 20 costs in all networks with a stable control, with those of other studies.
 
     Returns
     -------

@@ -49,7 +49,7 @@ def paired(run_rows: pd.DataFrame, *, ignore_params: Sequence[str] = (), where: 
     ignore_params : sequence of str
         Params that are dropped.
     where : str
-        Where the runs are, for errors.
+        Location of the runs to name in errors.
 
     Raises
     ------
@@ -130,21 +130,13 @@ def _name_by_format(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame
 
 def _with_settings_of_cells(run_rows: pd.DataFrame, ignored: Collection[str]) -> pd.DataFrame:
     """Take the settings of runs from their tag `cell`; runs without it have only data set, model, pruner and ratio."""
-    known = {*frames.BARE, schema.NUMBER_FORMAT}
-    cells, number = _tag(run_rows, schema.CELL).factorize()[::-1]
-    left_out = {*known, *ignored}
+    known = {*frames.BARE, schema.NUMBER_FORMAT, *ignored}
+    number, cells = _tag(run_rows, schema.CELL).factorize()
     settings = [
-        {
-            PARAM + name: value
-            for name, value in _parsed(cell, dict).items()
-            if name not in left_out and _is_setting(name)
-        }
+        {PARAM + name: value for name, value in _parsed(cell, dict).items() if name not in known and _is_setting(name)}
         for cell in cells
     ]
-    of_runs = pd.DataFrame(settings, range(len(cells))).drop(
-        columns=[PARAM + name for name in ignored], errors="ignore"
-    )
-    of_runs = of_runs.reindex(number).set_axis(run_rows.index)
+    of_runs = pd.DataFrame(settings, range(len(cells))).reindex(number).set_axis(run_rows.index)
     params = [column.removeprefix(PARAM) for column in _columns(run_rows, "", PARAM)]
     logged = [PARAM + name for name in params if name not in known and _is_setting(name)]
     settled = pd.concat([run_rows.drop(columns=logged), of_runs], axis=1)

@@ -22,6 +22,8 @@ from analysis.runs.retries import download_artifacts, list_artifacts
 from analysis.runs.stores import NOTHING, Page, open_store
 
 _KIND, _DENSE_RUN_ID = TAG + schema.KIND, TAG + schema.DENSE_RUN_ID
+_CONFIG_HASH, _SCHEMA = TAG + schema.CONFIG_HASH, TAG + schema.SCHEMA
+_ALWAYS = (_KIND, _DENSE_RUN_ID, _CONFIG_HASH, _SCHEMA)  # columns of tags that a table has even if no run has the tag
 _DEFAULT_ID = "0"  # of the experiment that MLflow makes in each store
 
 MADE_BEFORE = (
@@ -88,17 +90,16 @@ def study(
     """Pull an experiment's pairs and dense runs together; parameters and errors are as for `pull_runs`."""
     with open_store(tracking_uri) as store:
         selected_id, name, other_experiments = _find(store.experiments(), experiment)
-        hashed, of_schema = (
-            {*store.tagged(selected_id, tag)[RUN_ID].to_pylist()} for tag in (schema.CONFIG_HASH, schema.SCHEMA)
-        )
-        if old := sorted(hashed - of_schema):
-            raise StudyError(MADE_BEFORE.format(experiment=name, runs=checks.some(old)))
         run_rows = _read(store.pages(selected_id))
         is_dense = run_rows[_KIND] == schema.DENSE
         elsewhere = set(run_rows.loc[~is_dense, _DENSE_RUN_ID].dropna()) - set(run_rows.loc[is_dense, RUN_ID])
         of_others = _read(store.runs(sorted(elsewhere)))
     run_rows = pd.concat([run_rows, of_others[of_others[_KIND] == schema.DENSE]])
     run_rows = run_rows.sort_values(RUN_ID, ignore_index=True)
+    is_hashed = run_rows[_CONFIG_HASH].notna() & (run_rows[pairs.STATUS] == pairs.FINISHED)
+    if old := run_rows.loc[is_hashed & run_rows[_SCHEMA].isna(), RUN_ID].tolist():
+        raise StudyError(MADE_BEFORE.format(experiment=name, runs=checks.some(old)))
+    run_rows = run_rows.drop(columns=[_CONFIG_HASH, _SCHEMA])
     try:
         return pairs.paired(run_rows, ignore_params=ignore_params, where=f"experiment {name!r}")
     except StudyError as error:
@@ -325,7 +326,7 @@ def _read(pages: Iterable[Page]) -> pd.DataFrame:
             tables.append(_wide(page))
             progress.update(len(page.runs))
     run_rows = pa.concat_tables(tables, promote_options="default").to_pandas()
-    first, others = [*NOTHING.runs.column_names], {*run_rows.columns, _KIND, _DENSE_RUN_ID}
+    first, others = [*NOTHING.runs.column_names], {*run_rows.columns, *_ALWAYS}
     return run_rows.reindex(columns=[*first, *sorted(others - {*first})])
 
 

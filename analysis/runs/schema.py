@@ -55,7 +55,7 @@ NORMALIZATION_STD = "normalization_std"
 # The tags that the analysis reads
 TAGS = (
     *(KIND, DENSE_RUN_ID, CONTROL_RUN_ID, CELL, CLASS_NAMES, COMMAND, STUDY_NAME),
-    *(ARITHMETIC, NORMALIZATION_MEAN, NORMALIZATION_STD),
+    *(ARITHMETIC, NORMALIZATION_MEAN, NORMALIZATION_STD, CONFIG_HASH, SCHEMA),
 )
 
 # The value of the param `pruner` of a control, which is fine-tuned without pruning.

@@ -115,7 +115,7 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
         }
         pictures.over_iterations(changes, plan.chain_name).savefig(job.folder / schema.SUMMARY_PICTURE)
         job.note(plan.note(dense.run_id, len(levels)))
-        controls.tag(store)
+        controls.tag(store, dense.run_id)
         logged_model.log_models(store, plan.options, context, run_ids)
         # There are no sizes without --shrink.
         sizes = dict(zip(levels, shrunk.log_sizes(store, plan.options, context, run_ids), strict=False))

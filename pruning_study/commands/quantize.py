@@ -165,7 +165,7 @@ def _quantized(
         for number_format in config.number_format:
             own = quantized.plan_quantization(parent, number_format, force=plan.options.force)
             runs_of_dtypes[number_format] = quantized.quantize(own, context, parent)
-        controls.tag(store)
+        controls.tag(store, loaded.dense.run_id)
         reuse_tag = runs.found_tag(runs_of_dtypes.values())
         job.tags({schema.QUANTIZED_RUN_IDS: ",".join(run.run_id for run in runs_of_dtypes.values())} | reuse_tag)
         # Latencies measured now are not comparable with those of found runs, whose machine may have been busier.

@@ -306,7 +306,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
         if say and controls.has_control(plan):
             job.flush()  # so that an interrupt from here on loses only the control
             result = _with_control(result, job, say)
-        controls.tag(store)
+        controls.tag(store, dense.run_id)
     return result
 
 

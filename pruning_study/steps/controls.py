@@ -36,21 +36,22 @@ def plan_control(plan: PrunePlan, context: Context) -> PrunePlan:
     return plan_pruning(replace(plan.options, pruner=schema.CONTROL, ratio=(1.0,)), context)
 
 
-def tag(store: Store) -> None:
-    """Tag the experiment's pruned and quantized runs with their controls, unless they are tagged already.
+def tag(store: Store, dense_run_id: str = "") -> None:
+    """Tag the pruned and quantized runs of a dense run, or of the experiment, with their controls, unless they are.
 
     The control is the newest run of the pruner `none` with the same dense run and the same params, except those that
     concern pruning. If there is none with the mitigation of a run, its control has no mitigation.
     """
-    runs, tagged = store.compared_runs(), store.tag_values(schema.CONTROL_RUN_ID)
-    controls = {}
+    runs, controls = store.compared_runs(dense_run_id), {}
     for run in runs:
-        if run.kind == schema.PRUNED and run.params.get(schema.PRUNER) == schema.CONTROL:
+        if run.tags[schema.KIND] == schema.PRUNED and run.params.get(schema.PRUNER) == schema.CONTROL:
             controls[_shared(run, "network", "mitigation")] = run.run_id
             if not any(run.params.get(name, "none") != "none" for name in schema.mitigations()):
                 controls[_shared(run, "network")] = run.run_id
-    untagged = [run for run in runs if run.run_id not in {*tagged, *controls.values()} and schema.PRUNER in run.params]
-    for run in untagged:
+    own = {*controls.values()}
+    for run in runs:
+        if run.run_id in own or schema.CONTROL_RUN_ID in run.tags or schema.PRUNER not in run.params:
+            continue
         keys = _shared(run, "network", "mitigation"), _shared(run, "network")
         if control := next((controls[key] for key in keys if key in controls), None):
             store.add_metrics(run.run_id, {}, {schema.CONTROL_RUN_ID: control})
@@ -60,4 +61,5 @@ def _shared(run: ComparedRun, *concerns: str) -> frozenset[tuple[str, str]]:
     """Return the dense run of a run, and its params that concern the given parts."""
     roles = {name: schema.role(name) for name in run.params}
     shared = [name for name, role in roles.items() if role.role != "consequence" and role.concerns in concerns]
-    return frozenset([(schema.DENSE_RUN_ID, run.dense_run_id), *((name, run.params[name]) for name in shared)])
+    dense = schema.DENSE_RUN_ID, run.tags.get(schema.DENSE_RUN_ID, "")
+    return frozenset([dense, *((name, run.params[name]) for name in shared)])

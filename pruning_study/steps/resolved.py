@@ -375,8 +375,10 @@ def _resolve(base: Hyperparameters, options: TrainConfig, choices: TrainingChoic
 
 def _of_fine_tuning(options: PruneConfig, hyperparameters: Hyperparameters) -> dict[str, Any]:
     """Return the params of fine-tuning; None for those that do not apply or that equal those of the dense model."""
-    kept_epoch, *of_epochs = _of_epochs(hyperparameters).items()
-    params = dict([kept_epoch, *((f"fine_tune_{name}", value) for name, value in of_epochs)])
+    params = {
+        name if name == schema.KEPT_EPOCH else f"fine_tune_{name}": value
+        for name, value in _of_epochs(hyperparameters).items()
+    }
     if options.starts_anew:
         return dict.fromkeys(params)
     return params if hyperparameters.epochs else dict.fromkeys(params) | {schema.FINE_TUNE_EPOCHS: 0}
@@ -393,7 +395,7 @@ def _of_steps(hyperparameters: Hyperparameters) -> dict[str, Any]:
 
 
 def _of_epochs(hyperparameters: Hyperparameters) -> dict[str, Any]:
-    """Return the params of a training's epochs, all but the first of which have other names for fine-tuning."""
+    """Return the params of a training's epochs, all but the kept epoch with other names for fine-tuning."""
     return {
         schema.KEPT_EPOCH: "last" if hyperparameters.keeps_last_epoch else "best",
         schema.EPOCHS: hyperparameters.epochs,

@@ -47,8 +47,7 @@ class ComparedRun(NamedTuple):
     """A pruned or quantized run, which is compared with its dense run and with its control."""
 
     run_id: str
-    kind: str
-    dense_run_id: str
+    tags: dict[str, str]
     params: dict[str, str]
 
 
@@ -154,8 +153,13 @@ class Store:
         names = self._artifact_names([run["folder"] for run in runs])
         return {run["value"]: run["run_id"] for run in runs if names[run["folder"]].issuperset(artifacts[run["value"]])}
 
-    def compared_runs(self) -> list[ComparedRun]:
-        """Return the FINISHED pruned and quantized runs, the oldest first."""
+    def compared_runs(self, dense_run_id: str = "") -> list[ComparedRun]:
+        """Return the FINISHED pruned and quantized runs of a dense run, or of the experiment, the oldest first."""
+        if dense_run_id:
+            query = f"attributes.status = 'FINISHED' and tags.{schema.DENSE_RUN_ID} = '{dense_run_id}'"
+            found = self._search(query, order_by=["attributes.end_time ASC"])
+            of_dense = (ComparedRun(run.info.run_id, run.data.tags, run.data.params) for run in found)
+            return [run for run in of_dense if run.tags.get(schema.KIND) in (schema.PRUNED, schema.QUANTIZED)]
         runs: list[tuple[int, ComparedRun]] = []
         with stores.open_store(self.uri) as reader:
             for page in reader.pages(self.experiment_id):
@@ -163,9 +167,7 @@ class Store:
                 for run in page.runs.to_pylist():
                     run_id, own = run["run_id"], tags[run["run_id"]]
                     if run["status"] == "FINISHED" and own[schema.KIND] != schema.DENSE:
-                        dense_run_id = own.get(schema.DENSE_RUN_ID, "")
-                        compared = ComparedRun(run_id, own[schema.KIND], dense_run_id, params[run_id])
-                        runs.append((run["end_time"], compared))
+                        runs.append((run["end_time"], ComparedRun(run_id, own, params[run_id])))
         return [run for _, run in sorted(runs, key=itemgetter(0))]
 
     def tag_values(self, tag: str) -> dict[str, str]:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -635,19 +634,6 @@ class TestRecomputed:
 
 
 class TestFound:
-    def test_a_run_made_before_the_raw_slope_was_logged_is_found_and_summarized_with_it(self, prune, session_store):
-        prune("--ratio", "2,10")
-        first, second = runs("pruned")
-        raw_slopes = [run.data.metrics["raw_slope"] for run in (first, second)]
-        with sqlite3.connect(session_store.removeprefix("sqlite:///")) as store:
-            for table in ("metrics", "latest_metrics"):
-                store.execute(f"DELETE FROM {table} WHERE key = 'raw_slope' AND run_uuid = ?", [first.info.run_id])
-        assert "raw_slope" not in runs("pruned")[0].data.metrics
-        prune("--ratio", "2,10")
-        assert len(runs("pruned")) == 2
-        job = next(run for run in runs("job") if "found_run_id" in run.data.tags)
-        assert pd.read_csv(artifact(job, "summary.csv"))["raw_slope"].tolist() == pytest.approx(raw_slopes)
-
     def test_the_same_command_makes_nothing_and_says_so(self, shared, prune):
         _, pruned, first = shared
         before = {run.info.run_id for run in runs()}

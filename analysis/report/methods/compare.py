@@ -125,9 +125,9 @@ def compare(
     primaries : sequence of Primary
         The primary comparisons. The tests of each primary comparison are corrected together, as a family that has all
         planned tests: each outcome of each method that its label names, on every data set and model of the study's
-        grid, even if its networks are missing. Of comparisons without settings, the plan is known
-        only to have each outcome on every data set. All other comparisons with the control form one more family, and
-        all remaining comparisons another.
+        grid, even if its networks are missing. Of comparisons without settings, the plan is known only to have each
+        outcome on every data set. All other comparisons with the control form one more family, and all remaining
+        comparisons another.
 
     Returns
     -------

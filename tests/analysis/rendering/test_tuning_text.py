@@ -3,7 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from analysis.rendering import tuning_text
-from analysis.runs import tunings
+from analysis.runs import exports, tunings
 from analysis.statistics.winner_comparisons import comparisons
 from tests import made_up_tuning
 
@@ -26,11 +26,9 @@ def test_ramp_and_distillation_are_told_where_there_are_any():
     assert not {"ramp", "distill"} & set(tuning_text.table(made_up_tuning.tuning()))
 
 
-def test_a_decay_is_told_where_it_was_searched_and_comes_back_from_files(tmp_path):
-    (folder := tmp_path / "tuning" / "1").mkdir(parents=True)
-    for name, content in made_up_tuning.files(made_up_tuning.decayed()).items():
-        (folder / name).write_bytes(content)
-    (read,) = tunings.read([tmp_path])
+def test_a_decay_is_told_where_it_was_searched_and_comes_back_from_files():
+    files = made_up_tuning.files(made_up_tuning.decayed())
+    (read,) = tunings.of_artifacts({name: {"1": content} for name, content in files.items()})
     for search in (made_up_tuning.decayed(), read):
         assert tuning_text.summary(search).startswith(
             "The winner is epsilon 0.1, fine_tune_decay cosine, ratio 10: the best"
@@ -40,19 +38,17 @@ def test_a_decay_is_told_where_it_was_searched_and_comes_back_from_files(tmp_pat
 
 
 def test_searches_of_before_a_decay_was_searched_read_as_they_did():
-    searches = tunings.read([RESULTS / "lenet5-up" / "frames.zip"])
+    searches = tunings.of_artifacts(exports.read_artifacts([RESULTS / "lenet5-up" / "frames.zip"]))
     (search,) = (each for each in searches if each.name.startswith("mnist-"))
     assert search.further == []
     assert tuning_text.table(search)["epsilon"].tolist() == ["0.0109", "0.0005", "same as mp", "0"]
     assert "fine_tune_decay" not in {*search.trials, *search.finalists, *tuning_text.table(search)}
 
 
-def test_a_search_of_before_there_were_schedules_is_read_as_one_shot(tmp_path):
+def test_a_search_of_before_there_were_schedules_is_read_as_one_shot():
     made = made_up_tuning.tuning()
-    (folder := tmp_path / "tuning" / "1").mkdir(parents=True)
-    for name, content in made_up_tuning.files(made, without=["ramp", "distill"]).items():
-        (folder / name).write_bytes(content)
-    (read,) = tunings.read([tmp_path])
+    files = made_up_tuning.files(made, without=["ramp", "distill"])
+    (read,) = tunings.of_artifacts({name: {"1": content} for name, content in files.items()})
     assert tuning_text.summary(read) == tuning_text.summary(made)
     assert tuning_text.table(read).equals(tuning_text.table(made))
 

@@ -104,7 +104,9 @@ def test_pages_hold_each_dense_and_pruned_run_of_the_experiment_once(opened):
     dense = [(run_id, "dense_run_id", made.first) for run_id in (made.pruned, made.failed)]
     kinds = {"dense": (made.first, made.second), "pruned": (made.pruned, made.failed, made.deleted)}
     of_kind = [(run_id, "kind", kind) for kind, run_ids in kinds.items() for run_id in run_ids]
-    assert rows(pages, "tags") == sorted([*dense, *of_kind, (made.second, "arithmetic", "2")])
+    hashes = [(run_id, "config_hash", "two") for run_id in (made.pruned, made.failed)]
+    hashes += [(run_id, "config_hash", "it's one") for run_id in (made.first, made.second)]
+    assert rows(pages, "tags") == sorted([*dense, *of_kind, *hashes, (made.second, "arithmetic", "2")])
 
 
 def test_pages_hold_params_and_final_metrics_of_finished_runs_alone(opened):

@@ -109,6 +109,14 @@ def test_a_damaged_control_is_said_once_and_made_again(prune, caplog):
     assert len([record for record in caplog.records if "cannot be used" in record.getMessage()]) == 1
 
 
+def test_a_run_names_the_control_that_a_later_command_makes(prune):
+    prune("--control", "none")
+    prune("--pruner", "none")
+    pruned, control = runs("pruned")
+    assert pruned.data.tags["control_run_id"] == control.info.run_id
+    assert "control_run_id" not in control.data.tags
+
+
 def test_a_run_without_a_control_is_described_with_it_later_and_is_not_made_again(prune):
     prune("--control", "none")
     (run,) = runs("pruned")
