@@ -22,12 +22,9 @@ from analysis.common.errors import StudyError, option_name
 from analysis.common.interrupts import interrupt_once
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
-from analysis.runs.options.commands import sections
-from analysis.runs.options.record import AUTO, default_text, metavar
-from analysis.runs.options.table import MAIN_OPTIONS, MOST_SHOWN, OPTIONS
-from analysis.runs.options.values import boolean, seeds
 from analysis.runs.schema import text
 from pruning_study import __version__
+from pruning_study.options.commands import sections
 from pruning_study.options.config import (
     CompressConfig,
     ExemplarsConfig,
@@ -43,6 +40,9 @@ from pruning_study.options.config import (
     VerifyConfig,
 )
 from pruning_study.options.examples import EXAMPLES
+from pruning_study.options.record import AUTO, default_text, metavar
+from pruning_study.options.table import MAIN_OPTIONS, MOST_SHOWN, OPTIONS
+from pruning_study.options.values import boolean, seeds
 
 SECTIONS = sections()
 SECTIONS["Files"].insert(0, "key")  # defined at `tally`, not in the options table

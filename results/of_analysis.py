@@ -32,7 +32,6 @@ from analysis.report.papers.recall_distortion.claims import claims
 from analysis.report.papers.recall_distortion.comparisons import paper_tests
 from analysis.runs import characteristics, exports, frames, schema, validation_counts
 from analysis.runs.frames import ReadPredictions
-from analysis.runs.options.table import OPTIONS
 from analysis.runs.run_tables import RunTable
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics import (
@@ -65,6 +64,7 @@ from analysis.study.groups import GROUP, GROUPING, read_groups
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL
 from analysis.study.study import ReportOptions, StudyData
+from pruning_study.options.table import OPTIONS
 
 
 class Frames(NamedTuple):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from analysis.runs.options.record import default_text
 from pruning_study.options.config import PruneConfig
+from pruning_study.options.record import default_text
 from tests.warm_processes import WarmProcess, run_module
 
 ROOT = Path(__file__).parent.parent

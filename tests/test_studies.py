@@ -9,8 +9,8 @@ import pytest
 
 from analysis.report import published
 from analysis.runs import exports, primaries, tunings
-from analysis.runs.options.recipes import RECIPES
 from pruning_study.study import grid
+from pruning_study.training.recipe_values import RECIPES
 
 RESULTS = Path(__file__).parent.parent / "results"
 NAMES = ["model-complexity", "dataset-complexity", "pruning-algorithm", "tradeoff"]

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.common.errors import StudyError, first_line
 from analysis.runs import schema
 from analysis.runs.frames import Artifacts
-from analysis.runs.options.names import NUMBER_FORMATS
+from analysis.runs.names import NUMBER_FORMATS
 
 GOALS = ("size", "latency", "macs")
 NOTHING = "none"  # the pruner of a chain that prunes nothing

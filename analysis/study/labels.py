@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.rendering.formats import short_ratio
 from analysis.runs import frames, schema
-from analysis.runs.options.names import SPARSE_SCHEDULES
+from analysis.runs.names import SPARSE_SCHEDULES
 from analysis.study.settings import CONTROL, ITERATION, is_iterated, own_scope
 
 # The value of `keep` in Paganini (2020), which labels omit.

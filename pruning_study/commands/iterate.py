@@ -10,10 +10,10 @@ from analysis.common.errors import option_name
 from analysis.common.printable import printable
 from analysis.common.terminal import folded
 from analysis.runs import schema
-from analysis.runs.options.record import AUTO
 from pruning_study.commands import train_and_prune
 from pruning_study.commands.pruning_text import SAME_NETWORK
 from pruning_study.options.config import IterateConfig, PruneConfig
+from pruning_study.options.record import AUTO
 from pruning_study.steps import controls, iterated, logged_model, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import JobContext

@@ -22,14 +22,14 @@ from analysis.compare import blocks, likely_losses
 from analysis.compare.comparison import Comparison
 from analysis.rendering.drawing import with_legend
 from analysis.runs import schema
-from analysis.runs.options.record import default_text
-from analysis.runs.options.values import seeds
 from analysis.statistics.hypothesis_tests import wilson_interval
 from analysis.statistics.implied_losses import implied_losses
 from analysis.statistics.losses import from_recalls
 from pruning_study.commands import iterate as iterate_command
 from pruning_study.commands import pruning_text, train_and_prune
 from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig, StudyConfig, TrainConfig
+from pruning_study.options.record import default_text
+from pruning_study.options.values import seeds
 from pruning_study.steps import pictures
 from pruning_study.steps.measured import confusion_table
 

@@ -18,7 +18,7 @@ from analysis.common.errors import NotFiniteError, StudyError, first_line
 from analysis.common.terminal import folded
 from analysis.rendering import tuning_figures, tuning_text
 from analysis.runs import schema
-from analysis.runs.options.names import DECAYS
+from analysis.runs.names import DECAYS
 from analysis.runs.schema import text
 from analysis.runs.tunings import WINNER, Tuning
 from analysis.statistics.new_images import alpha_new

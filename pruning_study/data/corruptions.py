@@ -122,7 +122,7 @@ def corrupted(sample: Sample, corruption: str, severity: int, folder: Path) -> n
     ----------
     sample : Sample
     corruption : str
-        One of `analysis.runs.options.names.CORRUPTIONS`.
+        One of `analysis.runs.names.CORRUPTIONS`.
     severity : int, 1 to 5
     folder : Path
         Folder of the data sets; the file is in its subfolder `corrupted`.

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from analysis.common.errors import StudyError, option_name
 from analysis.runs import schema
-from analysis.runs.options.commands import STRENGTHS, command, of_command, sections
-from analysis.runs.options.names import SGD, SPARSE_SCHEDULES, WHILE_TRAINING
-from analysis.runs.options.record import checked_value
-from analysis.runs.options.table import (
+from analysis.runs.names import SGD, SPARSE_SCHEDULES, WHILE_TRAINING
+from pruning_study.options.commands import STRENGTHS, command, of_command, sections
+from pruning_study.options.protocols import PROTOCOLS, Protocol
+from pruning_study.options.record import checked_value
+from pruning_study.options.table import (
     CompressionOptions,
     DataOptions,
     ExemplarsOptions,
@@ -33,7 +34,6 @@ from analysis.runs.options.table import (
     TrainingOptions,
     VerifyOptions,
 )
-from pruning_study.options.protocols import PROTOCOLS, Protocol
 from pruning_study.pruning import pruners
 from pruning_study.pruning.pruners import Pruner
 from pruning_study.training.mitigation import constraint_names

@@ -4,10 +4,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 from analysis.common.errors import option_name
-from analysis.runs.options.commands import of_command
-from analysis.runs.options.recipes import RECIPES, recipe_of, trainings
-from analysis.runs.options.record import Option
+from pruning_study.options.commands import of_command
 from pruning_study.options.config import CompressConfig, IterateConfig, TrainConfig, TuneConfig
+from pruning_study.options.record import Option
+from pruning_study.training.recipe_values import RECIPES, recipe_of, trainings
 
 # Options that have an effect in a search of the schedule, because some of its trials prune gradually or distil
 _SEARCHED = ("ramp", "ramp_steps", "regrow", "temperature")

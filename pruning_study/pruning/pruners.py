@@ -10,10 +10,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from analysis.common import imports
-from analysis.common.errors import StudyError
+from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.lazy_imports import imported
 from analysis.runs import registry
-from analysis.runs.options.values import choice_or_import_path
 from pruning_study.pruning import budget, masks
 
 if TYPE_CHECKING:
@@ -144,6 +143,9 @@ PRUNERS = {
     for name, record in registry.PRUNERS.items()
 }
 
+# Names of pruners in other software
+_OTHER_NAMES = {other: name for name, record in registry.PRUNERS.items() for other in record.other_names}
+
 
 def pruner(name: str) -> Pruner:
     """Return a pruner by its name.
@@ -169,6 +171,16 @@ def pruner(name: str) -> Pruner:
     return own
 
 
+def checked_name(name: str) -> str:
+    """Return a valid pruner name, or raise a ValueError; nothing is imported."""
+    if ":" in name or name in PRUNERS:
+        return name
+    named = _OTHER_NAMES.get(name.lower(), "")
+    otherwise = f"it takes {', '.join(PRUNERS)}, or package.module:name"
+    meant = f"did you mean {named} ({registry.PRUNERS[named].stands_for or named})?" if named else ""
+    raise ValueError(f"{name!r} is not a pruner: {meant or did_you_mean(name, PRUNERS, otherwise)}")
+
+
 def check_name(name: str) -> None:
     """Check, without importing anything, that a name is a valid pruner name.
 
@@ -178,7 +190,7 @@ def check_name(name: str) -> None:
         If the name is neither in `PRUNERS` nor an import path.
     """
     try:
-        choice_or_import_path(PRUNERS, "pruner")(name)
+        checked_name(name)
     except ValueError as error:
         raise StudyError(str(error), option=OPTION) from None
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from analysis.runs.options.names import RIGL, SET
+from analysis.runs.names import RIGL, SET
 from analysis.statistics.arithmetic import cosine_of_half_turns
 from pruning_study.pruning.masks import Masks, exact_k
 

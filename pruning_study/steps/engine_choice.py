@@ -6,7 +6,7 @@ from functools import cache
 from torch import nn
 
 from analysis.runs import schema
-from analysis.runs.options.names import SGD
+from analysis.runs.names import SGD
 from pruning_study.training.engines import TORCH, TORCH_BF16, Engine
 from pruning_study.training.native import engine as native
 from pruning_study.training.native.errors import NativeError, UnsupportedModelError

@@ -9,18 +9,18 @@ from mlflow.entities import Run
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.runs import schema
-from analysis.runs.options.commands import of_command
-from analysis.runs.options.recipes import given_kept_epoch, given_rates, logged_recipe
 from analysis.runs.schema import text
 from pruning_study import models
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints
+from pruning_study.options.commands import of_command
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.steps.context import Context
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import TrainPlan, plan_training
 from pruning_study.tracking.store import Store
+from pruning_study.training.recipe_values import given_kept_epoch, given_rates, logged_recipe
 
 # Options that `--dense-run-id` takes from the params of the dense run.
 FOLLOWED = {name for name, record in of_command("train").items() if record.param}

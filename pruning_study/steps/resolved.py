@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.runs.options.commands import of_command
-from analysis.runs.options.names import ADAM
-from analysis.runs.options.recipes import ADAM_LEARNING_RATE, ADAM_MOMENTUM, recipe_of
-from analysis.runs.options.record import Option
+from analysis.runs.names import ADAM
 from analysis.runs.schema import text
 from pruning_study.data.examples import number_of_batches
+from pruning_study.options.commands import of_command
 from pruning_study.options.config import PruneConfig, TrainConfig, TrainingChoices
+from pruning_study.options.record import Option
 from pruning_study.pruning import schedules
 from pruning_study.training.quantization import Quantization
+from pruning_study.training.recipe_values import ADAM_LEARNING_RATE, ADAM_MOMENTUM, recipe_of
 from pruning_study.training.recipes import RECIPES, Hyperparameters, scaled
 from pruning_study.training.regularizers import REGULARIZERS
 

@@ -22,7 +22,7 @@ from analysis.common.printable import shortened
 from analysis.common.terminal import folded
 from analysis.runs import robustness as counts
 from analysis.runs import schema
-from analysis.runs.options.names import CORRUPTIONS
+from analysis.runs.names import CORRUPTIONS
 from pruning_study import models
 from pruning_study.data import corruptions, datasets, folders
 from pruning_study.data.datasets import Dataset

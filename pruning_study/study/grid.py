@@ -16,12 +16,12 @@ from analysis.common.errors import StudyError, did_you_mean, first_line, option_
 from analysis.common.input_files import opened
 from analysis.common.printable import LONGEST_NAME, fault_of_name, shortened
 from analysis.runs import schema
-from analysis.runs.options.commands import of_command
-from analysis.runs.options.table import OPTIONS, PRUNES
-from analysis.runs.options.values import LARGEST, finite_number, utf8_text
 from analysis.runs.primaries import Primary
 from pruning_study import models
+from pruning_study.options.commands import of_command
 from pruning_study.options.config import IterateConfig, PruneConfig, checked
+from pruning_study.options.table import OPTIONS, PRUNES
+from pruning_study.options.values import LARGEST, finite_number, utf8_text
 from pruning_study.pruning import pruners
 from pruning_study.study.planned import planned_primaries
 

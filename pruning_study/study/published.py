@@ -12,13 +12,12 @@ import pandas as pd
 from analysis.common.errors import StudyError
 from analysis.common.printable import printable, shortened
 from analysis.runs import frames, schema
-from analysis.runs.options.commands import of_command
-from analysis.runs.options.recipes import given_kept_epoch, given_rates, logged_recipe
 from analysis.runs.schema import text
 from pruning_study import models
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints
+from pruning_study.options.commands import of_command
 from pruning_study.options.config import IterateConfig, PruneConfig, VerifyConfig
 from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.steps.context import Context
@@ -36,6 +35,7 @@ from pruning_study.study.plan import (
     source,
     training_params,
 )
+from pruning_study.training.recipe_values import given_kept_epoch, given_rates, logged_recipe
 
 # Params that have the name of an option, but whose value follows from the network or from other options
 _DERIVED = (schema.SPARSITY, schema.KEPT_EPOCH)

@@ -16,7 +16,7 @@ from torch.optim.sgd import sgd
 
 from analysis.common.interrupts import raise_if_interrupted
 from analysis.runs import schema
-from analysis.runs.options.names import ADAM
+from analysis.runs.names import ADAM
 from pruning_study.data.examples import Examples, FlipCrop, Images, parts
 from pruning_study.training import gradients
 from pruning_study.training.distillation import Distillation

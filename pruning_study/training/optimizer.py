@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from analysis.runs.options.names import SGD
+from analysis.runs.names import SGD
 from pruning_study.training.regularizers import REGULARIZERS, Regularizer
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from analysis.common import files, private_folders
 from analysis.common.errors import StudyError, first_line
-from analysis.runs.options.names import ADAM
+from analysis.runs.names import ADAM
 from pruning_study.models import checkpoints
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.runs import schema
-from analysis.runs.options.table import OPTIONS
 from analysis.runs.schema import text
 from pruning_study.options.config import ANCHORS, CUBIC, ONE_SHOT
+from pruning_study.options.table import OPTIONS
 from pruning_study.study.shared_search import REFUSED, SearchSpace, SharedSearch
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls

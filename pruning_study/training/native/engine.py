@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from analysis.common.errors import first_line
 from analysis.common.interrupts import raise_if_interrupted
 from analysis.runs import schema
-from analysis.runs.options.names import SGD
+from analysis.runs.names import SGD
 from pruning_study.data.examples import Examples, FlipCrop, Images, PackedImages, parts, seeded
 from pruning_study.models.plain_layers import CLOSE, are_close, with_drawn_values
 from pruning_study.pruning.budget import prunable

@@ -2,7 +2,7 @@ import pytest
 from mlflow.utils.validation import _validate_metric_name
 
 from analysis.runs import schema
-from analysis.runs.options.table import OPTIONS
+from pruning_study.options.table import OPTIONS
 
 
 def test_names_that_mlflow_takes_stay_as_they_are():

@@ -9,7 +9,7 @@ from PIL import Image
 
 from analysis.common.errors import StudyError
 from analysis.report import published
-from analysis.runs.options.names import CORRUPTIONS, SEVERITIES
+from analysis.runs.names import CORRUPTIONS, SEVERITIES
 from pruning_study.data import corruptions
 from pruning_study.data.corruptions import Sample, corrupt, corrupted
 

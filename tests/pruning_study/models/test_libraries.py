@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from analysis.common.errors import StudyError
-from analysis.runs.options.recipes import recipe_of
 from pruning_study import models
 from pruning_study.models import libraries
+from pruning_study.training.recipe_values import recipe_of
 from tests.error_lines import refused
 
 SIZES = {"num_classes": 7, "in_channels": 3, "image_size": (64, 64)}

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from analysis.common.errors import StudyError
-from analysis.runs.options.recipes import recipe_of
 from pruning_study import models
 from pruning_study.models.resnet import BasicBlock
 from pruning_study.models.wide_resnet import WideBlock as WideBlock
 from pruning_study.training.native import stack
+from pruning_study.training.recipe_values import recipe_of
 from tests.error_lines import refused
 
 

@@ -4,9 +4,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from analysis.common.errors import StudyError
-from analysis.runs.options.recipes import recipe_of
 from pruning_study import models
 from pruning_study.models import libraries
+from pruning_study.training.recipe_values import recipe_of
 
 NAMES = ("alexnet", "vgg11", "resnet18")
 

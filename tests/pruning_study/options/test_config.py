@@ -13,8 +13,6 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from analysis.common.errors import StudyError, option_name
-from analysis.runs.options.record import checked_value
-from analysis.runs.options.values import seeds
 from pruning_study.options.config import (
     CompressConfig,
     ExemplarsConfig,
@@ -28,6 +26,8 @@ from pruning_study.options.config import (
     TrainConfig,
     TuneConfig,
 )
+from pruning_study.options.record import checked_value
+from pruning_study.options.values import seeds
 from tests.error_lines import refused
 from tests.plans import planned
 

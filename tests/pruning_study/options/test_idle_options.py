@@ -5,9 +5,9 @@ from dataclasses import fields
 import pytest
 
 from analysis.common.errors import option_name
-from analysis.runs.options.record import default_text
 from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig, TrainConfig, TuneConfig
 from pruning_study.options.idle_options import idle_options, moved_rates
+from pruning_study.options.record import default_text
 from pruning_study.pruning.pruners import PRUNERS
 
 

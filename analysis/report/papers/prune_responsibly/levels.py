@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import frames, schema
-from analysis.runs.options.names import SGD
+from analysis.runs.names import SGD
 from analysis.study import arrays
 from analysis.study.operating_points import sparsity
 

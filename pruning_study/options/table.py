@@ -9,7 +9,7 @@ keys of studies, the params that runs log, and the command that `pruning-analysi
 import math
 from pathlib import Path
 
-from analysis.runs.options.names import (
+from analysis.runs.names import (
     CORRUPTIONS,
     DECAYS,
     NUMBER_FORMATS,
@@ -19,13 +19,13 @@ from analysis.runs.options.names import (
     SEVERITIES,
     SPARSE_SCHEDULES,
 )
-from analysis.runs.options.recipes import RECIPES
-from analysis.runs.options.record import AUTO, Option, Prerequisite, option, section
-from analysis.runs.options.values import (
+from analysis.runs.registry import PRUNERS, REGULARIZERS
+from analysis.runs.schema import text
+from pruning_study.options.record import AUTO, Option, Prerequisite, option, section
+from pruning_study.options.values import (
     assignments,
     boolean,
     choice,
-    choice_or_import_path,
     class_fractions,
     duration,
     gpu_share,
@@ -41,8 +41,8 @@ from analysis.runs.options.values import (
     weight_bits,
     within,
 )
-from analysis.runs.registry import PRUNERS, REGULARIZERS
-from analysis.runs.schema import text
+from pruning_study.pruning.pruners import checked_name
+from pruning_study.training.recipe_values import RECIPES
 
 # The headings of `--help`, in order
 HEADINGS = (
@@ -353,7 +353,7 @@ class PruningOptions:
 
     pruner: str = option(
         "mp",
-        choice_or_import_path(PRUNERS, "pruner"),
+        checked_name,
         f"Way to choose the weights that are pruned: {', '.join(PRUNERS)}, or package.module:function for a score of "
         "your own. mp prunes the smallest weights. chip and l1-filter prune whole output channels of convolutions, and "
         "pruners whose names end in -structured prune whole input channels.",

@@ -7,8 +7,8 @@ from typing import Any, Self, TypeVar, dataclass_transform, get_args, get_origin
 
 from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.runs.options.values import Check, Choice
 from analysis.runs.schema import text
+from pruning_study.options.values import Check, Choice
 
 AUTO = "auto"
 _TYPES = {bool: "TRUE|FALSE", int: "INT", float: "FLOAT", Path: "PATH"}

@@ -3,14 +3,13 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from analysis.common.errors import did_you_mean
 from analysis.common.printable import shortened
-from analysis.runs.registry import PRUNERS
 from analysis.runs.schema import text
 
 LARGEST = 2**31 - 1
@@ -101,25 +100,6 @@ class Choice:
 
 def choice(names: Iterable[str]) -> Choice:
     return Choice(tuple(names))
-
-
-# Names of pruners in other software
-_OTHER_NAMES = {other: name for name, record in PRUNERS.items() for other in record.other_names}
-
-
-def choice_or_import_path(names: Collection[str], kind: str) -> Check:
-    """Make a check for a name or an import path, which is not imported; `kind` is the word for the name in errors."""
-
-    def check(value: str) -> str:
-        if ":" not in value and value not in names:
-            named = _OTHER_NAMES.get(value.lower(), "")
-            otherwise = f"it takes {', '.join(names)}, or package.module:name"
-            meant = f"did you mean {named} ({PRUNERS[named].stands_for or named})?" if named in names else ""
-            hint = meant or did_you_mean(value, names, otherwise)
-            raise ValueError(f"{value!r} is not a {kind}: {hint}")
-        return value
-
-    return check
 
 
 def boolean(value: str) -> bool:

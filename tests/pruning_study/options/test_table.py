@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from analysis.runs import schema
-from analysis.runs.options import table
-from analysis.runs.options.commands import STRENGTHS, of_command, sections
-from analysis.runs.options.record import Option
-from analysis.runs.options.table import EVERY_COMMAND, OPTIONS
-from pruning_study.options import config
+from pruning_study.options import config, table
+from pruning_study.options.commands import STRENGTHS, of_command, sections
+from pruning_study.options.record import Option
+from pruning_study.options.table import EVERY_COMMAND, OPTIONS
 from pruning_study.study import grid
 
 ROOT = Path(__file__).parents[4]

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar, dataclass_transform
 
-from analysis.runs.options.record import Option, option
-from analysis.runs.options.table import HEADINGS, OPTIONS
+from pruning_study.options.record import Option, option
+from pruning_study.options.table import HEADINGS, OPTIONS
 
 T = TypeVar("T")
 # The option for the strength of each mitigation

@@ -1,1 +1,0 @@
-"""Options of `pruning-study`: a table with a record for each, and the parts of a record. Torch is not needed."""
