@@ -107,7 +107,11 @@ def audit(
         ignore_label=ignore_label,
         unpaired=read.unpaired,
         confidences=of_sides,
+        network_names=list(read.networks_by_path["after"].values()),
     )
+    own_pairs = prediction_sources.own_pairs(read.networks_by_path)
+    alone = [own_pairs.get(name, "") for name in result.comparison.network_names]
+    result = result._replace(comparison=replace(result.comparison, alone=alone))
     described = prediction_sources.described(read.networks_by_path, read.unpaired)
     if read.is_of_counts:
         real = replace(result.comparison, predicted={}, are_counts=True)
@@ -220,6 +224,7 @@ def audit_predictions(
     ignore_label: int | str | None = None,
     unpaired: str | Collection[str] | None = (),
     confidences: Mapping[str, ArrayLike] | None = None,
+    network_names: Sequence[str] = (),
 ) -> Audit:
     """Find the classes that lost recall when a classifier was compressed, and say whether compression is to blame.
 
@@ -260,6 +265,8 @@ def audit_predictions(
         pairs.
     confidences : mapping of str to (images,) or (networks, images), optional
         The probability of the predicted class, by side (`before`, `after`, `control`), for the calibration error.
+    network_names : sequence of str
+        Names of the networks of `after`; by default `network 1` and so on.
 
     Returns
     -------
@@ -335,8 +342,8 @@ def audit_predictions(
         {side: predicted == label for side, predicted in networks.items()},
         frozenset(pairs),
         groupings,
-        [f"network {place + 1}" for place in places["after"]],
-        {side: _class_index(names, predicted) for side, predicted in networks.items()},
+        [network_names[place] if network_names else f"network {place + 1}" for place in places["after"]],
+        predicted={side: _class_index(names, predicted) for side, predicted in networks.items()},
     )
     two_populations = populations.compare(
         label, networks["before"], networks["after"], display_names, groupings, paired="before" in pairs

@@ -1,6 +1,7 @@
 """Find predictions in files, folders, globs or runs of the tracking store, and pair the networks."""
 
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -70,6 +71,17 @@ def check_control(networks: Mapping[str, dict[Path, str]]) -> None:
             "compared with itself: give the uncompressed network, trained as long as the compressed one",
             option="control",
         )
+
+
+def own_pairs(networks: Mapping[str, dict[Path, str]]) -> dict[str, str]:
+    """Return the command that audits each network after compression alone, by its name; sides are as in `find`."""
+    before, after = ([*networks[side].values()] for side in ("before", "after"))
+    starts = before * len(after) if len(before) == 1 else before
+    source = {name: shlex.quote(name.removeprefix(_RUN_NAME)) for name in [*before, *after]}
+    return {
+        name: f"pruning-analysis audit --before {source[start]} --after {source[name]}"
+        for start, name in zip(starts, after, strict=False)
+    }
 
 
 def of_other_seeds(networks: Mapping[str, dict[Path, str]]) -> set[str]:

@@ -65,6 +65,8 @@ class Comparison:
         means no group.
     network_names : sequence of str
         Names that the user knows the networks of `after` by; by default `network 1` and so on.
+    alone : sequence of str
+        What to type to compare each of these networks alone with the one that it replaces; empty if unknown.
     predicted : mapping of str to (networks, images), integers
         The class that each network predicts, by side; -1 if it is none of `names`. Empty if unknown.
     are_counts : bool
@@ -87,6 +89,7 @@ class Comparison:
     pairs: frozenset[str] = frozenset({"before", "control"})
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     network_names: Sequence[str] = ()
+    alone: Sequence[str] = ()
     predicted: Mapping[str, np.ndarray] = field(default_factory=dict)
     are_counts: bool = False
 
@@ -233,6 +236,7 @@ class Comparison:
             self._spreads[since],
             singles,
             self._called[: len(singles)],
+            self.alone,
             doubts=[*self.information_doubts, *self._lost_classes(min_images)],
             advice=f" --min-images leaves such {self.kind} out.",
             recalls=right / images,
@@ -476,7 +480,7 @@ class Comparison:
             if is_lost.any():
                 network, place = np.argwhere(is_lost)[0]
                 who = "the network" if self.networks == 1 else self._called[network]
-                return [f"{who[0].upper()}{who[1:]} recognises no image of {part.names[place]}."]
+                return [f"No image of {part.names[place]} is recognised by {who}."]
         return []
 
     @cached_property

@@ -115,6 +115,8 @@ class Losses(NamedTuple):
         Losses of each of several pairs alone; empty if there is one pair, or if networks are not paired.
     networks : sequence of str
         Names that the user knows the networks of `singles` by.
+    alone : sequence of str
+        What to type to compare each of these networks alone with the one that it replaces; empty if unknown.
     doubts : sequence of str
         Sentences on what keeps losses from being shown to be within any limit, such as a network at chance.
     advice : str
@@ -128,6 +130,7 @@ class Losses(NamedTuple):
     mean: Spread
     singles: Sequence[Spread] = ()
     networks: Sequence[str] = ()
+    alone: Sequence[str] = ()
     doubts: Sequence[str] = ()
     advice: str = ""
     recalls: np.ndarray | None = None
@@ -158,17 +161,20 @@ class Losses(NamedTuple):
             return np.full(len(self.names), -1.0)
         return np.asarray(np.min([each.lower(self.level / 2) for each in self.singles], axis=0))
 
-    def in_single_networks(self, limit: float = 0.0, among: np.ndarray | bool = True) -> list[str]:
+    def in_single_networks(self, limit: float = 0.0, among: np.ndarray | bool = True) -> dict[str, int]:
         """Say which single networks are shown to have lost, and more than the limit, the largest loss first.
 
-        The level is corrected for classes and networks. `among` is a mask of the classes that are considered.
+        The level is corrected for classes and networks. `among` is a mask of the classes that are considered. The
+        sentences are the keys, and the values are places in `networks`.
         """
         found = []
-        for network, each in zip(self.networks, self.singles, strict=True):
+        for network, each in enumerate(self.singles):
             is_shown = (each.lower(self.level / len(self.singles)) > 0) & (each.value > limit) & among
             found += [(each.value[place], network, self.names[int(place)]) for place in np.flatnonzero(is_shown)]
         found.sort(key=lambda loss: -loss[0])
-        return [f"{network} lost {points(loss)} points of {name}" for loss, network, name in found]
+        return {
+            f"{self.networks[network]} lost {points(loss)} points of {name}": network for loss, network, name in found
+        }
 
 
 def decide(losses: Losses, limit: float) -> Gate:
@@ -199,7 +205,7 @@ def decide(losses: Losses, limit: float) -> Gate:
         return Gate("beyond", fault)
     upper = losses.mean.upper()
     alone = losses.in_single_networks(limit)
-    exceeding = [f"Alone, {some(alone)}: audit such a network, with one file a side."] if alone else []
+    exceeding = [f"Alone, {some(list(alone))}{_how(losses, alone)}."] if alone else []
     lasting = [*losses.doubts, *exceeding]  # more networks or images do not remove them
     doubts = [*lasting, *_too_small(losses, limit)]
     if not len(upper):
@@ -216,6 +222,11 @@ def decide(losses: Losses, limit: float) -> Gate:
     return Gate("undecided", " ".join([*doubts, *may_be, *kept, *remedy]))
 
 
+def _how(losses: Losses, alone: Mapping[str, int]) -> str:
+    """Say how the first of some single networks is compared alone, after a colon."""
+    return f": {losses.alone[next(iter(alone.values()))]}" if losses.alone else ""
+
+
 def damage(losses: Losses, damaged: Sequence[str]) -> Gate:
     """Decide `--fail-on-damage`: `beyond` if classes are damaged, `undecided` if a single network may be.
 
@@ -228,7 +239,7 @@ def damage(losses: Losses, damaged: Sequence[str]) -> Gate:
     if damaged:
         return Gate("beyond", f"Damaged: {some(damaged)}.")
     alone = losses.in_single_networks()
-    said = [*losses.doubts, *([f"On average nothing is shown, but alone {some(alone)}."] if alone else [])]
+    said = [*losses.doubts, *([f"On average nothing is shown, but alone {some(list(alone))}."] if alone else [])]
     if said:
         return Gate("undecided", " ".join(said))
     return Gate("within", f"Nothing is shown to be worse.{losses.without_recall()}")

@@ -83,7 +83,6 @@ def cell_summary(
     largest = excess_loss(before, after).max(-1)
     largest_low, largest_high = mean_interval(largest, confidence)
     change = after.accuracy - before.accuracy
-    change_low, change_high = mean_interval(change, confidence)
     return {
         "n": len(change),
         "n_alpha": len(slopes),
@@ -117,8 +116,6 @@ def cell_summary(
         "accuracy_before": mean(before.accuracy),
         "accuracy_after": mean(after.accuracy),
         "accuracy_change": mean(change),
-        "accuracy_change_low": change_low,
-        "accuracy_change_high": change_high,
     }
 
 

@@ -228,24 +228,35 @@ def _summary(
         | _against_none(study, rows, confidence)
         | _in_proportion(study, rows, predictions, confidence)
         | _between_seeds(study, rows, sloped_rows)
-        | _worst_class(study, rows, predictions)
+        | _losses(study, rows, predictions, confidence)
         | _other_metrics(pairs, confidence)
     )
 
 
-def _worst_class(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> dict[str, Any]:
-    """Return the class with the largest cost, and bounds for the losses of all classes and of accuracy."""
+def _losses(
+    study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None, confidence: float
+) -> dict[str, Any]:
+    """Return the class with the largest cost, bounds for the losses of all classes, and intervals of accuracy."""
     costs, _ = cell_costs(study, rows, predictions)
     columns = ("worst_class", *(f"worst_class_{name}" for name in ("cost", "cost_low", "cost_high", "shown")))
     if costs is None:
         bounds = ["worst_class_loss_upper", "accuracy_loss_low", "accuracy_loss_upper"]
-        return dict(zip(columns, WorstCost(), strict=True)) | dict.fromkeys(bounds, np.nan)
-    accuracy = costs.own.accuracy()
+        changes = [f"accuracy_{since}_{end}" for since in ("change", "minus_none") for end in ("low", "high")]
+        return dict(zip(columns, WorstCost(), strict=True)) | dict.fromkeys(bounds + changes, np.nan)
+    accuracy, since_dense = costs.own.accuracy(), costs.dense.accuracy()
+    gains = {
+        "accuracy_change": since_dense.interval(1 - confidence),
+        "accuracy_minus_none": np.full((2, 1), np.nan)
+        if costs.own is costs.dense
+        else accuracy.interval(1 - confidence),
+    }
     return {
         **dict(zip(columns, costs.worst, strict=True)),
         "worst_class_loss_upper": np.max(costs.losses(costs.own).mean.upper(), initial=-1.0),
         "accuracy_loss_low": float(accuracy.interval()[0, 0]),
         "accuracy_loss_upper": float(accuracy.upper()[0]),
+        **{f"{name}_low": -loss[1, 0] for name, loss in gains.items()},
+        **{f"{name}_high": -loss[0, 0] for name, loss in gains.items()},
     }
 
 
@@ -265,7 +276,7 @@ def _against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict
     own, of_none = study.measured(with_control, classes), study.measured(none, classes)
     largest, largest_of_none = (intensification.excess_loss(*measured).max(-1) for measured in (own, of_none))
     row: dict[str, Any] = {"n_none": len(with_control)}
-    row |= _mean("accuracy_minus_none", own[1].accuracy - of_none[1].accuracy, confidence)
+    row["accuracy_minus_none"] = mean(own[1].accuracy - of_none[1].accuracy)
     row |= _slopes_against_none(study, rows, confidence)
     row |= _mean("largest_excess_minus_none", largest - largest_of_none, confidence)
     return row | {

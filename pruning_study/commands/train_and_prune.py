@@ -506,8 +506,11 @@ def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, Comparison]:
     """Compare the dense networks of all seeds with the networks pruned from them and their controls, at each ratio."""
     if len(results) == 1:
         return results[0].changes
-    seeds = [f"seed {result.plan.options.seed}" for result in results]
-    return {ratio: together([result.changes[ratio] for result in results], seeds) for ratio in results[0].changes}
+    seeds = [str(result.plan.options.seed) for result in results]
+    names, alone = [f"seed {seed}" for seed in seeds], [as_typed("seed", seed) for seed in seeds]
+    return {
+        ratio: together([result.changes[ratio] for result in results], names, alone) for ratio in results[0].changes
+    }
 
 
 def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:

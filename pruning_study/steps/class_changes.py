@@ -36,12 +36,14 @@ def class_changes(
     return Comparison(classes, after[0].label, right, predicted=predicted)
 
 
-def together(comparisons: Sequence[Comparison], network_names: Sequence[str] = ()) -> Comparison:
+def together(
+    comparisons: Sequence[Comparison], network_names: Sequence[str] = (), alone: Sequence[str] = ()
+) -> Comparison:
     """Join the comparisons of several networks, which have the same images, classes and sides."""
     first = comparisons[0]
     right = {side: np.concatenate([each.right[side] for each in comparisons]) for side in first.right}
     predicted = {side: np.concatenate([each.predicted[side] for each in comparisons]) for side in first.predicted}
-    return replace(first, right=right, predicted=predicted, network_names=network_names)
+    return replace(first, right=right, predicted=predicted, network_names=network_names, alone=alone)
 
 
 def answers(changes: Mapping[str, Comparison]) -> str:

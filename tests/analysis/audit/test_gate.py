@@ -54,7 +54,7 @@ def test_a_network_that_alone_lost_a_class_leaves_the_gate_undecided(recall, los
     assert result.damage_gate.state == "undecided"
     assert f"alone network 2 lost {lost}" in result.damage_gate.reason
     assert f"Shown in single networks: network 2 lost {lost}" in " ".join(result.verdict.split())
-    assert ("Network 2 recognises no image of 7" in result.damage_gate.reason) == (recall == 0)
+    assert ("No image of 7 is recognised by network 2" in result.damage_gate.reason) == (recall == 0)
 
 
 def test_networks_of_other_seeds_have_no_single_losses():
@@ -89,6 +89,17 @@ def test_damage_decides_though_accuracy_is_within_its_limit(tmp_path, monkeypatc
     assert result.exit_code == 4, result.output
     assert "Limit 50 points of accuracy: KEPT." in result.output
     assert "--fail-on-damage: NOT DECIDED (exit code 4)." in result.output
+
+
+def test_a_network_that_alone_is_beyond_the_limit_is_named_with_the_command_of_its_pair(tmp_path):
+    before, after = one_destroyed(20, recall=0.3)
+    for side, networks in (("before", before), ("after", after)):
+        (tmp_path / side).mkdir()
+        for number, predicted in enumerate(networks):
+            np.savez(tmp_path / side / f"{number}.npz", label=LABEL, predicted=predicted)
+    result = audit.audit([str(tmp_path / "before")], [str(tmp_path / "after")])
+    alone = f"--before {tmp_path}/before/1.npz --after {tmp_path}/after/1.npz"
+    assert f": pruning-analysis audit {alone}." in result.gate(Limits(class_loss=0.15)).reason
 
 
 def test_a_class_that_no_network_recognised_before_has_nothing_to_lose():

@@ -101,11 +101,14 @@ def test_a_report_and_an_audit_have_one_bound_of_the_accuracy():
     # A tenth of the images is lost, with the variance .1 * .9 / 199, and another image may be.
     z = stats.norm.ppf(0.95)
     upper = 0.1 + z * (0.09 / 199 + z**2 / 200**2) ** 0.5
-    (reported,) = cells(run_arrays(made), predicted(made))["accuracy_loss_upper"]
-    assert reported == pytest.approx(upper)
+    cell = cells(run_arrays(made), predicted(made)).iloc[0]
+    assert cell["accuracy_loss_upper"] == pytest.approx(upper)
     before, after = (np.tile(np.arange(100), 2) < np.repeat([90, right], 100) for right in (70, 50))
     sides = {"before": np.array([before] * 3), "after": np.array([after] * 3)}
-    assert Comparison("ab", LABEL, sides).accuracy_losses().mean.upper().tolist() == pytest.approx([upper])
+    audited = Comparison("ab", LABEL, sides)
+    assert audited.accuracy_losses().mean.upper().tolist() == pytest.approx([upper])
+    ends = [-cell["accuracy_change_high"], -cell["accuracy_change_low"]]
+    assert ends == pytest.approx(audited.accuracy[["loss_low", "loss_high"]].tolist())
 
 
 def test_a_single_network_that_changed_no_image_has_the_bound_of_no_loss_among_all():
