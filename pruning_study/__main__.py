@@ -345,36 +345,6 @@ def export(run_id: str, **typed: Any) -> None:
     click.echo(export_command.export(config, run_id, _as_typed({"run_id": run_id, **typed})))
 
 
-@cli.command(examples=EXAMPLES["send"])
-@click.argument("folder", type=click.Path(path_type=Path))
-def send(folder: Path) -> None:
-    """Send a finished run that the tracking server did not accept.
-
-    FOLDER is the folder that the error message named.
-    """
-
-    from pruning_study.tracking import sending
-
-    click.echo(f"sent run {sending.send(folder)}")
-
-
-@cli.command(examples=EXAMPLES["move"])
-@click.argument("old", type=click.Path(path_type=Path))
-@click.argument("new", type=click.Path(path_type=Path))
-def move(old: Path, new: Path) -> None:
-    """Tell the store that a project's folder was moved.
-
-    OLD is the former path of the folder, and NEW the present one. A store in a file (mlflow.db) has absolute paths, so
-    without this command the artifacts of new runs would go to the old folder, and runs in unsent/ could not be sent.
-    """
-    from pruning_study.tracking import moved
-
-    paths, runs = moved.move(old, new)
-    click.echo(f"{paths:,} paths in the store are now below {new.resolve()}")
-    if runs:
-        click.echo(f"{runs:,} kept run{'s' if runs > 1 else ''} can now be sent: pruning-study send FOLDER")
-
-
 @cli.command(sections=SECTIONS, examples=EXAMPLES["verify"])
 @click.argument("study", required=False, type=click.Path(path_type=Path))
 @_options(VerifyConfig)

@@ -16,8 +16,6 @@ PROJECT = load_project(str(Path(__file__).parents[1]))
 REQUIRED = {
     "export": {"run_id": "abc"},
     "tally": {"sheets": "anna.csv,ben.csv", "key": "key.csv"},
-    "send": {"folder": "unsent"},
-    "move": {"old": "there", "new": "here"},
     "audit": {"before": "before.csv", "after": "after.csv"},
     "offsets": {"before": "before.npz", "after": "after.npz"},
 }

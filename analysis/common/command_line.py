@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {
 COMMANDS = {
     "pruning-study": (
         *("train", "prune", "iterate", "study", "tune", "compress", "exemplars", "tally", "groups", "robustness"),
-        *("quantize", "export", "send", "move", "verify"),
+        *("quantize", "export", "verify"),
     ),
     "pruning-analysis": ("audit", "power", "offsets", "recommend", "export", "report", "compare"),
 }

@@ -1,7 +1,6 @@
 """Find artifacts of a project that was moved, whose SQLite store still has the old paths."""
 
 import logging
-import shlex
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import sqlalchemy
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 log = logging.getLogger(__name__)
-
-_FEWEST_PARTS = 2  # in a path that is searched for beside the store: RUN_ID/artifacts
 
 
 def local_folder(uri: str, tracking_uri: str | None) -> Path:
@@ -27,12 +24,13 @@ def local_folder(uri: str, tracking_uri: str | None) -> Path:
     recorded = Path(local_file_uri_to_path(uri))
     if recorded.is_dir() or (store := store_folder(tracking_uri)) is None:
         return recorded
-    for former in reversed(recorded.parents):
-        inner = recorded.relative_to(former)
-        if len(inner.parts) >= _FEWEST_PARTS and (store / inner).is_dir():
-            say_moved(former, store)
-            return store / inner
-    return recorded
+    # The shortest path that is looked for beside the store is RUN_ID/artifacts.
+    inner = (Path(*recorded.parts[start:]) for start in range(1, len(recorded.parts) - 1))
+    found = next((path for path in inner if (store / path).is_dir()), None)
+    if found is None:
+        return recorded
+    say_moved(Path(*recorded.parts[: -len(found.parts)]), store)
+    return store / found
 
 
 def store_folder(tracking_uri: str | None) -> Path | None:
@@ -45,9 +43,8 @@ def store_folder(tracking_uri: str | None) -> Path | None:
 @lru_cache(maxsize=64)
 def say_moved(former: Path, store: Path) -> None:
     log.warning(
-        "the store records artifacts in %s, which does not exist; those in %s are read instead. New runs would still "
-        "go to the former folder, unless you run %s",
+        "the store records artifacts in %s, which does not exist; those in %s are read instead. Name another "
+        "experiment (--experiment) for new runs, whose artifacts would go to the former folder",
         former,
         store,
-        shlex.join(["pruning-study", "move", str(former), str(store)]),
     )

@@ -9,7 +9,6 @@ from pruning_study.models import onnx_export
 from pruning_study.options.config import ExportConfig
 from pruning_study.steps import logged_model, runs, shrunk
 from pruning_study.steps.followed import Follower, finished_run
-from pruning_study.tracking import sending
 from pruning_study.tracking.connect import connect
 
 
@@ -33,7 +32,6 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
     onnx_export.check_installed()
     shrunk.check_installed(config)
     store = connect(config.experiment)
-    sending.send_kept(store.uri)
     run = finished_run(store, run_id, schema.KINDS[:2] if config.shrink else schema.KINDS)
     plan, context = Follower(store, config.training).follow(run)
     runs.check_fits(run, plan, context.data)

@@ -29,7 +29,6 @@ from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import TrainPlan, plan_training
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.steps.text_tables import text_table
-from pruning_study.tracking import sending
 from pruning_study.tracking.connect import connect, connect_to_runs
 from pruning_study.tracking.store import Store
 
@@ -84,7 +83,6 @@ def quantize_each(
         raise StudyError("--weights names one network: give one seed, or leave --weights out", option="seed")
     onnx_export.check_installed()
     store = (connect_to_runs if config.all else connect)(config.experiment)
-    sending.send_kept(store.uri)
     follower = Follower(store, config.training)
     named_runs = _named_runs(store, config, run_ids)
     networks: Sequence[Run | QuantizeConfig] = named_runs or configs

@@ -1,6 +1,7 @@
 """The commands `train` and `prune`: open a run of kind `job`, find or make the runs needed, and format the results."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,7 @@ from pruning_study.steps.plan import PrunePlan, TrainPlan, plan_pruning, plan_tr
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.pace import duration
-from pruning_study.tracking import scratch, sending, views
+from pruning_study.tracking import views
 from pruning_study.tracking.connect import connect
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
@@ -232,7 +233,6 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
     """
     logged_model.check_installed(config)
     store = connect(config.experiment)
-    sending.send_kept(store.uri)
     loaded = load_context(config)
     plan = plan_training(config, loaded)
     progress.Lines.advice = _advice(config.model, loaded.data)
@@ -363,8 +363,8 @@ def _describe_again(result: Pruned, ratio: float, run: FinishedRun, control: Fin
     tags = {schema.CONTROL_RUN_ID: control.run_id, MLFLOW_RUN_NOTE: f"{description({name: comparison})}\n\n{how}"}
     if tags.items() <= result.context.store.get(run.run_id).data.tags.items():
         return
-    with scratch.folder() as folder:
-        path = folder / schema.RECALL_PICTURE
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / schema.RECALL_PICTURE
         pictures.recall_change(comparison, name).savefig(path)
         result.context.store.add(run.run_id, path, tags)
 
@@ -422,7 +422,6 @@ def opened(
     logged_model.check_installed(config)
     shrunk.check_installed(config)
     store = connect(config.experiment)
-    sending.send_kept(store.uri)
     views.write(store, views.BY_PRUNER_AND_RATIO)
     named_run = store.get(config.dense_run_id) if config.dense_run_id else None
     config = following(config, named_run) if named_run else config

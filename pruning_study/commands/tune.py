@@ -36,7 +36,7 @@ from pruning_study.study.searched_networks import SearchedNetwork, new_networks,
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls
 from pruning_study.study.tuning.search import STEP, Point, Space, TuningSearch
-from pruning_study.tracking import connect, sending, views
+from pruning_study.tracking import connect, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
@@ -90,7 +90,6 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
         training of a dense network, an anchor or the winner diverges, or if the store rejects a run.
     """
     store = connect.connect(config.experiment)
-    sending.send_kept(store.uri)
     views.write(store, views.SEARCHES)
     options_of_first = config.pruning(config.seeds[0])
     context = load_context(options_of_first)

@@ -10,7 +10,7 @@ from analysis.runs import schema
 from pruning_study.commands import train_and_prune
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps.text_tables import text_table
-from pruning_study.tracking.temporary_store import temporary_store
+from pruning_study.tracking.reach import temporary_store
 from pruning_study.training.evaluation import Predictions
 
 _LENET5: dict[str, Any] = {"model": "lenet5", "pruner": "up", "ratio": (10.0,), "epochs": 3, "fine_tune_epochs": 2}

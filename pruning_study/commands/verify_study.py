@@ -15,7 +15,7 @@ from pruning_study.study.plan import StudyPlan
 from pruning_study.study.published import PublishedSteps, left_out, published_runs, steps_of
 from pruning_study.study.queue import FAILED, NOT_MADE
 from pruning_study.tracking import connect
-from pruning_study.tracking.temporary_store import temporary_store
+from pruning_study.tracking.reach import temporary_store
 
 
 def compared_lines(study: Path, config: VerifyConfig) -> Iterator[str]:

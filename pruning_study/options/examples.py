@@ -50,8 +50,6 @@ EXAMPLES = {
         "pruning-study export RUN_ID --output model.onnx",
         "pruning-study export RUN_ID --shrink true --output small.onnx",
     ),
-    "send": ("pruning-study send unsent-run",),
-    "move": ("pruning-study move /home/me/old-place .",),
     "verify": (
         "pruning-study verify",
         "pruning-study verify results/proportion/frames --seed 300",

@@ -1,6 +1,7 @@
 """Compressed runs, which store a network ready to deploy: as ONNX in a number format, without channels of zeros."""
 
 import copy
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,6 @@ from pruning_study.steps.identity import ARTIFACTS, config_hash
 from pruning_study.steps.measured import normalization_tags
 from pruning_study.steps.plan import Plan, plan_training
 from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make
-from pruning_study.tracking import scratch
 from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions, from_logits
 from pruning_study.training.mitigation import class_offsets
@@ -127,7 +127,7 @@ def tested(store: Store, data: Dataset, run_id: str, model: "ModelProto") -> Pre
     recalls = zip(schema.metric_names(data.classes), counts.recall, strict=True)
     metrics = {schema.RECALL + name: float(recall) for name, recall in recalls}
     store.add_metrics(run_id, metrics | {schema.TEST_ACCURACY: predictions.accuracy, schema.TEST_LOSS: loss})
-    with scratch.folder() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         predictions.save(file := Path(folder) / schema.PREDICTIONS)
         store.add(run_id, file, {})
     return predictions

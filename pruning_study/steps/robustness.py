@@ -2,9 +2,11 @@
 
 import hashlib
 import logging
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +34,6 @@ from pruning_study.steps.alike_networks import newest_runs, row_names
 from pruning_study.steps.followed import check_finished
 from pruning_study.steps.loaded import resolved_device
 from pruning_study.steps.text_tables import text_table
-from pruning_study.tracking import scratch, sending
 from pruning_study.tracking.connect import connect, connect_to_runs
 from pruning_study.tracking.store import Store
 from pruning_study.training.predicted import most_probable
@@ -112,7 +113,6 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
     if not config.folder:
         corruptions.check_installed()
     store = (connect if run_ids else connect_to_runs)(config.experiment)
-    sending.send_kept(store.uri)
     runs = _runs(store, config, run_ids)
     tables: dict[str, pd.DataFrame] = {}
     number_reused = 0
@@ -369,11 +369,11 @@ def send(
 ) -> pd.DataFrame:
     """Add new counts to those that a run has by now, and store and return all of its counts."""
     # Another process may have stored counts of other corruptions since this one began.
-    with store.making(run_id), scratch.folder() as folder:
+    with store.making(run_id), tempfile.TemporaryDirectory() as folder:
         there = _read_counts(store, store.get(run_id), config, tests)
         own = pd.MultiIndex.from_frame(table[_KEY])
         table = pd.concat([there[~pd.MultiIndex.from_frame(there[_KEY]).isin(own)], table], ignore_index=True)
-        file = folder / schema.CORRUPTIONS
+        file = Path(folder) / schema.CORRUPTIONS
         file.write_bytes(counts.TABLE.as_csv(table))
         store.add(run_id, file, {schema.CORRUPTED: tests[0].measured})
     return table

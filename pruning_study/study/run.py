@@ -30,7 +30,7 @@ from pruning_study.study.processes import Died, Processes, SharedMemory, worker_
 from pruning_study.study.progress import Progress
 from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Queue, StepOutcome
 from pruning_study.study.worker import KEPT_MODELS, SharedArray, SharedDataset, Worker
-from pruning_study.tracking import connect, reach, sending, views
+from pruning_study.tracking import connect, reach, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 
@@ -96,7 +96,6 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
     grid_read = plan.read(file, config)
     study_plan = plan.plan(grid_read, download=True)
     store = connect.connect(plan.experiment(grid_read, config))
-    sending.send_kept(store.uri)
     views.write(store, views.BY_PRUNER_AND_RATIO)
     with store.job(f"study: {study_plan.name}", options, schema.STUDY) as job:
         (job.folder / file.name).write_bytes(without_secrets(file.read_bytes().decode()).encode())

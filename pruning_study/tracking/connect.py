@@ -4,13 +4,12 @@ import logging
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
@@ -21,7 +20,7 @@ from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import pull, schema
 from analysis.runs.address import without_password
 from analysis.runs.store_errors import explained
-from pruning_study.tracking import reach, scratch
+from pruning_study.tracking import reach
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 
@@ -67,8 +66,7 @@ def existing(experiment: str | None = None) -> Store | None:
     Raises
     ------
     StudyError
-        If the store does not answer within 10 s or cannot be opened, if the experiment is deleted, or if
-        $MLFLOW_EXPERIMENT_ID names none.
+        If the store does not answer within 10 s or cannot be opened.
     """
     uri = mlflow.get_tracking_uri()
     if reach.is_missing_file(uri):
@@ -76,10 +74,10 @@ def existing(experiment: str | None = None) -> Store | None:
     with reach.one_line_errors(uri):
         client = reach.client(uri)
         name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
-        if not name:
-            return Store(client, uri, _id_of_variable(client) or DEFAULT_EXPERIMENT_ID)
-        match = client.get_experiment_by_name(name)
-        return Store(client, uri, _active_id(match)) if match else None
+        match = client.get_experiment_by_name(name) if name else None
+        if name and not match:
+            return None
+        return Store(client, uri, match.experiment_id if match else _default_id())
 
 
 def connect_to_runs(experiment: str | None = None) -> Store:
@@ -122,17 +120,12 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
         if len(results) > 1:
             raise StudyError(f"run {run_id} is a job with several results: name one of {', '.join(results)}")
         run = store.get(results[0])
-    if run.data.tags.get(schema.KIND) == schema.QUANTIZED:
+    kind = run.data.tags.get(schema.KIND, "unknown")
+    if kind in (schema.QUANTIZED, schema.COMPRESSED):
         raise StudyError(
-            f"run {run.info.run_id} is quantized: only ONNX Runtime can run its network, not torch; use its artifact "
-            f"{schema.ONNX_MODEL}, or log it as an MLflow model: pruning-study export {run.info.run_id}"
-        )
-    if run.data.tags.get(schema.KIND) == schema.COMPRESSED:
-        raise StudyError(
-            f"run {run.info.run_id} is compressed: only ONNX Runtime can run its network, not torch; use its artifact "
+            f"run {run.info.run_id} is {kind}: only ONNX Runtime can run its network, not torch; use its artifact "
             f"{schema.ONNX_MODEL}"
         )
-    kind = run.data.tags.get(schema.KIND, "unknown")
     if kind not in (schema.DENSE, schema.PRUNED):
         raise StudyError(
             f"run {run.info.run_id} has no network to load (kind {printable(kind)}): name a dense or pruned run"
@@ -155,8 +148,7 @@ def end_job(status: str, reason: str) -> None:
         run = client.get_run(os.environ["MLFLOW_RUN_ID"])
         if run.info.status == "RUNNING":
             client.set_tag(run.info.run_id, schema.KIND, schema.JOB)
-            with scratch.folder() as folder:
-                Writer(client, uri, run.info.run_id, folder).abort(status, reason)
+            Writer(client, uri, run.info.run_id).abort(status, reason)
     except (*reach.STORE_ERRORS, StudyError) as error:
         log.warning("the run of this call could not be ended: %s", first_line(error))
 
@@ -202,43 +194,16 @@ def _check_schema(client: MlflowClient, experiment_id: str) -> None:
 def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
     name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
     if not name:
-        return _id_of_variable(client) or _experiment_id(client, "Default")
-    match = client.get_experiment_by_name(name) or _created(client, name)
+        return _default_id()
+    match = client.get_experiment_by_name(name)
+    if match is None:
+        with suppress(MlflowException):  # another process was quicker, or the answer was lost
+            client.create_experiment(name)
+        match = client.get_experiment_by_name(name)
     if match is None or not match.experiment_id:
         raise MlflowException("the server's answer is not from MLflow: it lists no experiment")
-    return _active_id(match)
+    return match.experiment_id
 
 
-def _id_of_variable(client: MlflowClient) -> str | None:
-    experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID")
-    if not experiment_id:
-        return None
-    try:
-        return _active_id(client.get_experiment(experiment_id))
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise StudyError(
-            f"experiment {shortened(experiment_id)} of $MLFLOW_EXPERIMENT_ID is not in "
-            f"{without_password(mlflow.get_tracking_uri())}: name one that is"
-        ) from error
-
-
-def _active_id(experiment: Experiment) -> str:
-    if experiment.lifecycle_stage != "active":
-        command = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
-        raise StudyError(
-            f"experiment {experiment.name!r} is deleted: restore it ({command}), or name another", option="experiment"
-        )
-    return experiment.experiment_id
-
-
-def _created(client: MlflowClient, name: str) -> Experiment | None:
-    try:
-        client.create_experiment(name)
-    except MlflowException:  # another process was quicker, or the answer was lost
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            raise
-        return experiment
-    return client.get_experiment_by_name(name)
+def _default_id() -> str:
+    return os.environ.get("MLFLOW_EXPERIMENT_ID") or DEFAULT_EXPERIMENT_ID

@@ -2,11 +2,10 @@
 
 import hashlib
 import logging
-import os
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy
@@ -25,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def folder(tracking_uri: str) -> Path:
-    """Return the folder of a tracking store's locks, which is created if missing.
+    """Return the folder of a tracking store's locks, which only this user can write and which is created if missing.
 
     It is next to the store's sqlite file or, for any other store, in this user's cache. Machines may share the cache,
     so the path of the folder depends on the name of the machine. The path does not depend on the password in the URI,
@@ -55,21 +54,11 @@ def owner(tracking_uri: str) -> str:
     Parameters
     ----------
     tracking_uri : str
-
-    Raises
-    ------
-    StudyError
-        If `folder` raises a StudyError, or if another user made the mark.
     """
-    mark = folder(tracking_uri) / "mark"
-    if not os.path.lexists(mark):
-        new_mark = mark.with_suffix(f".{uuid.uuid4().hex}")
-        new_mark.write_text(new_mark.suffix[1:9], encoding="utf-8")
-        with suppress(FileExistsError):  # another process was quicker
-            os.link(new_mark, mark)
-        new_mark.unlink()
-    private_folders.check_file(mark, content=False)
-    return f"{socket.gethostname()} {mark.read_text(encoding='utf-8')}"
+    mark = folder(tracking_uri) / "owner"
+    with suppress(FileExistsError):
+        mark.symlink_to(uuid.uuid4().hex[:8])  # unlike a file, a link is never seen half written
+    return f"{socket.gethostname()} {mark.readlink()}"
 
 
 @contextmanager
@@ -86,18 +75,18 @@ def held(path: Path, *, waiting: str) -> Iterator[None]:
     Raises
     ------
     StudyError
-        If another user made the file, or if it cannot be locked.
+        If the file cannot be locked.
     """
-    lock = _lock(path)
-    if not _acquired(lock, timeout=0):
-        log.warning(waiting)
-        _acquired(lock, timeout=-1)
-    with _releasing(lock, path):
+    with _acquired(path, timeout=0) as free:
+        if free:
+            yield
+            return
+    log.warning(waiting)
+    with _acquired(path, timeout=-1):
         yield
 
 
-@contextmanager
-def held_if_free(path: Path) -> Iterator[bool]:
+def held_if_free(path: Path) -> AbstractContextManager[bool]:
     """Hold a lock while the block runs, unless another process holds it; yield whether this process holds it.
 
     Parameters
@@ -108,39 +97,26 @@ def held_if_free(path: Path) -> Iterator[bool]:
     Raises
     ------
     StudyError
-        If another user made the file, or if it cannot be locked.
+        If the file cannot be locked.
     """
-    lock = _lock(path)
-    if not _acquired(lock, timeout=0):
-        yield False
-        return
-    with _releasing(lock, path):
-        yield True
-
-
-def _lock(path: Path) -> FileLock:
-    private_folders.check_file(path, content=False)
-    # Anyone who can open the file can hold its lock.
-    return FileLock(path, mode=0o600)
-
-
-def _acquired(lock: FileLock, timeout: float) -> bool:
-    try:
-        lock.acquire(timeout=timeout)
-    except Timeout:
-        return False
-    except OSError as error:
-        raise StudyError(
-            f"{lock.lock_file} cannot be locked ({error.strerror or error}): use a store on another disk or, if the "
-            "store is a server, set XDG_CACHE_HOME to a folder on another disk"
-        ) from error
-    return True
+    return _acquired(path, timeout=0)
 
 
 @contextmanager
-def _releasing(lock: FileLock, path: Path) -> Iterator[None]:
+def _acquired(path: Path, timeout: float) -> Iterator[bool]:
+    lock = FileLock(path, timeout, mode=0o600)  # anyone who can open the file can hold its lock
     try:
-        yield
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        raise StudyError(
+            f"{path} cannot be locked ({error.strerror or error}): use a store on another disk or, if the store is a "
+            "server, set XDG_CACHE_HOME to a folder on another disk"
+        ) from error
+    try:
+        yield True
     finally:
         # A process that waits for this lock notices that the file was unlinked, and makes a new one.
         path.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Log a run's network as an MLflow model, which any program can load through MLflow."""
 
+import tempfile
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,6 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 
-from pruning_study.tracking import scratch
 from pruning_study.tracking.reach import one_line_errors
 from pruning_study.tracking.store import Store
 
@@ -63,7 +63,7 @@ def log(
     StudyError
         If the store does not accept the model. A later call resumes with what was logged.
     """
-    with one_line_errors(store.uri), scratch.folder() as folder:
+    with one_line_errors(store.uri), tempfile.TemporaryDirectory() as folder:
         logged = _unfinished(store, run, tags)
         described = Model(
             artifact_path=logged.artifact_location,
@@ -74,7 +74,7 @@ def log(
         )
         mlflow.onnx.save_model(
             model,
-            path := str(folder / NAME),
+            path := f"{folder}/{NAME}",
             mlflow_model=described,
             signature=signature,
             input_example=example,

@@ -1,12 +1,12 @@
 """Reach a tracking store within seconds, and report its errors in one line."""
 
 import glob
+import os
 import shutil
 import sqlite3
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy
@@ -17,9 +17,6 @@ from analysis.common import files
 from analysis.common.errors import StudyError
 from analysis.runs import address, retries, sqlite_files
 from analysis.runs.store_errors import STORE_ERRORS, explained
-
-BUSY_SECONDS = 30  # how long to wait for another process that locks a sqlite file
-SETTLED_SECONDS = 3  # a file changed more recently may be a store that is still being made
 
 
 def client(uri: str) -> MlflowClient:
@@ -43,12 +40,22 @@ def ensure(uri: str) -> None:
     MlflowException, OSError, sqlite3.Error
         If the sqlite file cannot be made or read.
     """
-    if uri.startswith("sqlite"):
-        _make_sqlite(uri)
-    else:
+    if not uri.startswith("sqlite"):
         address.probe(uri)
-        if uri.startswith(("postgresql", "mysql", "mssql")):
-            _check_database(uri)
+        return
+    path = _path(uri)
+    if path.name in ("", ":memory:") or path.is_dir():
+        raise StudyError(f"{address.without_password(uri)} names no file; check the tracking URI")
+    with FileLock(f"{path}.lock"):  # two processes that make the same store at once break it for good
+        if not path.is_file() or not path.stat().st_size:
+            _make_tables(path)
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            sqlite_files.check(uri, path, lambda query: connection.execute(query).fetchall())
+            # In WAL mode readers and a writer do not wait for one another. While another program writes, SQLite refuses
+            # to change the mode, which the next command then does.
+            with suppress(sqlite3.OperationalError):
+                connection.execute("PRAGMA journal_mode=WAL")
+        MlflowClient(uri).search_experiments(max_results=1)
 
 
 def is_missing_file(uri: str) -> bool:
@@ -65,45 +72,25 @@ def one_line_errors(uri: str) -> Iterator[None]:
         raise StudyError(explained(uri, error)) from error
 
 
+@contextmanager
+def temporary_store() -> Iterator[None]:
+    """Make a new store current, for runs that are not kept, and remove it after the block."""
+    before = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("MLFLOW_")}
+    with tempfile.TemporaryDirectory() as folder:
+        new = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "MLFLOW_EXPERIMENT_NAME": "temporary"}
+        os.environ |= new
+        try:
+            # MLflow's experiment Default would put its artifacts into the current folder.
+            client(new["MLFLOW_TRACKING_URI"]).create_experiment("temporary", Path(folder, "runs").as_uri())
+            yield
+        finally:
+            for name in new:
+                del os.environ[name]
+            os.environ.update(before)
+
+
 def _path(uri: str) -> Path:
     return Path(sqlalchemy.make_url(uri).database or "")
-
-
-def _make_sqlite(uri: str) -> None:
-    path = _path(uri)
-    if path.name in ("", ":memory:") or path.is_dir():
-        raise StudyError(f"{address.without_password(uri)} names no file; check the tracking URI")
-    # Two processes that make the same store at once break it for good, hence the lock. In WAL mode readers and a
-    # writer do not wait for one another.
-    with FileLock(f"{path}.lock"):
-        if path.is_file() and path.stat().st_size:
-            _check(uri, path)
-        else:
-            _make_tables(path)
-        MlflowClient(uri).search_experiments(max_results=1)
-        _use_wal(path)
-
-
-def _check_database(uri: str) -> None:
-    """Refuse a database of a different MLflow version; the installed version would change it without asking."""
-    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
-    with engine.connect() as connection:
-        if sqlalchemy.inspect(connection).has_table("alembic_version"):
-            version = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalar()
-            sqlite_files.check_version(uri, version)
-
-
-def _check(uri: str, path: Path) -> None:
-    while True:
-        try:
-            with _opened(path) as connection:
-                sqlite_files.check(uri, path, lambda query: connection.execute(query).fetchall())
-            return
-        except StudyError:
-            # Another program, such as `mlflow ui`, may be making the store: it writes one table after the other.
-            if time.time() - path.stat().st_mtime > SETTLED_SECONDS:
-                raise
-            time.sleep(0.1)
 
 
 def _make_tables(path: Path) -> None:
@@ -115,23 +102,4 @@ def _make_tables(path: Path) -> None:
         address_of_new = sqlalchemy.URL.create("sqlite", database=str(new_store)).render_as_string()
         MlflowClient(address_of_new).search_experiments(max_results=1)
         files.sync(new_store)
-        if not path.exists() or not path.stat().st_size:  # another program may have made one meanwhile
-            new_store.replace(path)
-
-
-def _use_wal(path: Path) -> None:
-    """Turn WAL mode on, as soon as no other program writes; SQLite itself would refuse instead of waiting."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            with _opened(path) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-
-
-def _opened(path: Path) -> closing[sqlite3.Connection]:
-    return closing(sqlite3.connect(path, timeout=BUSY_SECONDS))
+        new_store.replace(path)

@@ -1,19 +1,17 @@
 """Runs of one experiment in a tracking store: find them, make them, and end those whose process died."""
 
 import logging
-import os
 import shlex
 import shutil
 import sys
+import tempfile
 import time
 import uuid
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from itertools import islice
-from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +31,7 @@ from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import moved_folders, retries, schema, stores
 from analysis.runs.address import without_password
 from analysis.runs.clocks import dated_ahead
-from pruning_study.tracking import locks, scratch
+from pruning_study.tracking import locks
 from pruning_study.tracking.reach import STORE_ERRORS, one_line_errors
 from pruning_study.tracking.writer import Writer, ending
 
@@ -80,11 +78,15 @@ class Store:
             Number of spaces before a second line.
         """
         shown = without_password(self.uri)
-        # Without the workflow type, the UI would open a different view.
-        page = f"/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning{self.view}"
         if self.uri.startswith("http"):
-            return f"open {shown.rstrip('/')}{page}"
-        return f"mlflow ui --backend-store-uri {shlex.quote(shown)}\n{'':{indent}}then open {_UI}{page}"
+            return f"open {shown.rstrip('/')}/#{self.page}{self.view}"
+        command = f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
+        return f"{command}\n{'':{indent}}then open {_UI}/#{self.page}{self.view}"
+
+    @property
+    def page(self) -> str:
+        """The address of the experiment's runs in MLflow's UI, in which the UI would else open a different view."""
+        return f"/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
 
     # Runs that exist
 
@@ -140,12 +142,7 @@ class Store:
         dict
             Config hash -> run id; hashes without such a run are missing.
         """
-        with stores.open_store(self.uri) as reader:
-            tagged = reader.tagged(self.experiment_id, schema.CONFIG_HASH).to_pylist()
-            dense = {
-                run["run_id"]: run["value"]
-                for run in reader.tagged(self.experiment_id, schema.DENSE_RUN_ID).to_pylist()
-            }
+        tagged, dense = self._tagged(schema.CONFIG_HASH), self.tag_values(schema.DENSE_RUN_ID)
         wanted = [run for run in tagged if run["value"] in artifacts]
         named = {dense[run["run_id"]] for run in wanted if run["run_id"] in dense}
         gone = self._gone(named - {run["run_id"] for run in tagged})
@@ -155,25 +152,18 @@ class Store:
 
     def compared_runs(self, dense_run_id: str = "") -> list[ComparedRun]:
         """Return the FINISHED pruned and quantized runs of a dense run, or of the experiment, the oldest first."""
-        if dense_run_id:
-            query = f"attributes.status = 'FINISHED' and tags.{schema.DENSE_RUN_ID} = '{dense_run_id}'"
-            found = self._search(query, order_by=["attributes.end_time ASC"])
-            of_dense = (ComparedRun(run.info.run_id, run.data.tags, run.data.params) for run in found)
-            return [run for run in of_dense if run.tags.get(schema.KIND) in (schema.PRUNED, schema.QUANTIZED)]
-        runs: list[tuple[int, ComparedRun]] = []
-        with stores.open_store(self.uri) as reader:
-            for page in reader.pages(self.experiment_id):
-                tags, params = (_by_run(table.to_pylist()) for table in (page.tags, page.params))
-                for run in page.runs.to_pylist():
-                    run_id, own = run["run_id"], tags[run["run_id"]]
-                    if run["status"] == "FINISHED" and own[schema.KIND] != schema.DENSE:
-                        runs.append((run["end_time"], ComparedRun(run_id, own, params[run_id])))
-        return [run for _, run in sorted(runs, key=itemgetter(0))]
+        of_dense = f" and tags.{schema.DENSE_RUN_ID} = '{dense_run_id}'" if dense_run_id else ""
+        runs = self._search(f"attributes.status = 'FINISHED'{of_dense}", order_by=["attributes.end_time ASC"])
+        compared = (ComparedRun(run.info.run_id, run.data.tags, run.data.params) for run in runs)
+        return [run for run in compared if run.tags.get(schema.KIND) in (schema.PRUNED, schema.QUANTIZED)]
 
     def tag_values(self, tag: str) -> dict[str, str]:
         """Return the value of a tag by run id, for the FINISHED runs that have it."""
+        return {run["run_id"]: run["value"] for run in self._tagged(tag)}
+
+    def _tagged(self, tag: str) -> list[dict[str, str]]:
         with stores.open_store(self.uri) as reader:
-            return {run["run_id"]: run["value"] for run in reader.tagged(self.experiment_id, tag).to_pylist()}
+            return reader.tagged(self.experiment_id, tag).to_pylist()
 
     def _gone(self, run_ids: Iterable[str]) -> set[str]:
         """Return the ids of those runs that are deleted, not FINISHED, or missing."""
@@ -190,8 +180,9 @@ class Store:
     def missing(self, run_id: str, artifacts: Iterable[str]) -> list[str]:
         """Return the names of those artifacts that a run does not have."""
         with one_line_errors(self.uri):
-            names = {item.path for item in self.client.list_artifacts(run_id)}
-        return [name for name in artifacts if name not in names]
+            folder = self._artifact_folder(run_id)
+        there = self._artifact_names([folder])[folder]
+        return [name for name in artifacts if name not in there]
 
     @contextmanager
     def artifact(self, run_id: str, name: str) -> Iterator[Path]:
@@ -202,15 +193,16 @@ class Store:
         StudyError
             If the run has no such artifact.
         """
-        with scratch.folder() as folder:
+        with tempfile.TemporaryDirectory() as copies:
             try:
                 where = self._artifact_folder(run_id)
                 if not where:  # an empty path would mean the current folder
                     raise FileNotFoundError("the store has no location of its artifacts")
-                if is_local_uri(where, is_tracking_or_registry_uri=False):
-                    path = (moved_folders.local_folder(where, self.uri) / name).resolve(strict=True)
+                local = self._local_folder(where)
+                if local:
+                    path = (local / name).resolve(strict=True)
                 else:
-                    path = Path(self.client.download_artifacts(run_id, name, str(folder)))
+                    path = Path(self.client.download_artifacts(run_id, name, copies))
             except STORE_ERRORS as error:
                 raise StudyError(f"run {run_id} has no artifact {name} ({first_line(error)})") from error
             yield path
@@ -218,15 +210,18 @@ class Store:
     def artifact_location(self, run_id: str, name: str) -> str:
         """Return the location of a run's artifact: a path on this machine, or a URI that MLflow downloads."""
         with one_line_errors(self.uri):
-            folder = self._artifact_folder(run_id)
-        if is_local_uri(folder, is_tracking_or_registry_uri=False):
-            return str(moved_folders.local_folder(folder, self.uri) / name)
-        return f"runs:/{run_id}/{name}"
+            folder = self._local_folder(self._artifact_folder(run_id))
+        return str(folder / name) if folder else f"runs:/{run_id}/{name}"
 
     def _artifact_folder(self, run_id: str) -> str:
         if run_id not in self._artifact_folders:
             self._artifact_folders[run_id] = self.client.get_run(run_id).info.artifact_uri or ""
         return self._artifact_folders[run_id]
+
+    def _local_folder(self, uri: str) -> Path | None:
+        """Return the folder of a run's artifacts on this machine; None if they are on a server."""
+        is_local = is_local_uri(uri, is_tracking_or_registry_uri=False)
+        return moved_folders.local_folder(uri, self.uri) if is_local else None
 
     # Files of this machine that belong to runs
 
@@ -243,6 +238,9 @@ class Store:
     def saved_training(self, config_hash: str, *, force: bool = False) -> Path:
         """Return the file in which an unfinished training is saved; with `force` an old one is deleted first."""
         file = self.lock(config_hash).with_suffix(".safetensors")
+        shutil.rmtree(
+            file.with_suffix(".saving"), ignore_errors=True
+        )  # what a process left that was killed while saving
         if force:
             file.unlink(missing_ok=True)
         return file
@@ -273,7 +271,7 @@ class Store:
         tags = {schema.KIND: kind, schema.LOCK: lock, schema.HOST: locks.owner(self.uri)}
         with locks.held(self.lock(lock), waiting=""):
             if self.job_run_id:
-                with self._resumed(self.job_run_id) as writer:
+                with ending(Writer(self.client, self.uri, self.job_run_id)) as writer:
                     self._take_up(writer.run_id, name, tags)
                     yield writer
                 return
@@ -309,7 +307,7 @@ class Store:
         parent = {MLFLOW_PARENT_RUN_ID: job_run_id} if child else {}
         tags = {**tags, **parent, schema.SCHEMA: schema.SCHEMA_VERSION}
         tags |= {schema.HOST: locks.owner(self.uri), MLFLOW_RUN_NOTE: markdown_line(note)}
-        with self._started(name, tags, job_run_id) as writer:
+        with self._started(name, tags) as writer:
             self._log_params(writer.run_id, params)
             self._log_dataset(writer.run_id, dataset)
             yield writer
@@ -317,10 +315,11 @@ class Store:
     @contextmanager
     def again(self, run_id: str) -> Iterator[Writer]:
         """Resume a run that has ended: it is RUNNING during the block, and ends with the block as in `run`."""
-        with self._resumed(run_id) as writer:
+        with ending(Writer(self.client, self.uri, run_id)) as writer:
             with one_line_errors(self.uri):
                 self.client.update_run(run_id, "RUNNING")
-                writer.forget_error()
+                if schema.ERROR in self.get(run_id).data.tags:
+                    self.client.delete_tag(run_id, schema.ERROR)
             yield writer
 
     def add(self, run_id: str, file: Path, tags: Mapping[str, str]) -> None:
@@ -342,49 +341,21 @@ class Store:
     # Runs that nobody will end
 
     def end_dead(self) -> list[str]:
-        """End as KILLED the RUNNING runs whose process died, and remove unfinished files of dead processes.
+        """End as KILLED the RUNNING runs whose process died.
+
+        A run is dead if its lock is free. A job has a lock of its own; any other run has the lock of its config hash.
+        Unless the store is a sqlite file, a run that another machine makes is never considered dead, because the locks
+        of that machine cannot be seen here.
 
         Returns
         -------
         list of str
             The ids of the ended runs.
         """
-        scratch.remove_dead()
-        for aside in locks.folder(self.uri).glob("*.saving"):
-            with locks.held_if_free(aside.with_suffix(".lock")) as free:
-                if free:
-                    shutil.rmtree(aside, ignore_errors=True)
+        is_file, owner = self.uri.startswith("sqlite"), locks.owner(self.uri)
         running = self._search("attributes.status = 'RUNNING'")
-        return [run.info.run_id for run in running if self.end_if_dead(run, "KILLED", "its process died")]
-
-    def end_if_dead(self, run: Run, status: str, reason: str) -> bool:
-        """End a run that is RUNNING although no process makes it.
-
-        A run is dead if its lock is free. A job has a lock of its own; any other run has the lock of its config hash.
-        Unless the store is a sqlite file, a run that another machine makes is never considered dead, because the locks
-        of that machine cannot be seen here.
-
-        Parameters
-        ----------
-        run : Run
-        status : {"FAILED", "KILLED"}
-        reason : str
-
-        Returns
-        -------
-        bool
-            Whether the run was dead.
-        """
-        tags = run.data.tags
-        name = tags.get(schema.LOCK) or tags.get(schema.CONFIG_HASH)
-        same_locks = self.uri.startswith("sqlite") or tags.get(schema.HOST) == locks.owner(self.uri)
-        if not name or not same_locks:
-            return False
-        with locks.held_if_free(self.lock(name)) as free:  # so that no process resumes the run meanwhile
-            dead = free and self.get(run.info.run_id).info.status == "RUNNING"
-            if dead:
-                self._end(run, status, reason)
-        return dead
+        own = [run for run in running if is_file or run.data.tags.get(schema.HOST) == owner]
+        return [run.info.run_id for run in own if self._end_if_unlocked(run, "its process died")]
 
     def end_lost(self, replacements: Mapping[str, str]) -> None:
         """End as KILLED the runs that a lost machine left RUNNING and that were made again elsewhere.
@@ -397,29 +368,26 @@ class Store:
         for run in self._search("attributes.status = 'RUNNING'"):
             config_hash = run.data.tags.get(schema.CONFIG_HASH, "")
             if replacements.get(config_hash, run.info.run_id) != run.info.run_id:
-                with locks.held_if_free(self.lock(config_hash)) as free:
-                    if free:
-                        self._end(run, "KILLED", "its machine was lost")
+                self._end_if_unlocked(run, "its machine was lost")
 
-    def _end(self, run: Run, status: str, reason: str) -> None:
-        with scratch.folder() as folder:
-            Writer(self.client, self.uri, run.info.run_id, folder).abort(status, reason)
+    def _end_if_unlocked(self, run: Run, reason: str) -> bool:
+        name = run.data.tags.get(schema.LOCK) or run.data.tags.get(schema.CONFIG_HASH)
+        if not name:
+            return False
+        with locks.held_if_free(self.lock(name)) as free:  # so that no process resumes the run meanwhile
+            dead = free and self.get(run.info.run_id).info.status == "RUNNING"
+            if dead:
+                Writer(self.client, self.uri, run.info.run_id).abort("KILLED", reason)
+        return dead
 
     @contextmanager
-    def _started(self, name: str, tags: Mapping[str, str], job_run_id: str | None = None) -> Iterator[Writer]:
+    def _started(self, name: str, tags: Mapping[str, str]) -> Iterator[Writer]:
         with ExitStack() as ends:
             # An interrupt after the run was made but before it can be ended would leave it RUNNING.
             with one_line_errors(self.uri), uninterrupted():
-                folder = ends.enter_context(scratch.folder())
                 run = self.client.create_run(self.experiment_id, run_name=name, tags={**context_tags(), **tags})
                 self._artifact_folders[run.info.run_id] = run.info.artifact_uri or ""
-                writer = Writer(self.client, self.uri, run.info.run_id, folder, job_run_id=job_run_id)
-                ends.enter_context(ending(writer))
-            yield writer
-
-    @contextmanager
-    def _resumed(self, run_id: str) -> Iterator[Writer]:
-        with scratch.folder() as folder, ending(Writer(self.client, self.uri, run_id, folder)) as writer:
+                writer = ends.enter_context(ending(Writer(self.client, self.uri, run.info.run_id)))
             yield writer
 
     def _take_up(self, run_id: str, name: str, tags: Mapping[str, str]) -> None:
@@ -455,15 +423,16 @@ class Store:
 
     def _artifact_names(self, folders: Sequence[str]) -> dict[str, set[str]]:
         """Return the file names in each artifact folder; folders on a server are listed in parallel."""
-        remote = [folder for folder in folders if not is_local_uri(folder, is_tracking_or_registry_uri=False)]
-        with one_line_errors(self.uri), ThreadPoolExecutor(LISTINGS_AT_ONCE) as pool:
-            names = dict(zip(remote, pool.map(self._names_on_server, remote), strict=True))
-            local = {folder: moved_folders.local_folder(folder, self.uri) for folder in folders if folder not in names}
-            return names | {folder: _names_in_folder(path) for folder, path in local.items()}
 
-    def _names_on_server(self, folder: str) -> set[str]:
-        listed = retries.list_artifacts(artifact_uri=folder, tracking_uri=self.uri)
-        return {Path(item.path).name for item in listed}
+        def listed(folder: str) -> set[str]:
+            path = self._local_folder(folder)
+            if path:
+                return {file.name for file in path.iterdir()} if path.exists() else set()
+            items = retries.list_artifacts(artifact_uri=folder, tracking_uri=self.uri)
+            return {Path(item.path).name for item in items}
+
+        with one_line_errors(self.uri), ThreadPoolExecutor(LISTINGS_AT_ONCE) as pool:
+            return dict(zip(folders, pool.map(listed, folders), strict=True))
 
 
 @cache
@@ -473,21 +442,6 @@ def context_tags() -> dict[str, str]:
     of_notebooks = [value for name, value in vars(context).items() if name.startswith(("Jupyter", "Databricks"))]
     ignored = [] if "IPython" in sys.modules else of_notebooks
     return {name: without_secrets(value) for name, value in context.resolve_tags(ignore=ignored).items()}
-
-
-def _by_run(values: Iterable[Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """Return the values of runs by run id and name, given records of run_id, name and value."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
-    for value in values:
-        found[value["run_id"]][value["name"]] = value["value"]
-    return found
-
-
-def _names_in_folder(folder: Path) -> set[str]:
-    try:
-        return {entry.name for entry in os.scandir(folder)}
-    except FileNotFoundError:
-        return set()
 
 
 def _is_generated(name: str) -> bool:

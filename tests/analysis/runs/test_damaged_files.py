@@ -1,6 +1,5 @@
-"""Files of searches, of studies and of unsent runs that are damaged or made to deceive."""
+"""Files of searches and of studies that are damaged or made to deceive."""
 
-import json
 import shutil
 import warnings
 from pathlib import Path
@@ -11,7 +10,6 @@ from analysis.common.errors import StudyError
 from analysis.rendering import tuning_text
 from analysis.runs import exports, tunings
 from analysis.study.study import StudyData
-from pruning_study.tracking import unsent
 from tests import made_up_tuning
 from tests.damage import LONGEST_MESSAGE, read_damaged
 from tests.memory_limit import memory_limit
@@ -95,11 +93,3 @@ def test_500_contents_of_exported_studies_with_seeded_random_damage__are_read_or
     with memory_limit(500):
         path = folder / "runs.parquet"
         assert read_damaged(lambda _: StudyData.from_frames([folder]), path, [path.read_bytes()], PARTS, 500) < 400
-
-
-@pytest.mark.attack
-def test_1000_records_of_unsent_runs_with_seeded_random_damage__are_read_or_refused_in_one_line(tmp_path):
-    run = {"tracking_uri": "sqlite:///x.db", "run_id": "a" * 32, "job_run_id": None, "tags": {"kind": "dense"}}
-    sound = json.dumps(run | {"metrics": [["accuracy", 0.5, 1, 2]]}).encode()
-    with memory_limit(500):
-        assert 10 < read_damaged(lambda _: unsent.read(tmp_path), tmp_path / unsent.RECORD, [sound], PARTS, 1000) < 500

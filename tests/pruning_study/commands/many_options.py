@@ -8,7 +8,7 @@ import pytest
 
 from pruning_study.commands import verify
 from pruning_study.options.config import PruneConfig
-from pruning_study.tracking.temporary_store import temporary_store
+from pruning_study.tracking.reach import temporary_store
 from tests.samples import first_images
 from tests.stored_runs import leave_pictures_blank
 

@@ -15,9 +15,7 @@ PROGRAMS = {"pruning-study": cli, "pruning-analysis": analysis.cli}
 ALL_SECTIONS = {"pruning-study": SECTIONS, "pruning-analysis": analysis.SECTIONS}
 
 
-COMMANDS = [
-    (program, name) for program, group in PROGRAMS.items() for name in group.commands if name not in ("send", "move")
-]
+COMMANDS = [(program, name) for program, group in PROGRAMS.items() for name in group.commands]
 
 
 @pytest.mark.parametrize(("program", "name"), COMMANDS)

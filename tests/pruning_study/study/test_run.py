@@ -539,15 +539,3 @@ def test_many_runs_at_once_never_find_the_store_locked(store_uri):
             results += [result for *_, result in workers.results()]
     assert results == [None] * 6
     assert len(runs("dense")) == 60
-
-
-def test_what_an_earlier_study_could_not_send_is_sent_first(study, write, store_uri, monkeypatch):
-    store = connect.connect()
-    with monkeypatch.context() as patch:
-        patch.setattr(store.client, "log_artifact", lambda *arguments: (_ for _ in ()).throw(OSError("no room")))
-        with pytest.raises(StudyError, match="pruning-study send"), store.job("a job", {}) as job:
-            (job.folder / "a.txt").write_text("hello")
-    assert Path("unsent").is_dir()
-    study(write("pruner: [none]\nepochs: 1\nfine_tune_epochs: 1"))
-    assert artifact(runs("job")[0], "a.txt").read_text() == "hello"
-    assert list(Path("unsent").iterdir()) == []

@@ -81,25 +81,16 @@ class TestExperiment:
             store = connect.connect(f"lost {fault}")
             assert store.client.get_experiment(store.experiment_id).name == f"lost {fault}"
 
-    def test_that_is_deleted_is_a_usage_error(self, store_uri):
-        store = connect.connect("gone")
-        store.client.delete_experiment(store.experiment_id)
-        for opened in (connect.connect, connect.connect_to_runs, connect.existing):
-            with refused("experiment", f"'gone' is deleted: .* restore --experiment-id {store.experiment_id}"):
-                opened("gone")
-
-    def test_whose_id_is_deleted_or_unknown_is_a_usage_error(self, store_uri, monkeypatch):
-        store = connect.connect("gone too")
-        store.client.delete_experiment(store.experiment_id)
+    def test_that_is_deleted_or_unknown_is_refused_in_one_line_when_a_job_begins(self, store_uri, monkeypatch):
+        gone = connect.connect("gone")
+        gone.client.delete_experiment(gone.experiment_id)
+        with pytest.raises(StudyError, match="'active' state"), connect.connect("gone").job("a job", {}):
+            pytest.fail("the job has begun")
         monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
-        for opened in (connect.connect, connect.connect_to_runs, connect.existing):
-            monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", store.experiment_id)
-            with refused("experiment", f"'gone too' is deleted: .* restore --experiment-id {store.experiment_id}"):
-                opened()
-            for unknown in ("123456789", "quick"):
-                monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", unknown)
-                with pytest.raises(StudyError, match=f"experiment '{unknown}' of .MLFLOW_EXPERIMENT_ID is not in"):
-                    opened()
+        for unknown in ("123456789", "quick"):
+            monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", unknown)
+            with pytest.raises(StudyError, match=unknown), connect.connect().job("a job", {}):
+                pytest.fail("the job has begun")
 
     def test_under_mlflow_run_is_that_of_its_run(self, store_uri, monkeypatch):
         store = connect.connect("of the job")

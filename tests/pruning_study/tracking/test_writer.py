@@ -1,13 +1,11 @@
 import errno
-import json
 import os
-from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
 
 from analysis.common.errors import StudyError
-from pruning_study.tracking import connect, scratch, writer
+from pruning_study.tracking import connect, writer
 
 
 @pytest.fixture
@@ -19,10 +17,9 @@ def store(store_uri):
 def run(store):
     """The writer of a run that is RUNNING."""
     run_id = store.client.create_run(store.experiment_id).info.run_id
-    with scratch.folder() as folder:
-        made = writer.Writer(store.client, store.uri, run_id, folder, job_run_id="the job")
-        made.ensure_folder()
-        yield made
+    made = writer.Writer(store.client, store.uri, run_id)
+    yield made
+    made.close()
 
 
 def broken(*_, **__):
@@ -87,17 +84,21 @@ def test_a_flush_that_the_store_does_not_take_is_an_error_in_one_line(store, run
         run.flush()
 
 
-def test_a_run_that_the_store_does_not_take_is_kept(store, run, monkeypatch):
-    run.metrics({"test_accuracy": 0.5})
-    run.tags({"device": "cpu"})
+def test_a_run_that_the_store_does_not_take_is_failed_in_one_line_that_says_what_to_do(store, run, monkeypatch):
+    with pytest.raises(StudyError) as error, monkeypatch.context() as patch, writer.ending(run):
+        run.metrics({"test_accuracy": 0.5})
+        (folder := run.folder).joinpath("a.txt").write_text("hello")
+        patch.setattr(store.client, "log_artifact", broken)
+    assert str(error.value) == f"{store.uri}: run {run.run_id} was not accepted (no room); start the same command again"
+    assert store.get(run.run_id).info.status == "FAILED"
+    assert not folder.exists()
+
+
+def test_a_cleaner_of_temporary_files_that_removes_the_folder_costs_no_later_artifact(store, run):
+    run.folder.rmdir()
     (run.folder / "a.txt").write_text("hello")
-    monkeypatch.setattr(store.client, "log_artifact", broken)
-    with pytest.raises(StudyError, match=f"no room.*pruning-study send /.*unsent/{run.run_id}$"):
-        run.finish()
-    kept = Path("unsent") / run.run_id
-    record = json.loads((kept / "run.json").read_text())
-    assert (record["job_run_id"], record["tags"], record["metrics"]) == ("the job", {"device": "cpu"}, [])
-    assert (kept / "artifacts" / "a.txt").read_text() == "hello"
+    run.finish()
+    assert store.missing(run.run_id, ["a.txt"]) == []
 
 
 def test_an_aborted_run_holds_its_metrics_and_the_reason(store, run):
@@ -112,13 +113,6 @@ def test_an_abort_that_the_store_does_not_take_is_logged(store, run, monkeypatch
     with caplog.at_level("INFO"):
         run.abort("FAILED", "bad luck")
     assert f"run {run.run_id} is left RUNNING: no room" in caplog.messages
-
-
-def test_a_forgotten_error_is_no_longer_a_tag_and_forgetting_none_is_no_error(store, run):
-    run.abort("FAILED", "bad luck")
-    for _ in range(2):
-        run.forget_error()
-        assert "error" not in store.get(run.run_id).data.tags
 
 
 @pytest.mark.parametrize(
@@ -139,24 +133,6 @@ def test_a_spent_quota_or_a_full_disk_while_a_run_is_made__is_one_line_that_says
         raise OSError(number, os.strerror(number), "a.csv")
     assert str(error.value) == f"a.csv: {os.strerror(number)}; make room and start the command again"
     assert store.get(run.run_id).data.tags["error"] == str(error.value)
-
-
-@pytest.mark.attack
-def test_no_room_for_the_record_when_a_run_begins__is_one_line_before_any_work(store, run):
-    (run.folder.parent / "run.part").mkdir()
-    with pytest.raises(StudyError, match=r"run\.part: Is a directory$"), writer.ending(run):
-        pytest.fail("the work has begun")
-    assert store.get(run.run_id).info.status == "FAILED"
-
-
-@pytest.mark.attack
-def test_a_run_that_neither_the_store_nor_the_disk_takes__is_one_line_that_says_what_to_do(store, run, monkeypatch):
-    (run.folder / "a.txt").write_text("hello")
-    monkeypatch.setattr(store.client, "log_artifact", broken)
-    (run.folder.parent / "run.part").mkdir()
-    with pytest.raises(StudyError, match=r"no room.*kept either.*make room and start the command again$"):
-        run.finish()
-    assert not (run.folder.parent / "run.json").exists()
 
 
 def test_a_run_whose_output_nobody_reads_any_more_ends_as_killed(store, run):
