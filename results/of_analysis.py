@@ -43,7 +43,6 @@ from analysis.statistics import (
     proportion,
     regression,
 )
-from analysis.statistics.abstention import disputes, retained_accuracy
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.chain_choice import choose
 from analysis.statistics.equal_accuracy import Curve

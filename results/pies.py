@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from abstention import disputes, retained_accuracy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from of_analysis import (
@@ -18,7 +19,6 @@ from of_analysis import (
     Panel,
     StudyPredictions,
     corrected,
-    disputes,
     draw,
     exemplars,
     jackknife_estimate,
@@ -28,7 +28,6 @@ from of_analysis import (
     over_indexing,
     paired,
     read_groups,
-    retained_accuracy,
     run_arrays,
 )
 from published import Study, fits
