@@ -25,7 +25,7 @@ from analysis.report.mitigation.networks import Cells as MitigationCells
 from analysis.report.mitigation.outcomes import outcomes as mitigation_outcomes
 from analysis.report.papers.compressed_networks import robustness_section
 from analysis.report.papers.compressed_networks import section as compressed_networks
-from analysis.report.papers.compressed_networks.exemplars import exemplars
+from analysis.report.papers.compressed_networks.exemplars import exemplars, over_indexing
 from analysis.report.papers.prune_responsibly import coefficients, levels
 from analysis.report.papers.prune_responsibly.writers_section import found_units
 from analysis.report.papers.recall_distortion.claims import claims
@@ -38,7 +38,6 @@ from analysis.statistics import (
     error_factors,
     limits,
     losses,
-    over_indexing,
     populations,
     proportion,
     regression,
@@ -47,6 +46,7 @@ from analysis.statistics.arithmetic import quotient
 from analysis.statistics.chain_choice import choose
 from analysis.statistics.equal_accuracy import Curve
 from analysis.statistics.equal_accuracy import difference as at_same_accuracy
+from analysis.statistics.groups import over_index
 from analysis.statistics.halves import Halves, group_of, jackknife_estimate, jackknife_values
 from analysis.statistics.halves import groups as jackknife_groups
 from analysis.statistics.hypothesis_tests import LEVEL, corrected, independent, paired, wilson_interval

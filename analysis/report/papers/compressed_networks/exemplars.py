@@ -13,10 +13,9 @@ from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, cel
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID, ReadPredictions
 from analysis.statistics import halves, populations
-from analysis.statistics.groups import ImageGroups, members
+from analysis.statistics.groups import ImageGroups, members, over_index
 from analysis.statistics.halves import Halves, HalvesExemplars, jackknife_estimate
 from analysis.statistics.modal_labels import FEWEST
-from analysis.statistics.over_indexing import over_indexing
 from analysis.statistics.populations import Exemplars
 from analysis.study.arrays import RunArrays
 from analysis.study.groups import GROUP, GROUPING
@@ -230,6 +229,42 @@ def _by_group(own_halves: Halves, compressed: np.ndarray, table: ImageGroups) ->
         indices = over_indexing(shares[:, images], placebo[:, images], group_index)
         for name, row in zip(names, indices.to_dict("records"), strict=True):
             yield {GROUPING: grouping, GROUP: name, **row}
+
+
+def over_indexing(pies: np.ndarray, placebo: np.ndarray, group_index: np.ndarray) -> pd.DataFrame:
+    """Tabulate the index of each group for PIEs between halves, and for the placebo.
+
+    Parameters
+    ----------
+    pies, placebo : (1 + groups of networks, images)
+        `Halves.image_shares` against the compressed networks, and against the dense ones.
+    group_index : (images,), integers
+        The group of each image, from 0; every group has an image.
+
+    Returns
+    -------
+    DataFrame, one row per group
+        - images: number of the group's images.
+        - pies, pies_placebo: number of PIEs in the group, a mean over splits.
+        - index, index_placebo, index_minus_placebo: the indices and their difference, with 95 % intervals (`_low`,
+          `_high`) by the jackknife over groups of networks. NaN without PIEs.
+    """
+    shares = {"": pies, "_placebo": placebo}
+    indices = {ending: over_index(each, group_index) for ending, each in shares.items()}
+    indices["_minus_placebo"] = indices[""] - indices["_placebo"]
+    return pd.DataFrame(
+        {
+            "images": np.bincount(group_index),
+            **{f"pies{ending}": np.bincount(group_index, each[0]) for ending, each in shares.items()},
+            **{
+                f"index{ending}{end}": values
+                for ending, each in indices.items()
+                for end, values in zip(
+                    ("", "_low", "_high"), np.transpose(list(map(jackknife_estimate, each.T))), strict=True
+                )
+            },
+        }
+    )
 
 
 def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions) -> dict[str, float]:
