@@ -34,27 +34,19 @@ from analysis.runs import characteristics, exports, frames, schema, validation_c
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.run_tables import RunTable
 from analysis.runs.validation_counts import ValidationRecalls
-from analysis.statistics import (
-    error_factors,
-    limits,
-    losses,
-    populations,
-    proportion,
-    regression,
-)
+from analysis.statistics import error_factors, limits, losses, proportion, regression
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.chain_choice import choose
 from analysis.statistics.equal_accuracy import Curve
 from analysis.statistics.equal_accuracy import difference as at_same_accuracy
 from analysis.statistics.groups import over_index
-from analysis.statistics.halves import Halves, group_of, jackknife_estimate, jackknife_values
-from analysis.statistics.halves import groups as jackknife_groups
 from analysis.statistics.hypothesis_tests import LEVEL, corrected, independent, paired, wilson_interval
 from analysis.statistics.intensification import alpha, alpha_shared, excess_loss, raw_slope
 from analysis.statistics.largest_excess import largest_excess_floor
-from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
+from analysis.statistics.votes import FEWEST, Halves, group_of, jackknife_estimate, jackknife_values
+from analysis.statistics.votes import groups as jackknife_groups
 from analysis.study import proportions
 from analysis.study.arrays import RunArrays, run_arrays
 from analysis.study.cells import alphas

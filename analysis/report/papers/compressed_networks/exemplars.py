@@ -12,11 +12,9 @@ import pandas as pd
 from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, cell_names
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID, ReadPredictions
-from analysis.statistics import halves, populations
+from analysis.statistics import votes
 from analysis.statistics.groups import ImageGroups, members, over_index
-from analysis.statistics.halves import Halves, HalvesExemplars, jackknife_estimate
-from analysis.statistics.modal_labels import FEWEST
-from analysis.statistics.populations import Exemplars
+from analysis.statistics.votes import FEWEST, Exemplars, Halves, HalvesExemplars, jackknife_estimate
 from analysis.study.arrays import RunArrays
 from analysis.study.groups import GROUP, GROUPING
 from analysis.study.predictions import Pairs, StudyPredictions
@@ -176,8 +174,8 @@ def _on_images(pairs: Pairs, own_exemplars: Exemplars, *, ranked: bool) -> dict[
         **matched_accuracies,
         **_accuracies("compressed_top1", right[1], own_exemplars),
         **_accuracies("compressed_top5", in_top5[1], own_exemplars),
-        "disagreement": float(populations.disagreement(dense, compressed).mean()),
-        "disagreement_dense": float(populations.disagreement_within(dense).mean()),
+        "disagreement": float(votes.disagreement(dense, compressed).mean()),
+        "disagreement_dense": float(votes.disagreement_within(dense).mean()),
     }
 
 
@@ -188,14 +186,14 @@ def _accuracies(name: str, right: np.ndarray, own_exemplars: Exemplars) -> dict[
         f"{name}_pie": right[pies].mean() if pies.any() else np.nan,
         f"{name}_non_pie": right[~pies].mean() if not pies.all() else np.nan,
         f"{name}_all": right.mean(),
-        f"{name}_matched": populations.matched_share(right, own_exemplars.dense.share, pies),
+        f"{name}_matched": votes.matched_share(right, own_exemplars.dense.share, pies),
     }
 
 
 def _halves(pairs: Pairs, dense: Sequence[str]) -> Halves | None:
     """Return halves of the dense networks; None if halves have fewer than five, or could share a network."""
-    enough = len(dense) >= halves.FEWEST and len(set(dense)) == len(dense)
-    enough = enough and not populations.are_copies(pairs.dense)
+    enough = len(dense) >= votes.FEWEST_HALVED and len(set(dense)) == len(dense)
+    enough = enough and not votes.are_copies(pairs.dense)
     return Halves(pairs.predicted[0], pairs.images.label) if enough else None
 
 
@@ -281,7 +279,7 @@ def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredi
 
 def _between(predictions: StudyPredictions, before: Iterable[str], after: Iterable[str]) -> Exemplars:
     """Compare the networks `before`, each counted once, with the networks `after`, and return the exemplars."""
-    return populations.exemplars_between(predictions.modes(dict.fromkeys(before)), predictions.modes(after))
+    return votes.exemplars_between(predictions.modes(dict.fromkeys(before)), predictions.modes(after))
 
 
 def _columns(pairs: Pairs, own_exemplars: Exemplars) -> dict[str, np.ndarray]:
