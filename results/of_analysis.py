@@ -34,7 +34,7 @@ from analysis.runs import characteristics, exports, frames, schema, validation_c
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.run_tables import RunTable
 from analysis.runs.validation_counts import ValidationRecalls
-from analysis.statistics import error_factors, limits, losses, proportion, regression
+from analysis.statistics import error_factors, limits, losses, proportion, regression, votes
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.chain_choice import choose
 from analysis.statistics.equal_accuracy import Curve
