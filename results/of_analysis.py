@@ -34,15 +34,14 @@ from analysis.runs import characteristics, exports, frames, schema, validation_c
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.run_tables import RunTable
 from analysis.runs.validation_counts import ValidationRecalls
-from analysis.statistics import error_factors, limits, losses, proportion, regression, votes
+from analysis.statistics import limits, losses, proportion, regression, votes
 from analysis.statistics.arithmetic import quotient
-from analysis.statistics.chain_choice import choose
 from analysis.statistics.equal_accuracy import Curve
 from analysis.statistics.equal_accuracy import difference as at_same_accuracy
 from analysis.statistics.groups import over_index
 from analysis.statistics.hypothesis_tests import LEVEL, corrected, independent, paired, wilson_interval
-from analysis.statistics.intensification import alpha, alpha_shared, excess_loss, raw_slope
-from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.statistics.intensification import alpha, alpha_shared, excess_loss, largest_excess_floor, raw_slope
+from analysis.statistics.pareto import choose
 from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
 from analysis.statistics.votes import FEWEST, Halves, group_of, jackknife_estimate, jackknife_values

@@ -19,10 +19,9 @@ from analysis.compare.comparison import Comparison, Side
 from analysis.rendering.drawing import with_legend
 from analysis.rendering.formats import markdown_table
 from analysis.rendering.markdown_text import markdown_line
-from analysis.statistics.guessing import ChanceLevelCounts
 from analysis.statistics.limits import Gate, Limits
 from analysis.statistics.pair_slopes import Slopes
-from analysis.statistics.weak_dense import WeakDense
+from analysis.statistics.weak_networks import ChanceLevelCounts, WeakDense
 
 
 class Audit(NamedTuple):

@@ -13,13 +13,19 @@ from analysis.statistics import groups as image_groups
 from analysis.statistics import limits as class_limits
 from analysis.statistics import losses
 from analysis.statistics.arithmetic import quotient
-from analysis.statistics.guessing import ChanceLevelCounts, SoundPairs, barely_works, chance_level
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.limits import Gate, Limits, Losses
 from analysis.statistics.losses import Spread, WorstClass, between, from_counts, holm, joined, worst_class
 from analysis.statistics.pair_slopes import Slopes, slopes
 from analysis.statistics.recalls import Recalls
-from analysis.statistics.weak_dense import WeakDense, weak_from_answers
+from analysis.statistics.weak_networks import (
+    ChanceLevelCounts,
+    SoundPairs,
+    WeakDense,
+    barely_works,
+    chance_level,
+    weak_from_answers,
+)
 
 Right = Mapping[str, np.ndarray]
 Side = Literal["before", "control"]

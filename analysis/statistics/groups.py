@@ -18,14 +18,13 @@ from analysis.common.printable import shortened
 from analysis.common.text_tables import decimal_hint, opened_table
 from analysis.runs.checks import some
 from analysis.statistics.arithmetic import mean, quotient
-from analysis.statistics.guessing import chance_level
 from analysis.statistics.hypothesis_tests import LEVEL, wilson_interval
-from analysis.statistics.intensification import excess_loss, raw_slope
-from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.statistics.intensification import excess_loss, largest_excess_floor, raw_slope
 from analysis.statistics.losses import WorstClass, worst_class
 from analysis.statistics.pair_slopes import Slopes, slopes
 from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
+from analysis.statistics.weak_networks import chance_level
 
 INDEX, MEASURE = "index", "measure:"
 _INDEX_VALUE = re.compile("[0-9]{1,18}")

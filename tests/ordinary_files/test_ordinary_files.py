@@ -14,7 +14,7 @@ from analysis.__main__ import cli
 from analysis.audit import audit, confidences, power, prediction_files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
-from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.statistics.intensification import largest_excess_floor
 from tests.ordinary_files.builders import (
     CLASSES,
     IMAGES,
