@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from analysis.audit.audit import audit_predictions as audit_predictions
     from analysis.audit.class_offsets import fit_class_offsets as fit_class_offsets
-    from analysis.audit.movement import diagnose_movement as diagnose_movement
     from analysis.recommend.recommend import recommend_ratio as recommend_ratio
     from analysis.report.written_report import write_report as write_report
     from analysis.runs.pull import pull_runs as pull_runs
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 _MODULES = {
     "audit_predictions": "analysis.audit.audit",
     "fit_class_offsets": "analysis.audit.class_offsets",
-    "diagnose_movement": "analysis.audit.movement",
     "pull_runs": "analysis.runs.pull",
     "write_report": "analysis.report.written_report",
     "recommend_ratio": "analysis.recommend.recommend",

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.intensification import alpha
-from analysis.statistics.recalls import Recalls
+from analysis.statistics.recalls import Recalls, class_metrics
 from analysis.statistics.resampling import mean_interval
 from pruning_study.data import datasets
 from pruning_study.data.examples import Examples, Normalization, to_device

@@ -25,7 +25,7 @@ from analysis.report.mitigation.networks import Cells as MitigationCells
 from analysis.report.mitigation.outcomes import outcomes as mitigation_outcomes
 from analysis.report.papers.compressed_networks import robustness_section
 from analysis.report.papers.compressed_networks import section as compressed_networks
-from analysis.report.papers.compressed_networks.exemplars import exemplars
+from analysis.report.papers.compressed_networks.exemplars import exemplars, over_indexing
 from analysis.report.papers.prune_responsibly import coefficients, levels
 from analysis.report.papers.prune_responsibly.writers_section import found_units
 from analysis.report.papers.recall_distortion.claims import claims
@@ -34,28 +34,18 @@ from analysis.runs import characteristics, exports, frames, schema, validation_c
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.run_tables import RunTable
 from analysis.runs.validation_counts import ValidationRecalls
-from analysis.statistics import (
-    error_factors,
-    limits,
-    losses,
-    over_indexing,
-    populations,
-    proportion,
-    regression,
-)
-from analysis.statistics.abstention import disputes, retained_accuracy
+from analysis.statistics import limits, losses, proportion, regression, votes
 from analysis.statistics.arithmetic import quotient
-from analysis.statistics.chain_choice import choose
 from analysis.statistics.equal_accuracy import Curve
 from analysis.statistics.equal_accuracy import difference as at_same_accuracy
-from analysis.statistics.halves import Halves, group_of, jackknife_estimate, jackknife_values
-from analysis.statistics.halves import groups as jackknife_groups
+from analysis.statistics.groups import over_index
 from analysis.statistics.hypothesis_tests import LEVEL, corrected, independent, paired, wilson_interval
-from analysis.statistics.intensification import alpha, alpha_shared, excess_loss, raw_slope
-from analysis.statistics.largest_excess import largest_excess_floor
-from analysis.statistics.modal_labels import FEWEST
+from analysis.statistics.intensification import alpha, alpha_shared, excess_loss, largest_excess_floor, raw_slope
+from analysis.statistics.pareto import choose
 from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mean_interval
+from analysis.statistics.votes import FEWEST, Halves, group_of, jackknife_estimate, jackknife_values
+from analysis.statistics.votes import groups as jackknife_groups
 from analysis.study import proportions
 from analysis.study.arrays import RunArrays, run_arrays
 from analysis.study.cells import alphas

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from abstention import disputes, retained_accuracy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from of_analysis import (
@@ -18,17 +19,16 @@ from of_analysis import (
     Panel,
     StudyPredictions,
     corrected,
-    disputes,
     draw,
     exemplars,
     jackknife_estimate,
     jackknife_values,
     lines,
     mean_interval,
+    over_index,
     over_indexing,
     paired,
     read_groups,
-    retained_accuracy,
     run_arrays,
 )
 from published import Study, fits
@@ -81,7 +81,7 @@ def indices(study: Study) -> pd.DataFrame:
         for compared in ("pruned", "control"):
             shares = halves.image_shares(getattr(population, compared)), halves.placebo_shares
             for groups, group_index in _groupings(label):
-                table = over_indexing.over_indexing(*shares, group_index)
+                table = over_indexing(*shares, group_index)
                 of_all = {end: 100 * table[f"pies{end}"] / table[f"pies{end}"].sum() for end in ("", "_placebo")}
                 table = table.assign(**{f"share{end}": share for end, share in of_all.items()})
                 tables.append(table.assign(networks=name, compared=compared, group=groups))
@@ -153,8 +153,7 @@ def primary(study: Study) -> pd.DataFrame:
     population, is_rare = populations[RARE], _is_rare(label).astype(int)
     halves = Halves(population.dense, label)
     index, placebo = (
-        over_indexing.index(shares, is_rare)[:, 1]
-        for shares in (halves.image_shares(population.pruned), halves.placebo_shares)
+        over_index(shares, is_rare)[:, 1] for shares in (halves.image_shares(population.pruned), halves.placebo_shares)
     )
     accuracies = _accuracies(label, population)
     by_dispute, by_own = (accuracies[by][:, _LEFT == 90].ravel() for by in (DISPUTE, OWN))

@@ -34,7 +34,6 @@ from of_analysis import (
     claims,
     diagonal,
     draw,
-    error_factors,
     frames,
     lines,
     mean_interval,
@@ -136,11 +135,11 @@ def factors(study: Study) -> pd.DataFrame:
             before, after, share = recalls
             errors, gaps = (1 - before, 1 - after), before.mean(0) - before.mean(0) @ share
             balances = (Recalls(recall, recall @ share).balance for recall in (before, after))
-            values = error_factors.error_factors(*errors), error_factors.proportionality_without_each(*recalls)
-            columns = [*error_factors.FACTOR_COLUMNS, *error_factors.WITHOUT_COLUMNS]
+            values = proportion.error_factors(*errors), proportion.proportionality_without_each(*recalls)
+            columns = [*proportion.FACTOR_COLUMNS, *proportion.WITHOUT_COLUMNS]
             table = pd.DataFrame(np.vstack(values).T, columns=columns).assign(
                 leverage=np.square(gaps) / np.square(gaps).sum(),
-                p_equal_factors=error_factors.equal_factors_p(*errors, share),
+                p_equal_factors=proportion.equal_factors_p(*errors, share),
                 alpha_of_networks=alpha(*balances).mean(),
                 first=np.arange(len(share)) == 0,
             )

@@ -18,9 +18,9 @@ from of_analysis import (
     jackknife_estimate,
     jackknife_groups,
     mean_interval,
-    populations,
     proportion,
     quotient,
+    votes,
 )
 from risk_scores import RECALL, as_risk, class_means, combined, ranks
 
@@ -405,7 +405,7 @@ def foresight_of_exemplars(score: np.ndarray, before: np.ndarray, after: np.ndar
     """
     group = group_of(len(before)) if jackknife_groups(len(before)) else np.zeros(len(before))
     samples = [np.ones(len(before), bool), *(group != left_out for left_out in range(jackknife_groups(len(before))))]
-    identified = [populations.exemplars(before[members], after[members]).identified for members in samples]
+    identified = [votes.exemplars(before[members], after[members]).identified for members in samples]
     values = np.array([auc(score, each) for each in identified])
     return Estimate(*jackknife_estimate(values), int(identified[0].sum()))
 
@@ -429,7 +429,7 @@ def known_of_exemplars(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     >>> known_of_exemplars(np.array([[0, 1]]), np.array([[0, 0]])).tolist()
     [0.0, 1.0]
     """
-    return populations.disagreement(before, after)
+    return votes.disagreement(before, after)
 
 
 def _has_values(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:

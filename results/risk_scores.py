@@ -8,7 +8,7 @@ more often changes the predictions for harder images.
 from collections.abc import Mapping
 
 import numpy as np
-from of_analysis import populations
+from of_analysis import votes
 from scipy import stats
 
 RECALL, SHARE, CONFIDENCE, MARGIN = "recall", "share", "confidence", "margin"
@@ -47,7 +47,7 @@ def image_scores(
     means = {name: values.mean(0) for name, values in uncertainties.items()}
     scores = {RECALL: (predicted == label).mean(0), **means}
     if len(predicted) > 1:
-        scores[DISAGREEMENT] = populations.disagreement_within(predicted)
+        scores[DISAGREEMENT] = votes.disagreement_within(predicted)
     return {name: scores[name] for name in SCORES if name in scores}
 
 

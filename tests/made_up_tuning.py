@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs.tunings import Tuning
-from analysis.statistics.winner_comparisons import comparisons
+from pruning_study.study.tuning.winner_comparisons import comparisons
 
 TEST = {
     # accuracy of each dense model, alpha of each

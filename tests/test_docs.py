@@ -51,7 +51,6 @@ def sections(path: Path) -> set[str]:
 def test_the_page_on_audits_runs():
     names = run(PAGE, "python")
     assert names["result"].damaged == ["shoe"]
-    assert names["movement"].verdict
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ EXAMPLES = [
     *(pruning_study.train, pruning_study.prune, pruning_study.load_model, pruning_study.run_study),
     pruning_study.iterate,
     *(analysis.pull_runs, analysis.recommend_ratio, analysis.write_report, analysis.audit_predictions),
-    *(analysis.fit_class_offsets, analysis.diagnose_movement),
+    analysis.fit_class_offsets,
 ]
 
 

@@ -17,7 +17,6 @@ from analysis.audit import (
     confidences,
     copies,
     metrics,
-    movement,
     populations,
     prediction_files,
     prediction_sources,
@@ -57,8 +56,7 @@ def audit(
         with arrays `label` and `predicted`, a table with columns of these names, or a file of class counts in a format
         of `class_counts.read`. Several files are paired by their names, as in `network_names.matched`; several runs are
         paired by their dense runs or, failing that, in the order given. If the networks of `before` or `control` share
-        no seed with those of `after`, the networks of the two sides are treated as independent. If .npz files also have
-        `logits`, the movement of the classes is diagnosed.
+        no seed with those of `after`, the networks of the two sides are treated as independent.
     groups : Path, optional
         File of groups of test images, in the format of `groups.read`. The audit then tests groups instead of classes.
         The file must name the images if the files of predictions list them in different orders.
@@ -90,7 +88,6 @@ def audit(
                 "predictions, or leave out the groups",
                 option="groups",
             )
-        movements, diagnoses = movement.of_files(paths, limit, read.orders, read.unpaired)
         without_counts = {} if read.is_of_counts else paths
         of_sides, without = metrics.confidences_of_files(without_counts, read.networks, limit, read.orders)
     label, networks = read.label, read.networks
@@ -116,10 +113,7 @@ def audit(
     if read.is_of_counts:
         real = replace(result.comparison, predicted={}, are_counts=True)
         result = result._replace(comparison=real, metrics=pd.DataFrame())
-    return result._replace(
-        notes=[*described, *read.notes, *result.notes, *diagnoses, *without],
-        movements=movements,
-    )
+    return result._replace(notes=[*described, *read.notes, *result.notes, *without])
 
 
 class AuditedPredictions(NamedTuple):

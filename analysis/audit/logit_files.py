@@ -1,9 +1,7 @@
 """Files of logits from any tool: .npz with arrays `logits`, `label` and, optionally, `class_names`."""
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -76,11 +74,6 @@ def read(path: Path, limit: SizeLimit) -> Logits:
     return Logits(path, precise, label.astype(np.int64), None if names is None else names.tolist())
 
 
-def has_logits(path: Path, limit: SizeLimit) -> bool:
-    """Return whether a file of predictions also has logits; only .npz files can."""
-    return path.suffix.lower() == ".npz" and _LOGITS in archives.read(path, [], [_LOGITS], limit=limit)
-
-
 def class_names(path: Path, columns: int, limit: SizeLimit) -> np.ndarray | None:
     """Read the names of the columns of logits or probabilities, (columns,) text; None if there are none.
 
@@ -97,19 +90,15 @@ def class_names(path: Path, columns: int, limit: SizeLimit) -> np.ndarray | None
     return classes(f"{path}: {_CLASS_NAMES}", names).astype(str)
 
 
-def read_pair(
-    before: Path, after: Path, limit: SizeLimit, orders: Mapping[Path, np.ndarray] = MappingProxyType({})
-) -> tuple[Logits, Logits]:
+def read_pair(before: Path, after: Path, limit: SizeLimit) -> tuple[Logits, Logits]:
     """Read the logits of two networks for the same images; parameters and errors as in `read`.
-
-    For each file that lists the images in another order than the first file, `orders` has the row of each image.
 
     Raises
     ------
     StudyError
         Also if the files differ in the number of images or classes, in a label, or in the name of a class.
     """
-    first, second = (_ordered(read(path, limit), orders.get(path)) for path in (before, after))
+    first, second = (read(path, limit) for path in (before, after))
     if first.values.shape != second.values.shape:
         raise StudyError(
             f"{after}: logits have shape {second.values.shape}, but {first.values.shape} in {before}: give logits of "
@@ -123,12 +112,6 @@ def read_pair(
         )
     check_names(first, second)
     return first, second
-
-
-def _ordered(logits: Logits, order: np.ndarray | None) -> Logits:
-    if order is None or len(order) != len(logits.label):
-        return logits
-    return logits._replace(values=logits.values[order], label=logits.label[order])
 
 
 def check_names(first: Logits, second: Logits) -> None:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import groups, halves, populations
-from analysis.statistics.modal_labels import FEWEST
+from analysis.statistics import groups, votes
+from analysis.statistics.votes import FEWEST
 
 TABLES = ("pie.csv", "pie_groups.csv")
 
@@ -71,7 +71,7 @@ def compare(
     classes = np.unique(np.concatenate([label, before.ravel(), after.ravel()]))
     label, before, after = (np.searchsorted(classes, each) for each in (label, before, after))
     names = dict(zip(np.unique(label).tolist(), class_names.tolist(), strict=True))
-    exemplars = populations.exemplars(before, after)
+    exemplars = votes.exemplars(before, after)
     class_labels = np.array([str(names.get(index, classes[index])) for index in range(len(classes))])
     over_represented = [
         groups.over_represented(group, exemplars.identified).assign(grouping=name)
@@ -85,7 +85,7 @@ def compare(
     )
 
 
-def _exemplars(exemplars: populations.Exemplars, label: np.ndarray, class_labels: np.ndarray) -> pd.DataFrame:
+def _exemplars(exemplars: votes.Exemplars, label: np.ndarray, class_labels: np.ndarray) -> pd.DataFrame:
     pies = np.flatnonzero(exemplars.identified)
     return pd.DataFrame(
         {
@@ -99,21 +99,21 @@ def _exemplars(exemplars: populations.Exemplars, label: np.ndarray, class_labels
     )
 
 
-def _exemplar_notes(exemplars: populations.Exemplars, before: np.ndarray, after: np.ndarray, paired: bool) -> list[str]:
+def _exemplar_notes(exemplars: votes.Exemplars, before: np.ndarray, after: np.ndarray, paired: bool) -> list[str]:
     sentence = (
         "PIEs: the most frequent predictions before and after compression differ for "
         f"{exemplars.identified.sum():,} "
         f"of {len(exemplars.identified):,} images ({exemplars.untied:,} of them without a tie)"
     )
     fewest = min(len(before), len(after))
-    if fewest < halves.FEWEST:
+    if fewest < votes.FEWEST_HALVED:
         warning = (
             f"Too few networks to count the PIEs due to chance: a side (before or after) has {fewest}. The count needs "
-            f"two halves of {FEWEST} networks, so give {halves.FEWEST} or more a side."
+            f"two halves of {FEWEST} networks, so give {votes.FEWEST_HALVED} or more a side."
         )
         return [sentence + ".", warning]
     if paired:
-        half, placebo = (halves.exemplars_of_halves(before, side) for side in (after, before))
+        half, placebo = (votes.exemplars_of_halves(before, side) for side in (after, before))
         sentence += (
             f". Half of the networks before, compared with half of those after, give {half.pies:,.0f} PIEs "
             f"({half.untied:,.0f} without a tie); two halves of the networks before, which differ only by chance, give "

@@ -2,16 +2,14 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.audit.movement import Movement
 from analysis.audit.populations import NOTHING, TABLES, Populations
 from analysis.common import csv_text, files
 from analysis.common.terminal import folded
@@ -21,10 +19,9 @@ from analysis.compare.comparison import Comparison, Side
 from analysis.rendering.drawing import with_legend
 from analysis.rendering.formats import markdown_table
 from analysis.rendering.markdown_text import markdown_line
-from analysis.statistics.guessing import ChanceLevelCounts
 from analysis.statistics.limits import Gate, Limits
 from analysis.statistics.pair_slopes import Slopes
-from analysis.statistics.weak_dense import WeakDense
+from analysis.statistics.weak_networks import ChanceLevelCounts, WeakDense
 
 
 class Audit(NamedTuple):
@@ -42,16 +39,12 @@ class Audit(NamedTuple):
     metrics : DataFrame
         Precision, false positive rate and, if confidences are known, calibration error of each class, as
         `metrics.metric_table` returns them. Empty for an audit of class counts.
-    movements : mapping of str to Movement
-        How the recalls of classes moved from the networks before to those of each other side (`control`, `after`), and
-        which share of this movement a common shift of the logits explains. Empty unless the files have logits.
     """
 
     comparison: Comparison
     notes: list[str]
     populations: Populations = NOTHING
     metrics: pd.DataFrame = pd.DataFrame()
-    movements: Mapping[str, Movement] = MappingProxyType({})
 
     @property
     def table(self) -> pd.DataFrame:

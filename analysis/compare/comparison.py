@@ -9,17 +9,23 @@ import numpy as np
 import pandas as pd
 
 from analysis.common.errors import StudyError
-from analysis.statistics import grouping, losses
 from analysis.statistics import groups as image_groups
 from analysis.statistics import limits as class_limits
+from analysis.statistics import losses
 from analysis.statistics.arithmetic import quotient
-from analysis.statistics.guessing import ChanceLevelCounts, SoundPairs, barely_works, chance_level
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.limits import Gate, Limits, Losses
 from analysis.statistics.losses import Spread, WorstClass, between, from_counts, holm, joined, worst_class
 from analysis.statistics.pair_slopes import Slopes, slopes
 from analysis.statistics.recalls import Recalls
-from analysis.statistics.weak_dense import WeakDense, weak_from_answers
+from analysis.statistics.weak_networks import (
+    ChanceLevelCounts,
+    SoundPairs,
+    WeakDense,
+    barely_works,
+    chance_level,
+    weak_from_answers,
+)
 
 Right = Mapping[str, np.ndarray]
 Side = Literal["before", "control"]
@@ -309,14 +315,14 @@ class Comparison:
 
     @cached_property
     def groupings(self) -> pd.DataFrame:
-        """A row for each grouping as a whole, as `grouping.summary` returns it; empty for unpaired networks."""
+        """A row for each grouping as a whole, as `groups.grouping_summary` returns it; empty for unpaired networks."""
         if not self.groups or "before" not in self.pairs:
             return pd.DataFrame()
         in_pairs = not self.has_control or "control" in self.pairs
         rows = [
             {
                 "grouping": part.grouping,
-                **grouping.summary(
+                **image_groups.grouping_summary(
                     np.array(part.names),
                     part.label,
                     self.label[part.images],

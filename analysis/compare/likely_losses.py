@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from analysis.common.points import limit_in_points, points
-from analysis.statistics.implied_losses import implied_losses
+from analysis.statistics.proportion import implied_losses
 
 ACCURACY_LOSS = 0.01
 HOW_GOOD = (

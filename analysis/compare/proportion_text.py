@@ -10,11 +10,10 @@ from analysis.compare.comparison import Comparison, right_by_class
 from analysis.compare.cost_text import points_with_interval
 from analysis.rendering.formats import decimals, p_value
 from analysis.runs.checks import some
-from analysis.statistics import error_factors
-from analysis.statistics.error_factors import FACTOR_COLUMNS, WITHOUT_COLUMNS
+from analysis.statistics import proportion
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import networks_at_chance
-from analysis.statistics.proportion import UNDEFINED, Ratio, on_these_images
+from analysis.statistics.proportion import FACTOR_COLUMNS, UNDEFINED, WITHOUT_COLUMNS, Ratio, on_these_images
 
 _FEWEST = 3  # networks, so that the jackknife has two when one is left out
 
@@ -55,16 +54,16 @@ def of_comparison(comparison: Comparison) -> ErrorGrowth | None:
     share = support / support.sum()
     before, after = (right_by_class(label, side) / support for side in sides)
     sound = ~np.logical_or(*(networks_at_chance(label, side) for side in sides))
-    factors = error_factors.error_factors(1 - before, 1 - after)
+    factors = proportion.error_factors(1 - before, 1 - after)
     without, proportionality = np.full((3, len(support)), np.nan), UNDEFINED
     if sound.sum() >= _FEWEST:
-        without = error_factors.proportionality_without_each(before[sound], after[sound], share)
+        without = proportion.proportionality_without_each(before[sound], after[sound], share)
         proportionality = on_these_images(before[sound], after[sound], share).proportionality()
     columns = dict(zip((*FACTOR_COLUMNS, *WITHOUT_COLUMNS), (*factors, *without), strict=True))
     return ErrorGrowth(
         float((~sides[1]).sum() / (~sides[0]).sum()),
         pd.DataFrame({"class": list(map(str, comparison.names)), **columns}),
-        error_factors.equal_factors_p(1 - before, 1 - after, share),
+        proportion.equal_factors_p(1 - before, 1 - after, share),
         proportionality,
         comparison.networks,
         int((~sound).sum()),

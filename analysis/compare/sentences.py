@@ -5,10 +5,8 @@ import numpy as np
 from analysis.common.points import points
 from analysis.compare.comparison import Comparison
 from analysis.rendering.formats import decimals, with_interval
-from analysis.statistics import weak_dense
-from analysis.statistics.gap_changes import gap_change
-from analysis.statistics.gap_changes import sentence as gap_sentence
-from analysis.statistics.pair_slopes import Slopes
+from analysis.statistics import weak_networks
+from analysis.statistics.pair_slopes import Slopes, gap_change, gap_sentence
 from analysis.statistics.resampling import Interval
 
 _WHEN = {"after": "after compression", "control": "in the control"}
@@ -16,7 +14,7 @@ _WHEN = {"after": "after compression", "control": "in the control"}
 
 def weak(comparison: Comparison) -> str:
     """Say what makes the networks before compression weak; return an empty string if nothing does."""
-    return weak_dense.sentence(comparison.dense)
+    return weak_networks.sentence(comparison.dense)
 
 
 def at_chance(comparison: Comparison) -> str:

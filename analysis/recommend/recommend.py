@@ -21,7 +21,7 @@ from analysis.runs.frames import ReadPredictions
 from analysis.statistics import limits as given_limits
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.limits import Limits
-from analysis.statistics.weak_dense import sentence
+from analysis.statistics.weak_networks import sentence
 from analysis.study import operating_points
 from analysis.study.arrays import common_support, control_rows, dense_weakness, run_arrays
 from analysis.study.decay_advice import decay_advice

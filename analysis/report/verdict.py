@@ -13,7 +13,7 @@ from analysis.runs import frames, schema
 from analysis.statistics.arithmetic import is_constant
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.limits import LIMITS, rounded_up
-from analysis.statistics.weak_dense import sentence
+from analysis.statistics.weak_networks import sentence
 from analysis.study.arrays import RunArrays, dense_weakness
 from analysis.study.decay_advice import decay_advice
 from analysis.study.decision import (

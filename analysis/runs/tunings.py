@@ -58,7 +58,7 @@ class Tuning:
         - accuracy, alpha: on test images
         - at_chance, run_id
     comparisons : DataFrame
-        As `winner_comparisons.comparisons` of `analysis.statistics` returns it.
+        As `winner_comparisons.comparisons` of `pruning_study.study.tuning` returns it.
     refused : tuple of str
         Descriptions of the trials that have no result, because their training or their scores became NaN or infinite.
     """

@@ -1,6 +1,6 @@
-"""Compare a dense and a compressed population of networks, by modal labels and by classes.
+"""Compare the recalls of a dense and a compressed population of networks, class by class.
 
-Definitions follow Hooker et al., "What Do Compressed Deep Neural Networks Forget?", Sections 2.2 and 2.3.
+Definitions follow Hooker et al., "What Do Compressed Deep Neural Networks Forget?", Section 2.2.
 """
 
 from collections.abc import Callable
@@ -10,174 +10,14 @@ import numpy as np
 from scipy import special
 
 from analysis.statistics.arithmetic import variance
-from analysis.statistics.halves import SPLITS, halves
 from analysis.statistics.hypothesis_tests import LEVEL, benjamini_hochberg, corrected
-from analysis.statistics.modal_labels import Modes, modes
 from analysis.statistics.recalls import Recalls
+from analysis.statistics.votes import SPLITS, are_copies, halves
 
 Measure = Literal["difference", "ratio"]
 
-# Number of vote counts, one per image and class, that are made at a time.
-_VOTES = 2**20
 # Fewest networks per side for a t-test of classes.
 FEWEST_TESTED = 2
-
-
-class Exemplars(NamedTuple):
-    """Pruning identified exemplars (PIEs): images whose modal label differs between the two populations.
-
-    Attributes
-    ----------
-    dense, compressed : Modes
-        Modes of every image in each population.
-    identified : (images,), bool
-        Whether the modal labels differ.
-    """
-
-    dense: Modes
-    compressed: Modes
-    identified: np.ndarray
-
-    @property
-    def ties(self) -> int:
-        """Number of images whose modal label is tied in either population."""
-        return int(self._tied.sum())
-
-    @property
-    def untied(self) -> int:
-        """Number of exemplars for which neither modal label is tied."""
-        return int((self.identified & ~self._tied).sum())
-
-    @property
-    def _tied(self) -> np.ndarray:
-        return np.asarray(self.dense.tied | self.compressed.tied)
-
-
-def exemplars(dense: np.ndarray, compressed: np.ndarray) -> Exemplars:
-    """Find the pruning identified exemplars of two populations (PIEs; Hooker et al., Section 2.3).
-
-    Parameters
-    ----------
-    dense, compressed : (networks, images), integers
-        Predictions of the networks of each population. The populations may differ in size.
-
-    Examples
-    --------
-    >>> found = exemplars(np.array([[0, 1], [0, 1], [1, 1]]), np.array([[1, 1], [1, 1], [0, 0]]))
-    >>> found.identified.tolist()
-    [True, False]
-    """
-    return exemplars_between(modes(dense), modes(compressed))
-
-
-def exemplars_between(dense: Modes, compressed: Modes) -> Exemplars:
-    """Find the exemplars as `exemplars` does, given the modes of both populations."""
-    return Exemplars(dense, compressed, dense.label != compressed.label)
-
-
-def disagreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Compute how often a network of one population and a network of another predict different classes.
-
-    Unlike a comparison of modal labels, this uses every vote.
-
-    Parameters
-    ----------
-    first, second : (networks, images), integers
-
-    Returns
-    -------
-    (images,)
-        Share of pairs that differ, among all pairs of one network from each population.
-
-    Examples
-    --------
-    >>> disagreement(np.array([[0], [1]]), np.array([[0], [0]])).tolist()
-    [0.5]
-    """
-    contested = np.flatnonzero((first != first[0]).any(0) | (second != first[0]).any(0))
-    differ = np.zeros(first.shape[1])
-    classes = 1 + max(int(first.max(initial=0)), int(second.max(initial=0)))
-    block = max(_VOTES // classes, 1)
-    for start in range(0, len(contested), block):
-        images = contested[start : start + block]
-        differ[images] = _disagreement(first[:, images], second[:, images], classes)
-    return differ
-
-
-def _disagreement(first: np.ndarray, second: np.ndarray, classes: int) -> np.ndarray:
-    images = classes * np.arange(first.shape[1])
-    votes = np.bincount((second + images).ravel(), minlength=classes * first.shape[1])
-    return np.asarray(sum((len(second) - votes[row + images]) / len(second) for row in first) / len(first))
-
-
-def disagreement_within(predicted: np.ndarray) -> np.ndarray:
-    """Compute how often two networks of one population predict different classes.
-
-    Parameters
-    ----------
-    predicted : (networks, images), integers
-
-    Returns
-    -------
-    (images,)
-        Share of pairs of networks that differ; NaN with one network.
-
-    Examples
-    --------
-    >>> disagreement_within(np.array([[0], [0], [1]])).round(3).tolist()
-    [0.667]
-    """
-    n = len(predicted)
-    return disagreement(predicted, predicted) * n / (n - 1) if n > 1 else np.full(predicted.shape[1], np.nan)
-
-
-def are_copies(networks: np.ndarray) -> bool:
-    """Return whether all networks have the same predictions, or recalls, as copies of one network have.
-
-    Halves of such a population differ in nothing, so they give no placebo.
-
-    Parameters
-    ----------
-    networks : (networks, images) or (networks, classes)
-    """
-    return bool((networks == networks[0]).all())
-
-
-def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) -> float:
-    """Compute the accuracy on images other than PIEs, weighted to match the vote shares of the PIEs.
-
-    Dense networks are less accurate on PIEs by construction, because at most one of the two modal labels is right. A
-    fair comparison is with images on which equally many dense networks agree.
-
-    Parameters
-    ----------
-    right : (images,)
-        Share of the networks that are right about each image.
-    share : (images,)
-        Vote share of the dense modal label.
-    identified : (images,), bool
-        Whether each image is a PIE.
-
-    Returns
-    -------
-    float
-        Mean over PIEs of the accuracy on other images with the same vote share. A PIE is left out if there are no such
-        images. NaN if all PIEs are left out.
-
-    Examples
-    --------
-    The PIE and one other image have vote share .6:
-
-    >>> matched_share(np.array([0.4, 0.6, 1.0]), np.array([0.6, 0.6, 1.0]), np.array([True, False, False]))
-    0.6
-    """
-    _, stratum = np.unique(np.round(share, 9), return_inverse=True)
-    pies, other_images = np.bincount(stratum, identified), np.bincount(stratum, ~identified)
-    total = np.bincount(stratum, np.where(identified, 0, right))
-    weight = np.where(other_images > 0, pies, 0)
-    if not weight.sum():
-        return np.nan
-    return float((weight * total / np.maximum(other_images, 1)).sum() / weight.sum())
 
 
 class ClassSignificance(NamedTuple):

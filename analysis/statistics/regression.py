@@ -1,16 +1,21 @@
 """Regress class accuracy on properties of the class and its network (Paganini 2020, Sections 3.1 and D)."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from analysis.common.errors import StudyError
+
+if TYPE_CHECKING:
+    from statsmodels.genmod.generalized_linear_model import GLMResults
+    from statsmodels.regression.linear_model import RegressionResults
 
 FACTORS = ("dataset", "model", "weight_treatment", "pruning_technique")
 NUMBERS = ("sparsity", "accuracy0", "accuracy0_quartile", "imbalance", "class_entropy")
@@ -40,9 +45,6 @@ CONFIDENCE = 0.95
 _UNEXPLAINED = 1e-8
 _AT_ONCE = 8192  # rows at a time, so that they fit into a core's cache
 _ROUNDING = 1e-12  # a column with a smaller root mean square is a rounding error
-_MOST_STEPS = 100  # of the iteration that fits the logit
-_CONVERGED = 1e-12  # relative change of the log-likelihood below which it has converged
-_NEAREST = 1e-12  # accuracies predicted by the logit are at least this far from 0 and 1
 _CALL = re.compile(r"np\.\w+\((.*)\)")
 _NO_PART = 1e-6  # a column's contribution to another column counts as 0 if it is below this share of the other's length
 
@@ -57,10 +59,8 @@ class Estimate:
         As `fit` returns it.
     rows : DataFrame, (rows, ...)
         The rows of the frame that were used, sorted.
-    design : (rows, terms)
-        A column for each term.
-    predicted : (rows,)
-        Accuracy predicted by the fit, which may be outside 0 to 1.
+    result : RegressionResults
+        The fit by statsmodels, with the standard errors of `coefficients`.
     implied : DataFrame, (terms, terms left out)
         A column for each term that was left out because it is a linear combination of kept terms, with the factor of
         each kept term. The fitted coefficient of a kept term includes the effect of the term left out: the factor times
@@ -69,14 +69,18 @@ class Estimate:
 
     coefficients: pd.DataFrame
     rows: pd.DataFrame
-    design: np.ndarray
-    predicted: np.ndarray
+    result: "RegressionResults"
     implied: pd.DataFrame
 
     @property
-    def residuals(self) -> np.ndarray:
-        """Accuracy minus predicted accuracy, (rows,)."""
-        return np.asarray(self.rows[OUTCOME].to_numpy(float) - self.predicted)
+    def design(self) -> np.ndarray:
+        """A column for each term, (rows, terms)."""
+        return np.asarray(self.result.model.exog)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Accuracy predicted by the fit, which may be outside 0 to 1, (rows,)."""
+        return np.asarray(self.result.fittedvalues)
 
 
 def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
@@ -154,12 +158,9 @@ def _estimate(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> Est
         raise StudyError(
             f"the regression has {len(rows):,} rows and {len(names):,} terms: it needs more rows than terms"
         )
-    accuracy = rows[OUTCOME].to_numpy(float)
-    coefficients = _least_squares(design, accuracy)
-    predicted = design @ coefficients
-    table = _table(names, coefficients, hac(design, accuracy - predicted), len(rows) - len(names))
-    fitted = Estimate(table, rows, design, predicted, implied)
-    own = rows.get(NETWORK)
+    result = _least_squares(design, rows[OUTCOME].to_numpy(float))
+    table, own = _table(names, result), rows.get(NETWORK)
+    fitted = Estimate(table, rows, result, implied)
     table["se_clustered"] = np.nan if own is None else clustered_errors(fitted, own)
     table.attrs = {"notes": notes, "rows": len(rows), "networks": 0 if own is None else int(own.nunique())}
     return fitted
@@ -290,89 +291,28 @@ def _triangle(design: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.qr(np.concatenate([np.linalg.qr(part, mode="r") for part in parts]), mode="r"))
 
 
-def _least_squares(design: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Compute the coefficients of least squares, (terms,).
+def _least_squares(design: np.ndarray, values: np.ndarray) -> "RegressionResults":
+    """Fit by least squares; return statsmodels' result with standard errors by Newey and West (1987).
 
-    A million rows of 50 terms take half a second by the normal equations, and 20 s with statsmodels. A second step
-    restores the digits lost in the matrix product.
+    A million rows of 50 terms take half a second by the normal equations, and 20 s with the solver of statsmodels. A
+    second step restores the digits lost in the matrix product.
     """
+    from statsmodels.regression.linear_model import OLS, OLSResults  # commands without a regression do not wait for it
+
+    model = OLS(values, design)
+    model.rank = design.shape[1]
     gram = design.T @ design
     coefficients = np.linalg.solve(gram, design.T @ values)
-    return np.asarray(coefficients + np.linalg.solve(gram, design.T @ (values - design @ coefficients)))
+    coefficients += np.linalg.solve(gram, design.T @ (values - design @ coefficients))
+    result = OLSResults(model, coefficients, normalized_cov_params=np.linalg.inv(gram))
+    return result.get_robustcov_results("HAC", maxlags=LAGS, use_correction=True, use_t=True)
 
 
-def _table(names: Sequence[str], coefficients: np.ndarray, covariance: np.ndarray, dof: int) -> pd.DataFrame:
-    se = np.sqrt(np.diag(covariance))
-    t = coefficients / se
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, dof) * se
-    return pd.DataFrame(
-        {
-            "term": names,
-            "coefficient": coefficients,
-            "se": se,
-            "t": t,
-            "p": 2 * stats.t.sf(np.abs(t), dof),
-            "ci_low": coefficients - half,
-            "ci_high": coefficients + half,
-        }
-    )
-
-
-def hac(design: np.ndarray, residuals: np.ndarray, lags: int = LAGS) -> np.ndarray:
-    """Compute the covariance of coefficients under heteroscedasticity and autocorrelation (Newey, West 1987).
-
-    This is the same as `NeweyWest(lag = lags, prewhite = FALSE, adjust = TRUE)` of R's package sandwich.
-
-    Parameters
-    ----------
-    design : (rows, terms)
-        The design, with its rows in an order in which neighbouring rows may depend on each other.
-    residuals : (rows,)
-    lags : int
-        Rows further apart than this are assumed to be independent.
-
-    Returns
-    -------
-    (terms, terms)
-    """
-    count, terms = design.shape
-    scores = design * residuals[:, np.newaxis]
-    meat = scores.T @ scores
-    for lag in range(1, min(lags, count - 1) + 1):
-        beside = scores[lag:].T @ scores[:-lag]
-        meat += (1 - lag / (lags + 1)) * (beside + beside.T)
-    return np.asarray(_sandwich(design, meat) * count / (count - terms))
-
-
-def clustered(design: np.ndarray, residuals: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Compute the covariance of coefficients, allowing for any dependence between rows of a group.
-
-    With n rows, k terms and G groups, the small-sample correction is G / (G - 1) * (n - 1) / (n - k), as in statsmodels
-    and Stata.
-
-    Parameters
-    ----------
-    design : (rows, terms)
-    residuals : (rows,)
-    groups : (rows,), int
-        Group of each row, from 0; no group is empty.
-
-    Returns
-    -------
-    (terms, terms) ; NaN for fewer than two groups.
-    """
-    count, terms = design.shape
-    number = int(groups.max()) + 1
-    if number < 2:
-        return np.full((terms, terms), np.nan)
-    sums = np.stack([np.bincount(groups, column * residuals, number) for column in design.T], axis=1)
-    correction = number / (number - 1) * (count - 1) / (count - terms)
-    return np.asarray(_sandwich(design, sums.T @ sums) * correction)
-
-
-def _sandwich(design: np.ndarray, meat: np.ndarray) -> np.ndarray:
-    bread = np.linalg.inv(design.T @ design)
-    return np.asarray(bread @ meat @ bread)
+def _table(names: Sequence[str], result: "RegressionResults | GLMResults") -> pd.DataFrame:
+    low, high = result.conf_int(1 - CONFIDENCE).T
+    values = (names, result.params, result.bse, result.tvalues, result.pvalues, low, high)
+    columns = ("term", "coefficient", "se", "t", "p", "ci_low", "ci_high")
+    return pd.DataFrame(dict(zip(columns, values, strict=True)))
 
 
 def clustered_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
@@ -382,11 +322,13 @@ def clustered_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
     ----------
     estimate : Estimate
     groups : (rows,)
-        The group of each row of `estimate.rows`.
+        The group of each row of `estimate.rows`. With one group, errors are NaN.
     """
     codes = groups.factorize()[0]
-    variances = np.diag(clustered(estimate.design, estimate.residuals, codes))
-    return np.asarray(np.sqrt(variances.clip(min=0)))  # if a fit is exact, rounding can make variances negative
+    if codes.max() < 1:
+        return np.full(len(estimate.coefficients), np.nan)
+    covariance = estimate.result.get_robustcov_results("cluster", groups=codes).cov_params()
+    return np.asarray(np.sqrt(np.diag(covariance).clip(min=0)))  # if a fit is exact, rounding can make it negative
 
 
 def jackknife_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
@@ -472,52 +414,26 @@ def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
 
 def logit_of(linear: Estimate) -> pd.DataFrame:
     """Fit the fractional logit to the rows of an estimate."""
-    accuracy, (count, terms) = linear.rows[OUTCOME].to_numpy(float), linear.design.shape
-    coefficients, converged = _most_likely(linear.design, accuracy)
-    predicted, root = _logit_means(linear.design @ coefficients)
-    # The last step of the iteration is weighted least squares, whose sandwich estimator is that of the model.
-    design, residuals = linear.design * root[:, np.newaxis], (accuracy - predicted) / root
-    own = linear.rows.get(NETWORK)
-    if own is not None and own.nunique() > 1:
-        covariance, dof = clustered(design, residuals, own.factorize()[0]), own.nunique() - 1
-    else:
-        covariance, dof = hac(design, residuals, lags=0), count - terms
-    with np.errstate(invalid="ignore"):  # if a fit is exact, rounding can make variances negative, and a note says so
-        table = _table(linear.coefficients["term"].tolist(), coefficients, covariance, dof).iloc[:, :5]
-    table["effect"] = coefficients * np.mean(predicted * (1 - predicted))
-    notes = [] if converged else ["regression: the fractional logit did not converge"]
+    from statsmodels.genmod.families import Binomial  # commands without a regression do not wait for it
+    from statsmodels.genmod.generalized_linear_model import GLM
+
+    accuracy, own = linear.rows[OUTCOME].to_numpy(float), linear.rows.get(NETWORK)
+    has_networks = own is not None and own.nunique() > 1
+    kind, of = ("cluster", {"groups": own.factorize()[0]}) if has_networks else ("HC0", {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # notes say the same
+        model = GLM(accuracy, linear.design, Binomial())
+        result = model.fit(cov_type=kind, cov_kwds=of, use_t=True, tol_criterion="params")
+        table = _table(linear.coefficients["term"].tolist(), result).iloc[:, :5]
+    predicted = result.fittedvalues
+    table["effect"] = result.params * np.mean(predicted * (1 - predicted))
+    notes = [] if result.converged else ["regression: the fractional logit did not converge"]
     if np.allclose(predicted, accuracy, rtol=0):
         notes.append(
             "regression: the fractional logit fits the accuracies exactly, so its standard errors are meaningless"
         )
     table.attrs = {"notes": [*linear.coefficients.attrs["notes"], *notes]}
     return table
-
-
-def _most_likely(design: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Fit the logit by iterated least squares; return coefficients, (terms,), and whether they converged.
-
-    A million rows of 50 terms take some seconds by the normal equations, and a minute with statsmodels.
-    """
-    linear = special.logit((accuracy + 0.5) / 2)
-    coefficients, likelihood, is_still = np.zeros(design.shape[1]), -np.inf, False
-    for _ in range(_MOST_STEPS):
-        predicted, root = _logit_means(linear)
-        weighted_design = design * root[:, np.newaxis]
-        target = weighted_design.T @ (linear * root + (accuracy - predicted) / root)
-        coefficients = np.linalg.lstsq(weighted_design.T @ weighted_design, target)[0]
-        linear = design @ coefficients
-        before, likelihood = likelihood, float(np.sum(accuracy * linear - np.logaddexp(0, linear)))
-        if is_still:  # one step after the likelihood has converged, because the coefficients take one step more
-            return coefficients, True
-        is_still = abs(likelihood - before) <= _CONVERGED * (1 + abs(likelihood))
-    return coefficients, False
-
-
-def _logit_means(linear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each row's accuracy from its linear predictor (a logit), and the root of its least-squares weight."""
-    predicted = special.expit(linear).clip(_NEAREST, 1 - _NEAREST)
-    return predicted, np.sqrt(predicted * (1 - predicted))
 
 
 def summary(estimate: Estimate) -> dict[str, float]:
@@ -534,20 +450,20 @@ def summary(estimate: Estimate) -> dict[str, float]:
         - condition number: of the design; the square root of the ratio of the largest to the smallest eigenvalue of its
           Gram matrix.
     """
-    residuals, (count, terms) = estimate.residuals, estimate.design.shape
-    accuracy = estimate.rows[OUTCOME].to_numpy(float)
-    unexplained = np.sum(residuals**2) / np.sum((accuracy - accuracy.mean()) ** 2)
-    skew, kurtosis = float(stats.skew(residuals)), float(stats.kurtosis(residuals, fisher=False))
+    from statsmodels.stats.stattools import durbin_watson, jarque_bera, omni_normtest
+
+    result = estimate.result
+    bera, _, skew, kurtosis = jarque_bera(result.resid)
     eigenvalues = np.linalg.eigvalsh(estimate.design.T @ estimate.design)
     return {
-        "observations": count,
-        "residual degrees of freedom": count - terms,
-        "model degrees of freedom": terms - 1,
-        "adjusted R2": float(1 - unexplained * (count - 1) / (count - terms)),
-        "Durbin-Watson": float(np.sum(np.diff(residuals) ** 2) / np.sum(residuals**2)),
-        "Omnibus": float(stats.normaltest(residuals).statistic) if count >= 8 else np.nan,
-        "Jarque-Bera": count / 6 * (skew**2 + (kurtosis - 3) ** 2 / 4),
-        "skew": skew,
-        "kurtosis": kurtosis,
+        "observations": int(result.nobs),
+        "residual degrees of freedom": int(result.df_resid),
+        "model degrees of freedom": int(result.df_model),
+        "adjusted R2": float(result.rsquared_adj),
+        "Durbin-Watson": float(durbin_watson(result.resid)),
+        "Omnibus": float(omni_normtest(result.resid)[0]) if result.nobs >= 8 else np.nan,
+        "Jarque-Bera": float(bera),
+        "skew": float(skew),
+        "kurtosis": float(kurtosis),
         "condition number": float(np.sqrt(eigenvalues[-1] / eigenvalues[0])),
     }

@@ -9,13 +9,13 @@ from analysis.statistics.intensification import (
     correlation,
     excess_loss,
     intensification_ratios,
+    largest_excess_floor,
     raw_slope,
     raw_spread_ratio,
     spread_ratio,
     weighted_alpha,
     worst_class_change,
 )
-from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.new_images import alpha_new
 from analysis.statistics.recalls import Recalls
 from analysis.statistics.resampling import mark, mean_interval

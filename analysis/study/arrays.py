@@ -9,9 +9,9 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.frames import BY_CLASS, RECALL_AFTER, RECALL_BEFORE, class_names
 from analysis.statistics import intensification
-from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.statistics.intensification import largest_excess_floor
 from analysis.statistics.recalls import Recalls
-from analysis.statistics.weak_dense import WeakDense, weak_dense
+from analysis.statistics.weak_networks import WeakDense, weak_dense
 from analysis.study.labels import need_all_digits
 from analysis.study.once import once
 from analysis.study.settings import (

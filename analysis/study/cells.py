@@ -111,7 +111,7 @@ def cells(
         - odds_ratio: odds of an error after pruning divided by the odds in `none`, from mean accuracies of the networks
           that have slopes. Alpha would equal the odds ratio if errors were proportional.
         - equal_factors_p: p of the test that the errors of all classes grew by equal factors, for these images
-          (`error_factors.equal_factors_p`).
+          (`proportion.equal_factors_p`).
 
         Comparisons with `none` that need predictions (`statistics.proportion`):
 

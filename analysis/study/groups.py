@@ -15,8 +15,8 @@ from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.runs.checks import some
 from analysis.runs.frames import RUN_ID, ReadPredictions
-from analysis.statistics import grouping, losses
-from analysis.statistics.groups import ImageGroups, members, read
+from analysis.statistics import losses
+from analysis.statistics.groups import ImageGroups, grouping_summary, members, read
 from analysis.study.arrays import RunArrays
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL
@@ -45,7 +45,7 @@ class Grouped(NamedTuple):
           networks. It needs several networks, as do the bounds of loss_from_control. Both have the endings
           `losses.ENDINGS`; their p are corrected like p_holm.
     groupings : DataFrame, one row per cell and grouping (`groupings.csv`)
-        dataset, model, pruner, ratio, `study.shown`, grouping, and the values of `grouping.summary`.
+        dataset, model, pruner, ratio, `study.shown`, grouping, and the values of `grouping_summary`.
     notes : list of str
     """
 
@@ -250,4 +250,4 @@ def compare_groups(names: np.ndarray, group_index: np.ndarray, answers: Answers)
             columns |= losses.columns("loss_from_control", losses.between(group_index, control, after))
         reference = before if control is None else control
         columns |= losses.columns("cost", losses.between(group_index, reference, after, 1))
-    return pd.DataFrame(columns), grouping.summary(names, group_index, label, before, after, control)
+    return pd.DataFrame(columns), grouping_summary(names, group_index, label, before, after, control)

@@ -11,9 +11,9 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics import intensification
-from analysis.statistics.class_metrics import class_metrics
-from analysis.statistics.modal_labels import Modes, modes
 from analysis.statistics.new_images import PooledSlope, SlopeParts, pooled_slope, slope_parts
+from analysis.statistics.recalls import class_metrics
+from analysis.statistics.votes import Modes, modes
 
 OTHER_METRICS = ("precision", "f1")
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.runs.frames import RUN_ID
-from analysis.statistics import error_factors, proportion
+from analysis.statistics import proportion
 from analysis.statistics.proportion import Proportion
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import StudyPredictions
@@ -89,16 +89,16 @@ def class_columns(study: RunArrays, rows: np.ndarray) -> dict[str, Any]:
     """
     pairs = paired_recalls(study, study.with_control(rows))
     sloped = paired_recalls(study, study.with_sloped_control(study.sloped(rows)))
-    factors = error_factors.error_factors(1 - pairs[0], 1 - pairs[1]) if pairs else np.full(3, np.nan)
-    without = error_factors.proportionality_without_each(*sloped) if sloped else np.full(3, np.nan)
-    names = (*error_factors.FACTOR_COLUMNS, *error_factors.WITHOUT_COLUMNS)
+    factors = proportion.error_factors(1 - pairs[0], 1 - pairs[1]) if pairs else np.full(3, np.nan)
+    without = proportion.proportionality_without_each(*sloped) if sloped else np.full(3, np.nan)
+    names = (*proportion.FACTOR_COLUMNS, *proportion.WITHOUT_COLUMNS)
     return dict(zip(names, (*factors, *without), strict=True))
 
 
 def equal_factors_p(study: RunArrays, rows: np.ndarray) -> float:
     """Test whether the errors of all classes of a cell grew by equal factors; NaN if there are too few networks."""
     pairs = paired_recalls(study, study.with_control(rows))
-    return error_factors.equal_factors_p(1 - pairs[0], 1 - pairs[1], pairs[2]) if pairs else np.nan
+    return proportion.equal_factors_p(1 - pairs[0], 1 - pairs[1], pairs[2]) if pairs else np.nan
 
 
 def columns(found: Proportion | None, confidence: float = 0.95) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import chain_searches, schema
 from analysis.runs.chain_searches import ChainTrials
 from analysis.statistics import limits as class_limits
-from analysis.statistics.chain_choice import choose, on_front
 from analysis.statistics.limits import Limits
+from analysis.statistics.pareto import choose, on_front
 from pruning_study import __version__
 from pruning_study.commands.train_and_prune import dense_run, opened
 from pruning_study.models import onnx_export

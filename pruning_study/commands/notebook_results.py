@@ -23,8 +23,8 @@ from analysis.compare.comparison import Comparison
 from analysis.rendering.drawing import with_legend
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import wilson_interval
-from analysis.statistics.implied_losses import implied_losses
 from analysis.statistics.losses import from_recalls
+from analysis.statistics.proportion import implied_losses
 from pruning_study.commands import iterate as iterate_command
 from pruning_study.commands import pruning_text, train_and_prune
 from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig, StudyConfig, TrainConfig

@@ -24,8 +24,8 @@ from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.runs.address import without_password
 from analysis.runs.schema import text
-from analysis.statistics.implied_losses import implied_losses
 from analysis.statistics.intensification import excess_loss
+from analysis.statistics.proportion import implied_losses
 from pruning_study.commands import pruning_text
 from pruning_study.commands.pruning_text import SAME_NETWORK, UNPRUNED, offset_lines
 from pruning_study.data.datasets import Dataset

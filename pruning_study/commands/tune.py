@@ -22,7 +22,6 @@ from analysis.runs.names import DECAYS
 from analysis.runs.schema import text
 from analysis.runs.tunings import WINNER, Tuning
 from analysis.statistics.new_images import alpha_new
-from analysis.statistics.winner_comparisons import comparisons
 from pruning_study.options.config import CUBIC, TuneConfig
 from pruning_study.steps import pruned, runs
 from pruning_study.steps.context import Context, JobContext
@@ -36,6 +35,7 @@ from pruning_study.study.searched_networks import SearchedNetwork, new_networks,
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls
 from pruning_study.study.tuning.search import STEP, Point, Space, TuningSearch
+from pruning_study.study.tuning.winner_comparisons import comparisons
 from pruning_study.tracking import connect, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer

@@ -9,7 +9,7 @@ from analysis.compare.logged import loss_metrics, loss_tags
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.statistics import intensification
-from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.statistics.intensification import largest_excess_floor
 from pruning_study.steps.class_changes import class_changes, description
 from pruning_study.steps.context import Context
 from pruning_study.steps.measured import confusion_table

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from analysis.common import archives
 from analysis.common.errors import StudyError
-from analysis.statistics.class_metrics import ClassMetrics, class_metrics
-from analysis.statistics.recalls import Recalls
+from analysis.statistics.recalls import ClassMetrics, Recalls, class_metrics
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import TORCH, Engine
 from pruning_study.training.predicted import most_probable, predicted_classes

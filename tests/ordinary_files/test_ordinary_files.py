@@ -14,7 +14,7 @@ from analysis.__main__ import cli
 from analysis.audit import audit, confidences, power, prediction_files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
-from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.statistics.intensification import largest_excess_floor
 from tests.ordinary_files.builders import (
     CLASSES,
     IMAGES,
@@ -180,21 +180,6 @@ def test_a_folder_of_files_of_all_kinds_is_read_whole(tmp_path):
     notes = audited(tmp_path).notes
     pairs = [note for note in notes if note.startswith("Pair")]
     assert [pair.rpartition("/")[2] for pair in pairs] == ["0.csv.", "1.CSV.", "2.csv.gz.", "3.parquet."]
-
-
-def test_logits_are_matched_with_their_rows(tmp_path):
-    """The largest logit of each image belongs to its prediction, in the order of the names."""
-    tables = named("filename", order=False)
-    for side, own in tables.items():
-        (tmp_path / side).mkdir()
-        for number, in_order in enumerate(own):
-            table = in_order.sample(frac=1, random_state=number) if side == "after" else in_order
-            label, predicted = (table[name].str[1:].astype(int).to_numpy() for name in ("label", "predicted"))
-            logits = np.eye(CLASSES)[predicted] + np.random.default_rng(number).normal(0, 0.01, (IMAGES, CLASSES))
-            arrays = {"label": label, "predicted": predicted, "ids": table["filename"].to_numpy(str)}
-            np.savez(tmp_path / side / f"{number}.npz", logits=logits, **arrays)
-    result = audited(tmp_path)
-    assert result.movements["after"].changed == pytest.approx(12 / IMAGES)
 
 
 REFUSED = {

@@ -4,8 +4,8 @@ from analysis.common.points import points
 from analysis.rendering import chain_front, chain_table
 from analysis.rendering.page import Items, Section, pictures
 from analysis.runs.chain_searches import ChainTrials
-from analysis.statistics.chain_choice import Choice, choose, on_front, shown
 from analysis.statistics.limits import Limits
+from analysis.statistics.pareto import Choice, choose, on_front, shown
 from analysis.study.study import StudyData
 
 _CHAINS = (

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from analysis.report.methods import compare as methods
@@ -11,7 +12,6 @@ from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import ACCURACY, ALPHA, LOSS
 from analysis.runs.validation_counts import FEWEST_RATIOS, ValidationRecalls
 from analysis.statistics.hypothesis_tests import corrected
-from analysis.statistics.ratio_choice import NONE, nearest
 from analysis.study import settings
 from analysis.study.arrays import run_arrays
 from analysis.study.joins import join
@@ -24,6 +24,7 @@ POINTS_BELOW = (1.0, 3.0)
 TOLERANCE = 0.005
 # Accuracies on test images count as equal if both ends of the interval of their difference are closer to 0 than this.
 EQUAL = 0.003
+NONE = -1  # no ratio
 BELOW = "points_below_control"
 _PLACE = [schema.DATASET, schema.MODEL]
 _RATIOS = [schema.RATIO, f"{schema.RATIO}_of_baseline"]
@@ -46,7 +47,7 @@ def same_accuracy(
     """Compare methods network by network, each network at the ratio that gives it the target accuracy.
 
     The target accuracy is some points below that of the network's control, which is fine-tuned in the same way but
-    without pruning, distillation or mitigation. `ratio_choice.nearest` chooses a ratio of the method for each network,
+    without pruning, distillation or mitigation. `nearest` chooses a ratio of the method for each network,
     on validation images; test images measure the outcomes. The chosen networks are compared as `compare.compare`
     compares the networks of one ratio.
 
@@ -203,3 +204,39 @@ def _count_asked(rows: pd.DataFrame, candidates: pd.DataFrame, controls: pd.Data
         len(dense[dataset, model, method] & dense[dataset, model, baseline])
         for dataset, model, method, baseline in rows[[*_PLACE, "method", "baseline"]].itertuples(index=False)
     ]
+
+
+def nearest(accuracy: np.ndarray, target: np.ndarray, tolerance: float) -> np.ndarray:
+    """Find, for each network, the index of the ratio at which its accuracy is nearest to a target.
+
+    The ratio with the nearest accuracy is chosen, not the largest ratio that reaches the target. The latter would be
+    chosen partly by luck on the validation images, so its accuracy would tend to be lower on new images.
+
+    Parameters
+    ----------
+    accuracy : (networks, ratios)
+        Accuracy on validation images, with ratios ascending; NaN if a network was not pruned at a ratio.
+    target : (networks,)
+        The required accuracy; NaN if unknown.
+    tolerance : float
+        Largest accepted distance from the target.
+
+    Returns
+    -------
+    (networks,), integers
+        Index of the ratio, the smallest in a tie; `NONE` if no ratio is within the tolerance.
+
+    Examples
+    --------
+    The first network's accuracies are .01 and .02 from its target. The second network has no accuracy within .03 of its
+    target:
+
+    >>> nearest(np.array([[0.91, 0.88], [0.99, 0.80]]), np.array([0.90, 0.90]), tolerance=0.03).tolist()
+    [0, -1]
+    """
+    if not accuracy.shape[1]:
+        return np.full(len(accuracy), NONE)
+    distance = np.abs(accuracy - target[:, np.newaxis]).round(12)  # so that rounding errors do not break ties
+    distance = np.where(np.isnan(distance), np.inf, distance)
+    index = distance.argmin(1)
+    return np.where(distance[np.arange(len(index)), index] <= tolerance, index, NONE)

@@ -13,8 +13,7 @@ from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.checks import some
 from analysis.runs.frames import RUN_ID, ReadPredictions
 from analysis.statistics.intensification import networks_at_chance
-from analysis.statistics.modal_labels import FEWEST
-from analysis.statistics.populations import Exemplars, exemplars
+from analysis.statistics.votes import FEWEST, Exemplars, exemplars
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import ExemplarsConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 from analysis.common import csv_text, files, overwriting
 from analysis.common.errors import StudyError
 from analysis.common.printable import printable
-from analysis.statistics import halves, modal_labels, populations
+from analysis.statistics import votes
 from pruning_study.commands.exemplars import cell, gallery, labelling
 from pruning_study.commands.exemplars.cell import PopulationPair
 from pruning_study.commands.exemplars.questions import INDEX
@@ -81,18 +81,18 @@ def _counts(read: PopulationPair, pies: int) -> str:
 
 
 def _placebo(read: PopulationPair) -> str:
-    if len(read.dense) < halves.FEWEST:
+    if len(read.dense) < votes.FEWEST_HALVED:
         return (
             "Chance gives PIEs too. To count the PIEs of chance, networks are split into two halves of at least "
-            f"{modal_labels.FEWEST}, which takes {halves.FEWEST} dense and {halves.FEWEST} compressed networks, but "
-            f"there are only {len(read.dense)} of each kind."
+            f"{votes.FEWEST}, which takes {votes.FEWEST_HALVED} dense and {votes.FEWEST_HALVED} compressed networks, "
+            f"but there are only {len(read.dense)} of each kind."
         )
-    if populations.are_copies(read.dense):
+    if votes.are_copies(read.dense):
         return (
             "Chance gives PIEs too, but how many is unknown, because the dense networks are copies of one network. To "
             "count the PIEs of chance, train dense networks of several seeds."
         )
-    half, placebo = (halves.exemplars_of_halves(read.dense, side) for side in (read.compressed, read.dense))
+    half, placebo = (votes.exemplars_of_halves(read.dense, side) for side in (read.compressed, read.dense))
     return (
         f"Chance gives PIEs too. With half as many networks, comparing two halves of the dense networks gives "
         f"{placebo.pies:,.0f} PIEs ({placebo.untied:,.0f} untied), and comparing dense with compressed networks gives "

@@ -13,8 +13,8 @@ from analysis.compare.comparison import Comparison
 from analysis.rendering import chain_table
 from analysis.rendering.markdown_text import markdown_cell, markdown_line
 from analysis.runs import schema
-from analysis.statistics.chain_choice import Choice, keeps, shown
 from analysis.statistics.limits import Gate, Limits, merged
+from analysis.statistics.pareto import Choice, keeps, shown
 from pruning_study.models.latency import Compared
 from pruning_study.models.onnx_export import INPUT, OUTPUT
 from pruning_study.steps.text_tables import text_table

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics import intensification, new_images
-from analysis.statistics.class_metrics import class_metrics
-from analysis.statistics.recalls import Recalls
+from analysis.statistics.recalls import Recalls, class_metrics
 from pruning_study.training.evaluation import Predictions, both_right
 
 A_POINT = 0.01

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.compare.likely_losses import sentence
-from analysis.statistics.implied_losses import implied_losses
+from analysis.statistics.proportion import implied_losses
 
 
 def test_implied_losses_sum_to_the_loss_of_accuracy_and_leave_no_recall_below_0():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from analysis.rendering import tuning_text
 from analysis.runs import exports, tunings
-from analysis.statistics.winner_comparisons import comparisons
+from pruning_study.study.tuning.winner_comparisons import comparisons
 from tests import made_up_tuning
 
 RESULTS = Path(__file__).parents[3] / "results"

@@ -1,76 +1,12 @@
-"""Modal labels, exemplars and class tests: by hand, against scipy and statsmodels, and against what chance gives."""
-
-from itertools import product
+"""Tests of classes: against scipy and statsmodels, and against what chance gives."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from analysis.statistics import modal_labels, populations
+from analysis.statistics import populations
 from analysis.statistics.recalls import Recalls
-
-VOTES = arrays(np.uint8, st.tuples(st.integers(1, 7), st.integers(1, 5)), elements=st.integers(0, 3))
-
-
-@given(VOTES)
-def test_modes_are_scipys_with_ties_to_the_highest_label(predicted):
-    found = modal_labels.modes(predicted)
-    # scipy gives the smallest of several modes.
-    mirrored = stats.mode(3 - predicted.astype(int), axis=0)
-    assert found.label.tolist() == (3 - mirrored.mode).tolist()
-    assert found.share == pytest.approx(mirrored.count / len(predicted))
-    for image, column in enumerate(predicted.T):
-        votes = np.bincount(column, minlength=4)
-        assert found.tied[image] == (np.count_nonzero(votes == votes.max()) > 1)
-
-
-def test_modes_of_several_populations_at_once_are_those_of_each():
-    predicted = np.random.default_rng(0).integers(0, 4, (3, 6, 20))
-    together = modal_labels.modes(predicted)
-    for place, population in enumerate(predicted):
-        alone = modal_labels.modes(population)
-        assert together.label[place].tolist() == alone.label.tolist()
-        assert together.tied[place].tolist() == alone.tied.tolist()
-
-
-def test_exemplars_by_hand():
-    # Votes for three images: 0 0 1 | 1 1 0 | 0 1 2, and after compression 0 0 0 | 0 0 1 | 2 2 2.
-    dense = np.array([[0, 1, 0], [0, 1, 1], [1, 0, 2]])
-    compressed = np.array([[0, 0, 2], [0, 0, 2], [0, 1, 2]])
-    found = populations.exemplars(dense, compressed)
-    assert found.dense.label.tolist() == [0, 1, 2]
-    assert found.compressed.label.tolist() == [0, 0, 2]
-    assert found.identified.tolist() == [False, True, False]
-    assert found.ties == 1
-    assert found.dense.share.tolist() == pytest.approx([2 / 3, 2 / 3, 1 / 3])
-
-
-@given(VOTES, st.integers(0, 2**32 - 1))
-def test_disagreement_counts_all_pairs(first, seed):
-    second = np.random.default_rng(seed).integers(0, 4, (3, first.shape[1])).astype(np.uint8)
-    pairs = [(a != b) for a, b in product(first, second)]
-    assert populations.disagreement(first, second) == pytest.approx(np.mean(pairs, axis=0))
-    if len(first) > 1:
-        own = [first[i] != first[j] for i, j in product(range(len(first)), repeat=2) if i != j]
-        assert populations.disagreement_within(first) == pytest.approx(np.mean(own, axis=0))
-
-
-def test_one_network_does_not_disagree_within():
-    assert np.isnan(populations.disagreement_within(np.zeros((1, 3), dtype=int))).all()
-
-
-def test_matched_share_weights_other_images_as_the_exemplars():
-    right = np.array([0.0, 0.0, 0.0, 0.5, 0.7, 1.0, 0.2])
-    share = np.array([0.6, 0.6, 1.0, 0.6, 0.6, 1.0, 0.8])
-    identified = np.array([True, True, True, False, False, False, False])
-    # Two PIEs of share .6, whose others have the mean .6, and one of share 1, whose other has 1.
-    assert populations.matched_share(right, share, identified) == pytest.approx((2 * 0.6 + 1) / 3)
-    alone = np.array([True, False])
-    assert np.isnan(populations.matched_share(np.array([0.0, 1.0]), np.array([0.5, 1.0]), alone))
 
 
 @pytest.mark.parametrize("measure", ["difference", "ratio"])

@@ -18,9 +18,9 @@ from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, cel
 from analysis.report.papers.compressed_networks.populations import ComparedNetworks, recalls
 from analysis.report.published import rank
 from analysis.runs import schema
-from analysis.statistics.halves import group_of, groups, jackknife_values
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
 from analysis.statistics.populations import placebo_significance, welch
+from analysis.statistics.votes import group_of, groups, jackknife_values
 from analysis.study.arrays import RunArrays
 from analysis.study.settings import CONTROL
 

@@ -12,12 +12,9 @@ import pandas as pd
 from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, cell_names
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID, ReadPredictions
-from analysis.statistics import halves, populations
-from analysis.statistics.groups import ImageGroups, members
-from analysis.statistics.halves import Halves, HalvesExemplars, jackknife_estimate
-from analysis.statistics.modal_labels import FEWEST
-from analysis.statistics.over_indexing import over_indexing
-from analysis.statistics.populations import Exemplars
+from analysis.statistics import votes
+from analysis.statistics.groups import ImageGroups, members, over_index
+from analysis.statistics.votes import FEWEST, Exemplars, Halves, HalvesExemplars, jackknife_estimate
 from analysis.study.arrays import RunArrays
 from analysis.study.groups import GROUP, GROUPING
 from analysis.study.predictions import Pairs, StudyPredictions
@@ -177,8 +174,8 @@ def _on_images(pairs: Pairs, own_exemplars: Exemplars, *, ranked: bool) -> dict[
         **matched_accuracies,
         **_accuracies("compressed_top1", right[1], own_exemplars),
         **_accuracies("compressed_top5", in_top5[1], own_exemplars),
-        "disagreement": float(populations.disagreement(dense, compressed).mean()),
-        "disagreement_dense": float(populations.disagreement_within(dense).mean()),
+        "disagreement": float(votes.disagreement(dense, compressed).mean()),
+        "disagreement_dense": float(votes.disagreement_within(dense).mean()),
     }
 
 
@@ -189,14 +186,14 @@ def _accuracies(name: str, right: np.ndarray, own_exemplars: Exemplars) -> dict[
         f"{name}_pie": right[pies].mean() if pies.any() else np.nan,
         f"{name}_non_pie": right[~pies].mean() if not pies.all() else np.nan,
         f"{name}_all": right.mean(),
-        f"{name}_matched": populations.matched_share(right, own_exemplars.dense.share, pies),
+        f"{name}_matched": votes.matched_share(right, own_exemplars.dense.share, pies),
     }
 
 
 def _halves(pairs: Pairs, dense: Sequence[str]) -> Halves | None:
     """Return halves of the dense networks; None if halves have fewer than five, or could share a network."""
-    enough = len(dense) >= halves.FEWEST and len(set(dense)) == len(dense)
-    enough = enough and not populations.are_copies(pairs.dense)
+    enough = len(dense) >= votes.FEWEST_HALVED and len(set(dense)) == len(dense)
+    enough = enough and not votes.are_copies(pairs.dense)
     return Halves(pairs.predicted[0], pairs.images.label) if enough else None
 
 
@@ -232,6 +229,42 @@ def _by_group(own_halves: Halves, compressed: np.ndarray, table: ImageGroups) ->
             yield {GROUPING: grouping, GROUP: name, **row}
 
 
+def over_indexing(pies: np.ndarray, placebo: np.ndarray, group_index: np.ndarray) -> pd.DataFrame:
+    """Tabulate the index of each group for PIEs between halves, and for the placebo.
+
+    Parameters
+    ----------
+    pies, placebo : (1 + groups of networks, images)
+        `Halves.image_shares` against the compressed networks, and against the dense ones.
+    group_index : (images,), integers
+        The group of each image, from 0; every group has an image.
+
+    Returns
+    -------
+    DataFrame, one row per group
+        - images: number of the group's images.
+        - pies, pies_placebo: number of PIEs in the group, a mean over splits.
+        - index, index_placebo, index_minus_placebo: the indices and their difference, with 95 % intervals (`_low`,
+          `_high`) by the jackknife over groups of networks. NaN without PIEs.
+    """
+    shares = {"": pies, "_placebo": placebo}
+    indices = {ending: over_index(each, group_index) for ending, each in shares.items()}
+    indices["_minus_placebo"] = indices[""] - indices["_placebo"]
+    return pd.DataFrame(
+        {
+            "images": np.bincount(group_index),
+            **{f"pies{ending}": np.bincount(group_index, each[0]) for ending, each in shares.items()},
+            **{
+                f"index{ending}{end}": values
+                for ending, each in indices.items()
+                for end, values in zip(
+                    ("", "_low", "_high"), np.transpose(list(map(jackknife_estimate, each.T))), strict=True
+                )
+            },
+        }
+    )
+
+
 def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions) -> dict[str, float]:
     """Count PIEs between controls and compressed networks, and the untied ones; NaN for fewer than five controls."""
     rows = study.with_control(rows)
@@ -246,7 +279,7 @@ def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredi
 
 def _between(predictions: StudyPredictions, before: Iterable[str], after: Iterable[str]) -> Exemplars:
     """Compare the networks `before`, each counted once, with the networks `after`, and return the exemplars."""
-    return populations.exemplars_between(predictions.modes(dict.fromkeys(before)), predictions.modes(after))
+    return votes.exemplars_between(predictions.modes(dict.fromkeys(before)), predictions.modes(after))
 
 
 def _columns(pairs: Pairs, own_exemplars: Exemplars) -> dict[str, np.ndarray]:

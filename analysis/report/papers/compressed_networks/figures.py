@@ -29,7 +29,7 @@ from analysis.report.ratio_plot import (
 from analysis.report.verdict import places
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
-from analysis.statistics.modal_labels import FEWEST
+from analysis.statistics.votes import FEWEST
 from analysis.study.decision import PLACE, at_the_ratio, mostly_sound
 from analysis.study.joins import join
 from analysis.study.labels import level_label

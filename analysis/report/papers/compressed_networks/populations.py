@@ -13,11 +13,11 @@ from analysis.report.papers.compressed_networks.naming import cell_names
 from analysis.runs import schema
 from analysis.statistics import populations
 from analysis.statistics.arithmetic import quotient
-from analysis.statistics.halves import most_of
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
 from analysis.statistics.populations import FEWEST_TESTED
 from analysis.statistics.proportion import expected_losses
 from analysis.statistics.recalls import Recalls
+from analysis.statistics.votes import most_of
 from analysis.study.arrays import RunArrays
 from analysis.study.settings import CELL
 

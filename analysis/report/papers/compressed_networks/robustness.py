@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from analysis.report.papers.compressed_networks.naming import cell_names
 from analysis.runs import schema
 from analysis.runs.checks import some
 from analysis.runs.frames import RUN_ID
 from analysis.runs.robustness import ALL
-from analysis.statistics.arithmetic import mean
+from analysis.statistics.arithmetic import mean, quotient
 from analysis.statistics.intensification import alpha, at_chance, excess_loss
 from analysis.statistics.losses import worst_of_recalls
 from analysis.statistics.recalls import Recalls
-from analysis.statistics.relative_change import relative_change
 from analysis.statistics.resampling import mean_interval
 from analysis.study.arrays import RunArrays
 
@@ -324,6 +324,50 @@ def _compare(
             f"{name}_norm_high": change.high,
         }
     return columns
+
+
+class RelativeChange(NamedTuple):
+    """A change in % of the value before, with its interval over networks (NaN for fewer than two)."""
+
+    change: float
+    low: float
+    high: float
+
+
+def relative_change(before: ArrayLike, after: ArrayLike, confidence: float = 0.95) -> RelativeChange:
+    """Compute 100 (mean after - mean before) / mean before (Hooker et al. 2019, Section 4).
+
+    Parameters
+    ----------
+    before, after : (networks,)
+        Accuracy of each network before and after compression, on the same images. A pair with a NaN is left out.
+    confidence : float
+        Confidence of the interval, which is computed from the residuals after - ratio * before of the pairs, where
+        ratio is mean after / mean before.
+
+    Returns
+    -------
+    RelativeChange
+        NaN without a pair, or if the mean before is 0.
+
+    Examples
+    --------
+    The mean accuracy falls from .5 to .4:
+
+    >>> found = relative_change([0.4, 0.6], [0.3, 0.5])
+    >>> round(found.change, 6)
+    -20.0
+    >>> [round(float(end), 1) for end in (found.low, found.high)]
+    [-70.8, 30.8]
+    """
+    pairs = np.stack([np.asarray(before, float), np.asarray(after, float)])
+    pairs = pairs[:, np.isfinite(pairs).all(0)]
+    if not pairs.size:
+        return RelativeChange(np.nan, np.nan, np.nan)
+    first, second = pairs
+    ratio = float(quotient(second.mean(), first.mean()))
+    low, high = quotient(mean_interval(second - ratio * first, confidence), first.mean())
+    return RelativeChange(*(float(100 * (ratio - 1 + end)) for end in (0.0, low, high)))
 
 
 def _classes(

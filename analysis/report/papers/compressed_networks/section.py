@@ -13,7 +13,7 @@ from analysis.report.papers.compressed_networks.exemplars import CellExemplars
 from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, file_table
 from analysis.report.verdict import places
 from analysis.runs import schema
-from analysis.statistics import modal_labels
+from analysis.statistics import votes
 from analysis.study.decision import ratio_of
 from analysis.study.groups import GROUP, GROUPING
 from analysis.study.joins import join
@@ -262,7 +262,7 @@ def _notes(summary: pd.DataFrame) -> list[str]:
     if few:
         notes.append(
             f"there are too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half needs "
-            f"{modal_labels.FEWEST} different networks. PIEs of all networks in these cells are noisy, and many are "
+            f"{votes.FEWEST} different networks. PIEs of all networks in these cells are noisy, and many are "
             "tied"
         )
     if of_copies:

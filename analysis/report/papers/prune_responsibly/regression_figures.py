@@ -90,7 +90,7 @@ def diagnostics(fit: Estimate, *, narrow: bool = False) -> Figure:
     narrow : bool
         Draw the panels one below the other, for a narrow window.
     """
-    accuracy, predicted, residuals = fit.rows[OUTCOME].to_numpy(float), fit.predicted, fit.residuals
+    accuracy, predicted, residuals = fit.rows[OUTCOME].to_numpy(float), fit.predicted, fit.result.resid
     return draw(
         [
             Panel(_draw_histogram, residuals, "", "residual", "density"),

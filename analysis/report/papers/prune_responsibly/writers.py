@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.report.papers.prune_responsibly import writers_statistics
+from analysis.report.papers.prune_responsibly.writers_statistics import picked_and_judged
 from analysis.runs import frames, schema
-from analysis.statistics import group_lines, group_spread
 from analysis.statistics.groups import MEASURE, ImageGroups, members
-from analysis.statistics.worst_groups import picked_and_judged
 from analysis.study.groups import GROUP, GROUPING, Answers, cell_answers
 from analysis.study.joins import is_alike
 from analysis.study.settings import network_columns
@@ -169,7 +169,7 @@ def lines(units: Units) -> pd.DataFrame:
         for cohort, inside in units.parts.items():
             has_value = inside & ~np.isnan(values)
             for side, accuracy in units.side.items():
-                fitted = group_lines.line(values[has_value], accuracy[:, has_value])
+                fitted = writers_statistics.line(values[has_value], accuracy[:, has_value])
                 row = {"measure": measure, COHORT: cohort, "side": side, "units": int(has_value.sum())}
                 for name, coefficient in fitted._asdict().items():
                     row |= {name: coefficient.value, f"{name}_low": coefficient.low, f"{name}_high": coefficient.high}
@@ -195,13 +195,13 @@ def placebos(groups: ImageGroups, answers: Answers) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per grouping and side
-        grouping, side, and the fields of `group_spread.Placebo`.
+        grouping, side, and the fields of `writers_statistics.Placebo`.
     """
     rows = []
     before, after = answers.before.mean(0), answers.after.mean(0)
     for name, group in groups.groupings.items():
         _, images, group_index = members(group)
         sides = np.array([before, after, after - before])[:, images]
-        spreads = group_spread.placebos(sides, group_index, answers.label[images])
+        spreads = writers_statistics.placebos(sides, group_index, answers.label[images])
         rows += [{GROUPING: name, "side": side, **each._asdict()} for side, each in zip(SIDES, spreads, strict=True)]
     return pd.DataFrame(rows)

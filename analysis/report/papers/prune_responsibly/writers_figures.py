@@ -15,8 +15,8 @@ from analysis.rendering.drawing import NEUTRAL
 from analysis.rendering.layout import Panel, draw, handle
 from analysis.rendering.panels import SHADES
 from analysis.rendering.picture_text import name_in_picture
+from analysis.report.papers.prune_responsibly import writers_statistics
 from analysis.report.papers.prune_responsibly.writers import ALL, Units
-from analysis.statistics import group_lines
 
 _COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MARKERS = "osD^vP"
@@ -206,7 +206,7 @@ def _draw_cohorts(axes: Axes, units: Units, x: np.ndarray, y: np.ndarray) -> Non
 
 def _draw_line(axes: Axes, x: np.ndarray, y: np.ndarray, color: str) -> None:
     """Draw the least-squares line through points; `y` has the values of each network, (networks, points)."""
-    line = group_lines.line(x, y)
+    line = writers_statistics.line(x, y)
     if np.isfinite(line.slope.value):
         ends = np.array([x.min(), x.max()])
         axes.plot(ends, line.intercept.value + line.slope.value * ends, color=color, linewidth=1.8)

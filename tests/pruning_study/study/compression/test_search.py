@@ -7,8 +7,8 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from analysis.statistics.chain_choice import choose, on_front
 from analysis.statistics.limits import Limits
+from analysis.statistics.pareto import choose, on_front
 from pruning_study.options.config import FIRST_CHAINS
 from pruning_study.study.compression.chains import Chain, ChainSpace
 from pruning_study.study.compression.judgement import Judgement

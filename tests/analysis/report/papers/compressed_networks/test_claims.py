@@ -7,7 +7,7 @@ import pytest
 from analysis.report.papers.claims import FAILS, HOLDS, UNTRIED
 from analysis.report.papers.compressed_networks.claims import CLAIMS, claims, measured
 from analysis.report.papers.compressed_networks.exemplars import exemplars
-from analysis.statistics import halves
+from analysis.statistics import votes
 from analysis.statistics.populations import class_significance
 from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import run_arrays
@@ -92,9 +92,9 @@ def test_no_harm_is_no_more_than_chance():
 def test_values_of_groups_have_the_mean_of_the_cell_and_leave_out_its_networks():
     runs, found = study(mp_10=HARMED)
     frame = measured(run_arrays(runs), found)
-    assert len(frame) == halves.groups(NETWORKS)
-    split = halves.Halves(DENSE, LABEL).against(HARMED)
-    placebo = halves.Halves(DENSE, LABEL).placebo
+    assert len(frame) == votes.groups(NETWORKS)
+    split = votes.Halves(DENSE, LABEL).against(HARMED)
+    placebo = votes.Halves(DENSE, LABEL).placebo
     assert frame["pies_beyond_placebo"].mean() == pytest.approx(split.n_pie[0] - placebo.n_pie[0])
     assert frame["gap"].mean() == pytest.approx(split.gap[0])
     sides = [
@@ -102,10 +102,10 @@ def test_values_of_groups_have_the_mean_of_the_cell_and_leave_out_its_networks()
         for when in ("before", "after")
     ]
     counts = []
-    for left_out in range(-1, halves.groups(NETWORKS)):
-        kept = halves.group_of(NETWORKS) != left_out
+    for left_out in range(-1, votes.groups(NETWORKS)):
+        kept = votes.group_of(NETWORKS) != left_out
         counts.append(class_significance(*(side[kept] for side in sides)).significant.sum())
-    assert frame["significant"].tolist() == pytest.approx(halves.jackknife_values(np.array(counts, float)))
+    assert frame["significant"].tolist() == pytest.approx(votes.jackknife_values(np.array(counts, float)))
 
 
 def test_levels_at_which_most_networks_guess_count():
@@ -113,7 +113,7 @@ def test_levels_at_which_most_networks_guess_count():
     predicted[:7] = 1  # most of the networks name one class
     runs, found = study(mp_2=HARMED_LESS, mp_10=predicted)
     frame = measured(run_arrays(runs), found)
-    assert frame.groupby("ratio")["seed"].nunique().tolist() == [halves.groups(NETWORKS)] * 2
+    assert frame.groupby("ratio")["seed"].nunique().tolist() == [votes.groups(NETWORKS)] * 2
     summary = found.summary.set_index("level")
     assert summary["n_compressed"].tolist() == [NETWORKS] * 2
     assert summary["n_pie"][10] > summary["n_pie"][2]

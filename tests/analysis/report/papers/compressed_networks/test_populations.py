@@ -6,7 +6,7 @@ from scipy import stats
 
 from analysis.report.papers.compressed_networks.exemplars import exemplars
 from analysis.report.papers.compressed_networks.populations import accuracies, class_significance, significant_classes
-from analysis.statistics import halves, populations
+from analysis.statistics import populations, votes
 from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import run_arrays
 from analysis.study.labels import level_label
@@ -49,7 +49,7 @@ def test_rows_are_what_the_functions_of_arrays_give():
     ]
     row = summary.iloc[0]
     dense, compressed = stacked(PRUNED["dense_run_id"]), stacked(PRUNED["run_id"])
-    expected = populations.exemplars(dense, compressed)
+    expected = votes.exemplars(dense, compressed)
     right = (dense == LABEL).mean(0)
     assert row[["n_dense", "n_compressed", "n_pie", "n_ties"]].tolist() == [
         NETWORKS,
@@ -63,27 +63,27 @@ def test_rows_are_what_the_functions_of_arrays_give():
     )
     assert row["compressed_top1_all"] == pytest.approx((compressed == LABEL).mean())
     assert row["n_pie_untied"] == (expected.identified & ~expected.dense.tied & ~expected.compressed.tied).sum()
-    split, placebo = (halves.Halves(dense, LABEL).against(side) for side in (compressed, dense))
+    split, placebo = (votes.Halves(dense, LABEL).against(side) for side in (compressed, dense))
     assert row[["n_pie_halves", "n_pie_placebo"]].tolist() == [split.n_pie[0], placebo.n_pie[0]]
     assert row[["n_pie_halves_untied", "n_pie_placebo_untied"]].tolist() == [split.untied, placebo.untied]
     ends = np.sort(placebo.of_splits)[[0, 18]]  # the first and the last but one of twenty
     assert row[["n_pie_placebo_low", "n_pie_placebo_high"]].tolist() == ends.tolist()
-    error = stats.sem(halves.jackknife_values(split.n_pie - placebo.n_pie))
+    error = stats.sem(votes.jackknife_values(split.n_pie - placebo.n_pie))
     assert row["n_pie_minus_placebo"] == split.n_pie[0] - placebo.n_pie[0]
     assert row["n_pie_minus_placebo_high"] == pytest.approx(
         row["n_pie_minus_placebo"] + stats.t.isf(0.025, NETWORKS - 1) * error
     )
     assert summary["n_pie_placebo"][1] == row["n_pie_placebo"]
     assert row[["gap_halves", "gap_placebo"]].tolist() == [split.gap[0], placebo.gap[0]]
-    values = halves.jackknife_values(split.gap - placebo.gap)
+    values = votes.jackknife_values(split.gap - placebo.gap)
     assert row["gap_minus_placebo"] == pytest.approx(split.gap[0] - placebo.gap[0])
     half = stats.t.isf(0.025, NETWORKS - 1) * stats.sem(values)
     assert row["gap_minus_placebo_low"] == pytest.approx(row["gap_minus_placebo"] - half)
     assert row["gap_placebo_matched"] == pytest.approx(placebo.matched - placebo.pie[0])
-    against = populations.exemplars(stacked(NONE["run_id"]), compressed)
+    against = votes.exemplars(stacked(NONE["run_id"]), compressed)
     assert row[["n_pie_none", "n_pie_none_untied"]].tolist() == [against.identified.sum(), against.untied]
     assert np.isnan(summary["n_pie_none"][1])
-    assert row["disagreement"] == pytest.approx(populations.disagreement(dense, compressed).mean())
+    assert row["disagreement"] == pytest.approx(votes.disagreement(dense, compressed).mean())
     of_cell = images[images["method"] == "mp"]
     assert of_cell["index"].tolist() == np.flatnonzero(expected.identified).tolist()
     assert of_cell["label"].tolist() == LABEL[of_cell["index"]].tolist()
@@ -152,7 +152,7 @@ def test_top_five_is_that_of_the_networks_and_nothing_of_five_classes():
     # Network i lacks i of ten images: 0 to 9, 4.5 in the mean.
     assert row["top5_all"] == pytest.approx(0.55)
     assert row["compressed_top5_all"] == pytest.approx(0.5)
-    pies = populations.exemplars(stacked(many["dense_run_id"]), stacked(many["run_id"])).identified
+    pies = votes.exemplars(stacked(many["dense_run_id"]), stacked(many["run_id"])).identified
     share = np.mean([in_top5[run] for run in many["dense_run_id"]], axis=0)
     assert row["top5_pie"] == pytest.approx(share[pies].mean())
     odd = many["run_id"].iloc[0]

@@ -9,8 +9,7 @@ import pytest
 from analysis.rendering.page import Caption
 from analysis.report.papers.compressed_networks.section import section
 from analysis.runs import frames
-from analysis.statistics.halves import halves
-from analysis.statistics.populations import exemplars
+from analysis.statistics.votes import exemplars, halves
 from analysis.study.study import ReportOptions, StudyData
 from tests.analysis.report.papers.compressed_networks.test_populations import FOUND, MADE, NETWORKS, PRUNED, read
 

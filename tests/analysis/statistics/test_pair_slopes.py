@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.statistics.gap_changes import GapChange, gap_change, sentence
+from analysis.statistics.pair_slopes import GapChange, gap_change, sentence
 from analysis.statistics.resampling import Interval
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.statistics.ratio_choice import NONE, nearest
+from analysis.report.methods.same_accuracy import NONE, nearest
 
 
 @pytest.mark.parametrize(

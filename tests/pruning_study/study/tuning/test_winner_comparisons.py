@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.statistics.winner_comparisons import comparisons
+from pruning_study.study.tuning.winner_comparisons import comparisons
 from tests import made_up_tuning
 
 

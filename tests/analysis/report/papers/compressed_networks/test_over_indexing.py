@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from analysis.statistics import halves, populations
-from analysis.statistics.halves import Halves
-from analysis.statistics.over_indexing import index, over_indexing
+from analysis.report.papers.compressed_networks.exemplars import over_indexing
+from analysis.statistics import votes
+from analysis.statistics.groups import over_index
+from analysis.statistics.votes import Halves
 
 
 def test_the_index_is_the_share_among_the_chosen_over_the_share_among_all():
@@ -13,9 +14,9 @@ def test_the_index_is_the_share_among_the_chosen_over_the_share_among_all():
     group_index = np.repeat([0, 1, 2], [2, 3, 5])
     chosen = np.zeros(10)
     chosen[[0, 5]] = 1
-    assert index(chosen, group_index) == pytest.approx([2.5, 0, 1])
-    assert index(chosen / 4, group_index) == pytest.approx([2.5, 0, 1])
-    assert np.isnan(index(np.zeros((2, 10)), group_index)).all()
+    assert over_index(chosen, group_index) == pytest.approx([2.5, 0, 1])
+    assert over_index(chosen / 4, group_index) == pytest.approx([2.5, 0, 1])
+    assert np.isnan(over_index(np.zeros((2, 10)), group_index)).all()
 
 
 def test_image_shares_are_those_of_each_split():
@@ -23,9 +24,9 @@ def test_image_shares_are_those_of_each_split():
     likely = generator.uniform(0.4, 1, 50)
     first, second = (np.where(generator.random((11, 50)) < likely, 1, generator.integers(0, 3, (11, 50))) for _ in "ab")
     shares = Halves(first, np.ones(50, int)).image_shares(second)
-    splits = zip(*halves.halves(11), strict=True)
-    expected = np.mean([populations.exemplars(first[one], second[other]).identified for one, other in splits], axis=0)
-    assert shares.shape == (1 + halves.groups(11), 50)
+    splits = zip(*votes.halves(11), strict=True)
+    expected = np.mean([votes.exemplars(first[one], second[other]).identified for one, other in splits], axis=0)
+    assert shares.shape == (1 + votes.groups(11), 50)
     assert shares[0] == pytest.approx(expected)
     assert 0 < shares[0].mean() < 1
     found = Halves(first, np.ones(50, int)).against(second)

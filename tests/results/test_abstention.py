@@ -4,8 +4,7 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
-
-from analysis.statistics.abstention import disputes, retained_accuracy
+from abstention import disputes, retained_accuracy
 
 COVERAGES = np.array([1, 0.8, 0.6, 0.4, 0.2])
 
