@@ -123,8 +123,7 @@ class Recommendations(list[Recommendation]):
         Raises
         ------
         StudyError
-            If the folder cannot be written to, or if a file in it has the name of a table but was not written by this
-            project or was changed since.
+            If the folder cannot be written to.
         """
         regression, notes = self._regression()
         parts = (

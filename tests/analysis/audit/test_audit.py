@@ -617,7 +617,7 @@ def test_files_are_written_and_nothing_else(tmp_path):
     for _ in range(2):
         audit_result.write(result, tmp_path / "deep" / "out")
     names = sorted(path.name for path in (tmp_path / "deep" / "out").iterdir())
-    assert names == [".pruning-study", "audit.csv", "audit.md", "audit.png", "metrics.csv"]
+    assert names == ["audit.csv", "audit.md", "audit.png", "metrics.csv"]
     written = pd.read_csv(tmp_path / "deep" / "out" / "audit.csv")
     pd.testing.assert_frame_equal(written, result.table)
     markdown = (tmp_path / "deep" / "out" / "audit.md").read_text()

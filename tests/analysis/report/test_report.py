@@ -116,7 +116,7 @@ def test_files(written):
     names = {str(path) for path in files}
     assert {"report.html", "report.md", "alpha.csv", "cells.csv", "tests.csv", "comparison.csv"} <= names
     assert {"figures/figure_13.svg", "figures/figure_13.png", "figures/figure_01.svg"} <= names
-    assert names | {".pruning-study"} == {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert names == {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert pd.read_csv(folder / "alpha.csv")["alpha"].notna().all()
 
 
