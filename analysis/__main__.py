@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from analysis.common import masked_output
+from analysis.common import masking
 from analysis.common.command_line import (
     SETTINGS,
     CommandGroup,
@@ -676,7 +676,7 @@ def main() -> None:
     collect_garbage_rarely()
     escape_unknown_characters()
     interrupt_once()
-    masked_output.install()
+    masking.install()
     cli(prog_name="pruning-analysis")
 
 

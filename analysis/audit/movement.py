@@ -12,8 +12,7 @@ from analysis.audit import logit_files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.common.points import points
-from analysis.common.printable import printable
-from analysis.common.terminal import folded
+from analysis.common.printable import folded, printable
 from analysis.rendering.formats import decimals, with_interval
 from analysis.statistics import class_offsets, common_shift
 

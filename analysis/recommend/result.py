@@ -12,8 +12,7 @@ from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import opened
 from analysis.common.points import points
-from analysis.common.printable import printable
-from analysis.common.terminal import COLUMNS, cut, folded
+from analysis.common.printable import COLUMNS, cut, folded, printable
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio
 from analysis.runs import frames, schema
 from analysis.statistics.limits import rounded_up

@@ -15,7 +15,7 @@ from optuna import Trial
 
 from analysis.common import csv_text
 from analysis.common.errors import NotFiniteError, StudyError, first_line
-from analysis.common.terminal import folded
+from analysis.common.printable import folded
 from analysis.rendering import tuning_figures, tuning_text
 from analysis.runs import schema
 from analysis.runs.names import DECAYS

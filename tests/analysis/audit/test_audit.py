@@ -20,7 +20,7 @@ from wcwidth import wcswidth
 from analysis.audit import audit, prediction_files
 from analysis.audit import result as audit_result
 from analysis.audit.result import Audit
-from analysis.common import terminal
+from analysis.common import printable
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.compare import picture, sentences
@@ -686,7 +686,7 @@ def audit_of(names, folder):
 def test_class_names_with_any_markup_in_an_audit__add_no_element_to_its_page_and_no_line_to_the_terminal(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(terminal, "COLUMNS", 10**4)  # no sentence is wrapped because its name is long
+    monkeypatch.setattr(printable, "COLUMNS", 10**4)  # no sentence is wrapped because its name is long
     plain = audit_of(["a", "b", "c", "d"], tmp_path)
     elements, lines = parsed(audit_result.markdown(plain))[0], audit_result.summary(plain).count("\n")
 

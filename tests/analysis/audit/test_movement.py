@@ -10,7 +10,7 @@ import analysis
 from analysis.__main__ import cli
 from analysis.audit import audit
 from analysis.common.errors import StudyError
-from analysis.common.terminal import folded
+from analysis.common.printable import folded
 
 LABEL = np.repeat([0, 1, 2], 100)
 NAMES = np.array(["bag", "hat", "shoe"])
