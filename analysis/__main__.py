@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from analysis.common import masked_output
+from analysis.common import masking
 from analysis.common.command_line import (
     SETTINGS,
     CommandGroup,
@@ -288,14 +288,14 @@ def audit(
     from analysis.audit import audit, prediction_files
     from analysis.audit import result as audit_result
     from analysis.audit.prediction_columns import ColumnNames
-    from analysis.common import overwriting
+    from analysis.common import files
     from analysis.compare import blocks
     from analysis.statistics import limits
 
     within = limits.in_points(max_class_loss, max_accuracy_loss)
     sources = prediction_files.named([*before, *after, *control])
-    overwriting.check_inputs(output, sources, "predictions", names=audit_result.FILES)
-    overwriting.check_inputs(output, [groups], "groups", names=audit_result.FILES)
+    files.check_inputs(output, sources, "predictions", names=audit_result.FILES)
+    files.check_inputs(output, [groups], "groups", names=audit_result.FILES)
     result = audit.audit(
         before,
         after,
@@ -372,13 +372,13 @@ def power(
     """
     from analysis.audit import power, prediction_files
     from analysis.audit.prediction_columns import ColumnNames
-    from analysis.common import overwriting
+    from analysis.common import files
 
     given = before or after or control
     if given and (classes, images, movement) != (None, None, None):
         raise click.UsageError("give either predictions, or --classes and --images")
     if before and after:
-        overwriting.check_inputs(
+        files.check_inputs(
             output, prediction_files.named([*before, *after, *control]), "predictions", names=power.FILES
         )
         columns = ColumnNames(label_column, predicted_column)
@@ -443,9 +443,9 @@ def offsets(
     images.
     """
     from analysis.audit import class_offsets as offsets
-    from analysis.common import overwriting
+    from analysis.common import files
 
-    overwriting.check_file(output, [before, after, test_before, test_after], "logits")
+    files.check_file(output, [before, after, test_before, test_after], "logits")
     result = offsets.fit_files(before, after, test_before, test_after, shrinkage=shrinkage, max_data_gib=max_data_gib)
     offsets.write(result, output)
     click.echo(offsets.summary(result))
@@ -511,13 +511,13 @@ def recommend(
     shown to be within the limits on test images, and none since the dense networks is shown to be beyond them. Without
     a control, losses are since the dense networks. A report uses the same rule with the default limits of this command.
     """
-    from analysis.common import overwriting
+    from analysis.common import files
     from analysis.recommend import recommend
     from analysis.recommend import result as recommendation
     from analysis.study.groups import named_files
 
     if output:
-        overwriting.check_inputs(output, named_files(groups), "groups", names=list(recommendation.FILES))
+        files.check_inputs(output, named_files(groups), "groups", names=list(recommendation.FILES))
     recommendations = recommend.recommend_ratio(
         _experiment(experiment, study),
         max_accuracy_loss=max_accuracy_loss,
@@ -621,12 +621,12 @@ def report(
         raise click.UsageError(f"--frames takes the place of {name}: leave one of them out")
     if folders and ignore_params:
         raise click.UsageError("--ignore-param does not apply to --frames: give it to `export`, which made the folders")
-    from analysis.common import overwriting
+    from analysis.common import files
     from analysis.rendering import page
     from analysis.report import report
     from analysis.study.study import ReportOptions, StudyData
 
-    overwriting.check_inputs(output, folders, "runs")
+    files.check_inputs(output, folders, "runs")
     report.check_output(output, options["groups"])
     report_options = ReportOptions(**options)
     if folders:
@@ -676,7 +676,7 @@ def main() -> None:
     collect_garbage_rarely()
     escape_unknown_characters()
     interrupt_once()
-    masked_output.install()
+    masking.install()
     cli(prog_name="pruning-analysis")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from analysis.common import masked_output
+from analysis.common import masking
 from analysis.common.command_line import (
     SETTINGS,
     Command,
@@ -400,7 +400,7 @@ def main() -> None:
     collect_garbage_rarely()
     escape_unknown_characters()
     interrupt_once()
-    masked_output.install()
+    masking.install()
     cli(prog_name="pruning-study")
 
 

@@ -101,7 +101,7 @@ def pooled(study: Study) -> pd.DataFrame:
         for runs, predictions, _ in map(study.frames, (study.folder.name, *study.spec["reads"]))
         for wanted in [fits(runs, _STABLE) & (fits(runs, _CONTROL) | fits(runs, _GRADUAL))]
         for arrays in [run_arrays(runs[wanted].reset_index(drop=True))]
-        for rows in map(arrays.with_control, arrays.cells())
+        for rows in map(arrays.with_control, arrays.cells)
         if len(rows)
     ]
     datasets = {dataset: [part for name, part in parts if name == dataset] for dataset, _ in parts}

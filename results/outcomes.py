@@ -132,7 +132,7 @@ def from_control(study: RunArrays) -> pd.DataFrame:
         run_id, and `FROM_CONTROL`.
     """
     tables = []
-    for cell in study.cells():
+    for cell in study.cells:
         if study.runs["pruner"].iloc[cell[0]] == CONTROL:
             continue
         rows = study.with_sloped_control(study.sloped(cell))

@@ -41,7 +41,7 @@ def write(study: Study) -> None:
     if made:
         folder = study.folder / "figures"
         folder.mkdir(exist_ok=True)
-        figure_files.write(made, folder, [figure_files.PNG], processes=1)
+        figure_files.write(made, folder, [figure_files.PNG])
         for name in made:
             _limit_colors(folder / f"{name}.png")
 

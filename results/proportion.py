@@ -90,7 +90,7 @@ def _pruned(study: Study) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """Yield the key and the rows of each cell of pruned networks."""
     runs, arms = study.arrays.runs, study.arms.set_index("run_id").drop(columns="seed").astype(str)
     runs = runs.assign(schedule=param(runs, "schedule"))
-    for rows in study.arrays.cells():
+    for rows in study.arrays.cells:
         run = runs.iloc[rows[0]]
         if run["pruner"] != CONTROL:
             key = run[["dataset", "model", "pruner", "schedule", "ratio"]].to_dict()
@@ -183,7 +183,7 @@ def explained(study: Study) -> pd.DataFrame:
     """
     arrays = _decaying(study.runs.drop(columns="study"))
     seeds, datasets = arrays.runs["seed"].to_numpy(), arrays.runs["dataset"]
-    growths = [(rows, found[0][1]) for rows in arrays.cells() if (found := _slopes(arrays, [rows]))]
+    growths = [(rows, found[0][1]) for rows in arrays.cells if (found := _slopes(arrays, [rows]))]
     leverages = factors(study).groupby(["dataset", "class"])["leverage"].mean()
     rows = []
     for dataset, (cells, smallest) in product(datasets.unique(), _SMALLEST.items()):
@@ -234,7 +234,7 @@ def stored(study: Study) -> pd.DataFrame:
     rows = [
         row
         for name, arrays, predictions in _earlier(study)
-        for places in arrays.cells()
+        for places in arrays.cells
         if (cell := proportions.cell_proportion(arrays, places, predictions)) and cell.n > 1
         for row in _cell_rows({"study": name, **_key(arrays, places)}, cell)
     ]
@@ -282,7 +282,7 @@ def _writers(study: Study) -> Iterator[dict[str, Any]]:
     series = np.unique(table["series"], return_inverse=True)[1]
     for name, arrays, predictions in _earlier(study):
         if name in ("decay", "decay-confirmation"):
-            for rows in arrays.cells():
+            for rows in arrays.cells:
                 run_ids, controls, key = arrays.runs["run_id"].iloc, arrays.controls[rows], _key(arrays, rows)
                 if key["dataset"] == "mnist" and (controls >= 0).all():
                     pairs = predictions.of_pairs(run_ids[controls], run_ids[rows])
@@ -320,7 +320,7 @@ def relative_recall(study: Study) -> pd.DataFrame:
     rows = [
         {"study": name, **_key(arrays, places), **row}
         for name, arrays, _ in _earlier(study)
-        for places in arrays.cells()
+        for places in arrays.cells
         if (row := _relative_recall(arrays, arrays.with_sloped_control(arrays.sloped(places))))
     ]
     return pd.DataFrame(rows)

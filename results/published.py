@@ -331,7 +331,7 @@ def costs(study: Study, part: Part) -> Iterator[Row]:
     """
     arrays, arms = study.arrays, study.arms.set_index("run_id")
     wanted = study.confined(arms, part, part["by"])
-    for rows in arrays.cells():
+    for rows in arrays.cells:
         ids = arrays.runs["run_id"].iloc[rows := arrays.with_control(rows)]
         for key, own in wanted[wanted.index.isin(ids)].groupby(part["by"], observed=True):
             of_arm = rows[ids.isin(own.index)]

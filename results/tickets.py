@@ -47,7 +47,7 @@ def classes(study: Study) -> pd.DataFrame:
         As `outcomes.class_costs` returns it.
     """
     arrays, right = study.arrays, []
-    for rows in map(arrays.with_control, arrays.cells()):
+    for rows in map(arrays.with_control, arrays.cells):
         if len(rows):
             costs, has = cell_costs(arrays, rows, study.predictions)
             assert costs

@@ -6,7 +6,7 @@ def leave_undrawn(patch):
     # The native engine's tests under sanitizers load this module, and those stop at Matplotlib's import.
     from analysis.rendering import figure_files
 
-    def write(figures, folder, endings, *, processes=None):
+    def write(figures, folder, endings):
         for name in figures:
             for ending in endings:
                 (folder / f"{name}{ending}").touch()

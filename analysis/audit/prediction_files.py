@@ -22,8 +22,8 @@ from analysis.audit.prediction_columns import USUAL, ColumnNames, Columns
 from analysis.common import archives, arrow_tables, csv_text, image_names
 from analysis.common.class_arrays import check_names, classes, decoded, without_objects
 from analysis.common.errors import StudyError, first_line
+from analysis.common.files import is_there
 from analysis.common.input_files import SizeLimit, opened
-from analysis.common.overwriting import is_there
 from analysis.common.printable import shortened
 from analysis.common.text_tables import number, opened_table, without_empty_end
 from analysis.runs import schema

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.audit.populations import NOTHING, TABLES, Populations
 from analysis.common import csv_text, files
-from analysis.common.terminal import folded
+from analysis.common.printable import folded
 from analysis.compare import blocks, picture, sentences
 from analysis.compare.blocks import Block
 from analysis.compare.comparison import Comparison, Side

@@ -1,14 +1,11 @@
 """Read NumPy archives (.npz) and arrays (.npy) without pickle, after checking their sizes."""
 
-import io
-import math
 import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -16,34 +13,9 @@ from numpy.lib import format as npy
 from analysis.common.errors import StudyError, first_line
 from analysis.common.input_files import SizeLimit, begins_as, opened
 
-# A NumPy header has about a hundred bytes.
-_LONGEST_HEADER = 10_000
-_CHUNK = 2**20
-# With compression methods other than deflate, zipfile unpacks each chunk in full: 4 KiB may become tens of megabytes.
-_SMALL_CHUNK = 2**12
 _USUAL = SizeLimit()
-_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-
-
-class _Header(NamedTuple):
-    """The header of an array in an .npz file.
-
-    Parameters
-    ----------
-    entry : zipfile.ZipInfo
-    length : int
-        Number of bytes before the values.
-    dtype : numpy.dtype
-    shape : tuple of int
-    fortran : bool
-        Whether the first index varies fastest.
-    """
-
-    entry: zipfile.ZipInfo
-    length: int
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    fortran: bool
+# NumPy writes no others. With those, zipfile unpacks each chunk in full, so a small file could fill the memory.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def read(
@@ -73,8 +45,7 @@ def read(
     with _archive(path) as archive:
         entries = _entries(archive, [*required, *optional])
         limit.check(path, sum(entry.file_size for entry in entries.values()))
-        headers = {name: _header(archive, name, entry) for name, entry in entries.items()}
-        arrays = {name: _array(archive, header) for name, header in headers.items()}
+        arrays = {name: _array(archive, entry) for name, entry in entries.items()}
     if missing := [name for name in required if name not in arrays]:
         raise StudyError(f"{path}: no array {', '.join(missing)} in it; the file needs {', '.join(required)}")
     return arrays
@@ -123,7 +94,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
         except Exception as error:
             kind = "" if zipfile.is_zipfile(path) else begins_as(path)
             reason = kind or f"{type(error).__name__}: {first_line(error)[:200]}"
-            raise StudyError(f"{path}: not a complete .npz file ({reason})") from error
+            raise StudyError(f"{path}: not a complete .npz file of numbers and text ({reason})") from error
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
@@ -140,46 +111,17 @@ def _entries(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfil
     return {name: entries[name] for name in names if name in entries}
 
 
-def _header(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> _Header:
-    """Read the header of an array, and check that its shape and dtype match the size that the archive states."""
+def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    if entry.compress_type not in _METHODS:
+        raise ValueError(f"{entry.filename} is compressed by a method that is not read")
     with archive.open(entry) as file:
-        start = io.BytesIO(file.read(min(_LONGEST_HEADER, _chunk(entry))))
-    version = npy.read_magic(start)
-    if version not in _HEADERS:
-        raise ValueError(
-            f"{name} has version {version} of the format, but NumPy writes numbers and text in version 1.0 or 2.0"
-        )
-    shape, fortran, dtype = _HEADERS[version](start, max_header_size=_LONGEST_HEADER)
-    if dtype.hasobject:
-        raise ValueError(f"{name} contains pickled objects, which may run code: save it as numbers or text")
-    if dtype.kind == "V":
-        raise ValueError(f"{name} contains records of several values: save it as numbers or text")
-    if not dtype.itemsize:
-        raise ValueError(f"{name} contains values of size 0")
-    if any(type(side) is not int or side < 0 for side in shape):
-        raise ValueError(f"{name} has an impossible shape")
-    size = start.tell() + math.prod(shape) * dtype.itemsize
-    if size != entry.file_size:
-        raise ValueError(f"the header of {name} implies {size:,} bytes, but the archive has {entry.file_size:,}")
-    return _Header(entry, start.tell(), dtype, shape, fortran)
-
-
-def _array(archive: zipfile.ZipFile, header: _Header) -> np.ndarray:
-    content = np.empty(header.entry.file_size, np.uint8)
-    with archive.open(header.entry) as file:
-        offset = 0
-        while part := file.read(_chunk(header.entry)):
-            content[offset : offset + len(part)] = np.frombuffer(part, np.uint8)
-            offset += len(part)
-    if offset != len(content):
-        raise ValueError(f"{header.entry.filename} ends after {offset:,} of {len(content):,} bytes")
-    values = content[header.length :].view(header.dtype)
-    if header.dtype.kind == "U":
-        codes = content[header.length :].view(np.dtype("u4").newbyteorder(header.dtype.byteorder))
+        values: np.ndarray = npy.read_array(file, allow_pickle=False)
+        if file.read(1):
+            raise ValueError(f"{entry.filename} is longer than its header says")
+    if values.dtype.kind == "V" or not values.dtype.itemsize:
+        raise ValueError(f"{entry.filename} has type {values.dtype}")
+    if values.dtype.kind == "U":
+        codes = np.ascontiguousarray(values).view(np.dtype("u4").newbyteorder(values.dtype.byteorder))
         if ((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))).any():
-            raise ValueError(f"{header.entry.filename} is text with invalid character codes")
-    return values.reshape(header.shape, order="F" if header.fortran else "C")
-
-
-def _chunk(entry: zipfile.ZipInfo) -> int:
-    return _CHUNK if entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) else _SMALL_CHUNK
+            raise ValueError(f"{entry.filename} is text with invalid character codes")
+    return values

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from analysis.common.errors import StudyError, first_line, option_name
-from analysis.common.extras import pip_line
+from analysis.common.imports import pip_line
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 

@@ -1,40 +1,35 @@
-"""Write files in a scratch folder and then move them, so that an interruption never leaves a file half written."""
+"""Write files in a scratch folder and then move them, so that none is left half written, and protect inputs."""
 
 import errno
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from analysis.common.errors import StudyError
-from analysis.common.written_files import LIST, replacing
 
 # Full disk, exceeded quota, and exceeded limit on the size of a file (ulimit -f).
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def aside(output: Path, *, obsolete: Sequence[str] = (), in_git: bool = False) -> Iterator[Path]:
+def aside(output: Path, *, obsolete: Sequence[str] = ()) -> Iterator[Path]:
     """Provide a scratch folder, and move its files to the output folder when the block ends.
-
-    The files are listed in the output folder with their digests. A later call replaces only files that are listed and
-    unchanged.
 
     Parameters
     ----------
     output : Path
-        The folder that the files are moved to. It is created if it does not exist, and its other files stay.
+        The folder that the files are moved to, in place of files of the same names. It is created if it does not exist,
+        and its other files stay.
     obsolete : sequence of str
-        Names of files to delete if the block does not write them, an earlier block did, and they are unchanged.
-    in_git : bool
-        Whether the output folder is kept in git, so that any file may be replaced and no list is needed.
+        Names of files to delete if the block does not write them. Their folders are deleted too if they become empty.
 
     Raises
     ------
     StudyError
-        If the folder cannot be created or written to, or if a file would replace one that is not listed or was changed.
-        No file is then moved, unless the error occurs while files are moved.
+        If the folder cannot be created or written to. No file is then moved, unless the error occurs while files are
+        moved.
     """
     is_new = not output.exists()
     try:
@@ -44,10 +39,14 @@ def aside(output: Path, *, obsolete: Sequence[str] = (), in_git: bool = False) -
             paths = written(Path(scratch))
             for path in paths:
                 sync(Path(scratch) / path)
-            with nullcontext() if in_git else replacing(output, Path(scratch), paths, obsolete):
-                for path in paths:
-                    (output / path).parent.mkdir(parents=True, exist_ok=True)
-                    (Path(scratch) / path).replace(output / path)
+            for path in paths:
+                (output / path).parent.mkdir(parents=True, exist_ok=True)
+                (Path(scratch) / path).replace(output / path)
+        for name in set(map(Path, obsolete)).difference(paths):
+            (output / name).unlink(missing_ok=True)
+            with suppress(OSError):  # a folder has other files
+                for parent in name.parents[:-1]:
+                    (output / parent).rmdir()
     except OSError as error:
         if is_new:
             with suppress(OSError):  # the folder has files
@@ -57,19 +56,9 @@ def aside(output: Path, *, obsolete: Sequence[str] = (), in_git: bool = False) -
 
 
 @contextmanager
-def one_aside(output: Path, *, in_git: bool = False) -> Iterator[Path]:
-    """Provide the path of a scratch file, and move the file to `output` when the block ends, as `aside` does.
-
-    Parameters
-    ----------
-    output : Path
-        Path to move the file to.
-    in_git : bool
-        As for `aside`.
-    """
-    if output.name.startswith(LIST):
-        raise StudyError(f"{output}: a list of written files has this name: choose another name", option="output")
-    with aside(output.parent, in_git=in_git) as folder:
+def one_aside(output: Path) -> Iterator[Path]:
+    """Provide the path of a scratch file, and move the file to `output` when the block ends, as `aside` does."""
+    with aside(output.parent) as folder:
         yield folder / output.name
 
 
@@ -102,5 +91,50 @@ def fault(error: OSError, where: Path) -> str:
 
 
 def written(folder: Path) -> list[Path]:
-    """List all files in a folder and its subfolders as sorted relative paths, without the lists of `aside`."""
-    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.name != LIST)
+    """List all files in a folder and its subfolders as sorted relative paths."""
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
+def check_inputs(
+    output: Path,
+    inputs: Iterable[Path | None],
+    read: str,
+    *,
+    names: Sequence[str] = (),
+    option: str = "output",
+) -> None:
+    """Raise a usage error if an output is an input under any name, or is in a folder that is read.
+
+    Parameters
+    ----------
+    output : Path
+        File or folder.
+    inputs : iterable of Path or None
+        Files and folders that are read. Those that do not exist are skipped.
+    read : str
+        Plural noun for the contents of the inputs, for the error.
+    names : sequence of str
+        Files that are always written to an output folder.
+    option : str
+        The option that gives the output.
+    """
+    read_from = [path for path in inputs if path is not None and is_there(path)]
+    for each in (output, *(output / name for name in names)):
+        location = Path(os.path.realpath(each))
+        reached = [above for above in (location, *location.parents) if is_there(above)]
+        if any(above.samefile(path) for above in reached for path in read_from):
+            raise StudyError(f"{read} are read from {each}: choose another place", option=option)
+
+
+def is_there(path: Path | str) -> bool:
+    """Return whether a file or folder exists; False if the path is too long."""
+    return os.path.exists(path)  # noqa: PTH110 - `Path.exists` raises an error if the text is too long
+
+
+def check_file(output: Path | None, inputs: Iterable[Path | None], read: str, *, option: str = "output") -> None:
+    """Raise a usage error if an output file is a folder or fails `check_inputs`."""
+    if output is None:
+        return
+    if output.is_dir():
+        raise StudyError(f"{output} is a folder: name a file", option=option)
+    check_inputs(output, inputs, read, option=option)

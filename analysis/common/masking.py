@@ -1,15 +1,23 @@
-"""Replace the passwords, tokens and keys in a text by `***`."""
+"""Replace the passwords, tokens and keys in texts, log records, warnings and tracebacks by `***`."""
 
 import functools
+import logging
 import os
 import re
+import sys
+import threading
+import traceback
+import warnings
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote, unquote
 
 MASK = "***"
 SHORTEST_KNOWN = 6  # a shorter secret from the environment may be an ordinary word
 
 Span = tuple[int, int]
+
+_FORMAT_WARNING = warnings.formatwarning
 
 _NAME = (
     r"(?:pass(?:word|wd|phrase|file)|pwd|secret|token|credentials?|signature|jwt|sslkey\w*"
@@ -174,3 +182,34 @@ def _masked(text: str, spans: list[Span]) -> str:
             parts += [text[done:start], MASK]
         done = max(done, end)
     return "".join([*parts, text[done:]])
+
+
+def install() -> None:
+    """Mask log records, warnings and tracebacks in this process, until it ends."""
+    logging.setLogRecordFactory(_record)
+    warnings.formatwarning = _warning  # type: ignore[assignment]
+    sys.excepthook = lambda kind, error, frames: print_traceback(error)
+    threading.excepthook = lambda raised: print_traceback(raised.exc_value) if raised.exc_value else None
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print an exception and its traceback to stderr, with secrets masked."""
+    sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
+
+
+def _record(*args: Any, **values: Any) -> logging.LogRecord:
+    record = logging.LogRecord(*args, **values)
+    try:
+        record.msg = without_secrets(record.getMessage())
+    except (TypeError, ValueError, KeyError):  # the arguments do not match the message's format
+        record.msg = without_secrets(f"{record.msg} {record.args}")
+    record.args = None
+    if record.exc_info:
+        # Handlers print this text instead of the exception.
+        record.exc_text = without_secrets(logging.Formatter().formatException(record.exc_info))
+        record.exc_info = None
+    return record
+
+
+def _warning(*args: Any, **values: Any) -> str:
+    return without_secrets(_FORMAT_WARNING(*args, **values))

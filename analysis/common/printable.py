@@ -1,8 +1,10 @@
-"""Make text of unknown origin safe for a terminal, a log or a store."""
+"""Make text of unknown origin safe for a terminal, a log or a store, and fit it to the width of a terminal."""
 
 import reprlib
+import textwrap
 import unicodedata
 
+COLUMNS = 80
 LONGEST_NAME = 250
 # Unicode categories: control characters, invisible marks (which may reverse the direction of a line), surrogates (which
 # represent bytes that are not UTF-8), code points without a character (XML forbids some, so a picture would not open),
@@ -45,3 +47,47 @@ def fault_of_name(name: str) -> str | None:
 
 def _is_fit(char: str) -> bool:
     return char in _JOINERS or unicodedata.category(char) not in _UNFIT
+
+
+def folded(*lines: str) -> str:
+    """Wrap lines between words to fit a terminal, and keep their indentation.
+
+    Parameters
+    ----------
+    *lines : str
+        Text of unknown origin. A word that is longer than a line, such as a path, is not broken.
+    """
+    return "\n".join(_folded(printable(line)) for line in lines)
+
+
+def _folded(line: str) -> str:
+    indent = " " * (len(line) - len(line.lstrip()))
+    line = line.replace(" %", "\N{NO-BREAK SPACE}%")
+    hanging = indent + "  " if line.lstrip().startswith("- ") else indent
+    lines = textwrap.fill(
+        line.strip(),
+        COLUMNS,
+        initial_indent=indent,
+        subsequent_indent=hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return lines.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def cut(name: str, columns: int) -> str:
+    """Return a name in at most the given number of terminal columns; if it is cut, it ends in an ellipsis."""
+    name = printable(name)
+    if sum(map(_columns, name)) <= columns:
+        return name
+    kept, used = "", 1
+    for char in name:
+        used += _columns(char)
+        if used > columns:
+            break
+        kept += char
+    return f"{kept}…"
+
+
+def _columns(char: str) -> int:
+    return 0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1

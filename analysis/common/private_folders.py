@@ -1,19 +1,15 @@
-"""Make folders that no other user of the machine can write or replace, and check such folders and files."""
+"""Make folders that no other user of the machine can write, and check such folders and files."""
 
-import grp
 import os
 import pwd
 import shlex
 import stat
-from contextlib import suppress
 from pathlib import Path
 
 from analysis.common.errors import StudyError
 
 INSTEAD_OF_CACHE = "set XDG_CACHE_HOME to a folder that only you can write"
-MOST_LINKS = 40  # as many as Linux follows in one path
-# Users who can replace any folder. The owner of / is root, whose user id is not 0 in some user namespaces.
-ROOTS = {0, Path("/").lstat().st_uid}
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache(name: str = "") -> Path:
@@ -45,7 +41,7 @@ def cache(name: str = "") -> Path:
     return folder
 
 
-def private(path: Path, instead: str, trusted: Path | None = None) -> Path:
+def private(path: Path, instead: str) -> Path:
     """Return a folder that only this user can write, and create it if it is missing.
 
     Parameters
@@ -53,9 +49,6 @@ def private(path: Path, instead: str, trusted: Path | None = None) -> Path:
     path : Path
     instead : str
         Advice for the error if the folder cannot be used.
-    trusted : Path, optional
-        A parent folder below which the checks start; it and its own parents are not checked. By default every parent is
-        checked: root or this user must own it, and other users must not be able to rename its contents.
 
     Returns
     -------
@@ -65,16 +58,17 @@ def private(path: Path, instead: str, trusted: Path | None = None) -> Path:
     Raises
     ------
     StudyError
-        If the folder belongs to another user, if it cannot be created, or if another user (except root) can write to it
-        or can replace it or a symbolic link on the way to it.
+        If the folder belongs to another user, if it cannot be created, or if another user (except root) can write to
+        it.
     """
     try:
-        folder = _walked(path, instead, trusted)
-        info = folder.lstat()
+        folder = Path(os.path.realpath(path))
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = folder.stat()
     except OSError as error:
         raise StudyError(f"{path} cannot be used ({error.strerror}): {instead}") from error
-    _check_owner(folder, info, {os.geteuid()}, instead)
-    if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    _check_owner(folder, info, instead)
+    if info.st_mode & _WRITABLE_BY_OTHERS:
         raise StudyError(f"{folder} can be written by other users: run `chmod go-w {shlex.quote(str(folder))}`")
     return folder
 
@@ -100,75 +94,16 @@ def check_file(path: Path, *, content: bool = True) -> None:
         return
     if not stat.S_ISREG(info.st_mode):
         raise StudyError(f"{path} is not a regular file: delete it")
-    _check_owner(path, info, {os.geteuid()}, "delete it")
-    if content and info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    _check_owner(path, info, "delete it")
+    if content and info.st_mode & _WRITABLE_BY_OTHERS:
         raise StudyError(f"{path} can be written by other users: delete it")
 
 
-def _walked(path: Path, instead: str, trusted: Path | None) -> Path:
-    """Follow a path from the trusted folder or else from /, check each folder on the way, and create missing ones."""
-    here = unchecked = trusted.resolve() if trusted else Path("/")
-    names = list(reversed(path.relative_to(trusted or "/").parts))
-    links = 0
-    while names:
-        if not trusted or here != unchecked:
-            _check_above(here, instead)
-        name = names.pop()
-        entry = here.parent if name == ".." else here / name
-        info = _make(entry)
-        if stat.S_ISLNK(info.st_mode):
-            _check_owner(entry, info, {os.geteuid(), *ROOTS}, instead)
-            links += 1
-            if links > MOST_LINKS:
-                raise StudyError(f"{path} cannot be used (too many symbolic links): {instead}")
-            target = entry.readlink()
-            here = Path("/") if target.is_absolute() else here
-            names += [part for part in reversed(target.parts) if part != "/"]
-        elif stat.S_ISDIR(info.st_mode):
-            here = entry
-        else:
-            raise StudyError(f"{entry} is not a folder: {instead}")
-    return here
-
-
-def _make(entry: Path) -> os.stat_result:
-    try:
-        return entry.lstat()
-    except FileNotFoundError:
-        with suppress(FileExistsError):  # another process has created it
-            entry.mkdir(mode=0o700)
-        return entry.lstat()
-
-
-def _check_above(folder: Path, instead: str) -> None:
-    """Check that no other user can rename or replace a folder's files that belong to root or this user."""
-    info = folder.lstat()
-    _check_owner(folder, info, {os.geteuid(), *ROOTS}, instead)
-    others = info.st_mode & stat.S_IWOTH or (info.st_mode & stat.S_IWGRP and not _is_own_group(info.st_gid))
-    if others and not info.st_mode & stat.S_ISVTX:
+def _check_owner(path: Path, info: os.stat_result, instead: str) -> None:
+    if info.st_uid != os.geteuid():
         raise StudyError(
-            f"other users can replace the contents of {folder}: run `chmod +t {shlex.quote(str(folder))}`, or {instead}"
+            f"{path} belongs to {_user(info.st_uid)}, and this process runs as {_user(os.geteuid())}: {instead}"
         )
-
-
-def _check_owner(path: Path, info: os.stat_result, allowed: set[int], instead: str) -> None:
-    if info.st_uid not in allowed:
-        what = "the symbolic link " if stat.S_ISLNK(info.st_mode) else ""
-        raise StudyError(
-            f"{what}{path} belongs to {_user(info.st_uid)}, and this process runs as {_user(os.geteuid())}: {instead}"
-        )
-
-
-def _is_own_group(gid: int) -> bool:
-    """Return whether a group is the user's private group, whose only member is the user.
-
-    Many systems create one for each user, along with a umask that lets the group write.
-    """
-    try:
-        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
-    except KeyError:
-        return False
-    return (user.pw_gid, user.pw_name) == (gid, group.gr_name) and set(group.gr_mem) <= {user.pw_name}
 
 
 def _user(uid: int) -> str:

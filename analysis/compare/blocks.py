@@ -9,8 +9,7 @@ import pandas as pd
 
 from analysis.common.command_line import as_typed
 from analysis.common.points import limit_in_points, points
-from analysis.common.printable import printable
-from analysis.common.terminal import COLUMNS, cut, folded
+from analysis.common.printable import COLUMNS, cut, folded, printable
 from analysis.compare import proportion_text, sentences
 from analysis.compare.comparison import LOSS_FROM_CONTROL, Comparison, Side, row_names
 from analysis.rendering.formats import interval, p_value

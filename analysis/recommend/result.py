@@ -12,8 +12,7 @@ from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import opened
 from analysis.common.points import points
-from analysis.common.printable import printable
-from analysis.common.terminal import COLUMNS, cut, folded
+from analysis.common.printable import COLUMNS, cut, folded, printable
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio
 from analysis.runs import frames, schema
 from analysis.statistics.limits import rounded_up
@@ -123,8 +122,7 @@ class Recommendations(list[Recommendation]):
         Raises
         ------
         StudyError
-            If the folder cannot be written to, or if a file in it has the name of a table but was not written by this
-            project or was changed since.
+            If the folder cannot be written to.
         """
         regression, notes = self._regression()
         parts = (

@@ -1,11 +1,6 @@
-"""Write figures as PNG and SVG files, in several processes if forking is safe."""
+"""Write figures as PNG and SVG files."""
 
-import os
-import sys
-import threading
 from collections.abc import Mapping, Sequence
-from multiprocessing import connection, get_context
-from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +21,7 @@ _RC: dict[Any, str] = {
 }
 
 
-def write(figures: Mapping[str, Figure], folder: Path, endings: Sequence[str], *, processes: int | None = None) -> None:
+def write(figures: Mapping[str, Figure], folder: Path, endings: Sequence[str]) -> None:
     """Write every figure as a file of each kind.
 
     Parameters
@@ -36,53 +31,14 @@ def write(figures: Mapping[str, Figure], folder: Path, endings: Sequence[str], *
     folder : Path
     endings : sequence of str
         `PNG`, `SVG` or both.
-    processes : int, optional
-        Number of figures drawn at a time, by default the number of processor cores. Figures are drawn one by one if
-        forking may be unsafe: outside Linux, or in a program with threads.
 
     Raises
     ------
     OSError
         If a file cannot be written.
     """
-    at_once = min(processes or os.cpu_count() or 1, len(figures)) if can_fork() else 1
-    by_size = dict(sorted(figures.items(), key=lambda item: len(item[1].axes), reverse=True))
-    drawn = _drawn_by_processes(by_size, folder, endings, at_once) if at_once > 1 else []
-    # A figure whose process failed is drawn here, where its error is seen.
-    for name in by_size:
-        if name not in drawn:
-            _write(figures[name], folder / name, endings)
-
-
-def can_fork() -> bool:
-    """Return whether forking is safe; it is faster than starting a new process, which would import everything again."""
-    return sys.platform == "linux" and threading.active_count() == 1
-
-
-def _drawn_by_processes(figures: Mapping[str, Figure], folder: Path, endings: Sequence[str], at_once: int) -> list[str]:
-    """Draw each figure in a separate process, and return the names of those that were drawn."""
-    fork = get_context("fork").Process
-    processes = {
-        name: fork(target=_write_quietly, args=(figure, folder / name, endings), daemon=True)
-        for name, figure in figures.items()
-    }
-    running: list[ForkProcess] = []
-    for process in processes.values():
-        if len(running) == at_once:
-            connection.wait([each.sentinel for each in running])
-            running = [each for each in running if each.is_alive()]
-        process.start()
-        running.append(process)
-    for process in running:
-        process.join()
-    return [name for name, process in processes.items() if process.exitcode == 0]
-
-
-def _write_quietly(figure: Figure, path: Path, endings: Sequence[str]) -> None:
-    try:
-        _write(figure, path, endings)
-    except BaseException:
-        sys.exit(1)  # without a traceback
+    for name, figure in figures.items():
+        _write(figure, folder / name, endings)
 
 
 def _write(figure: Figure, path: Path, endings: Sequence[str]) -> None:

@@ -176,41 +176,19 @@ def write(report: Report, output: Path) -> list[Path]:
     Raises
     ------
     StudyError
-        If the folder cannot be made or written to, or if a file to be replaced was not written by an earlier
-        report there, or was changed since.
+        If the folder cannot be made or written to.
     """
     with files.aside(output) as folder:
-        _write_parts(report, folder, [PNG, SVG])
+        (folder / "figures").mkdir()
+        for name, table in report.tables.items():
+            csv_text.write(table, folder / name, missing=NOT_AVAILABLE)
+        (folder / "report.md").write_text(markdown(report), encoding="utf-8")
+        figure_files.write(report.figures, folder / "figures", [PNG, SVG])
         figure_files.write(report.narrow_figures, folder / "figures", [SVG])
         names = [*report.figures, *report.narrow_figures]
         drawings = {name: (folder / "figures" / f"{name}{SVG}").read_bytes() for name in names}
         (folder / "report.html").write_text(html_page(report, drawings), encoding="utf-8")
         return files.written(folder)
-
-
-def write_markdown(report: Report, output: Path, *, processes: int | None = None, in_git: bool = False) -> list[Path]:
-    """Write report.md, the tables as CSV and the figures as PNG, as `write` does, but no other files.
-
-    Parameters
-    ----------
-    report, output
-        As for `write`; the returned value and the errors are also the same.
-    processes : int, optional
-        Number of figures drawn at a time, by default the number of processor cores.
-    in_git : bool
-        As for `files.aside`.
-    """
-    with files.aside(output, in_git=in_git) as folder:
-        _write_parts(report, folder, [PNG], processes)
-        return files.written(folder)
-
-
-def _write_parts(report: Report, folder: Path, endings: Sequence[str], processes: int | None = None) -> None:
-    (folder / "figures").mkdir()
-    for name, table in report.tables.items():
-        csv_text.write(table, folder / name, missing=NOT_AVAILABLE)
-    figure_files.write(report.figures, folder / "figures", endings, processes=processes)
-    (folder / "report.md").write_text(markdown(report), encoding="utf-8")
 
 
 def markdown(report: Report) -> str:

@@ -9,12 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from analysis.rendering.beyond import mark_beyond
 from analysis.rendering.drawing import BELOW, NEUTRAL, axis_limits
 from analysis.rendering.layout import Panel, draw
-from analysis.rendering.panels import SHADES, color_bar, name_rows
+from analysis.rendering.panels import SHADES, color_bar
 from analysis.runs.tunings import LAMBDA, Tuning
 
 _WON = "#009e73"
@@ -59,7 +58,7 @@ def figures(result: Tuning, *, narrow: bool = False) -> dict[str, Figure]:
     narrow : bool
         Whether to draw for a narrow window, as in the other functions.
     """
-    drawn = {"epsilon": epsilon(result, narrow=narrow), "history": history(result, narrow=narrow)}
+    drawn = {"epsilon": epsilon(result, narrow=narrow)}
     if result.trials[list(_SCHEDULES)].nunique().gt(1).any():
         drawn["schedule"] = schedule(result, narrow=narrow)
     if result.trials["strength"].nunique() > 1:
@@ -119,30 +118,6 @@ def _against(result: Tuning, labels: Mapping[str, str], title: str, *, narrow: b
     return _with_ramps(figure, result.trials)
 
 
-def history(result: Tuning, *, narrow: bool = False) -> Figure:
-    """Draw the objective of each trial, in the order of the trials, and the best so far."""
-    names = _PANELS[result.objective] if result.objective == "both" else _PANELS[result.objective][:1]
-    figure = draw(
-        [Panel(partial(_draw_history, name=name), result.trials, "", "trial", _LABELS[name]) for name in names],
-        size=(8.4, 3.5),
-        title=f"The search, trial by trial: {result.name}",
-        note="Hollow: stopped early; its accuracy is that of the anchor lambda plus the difference on the dense models "
-        "tried. Pale: more than a point of accuracy below the best anchor. Line: the best so far that is neither "
-        "hollow nor pale.",
-        narrow=narrow,
-        sharex=True,
-    )
-    return _with_ramps(figure, result.trials)
-
-
-def _draw_history(axes: Axes, trials: pd.DataFrame, name: str) -> None:
-    may_win = trials[trials["eligible"]]
-    best = may_win[name].cummax() if name == "accuracy" else may_win[name].cummin()
-    axes.step(may_win["number"], best, where="post", color=NEUTRAL, linewidth=1.2, label="best so far")
-    _draw_trials(axes, trials, "number", name, trials[name])
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
-
-
 def pareto_front(result: Tuning, *, narrow: bool = False) -> Figure:
     """Draw distortion against accuracy for each complete trial, and the Pareto front."""
     trials = result.trials[result.trials["complete"]]
@@ -162,29 +137,6 @@ def _draw_front(axes: Axes, trials: pd.DataFrame) -> None:
     _draw_errors(axes, trials, "accuracy", yerr="distortion")
     _draw_trials(axes, trials, "accuracy", "distortion", _with_errors(trials, "distortion"))
     axes.set_xlim(axis_limits(_with_errors(trials, "accuracy"), trials["accuracy"].max()))
-
-
-def importance(shares: Mapping[str, float], name: str) -> Figure:
-    """Draw a bar for each parameter's importance in separating the best trials from the others.
-
-    Parameters
-    ----------
-    shares : mapping of parameter -> share of the importance
-    name : str
-        Name of the search.
-    """
-    return draw(
-        [Panel(_draw_shares, shares, "", "share (PED-ANOVA)")],
-        size=(6.4, 0.6 + 0.5 * len(shares)),
-        title=f"Importance of each parameter: {name}",
-    )
-
-
-def _draw_shares(axes: Axes, shares: Mapping[str, float]) -> None:
-    bars = axes.barh(range(len(shares)), list(shares.values()), color=BELOW)
-    axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.set_xlim(0, 1.1)
-    name_rows(axes, list(shares))
 
 
 # Positions of trials.

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from analysis.common.errors import StudyError
-from analysis.common.overwriting import check_inputs
+from analysis.common.files import check_inputs
 from analysis.rendering.markdown_text import markdown_line
 from analysis.rendering.page import Items, Report, Section
 from analysis.report.compression import section as compression

@@ -14,7 +14,7 @@ from requests import Response
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.common import extras
+from analysis.common import imports
 from analysis.common.errors import StudyError, first_line
 from analysis.common.masking import MASK, without_password
 from analysis.runs import retries
@@ -50,7 +50,7 @@ def probe(uri: str) -> None:
 def missing_driver(uri: str, error: ModuleNotFoundError) -> StudyError:
     """Make the error for a database whose Python driver is not installed."""
     has_extra = uri.partition(":")[0].lower() in ("postgresql", "postgresql+psycopg")
-    advice = extras.pip_line("postgres") if has_extra else "install it with pip"
+    advice = imports.pip_line("postgres") if has_extra else "install it with pip"
     return StudyError(f"{without_password(uri)} needs {error.name}: {advice}")
 
 

@@ -45,7 +45,7 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, artifacts: A
     artifacts : mapping
         See `frames.Artifacts`.
     folder : Path
-        Created if it does not exist. Unchanged predictions of an earlier export are deleted; other files stay.
+        Created if it does not exist. Predictions and artifacts of an earlier export are deleted; other files stay.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, artifacts: A
     earlier = [
         path.relative_to(folder).as_posix()
         for pattern in ("predictions_*.npz", f"{ARTIFACTS}/*/*")
-        for path in folder.glob(pattern)
+        for path in (folder.glob(pattern) if (folder / RUNS).exists() else ())
     ]
     with files.aside(folder, obsolete=earlier) as scratch:
         # Archives compress this table as a whole, which takes less space.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from analysis.common import files, overwriting
+from analysis.common import files
 from analysis.common.errors import StudyError, first_line
 from analysis.common.input_files import SizeLimit, opened
 
@@ -39,10 +39,9 @@ def packed(output: Path) -> Iterator[Path]:
     Raises
     ------
     StudyError
-        If `output` is a folder or cannot be written to, or would replace a file that was changed or written by
-        something else.
+        If `output` is a folder or cannot be written to.
     """
-    overwriting.check_file(output, (), "runs")
+    files.check_file(output, (), "runs")
     with files.one_aside(output) as archive, tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         yield Path(folder)
         _pack(Path(folder), archive)
@@ -138,7 +137,7 @@ def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     if len(entries) > MOST_FILES:
         raise ValueError(f"it has {len(entries):,} files, but at most {MOST_FILES:,} are read")
     by_name: dict[str, zipfile.ZipInfo] = {}
-    for entry in (entry for entry in entries if not entry.is_dir() and entry.filename != files.LIST):
+    for entry in (entry for entry in entries if not entry.is_dir()):
         if not _NAME.fullmatch(entry.filename):
             raise ValueError(f"{entry.filename[:100]!r} is not the name of an exported file")
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):

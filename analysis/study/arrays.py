@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,6 @@ from analysis.statistics.intensification import largest_excess_floor
 from analysis.statistics.recalls import Recalls
 from analysis.statistics.weak_networks import WeakDense, weak_dense
 from analysis.study.labels import need_all_digits
-from analysis.study.once import once
 from analysis.study.settings import (
     CELL,
     ITERATION,
@@ -81,13 +81,12 @@ class RunArrays:
         part = np.ix_(rows, classes)
         return largest_excess_floor(self.before[part], self.after[part], self.both_right[part], self.support[part])
 
-    @once
+    @cached_property
     def cells(self) -> list[np.ndarray]:
-        """Return the rows of each cell, in sorted order of the cells."""
+        """The rows of each cell, in sorted order of the cells."""
         return _positions(_cell_numbers(self.runs, self.shown))
 
-    @property
-    @once
+    @cached_property
     def controls(self) -> np.ndarray:
         """The row of each run's control, as `control_rows` returns it."""
         return control_rows(self.runs)

@@ -137,7 +137,7 @@ def cells(
     """
     of_study = StudyPredictions.shared(predictions)
     ratios = study.runs.groupby(_family_columns(study), dropna=False)[schema.RATIO].transform("nunique").to_numpy()
-    rows_of_cells, notes = study.cells(), [*study.notes]
+    rows_of_cells, notes = study.cells, [*study.notes]
     summarized = [_summary(study, rows, 1 - (1 - confidence) / ratios[rows[0]], of_study) for rows in rows_of_cells]
     frame = _named(study, rows_of_cells, summarized)
     leading = [*CELL_COLUMNS, *study.shown]
@@ -189,7 +189,7 @@ def ratio_summaries(study: RunArrays) -> pd.DataFrame:
     DataFrame, one row per cell with a defined alpha, sorted
         dataset, model, pruner, ratio, `study.shown`, n, and the columns of `summaries.ratio_summary`.
     """
-    defined = [rows for rows in map(study.sloped, study.cells()) if len(rows)]
+    defined = [rows for rows in map(study.sloped, study.cells) if len(rows)]
     summarized = [
         {"n": len(rows)} | summaries.ratio_summary(*study.balances(rows, study.classes_of(rows))) for rows in defined
     ]

@@ -55,7 +55,7 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
     """
     shared = StudyPredictions.shared(predictions)
     pruned = study.runs[schema.PRUNER] != CONTROL
-    cells = [_cell(study, rows, shared) for rows in study.cells() if pruned.iloc[rows[0]]]
+    cells = [_cell(study, rows, shared) for rows in study.cells if pruned.iloc[rows[0]]]
     return pd.concat(cells, ignore_index=True) if cells else pd.DataFrame()
 
 

@@ -6,6 +6,7 @@ be beyond it.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,6 @@ from analysis.statistics.limits import ALPHA, LIMITS, Gate, Limits, State, decid
 from analysis.study.arrays import dense_weakness
 from analysis.study.costs import DENSE, CellCosts, cell_costs
 from analysis.study.joins import is_alike
-from analysis.study.once import once
 from analysis.study.settings import CONTROL, ITERATION, at_level, is_pruned
 from analysis.study.study import StudyData
 
@@ -76,7 +76,7 @@ class Decision(NamedTuple):
         return float(self.cell[schema.RATIO])
 
 
-@once
+@lru_cache(2)
 def decisions(study: StudyData) -> dict[Workload, Decision]:
     """Decide with the default limits, for every data set and model that has pruned networks."""
     workloads = study.cells.loc[is_pruned(study.cells), PLACE].drop_duplicates().itertuples(index=False, name=None)

@@ -178,7 +178,7 @@ def groups(
         for dataset, table in of_images.items()
     }
     of_groups, of_groupings = [], []
-    for rows in study.cells():
+    for rows in study.cells:
         cell = study.runs.iloc[rows[0]]
         if cell[schema.DATASET] not in of_images or cell[schema.PRUNER] == CONTROL:
             continue

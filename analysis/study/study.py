@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,6 @@ from analysis.study.labels import (
     setting_labels,
     setting_letters,
 )
-from analysis.study.once import once
 from analysis.study.operating_points import Preference
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CELL, in_number_format, is_iterated, share_dense_networks, shown_settings
@@ -254,8 +253,7 @@ class StudyData:
             for name, contents in self.artifacts.items()
         }
 
-    @property
-    @once
+    @cached_property
     def with_ratios(self) -> "StudyData":
         """The study without networks whose pruning ratio the user did not choose.
 
@@ -265,8 +263,7 @@ class StudyData:
         others = in_number_format(self.runs) | is_iterated(self.runs)
         return replace(self, runs=frames.rows(self.runs, ~others)) if others.any() else self
 
-    @property
-    @once
+    @cached_property
     def arrays(self) -> RunArrays:
         """The runs as arrays."""
         return run_arrays(self.runs)
@@ -276,8 +273,7 @@ class StudyData:
         """Names of the data sets, in the order of the runs."""
         return list(dict.fromkeys(self.runs[schema.DATASET]))
 
-    @property
-    @once
+    @cached_property
     def shown(self) -> list[str]:
         """Columns of the settings that tables and labels show, as `settings.shown_settings` returns them."""
         return shown_settings(self.runs)
@@ -287,14 +283,12 @@ class StudyData:
         """The columns that identify a cell in tables, as in `arrays`."""
         return [*CELL, *self.shown]
 
-    @property
-    @once
+    @cached_property
     def letters(self) -> Letters:
         """The letters that stand for settings, as `labels.setting_letters` returns them."""
         return setting_letters(self.runs, self.shown)
 
-    @property
-    @once
+    @cached_property
     def has_several_teachers(self) -> bool:
         """Whether labels must give the weight of a teacher."""
         return has_several_teachers(self.runs)
@@ -321,59 +315,50 @@ class StudyData:
         key = self.cell_key
         return share_dense_networks(join(self.runs, rows[key], key), key)
 
-    @property
-    @once
+    @cached_property
     def names(self) -> dict[str, str]:
         """Name of each method in tables and pictures, by its label without letters."""
         rows = self.runs[[schema.PRUNER, *self.shown]].drop_duplicates().to_dict("records")
         return {method_label(row, self.shown, exact=self.arrays.exact): self.method(row) for row in rows}
 
-    @property
-    @once
+    @cached_property
     def _checked(self) -> CheckedPredictions | None:
         return CheckedPredictions(self.runs, self.predictions) if self.predictions else None
 
-    @property
-    @once
+    @cached_property
     def predicted(self) -> StudyPredictions | None:
         """Predictions of the networks, without those that contradict their runs."""
         return StudyPredictions.shared(self._checked)
 
-    @property
-    @once
+    @cached_property
     def alphas(self) -> pd.DataFrame:
         """One row per run, as `cells.alphas` returns it."""
         return cells.alphas(self.arrays)
 
-    @property
-    @once
+    @cached_property
     def cells(self) -> pd.DataFrame:
         """One row per cell, as `cells.cells` returns it."""
         frame = cells.cells(self.arrays, self.predicted, confidence=self.options.confidence)
         frame.attrs["notes"] += self._checked.notes if self._checked else []
         return frame
 
-    @property
-    @once
+    @cached_property
     def classes(self) -> pd.DataFrame:
         """One row per cell and class, as `classes.classes` returns it."""
         return classes.classes(self.arrays, self.predicted)
 
-    @property
-    @once
+    @cached_property
     def on_validation(self) -> ValidationRecalls:
         """Recalls of the networks on validation images."""
         return ValidationRecalls(self.validation)
 
-    @property
-    @once
+    @cached_property
     def image_groups(self) -> dict[str, ImageGroups]:
         """The groups of test images, by data set."""
         files = groups.files_of_datasets(self.options.groups, self.datasets)
         return groups.read_groups(files, self.runs, self.predicted)
 
-    @property
-    @once
+    @cached_property
     def groups(self) -> groups.Grouped:
         """Effects of pruning on groups of test images, as `groups.groups` returns them."""
         return groups.groups(self.arrays, self.predicted, self.image_groups)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from analysis.common import files, overwriting
+from analysis.common import files
 from analysis.runs import schema
 from pruning_study.models import onnx_export
 from pruning_study.options.config import ExportConfig
@@ -28,7 +28,7 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
     StudyError
         If the run, its data or its network cannot be used, or if the file cannot be written.
     """
-    overwriting.check_file(config.output, [Path(config.dataset)], "images")
+    files.check_file(config.output, [Path(config.dataset)], "images")
     onnx_export.check_installed()
     shrunk.check_installed(config)
     store = connect(config.experiment)

@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from analysis.common import csv_text, files, overwriting
+from analysis.common import csv_text, files
 from pruning_study.data import datasets
 from pruning_study.data.groups import MEASURE, groups
 from pruning_study.options.config import GroupsConfig
@@ -19,10 +19,10 @@ def write(config: GroupsConfig) -> str:
     """
     outputs = (("output", config.output), ("picture", config.picture))
     for option, path in outputs:
-        overwriting.check_file(path, [], "images", option=option)
+        files.check_file(path, [], "images", option=option)
     source = datasets.source(config.dataset, data_dir=config.data_dir)
     for option, path in outputs:
-        overwriting.check_file(path, [source], "images", option=option)
+        files.check_file(path, [source], "images", option=option)
     data = datasets.load(
         config.dataset,
         data_dir=config.data_dir,

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.common.errors import option_name
-from analysis.common.printable import printable
-from analysis.common.terminal import folded
+from analysis.common.printable import folded, printable
 from analysis.runs import schema
 from pruning_study.commands import train_and_prune
 from pruning_study.commands.pruning_text import SAME_NETWORK

@@ -16,8 +16,7 @@ from matplotlib.figure import Figure
 from analysis.common import arguments
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.masking import without_secrets
-from analysis.common.printable import printable
-from analysis.common.terminal import folded
+from analysis.common.printable import folded, printable
 from analysis.compare import blocks, likely_losses
 from analysis.compare.comparison import Comparison
 from analysis.rendering.drawing import with_legend

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from analysis.common.printable import printable
-from analysis.common.terminal import folded
+from analysis.common.printable import folded, printable
 from analysis.compare import blocks, sentences
 from analysis.compare.comparison import Comparison
 from analysis.rendering.formats import decimals, with_interval

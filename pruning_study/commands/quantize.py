@@ -11,7 +11,7 @@ import numpy as np
 from mlflow.entities import Run
 
 from analysis.common.errors import StudyError, option_name
-from analysis.common.terminal import folded
+from analysis.common.printable import folded
 from analysis.compare import blocks
 from analysis.compare.comparison import Comparison
 from analysis.rendering.markdown_text import markdown_line

@@ -15,7 +15,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from analysis.common import csv_text
 from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError
-from analysis.common.terminal import folded
+from analysis.common.printable import folded
 from analysis.compare import blocks, likely_losses
 from analysis.compare.comparison import Comparison
 from analysis.compare.logged import loss_metrics, loss_tags

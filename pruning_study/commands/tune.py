@@ -15,7 +15,7 @@ from optuna import Trial
 
 from analysis.common import csv_text
 from analysis.common.errors import NotFiniteError, StudyError, first_line
-from analysis.common.terminal import folded
+from analysis.common.printable import folded
 from analysis.rendering import tuning_figures, tuning_text
 from analysis.runs import schema
 from analysis.runs.names import DECAYS
@@ -285,10 +285,7 @@ def _log(parent: Writer, search: TuningSearch, result: Tuning) -> None:
         "refused": result.refused,
     }
     (parent.folder / schema.TUNING_SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
-    figures_by_name = tuning_figures.figures(result)
-    if search.space.dimensions > 1:
-        figures_by_name["parameter_importance"] = tuning_figures.importance(search.importance(), result.name)
-    for name, figure in figures_by_name.items():
+    for name, figure in tuning_figures.figures(result).items():
         figure.savefig(parent.folder / f"{name}.png")
     winner = result.winner
     parent.metrics({schema.TRIAL_ACCURACY: winner["accuracy"], schema.TRIAL_DISTORTION: winner["distortion"]})

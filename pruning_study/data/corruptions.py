@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.common import extras
+from analysis.common import imports
 from analysis.common.errors import StudyError
 from pruning_study.data import folders
 
@@ -63,7 +63,7 @@ def check_installed(*, option: str | None = None) -> None:
     StudyError
         If the package is missing. The message explains how to install it.
     """
-    extras.check_installed("corruptions", {"imagecorruptions": PACKAGE}, option=option)
+    imports.check_installed("corruptions", {"imagecorruptions": PACKAGE}, option=option)
 
 
 def check_images(source: str, images: np.ndarray) -> None:

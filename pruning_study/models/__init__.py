@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from analysis.common import imports, lazy_imports
+from analysis.common import imports
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.printable import shortened
 from analysis.runs import registry
@@ -113,7 +113,7 @@ def factory(name: str) -> Callable[..., nn.Module]:
         return partial(libraries.network, name)
     if name not in MODELS:
         return imports.import_callable(name, option=OPTION)
-    return cast("Callable[..., nn.Module]", lazy_imports.imported(MODELS[name]))
+    return cast("Callable[..., nn.Module]", imports.imported(MODELS[name]))
 
 
 def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:

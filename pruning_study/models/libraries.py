@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.common import extras
+from analysis.common import imports
 from analysis.common.errors import StudyError, did_you_mean
 
 OPTION = "model"
@@ -103,7 +103,7 @@ def _timm(name: str, model: str, num_classes: int, in_channels: int, image_size:
     try:
         timm = importlib.import_module("timm")
     except ImportError as error:
-        raise StudyError(f"{name} needs the package timm: {extras.pip_line('timm')}", option=OPTION) from error
+        raise StudyError(f"{name} needs the package timm: {imports.pip_line('timm')}", option=OPTION) from error
     # timm also accepts names that make it download a model.
     if not re.fullmatch(r"\w+", model, re.ASCII) or not timm.is_model(model):
         _check_known(name, model, timm.list_models())

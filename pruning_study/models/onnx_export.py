@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.common import extras
+from analysis.common import imports
 from analysis.common.errors import StudyError, first_line
 from pruning_study.models.checkpoints import Classifier
 from pruning_study.models.plain_layers import with_plain_layers
@@ -42,7 +42,7 @@ def check_installed(*, option: str | None = None) -> None:
     StudyError
         If a package is missing. The message explains how to install it.
     """
-    extras.check_installed("onnx", {name: name for name in PACKAGES}, option=option)
+    imports.check_installed("onnx", {name: name for name in PACKAGES}, option=option)
 
 
 def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = MappingProxyType({})) -> "ModelProto":

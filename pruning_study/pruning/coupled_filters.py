@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from analysis.common import extras
+from analysis.common import imports
 from analysis.common.errors import StudyError, first_line
 from pruning_study.pruning import filters
 from pruning_study.pruning.coupled import LAYERS, Coupling, couple, cut, is_depthwise, is_transposed
@@ -79,7 +79,7 @@ def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.
     """Find the removable filters by torch-pruning's groups, and test that half of them can be removed."""
     if importlib.util.find_spec("torch_pruning") is None:
         raise StudyError(
-            f"removing channels of {kinds} needs torch-pruning: {extras.pip_line('structured')}; or choose a pruner "
+            f"removing channels of {kinds} needs torch-pruning: {imports.pip_line('structured')}; or choose a pruner "
             "of single weights, such as mp",
             option=_OPTION,
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from analysis.common import imports
 from analysis.common.errors import StudyError, did_you_mean
-from analysis.common.lazy_imports import imported
+from analysis.common.imports import imported
 from analysis.runs import registry
 from pruning_study.pruning import budget, masks
 

@@ -20,8 +20,7 @@ from tqdm import tqdm
 from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
-from analysis.common.printable import shortened
-from analysis.common.terminal import folded
+from analysis.common.printable import folded, shortened
 from analysis.runs import robustness as counts
 from analysis.runs import schema
 from analysis.runs.names import CORRUPTIONS

@@ -10,7 +10,7 @@ import torch
 from mlflow.entities import Run
 from torch import Tensor, nn
 
-from analysis.common import extras
+from analysis.common import imports
 from analysis.common.errors import StudyError
 from analysis.runs import schema
 from pruning_study.data.examples import Normalization, in_layout
@@ -58,7 +58,7 @@ def check_installed(options: PruneConfig | IterateConfig | ExportConfig) -> None
 
 def check_package(*, option: str | None = None) -> None:
     """Check that the package that shrinks networks is installed; raise the error of `check_installed` otherwise."""
-    extras.check_installed("structured", {"torch_pruning": "torch-pruning"}, option=option)
+    imports.check_installed("structured", {"torch_pruning": "torch-pruning"}, option=option)
 
 
 def check_followed(options: PruneConfig | IterateConfig, context: Context) -> None:

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from wcwidth import wcswidth
 
-from analysis.common.printable import printable
-from analysis.common.terminal import COLUMNS
+from analysis.common.printable import COLUMNS, printable
 
 GAP = "  "
 LONGEST_NAME, LONGEST_CELL = 34, 26  # columns of a terminal; longer cells are broken into lines

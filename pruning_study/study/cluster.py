@@ -13,7 +13,7 @@ import numpy as np
 import ray
 from ray.exceptions import RayError
 
-from analysis.common import masked_output
+from analysis.common import masking
 from analysis.common.errors import StudyError, first_line
 from analysis.common.masking import without_password
 from pruning_study.study.processes import Died
@@ -155,7 +155,7 @@ class Cluster:
 def _local_worker(variables: ray.ObjectRef, do: ray.ObjectRef) -> Callable[[Any], Any]:
     """Return this process's copy of `do`, unpickled only once, so that models in its memory serve later tasks."""
     os.environ.update(ray.get(variables))
-    masked_output.install()  # Ray logs what its processes print
+    masking.install()  # Ray logs what its processes print
     return ray.get(do)
 
 

@@ -13,7 +13,7 @@ import click
 import numpy as np
 import pandas as pd
 
-from analysis.common import csv_text, extras
+from analysis.common import csv_text, imports
 from analysis.common.errors import StudyError
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
@@ -215,7 +215,7 @@ def _executor(store: Store, config: StudyConfig, tasks: int) -> Executor:
     try:
         from pruning_study.study import cluster
     except ModuleNotFoundError as error:
-        missing = f"{error.name} is not installed: {extras.pip_line('cluster')}"
+        missing = f"{error.name} is not installed: {imports.pip_line('cluster')}"
         raise StudyError(missing, option="executor") from error
     cluster.connect(store.uri, gpus=config.gpus_per_step)
     # `say` is not needed, because Ray prints the lines of its processes itself.

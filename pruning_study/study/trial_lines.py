@@ -5,7 +5,7 @@ import time
 
 from tqdm import tqdm
 
-from analysis.common.terminal import folded
+from analysis.common.printable import folded
 from pruning_study.study.pace import duration
 
 

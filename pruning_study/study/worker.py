@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from analysis.common import masked_output
+from analysis.common import masking
 from analysis.common.errors import StudyError, first_line
 from analysis.runs import retries, schema
 from pruning_study.data.datasets import Dataset
@@ -99,7 +99,7 @@ class Worker:
         except (StudyError, OSError) as error:
             return StepOutcome(FAILED, error=first_line(error), seconds=time.perf_counter() - start)
         except Exception as error:
-            masked_output.print_traceback(error)
+            masking.print_traceback(error)
             reason = f"{type(error).__name__}: {first_line(error)}"
             return StepOutcome(FAILED, error=reason, seconds=time.perf_counter() - start)
         state = FOUND if run.is_reused else MADE

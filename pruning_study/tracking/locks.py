@@ -43,7 +43,7 @@ def folder(tracking_uri: str) -> Path:
     if database:
         # Anyone who can write to the store's folder can replace the store, so checking that folder gains nothing.
         path = Path(f"{Path(database).resolve()}.locks")
-        return private_folders.private(path, INSTEAD_OF_STORE, trusted=path.parent)
+        return private_folders.private(path, INSTEAD_OF_STORE)
     digest = hashlib.sha256(f"{socket.gethostname()} {without_password(tracking_uri)}".encode()).hexdigest()[:16]
     return private_folders.cache(f"locks/{digest}")
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from analysis.common.terminal import folded
+from analysis.common.printable import folded
 from analysis.runs import schema
 
 SECONDS_BETWEEN_LINES = 20

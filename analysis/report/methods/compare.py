@@ -172,7 +172,7 @@ def compare(
         classes of the dense networks.
     """
     shared_predictions = StudyPredictions.shared(predictions)
-    cells = [_cell(study, rows, shared_predictions) for rows in study.cells()]
+    cells = [_cell(study, rows, shared_predictions) for rows in study.cells]
     curves = _Curves(cells, _of_pruning(study.runs))
     pairs = list(_pairs(study.runs, cells, curves, baseline, baseline_ratios))
     primary_pairs = [_primary_pairs(primary, cells, curves) for primary in primaries]

@@ -1,6 +1,7 @@
 """The losses of each network on test and validation images, and the cells with which a mitigation is compared."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,6 @@ from analysis.statistics.recalls import Recalls
 from analysis.study.arrays import RunArrays
 from analysis.study.costs import WorstCost, cell_costs
 from analysis.study.labels import has_several_teachers, in_words
-from analysis.study.once import once
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import (
     CONTROL,
@@ -112,7 +112,7 @@ class Cells:
         self.columns = _places(study, of_control=False)
         details = {param: telling_details(study.runs, param, [frames.column(param)]) for param in _mitigations()}
         self._with_weight = has_several_teachers(study.runs)
-        self.all = [_cell(study, rows, validation, predictions, self.columns, details) for rows in study.cells()]
+        self.all = [_cell(study, rows, validation, predictions, self.columns, details) for rows in study.cells]
         self._by_place = {(cell.place, cell.mitigation): cell for cell in self.all}
         controls = [cell for cell in self.all if cell.run[schema.PRUNER] == CONTROL]
         self._controls = {(self._control_place(cell), cell.options): cell for cell in controls}
@@ -157,7 +157,7 @@ def _is_mitigation(param: str) -> bool:
     return schema.role(param).concerns == "mitigation" or frames.column(param) in OF_DISTILLATION
 
 
-@once
+@lru_cache(2)
 def _controls(study: RunArrays) -> np.ndarray:
     """Return the row of each run's control, which may lack the run's teacher, just as it may lack its mitigation."""
     runs = study.runs

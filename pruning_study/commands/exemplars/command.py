@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from analysis.common import csv_text, files, overwriting
+from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
 from analysis.common.printable import printable
 from analysis.statistics import votes
@@ -23,8 +23,8 @@ def write(config: ExemplarsConfig) -> str:
         If the options do not select one cell, if no image is a PIE, if the data set is not that of the runs, or if the
         folder cannot be written to.
     """
-    overwriting.check_inputs(config.output, [config.frames], "runs")
-    overwriting.check_inputs(config.output, [Path(config.dataset)] if config.dataset else [], "images")
+    files.check_inputs(config.output, [config.frames], "runs")
+    files.check_inputs(config.output, [Path(config.dataset)] if config.dataset else [], "images")
     read = cell.read(config)
     table = gallery.pies(read)
     if table.empty:

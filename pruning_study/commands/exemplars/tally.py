@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.common import csv_text, files, overwriting
+from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
 from analysis.statistics.hypothesis_tests import corrected
 from analysis.statistics.ratings import agreement, share_difference
@@ -35,7 +35,7 @@ def tally(sheets: Sequence[Path], key_path: Path, output: Path | None = None) ->
     if twice := [path for index, path in enumerate(sheets) if path.resolve() in map(Path.resolve, sheets[:index])]:
         raise StudyError(f"{twice[0]} is given twice: give one sheet for each annotator")
     if output is not None:
-        overwriting.check_inputs(output, [*sheets, key_path], "answers", names=[TALLY])
+        files.check_inputs(output, [*sheets, key_path], "answers", names=[TALLY])
     key = read_key(key_path)
     answers = np.array([read_answers(path, key) for path in sheets])
     table = tallied(answers, key.is_pie)

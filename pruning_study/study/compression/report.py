@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.common.points import points
-from analysis.common.terminal import folded
+from analysis.common.printable import folded
 from analysis.compare import blocks
 from analysis.compare.comparison import Comparison
 from analysis.rendering import chain_table

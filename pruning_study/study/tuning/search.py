@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
 from optuna import Trial
 from optuna.distributions import FloatDistribution
@@ -303,15 +302,6 @@ class TuningSearch(SharedSearch[Space]):
             `objectives.with_comparable_accuracy`; seconds.
         """
         return objectives.with_comparable_accuracy(pd.DataFrame(self._rows()), LAMBDA)
-
-    def importance(self) -> dict[str, float]:
-        """Return how much each searched option decides, by PED-ANOVA, whether a trial is in the best tenth.
-
-        Returns
-        -------
-        dict of shares, whose sum is 1
-        """
-        return optuna.importance.get_param_importances(self.optuna_study)
 
     def _rows(self) -> list[dict]:
         trials = self.optuna_study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])

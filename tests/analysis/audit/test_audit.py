@@ -20,7 +20,7 @@ from wcwidth import wcswidth
 from analysis.audit import audit, prediction_files
 from analysis.audit import result as audit_result
 from analysis.audit.result import Audit
-from analysis.common import terminal
+from analysis.common import printable
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.compare import picture, sentences
@@ -617,7 +617,7 @@ def test_files_are_written_and_nothing_else(tmp_path):
     for _ in range(2):
         audit_result.write(result, tmp_path / "deep" / "out")
     names = sorted(path.name for path in (tmp_path / "deep" / "out").iterdir())
-    assert names == [".pruning-study", "audit.csv", "audit.md", "audit.png", "metrics.csv"]
+    assert names == ["audit.csv", "audit.md", "audit.png", "metrics.csv"]
     written = pd.read_csv(tmp_path / "deep" / "out" / "audit.csv")
     pd.testing.assert_frame_equal(written, result.table)
     markdown = (tmp_path / "deep" / "out" / "audit.md").read_text()
@@ -686,7 +686,7 @@ def audit_of(names, folder):
 def test_class_names_with_any_markup_in_an_audit__add_no_element_to_its_page_and_no_line_to_the_terminal(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(terminal, "COLUMNS", 10**4)  # no sentence is wrapped because its name is long
+    monkeypatch.setattr(printable, "COLUMNS", 10**4)  # no sentence is wrapped because its name is long
     plain = audit_of(["a", "b", "c", "d"], tmp_path)
     elements, lines = parsed(audit_result.markdown(plain))[0], audit_result.summary(plain).count("\n")
 

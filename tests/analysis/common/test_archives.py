@@ -108,7 +108,7 @@ def test_an_archive_that_promises_64_tebibytes__is_refused_before_memory_is_take
     content = npy(header("'|u1'", f"({2**46},)"))
     size = len(content) - 80 + 2**46
     with memory_limit(20):
-        assert "implies 70,368,744,177," in refusal(archive_of(tmp_path / "a.npz", content))
+        assert "not a complete .npz file" in refusal(archive_of(tmp_path / "a.npz", content))
         said = refusal(archive_of(tmp_path / "b.npz", content, claimed=size))
         assert re.search(r"b\.npz: 6\.55e\+04 GiB of memory are needed, but the limit is 16 GiB", said)
         whole = SizeLimit(1e6, "max_data_gib")
@@ -124,17 +124,11 @@ def test_a_zip_bomb__is_refused_before_it_is_unpacked_even_if_its_directory_lies
     assert bomb.stat().st_size < size / 500
     with memory_limit(24):
         assert "0.0313 GiB of memory are needed" in refusal(bomb, limit=SizeLimit(0.02))
+    if method != zipfile.ZIP_DEFLATED:
+        assert "compressed by a method that is not read" in refusal(bomb)
     lying = in_the_directory(bomb, 24, (208).to_bytes(4, "little"))
     with memory_limit(24):
         assert "not a complete .npz file" in refusal(lying)
-
-
-@pytest.mark.attack
-def test_an_array_whose_header_has_four_gigabytes__is_refused_after_its_first_bytes(tmp_path):
-    content = npy(b"", bytes(2**26), version=(2, 0))
-    content = content[:8] + b"\xff\xff\xff\xff" + content[12:]
-    with memory_limit(30):
-        refusal(archive_of(tmp_path / "a.npz", content, method=zipfile.ZIP_DEFLATED))
 
 
 @pytest.mark.attack
@@ -192,7 +186,7 @@ def test_an_archive_that_is_encrypted_or_packed_in_an_unknown_way__is_refused(tm
     path = archive_of(tmp_path / "a.npz", npy(header()))
     assert "encrypted" in refusal(in_the_directory(path, 8, b"\1\0"))
     path = archive_of(tmp_path / "a.npz", npy(header()))
-    assert "compression method is not supported" in refusal(in_the_directory(path, 10, b"\x63\0"))
+    assert "compressed by a method that is not read" in refusal(in_the_directory(path, 10, b"\x63\0"))
 
 
 @pytest.mark.attack

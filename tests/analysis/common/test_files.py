@@ -7,7 +7,6 @@ import pytest
 
 from analysis.common import files
 from analysis.common.errors import StudyError
-from analysis.common.written_files import LIST
 from tests.error_lines import refused
 
 
@@ -36,7 +35,19 @@ def test_files_are_moved_when_the_block_ends_and_others_stay(tmp_path):
     (tmp_path / "mine.txt").touch()
     write(tmp_path, 5)
     assert (tmp_path / "figures" / "a.svg").read_text() == "new"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [LIST, "figures", "mine.txt", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "mine.txt", "report.md"]
+
+
+def test_files_of_the_same_names_are_replaced_and_obsolete_ones_deleted_with_their_folders(tmp_path):
+    (tmp_path / "report.md").symlink_to("mine.txt")
+    for name in ("mine.txt", "metrics.csv", "tuning/1/a.csv", "tuning/2/a.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("old")
+    with files.aside(tmp_path, obsolete=["metrics.csv", "report.md", "tuning/1/a.csv", "none.csv"]) as scratch:
+        (scratch / "report.md").write_text("new")
+    left = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"mine.txt": "old", "report.md": "new", "tuning/2/a.csv": "old"}
+    assert not (tmp_path / "tuning" / "1").exists()
 
 
 @pytest.mark.attack
@@ -54,17 +65,7 @@ def test_a_disk_that_is_full_when_a_report_is_written_again__leaves_the_former_r
     with pytest.raises(StudyError), full_disk():
         write(tmp_path, 2000)
     assert (tmp_path / "report.md").read_text() == "xxxxx"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [LIST, "figures", "report.md"]
-
-
-@pytest.mark.attack
-def test_a_disk_that_is_full_when_written_files_are_listed__leaves_no_new_file(tmp_path):
-    write(tmp_path, 5)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    with pytest.raises(StudyError, match="make room"), full_disk(), files.aside(tmp_path) as scratch:
-        for number in range(20):  # their list has more than 1,000 bytes
-            (scratch / f"{number}.csv").touch()
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "report.md"]
 
 
 def test_an_output_that_is_no_folder_is_the_fault_of_the_option(tmp_path):

@@ -72,7 +72,6 @@ def test_text_or_pickles_that_a_file_holds__are_run_nowhere_in_the_source():
     assert found == {
         ("analysis/__init__.py", "import_module"),
         ("pruning_study/__init__.py", "import_module"),
-        ("common/lazy_imports.py", "import_module"),
         ("common/imports.py", "importlib.import_module"),
         ("models/libraries.py", "importlib.import_module"),
         ("study/grid.py", "yaml.load"),

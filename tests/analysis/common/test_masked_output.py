@@ -9,7 +9,7 @@ SHOWN = "http://me:***@127.0.0.1:5000"
 
 def said(code):
     """Return what a process that masks its output writes to stderr."""
-    code = f"from analysis.common import masked_output; masked_output.install()\n{code}"
+    code = f"from analysis.common import masking; masking.install()\n{code}"
     done = subprocess.run([sys.executable, "-c", code, URI], capture_output=True, text=True, check=False)
     assert done.stdout == ""
     return done.stderr

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from analysis.__main__ import cli
 from analysis.common.errors import StudyError
-from analysis.common.overwriting import check_file, check_inputs
+from analysis.common.files import check_file, check_inputs
 from tests.error_lines import refused
 
 

@@ -3,7 +3,7 @@
 import pytest
 from wcwidth import wcswidth
 
-from analysis.common.terminal import cut, folded
+from analysis.common.printable import cut, folded
 
 
 def test_a_line_is_broken_between_words_and_goes_on_as_far_in_as_it_began():

@@ -23,9 +23,9 @@ def points(axes, label):
 @pytest.mark.parametrize(
     ("objective", "names"),
     [
-        ("accuracy", ["epsilon", "history"]),
-        ("alpha", ["epsilon", "history"]),
-        ("both", ["epsilon", "history", "pareto_front"]),
+        ("accuracy", ["epsilon"]),
+        ("alpha", ["epsilon"]),
+        ("both", ["epsilon", "pareto_front"]),
     ],
 )
 def test_the_pictures_of_a_search(objective, names):
@@ -49,14 +49,6 @@ def test_anchors_beyond_the_range_stand_next_to_its_ends():
     assert {"0\n(GP)", "$10^{8}$\n(MP)", "$10^{-3}$"} <= labels
 
 
-def test_the_best_so_far_is_of_the_trials_that_may_win():
-    (axes,) = tuning_figures.history(made_up_tuning.tuning()).axes
-    assert axes.lines[0].get_xdata().tolist() == [0, 1, 4]
-    assert axes.lines[0].get_ydata().tolist() == [0.85, 0.853, 0.855]
-    (axes,) = tuning_figures.history(made_up_tuning.tuning("alpha")).axes
-    assert axes.lines[0].get_ydata().tolist() == [0.3, 0.2, 0.2]
-
-
 def test_the_front_joins_its_points_and_leaves_out_what_was_stopped():
     (axes,) = tuning_figures.pareto_front(made_up_tuning.tuning("both")).axes
     assert axes.lines[0].get_xydata().tolist() == [[0.853, 0.2], [0.855, 0.25]]
@@ -70,7 +62,7 @@ def scheduled():
 
 
 def test_ramp_and_distillation_have_a_picture_where_they_differ():
-    assert list(tuning_figures.figures(scheduled())) == ["epsilon", "history", "schedule"]
+    assert list(tuning_figures.figures(scheduled())) == ["epsilon", "schedule"]
     ramps, weights = tuning_figures.schedule(scheduled()).axes[:2]
     assert points(ramps, "winner")[0].tolist() == pytest.approx([0.35, 0.5])
     assert points(weights, "winner")[0].tolist() == pytest.approx([0.05, 0.5])
@@ -93,9 +85,3 @@ def test_a_legend_wider_than_its_panel_leaves_the_panels_their_width():
     figure.draw_without_rendering()
     left, right = (axes.get_position() for axes in figure.axes[:2])
     assert right.x0 - left.x1 < 0.05
-
-
-def test_importance():
-    (axes,) = tuning_figures.importance({"ratio": 0.75, "epsilon": 0.25}, "made up").axes
-    assert [bar.get_width() for bar in axes.patches] == [0.75, 0.25]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["ratio", "epsilon"]  # the first on top

@@ -12,7 +12,7 @@ def toy(pruner, ratio, values, **params):
 
 def test_rows_of_cells_are_in_the_order_of_their_settings():
     made = study(toy("up", 2, [1, 1]), toy("mp", 10, [1]), toy("mp", 2, [1, 1], epochs="5"), toy("mp", 2, [1]))
-    assert [rows.tolist() for rows in run_arrays(made).cells()] == [[3, 4], [5], [2], [0, 1]]
+    assert [rows.tolist() for rows in run_arrays(made).cells] == [[3, 4], [5], [2], [0, 1]]
 
 
 def test_classes_of_another_data_set_are_missing():

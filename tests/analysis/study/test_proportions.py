@@ -25,7 +25,7 @@ def in_proportion(factor, ratio=2):
 
 def cell(*made, predictions=None):
     arrays = run_arrays(study(*made))
-    rows = next(rows for rows in arrays.cells() if arrays.runs[schema.PRUNER].iloc[rows[0]] == "mp")
+    rows = next(rows for rows in arrays.cells if arrays.runs[schema.PRUNER].iloc[rows[0]] == "mp")
     return cell_proportion(arrays, rows, predictions)
 
 

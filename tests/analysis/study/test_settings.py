@@ -33,7 +33,7 @@ def shown(*made):
 def cut(made):
     """The runs of each cell, by run id."""
     arrays = run_arrays(made)
-    return {frozenset(arrays.runs["run_id"].iloc[rows]) for rows in arrays.cells()}
+    return {frozenset(arrays.runs["run_id"].iloc[rows]) for rows in arrays.cells}
 
 
 MADE = study(

@@ -106,7 +106,7 @@ def exemplars(
         return CellExemplars(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), [], [])
     dense_halves: dict[tuple[str, ...], Halves | None] = {}
     summaries, images, of_groups, of_halves, without = [], [], [], [], []
-    for rows in study.cells():
+    for rows in study.cells:
         own = study.runs.iloc[rows]
         dense = tuple(own[schema.DENSE_RUN_ID])
         if len(set(dense)) < FEWEST:

@@ -47,7 +47,7 @@ class ComparedNetworks(NamedTuple):
 
 def recalls(study: RunArrays) -> Iterator[ComparedNetworks]:
     """Yield every cell of at least two networks, unless two of them are from the same dense network."""
-    for rows in study.cells():
+    for rows in study.cells:
         has, dense = study.classes_of(rows), tuple(study.runs[schema.DENSE_RUN_ID].iloc[rows])
         if len(set(dense)) == len(rows) >= FEWEST_TESTED:
             yield ComparedNetworks(rows, has, *study.measured(rows, has), dense)

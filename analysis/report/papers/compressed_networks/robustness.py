@@ -98,7 +98,7 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
     """
     if counts is None or counts.empty:
         return pd.DataFrame()
-    cells = list(study.cells())
+    cells = list(study.cells)
     cell_of_run = {run_id: index for index, rows in enumerate(cells) for run_id in study.runs[RUN_ID].iloc[rows]}
     of_places, measured = {}, []
     notes: list[str] = []

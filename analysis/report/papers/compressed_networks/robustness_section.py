@@ -1,5 +1,7 @@
 """The report's sections on corrupted images and natural adversarial images."""
 
+from functools import lru_cache
+
 import pandas as pd
 
 from analysis.rendering.formats import decimals, rounded, with_interval
@@ -13,7 +15,6 @@ from analysis.report.verdict import PLACE, places
 from analysis.runs import schema
 from analysis.runs.robustness import ALL, CLEAN
 from analysis.study.labels import level_label
-from analysis.study.once import once
 from analysis.study.study import StudyData, notes
 
 # If a table would have more rows, it shows only the lowest and the highest level of each method.
@@ -38,7 +39,7 @@ _IMAGENET, _NATURAL = "imagenet", "imagenet-a"
 _SPARSITY = "printed sparsity"
 
 
-@once
+@lru_cache(2)
 def corruption_costs(study: StudyData) -> pd.DataFrame:
     """Return the costs of compression on corrupted images (`robustness.corruptions`), computed once."""
     return corruptions(study.arrays, study.corrupted)

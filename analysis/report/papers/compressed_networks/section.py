@@ -1,6 +1,7 @@
 """The report's sections on the exemplars and class tests of Hooker et al., each a function of a study."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,6 @@ from analysis.study.decision import ratio_of
 from analysis.study.groups import GROUP, GROUPING
 from analysis.study.joins import join
 from analysis.study.labels import level_label
-from analysis.study.once import once
 from analysis.study.settings import CONTROL, at_level, controls_at_level, in_number_format, is_pruned
 from analysis.study.study import StudyData
 
@@ -69,19 +69,19 @@ _SUMMARY = (
 )
 
 
-@once
+@lru_cache(2)
 def significance(study: StudyData) -> pd.DataFrame:
     """Return the class tests of a study (`populations.class_significance`), computed once."""
     return populations.class_significance(study.arrays)
 
 
-@once
+@lru_cache(2)
 def tested(study: StudyData) -> pd.DataFrame:
     """Return the significant classes of a study (`populations.significant_classes`), computed once."""
     return populations.significant_classes(significance(study))
 
 
-@once
+@lru_cache(2)
 def found_exemplars(study: StudyData) -> CellExemplars:
     """Return the exemplars of a study (`exemplars.exemplars`), computed once."""
     return exemplars.exemplars(study.arrays, study.predicted, study.image_groups)

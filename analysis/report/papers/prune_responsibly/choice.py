@@ -1,6 +1,7 @@
 """The report's section on fairness between classes, and on the choice among pruned networks (Paganini 2020)."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import pandas as pd
 
@@ -10,7 +11,6 @@ from analysis.report.papers.prune_responsibly import choice_figures as figures
 from analysis.report.verdict import places
 from analysis.runs import frames, schema
 from analysis.study import operating_points
-from analysis.study.once import once
 from analysis.study.operating_points import ACCURACY, SPARSITY, UNFAIRNESS
 from analysis.study.study import StudyData
 
@@ -24,7 +24,7 @@ _READING = (
 _MOST_ROWS = 8
 
 
-@once
+@lru_cache(2)
 def found_points(study: StudyData) -> pd.DataFrame:
     """Return the points of a study (`operating_points.points`), computed once.
 

@@ -1,5 +1,6 @@
 """The regression of class accuracy, fitted to a study's networks, beside the printed coefficients."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,6 @@ from analysis.report.papers.prune_responsibly.levels import (
 from analysis.report.papers.prune_responsibly.printed_terms import printed_level, published_terms
 from analysis.runs import frames, schema
 from analysis.statistics import regression
-from analysis.study.once import once
 from analysis.study.settings import CONTROL
 from analysis.study.study import StudyData
 
@@ -56,7 +56,7 @@ class Regression(NamedTuple):
     notes: list[str]
 
 
-@once
+@lru_cache(2)
 def fitted(study: StudyData) -> Regression:
     """Fit the regression of class accuracy to a study's levels of iterative pruning."""
     rows = fitted_rows(study.runs, study.characteristics)

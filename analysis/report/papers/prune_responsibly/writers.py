@@ -102,7 +102,7 @@ def answers_of(study: StudyData, cell: pd.Series) -> tuple[Answers, pd.DataFrame
     None if predictions are missing, or are of other images than the table of groups.
     """
     arrays = study.arrays
-    cells = arrays.cells()
+    cells = arrays.cells
     rows = cells[int(is_cell(arrays.runs.iloc[[rows[0] for rows in cells]], cell, study).argmax())]
     answers = cell_answers(arrays, rows, study.predicted)
     if answers is None or len(answers.label) != study.image_groups[cell[schema.DATASET]].images:

@@ -1,6 +1,7 @@
 """The report's sections on groups of test images, such as the writers of digits (Paganini 2020, Section 4.1)."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,6 @@ from analysis.runs import frames, schema
 from analysis.study.decision import PLACE, mostly_sound
 from analysis.study.groups import GROUP, GROUPING
 from analysis.study.labels import level_label
-from analysis.study.once import once
 from analysis.study.settings import ITERATION, is_iterated, is_pruned, level, network_columns, networks
 from analysis.study.study import StudyData
 
@@ -77,7 +77,7 @@ class UnitTables(NamedTuple):
         return dict(zip(PLACE, self.place, strict=True))
 
 
-@once
+@lru_cache(2)
 def found_units(study: StudyData) -> list[UnitTables]:
     """Return the units of each data set and model with a table of groups and suitable networks, computed once."""
     return list(_each_of_units(study)) if study.image_groups else []

@@ -103,7 +103,7 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions
     frame = cells.alphas(study)
     at_chance = frame["at_chance"].to_numpy(bool)
     by_cell = []
-    for rows in study.cells():
+    for rows in study.cells:
         sound = rows[~at_chance[rows]]
         if len(sound):
             slopes = _slopes(*study.balances(sound, ~np.isnan(study.before[rows[0]])))

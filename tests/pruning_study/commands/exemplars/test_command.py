@@ -31,7 +31,7 @@ def test_a_cell_of_exported_files_gives_a_gallery_and_a_sheet_that_can_be_tallie
     assert "two halves of at least 5, which takes 10 dense and 10 compressed networks" in made.output
     assert "labelling_sheet.png, for annotators: 2 PIEs and as many other images" in made.output
     folder = tmp_path / "exemplars"
-    assert sorted(path.name for path in folder.iterdir()) == [".pruning-study", *FILES]
+    assert sorted(path.name for path in folder.iterdir()) == [*FILES]
     assert Image.open(folder / "gallery.png").size[0] > 1000
 
     with (folder / "labelling_sheet.csv").open() as file:
@@ -125,7 +125,7 @@ def test_a_cell_of_a_tracking_store(tmp_path, data, store_uri, run_command, requ
     made = run_command("exemplars", "--dataset", data, "--images", 4)
     assert made.exit_code == 0, made.output
     assert f"{NETWORKS} compressed networks differ in their most frequent prediction" in made.output
-    assert sorted(path.name for path in (tmp_path / "exemplars").iterdir()) == [".pruning-study", *FILES]
+    assert sorted(path.name for path in (tmp_path / "exemplars").iterdir()) == [*FILES]
 
 
 def log(client, experiment, row, side, arrays, **tags):

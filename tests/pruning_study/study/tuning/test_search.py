@@ -110,7 +110,6 @@ def test_each_ratio_has_its_anchors_and_the_ratio_is_searched(store, request):
         (ratio, anchor) for ratio in (5.0, 10.0) for anchor in ("lambda", "MP", "GP")
     ]
     assert set(trials["ratio"]) <= {5.0, 10.0}
-    assert set(search.importance()) == {"epsilon", "ratio"}
 
 
 def test_optuna_knows_no_epsilon_of_an_anchor_outside_the_range(store, request):
@@ -169,7 +168,6 @@ class TestSchedules:
         assert set(trials["distill"]) <= set(steps)
         assert trials["ramp"].nunique() > 5
         assert trials["distill"].nunique() > 5
-        assert set(search.importance()) == {"epsilon", "ramp", "distill"}
 
     def test_optuna_knows_no_ramp_of_an_anchor_that_no_trial_could_have(self, store, request):
         search = TuningSearch(store, request.node.name, space(longest_ramp=0.8, ramp=1 / 3, distill=0.3))
@@ -226,7 +224,6 @@ class TestDecays:
         best = objectives.winner(trials, "accuracy").trial
         assert trials["fine_tune_decay"][best] == "cosine"
         assert (trials["fine_tune_decay"].iloc[10:] == "cosine").mean() > 0.5
-        assert set(search.importance()) == {"epsilon", "fine_tune_decay"}
 
     def test_a_break_keeps_the_points(self, store, request):
         broken = TuningSearch(store, f"{request.node.name} broken, decays", self.SPACE)

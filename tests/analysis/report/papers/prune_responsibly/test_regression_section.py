@@ -80,8 +80,8 @@ def test_classes_of_the_same_size_tell_nothing_of_size(noisy):
 
 
 def test_the_section_is_written_as_a_page(noisy, tmp_path):
-    page.write_markdown(page.Report("made up", [], [], [noisy]), tmp_path, processes=1)
-    assert {".pruning-study", "regression.csv", "report.md", "figures"} == {path.name for path in tmp_path.iterdir()}
+    page.write(page.Report("made up", [], [], [noisy]), tmp_path)
+    assert {"regression.csv", "report.html", "report.md", "figures"} == {path.name for path in tmp_path.iterdir()}
 
 
 def test_what_cannot_be_estimated_is_said():
