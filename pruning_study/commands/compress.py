@@ -30,7 +30,7 @@ from pruning_study import __version__
 from pruning_study.commands.train_and_prune import dense_run, opened
 from pruning_study.models import onnx_export
 from pruning_study.options.config import CompressConfig
-from pruning_study.steps import compressed, known_images, logged_model, shrunk
+from pruning_study.steps import deployed, known_images, logged_model, shrunk
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.followed import with_followed
 from pruning_study.steps.plan import PrunePlan, plan_pruning
@@ -260,7 +260,7 @@ def _outcome(
         tested, confirmed = _tested(networks, chains[best], limits), _confirmed(networks, chains[best], limits, config)
         network = networks[0]
         model = network.model(network.make(chains[best]))
-        times = compressed.compared(network.dense_model, model, network.context.data.test_images, BATCHES)
+        times = deployed.compared(network.dense_model, model, network.context.data.test_images, BATCHES)
     other = chains[by_accuracy] if by_accuracy is not None and by_accuracy != best else None
     return Outcome(
         minimize=search.space.minimize,
@@ -316,7 +316,7 @@ def _deliver(
         return None
     chain = outcome.chains[choice.best]
     run_id = networks[0].make(chain).run_id  # not the trial's run, which may have been deleted since
-    model = compressed.onnx_model(store, run_id)
+    model = logged_model.stored(store, run_id)
     logged = logged_model.logged(store, context, store.get(run_id), model)
     (job.folder / schema.COMPRESSED_MODEL).write_bytes(model.SerializeToString())
     csv_text.write(outcome.tested.classes, job.folder / schema.CLASS_LOSSES)

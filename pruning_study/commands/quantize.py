@@ -19,7 +19,7 @@ from analysis.runs import schema
 from analysis.runs.schema import text
 from pruning_study.models import is_built_in, onnx_export
 from pruning_study.options.config import QuantizeConfig, default_data_dir
-from pruning_study.steps import controls, quantized, runs
+from pruning_study.steps import controls, deployed, runs
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps.class_changes import answers, class_changes, description, together
 from pruning_study.steps.context import JobContext
@@ -157,17 +157,17 @@ def _quantized(
         else:
             loaded = dense_step.train(plan, context)
         job.tags({schema.DENSE_RUN_ID: loaded.dense.run_id})
-        model = functools.cache(functools.partial(quantized.export, context, loaded))
-        parent = quantized.Parent(store.get(loaded.run_id), loaded, model)
+        model = functools.cache(functools.partial(deployed.export, context, loaded))
+        parent = deployed.Quantizable(store.get(loaded.run_id), loaded, model)
         runs_of_dtypes = {}
         for number_format in config.number_format:
-            own = quantized.plan_quantization(parent, number_format, force=plan.options.force)
-            runs_of_dtypes[number_format] = quantized.quantize(own, context, parent)
+            own = deployed.plan_quantization(parent, number_format, force=plan.options.force)
+            runs_of_dtypes[number_format] = deployed.quantize(own, context, parent)
         controls.tag(store, loaded.dense.run_id)
         reuse_tag = runs.found_tag(runs_of_dtypes.values())
         job.tags({schema.QUANTIZED_RUN_IDS: ",".join(run.run_id for run in runs_of_dtypes.values())} | reuse_tag)
         # Latencies measured now are not comparable with those of found runs, whose machine may have been busier.
-        float32 = quantized.measured(context, model()) if not reuse_tag else {}
+        float32 = deployed.measured(context, model()) if not reuse_tag else {}
         before, *after = (
             runs.test_predictions(store, run_id, context.data)
             for run_id in (loaded.run_id, *(run.run_id for run in runs_of_dtypes.values()))
@@ -233,7 +233,7 @@ def _means(store: Store, results: Sequence[Quantized]) -> str:
     savings, told = [], []
     for number_format in results[0].runs:
         metrics = [result.runs[number_format].metrics for result in results]
-        means = [float(np.mean([each[name] for each in metrics])) for name in quantized.METRICS]
+        means = [float(np.mean([each[name] for each in metrics])) for name in deployed.QUANTIZED_METRICS]
         savings.append([number_format, *_shown(*means)])
     if _are_independent(store, results):
         changes = {name: together([result.changes[name] for result in results]) for name in results[0].changes}
@@ -255,8 +255,8 @@ def _are_independent(store: Store, results: Sequence[Quantized]) -> bool:
 
 
 def _costs(metrics: Mapping[str, float]) -> list[str]:
-    size, *medians = _shown(*(metrics[name] for name in quantized.METRICS))
-    ends = ([metrics[f"{name}_{end}"] for end in ("low", "high")] for name in quantized.METRICS[1:])
+    size, *medians = _shown(*(metrics[name] for name in deployed.QUANTIZED_METRICS))
+    ends = ([metrics[f"{name}_{end}"] for end in ("low", "high")] for name in deployed.QUANTIZED_METRICS[1:])
     return [size, *(f"{median} ({_ms(low)} to {_ms(high)})" for median, (low, high) in zip(medians, ends, strict=True))]
 
 

@@ -117,14 +117,19 @@ def onnx_model(store: Store, name: str, context: Context, run: Run) -> "ModelPro
     """
     run_id = run.info.run_id
     if run.data.tags.get(schema.KIND) == schema.QUANTIZED:
-        with store.artifact(run_id, schema.ONNX_MODEL) as path:
-            model = onnx_export.load(path, f"run {run_id}: {schema.ONNX_MODEL}")
+        model = stored(store, run_id)
         shape = onnx_export.logits(model, np.array(context.data.test_images[:EXAMPLES])).shape
         if shape[1:] != (len(context.data.classes),):
             raise StudyError(f"run {run_id}: {schema.ONNX_MODEL} gives an output {shape}, not a logit for each class")
         return model
     with store.artifact(run_id, schema.CHECKPOINT) as path:
         return exported(checkpoints.classifier(path, run_id, name, run.data.params), context)
+
+
+def stored(store: Store, run_id: str) -> "ModelProto":
+    """Return the ONNX model that a quantized or compressed run stores."""
+    with store.artifact(run_id, schema.ONNX_MODEL) as path:
+        return onnx_export.load(path, f"run {run_id}: {schema.ONNX_MODEL}")
 
 
 def exported(network: checkpoints.Classifier, context: Context) -> "ModelProto":

@@ -29,6 +29,7 @@ from pruning_study.data import corruptions, datasets, folders
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import RobustnessConfig, checked
+from pruning_study.steps import logged_model
 from pruning_study.steps.alike_networks import newest_runs, row_names
 from pruning_study.steps.followed import check_finished
 from pruning_study.steps.loaded import resolved_device
@@ -435,8 +436,7 @@ def _torch_network(store: Store, run: Run, config: RobustnessConfig) -> NetworkL
 def _quantized(store: Store, run: Run, config: RobustnessConfig) -> NetworkLogits:
     run_id, where = run.info.run_id, f"run {run.info.run_id}: {schema.ONNX_MODEL}"
     onnx_export.check_installed()
-    with store.artifact(run_id, schema.ONNX_MODEL) as path:
-        model = onnx_export.load(path, where)
+    model = logged_model.stored(store, run_id)
     properties = {each.key: each.value for each in model.metadata_props}
     classes = checkpoints.class_names({"classes": "", **properties}, where)
     return NetworkLogits(run_id, classes, lambda images: torch.from_numpy(onnx_export.logits(model, images)))

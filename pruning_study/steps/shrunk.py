@@ -85,7 +85,7 @@ def follow(context: Context) -> None:
         If the layers cannot be traced.
     """
     network = with_plain_layers(copy.deepcopy(context.model), context.data.image_shape)
-    shrink(network, _example_images(context.normalization, context, 1))
+    shrink(network, example_images(context.normalization, context, 1))
 
 
 def shrunk(store: Store, name: str, context: Context, run: Run) -> Shrinking:
@@ -108,7 +108,7 @@ def shrunk(store: Store, name: str, context: Context, run: Run) -> Shrinking:
     with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:
         classifier = checkpoints.classifier(path, run.info.run_id, name, run.data.params)
     classifier.network = with_plain_layers(classifier.network, context.data.image_shape)
-    network, zeroed, n_left = shrink(classifier.network, _example_images(classifier.normalization, context, COMPARED))
+    network, zeroed, n_left = shrink(classifier.network, example_images(classifier.normalization, context, COMPARED))
     return Shrinking(
         classifier, checkpoints.Classifier(network, classifier.normalization, classifier.classes), zeroed, n_left
     )
@@ -139,7 +139,7 @@ def log_sizes(
     sizes = []
     for run_id in run_ids if options.shrink else ():
         shrinking = shrunk(store, options.model, context, store.get(run_id))
-        image = _example_images(shrinking.whole.normalization, context, 1)
+        image = example_images(shrinking.whole.normalization, context, 1)
         unshrunk_size = _size(schema.UNSHRUNK, shrinking.whole.network, image, shrinking.zeroed_channels)
         shrunk_size = _size(schema.SHRUNK, shrinking.smaller.network, image, shrinking.remaining_channels)
         sizes.append(unshrunk_size | shrunk_size)
@@ -161,7 +161,8 @@ def size_lines(sizes: Mapping[str, Mapping[str, float]]) -> list[str]:
     return ["", text_table(header, rows), "", _READING, *([_WHY_LEFT] if has_rest else [])]
 
 
-def _example_images(normalization: Normalization, context: Context, count: int) -> Tensor:
+def example_images(normalization: Normalization, context: Context, count: int) -> Tensor:
+    """Return normalised test images, to trace a network with."""
     images = torch.from_numpy(np.array(context.data.test_images[:count]))
     return in_layout(normalization(images), torch.contiguous_format)
 

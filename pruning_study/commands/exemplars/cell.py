@@ -1,6 +1,5 @@
 """One cell of a study: the predictions of its dense and its compressed networks for every test image."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ from analysis.common.printable import shortened
 from analysis.runs import exports, frames, pull, schema, studies
 from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.checks import some
-from analysis.runs.frames import RUN_ID, ReadPredictions
+from analysis.runs.frames import RUN_ID
 from analysis.statistics.intensification import networks_at_chance
 from analysis.statistics.votes import FEWEST, Exemplars, exemplars
 from pruning_study.data import datasets
@@ -32,8 +31,8 @@ class PopulationPair(NamedTuple):
         `schema.ABSENT`.
     dataset : str
         Name of the data set.
-    described : dict of str
-        Digest, image shape and test fraction of the data set, as far as the runs have logged them.
+    digest : str, optional
+        Digest of the data set, if the runs have logged it.
     label : int64 [images]
     dense, compressed : int64 [networks, images]
         Predicted classes. The network of row i of `compressed` was made from that of row i of `dense`.
@@ -43,7 +42,7 @@ class PopulationPair(NamedTuple):
 
     name: str
     dataset: str
-    described: Mapping[str, str]
+    digest: str | None
     label: np.ndarray
     dense: np.ndarray
     compressed: np.ndarray
@@ -63,42 +62,44 @@ def read(config: ExemplarsConfig) -> PopulationPair:
     StudyError
         If the options select no run, if they select runs of several cells, or if too few networks have predictions.
     """
-    study, predictions = _study(config)
-    runs = _chosen(study.runs, config)
-    name = cell_name(runs.iloc[0])
-    checked = CheckedPredictions(study.runs, predictions)
-    sides, notes = _with_predictions(runs, checked([*runs[schema.DENSE_RUN_ID], *runs[RUN_ID]]), name)
-    first = runs.iloc[0]
-    columns = {
-        param: frames.column(param) for param in (schema.DATASET_DIGEST, schema.IMAGE_SHAPE, schema.TEST_FRACTION)
-    }
-    described = {param: first[column] for param, column in columns.items() if pd.notna(first.get(column))}
-    return PopulationPair(
-        name, first[schema.DATASET], described, *sides, notes=[*notes, *checked.notes, *study.runs.attrs["left_out"]]
-    )
-
-
-def _study(config: ExemplarsConfig) -> tuple[frames.Study, ReadPredictions]:
     if config.frames is not None:
-        return exports.read(exports.below(config.frames))
-    experiment = config.experiment if config.study is None else studies.experiment_of(config.study)
-    return pull.study(experiment), pull.predictions
+        study, predictions = exports.read(exports.below(config.frames))
+    else:
+        experiment = config.experiment if config.study is None else studies.experiment_of(config.study)
+        study, predictions = pull.study(experiment), pull.predictions
+    runs = _chosen(study.runs, config).drop_duplicates(schema.DENSE_RUN_ID)  # a repeated run is not a second network
+    name, first = cell_name(runs.iloc[0]), runs.iloc[0]
+    checked = CheckedPredictions(study.runs, predictions)
+    predicted = checked([*runs[schema.DENSE_RUN_ID], *runs[RUN_ID]])
+    paired_ids = zip(runs[schema.DENSE_RUN_ID], runs[RUN_ID], strict=True)
+    pairs = [[predicted[run_id] for run_id in ids] for ids in paired_ids if predicted.keys() >= {*ids}]
+    notes = []
+    if without := len(runs) - len(pairs):
+        notes.append(f"{without:,} of {len(runs):,} pairs of networks are left out because they lack predictions")
+    if len(pairs) < FEWEST:
+        there = f"{len(pairs)} pair{'s' if len(pairs) != 1 else ''} of networks"
+        raise StudyError(
+            f"{name}: {there}{''.join(f' ({note})' for note in notes)}, but PIEs need {FEWEST} or more: "
+            "choose another cell, or make the runs of more seeds"
+        )
+    label = pairs[0][0][schema.LABEL]
+    dense, compressed = (np.stack([pair[side][schema.PREDICTED] for pair in pairs]) for side in (0, 1))
+    at_chance = networks_at_chance(label, dense == label) | networks_at_chance(label, compressed == label)
+    if at_chance.any():
+        notes.append(f"{at_chance.sum():,} of {len(pairs):,} pairs have a network at chance, but are not left out")
+    notes += [*checked.notes, *study.runs.attrs["left_out"]]
+    digest = first.get(frames.column(schema.DATASET_DIGEST))
+    return PopulationPair(
+        name, first[schema.DATASET], None if pd.isna(digest) else digest, label, dense, compressed, notes
+    )
 
 
 def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
     """Return the runs of the cell that the options select."""
-    wanted: dict[str, str | float | None] = {
-        schema.DATASET: datasets.dataset_name(config.dataset) if config.dataset else None,
-        schema.MODEL: config.model,
-        schema.PRUNER: config.pruner,
-        schema.RATIO: config.ratio,
-        schema.SPARSITY: None if config.sparsity is None else schema.text(config.sparsity),
-    }
-    for param, _, text in (setting.partition("=") for setting in config.setting or ()):
-        if param in (*_OPTIONS, schema.SEED):
-            hint = "a cell has networks of all seeds" if param == schema.SEED else f"give it as {option_name(param)}"
-            raise StudyError(f"{param} cannot be given here: {hint}", option="setting")
-        wanted[param] = text
+    wanted: dict[str, str | float | None] = {name: getattr(config, name) for name in _OPTIONS}
+    wanted |= dict(setting.split("=", 1) for setting in config.setting or ())
+    if config.dataset:
+        wanted[schema.DATASET] = datasets.dataset_name(config.dataset)
     for param, value in wanted.items():
         if value is not None:
             runs = _with_value(runs, param, value)
@@ -108,12 +109,12 @@ def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
     differing = [column for column in settings if runs[column].nunique(dropna=False) > 1]
     if differing:
         # If params with an option of their own differ, list only these: the others, such as a digest, follow from them.
-        chosen_by_options = [column for column in differing if column in _OPTIONS]
+        chosen_by_options = [column for column in differing if frames.param(column) in _OPTIONS]
         shown = chosen_by_options or [column for column in differing if runs[column].nunique() > 1] or differing
         choices = "; ".join(_choices(runs, column) for column in shown)
         cells = runs.groupby(settings, dropna=False).ngroups
         raise StudyError(f"{cells:,} cells fit, choose one: {choices}", option=_option(frames.param(shown[0])))
-    return runs.reset_index(drop=True)
+    return runs
 
 
 def _with_value(runs: pd.DataFrame, param: str, value: str | float) -> pd.DataFrame:
@@ -121,12 +122,10 @@ def _with_value(runs: pd.DataFrame, param: str, value: str | float) -> pd.DataFr
     if column not in runs:
         names = [frames.param(name) for name in runs if name.startswith(frames.PARAM)]
         raise StudyError(f"no run has a param {shortened(param)}, {did_you_mean(param, names)}", option=_option(param))
-    wanted = schema.canonical(param, value) if isinstance(value, str) else value
-    rows = runs[runs[column] == wanted]
+    rows = runs[runs[column] == (value if param == schema.RATIO else schema.canonical(param, str(value)))]
     if rows.empty:
-        shown = value if isinstance(value, str) else f"{value:g}"
-        message = f"no run has {param} {shortened(shown)[1:-1]}, choose {_choices(runs, column)}"
-        raise StudyError(message, option=_option(param))
+        shown = shortened(value)[1:-1] if isinstance(value, str) else f"{value:g}"
+        raise StudyError(f"no run has {param} {shown}, choose {_choices(runs, column)}", option=_option(param))
     return rows
 
 
@@ -159,33 +158,6 @@ def cell_name(run: pd.Series) -> str:
     return ", ".join([run[schema.DATASET], run[schema.MODEL], run[schema.PRUNER], level, *others])
 
 
-def _with_predictions(
-    runs: pd.DataFrame, predicted: Mapping[str, Mapping[str, np.ndarray]], name: str
-) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[str]]:
-    """Return labels, both sides' predictions, and notes on pairs that are left out or have a network at chance."""
-    runs = runs.drop_duplicates(schema.DENSE_RUN_ID)  # a repeated run is not a second network
-    pairs = [
-        (predicted[dense], predicted[compressed])
-        for dense, compressed in zip(runs[schema.DENSE_RUN_ID], runs[RUN_ID], strict=True)
-        if dense in predicted and compressed in predicted
-    ]
-    notes = []
-    if without := len(runs) - len(pairs):
-        notes.append(f"{without:,} of {len(runs):,} pairs of networks are left out because they lack predictions")
-    if len(pairs) < FEWEST:
-        there = f"{len(pairs)} pair{'s' if len(pairs) != 1 else ''} of networks"
-        raise StudyError(
-            f"{name}: {there}{''.join(f' ({note})' for note in notes)}, but PIEs need {FEWEST} or more: "
-            "choose another cell, or make the runs of more seeds"
-        )
-    label = pairs[0][0][schema.LABEL]
-    dense, compressed = (np.stack([pair[side][schema.PREDICTED] for pair in pairs]) for side in (0, 1))
-    at_chance = networks_at_chance(label, dense == label) | networks_at_chance(label, compressed == label)
-    if at_chance.any():
-        notes.append(f"{at_chance.sum():,} of {len(pairs):,} pairs have a network at chance, but are not left out")
-    return (label, dense, compressed), notes
-
-
 def load_data(cell: PopulationPair, config: ExemplarsConfig) -> Dataset:
     """Read the data set of a cell.
 
@@ -205,22 +177,10 @@ def load_data(cell: PopulationPair, config: ExemplarsConfig) -> Dataset:
         max_data_gib=config.max_data_gib,
         test_fraction=config.test_fraction,
     )
-    own = {
-        schema.IMAGE_SHAPE: "x".join(map(str, data.image_shape)),
-        schema.TEST_FRACTION: "none" if data.test_fraction is None else schema.text(data.test_fraction),
-        schema.DATASET_DIGEST: data.digest,
-    }
-    for param, value in own.items():
-        if (there := cell.described.get(param, value)) != value:
-            raise StudyError(
-                f"{data.source}: {param} is {value}, but {there} in the runs: give the data and the options with which "
-                "the runs were made",
-                option="dataset",
-            )
-    if not np.array_equal(data.test_labels, cell.label):
+    if cell.digest not in (None, data.digest) or not np.array_equal(data.test_labels, cell.label):
         raise StudyError(
-            f"{data.source}: the labels of the test images differ from those in the runs", option="dataset"
+            f"{data.source}: these are not the images of the runs: give the data, and --image-size and "
+            "--test-fraction, with which the runs were made",
+            option="dataset",
         )
-    if (largest := max(cell.dense.max(), cell.compressed.max())) >= len(data.classes):
-        raise StudyError(f"{data.source} has {len(data.classes)} classes, but a network predicts class {largest}")
     return data

@@ -6,12 +6,11 @@ from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
 from analysis.common.printable import printable
 from analysis.statistics import votes
-from pruning_study.commands.exemplars import cell, gallery, labelling
+from pruning_study.commands.exemplars import cell, gallery, sheet
 from pruning_study.commands.exemplars.cell import PopulationPair
-from pruning_study.commands.exemplars.questions import INDEX
 from pruning_study.options.config import ExemplarsConfig
 
-GALLERY, SHEET, KEY = "gallery.png", "labelling_sheet", "labelling_key.csv"
+GALLERY, SHEET, KEY = "gallery.png", "labelling_sheet.csv", "labelling_key.csv"
 
 
 def write(config: ExemplarsConfig) -> str:
@@ -32,19 +31,15 @@ def write(config: ExemplarsConfig) -> str:
             f"{read.name}: no image is a PIE: dense and compressed networks have the same most frequent predictions"
         )
     data = cell.load_data(read, config)
-    sheet, key = labelling.sheet(read, data.classes, config.images, config.seed)
     counted = _counts(read, len(table))
-    pages = labelling.pages(data.test_images, sheet, key[INDEX].to_numpy(), f"{read.dataset}: labelling sheet")
-    pictures = {_page_name(number): page for number, page in enumerate(pages, start=1)}
-    pictures[GALLERY] = gallery.gallery(data.test_images, table, data.classes, read.name, counted)
+    labelling, key = sheet.sheet(read, data.classes, config.images, config.seed)
+    picture = gallery.gallery(data.test_images, table, data.classes, read.name, counted)
     with files.aside(config.output) as scratch:
-        csv_text.write(sheet, scratch / f"{SHEET}.csv")
-        csv_text.write(key, scratch / KEY)
-        _check_not_used(scratch / f"{SHEET}.csv", scratch / KEY, config.output)
-        for name, picture in pictures.items():
-            picture.savefig(scratch / name)
-    drawn = f"{_page_name(1)} to {_page_name(len(pages))}" if len(pages) > 1 else _page_name(1)
-    fewer = [f"there are too few images for a sheet of {config.images:,}"] if len(sheet) < config.images else []
+        for name, frame in ((SHEET, labelling), (KEY, key)):
+            csv_text.write(frame, scratch / name)
+            _check_not_used(scratch / name, config.output / name)
+        picture.savefig(scratch / GALLERY)
+    fewer = [f"there are too few images for a sheet of {config.images:,}"] if len(key) < config.images else []
     return "\n".join(
         [
             printable(read.name),
@@ -54,18 +49,16 @@ def write(config: ExemplarsConfig) -> str:
             "",
             f"In {config.output.absolute()}:",
             f"  {GALLERY}: the {min(len(table), gallery.MOST_IMAGES)} most surprising PIEs",
-            f"  {SHEET}.csv and its images, {drawn}, for annotators: {len(sheet) // 2:,} PIEs and as many other images",
+            f"  {SHEET}, for annotators: {len(key) // 2:,} PIEs and as many other images",
             f"  {KEY}: tells which of these are PIEs. Show annotators neither this file nor the gallery.",
         ]
     )
 
 
-def _check_not_used(sheet: Path, key: Path, output: Path) -> None:
+def _check_not_used(new: Path, there: Path) -> None:
     """Raise a StudyError if the folder has another sheet or one with answers: annotators may be filling it in."""
-    for new in (sheet, key):
-        there = output / new.name
-        if there.exists() and there.read_bytes() != new.read_bytes():
-            raise StudyError(f"{there} belongs to another sheet, or has answers: name another folder", option="output")
+    if there.exists() and there.read_bytes() != new.read_bytes():
+        raise StudyError(f"{there} belongs to another sheet, or has answers: name another folder", option="output")
 
 
 def _counts(read: PopulationPair, pies: int) -> str:
@@ -98,7 +91,3 @@ def _placebo(read: PopulationPair) -> str:
         f"{placebo.pies:,.0f} PIEs ({placebo.untied:,.0f} untied), and comparing dense with compressed networks gives "
         f"{half.pies:,.0f} ({half.untied:,.0f} untied)."
     )
-
-
-def _page_name(number: int) -> str:
-    return f"{SHEET}_{number}.png" if number > 1 else f"{SHEET}.png"

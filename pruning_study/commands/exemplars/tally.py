@@ -8,13 +8,18 @@ import pandas as pd
 
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit
+from analysis.common.printable import shortened
+from analysis.common.text_tables import opened_table
 from analysis.statistics.hypothesis_tests import corrected
 from analysis.statistics.ratings import agreement, share_difference
-from pruning_study.commands.exemplars.questions import QUESTIONS
-from pruning_study.commands.exemplars.sheets import read_answers, read_key
+from pruning_study.commands.exemplars.sheet import INDEX, PIE, QUESTIONS
 from pruning_study.steps.text_tables import text_table
 
 TALLY = "tally.csv"
+_ANSWERS = {"0": 0.0, "1": 1.0, "": np.nan}
+_LARGEST = SizeLimit(1 / 64)
+_COMPARED = ("n_non_pie", "n_pie", "non_pie", "pie", "difference", "low", "high", "p")  # as in `ShareDifference`
 
 
 def tally(sheets: Sequence[Path], key_path: Path, output: Path | None = None) -> str:
@@ -36,10 +41,15 @@ def tally(sheets: Sequence[Path], key_path: Path, output: Path | None = None) ->
         raise StudyError(f"{twice[0]} is given twice: give one sheet for each annotator")
     if output is not None:
         files.check_inputs(output, [*sheets, key_path], "answers", names=[TALLY])
-    key = read_key(key_path)
-    answers = np.array([read_answers(path, key) for path in sheets])
-    table = tallied(answers, key.is_pie)
-    lines = [_counts(answers, key.is_pie), "", _table(table), "", _NOTE]
+    answers, is_pie = read(sheets, key_path)
+    table = tallied(answers, is_pie)
+    blank = int(np.isnan(answers).sum())
+    lines = [
+        f"{is_pie.sum():,} PIEs and {(~is_pie).sum():,} other images, "
+        f"{len(answers)} annotator{'s' if len(answers) > 1 else ''}"
+        + (f"; {blank:,} of {answers.size:,} answers are blank" if blank else ""),
+        *("", _table(table), "", _NOTE),
+    ]
     if output is not None:
         with files.aside(output) as scratch:
             csv_text.write(table, scratch / TALLY)
@@ -52,6 +62,54 @@ _NOTE = (
     '"p, Holm" is p corrected for the number of questions. Kappa is the agreement beyond chance, averaged over\n'
     "pairs of annotators. The paper, Hooker et al. (2019), used ImageNet."
 )
+
+
+def read(sheets: Sequence[Path], key_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read the answers of annotators, and which images are PIEs.
+
+    Returns
+    -------
+    answers : (annotators, questions, images)
+        0, 1, or NaN for no answer; images in the order of the key.
+    is_pie : (images,), bool
+
+    Raises
+    ------
+    StudyError
+        If the key or a sheet has no column or an answer that it needs, or if a sheet belongs to another key.
+    """
+    key = _marks(key_path, [PIE], option="key")
+    if key.isna().any(axis=None):
+        raise StudyError(f"{key_path}: {PIE} must be 0 or 1 for every image", option="key")
+    answers = []
+    for path in sheets:
+        answered = _marks(path, [question.column for question in QUESTIONS])
+        if answered.isna().all(axis=None):
+            raise StudyError(f"{path}: it has no answers, so fill it in first")
+        if len(foreign := answered.index.difference(key.index)):
+            raise StudyError(f"{path}: {INDEX} {shortened(foreign[0])} is not in the key: give the key of this sheet")
+        answers.append(answered.reindex(key.index).to_numpy().T)
+    return np.array(answers), key[PIE].to_numpy() == 1
+
+
+def _marks(path: Path, columns: Sequence[str], option: str | None = None) -> pd.DataFrame:
+    """Read columns of zeros, ones and empty cells, as a frame with a row for each image."""
+    rows: dict[str, list[float]] = {}
+    with opened_table(path, _LARGEST, option=option) as (header, lines):
+        if wrong := [name for name in (INDEX, *columns) if header.count(name) != 1]:
+            count = "two columns" if wrong[0] in header else "no column"
+            raise StudyError(f"{path}: {count} {wrong[0]}, but it needs one", option=option)
+        for line, cells in lines:
+            row = dict(zip(header, map(str.strip, cells), strict=True))
+            if not any(row.values()):
+                continue
+            if wrong := [name for name in columns if row[name] not in _ANSWERS]:
+                fault = f"{wrong[0]} is {shortened(row[wrong[0]])}, but must be 0, 1 or empty"
+                raise StudyError(f"{path}, line {line:,}: {fault}", option=option)
+            if row[INDEX] in rows:
+                raise StudyError(f"{path}, line {line:,}: {INDEX} {shortened(row[INDEX])} occurs twice", option=option)
+            rows[row[INDEX]] = [_ANSWERS[row[name]] for name in columns]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
 
 
 def tallied(answers: np.ndarray, is_pie: np.ndarray) -> pd.DataFrame:
@@ -72,22 +130,12 @@ def tallied(answers: np.ndarray, is_pie: np.ndarray) -> pd.DataFrame:
     """
     rows = []
     for question, answer in zip(QUESTIONS, np.moveaxis(answers, 1, 0), strict=True):
-        has = answer if question.counted else 1 - answer
-        answered = ~np.isnan(has)
-        seen = np.where(answered.any(0), np.where(answered, has, 0).sum(0) / np.maximum(answered.sum(0), 1), np.nan)
-        difference = share_difference(seen[~is_pie], seen[is_pie])
+        seen = pd.DataFrame(answer if question.counted else 1 - answer).mean().to_numpy()
         rows.append(
             {
                 "attribute": question.attribute,
                 "column": question.column,
-                "n_non_pie": difference.n_first,
-                "n_pie": difference.n_second,
-                "non_pie": difference.first,
-                "pie": difference.second,
-                "difference": difference.difference,
-                "low": difference.low,
-                "high": difference.high,
-                "p": difference.p,
+                **dict(zip(_COMPARED, share_difference(seen[~is_pie], seen[is_pie]), strict=True)),
                 "kappa": agreement(answer),
                 "published_non_pie": question.non_pies,
                 "published_pie": question.pies,
@@ -98,49 +146,23 @@ def tallied(answers: np.ndarray, is_pie: np.ndarray) -> pd.DataFrame:
     return table
 
 
-def _counts(answers: np.ndarray, is_pie: np.ndarray) -> str:
-    annotators = f"{len(answers)} annotator{'s' if len(answers) > 1 else ''}"
-    blank = int(np.isnan(answers).sum())
-    missing = f"; {blank:,} of {answers.size:,} answers are blank" if blank else ""
-    return f"{is_pie.sum():,} PIEs and {(~is_pie).sum():,} other images, {annotators}{missing}"
-
-
 def _table(table: pd.DataFrame) -> str:
-    header = [
-        "attribute",
-        "others",
-        "PIEs",
-        "difference",
-        "95 % interval",
-        "p",
-        "p, Holm",
-        "kappa",
-        "paper: others, PIEs",
-    ]
+    header = ["attribute", "others", "PIEs", "difference", "95 % interval", "p", "p, Holm", "kappa"]
     rows = [
         [
             row["attribute"],
-            _percent(row["non_pie"]),
-            _percent(row["pie"]),
-            _percent(row["difference"], "+"),
-            f"{_percent(row['low'], '+')} to {_percent(row['high'], '+')}" if pd.notna(row["low"]) else "n/a",
-            _p(row["p"]),
-            _p(row["p_holm"]),
-            "n/a" if pd.isna(row["kappa"]) else f"{row['kappa']:.2f}",
-            "n/a"
-            if pd.isna(row["published_pie"])
-            else f"{_percent(row['published_non_pie'])}, {_percent(row['published_pie'])}",
+            _shown("{:.1f}", 100 * row["non_pie"]),
+            _shown("{:.1f}", 100 * row["pie"]),
+            _shown("{:+.1f}", 100 * row["difference"]),
+            _shown("{:+.1f} to {:+.1f}", 100 * row["low"], 100 * row["high"]),
+            *("<0.001" if row[name] < 0.001 else _shown("{:.3f}", row[name]) for name in ("p", "p_holm")),
+            _shown("{:.2f}", row["kappa"]),
+            _shown("{:.1f}, {:.1f}", 100 * row["published_non_pie"], 100 * row["published_pie"]),
         ]
         for row in table.to_dict("records")
     ]
-    return text_table(header, rows)
+    return text_table([*header, "paper: others, PIEs"], rows)
 
 
-def _percent(share: float, sign: str = "") -> str:
-    return "n/a" if pd.isna(share) else f"{100 * share:{sign}.1f}"
-
-
-def _p(p: float) -> str:
-    if pd.isna(p):
-        return "n/a"
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+def _shown(form: str, *values: float) -> str:
+    return "n/a" if any(map(np.isnan, values)) else form.format(*values)

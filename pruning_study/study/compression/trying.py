@@ -12,9 +12,8 @@ from analysis.compare.comparison import Comparison
 from analysis.runs import schema
 from analysis.statistics.intensification import networks_at_chance
 from pruning_study.pruning import filters
-from pruning_study.steps import compressed, pruned, runs, shrunk
+from pruning_study.steps import deployed, logged_model, pruned, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
-from pruning_study.steps.compressed import Parent
 from pruning_study.steps.context import Context
 from pruning_study.steps.identity import hashed_params
 from pruning_study.steps.plan import PrunePlan, plan_pruning
@@ -43,14 +42,14 @@ class Network(SearchedNetwork):
         StudyError
             If a step cannot be made, or if the store rejects its run.
         """
-        parent = Parent(self.dense, self._pruned(chain) if chain.prunes else None)
+        parent = deployed.Parent(self.dense, self._pruned(chain) if chain.prunes else None)
         options = replace(self.plan.options, **chain.options)
-        plan = compressed.plan_compression(options, parent, number_format=chain.number_format, name=str(chain))
-        return compressed.compress(plan, self.context, parent)
+        plan = deployed.plan_compression(parent, number_format=chain.number_format, name=str(chain))
+        return deployed.compress(plan, self.context, parent, options)
 
     def model(self, run: FinishedRun) -> "ModelProto":
         """Return the ONNX model of a compressed run."""
-        return compressed.onnx_model(self.context.store, run.run_id)
+        return logged_model.stored(self.context.store, run.run_id)
 
     @cached_property
     def dense_model(self) -> "ModelProto":
@@ -72,11 +71,11 @@ class Network(SearchedNetwork):
     def tested(self, chain: Chain) -> Predictions:
         """Apply a chain, and predict the test images with the compressed network."""
         run = self.make(chain)
-        return compressed.tested(self.context.store, self.context.data, run.run_id, self.model(run))
+        return deployed.tested(self.context.store, self.context.data, run.run_id, self.model(run))
 
     def _share_of_time(self, run: FinishedRun) -> float:
         images = self.context.data.test_images
-        return compressed.compared(self.dense_model, self.model(run), images, [1])[0].share.median
+        return deployed.compared(self.dense_model, self.model(run), images, [1])[0].share.median
 
     def _pruned(self, chain: Chain) -> FinishedRun:
         plan = plan_pruning(replace(self.plan.options, **chain.options), self.context)
@@ -106,7 +105,7 @@ def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement
     validated = [network.validated(chain) for network in in_turn(networks)]
     losses = judgement.losses_on_validation(np.asarray(data.train_labels), validated)
     run, cost = networks[0].cost(chain, minimize)
-    size, macs = (int(run.metrics[name]) for name in compressed.METRICS)
+    size, macs = (int(run.metrics[name]) for name in deployed.COMPRESSED_METRICS)
     return Judgement(
         cost=cost,
         model_bytes=size,

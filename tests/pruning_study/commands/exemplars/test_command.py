@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.made_up_populations import CLASSES, NETWORKS, export, predictions, study, write_data
 
-FILES = ["gallery.png", "labelling_key.csv", "labelling_sheet.csv", "labelling_sheet.png"]
+FILES = ["gallery.png", "labelling_key.csv", "labelling_sheet.csv"]
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_cell_of_exported_files_gives_a_gallery_and_a_sheet_that_can_be_tallie
     assert "3 of 60 test images are PIEs: 6 dense and 6 compressed networks differ" in made.output
     assert "This prediction is right on 2 PIEs for dense and on 1 for compressed networks. 3 PIEs are" in made.output
     assert "two halves of at least 5, which takes 10 dense and 10 compressed networks" in made.output
-    assert "labelling_sheet.png, for annotators: 2 PIEs and as many other images" in made.output
+    assert "labelling_sheet.csv, for annotators: 2 PIEs and as many other images" in made.output
     folder = tmp_path / "exemplars"
     assert sorted(path.name for path in folder.iterdir()) == [*FILES]
     assert Image.open(folder / "gallery.png").size[0] > 1000

@@ -8,7 +8,7 @@ from pruning_study.commands.exemplars.cell import PopulationPair
 from tests.made_up_populations import CLASSES, LABEL, PIES, predictions
 from tests.text_boxes import hidden_texts
 
-CELL = PopulationPair("a cell", "made-up", {}, LABEL, notes=[], **predictions())
+CELL = PopulationPair("a cell", "made-up", None, LABEL, notes=[], **predictions())
 IMAGES = np.arange(60, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 28, 28), np.uint8)
 
 

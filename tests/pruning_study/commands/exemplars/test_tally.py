@@ -9,20 +9,19 @@ import numpy as np
 import pytest
 
 from analysis.common.errors import StudyError
-from pruning_study.commands.exemplars import sheets, tally
-from pruning_study.commands.exemplars.questions import QUESTIONS
+from pruning_study.commands.exemplars import tally
+from pruning_study.commands.exemplars.sheet import QUESTIONS
 from tests.damage import LONGEST_MESSAGE, read_damaged
 
-COLUMNS = ["item", "label_1", "label_2", "label_3", *(question.column for question in QUESTIONS)]
-LABELS = [("bag", "shirt", "=coat"), ("shirt", "bag", "coat")] * 2
+COLUMNS = ["index", "label_1", "label_2", "label_3", *(question.column for question in QUESTIONS)]
+LABELS = [("bag", "shirt", "coat"), ("shirt", "bag", "coat")] * 2
 PIES = [1, 0, 1, 0]
 PUBLISHED = Path(__file__).parents[4] / "analysis/report/published/compressed_networks_human_study.csv"
 
 
 @pytest.fixture
 def key(tmp_path):
-    rows = [[item, *labels, 10 + item, pie] for item, (labels, pie) in enumerate(zip(LABELS, PIES, strict=True), 1)]
-    return write(tmp_path / "key.csv", [["item", "label_1", "label_2", "label_3", "index", "pie"], *rows])
+    return write(tmp_path / "key.csv", [["index", "pie"], *enumerate(PIES, 11)])
 
 
 def write(path, rows, delimiter=","):
@@ -33,10 +32,8 @@ def write(path, rows, delimiter=","):
 
 def filled(path, answers, **options):
     """Write a sheet; `answers` has six letters, one a question, for each of its first images."""
-    # csv_text.write puts a quote in front of what a spreadsheet takes for a formula.
-    quoted = [[label.replace("=", "'=") for label in labels] for labels in LABELS]
-    given = zip(quoted[: len(answers)], answers, strict=True)
-    rows = [[item, *labels, *each.replace(".", " ")] for item, (labels, each) in enumerate(given, start=1)]
+    given = zip(LABELS, answers, strict=False)
+    rows = [[index, *labels, *each.replace(".", " ")] for index, (labels, each) in enumerate(given, start=11)]
     return write(path, [COLUMNS, *rows], **options)
 
 
@@ -61,7 +58,7 @@ def test_mlflow_run_passes_several_sheets_between_commas(tmp_path, key, run_comm
 def test_attributes_are_counted_for_pies_and_others(tmp_path, key):
     # Label 1 is wrong in both PIEs (0 counts), and PIEs need fine grained classification (1 counts).
     path = filled(tmp_path / "sheet.csv", ["011100", "110100", "001100", "1.0.00"])
-    table = tally.tallied(np.array([sheets.read_answers(path, sheets.read_key(key))]), np.array(PIES) == 1)
+    table = tally.tallied(*tally.read([path], key))
     rows = table.set_index("column")
     assert rows.loc["label_correct", ["non_pie", "pie", "difference"]].tolist() == [0, 1, 1]
     assert rows.loc["label_correct", "p"] == pytest.approx(1 / 3)  # 2 of 2 against 0 of 2
@@ -95,7 +92,7 @@ def test_rows_may_stand_in_another_order_or_lack_and_columns_be_added(tmp_path, 
     with path.open() as file:
         header, *rows = csv.reader(file)
     write(path, [[*header, "remark"], *([*row, "a remark"] for row in reversed(rows[:3])), [""] * 11])
-    answers = sheets.read_answers(path, sheets.read_key(key))
+    (answers,), _ = tally.read([path], key)
     assert answers[0, :2].tolist() == [0, 1]
     assert np.isnan(answers[:, 2:]).all()
 
@@ -103,7 +100,7 @@ def test_rows_may_stand_in_another_order_or_lack_and_columns_be_added(tmp_path, 
 def test_a_sheet_that_a_spreadsheet_wrote_with_semicolons_is_read(tmp_path, key):
     path = filled(tmp_path / "sheet.csv", ["011100"] * 4, delimiter=";")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert sheets.read_answers(path, sheets.read_key(key))[:, 0].tolist() == [0, 1, 1, 1, 0, 0]
+    assert tally.read([path], key)[0][0, :, 0].tolist() == [0, 1, 1, 1, 0, 0]
 
 
 @pytest.mark.attack
@@ -113,32 +110,29 @@ def test_an_answer_that_is_neither_0_nor_1__is_refused_with_file_and_row(tmp_pat
     with path.open() as file:
         rows = list(csv.reader(file))
     rows[3][6] = answer
-    said = refusal(sheets.read_answers, write(path, rows), sheets.read_key(key))
+    said = refusal(tally.read, [write(path, rows)], key)
     assert said.startswith(f"{path}, line 4: fine_grained is '")
     assert said.endswith("but must be 0, 1 or empty")
 
 
 @pytest.mark.attack
-def test_a_sheet_of_another_key__is_refused_at_the_first_row_that_differs(tmp_path, key):
+def test_a_sheet_of_another_key__is_refused(tmp_path, key):
     path = filled(tmp_path / "sheet.csv", ["000000"] * 4)
-    key.write_text(key.read_text().replace("3,bag,shirt", "3,shirt,bag").replace("4,shirt", "9,shirt"))
-    said = refusal(sheets.read_answers, path, sheets.read_key(key))
-    assert said.startswith(f"{path}, line 4: the labels are 'bag, shirt, =coat', but 'shirt, bag, =coat' in the key")
-    key.write_text(key.read_text().replace("3,shirt,bag", "3,bag,shirt"))
-    assert "line 5: item '4' is not in the key" in refusal(sheets.read_answers, path, sheets.read_key(key))
+    key.write_text(key.read_text().replace("14,", "9,"))
+    assert refusal(tally.read, [path], key) == f"{path}: index '14' is not in the key: give the key of this sheet"
 
 
 @pytest.mark.attack
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "no column item"),
-        ("item,label_1\n", "no column label_2"),
-        ("\x00", "no column item"),
+        ("", "no column index"),
+        ("index,typical\n", "no column label_correct"),
+        ("\x00", "no column index"),
         (",".join([*COLUMNS, "typical"]), "two columns typical"),
-        (",".join(COLUMNS) + "\n1,bag,shirt,=coat,0\n", "line 2: 5 values for 10 columns"),
-        (",".join(COLUMNS) + "\n" + "1,bag,shirt,=coat,0,0,0,0,0,0\n" * 2, "line 3: item '1' occurs twice"),
-        (",".join(COLUMNS) + "\n1,bag,shirt,=coat,,,,,,\n", "it has no answers, so fill it in first"),
+        (",".join(COLUMNS) + "\n1,bag,shirt,coat,0\n", "line 2: 5 values for 10 columns"),
+        (",".join(COLUMNS) + "\n" + "1,bag,shirt,coat,0,0,0,0,0,0\n" * 2, "line 3: index '1' occurs twice"),
+        (",".join(COLUMNS) + "\n1,bag,shirt,coat,,,,,,\n", "it has no answers, so fill it in first"),
         (",".join(COLUMNS) + '\n"1', "cannot be read as CSV"),
         (",".join(COLUMNS) + "\n\udcff", "save it in UTF-8"),
     ],
@@ -146,7 +140,7 @@ def test_a_sheet_of_another_key__is_refused_at_the_first_row_that_differs(tmp_pa
 def test_a_file_that_is_no_filled_labelling_sheet__is_refused_in_one_line(tmp_path, key, content, said):
     path = tmp_path / "sheet.csv"
     path.write_bytes(content.encode(errors="surrogateescape"))
-    assert said in refusal(sheets.read_answers, path, sheets.read_key(key))
+    assert said in refusal(tally.read, [path], key)
 
 
 @pytest.mark.attack
@@ -155,7 +149,7 @@ def test_a_labelling_sheet_that_is_a_pipe_a_folder_or_gigabytes__is_refused_at_o
     with (tmp_path / "large").open("wb") as file:
         file.truncate(2**32)
     for name, said in (("pipe", "a pipe or a device"), (".", "Is a directory"), ("large", "GiB"), ("none", "No such")):
-        assert said in refusal(sheets.read_answers, tmp_path / name, sheets.read_key(key))
+        assert said in refusal(tally.read, [tmp_path / name], key)
 
 
 @pytest.mark.attack
@@ -163,16 +157,17 @@ def test_a_labelling_sheet_given_twice_or_a_key_that_is_none__is_refused(tmp_pat
     path = filled(tmp_path / "sheet.csv", ["000000"] * 4)
     assert "is given twice" in refusal(tally.tally, [path, tmp_path / "." / "sheet.csv"], key)
     assert "no column pie" in refusal(tally.tally, [path], path)
-    key.write_text(key.read_text().replace(",12,0", ",12,2"))
-    assert "line 3: pie is '2', but must be 0 or 1" in refusal(tally.tally, [path], key)
+    key.write_text(key.read_text().replace("12,0", "12,2"))
+    assert "line 3: pie is '2', but must be 0, 1 or empty" in refusal(tally.tally, [path], key)
+    key.write_text(key.read_text().replace(",2", ","))
+    assert "pie must be 0 or 1 for every image" in refusal(tally.tally, [path], key)
 
 
 @pytest.mark.attack
 def test_500_labelling_sheets_with_seeded_random_damage__are_read_or_refused_in_one_line(tmp_path, key):
     sound = filled(tmp_path / "sheet.csv", ["011100", "110100", "0011.0", "1.0.00"]).read_bytes()
-    known = sheets.read_key(key)
-    parts = [b",", b"\n", b'"', b";", b"1", b"2", b"\x00", b"\xff", b"item", b"'="]
-    taken = read_damaged(lambda path: sheets.read_answers(path, known), tmp_path / "damaged.csv", [sound], parts, 500)
+    parts = [b",", b"\n", b'"', b";", b"1", b"2", b"\x00", b"\xff", b"index", b"'="]
+    taken = read_damaged(lambda path: tally.read([path], key), tmp_path / "damaged.csv", [sound], parts, 500)
     assert 0 < taken < 500
 
 

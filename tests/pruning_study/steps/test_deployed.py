@@ -1,6 +1,6 @@
 import numpy as np
 
-from pruning_study.steps.quantized import calibrating
+from pruning_study.steps.deployed import calibrating
 
 
 def test_the_first_hundred_training_images_calibrate():
