@@ -6,6 +6,7 @@ results would depend on the CPU.
 """
 
 import logging
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +16,6 @@ import numpy as np
 from analysis.common.errors import StudyError, first_line
 from analysis.runs import schema
 from pruning_study.models.onnx_export import INPUT, quiet, session
-from pruning_study.tracking import scratch
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -70,9 +70,9 @@ def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "
     copied.graph.ClearField("value_info")
     integer = {schema.DYNAMIC_INT8: _dynamic_int8, schema.FIXED_INT8: _fixed_int8}[weight_dtype]
     try:
-        with quiet(), scratch.folder() as folder:
-            integer(copied, examples, folder / "model.onnx")
-            quantized_model = onnx.load(folder / "model.onnx")
+        with quiet(), tempfile.TemporaryDirectory() as folder:
+            integer(copied, examples, Path(folder, "model.onnx"))
+            quantized_model = onnx.load(Path(folder, "model.onnx"))
     except Exception as error:  # the quantizer's own errors have no common class
         raise StudyError(f"ONNX Runtime cannot quantize the network as {weight_dtype}: {first_line(error)}") from error
     integers, floats = layers(quantized_model)
@@ -105,9 +105,9 @@ def optimized_graph(model: "ModelProto") -> "GraphProto":
     """Return the graph of a model after ONNX Runtime has optimised it."""
     import onnx
 
-    with scratch.folder() as folder:
-        session(model, optimized=folder / "model.onnx")
-        return onnx.load(folder / "model.onnx").graph
+    with tempfile.TemporaryDirectory() as folder:
+        session(model, optimized=Path(folder, "model.onnx"))
+        return onnx.load(Path(folder, "model.onnx")).graph
 
 
 def _float16(model: "ModelProto") -> "ModelProto":

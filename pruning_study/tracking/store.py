@@ -3,7 +3,6 @@
 import logging
 import os
 import shlex
-import shutil
 import sys
 import time
 import uuid
@@ -353,7 +352,7 @@ class Store:
         for aside in locks.folder(self.uri).glob("*.saving"):
             with locks.held_if_free(aside.with_suffix(".lock")) as free:
                 if free:
-                    shutil.rmtree(aside, ignore_errors=True)
+                    aside.unlink(missing_ok=True)
         running = self._search("attributes.status = 'RUNNING'")
         return [run.info.run_id for run in running if self.end_if_dead(run, "KILLED", "its process died")]
 

@@ -304,7 +304,7 @@ import sys, time
 from pruning_study.tracking.connect import connect
 store = connect()
 with store.making("abc"):
-    store.saved_training("abc").with_suffix(".saving").mkdir()
+    store.saved_training("abc").with_suffix(".saving").touch()
     print("written", flush=True)
     time.sleep(600)
 """
