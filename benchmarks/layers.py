@@ -24,7 +24,7 @@ import numpy as np
 from analysis.common.errors import StudyError
 from pruning_study import models
 from pruning_study.training.native import compiler, stack
-from pruning_study.training.native.errors import NativeError
+from pruning_study.training.native.layers import NativeError
 
 SOURCE = Path(__file__).parent / "layers.cpp"
 WAYS = ("", "by definition", "a tenth")

@@ -74,7 +74,7 @@ PRUNERS: dict[str, PrunerRecord] = {
     "l1-filter": _of_layer("structured:filter_l1_norm", unit="filter"),
     "none": PrunerRecord("scores:unpruned", prunes=False),
 }
-# Fields of `pruning_study.training.regularizers.Regularizer`; `elastic` is half of `l2` plus half of `l1`.
+# Fields of `pruning_study.training.optimizer.Regularizer`; `elastic` is half of `l2` plus half of `l1`.
 REGULARIZERS: dict[str, Mapping[str, float]] = {
     "l2": {"squared": 1.0},
     "l1": {"absolute": 1.0},

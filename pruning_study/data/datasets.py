@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from analysis.common import archives
@@ -18,9 +19,8 @@ from analysis.common.errors import StudyError, did_you_mean, first_line
 from analysis.common.input_files import SizeLimit
 from analysis.common.printable import fault_of_name
 from pruning_study.data import folders
-from pruning_study.data.entropy import entropies
+from pruning_study.data.arrays import entropies, portions
 from pruning_study.data.labels import check_class_names, check_labels
-from pruning_study.data.portions import portions
 
 MINI = "fashion-mnist-mini"
 EMBEDDED = Path(__file__).parent / "fashion_mnist_mini.npz"
@@ -28,7 +28,6 @@ DOWNLOADABLE = ("mnist", "fashion-mnist", "kmnist", "qmnist", "emnist", "svhn", 
 PARTS = ("train", "test")
 _VALIDATION = ("val", "valid", "validation")
 _MOST_CHANNELS = 4
-DEFAULT_MAX_GIB = SizeLimit().gib
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,6 @@ def load(
     *,
     data_dir: Path,
     image_size: int | None = None,
-    max_data_gib: float = DEFAULT_MAX_GIB,
     test_fraction: float | None = None,
 ) -> Dataset:
     """Read a data set into memory, or memory-map it if it is a folder whose images take more than a gibibyte.
@@ -118,8 +116,6 @@ def load(
         Folder of the named data sets, and of the file that a large folder of images is decoded into.
     image_size : int, optional
         Height and width that the images are resized to.
-    max_data_gib : float
-        Largest size of the data set in memory, in GiB. A larger data set is rejected.
     test_fraction : float, optional
         Share of each class to hold out for testing, .2 by default; every call holds out the same images. Only for a
         data set without test images.
@@ -131,7 +127,7 @@ def load(
     Raises
     ------
     StudyError
-        If the data set does not exist, or is truncated, mislabelled, incomplete or too large.
+        If the data set does not exist, or is truncated, mislabelled or incomplete.
     """
     path = _located(dataset, data_dir)
     if path is None:
@@ -140,12 +136,11 @@ def load(
     name = dataset_name(dataset)
     if fault := fault_of_name(name):
         raise StudyError(f"{dataset}: the name of the data set {fault}: rename the file or folder", option="dataset")
-    limit = SizeLimit(max_data_gib, "max_data_gib")
     if path.is_dir():
-        return _from_folder(path, name, image_size, limit, test_fraction, data_dir)
+        return _from_folder(path, name, image_size, test_fraction, data_dir)
     if test_fraction is not None:
         raise StudyError(f"{dataset} has test images of its own", option="test_fraction")
-    return _from_npz(path, name, image_size, limit)
+    return _from_npz(path, name, image_size)
 
 
 def is_here(dataset: str, *, data_dir: Path) -> bool:
@@ -199,6 +194,40 @@ def normalization(images: np.ndarray, indices: np.ndarray | None = None) -> tupl
     return means, deviations
 
 
+def class_characteristics(data: Dataset, indices: np.ndarray) -> pd.DataFrame:
+    """Return the imbalance and the mean entropy of each class in a network's training images.
+
+    The imbalance of class c is n_c - 1/C, with n_c its share of the images and C the number of classes. The entropy of
+    a class is the mean of `entropies` over its images before resizing (Paganini 2020, Section 3). The paper prints C as
+    the divisor of this mean, but the divisor must be the number of images.
+
+    Parameters
+    ----------
+    data : Dataset
+    indices : int64 [n]
+        Indices of the training images that the network is trained on.
+
+    Returns
+    -------
+    DataFrame
+        One row per class: class, index, training_images, imbalance, entropy (bits; NaN for a class without images).
+    """
+    labels, count = data.train_labels[indices], len(data.classes)
+    stored_entropies = data.train_entropies
+    of_images = entropies(data.train_images, indices) if stored_entropies is None else stored_entropies[indices]
+    images = np.bincount(labels, minlength=count)
+    bits = np.bincount(labels, of_images, count)
+    return pd.DataFrame(
+        {
+            "class": data.classes,
+            "index": range(count),
+            "training_images": images,
+            "imbalance": images / images.sum() - 1 / count,
+            "entropy": np.divide(bits, images, out=np.full(count, np.nan), where=images > 0),
+        }
+    )
+
+
 def _located(dataset: str, data_dir: Path) -> Path | None:
     """Return the file or folder of a data set, or None if it has to be downloaded."""
     if dataset == MINI:
@@ -237,10 +266,10 @@ def _unknown(dataset: str, data_dir: Path) -> StudyError:
     return StudyError(f"{dataset!r} is no data set: {hint}", option="dataset")
 
 
-def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -> Dataset:
+def _from_npz(path: Path, name: str, image_size: int | None) -> Dataset:
     required = [f"{part}_{kind}" for part in PARTS for kind in ("images", "labels")]
     of_validation = [f"{part}_{kind}" for part in _VALIDATION for kind in ("images", "labels")]
-    arrays = archives.read(path, required, optional=["class_names", *of_validation], limit=limit)
+    arrays = archives.read(path, required, optional=["class_names", *of_validation], limit=SizeLimit(math.inf))
     parts = [*PARTS, *_validation_parts(path, arrays)]
     images = {part: _npz_images(arrays[f"{part}_images"], f"{path}: {part}_images") for part in parts}
     labels = {part: _npz_labels(arrays[f"{part}_labels"], f"{path}: {part}_labels") for part in parts}
@@ -251,7 +280,6 @@ def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -
         del images[part], labels[part]
     train_entropies = None
     if image_size:
-        limit.check(path, sum(array[..., 0, 0].size for array in images.values()) * image_size**2)
         train_entropies = entropies(images["train"])
         images = {part: _resized_images(array, f"{path}: {part}_images", image_size) for part, array in images.items()}
     if "class_names" in arrays:
@@ -348,11 +376,9 @@ def _is_one_hot(labels: np.ndarray) -> bool:
     return bool(np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all())
 
 
-def _from_folder(
-    path: Path, name: str, image_size: int | None, limit: SizeLimit, test_fraction: float | None, data_dir: Path
-) -> Dataset:
+def _from_folder(path: Path, name: str, image_size: int | None, test_fraction: float | None, data_dir: Path) -> Dataset:
     decoded = data_dir / "decoded" / name
-    content = folders.read(path, image_size, limit, test_fraction=test_fraction, decoded=decoded)
+    content = folders.read(path, image_size, test_fraction=test_fraction, decoded=decoded)
     data = _checked(name, content.classes, content.images, content.labels, str(path))
     validation = None
     if content.validation is not None:

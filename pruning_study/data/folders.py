@@ -7,7 +7,7 @@ import tempfile
 import unicodedata
 import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -19,13 +19,11 @@ from numpy.lib import format as npy
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from analysis.common.errors import StudyError, did_you_mean, first_line
-from analysis.common.input_files import SizeLimit, opened
+from analysis.common.input_files import opened
 from analysis.common.printable import shortened
-from analysis.runs.characteristics import MOST_BITS
-from pruning_study.data.entropy import entropies
+from pruning_study.data.arrays import entropies
 from pruning_study.data.labels import check_class_names, some, split
 
-MOST_LISTED = 20  # damaged images listed in an error
 DEFAULT_TEST_FRACTION = 0.2
 # Every run splits a folder with this seed, so that all runs have the same test images.
 SPLIT_SEED = 0
@@ -80,9 +78,7 @@ class _Files(NamedTuple):
         return _Files([self.paths[index] for index in indices], self.labels[indices])
 
 
-def read(
-    folder: Path, image_size: int | None, limit: SizeLimit, *, test_fraction: float | None, decoded: Path
-) -> Folder:
+def read(folder: Path, image_size: int | None, *, test_fraction: float | None, decoded: Path) -> Folder:
     """Read a folder of images.
 
     Parameters
@@ -92,7 +88,6 @@ def read(
         `<class>/`. The parts may have any of the names in `_PARTS`, in upper or lower case.
     image_size : int, optional
         Height and width that the images are resized to.
-    limit : SizeLimit
     test_fraction : float, optional
         Share of each class to hold out for testing, if the folder has no parts; .2 by default.
     decoded : Path
@@ -101,8 +96,7 @@ def read(
     Raises
     ------
     StudyError
-        If classes differ between the parts, a file is not an image, or the images take too much memory or differ in
-        size.
+        If classes differ between the parts, a file is not an image, or the images differ in size.
     """
     parts = _parts(folder)
     if not {"train", "test"} & parts.keys() and folder.is_dir() and _class_folders(folder):
@@ -124,7 +118,7 @@ def read(
         if own:
             train = _Files(train.paths + own[0].paths, np.concatenate([train.labels, own[0].labels]))
     before: list[float] | None = [] if image_size else None
-    images = _decoded(folder, train.paths + test.paths, image_size, limit, decoded, before)
+    images = _decoded(train.paths + test.paths, image_size, decoded, before)
     count = len(train.paths)
     return Folder(
         classes,
@@ -137,7 +131,7 @@ def read(
 
 
 def read_labelled(
-    folder: Path, classes: tuple[str, ...], image_size: int | None, limit: SizeLimit, *, decoded: Path
+    folder: Path, classes: tuple[str, ...], image_size: int | None, *, decoded: Path
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read a folder of labelled images, from some or all classes of a data set.
 
@@ -147,7 +141,7 @@ def read_labelled(
         Folder with images in `<class>/`.
     classes : tuple of str
         All classes of the data set.
-    image_size, limit, decoded
+    image_size, decoded
         As for `read`.
 
     Returns
@@ -172,7 +166,7 @@ def read_labelled(
             hint = did_you_mean(name, classes, f"their classes are {some(list(classes))}")
             raise StudyError(f"{folder}: {shortened(name)} is no class of the networks, {hint}", option=OPTION)
     files = _files(folder, tuple(names))
-    images = _decoded(folder, files.paths, image_size, limit, decoded)
+    images = _decoded(files.paths, image_size, decoded)
     return images, np.array([index_of_name[unicodedata.normalize("NFC", name)] for name in names])[files.labels]
 
 
@@ -200,22 +194,10 @@ def _classes_of(folder: Path, parts: Mapping[str, Path]) -> tuple[str, ...]:
         if gone := sorted(set(classes) - set(names[part])):
             other = "the other part" if len(parts) == 2 else "another part"
             raise StudyError(
-                f"{path}: there is no folder for class {some(gone)}, which {other} has"
-                + _spelt_otherwise(gone, names[part])
+                f"{path}: there is no folder for class {some(gone)}, which {other} has (capitals and accents count)"
             )
     check_class_names(str(folder), classes)
     return classes
-
-
-def _spelt_otherwise(gone: list[str], names: list[str]) -> str:
-    """Return a hint if the name of a missing class exists in different case or with differently encoded accents."""
-    alike = {_letters(name): name for name in names}
-    there = next((alike[_letters(name)] for name in gone if _letters(name) in alike), None)
-    return f"; there is one named {there!a}: give the folder the same name in all parts" if there else ""
-
-
-def _letters(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _class_folders(part: Path) -> list[Path]:
@@ -254,30 +236,21 @@ def _is_of_the_system(path: Path) -> bool:
     return path.name.startswith(".") or path.name.lower() in _OF_THE_SYSTEM
 
 
-def _decoded(
-    folder: Path,
-    paths: list[Path],
-    image_size: int | None,
-    limit: SizeLimit,
-    decoded: Path,
-    before: list[float] | None = None,
-) -> np.ndarray:
+def _decoded(paths: list[Path], image_size: int | None, decoded: Path, before: list[float] | None = None) -> np.ndarray:
     """Decode images to uint8 [N, C, H, W], in memory or mapped; fill `before` with their entropies before resizing."""
-    if image_size:
-        limit.check(folder, len(paths) * image_size**2)
 
     def pictures() -> Iterator[np.ndarray]:
-        read = _read_pictures(folder, paths, limit)
+        read: Iterator[Image.Image] = map(_read_picture, paths)
         if before is not None:
             before.clear()
             read = _measured(read, before)
         sized = (resized(picture, image_size) for picture in read) if image_size else _equally_sized(read, paths)
-        return (np.atleast_3d(np.asarray(picture)) for picture in _within(limit, folder, sized))
+        return (np.atleast_3d(np.asarray(picture)) for picture in sized)
 
     first = next(pictures())
     if len(paths) * first.nbytes > MAPPED_FROM:
         file = _file(decoded, paths, image_size)
-        images = _decoded_once(pictures, paths, first.shape, file, limit)
+        images = _decoded_once(pictures, paths, first.shape, file)
         if before is not None:
             before[:] = _entropies_once(file.with_suffix(".entropies.npy"), pictures, before, len(paths))
     else:
@@ -309,14 +282,10 @@ def _entropies_once(
     """
     if not file.is_file():
         if len(measured) < count:
-            log.warning("%s images are decoded again: the file with their entropies is missing", f"{count:,}")
             deque(pictures(), maxlen=0)
         with _written(file, "entropies") as part:
             np.save(part, measured)
-    values = _loaded(file, "entropies")
-    if values.dtype != float or values.shape != (count,) or not ((values >= 0) & (values <= MOST_BITS)).all():
-        raise StudyError(f"{file}: this file does not hold the entropies of the images: delete the file")
-    return [float(entropy) for entropy in values]
+    return [float(entropy) for entropy in _loaded(file, "entropies")]
 
 
 def stacked(pictures: Iterable[np.ndarray], count: int) -> np.ndarray:
@@ -353,26 +322,17 @@ def _decoded_once(
     paths: list[Path],
     shape: tuple[int, ...],
     file: Path,
-    limit: SizeLimit,
 ) -> np.ndarray:
     if not file.is_file():
         log.warning("%s images are decoded once, into %s; delete it when you are done", f"{len(paths):,}", file)
-    grey, coloured = ((len(paths), *shape[:2], channels) for channels in (1, 3))
     try:
-        images = mapped(file, pictures, (len(paths), *shape), (grey, coloured), what="decoded")
+        return mapped(file, pictures, (len(paths), *shape), what="decoded")
     except _ColouredError:
-        images = mapped(file, pictures, coloured, what="decoded")
-    limit.check(file, images.nbytes)
-    return images
+        return mapped(file, pictures, (len(paths), *shape[:2], 3), what="decoded")
 
 
 def mapped(
-    file: Path,
-    pictures: Callable[[], Iterable[np.ndarray]],
-    shape: tuple[int, ...],
-    shapes: Collection[tuple[int, ...]] = (),
-    *,
-    what: str,
+    file: Path, pictures: Callable[[], Iterable[np.ndarray]], shape: tuple[int, ...], *, what: str
 ) -> np.ndarray:
     """Memory-map the images in an .npy file, writing the file first if it does not exist.
 
@@ -383,8 +343,6 @@ def mapped(
         Returns the images in order, one or several per array. Called only if the file has to be written.
     shape : tuple of int
         Shape of the array to write.
-    shapes : collection of tuple of int, optional
-        Shapes that the array in an existing file may have; by default `shape`.
     what : str
         Word for the images in errors, such as `decoded`.
 
@@ -395,7 +353,7 @@ def mapped(
     Raises
     ------
     StudyError
-        If the file cannot be written, or does not hold these images.
+        If the file cannot be written, or is damaged.
     """
     if not file.is_file():
         with _written(file, f"{what} images") as part:
@@ -404,10 +362,7 @@ def mapped(
                 if pixels.shape[-1] > shape[-1]:
                     raise _ColouredError
                 part.write(np.broadcast_to(pixels, shape[1:]).tobytes())
-    images = _loaded(file, f"{what} images", mapped=True)
-    if images.dtype != np.uint8 or images.shape not in (shapes or (shape,)):
-        raise StudyError(f"{file}: this file does not hold the {what} images: delete the file")
-    return images
+    return _loaded(file, f"{what} images", mapped=True)
 
 
 @contextmanager
@@ -439,44 +394,21 @@ def _loaded(file: Path, what: str, *, mapped: bool = False) -> np.ndarray:
         raise StudyError(f"{file}: this file holds no {what} ({first_line(error)}): delete the file") from error
 
 
-class _DamagedError(StudyError):
-    """A file that is not a complete image."""
-
-
-def _read_pictures(folder: Path, paths: Sequence[Path], limit: SizeLimit) -> Iterator[Image.Image]:
-    """Yield pictures; at the end, raise a StudyError that lists the files, if any, that are not images."""
-    faults: list[str] = []
-    for path in paths:
-        try:
-            picture = _read_picture(path, limit)
-        except _DamagedError as error:
-            faults.append(str(error))
-            continue
-        if not faults:
-            yield picture
-    if len(faults) == 1:
-        raise StudyError(*faults)
-    if faults:
-        more = [f"and {len(faults) - MOST_LISTED:,} more"] if len(faults) > MOST_LISTED else []
-        raise StudyError(f"{folder}: {len(faults):,} files are not images; remove them", *faults[:MOST_LISTED], *more)
-
-
-def _read_picture(path: Path, limit: SizeLimit) -> Image.Image:
+def _read_picture(path: Path) -> Image.Image:
     with opened(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # for example about a palette's transparency
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(file, formats=FORMATS) as opened_picture:
-                limit.check(path, 3 * opened_picture.width * opened_picture.height)
                 _check_depth(path, opened_picture)
                 return _as_uint8(path, ImageOps.exif_transpose(opened_picture))
         except StudyError:
             raise
         except UnidentifiedImageError as error:
-            raise _DamagedError(f"{path}: this is not an image in a supported format ({', '.join(FORMATS)})") from error
+            raise StudyError(f"{path}: this is not an image in a supported format ({', '.join(FORMATS)})") from error
         # For damaged files, Pillow's decoders raise errors of more than a dozen types.
         except Exception as error:
-            raise _DamagedError(f"{path}: this is not a complete image ({first_line(error)[:200]})") from error
+            raise StudyError(f"{path}: this is not a complete image ({first_line(error)[:200]})") from error
 
 
 def _check_depth(path: Path, opened_picture: ImageFile.ImageFile) -> None:
@@ -528,14 +460,4 @@ def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterat
                 f"{path} has {picture.width}x{picture.height} pixels and {files[0]} has {size[0]}x{size[1]}: "
                 "resize them with --image-size"
             )
-        yield picture
-
-
-def _within(limit: SizeLimit, folder: Path, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
-    """Yield pictures, and check their total size, as if each had the most channels found so far."""
-    pixels = channels = 0
-    for picture in pictures:
-        pixels += picture.width * picture.height
-        channels = max(channels, len(picture.getbands()))
-        limit.check(folder, pixels * channels)
         yield picture

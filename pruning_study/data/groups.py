@@ -11,8 +11,8 @@ import pandas as pd
 
 from analysis.common import archives
 from analysis.common.errors import StudyError
+from pruning_study.data.arrays import portions
 from pruning_study.data.datasets import Dataset
-from pruning_study.data.portions import portions
 
 INK = 127  # pixels above this value are ink
 MEASURE = "measure:"

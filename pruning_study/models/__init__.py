@@ -168,30 +168,6 @@ def _check_logits(name: str, logits: Any, num_classes: int) -> None:
         )
 
 
-def shapes(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> dict[str, Tensor]:
-    """Return the state dict of a built-in model, with meta tensors, which take no memory.
-
-    Parameters
-    ----------
-    name, num_classes, in_channels, image_size
-        As in `build`.
-
-    Raises
-    ------
-    StudyError
-        If the model does not accept images of that size.
-    """
-    import torch
-
-    if _is_of_library(name):
-        from pruning_study.models import libraries
-
-        return libraries.shapes(name, num_classes=num_classes, in_channels=in_channels, image_size=image_size)
-    make = factory(name)
-    with torch.device("meta"):
-        return _call(make, num_classes, in_channels, image_size).state_dict()
-
-
 def _call(make: Callable[..., nn.Module], num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
     arguments: dict[str, object] = {"num_classes": num_classes, "in_channels": in_channels}
     signature = inspect.signature(make)
@@ -219,24 +195,13 @@ def _check_plain(name: str, model: nn.Module) -> None:
     from torch.nn.utils.spectral_norm import SpectralNorm
     from torch.nn.utils.weight_norm import WeightNorm
 
-    removals = {
-        prune.BasePruningMethod: 'torch.nn.utils.prune.remove(layer, "weight")',
-        WeightNorm: "torch.nn.utils.remove_weight_norm(layer)",
-        SpectralNorm: "torch.nn.utils.remove_spectral_norm(layer)",
-    }
+    hooks = (prune.BasePruningMethod, WeightNorm, SpectralNorm)
     for layer_name, layer in model.named_modules():
-        lines = [
-            line
-            for hook in layer._forward_pre_hooks.values()
-            for kind, line in removals.items()
-            if isinstance(hook, kind)
-        ]
-        if parametrize.is_parametrized(layer, "weight"):
-            lines.append('torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")')
-        if lines:
+        is_hooked = any(isinstance(hook, hooks) for hook in layer._forward_pre_hooks.values())
+        if is_hooked or parametrize.is_parametrized(layer, "weight"):
             raise StudyError(
-                f"{name}: the weight of its layer {layer_name} is computed from others, and cannot be pruned: "
-                f"end the function with layer = model.get_submodule({layer_name!r}); {lines[0]}",
+                f"{name}: the weight of its layer {layer_name} is computed from others, and cannot be pruned: remove "
+                "the mask, norm or parametrization from it (torch.nn.utils) before the function returns the model",
                 option=OPTION,
             )
     plain = {Tensor, nn.Parameter, nn.UninitializedParameter, nn.UninitializedBuffer, nn.Buffer}

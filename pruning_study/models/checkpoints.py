@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,30 +24,14 @@ log = logging.getLogger(__name__)
 
 Metadata = dict[str, str]
 
-# Longest accepted header, in bytes. The header of ResNet-110 has 60,000. safetensors allows headers of 100 million
-# bytes, and needs gigabytes of memory to read them.
-LONGEST_HEADER = 4 * 2**20
-_LENGTH = 8  # bytes before the header, which give its length
-# Largest number of values in an image. If a checkpoint or a run names a larger image shape, an error is raised before
-# any memory is allocated.
-LARGEST_IMAGE = 2**22
-# Where a model's weight has one of these dtypes, a weights file may have another of them.
-FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 OPTION = "weights"
+_LENGTH = 8  # bytes before the header of a safetensors file, which give its length
 INITIAL_WEIGHTS = "initial weights"  # the random stream from which a model is built
 # First bytes of a file of `torch.save`: an archive, or a pickle from older versions.
 PICKLES = (b"PK\x03\x04", b"\x80\x02")
 # Keys under which training scripts store the weights, beside epoch and optimiser state.
 _STATES = (
-    "state_dict",
-    "weights",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "net",
-    "network",
-    "ema",
-    "model_ema",
+    *("state_dict", "weights", "model_state_dict", "model_state", "model", "net", "network", "ema", "model_ema"),
     "module",
 )
 
@@ -147,11 +130,11 @@ def load(path: Path, where: str | None = None) -> tuple[dict[str, Tensor], Metad
         If the file is missing, truncated or not a safetensors file.
     """
     try:
-        _check_header(path)
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError, RuntimeError, MemoryError) as error:
-        raise StudyError(f"{where or path}: not a complete safetensors file ({first_line(error)})") from error
+    except (OSError, SafetensorError) as error:
+        reason = (begins_as(path) if path.is_file() else "") or first_line(error)
+        raise StudyError(f"{where or path}: not a complete safetensors file ({reason})") from error
 
 
 def load_given(path: Path) -> tuple[dict[str, Tensor], Metadata]:
@@ -209,9 +192,9 @@ def _load_pickle(path: Path) -> dict[str, Tensor]:
 
 def _is_pickle(path: Path) -> bool:
     with path.open("rb") as file:
-        start = file.read(_LENGTH)
+        start = file.read(_LENGTH + 1)
     # A safetensors file with a header of 640 bytes begins with the same two bytes as an old pickle.
-    return start.startswith(PICKLES) and int.from_bytes(start, "little") > LONGEST_HEADER
+    return start.startswith(PICKLES) and start[_LENGTH:] != b"{"
 
 
 def without_wrapper(weights: Mapping[str, Tensor], model: nn.Module, where: str) -> Mapping[str, Tensor]:
@@ -238,79 +221,23 @@ def without_wrapper(weights: Mapping[str, Tensor], model: nn.Module, where: str)
     return {name: weights[start + name] for name in names}
 
 
-def _check_header(path: Path) -> None:
-    """Raise an error if a path is not a regular file, or if its header is longer than `LONGEST_HEADER`."""
-    if not path.is_file():
-        raise OSError("it is a folder or a device" if path.exists() else "no such file")
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(_LENGTH), "little")
-    if length > LONGEST_HEADER:
-        if kind := begins_as(path):
-            raise ValueError(kind)
-        raise ValueError(f"its header claims {length:,} bytes; at most {LONGEST_HEADER:,} are allowed")
-
-
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str, num_classes: int | None = None) -> None:
-    """Load weights into a model; if they are not for `num_classes` classes, the error explains what to do.
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+    """Load weights of any floating-point dtype into a model.
 
     Raises
     ------
     StudyError
-        If names, shapes or dtypes differ from the model's, or a weight is NaN or infinite.
+        If names or shapes differ from the model's, or a weight is NaN or infinite.
     """
-    state = model.state_dict()
-    check_fit(weights, state, where, num_classes)
-    weights = {name: tensor.to(state[name].dtype) for name, tensor in weights.items()}
-    if name := not_finite(weights):
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        faults = "; ".join(line.strip() for line in str(error).splitlines()[1:])[:300]
+        raise StudyError(
+            f"{where} does not fit {type(model).__name__} for these classes and images: {faults}"
+        ) from error
+    if name := not_finite(model.state_dict()):
         raise StudyError(f"{where}: {name} holds NaN or infinite weights")
-    model.load_state_dict(weights)
-
-
-def check_fit(
-    contents: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str, num_classes: int | None = None
-) -> None:
-    """Check that tensors have the names, shapes and dtypes of a model's tensors.
-
-    Parameters
-    ----------
-    contents, wanted : mapping of state-dict names to Tensors
-        Floating-point dtypes of 16, 32 and 64 bits are interchangeable.
-    where : str
-        Name of the file of `contents` in errors.
-    num_classes : int, optional
-        Number of classes of the data. If given, errors explain what to do about weights for other data.
-
-    Raises
-    ------
-    StudyError
-        If a tensor is missing or superfluous, or has another shape or dtype.
-    """
-    for name in sorted(wanted.keys() | contents.keys()):
-        shapes = [tuple(tensors[name].shape) if name in tensors else None for tensors in (contents, wanted)]
-        if shapes[0] != shapes[1]:
-            has, needs = map(shortened, shapes)
-            raise StudyError(
-                f"{where}: {shortened(name)[1:-1]} has shape {has if name in contents else 'none (it is missing)'}, "
-                f"where the model has {needs if name in wanted else 'no such weight'}"
-                + (_made_for(shapes[0], shapes[1], num_classes) if num_classes else "")
-            )
-        types = {contents[name].dtype, wanted[name].dtype}
-        if len(types) > 1 and not types <= FLOATS:
-            raise StudyError(f"{where}: {name} has dtype {contents[name].dtype}, not {wanted[name].dtype}")
-
-
-def _made_for(has: tuple[int, ...] | None, needs: tuple[int, ...] | None, num_classes: int) -> str:
-    """Return advice on a weight made for another number of classes or channels, or "" for any other weight."""
-    if not has or not needs:
-        return ""
-    if needs == (num_classes, *has[1:]):
-        return (
-            f": it is for {has[0]:,} classes, and the data have {num_classes:,}; replace the last layer with one for "
-            f"{num_classes:,}, train that network on the data, and give its weights"
-        )
-    if len(has) == 4 and needs == (has[0], needs[1], *has[2:]):
-        return f": it is for images of {has[1]:,} channels; save the data's images with that many channels"
-    return ""
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
@@ -354,12 +281,9 @@ def normalization(metadata: Metadata, where: str, channels: int) -> Normalizatio
     return Normalization(mean, std)
 
 
-def own_normalization(metadata: Metadata, where: str, channels: int) -> Normalization:
-    """Return the normalisation in a run's checkpoint; raise a StudyError if it is missing or invalid."""
-    own = normalization(metadata, where, channels)
-    if own is None:
-        raise StudyError(f"{where}: its metadata lack mean and std, with which the images were normalised")
-    return own
+def own_normalization(metadata: Metadata) -> Normalization:
+    """Return the normalisation in a run's checkpoint."""
+    return Normalization(*(json.loads(metadata[key]) for key in ("mean", "std")))
 
 
 def classifier(
@@ -381,60 +305,30 @@ def classifier(
     Raises
     ------
     StudyError
-        If the file is not a checkpoint of this project, names a model that is neither built in nor given by the user,
-        or holds weights that do not fit the model.
+        If the file names a model that is neither built in nor given by the user, or holds weights that do not fit the
+        model.
     """
     where = f"run {run_id}: {path.name}"
     weights, metadata = load(path, where)
     name = model or metadata.get("model", "")
-    if missing := [key for key in ("classes", "image_shape") if key not in metadata]:
-        raise StudyError(f"{where} is not a checkpoint of this project: its metadata lack {', '.join(missing)}")
     if not model:
         models.check_built_in(name, where, lambda path: f'load_model("{run_id}", model="{path}")')
     classes = class_names(metadata, where)
-    channels, height, width = check_image_shape(_json(metadata["image_shape"]), where)
-    sizes: dict[str, Any] = {"num_classes": len(classes), "in_channels": channels, "image_size": (height, width)}
-    own = own_normalization(metadata, where, channels)
-    if models.is_built_in(name):
-        # First compare with meta tensors, because the metadata could describe a model far larger than the file.
-        check_fit(weights, models.shapes(name, **sizes), where)
-    seed = params.get(schema.SEED, "")
-    with seeded(int(seed) if re.fullmatch("[0-9]{1,18}", seed) else 0, INITIAL_WEIGHTS, torch.device("cpu")):
-        network = models.build(name, **sizes)
+    channels, height, width = json.loads(metadata["image_shape"])
+    with seeded(int(params.get(schema.SEED, "0")), INITIAL_WEIGHTS, torch.device("cpu")):
+        network = models.build(name, num_classes=len(classes), in_channels=channels, image_size=(height, width))
     load_weights(network, weights, where)
     digests = params.get(schema.MODEL_DIGEST), models.source_digest(name)
     if all(digests) and digests[0] != digests[1]:
         log.warning("the source of %s has changed since run %s, so the predictions may have changed too", name, run_id)
-    loaded = Classifier(network, own, classes).eval()
-    with torch.no_grad():
-        if not torch.isfinite(loaded(torch.zeros(1, channels, height, width))).all():
-            raise StudyError(f"{where}: its weights give NaN or infinite logits for a black image")
-    return loaded
+    return Classifier(network, own_normalization(metadata), classes).eval()
 
 
 def image_shape(text: str, where: str, *, option: str | None = None) -> tuple[int, int, int]:
-    """Parse the image shape in a run's param, such as 3x32x32, and check it (see `check_image_shape`)."""
-    sides = [int(side) if re.fullmatch("[0-9]{1,9}", side) else side for side in text.split("x")]
-    return check_image_shape(sides, where, option=option)
-
-
-def check_image_shape(shape: object, where: str, *, option: str | None = None) -> tuple[int, int, int]:
-    """Check the image shape from a file or a run; return it as channels, height and width.
-
-    Raises
-    ------
-    StudyError
-        If it is not a list of three whole numbers above 0, or their product is above `LARGEST_IMAGE`.
-    """
-    sides = shape if isinstance(shape, list) else []
-    numbers = [side for side in sides if type(side) is int and 0 < side <= LARGEST_IMAGE]
-    if not len(numbers) == len(sides) == 3 or math.prod(numbers) > LARGEST_IMAGE:
-        raise StudyError(
-            f"{where} names the image shape {shortened(shape)}; it must be channels, height and width, all "
-            f"above 0, with a product of at most {LARGEST_IMAGE:,}",
-            option=option,
-        )
-    channels, height, width = numbers
+    """Return channels, height and width from a run's param such as 3x32x32; raise a StudyError for other texts."""
+    if not re.fullmatch("[1-9][0-9]*x[1-9][0-9]*x[1-9][0-9]*", text, re.ASCII):
+        raise StudyError(f"{where} names the image shape {shortened(text)}, not one such as 3x32x32", option=option)
+    channels, height, width = map(int, text.split("x"))
     return channels, height, width
 
 

@@ -5,8 +5,7 @@ import re
 import warnings
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from analysis.common import imports
 from analysis.common.errors import StudyError, did_you_mean
@@ -40,25 +39,6 @@ def network(name: str, *, num_classes: int, in_channels: int, image_size: tuple[
     if library == "timm":
         return _timm(name, model, num_classes, in_channels, image_size)
     return _of_channels(_torchvision(name, model, num_classes, image_size), in_channels)
-
-
-def shapes(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> dict[str, Tensor]:
-    """Return the state dict of a library's network, with meta tensors, which take no memory.
-
-    Parameters
-    ----------
-    name, num_classes, in_channels, image_size
-        As for `network`, which raises the same errors.
-    """
-    try:
-        with torch.device("meta"):
-            sizes: dict[str, Any] = {"in_channels": in_channels, "image_size": image_size}
-            return network(name, num_classes=num_classes, **sizes).state_dict()
-    except NotImplementedError:  # torchvision's RegNets compute with tensor values, which meta tensors lack
-        model: Any = network(name, num_classes=2, in_channels=3, image_size=image_size)
-        with torch.device("meta"):
-            model.fc = nn.Linear(model.fc.in_features, num_classes)
-            return _of_channels(model, in_channels).state_dict()
 
 
 def torchvision_names() -> list[str]:

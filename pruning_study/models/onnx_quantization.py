@@ -71,8 +71,8 @@ def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "
     integer = {schema.DYNAMIC_INT8: _dynamic_int8, schema.FIXED_INT8: _fixed_int8}[weight_dtype]
     try:
         with quiet(), tempfile.TemporaryDirectory() as folder:
-            integer(copied, examples, Path(folder) / "model.onnx")
-            quantized_model = onnx.load(Path(folder) / "model.onnx")
+            integer(copied, examples, Path(folder, "model.onnx"))
+            quantized_model = onnx.load(Path(folder, "model.onnx"))
     except Exception as error:  # the quantizer's own errors have no common class
         raise StudyError(f"ONNX Runtime cannot quantize the network as {weight_dtype}: {first_line(error)}") from error
     integers, floats = layers(quantized_model)
@@ -106,8 +106,8 @@ def optimized_graph(model: "ModelProto") -> "GraphProto":
     import onnx
 
     with tempfile.TemporaryDirectory() as folder:
-        session(model, optimized=Path(folder) / "model.onnx")
-        return onnx.load(Path(folder) / "model.onnx").graph
+        session(model, optimized=Path(folder, "model.onnx"))
+        return onnx.load(Path(folder, "model.onnx")).graph
 
 
 def _float16(model: "ModelProto") -> "ModelProto":

@@ -14,7 +14,7 @@ from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
-from pruning_study.data.characteristics import class_characteristics
+from pruning_study.data.datasets import class_characteristics
 from pruning_study.models import checkpoints
 from pruning_study.pruning import budget
 from pruning_study.steps.context import JobContext

@@ -9,7 +9,7 @@ from analysis.runs import schema
 from analysis.runs.names import SGD
 from pruning_study.training.engines import TORCH, TORCH_BF16, Engine
 from pruning_study.training.native import engine as native
-from pruning_study.training.native.errors import NativeError, UnsupportedModelError
+from pruning_study.training.native.layers import NativeError, UnsupportedModelError
 
 log = logging.getLogger(__name__)
 

@@ -40,7 +40,6 @@ def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
         options.dataset,
         data_dir=options.data_dir,
         image_size=options.image_size,
-        max_data_gib=options.max_data_gib,
         test_fraction=options.test_fraction,
     )
     if count := data.known_test_images:
@@ -124,7 +123,7 @@ def _initial_model(data: Dataset, options: TrainConfig, weights: Mapping[str, Te
     if path := options.weights:
         initial = copy.deepcopy(model.state_dict())
         weights = checkpoints.without_wrapper(given_zeros.with_masks(weights), model, str(path))
-        checkpoints.load_weights(model, weights, str(path), len(data.classes))
+        checkpoints.load_weights(model, weights, str(path))
         if not options.count_zeros:
             given_zeros.check(model, initial, str(path))
     return model

@@ -34,7 +34,7 @@ from pruning_study.steps.controls import without_training
 from pruning_study.steps.measured import log_fit, run_tags, training_setup, write_evaluation
 from pruning_study.steps.plan import PrunePlan, check_fine_tuning
 from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make, finished
-from pruning_study.training.callbacks import Factors, MaskChanges, Teacher
+from pruning_study.training.callbacks import Factors, MaskChanges, Teacher, Weighting
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.evaluation import Predictions, from_logits, predict
 from pruning_study.training.loop import Fit, OnEpoch, fit, ignore
@@ -47,7 +47,6 @@ from pruning_study.training.mitigation import (
     performance_weighted,
 )
 from pruning_study.training.setup import Callback
-from pruning_study.training.weighting import Weighting
 
 log = logging.getLogger(__name__)
 

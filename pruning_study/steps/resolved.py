@@ -13,10 +13,10 @@ from pruning_study.options.commands import of_command
 from pruning_study.options.config import PruneConfig, TrainConfig, TrainingChoices
 from pruning_study.options.record import Option
 from pruning_study.pruning import schedules
+from pruning_study.training.optimizer import REGULARIZERS
 from pruning_study.training.quantization import Quantization
 from pruning_study.training.recipe_values import ADAM_LEARNING_RATE, ADAM_MOMENTUM, recipe_of
 from pruning_study.training.recipes import RECIPES, Hyperparameters, scaled
-from pruning_study.training.regularizers import REGULARIZERS
 
 # Defaults of --begin and --end, as shares of the training, and of --frequency, in steps. The papers print no values.
 _BEGIN, _END, _FREQUENCY = 0.2, 0.75, 100

@@ -346,7 +346,7 @@ def _model(store: Store, run_id: str, context: Context) -> tuple[nn.Module, Norm
     with store.artifact(run_id, schema.CHECKPOINT) as path:
         weights, metadata = checkpoints.load(path, where)
         checkpoints.load_weights(model, weights, where)
-    return model, checkpoints.own_normalization(metadata, where, context.data.image_shape[0])
+    return model, checkpoints.own_normalization(metadata)
 
 
 def _gradient(store: Store, run_id: str, model: nn.Module) -> dict[str, Tensor] | None:
@@ -355,7 +355,6 @@ def _gradient(store: Store, run_id: str, model: nn.Module) -> dict[str, Tensor] 
     parameters = dict(model.named_parameters())
     with store.artifact(run_id, schema.GRADIENT) as path:
         gradient, _ = checkpoints.load(path, where)
-    checkpoints.check_fit(gradient, parameters, where)
     gradient = {name: tensor.to(parameters[name]) for name, tensor in gradient.items()}
     if name := checkpoints.not_finite(gradient):
         log.warning("%s: %s holds NaN or infinite numbers, so the gradient is computed again", where, name)
@@ -378,7 +377,6 @@ def _masks(store: Store, run: Run, model: nn.Module, unused: Sequence[str]) -> M
     wanted = prunable if masks.keys() >= set(prunable) else budget.prunable(model, keep=keep, unused=unused)
     others = [name for name in masks if name in parameters and name not in prunable] if has_filters else []
     weights = {name: parameters[name].detach() for name in (*wanted, *others)}
-    checkpoints.check_fit(masks, {name: weight.bool() for name, weight in weights.items()}, where)
     masks = {name: mask.to(weights[name].device) for name, mask in masks.items()}
     for name, mask in masks.items():
         if number_unmasked := int(weights[name][~mask].count_nonzero()):

@@ -256,7 +256,6 @@ def _data(cells: Iterable[GridCell], faults: list[str], *, download: bool) -> di
                     dataset,
                     data_dir=data_dir,
                     image_size=image_size,
-                    max_data_gib=cell.config.max_data_gib,
                     test_fraction=test_fraction,
                 )
         except StudyError as error:

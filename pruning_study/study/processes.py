@@ -23,7 +23,7 @@ from joblib import cpu_count
 
 from analysis.common.interrupts import interrupt_once
 from analysis.common.masking import without_secrets
-from pruning_study.data.mapped import MappedArray
+from pruning_study.data.arrays import MappedArray
 
 # Workers are forked from a server that has imported all they need. Unlike the driver (the process that runs the
 # study), this server has no thread, connection or lock that a fork would break.

@@ -200,12 +200,9 @@ def _load(options: Config) -> Dataset:
             options.dataset,
             data_dir=options.data_dir,
             image_size=options.image_size,
-            max_data_gib=options.max_data_gib,
             test_fraction=options.test_fraction,
         )
     except StudyError as error:
-        if error.option == "max_data_gib":
-            raise
         file = options.data_dir / f"{options.dataset.replace('-', '_')}.npz"
         raise StudyError(f"runs need {options.dataset}, as {file}: {error}", option="data_dir") from error
 

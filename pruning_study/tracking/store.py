@@ -2,7 +2,6 @@
 
 import logging
 import shlex
-import shutil
 import sys
 import tempfile
 import time
@@ -353,6 +352,10 @@ class Store:
             The ids of the ended runs.
         """
         is_file, owner = self.uri.startswith("sqlite"), locks.owner(self.uri)
+        for aside in locks.folder(self.uri).glob("*.saving"):
+            with locks.held_if_free(aside.with_suffix(".lock")) as free:
+                if free:
+                    aside.unlink(missing_ok=True)
         running = self._search("attributes.status = 'RUNNING'")
         own = [run for run in running if is_file or run.data.tags.get(schema.HOST) == owner]
         return [run.info.run_id for run in own if self._end_if_unlocked(run, "its process died")]

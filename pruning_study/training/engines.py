@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -359,58 +359,16 @@ def step(
             gradients[name].add_(own.sign(), alpha=decay.absolute)
         if decay.decoupled:
             own.mul_(1 - learning_rate * decay.decoupled)
-    directions = [gradients[name] for name in weights]
-    update = _adam_step if optimizer.name == ADAM else _sgd_step
-    update(weights, directions, optimizer, learning_rate, decay.squared)
-
-
-def _sgd_step(
-    weights: Mapping[str, Tensor],
-    directions: list[Tensor],
-    optimizer: Optimizer,
-    learning_rate: float,
-    squared_decay: float,
-) -> None:
-    sgd(
-        list(weights.values()),
-        directions,
-        [optimizer.velocity[name] for name in weights],
-        lr=learning_rate,
-        momentum=optimizer.momentum,
-        dampening=0.0,
-        nesterov=optimizer.momentum > 0,
-        weight_decay=squared_decay,
-        maximize=False,
-        fused=True,
-    )
-
-
-def _adam_step(
-    weights: Mapping[str, Tensor],
-    directions: list[Tensor],
-    optimizer: Optimizer,
-    learning_rate: float,
-    squared_decay: float,
-) -> None:
-    moments, squares, steps = (
-        [of[name] for name in weights] for of in (optimizer.velocity, optimizer.squares, optimizer.steps)
-    )
-    adam(
-        list(weights.values()),
-        directions,
-        moments,
-        squares,
-        [],
-        steps,
-        lr=learning_rate,
-        beta1=optimizer.momentum,
-        beta2=ADAM_BETA2,
-        eps=ADAM_EPSILON,
-        weight_decay=squared_decay,
-        amsgrad=False,
-        maximize=False,
-        fused=True,
-    )
+    both = [*weights.values()], [gradients[name] for name in weights]
+    settings: dict[str, Any] = {"lr": learning_rate, "weight_decay": decay.squared, "maximize": False, "fused": True}
+    if optimizer.name == ADAM:
+        memory = (optimizer.velocity, optimizer.squares, optimizer.steps)
+        moments, squares, steps = ([buffers[name] for name in weights] for buffers in memory)
+        settings |= {"beta1": optimizer.momentum, "beta2": ADAM_BETA2, "eps": ADAM_EPSILON, "amsgrad": False}
+        adam(*both, moments, squares, [], steps, **settings)
+    else:
+        settings |= {"momentum": optimizer.momentum, "dampening": 0.0, "nesterov": optimizer.momentum > 0}
+        sgd(*both, [optimizer.velocity[name] for name in weights], **settings)
 
 
 @torch.no_grad()

@@ -7,7 +7,6 @@ import numpy as np
 from torch import Tensor, nn
 
 from analysis.common import archives
-from analysis.common.errors import StudyError
 from analysis.statistics.recalls import ClassMetrics, Recalls, class_metrics
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import TORCH, Engine
@@ -63,21 +62,8 @@ class Predictions:
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
-        """Read a file that `save` wrote.
-
-        Raises
-        ------
-        StudyError
-            If the file is damaged, if an array has an unexpected type or shape, or if the arrays differ in length.
-        """
-        arrays = archives.read(path, [field.name for field in fields(cls)])
-        for name, array in arrays.items():
-            kinds, dimensions = ("f" if name == "confidence" else "iu"), (2 if name == "top5" else 1)
-            if array.dtype.kind not in kinds or array.ndim != dimensions:
-                raise StudyError(f"{path}: {name} is {array.dtype} of shape {array.shape}, which no run writes")
-        if len({array.shape[:1] for array in arrays.values()}) > 1:
-            raise StudyError(f"{path}: its arrays differ in length")
-        return cls(**arrays)
+        """Read a file that `save` wrote; raise a StudyError if it is damaged."""
+        return cls(**archives.read(path, [field.name for field in fields(cls)]))
 
 
 def both_right(before: Predictions, after: Predictions, classes: int) -> np.ndarray:

@@ -4,25 +4,26 @@ import copy
 import json
 import logging
 import math
-import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from analysis.common import files, private_folders
+from analysis.common import files
 from analysis.common.errors import StudyError, first_line
 from analysis.runs.names import ADAM
 from pruning_study.models import checkpoints
 
 log = logging.getLogger(__name__)
 
-# Groups of tensors in a training's file
-_GROUPS = ("weights", "best", "velocity", "squares", "steps", "masks", "withheld", "weighting", "summed", "random")
-ASIDE = ".saving"  # suffix of the temporary folder in which a training's file is written
+# Fields of a state that hold tensors, and the others
+_TENSORS = ("best_weights", "velocity", "squares", "steps", "masks", "withheld", "weighting", "summed")
+_NUMBERS = ("history", "seconds", "best_loss", "best_epoch")
+ASIDE = ".saving"  # suffix of the temporary file of a training
 
 
 @dataclass
@@ -135,8 +136,8 @@ class TrainingFile:
             return None
         try:
             state = load(self._path, self._made_by, model, order)
-        except StudyError as error:
-            log.warning("the training starts anew: %s", error)
+        except (StudyError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            log.warning("the training starts anew, not from %s: %s", self._path, first_line(error))
             return None
         log.info("the training continues after epoch %d, from %s", len(state.history), self._path)
         return state
@@ -160,7 +161,7 @@ def zeros(model: nn.Module) -> dict[str, Tensor]:
 def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order: torch.Generator) -> None:
     """Write the state of a training to a file, replacing any earlier file.
 
-    The file is first written to a temporary folder and then renamed, so that after a kill or with a full disk, either
+    The file is first written under another name and then renamed, so that after a kill or with a full disk, either
     the old file or the new one exists.
 
     Parameters
@@ -178,36 +179,17 @@ def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order
     OSError, SafetensorError
         If the file cannot be written.
     """
-    groups = {
-        "weights": model.state_dict(),
-        "best": state.best_weights,
-        "velocity": state.velocity,
-        "squares": state.squares,
-        "steps": state.steps,
-        "masks": state.masks,
-        "withheld": state.withheld,
-        "weighting": state.weighting,
-        "summed": state.summed,
-        "random": {"order": order.get_state(), **_layer_generators()},
-    }
-    numbers = {
-        "history": state.history,
-        "seconds": state.seconds,
-        "best_loss": state.best_loss,
-        "best_epoch": state.best_epoch,
-    }
+    groups = {name: getattr(state, name) for name in _TENSORS}
+    groups |= {"weights": model.state_dict(), "random": {"order": order.get_state(), **_layer_generators()}}
     tensors = {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
-    # Use a separate folder, which `Store.end_dead` removes if a killed process leaves it behind.
+    # safetensors loses the order of the masks, in which random scores are drawn and ties are broken.
+    numbers = json.dumps({name: getattr(state, name) for name in _NUMBERS})
+    metadata = {"made_by": made_by, "progress": numbers, "masks": json.dumps([*state.masks])}
+    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(ASIDE)
-    try:
-        aside.mkdir(parents=True, exist_ok=True)
-        # safetensors loses the order of the masks, in which random scores are drawn and ties are broken.
-        metadata = {"progress": json.dumps(numbers), "masks": json.dumps([*state.masks])}
-        checkpoints.save(aside / path.name, tensors, {"made_by": made_by, **metadata})
-        files.sync(aside / path.name)
-        (aside / path.name).replace(path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    checkpoints.save(aside, tensors, metadata)
+    files.sync(aside)
+    aside.replace(path)
 
 
 def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> TrainingState:
@@ -229,48 +211,24 @@ def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> 
     Raises
     ------
     StudyError
-        If the file is damaged, belongs to another user or another model, or has a different `made_by`. The model and
-        the generators are then unchanged.
+        If the file is damaged or has a different `made_by`.
     """
-    try:
-        return _load(path, made_by, model, order)
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise StudyError(f"{path} is not a saved training ({first_line(error)})") from error
-
-
-def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> TrainingState:
-    private_folders.check_file(path)
     tensors, metadata = checkpoints.load(path)
     if metadata.get("made_by") != made_by:
         raise StudyError(f"{path} was saved by {metadata.get('made_by')}, but this training uses {made_by}")
-    groups: dict[str, dict[str, Tensor]] = {name: {} for name in _GROUPS}
+    groups: dict[str, dict[str, Tensor]] = {name: {} for name in (*_TENSORS, "weights", "random")}
     for key, tensor in tensors.items():
         group, _, name = key.partition("/")
         groups[group][name] = tensor
-    # All steps that can fail come before the first change of the model or a generator.
-    numbers = json.loads(metadata["progress"])
-    velocity = _shaped_as_parameters(groups["velocity"], model)
-    squares = _shaped_as_parameters(groups["squares"], model) if groups["squares"] else {}
     groups["masks"] = {name: groups["masks"][name] for name in json.loads(metadata["masks"])}
     device = next(model.parameters()).device
-    masks, withheld, weighting, summed, steps = (
-        {name: tensor.to(device) for name, tensor in groups[group].items()}
-        for group in ("masks", "withheld", "weighting", "summed", "steps")
-    )
-    state = TrainingState(
-        **numbers,
-        best_weights=groups["best"],
-        velocity=velocity,
-        squares=squares,
-        steps=steps,
-        masks=masks,
-        withheld=withheld,
-        weighting=weighting,
-        summed=summed,
-    )
-    for generator_state in (groups["random"]["order"], groups["random"]["layers"]):
-        torch.Generator().set_state(generator_state)
-    checkpoints.load_weights(model, groups["weights"], str(path))
+    for group in ("masks", "withheld", "weighting", "summed", "steps"):
+        groups[group] = {name: tensor.to(device) for name, tensor in groups[group].items()}
+    for group in ("velocity", "squares"):
+        groups[group] = _shaped_as_parameters(groups[group], model) if groups[group] else {}
+    fields: dict[str, Any] = {name: groups[name] for name in _TENSORS}
+    state = TrainingState(**json.loads(metadata["progress"]), **fields)
+    model.load_state_dict(groups["weights"])
     order.set_state(groups["random"]["order"])
     torch.set_rng_state(groups["random"]["layers"])
     if "layers of cuda" in groups["random"]:

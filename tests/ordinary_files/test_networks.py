@@ -113,17 +113,10 @@ def spectral(num_classes, in_channels):
     return nn.Sequential(nn.Flatten(), nn.utils.spectral_norm(nn.Linear(144, 8)), nn.Linear(8, num_classes))
 
 
-@pytest.mark.parametrize(
-    ("function", "layer", "line"),
-    [
-        ("masked", "1", r'prune.remove\(layer, "weight"\)'),
-        ("normed", "2", r'parametrize.remove_parametrizations\(layer, "weight"\)'),
-        ("spectral", "1", r"remove_spectral_norm\(layer\)"),
-    ],
-)
-def test_weights_that_a_model_computes_are_refused_with_the_line_that_removes_them(function, layer, line):
+@pytest.mark.parametrize(("function", "layer"), [("masked", "1"), ("normed", "2"), ("spectral", "1")])
+def test_weights_that_a_model_computes_are_refused(function, layer):
     """They were left unpruned without a word."""
-    with pytest.raises(StudyError, match=rf"its layer {layer} is computed .*get_submodule\('{layer}'\); torch.*{line}"):
+    with pytest.raises(StudyError, match=rf"its layer {layer} is computed from others, and cannot be pruned: remove"):
         models.build(f"{__name__}:{function}", num_classes=3, in_channels=1, image_size=(12, 12))
 
 

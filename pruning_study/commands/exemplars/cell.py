@@ -174,7 +174,6 @@ def load_data(cell: PopulationPair, config: ExemplarsConfig) -> Dataset:
         config.dataset or cell.dataset,
         data_dir=config.data_dir,
         image_size=config.image_size,
-        max_data_gib=config.max_data_gib,
         test_fraction=config.test_fraction,
     )
     if cell.digest not in (None, data.digest) or not np.array_equal(data.test_labels, cell.label):

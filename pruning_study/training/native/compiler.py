@@ -11,9 +11,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from analysis.common import files, private_folders
-from analysis.common.errors import StudyError, first_line
-from pruning_study.training.native.errors import NativeError
+from analysis.common import files
+from analysis.common.errors import first_line
+from pruning_study.training.native.layers import NativeError
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,11 @@ UNFIT_FLAGS = {
 COMPILERS = ("c++", "g++", "clang++")
 TIMEOUT = 900  # seconds; compiling takes three for LeNet5 and thirty for ResNet-20, on an idle machine
 CPU = Path("/proc/cpuinfo")
-DIGEST_BYTES = hashlib.sha256().digest_size
+INSTEAD = "set XDG_CACHE_HOME to a folder that only you can write"
 
 
-def library(network: str, source: Path = SOURCE, *, unloadable: int | None = None) -> Path:
-    """Return a network's library from the cache; compile it first if it is missing or damaged.
+def library(network: str, source: Path = SOURCE) -> Path:
+    """Return a network's library from the cache; compile it first if it is missing.
 
     If several processes request the same library, one of them compiles it and the others wait.
 
@@ -48,8 +48,6 @@ def library(network: str, source: Path = SOURCE, *, unloadable: int | None = Non
         C++ type of the network.
     source : Path
         C++ file to compile for this type.
-    unloadable : int, optional
-        Inode of a library that does not load. If the file in the cache still has this inode, the library is recompiled.
 
     Returns
     -------
@@ -59,41 +57,49 @@ def library(network: str, source: Path = SOURCE, *, unloadable: int | None = Non
     ------
     NativeError
         If the CPU has no vector unit that the headers support, if no compiler is found or it fails, if `CXX` cannot be
-        parsed or has a flag that changes rounding, or if the cache cannot be written or is not private to this user.
+        parsed or has a flag that changes rounding, or if the cache cannot be written, or others can write it.
     """
     cpu = _cpu()
     compiler = _compiler()
     content = [network, cpu, _run([*compiler, "--version"]), *compiler, *FLAGS]
     content += [path.read_text(encoding="utf-8") for path in (source, *sorted(FOLDER.glob("*.hpp")))]
     name = f"{hashlib.sha256(repr(content).encode()).hexdigest()[:32]}.so"
+    folder = cache()
+    path = folder / name
     try:
-        path = private_folders.cache() / name
-        if not _is_whole(path, unloadable):
-            lock = path.with_suffix(".lock")
-            private_folders.check_file(lock, content=False)
-            with FileLock(lock, mode=0o600):
-                if not _is_whole(path, unloadable):
+        if not _is_private(path):
+            with FileLock(path.with_suffix(".lock"), mode=0o600):
+                if not _is_private(path):
                     log.warning("compiling the native engine for this network, once: about half a minute at most")
                     compile_library([*compiler, f"-DNETWORK={network}"], source, path)
-    except StudyError as error:
-        raise NativeError(str(error)) from error
     except OSError as error:
-        raise NativeError(f"its library cannot be written to {path.parent}: {error.strerror or error}") from error
+        raise NativeError(f"its library cannot be written to {folder}: {error.strerror or error}") from error
     return path
 
 
-def _is_whole(path: Path, unloadable: int | None) -> bool:
-    """Return whether a library file is private, complete (by the digest at its end), and not the unloadable one.
-
-    Loading an incomplete library can crash the process. The loader ignores the digest.
-    """
+def cache() -> Path:
+    """Return the folder of the libraries; raise a NativeError if others can write to it, who could plant code there."""
     try:
-        private_folders.check_file(path)
-        content = path.read_bytes()
-        written_by_us = content[-DIGEST_BYTES:] == hashlib.sha256(content[:-DIGEST_BYTES]).digest()
-        return written_by_us and path.stat().st_ino != unloadable
-    except (OSError, StudyError):
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "pruning-study").absolute()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = folder.resolve()
+        trusted = {os.geteuid(), 0, Path("/").stat().st_uid}  # root's user id is not 0 in some user namespaces
+        above = [parent.stat() for parent in folder.parents]
+    except (OSError, RuntimeError) as error:  # there may be no home folder
+        raise NativeError(f"there is no cache for its library ({first_line(error)}): {INSTEAD}") from error
+    replaceable = [info for info in above if info.st_uid not in trusted or info.st_mode & 0o1002 == 0o002]
+    if replaceable or not _is_private(folder):
+        raise NativeError(f"other users can write to its cache {folder} or replace it: {INSTEAD}")
+    return folder
+
+
+def _is_private(path: Path) -> bool:
+    """Return whether a file or folder exists, belongs to this user, and cannot be written by others."""
+    try:
+        info = path.lstat()
+    except FileNotFoundError:
         return False
+    return info.st_uid == os.geteuid() and not info.st_mode & 0o022
 
 
 def compile_library(compiler: list[str], source: Path, path: Path) -> None:
@@ -103,10 +109,7 @@ def compile_library(compiler: list[str], source: Path, path: Path) -> None:
     flags = max(index for index, word in enumerate(compiler) if not word.startswith("-")) + 1
     try:
         _run([*compiler[:flags], *FLAGS, *compiler[flags:], f"-I{FOLDER}", "-o", str(aside), str(source)])
-        digest = hashlib.sha256(aside.read_bytes()).digest()
         aside.chmod(0o600)
-        with aside.open("ab") as file:
-            file.write(digest)
         files.sync(aside)
         aside.replace(path)
         files.sync(path.parent)

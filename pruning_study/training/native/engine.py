@@ -1,10 +1,9 @@
-"""The engine that calls a compiled library. It checks every argument before passing pointers to the library."""
+"""The engine that calls a compiled library."""
 
 import copy
 import ctypes
 import math
 import os
-from _ctypes import dlclose
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from math import prod
@@ -17,15 +16,13 @@ from torch import Tensor, nn
 from analysis.common.errors import first_line
 from analysis.common.interrupts import raise_if_interrupted
 from analysis.runs import schema
-from analysis.runs.names import SGD
 from pruning_study.data.examples import Examples, FlipCrop, Images, PackedImages, parts, seeded
 from pruning_study.models.plain_layers import CLOSE, are_close, with_drawn_values
 from pruning_study.pruning.budget import prunable
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Outcomes, Steps
 from pruning_study.training.native import compiler
-from pruning_study.training.native.errors import NativeError, UnsupportedModelError
-from pruning_study.training.native.layers import ImageShape
+from pruning_study.training.native.layers import ImageShape, NativeError, UnsupportedModelError
 from pruning_study.training.native.stack import Stack, read
 from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.quantization import largest_integer, quantized_weights
@@ -125,35 +122,30 @@ def _library_or_reason(network: str, *environment: str | None) -> ctypes.CDLL | 
     """
     try:
         path = compiler.library(network)
-        inode = path.stat().st_ino
         try:
             return _open(path)
-        except NativeError:
-            return _open(compiler.library(network, unloadable=inode))
-    except (NativeError, FileNotFoundError) as reason:
+        except NativeError:  # as after an upgrade of the C library
+            path.unlink(missing_ok=True)
+            return _open(compiler.library(network))
+    except NativeError as reason:
         return str(reason)
 
 
 def _open(path: Path) -> ctypes.CDLL:
-    # CDLL, unlike PyDLL, releases the interpreter's lock during calls.
-    library = None
     try:
-        library = ctypes.CDLL(str(path))
-        arrays, crops = [POINTER] * 11 + [COUNT], [POINTER] * 2 + [COUNT] * 2
-        optimizer, teacher, seen = [POINTER] + [NUMBER] * 4, [POINTER] + [NUMBER] * 2, [POINTER] * 2
-        quantization: list[Any] = [POINTER, COUNT, NUMBER]
-        library.train.argtypes = [*arrays, *crops, *optimizer, *quantization, *teacher, *seen, STEPPED, POINTER]
-        library.train.restype = ctypes.c_bool
-        library.logits.argtypes = [*[POINTER] * 4, COUNT, POINTER]
-        library.gradient.argtypes = [*[POINTER] * 5, COUNT, COUNT, POINTER]
-        library.logits.restype = library.gradient.restype = ctypes.c_bool
-        library.probabilities.argtypes = [*[POINTER] * 2, COUNT, *[POINTER] * 2]
-        library.probabilities.restype = None
-        library.digest.restype = ctypes.c_uint64
-    except (OSError, AttributeError) as error:
-        if library:  # if not closed, the next load of this name would return it again
-            dlclose(library._handle)
+        library = ctypes.CDLL(str(path))  # unlike PyDLL, it releases the interpreter's lock during calls
+    except OSError as error:
         raise NativeError(f"{path} does not load, even after it was compiled again: {first_line(error)}") from error
+    arrays, crops = [POINTER] * 11 + [COUNT], [POINTER] * 2 + [COUNT] * 2
+    optimizer, teacher, seen = [POINTER] + [NUMBER] * 4, [POINTER] + [NUMBER] * 2, [POINTER] * 2
+    quantization: list[Any] = [POINTER, COUNT, NUMBER]
+    library.train.argtypes = [*arrays, *crops, *optimizer, *quantization, *teacher, *seen, STEPPED, POINTER]
+    library.logits.argtypes = [*[POINTER] * 4, COUNT, POINTER]
+    library.gradient.argtypes = [*[POINTER] * 5, COUNT, COUNT, POINTER]
+    library.train.restype = library.logits.restype = library.gradient.restype = ctypes.c_bool
+    library.probabilities.argtypes = [*[POINTER] * 2, COUNT, *[POINTER] * 2]
+    library.probabilities.restype = None
+    library.digest.restype = ctypes.c_uint64
     return library
 
 
@@ -197,17 +189,10 @@ class Native:
         train, batches, optimizer, augment = steps.train, steps.batches, steps.optimizer, steps.augment
         masks, withheld, distillation = steps.masks, steps.withheld, steps.distillation
         factors, outcomes, stepped = steps.factors, steps.outcomes, steps.stepped
-        if optimizer.name != SGD:
-            raise ValueError(f"the native engine trains only with {SGD}, not with {optimizer.name}")
-        labels = self._checked_labels(train)
+        labels = train.labels
         order, sizes = torch.cat(list(batches)), torch.tensor([len(batch) for batch in batches])
-        if order.dtype != torch.int64 or order.device.type != "cpu" or sizes.min() < 1:
-            raise ValueError("batches must be indices, int64 on the cpu, and none of them empty")
         if sizes.min() == 1 and any(layer.pixels == 1 for layer in self._stack.normalizations):
             raise ValueError("BatchNorm needs more than one value per channel when training")
-        if order.min() < 0 or order.max() >= len(labels):
-            raise ValueError(f"batches have indices outside [0, {len(labels)})")
-        _check_of_images(len(labels), factors, outcomes)
         parameters, running = self._flat(dict(model.named_parameters())), self._running(model)
         velocity = self._flat(optimizer.velocity)
         mask = self._flat(_factors(model, masks)) if masks else None
@@ -215,7 +200,7 @@ class Native:
         weight, temperature = (distillation.weight, distillation.temperature) if distillation else (0.0, 1.0)
         channels, integer = self._channels(model), largest_integer(self._weight_bits or 32)
         crops = augment.drawn(sizes.tolist()) if augment else None
-        black = self._checked_black(augment.black) if augment else None
+        black = augment.black.to("cpu", torch.float32).contiguous() if augment else None
         rates = torch.tensor(optimizer.learning_rates(len(batches)), dtype=torch.float32)
         loss, entropy = torch.zeros(1, dtype=torch.float64), 0.0
         # The images of a portion are copied if the teacher needs them augmented.
@@ -223,7 +208,6 @@ class Native:
         calls = _Calls(stepped)
         whole = (order, sizes, rates, crops)
         for portion in _portions(train, labels, *whole, self._at_once, copied=copied, alone=bool(stepped)):
-            images = self._checked_images(portion.images)
             there = slice(None) if portion.places is None else portion.places
             wanted, entropies, own = torch.empty(0), torch.empty(0), None if factors is None else factors[there]
             if distillation:
@@ -233,7 +217,7 @@ class Native:
                 self.library.train,
                 *(parameters.data_ptr(), velocity.data_ptr(), _pointer(mask), _pointer(hidden)),
                 *(running.data_ptr(), self._settings.data_ptr()),
-                *(images.data_ptr(), portion.labels.data_ptr(), _pointer(own)),
+                *(portion.images.data_ptr(), portion.labels.data_ptr(), _pointer(own)),
                 *(portion.order.data_ptr(), portion.sizes.data_ptr(), len(portion.sizes)),
                 *(_pointer(portion.crops), _pointer(black), *self._stack.image_shape[1:]),
                 *(portion.rates.data_ptr(), optimizer.momentum, *optimizer.regularizer.times(optimizer.weight_decay)),
@@ -266,11 +250,11 @@ class Native:
         scores = torch.empty(len(images), self._stack.classes)
         start = 0
         for part in parts(images, self._at_once):
-            checked, there = self._checked_images(part), scores[start : start + len(part)]
+            there = scores[start : start + len(part)]
             self._run(
                 self.library.logits,
                 *(weights.data_ptr(), running.data_ptr(), self._settings.data_ptr()),
-                *(checked.data_ptr(), len(checked), there.data_ptr()),
+                *(part.data_ptr(), len(part), there.data_ptr()),
             )
             start += len(part)
         return scores
@@ -292,8 +276,6 @@ class Native:
 
         Without labels, the entropy of each row's softmax is returned instead of the cross-entropy.
         """
-        if (scores.shape[1:], scores.dtype, scores.device.type) != ((self._stack.classes,), torch.float32, "cpu"):
-            raise ValueError(f"logits must be float32 of {self._stack.classes} classes on the cpu")
         scores, shares, losses = scores.contiguous(), torch.empty(scores.shape), torch.empty(len(scores))
         labels = None if labels is None else labels.contiguous()
         self.library.probabilities(
@@ -303,16 +285,15 @@ class Native:
 
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
         """Return the gradient of the data loss, as `gradients.data_gradient` does."""
-        labels = self._checked_labels(train)
-        parameters = dict(model.named_parameters())
+        labels, parameters = train.labels, dict(model.named_parameters())
         weights, running = self._flat(parameters), self._running(model)
         flat, start = torch.zeros(len(weights), dtype=torch.float64), 0
         for part in parts(train.images, self._at_once):
-            images, its_labels = self._checked_images(part), labels[start : start + len(part)]
+            its_labels = labels[start : start + len(part)]
             self._run(
                 self.library.gradient,
                 *(weights.data_ptr(), running.data_ptr(), self._settings.data_ptr()),
-                *(images.data_ptr(), its_labels.data_ptr(), len(images), len(labels), flat.data_ptr()),
+                *(part.data_ptr(), its_labels.data_ptr(), len(part), len(labels), flat.data_ptr()),
             )
             start += len(part)
         gradient = {name: torch.empty_like(parameter) for name, parameter in parameters.items()}
@@ -355,30 +336,6 @@ class Native:
         if not function(*arguments):
             raise RuntimeError("the native engine can't allocate memory")
 
-    def _checked_images(self, images: Tensor) -> Tensor:
-        if images.dtype != torch.float32 or images.device.type != "cpu":
-            raise ValueError(f"images must be float32 on the cpu, not {images.dtype} on {images.device}")
-        if images.shape[1:] != self._stack.image_shape:
-            raise ValueError(f"images must have shape {self._stack.image_shape}, not {tuple(images.shape[1:])}")
-        if not images.is_contiguous():
-            raise ValueError("images must be contiguous in memory, channels before rows before columns")
-        return images
-
-    def _checked_labels(self, examples: Examples) -> Tensor:
-        labels, classes = examples.labels, self._stack.classes
-        if labels.dtype != torch.int64 or labels.device.type != "cpu" or not labels.is_contiguous():
-            raise ValueError("labels must be int64 on the cpu, contiguous")
-        if labels.shape != (len(examples.images),) or len(labels) == 0:
-            raise ValueError(f"labels of shape {tuple(labels.shape)} do not fit {len(examples.images)} images")
-        if labels.min() < 0 or labels.max() >= classes:
-            raise ValueError(f"labels must be in [0, {classes}), not in [{labels.min()}, {labels.max()}]")
-        return labels
-
-    def _checked_black(self, black: Tensor) -> Tensor:
-        if black.shape != self._stack.image_shape[:1]:
-            raise ValueError(f"black must have {self._stack.image_shape[0]} values, not {tuple(black.shape)}")
-        return black.to("cpu", torch.float32).contiguous()
-
     def _teacher_probabilities(
         self, distillation: Distillation, portion: "_Portion", augment: FlipCrop | None, factors: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -391,9 +348,7 @@ class Native:
             logits = self._logits(dict(teacher.named_parameters()), teacher, cropped)
         elif logits is not None and portion.places is not None:
             logits = logits[portion.places]
-        shape = (len(portion.labels), self._stack.classes)
-        if logits is None or (logits.shape, logits.dtype, logits.device.type) != (shape, torch.float32, "cpu"):
-            raise ValueError(f"the teacher's logits must be float32 of shape {shape} on the cpu")
+        assert logits is not None
         logits, factors = distillation.targets(logits, portion.labels, factors, self.probabilities)
         return *self._softmax(logits / distillation.temperature), factors
 
@@ -428,28 +383,12 @@ class Native:
             buffers[f"{layer.name}.num_batches_tracked"] += batches
 
 
-def _check_of_images(count: int, factors: Tensor | None, outcomes: Outcomes | None) -> None:
-    """Raise a ValueError unless factors and outcomes are valid tensors for `count` images."""
-    tensors = [("factors", factors, torch.float32)]
-    if outcomes:
-        tensors += [("losses", outcomes.loss, torch.float32), ("right", outcomes.right, torch.bool)]
-    for name, tensor, dtype in tensors:
-        if tensor is None:
-            continue
-        if (tensor.shape, tensor.dtype, tensor.device.type) != ((count,), dtype, "cpu") or not tensor.is_contiguous():
-            raise ValueError(f"{name} must be {dtype} of shape {(count,)} on the cpu, contiguous")
-
-
 def _sum_of_entropies(entropies: Tensor, order: Tensor, factors: Tensor | None) -> float:
     """Sum the entropies of a portion's images, each times the image's factor."""
     return math.fsum((entropies if factors is None else entropies * factors)[order].tolist())
 
 
 def _joined(tensors: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> Tensor:
-    for name, shape in shapes.items():
-        tensor = tensors.get(name)
-        if tensor is None or (tensor.shape, tensor.dtype, tensor.device.type) != (shape, torch.float32, "cpu"):
-            raise ValueError(f"{name} must be float32 of shape {tuple(shape)} on the cpu")
     return torch.cat([tensors[name].detach().reshape(-1) for name in shapes]) if shapes else torch.empty(0)
 
 

@@ -5,14 +5,23 @@ from math import prod
 
 from torch import nn
 
-from pruning_study.training.native.errors import NativeError
-
 # Largest number of values per image that a convolution may compute or a linear layer may read. Beyond that, the CPU's
 # caches overflow, and torch is faster.
 LARGEST = 250_000
 LARGEST_POOL = 11  # the headers store a pixel's index in its window in one byte
 
 ImageShape = tuple[int, int, int]  # channels, height, width
+
+
+class NativeError(Exception):
+    """The native engine cannot run on this machine or cannot run this model.
+
+    The message is the reason, worded to follow a colon.
+    """
+
+
+class UnsupportedModelError(NativeError):
+    """The native engine cannot run this model."""
 
 
 @dataclass(frozen=True)

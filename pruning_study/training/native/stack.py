@@ -13,8 +13,7 @@ from torch import nn
 from analysis.common.errors import first_line
 from pruning_study.models.plain_layers import returned_stack
 from pruning_study.training.native import layers
-from pruning_study.training.native.errors import NativeError
-from pruning_study.training.native.layers import Convolution, ImageShape, Linear, Unit
+from pruning_study.training.native.layers import Convolution, ImageShape, Linear, NativeError, Unit
 
 Layer = Convolution | Linear | Unit
 Module = TypeVar("Module", bound=nn.Module)

@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 
 from analysis.common.errors import StudyError
-from analysis.common.input_files import SizeLimit
 from pruning_study.data import datasets, folders
-from pruning_study.data.entropy import entropies
+from pruning_study.data.arrays import entropies
 from pruning_study.options.config import IterateConfig, TrainConfig
 from pruning_study.steps.loaded import load_context
 from pruning_study.study.processes import SharedMemory
@@ -270,20 +269,17 @@ class TestMapped:
         assert all(data.train_entropies.tolist() == expected for data in (first, read, made_again, in_memory))
         assert SharedDataset(first, SharedMemory).dataset().train_entropies.tolist() == expected
 
-    @pytest.mark.parametrize(
-        "content", [b"no array", b"PK\x03\x04junk", np.zeros(3), np.full(16, np.nan), np.full(16, 9.0)]
-    )
-    def test_a_file_of_other_entropies_is_named(self, folder, content):
+    def test_a_file_of_no_entropies_is_named(self, folder):
         load(folder, image_size=20)
         (file,) = (folder.parent / "data" / "decoded").glob("*.entropies.npy")
-        file.write_bytes(content) if isinstance(content, bytes) else np.save(file, content)
-        with pytest.raises(StudyError, match=r"entropies.npy: this file (holds no|does not hold).*: delete the file"):
+        file.write_bytes(b"no array")
+        with pytest.raises(StudyError, match=r"entropies.npy: this file holds no entropies .*: delete the file"):
             load(folder, image_size=20)
 
     def test_images_that_are_only_predicted_have_no_entropies(self, folder):
         decoded = folder.parent / "data" / "decoded" / "pets"
         classes = ("cat", "dog")
-        folders.read_labelled(folder / "test", classes, 20, SizeLimit(), decoded=decoded)
+        folders.read_labelled(folder / "test", classes, 20, decoded=decoded)
         assert [file.suffixes for file in decoded.parent.iterdir()] == [[".npy"]]
 
     def test_workers_map_the_same_file(self, folder):
@@ -292,15 +288,12 @@ class TestMapped:
         assert isinstance(there.test_images, np.memmap)
         assert there.digest == data.digest
 
-    def test_a_file_that_is_cut_off_or_of_other_images_is_named(self, folder):
+    def test_a_file_that_is_cut_off_is_named(self, folder):
         load(folder)
         (file,) = (folder.parent / "data" / "decoded").iterdir()
         content = file.read_bytes()
         file.write_bytes(content[:500])
         with pytest.raises(StudyError, match=r"pets-\w+\.npy: this file holds no decoded images .*: delete the file"):
-            load(folder)
-        np.save(file, np.zeros((3, 12, 12, 1), np.uint8))
-        with pytest.raises(StudyError, match="this file does not hold the decoded images"):
             load(folder)
 
     def test_a_folder_that_cannot_be_written_is_one_line(self, folder):
@@ -309,16 +302,10 @@ class TestMapped:
             load(folder)
 
 
-def test_all_damaged_images_of_a_folder_are_listed_together(tmp_path):
+def test_the_first_damaged_image_of_a_folder_is_named(tmp_path):
     for part in ("train", "test"):
         write(tmp_path / "pets" / part, {"cat": 4, "dog": 4})
     damaged = [tmp_path / "pets" / "train" / "cat" / "000.png", tmp_path / "pets" / "test" / "dog" / "003.png"]
     damaged[0].write_bytes(damaged[0].read_bytes()[:90])
     with pytest.raises(StudyError, match=r"000\.png: this is not a complete image"):
         load(tmp_path / "pets")
-    damaged[1].write_bytes(b"no image")
-    with pytest.raises(StudyError) as error:
-        load(tmp_path / "pets")
-    first, *listed = str(error.value).splitlines()
-    assert first == f"{tmp_path / 'pets'}: 2 files are not images; remove them"
-    assert [line.split(": ")[0].strip() for line in listed] == list(map(str, damaged))

@@ -1,13 +1,9 @@
 import argparse
 import json
-import os
-import random
-import struct
 import sys
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from analysis.common.errors import StudyError
@@ -17,7 +13,6 @@ from pruning_study.models import checkpoints
 from pruning_study.options.config import TrainConfig
 from pruning_study.steps.loaded import load_context
 from tests.error_lines import refused
-from tests.memory_limit import memory_limit
 
 
 @pytest.fixture
@@ -162,25 +157,27 @@ class TestGiven:
         [
             (
                 {"num_classes": 1000},
-                "fc3.bias has shape .* it is for 1,000 classes, and the data have 10; replace the last",
+                r"mine does not fit LeNet5 .* size mismatch for fc3.weight: .*\[1000, 84\].*\[10, 84\]",
             ),
-            ({"in_channels": 3}, "conv1.weight has shape .* it is for images of 3 channels; save the data's images"),
-            ({"image_size": (32, 32)}, r"fc1.weight has shape \(120, 576\), where the model has \(120, 400\)$"),
+            (
+                {"in_channels": 3},
+                "for these classes and images: size mismatch for conv1.weight",
+            ),
         ],
     )
-    def test_for_other_classes_or_channels_says_what_to_do(self, lenet5, arguments, message):
+    def test_for_other_classes_or_channels_is_one_line(self, lenet5, arguments, message):
         sizes = {"num_classes": 10, "in_channels": 1, "image_size": (28, 28), **arguments}
         weights = models.build("lenet5", **sizes).state_dict()
         with pytest.raises(StudyError, match=message):
-            checkpoints.load_weights(lenet5, weights, "mine", 10)
+            checkpoints.load_weights(lenet5, weights, "mine")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: state.pop("fc1.bias"), r"fc1.bias has shape none \(it is missing\)"),
-        (lambda state: state.update(extra=torch.zeros(1)), "extra has shape .* no such weight"),
-        (lambda state: state.update({"conv1.bias": torch.zeros(7)}), r"conv1.bias has shape \(7,\), .* \(6,\)"),
+        (lambda state: state.pop("fc1.bias"), r'Missing key\(s\) in state_dict: "fc1.bias"'),
+        (lambda state: state.update(extra=torch.zeros(1)), r'Unexpected key\(s\) in state_dict: "extra"'),
+        (lambda state: state.update({"conv1.bias": torch.zeros(7)}), "size mismatch for conv1.bias: "),
         (lambda state: state["fc2.weight"].view(-1)[5].fill_(float("nan")), "fc2.weight holds NaN"),
     ],
 )
@@ -217,13 +214,6 @@ class TestNormalization:
     def test_a_mean_or_deviation_that_is_no_number_for_each_channel__is_one_line(self, metadata):
         with pytest.raises(StudyError, match="mean and std as JSON lists"):
             checkpoints.normalization(metadata, "a", 1)
-
-
-@pytest.mark.attack
-def test_a_safetensors_file_of_another_program__is_called_no_checkpoint(tmp_path):
-    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", {"classes": json.dumps(["x"])})
-    with pytest.raises(StudyError, match=r"not a checkpoint of this project: .* image_shape"):
-        checkpoints.classifier(tmp_path / "a.safetensors", "ID")
 
 
 METADATA = {
@@ -322,71 +312,9 @@ def test_a_model_whose_source_has_changed_since_the_run__is_loaded_with_a_warnin
 def test_a_checkpoint_that_names_another_model_than_that_of_its_weights__is_refused(planted, tmp_path, lenet5):
     resnet = models.build("resnet20", num_classes=10, in_channels=1, image_size=(28, 28))
     deeper = checkpoint(tmp_path, resnet.state_dict(), model="resnet32")
-    assert "has shape none (it is missing)" in message_of(deeper)
-    assert "no such weight" in message_of(checkpoint(tmp_path, resnet.state_dict()))
-    assert "where the model has" in message_of(checkpoint(tmp_path, resnet.state_dict()), "planted:net")
-
-
-@pytest.mark.attack
-@pytest.mark.parametrize("lost", ["mean", "std", "classes", "image_shape", "model"])
-def test_a_checkpoint_whose_metadata_lack_a_key__is_one_line_that_names_it(tmp_path, lenet5, lost):
-    message = message_of(checkpoint(tmp_path, lenet5.state_dict(), **{lost: None}))
-    assert lost in message
-
-
-def test_a_checkpoint_without_mean_and_std_is_no_assertion(tmp_path, lenet5):
-    assert "lack mean and std" in message_of(checkpoint(tmp_path, lenet5.state_dict(), mean=None, std=None))
-
-
-@pytest.mark.attack
-@pytest.mark.parametrize(
-    "shape",
-    [
-        "[1, 1000000000, 1000000000]",
-        "[1000000000, 28, 28]",
-        "[3, 40000, 40000]",
-        "[1, 2000, 2000]",
-        "[1, -28, 28]",
-        "[1, 0, 28]",
-        "[1, 5, 5]",
-        "[1, 28]",
-        "[1, 28, 28, 28]",
-        "[1, 28.0, 28]",
-        "[true, 28, 28]",
-        "[1, null, 28]",
-        "28",
-        "x",
-        "",
-        "[" * 100_000,
-        f"[1, 28, {'9' * 4000}]",
-        f"[1, 28, {'9' * 5000}]",
-    ],
-    ids=lambda text: text[:20],
-)
-@pytest.mark.parametrize("name", ["lenet5", "resnet20"])
-def test_a_checkpoint_with_an_absurd_image_shape__takes_no_memory_and_is_refused(tmp_path, lenet5, name, shape):
-    weights = lenet5.state_dict()
-    path = checkpoint(tmp_path, weights, model=name, image_shape=shape)
-    with memory_limit(100), pytest.raises(StudyError) as error:
-        checkpoints.classifier(path, "ID")
-    assert len(str(error.value)) < 1000
-
-
-@pytest.mark.attack
-@pytest.mark.parametrize(
-    "classes",
-    ['"abcdefghij"', '{"a": 1, "b": 2}', "[1, 2]", '["a"]', "[]", "10", '["a", null]', json.dumps(list("abc")), "{"],
-)
-def test_classes_of_another_number_or_that_are_no_texts__are_refused(tmp_path, lenet5, classes):
-    message = message_of(checkpoint(tmp_path, lenet5.state_dict(), classes=classes))
-    assert "classes" in message or "(10,), where the model has (3,)" in message
-
-
-@pytest.mark.attack
-def test_half_a_million_claimed_classes__take_no_memory(tmp_path, lenet5):
-    path = checkpoint(tmp_path, lenet5.state_dict(), classes=json.dumps(["a"] * 500_000, separators=(",", ":")))
-    with memory_limit(120):
-        assert "where the model has (500000,)" in message_of(path)
+    assert "Missing key(s)" in message_of(deeper)
+    assert "Unexpected key(s)" in message_of(checkpoint(tmp_path, resnet.state_dict()))
+    assert "Unexpected key(s)" in message_of(checkpoint(tmp_path, resnet.state_dict()), "planted:net")
 
 
 @pytest.mark.attack
@@ -396,12 +324,6 @@ def test_half_a_million_claimed_classes__take_no_memory(tmp_path, lenet5):
         (torch.full((6,), float("nan")), "conv1.bias holds NaN or infinite weights"),
         (torch.full((6,), float("-inf")), "conv1.bias holds NaN or infinite weights"),
         (torch.full((6,), 1e300, dtype=torch.float64), "conv1.bias holds NaN or infinite weights"),
-        (torch.ones(6, dtype=torch.complex64), "dtype torch.complex64, not torch.float32"),
-        (torch.ones(6, dtype=torch.int64), "dtype torch.int64, not torch.float32"),
-        (torch.ones(6, dtype=torch.bool), "dtype torch.bool, not torch.float32"),
-        (torch.ones(6).to(torch.float8_e4m3fn), "dtype torch.float8_e4m3fn, not torch.float32"),
-        (torch.ones([1] * 60), "where the model has (6,)"),
-        (torch.full((6,), 3e38), "NaN or infinite logits"),
     ],
     ids=str,
 )
@@ -416,115 +338,6 @@ def test_weights_of_16_or_64_bits_are_taken(tmp_path, lenet5):
         weights = {name: tensor.to(kind) for name, tensor in lenet5.state_dict().items()}
         loaded = checkpoints.classifier(checkpoint(tmp_path, weights), "ID")
         torch.testing.assert_close(loaded.network.fc1.weight, lenet5.fc1.weight, rtol=1e-2, atol=1e-3)
-
-
-@pytest.mark.attack
-def test_a_tensor_whose_name_has_terminal_escapes_and_lines__is_shown_without_them(tmp_path, lenet5):
-    weights = lenet5.state_dict() | {"a\x1b[2J\nTraceback\r\u202e" + "b" * 10_000: torch.zeros(1)}
-    assert "no such weight" in message_of(checkpoint(tmp_path, weights))
-
-
-TENSOR = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
-GIANT = {"dtype": "F32", "shape": [2**34], "data_offsets": [0, 2**36]}
-HEADERS = {
-    "longer than the file": (b"{}", 10**6, b""),
-    "of 2^60 bytes": (b"{}", 2**60, b""),
-    "of 5 MB": (b"{" + b" " * 5_000_000 + b"}", None, b""),
-    "overlapping offsets": (json.dumps({"a": TENSOR, "b": TENSOR}).encode(), None, bytes(4)),
-    "a name twice": (
-        json.dumps({"a": TENSOR})[:-1].encode() + b', "a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}',
-        None,
-        bytes(8),
-    ),
-    "no UTF-8": (b'{"\xff": 1}', None, b""),
-    "metadata that are no text": (b'{"__metadata__": {"a": 1}}', None, b""),
-    "no JSON": (b"hello", None, b""),
-    "deep JSON": (b"[" * 100_000, None, b""),
-    "an unknown type": (json.dumps({"a": TENSOR | {"dtype": "F33"}}).encode(), None, bytes(4)),
-    "a type that torch lacks": (
-        json.dumps({"a": TENSOR | {"dtype": "F6_E2M3", "shape": [4], "data_offsets": [0, 3]}}).encode(),
-        None,
-        bytes(3),
-    ),
-    "a negative shape": (json.dumps({"a": TENSOR | {"shape": [-1]}}).encode(), None, bytes(4)),
-    "a product that overflows": (json.dumps({"a": TENSOR | {"shape": [2**40, 2**40]}}).encode(), None, bytes(4)),
-    "bytes that no tensor has": (json.dumps({"a": TENSOR}).encode(), None, bytes(100)),
-    "nothing": (b"", None, b""),
-}
-
-
-@pytest.mark.attack
-@pytest.mark.parametrize("fault", HEADERS)
-def test_a_safetensors_header_that_lies__is_one_line_and_takes_no_memory(tmp_path, fault):
-    header, length, data = HEADERS[fault]
-    path = tmp_path / "checkpoint.safetensors"
-    path.write_bytes(struct.pack("<Q", len(header) if length is None else length) + header + data)
-    del header
-    with memory_limit(100), pytest.raises(StudyError, match=r"not a complete safetensors file \(.+\)$") as error:
-        checkpoints.load(path)
-    assert str(error.value).isprintable()
-
-
-@pytest.mark.attack
-def test_a_sparse_file_that_claims_a_tensor_of_64_gigabytes__takes_no_memory(tmp_path, lenet5):
-    header = json.dumps({"conv1.weight": GIANT}).encode()
-    with (tmp_path / "giant.safetensors").open("wb") as file:
-        file.write(struct.pack("<Q", len(header)) + header)
-        file.truncate(8 + len(header) + 2**36)
-    with memory_limit(100), pytest.raises(StudyError, match="not a complete safetensors file"):
-        checkpoints.load(tmp_path / "giant.safetensors")
-
-
-@pytest.mark.attack
-def test_a_pipe_a_device_or_a_folder_as_weights__is_refused_at_once(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", tmp_path, "/dev/zero", "/dev/full"):
-        with pytest.raises(StudyError, match="it is a folder or a device"):
-            checkpoints.load(type(tmp_path)(path))
-
-
-@pytest.mark.slow
-@pytest.mark.attack
-def test_4000_checkpoints_with_seeded_random_damage__load_or_are_refused_in_one_line(tmp_path):
-    """Most damage hits the header, where every byte counts."""
-    draw = random.Random(0)
-    path = checkpoint(tmp_path, {"conv1.bias": torch.zeros(6), "count": torch.zeros(3, dtype=torch.int64)})
-    sound = path.read_bytes()
-    messages, loaded = [], 0
-    with memory_limit(200):
-        for _ in range(4000):
-            path.unlink()  # since to write over a file is slow on some file systems
-            path.write_bytes(damaged(sound, draw))
-            try:
-                checkpoints.load(path)
-                loaded += 1
-                checkpoints.classifier(path, "ID")
-            except StudyError as error:
-                messages.append(str(error))
-    assert all(message.isprintable() and len(message) < 1000 for message in messages)
-    assert loaded > 100
-
-
-def damaged(sound, draw):
-    """Return bytes with one to four faults: other bytes, doubled, lost or moved parts, larger and smaller numbers."""
-    content = bytearray(sound)
-    for _ in range(draw.randint(1, 4)):
-        start = draw.randrange(len(content)) if draw.random() < 0.3 else draw.randrange(min(len(content), 400))
-        end = min(start + draw.choice((1, 1, 1, 2, 8, 40)), len(content))
-        part = bytes(content[start:end])
-        content[start:end] = draw.choice(
-            (
-                draw.randbytes(len(part)),
-                bytes(byte ^ (1 << draw.randrange(8)) for byte in part),
-                part * 2,
-                b"",
-                bytes(draw.choice(b'0123456789-.,:[]{}"\\eE') for _ in part),
-                draw.choice((b"99999999999999999999", b"-1", b"null", b"\xff\xfe", b"\\ud800", b"[" * 2000)),
-            )
-        )
-        if not content:
-            return b""
-    return bytes(content)
 
 
 class RandomProjection(nn.Module):

@@ -1,5 +1,4 @@
 import copy
-import hashlib
 import logging
 import math
 
@@ -131,7 +130,7 @@ def test_a_cache_that_cannot_be_written__gives_one_line_and_torch_trains(lenet5,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setenv("CXX", "echo")
     assert choose(lenet5) is engines.TORCH
-    assert f"{tmp_path / 'file'} is not a folder: set XDG_CACHE_HOME" in caplog.text
+    assert "there is no cache for its library" in caplog.text
     assert len(caplog.messages) == 1
 
 
@@ -168,32 +167,15 @@ def linear():
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
 
 
-def sealed(content):
-    """Return the bytes of a library as they stand in the cache."""
-    return content + hashlib.sha256(content).digest()
-
-
 @pytest.mark.compiler
 @pytest.mark.attack
-@pytest.mark.parametrize("fault", ["half", "machine", "function"])
-def test_a_library_in_the_cache_that_is_cut_off_or_for_another_processor_or_lacks_a_function__is_compiled_anew(
-    linear, caplog, tmp_path, fault
-):
+def test_a_library_in_the_cache_that_does_not_load__is_compiled_anew(linear, caplog):
     path = compiler.library(stack.read(linear, SHAPE).network)
     whole = path.read_bytes()
-    if fault == "half":  # mapped as far as it goes, and read beyond
-        path.write_bytes(whole[: len(whole) // 2])
-    elif fault == "machine":
-        plain = whole[: -compiler.DIGEST_BYTES]
-        path.write_bytes(sealed(plain[:18] + b"\xf3\0" + plain[20:]))  # RISC-V
-    else:
-        (tmp_path / "other.cpp").write_text('extern "C" int other() { return 1; }')
-        compiler.library("Network<>", tmp_path / "other.cpp").replace(path)
+    path.write_bytes(whole[:18] + b"\xf3\0" + whole[20:])  # for RISC-V
     assert choose(linear).name == "native"
     assert not reasons(caplog)
-    content = path.read_bytes()
-    assert content == sealed(content[: -compiler.DIGEST_BYTES])
-    assert len(content) == len(whole)
+    assert path.read_bytes()[:20] == whole[:20]
 
 
 @pytest.mark.compiler
@@ -208,7 +190,7 @@ __attribute__((constructor)) static void run() {{ std::ofstream("{tmp_path}/run"
     planted.replace(path)
     path.parent.chmod(0o777)
     assert choose(linear) is engines.TORCH
-    assert "can be written by other users: run `chmod go-w" in caplog.text
+    assert "other users can write to its cache" in caplog.text
     assert not (tmp_path / "run").exists()
 
 

@@ -16,7 +16,7 @@ from pruning_study.steps.resolved import (
     recipe,
     training_params,
 )
-from pruning_study.training.regularizers import REGULARIZERS
+from pruning_study.training.optimizer import REGULARIZERS
 
 PAPERS_EPSILON = 5e-4
 

@@ -254,30 +254,10 @@ def test_a_stored_gradient_with_a_nan__is_computed_anew_and_prunes_the_same_weig
 
 
 @pytest.mark.attack
-def test_a_stored_gradient_that_is_not_of_the_model__is_refused(store, dense_run):
-    setting, run = dense_run
-    for fault, message in (
-        (lambda tensors: tensors.pop("fc1.bias"), "fc1.bias has shape none"),
-        (lambda tensors: tensors.update(more=torch.zeros(1)), "no such weight"),
-        (lambda tensors: tensors.update({"fc1.bias": torch.zeros(120).long()}), "dtype torch.int64"),
-    ):
-        with changed(run, "gradient.safetensors", fault):
-            assert message in refused(store, run, setting)
-
-
-@pytest.mark.attack
 def test_masks_that_are_not_those_of_the_checkpoint__are_refused(store, pruned_run):
     setting, run = pruned_run
-    for fault, message in (
-        (lambda masks: masks.update({"fc1.weight": masks["fc1.weight"].float()}), "dtype torch.float32, not"),
-        (lambda masks: masks.update({"fc1.weight": masks["fc1.weight"].t()}), "(400, 120), where the model has (120, "),
-        (lambda masks: masks.update({"fc1.bias": torch.ones(120, dtype=torch.bool)}), "no such weight"),
-        (lambda masks: masks.pop("conv1.weight"), "conv1.weight has shape none (it is missing)"),
-        (lambda masks: masks.clear(), "it is missing"),
-        (lambda masks: masks["fc1.weight"].fill_(False), "weights of fc1.weight that are not 0"),
-    ):
-        with changed(run, "mask.safetensors", fault):
-            assert message in refused(store, run, setting)
+    with changed(run, "mask.safetensors", lambda masks: masks["fc1.weight"].fill_(False)):
+        assert "weights of fc1.weight that are not 0" in refused(store, run, setting)
     runs.load(store, run, *setting)
 
 
@@ -312,11 +292,6 @@ def test_predictions_of_a_dense_run_that_are_not_of_its_images__are_refused(stor
     for change, message in (
         ({"label": label[::-1]}, "other labels"),
         ({name: array[:-1] for name, array in arrays.items()}, "other labels"),
-        ({"predicted": predicted[:-1]}, "differ in length"),
-        ({"predicted": predicted[0]}, "which no run writes"),
-        ({"label": label.astype(float)}, "which no run writes"),
-        ({"predicted": predicted + 0.5}, "which no run writes"),
-        ({"predicted": predicted[:, None]}, "which no run writes"),
         ({"predicted": predicted + 10}, "not one of 10 classes"),
         ({"predicted": predicted - 10}, "not one of 10 classes"),
         ({"predicted": (label + 1) % 10}, "has the accuracy 0, but the metric test_accuracy is"),

@@ -297,6 +297,29 @@ os._exit(9)
         (dead,) = connect.connect().end_dead()
         assert connect.connect().get(dead).info.status == "KILLED"
 
+    @pytest.mark.parametrize("dead", [True, False])
+    def test_what_a_dead_process_has_half_saved_is_removed(self, store_uri, dead):
+        writes = """
+import sys, time
+from pruning_study.tracking.connect import connect
+store = connect()
+with store.making("abc"):
+    store.saved_training("abc").with_suffix(".saving").touch()
+    print("written", flush=True)
+    time.sleep(600)
+"""
+        store = connect.connect()
+        aside = store.saved_training("abc").with_suffix(".saving")
+        process = WarmProcess(run_code, writes)
+        process.wait_for_output("written\n")
+        if dead:
+            process.kill()
+            process.wait()
+        store.end_dead()
+        assert aside.exists() == (not dead)
+        process.kill()
+        process.wait()
+
     @pytest.mark.slow
     def test_on_a_server_only_those_whose_locks_are_seen_from_here_count(self, store_uri, tmp_path, monkeypatch):
         port = free_port()

@@ -3,7 +3,6 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import TORCH
 from pruning_study.training.evaluation import Predictions, loss_and_accuracy, predict
@@ -39,12 +38,6 @@ def test_top5_where_probabilities_are_too_small_for_floats():
     assert predict(nn.Flatten(), examples)[0].top5.tolist() == [[0, 2, 4, 1, 3]]
 
 
-def test_arrays_of_different_lengths_are_an_error(tmp_path):
-    np.savez(tmp_path / "a.npz", label=[0, 1], predicted=[0], top5=[[0], [1]], confidence=[0.5, 0.5])
-    with pytest.raises(StudyError, match=r"a\.npz: its arrays differ in length"):
-        Predictions.load(tmp_path / "a.npz")
-
-
 def test_loss_and_accuracy():
     loss, accuracy = loss_and_accuracy(nn.Flatten(), EXAMPLES)
     assert (loss, accuracy) == pytest.approx((-np.log([0.7, 0.3, 0.5]).mean(), 2 / 3))
@@ -62,24 +55,3 @@ def test_goes_through_a_file(tmp_path):
     loaded = Predictions.load(tmp_path / "predictions.npz")
     for name in ("label", "predicted", "top5", "confidence"):
         assert np.array_equal(getattr(loaded, name), getattr(predictions, name))
-
-
-@pytest.mark.attack
-@pytest.mark.parametrize(
-    ("name", "array"),
-    [
-        ("label", np.array(1)),
-        ("label", np.array([[0], [1]])),
-        ("predicted", np.array(["cat", "dog"])),
-        ("predicted", np.array([0.5, 1])),
-        ("top5", np.array([0, 1])),
-        ("top5", np.array([[1.5], [0]])),
-        ("confidence", np.array([1, 0])),
-        ("confidence", np.array(["2020-01-01"] * 2, "M8[D]")),
-    ],
-)
-def test_predictions_of_a_run_with_arrays_of_another_kind__are_refused(tmp_path, name, array):
-    arrays = {"label": [0, 1], "predicted": [0, 1], "top5": [[0], [1]], "confidence": [0.5, 0.5]}
-    np.savez(tmp_path / "a.npz", **{**arrays, name: array})
-    with pytest.raises(StudyError, match=rf"a\.npz: {name} is .*, which no run writes"):
-        Predictions.load(tmp_path / "a.npz")

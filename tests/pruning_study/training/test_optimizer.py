@@ -11,9 +11,8 @@ from pruning_study.data.examples import generator, shuffled
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.training.callbacks import MaskChanges
 from pruning_study.training.engines import step
-from pruning_study.training.optimizer import Optimizer
+from pruning_study.training.optimizer import REGULARIZERS, Optimizer
 from pruning_study.training.recipes import Hyperparameters, Phase
-from pruning_study.training.regularizers import REGULARIZERS
 from pruning_study.training.resumption import TrainingState
 from tests.pruning_study.training.test_loop import TRAIN, at_random, network, run
 

@@ -6,8 +6,7 @@ from torch import nn, tensor
 
 from pruning_study.pruning import scores
 from pruning_study.training.engines import step
-from pruning_study.training.optimizer import Optimizer
-from pruning_study.training.regularizers import REGULARIZERS
+from pruning_study.training.optimizer import REGULARIZERS, Optimizer
 
 # The penalties of the loss, as the help of --regularizer says them
 PENALTIES = {

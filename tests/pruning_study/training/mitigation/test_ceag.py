@@ -3,8 +3,15 @@ import pytest
 import torch
 from torch import tensor
 
-from pruning_study.training.mitigation.ceag import TOLERANCE, Ceag
-from pruning_study.training.mitigation.class_means import ClassMeans, empty_buffers, over_buffers, over_images, remember
+from pruning_study.training.mitigation.constraints import (
+    TOLERANCE,
+    Ceag,
+    ClassMeans,
+    empty_buffers,
+    over_buffers,
+    over_images,
+    remember,
+)
 
 DENSE = ClassMeans(tensor([0.875, 0.75]), tensor(0.8125), tensor([True, True]))
 PRUNED = ClassMeans(tensor([0.75, 0.375]), tensor(0.5625), tensor([True, True]))

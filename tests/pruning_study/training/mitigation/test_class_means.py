@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import tensor
 
-from pruning_study.training.mitigation.class_means import MEMORY, empty_buffers, over_buffers, over_images, remember
+from pruning_study.training.mitigation.constraints import MEMORY, empty_buffers, over_buffers, over_images, remember
 
 CPU = torch.device("cpu")
 ONE = tensor([7])

@@ -14,10 +14,7 @@ from pruning_study.training import loop
 from pruning_study.training.callbacks import Factors
 from pruning_study.training.engines import TORCH
 from pruning_study.training.loop import fit
-from pruning_study.training.mitigation.ceag import Ceag
-from pruning_study.training.mitigation.class_means import ClassMeans
-from pruning_study.training.mitigation.constraints import Constrained
-from pruning_study.training.mitigation.equalized_loss import EqualizedLoss
+from pruning_study.training.mitigation.constraints import Ceag, ClassMeans, Constrained, EqualizedLoss
 from pruning_study.training.native import engine as native
 from pruning_study.training.recipes import Hyperparameters, Phase
 from pruning_study.training.setup import TrainingSetup

@@ -4,10 +4,14 @@ from torch import Tensor, nn, tensor
 
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import TORCH
-from pruning_study.training.mitigation.ceag import Ceag
-from pruning_study.training.mitigation.class_means import MEMORY, ClassMeans
-from pruning_study.training.mitigation.constraints import Constrained, image_factors
-from pruning_study.training.mitigation.equalized_loss import EqualizedLoss
+from pruning_study.training.mitigation.constraints import (
+    MEMORY,
+    Ceag,
+    ClassMeans,
+    Constrained,
+    EqualizedLoss,
+    image_factors,
+)
 
 CEAG = Ceag(ClassMeans(tensor([1.0, 1.0]), tensor(1.0), tensor([True, True])))
 

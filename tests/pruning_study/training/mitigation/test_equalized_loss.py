@@ -2,9 +2,7 @@ import pytest
 import torch
 from torch import tensor
 
-from pruning_study.training.mitigation.class_means import ClassMeans
-from pruning_study.training.mitigation.constraints import image_factors
-from pruning_study.training.mitigation.equalized_loss import EqualizedLoss
+from pruning_study.training.mitigation.constraints import ClassMeans, EqualizedLoss, image_factors
 
 MEANS = ClassMeans(tensor([0.25, 1.0]), tensor(0.5), tensor([True, True]))
 

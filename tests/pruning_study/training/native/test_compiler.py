@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pruning_study.training.native import compiler
-from pruning_study.training.native.errors import NativeError
+from pruning_study.training.native.layers import NativeError
 from tests import another_user
 from tests.deadline import wait_until
 from tests.pruning_study.training.native import made_up_compiler
@@ -80,30 +80,6 @@ def count(log):
 
 
 @pytest.mark.attack
-def test_a_library_in_the_cache_that_is_cut_off_or_changed__is_compiled_anew(compiled):
-    path = compiler.library(NETWORK)
-    whole = path.read_bytes()
-    halves = [whole[:length] for length in range(len(whole))]
-    changed = [whole[:index] + bytes([whole[index] ^ 1]) + whole[index + 1 :] for index in range(len(whole))]
-    for damaged in (*halves, *changed, whole + b"x", b"\0" * len(whole)):
-        path.write_bytes(damaged)
-        before = count(compiled)
-        assert compiler.library(NETWORK).read_bytes() == whole
-        assert count(compiled) == before + 1
-    compiler.library(NETWORK)
-    assert count(compiled) == before + 1
-
-
-@pytest.mark.attack
-def test_a_library_in_the_cache_that_a_former_version_compiled__is_compiled_anew(compiled):
-    """It has no digest: nothing says whether it is whole."""
-    path = compiler.library(NETWORK)
-    path.write_bytes(b"library")
-    assert compiler.library(NETWORK).read_bytes() != b"library"
-    assert count(compiled) == 2
-
-
-@pytest.mark.attack
 def test_a_library_in_the_cache_that_another_user_planted__is_compiled_anew(compiled):
     path = compiler.library(NETWORK)
     whole = path.read_bytes()
@@ -135,49 +111,26 @@ def test_a_library_in_the_cache_that_others_can_write__is_compiled_anew_for_this
 
 
 @pytest.mark.attack
-def test_a_cache_of_another_user__is_not_used_and_its_owner_is_named(compiled, tmp_path):
+def test_a_cache_of_another_user__is_not_used(compiled, tmp_path):
     another_user.folder(tmp_path / "pruning-study")
-    with pytest.raises(NativeError, match=f"belongs to {another_user.name()}, .* set XDG_CACHE_HOME to a folder that"):
+    with pytest.raises(NativeError, match=r"other users can write to its cache .*: set XDG_CACHE_HOME"):
         compiler.library(NETWORK)
     assert count(compiled) == 0
 
 
 @pytest.mark.attack
-def test_a_cache_that_everybody_can_write__is_not_used_and_the_command_that_mends_it_is_named(compiled, tmp_path):
-    (tmp_path / "pruning-study").mkdir()
-    (tmp_path / "pruning-study").chmod(0o777)
-    with pytest.raises(NativeError, match=f"run `chmod go-w {tmp_path}/pruning-study`"):
+@pytest.mark.parametrize("place", ["pruning-study", ""])
+def test_a_cache_that_everybody_can_write_or_replace__is_not_used(compiled, tmp_path, place):
+    (tmp_path / "pruning-study").mkdir(mode=0o700)
+    (tmp_path / place).chmod(0o777)
+    with pytest.raises(NativeError, match="other users can write to its cache"):
         compiler.library(NETWORK)
     assert count(compiled) == 0
-
-
-@pytest.mark.attack
-def test_a_lock_of_the_cache_that_another_user_planted__is_not_waited_for(compiled):
-    path = compiler.library(NETWORK)
-    path.unlink()
-    path.with_suffix(".lock").unlink()
-    another_user.file(path.with_suffix(".lock"))
-    with pytest.raises(NativeError, match=r"\.lock .*: delete it"):
-        compiler.library(NETWORK)
 
 
 ASKS = (
     "import sys; from pruning_study.training.native import compiler; print(compiler.library(sys.argv[1]).read_bytes())"
 )
-
-
-@pytest.mark.attack
-def test_processes_that_find_a_damaged_library_at_once__compile_it_once_and_all_get_the_whole_one(compiled, tmp_path):
-    made_up_compiler.write(tmp_path, 'printf lib > "$2"; sleep 0.3; printf rary >> "$2"')
-    path = compiler.library(NETWORK)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1])
-    compiled.write_text("")
-    processes = [
-        subprocess.Popen([sys.executable, "-c", ASKS, NETWORK], stdout=subprocess.PIPE, text=True) for _ in range(4)
-    ]
-    assert [process.communicate()[0].strip() for process in processes] == [repr(whole)] * 4
-    assert count(compiled) == 1
 
 
 @pytest.mark.attack
@@ -197,14 +150,14 @@ def test_a_compilation_that_is_killed_halfway__leaves_nothing_that_is_taken_for_
 
 
 @pytest.mark.attack
-@pytest.mark.parametrize("room", [0, 3, 7, 20])
+@pytest.mark.parametrize("room", [0, 3])
 def test_a_disk_that_is_full_before_the_library_is_whole__is_one_line_and_leaves_no_library(tmp_path, room):
-    """`room` is the number of bytes that fit. The library takes 7, and its digest takes 32 more."""
+    """`room` is the number of bytes that fit. The library takes 7."""
     command, _ = made_up_compiler.write(tmp_path, 'printf library > "$2" || exit 1')
     code = """
 import sys
 from pruning_study.training.native import compiler
-from pruning_study.training.native.errors import NativeError
+from pruning_study.training.native.layers import NativeError
 try:
     compiler.library(sys.argv[1])
 except NativeError as error:

@@ -18,9 +18,8 @@ from pruning_study.training.engines import TORCH, Outcomes, Steps
 from pruning_study.training.gradients import data_gradient
 from pruning_study.training.loop import apply_masks, fit
 from pruning_study.training.native import engine as native
-from pruning_study.training.optimizer import Optimizer
+from pruning_study.training.optimizer import REGULARIZERS, Optimizer
 from pruning_study.training.recipes import Hyperparameters, Phase
-from pruning_study.training.regularizers import REGULARIZERS
 from pruning_study.training.setup import TrainingSetup
 
 pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("own_cache")]
@@ -368,85 +367,13 @@ def test_whole_training_is_that_of_torch():
     torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-3, atol=1e-3)
 
 
-@pytest.fixture(scope="module")
-def refusing():
-    model = make("no pools")
-    return native.load(model, STACKS["no pools"][1]), model
-
-
 def whole(train):
     return [torch.arange(len(train))]
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda train: Examples(train.images.double(), train.labels), "images must be float32 on the cpu"),
-        (lambda train: Examples(train.images[..., :6], train.labels), r"shape \(2, 9, 7\), not \(2, 9, 6\)"),
-        (lambda train: Examples(train.images[:, 0], train.labels), r"shape \(2, 9, 7\), not \(9, 7\)"),
-        (
-            lambda train: Examples(train.images.contiguous(memory_format=torch.channels_last), train.labels),
-            "images must be contiguous",
-        ),
-        (lambda train: Examples(train.images, train.labels.int()), "labels must be int64"),
-        (lambda train: Examples(train.images, train.labels.repeat(2)[::2]), "labels must be int64 .* contiguous"),
-        (lambda train: Examples(train.images, train.labels[1:]), "labels .* do not fit 10 images"),
-        (lambda train: Examples(train.images[:0], train.labels[:0]), "do not fit 0 images"),
-        (lambda train: Examples(train.images, train.labels + 1), r"labels must be in \[0, 3\)"),
-        (lambda train: Examples(train.images, train.labels - 1), r"labels must be in \[0, 3\)"),
-    ],
-)
-def test_examples_that_do_not_fit_are_refused(refusing, change, message):
-    engine, model = refusing
-    train = examples("no pools", 10)
-    train = change(Examples(train.images, torch.arange(10) % 3))
-    with pytest.raises(ValueError, match=message):
-        engine.gradient(model, train)
-    with pytest.raises(ValueError, match=message):
-        engine.train_epoch(model, Steps(train, whole(train), at_rest(model), {}))
-
-
-@pytest.mark.parametrize(
-    ("batches", "message"),
-    [
-        ([torch.tensor([0, 10])], r"indices outside \[0, 10\)"),
-        ([torch.tensor([-1, 0])], r"indices outside \[0, 10\)"),
-        ([torch.tensor([0], dtype=torch.int32)], "int64 on the cpu"),
-        ([torch.empty(0, dtype=torch.int64)], "int64 on the cpu"),
-    ],
-)
-def test_batches_that_do_not_fit_are_refused(refusing, batches, message):
-    engine, model = refusing
-    with pytest.raises(ValueError, match=message):
-        engine.train_epoch(model, Steps(examples("no pools", 10), batches, at_rest(model), {}))
-
-
-def test_a_border_of_other_channels_is_refused(refusing):
-    engine, model = refusing
-    train = examples("no pools", 10)
-    with pytest.raises(ValueError, match=r"black must have 2 values, not \(3,\)"):
-        engine.train_epoch(
-            model, Steps(train, whole(train), at_rest(model), {}, FlipCrop(torch.zeros(3), torch.Generator()))
-        )
-
-
-def test_a_model_with_other_weights_than_the_engines_is_refused(refusing):
-    engine, _ = refusing
+def test_loss_is_the_mean_over_the_images():
     model = make("no pools")
-    model[5] = nn.Linear(120, 4)
-    with pytest.raises(ValueError, match=r"5\.weight must be float32 of shape \(3, 120\)"):
-        engine.logits(model, examples("no pools", 10).images)
-
-
-def test_adam_is_refused(refusing):
-    engine, model = refusing
-    adam = Optimizer(0.1, 0.9, 0.0, at_rest(model).velocity, name="adam")
-    with pytest.raises(ValueError, match="the native engine trains only with sgd, not with adam"):
-        engine.train_epoch(model, Steps(examples("no pools", 8), [torch.arange(8)], adam, {}))
-
-
-def test_loss_is_the_mean_over_the_images(refusing):
-    engine, model = refusing
+    engine = native.load(model, STACKS["no pools"][1])
     train = examples("no pools", 77)
     own = copy.deepcopy(model)
     still = Optimizer(0.0, 0.9, 0.0, at_rest(own).velocity)
@@ -569,8 +496,6 @@ def test_each_step_has_its_own_learning_rate():
     second = 0.25 * (1 - 1 / (1 + math.e))
     torch.testing.assert_close(model[1].weight, torch.tensor([[second, -0.5], [-second, 0.5]]))
     torch.testing.assert_close(model[1].bias, torch.tensor([second - 0.5, 0.5 - second]))
-    with pytest.raises(ValueError, match="2 learning rates do not fit 1 steps"):
-        engine.train_epoch(model, Steps(train, [torch.tensor([1])], optimizer, {}))
 
 
 @pytest.mark.parametrize("withheld", [False, True])
@@ -652,27 +577,6 @@ def test_what_a_call_after_a_step_raises_ends_the_training(error):
     assert numbers == [0, 1]
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda factors: factors[1:], r"factors must be torch.float32 of shape \(10,\)"),
-        (lambda factors: factors.double(), "factors must be torch.float32"),
-        (lambda factors: factors.repeat(2)[::2], "factors must be .* contiguous"),
-    ],
-)
-def test_factors_and_outcomes_that_do_not_fit_are_refused(refusing, change, message):
-    engine, model = refusing
-    train, (factors, outcomes) = examples("no pools", 10), of_images(10)
-    with pytest.raises(ValueError, match=message):
-        engine.train_epoch(model, Steps(train, whole(train), at_rest(model), {}, factors=change(factors)))
-    changed = Outcomes(change(outcomes.loss), outcomes.right)
-    with pytest.raises(ValueError, match=message.replace("factors", "losses")):
-        engine.train_epoch(model, Steps(train, whole(train), at_rest(model), {}, outcomes=changed))
-    changed = Outcomes(outcomes.loss, change(outcomes.right))
-    with pytest.raises(ValueError, match=r"right must be torch\.bool"):
-        engine.train_epoch(model, Steps(train, whole(train), at_rest(model), {}, outcomes=changed))
-
-
 @pytest.mark.parametrize("stack", SMALL)
 def test_distillation_of_weight_0_changes_nothing(stack):
     model, train = make(stack), examples(stack, 40)
@@ -712,14 +616,3 @@ def test_packed_images_are_trained_on_portion_by_portion_with_the_same_result(mo
     for one, other in zip(results[0][1:3], results[1][1:3], strict=True):
         torch.testing.assert_close(other, one, rtol=0, atol=0)
     torch.testing.assert_close(results[1][3], results[0][3], rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.parametrize("fault", ["none", "shape", "type"])
-def test_a_teacher_whose_logits_do_not_fit_is_refused(fault):
-    model, train = make("no pools"), examples("no pools", 10)
-    engine = native.load(model, STACKS["no pools"][1])
-    logits = {"none": None, "shape": torch.zeros(9, 3), "type": torch.zeros(10, 3, dtype=torch.float64)}[fault]
-    with pytest.raises(ValueError, match=r"the teacher's logits must be float32 of shape \(10, 3\)"):
-        engine.train_epoch(
-            model, Steps(train, whole(train), at_rest(model), {}, None, Distillation(model, 0.5, 2.0, logits))
-        )

@@ -20,7 +20,7 @@ from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Outcomes, Steps
 from pruning_study.training.loop import apply_masks
 from pruning_study.training.native import engine as native
-from pruning_study.training.native.errors import NativeError
+from pruning_study.training.native.layers import NativeError
 from pruning_study.training.optimizer import Optimizer
 
 pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("own_cache")]

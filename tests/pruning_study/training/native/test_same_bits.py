@@ -12,7 +12,7 @@ from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Steps
 from pruning_study.training.gradients import sampled_gradient
 from pruning_study.training.native import engine as native
-from pruning_study.training.native.errors import NativeError
+from pruning_study.training.native.layers import NativeError
 from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.quantization import Quantization
 from pruning_study.training.recipes import Hyperparameters, Phase

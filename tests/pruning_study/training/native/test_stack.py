@@ -4,7 +4,7 @@ from torch import nn
 
 from pruning_study import models
 from pruning_study.models.resnet import BasicBlock
-from pruning_study.training.native.errors import NativeError
+from pruning_study.training.native.layers import NativeError
 from pruning_study.training.native.stack import BatchNorm, read
 
 SHAPE = (1, 8, 8)

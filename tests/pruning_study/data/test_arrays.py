@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from pruning_study.data import datasets, portions
-from pruning_study.data.characteristics import class_characteristics
-from pruning_study.data.entropy import entropies
+from pruning_study.data import arrays, datasets
+from pruning_study.data.arrays import entropies
+from pruning_study.data.datasets import class_characteristics
 
 
 def dataset(images, labels, classes):
@@ -49,7 +49,7 @@ def test_only_the_images_that_are_trained_on_count(tiny, tmp_path):
 def test_more_images_than_one_portion_holds(monkeypatch):
     images = np.random.default_rng(1).integers(0, 256, (10, 1, 8, 8), np.uint8)
     expected = entropies(images)
-    monkeypatch.setattr(portions, "PORTION", 3 * 8 * (64 + 256))
+    monkeypatch.setattr(arrays, "PORTION", 3 * 8 * (64 + 256))
     assert entropies(images).tolist() == expected.tolist()
 
 
