@@ -237,9 +237,6 @@ class Store:
     def saved_training(self, config_hash: str, *, force: bool = False) -> Path:
         """Return the file in which an unfinished training is saved; with `force` an old one is deleted first."""
         file = self.lock(config_hash).with_suffix(".safetensors")
-        shutil.rmtree(
-            file.with_suffix(".saving"), ignore_errors=True
-        )  # what a process left that was killed while saving
         if force:
             file.unlink(missing_ok=True)
         return file
