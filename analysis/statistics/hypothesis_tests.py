@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import product
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -73,23 +73,9 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
     if n < 2 or is_constant(change):
         return _not_available(change.mean() if n > 1 else np.nan, n)
     mean, deviation, dof = change.mean(), change.std(ddof=1), n - 1
-    # Functions of scipy.stats take ten times as long, which matters in a study with thousands of tests.
     error = deviation / n**0.5
-    below, above = special.stdtr(dof, mean / error), special.stdtr(dof, -mean / error)
-    half = -special.stdtrit(dof, LEVEL / 2) * error
-    return {
-        "difference": float(mean),
-        "difference_low": float(mean - half),
-        "difference_high": float(mean + half),
-        "statistic": float(mean / error),
-        "dof": float(dof),
-        "p": float({"two-sided": 2 * min(below, above), "less": below, "greater": above}[alternative]),
-        "p_permutation": _sign_flip_p(change, alternative),
-        "effect_size": float(mean / deviation),
-        "detectable_difference": float(error * detectable_in_errors(dof, LEVEL / family, alternative)),
-        "p_equivalence": float(special.stdtr(dof, (abs(mean) - MARGIN) / error)),
-        "n": n,
-    }
+    p = _sign_flip_p(change, alternative)
+    return _row(mean, error, dof, alternative, family, p_permutation=p, effect_size=mean / deviation, n=n)
 
 
 def independent(
@@ -134,17 +120,20 @@ def independent(
         difference = first.mean() - second.mean()
     if np.isnan(difference) or (is_constant(first) and is_constant(second)):
         return _not_available(difference, n)
-    from scipy import stats  # the command line must not wait for it
-
-    equal = variance == "pooled"
+    variances, sizes = np.array([[sample.var(ddof=1), len(sample)] for sample in (first, second)]).T
+    pooled = (variances * (sizes - 1)).sum() / (n - 2)
+    squares, dof = np.full(2, pooled) / sizes, n - 2.0
+    if variance == "welch":
+        squares = variances / sizes
+        dof = squares.sum() ** 2 / (squares**2 / (sizes - 1)).sum()
     return _row(
         difference,
-        stats.ttest_ind(first, second, equal_var=equal, alternative=alternative),
-        stats.ttest_ind(first, second, equal_var=equal).confidence_interval(1 - LEVEL),
+        squares.sum() ** 0.5,
+        dof,
         alternative,
         family,
         p_permutation=_permutation_p([first, second], alternative),
-        effect_size=_hedges_g(first, second),
+        effect_size=(1 - 3 / (4 * n - 9)) * difference / pooled**0.5,  # Hedges' g
         n=n,
     )
 
@@ -201,11 +190,12 @@ def benjamini_hochberg(p: ArrayLike) -> np.ndarray:
     >>> benjamini_hochberg([0.04, 0.01]).round(2).tolist()
     [0.04, 0.02]
     """
+    from scipy.stats import false_discovery_control  # the command line must not wait for it
+
     p = np.asarray(p, dtype=float)
-    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN is sorted to the end
-    largest_first = (p[order] / (np.arange(1, len(order) + 1) / len(order)))[::-1]
+    is_known = ~np.isnan(p)
     adjusted = np.full_like(p, np.nan)
-    adjusted[order] = np.minimum(np.minimum.accumulate(largest_first)[::-1], 1)
+    adjusted[is_known] = false_discovery_control(p[is_known])
     return adjusted
 
 
@@ -323,18 +313,10 @@ def _tango_score(change: np.ndarray, n_lost: np.ndarray, n_won: np.ndarray, imag
     return score
 
 
-class _TTest(Protocol):
-    """Result of a t-test of scipy."""
-
-    statistic: float
-    df: float
-    pvalue: float
-
-
 def _row(
     difference: float,
-    test: _TTest,
-    interval: tuple[float, float],
+    error: float,
+    dof: float,
     alternative: Alternative,
     family: int,
     *,
@@ -342,19 +324,20 @@ def _row(
     effect_size: float,
     n: int,
 ) -> Row:
-    low, high = interval
-    error = (low - high) / 2 / special.stdtrit(test.df, LEVEL / 2)
+    # Functions of scipy.stats take ten times as long, which matters in a study with thousands of tests.
+    below, above = special.stdtr(dof, difference / error), special.stdtr(dof, -difference / error)
+    half = -special.stdtrit(dof, LEVEL / 2) * error
     return {
         "difference": float(difference),
-        "difference_low": float(low),
-        "difference_high": float(high),
-        "statistic": float(test.statistic),
-        "dof": float(test.df),
-        "p": float(test.pvalue),
+        "difference_low": float(difference - half),
+        "difference_high": float(difference + half),
+        "statistic": float(difference / error),
+        "dof": float(dof),
+        "p": float({"two-sided": 2 * min(below, above), "less": below, "greater": above}[alternative]),
         "p_permutation": p_permutation,
         "effect_size": float(effect_size),
-        "detectable_difference": float(error * detectable_in_errors(test.df, LEVEL / family, alternative)),
-        "p_equivalence": float(special.stdtr(test.df, (abs(difference) - MARGIN) / error)),
+        "detectable_difference": float(error * detectable_in_errors(dof, LEVEL / family, alternative)),
+        "p_equivalence": float(special.stdtr(dof, (abs(difference) - MARGIN) / error)),
         "n": n,
     }
 
@@ -363,12 +346,6 @@ def _not_available(difference: float, n: int) -> Row:
     columns = ("difference_low", "difference_high", "statistic", "dof", "p", "p_permutation", "effect_size")
     missing = dict.fromkeys((*columns, "detectable_difference", "p_equivalence"), np.nan)
     return {"difference": float(difference), **missing, "n": n}
-
-
-def _hedges_g(first: np.ndarray, second: np.ndarray) -> float:
-    dof = len(first) + len(second) - 2
-    variance = sum(sample.std(ddof=1) ** 2 * (len(sample) - 1) for sample in (first, second)) / dof
-    return float((1 - 3 / (4 * dof - 1)) * ((first.mean() - second.mean()) / np.sqrt(variance)))
 
 
 def _finite(values: ArrayLike) -> np.ndarray:

@@ -6,8 +6,7 @@ contains a part of the variance over images, which must not be counted twice.
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,39 +15,36 @@ from analysis.statistics.arithmetic import is_constant
 LEVEL = 0.05
 # Below this level t quantiles overflow.
 _SMALLEST_LEVEL = 1e-100
-# Precision of normal quantiles, and maximum number of steps of Newton's method.
-_PRECISION, _MOST_STEPS = 1e-12, 50
-
-Each: TypeAlias = float | np.ndarray
+_PRECISION = 1e-13  # of the logarithm of p
 
 
 class Variances(NamedTuple):
-    """Variances over networks and images, of one statistic or of several, (statistics,).
+    """Variances of a statistic over networks and images.
 
     Attributes
     ----------
     networks : sequence of (variance, degrees of freedom)
-        Variance over the networks of each independent group, and its degrees of freedom (one number, or one for each
-        statistic). The statistic is a sum over the groups. Without groups, intervals are for the given networks only.
+        Variance over the networks of each independent group, and its degrees of freedom. The statistic is a sum over
+        the groups. Without groups, intervals are for the given networks only.
     images : float
         Variance over images.
     in_both : float
         The part of `images` that the variance over networks also contains.
     """
 
-    networks: Sequence[tuple[Each, Each]] = ()
-    images: Each = 0.0
-    in_both: Each = 0.0
+    networks: Sequence[tuple[float, float]] = ()
+    images: float = 0.0
+    in_both: float = 0.0
 
     @property
-    def total(self) -> Each:
+    def total(self) -> float:
         """Variance over networks and images together."""
-        return np.maximum(sum(variance for variance, _ in self.networks) + self.images_alone, self.images)
+        return float(max(sum(variance for variance, _ in self.networks) + self.images_alone, self.images))
 
     @property
-    def images_alone(self) -> Each:
+    def images_alone(self) -> float:
         """The part of the variance over images that the variance over networks does not contain."""
-        return np.maximum(self.images - self.in_both, 0.0) if self.networks else self.images
+        return float(max(self.images - self.in_both, 0.0)) if self.networks else self.images
 
 
 def variances(
@@ -123,7 +119,7 @@ def half_width(variances: Variances, level: float = LEVEL) -> float:
     >>> round(half_width(both), 3), round((12.706**2 + 4 * 1.96**2) ** 0.5, 3)
     (13.297, 13.297)
     """
-    return float(half_widths(variances, level))
+    return _combined(variances, lambda dof: _critical(level, dof))
 
 
 def p_value(variances: Variances, distance: float) -> float:
@@ -146,81 +142,18 @@ def p_value(variances: Variances, distance: float) -> float:
     >>> round(p_value(variances, half_width(variances, level=0.001)), 6)
     0.001
     """
-    return float(p_values(variances, np.array([distance]))[0])
+    from scipy.optimize import brentq  # training imports this package and must not wait for scipy
 
+    if not (variances.total > 0 and np.isfinite(distance)):
+        return np.nan
+    if distance == 0 or half_width(variances, _SMALLEST_LEVEL) <= abs(distance):
+        return 1.0 if distance == 0 else _SMALLEST_LEVEL
 
-def half_widths(variances: Variances, level: float = LEVEL) -> np.ndarray:
-    """Compute `half_width` of several statistics, (statistics,).
+    def beyond(log_p: float) -> float:
+        return math.log(half_width(variances, math.exp(log_p)) / abs(distance))
 
-    Examples
-    --------
-    >>> half_widths(Variances([(np.array([1.0, 4.0]), 1)])).round(2).tolist()
-    [12.71, 25.41]
-    """
-    return _combined(variances, lambda dof: _critical(level, dof))
-
-
-def p_values(variances: Variances, distances: np.ndarray) -> np.ndarray:
-    """Compute `p_value` of several statistics, (statistics,).
-
-    Parameters
-    ----------
-    variances : Variances
-    distances : (statistics,)
-
-    Examples
-    --------
-    >>> found = Variances([(np.array([1.0, 2.0]), 3)], images=0.5)
-    >>> p_values(found, half_widths(found, level=0.01)).round(6).tolist()
-    [0.01, 0.01]
-    """
-    from scipy.special import ndtr  # training imports this package and must not wait for scipy
-
-    distance = np.abs(distances)
-    total, alone, images = (
-        np.broadcast_to(each, distance.shape) for each in (variances.total, variances.images_alone, variances.images)
-    )
-    networks = [tuple(np.broadcast_to(each, distance.shape) for each in group) for group in variances.networks]
-    is_known = np.isfinite(distance) & (total > 0)
-    errors = np.where(is_known, distance, np.nan) / np.sqrt(np.where(is_known, total, 1))
-    return np.asarray(2 * ndtr(-_normal_quantiles(networks, alone, images, distance, errors)))
-
-
-def _normal_quantiles(
-    networks: Sequence[tuple[np.ndarray, ...]],
-    alone: np.ndarray,
-    images: np.ndarray,
-    distance: np.ndarray,
-    errors: np.ndarray,
-) -> np.ndarray:
-    """Find the normal quantile of the level at which each half-width equals a distance, (statistics,).
-
-    `errors`, the distances in standard errors, are upper bounds of these quantiles, because t quantiles are larger than
-    normal ones. Starting there, Newton's method decreases to the quantile, because the logarithm of the half-width is a
-    convex function of the logarithm of the quantile.
-    """
-    from scipy.special import beta, ndtr, ndtri, stdtrit
-
-    largest = -ndtri(_SMALLEST_LEVEL / 2)
-    quantile: np.ndarray = np.minimum(errors, largest)
-    moving = np.flatnonzero(quantile > 0)
-    for _ in range(_MOST_STEPS):
-        normal = quantile[moving]
-        half_level, density = ndtr(-normal), np.exp(-np.square(normal) / 2) / math.sqrt(2 * math.pi)
-        squares = slopes = np.square(normal) * alone[moving]
-        for variance, dof in (tuple(each[moving] for each in group) for group in networks):
-            t = np.maximum(-stdtrit(dof, half_level), normal)  # only rounding makes t smaller
-            by_normal = density * np.sqrt(dof) * beta(0.5, dof / 2) * (1 + t**2 / dof) ** ((dof + 1) / 2)
-            squares = squares + variance * t**2
-            slopes = slopes + variance * t * by_normal * normal
-        of_images = np.square(normal) * images[moving]
-        slope = np.where(squares < of_images, 1, slopes / np.where(squares > 0, squares, 1))
-        step = np.log(distance[moving] / np.sqrt(np.maximum(squares, of_images))) / slope
-        quantile[moving] = np.minimum(normal * np.exp(step), largest)
-        moving = moving[np.abs(quantile[moving] - normal) > _PRECISION]
-        if not len(moving):
-            break
-    return quantile
+    lowest, highest = math.log(_SMALLEST_LEVEL), -1e-15
+    return math.exp(brentq(beyond, lowest, highest, xtol=_PRECISION)) if beyond(highest) < 0 else 1.0
 
 
 def detectable(variances: Variances, level: float = LEVEL) -> float:
@@ -241,27 +174,19 @@ def detectable(variances: Variances, level: float = LEVEL) -> float:
     """
     from analysis.statistics.hypothesis_tests import detectable_in_errors  # training must not wait for scipy
 
-    return float(_combined(variances, lambda dof: detectable_in_errors(dof, level)))
+    return _combined(variances, lambda dof: detectable_in_errors(dof, level))
 
 
-def _combined(variances: Variances, critical: Callable[[Any], Any]) -> np.ndarray:
-    """Compute two-way half-widths, in which `critical` maps degrees of freedom to critical values."""
+def _combined(variances: Variances, critical: Callable[[float], float]) -> float:
+    """Compute a two-way half-width, in which `critical` maps degrees of freedom to critical values."""
     normal = critical(math.inf)
     over_networks = sum(critical(dof) ** 2 * variance for variance, dof in variances.networks)
     squares = over_networks + normal**2 * variances.images_alone, normal**2 * variances.images
-    return np.asarray(np.sqrt(np.maximum(*squares)))
+    return float(np.sqrt(np.maximum(*squares)))
 
 
-def _critical(level: float, dof: Each) -> Each:
+def _critical(level: float, dof: float) -> float:
     """Return the upper `level` / 2 quantile of t, or of the normal distribution if `dof` is infinite."""
-    normal, t = _quantiles()
-    is_normal = np.isinf(dof)
-    return np.asarray(np.where(is_normal, -normal(level / 2), -t(np.where(is_normal, 1, dof), level / 2)))
-
-
-@cache
-def _quantiles() -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
-    """Return the quantile functions of the normal and the t distribution."""
     from scipy.special import ndtri, stdtrit  # training imports this package and must not wait for scipy
 
-    return ndtri, stdtrit
+    return float(-ndtri(level / 2) if math.isinf(dof) else -stdtrit(dof, level / 2))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.statistics.pair_slopes import GapChange, gap_change, sentence
+from analysis.statistics.pair_slopes import GapChange, gap_change, gap_sentence
 from analysis.statistics.resampling import Interval
 
 
@@ -49,12 +49,12 @@ AROUND_1 = (0.9, 1.1)
     ],
 )
 def test_what_is_said_of_each_place_of_the_intervals(raw, spread, said):
-    assert sentence(gap_change(interval(*raw), interval(*spread), None)) == said
+    assert gap_sentence(gap_change(interval(*raw), interval(*spread), None)) == said
 
 
 def test_what_is_shown_to_be_the_same_is_said_to_be():
     change = gap_change(interval(0.97, 1.03), interval(0.97, 1.03), interval(0.98, 1.02))
-    assert sentence(change) == "the differences between classes are the same to within 5 %"
+    assert gap_sentence(change) == "the differences between classes are the same to within 5 %"
 
 
 bounds = st.floats(-3, 3)
@@ -62,7 +62,7 @@ bounds = st.floats(-3, 3)
 
 @given(st.tuples(bounds, bounds).map(sorted), st.tuples(bounds, bounds).map(sorted))
 def test_a_slope_below_0_is_a_reversed_order_and_one_that_may_be_0_has_no_relation(raw, spread):
-    said = sentence(gap_change(interval(*raw), interval(*spread), None))
+    said = gap_sentence(gap_change(interval(*raw), interval(*spread), None))
     assert ("reversed" in said) == (raw[1] < 0)
     assert ("not shown to be related" in said) == (raw[0] <= 0 <= raw[1])
 
