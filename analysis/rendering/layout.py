@@ -210,9 +210,8 @@ def _entries_across(entries: Sequence[Any], width: float) -> int:
 
 
 def _add_legend(figure: Figure, entries: Sequence[Any], across: int, top: float) -> None:
-    look: dict[str, Any] = {"fontsize": 9, "frameon": False, "borderpad": 0, "borderaxespad": 0}
-    place = {"loc": "upper left", "bbox_to_anchor": (0.01, top)}
-    legend = figure.legend(handles=list(entries), ncols=across, **place, **look)
+    look: dict[str, Any] = {"frameon": False, "borderpad": 0, "borderaxespad": 0, "bbox_to_anchor": (0.01, top)}
+    legend = figure.legend(handles=list(entries), loc="upper left", ncols=across, fontsize=9, **look)
     legend.set_in_layout(False)
     for text, mark in zip(legend.get_texts(), legend.legend_handles, strict=True):
         text.set_parse_math(False)
