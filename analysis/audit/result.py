@@ -17,8 +17,7 @@ from analysis.compare import blocks, picture, sentences
 from analysis.compare.blocks import Block
 from analysis.compare.comparison import Comparison, Side
 from analysis.rendering.drawing import with_legend
-from analysis.rendering.formats import markdown_table
-from analysis.rendering.markdown_text import markdown_line
+from analysis.rendering.formats import markdown_line, markdown_table
 from analysis.statistics.limits import Gate, Limits
 from analysis.statistics.pair_slopes import Slopes
 from analysis.statistics.weak_networks import ChanceLevelCounts, WeakDense

@@ -12,8 +12,7 @@ from analysis.common.points import limit_in_points, points
 from analysis.common.printable import COLUMNS, cut, folded, printable
 from analysis.compare import proportion_text, sentences
 from analysis.compare.comparison import LOSS_FROM_CONTROL, Comparison, Side, row_names
-from analysis.rendering.formats import interval, p_value
-from analysis.rendering.markdown_text import markdown_line
+from analysis.rendering.formats import interval, markdown_line, p_value
 from analysis.runs.checks import some
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.limits import EXIT_CODES, Gate, Limits, Losses, State, exit_code, rounded_up

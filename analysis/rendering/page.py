@@ -17,8 +17,7 @@ from analysis.common import csv_text, files
 from analysis.common.printable import printable
 from analysis.rendering import figure_files
 from analysis.rendering.figure_files import PNG, SVG
-from analysis.rendering.formats import NOT_AVAILABLE, markdown_table
-from analysis.rendering.markdown_text import markdown_line
+from analysis.rendering.formats import NOT_AVAILABLE, markdown_line, markdown_table
 from analysis.runs import schema
 
 # A table with a cell longer than this has sentences, not values with intervals, so its cells wrap.

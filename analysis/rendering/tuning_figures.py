@@ -10,10 +10,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 
-from analysis.rendering.beyond import mark_beyond
 from analysis.rendering.drawing import BELOW, NEUTRAL, axis_limits
 from analysis.rendering.layout import Panel, draw
-from analysis.rendering.panels import SHADES, color_bar
+from analysis.rendering.panels import SHADES, color_bar, mark_beyond
 from analysis.runs.tunings import LAMBDA, Tuning
 
 _WON = "#009e73"

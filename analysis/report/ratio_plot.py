@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from analysis.rendering.beyond import mark_beyond
 from analysis.rendering.drawing import BELOW, NEUTRAL
 from analysis.rendering.layout import Panel, draw, handle
+from analysis.rendering.panels import mark_beyond
 from analysis.report.published import rank
 from analysis.report.verdict import places
 from analysis.runs import schema

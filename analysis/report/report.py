@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from analysis.common.errors import StudyError
 from analysis.common.files import check_inputs
-from analysis.rendering.markdown_text import markdown_line
+from analysis.rendering.formats import markdown_line
 from analysis.rendering.page import Items, Report, Section
 from analysis.report.compression import section as compression
 from analysis.report.first_screen import section as first_screen

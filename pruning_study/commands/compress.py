@@ -20,7 +20,7 @@ from analysis.common.errors import StudyError, first_line, option_name
 from analysis.compare import likely_losses
 from analysis.compare.logged import loss_metrics, loss_tags
 from analysis.rendering import chain_front
-from analysis.rendering.markdown_text import markdown_line
+from analysis.rendering.formats import markdown_line
 from analysis.runs import chain_searches, schema
 from analysis.runs.chain_searches import ChainTrials
 from analysis.statistics import limits as class_limits

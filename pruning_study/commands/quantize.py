@@ -14,7 +14,7 @@ from analysis.common.errors import StudyError, option_name
 from analysis.common.printable import folded
 from analysis.compare import blocks
 from analysis.compare.comparison import Comparison
-from analysis.rendering.markdown_text import markdown_line
+from analysis.rendering.formats import markdown_line
 from analysis.runs import schema
 from analysis.runs.schema import text
 from pruning_study.models import is_built_in, onnx_export

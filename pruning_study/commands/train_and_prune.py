@@ -19,8 +19,7 @@ from analysis.common.printable import folded
 from analysis.compare import blocks, likely_losses
 from analysis.compare.comparison import Comparison
 from analysis.compare.logged import loss_metrics, loss_tags
-from analysis.rendering.formats import three_decimals
-from analysis.rendering.markdown_text import markdown_line
+from analysis.rendering.formats import markdown_line, three_decimals
 from analysis.runs import schema
 from analysis.runs.address import without_password
 from analysis.runs.schema import text

@@ -7,8 +7,7 @@ import numpy as np
 
 from analysis.compare import blocks
 from analysis.compare.comparison import Comparison
-from analysis.rendering.formats import markdown_table
-from analysis.rendering.markdown_text import markdown_line
+from analysis.rendering.formats import markdown_line, markdown_table
 from analysis.runs import schema
 from pruning_study.training.evaluation import Predictions
 

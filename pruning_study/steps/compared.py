@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.common import csv_text
 from analysis.compare.logged import loss_metrics, loss_tags
-from analysis.rendering.markdown_text import markdown_line
+from analysis.rendering.formats import markdown_line
 from analysis.runs import schema
 from analysis.statistics import intensification
 from analysis.statistics.intensification import largest_excess_floor

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
-from analysis.rendering.markdown_text import markdown_line
+from analysis.rendering.formats import markdown_line
 from analysis.runs import schema
 from pruning_study.data.datasets import class_characteristics
 from pruning_study.models import checkpoints

@@ -16,7 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from analysis.common import arguments
 from analysis.common.errors import StudyError, first_line
 from analysis.common.printable import printable, shortened
-from analysis.rendering.markdown_text import markdown_line
+from analysis.rendering.formats import markdown_line
 from analysis.runs import pull, schema
 from analysis.runs.address import without_password
 from analysis.runs.store_errors import explained

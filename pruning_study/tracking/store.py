@@ -26,7 +26,7 @@ from mlflow.utils.uri import is_local_uri
 from analysis.common.errors import StudyError, first_line
 from analysis.common.interrupts import uninterrupted
 from analysis.common.masking import without_secrets
-from analysis.rendering.markdown_text import markdown_line
+from analysis.rendering.formats import markdown_line
 from analysis.runs import moved_folders, retries, schema, stores
 from analysis.runs.address import without_password
 from analysis.runs.clocks import dated_ahead

@@ -11,7 +11,7 @@ from analysis.common.printable import folded
 from analysis.compare import blocks
 from analysis.compare.comparison import Comparison
 from analysis.rendering import chain_table
-from analysis.rendering.markdown_text import markdown_cell, markdown_line
+from analysis.rendering.formats import markdown_cell, markdown_line
 from analysis.runs import schema
 from analysis.statistics.limits import Gate, Limits, merged
 from analysis.statistics.pareto import Choice, keeps, shown

@@ -124,8 +124,6 @@ def test_a_zip_bomb__is_refused_before_it_is_unpacked_even_if_its_directory_lies
     assert bomb.stat().st_size < size / 500
     with memory_limit(24):
         assert "0.0313 GiB of memory are needed" in refusal(bomb, limit=SizeLimit(0.02))
-    if method != zipfile.ZIP_DEFLATED:
-        assert "compressed by a method that is not read" in refusal(bomb)
     lying = in_the_directory(bomb, 24, (208).to_bytes(4, "little"))
     with memory_limit(24):
         assert "not a complete .npz file" in refusal(lying)
@@ -186,7 +184,7 @@ def test_an_archive_that_is_encrypted_or_packed_in_an_unknown_way__is_refused(tm
     path = archive_of(tmp_path / "a.npz", npy(header()))
     assert "encrypted" in refusal(in_the_directory(path, 8, b"\1\0"))
     path = archive_of(tmp_path / "a.npz", npy(header()))
-    assert "compressed by a method that is not read" in refusal(in_the_directory(path, 10, b"\x63\0"))
+    assert "compression method is not supported" in refusal(in_the_directory(path, 10, b"\x63\0"))
 
 
 @pytest.mark.attack

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from analysis.rendering.beyond import mark_beyond
+from analysis.rendering.panels import mark_beyond
 
 ROWS = pd.DataFrame({"place": [0.0, 5.0, 5.01, 10.0], "value": [-3.0, 4.0, 2.5, 0.5], "color": "#0072b2"})
 

@@ -11,8 +11,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from analysis.common.printable import printable
-from analysis.rendering.formats import markdown_table
-from analysis.rendering.markdown_text import markdown_cell, markdown_line
+from analysis.rendering.formats import markdown_cell, markdown_line, markdown_table
 
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 # Pieces of which Markdown is made, next to letters of several scripts.

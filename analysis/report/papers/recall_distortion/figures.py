@@ -18,11 +18,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from analysis.rendering.beyond import mark_beyond
 from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits
 from analysis.rendering.formats import short_ratio
 from analysis.rendering.layout import Panel, draw, handle
 from analysis.rendering.panels import intervals as intervals_of
+from analysis.rendering.panels import mark_beyond
 from analysis.rendering.picture_text import name_in_legend, name_in_picture
 from analysis.report.papers.recall_distortion.comparisons import DATASET, usual, usual_model
 from analysis.report.published import rank, standing_for_up
