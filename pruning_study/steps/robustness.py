@@ -159,9 +159,6 @@ def _runs(store: Store, config: RobustnessConfig, run_ids: Sequence[str]) -> lis
     runs = [store.get(run_id) for run_id in dict.fromkeys(run_ids)] if run_ids else store.of_kinds(schema.KINDS)
     for run in runs:
         check_finished(run, schema.KINDS)
-        for param in (schema.DATASET, schema.DATASET_DIGEST, schema.MODEL):
-            if param not in run.data.params:
-                raise StudyError(f"run {run.info.run_id} has no param {param}: it was not made by this project")
     if config.dataset:
         name = datasets.dataset_name(config.dataset)
         runs = [run for run in runs if run.data.params[schema.DATASET] == name]
@@ -222,7 +219,7 @@ def _data(run: Run, config: RobustnessConfig) -> Dataset:
     data = datasets.load(
         source,
         data_dir=config.data_dir,
-        image_size=_image_size(run),
+        image_size=_image_shape(run)[1],
         test_fraction=fraction,
     )
     if data.digest != params[schema.DATASET_DIGEST]:
@@ -230,27 +227,21 @@ def _data(run: Run, config: RobustnessConfig) -> Dataset:
     return data
 
 
-def _image_size(run: Run) -> int | None:
-    """Return the side of a run's square images; None if they are not square or no param gives their shape."""
-    if schema.IMAGE_SHAPE not in run.data.params:
-        return None
-    _, height, width = checkpoints.image_shape(run.data.params[schema.IMAGE_SHAPE], f"run {run.info.run_id}")
-    return height if height == width else None
+def _image_shape(run: Run) -> tuple[int, int | None]:
+    """Return the channels of a run's images, and the side of square ones."""
+    where = f"run {run.info.run_id}"
+    channels, height, width = checkpoints.image_shape(run.data.params[schema.IMAGE_SHAPE], where)
+    return channels, height if height == width else None
 
 
 def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[ConditionImages]:
     """Return the images of a folder, in the shape of the images of a run's data set."""
     assert config.folder
-    if schema.IMAGE_SHAPE not in run.data.params:
-        raise StudyError(f"run {run.info.run_id} has no param {schema.IMAGE_SHAPE}", option=folders.OPTION)
-    size = _image_size(run)
-    if size is None:
-        raise StudyError(f"run {run.info.run_id} has images that are not square", option=folders.OPTION)
-    channels, _, _ = checkpoints.image_shape(run.data.params[schema.IMAGE_SHAPE], f"run {run.info.run_id}")
-    if channels not in (1, 3):
+    channels, size = _image_shape(run)
+    if size is None or channels not in (1, 3):
         raise StudyError(
-            f"run {run.info.run_id} has images of {channels} channels, but pictures have one or three: name runs "
-            "on grey or coloured images",
+            f"run {run.info.run_id} has images of {run.data.params[schema.IMAGE_SHAPE]}, but pictures are square and "
+            "have one or three channels: name other runs",
             option=folders.OPTION,
         )
     name = datasets.dataset_name(str(config.folder))

@@ -269,7 +269,7 @@ def test_the_table_has_a_row_for_each_setting_and_does_not_count_older_runs_of_a
 def test_images_of_four_channels_are_refused_in_one_line(tmp_path):
     run = SimpleNamespace(info=SimpleNamespace(run_id="a"), data=SimpleNamespace(params={"image_shape": "4x8x8"}))
     config = SimpleNamespace(folder=tmp_path)
-    with pytest.raises(StudyError, match="run a has images of 4 channels, but pictures have one or three"):
+    with pytest.raises(StudyError, match="run a has images of 4x8x8, but pictures are square and have one or three"):
         steps_robustness._folder_images(None, run, config)
 
 
