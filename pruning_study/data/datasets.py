@@ -332,9 +332,6 @@ def _class_names(names: np.ndarray, where: str) -> tuple[str, ...]:
 
 def _npz_images(images: np.ndarray, where: str) -> np.ndarray:
     """Check images, uint8 [N, H, W, C] or [N, H, W], and return them as [N, C, H, W]."""
-    if np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all():
-        bad = np.count_nonzero(~np.isfinite(images))
-        raise StudyError(f"{where} hold {bad:,} NaN or infinite pixels; they must be uint8, 0 to 255")
     if images.dtype != np.uint8:
         raise StudyError(f"{where} are {images.dtype}; they must be uint8, 0 to 255")
     if images.ndim == 3:

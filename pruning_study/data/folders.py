@@ -213,22 +213,11 @@ def _pictures(folder: Path) -> list[Path]:
     """Return the paths of a class's images, and warn of other files and folders beside them."""
     entries = sorted(path for path in folder.iterdir() if not _is_of_the_system(path))
     pictures = [path for path in entries if path.suffix.lower() in ENDINGS]
-    others = [path for path in entries if path.suffix.lower() not in ENDINGS]
-    folders = sum(path.is_dir() for path in others)
-    kinds = {"file": len(others) - folders, "folder": folders}
-    left_out = " and ".join(f"{count:,} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items() if count)
     if not pictures:
-        beside = f", only {left_out} of other kinds" if left_out else ""
-        raise StudyError(
-            f"{folder}: no image ({' '.join(ENDINGS)}) in it{beside}; put images of the class in it, or remove it"
-        )
-    if left_out:
-        log.warning(
-            "%s: %s left out: only files directly in the folder that end in %s are read",
-            folder,
-            left_out,
-            " ".join(ENDINGS),
-        )
+        raise StudyError(f"{folder}: no image ({' '.join(ENDINGS)}) in it; put images of the class in it, or remove it")
+    if others := len(entries) - len(pictures):
+        endings = " ".join(ENDINGS)
+        log.warning("%s: %s left out: only files directly in it that end in %s are read", folder, others, endings)
     return pictures
 
 

@@ -80,24 +80,20 @@ def _check(engine: "Native", model: nn.Module, image_shape: ImageShape, classes:
     layers reveal.
     """
     with seeded(0, "check of the native engine", torch.device("cpu")):
-        _check_drawn(engine, model, image_shape, classes)
-
-
-def _check_drawn(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int) -> None:
-    images, labels = torch.randn(5, *image_shape), torch.arange(5) % classes
-    drawn = with_drawn_values(model)
-    if not are_close(engine.logits(drawn, images), TORCH.logits(drawn, images)):
-        raise NativeError(f"its logits are not those of {type(model).__name__}")
-    examples, random = Examples(images, labels), torch.get_rng_state()
-    losses = []
-    for each in (engine, TORCH):
-        own = copy.deepcopy(drawn)
-        losses.append(torch.tensor(each.train_epoch(own, Steps(examples, [torch.arange(5)], _resting(own)))))
-    if not torch.equal(torch.get_rng_state(), random):
-        raise NativeError(f"{type(model).__name__} draws random numbers while it trains, as dropout does")
-    if not are_close(losses[0], losses[1]):
-        raise NativeError(f"its training loss is not that of {type(model).__name__}")
-    gradients, wanted = (each.gradient(drawn, examples) for each in (engine, TORCH))
+        images, labels = torch.randn(5, *image_shape), torch.arange(5) % classes
+        drawn = with_drawn_values(model)
+        if not are_close(engine.logits(drawn, images), TORCH.logits(drawn, images)):
+            raise NativeError(f"its logits are not those of {type(model).__name__}")
+        examples, random = Examples(images, labels), torch.get_rng_state()
+        losses = []
+        for each in (engine, TORCH):
+            own = copy.deepcopy(drawn)
+            losses.append(torch.tensor(each.train_epoch(own, Steps(examples, [torch.arange(5)], _resting(own)))))
+        if not torch.equal(torch.get_rng_state(), random):
+            raise NativeError(f"{type(model).__name__} draws random numbers while it trains, as dropout does")
+        if not are_close(losses[0], losses[1]):
+            raise NativeError(f"its training loss is not that of {type(model).__name__}")
+        gradients, wanted = (each.gradient(drawn, examples) for each in (engine, TORCH))
     if any((gradients[name] - of).norm() > CLOSE_GRADIENT * of.norm() + CLOSE for name, of in wanted.items()):
         raise NativeError(f"its gradient is not that of {type(model).__name__}")
 

@@ -1,10 +1,8 @@
 """Read a model as a stack of layers of known sizes, for which the native engine can be compiled."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TypeVar
 
 import torch
@@ -17,9 +15,7 @@ from pruning_study.training.native.layers import Convolution, ImageShape, Linear
 
 Layer = Convolution | Linear | Unit
 Module = TypeVar("Module", bound=nn.Module)
-Named = Callable[[nn.Module], AbstractContextManager[None]]
 
-LAYER_TYPES = (nn.BatchNorm2d, nn.ReLU, nn.Identity, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Linear)
 BLOCK = {"conv1": nn.Conv2d, "bn1": nn.BatchNorm2d, "conv2": nn.Conv2d, "bn2": nn.BatchNorm2d}
 
 
@@ -101,14 +97,13 @@ def read(model: nn.Module, image_shape: ImageShape) -> Stack:
     Raises
     ------
     NativeError
-        If the model is not such a stack, or has unsupported layers, of which the message names the first.
+        If the model is not such a stack, or has unsupported layers, of which the message shows the first.
     """
     sequential = _sequential(model)
     modules = list(_flat(sequential))
-    modules_names = {id(module): name for name, module in (*sequential.named_modules(), *model.named_modules())}
-    named = partial(_named, modules_names)
+    module_names = {id(module): name for name, module in model.named_modules()}
     is_residual = any(type(module) is nn.BatchNorm2d or _is_block(module) for module in modules)
-    stack: list[Layer] = _residual(modules, image_shape, named) if is_residual else _plain(modules, image_shape, named)
+    stack: list[Layer] = _residual(modules, image_shape) if is_residual else _plain(modules, image_shape)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     parameters = [parameter for item in stack for module in item.modules for parameter in module.parameters()]
     if len({id(parameter) for parameter in parameters}) < len(parameters):
@@ -124,7 +119,7 @@ def read(model: nn.Module, image_shape: ImageShape) -> Stack:
     return Stack(
         tuple(str(item) for item in stack),
         {names[id(parameter)]: parameter.shape for parameter in parameters},
-        tuple(_normalization(item, modules_names) for item in stack if isinstance(item, Unit)),
+        tuple(_normalization(item, module_names) for item in stack if isinstance(item, Unit)),
         sum(item.multiplications for item in stack),
         image_shape,
         last.layer.out_features,
@@ -134,11 +129,9 @@ def read(model: nn.Module, image_shape: ImageShape) -> Stack:
 def _sequential(model: nn.Module) -> nn.Sequential:
     stack = model if type(model) is nn.Sequential else _returned_stack(model)
     if type(stack) is not nn.Sequential:
-        lacks = "has no method `stack` that returns an nn.Sequential"
-        for name, module in model.named_modules():
-            if name and not list(module.children()) and not _is_known(module):
-                raise NativeError(f"it stops at {name}: it does not support {module}; {type(model).__name__} {lacks}")
-        raise NativeError(f"{type(model).__name__} is no nn.Sequential and {lacks}")
+        raise NativeError(
+            f"{type(model).__name__} is no nn.Sequential and has no method `stack` that returns an nn.Sequential"
+        )
     for module in (*model.modules(), *stack.modules()):
         hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
         if any(hooks) or "forward" in vars(module):
@@ -153,13 +146,6 @@ def _returned_stack(model: nn.Module) -> object:
         raise NativeError(f"the method `stack` of {type(model).__name__} fails: {first_line(error)}") from error
 
 
-def _is_known(module: nn.Module) -> bool:
-    """Return whether the engine supports a layer in at least one position of a stack."""
-    if type(module) is nn.Conv2d:
-        return layers.is_plain(module) or layers.is_padded(module)
-    return type(module) in LAYER_TYPES
-
-
 def _flat(stack: nn.Sequential) -> Iterator[nn.Module]:
     for module in stack:
         if type(module) is nn.Sequential:
@@ -168,21 +154,11 @@ def _flat(stack: nn.Sequential) -> Iterator[nn.Module]:
             yield module
 
 
-@contextmanager
-def _named(names: dict[int, str], module: nn.Module) -> Iterator[None]:
-    """Add a module's name to the errors raised in the `with` block."""
-    try:
-        yield
-    except NativeError as reason:
-        raise NativeError(f"it stops at {names[id(module)]}: {reason}") from reason
-
-
-def _plain(modules: list[nn.Module], image_shape: ImageShape, named: Named) -> list[Layer]:
+def _plain(modules: list[nn.Module], image_shape: ImageShape) -> list[Layer]:
     """Read the layers of a stack without BatchNorm."""
     stack: list[Convolution | Linear] = []
     for module in modules:
-        with named(module):
-            _add(stack, module, image_shape)
+        _add(stack, module, image_shape)
     if not stack:
         raise NativeError("the model has no layers")
     return [*_cropped(stack)]
@@ -213,7 +189,7 @@ def _cropped(stack: list[Convolution | Linear]) -> list[Convolution | Linear]:
     return stack
 
 
-def _residual(modules: list[nn.Module], image_shape: ImageShape, named: Named) -> list[Layer]:
+def _residual(modules: list[nn.Module], image_shape: ImageShape) -> list[Layer]:
     """Read the layers of a network with BatchNorm: units, blocks, mean pooling, a linear layer."""
     rest = deque(modules)
     units: list[Unit] = []
@@ -225,43 +201,29 @@ def _residual(modules: list[nn.Module], image_shape: ImageShape, named: Named) -
         if not rest:
             raise NativeError("the last layer of the model is not linear")
         module = rest.popleft()
-        with named(module):
-            if not isinstance(module, kind) or type(module) is not kind:
-                raise _unknown(module, f", where {kind.__name__} should be")
+        if not isinstance(module, kind) or type(module) is not kind:
+            raise _unknown(module, f", where {kind.__name__} should be")
         return module
 
     while rest and type(rest[0]) is not nn.AdaptiveAvgPool2d:
         if _is_block(rest[0]):
-            units += _block(rest.popleft(), shape(), named, is_first=not units)
-        elif type(rest[0]) is not nn.Conv2d:
-            with named(rest[0]):
-                raise _unknown(rest[0])
+            units += _block(rest.popleft(), shape(), is_first=not units)
         else:
-            convolution = take(nn.Conv2d)
-            with named(convolution):  # check this layer first, so that an error names it and not a later one
-                layers.padded_shape(convolution, shape())
-            units.append(_unit(convolution, take(nn.BatchNorm2d), shape(), named))
+            units.append(_unit(take(nn.Conv2d), take(nn.BatchNorm2d), shape()))
             take(nn.ReLU)
     pool, flatten, last = take(nn.AdaptiveAvgPool2d), take(nn.Flatten), take(nn.Linear)
-    with named(pool):
-        if not units or pool.output_size not in (1, (1, 1)):
-            raise _unknown(pool)
-    with named(flatten):
-        if (flatten.start_dim, flatten.end_dim) != (1, -1):
-            raise _unknown(flatten)
-    with named(last):
-        head = layers.linear(last, (shape()[0],))
-    for module in rest:
-        with named(module):
-            raise _unknown(module)
-    return [*units, head]
+    if not units or pool.output_size not in (1, (1, 1)):
+        raise _unknown(pool)
+    if (flatten.start_dim, flatten.end_dim) != (1, -1):
+        raise _unknown(flatten)
+    if rest:
+        raise _unknown(rest[0])
+    return [*units, layers.linear(last, (shape()[0],))]
 
 
-def _unit(convolution: nn.Conv2d, normalization: nn.BatchNorm2d, shape: ImageShape, named: Named) -> Unit:
-    with named(convolution):
-        output_shape = layers.padded_shape(convolution, shape)
-    with named(normalization):
-        layers.check_normalization(normalization, output_shape[0])
+def _unit(convolution: nn.Conv2d, normalization: nn.BatchNorm2d, shape: ImageShape) -> Unit:
+    output_shape = layers.padded_shape(convolution, shape)
+    layers.check_normalization(normalization, output_shape[0])
     return Unit(convolution, normalization, shape, output_shape)
 
 
@@ -271,19 +233,17 @@ def _is_block(module: nn.Module) -> bool:
     return list(children.items()) == list(BLOCK.items())
 
 
-def _block(block: nn.Module, shape: ImageShape, named: Named, *, is_first: bool) -> list[Unit]:
+def _block(block: nn.Module, shape: ImageShape, *, is_first: bool) -> list[Unit]:
     conv1, bn1, conv2, bn2 = (getattr(block, name) for name in BLOCK)
-    first = _unit(conv1, bn1, shape, named)
-    second = _unit(conv2, bn2, first.output_shape, named)
+    first = _unit(conv1, bn1, shape)
+    second = _unit(conv2, bn2, first.output_shape)
     for name, child in block.named_children():
         for leaf in (module for module in child.modules() if not list(module.children())):
             if name not in BLOCK and type(leaf) not in (nn.ReLU, nn.Identity, nn.Sequential):
-                with named(leaf):
-                    raise _unknown(leaf)
-    with named(block):
-        if is_first:
-            raise NativeError("a residual block needs a convolution with BatchNorm and ReLU before it")
-        layers.check_shortcut(shape, second.output_shape, conv1.stride[0] * conv2.stride[0])
+                raise _unknown(leaf)
+    if is_first:
+        raise NativeError("a residual block needs a convolution with BatchNorm and ReLU before it")
+    layers.check_shortcut(shape, second.output_shape, conv1.stride[0] * conv2.stride[0])
     return [first, replace(second, source=shape)]
 
 

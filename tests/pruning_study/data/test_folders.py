@@ -186,8 +186,8 @@ class TestFilesOfAClass:
         data = load(folder)
         assert len(data.train_images) + len(data.test_images) == 6
         assert [(record.levelname, record.args[:2]) for record in caplog.records] == [
-            ("WARNING", (folder / "cat", "3 files and 1 folder")),
-            ("WARNING", (folder / "dog", "1 file")),
+            ("WARNING", (folder / "cat", 4)),
+            ("WARNING", (folder / "dog", 1)),
         ]
 
     def test_hidden_files_and_those_of_the_system_go_without_a_word(self, folder, caplog):
@@ -200,7 +200,7 @@ class TestFilesOfAClass:
     def test_a_class_of_deeper_folders_alone_is_one_line(self, folder):
         (folder / "emu" / "2019").mkdir(parents=True)
         (folder / "emu" / "list.txt").touch()
-        with pytest.raises(StudyError, match=r"emu: no image .* 1 file and 1 folder") as error:
+        with pytest.raises(StudyError, match=r"emu: no image .* in it; put images") as error:
             load(folder)
         assert "\n" not in str(error.value)
 

@@ -112,12 +112,11 @@ def test_the_control_keeps_what_its_parent_has_left(tiny_npz, once):
 
 
 @pytest.mark.attack
-@pytest.mark.parametrize(("name", "keyword"), [("checkpoint", "conv1"), ("gradient", r"gradient\.safetensors")])
-def test_an_artifact_of_another_model__is_named(store, tiny_npz, name, keyword):
+def test_a_checkpoint_of_another_model__is_named(store, tiny_npz):
     setting = planned(TrainConfig(dataset=str(tiny_npz), epochs=1))
     run = store.get(dense.train(*setting.in_job(store).dense).run_id)
-    checkpoints.save(artifact(run, f"{name}.safetensors"), {"conv1.weight": torch.zeros(2)})
-    with pytest.raises(StudyError, match=keyword):
+    checkpoints.save(artifact(run, "checkpoint.safetensors"), {"conv1.weight": torch.zeros(2)})
+    with pytest.raises(StudyError, match="conv1"):
         runs.load(store, run, *setting)
 
 
@@ -270,16 +269,6 @@ def test_a_pruned_checkpoint_whose_pruned_weights_are_not_0__is_refused_with_the
         run, "checkpoint.safetensors", lambda weights: weights["fc2.weight"].index_put_(places, torch.ones(3))
     ):
         assert "mask.safetensors prunes 3 weights of fc2.weight that are not 0" in refused(store, run, setting)
-
-
-@pytest.mark.attack
-def test_a_run_whose_checkpoint_names_no_normalisation__is_refused(store, dense_run):
-    setting, run = dense_run
-    weights, _ = checkpoints.load(artifact(run, "checkpoint.safetensors"))
-    checkpoints.save(
-        artifact(run, "checkpoint.safetensors"), {name: weight.clone() for name, weight in weights.items()}
-    )
-    assert "lack mean and std" in refused(store, run, setting)
 
 
 @pytest.mark.attack

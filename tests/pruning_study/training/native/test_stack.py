@@ -76,42 +76,35 @@ class Bottleneck(nn.Module):
 
 
 NAMED = {
-    "0: without BatchNorm it supports": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()),
-    "2: it does not support GELU": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.GELU(), nn.Linear(8, 2)),
-    r"1\.1: it does not support Tanh": lambda: nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(64, 8), nn.Tanh())),
-    r"3\.conv3: it does not support Conv2d": lambda: residual(block(conv3=nn.Conv2d(4, 4, 1))),
-    r"3\.downsample\.0: it does not support Conv2d": lambda: residual(
-        block(downsample=nn.Sequential(nn.Conv2d(4, 4, 1)))
-    ),
-    r"3\.conv2: .* stride 1 or 2, without bias": lambda: residual(block(conv2=nn.Conv2d(4, 4, 5, padding=2))),
-    r"3\.bn2: BatchNorm2d.* needs 5 inputs": lambda: residual(block(bn2=nn.BatchNorm2d(5))),
-    r"3\.bn1: .* and momentum": lambda: residual(block(bn1=nn.BatchNorm2d(4, momentum=None))),
-    "3: the shortcut cannot lead from 4 channels to 7": lambda: residual(BasicBlock(4, 7, 1)),
-    "3: the shortcut cannot lead from 4 channels to 4 at stride 2": lambda: residual(BasicBlock(4, 4, 2)),
-    "0: a residual block needs a convolution": lambda: nn.Sequential(BasicBlock(1, 3, 1), *residual()[-3:]),
-    "3: it does not support MaxPool2d": lambda: residual(nn.MaxPool2d(2)),
-    "3: it does not support AdaptiveAvgPool2d": lambda: residual(
-        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 2)
-    ),
-    "4: it does not support Linear": lambda: residual(nn.AdaptiveAvgPool2d(1), nn.Linear(4, 2)),
-    "4: it does not support Dropout": lambda: residual(nn.AdaptiveAvgPool2d(1), nn.Dropout()),
-    r"2: it does not support Conv2d.*, where ReLU should be$": lambda: nn.Sequential(
+    "without BatchNorm it supports": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()),
+    "it does not support GELU": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.GELU(), nn.Linear(8, 2)),
+    r"it does not support Tanh": lambda: nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(64, 8), nn.Tanh())),
+    r"it does not support Conv2d\(4, 4": lambda: residual(block(conv3=nn.Conv2d(4, 4, 1))),
+    r"it does not support Conv2d\(4, 5": lambda: residual(block(downsample=nn.Sequential(nn.Conv2d(4, 5, 1)))),
+    r".* stride 1 or 2, without bias": lambda: residual(block(conv2=nn.Conv2d(4, 4, 5, padding=2))),
+    r"BatchNorm2d.* needs 5 inputs": lambda: residual(block(bn2=nn.BatchNorm2d(5))),
+    r".* and momentum": lambda: residual(block(bn1=nn.BatchNorm2d(4, momentum=None))),
+    "the shortcut cannot lead from 4 channels to 7": lambda: residual(BasicBlock(4, 7, 1)),
+    "the shortcut cannot lead from 4 channels to 4 at stride 2": lambda: residual(BasicBlock(4, 4, 2)),
+    "a residual block needs a convolution": lambda: nn.Sequential(BasicBlock(1, 3, 1), *residual()[-3:]),
+    "it does not support MaxPool2d": lambda: residual(nn.MaxPool2d(2)),
+    "it does not support AdaptiveAvgPool2d": lambda: residual(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 2)),
+    "it does not support Linear": lambda: residual(nn.AdaptiveAvgPool2d(1), nn.Linear(4, 2)),
+    "it does not support Dropout": lambda: residual(nn.AdaptiveAvgPool2d(1), nn.Dropout()),
+    r"it does not support Conv2d.*, where ReLU should be$": lambda: nn.Sequential(
         *unit(1, 4)[:2], *unit(4, 4), *residual()[-3:]
     ),
-    "0: .* stride 1 or 2, without bias": lambda: nn.Sequential(
-        nn.Conv2d(1, 4, 5, padding=2), nn.InstanceNorm2d(4), nn.ReLU(), *unit(4, 4), *residual()[-3:]
+    "InstanceNorm2d.*, where BatchNorm2d should be": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.InstanceNorm2d(4), nn.ReLU(), *unit(4, 4), *residual()[-3:]
     ),
-    "6: it does not support ReLU": lambda: nn.Sequential(*residual(), nn.ReLU()),
-    r"layer1\.0\.conv3: it does not support Conv2d.*; Bottleneck has no method `stack`": Bottleneck,
-    r"layer1\.0\.shortcut: it does not support Conv2d": lambda: models.build(
-        "wrn16-4", num_classes=10, in_channels=1, image_size=(8, 8)
-    ),
+    "it does not support ReLU": lambda: nn.Sequential(*residual(), nn.ReLU()),
+    "Bottleneck is no nn.Sequential and has no method `stack`": Bottleneck,
 }
 
 
 @pytest.mark.parametrize(("reason", "model"), NAMED.items(), ids=NAMED)
-def test_the_first_layer_that_stops_it_is_named(reason, model):
-    with pytest.raises(NativeError, match=f"^it stops at {reason}"):
+def test_the_first_layer_that_stops_it_is_shown(reason, model):
+    with pytest.raises(NativeError, match=reason):
         read(model(), SHAPE)
 
 
