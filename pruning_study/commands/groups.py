@@ -27,7 +27,6 @@ def write(config: GroupsConfig) -> str:
         config.dataset,
         data_dir=config.data_dir,
         image_size=config.image_size,
-        max_data_gib=config.max_data_gib,
         test_fraction=config.test_fraction,
     )
     table = groups(data)

@@ -28,7 +28,6 @@ DOWNLOADABLE = ("mnist", "fashion-mnist", "kmnist", "qmnist", "emnist", "svhn", 
 PARTS = ("train", "test")
 _VALIDATION = ("val", "valid", "validation")
 _MOST_CHANNELS = 4
-DEFAULT_MAX_GIB = SizeLimit().gib
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,6 @@ def load(
     *,
     data_dir: Path,
     image_size: int | None = None,
-    max_data_gib: float = DEFAULT_MAX_GIB,
     test_fraction: float | None = None,
 ) -> Dataset:
     """Read a data set into memory, or memory-map it if it is a folder whose images take more than a gibibyte.
@@ -118,8 +116,6 @@ def load(
         Folder of the named data sets, and of the file that a large folder of images is decoded into.
     image_size : int, optional
         Height and width that the images are resized to.
-    max_data_gib : float
-        Largest size of the data set in memory, in GiB. A larger data set is rejected.
     test_fraction : float, optional
         Share of each class to hold out for testing, .2 by default; every call holds out the same images. Only for a
         data set without test images.
@@ -131,7 +127,7 @@ def load(
     Raises
     ------
     StudyError
-        If the data set does not exist, or is truncated, mislabelled, incomplete or too large.
+        If the data set does not exist, or is truncated, mislabelled or incomplete.
     """
     path = _located(dataset, data_dir)
     if path is None:
@@ -140,12 +136,11 @@ def load(
     name = dataset_name(dataset)
     if fault := fault_of_name(name):
         raise StudyError(f"{dataset}: the name of the data set {fault}: rename the file or folder", option="dataset")
-    limit = SizeLimit(max_data_gib, "max_data_gib")
     if path.is_dir():
-        return _from_folder(path, name, image_size, limit, test_fraction, data_dir)
+        return _from_folder(path, name, image_size, test_fraction, data_dir)
     if test_fraction is not None:
         raise StudyError(f"{dataset} has test images of its own", option="test_fraction")
-    return _from_npz(path, name, image_size, limit)
+    return _from_npz(path, name, image_size)
 
 
 def is_here(dataset: str, *, data_dir: Path) -> bool:
@@ -237,10 +232,10 @@ def _unknown(dataset: str, data_dir: Path) -> StudyError:
     return StudyError(f"{dataset!r} is no data set: {hint}", option="dataset")
 
 
-def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -> Dataset:
+def _from_npz(path: Path, name: str, image_size: int | None) -> Dataset:
     required = [f"{part}_{kind}" for part in PARTS for kind in ("images", "labels")]
     of_validation = [f"{part}_{kind}" for part in _VALIDATION for kind in ("images", "labels")]
-    arrays = archives.read(path, required, optional=["class_names", *of_validation], limit=limit)
+    arrays = archives.read(path, required, optional=["class_names", *of_validation], limit=SizeLimit(math.inf))
     parts = [*PARTS, *_validation_parts(path, arrays)]
     images = {part: _npz_images(arrays[f"{part}_images"], f"{path}: {part}_images") for part in parts}
     labels = {part: _npz_labels(arrays[f"{part}_labels"], f"{path}: {part}_labels") for part in parts}
@@ -251,7 +246,6 @@ def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -
         del images[part], labels[part]
     train_entropies = None
     if image_size:
-        limit.check(path, sum(array[..., 0, 0].size for array in images.values()) * image_size**2)
         train_entropies = entropies(images["train"])
         images = {part: _resized_images(array, f"{path}: {part}_images", image_size) for part, array in images.items()}
     if "class_names" in arrays:
@@ -348,11 +342,9 @@ def _is_one_hot(labels: np.ndarray) -> bool:
     return bool(np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all())
 
 
-def _from_folder(
-    path: Path, name: str, image_size: int | None, limit: SizeLimit, test_fraction: float | None, data_dir: Path
-) -> Dataset:
+def _from_folder(path: Path, name: str, image_size: int | None, test_fraction: float | None, data_dir: Path) -> Dataset:
     decoded = data_dir / "decoded" / name
-    content = folders.read(path, image_size, limit, test_fraction=test_fraction, decoded=decoded)
+    content = folders.read(path, image_size, test_fraction=test_fraction, decoded=decoded)
     data = _checked(name, content.classes, content.images, content.labels, str(path))
     validation = None
     if content.validation is not None:

@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from analysis.common.errors import StudyError, did_you_mean, first_line
-from analysis.common.input_files import SizeLimit, opened
+from analysis.common.input_files import opened
 from analysis.common.printable import shortened
 from analysis.runs.characteristics import MOST_BITS
 from pruning_study.data.entropy import entropies
@@ -80,9 +80,7 @@ class _Files(NamedTuple):
         return _Files([self.paths[index] for index in indices], self.labels[indices])
 
 
-def read(
-    folder: Path, image_size: int | None, limit: SizeLimit, *, test_fraction: float | None, decoded: Path
-) -> Folder:
+def read(folder: Path, image_size: int | None, *, test_fraction: float | None, decoded: Path) -> Folder:
     """Read a folder of images.
 
     Parameters
@@ -92,7 +90,6 @@ def read(
         `<class>/`. The parts may have any of the names in `_PARTS`, in upper or lower case.
     image_size : int, optional
         Height and width that the images are resized to.
-    limit : SizeLimit
     test_fraction : float, optional
         Share of each class to hold out for testing, if the folder has no parts; .2 by default.
     decoded : Path
@@ -101,8 +98,7 @@ def read(
     Raises
     ------
     StudyError
-        If classes differ between the parts, a file is not an image, or the images take too much memory or differ in
-        size.
+        If classes differ between the parts, a file is not an image, or the images differ in size.
     """
     parts = _parts(folder)
     if not {"train", "test"} & parts.keys() and folder.is_dir() and _class_folders(folder):
@@ -124,7 +120,7 @@ def read(
         if own:
             train = _Files(train.paths + own[0].paths, np.concatenate([train.labels, own[0].labels]))
     before: list[float] | None = [] if image_size else None
-    images = _decoded(folder, train.paths + test.paths, image_size, limit, decoded, before)
+    images = _decoded(folder, train.paths + test.paths, image_size, decoded, before)
     count = len(train.paths)
     return Folder(
         classes,
@@ -137,7 +133,7 @@ def read(
 
 
 def read_labelled(
-    folder: Path, classes: tuple[str, ...], image_size: int | None, limit: SizeLimit, *, decoded: Path
+    folder: Path, classes: tuple[str, ...], image_size: int | None, *, decoded: Path
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read a folder of labelled images, from some or all classes of a data set.
 
@@ -147,7 +143,7 @@ def read_labelled(
         Folder with images in `<class>/`.
     classes : tuple of str
         All classes of the data set.
-    image_size, limit, decoded
+    image_size, decoded
         As for `read`.
 
     Returns
@@ -172,7 +168,7 @@ def read_labelled(
             hint = did_you_mean(name, classes, f"their classes are {some(list(classes))}")
             raise StudyError(f"{folder}: {shortened(name)} is no class of the networks, {hint}", option=OPTION)
     files = _files(folder, tuple(names))
-    images = _decoded(folder, files.paths, image_size, limit, decoded)
+    images = _decoded(folder, files.paths, image_size, decoded)
     return images, np.array([index_of_name[unicodedata.normalize("NFC", name)] for name in names])[files.labels]
 
 
@@ -258,26 +254,23 @@ def _decoded(
     folder: Path,
     paths: list[Path],
     image_size: int | None,
-    limit: SizeLimit,
     decoded: Path,
     before: list[float] | None = None,
 ) -> np.ndarray:
     """Decode images to uint8 [N, C, H, W], in memory or mapped; fill `before` with their entropies before resizing."""
-    if image_size:
-        limit.check(folder, len(paths) * image_size**2)
 
     def pictures() -> Iterator[np.ndarray]:
-        read = _read_pictures(folder, paths, limit)
+        read = _read_pictures(folder, paths)
         if before is not None:
             before.clear()
             read = _measured(read, before)
         sized = (resized(picture, image_size) for picture in read) if image_size else _equally_sized(read, paths)
-        return (np.atleast_3d(np.asarray(picture)) for picture in _within(limit, folder, sized))
+        return (np.atleast_3d(np.asarray(picture)) for picture in sized)
 
     first = next(pictures())
     if len(paths) * first.nbytes > MAPPED_FROM:
         file = _file(decoded, paths, image_size)
-        images = _decoded_once(pictures, paths, first.shape, file, limit)
+        images = _decoded_once(pictures, paths, first.shape, file)
         if before is not None:
             before[:] = _entropies_once(file.with_suffix(".entropies.npy"), pictures, before, len(paths))
     else:
@@ -353,7 +346,6 @@ def _decoded_once(
     paths: list[Path],
     shape: tuple[int, ...],
     file: Path,
-    limit: SizeLimit,
 ) -> np.ndarray:
     if not file.is_file():
         log.warning("%s images are decoded once, into %s; delete it when you are done", f"{len(paths):,}", file)
@@ -362,7 +354,6 @@ def _decoded_once(
         images = mapped(file, pictures, (len(paths), *shape), (grey, coloured), what="decoded")
     except _ColouredError:
         images = mapped(file, pictures, coloured, what="decoded")
-    limit.check(file, images.nbytes)
     return images
 
 
@@ -443,12 +434,12 @@ class _DamagedError(StudyError):
     """A file that is not a complete image."""
 
 
-def _read_pictures(folder: Path, paths: Sequence[Path], limit: SizeLimit) -> Iterator[Image.Image]:
+def _read_pictures(folder: Path, paths: Sequence[Path]) -> Iterator[Image.Image]:
     """Yield pictures; at the end, raise a StudyError that lists the files, if any, that are not images."""
     faults: list[str] = []
     for path in paths:
         try:
-            picture = _read_picture(path, limit)
+            picture = _read_picture(path)
         except _DamagedError as error:
             faults.append(str(error))
             continue
@@ -461,13 +452,12 @@ def _read_pictures(folder: Path, paths: Sequence[Path], limit: SizeLimit) -> Ite
         raise StudyError(f"{folder}: {len(faults):,} files are not images; remove them", *faults[:MOST_LISTED], *more)
 
 
-def _read_picture(path: Path, limit: SizeLimit) -> Image.Image:
+def _read_picture(path: Path) -> Image.Image:
     with opened(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # for example about a palette's transparency
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(file, formats=FORMATS) as opened_picture:
-                limit.check(path, 3 * opened_picture.width * opened_picture.height)
                 _check_depth(path, opened_picture)
                 return _as_uint8(path, ImageOps.exif_transpose(opened_picture))
         except StudyError:
@@ -528,14 +518,4 @@ def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterat
                 f"{path} has {picture.width}x{picture.height} pixels and {files[0]} has {size[0]}x{size[1]}: "
                 "resize them with --image-size"
             )
-        yield picture
-
-
-def _within(limit: SizeLimit, folder: Path, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
-    """Yield pictures, and check their total size, as if each had the most channels found so far."""
-    pixels = channels = 0
-    for picture in pictures:
-        pixels += picture.width * picture.height
-        channels = max(channels, len(picture.getbands()))
-        limit.check(folder, pixels * channels)
         yield picture

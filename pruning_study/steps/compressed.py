@@ -225,7 +225,7 @@ def _validated(plan: CompressPlan, context: JobContext, parent: Parent, model: "
             parent.dense.model,
             context.validation,
             context.engine,
-            plan.options.offset_shrinkage,
+            schema.FIXED["offset_shrinkage"],
         )
     return from_logits(torch.from_numpy(logits), torch.from_numpy(np.array(context.data.train_labels[held_out])))[0]
 

@@ -40,7 +40,6 @@ def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
         options.dataset,
         data_dir=options.data_dir,
         image_size=options.image_size,
-        max_data_gib=options.max_data_gib,
         test_fraction=options.test_fraction,
     )
     if count := data.known_test_images:

@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError
-from analysis.common.input_files import SizeLimit
 from analysis.common.printable import shortened
 from analysis.common.terminal import folded
 from analysis.runs import robustness as counts
@@ -224,7 +223,6 @@ def _data(run: Run, config: RobustnessConfig) -> Dataset:
         source,
         data_dir=config.data_dir,
         image_size=_image_size(run),
-        max_data_gib=config.max_data_gib,
         test_fraction=fraction,
     )
     if data.digest != params[schema.DATASET_DIGEST]:
@@ -264,7 +262,6 @@ def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[Con
         config.folder,
         load_network(store, run, config).classes,
         size,
-        SizeLimit(config.max_data_gib, "max_data_gib"),
         decoded=config.data_dir / "decoded" / name,
     )
     images = _with_channels(images, channels)

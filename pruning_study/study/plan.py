@@ -87,7 +87,7 @@ def source(config: TrainConfig) -> Source:
 
 def read(file: Path, config: StudyConfig) -> Grid:
     """Read a study's file, and apply the command's options to all its cells."""
-    names = ("device", "engine", "data_dir", "max_data_gib")
+    names = ("device", "engine", "data_dir")
     options = {name: getattr(config, name) for name in names}
     return grid.read(file, options | ({"protocol": config.protocol} if config.protocol else {}))
 
@@ -256,7 +256,6 @@ def _data(cells: Iterable[GridCell], faults: list[str], *, download: bool) -> di
                     dataset,
                     data_dir=data_dir,
                     image_size=image_size,
-                    max_data_gib=cell.config.max_data_gib,
                     test_fraction=test_fraction,
                 )
         except StudyError as error:

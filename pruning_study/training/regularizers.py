@@ -1,10 +1,11 @@
 """Regularisers, which pull weights towards 0 in training."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
-from analysis.runs import registry
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Regularizer(NamedTuple):
@@ -25,7 +26,7 @@ class Regularizer(NamedTuple):
     absolute: float = 0.0
     decoupled: float = 0.0
 
-    def times(self, weight_decay: float) -> "Regularizer":
+    def times(self, weight_decay: float) -> Regularizer:
         """Return the shares multiplied by a weight decay."""
         return Regularizer(*(share * weight_decay for share in self))
 
@@ -62,4 +63,9 @@ class Regularizer(NamedTuple):
         return (self.squared + self.decoupled * (1 - momentum)) * theta + self.absolute * theta.sign()
 
 
-REGULARIZERS = {name: Regularizer(**shares) for name, shares in registry.REGULARIZERS.items()}
+REGULARIZERS = {
+    "l2": Regularizer(squared=1.0),
+    "l1": Regularizer(absolute=1.0),
+    "elastic": Regularizer(squared=0.5, absolute=0.5),
+    "decoupled": Regularizer(decoupled=1.0),
+}

@@ -203,7 +203,6 @@ def load_data(cell: PopulationPair, config: ExemplarsConfig) -> Dataset:
         config.dataset or cell.dataset,
         data_dir=config.data_dir,
         image_size=config.image_size,
-        max_data_gib=config.max_data_gib,
         test_fraction=config.test_fraction,
     )
     own = {

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click.testing
 import pytest
+from pruning_study.options.examples import EXAMPLES
 
 from analysis import __main__ as analysis
 from pruning_study.__main__ import SECTIONS, cli
-from pruning_study.options.examples import EXAMPLES
 
 ROOT = Path(__file__).parents[3]
 PROGRAMS = {"pruning-study": cli, "pruning-analysis": analysis.cli}

@@ -4,10 +4,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from pruning_study.options.commands import STRENGTHS, of_command, sections
 
 from analysis.runs import schema
 from pruning_study.options import config, table
-from pruning_study.options.commands import STRENGTHS, of_command, sections
 from pruning_study.options.record import Option
 from pruning_study.options.table import EVERY_COMMAND, OPTIONS
 from pruning_study.study import grid
