@@ -386,21 +386,6 @@ class Store:
                 self._end(run, status, reason)
         return dead
 
-    def end_lost(self, replacements: Mapping[str, str]) -> None:
-        """End as KILLED the runs that a lost machine left RUNNING and that were made again elsewhere.
-
-        Parameters
-        ----------
-        replacements : mapping of str
-            Config hash -> the id of the run that was made instead.
-        """
-        for run in self._search("attributes.status = 'RUNNING'"):
-            config_hash = run.data.tags.get(schema.CONFIG_HASH, "")
-            if replacements.get(config_hash, run.info.run_id) != run.info.run_id:
-                with locks.held_if_free(self.lock(config_hash)) as free:
-                    if free:
-                        self._end(run, "KILLED", "its machine was lost")
-
     def _end(self, run: Run, status: str, reason: str) -> None:
         with scratch.folder() as folder:
             Writer(self.client, self.uri, run.info.run_id, folder).abort(status, reason)

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from analysis.common.errors import StudyError
-from analysis.common.input_files import SizeLimit
 from pruning_study.data import datasets, folders
 from pruning_study.data.entropy import entropies
 from pruning_study.options.config import IterateConfig, TrainConfig
@@ -283,7 +282,7 @@ class TestMapped:
     def test_images_that_are_only_predicted_have_no_entropies(self, folder):
         decoded = folder.parent / "data" / "decoded" / "pets"
         classes = ("cat", "dog")
-        folders.read_labelled(folder / "test", classes, 20, SizeLimit(), decoded=decoded)
+        folders.read_labelled(folder / "test", classes, 20, decoded=decoded)
         assert [file.suffixes for file in decoded.parent.iterdir()] == [[".npy"]]
 
     def test_workers_map_the_same_file(self, folder):

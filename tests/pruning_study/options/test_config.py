@@ -402,12 +402,10 @@ def test_the_native_engine_refuses_bf16_and_the_line_says_what_to_do(config):
     assert config(precision="bf16").engine is None
 
 
-def test_initialization_prunes_step_by_step_and_lets_weights_come_back():
+def test_initialization_prunes_step_by_step():
     config = PruneConfig(start="initialization", end="0.5", begin="300")
-    assert (config.is_gradual, config.regrows, config.begin, config.end) == (True, True, 300, 0.5)
+    assert (config.is_gradual, config.begin, config.end) == (True, 300, 0.5)
     assert config.method == "mp initialization"
-    assert not PruneConfig(start="initialization", regrow=False).regrows
-    assert not PruneConfig(schedule="cubic").regrows
     assert not PruneConfig(start="initialization", pruner="none").is_gradual
 
 

@@ -1,6 +1,5 @@
 """Options that change nothing are named, and no run under its defaults is warned of anything."""
 
-
 import pytest
 
 from analysis.common.errors import option_name
