@@ -19,6 +19,7 @@ from analysis.rendering import tuning_text
 from analysis.runs import stores
 from analysis.study.study import StudyData
 from pruning_study.__main__ import cli
+from pruning_study.commands import tune as tune_command
 from pruning_study.options.config import TuneConfig
 from pruning_study.steps import pruned as steps
 from pruning_study.steps import runs as step_runs

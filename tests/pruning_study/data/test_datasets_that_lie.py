@@ -236,13 +236,6 @@ def test_pictures_with_seeded_random_damage__are_read_or_refused_in_one_line(tmp
 
 
 @pytest.mark.attack
-def test_an_image_size_that_no_memory_holds__is_refused_before_a_picture_is_read(folder, picture, tiny_npz):
-    picture.write_bytes(b"damaged")
-    for data in (folder, tiny_npz, "fashion-mnist-mini"):
-        assert "GiB of memory are needed" in refusal(data, image_size=2**31 - 1)
-
-
-@pytest.mark.attack
 def test_arrays_without_an_image__are_refused_with_and_without_image_size(faulty):
     for shape in ((0, 28, 28, 1), (400, 0, 28, 1), (400, 28, 0), (0,), ()):
         for size in (None, 16):
